@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent that lives in the guest: what a test wants done there, without starting a process for it.
+
+``PYTHONPATH=/usr/lib/plugfest python3 -m agent`` serves JSON lines on ``/run/plugfest/agent.sock``. A method
+``module.function`` is the function `function` of the module `agent.module` that carries the `exposed` decorator; a module
+is imported when first asked for. Standard library only: the guest has nothing else.
+"""

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Serves JSON lines on a unix socket, one thread a connection, so that a call that blocks holds up nobody else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from agent import handle, methods
+
+SOCKET = "/run/plugfest/agent.sock"
+BPF_FOLDER = "/usr/lib/plugfest/bpf"
+
+
+def answer(line: bytes) -> dict[str, Any]:
+    """Carry out one request line and return the reply object; never raises."""
+    number: Any = None
+    try:
+        request = json.loads(line)
+        number = request["id"]
+        function = methods.find(request["method"])
+        return {"id": number, "result": function(**request.get("params") or {})}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the host must hear of it
+        if not isinstance(error, OSError):
+            traceback.print_exc()
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        name = getattr(error, "filename", None)
+        return {
+            "id": number,
+            "error": {
+                "type": type(error).__name__,
+                "message": f"{text}: {name}" if name else text,
+                "errno": getattr(error, "errno", None),
+            },
+        }
+
+
+def serve_connection(connection: socket.socket) -> None:
+    """Answer requests in order until the other end closes."""
+    try:
+        with connection, connection.makefile("rb") as lines:
+            for line in lines:
+                reply = json.dumps(answer(line), separators=(",", ":")).encode() + b"\n"
+                with suppress(BrokenPipeError):
+                    connection.sendall(reply)
+    finally:
+        handle.close_owned()
+
+
+def listen(path: str) -> socket.socket:
+    """Return a listening socket at `path`, replacing a stale one; only root may connect."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        Path(path).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The name appears only once connections are taken, so its presence says "ready".
+    temporary = f"{path}.{os.getpid()}"
+    listener.bind(temporary)
+    Path(temporary).chmod(0o600)
+    listener.listen(32)
+    Path(temporary).rename(path)
+    return listener
+
+
+def main() -> int:
+    """Listen and serve until killed."""
+    parser = argparse.ArgumentParser(prog="agent", description=__doc__)
+    parser.add_argument("--socket", default=SOCKET, help="unix socket to listen on (default %(default)s)")
+    parser.add_argument("--bpf", default=BPF_FOLDER, help="folder of the compiled BPF objects (default %(default)s)")
+    parser.add_argument("--warm", action="store_true", help="import every module before listening")
+    options = parser.parse_args()
+    os.environ["PLUGFEST_BPF"] = options.bpf
+    if options.warm:
+        methods.every()
+    listener = listen(options.socket)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve_connection, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the agent says about itself: methods ``agent.*``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+from agent import methods
+from agent.methods import exposed
+
+
+@exposed
+def ping() -> dict[str, int]:
+    """Answer at once; returns the agent's process id."""
+    return {"pid": os.getpid()}
+
+
+@exposed
+def list_methods() -> list[dict[str, str]]:
+    """Return every method with its parameters and what it does, sorted by name."""
+    return [
+        {
+            "method": name,
+            "parameters": str(inspect.signature(function)),
+            "text": (inspect.getdoc(function) or "").partition("\n\n")[0],
+        }
+        for name, function in sorted(methods.every().items())
+    ]
