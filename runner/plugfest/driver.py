@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The drivers that plugfest can test, and on which device each runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plugfest.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ModelSubject:
+    """A NIC model of ours, served over vfio-user.
+
+    Attributes:
+        model: name as ``python -m nicmodels list`` prints it.
+        profile: the model's default profile for this driver.
+        profiles: every profile that the driver can be tested with, and what each is.
+    """
+
+    model: str
+    profile: str
+    profiles: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say what it is, for reports and messages."""
+        return f"plugfest's model of {self.model} ({self.profile})"
+
+
+@dataclass(frozen=True)
+class QemuSubject:
+    """A device that QEMU emulates itself.
+
+    Attributes:
+        device: QEMU's name of it.
+        properties: added to ``-device``.
+    """
+
+    device: str
+    properties: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say what it is, for reports and messages."""
+        return f"QEMU's {self.device}"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One driver under test.
+
+    Attributes:
+        name: as the user says it.
+        module: the kernel module to load.
+        subject: the device it drives.
+        pci_ids: (vendor, device) of that device.
+        areas: folders of the suite that apply.
+        claims: what the driver is known to offer beyond plain networking, as its source says: hints for people, not for
+            tests, which read what it advertises.
+        title: one line for ``plugfest drivers``.
+    """
+
+    name: str
+    module: str
+    subject: ModelSubject | QemuSubject
+    pci_ids: tuple[tuple[int, int], ...]
+    areas: tuple[str, ...]
+    claims: tuple[str, ...]
+    title: str
+
+
+_EVERYWHERE = ("smoke", "offload", "xdp", "stats", "link")
+
+_DRIVERS = (
+    Driver(
+        name="ixgbe",
+        module="ixgbe",
+        subject=ModelSubject(
+            "ixgbe",
+            "kr",
+            {
+                "kr": "82599 backplane, 10GBASE-KR (8086:1517)",
+                "kx4": "82599 backplane, 10GBASE-KX4 and KX (8086:10f7)",
+                "combo": "82599 combined backplane, KR, KX4 and KX (8086:10f8)",
+            },
+        ),
+        pci_ids=((0x8086, 0x1517), (0x8086, 0x10F7), (0x8086, 0x10F8)),
+        areas=_EVERYWHERE,
+        claims=("RSS", "TSO", "RSC", "XDP", "AF_XDP zero copy", "SR-IOV", "IPsec"),
+        title="Intel 82599 10 Gigabit, backplane",
+    ),
+    Driver(
+        name="igb",
+        module="igb",
+        subject=QemuSubject("igb"),
+        pci_ids=((0x8086, 0x10C9),),
+        areas=_EVERYWHERE,
+        claims=("RSS", "TSO", "XDP", "AF_XDP zero copy", "SR-IOV"),
+        title="Intel 82576 Gigabit",
+    ),
+    Driver(
+        name="e1000e",
+        module="e1000e",
+        subject=QemuSubject("e1000e"),
+        pci_ids=((0x8086, 0x10D3),),
+        areas=_EVERYWHERE,
+        claims=("TSO",),
+        title="Intel 82574L Gigabit",
+    ),
+    Driver(
+        name="vmxnet3",
+        module="vmxnet3",
+        subject=QemuSubject("vmxnet3"),
+        pci_ids=((0x15AD, 0x07B0),),
+        areas=_EVERYWHERE,
+        claims=("RSS", "TSO", "LRO", "XDP"),
+        title="VMware's paravirtual NIC",
+    ),
+    Driver(
+        name="virtio_net",
+        module="virtio_net",
+        subject=QemuSubject("virtio-net-pci"),
+        pci_ids=((0x1AF4, 0x1000), (0x1AF4, 0x1041)),
+        areas=_EVERYWHERE,
+        claims=("TSO", "GRO", "XDP", "queue statistics over netlink"),
+        title="virtio's paravirtual NIC",
+    ),
+)
+
+
+def drivers() -> Mapping[str, Driver]:
+    """Return the registry by name."""
+    return {driver.name: driver for driver in _DRIVERS}
+
+
+def find(name: str) -> Driver:
+    """Return the driver of this name; ``-`` and ``_`` are the same, as in module names.
+
+    Raises:
+        UsageError: there is none; the message names near ones and lists all.
+    """
+    known = drivers()
+    wanted = name.strip().lower().replace("-", "_")
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise UsageError(f"no driver {name!r}: {hint}expected one of {', '.join(known)} (see plugfest drivers)")
+
+
+def check_profile(driver: Driver, profile: str | None) -> str | None:
+    """Return the profile to use: the one asked for, else the driver's default (None for a device of QEMU's own).
+
+    Raises:
+        UsageError: the subject has no such profile.
+    """
+    if isinstance(driver.subject, QemuSubject):
+        if profile is not None:
+            raise UsageError(f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; leave it out")
+        return None
+    if profile is None:
+        return driver.subject.profile
+    if profile not in driver.subject.profiles:
+        raise UsageError(f"--profile {profile}: {driver.name} has {', '.join(driver.subject.profiles)}")
+    return profile

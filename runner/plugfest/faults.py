@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fault points on the runner's side: of the wire end (``wire:…``) and of the suite's own programs (``program:…``).
+
+They complement the model's own (`nicmodels.faults`), which are armed over the control socket. A point is declared once, where
+the code that can misbehave is; the plugin arms it on the run's `LocalFaults`; the code asks ``if faults["wire:tcp.reset"]:``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plugfest.errors import UsageError
+
+_DECLARED: dict[str, str] = {}
+
+
+def declare(name: str, text: str) -> str:
+    """Declare a fault point and return its name.
+
+    Args:
+        name: ``wire:subject.what`` or ``program:subject.what``.
+        text: what then happens, one line.
+
+    Raises:
+        UsageError: the name has no such prefix, or was declared with another text.
+    """
+    if not name.startswith(("wire:", "program:")):
+        raise UsageError(f"fault point {name!r}: expected wire:… or program:…; the model declares its own")
+    if _DECLARED.setdefault(name, text) != text:
+        raise UsageError(f"fault point {name!r} is declared twice, with different texts")
+    return name
+
+
+def declared() -> Mapping[str, str]:
+    """Return all declared points and what each does."""
+    return dict(_DECLARED)
+
+
+@dataclass
+class _Armed:
+    match: Mapping[str, object]
+    times: int | None
+    fired: int = 0
+
+
+@dataclass
+class LocalFaults:
+    """The armed fault points of one run, and how often each fired."""
+
+    _armed: dict[str, _Armed] = field(default_factory=dict)
+
+    def arm(self, name: str, *, times: int | None = None, match: Mapping[str, object] | None = None) -> None:
+        """Arm a point.
+
+        Args:
+            name: a declared point.
+            times: how often it may fire; None for always.
+            match: fires only where the asking code's context has these values.
+
+        Raises:
+            UsageError: nobody declared it.
+        """
+        if name not in _DECLARED:
+            known = ", ".join(sorted(_DECLARED)) or "none"
+            raise UsageError(f"no fault point {name!r}; declared ones: {known}")
+        self._armed[name] = _Armed(dict(match or {}), times)
+
+    def disarm(self, name: str) -> int:
+        """Disarm a point and return how often it fired."""
+        armed = self._armed.pop(name, None)
+        return armed.fired if armed else 0
+
+    def fired(self, name: str) -> int:
+        """Return how often an armed point has fired."""
+        return self._armed[name].fired if name in self._armed else 0
+
+    def fires(self, name: str, **context: object) -> bool:
+        """Ask, at the point itself, whether to misbehave now; a yes is recorded as a firing."""
+        armed = self._armed.get(name)
+        if armed is None or (armed.times is not None and armed.fired >= armed.times):
+            return False
+        if any(context.get(key) != value for key, value in armed.match.items()):
+            return False
+        armed.fired += 1
+        return True
+
+    def __getitem__(self, name: str) -> bool:
+        """Ask without context."""
+        return self.fires(name)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fixtures that the suite's tests use. All are function-scoped: a guest that a test broke is replaced before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+import pytest
+
+from plugfest import deadline
+from plugfest.driver import Driver
+from plugfest.plugin.state import KEEPER, TRIAL
+from plugfest.provision.artifact import Kernel
+
+if TYPE_CHECKING:
+    from plugfest.agent import AgentClient
+    from plugfest.console import Console
+    from plugfest.dut import Dut
+    from plugfest.faults import LocalFaults
+    from plugfest.machine import Machine
+    from plugfest.model import ModelClient
+    from plugfest.plugin.trial import Trial
+    from plugfest.ssh import CommandResult, SshSession
+    from plugfest.wire import WireEnd
+
+Value = TypeVar("Value")
+
+
+class Until(Protocol):
+    """Waits for a condition; see `plugfest.deadline.until`."""
+
+    def __call__(self, condition: Callable[[], Value], *, what: str, timeout: float = ...) -> Value:
+        """Return the condition's first true value.
+
+        Args:
+            condition: called again and again.
+            what: what is waited for, as "the carrier comes up"; part of the message when it does not come.
+            timeout: seconds on a guest of speed 1; a slower guest gets more.
+
+        Raises:
+            AssertionError: it did not become true in time.
+        """
+
+
+class Guest:
+    """The guest under test: its shell, its agent, its speed.
+
+    Attributes:
+        machine: everything else, for tests of the machine itself.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        """Wrap a booted machine."""
+        self.machine = machine
+
+    @property
+    def ssh(self) -> SshSession:
+        """The SSH session."""
+        return self.machine.ssh
+
+    @property
+    def agent(self) -> AgentClient:
+        """The resident agent."""
+        return self.machine.agent
+
+    @property
+    def console(self) -> Console:
+        """The serial console."""
+        return self.machine.console
+
+    @property
+    def speed(self) -> float:
+        """How fast the guest is: 1 is a KVM guest on an idle laptop, 0.1 is ten times slower."""
+        return self.machine.speed
+
+    def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
+        """Run a shell command in the guest; see `plugfest.ssh.SshSession.run`."""
+        return self.machine.ssh.run(command, check=check, timeout=timeout)
+
+
+@pytest.fixture
+def _machine(request: pytest.FixtureRequest) -> Machine:
+    """The machine of this test: the run's, or a fresh one where the test or its predecessor made that necessary."""
+    return request.config.stash[KEEPER].machine()
+
+
+@pytest.fixture
+def _trial(request: pytest.FixtureRequest) -> Trial:
+    """The record of this test."""
+    return request.node.stash[TRIAL]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def guest(_machine: Machine) -> Guest:
+    """The guest: ``run``, ``agent``, ``speed``."""
+    return Guest(_machine)
+
+
+@pytest.fixture
+def dut(_machine: Machine) -> Dut:
+    """The interface under test, as the driver tells it."""
+    return _machine.dut
+
+
+@pytest.fixture
+def wire(_machine: Machine) -> WireEnd:
+    """The other end of the wire."""
+    return _machine.wire
+
+
+@pytest.fixture
+def model(_machine: Machine, driver: Driver, unclaimed: Callable[..., NoReturn]) -> ModelClient:
+    """The device, as its model tells it; skips where the subject is no model of ours."""
+    if _machine.model is None:
+        unclaimed("the subject has no model to ask", evidence=f"driver {driver.name} runs on {driver.subject}")
+    return _machine.model
+
+
+@pytest.fixture
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    """The guest's kernel."""
+    return request.config.stash[KEEPER].plan.kernel
+
+
+@pytest.fixture
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """The driver under test, as the registry describes it."""
+    return request.config.stash[KEEPER].driver
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> LocalFaults:
+    """The fault points on the runner's side: ``if faults["program:…"]:``."""
+    return request.config.stash[KEEPER].faults
+
+
+@pytest.fixture
+def step(_trial: Trial) -> Callable[[str], AbstractContextManager[None]]:
+    """``with step("Take the partner down"):`` one step of the published procedure; the sentence is a literal or an f-string."""
+    return _trial.step
+
+
+@pytest.fixture
+def evidence(_trial: Trial) -> Callable[[str, object], None]:
+    """``evidence("ethtool -i", guest.run(…))`` keeps what was seen, for the reports."""
+    return _trial.record
+
+
+@pytest.fixture
+def unclaimed(_trial: Trial) -> Callable[..., NoReturn]:
+    """``unclaimed("zero-copy AF_XDP", evidence=features)`` skips: the driver does not claim it, and this shows so."""
+
+    def skip(what: str, *, evidence: object) -> NoReturn:
+        _trial.record(f"not claimed: {what}", evidence)
+        pytest.skip(f"not claimed: {what}")
+
+    return skip
+
+
+@pytest.fixture
+def defer(_trial: Trial, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """``defer(guest.run, "ip link del …")`` registers the undo of a change the moment it is made; a failed undo is an error."""
+    yield _trial.defer
+    if request.config.stash[KEEPER].lost():
+        _trial.abandon_undo()
+    else:
+        _trial.undo()
+
+
+@pytest.fixture
+def until(_machine: Machine) -> Until:
+    """``until(condition, what="the carrier comes up", timeout=2)`` waits, longer on a slow guest."""
+
+    def wait(condition: Callable[[], Value], *, what: str, timeout: float = 5.0) -> Value:
+        return deadline.until(condition, what=what, timeout=timeout, speed=_machine.speed)
+
+    return wait
