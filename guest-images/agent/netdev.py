@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's `netdev` family: XDP features, queues, NAPIs, page pools, per-queue statistics. Methods ``netdev.*``.
+
+Source: Documentation/netlink/specs/netdev.yaml and include/uapi/linux/netdev.h; names are those of the spec.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from agent.methods import exposed
+from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex
+
+NETDEV = Family("netdev")
+
+DEV_GET = 1
+PAGE_POOL_GET = 5
+PAGE_POOL_STATS_GET = 9
+QUEUE_GET = 10
+NAPI_GET = 11
+QSTATS_GET = 12
+NAPI_SET = 14
+
+XDP_FEATURES = Bits(("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"))
+QUEUE_TYPE = Choice(("rx", "tx"))
+
+DEV = Attributes(
+    {
+        1: ("ifindex", U32),
+        2: ("pad", Hex()),
+        3: ("xdp-features", XDP_FEATURES),
+        4: ("xdp-zc-max-segs", U32),
+        5: ("xdp-rx-metadata-features", Bits(("timestamp", "hash", "vlan-tag"))),
+        6: ("xsk-features", Bits(("tx-timestamp", "tx-checksum", "tx-launch-time-fifo"))),
+    }
+)
+IO_URING = Attributes({1: ("rx-buf-len", UINT)})
+LEASE = Attributes(
+    {1: ("ifindex", U32), 2: ("queue", Attributes({1: ("id", U32), 3: ("type", QUEUE_TYPE)})), 3: ("netns-id", S32)}
+)
+QUEUE = Attributes(
+    {
+        1: ("id", U32),
+        2: ("ifindex", U32),
+        3: ("type", QUEUE_TYPE),
+        4: ("napi-id", U32),
+        5: ("dmabuf", U32),
+        6: ("io-uring", IO_URING),
+        7: ("xsk", Attributes({})),
+        8: ("lease", LEASE),
+    }
+)
+NAPI = Attributes(
+    {
+        1: ("ifindex", U32),
+        2: ("id", U32),
+        3: ("irq", U32),
+        4: ("pid", U32),
+        5: ("defer-hard-irqs", S32),
+        6: ("gro-flush-timeout", UINT),
+        7: ("irq-suspend-timeout", UINT),
+        8: ("threaded", Choice(("disabled", "enabled", "busy-poll"))),
+    }
+)
+PAGE_POOL = Attributes(
+    {
+        1: ("id", UINT),
+        2: ("ifindex", U32),
+        3: ("napi-id", UINT),
+        4: ("inflight", UINT),
+        5: ("inflight-mem", UINT),
+        6: ("detach-time", UINT),
+        7: ("dmabuf", U32),
+        8: ("io-uring", IO_URING),
+    }
+)
+PAGE_POOL_STATS = Attributes(
+    {
+        1: ("info", PAGE_POOL),
+        **{
+            number: (name, UINT)
+            for number, name in enumerate(
+                (
+                    "alloc-fast",
+                    "alloc-slow",
+                    "alloc-slow-high-order",
+                    "alloc-empty",
+                    "alloc-refill",
+                    "alloc-waive",
+                    "recycle-cached",
+                    "recycle-cache-full",
+                    "recycle-ring",
+                    "recycle-ring-full",
+                    "recycle-released-refcnt",
+                ),
+                8,
+            )
+        },
+    }
+)
+QSTATS = Attributes(
+    {
+        1: ("ifindex", U32),
+        2: ("queue-type", QUEUE_TYPE),
+        3: ("queue-id", U32),
+        4: ("scope", Bits(("queue",))),
+        **{
+            number: (name, UINT)
+            for number, name in enumerate(
+                (
+                    "rx-packets",
+                    "rx-bytes",
+                    "tx-packets",
+                    "tx-bytes",
+                    "rx-alloc-fail",
+                    "rx-hw-drops",
+                    "rx-hw-drop-overruns",
+                    "rx-csum-complete",
+                    "rx-csum-unnecessary",
+                    "rx-csum-none",
+                    "rx-csum-bad",
+                    "rx-hw-gro-packets",
+                    "rx-hw-gro-bytes",
+                    "rx-hw-gro-wire-packets",
+                    "rx-hw-gro-wire-bytes",
+                    "rx-hw-drop-ratelimits",
+                    "tx-hw-drops",
+                    "tx-hw-drop-errors",
+                    "tx-csum-none",
+                    "tx-needs-csum",
+                    "tx-hw-gso-packets",
+                    "tx-hw-gso-bytes",
+                    "tx-hw-gso-wire-packets",
+                    "tx-hw-gso-wire-bytes",
+                    "tx-hw-drop-ratelimits",
+                    "tx-stop",
+                    "tx-wake",
+                ),
+                8,
+            )
+        },
+    }
+)
+
+
+@exposed
+def dev_get(ifname: str) -> dict[str, Any]:
+    """Return xdp-features, xdp-rx-metadata-features and xsk-features as lists of names, and xdp-zc-max-segs where given."""
+    return NETDEV.call(DEV_GET, DEV.encode({"ifindex": socket.if_nametoindex(ifname)}), DEV)[0]
+
+
+@exposed
+def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> list[dict[str, Any]]:  # noqa: A002
+    """Return the device's queues: type (rx, tx), id, napi-id, and dmabuf, io-uring, xsk, lease where bound.
+
+    With both `type` and `id` only that queue is asked for, and ENOENT is an error.
+    """
+    ifindex = socket.if_nametoindex(ifname)
+    if type is not None and id is not None:
+        return NETDEV.call(QUEUE_GET, QUEUE.encode({"ifindex": ifindex, "type": type, "id": id}), QUEUE)
+    found = NETDEV.call(QUEUE_GET, QUEUE.encode({"ifindex": ifindex}), QUEUE, dump=True)
+    return [queue for queue in found if type in {None, queue["type"]}]
+
+
+@exposed
+def napi_get(ifname: str) -> list[dict[str, Any]]:
+    """Return the device's NAPI instances: id, irq, pid, deferral settings."""
+    return NETDEV.call(NAPI_GET, NAPI.encode({"ifindex": socket.if_nametoindex(ifname)}), NAPI, dump=True)
+
+
+@exposed
+def napi_set(id: int, settings: dict[str, Any]) -> None:  # noqa: A002
+    """Set defer-hard-irqs, gro-flush-timeout, irq-suspend-timeout or threaded of one NAPI."""
+    NETDEV.call(NAPI_SET, NAPI.encode({"id": id, **settings}), NAPI)
+
+
+@exposed
+def page_pool_get(ifname: str) -> list[dict[str, Any]]:
+    """Return the page pools that belong to the device: id, napi-id, inflight, inflight-mem, detach-time …"""
+    ifindex = socket.if_nametoindex(ifname)
+    return [pool for pool in NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True) if pool.get("ifindex") == ifindex]
+
+
+@exposed
+def page_pool_stats(ifname: str) -> list[dict[str, Any]]:
+    """Return the counters of the device's page pools; EOPNOTSUPP where the kernel counts none."""
+    ifindex = socket.if_nametoindex(ifname)
+    found = NETDEV.call(PAGE_POOL_STATS_GET, b"", PAGE_POOL_STATS, dump=True)
+    return [pool for pool in found if pool["info"].get("ifindex") == ifindex]
+
+
+@exposed
+def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
+    """Return the statistics of `scope` ``device`` (one entry) or ``queue`` (one a queue, with queue-type and queue-id).
+
+    Empty where the driver has none (the kernel then answers with no entry, or EOPNOTSUPP, which is raised).
+    """
+    request = {"ifindex": socket.if_nametoindex(ifname), "scope": ["queue"] if scope == "queue" else None}
+    return NETDEV.call(QSTATS_GET, QSTATS.encode(request), QSTATS, dump=True)

@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Raw netlink: messages, attributes by declaration, acknowledgements with the kernel's extended error text.
+
+Source: include/uapi/linux/netlink.h, genetlink.h; Documentation/userspace-api/netlink/intro.rst.
+
+Attributes are declared as ``Attributes({number: ("name", type)})``: a type has `encode(value) -> bytes` and
+`decode(bytes) -> value`. Unknown numbers decode to ``{"#number": hex}``, so that a newer kernel's answer is not lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NETLINK_ROUTE = 0
+NETLINK_GENERIC = 16
+SOL_NETLINK = 270
+NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_CAP_ACK = 10
+NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
+
+NLM_F_REQUEST = 0x1
+NLM_F_MULTI = 0x2
+NLM_F_ACK = 0x4
+NLM_F_ACK_TLVS = 0x200
+NLM_F_DUMP = 0x300
+NLM_F_CREATE_EXCL = 0x600
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLA_F_NESTED = 0x8000
+NLA_TYPE_MASK = 0x3FFF
+NLMSGERR_ATTR_MSG = 1
+
+GENL_ID_CTRL = 0x10
+CTRL_CMD_GETFAMILY = 3
+
+
+class NetlinkError(OSError):
+    """The kernel refused a request.
+
+    Attributes:
+        errno: the positive error number.
+        extack: the kernel's own words, empty where it gave none.
+    """
+
+    def __init__(self, number: int, extack: str) -> None:
+        super().__init__(number, f"{os.strerror(number)}: {extack}" if extack else os.strerror(number))
+        self.extack = extack
+
+
+class AttributeType(Protocol):
+    """How one attribute's payload is read and written."""
+
+    def encode(self, value: Any) -> bytes:
+        """Return the payload of `value`."""
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value in the payload."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """An integer of 1, 2, 4 or 8 bytes in host order."""
+
+    size: int
+    signed: bool = False
+
+    def encode(self, value: int) -> bytes:
+        """Return `value` in host order."""
+        return int(value).to_bytes(self.size, "little", signed=self.signed)
+
+    def decode(self, data: bytes) -> int:
+        """Return the integer, of whatever size came."""
+        return int.from_bytes(data, "little", signed=self.signed)
+
+
+class String:
+    """A string with a final zero."""
+
+    def encode(self, value: str) -> bytes:
+        """Return the bytes with the zero."""
+        return value.encode() + b"\0"
+
+    def decode(self, data: bytes) -> str:
+        """Return the string without the zero."""
+        return data.rstrip(b"\0").decode(errors="replace")
+
+
+class Hex:
+    """Bytes, given and returned as hexadecimal digits."""
+
+    def encode(self, value: str) -> bytes:
+        """Return the bytes."""
+        return bytes.fromhex(value)
+
+    def decode(self, data: bytes) -> str:
+        """Return two digits a byte."""
+        return data.hex()
+
+
+class Mac:
+    """A hardware address, as ``02:70:66:00:00:01``."""
+
+    def encode(self, value: str) -> bytes:
+        """Return the bytes."""
+        return bytes.fromhex(value.replace(":", ""))
+
+    def decode(self, data: bytes) -> str:
+        """Return the bytes with colons."""
+        return data.hex(":")
+
+
+class Flag:
+    """An attribute whose presence is its value."""
+
+    def encode(self, value: bool) -> bytes:  # noqa: ARG002 - presence says it all
+        """Return nothing."""
+        return b""
+
+    def decode(self, data: bytes) -> bool:  # noqa: ARG002
+        """Return True."""
+        return True
+
+
+@dataclass(frozen=True)
+class Array:
+    """Scalars one after another without headers."""
+
+    item: Scalar
+
+    def encode(self, value: list[int]) -> bytes:
+        """Return the items' bytes."""
+        return b"".join(self.item.encode(each) for each in value)
+
+    def decode(self, data: bytes) -> list[int]:
+        """Return the items."""
+        size = self.item.size
+        return [self.item.decode(data[at : at + size]) for at in range(0, len(data), size)]
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A flag word, returned as the sorted list of its bits' names."""
+
+    names: tuple[str, ...]
+    size: int = 8
+
+    def encode(self, value: list[str]) -> bytes:
+        """Return the word with the named bits set."""
+        return sum(1 << self.names.index(name) for name in value).to_bytes(self.size, "little")
+
+    def decode(self, data: bytes) -> list[str]:
+        """Return the names of the bits that are set, an unknown one as ``bit9``."""
+        word = int.from_bytes(data, "little")
+        return [
+            self.names[bit] if bit < len(self.names) else f"bit{bit}" for bit in range(word.bit_length()) if word >> bit & 1
+        ]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A scalar that stands for a name."""
+
+    names: tuple[str, ...]
+    size: int = 4
+
+    def encode(self, value: str) -> bytes:
+        """Return the name's number."""
+        return self.names.index(value).to_bytes(self.size, "little")
+
+    def decode(self, data: bytes) -> str:
+        """Return the name, or the number in digits when it has none."""
+        number = int.from_bytes(data, "little")
+        return self.names[number] if number < len(self.names) else str(number)
+
+
+class Attributes:
+    """A set of attributes by number; itself the type of a nest.
+
+    Args:
+        members: name and type by number.
+        repeated: names whose values come as a list because the attribute may appear more than once.
+    """
+
+    def __init__(self, members: Mapping[int, tuple[str, AttributeType]], repeated: tuple[str, ...] = ()) -> None:
+        self.members = members
+        self.numbers = {name: number for number, (name, _) in members.items()}
+        self.repeated = repeated
+
+    def encode(self, value: Mapping[str, Any]) -> bytes:
+        """Return the attributes named in `value`, in its order; None and False are left out.
+
+        Raises:
+            KeyError: a name is not a member.
+        """
+        out = bytearray()
+        for name, each in value.items():
+            if each is None or each is False:
+                continue
+            number = self.numbers[name]
+            kind = self.members[number][1]
+            nested = NLA_F_NESTED if isinstance(kind, Attributes) else 0
+            for item in each if name in self.repeated else [each]:
+                out += attribute(number | nested, kind.encode(item))
+        return bytes(out)
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """Return the values by name."""
+        found: dict[str, Any] = {}
+        for number, payload in walk(data):
+            name, kind = self.members.get(number, (f"#{number}", Hex()))
+            if name in self.repeated:
+                found.setdefault(name, []).append(kind.decode(payload))
+            elif name != "pad":
+                found[name] = kind.decode(payload)
+        return found
+
+
+U8 = Scalar(1)
+U16 = Scalar(2)
+U32 = Scalar(4)
+S32 = Scalar(4, signed=True)
+U64 = Scalar(8)
+UINT = U64
+STRING = String()
+HEX = Hex()
+MAC = Mac()
+FLAG = Flag()
+
+
+def attribute(number: int, payload: bytes) -> bytes:
+    """Return one attribute with header and padding."""
+    padding = -len(payload) % 4
+    return struct.pack("=HH", 4 + len(payload), number) + payload + bytes(padding)
+
+
+def walk(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number (without the flag bits) and payload of each attribute."""
+    at = 0
+    while at + 4 <= len(data):
+        length, number = struct.unpack_from("=HH", data, at)
+        if length < 4:
+            return
+        yield number & NLA_TYPE_MASK, bytes(data[at + 4 : at + length])
+        at += length + 3 & ~3
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message out of a datagram.
+
+    Attributes:
+        type: nlmsg_type.
+        flags: nlmsg_flags.
+        sequence: nlmsg_seq.
+        body: what follows the header.
+    """
+
+    type: int
+    flags: int
+    sequence: int
+    body: bytes
+
+
+def messages(datagram: bytes) -> Iterator[Message]:
+    """Yield the messages of one datagram."""
+    at = 0
+    while at + 16 <= len(datagram):
+        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", datagram, at)
+        if length < 16:
+            return
+        yield Message(kind, flags, sequence, datagram[at + 16 : at + length])
+        at += length + 3 & ~3
+
+
+def extended_text(message: Message) -> str:
+    """Return the kernel's words from an NLMSG_ERROR or NLMSG_DONE body, empty where there are none."""
+    if not message.flags & NLM_F_ACK_TLVS:
+        return ""
+    if message.type == NLMSG_DONE:
+        at = 4
+    else:
+        # With NETLINK_CAP_ACK only the request's header comes back, 16 bytes, after the error number.
+        at = 20
+    return next((String().decode(data) for number, data in walk(message.body[at:]) if number == NLMSGERR_ATTR_MSG), "")
+
+
+class Netlink:
+    """One netlink socket; requests from several threads take turns.
+
+    Args:
+        family: NETLINK_ROUTE or NETLINK_GENERIC.
+    """
+
+    def __init__(self, family: int) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.socket.bind((0, 0))
+        self.sequence = itertools.count(1)
+        self.lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def request(self, kind: int, body: bytes, *, dump: bool = False, create: bool = False) -> list[Message]:
+        """Send one request and return the messages that answer it; `create` makes it an error if the thing exists.
+
+        Raises:
+            NetlinkError: the kernel refused, or broke off a dump.
+        """
+        flags = NLM_F_REQUEST | (NLM_F_DUMP if dump else NLM_F_ACK) | (NLM_F_CREATE_EXCL if create else 0)
+        with self.lock:
+            sequence = next(self.sequence)
+            self.socket.send(struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body)
+            answers: list[Message] = []
+            while True:
+                for message in messages(self.socket.recv(1 << 17)):
+                    if message.sequence != sequence:
+                        continue
+                    if message.type not in {NLMSG_ERROR, NLMSG_DONE}:
+                        answers.append(message)
+                        continue
+                    number = struct.unpack_from("=i", message.body)[0] if len(message.body) >= 4 else 0
+                    if number:
+                        raise NetlinkError(-number, extended_text(message))
+                    return answers
+
+
+_shared: dict[int, Netlink] = {}
+_shared_lock = threading.Lock()
+
+
+def shared(family: int) -> Netlink:
+    """Return the agent's own socket of `family`, opened once."""
+    with _shared_lock:
+        if family not in _shared:
+            _shared[family] = Netlink(family)
+        return _shared[family]
+
+
+class Family:
+    """A generic netlink family, looked up by name at first use.
+
+    Args:
+        name: as ``netdev``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.number = 0
+        self.groups: dict[str, int] = {}
+
+    def resolve(self) -> int:
+        """Return the family's number.
+
+        Raises:
+            NetlinkError: ENOENT, this kernel has no such family.
+        """
+        if not self.number:
+            body = struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) + FAMILY.encode({"family-name": self.name})
+            answer = shared(NETLINK_GENERIC).request(GENL_ID_CTRL, body)[0]
+            found = FAMILY.decode(answer.body[4:])
+            self.groups = {
+                group["name"]: group["id"]
+                for group in (GROUP.decode(data) for _, data in walk(bytes.fromhex(found.get("groups", ""))))
+            }
+            self.number = found["family-id"]
+        return self.number
+
+    def call(
+        self,
+        command: int,
+        attributes: bytes,
+        reply: Attributes,
+        *,
+        dump: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Send `command` and return the decoded answers.
+
+        Raises:
+            NetlinkError: the kernel refused.
+        """
+        body = struct.pack("=BBxx", command, 1) + attributes
+        answers = shared(NETLINK_GENERIC).request(self.resolve(), body, dump=dump)
+        return [reply.decode(answer.body[4:]) for answer in answers]
+
+
+FAMILY = Attributes({1: ("family-id", U16), 2: ("family-name", STRING), 3: ("version", U32), 7: ("groups", HEX)})
+GROUP = Attributes({1: ("name", STRING), 2: ("id", U32)})
