@@ -41,7 +41,7 @@ _MEANINGS = {
     Verdict.ERROR: "the test broke; it says nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
     Verdict.TIMEOUT: "the test used up its time",
-    Verdict.MISS: "planned, but the run ended before its turn",
+    Verdict.MISS: "planned, but the run ended before it had a verdict",
 }
 
 

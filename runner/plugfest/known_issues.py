@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Known issues: what is expected to fail, on which driver and kernel, and where that was reported."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from plugfest.errors import UsageError
+
+DEFAULT = Path(__file__).with_name("known-issues.toml")
+
+_SHAPE = (
+    'expected [[issue]] with requirement = "AREA-TOPIC-01", drivers = ["name"], kernels = ">=6.1,<6.13", '
+    'reason = "…" and link = "https://…"'
+)
+_KEYS = {"requirement": str, "drivers": list, "kernels": str, "reason": str, "link": str}
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """One known issue.
+
+    Attributes:
+        requirement: the id that is expected to fail.
+        drivers: on these drivers.
+        kernels: on these kernel versions; empty for all.
+        reason: one line.
+        link: where it was reported.
+    """
+
+    requirement: str
+    drivers: tuple[str, ...]
+    kernels: SpecifierSet
+    reason: str
+    link: str
+
+    def applies(self, requirement: str, driver: str, release: str) -> bool:
+        """Tell whether a failure of this requirement is expected here.
+
+        Args:
+            requirement: its id.
+            driver: the driver's name.
+            release: ``uname -r``, as ``6.12.57+deb13-amd64``.
+        """
+        return (
+            requirement == self.requirement
+            and driver in self.drivers
+            and self.kernels.contains(kernel_version(release), prereleases=True)
+        )
+
+    def __str__(self) -> str:
+        """Say why and where, for the reports."""
+        return f"{self.reason}, {self.link}"
+
+
+def kernel_version(release: str) -> Version:
+    """Return the upstream part of ``uname -r``: ``7.3.4+deb13-amd64`` is 7.3.4, ``7.4.0-rc2-dirty`` is 7.4.0rc2.
+
+    Raises:
+        UsageError: it does not begin with a version.
+    """
+    match = re.match(r"(\d+(?:\.\d+)+)(?:-(rc\d+))?", release)
+    if match is None:
+        raise UsageError(f"kernel release {release!r}: expected to begin with a version, as 7.3.4; give --kernel another kernel")
+    return Version(match[1] + (match[2] or ""))
+
+
+def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
+    """Read a list of known issues.
+
+    Raises:
+        UsageError: the file is missing or malformed; the message shows the right form.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: expected a list of known issues, found {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML ({error}); {_SHAPE}") from error
+    if set(raw) - {"issue"} or not isinstance(raw.get("issue", []), list):
+        raise UsageError(f"{path}: found {', '.join(sorted(raw))}; {_SHAPE}")
+    return tuple(_issue(path, number, entry) for number, entry in enumerate(raw.get("issue", []), 1))
+
+
+def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
+    for key, kind in _KEYS.items():
+        if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
+            raise UsageError(f"{path}: issue {number} has no proper {key!r}; {_SHAPE}")
+    unknown = set(entry) - set(_KEYS)
+    if unknown:
+        raise UsageError(f"{path}: issue {number} has {', '.join(sorted(unknown))}; {_SHAPE}")
+    if not entry["link"].startswith("https://"):
+        raise UsageError(f"{path}: issue {number} has the link {entry['link']!r}; {_SHAPE}")
+    try:
+        kernels = SpecifierSet(entry["kernels"])
+    except InvalidSpecifier as error:
+        raise UsageError(f"{path}: issue {number} has kernels = {entry['kernels']!r}; {_SHAPE}") from error
+    return KnownIssue(entry["requirement"], tuple(entry["drivers"]), kernels, entry["reason"], entry["link"])
+
+
+def matching(issues: Iterable[KnownIssue], requirement: str, driver: str, release: str) -> KnownIssue | None:
+    """Return the first known issue that applies, or None."""
+    return next((issue for issue in issues if issue.applies(requirement, driver, release)), None)

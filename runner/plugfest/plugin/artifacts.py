@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is kept of a test that did not pass: console, dmesg, the model's register trace, the wire, the traceback."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plugfest.machine import Machine
+
+TRACE_LIMIT = 4000
+"""Register accesses kept, the last ones."""
+
+
+def slug(test: str) -> str:
+    """Turn a test's id into the name of its folder."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", test).strip("-")[:120]
+
+
+class Recorder:
+    """Records one test on the model and the wire, and keeps the recording if the test did not pass.
+
+    Recording must never decide a verdict: where the device is gone, the artifact that is missing says so in its place.
+    """
+
+    def __init__(self, output: Path, test: str) -> None:
+        """Record into ``artifacts/<test>`` of the run's output folder."""
+        self._output = output
+        self.folder = output / "artifacts" / slug(test)
+        self._recording: Machine | None = None
+        self._missing: dict[str, str] = {}
+
+    def start(self, machine: Machine) -> None:
+        """Begin to record the wire and the registers."""
+        self._recording = machine
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._try("wire.pcap", lambda: machine.record_wire(self.folder / "wire.pcap"))
+        if machine.model is not None:
+            model = machine.model
+            self._try("trace.txt", lambda: model.call("trace.start"))
+
+    def drop(self) -> None:
+        """Stop, and delete what was recorded."""
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, *, console: str, tracebacks: Mapping[str, str]) -> dict[str, str]:
+        """Stop, and keep everything there is.
+
+        Args:
+            console: what the console said during the test.
+            tracebacks: of each phase that failed.
+
+        Returns:
+            Name of each artifact and its path within the output folder.
+        """
+        machine = self._recording
+        if machine is not None and machine.model is not None:
+            model = machine.model
+            self._try("trace.txt", lambda: self._write("trace.txt", format_trace(model.call("trace.read", limit=TRACE_LIMIT))))
+        self._stop()
+        self._write("console.log", console)
+        if machine is not None and machine.alive():
+            self._try("dmesg.txt", lambda: self._write("dmesg.txt", machine.ssh.run("dmesg", timeout=10).stdout))
+        elif machine is not None:
+            self._missing["dmesg.txt"] = "the guest is gone; see console.log"
+        if tracebacks:
+            text = "\n\n".join(f"--- {phase} ---\n{trace}" for phase, trace in tracebacks.items())
+            self._write("traceback.txt", text)
+        for name, reason in self._missing.items():
+            self._write(name + ".missing", reason + "\n")
+        return {path.name: str(path.relative_to(self._output)) for path in sorted(self.folder.iterdir()) if path.stat().st_size}
+
+    def _stop(self) -> None:
+        machine, self._recording = self._recording, None
+        if machine is None:
+            return
+        self._try("wire.pcap", machine.stop_recording)
+        if machine.model is not None:
+            model = machine.model
+            self._try("trace.txt", lambda: model.call("trace.stop"))
+
+    def _write(self, name: str, text: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(text, encoding="utf-8", errors="replace")
+
+    def _try(self, name: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # an artifact that cannot be had must not turn the verdict; what failed is written down
+            self._missing[name] = f"{type(error).__name__}: {error}"
+
+
+def format_trace(entries: list[dict[str, Any]]) -> str:
+    """Lay out a model's register trace, one access a line.
+
+    Args:
+        entries: what the control method ``trace.read`` returns.
+    """
+    lines = []
+    for entry in entries:
+        index = "" if entry.get("index") is None else f"[{entry['index']}]"
+        decoded = entry.get("decoded") or f"0x{entry['value']:08x}"
+        lines.append(f"{entry['time']:12.6f} {entry['op']} {entry['register']}{index}: {decoded}\n")
+    return "".join(lines)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What other plugins may replace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine import Machine
+    from plugfest.plan import RunPlan
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_plugfest_boot(config: pytest.Config, plan: RunPlan, faults: LocalFaults) -> Machine | None:
+    """Boot the machine that has the device under test.
+
+    Raises:
+        PlugfestError: it does not boot; the run then ends with that error's exit status.
+    """

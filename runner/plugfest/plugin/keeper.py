@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The keeper of the run's guest: boots it when first needed, and replaces it when a test has broken it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from plugfest import driver as registry
+from plugfest.driver import Driver
+from plugfest.errors import PlugfestError
+from plugfest.faults import LocalFaults
+
+if TYPE_CHECKING:
+    import pytest
+
+    from plugfest.console import Problem
+    from plugfest.journal import Journal
+    from plugfest.machine import Machine
+    from plugfest.plan import RunPlan
+
+
+class BootError(PlugfestError):
+    """No guest, so no more tests: the run ends."""
+
+
+class Keeper:
+    """Owns the guest of one run.
+
+    Attributes:
+        plan: what the run is.
+        driver: the driver under test.
+        faults: the fault points on the runner's side.
+    """
+
+    def __init__(self, config: pytest.Config, plan: RunPlan, journal: Journal) -> None:
+        """Boot nothing yet."""
+        self.plan = plan
+        self.driver: Driver = registry.find(plan.driver)
+        self.faults = LocalFaults()
+        self._config = config
+        self._journal = journal
+        self._machine: Machine | None = None
+        self._mark = 0
+        self._reason = "the first one"
+
+    def machine(self) -> Machine:
+        """Return a guest that no test has broken.
+
+        Raises:
+            BootError: it did not boot.
+        """
+        if self._machine is None:
+            begin = time.monotonic()
+            try:
+                booted: Machine = self._config.hook.pytest_plugfest_boot(config=self._config, plan=self.plan, faults=self.faults)
+                self._arm(booted)
+            except PlugfestError as error:
+                raise BootError(str(error)) from error
+            self._machine, self._mark = booted, 0
+            self._journal.write(
+                "boot",
+                seconds=time.monotonic() - begin,
+                reason=self._reason,
+                how=booted.how,
+                speed=booted.speed,
+                model=None if booted.model is None else booted.model.call("model.describe"),
+            )
+        return self._machine
+
+    def _arm(self, machine: Machine) -> None:
+        for name in self.plan.faults:
+            if name.startswith(("wire:", "program:")):
+                self.faults.arm(name)
+            elif machine.model is None:
+                raise PlugfestError(f"--fault {name}: {self.driver.name} runs on {self.driver.subject}, which has no fault points")
+            else:
+                machine.model.call("faults.arm", name=name)
+
+    @property
+    def current(self) -> Machine | None:
+        """The guest, if one runs."""
+        return self._machine
+
+    def problems(self) -> list[Problem]:
+        """Return what the guest's kernel reported since the last `settle`."""
+        return [] if self._machine is None else self._machine.console.problems_since(self._mark)
+
+    def excerpt(self) -> str:
+        """Return the console's text since the last `settle`."""
+        return "" if self._machine is None else self._machine.console.text_since(self._mark)
+
+    def settle(self) -> None:
+        """Count what the console has said so far as dealt with."""
+        if self._machine is not None:
+            self._mark = self._machine.console.mark()
+
+    def lost(self) -> bool:
+        """Tell whether the guest is gone or beyond use, so that nothing can be undone in it."""
+        return self._machine is None or not self._machine.alive() or any(problem.fatal for problem in self.problems())
+
+    def replace(self, reason: str) -> None:
+        """Close the guest; the next test gets a fresh one."""
+        machine, self._machine = self._machine, None
+        self._reason = reason
+        if machine is not None:
+            machine.close()
+
+    def close(self) -> None:
+        """Close the guest at the end of the run."""
+        self.replace("none")
