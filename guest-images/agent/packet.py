@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Raw frames on an interface of the guest, with what the driver said about each. Methods ``packet.*``.
+
+Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virtio_net.h (struct virtio_net_hdr).
+"""
+
+from __future__ import annotations
+
+import base64
+import select
+import socket
+import struct
+import time
+from typing import Any
+
+from agent import handle
+from agent.methods import exposed
+
+ETH_P_ALL = 0x0003
+SOL_PACKET = 263
+PACKET_AUXDATA = 8
+PACKET_VNET_HDR = 15
+PACKET_IGNORE_OUTGOING = 23
+AUXDATA = struct.Struct("=IIIHHHH")
+VNET_HEADER = struct.Struct("=BBHHHH")
+STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
+PACKET_TYPES = ("host", "broadcast", "multicast", "otherhost", "outgoing")
+GSO_TYPES = {0: "none", 1: "tcp4", 3: "udp", 4: "tcp6", 5: "udp-l4"}
+
+
+class Tap:
+    """A packet socket.
+
+    Attributes:
+        socket: bound to the interface.
+        vnet: frames are preceded by a virtio-net header both ways.
+    """
+
+    def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool) -> None:
+        self.vnet = vnet
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        if vnet:
+            self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        if not outgoing:
+            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        self.socket.bind((ifname, protocol))
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+
+
+@exposed
+def open(ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: bool = False) -> int:  # noqa: A001
+    """Open a packet socket on `ifname`; returns a handle. `outgoing` shows frames the guest sends as well."""
+    return handle.keep(Tap(ifname, protocol, outgoing, vnet))
+
+
+@exposed
+def send(packet: int, frames: list[str], repeat: int = 1) -> int:
+    """Send raw frames (base64), the whole list `repeat` times; returns how many. Each starts with a vnet header if asked."""
+    sock = handle.get(packet, Tap).socket
+    raw = [base64.b64decode(frame) for frame in frames]
+    for _ in range(repeat):
+        for frame in raw:
+            sock.send(frame)
+    return repeat * len(raw)
+
+
+@exposed
+def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
+    """Return up to `count` frames that arrive within `timeout` seconds.
+
+    Each has frame (base64), length (as on the wire, without the stripped tag), type, status (checksum-valid …), vlan
+    ``{"tci": 7, "tpid": 33024}`` or null, and gso ``{"type": "tcp4", "size": 1448}`` where the socket has a vnet header.
+    """
+    tap = handle.get(packet, Tap)
+    end = time.monotonic() + timeout
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        if not select.select([tap.socket], [], [], max(0.0, end - time.monotonic()))[0]:
+            break
+        found.append(decode(tap))
+    return found
+
+
+def decode(tap: Tap) -> dict[str, Any]:
+    """Read one frame and its ancillary data."""
+    data, ancillary, _, origin = tap.socket.recvmsg(1 << 17, 256)
+    one: dict[str, Any] = {"type": PACKET_TYPES[origin[2]] if origin[2] < len(PACKET_TYPES) else str(origin[2])}
+    if tap.vnet:
+        flags, gso_type, _, gso_size, start, offset = VNET_HEADER.unpack_from(data)
+        data = data[VNET_HEADER.size :]
+        one["gso"] = {"type": GSO_TYPES.get(gso_type & 0x7F, str(gso_type)), "size": gso_size}
+        one["checksum"] = {"needed": bool(flags & 1), "start": start, "offset": offset}
+    one["frame"] = base64.b64encode(data).decode()
+    for level, kind, raw in ancillary:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, length, _, _, _, tci, tpid = AUXDATA.unpack_from(raw)
+            one["length"] = length
+            one["status"] = [name for bit, name in STATUS_BITS.items() if status >> bit & 1]
+            one["vlan"] = {"tci": tci, "tpid": tpid} if status >> 4 & 1 else None
+    return one
+
+
+@exposed
+def drain(packet: int) -> int:
+    """Throw away what waits in the socket; returns how many frames that was."""
+    sock = handle.get(packet, Tap).socket
+    count = 0
+    while select.select([sock], [], [], 0)[0]:
+        sock.recv(1)
+        count += 1
+    return count
