@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the XDP programs share: which frames are the test's own, and their account.
+ *
+ * A test frame is UDP over IPv4 or IPv6, with or without one VLAN tag, whose destination port lies in PORT_FIRST to
+ * PORT_LAST. Everything else (ARP, neighbour discovery, what a daemon sends) passes to the stack and is not counted, so
+ * that counts can be exact on a link that is alive.
+ */
+#ifndef PLUGFEST_PROBE_H
+#define PLUGFEST_PROBE_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define PORT_FIRST 40000
+#define PORT_LAST 40999
+#define QUEUES 128
+
+/* One element a receive queue, summed over the CPUs by the reader. */
+struct account {
+	__u64 frames;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, QUEUES);
+	__type(key, __u32);
+	__type(value, struct account);
+} count SEC(".maps");
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 protocol;
+};
+
+/* The UDP header of a test frame, NULL for any other. */
+static __always_inline struct udphdr *test_datagram(struct xdp_md *context)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+	struct udphdr *udp = NULL;
+	__be16 protocol;
+	void *network;
+
+	if ((void *)(ethernet + 1) > end)
+		return NULL;
+	protocol = ethernet->h_proto;
+	network = ethernet + 1;
+	if (protocol == bpf_htons(ETH_P_8021Q)) {
+		struct vlan_tag *tag = network;
+
+		if ((void *)(tag + 1) > end)
+			return NULL;
+		protocol = tag->protocol;
+		network = tag + 1;
+	}
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = network;
+
+		if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP || ip->ihl != 5)
+			return NULL;
+		udp = (void *)(ip + 1);
+	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = network;
+
+		if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
+			return NULL;
+		udp = (void *)(ip + 1);
+	}
+	if (!udp || (void *)(udp + 1) > end)
+		return NULL;
+	if (bpf_ntohs(udp->dest) < PORT_FIRST || bpf_ntohs(udp->dest) > PORT_LAST)
+		return NULL;
+	return udp;
+}
+
+/* Book a test frame on the queue that the driver says it came by. */
+static __always_inline void book(struct xdp_md *context)
+{
+	__u32 queue = context->rx_queue_index;
+	struct account *account = bpf_map_lookup_elem(&count, &queue);
+
+	if (account) {
+		account->frames++;
+		account->bytes += context->data_end - context->data;
+	}
+}
+
+#endif

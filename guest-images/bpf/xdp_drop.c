@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Counts and drops test frames; all else passes. */
+#include "probe.h"
+
+SEC("xdp")
+int xdp_drop(struct xdp_md *context)
+{
+	if (!test_datagram(context))
+		return XDP_PASS;
+	book(context);
+	return XDP_DROP;
+}
+
+char _license[] SEC("license") = "GPL";
