@@ -28,7 +28,7 @@ def answer(line: bytes) -> dict[str, Any]:
         number = request["id"]
         function = methods.find(request["method"])
         return {"id": number, "result": function(**request.get("params") or {})}
-    except Exception as error:  # noqa: BLE001 - whatever it is, the host must hear of it
+    except Exception as error:
         if not isinstance(error, OSError):
             traceback.print_exc()
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -11,7 +11,6 @@ import ctypes
 import itertools
 import os
 import platform
-import socket
 import struct
 import subprocess
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
+from agent.netlink import interface_index
 
 SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 BPF_MAP_LOOKUP_ELEM = 1
@@ -111,6 +111,7 @@ class Map:
     """
 
     def __init__(self, fd: int) -> None:
+        """Take over the descriptor."""
         self.fd = fd
         self.type, self.id, self.key_size, self.value_size, self.entries = struct.unpack_from("=5I", information(fd))
         self.copies = possible_cpus() if self.type in PER_CPU_TYPES else 1
@@ -145,7 +146,7 @@ class Map:
         """Remove an entry."""
         self.element(BPF_MAP_DELETE_ELEM, key, None)
 
-    def keys(self) -> list[bytes]:
+    def used_keys(self) -> list[bytes]:
         """Return the keys that are in the map."""
         found: list[bytes] = []
         following = ctypes.create_string_buffer(self.key_size)
@@ -233,7 +234,7 @@ def load_return(verdict: int) -> dict[str, Any]:
 def link_create(program: int, ifname: str, flags: int = 0) -> int:
     """Attach an XDP program by a BPF link; closing the returned handle detaches it."""
     fd = handle.get(program, Program).fd
-    index = socket.if_nametoindex(ifname)
+    index = interface_index(ifname)
     return handle.keep(Attachment(call(BPF_LINK_CREATE, struct.pack("=IIII", fd, index, BPF_XDP, flags))))
 
 
@@ -284,7 +285,7 @@ def map_delete(map: int, key: str) -> None:  # noqa: A002
 def map_dump(map: int) -> dict[str, list[str]]:  # noqa: A002
     """Return all keys with their values, in hexadecimal digits."""
     source = handle.get(map, Map)
-    return {key.hex(): [value.hex() for value in source.lookup(key)] for key in source.keys()}
+    return {key.hex(): [value.hex() for value in source.lookup(key)] for key in source.used_keys()}
 
 
 @exposed

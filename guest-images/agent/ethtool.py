@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ethtool(8) shows and sets, without a process a time. Methods ``ethtool.*``.
 
-Netlink where the kernel offers it (its errors carry the driver's words), the older ioctl for the driver's own statistics,
-the self-test, flow rules' count and the RSS table, which netlink cannot set in older kernels.
+Netlink where the kernel offers it (its errors carry the driver's words), the older ioctl for the driver's own
+statistics, the self-test and the RSS table, which netlink cannot set in older kernels.
 Source: Documentation/networking/ethtool-netlink.rst, include/uapi/linux/ethtool.h and ethtool_netlink_generated.h.
 """
 
@@ -226,7 +226,7 @@ def driver_info(ifname: str) -> dict[str, str]:
 
 @exposed
 def self_test(ifname: str, offline: bool = True) -> dict[str, Any]:
-    """Run the driver's self-test (``ethtool -t``); returns ``{"passed": true, "results": {name: value}}``, 0 is good."""
+    """Run the driver's self-test (``ethtool -t``); returns passed and results, a number by name, 0 being good."""
     names = strings(ifname, ETH_SS_TEST)
     buffer = array.array("B", struct.pack("=IIII", ETHTOOL_TEST, int(offline), 0, len(names)) + bytes(len(names) * 8))
     ioctl(ifname, buffer)
@@ -280,7 +280,7 @@ def set_rss(ifname: str, indir: list[int] | None = None, hkey: str | None = None
 
 @exposed
 def hash_fields(ifname: str, flow: int) -> int:
-    """Return which header fields enter the hash of `flow` (TCP_V4_FLOW 1, UDP_V4_FLOW 2, TCP_V6_FLOW 5, UDP_V6_FLOW 6)."""
+    """Return which header fields enter the hash of a flow type: TCP v4 1, UDP v4 2, TCP v6 5, UDP v6 6."""
     buffer = array.array("B", struct.pack("=IIQ", ETHTOOL_GRXFH, flow, 0) + bytes(176))
     ioctl(ifname, buffer)
     return int(struct.unpack_from("=Q", buffer.tobytes(), 8)[0])

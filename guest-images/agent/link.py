@@ -33,6 +33,7 @@ from agent.netlink import (
     Message,
     Netlink,
     attribute,
+    interface_index,
     messages,
     shared,
 )
@@ -156,7 +157,9 @@ LINK = Attributes(
         IFLA_XDP: ("xdp", XDP),
         44: (
             "event",
-            Choice(("none", "reboot", "features", "bonding-failover", "notify-peers", "igmp-resend", "bonding-options")),
+            Choice(
+                ("none", "reboot", "features", "bonding-failover", "notify-peers", "igmp-resend", "bonding-options")
+            ),
         ),
         47: ("carrier-up-count", U32),
         48: ("carrier-down-count", U32),
@@ -193,8 +196,8 @@ def decoded(message: Message) -> dict[str, Any]:
 
 @exposed
 def get(ifname: str) -> dict[str, Any]:
-    """Return the interface: ifindex, flags, mtu, address, operstate, carrier and its counts, stats64, xdp, queues, driver."""
-    body = header(index=socket.if_nametoindex(ifname))
+    """Return the interface: ifindex, flags, mtu, address, operstate, carrier and its counts, stats64, xdp, driver."""
+    body = header(index=interface_index(ifname))
     found = decoded(shared(NETLINK_ROUTE).request(RTM_GETLINK, body)[0])
     driver = Path("/sys/class/net", ifname, "device/driver")
     found["driver"] = driver.resolve().name if driver.exists() else None
@@ -231,7 +234,7 @@ def set(  # noqa: A001 - the name of the netlink verb
         if wanted is not None:
             change |= bit
             flags |= bit if wanted else 0
-    body = header(index=socket.if_nametoindex(ifname), flags=flags, change=change)
+    body = header(index=interface_index(ifname), flags=flags, change=change)
     body += LINK.encode({"mtu": mtu, "address": address, "ifname": name, "txqlen": txqlen})
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body)
 
@@ -241,7 +244,7 @@ def add_vlan(ifname: str, vlan: int, name: str, protocol: int = 0x8100) -> None:
     """Create the VLAN interface `name` on top of `ifname`."""
     data = {"id": vlan, "protocol": struct.pack(">H", protocol).hex()}
     attributes = {
-        "link": socket.if_nametoindex(ifname),
+        "link": interface_index(ifname),
         "ifname": name,
         "linkinfo": {"kind": "vlan", "data": data},
     }
@@ -251,7 +254,7 @@ def add_vlan(ifname: str, vlan: int, name: str, protocol: int = 0x8100) -> None:
 @exposed
 def delete(ifname: str) -> None:
     """Remove a virtual interface."""
-    shared(NETLINK_ROUTE).request(RTM_DELLINK, header(index=socket.if_nametoindex(ifname)))
+    shared(NETLINK_ROUTE).request(RTM_DELLINK, header(index=interface_index(ifname)))
 
 
 def address_body(ifname: str, address: str) -> bytes:
@@ -261,7 +264,7 @@ def address_body(ifname: str, address: str) -> bytes:
     # Duplicate address detection would keep a v6 address unusable for a second or more.
     flags = IFA_F_NODAD if interface.version == 6 else 0
     packed = interface.ip.packed.hex()
-    head = struct.pack("=BBBBi", family, interface.network.prefixlen, flags, 0, socket.if_nametoindex(ifname))
+    head = struct.pack("=BBBBi", family, interface.network.prefixlen, flags, 0, interface_index(ifname))
     return head + ADDRESS.encode({"local": packed, "address": packed})
 
 
@@ -280,7 +283,7 @@ def delete_address(ifname: str, address: str) -> None:
 @exposed
 def addresses(ifname: str) -> list[dict[str, Any]]:
     """Return the addresses: ``{"address": "192.0.2.2/24", "tentative": false}`` each."""
-    index = socket.if_nametoindex(ifname)
+    index = interface_index(ifname)
     found = []
     body = struct.pack("=BBBBi", 0, 0, 0, 0, index)
     for message in shared(NETLINK_ROUTE).request(RTM_GETADDR, body, dump=True):
@@ -322,13 +325,13 @@ def xdp_attach(
         flags |= XDP_FLAGS_REPLACE
         attributes["expected-fd"] = handle.get(expected, Program).fd
     attributes["flags"] = flags
-    body = header(index=socket.if_nametoindex(ifname)) + attribute(IFLA_XDP | NLA_F_NESTED, XDP.encode(attributes))
+    body = header(index=interface_index(ifname)) + attribute(IFLA_XDP | NLA_F_NESTED, XDP.encode(attributes))
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body)
 
 
 @exposed
 def xdp(ifname: str) -> dict[str, Any]:
-    """Return what is attached: ``{"attached": "native", "prog-id": 7, "native-prog-id": 7}``; attached is none otherwise."""
+    """Return what is attached: ``{"attached": "native", "prog-id": 7, …}``; attached is none otherwise."""
     found: dict[str, Any] = get(ifname).get("xdp", {"attached": "none"})
     return found
 
@@ -337,6 +340,7 @@ class Monitor:
     """A socket in the link notification group."""
 
     def __init__(self) -> None:
+        """Join the group."""
         self.netlink = Netlink(NETLINK_ROUTE)
         self.netlink.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)
 

@@ -6,11 +6,10 @@ Source: Documentation/netlink/specs/netdev.yaml and include/uapi/linux/netdev.h;
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from agent.methods import exposed
-from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex
+from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex, interface_index
 
 NETDEV = Family("netdev")
 
@@ -146,8 +145,8 @@ QSTATS = Attributes(
 
 @exposed
 def dev_get(ifname: str) -> dict[str, Any]:
-    """Return xdp-features, xdp-rx-metadata-features and xsk-features as lists of names, and xdp-zc-max-segs where given."""
-    return NETDEV.call(DEV_GET, DEV.encode({"ifindex": socket.if_nametoindex(ifname)}), DEV)[0]
+    """Return xdp-features, xdp-rx-metadata-features, xsk-features as lists of names; xdp-zc-max-segs."""
+    return NETDEV.call(DEV_GET, DEV.encode({"ifindex": interface_index(ifname)}), DEV)[0]
 
 
 @exposed
@@ -156,7 +155,7 @@ def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> li
 
     With both `type` and `id` only that queue is asked for, and ENOENT is an error.
     """
-    ifindex = socket.if_nametoindex(ifname)
+    ifindex = interface_index(ifname)
     if type is not None and id is not None:
         return NETDEV.call(QUEUE_GET, QUEUE.encode({"ifindex": ifindex, "type": type, "id": id}), QUEUE)
     found = NETDEV.call(QUEUE_GET, QUEUE.encode({"ifindex": ifindex}), QUEUE, dump=True)
@@ -166,7 +165,7 @@ def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> li
 @exposed
 def napi_get(ifname: str) -> list[dict[str, Any]]:
     """Return the device's NAPI instances: id, irq, pid, deferral settings."""
-    return NETDEV.call(NAPI_GET, NAPI.encode({"ifindex": socket.if_nametoindex(ifname)}), NAPI, dump=True)
+    return NETDEV.call(NAPI_GET, NAPI.encode({"ifindex": interface_index(ifname)}), NAPI, dump=True)
 
 
 @exposed
@@ -177,15 +176,15 @@ def napi_set(id: int, settings: dict[str, Any]) -> None:  # noqa: A002
 
 @exposed
 def page_pool_get(ifname: str) -> list[dict[str, Any]]:
-    """Return the page pools that belong to the device: id, napi-id, inflight, inflight-mem, detach-time …"""
-    ifindex = socket.if_nametoindex(ifname)
+    """Return the page pools that belong to the device: id, napi-id, inflight, inflight-mem, detach-time."""
+    ifindex = interface_index(ifname)
     return [pool for pool in NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True) if pool.get("ifindex") == ifindex]
 
 
 @exposed
 def page_pool_stats(ifname: str) -> list[dict[str, Any]]:
     """Return the counters of the device's page pools; EOPNOTSUPP where the kernel counts none."""
-    ifindex = socket.if_nametoindex(ifname)
+    ifindex = interface_index(ifname)
     found = NETDEV.call(PAGE_POOL_STATS_GET, b"", PAGE_POOL_STATS, dump=True)
     return [pool for pool in found if pool["info"].get("ifindex") == ifindex]
 
@@ -196,5 +195,5 @@ def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
 
     Empty where the driver has none (the kernel then answers with no entry, or EOPNOTSUPP, which is raised).
     """
-    request = {"ifindex": socket.if_nametoindex(ifname), "scope": ["queue"] if scope == "queue" else None}
+    request = {"ifindex": interface_index(ifname), "scope": ["queue"] if scope == "queue" else None}
     return NETDEV.call(QSTATS_GET, QSTATS.encode(request), QSTATS, dump=True)

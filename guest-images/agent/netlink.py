@@ -9,6 +9,7 @@ Attributes are declared as ``Attributes({number: ("name", type)})``: a type has 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import socket
@@ -53,8 +54,21 @@ class NetlinkError(OSError):
     """
 
     def __init__(self, number: int, extack: str) -> None:
+        """Make the message of both."""
         super().__init__(number, f"{os.strerror(number)}: {extack}" if extack else os.strerror(number))
         self.extack = extack
+
+
+def interface_index(ifname: str) -> int:
+    """Return the index of an interface.
+
+    Raises:
+        OSError: ENODEV, there is none of this name.
+    """
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError as error:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname) from error
 
 
 class AttributeType(Protocol):
@@ -162,7 +176,9 @@ class Bits:
         """Return the names of the bits that are set, an unknown one as ``bit9``."""
         word = int.from_bytes(data, "little")
         return [
-            self.names[bit] if bit < len(self.names) else f"bit{bit}" for bit in range(word.bit_length()) if word >> bit & 1
+            self.names[bit] if bit < len(self.names) else f"bit{bit}"
+            for bit in range(word.bit_length())
+            if word >> bit & 1
         ]
 
 
@@ -192,6 +208,7 @@ class Attributes:
     """
 
     def __init__(self, members: Mapping[int, tuple[str, AttributeType]], repeated: tuple[str, ...] = ()) -> None:
+        """Keep the declaration."""
         self.members = members
         self.numbers = {name: number for number, (name, _) in members.items()}
         self.repeated = repeated
@@ -286,11 +303,8 @@ def extended_text(message: Message) -> str:
     """Return the kernel's words from an NLMSG_ERROR or NLMSG_DONE body, empty where there are none."""
     if not message.flags & NLM_F_ACK_TLVS:
         return ""
-    if message.type == NLMSG_DONE:
-        at = 4
-    else:
-        # With NETLINK_CAP_ACK only the request's header comes back, 16 bytes, after the error number.
-        at = 20
+    # With NETLINK_CAP_ACK only the request's header comes back, 16 bytes, after the error number.
+    at = 4 if message.type == NLMSG_DONE else 20
     return next((String().decode(data) for number, data in walk(message.body[at:]) if number == NLMSGERR_ATTR_MSG), "")
 
 
@@ -302,6 +316,7 @@ class Netlink:
     """
 
     def __init__(self, family: int) -> None:
+        """Open the socket, with extended error texts."""
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
@@ -359,6 +374,7 @@ class Family:
     """
 
     def __init__(self, name: str) -> None:
+        """Name it; the kernel is asked later."""
         self.name = name
         self.number = 0
         self.groups: dict[str, int] = {}

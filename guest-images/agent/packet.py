@@ -37,6 +37,7 @@ class Tap:
     """
 
     def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool) -> None:
+        """Open and bind."""
         self.vnet = vnet
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
@@ -60,7 +61,10 @@ def open(ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: b
 
 @exposed
 def send(packet: int, frames: list[str], repeat: int = 1) -> int:
-    """Send raw frames (base64), the whole list `repeat` times; returns how many. Each starts with a vnet header if asked."""
+    """Send raw frames (base64), the whole list `repeat` times; returns how many.
+
+    On a socket with `vnet` each frame starts with a virtio-net header.
+    """
     sock = handle.get(packet, Tap).socket
     raw = [base64.b64decode(frame) for frame in frames]
     for _ in range(repeat):
@@ -73,8 +77,8 @@ def send(packet: int, frames: list[str], repeat: int = 1) -> int:
 def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
     """Return up to `count` frames that arrive within `timeout` seconds.
 
-    Each has frame (base64), length (as on the wire, without the stripped tag), type, status (checksum-valid …), vlan
-    ``{"tci": 7, "tpid": 33024}`` or null, and gso ``{"type": "tcp4", "size": 1448}`` where the socket has a vnet header.
+    Each has frame (base64), length (as on the wire, without the stripped tag), type, status (checksum-valid …),
+    vlan ``{"tci": 7, "tpid": 33024}`` or null, and on a vnet socket gso ``{"type": "tcp4", "size": 1448}``.
     """
     tap = handle.get(packet, Tap)
     end = time.monotonic() + timeout

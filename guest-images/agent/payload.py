@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bytes that both ends can make and check without sending them around.
 
-A stream of seed `s` is the SHAKE-128 output of ``s`` in decimal, 65521 bytes of it (a prime, so that whole lost or doubled
-blocks and pages show), over and over.
+A stream of seed `s` is the SHAKE-128 output of ``s`` in decimal, 65521 bytes of it (a prime, so that whole lost or
+doubled blocks and pages show), over and over.
 """
 
 from __future__ import annotations

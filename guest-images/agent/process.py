@@ -22,9 +22,10 @@ class Running:
     """
 
     def __init__(self, command: list[str]) -> None:
-        self.output = tempfile.TemporaryFile()
-        self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(  # noqa: S603 - the host decides what runs here
+        """Start it in a session of its own."""
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the program may write
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, start_new_session=True
         )
 
@@ -47,7 +48,7 @@ class Running:
 @exposed
 def run(command: list[str], input: str | None = None, timeout: float = 60) -> dict[str, Any]:  # noqa: A002
     """Run a program to its end; returns exit_status, stdout and stderr. A non-zero status is no error here."""
-    result = subprocess.run(  # noqa: S603 - the host decides what runs here
+    result = subprocess.run(
         command, input=input, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
     )
     return {"exit_status": result.returncode, "stdout": result.stdout, "stderr": result.stderr}
@@ -62,7 +63,7 @@ def start(command: list[str]) -> dict[str, int]:
 
 @exposed
 def wait(process: int, timeout: float = 60) -> dict[str, Any]:
-    """Wait for a started program to end; returns exit_status, stdout, stderr. Still running after `timeout` is an error."""
+    """Wait for a started program to end; returns exit_status, stdout, stderr. Not ending in time is an error."""
     running = handle.get(process, Running)
     status = running.process.wait(timeout)
     return {"exit_status": status, **running.text()}

@@ -83,7 +83,9 @@ def interrupts() -> list[dict[str, Any]]:
         irq, _, rest = line.partition(":")
         words = rest.split()
         counts = [int(word) for word in words[:cpus] if word.isdigit()]
-        found.append({"irq": irq.strip(), "count": sum(counts), "counts": counts, "name": " ".join(words[len(counts) :])})
+        found.append(
+            {"irq": irq.strip(), "count": sum(counts), "counts": counts, "name": " ".join(words[len(counts) :])}
+        )
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TCP both ways with a payload that is known (`agent.payload`). Methods ``tcp.*``; those that wait block their connection."""
+"""TCP both ways with a payload that is known (`agent.payload`). Methods ``tcp.*``; some wait for the other end."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def send(
     mss: int | None = None,
     timeout: float = 60,
 ) -> dict[str, Any]:
-    """Connect, send `length` bytes of stream `seed` in writes of `chunk` and close; returns bytes, sha256, seconds, local."""
+    """Connect, send `length` bytes of stream `seed` by `chunk`, close; returns bytes, sha256, seconds, local."""
     connection = socket.socket(family(address), socket.SOCK_STREAM)
     try:
         prepare(connection, device, mss)

@@ -31,6 +31,7 @@ class Recording:
     """
 
     def __init__(self, events: list[str], kilobytes: int) -> None:
+        """Create the instance and switch the events on."""
         if not (TRACEFS / "instances").exists():
             subprocess.run(["mount", "-t", "tracefs", "tracefs", str(TRACEFS)], check=True)
         self.folder = TRACEFS / "instances" / f"plugfest-{os.getpid()}-{next(_numbers)}"

@@ -33,7 +33,7 @@ def open(address: str = "", port: int = 0, device: str | None = None, segment: i
 def send(
     socket_handle: int, address: str, port: int, length: int, count: int = 1, seed: int = 1, data: str | None = None
 ) -> int:
-    """Send `count` datagrams of `length` bytes, the n-th being stream `seed` from n * length, or `data`; returns how many."""
+    """Send `count` datagrams: `data`, or `length` bytes each out of stream `seed`; returns how many."""
     sock = handle.get(socket_handle, socket.socket)
     for index in range(count):
         body = base64.b64decode(data) if data is not None else payload.generate(seed, length, index * length)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent's view of interfaces, against a veth pair and iproute2's view of it."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+from typing import Any
+
+import pytest
+from agent_connection import AgentError, Client
+
+ETHER_TYPE_TEST = 0x88B5
+
+
+def frame(length: int, mark: int = 0) -> str:
+    head = b"\xff" * 6 + b"\x02\0\0\0\0\x09" + ETHER_TYPE_TEST.to_bytes(2, "big") + mark.to_bytes(4, "big")
+    return base64.b64encode(head.ljust(length, b"\x5a")).decode()
+
+
+def shown_by_ip(agent: Client, ifname: str) -> dict[str, Any]:
+    text = agent.call("process.run", command=["ip", "-s", "-d", "-j", "link", "show", ifname])["stdout"]
+    return json.loads(text)[0]  # type: ignore[no-any-return]
+
+
+def test_link_get_agrees_with_iproute2(agent: Client) -> None:
+    ours, theirs = agent.call("link.get", ifname="left"), shown_by_ip(agent, "left")
+    assert ours["ifindex"] == theirs["ifindex"]
+    assert ours["mtu"] == theirs["mtu"]
+    assert ours["address"] == theirs["address"]
+    assert ours["operstate"] == theirs["operstate"].lower()
+    assert ours["linkinfo"]["kind"] == "veth"
+    assert {flag.upper().replace("-", "_") for flag in ours["flags"]} - {"RUNNING"} == set(theirs["flags"])
+    assert ours["num-rx-queues"] == theirs["num_rx_queues"]
+    assert ours["max-mtu"] == theirs["max_mtu"]
+
+
+def test_stats64_count_frames_and_bytes(agent: Client) -> None:
+    packet = agent.call("packet.open", ifname="left", protocol=ETHER_TYPE_TEST)
+    before_left, before_right = (agent.call("link.stats64", ifname=name) for name in ("left", "right"))
+    agent.call("packet.send", packet=packet, frames=[frame(60), frame(1514)], repeat=5)
+    left, right = (agent.call("link.stats64", ifname=name) for name in ("left", "right"))
+    assert left["tx_packets"] - before_left["tx_packets"] == 10
+    assert left["tx_bytes"] - before_left["tx_bytes"] == 5 * (60 + 1514)
+    assert right["rx_packets"] - before_right["rx_packets"] == 10
+    theirs = shown_by_ip(agent, "right")["stats64"]
+    assert right["rx_bytes"] == theirs["rx"]["bytes"]
+    agent.call("handle.close", handle=packet)
+
+
+def test_settings_are_made_and_refusals_carry_the_kernels_words(agent: Client) -> None:
+    agent.call("link.set", ifname="left", mtu=1400)
+    assert agent.call("link.get", ifname="left")["mtu"] == 1400
+    agent.call("link.set", ifname="left", mtu=1500)
+    with pytest.raises(AgentError, match="mtu greater than device maximum") as caught:
+        agent.call("link.set", ifname="left", mtu=90_000)
+    assert caught.value.errno == errno.EINVAL
+    with pytest.raises(AgentError) as caught:
+        agent.call("link.get", ifname="absent")
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_addresses_come_and_go(agent: Client) -> None:
+    for address in ("192.0.2.2/24", "2001:db8::2/64"):
+        agent.call("link.add_address", ifname="left", address=address)
+        assert {"address": address, "tentative": False} in agent.call("link.addresses", ifname="left")
+        with pytest.raises(AgentError) as caught:
+            agent.call("link.add_address", ifname="left", address=address)
+        assert caught.value.errno == errno.EEXIST
+        agent.call("link.delete_address", ifname="left", address=address)
+        assert address not in [each["address"] for each in agent.call("link.addresses", ifname="left")]
+
+
+def test_notifications_are_kept_until_read(agent: Client) -> None:
+    monitor = agent.call("link.monitor_open")
+    assert agent.call("link.monitor_read", monitor=monitor) == []
+    agent.call("link.set", ifname="left", mtu=1300)
+    agent.call("link.set", ifname="left", mtu=1500)
+    events = agent.call("link.monitor_read", monitor=monitor, ifname="left", timeout=5)
+    assert [event["mtu"] for event in events if event["type"] == "new"][-1] == 1500
+    assert 1300 in [event["mtu"] for event in events]
+    agent.call("handle.close", handle=monitor)
+
+
+def test_raw_frames_are_received_with_what_the_driver_said(agent: Client) -> None:
+    out = agent.call("packet.open", ifname="left", protocol=ETHER_TYPE_TEST)
+    back = agent.call("packet.open", ifname="right", protocol=ETHER_TYPE_TEST)
+    agent.call("packet.send", packet=out, frames=[frame(60, 1), frame(1000, 2)])
+    first, second = agent.call("packet.receive", packet=back, count=2)
+    assert first["frame"] == frame(60, 1)
+    assert second["frame"] == frame(1000, 2)
+    assert second["length"] == 1000
+    assert first["type"] == "broadcast"
+    assert first["vlan"] is None
+    assert agent.call("packet.receive", packet=back, count=1, timeout=0) == []
+    for each in (out, back):
+        agent.call("handle.close", handle=each)
+
+
+def test_a_stripped_vlan_tag_is_told(agent: Client) -> None:
+    out = agent.call("packet.open", ifname="left")
+    back = agent.call("packet.open", ifname="right")
+    plain = base64.b64decode(frame(64))
+    tagged = plain[:12] + bytes.fromhex("81000123") + plain[12:]
+    agent.call("packet.send", packet=out, frames=[base64.b64encode(tagged).decode()])
+    received = agent.call("packet.receive", packet=back, count=8, timeout=0.5)
+    found = [each for each in received if base64.b64decode(each["frame"]) == plain]
+    assert [each["vlan"] for each in found] == [{"tci": 0x123, "tpid": 0x8100}]
+
+
+def test_udp_payloads_match_the_generator(agent: Client) -> None:
+    server = agent.call("udp.open", address="127.0.0.1")
+    client = agent.call("udp.open", address="127.0.0.1")
+    agent.call(
+        "udp.send",
+        socket_handle=client["handle"],
+        address="127.0.0.1",
+        port=server["port"],
+        length=100,
+        count=3,
+        seed=5,
+    )
+    datagrams = agent.call("udp.receive", socket_handle=server["handle"], count=3)
+    whole = b"".join(base64.b64decode(each["data"]) for each in datagrams)
+    import hashlib  # noqa: PLC0415 - the generator's rule, written out a second time
+
+    assert whole == hashlib.shake_128(b"5").digest(300)
+    assert datagrams[0]["peer"] == ["127.0.0.1", client["port"]]
+    assert agent.call("udp.receive", socket_handle=server["handle"], count=1, timeout=0) == []
+
+
+def test_tcp_serves_the_other_direction(agent: Client, connect: Any) -> None:
+    listener = agent.call("tcp.listen", address="::1")
+    other = connect()
+    other.send("tcp.receive", listener=listener["handle"], timeout=15)
+    sent = agent.call("tcp.send", address="::1", port=listener["port"], length=0)
+    assert other.receive()["bytes"] == sent["bytes"] == 0
+    with pytest.raises(AgentError) as caught:
+        agent.call("tcp.send", address="::1", port=1, length=1)
+    assert caught.value.errno == errno.ECONNREFUSED
+
+
+def test_ethtool_reads_and_sets_features(agent: Client) -> None:
+    before = agent.call("ethtool.get", ifname="left", what="features")
+    assert "tx-tcp-segmentation" in before["active"]
+    agent.call("ethtool.set", ifname="left", what="features", settings={"tx-tcp-segmentation": False})
+    assert "tx-tcp-segmentation" not in agent.call("ethtool.get", ifname="left", what="features")["active"]
+    agent.call("ethtool.set", ifname="left", what="features", settings={"tx-tcp-segmentation": True})
+    assert agent.call("ethtool.get", ifname="left", what="features") == before
+
+
+def test_ethtool_errors_carry_errno_and_text(agent: Client) -> None:
+    with pytest.raises(AgentError) as caught:
+        agent.call("ethtool.get", ifname="left", what="rings")
+    assert caught.value.errno == errno.EOPNOTSUPP
+    with pytest.raises(AgentError, match="exceeds maximum") as caught:
+        agent.call("ethtool.set", ifname="left", what="channels", settings={"rx-count": 9999})
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_ethtool_statistics_have_the_drivers_names_in_its_order(agent: Client) -> None:
+    listed = agent.call("ethtool.stats_list", ifname="left")
+    assert listed[0][0] == "peer_ifindex"
+    assert listed[0][1] == agent.call("link.get", ifname="right")["ifindex"]
+    assert agent.call("ethtool.stats", ifname="left")["peer_ifindex"] == listed[0][1]
+    assert agent.call("ethtool.driver_info", ifname="left")["driver"] == "veth"
+
+
+def test_netdev_family_tells_features_and_queues(agent: Client) -> None:
+    device = agent.call("netdev.dev_get", ifname="left")
+    assert {"basic", "redirect"} <= set(device["xdp-features"])
+    queues = agent.call("netdev.queue_get", ifname="left")
+    assert {(queue["type"], queue["id"]) for queue in queues} == {("rx", 0), ("tx", 0)}
+    assert [queue["type"] for queue in agent.call("netdev.queue_get", ifname="left", type="tx")] == ["tx"]
+    with pytest.raises(AgentError) as caught:
+        agent.call("netdev.queue_get", ifname="left", type="rx", id=77)
+    assert caught.value.errno in {errno.EINVAL, errno.ENOENT, errno.ERANGE}
+
+
+def test_qstats_of_a_driver_without_any_are_refused(agent: Client) -> None:
+    with pytest.raises(AgentError) as caught:
+        agent.call("netdev.qstats_get", ifname="left", scope="queue")
+    assert caught.value.errno == errno.EOPNOTSUPP

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent's line protocol, its threads and its handles."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from agent_connection import AgentError, Client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_answers_carry_the_request_id(agent: Client) -> None:
+    assert agent.call("agent.ping")["pid"] > 0
+    assert agent.call("agent.ping")["pid"] > 0
+
+
+def test_every_method_is_listed_with_a_sentence(agent: Client) -> None:
+    listed = agent.call("agent.list_methods")
+    assert {"netdev.qstats_get", "link.xdp_attach", "bpf.load", "tcp.receive"} <= {each["method"] for each in listed}
+    assert all(each["text"].endswith(".") for each in listed), [
+        each for each in listed if not each["text"].endswith(".")
+    ]
+
+
+@pytest.mark.parametrize("method", ["link.nothing", "nothing.get", "nothing", "link.header", "netlink.shared", ""])
+def test_unknown_and_inner_functions_are_refused(agent: Client, method: str) -> None:
+    with pytest.raises(AgentError, match="no method"):
+        agent.call(method)
+
+
+def test_wrong_parameters_are_an_error_and_the_connection_lives(agent: Client) -> None:
+    with pytest.raises(AgentError) as caught:
+        agent.call("files.read", nonsense=1)
+    assert caught.value.type == "TypeError"
+    assert caught.value.errno is None
+    assert agent.call("agent.ping")
+
+
+def test_a_failed_system_call_tells_its_errno(agent: Client) -> None:
+    with pytest.raises(AgentError, match="No such file or directory: /nowhere") as caught:
+        agent.call("files.read", path="/nowhere")
+    assert caught.value.errno == 2
+
+
+@pytest.mark.parametrize("line", [b"{}", b"not json", b"[1]", b'{"id":4}', b'{"id":4,"method":7}', b"\xff\xfe"])
+def test_a_malformed_line_is_answered_and_the_next_one_works(agent_path: Path, line: bytes) -> None:
+    client = Client(agent_path)
+    client.socket.sendall(line + b"\n" + b'{"id": "x", "method": "agent.ping"}\n')
+    refused = json.loads(client.lines.readline())
+    assert refused["error"]["type"]
+    answered = json.loads(client.lines.readline())
+    assert answered["id"] == "x"
+    assert answered["result"]["pid"]
+    client.close()
+
+
+def test_a_blocking_call_does_not_hold_up_another_connection(connect: Any) -> None:
+    waiting, other = connect(), connect()
+    listener = other.call("tcp.listen", address="127.0.0.1")
+    waiting.send("tcp.receive", listener=listener["handle"], timeout=15)
+    assert other.call("agent.ping")
+    sent = other.call("tcp.send", address="127.0.0.1", port=listener["port"], length=300_000, seed=7)
+    received = waiting.receive()
+    assert received["bytes"] == sent["bytes"] == 300_000
+    assert received["sha256"] == sent["sha256"]
+
+
+def test_handles_close_with_their_connection(agent: Client, agent_path: Path) -> None:
+    before = agent.call("handle.count")
+    short = Client(agent_path)
+    started = short.call("process.start", command=["sleep", "1000"])
+    assert agent.call("handle.count") == before + 1
+    assert agent.call("process.poll", process=started["handle"])["exit_status"] is None
+    short.close()
+    # The agent notices the end of the connection in that connection's own thread.
+    for _ in range(1000):
+        if agent.call("handle.count") == before:
+            break
+    with pytest.raises(AgentError, match="no open Running"):
+        agent.call("process.poll", process=started["handle"])
+    assert not agent.call("files.exists", path=f"/proc/{started['pid']}/fd")
+
+
+def test_a_handle_of_another_kind_is_refused(agent: Client) -> None:
+    program = agent.call("bpf.load_return", verdict=2)["program"]
+    with pytest.raises(AgentError, match="no open Map but Program"):
+        agent.call("bpf.map_counters", map=program)
