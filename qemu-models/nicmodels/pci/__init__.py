@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""PCI: configuration space, one class a capability, BARs."""
+
+from nicmodels.pci.bar import Bar, BarKind, MmapArea
+from nicmodels.pci.capabilities import (
+    Capability,
+    Msi,
+    MsiX,
+    PciExpress,
+    PowerManagement,
+    VendorSpecific,
+    VitalProductData,
+)
+from nicmodels.pci.config import ConfigSpace
+from nicmodels.pci.extended import (
+    AdvancedErrorReporting,
+    AlternativeRoutingId,
+    DeviceSerialNumber,
+    ExtendedCapability,
+)
+
+__all__ = [
+    "AdvancedErrorReporting",
+    "AlternativeRoutingId",
+    "Bar",
+    "BarKind",
+    "Capability",
+    "ConfigSpace",
+    "DeviceSerialNumber",
+    "ExtendedCapability",
+    "MmapArea",
+    "Msi",
+    "MsiX",
+    "PciExpress",
+    "PowerManagement",
+    "VendorSpecific",
+    "VitalProductData",
+]

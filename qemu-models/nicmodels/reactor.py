@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""The event loop of a model: one thread, epoll, timers of microsecond resolution.
+
+`Clock` is the part that models see; `ManualClock` is the clock of tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import select
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Timer:
+    """A callback to be run once at `when` (seconds on its clock's scale)."""
+
+    __slots__ = ("callback", "cancelled", "when")
+
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Keep the callback from running; harmless when it already ran."""
+        self.cancelled = True
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+
+class Clock(Protocol):
+    """Time as a model sees it."""
+
+    def now(self) -> float:
+        """Seconds, monotonic, from an arbitrary start."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Run `callback` once, `seconds` from now (0: as soon as the loop is free)."""
+
+
+class ManualClock:
+    """A clock that only moves when told; timers run inside `advance`, in order, each at its own time."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+        self._timers: list[Timer] = []
+
+    def now(self) -> float:
+        """Seconds since the start, as advanced."""
+        return self._now
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Run `callback` during the `advance` that reaches it."""
+        timer = Timer(self._now + max(seconds, 0.0), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Move the time forward and run the timers that are due, also those that timers start."""
+        end = self._now + seconds
+        while self._timers and self._timers[0].when <= end:
+            timer = heapq.heappop(self._timers)
+            self._now = max(self._now, timer.when)
+            if not timer.cancelled:
+                timer.callback()
+        self._now = end
+
+
+class Reactor:
+    """An epoll loop. Callbacks run on the thread that called `run`; none of the methods is thread-safe."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readers: dict[int, Callable[[], object]] = {}
+        self._writers: dict[int, Callable[[], object]] = {}
+        self._edge: set[int] = set()
+        self._masks: dict[int, int] = {}
+        self._timers: list[Timer] = []
+        self._soon: deque[Callable[[], object]] = deque()
+        self._running = False
+        self.now = time.monotonic
+
+    def add_reader(self, fd: int, callback: Callable[[], object], *, edge: bool = False) -> None:
+        """Call `callback` when `fd` is readable (or hung up); with `edge`, once for each arrival.
+
+        Raises:
+            ValueError: the descriptor already has a reader.
+        """
+        if fd in self._readers:
+            raise ValueError(f"file descriptor {fd} already has a reader")
+        self._readers[fd] = callback
+        if edge:
+            self._edge.add(fd)
+        self._update(fd)
+
+    def remove_reader(self, fd: int) -> None:
+        """Forget the reader of `fd`; nothing happens when it has none."""
+        if self._readers.pop(fd, None) is not None:
+            self._edge.discard(fd)
+            self._update(fd)
+
+    def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` while `fd` is writable (or hung up)."""
+        if fd in self._writers:
+            raise ValueError(f"file descriptor {fd} already has a writer")
+        self._writers[fd] = callback
+        self._update(fd)
+
+    def remove_writer(self, fd: int) -> None:
+        """Forget the writer of `fd`; nothing happens when it has none."""
+        if self._writers.pop(fd, None) is not None:
+            self._update(fd)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Run `callback` once, `seconds` from now."""
+        timer = Timer(self.now() + max(seconds, 0.0), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in the next turn of the loop, after the descriptors that are ready now."""
+        self._soon.append(callback)
+
+    def stop(self) -> None:
+        """Let `run` return after the current turn."""
+        self._running = False
+
+    def run(self) -> None:
+        """Turn until `stop`."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def turn(self, timeout: float | None = None) -> None:
+        """Wait for something (at most `timeout` seconds) and run what is due; tests drive the loop with it."""
+        for fd, mask in self._wait(timeout):
+            if mask & ~select.EPOLLOUT:
+                callback = self._readers.get(fd)
+                if callback is not None:
+                    callback()
+            if mask & ~select.EPOLLIN:
+                callback = self._writers.get(fd)
+                if callback is not None:
+                    callback()
+        for _ in range(len(self._soon)):
+            self._soon.popleft()()
+        timers = self._timers
+        if timers:
+            now = self.now()
+            while timers and timers[0].when <= now:
+                timer = heapq.heappop(timers)
+                if not timer.cancelled:
+                    timer.callback()
+
+    def close(self) -> None:
+        """Release the epoll descriptor; the registered descriptors stay with their owners."""
+        self._epoll.close()
+
+    def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        timers = self._timers
+        while timers and timers[0].cancelled:
+            heapq.heappop(timers)
+        if self._soon:
+            timeout = 0.0
+        elif timers:
+            due = max(timers[0].when - self.now(), 0.0)
+            timeout = due if timeout is None else min(due, timeout)
+        if timeout is None:
+            return self._epoll.poll(-1, 64)
+        if 0.0 < timeout < 0.02:
+            # epoll_wait counts whole milliseconds; select() on the epoll descriptor counts microseconds, which
+            # interrupt moderation needs.
+            ready, _, _ = select.select((self._epoll,), (), (), timeout)
+            if not ready:
+                return []
+            timeout = 0.0
+        return self._epoll.poll(timeout, 64)
+
+    def _update(self, fd: int) -> None:
+        mask = (select.EPOLLIN if fd in self._readers else 0) | (select.EPOLLOUT if fd in self._writers else 0)
+        known = self._masks.get(fd)
+        if mask == 0:
+            if known is not None:
+                del self._masks[fd]
+                with contextlib.suppress(OSError):  # its owner may have closed it first, which unregisters it
+                    self._epoll.unregister(fd)
+            return
+        if fd in self._edge:
+            mask |= select.EPOLLET
+        if known is None:
+            self._epoll.register(fd, mask)
+        else:
+            self._epoll.modify(fd, mask)
+        self._masks[fd] = mask

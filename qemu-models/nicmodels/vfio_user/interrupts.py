@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Interrupts of a PCI device: INTx, MSI, MSI-X, signalled through the client's eventfds.
+
+Source: QEMU, docs/interop/vfio-user.rst, VFIO_USER_DEVICE_SET_IRQS; <linux/vfio.h> for the index numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+from collections import Counter
+
+
+class IrqIndex(enum.IntEnum):
+    """Interrupt types, VFIO_PCI_*_IRQ_INDEX."""
+
+    INTX = 0
+    MSI = 1
+    MSIX = 2
+    ERR = 3
+    REQ = 4
+
+
+class InterruptMode(enum.Enum):
+    """Which interrupts the client has enabled."""
+
+    INTX = "intx"
+    MSI = "msi"
+    MSIX = "msix"
+
+
+class IrqType:
+    """The vectors of one interrupt type.
+
+    Attributes:
+        count: how many vectors the device has.
+        triggers: an eventfd a vector, None where the client gave none.
+        masked: masked vectors; only INTx and MSI can be masked here (QEMU masks MSI-X by its own table).
+        pending: vectors that fired while masked.
+        signalled: how often each vector was signalled.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.triggers: list[int | None] = [None] * count
+        self.masked = [False] * count
+        self.pending = [False] * count
+        self.signalled = [0] * count
+        self.mask_events: dict[int, int] = {}
+        self.unmask_events: dict[int, int] = {}
+
+    def set_trigger(self, vector: int, fd: int | None) -> None:
+        """Give the vector an eventfd (which this object then owns), or take it away."""
+        old = self.triggers[vector]
+        self.triggers[vector] = fd
+        if old is not None:
+            os.close(old)
+
+    def set_event(self, events: dict[int, int], vector: int, fd: int | None) -> None:
+        """Give the vector an eventfd for its (un)masking, or take it away."""
+        old = events.pop(vector, None)
+        if old is not None:
+            os.close(old)
+        if fd is not None:
+            events[vector] = fd
+
+    def clear(self) -> None:
+        """Forget what the client set, and close its descriptors."""
+        for vector in range(self.count):
+            self.set_trigger(vector, None)
+            self.masked[vector] = False
+            self.pending[vector] = False
+        for events in (self.mask_events, self.unmask_events):
+            for vector in list(events):
+                self.set_event(events, vector, None)
+
+
+def _signal(fd: int) -> None:
+    # A counter that is full already wakes the client: nothing is lost.
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_write(fd, 1)
+
+
+class Interrupts:
+    """What a model raises.
+
+    Attributes:
+        bus_master: command register bit 2; MSI and MSI-X are memory writes and need it.
+        intx_disabled: command register bit 10.
+        lost: how often a vector was raised that the client had not enabled, by `(mode, vector)`.
+    """
+
+    def __init__(self, msix: int = 0, msi: int = 0, intx: int = 1) -> None:
+        self.types = {
+            IrqIndex.INTX: IrqType(intx),
+            IrqIndex.MSI: IrqType(msi),
+            IrqIndex.MSIX: IrqType(msix),
+            IrqIndex.ERR: IrqType(1),
+            IrqIndex.REQ: IrqType(1),
+        }
+        self.bus_master = True
+        self.intx_disabled = False
+        self.lost: Counter[tuple[str, int]] = Counter()
+        self._level = False
+
+    def resize(self, msix: int, msi: int, intx: int) -> None:
+        """Set the number of vectors, as the device's capabilities have them; the server does so before any client."""
+        for index, count in ((IrqIndex.MSIX, msix), (IrqIndex.MSI, msi), (IrqIndex.INTX, intx)):
+            if self.types[index].count != count:
+                self.types[index].clear()
+                self.types[index] = IrqType(count)
+
+    @property
+    def mode(self) -> InterruptMode:
+        """What the client has enabled last: MSI-X or MSI if any of their vectors has an eventfd, else INTx."""
+        if any(fd is not None for fd in self.types[IrqIndex.MSIX].triggers):
+            return InterruptMode.MSIX
+        if any(fd is not None for fd in self.types[IrqIndex.MSI].triggers):
+            return InterruptMode.MSI
+        return InterruptMode.INTX
+
+    @property
+    def level(self) -> bool:
+        """The INTx line as the device drives it."""
+        return self._level
+
+    def msix(self, vector: int) -> None:
+        """Raise an MSI-X vector; lost (and counted) when the client has not enabled it or bus mastering is off."""
+        irq = self.types[IrqIndex.MSIX]
+        fd = irq.triggers[vector] if vector < irq.count else None
+        if fd is None or not self.bus_master:
+            self.lost["msix", vector] += 1
+            return
+        irq.signalled[vector] += 1
+        _signal(fd)
+
+    def msi(self, vector: int = 0) -> None:
+        """Raise an MSI vector; kept pending while masked, lost when the client has not enabled it."""
+        irq = self.types[IrqIndex.MSI]
+        if vector < irq.count and irq.masked[vector]:
+            irq.pending[vector] = True
+            return
+        fd = irq.triggers[vector] if vector < irq.count else None
+        if fd is None or not self.bus_master:
+            self.lost["msi", vector] += 1
+            return
+        irq.signalled[vector] += 1
+        _signal(fd)
+
+    def intx(self, level: bool) -> None:
+        """Drive the INTx line. It is signalled once, then masked until the client unmasks it (VFIO's automask)."""
+        self._level = level
+        self.update_intx()
+
+    def update_intx(self) -> None:
+        """Signal INTx if the line is up, enabled and not masked."""
+        irq = self.types[IrqIndex.INTX]
+        if not self._level or self.intx_disabled or irq.count == 0 or irq.masked[0]:
+            return
+        fd = irq.triggers[0]
+        if fd is None:
+            self.lost["intx", 0] += 1
+            return
+        irq.masked[0] = True
+        irq.signalled[0] += 1
+        _signal(fd)
+
+    def trigger(self, index: IrqIndex, vector: int) -> None:
+        """Signal a vector because the client asked for it (DATA_NONE or DATA_BOOL with ACTION_TRIGGER)."""
+        irq = self.types[index]
+        fd = irq.triggers[vector]
+        if fd is not None:
+            irq.signalled[vector] += 1
+            _signal(fd)
+
+    def mask(self, index: IrqIndex, vector: int) -> None:
+        """Mask a vector."""
+        irq = self.types[index]
+        irq.masked[vector] = True
+        if vector in irq.mask_events:
+            _signal(irq.mask_events[vector])
+
+    def unmask(self, index: IrqIndex, vector: int) -> None:
+        """Unmask a vector; what is still pending fires."""
+        irq = self.types[index]
+        irq.masked[vector] = False
+        if vector in irq.unmask_events:
+            _signal(irq.unmask_events[vector])
+        if index is IrqIndex.INTX:
+            self.update_intx()
+        elif irq.pending[vector]:
+            irq.pending[vector] = False
+            self.msi(vector)
+
+    def clear(self) -> None:
+        """Forget the client: close its eventfds; the device's own INTx level stays."""
+        for irq in self.types.values():
+            irq.clear()

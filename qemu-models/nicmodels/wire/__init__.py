@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+"""Wires: what a NIC model's frames travel on."""
+
+from nicmodels.wire.null import NullWire
+from nicmodels.wire.pair import PairWire
+from nicmodels.wire.pcap import PcapRecorder
+from nicmodels.wire.protocol import Offload, Wire, WireCounters
+from nicmodels.wire.tap import TapWire
+
+__all__ = ["NullWire", "Offload", "PairWire", "PcapRecorder", "TapWire", "Wire", "WireCounters"]

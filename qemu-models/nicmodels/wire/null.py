@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""A wire with nothing at the far end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicmodels.wire.protocol import Offload, WireCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nicmodels.wire.protocol import Buffer, Segmentation
+
+
+class NullWire:
+    """Takes every frame and never has one."""
+
+    def __init__(self) -> None:
+        self.segmentation: Segmentation = "device"
+        self.counters = WireCounters()
+        self.spill = memoryview(b"")
+        self.received_offload: Offload | None = None
+
+    def fileno(self) -> int | None:
+        """Never readable."""
+        return None
+
+    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:  # noqa: ARG002
+        """Count the frame."""
+        self.counters.transmitted += 1
+
+    def receive(self) -> memoryview | None:
+        """Nothing, ever."""
+        return None
+
+    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:  # noqa: ARG002
+        """Nothing, ever."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Two models back to back, over packet-keeping unix sockets (SOCK_SEQPACKET)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import select
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from io import BufferedWriter
+
+    from nicmodels.wire.protocol import Buffer, Segmentation
+
+SEND_BUFFER = 1 << 20
+
+
+class PairWire:
+    """One end of a cable between two models.
+
+    `PairWire.pair()` gives both ends in one process; `PairWire.at(path)` gives one end: whichever process comes first
+    listens at the path, the other connects; an end that goes away may come back. Without a far end frames are dropped.
+    """
+
+    def __init__(self, peer: socket.socket | None = None) -> None:
+        self.segmentation: Segmentation = "device"
+        self.counters = WireCounters()
+        self.spill = memoryview(b"")
+        self.received_offload: Offload | None = None
+        self._peer: socket.socket | None = None
+        self._listener: socket.socket | None = None
+        self._path: Path | None = None
+        self._lock: BufferedWriter | None = None
+        self._frame = bytearray(SPILL_SIZE)
+        self._view = memoryview(self._frame)
+        # The far end comes and goes but the reactor watches one descriptor: an epoll descriptor is readable when
+        # anything in it is.
+        self._epoll = select.epoll()
+        if peer is not None:
+            self._attach(peer)
+
+    @classmethod
+    def pair(cls) -> tuple[PairWire, PairWire]:
+        """Both ends of a new cable."""
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(one), cls(other)
+
+    @classmethod
+    def at(cls, path: Path) -> PairWire:
+        """One end of the cable named `path`.
+
+        Raises:
+            OSError: the path cannot be used, or both ends are taken.
+        """
+        wire = cls()
+        wire._path = path
+        try:
+            wire._plug()
+        except OSError:
+            wire.close()
+            raise
+        return wire
+
+    def fileno(self) -> int | None:
+        """Readable when a frame, or a far end, has come."""
+        return self._epoll.fileno()
+
+    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:  # noqa: ARG002
+        """Send one frame; dropped when there is no far end or it does not keep up."""
+        if self._peer is None:
+            self._accept()
+        if self._peer is not None:
+            try:
+                self._peer.sendmsg(buffers)
+            except BlockingIOError:
+                pass
+            except (BrokenPipeError, ConnectionError):
+                self._detach()
+            else:
+                self.counters.transmitted += 1
+                return
+        self.counters.transmit_drops += 1
+
+    def receive(self) -> memoryview | None:
+        """The next frame; valid until the next receive."""
+        length = self.receive_into(())
+        return None if length is None else self.spill
+
+    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
+        """Receive into the buffers, the rest into `spill`."""
+        if self._peer is None:
+            self._accept()
+        peer = self._peer
+        if peer is None:
+            return None
+        try:
+            length = peer.recvmsg_into([*buffers, self._frame])[0]
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            length = 0
+        if length == 0:  # frames are never empty: the far end is gone
+            self._detach()
+            return self.receive_into(buffers) if self._peer is not None else None
+        beyond = length - sum(len(buffer) for buffer in buffers)
+        self.spill = self._view[: max(beyond, 0)]
+        self.counters.received += 1
+        if beyond > 0 and buffers:
+            self.counters.truncated += 1
+        return length
+
+    def close(self) -> None:
+        """Unplug. The place to listen is given up first, so that the far end can take it when it sees us go."""
+        self._path = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._lock is not None:
+            Path(self._lock.name.removesuffix(".lock")).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+        self._detach()
+        self._epoll.close()
+
+    def _plug(self) -> None:
+        """Connect to whoever listens at the path; if nobody does, listen."""
+        path = self._path
+        if path is None or self._listener is not None:
+            return
+        lock = Path(f"{path}.lock").open("wb")  # noqa: SIM115 - held as long as this end listens
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                peer.connect(str(path))
+            except OSError:
+                peer.close()
+                raise
+            self._attach(peer)
+            return
+        self._lock = lock
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.setblocking(False)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._epoll.register(self._listener, select.EPOLLIN)
+
+    def _accept(self) -> None:
+        if self._listener is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._attach(self._listener.accept()[0])
+        elif self._path is not None:
+            with contextlib.suppress(OSError):
+                self._plug()
+
+    def _attach(self, peer: socket.socket) -> None:
+        peer.setblocking(False)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._peer = peer
+        self._epoll.register(peer, select.EPOLLIN)
+
+    def _detach(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+        if self._path is not None and self._listener is None:
+            with contextlib.suppress(OSError):
+                self._plug()

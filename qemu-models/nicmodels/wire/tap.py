@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""A tap interface of the host.
+
+Source: Linux, Documentation/networking/tuntap.rst and <linux/if_tun.h>; virtio 1.2, 5.1.6, for the header.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nicmodels.wire.protocol import Buffer, Segmentation
+
+TUN_DEVICE = "/dev/net/tun"
+TUNSETIFF = 0x400454CA
+TUNSETOFFLOAD = 0x400454D0
+TUNSETVNETHDRSZ = 0x400454D8
+IFF_TAP = 0x0002
+IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
+TUN_F_CSUM = 0x01
+NAME_LENGTH = 15
+
+HEADER = struct.Struct("<BBHHHH")  # flags, gso_type, hdr_len, gso_size, csum_start, csum_offset
+NEEDS_CSUM = 1
+GSO_TYPES = {None: 0, "tcp4": 1, "tcp6": 4, "udp": 5}
+
+# The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is none or cannot be segmented as asked
+# (EINVAL), or the interface was deleted (EBADFD): a wire loses the frame and says so in its counters.
+_LOST = frozenset({errno.EIO, errno.EAGAIN, errno.ENOBUFS, errno.EINVAL, errno.EBADFD, errno.ENODEV})
+
+
+class TapError(OSError):
+    """The tap cannot be had; the message says why and what to do."""
+
+
+class TapWire:
+    """One queue of a tap.
+
+    With `segmentation` "device" every frame is complete in both directions. With "host" the device may leave checksums
+    and segmentation to the host, and the host leaves checksums of the frames that it sends: `received_offload` tells.
+
+    Args:
+        name: of the interface; created if there is none of this name.
+        header: bytes of the virtio-net header, 10 or 12; 0 for none (no offloads then).
+
+    Raises:
+        TapError: no tun driver, no permission, the name is bad or the interface is in use.
+    """
+
+    def __init__(self, name: str, header: int = 10) -> None:
+        if header not in (0, 10, 12):
+            raise ValueError(f"a tap's header has 0, 10 or 12 bytes, not {header}")
+        if not 0 < len(name.encode()) <= NAME_LENGTH:
+            raise TapError(errno.EINVAL, f"tap name {name!r}: expected 1 to {NAME_LENGTH} bytes; choose another name")
+        self.name = name
+        self.counters = WireCounters()
+        self.received_offload: Offload | None = None
+        self._header_size = header
+        self._no_offload = bytes(header)
+        self._header = bytearray(header)
+        self._beyond = bytearray(SPILL_SIZE)
+        self._beyond_view = memoryview(self._beyond)
+        self.spill = self._beyond_view[:0]
+        self._segmentation: Segmentation = "device"
+        try:
+            self._fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise TapError(
+                error.errno, f"cannot open {TUN_DEVICE}: {error.strerror}; load the tun module or run with access to it"
+            ) from error
+        try:
+            flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if header else 0)
+            fcntl.ioctl(self._fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+            if header:
+                fcntl.ioctl(self._fd, TUNSETVNETHDRSZ, struct.pack("i", header))
+                fcntl.ioctl(self._fd, TUNSETOFFLOAD, 0)
+        except OSError as error:
+            os.close(self._fd)
+            what = {
+                errno.EBUSY: "it is in use; stop its other user",
+                errno.EPERM: "not permitted; run as root or in a network namespace of your own",
+                errno.EINVAL: "it is no tap, or has several queues; delete it or choose another name",
+            }.get(error.errno or 0, f"{error.strerror}")
+            raise TapError(error.errno, f"cannot attach to tap {name}: {what}") from error
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """Who segments and checksums: "device" or "host"."""
+        return self._segmentation
+
+    @segmentation.setter
+    def segmentation(self, by: Segmentation) -> None:
+        if by not in ("device", "host"):
+            raise ValueError(f"segmentation is by device or by host, not {by!r}")
+        if by == "host" and not self._header_size:
+            raise ValueError("the host cannot segment for a tap without a virtio-net header")
+        if self._header_size:
+            fcntl.ioctl(self._fd, TUNSETOFFLOAD, TUN_F_CSUM if by == "host" else 0)
+        self._segmentation = by
+
+    def fileno(self) -> int | None:
+        """Readable when the host has sent a frame."""
+        return self._fd
+
+    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:
+        """Send one frame in one system call, straight from the buffers.
+
+        Raises:
+            ValueError: an `offload` for a tap without a header.
+        """
+        try:
+            if self._header_size:
+                os.writev(self._fd, (self._no_offload if offload is None else self._encode(offload), *buffers))
+            elif offload is not None:
+                raise ValueError("a tap without a virtio-net header cannot take an offload")
+            else:
+                os.writev(self._fd, buffers)
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            self.counters.transmit_drops += 1
+        else:
+            self.counters.transmitted += 1
+
+    def receive(self) -> memoryview | None:
+        """The next frame; valid until the next receive."""
+        return None if self.receive_into(()) is None else self.spill
+
+    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
+        """Receive in one system call, straight into the buffers; the rest into `spill`."""
+        try:
+            length = os.readv(self._fd, (self._header, *buffers, self._beyond)) - self._header_size
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            return None
+        self.counters.received += 1
+        beyond = length
+        for buffer in buffers:
+            beyond -= len(buffer)
+        if beyond > 0:
+            self.spill = self._beyond_view[:beyond]
+            if buffers:
+                self.counters.truncated += 1
+        else:
+            self.spill = self._beyond_view[:0]
+        if self._segmentation == "host":
+            self._decode()
+        return length
+
+    def close(self) -> None:
+        """Detach; an interface that is not persistent goes away."""
+        os.close(self._fd)
+
+    def _encode(self, offload: Offload) -> bytes:
+        header = HEADER.pack(
+            NEEDS_CSUM if offload.checksum_start is not None else 0,
+            GSO_TYPES[offload.segment_type],
+            offload.header_length,
+            offload.segment_size,
+            offload.checksum_start or 0,
+            offload.checksum_offset,
+        )
+        return header.ljust(self._header_size, b"\0")
+
+    def _decode(self) -> None:
+        flags, _, _, _, start, offset = HEADER.unpack_from(self._header)
+        self.received_offload = Offload(start, offset) if flags & NEEDS_CSUM else None
