@@ -14,6 +14,7 @@ from agent.methods import exposed
 from agent.tcp import family, prepare
 
 UDP_SEGMENT = 103
+SO_RCVBUFFORCE = 33
 
 
 @exposed
@@ -21,7 +22,7 @@ def open(address: str = "", port: int = 0, device: str | None = None, segment: i
     """Open and bind a socket; `segment` asks for UDP segmentation offload of that size. Returns handle and port."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
     prepare(sock, device, None)
     if segment:
         sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
