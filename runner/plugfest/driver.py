@@ -157,7 +157,9 @@ def check_profile(driver: Driver, profile: str | None) -> str | None:
     """
     if isinstance(driver.subject, QemuSubject):
         if profile is not None:
-            raise UsageError(f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; leave it out")
+            raise UsageError(
+                f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; leave it out"
+            )
         return None
     if profile is None:
         return driver.subject.profile

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fault points on the runner's side: of the wire end (``wire:…``) and of the suite's own programs (``program:…``).
 
-They complement the model's own (`nicmodels.faults`), which are armed over the control socket. A point is declared once, where
-the code that can misbehave is; the plugin arms it on the run's `LocalFaults`; the code asks ``if faults["wire:tcp.reset"]:``.
+They complement the model's own (`nicmodels.faults`), which are armed over the control socket. A point is declared once,
+where the code that can misbehave is; the plugin arms it on the run's `LocalFaults`; the code asks
+``if faults["wire:tcp.reset"]:``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a run writes down as it goes, so that a run that dies still has a report.
 
-One JSON object a line, appended and never changed. ``attempt`` is on the disk before its test starts: whatever a test does to the
-guest, the run or the machine, the next reader knows which test it was.
+One JSON object a line, appended and never changed. ``attempt`` is on the disk before its test starts: whatever a test
+does to the guest, the run or the machine, the next reader knows which test it was.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Journal:
             self._file: TextIO = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise InfrastructureError(
-                f"{folder}: expected a folder to write the reports to, found {error.strerror}; give another one with --output"
+                f"{folder}: expected a folder to write the reports to, found {error.strerror}; "
+                "give another one with --output"
             ) from error
 
     def write(self, event: str, *, durable: bool = False, **fields: object) -> None:
@@ -63,7 +64,9 @@ class Journal:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the file."""
         self.close()
 
@@ -83,7 +86,8 @@ def read(path: Path) -> list[Mapping[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InfrastructureError(
-            f"{path}: expected the journal of a run, found {error.strerror}; give the run's output folder, as results/latest"
+            f"{path}: expected the journal of a run, found {error.strerror}; "
+            "give the run's output folder, as results/latest"
         ) from error
     events: list[Mapping[str, Any]] = []
     for number, line in enumerate(lines, 1):

@@ -69,7 +69,9 @@ def kernel_version(release: str) -> Version:
     """
     match = re.match(r"(\d+(?:\.\d+)+)(?:-(rc\d+))?", release)
     if match is None:
-        raise UsageError(f"kernel release {release!r}: expected to begin with a version, as 7.3.4; give --kernel another kernel")
+        raise UsageError(
+            f"kernel release {release!r}: expected to begin with a version, as 7.3.4; give --kernel another kernel"
+        )
     return Version(match[1] + (match[2] or ""))
 
 

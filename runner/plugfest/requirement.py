@@ -145,8 +145,8 @@ def split_docstring(text: str) -> tuple[str, str]:
 def procedure_of(function: Callable[..., object]) -> tuple[str, ...]:
     """Read the steps of a test from its source: each ``with step("…")``, nested ones too, in order.
 
-    A test that was skipped, or that failed at its first step, still prints its whole procedure. An f-string's holes show as
-    ``{expression}``.
+    A test that was skipped, or that failed at its first step, still prints its whole procedure. An f-string's holes
+    show as ``{expression}``.
     """
     try:
         source = textwrap.dedent(inspect.getsource(function))

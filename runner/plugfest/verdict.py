@@ -85,9 +85,9 @@ def judge(
 ) -> Judgement:
     """Turn what happened during one test into its verdict.
 
-    Order: a guest's kernel problem wins over everything, because all else follows from it. Then timeout. Then whatever broke
-    outside the test's own assertions. Then the assertion. A known issue turns `fail`, `timeout` and `crash` into `xfail`,
-    never `error`: a broken test shows nothing.
+    Order: a guest's kernel problem wins over everything, because all else follows from it. Then timeout. Then whatever
+    broke outside the test's own assertions. Then the assertion. A known issue turns `fail`, `timeout` and `crash` into
+    `xfail`, never `error`: a broken test shows nothing.
 
     Args:
         mishaps: the exceptions of the phases, in order.

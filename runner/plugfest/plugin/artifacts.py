@@ -61,7 +61,9 @@ class Recorder:
         machine = self._recording
         if machine is not None and machine.model is not None:
             model = machine.model
-            self._try("trace.txt", lambda: self._write("trace.txt", format_trace(model.call("trace.read", limit=TRACE_LIMIT))))
+            self._try(
+                "trace.txt", lambda: self._write("trace.txt", format_trace(model.call("trace.read", limit=TRACE_LIMIT)))
+            )
         self._stop()
         self._write("console.log", console)
         if machine is not None and machine.alive():
@@ -73,7 +75,11 @@ class Recorder:
             self._write("traceback.txt", text)
         for name, reason in self._missing.items():
             self._write(name + ".missing", reason + "\n")
-        return {path.name: str(path.relative_to(self._output)) for path in sorted(self.folder.iterdir()) if path.stat().st_size}
+        return {
+            path.name: str(path.relative_to(self._output))
+            for path in sorted(self.folder.iterdir())
+            if path.stat().st_size
+        }
 
     def _stop(self) -> None:
         machine, self._recording = self._recording, None
@@ -91,7 +97,9 @@ class Recorder:
     def _try(self, name: str, action: Callable[[], object]) -> None:
         try:
             action()
-        except Exception as error:  # an artifact that cannot be had must not turn the verdict; what failed is written down
+        except (
+            Exception
+        ) as error:  # an artifact that cannot be had must not turn the verdict; what failed is written down
             self._missing[name] = f"{type(error).__name__}: {error}"
 
 

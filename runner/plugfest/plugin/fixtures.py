@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The fixtures that the suite's tests use. All are function-scoped: a guest that a test broke is replaced before the next."""
+"""The fixtures that the suite's tests use.
+
+All are function-scoped: a guest that a test broke is replaced before the next.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class Guest:
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
         """Run a shell command in the guest; see `plugfest.ssh.SshSession.run`."""
-        return self.machine.ssh.run(command, check=check, timeout=timeout)
+        return self.ssh.run(command, check=check, timeout=timeout)
 
 
 @pytest.fixture
@@ -89,7 +92,8 @@ def _machine(request: pytest.FixtureRequest) -> Machine:
 @pytest.fixture
 def _trial(request: pytest.FixtureRequest) -> Trial:
     """The record of this test."""
-    return request.node.stash[TRIAL]  # type: ignore[no-any-return]
+    node: pytest.Item = request.node
+    return node.stash[TRIAL]
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def faults(request: pytest.FixtureRequest) -> LocalFaults:
 
 @pytest.fixture
 def step(_trial: Trial) -> Callable[[str], AbstractContextManager[None]]:
-    """``with step("Take the partner down"):`` one step of the published procedure; the sentence is a literal or an f-string."""
+    """``with step("Take the partner down"):`` one step of the procedure; the sentence is a literal or an f-string."""
     return _trial.step
 
 
@@ -161,7 +165,7 @@ def unclaimed(_trial: Trial) -> Callable[..., NoReturn]:
 
 @pytest.fixture
 def defer(_trial: Trial, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
-    """``defer(guest.run, "ip link del …")`` registers the undo of a change the moment it is made; a failed undo is an error."""
+    """``defer(guest.run, "ip link del …")`` registers the undo of a change as it is made; a failed undo is an error."""
     yield _trial.defer
     if request.config.stash[KEEPER].lost():
         _trial.abandon_undo()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plugfest import driver as registry
 from plugfest.driver import Driver
-from plugfest.errors import PlugfestError
+from plugfest.errors import PlugfestError, UsageError
 from plugfest.faults import LocalFaults
 
 if TYPE_CHECKING:
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 
 class BootError(PlugfestError):
-    """No guest, so no more tests: the run ends."""
+    """No guest, so no more tests: the run ends.
+
+    Attributes:
+        status: the exit status of what went wrong.
+    """
+
+    def __init__(self, cause: PlugfestError) -> None:
+        """Take what went wrong."""
+        super().__init__(str(cause))
+        self.status = cause.exit_status
 
 
 class Keeper:
@@ -53,10 +62,12 @@ class Keeper:
         if self._machine is None:
             begin = time.monotonic()
             try:
-                booted: Machine = self._config.hook.pytest_plugfest_boot(config=self._config, plan=self.plan, faults=self.faults)
+                booted: Machine = self._config.hook.pytest_plugfest_boot(
+                    config=self._config, plan=self.plan, faults=self.faults
+                )
                 self._arm(booted)
             except PlugfestError as error:
-                raise BootError(str(error)) from error
+                raise BootError(error) from error
             self._machine, self._mark = booted, 0
             self._journal.write(
                 "boot",
@@ -73,7 +84,9 @@ class Keeper:
             if name.startswith(("wire:", "program:")):
                 self.faults.arm(name)
             elif machine.model is None:
-                raise PlugfestError(f"--fault {name}: {self.driver.name} runs on {self.driver.subject}, which has no fault points")
+                raise UsageError(
+                    f"--fault {name}: {self.driver.name} runs on {self.driver.subject}, which has no fault points"
+                )
             else:
                 machine.model.call("faults.arm", name=name)
 

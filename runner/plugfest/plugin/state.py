@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-if TYPE_CHECKING:
-    from plugfest.plugin.keeper import Keeper
-    from plugfest.plugin.trial import Trial
-    from plugfest.requirement import Registry
+from plugfest.plugin.keeper import Keeper
+from plugfest.plugin.trial import Trial
+from plugfest.requirement import Registry
 
-KEEPER = pytest.StashKey["Keeper"]()
+KEEPER = pytest.StashKey[Keeper]()
 """On the config: who boots, replaces and closes the guest."""
 
-REGISTRY = pytest.StashKey["Registry"]()
+REGISTRY = pytest.StashKey[Registry]()
 """On the config: the collected requirements."""
 
-TRIAL = pytest.StashKey["Trial"]()
+TRIAL = pytest.StashKey[Trial]()
 """On the item: the record of the running test."""

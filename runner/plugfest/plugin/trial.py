@@ -45,12 +45,16 @@ class Trial:
         evidence: in the order it came.
         mishaps: the exceptions of the phases.
         skipped: the reason, when the test skipped itself.
+        tracebacks: of each phase that an exception left.
+        counted: whether pytest has counted a failure of this test.
     """
 
     steps: list[Step] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     mishaps: list[Mishap] = field(default_factory=list)
     skipped: str | None = None
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    counted: bool = False
     _depth: int = 0
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The referee: what happens around one test, from its attempt in the journal to its verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from plugfest import known_issues
+from plugfest.errors import PlugfestError
+from plugfest.plugin import budget
+from plugfest.plugin.artifacts import Recorder
+from plugfest.plugin.keeper import BootError
+from plugfest.plugin.state import REGISTRY, TRIAL
+from plugfest.plugin.trial import Trial
+from plugfest.requirement import Requirement, requirement_of
+from plugfest.ssh import CommandFailed
+from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
+
+if TYPE_CHECKING:
+    from plugfest.journal import Journal
+    from plugfest.known_issues import KnownIssue
+    from plugfest.plan import RunPlan
+    from plugfest.plugin.keeper import Keeper
+    from plugfest.plugin.live import LiveConsole
+
+FAULT = "_plugfest_fault"
+"""Parameter under ``--falsify``: the fault point that is armed during the call."""
+
+
+_SHOWN = {
+    "falsified": Verdict.PASS,
+    "not falsified": Verdict.FAIL,
+    "never fired": Verdict.SKIP,
+    "skipped": Verdict.SKIP,
+    "error": Verdict.ERROR,
+}
+"""What the console's line of a test under a fault begins with.
+
+A fault that fired in no variant of its test is an error of the run (`plugfest.report.document`), not of the variant that
+it does not concern."""
+
+
+class Referee:
+    """Carries a run out: a pytest plugin, registered only inside a run."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        plan: RunPlan,
+        keeper: Keeper,
+        journal: Journal,
+        issues: Sequence[KnownIssue],
+        live: LiveConsole,
+    ) -> None:
+        """Take what the run is made of."""
+        self._config = config
+        self._plan = plan
+        self._keeper = keeper
+        self._journal = journal
+        self._issues = issues
+        self._live = live
+        self._fired = 0
+        self._seconds = 0.0
+        self._recorder = Recorder(plan.output, "")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Write down everything that is to be tested, before the first test."""
+        selected = {requirement_of(getattr(item, "function", None)) for item in session.items}
+        self._journal.write(
+            "planned",
+            durable=True,
+            requirements=[describe(found) for found in self._config.stash[REGISTRY] if found in selected],
+            tests=[{**self._identity(item)} for item in session.items],
+        )
+        self._live.plan(len(session.items))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Attempt, run, judge, replace the guest if it is no longer good."""
+        trial = item.stash[TRIAL] = Trial()
+        identity = self._identity(item)
+        self._fired, self._seconds = 0, 0.0
+        self._journal.write("attempt", durable=True, **identity)
+        self._live.attempt(str(identity["requirement"]), _required(item).sentence)
+        self._recorder = Recorder(self._plan.output, str(identity["test"]))
+        outcome = yield
+        self._conclude(item, trial, identity)
+        return outcome
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """See that there is a guest, then set the test's fixtures up within its budget."""
+        trial = item.stash[TRIAL]
+        if "_machine" in getattr(item, "fixturenames", ()):
+            if item.get_closest_marker("fresh_guest") and self._keeper.current is not None:
+                self._keeper.replace(f"{item.name} asks for a fresh one")
+            try:
+                machine = self._keeper.machine()
+            except BootError as error:
+                self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
+                pytest.exit(str(error), returncode=error.status)
+            self._recorder.start(machine)
+            fault = self._fault(item)
+            if fault is not None and _is_models(fault) and machine.model is None:
+                trial.record(
+                    "not falsifiable here", f"{self._keeper.driver.name} runs on {self._keeper.driver.subject}"
+                )
+                pytest.skip(f"{fault} is a fault of a model; the subject is {self._keeper.driver.subject}")
+        with self._limit(item, "setup"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Run the test itself, under its fault if there is one."""
+        with self._limit(item, "call"):
+            fault = self._fault(item)
+            if fault is None:
+                return (yield)
+            with self._armed(fault, _required(item).match):
+                return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Undo, within a budget of its own."""
+        with self._limit(item, "teardown"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note what left the phase."""
+        report = yield
+        trial = item.stash[TRIAL]
+        self._seconds += report.duration
+        if call.excinfo is None:
+            return report
+        error = call.excinfo.value
+        if isinstance(error, pytest.skip.Exception):
+            trial.skipped = str(error.msg)
+            return report
+        trial.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, trial, report.when)))
+        trial.tracebacks[report.when] = str(report.longrepr)
+        if self._plan.falsify or self._known_issue(item) is not None:
+            report.outcome = "skipped"
+            report.wasxfail = "demanded" if self._plan.falsify else "known issue"
+        else:
+            trial.counted = True
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+        """Keep pytest's own letters off the console: each test has its line already."""
+        return ("", "", "") if isinstance(report, pytest.TestReport) else None
+
+    @pytest.hookimpl
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Write down that the user ended the run."""
+        if not isinstance(excinfo.value, pytest.exit.Exception):
+            self._journal.write("stopped", reason="interrupted", exit_status=130, durable=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Close the guest and the journal."""
+        if session.shouldfail or session.shouldstop:
+            self._journal.write("stopped", reason=str(session.shouldfail or session.shouldstop), exit_status=None)
+        self._keeper.close()
+        self._journal.write("end", pytest_exit_status=int(exitstatus), durable=True)
+        self._live.close()
+
+    def _conclude(self, item: pytest.Item, trial: Trial, identity: Mapping[str, object]) -> None:
+        issue = self._known_issue(item)
+        problems = self._keeper.problems()
+        judgement = judge(
+            mishaps=trial.mishaps,
+            problems=[problem.title for problem in problems],
+            skipped=trial.skipped,
+            evidence=bool(trial.evidence),
+            known_issue=None if issue is None else str(issue),
+        )
+        fault = self._fault_result(item, judgement)
+        failed = judgement.verdict.is_failure if fault is None else fault["outcome"] in ("not falsified", "error")
+        if failed or judgement.verdict is Verdict.XFAIL:
+            artifacts = self._recorder.keep(console=self._keeper.excerpt(), tracebacks=trial.tracebacks)
+        else:
+            self._recorder.drop()
+            artifacts = {}
+        self._journal.write(
+            "result",
+            durable=False,
+            **identity,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            seconds=round(self._seconds, 3),
+            steps=[dataclasses.asdict(entry) for entry in trial.steps],
+            evidence=[dataclasses.asdict(entry) for entry in trial.evidence],
+            problems=[problem.excerpt for problem in problems],
+            known_issue=None if issue is None else {"reason": issue.reason, "link": issue.link},
+            falsification=fault,
+            artifacts=artifacts,
+        )
+        self._show(item, judgement, fault)
+        if failed and not trial.counted:
+            self._count_failure(item.session)
+        self._settle(judgement, trial, item)
+
+    def _settle(self, judgement: Judgement, trial: Trial, item: pytest.Item) -> None:
+        """Decide whether the next test may have this guest."""
+        if self._keeper.current is None:
+            return
+        if self._keeper.problems():
+            self._keeper.replace(f"{item.name} left the kernel with a problem")
+        elif judgement.verdict is Verdict.TIMEOUT or any(
+            m.phase != "call" or m.kind != "assertion" for m in trial.mishaps
+        ):
+            self._keeper.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
+        elif self._plan.falsify and self._fired:
+            self._keeper.replace(f"{item.name} ran under a fault")
+        elif item.get_closest_marker("fresh_guest"):
+            self._keeper.replace(f"{item.name} had a guest of its own")
+        else:
+            self._keeper.settle()
+
+    def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None) -> None:
+        verdict, reason = judgement.verdict, judgement.reason
+        if fault is not None:
+            verdict = _SHOWN[fault["outcome"]]
+            found = f"{judgement.verdict} ({judgement.reason})" if judgement.reason else str(judgement.verdict)
+            reason = (
+                f"{fault['outcome']}: {fault['name']} fired {fault['fired']} times, "
+                f"demanded {fault['demanded']}, found {found}"
+            )
+        self._live.result(verdict, _required(item).id, item.name, self._seconds, reason)
+
+    def _count_failure(self, session: pytest.Session) -> None:
+        """Tell pytest of a failure that it has not seen as an exception, so that ``-x`` and ``--maxfail`` hold."""
+        session.testsfailed += 1
+        limit = self._config.getvalue("maxfail")
+        if limit and session.testsfailed >= limit:
+            session.shouldfail = f"stopping after {session.testsfailed} failures"
+
+    def _fault_result(self, item: pytest.Item, judgement: Judgement) -> dict[str, Any] | None:
+        fault = self._fault(item)
+        if fault is None:
+            return None
+        demanded = _required(item).falsified_as
+        if judgement.verdict is Verdict.SKIP:
+            outcome = "skipped"
+        elif judgement.verdict is Verdict.ERROR:
+            outcome = "error"
+        elif not self._fired:
+            outcome = "never fired"
+        else:
+            outcome = "falsified" if judgement.verdict is demanded else "not falsified"
+        return {"name": fault, "fired": self._fired, "demanded": demanded, "outcome": outcome}
+
+    @contextmanager
+    def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
+        machine = self._keeper.current
+        if not _is_models(fault):
+            self._keeper.faults.arm(fault, match=match)
+            try:
+                yield
+            finally:
+                self._fired = self._keeper.faults.disarm(fault)
+            return
+        if machine is None or machine.model is None:
+            raise PlugfestError(
+                f"fault {fault}: expected a test that uses the guest, "
+                "found none of guest, dut, wire and model in its arguments"
+            )
+        client = machine.model
+        before = _fired(client.call("faults.fired", name=fault), fault)
+        client.call("faults.arm", name=fault, **({"match": dict(match)} if match else {}))
+        try:
+            yield
+        finally:
+            self._fired = _fired(client.call("faults.fired", name=fault), fault) - before
+            client.call("faults.disarm", name=fault)
+
+    @contextmanager
+    def _limit(self, item: pytest.Item, phase: str) -> Generator[None]:
+        marker = item.get_closest_marker("budget")
+        seconds = float(marker.args[0]) if marker else budget.DEFAULT
+        machine = self._keeper.current
+        speed = 1.0 if machine is None else min(1.0, machine.speed)
+        with budget.budget(seconds / speed, phase):
+            yield
+
+    def _known_issue(self, item: pytest.Item) -> KnownIssue | None:
+        if self._plan.falsify:
+            return None
+        return known_issues.matching(
+            self._issues, _required(item).id, self._keeper.driver.name, self._plan.kernel.release
+        )
+
+    def _fault(self, item: pytest.Item) -> str | None:
+        callspec = getattr(item, "callspec", None)
+        return None if callspec is None else callspec.params.get(FAULT)
+
+    def _identity(self, item: pytest.Item) -> dict[str, object]:
+        found = _required(item)
+        return {
+            "test": item.nodeid,
+            "requirement": found.id,
+            "area": found.area,
+            "level": found.level,
+            "fault": self._fault(item),
+        }
+
+
+def describe(found: Requirement) -> dict[str, object]:
+    """Turn a requirement into what the journal and report.json hold of it."""
+    return {
+        "id": found.id,
+        "level": found.level,
+        "area": found.area,
+        "source": found.source,
+        "sentence": found.sentence,
+        "procedure": list(found.procedure),
+        "possible_problems": found.possible_problems,
+        "falsified_by": list(found.falsified_by),
+        "falsified_as": found.falsified_as,
+        "match": dict(found.match),
+        "test": found.test,
+        "path": f"{found.area}/{found.path.name}",
+        "line": found.line,
+    }
+
+
+def kind_of(error: BaseException, phase: str) -> str:
+    """Tell what kind of mishap an exception is: ``assertion``, ``timeout`` or ``error``.
+
+    A checked command that failed in the guest is the driver's doing, so an assertion, unless the shell did not find or
+    could not run the program (exit status 126 and 127).
+    """
+    if isinstance(error, BudgetExceeded):
+        return "timeout"
+    if isinstance(error, CommandFailed):
+        return "assertion" if phase == "call" and error.result.exit_status not in (126, 127) else "error"
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        return "assertion"
+    if isinstance(error, TimeoutError) and not isinstance(error, PlugfestError):
+        return "timeout"
+    return "error"
+
+
+def one_line(error: BaseException, trial: Trial, phase: str) -> str:
+    """Say what an exception said, on one line, with the step it left."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, AssertionError | pytest.fail.Exception | BudgetExceeded):
+        said = text or "an assertion without a message"
+    else:
+        said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    step = trial.failing_step if phase == "call" else None
+    return f"{said} (step: {step})" if step else said
+
+
+def _required(item: pytest.Item) -> Requirement:
+    found = requirement_of(getattr(item, "function", None))
+    if found is None:
+        raise pytest.UsageError(f"{item.nodeid}: a test of no requirement")
+    return found
+
+
+def _is_models(fault: str) -> bool:
+    return not fault.startswith(("wire:", "program:"))
+
+
+def _fired(points: Sequence[Mapping[str, Any]], name: str) -> int:
+    return next((int(point["fired"]) for point in points if point["name"] == name), 0)

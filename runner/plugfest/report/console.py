@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The last thing a run prints: a table of verdicts, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from plugfest.report.colours import STYLES
+from plugfest.report.document import Document
+from plugfest.verdict import Verdict
+
+_OUTCOME_STYLES = {"falsified": "green", "skipped": "yellow"}
+
+
+def render(document: Document, console: Console, *, folder: Path | None = None) -> None:
+    """Print the summary.
+
+    Args:
+        document: the report.
+        console: where to; a console that is no terminal gets plain lines of the same table.
+        folder: the output folder, named in the last lines.
+    """
+    console.print()
+    console.print(_areas(document))
+    if "falsification" in document:
+        console.print(_falsification(document))
+    else:
+        _problems(document, console)
+    _ending(document, console, folder)
+
+
+def _areas(document: Document) -> Table:
+    run = document["run"]
+    title = f"{run['driver']} on {run['subject']['text']}, Linux {run['kernel']['release']}, {run['accel']['name']}"
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column("area")
+    for verdict in Verdict:
+        table.add_column(verdict.value, justify="right")
+    table.add_column("seconds", justify="right")
+    by_area: dict[str, list[Mapping[str, Any]]] = {}
+    for result in document["results"]:
+        by_area.setdefault(result["area"], []).append(result)
+    for area, results in by_area.items():
+        table.add_row(escape(area), *_counts(results), f"{sum(result['seconds'] for result in results):.1f}")
+    table.add_section()
+    table.add_row("all", *_counts(document["results"]), f"{run['seconds']:.1f}", style="bold")
+    return table
+
+
+def _counts(results: list[Mapping[str, Any]]) -> list[str]:
+    cells = []
+    for verdict in Verdict:
+        count = sum(result["verdict"] == verdict for result in results)
+        cells.append(f"[{STYLES[verdict]}]{count}[/]" if count else "[dim]·[/dim]")
+    return cells
+
+
+def _problems(document: Document, console: Console) -> None:
+    sentences = {entry["id"]: entry["sentence"] for entry in document["requirements"]}
+    missed = 0
+    for result in document["results"]:
+        verdict = Verdict(result["verdict"])
+        if verdict is Verdict.MISS and result["start"] is None:
+            missed += 1
+        elif verdict.is_failure:
+            style = STYLES[verdict]
+            console.print(
+                f"[{style}]{verdict}[/] [bold]{escape(result['requirement'])}[/bold] ({result['level']}) "
+                f"{escape(sentences[result['requirement']])}",
+                soft_wrap=True,
+            )
+            console.print(f"      {escape(result['test'])}", style="dim", soft_wrap=True)
+            console.print(f"      {escape(result['reason'])}", soft_wrap=True)
+            if result["artifacts"]:
+                folder = Path(next(iter(result["artifacts"].values()))).parent
+                console.print(
+                    f"      {escape(str(folder))}: {', '.join(result['artifacts'])}", style="dim", soft_wrap=True
+                )
+    if missed:
+        console.print(f"[{STYLES[Verdict.MISS]}]miss[/] {missed} tests never started", soft_wrap=True)
+
+
+def _falsification(document: Document) -> Table:
+    table = Table(title="Does each requirement's test see its fault?", box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("requirement", "fault", "fired", "demanded", "found", "outcome"):
+        table.add_column(column, overflow="fold")
+    for row in document["falsification"]:
+        style = _OUTCOME_STYLES.get(row["outcome"], "bold red")
+        table.add_row(
+            row["requirement"],
+            escape(row["fault"]),
+            str(row["fired"]),
+            row["demanded"],
+            ", ".join(row["found"]),
+            f"[{style}]{row['outcome']}[/]",
+        )
+    return table
+
+
+def _ending(document: Document, console: Console, folder: Path | None) -> None:
+    run = document["run"]
+    if run["interrupted"]:
+        console.print(f"[bold red]not complete:[/] {escape(run['interrupted'])}", soft_wrap=True)
+    if folder is not None:
+        console.print(f"reports: {escape(str(folder))}/report.html, report.json, junit.xml, report.tap", soft_wrap=True)
+    if "falsification" in document:
+        good = sum(row["outcome"] == "falsified" for row in document["falsification"])
+        said = f"{good} of {len(document['falsification'])} faults were seen"
+    else:
+        said = (
+            ", ".join(f"{count} {verdict}" for verdict, count in document["summary"].items() if count)
+            or "nothing was tested"
+        )
+    style = "bold green" if run["exit_status"] == 0 else "bold red"
+    console.print(
+        f"[{style}]{run['driver']}: {said} in {run['seconds']:.0f} s (exit status {run['exit_status']})[/]",
+        soft_wrap=True,
+    )

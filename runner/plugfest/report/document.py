@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``report.json``: the truth about one run, made from its journal. Every other report is a function of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from plugfest.errors import InfrastructureError
+from plugfest.verdict import Verdict
+
+SCHEMA_PATH = Path(__file__).with_name("schema") / "report.schema.json"
+SCHEMA_VERSION = 1
+
+Document = Mapping[str, Any]
+"""What `SCHEMA_PATH` describes."""
+
+_RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
+
+
+def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None) -> Document:
+    """Make the document of a run from the events of its journal.
+
+    Args:
+        events: as `plugfest.journal.read` returns them.
+        died: how the run ended, when it did not end by itself, as "killed by signal 9".
+
+    Raises:
+        InfrastructureError: the journal does not say what was run.
+    """
+    run = next((event for event in events if event["event"] == "run"), None)
+    if run is None:
+        raise InfrastructureError(
+            "the journal: expected a 'run' event, found none; the run ended before it began, run it again"
+        )
+    nothing: Mapping[str, Any] = {"requirements": [], "tests": []}
+    planned = next((event for event in events if event["event"] == "planned"), nothing)
+    boots = [event for event in events if event["event"] == "boot"]
+    stopped = next((event for event in reversed(events) if event["event"] == "stopped"), None)
+    ended = events[-1]["event"] == "end"
+    interrupted = stopped["reason"] if stopped else None if ended else died or "the run died; nothing says why"
+    results = list(_results(events, planned["tests"], interrupted or "the run ended first"))
+    document: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "run": {
+            **{key: run[key] for key in _RUN_KEYS},
+            "start": datetime.fromtimestamp(run["time"], UTC).isoformat(timespec="seconds"),
+            "seconds": round(events[-1]["time"] - run["time"], 3),
+            "complete": ended and stopped is None,
+            "interrupted": interrupted,
+            "boots": [
+                {"seconds": round(boot["seconds"], 3), "how": boot["how"], "reason": boot["reason"]} for boot in boots
+            ],
+        },
+        "requirements": planned["requirements"],
+        "results": results,
+        "summary": {verdict.value: sum(result["verdict"] == verdict for result in results) for verdict in Verdict},
+    }
+    model = next((boot["model"] for boot in boots if boot["model"]), None)
+    if model is not None:
+        document["run"]["versions"] = {**run["versions"], "model": str(model.get("version", "?"))}
+        document["run"]["subject"] = {**run["subject"], "description": model}
+    if boots:
+        document["run"]["guest"] = {**run["guest"], "speed": round(boots[0]["speed"], 3)}
+    if run["options"]["falsify"]:
+        document["falsification"] = _falsification(results)
+    if stopped is not None:
+        document["run"]["exit_status"] = exit_status(document, stopped["exit_status"])
+    else:
+        document["run"]["exit_status"] = exit_status(document, None if ended else InfrastructureError.exit_status)
+    return document
+
+
+def _results(
+    events: Iterable[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], why: str
+) -> Iterable[dict[str, Any]]:
+    attempts = {event["test"]: event for event in events if event["event"] == "attempt"}
+    finished = {event["test"]: event for event in events if event["event"] == "result"}
+    for test in tests:
+        identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
+        attempt, result = attempts.get(test["test"]), finished.get(test["test"])
+        start = (
+            None if attempt is None else datetime.fromtimestamp(attempt["time"], UTC).isoformat(timespec="milliseconds")
+        )
+        if result is not None:
+            keys = (
+                "verdict",
+                "reason",
+                "seconds",
+                "steps",
+                "evidence",
+                "problems",
+                "known_issue",
+                "falsification",
+                "artifacts",
+            )
+            yield {**identity, "start": start, **{key: result[key] for key in keys}}
+            continue
+        reason = f"never started: {why}" if attempt is None else f"this test was running when the run ended: {why}"
+        fault = test.get("fault")
+        yield {
+            **identity,
+            "start": start,
+            "verdict": Verdict.MISS.value,
+            "reason": reason,
+            "seconds": 0.0,
+            "steps": [],
+            "evidence": [],
+            "problems": [],
+            "known_issue": None,
+            "falsification": None
+            if fault is None
+            else {"name": fault, "fired": 0, "demanded": "fail", "outcome": "miss"},
+            "artifacts": {},
+        }
+
+
+def _falsification(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join the variants of each test: a fault need not concern all of them, but one at least, where it must show."""
+    joined: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        if result["falsification"] is not None:
+            joined.setdefault((result["requirement"], result["falsification"]["name"]), []).append(result)
+    table = []
+    for (requirement, fault), variants in joined.items():
+        outcomes = {variant["falsification"]["outcome"] for variant in variants}
+        worst = next(
+            (o for o in ("error", "miss", "not falsified", "falsified", "never fired", "skipped") if o in outcomes),
+            "error",
+        )
+        table.append(
+            {
+                "requirement": requirement,
+                "fault": fault,
+                "demanded": variants[0]["falsification"]["demanded"],
+                "found": sorted({variant["verdict"] for variant in variants}),
+                "fired": sum(variant["falsification"]["fired"] for variant in variants),
+                "outcome": worst,
+            }
+        )
+    return table
+
+
+def exit_status(document: Document, stopped: int | None) -> int:
+    """Return the status that the command exits with.
+
+    Args:
+        document: the report, without it.
+        stopped: the exit status of what ended the run early, if that has one.
+
+    Returns:
+        0 when no verdict is a failure (under ``--falsify``: when each fault brought the verdict it must); 1 when one
+        is; 3 when there was no guest to test in or the run died; 130 when the user ended it.
+    """
+    if stopped is not None:
+        return stopped
+    results = document["results"]
+    if "falsification" in document:
+        bad = any(row["outcome"] in _BAD_FALSIFICATIONS for row in document["falsification"])
+    else:
+        bad = any(Verdict(result["verdict"]).is_failure for result in results)
+    return 1 if bad or not document["run"]["complete"] else 0
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+
+
+def validate(document: object, origin: str) -> None:
+    """Check a document against the schema.
+
+    Args:
+        document: parsed JSON.
+        origin: where it came from, for the message.
+
+    Raises:
+        InfrastructureError: it does not fit; the message names the place.
+    """
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
+    if error is not None:
+        raise InfrastructureError(
+            f"{origin}: not a report of schema {SCHEMA_VERSION}: {error.json_path}: {error.message[:200]}"
+        )
+
+
+def write(document: Document, path: Path) -> None:
+    """Validate the document and write it, whole or not at all."""
+    validate(document, str(path))
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def load(path: Path) -> Document:
+    """Read a report.
+
+    Args:
+        path: ``report.json``, or the output folder that holds it.
+
+    Raises:
+        InfrastructureError: there is none, or it does not fit the schema.
+    """
+    if path.is_dir():
+        path /= "report.json"
+    try:
+        document: Document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InfrastructureError(f"{path}: expected a report.json, found {error}") from error
+    validate(document, str(path))
+    return document

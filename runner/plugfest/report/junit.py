@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``junit.xml``: a test suite for each area, as CI systems read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
+
+from plugfest.report.document import Document
+from plugfest.verdict import Verdict
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write(document: Document, path: Path) -> None:
+    """Write the document as JUnit XML.
+
+    ``fail``, ``crash`` and ``timeout`` are failures, ``error`` and ``miss`` errors, ``skip`` and ``xfail`` skipped; the
+    exact verdict is the element's type and a property of the case. Provenance stands in each suite's properties.
+    """
+    sentences = {entry["id"]: entry for entry in document["requirements"]}
+    whole = JUnitXml(name=f"plugfest {document['run']['driver']}")
+    for area in dict.fromkeys(result["area"] for result in document["results"]):
+        suite = TestSuite(f"{document['run']['driver']}.{area}")
+        suite.timestamp = document["run"]["start"]
+        for name, value in _provenance(document["run"]).items():
+            suite.add_property(name, _clean(value))
+        for result in document["results"]:
+            if result["area"] == area:
+                suite.add_testcase(_case(result, sentences[result["requirement"]]))
+        whole.add_testsuite(suite)
+    whole.update_statistics()  # type: ignore[no-untyped-call]
+    whole.write(str(path), pretty=True)
+
+
+def _provenance(run: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "driver": run["driver"],
+        "module": run["module"],
+        "subject": run["subject"]["text"],
+        "kernel": run["kernel"]["release"],
+        "accel": f"{run['accel']['name']}: {run['accel']['reason']}",
+        **{f"version.{name}": version for name, version in run["versions"].items()},
+    }
+
+
+def _case(result: Mapping[str, Any], requirement: Mapping[str, Any]) -> TestCase:
+    case = TestCase(
+        _clean(f"{result['requirement']} {result['test'].rpartition('::')[2]}"), result["area"], result["seconds"]
+    )
+    properties = Properties()  # type: ignore[no-untyped-call]
+    for name, value in (
+        ("requirement", result["requirement"]),
+        ("verdict", result["verdict"]),
+        ("level", result["level"]),
+        ("source", requirement["source"]),
+        ("sentence", requirement["sentence"]),
+        *((f"artifact.{name}", path) for name, path in result["artifacts"].items()),
+    ):
+        properties.add_property(Property(name, _clean(value)))
+    case.append(properties)  # type: ignore[no-untyped-call]
+    verdict, reason = Verdict(result["verdict"]), _clean(result["reason"])
+    if verdict in (Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT):
+        outcome = Failure(reason, verdict.value)
+        outcome.text = _clean("\n\n".join(result["problems"])) or reason
+        case.result = [outcome]
+    elif verdict in (Verdict.ERROR, Verdict.MISS):
+        case.result = [Error(reason, verdict.value)]
+    elif verdict in (Verdict.SKIP, Verdict.XFAIL):
+        case.result = [Skipped(reason, verdict.value)]
+    return case
+
+
+def _clean(text: str) -> str:
+    """Leave out what XML 1.0 cannot hold: a console's control characters."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

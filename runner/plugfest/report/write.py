@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes every report of a run from its journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plugfest import journal
+from plugfest.report import document, html, junit, tap
+from plugfest.report.document import Document
+
+
+def write_reports(folder: Path, *, died: str | None = None) -> Document:
+    """Write ``report.json``, ``report.html``, ``junit.xml`` and ``report.tap`` into a run's output folder.
+
+    Args:
+        folder: the output folder, which holds the journal.
+        died: how the run ended, when it did not end by itself.
+
+    Returns:
+        The document.
+
+    Raises:
+        InfrastructureError: the journal is missing or says nothing of a run.
+    """
+    found = document.build(journal.read(folder), died=died)
+    document.write(found, folder / "report.json")
+    (folder / "report.html").write_text(html.render(found, folder), encoding="utf-8")
+    (folder / "report.tap").write_text(tap.render(found), encoding="utf-8")
+    junit.write(found, folder / "junit.xml")
+    return found
