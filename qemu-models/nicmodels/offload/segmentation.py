@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Segmentation of TCP and UDP over IPv4 and IPv6: one header and a long payload become frames.
+
+Sources: 82599 datasheet 7.2.4 (what hardware changes from frame to frame), RFC 9293 (sequence numbers), RFC 3168 6.1.2
+(CWR in the first segment only).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from nicmodels.offload.chain import length as chain_length
+from nicmodels.offload.checksum import chain_sum, fold, pseudo_header_sum, word_sum
+from nicmodels.offload.headers import TCP, UDP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nicmodels.offload.checksum import Buffer
+
+
+class FlagMasks(NamedTuple):
+    """Which of the 12 TCP flag bits survive in the first, the middle and the last segment.
+
+    The defaults (FIN and PSH only in the last, CWR only in the first) are the 82599's reset values of DTXTCPFLGL/H.
+    A payload that fits one segment keeps all its flags.
+    """
+
+    first: int = 0xFF6
+    middle: int = 0xF76
+    last: int = 0xF7F
+
+
+_DEFAULT_MASKS = FlagMasks()
+
+
+def segment(
+    header: Buffer,
+    payload: Sequence[Buffer],
+    mss: int,
+    *,
+    l3_offset: int,
+    l4_offset: int,
+    protocol: int = TCP,
+    masks: FlagMasks = _DEFAULT_MASKS,
+    identification_mask: int = 0xFFFF,
+    seeded: bool = False,
+) -> Iterator[list[Buffer]]:
+    """Cut a payload into frames, each a chain of a new header and views of the payload (nothing is copied).
+
+    Args:
+        header: Ethernet to TCP or UDP header, options included, as the first frame would have it.
+        payload: what follows; at least one frame comes out, even when it is empty.
+        mss: payload bytes a frame.
+        l3_offset: where the IPv4 or IPv6 header starts; its version field is read.
+        l4_offset: where the TCP or UDP header starts; it ends where `header` ends.
+        protocol: `TCP` or `UDP`.
+        masks: the TCP flags that survive.
+        identification_mask: the bits of the IPv4 identification that count; the others stay.
+        seeded: the checksum fields of `header` hold sums to start from, as drivers leave them for hardware that adds
+            to them: for TCP and UDP the pseudo-header's without the length, for IPv4 normally 0. If false, what the
+            fields hold is ignored and the pseudo-header is computed.
+
+    Raises:
+        ValueError: the header is too short or no IP header, the protocol cannot be cut, or `mss` is not positive.
+    """
+    tcp = protocol == TCP
+    if not tcp and protocol != UDP:
+        raise ValueError(f"expected protocol {TCP} (TCP) or {UDP} (UDP); found {protocol}")
+    if mss < 1:
+        raise ValueError(f"expected a segment size of at least 1 byte; found {mss}")
+    if l4_offset + (20 if tcp else 8) > len(header) or l3_offset + 20 > l4_offset:
+        raise ValueError(f"expected IP at {l3_offset} and a whole header at {l4_offset}; found {len(header)} bytes")
+    version = header[l3_offset] >> 4
+    if version not in {4, 6} or (version == 6 and l3_offset + 40 > l4_offset):
+        raise ValueError(f"expected an IPv4 or IPv6 header; found version {version}, {l4_offset - l3_offset} bytes")
+
+    template = bytearray(header)
+    l4_field = l4_offset + (16 if tcp else 6)
+    if not seeded:
+        template[l4_field : l4_field + 2] = b"\0\0"
+        if version == 4:
+            template[l3_offset + 10 : l3_offset + 12] = b"\0\0"
+    seed = 0 if seeded else _addresses_sum(template, l3_offset, version, protocol)
+    identification = template[l3_offset + 4] << 8 | template[l3_offset + 5]
+    sequence = int.from_bytes(template[l4_offset + 4 : l4_offset + 8], "big")
+    flags = (template[l4_offset + 12] << 8 | template[l4_offset + 13]) if tcp else 0
+    l4_header = len(template) - l4_offset
+    ip_header = l4_offset - l3_offset
+    total = chain_length(payload)
+    last = max(total - 1, 0) // mss
+
+    for index, pieces in enumerate(_cut(payload, mss, last + 1)):
+        size = total - index * mss if index == last else mss
+        frame = template[:]
+        if version == 4:
+            number = identification & ~identification_mask | (identification + index) & identification_mask
+            struct.pack_into(">HH", frame, l3_offset + 2, (ip_header + l4_header + size) & 0xFFFF, number)
+            struct.pack_into(">H", frame, l3_offset + 10, fold(word_sum(frame[l3_offset:l4_offset])))
+        else:
+            struct.pack_into(">H", frame, l3_offset + 4, (ip_header - 40 + l4_header + size) & 0xFFFF)
+        if tcp:
+            struct.pack_into(">I", frame, l4_offset + 4, (sequence + index * mss) & 0xFFFFFFFF)
+            if last:
+                mask = masks.first if index == 0 else masks.last if index == last else masks.middle
+                struct.pack_into(">H", frame, l4_offset + 12, flags & (0xF000 | mask))
+        else:
+            struct.pack_into(">H", frame, l4_offset + 4, (l4_header + size) & 0xFFFF)
+        value = fold(seed + l4_header + size + chain_sum((frame[l4_offset:], *pieces)))
+        struct.pack_into(">H", frame, l4_field, 0xFFFF if value == 0 and not tcp else value)
+        yield [frame, *pieces]
+
+
+def _addresses_sum(header: bytearray, l3_offset: int, version: int, protocol: int) -> int:
+    start, size = (l3_offset + 12, 4) if version == 4 else (l3_offset + 8, 16)
+    return pseudo_header_sum(header[start : start + size], header[start + size : start + 2 * size], protocol, 0)
+
+
+def _cut(payload: Sequence[Buffer], size: int, count: int) -> Iterator[list[memoryview]]:
+    """`count` chains of views, each of `size` bytes but the last."""
+    source = iter(payload)
+    view = memoryview(b"")
+    for _ in range(count):
+        pieces: list[memoryview] = []
+        room = size
+        while room:
+            if not view:
+                following = next(source, None)
+                if following is None:
+                    break
+                view = memoryview(following)
+                continue
+            piece = view[:room]
+            pieces.append(piece)
+            room -= len(piece)
+            view = view[len(piece) :]
+        yield pieces
