@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's serial console: read from the first byte, kept in a file, searched for what a kernel says when it is unwell."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pexpect
+from pexpect.fdpexpect import fdspawn
+
+from plugfest.deadline import Deadline
+
+_PATTERNS: tuple[tuple[str, bool, str], ...] = (
+    # kind, whether the guest is beyond use, what its line has
+    ("panic", True, r"Kernel panic - not syncing"),
+    ("soft lockup", True, r"BUG: soft lockup|watchdog: .*hard LOCKUP|BUG: workqueue lockup"),
+    ("rcu stall", True, r"rcu.*(?:self-detected stall|detected stalls|detected expedited stalls|kthread starved)"),
+    ("hung task", True, r"INFO: task \S+:\d+ .*blocked.* for more than \d+ seconds"),
+    (
+        "oops",
+        True,
+        r"Oops: |BUG: unable to handle|BUG: kernel NULL pointer|general protection fault, (?:maybe|probably)|"
+        r"kernel stack overflow|double fault: |Bad RIP value",
+    ),
+    ("BUG", True, r"kernel BUG at |\bBUG: "),
+    ("NETDEV WATCHDOG", False, r"NETDEV WATCHDOG: "),
+    ("UBSAN", False, r"UBSAN: "),
+    ("lockdep", False, r"WARNING: (?:possible|suspicious|inconsistent|bad)|INFO: possible recursive locking|INFO: suspicious RCU"),
+    ("WARNING", False, r"WARNING: "),
+    ("leaked reference", False, r"unregister_netdevice: waiting for \S+ to become free"),
+    ("allocation failure", False, r"page allocation failure: order:"),
+    ("list corruption", True, r"list_(?:add|del) corruption"),
+    ("refcount", False, r"refcount_t: "),
+    ("call trace", False, r"Call Trace:"),
+)
+_PROBLEM = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, (_, _, pattern) in enumerate(_PATTERNS)))
+
+_STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
+_CUT_HERE = "[ cut here ]"
+_TRACE_ENDS = re.compile(r"---\[ end (?:trace|Kernel panic)|Kernel Offset: |^ ?</TASK>$")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|c)")
+
+EXCERPT_LINES = 120
+"""The longest excerpt of one problem."""
+
+_JOINED_WITHIN = 60
+"""Lines after the head of a problem within which a further ``Call Trace:`` belongs to it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a healthy kernel does not say.
+
+    Attributes:
+        kind: ``panic``, ``oops``, ``BUG``, ``WARNING``, ``hung task``, ``NETDEV WATCHDOG`` ….
+        title: the line that says it, without the time stamp.
+        excerpt: that line and what belongs to it, as on the console.
+        fatal: the guest is beyond use.
+        line: number of the title's line on the console, from 0.
+    """
+
+    kind: str
+    title: str
+    excerpt: str
+    fatal: bool
+    line: int
+
+
+class Console:
+    """Reads the serial port for as long as the guest lives, so that the guest never waits for us.
+
+    Attributes:
+        log: the file that holds every byte as it came.
+    """
+
+    def __init__(self, port: socket.socket, log: Path) -> None:
+        """Start to read.
+
+        Args:
+            port: connected to the guest's first serial port; belongs to the console from now on.
+            log: where the console is kept; appended to, so that the guests of one run follow each other.
+        """
+        self.log = log
+        self._port = port
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._file = log.open("ab", buffering=0)
+        self._spawn = fdspawn(port.fileno(), timeout=None, use_poll=True)
+        self._spawn.logfile_read = self._file
+        self._thread = threading.Thread(target=self._read, name="console", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        patterns = self._spawn.compile_pattern_list([rb"\n", pexpect.EOF])
+        ended = False
+        while not ended:
+            try:
+                ended = self._spawn.expect_list(patterns) == 1
+            except (OSError, ValueError):  # the port was closed under the reader
+                ended = True
+            text = self._spawn.before if isinstance(self._spawn.before, bytes) else b""
+            if text or not ended:
+                self._add(_ESCAPES.sub("", text.decode("utf-8", "replace")).strip("\r\n\0"))
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _add(self, line: str) -> None:
+        with self._changed:
+            self._lines.append(line)
+            self._changed.notify_all()
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU has closed its end: nothing more will come."""
+        return self._ended
+
+    def mark(self) -> int:
+        """Return a mark: what comes later is "since" it."""
+        with self._changed:
+            return len(self._lines)
+
+    def lines_since(self, mark: int) -> list[str]:
+        """Return the lines that came since a mark."""
+        with self._changed:
+            return self._lines[mark:]
+
+    def text_since(self, mark: int) -> str:
+        """Return what came since a mark."""
+        return "".join(f"{line}\n" for line in self.lines_since(mark))
+
+    def tail(self, lines: int = 12) -> str:
+        """Return the last lines that say anything, for error messages."""
+        return "\n".join([line for line in self.lines_since(0) if line.strip()][-lines:])
+
+    def problems_since(self, mark: int) -> list[Problem]:
+        """Return what the kernel complained of since a mark, in order; a complaint and its call trace are one problem."""
+        return find_problems(self.lines_since(mark), mark)
+
+    def wait_for(self, condition: Callable[[str], bool], deadline: Deadline, *, mark: int = 0) -> str | None:
+        """Wait for a line.
+
+        Args:
+            condition: tells whether a line is the one.
+            deadline: when to give up.
+            mark: look at lines since then only.
+
+        Returns:
+            The line; None if the deadline passed or the console ended first.
+        """
+        at = mark
+        with self._changed:
+            while True:
+                while at < len(self._lines):
+                    line = self._lines[at]
+                    at += 1
+                    if condition(line):
+                        return line
+                if self._ended or deadline.passed:
+                    return None
+                self._changed.wait(deadline.remaining)
+
+    def join(self, timeout: float = 5.0) -> None:
+        """Wait until all that QEMU wrote has been read: call it when QEMU is gone."""
+        self._thread.join(timeout)
+
+    def close(self) -> None:
+        """Stop reading and close the log. Idempotent."""
+        if self._file.closed:
+            return
+        self.join(0.5)
+        if self._thread.is_alive():
+            self._port.shutdown(socket.SHUT_RDWR)
+            self._thread.join()
+        self._port.close()
+        self._file.close()
+
+
+def find_problems(lines: list[str], first: int = 0) -> list[Problem]:
+    """Find what the kernel complained of.
+
+    Args:
+        lines: of the console.
+        first: the number of the first of them.
+    """
+    found: list[Problem] = []
+    quiet_until = -1  # below it, a call trace belongs to the problem before
+    for at, line in enumerate(lines):
+        text = _STAMP.sub("", line)
+        match = _PROBLEM.search(text)
+        if match is None:
+            continue
+        kind, fatal, _ = _PATTERNS[int((match.lastgroup or "k0")[1:])]
+        if kind == "call trace" and at < quiet_until:
+            continue
+        begin = at - 1 if at > 0 and _CUT_HERE in lines[at - 1] else at
+        end = _end_of(lines, at)
+        if found and at < quiet_until and found[-1].fatal and kind in ("panic", "WARNING", "oops"):
+            # "Oops" follows "BUG: unable to handle …", a panic follows an oops: one event, one problem.
+            previous = found.pop()
+            begin = previous.line - first
+            kind, fatal, text = previous.kind, True, previous.title
+            at = begin  # noqa: PLW2901 - the joined problem starts where the first one did
+        found.append(Problem(kind, text.strip(), "\n".join(lines[begin:end]), fatal, first + at))
+        quiet_until = end + _JOINED_WITHIN
+    return found
+
+
+def _end_of(lines: list[str], at: int) -> int:
+    """Return the number of the line behind a problem's last."""
+    limit = min(len(lines), at + EXCERPT_LINES)
+    for number in range(at, limit):
+        text = _STAMP.sub("", lines[number])
+        if _TRACE_ENDS.search(text) and number > at:
+            # registers and "---[ end trace" may follow the end of the stack
+            for later in range(number + 1, min(limit, number + 25)):
+                if "---[ end" in lines[later]:
+                    return later + 1
+            return number + 1
+    return min(limit, at + 25)
+
