@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Attaching and detaching while the interface is in use."""
+
+from __future__ import annotations
+
+import errno
+
+from plugfest.probe import SCRATCH
+from plugfest.queue_counters import of_frames, total
+from plugfest.requirement import requirement
+from plugfest.traffic import check_same
+
+ROUNDS = 20
+MTU_TOO_BIG = 9000
+
+
+@requirement(
+    "XDP-ATTACH-01",
+    level="MUST",
+    source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC",
+    falsified_by=("program:xdp.stays-attached", "rx.frame.lost"),
+)
+def test_traffic_after_detach(native, traffic, step, until):
+    """After a program is detached, frames reach the stack as they did before it was attached."""
+    probes = traffic.probes()
+    with step("Attach a program that drops test frames, and send some"):
+        program = native.attach("xdp_drop")
+        traffic.send(probes)
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+    with step("Detach it"):
+        native.detach()
+        assert native.state()["attached"] == "none"
+    with step("Frames of every size reach the stack once and unchanged"):
+        traffic.check_delivery()
+    with step("The program has seen no more of them"):
+        assert total(native.seen(program).values()) == sent
+
+
+@requirement(
+    "XDP-ATTACH-02",
+    level="MUST",
+    source="include/uapi/linux/if_link.h, XDP_FLAGS_REPLACE; ip-link(8), xdp: an attached program is replaced atomically",
+    falsified_by=("program:xdp.not-attached", "rx.frame.lost"),
+)
+def test_replace(native, traffic, dut, step, until, guest):
+    """Replacing the program by another takes no carrier, loses no frame, and each frame is seen by exactly one of the two."""
+    probes = traffic.probes()
+    half = len(probes) // 2
+    with step("Attach a program, and prepare another"):
+        first = native.attach("xdp_pass")
+        second = native.load("xdp_modify")
+        traffic.ready()
+        carrier_losses = dut.link()["carrier-down-count"]
+    with step("Replace the first by the second between two halves of a burst of test frames"):
+        traffic.send(probes[:half])
+        native.put(second)
+        traffic.send(probes[half:])
+    with step("Every frame was seen, by one program or the other, and the second saw all that came after it was there"):
+        sent = of_frames(probe.frame for probe in probes)
+
+        def seen():
+            return total(native.seen(first).values()) + total(native.seen(second).values())
+
+        until(lambda: seen() == sent, what=f"the two programs together have counted {sent}")
+        assert total(native.seen(second).values()).frames >= len(probes) - half
+    with step("The stack received every frame, and the carrier never went"):
+        payloads = traffic.received(len(probes) + 1)
+        check_same([each[SCRATCH:] for each in payloads], [probe.payload[SCRATCH:] for probe in probes], "payloads")
+        assert dut.link()["carrier-down-count"] == carrier_losses
+
+
+@requirement(
+    "XDP-ATTACH-03",
+    level="MUST",
+    source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC",
+    falsified_by=("program:xdp.stays-attached", "rx.frame.lost"),
+)
+def test_attach_under_traffic(native, traffic, guest, step, until):
+    """A program can be attached and detached many times under traffic, and nothing is left behind or broken."""
+    with step("Keep frames coming to the interface, both test frames and others"):
+        program = native.load("xdp_drop")
+        programs = set(guest.agent.call("bpf.program_ids"))
+    with step(f"Attach and detach {ROUNDS} times"), traffic.stream():
+        for _ in range(ROUNDS):
+            native.put(program)
+            assert native.state()["prog-id"] == program.identifier
+            native.detach()
+            assert native.state()["attached"] == "none"
+    with step("Frames of every size reach the stack once and unchanged"):
+        traffic.discard()
+        traffic.check_delivery()
+    with step("No program is left in the kernel that was not there before"):
+        until(lambda: set(guest.agent.call("bpf.program_ids")) <= programs, what="the kernel has freed the programs")
+
+
+@requirement(
+    "XDP-REFUSE-01",
+    level="MUST",
+    source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
+    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.lost"),
+)
+def test_mtu_too_big(native, traffic, dut, step, unclaimed, defer, evidence):
+    """With an MTU that its single buffers cannot hold, a driver refuses to attach with an errno, and nothing changes."""
+    largest = dut.link()["max-mtu"]
+    if largest < MTU_TOO_BIG:
+        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    with step(f"Set the MTU to {MTU_TOO_BIG}"):
+        defer(dut.set_mtu, dut.link()["mtu"])
+        dut.set_mtu(MTU_TOO_BIG)
+        traffic.ready()
+    with step("Ask to attach a program that takes no fragments"):
+        refused = native.refusal("xdp_drop", "native")
+        evidence("refusal", str(refused))
+        assert refused is not None, "the driver attached it; no frame of this MTU fits one page with its headroom"
+        assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
+    with step("Nothing is attached, the MTU is as it was set, and frames reach the stack"):
+        assert native.state()["attached"] == "none"
+        assert dut.link()["mtu"] == MTU_TOO_BIG
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-REFUSE-02",
+    level="MUST",
+    source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
+    falsified_by=("program:xdp.not-attached", "rx.frame.lost"),
+)
+def test_mtu_change_while_attached(native, traffic, dut, step, until, unclaimed, defer):
+    """While a program that takes no fragments is attached, an MTU beyond the driver's buffers is refused, and both stay."""
+    largest = dut.link()["max-mtu"]
+    if largest < MTU_TOO_BIG:
+        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    with step("Attach a program that takes no fragments"):
+        before = dut.link()["mtu"]
+        program = native.attach("xdp_pass")
+        defer(dut.set_mtu, before)
+        traffic.ready()
+    with step(f"Ask for an MTU of {MTU_TOO_BIG}: it is refused"):
+        assert dut.mtu_refusal(MTU_TOO_BIG) in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE, errno.EBUSY}
+    with step("The MTU and the program are as before"):
+        assert dut.link()["mtu"] == before
+        assert native.state()["prog-id"] == program.identifier
+    with step("The program still sees frames, and the stack receives them"):
+        traffic.check_delivery()
+        until(lambda: native.seen(program), what="the program has counted frames")
+
+
+@requirement(
+    "XDP-REFUSE-03",
+    level="SHOULD",
+    source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
+    falsified_by="program:xdp.refusal-without-words",
+)
+def test_refusal_says_why(native, traffic, dut, step, unclaimed, defer):
+    """A driver that refuses a program says why in the extended acknowledgement."""
+    largest = dut.link()["max-mtu"]
+    if largest < MTU_TOO_BIG:
+        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    with step(f"Set the MTU to {MTU_TOO_BIG} and ask to attach a program that takes no fragments"):
+        defer(dut.set_mtu, dut.link()["mtu"])
+        dut.set_mtu(MTU_TOO_BIG)
+        refused = native.refusal("xdp_drop", "native")
+        if refused is None:
+            unclaimed("a refusal of large MTUs", evidence=native.state())
+    with step("The refusal carries the driver's own words beside the errno"):
+        assert native.words(refused), f"only the errno came: {refused}"
+
+
+@requirement(
+    "XDP-REFUSE-04",
+    level="MUST",
+    source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
+    falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.lost"),
+)
+def test_large_receive(native, traffic, dut, step, unclaimed, defer, until, evidence):
+    """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
+    features = dut.features()
+    if "rx-lro" not in features["hw"]:
+        unclaimed("LRO", evidence={"changeable features": features["hw"]})
+    with step("Switch LRO on"):
+        defer(dut.set_feature, "rx-lro", "rx-lro" in features["active"])
+        dut.set_feature("rx-lro", True)
+        if "rx-lro" not in dut.features()["active"]:
+            unclaimed("LRO with its present settings", evidence=dut.features()["active"])
+        traffic.ready()
+    with step("Ask to attach a program in native mode"):
+        refused = native.refusal("xdp_pass", "native")
+        evidence("refusal", str(refused))
+    with step("Refused: an errno, and LRO is still on; attached: LRO is off"):
+        if refused is None:
+            assert native.state()["attached"] == "native"
+            assert not native.lro_active()
+        else:
+            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert native.state()["attached"] == "none"
+            assert native.lro_active()
+    with step("Frames of every size reach the stack"):
+        traffic.check_delivery()

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""XDP features: what a driver advertises over netlink works, and what it does not advertise it refuses cleanly."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.queue_counters import of_frames, total
+from plugfest.requirement import requirement
+
+FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
+WHILE_ATTACHED = {"ndo-xmit", "ndo-xmit-sg"}
+"""Features that a driver may have only while a program is attached (net/core/xdp.c, xdp_features_set_redirect_target)."""
+
+
+@requirement("XDP-FEAT-01", level="MUST", source=FEATURES, falsified_by="program:xdp.not-attached")
+def test_advertised_is_attachable(native, traffic, step, until):
+    """A driver that advertises the basic set attaches a program in native mode, says so, and runs it."""
+    with step("Attach a program in native mode"):
+        program = native.attach("xdp_pass")
+    with step("The kernel tells it as attached, native, by its id"):
+        state = native.state()
+        assert state["attached"] == "native"
+        assert state["prog-id"] == program.identifier
+    with step("The program runs on received frames"):
+        probes = traffic.probes(sizes=(60, 1514))
+        traffic.send(probes)
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+
+
+@requirement(
+    "XDP-FEAT-02",
+    level="MUST",
+    source=FEATURES,
+    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.lost"),
+)
+def test_unadvertised_is_refused(xdp, traffic, step, unclaimed):
+    """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
+    features = xdp.features()
+    if "basic" in features:
+        unclaimed("the lack of native XDP", evidence={"netdev dev-get xdp-features": sorted(features)})
+    with step("Ask to attach a program in native mode"):
+        refused = xdp.refusal("xdp_drop", "native")
+        assert refused is not None
+        assert refused.errno == errno.EOPNOTSUPP
+    with step("Nothing is attached, and the features are as before"):
+        assert xdp.state()["attached"] == "none"
+        assert xdp.features() == features
+    with step("Frames reach the stack as before"):
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-FEAT-03",
+    level="MUST",
+    source=FEATURES,
+    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.lost"),
+)
+def test_offload_is_refused(xdp, traffic, step, unclaimed):
+    """A driver that does not advertise hw-offload refuses a program for the device, and nothing else changes."""
+    features = xdp.features()
+    if "hw-offload" in features:
+        unclaimed("the lack of XDP offload", evidence={"netdev dev-get xdp-features": sorted(features)})
+    with step("Ask to attach a program in offload mode"):
+        refused = xdp.refusal("xdp_drop", "offload")
+        assert refused is not None
+        assert refused.errno in {errno.EOPNOTSUPP, errno.EINVAL}
+    with step("Nothing is attached, and the features are as before"):
+        assert xdp.state()["attached"] == "none"
+        assert xdp.features() == features
+    with step("Frames reach the stack as before"):
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-FEAT-04",
+    level="MUST",
+    source="include/uapi/linux/if_link.h, XDP_FLAGS_SKB_MODE; net/core/dev.c, do_xdp_generic",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
+)
+def test_generic_mode(xdp, traffic, step, until):
+    """A program in generic mode works on any driver: it sees every frame once, and those it drops do not reach the stack."""
+    features = xdp.features()
+    probes = traffic.probes()
+    with step("Attach a program that drops test frames, in generic mode"):
+        program = xdp.attach("xdp_drop", mode="generic")
+    with step("The kernel tells it as attached, generic, and the advertised features are as before"):
+        assert xdp.state()["attached"] == "generic"
+        assert xdp.features() == features
+    with step("Send test frames of every size, IPv4 and IPv6"):
+        traffic.send(probes)
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(xdp.seen(program).values()) == sent, what=f"the program has counted {sent}")
+    with step("The stack receives none of them"):
+        assert traffic.received(1, timeout=0) == []
+
+
+@requirement(
+    "XDP-FEAT-05",
+    level="MUST",
+    source=f"{FEATURES}; net/core/xdp.c, xdp_features_set_redirect_target",
+    falsified_by=("program:xdp.not-attached", "program:xdp.stays-attached"),
+)
+def test_features_follow_the_program(native, step, evidence):
+    """Attaching a program takes no feature away and may add only that of a redirect target; detaching restores the set."""
+    before = native.features()
+    with step("Attach a program in native mode"):
+        native.attach("xdp_pass")
+        assert native.state()["attached"] == "native"
+    with step("No feature is gone, and what was added is at most that of a redirect target"):
+        during = native.features()
+        evidence("xdp-features before, during", {"before": sorted(before), "during": sorted(during)})
+        assert before - during == set()
+        assert during - before <= WHILE_ATTACHED
+    with step("Detach it: the features are those of before"):
+        native.detach()
+        assert native.state()["attached"] == "none"
+        assert native.features() == before
+
+
+@requirement(
+    "XDP-FEAT-06",
+    level="MUST",
+    source="include/uapi/linux/if_link.h, XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_REPLACE",
+    falsified_by=("program:xdp.not-attached", "program:xdp.stays-attached"),
+)
+def test_conditional_attach(native, step):
+    """An attach that is only for an empty interface, or only for a given predecessor, is refused where that does not hold."""
+    with step("Attach a program in native mode"):
+        first = native.attach("xdp_pass")
+        other = native.load("xdp_drop")
+    with step("Attach another only if there is none: EBUSY"):
+        with pytest.raises(AgentError) as caught:
+            native.put(other, if_none=True)
+        assert caught.value.errno == errno.EBUSY
+    with step("Attach another in place of one that is not attached: EEXIST"):
+        with pytest.raises(AgentError) as caught:
+            native.put(other, expected=other)
+        assert caught.value.errno == errno.EEXIST
+    with step("The first program is still the attached one"):
+        assert native.state()["prog-id"] == first.identifier
+    with step("Attach another in place of the first: it is the attached one"):
+        native.put(other, expected=first)
+        assert native.state()["prog-id"] == other.identifier
+    with step("Detach: none is attached"):
+        native.detach()
+        assert native.state()["attached"] == "none"

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Native XDP: each verdict of the basic set does what it says, on every receive queue, for IPv4 and IPv6, at every size."""
+
+from __future__ import annotations
+
+import base64
+
+from plugfest.probe import SCRATCH, only, swapped
+from plugfest.queue_counters import from_model, of_frames, total
+from plugfest.requirement import requirement
+from plugfest.traffic import OUTSIDE_PORT, check_same
+
+BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
+WRITTEN = b"plugfest"
+"""What xdp_modify writes over the first octets of the payload."""
+TRIMMED = 4
+"""Octets that xdp_trim takes off a frame's end."""
+
+
+@requirement(
+    "XDP-BASIC-01",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PASS",
+    falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.payload.corrupted", "rx.frame.lost"),
+)
+def test_pass(native, traffic, step, until):
+    """A frame for which the program returns XDP_PASS reaches the stack once and unchanged."""
+    queues = traffic.queues()
+    probes = traffic.probes()
+    with step("Attach a program that counts test frames and passes them"):
+        program = native.attach("xdp_pass")
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+    with step("The program sees each frame once and at its length"):
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+    with step("The program sees frames on every receive queue"):
+        assert set(native.seen(program)) == set(range(queues))
+    with step("The stack receives every payload once and unchanged"):
+        payloads = [probe.payload for probe in probes]
+        check_same(traffic.received(len(probes) + 1), payloads, "payloads in the stack")
+
+
+@requirement(
+    "XDP-BASIC-02",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_DROP",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
+)
+def test_drop(native, traffic, step, until):
+    """A frame for which the program returns XDP_DROP is gone, and no other frame is."""
+    queues = traffic.queues()
+    probes = traffic.probes()
+    with step("Attach a program that counts and drops test frames and passes all else"):
+        program = native.attach("xdp_drop")
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+    with step("The program sees each frame once and at its length, on every receive queue"):
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        assert set(native.seen(program)) == set(range(queues))
+    with step("The stack receives none of them"):
+        assert traffic.received(1, timeout=0) == []
+    with step("Frames that the program passes go on to reach the stack"):
+        traffic.check_delivery(port=OUTSIDE_PORT)
+
+
+@requirement(
+    "XDP-BASIC-03",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_TX",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "tx.frame.lost", "tx.payload.corrupted"),
+)
+def test_tx(native, traffic, guest, step, until):
+    """A frame for which the program returns XDP_TX leaves by the same interface once, as the program left it."""
+    queues = traffic.queues()
+    probes = traffic.probes()
+    device = guest.machine.model
+    with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
+        program = native.attach("xdp_tx")
+        traffic.ready()
+        before = from_model(device.call("model.counters")) if device else None
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        sent = of_frames(probe.frame for probe in probes)
+        with traffic.sightings() as wire:
+            traffic.send(probes)
+            until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire")
+    with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
+        check_same(wire.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
+    with step("The program saw each frame once, on every receive queue"):
+        assert total(native.seen(program).values()) == sent
+        assert set(native.seen(program)) == set(range(queues))
+    with step("The device was handed each frame once, by a transmit queue"):
+        if before is not None:
+            handed = total(from_model(device.call("model.counters")).since(before).tx.values())
+            assert handed.frames >= sent.frames
+            assert handed.octets >= sent.octets
+    with step("The stack receives none of them"):
+        assert traffic.received(1, timeout=0) == []
+
+
+@requirement(
+    "XDP-BASIC-04",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_ABORTED; include/trace/events/xdp.h, xdp_exception",
+    falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
+)
+def test_aborted(native, traffic, dut, guest, step, until, defer):
+    """A frame for which the program returns XDP_ABORTED is dropped, and the tracepoint xdp_exception tells of it once."""
+    queues = traffic.queues()
+    probes = traffic.probes()
+    with step("Record the tracepoint xdp:xdp_exception"):
+        trace = guest.agent.call("trace.open", events=["xdp:xdp_exception"])
+        defer(guest.agent.call, "handle.close", handle=trace)
+    with step("Attach a program that aborts on test frames and passes all else"):
+        program = native.attach("xdp_aborted")
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+        sent = of_frames(probe.frame for probe in probes)
+        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        assert set(native.seen(program)) == set(range(queues))
+    with step("The tracepoint fired once for each frame, with this program, this interface and the action ABORTED"):
+        told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
+        wanted = {"prog_id": str(program.identifier), "action": "ABORTED", "ifindex": str(dut.ifindex)}
+        assert [fields for fields in told if fields != wanted] == []
+        assert len(told) == len(probes)
+    with step("The stack receives none of them"):
+        assert traffic.received(1, timeout=0) == []
+
+
+@requirement(
+    "XDP-BASIC-05",
+    level="MUST",
+    source=f"{BASIC}; Documentation/bpf/redirect.rst",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead"),
+)
+def test_modify(native, traffic, step):
+    """What the program writes into a frame that it passes is what the stack receives."""
+    probes = traffic.probes()
+    with step("Attach a program that overwrites the head of a test frame's payload and passes it"):
+        native.attach("xdp_modify")
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+    with step("The stack receives every payload with what the program wrote, and the rest unchanged"):
+        written = [WRITTEN + probe.payload[SCRATCH:] for probe in probes]
+        check_same(traffic.received(len(probes) + 1), written, "payloads in the stack")
+
+
+@requirement(
+    "XDP-BASIC-06",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PACKET_HEADROOM, bpf_xdp_adjust_head, bpf_xdp_adjust_tail",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead"),
+)
+def test_adjust(native, traffic, guest, dut, step, until, defer):
+    """The program can put octets before a frame, take them off again and shorten the frame; the stack gets what is left."""
+    probes = traffic.probes()
+    with step("Attach a program that moves a test frame's head there and back and cuts its end"):
+        program = native.attach("xdp_trim")
+        traffic.ready()
+    with step("Listen for raw frames behind the driver"):
+        packet = guest.agent.call("packet.open", ifname=dut.ifname)
+        defer(guest.agent.call, "handle.close", handle=packet)
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+    with step("Every frame comes out of the driver once, shorter by what was cut and otherwise unchanged"):
+        until(
+            lambda: total(native.seen(program).values()) == of_frames(probe.frame for probe in probes),
+            what="the program has counted every frame",
+        )
+        frames = guest.agent.call("packet.receive", packet=packet, count=2 * len(probes), timeout=0)
+        raw = [base64.b64decode(frame["frame"]) for frame in frames]
+        check_same(list(only(raw)), [probe.frame[:-TRIMMED] for probe in probes], "frames out of the driver")

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Test frames: UDP datagrams that name themselves, in as many flows and sizes as a test wants.
+
+A probe goes from the wire end to the DUT, or the other way. Its UDP destination port is one of those that the programs of
+``guest-images/bpf`` act upon (`PORT_FIRST` to `PORT_LAST`), so that whatever else lives on the link is left alone. Its
+payload is eight bytes that a program may overwrite, then a magic and the probe's number, then a filler that depends on the
+number: a frame that was damaged, mixed up or cut is told from one that was not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+PORT_FIRST = 40000
+PORT_LAST = 40999
+MAGIC = b"PLGF"
+SCRATCH = 8
+"""Bytes at the head of the payload that a program may overwrite."""
+
+ETHERNET = 14
+HEADERS = {4: ETHERNET + 20 + 8, 6: ETHERNET + 40 + 8}
+SMALLEST = {version: max(60, size + SCRATCH + 8) for version, size in HEADERS.items()}
+"""The shortest probe, octets without FCS: an Ethernet frame has at least 60."""
+
+_ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+_VLAN = 0x8100
+_IDENTITY = struct.Struct(">4sI")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of a flow of probes.
+
+    Attributes:
+        destination_mac: of the receiver.
+        source_mac: of the sender.
+        destination: the receiver's addresses by IP version.
+        sources: a network by IP version, out of which each flow has an address of its own.
+    """
+
+    destination_mac: str
+    source_mac: str
+    destination: dict[int, str]
+    sources: dict[int, str]
+
+    def source(self, version: int, flow: int) -> str:
+        """Return the sender's address of a flow, the host part counted up from 100."""
+        network = ipaddress.ip_network(self.sources[version])
+        return str(network.network_address + 100 + flow)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One test frame.
+
+    Attributes:
+        number: its name within the burst.
+        flow: which addresses and source port it has.
+        version: of IP, 4 or 6.
+        frame: all octets without FCS.
+    """
+
+    number: int
+    flow: int
+    version: int
+    frame: bytes
+
+    @property
+    def payload(self) -> bytes:
+        """What a UDP socket receives."""
+        return self.frame[HEADERS[self.version] :]
+
+
+def burst(
+    ends: Ends,
+    *,
+    flows: int,
+    sizes: Sequence[int],
+    versions: Sequence[int] = (4, 6),
+    first: int = 0,
+    port: int = PORT_FIRST,
+) -> list[Probe]:
+    """Make one probe a flow and version, or one a size if those are more; flows and sizes are gone through side by side.
+
+    Args:
+        ends: addresses.
+        flows: how many sender's addresses to use.
+        sizes: of the frames, octets without FCS; below the version's smallest it is that.
+        versions: of IP.
+        first: number of the first probe.
+        port: UDP destination port.
+    """
+    made: list[Probe] = []
+    for version in versions:
+        for index in range(max(flows, len(sizes))):
+            number = first + len(made)
+            size = max(sizes[index % len(sizes)], SMALLEST[version])
+            made.append(Probe(number, index % flows, version, build(ends, version, index % flows, number, size, port)))
+    return made
+
+
+def build(ends: Ends, version: int, flow: int, number: int, size: int, port: int = PORT_FIRST) -> bytes:
+    """Return one frame of `size` octets, its checksums right."""
+    length = size - ETHERNET
+    payload = _payload(number, size - HEADERS[version])
+    source = ipaddress.ip_address(ends.source(version, flow)).packed
+    destination = ipaddress.ip_address(ends.destination[version]).packed
+    datagram = struct.pack(">HHHH", 20000 + flow, port, 8 + len(payload), 0) + payload
+    pseudo = source + destination + struct.pack(">II", len(datagram), 17)
+    check = internet_checksum(pseudo + datagram) or 0xFFFF
+    datagram = datagram[:6] + check.to_bytes(2, "big") + datagram[8:]
+    if version == 4:
+        head = struct.pack(">BBHHHBBH", 0x45, 0, length, number & 0xFFFF, 0x4000, 64, 17, 0) + source + destination
+        head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
+    else:
+        head = struct.pack(">IHBB", 0x60000000, length - 40, 17, 64) + source + destination
+    macs = bytes.fromhex((ends.destination_mac + ends.source_mac).replace(":", ""))
+    return macs + _ETHERTYPE[version].to_bytes(2, "big") + head + datagram
+
+
+def _payload(number: int, length: int) -> bytes:
+    filler = bytes((number * 31 + at * 7) & 0xFF for at in range(max(0, length - SCRATCH - _IDENTITY.size)))
+    return bytes(SCRATCH) + _IDENTITY.pack(MAGIC, number) + filler
+
+
+def internet_checksum(data: bytes) -> int:
+    """Return the Internet checksum of `data`, as it stands in a header (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def number_of(frame: bytes) -> int | None:
+    """Return the number of a probe by its frame, with or without one VLAN tag; None for any other frame."""
+    at = 12
+    kind = int.from_bytes(frame[at : at + 2], "big")
+    if kind == _VLAN:
+        at += 4
+        kind = int.from_bytes(frame[at : at + 2], "big")
+    version = next((version for version, number in _ETHERTYPE.items() if number == kind), None)
+    if version is None:
+        return None
+    ports = at + 2 + HEADERS[version] - ETHERNET - 8
+    payload = frame[ports + 8 :]
+    port = int.from_bytes(frame[ports + 2 : ports + 4], "big")
+    if len(payload) < SCRATCH + _IDENTITY.size or not PORT_FIRST <= port <= PORT_LAST:
+        return None
+    magic, number = _IDENTITY.unpack_from(payload, SCRATCH)
+    return int(number) if magic == MAGIC else None
+
+
+def only(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the probes among `frames`."""
+    return (frame for frame in frames if number_of(frame) is not None)
+
+
+def swapped(frame: bytes) -> bytes:
+    """Return the frame with its two hardware addresses exchanged, as ``xdp_tx`` sends it back."""
+    return frame[6:12] + frame[:6] + frame[12:]

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Probes between the wire end and the stack behind the interface under test."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from plugfest.deadline import scaled
+from plugfest.probe import PORT_FIRST, PORT_LAST, Ends, Probe, burst, only
+
+if TYPE_CHECKING:
+    from plugfest.dut import Dut
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.wire import Capture, WireEnd
+
+FLOWS_PER_QUEUE = 16
+"""Flows for each receive queue: a hash that spreads evenly misses one of 4 queues less than once in 10 million runs."""
+SIZES = (60, 61, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1499, 1513, 1514)
+"""Frame lengths without FCS: the ends, and both sides of every power of two that a driver may copy or split at."""
+
+
+DUT_IPV4 = "192.0.2.2"
+DUT_IPV6 = "2001:db8::2"
+WIRE_NETWORK_IPV4 = "192.0.2.0/24"
+WIRE_NETWORK_IPV6 = "2001:db8::/64"
+
+PACE = 0.005
+"""Seconds between two batches of a stream."""
+BATCH = 8
+OUTSIDE_PORT = PORT_LAST + 1
+"""A destination port that the programs of guest-images/bpf leave alone."""
+QUIET = 0.3
+"""Seconds without a frame after which a burst is taken to be over, on a guest of speed 1."""
+
+
+class Sightings:
+    """The frames that the DUT has put on the wire while this was open."""
+
+    def __init__(self, capture: Capture) -> None:
+        """Read from a capture of the wire end."""
+        self._capture = capture
+
+    def probes(self) -> list[bytes]:
+        """Return the probes among them, in order."""
+        return list(only(self._capture.received()))
+
+
+class Traffic:
+    """Probes from the wire end to the DUT, and what became of them there.
+
+    Attributes:
+        ends: addresses of the probes.
+    """
+
+    def __init__(self, guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> None:
+        """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
+        self._agent = guest.agent
+        self._speed = guest.speed
+        self._ifname = dut.ifname
+        self._wire = wire
+        self._until = until
+        self._sockets: dict[int, int] = {}
+        for port in (PORT_FIRST, OUTSIDE_PORT):
+            opened = self._agent.call("udp.open", address="::", port=port)
+            defer(self._agent.call, "handle.close", handle=opened["handle"])
+            self._sockets[port] = opened["handle"]
+        self.ends = Ends(dut.mac, wire.mac, {4: DUT_IPV4, 6: DUT_IPV6}, {4: WIRE_NETWORK_IPV4, 6: WIRE_NETWORK_IPV6})
+
+    def ready(self) -> None:
+        """Wait until the link carries frames: a driver may take it down to attach or detach."""
+        self._until(
+            lambda: self._agent.call("link.get", ifname=self._ifname)["carrier"],
+            what=f"{self._ifname} has carrier",
+            timeout=10,
+        )
+
+    def queues(self) -> int:
+        """How many receive queues the kernel says the interface has."""
+        return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/rx-*"))
+
+    def probes(
+        self, sizes: Sequence[int] = SIZES, versions: Sequence[int] = (4, 6), port: int = PORT_FIRST
+    ) -> list[Probe]:
+        """Make probes of these sizes in flows enough to reach every receive queue."""
+        return burst(self.ends, flows=FLOWS_PER_QUEUE * self.queues(), sizes=sizes, versions=versions, port=port)
+
+    def send(self, probes: Sequence[Probe]) -> None:
+        """Put the probes' frames on the wire, once the link carries them."""
+        self.ready()
+        self._wire.send([probe.frame for probe in probes])
+
+    def received(self, most: int, *, timeout: float = QUIET, port: int = PORT_FIRST) -> list[bytes]:
+        """Return the payloads that the stack got, at most `most`; it ends when none has come for `timeout` seconds."""
+        found: list[bytes] = []
+        while len(found) < most:
+            waiting = scaled(timeout, self._speed)
+            news = self._agent.call(
+                "udp.receive", socket_handle=self._sockets[port], count=most - len(found), timeout=waiting
+            )
+            if not news:
+                break
+            found += [base64.b64decode(each["data"]) for each in news]
+        return found
+
+    def discard(self) -> None:
+        """Throw away what the stack has got."""
+        for handle in self._sockets.values():
+            self._agent.call("udp.drain", socket_handle=handle)
+
+    def check_delivery(self, port: int = PORT_FIRST) -> None:
+        """Send probes of every size in every flow: the stack must get each payload once and unchanged.
+
+        Raises:
+            AssertionError: it did not.
+        """
+        probes = self.probes(port=port)
+        self.discard()
+        self.send(probes)
+        check_same(
+            self.received(len(probes) + 1, port=port), [probe.payload for probe in probes], "payloads in the stack"
+        )
+
+    @contextmanager
+    def sightings(self) -> Iterator[Sightings]:
+        """Watch what the DUT sends."""
+        with self._wire.capture() as capture:
+            yield Sightings(capture)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Keep probes, and frames that programs leave alone, coming in until the block ends."""
+        frames = [probe.frame for probe in (*self.probes(), *self.probes(port=OUTSIDE_PORT))]
+        over = threading.Event()
+        failures: list[OSError] = []
+
+        def pour() -> None:
+            try:
+                while not over.wait(PACE):
+                    self._wire.send(frames[:BATCH])
+                    frames.extend(frames[:BATCH])
+                    del frames[:BATCH]
+            except OSError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=pour, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+
+def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
+    """Compare two bags of frames or payloads, and say in one line how they differ.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    missing, extra = Counter(wanted), Counter(found)
+    missing, extra = missing - extra, extra - missing
+    if missing or extra:
+        raise AssertionError(
+            f"{what}: expected {len(wanted)}, found {len(found)}; {missing.total()} missing"
+            f"{_examples(missing)}, {extra.total()} too many or changed{_examples(extra)}"
+        )
+
+
+def _examples(bag: Counter[bytes]) -> str:
+    texts = [f"{len(each)} octets {each[:24].hex()}…" for each in list(bag)[:3]]
+    return f" ({'; '.join(texts)})" if texts else ""

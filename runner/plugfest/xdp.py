@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""XDP on the interface under test: what is advertised, attaching, and what a program has seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plugfest import faults as fault_points
+from plugfest.agent import AgentError
+from plugfest.queue_counters import Account
+
+if TYPE_CHECKING:
+    from plugfest.agent import AgentClient
+    from plugfest.faults import LocalFaults
+
+NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
+PASS_INSTEAD = fault_points.declare(
+    "program:xdp.pass-instead", "the program that only passes is attached for any other"
+)
+DROP_INSTEAD = fault_points.declare("program:xdp.drop-instead", "the program that drops is attached for any other")
+STAYS_ATTACHED = fault_points.declare(
+    "program:xdp.stays-attached", "a detach is not made, as if accepted and forgotten"
+)
+REFUSED_STICKS = fault_points.declare(
+    "program:xdp.refused-attach-sticks", "a program that was refused is attached all the same, in generic mode"
+)
+NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver's words are left out of a refusal")
+LRO_LOST = fault_points.declare(
+    "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A loaded program.
+
+    Attributes:
+        name: of its object.
+        handle: in the agent.
+        identifier: the kernel's.
+        count: handle of its map of accounts by receive queue.
+    """
+
+    name: str
+    handle: int
+    identifier: int
+    count: int
+
+
+class Xdp:
+    """XDP on the interface under test."""
+
+    def __init__(self, agent: AgentClient, ifname: str, faults: LocalFaults, defer: Callable[..., None]) -> None:
+        """Attach nothing yet."""
+        self.agent = agent
+        self.ifname = ifname
+        self._faults = faults
+        self._defer = defer
+
+    def features(self) -> set[str]:
+        """What the driver advertises (netdev dev-get: xdp-features)."""
+        return set(self.agent.call("netdev.dev_get", ifname=self.ifname)["xdp-features"])
+
+    def state(self) -> dict[str, Any]:
+        """What the kernel says is attached."""
+        found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
+        return found
+
+    def load(self, name: str) -> Program:
+        """Load an object of guest-images/bpf; it is unloaded when the test ends."""
+        loaded = self.agent.call("bpf.load", object=name)
+        for handle in (loaded["program"], loaded["maps"]["count"]):
+            self._defer(self.agent.call, "handle.close", handle=handle)
+        return Program(name, loaded["program"], loaded["id"], loaded["maps"]["count"])
+
+    def attach(self, name: str, mode: str = "native") -> Program:
+        """Load and attach; both are undone when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        if self._faults[PASS_INSTEAD]:
+            name = "xdp_pass"
+        elif self._faults[DROP_INSTEAD]:
+            name = "xdp_drop"
+        program = self.load(name)
+        self.put(program, mode)
+        return program
+
+    def put(
+        self, program: Program, mode: str = "native", *, expected: Program | None = None, if_none: bool = False
+    ) -> None:
+        """Attach a loaded program; whatever is attached in this mode is detached when the test ends.
+
+        Args:
+            program: what to attach.
+            mode: native, generic or offload.
+            expected: what must be attached now (XDP_FLAGS_REPLACE).
+            if_none: only where nothing is attached (XDP_FLAGS_UPDATE_IF_NOEXIST).
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        if self._faults[NOT_ATTACHED]:
+            return
+        self.agent.call(
+            "link.xdp_attach",
+            ifname=self.ifname,
+            program=program.handle,
+            mode=mode,
+            expected=expected.handle if expected else None,
+            if_none=if_none,
+        )
+        self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+
+    def refusal(self, name: str, mode: str = "native") -> AgentError | None:
+        """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
+        program = self.load(name)
+        try:
+            self.put(program, mode)
+        except AgentError as error:
+            if self._faults[REFUSED_STICKS]:
+                self.put(program, "generic")
+            return error
+        return None
+
+    def words(self, refusal: AgentError) -> str:
+        """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
+        own = os.strerror(refusal.errno or 0)
+        return "" if self._faults[NO_WORDS] else refusal.message.removeprefix(own).lstrip(": ")
+
+    def detach(self, mode: str = "native") -> None:
+        """Detach what is attached in this mode."""
+        if not self._faults[STAYS_ATTACHED]:
+            self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+
+    def lro_active(self) -> bool:
+        """Whether large receive offload is on."""
+        active = self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
+        return ("rx-lro" in active) != self._faults[LRO_LOST]
+
+    def seen(self, program: Program) -> dict[int, Account]:
+        """What the program has counted, by receive queue, without the queues where nothing came."""
+        counters = self.agent.call("bpf.map_counters", map=program.count)
+        return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
