@@ -57,7 +57,7 @@ class Requirement:
     source: str
     sentence: str
     falsified_by: tuple[str, ...]
-    match: Mapping[str, object] = field(default_factory=dict)
+    match: Mapping[str, object] = field(default_factory=dict, hash=False)
     falsified_as: Verdict = Verdict.FAIL
     procedure: tuple[str, ...] = ()
     possible_problems: str = ""
@@ -74,9 +74,9 @@ class Requirement:
 def requirement(
     identifier: str,
     *,
-    level: Level,
-    source: str,
-    falsified_by: str | tuple[str, ...],
+    level: Level | Literal[""] = "",
+    source: str = "",
+    falsified_by: str | tuple[str, ...] = (),
     match: Mapping[str, object] | None = None,
     falsified_as: Literal["fail", "crash", "timeout"] = "fail",
 ) -> Callable[[Function], Function]:
@@ -99,7 +99,7 @@ def requirement(
 
     if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
         raise wrong("the id is not AREA-TOPIC-NN in capitals")
-    if level not in get_args(Level):
+    if level == "" or level not in get_args(Level):
         raise wrong(f"level {level!r} is neither MUST nor SHOULD")
     if not isinstance(source, str) or not source.strip():
         raise wrong("no source")

@@ -16,9 +16,9 @@ from plugfest.plan import VARIABLE, RunPlan
 from plugfest.plugin import hookspecs
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
-from plugfest.plugin.referee import FAULT, Referee
+from plugfest.plugin.referee import FAULT, Referee, required
 from plugfest.plugin.state import KEEPER, REGISTRY
-from plugfest.requirement import SHAPE, Registry, Requirement, requirement_of
+from plugfest.requirement import Registry, requirement_of
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -101,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     registry = config.stash[REGISTRY]
     for item in items:
         try:
-            registry.add(_requirement(item))
+            registry.add(required(item))
         except PlugfestError as error:
             raise pytest.UsageError(str(error)) from error
         for marker in ("xfail", "skip", "skipif"):
@@ -117,10 +117,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
-
-
-def _requirement(item: pytest.Item) -> Requirement:
-    found = requirement_of(getattr(item, "function", None))
-    if found is None:
-        raise pytest.UsageError(f"{item.nodeid}: a test of no requirement; expected {SHAPE}")
-    return found

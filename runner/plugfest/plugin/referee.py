@@ -17,7 +17,7 @@ from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
-from plugfest.requirement import Requirement, requirement_of
+from plugfest.requirement import SHAPE, Requirement, requirement_of
 from plugfest.ssh import CommandFailed
 from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
@@ -41,8 +41,8 @@ _SHOWN = {
 }
 """What the console's line of a test under a fault begins with.
 
-A fault that fired in no variant of its test is an error of the run (`plugfest.report.document`), not of the variant that
-it does not concern."""
+A fault that fired in no variant of its test is an error of the run (`plugfest.report.document`), not of the
+variant that it does not concern."""
 
 
 class Referee:
@@ -87,7 +87,7 @@ class Referee:
         identity = self._identity(item)
         self._fired, self._seconds = 0, 0.0
         self._journal.write("attempt", durable=True, **identity)
-        self._live.attempt(str(identity["requirement"]), _required(item).sentence)
+        self._live.attempt(str(identity["requirement"]), required(item).sentence)
         self._recorder = Recorder(self._plan.output, str(identity["test"]))
         outcome = yield
         self._conclude(item, trial, identity)
@@ -122,7 +122,7 @@ class Referee:
             fault = self._fault(item)
             if fault is None:
                 return (yield)
-            with self._armed(fault, _required(item).match):
+            with self._armed(fault, required(item).match):
                 return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -236,7 +236,7 @@ class Referee:
                 f"{fault['outcome']}: {fault['name']} fired {fault['fired']} times, "
                 f"demanded {fault['demanded']}, found {found}"
             )
-        self._live.result(verdict, _required(item).id, item.name, self._seconds, reason)
+        self._live.result(verdict, required(item).id, item.name, self._seconds, reason)
 
     def _count_failure(self, session: pytest.Session) -> None:
         """Tell pytest of a failure that it has not seen as an exception, so that ``-x`` and ``--maxfail`` hold."""
@@ -249,7 +249,7 @@ class Referee:
         fault = self._fault(item)
         if fault is None:
             return None
-        demanded = _required(item).falsified_as
+        demanded = required(item).falsified_as
         if judgement.verdict is Verdict.SKIP:
             outcome = "skipped"
         elif judgement.verdict is Verdict.ERROR:
@@ -297,7 +297,7 @@ class Referee:
         if self._plan.falsify:
             return None
         return known_issues.matching(
-            self._issues, _required(item).id, self._keeper.driver.name, self._plan.kernel.release
+            self._issues, required(item).id, self._keeper.driver.name, self._plan.kernel.release
         )
 
     def _fault(self, item: pytest.Item) -> str | None:
@@ -305,7 +305,7 @@ class Referee:
         return None if callspec is None else callspec.params.get(FAULT)
 
     def _identity(self, item: pytest.Item) -> dict[str, object]:
-        found = _required(item)
+        found = required(item)
         return {
             "test": item.nodeid,
             "requirement": found.id,
@@ -362,10 +362,15 @@ def one_line(error: BaseException, trial: Trial, phase: str) -> str:
     return f"{said} (step: {step})" if step else said
 
 
-def _required(item: pytest.Item) -> Requirement:
+def required(item: pytest.Item) -> Requirement:
+    """Return the requirement of a test of the suite.
+
+    Raises:
+        pytest.UsageError: it has none; the message shows the right form.
+    """
     found = requirement_of(getattr(item, "function", None))
     if found is None:
-        raise pytest.UsageError(f"{item.nodeid}: a test of no requirement")
+        raise pytest.UsageError(f"{item.nodeid}: a test of no requirement; expected {SHAPE}")
     return found
 
 

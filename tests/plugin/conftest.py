@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugfest import journal
+from plugfest.plan import RunPlan
+from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.report import document
+
+HEADER = """
+import time
+import pytest
+from plugfest.requirement import requirement as declare
+def requirement(identifier="AREA-TEST-01", *, level="MUST", source="a document", falsified_by="value.wrong", **more):
+    return declare(identifier, level=level, source=source, falsified_by=falsified_by, **more)
+"""
+
+RUN = {
+    "driver": "ixgbe",
+    "module": "ixgbe",
+    "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
+    "kernel": {"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
+    "accel": {"name": "tcg", "reason": "there is no /dev/kvm"},
+    "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.7", "host": "6.1.0"},
+    "guest": {"cpus": 2, "memory": 1024},
+    "options": {"falsify": False, "faults": [], "modules": [], "pytest": []},
+}
+
+
+class Suite:
+    """Runs a suite of a few lines against the fake machine."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.output = pytester.path / "results"
+        self.plan = RunPlan(
+            driver="ixgbe",
+            profile="kr",
+            toolchain=Toolchain(("qemu",), "11.1.3", "q"),
+            root=GuestRoot(Path("root.erofs"), "r"),
+            kernel=Kernel(
+                "trixie", "7.3.4+deb13-amd64", Path("vmlinux"), Path("initramfs"), Path("modules.erofs"), "k"
+            ),
+            acceleration="tcg",
+            acceleration_reason="there is no /dev/kvm",
+            output=self.output,
+            scratch=pytester.path / "scratch",
+        )
+        here = Path(__file__).parent
+        pytester.syspathinsert(here)
+        pytester.makeconftest(
+            f"import sys; sys.path.insert(0, {str(here)!r})\n"
+            "import fakes, pytest\n"
+            "@pytest.hookimpl(tryfirst=True)\n"
+            "def pytest_plugfest_boot(plan, faults):\n"
+            "    return fakes.boot(plan, faults)\n"
+        )
+        fakes = importlib.import_module("fakes")
+        fakes.FakeMachine.booted.clear()
+        self.machines = fakes.FakeMachine.booted
+
+    def write(self, body: str) -> None:
+        area = self.pytester.path / "area"
+        area.mkdir(exist_ok=True)
+        (area / "test_it.py").write_text(HEADER + body)
+
+    def run(self, body: str, *args: str, subprocess: bool = False, release: str | None = None, **plan: Any) -> Any:
+        self.write(body)
+        if release is not None:
+            plan["kernel"] = dataclasses.replace(self.plan.kernel, release=release)
+        chosen = dataclasses.replace(self.plan, **plan)
+        path = self.pytester.path / "plan.json"
+        chosen.dump(path)
+        self.output.mkdir(exist_ok=True)
+        (self.output / journal.NAME).unlink(missing_ok=True)
+        with journal.Journal(self.output) as fresh:
+            fresh.write("run", **{**RUN, "options": {**RUN["options"], "falsify": chosen.falsify}})
+        arguments = ("-p", "plugfest.plugin", "-qq", f"--plugfest-plan={path}", *args)
+        return (
+            self.pytester.runpytest_subprocess(*arguments)
+            if subprocess
+            else self.pytester.runpytest_inprocess(*arguments)
+        )
+
+    def document(self) -> Mapping[str, Any]:
+        found = document.build(journal.read(self.output))
+        document.validate(found, "the test's")
+        return found
+
+    def verdicts(self) -> dict[str, str]:
+        return {result["test"].rpartition("::")[2]: result["verdict"] for result in self.document()["results"]}
+
+    def only(self) -> Mapping[str, Any]:
+        (result,) = self.document()["results"]
+        return result
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    monkeypatch.delenv("PLUGFEST_PLAN", raising=False)
+    return Suite(pytester)

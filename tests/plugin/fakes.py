@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine without a guest: what the plugin is tried against.
+
+Its shell knows a few words: ``oops`` and ``warn`` make the kernel complain, ``die`` ends the guest, ``false`` fails,
+``missing`` is no program, ``hang`` never answers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from plugfest.console import Problem, find_problems
+from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.faults import LocalFaults, declare
+from plugfest.plan import RunPlan
+from plugfest.ssh import CommandFailed, CommandResult, GuestGone
+
+declare("wire:frame.lost", "loses a frame")
+
+OOPS = (
+    "[   12.000000] BUG: kernel NULL pointer dereference, address: 0000000000000010",
+    "[   12.000001] Oops: Oops: 0002 [#1] SMP NOPTI",
+    "[   12.000002] RIP: 0010:ixgbe_poll+0x10/0x20 [ixgbe]",
+    "[   12.000003] ---[ end trace 0000000000000000 ]---",
+)
+WARN = (
+    "[   12.000000] ------------[ cut here ]------------",
+    "[   12.000001] WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 something+0x1/0x2",
+    "[   12.000002] ---[ end trace 0000000000000000 ]---",
+)
+
+
+class FakeConsole:
+    def __init__(self) -> None:
+        self.lines = ["[    0.000000] Linux version 7.3.4"]
+
+    def mark(self) -> int:
+        return len(self.lines)
+
+    def text_since(self, mark: int) -> str:
+        return "".join(f"{line}\n" for line in self.lines[mark:])
+
+    def problems_since(self, mark: int) -> list[Problem]:
+        return find_problems(self.lines[mark:], mark)
+
+
+class FakeModel:
+    """A model with two fault points: ``value()`` tells the truth unless ``value.wrong`` is armed."""
+
+    def __init__(self) -> None:
+        self.armed: dict[str, Any] = {}
+        self.fired = {"value.wrong": 0, "value.unused": 0}
+        self.tracing = False
+        self.calls: list[str] = []
+
+    def value(self, queue: int = 0) -> int:
+        match = self.armed.get("value.wrong")
+        if match is not None and all({"queue": queue}.get(key) == value for key, value in match.items()):
+            self.fired["value.wrong"] += 1
+            return 41
+        return 42
+
+    def call(self, method: str, **params: Any) -> Any:
+        self.calls.append(method)
+        match method:
+            case "model.describe":
+                return {"name": "fake", "version": "1.2"}
+            case "faults.arm":
+                if params["name"] not in self.fired:
+                    raise PlugfestError(f"no fault point {params['name']!r}")
+                self.armed[params["name"]] = params.get("match", {})
+            case "faults.disarm":
+                self.armed.pop(params["name"], None)
+            case "trace.start":
+                self.tracing = True
+            case "trace.stop":
+                self.tracing = False
+            case "trace.read":
+                assert self.tracing
+                access = {
+                    "time": 1.5,
+                    "op": "R",
+                    "register": "RDH",
+                    "index": 3,
+                    "value": 7,
+                    "decoded": "RDH 0x00000007",
+                }
+                return [access, {**access, "op": "W", "index": None, "decoded": ""}]
+        return [{"name": name, "fired": count} for name, count in self.fired.items()]
+
+
+class FakeShell:
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+        self.commands: list[str] = []
+
+    def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
+        if not self._machine.alive():
+            raise GuestGone("the guest is gone")
+        self.commands.append(command)
+        status = 0
+        match command:
+            case "oops":
+                self._machine.console.lines += OOPS
+            case "warn":
+                self._machine.console.lines += WARN
+            case "die":
+                self._machine.dead = True
+                raise GuestGone("the guest is gone")
+            case "false":
+                status = 1
+            case "missing":
+                status = 127
+            case "hang":
+                time.sleep(timeout or 60)
+        result = CommandResult(command, status, f"{command} said\n", "", 0.1)
+        if check and status:
+            raise CommandFailed(result)
+        return result
+
+
+class FakeWire:
+    def __init__(self, faults: LocalFaults) -> None:
+        self._faults = faults
+
+    def delivers(self) -> bool:
+        return not self._faults["wire:frame.lost"]
+
+
+class FakeMachine:
+    booted: ClassVar[list[FakeMachine]] = []
+
+    def __init__(self, plan: RunPlan, faults: LocalFaults) -> None:
+        self.how = "snapshot"
+        self.speed = 1.0
+        self.dead = self.closed = False
+        self.console = FakeConsole()
+        self.model = FakeModel() if plan.driver == "ixgbe" else None
+        self.ssh = FakeShell(self)
+        self.agent = None
+        self.dut = "dut"
+        self.wire = FakeWire(faults)
+        self.number = len(self.booted)
+        self._recording: Path | None = None
+        self.booted.append(self)
+
+    def alive(self) -> bool:
+        return not self.dead and not self.closed
+
+    def record_wire(self, path: Path) -> None:
+        self._recording = path
+
+    def stop_recording(self) -> None:
+        assert self._recording is not None
+        self._recording.write_bytes(b"pcap")
+        self._recording = None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def boot(plan: RunPlan, faults: LocalFaults) -> FakeMachine:
+    """Boot; a plan whose kernel's release ends in ``-broken`` does not, one with ``-flaky`` boots once."""
+    if plan.kernel.release.endswith("-broken") or (plan.kernel.release.endswith("-flaky") and FakeMachine.booted):
+        raise InfrastructureError("the guest: expected an SSH server within 60 s, found a panic; see console.log")
+    return FakeMachine(plan, faults)

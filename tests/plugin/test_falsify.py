@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``--falsify``: each fault must turn its test's verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+SEES = """
+@requirement()
+def test_it(model):
+    '''The value is 42.'''
+    assert model.value() == 42
+"""
+
+
+def row(suite):
+    (found,) = suite.document()["falsification"]
+    return found
+
+
+def test_a_fault_that_is_seen(suite) -> None:
+    suite.run(SEES, falsify=True)
+    assert row(suite) == {
+        "requirement": "AREA-TEST-01",
+        "fault": "value.wrong",
+        "demanded": "fail",
+        "found": ["fail"],
+        "fired": 1,
+        "outcome": "falsified",
+    }
+    assert suite.document()["run"]["exit_status"] == 0
+    assert suite.only()["artifacts"] == {}
+
+
+def test_the_fault_is_armed_during_the_call_only(suite) -> None:
+    suite.run(
+        """
+@pytest.fixture
+def before_and_after(model):
+    assert model.value() == 42
+    yield
+    assert model.value() == 42
+
+@requirement()
+def test_it(model, before_and_after):
+    '''The value is 42.'''
+    assert model.value() == 42
+""",
+        falsify=True,
+    )
+    assert row(suite)["outcome"] == "falsified"
+    assert row(suite)["fired"] == 1
+
+
+BAD = {
+    "blind": ("model.value()", "value.wrong", "not falsified"),
+    "never-fired": ("assert True", "value.unused", "never fired"),
+    "fails-anyway": ("assert False", "value.unused", "never fired"),
+    "unknown-point": ("assert True", "value.unheard", "error"),
+    "broken-test": ("model.value(); raise RuntimeError", "value.wrong", "error"),
+    "wrong-verdict": ("model.value(); guest.run('oops')", "value.wrong", "not falsified"),
+}
+
+
+@pytest.mark.parametrize(("body", "fault", "outcome"), BAD.values(), ids=BAD.keys())
+def test_what_is_no_proof_fails_the_run(suite, body: str, fault: str, outcome: str) -> None:
+    suite.run(
+        f"""
+@requirement(falsified_by="{fault}")
+def test_it(model, guest):
+    '''The value is 42.'''
+    {body}
+""",
+        falsify=True,
+    )
+    assert row(suite)["outcome"] == outcome
+    assert suite.document()["run"]["exit_status"] == 1
+
+
+def test_each_of_several_faults_must_show(suite) -> None:
+    suite.run(
+        """
+@requirement(falsified_by=("value.wrong", "wire:frame.lost"))
+def test_it(model, wire):
+    '''It is right and arrives.'''
+    assert model.value() == 42
+    wire.delivers()
+""",
+        falsify=True,
+    )
+    table = {entry["fault"]: entry["outcome"] for entry in suite.document()["falsification"]}
+    assert table == {"value.wrong": "falsified", "wire:frame.lost": "not falsified"}
+
+
+def test_a_fault_need_not_concern_every_variant(suite) -> None:
+    suite.run(
+        """
+@pytest.mark.parametrize("queue", [0, 1, 2])
+@requirement(match={"queue": 1})
+def test_it(model, queue):
+    '''The value of each queue is 42.'''
+    assert model.value(queue) == 42
+""",
+        falsify=True,
+    )
+    assert row(suite)["outcome"] == "falsified"
+    assert row(suite)["found"] == ["fail", "pass"]
+    assert suite.document()["run"]["exit_status"] == 0
+
+
+def test_a_crash_may_be_what_the_fault_must_bring(suite) -> None:
+    suite.run(
+        """
+@requirement(falsified_as="crash")
+def test_it(model, guest):
+    '''The driver survives a wrong value.'''
+    if model.value() != 42:
+        guest.run("oops")
+""",
+        falsify=True,
+    )
+    assert row(suite)["outcome"] == "falsified"
+
+
+def test_a_models_fault_is_skipped_on_a_device_of_qemus(suite) -> None:
+    suite.run(
+        """
+@requirement()
+def test_it(guest):
+    '''It lives.'''
+""",
+        falsify=True,
+        driver="igb",
+    )
+    assert row(suite)["outcome"] == "skipped"
+    assert suite.only()["evidence"]
+
+
+def test_a_fault_of_the_suites_own_program(suite) -> None:
+    suite.run(
+        """
+from plugfest.faults import declare as point
+WRONG = point("program:answer.wrong", "answers wrongly")
+
+@requirement(falsified_by=WRONG)
+def test_it(guest, faults):
+    '''The program answers.'''
+    assert not faults[WRONG]
+""",
+        falsify=True,
+        driver="igb",
+    )
+    assert row(suite)["outcome"] == "falsified"
+
+
+def test_faults_for_the_whole_run(suite) -> None:
+    suite.run(SEES, faults=("value.wrong",))
+    assert suite.verdicts() == {"test_it": "fail"}
+    suite.run(
+        "\n@requirement()\ndef test_it(wire):\n    '''It arrives.'''\n    assert wire.delivers()\n",
+        faults=("wire:frame.lost",),
+    )
+    assert suite.verdicts() == {"test_it": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "fault"), [("igb", "value.wrong"), ("ixgbe", "value.unheard"), ("ixgbe", "wire:unheard")]
+)
+def test_a_fault_that_nobody_has_ends_the_run(suite, driver: str, fault: str) -> None:
+    result = suite.run(SEES, faults=(fault,), driver=driver)
+    assert result.ret in (2, 3)
+    assert fault in suite.document()["run"]["interrupted"]
+
+
+def test_the_next_test_gets_a_guest_that_saw_no_fault(suite) -> None:
+    suite.run(
+        SEES + SEES.replace("test_it", "test_other").replace("@requirement()", "@requirement('AREA-TEST-02')"),
+        falsify=True,
+    )
+    assert len(suite.machines) == 2

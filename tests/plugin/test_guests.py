@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which guest a test gets, and what happens when there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+TWO = """
+@requirement("AREA-TEST-01")
+def test_first(guest, defer):
+    '''First.'''
+    {first}
+
+@requirement("AREA-TEST-02")
+def test_second(guest, defer):
+    '''Second.'''
+    {second}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "guests"),
+    [
+        ("pass", 1),
+        ("assert False", 1),
+        ("pytest.skip('bare')", 1),
+        ("guest.run('oops')", 2),
+        ("guest.run('warn')", 2),
+        ("guest.run('die')", 2),
+        ("raise RuntimeError", 2),
+        ("defer(guest.run, 'false')", 2),
+    ],
+)
+def test_a_broken_guest_is_replaced(suite, first: str, guests: int) -> None:
+    suite.run(TWO.format(first=first, second="assert guest.machine.alive()"))
+    assert len(suite.machines) == guests
+    assert all(machine.closed for machine in suite.machines)
+    assert suite.verdicts()["test_second"] == "pass"
+    assert len(suite.document()["run"]["boots"]) == guests
+
+
+def test_a_problem_between_tests_belongs_to_the_next(suite) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+def pytest_runtest_logstart(nodeid):
+    if "test_second" in nodeid:
+        fakes.FakeMachine.booted[0].console.lines += fakes.WARN
+"""
+    )
+    suite.run(TWO.format(first="pass", second="pass"))
+    assert suite.verdicts() == {"test_first": "pass", "test_second": "crash"}
+
+
+def test_fresh_guest(suite) -> None:
+    suite.run("""
+@requirement("AREA-TEST-01")
+def test_first(guest):
+    '''First.'''
+
+@pytest.mark.fresh_guest
+@requirement("AREA-TEST-02")
+def test_fresh(guest):
+    '''Fresh.'''
+    assert guest.machine.number == 1
+
+@requirement("AREA-TEST-03")
+def test_last(guest):
+    '''Last.'''
+    assert guest.machine.number == 2
+""")
+    assert set(suite.verdicts().values()) == {"pass"}
+    reasons = [boot["reason"] for boot in suite.document()["run"]["boots"]]
+    assert reasons == ["the first one", "test_fresh asks for a fresh one", "test_fresh had a guest of its own"]
+
+
+def test_a_test_that_uses_no_guest_boots_none(suite) -> None:
+    suite.run("""
+@requirement()
+def test_it(kernel, driver):
+    '''It needs none.'''
+    assert kernel.release.startswith("7.3.4")
+    assert driver.module == "ixgbe"
+""")
+    assert suite.machines == []
+    assert suite.only()["verdict"] == "pass"
+
+
+def test_no_boot_ends_the_run_with_status_3(suite) -> None:
+    result = suite.run(TWO.format(first="pass", second="pass"), release="7.3.4-broken")
+    assert result.ret == 3
+    document = suite.document()
+    assert suite.verdicts() == {"test_first": "miss", "test_second": "miss"}
+    assert document["run"]["exit_status"] == 3
+    assert document["run"]["interrupted"] == (
+        "the guest: expected an SSH server within 60 s, found a panic; see console.log"
+    )
+    assert document["results"][0]["reason"].startswith("this test was running when the run ended")
+    assert document["results"][1]["reason"].startswith("never started")
+
+
+def test_no_second_boot_ends_the_run_too(suite) -> None:
+    suite.run(TWO.format(first="guest.run('oops')", second="pass"), release="7.3.4-flaky")
+    assert suite.verdicts() == {"test_first": "crash", "test_second": "miss"}
+    assert suite.document()["run"]["exit_status"] == 3
+
+
+def test_a_run_that_dies_has_a_report(suite) -> None:
+    suite.run(
+        TWO.format(first="pass", second="import os; os.kill(os.getpid(), 9)")
+        + """
+@requirement("AREA-TEST-03")
+def test_third(guest):
+    '''Third.'''
+""",
+        subprocess=True,
+    )
+    document = suite.document()
+    assert suite.verdicts() == {"test_first": "pass", "test_second": "miss", "test_third": "miss"}
+    assert document["results"][1]["reason"].startswith("this test was running when the run ended: the run died")
+    assert document["run"]["complete"] is False
+    assert document["run"]["exit_status"] == 3
+
+
+def test_the_model_fixture_skips_on_a_device_of_qemus(suite) -> None:
+    suite.run(
+        """
+@requirement()
+def test_it(model):
+    '''It asks the model.'''
+""",
+        driver="igb",
+    )
+    result = suite.only()
+    assert result["verdict"] == "skip"
+    assert result["evidence"][0]["text"] == "driver igb runs on QEMU's igb"
+
+
+def test_the_wire_is_recorded_without_a_model_too(suite) -> None:
+    suite.run(
+        """
+@requirement()
+def test_it(guest):
+    '''It fails.'''
+    assert False
+""",
+        driver="igb",
+    )
+    assert set(suite.only()["artifacts"]) == {"console.log", "dmesg.txt", "traceback.txt", "wire.pcap"}

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the plugin is used, and misused: each misuse is one line that shows the right form."""
+
+from __future__ import annotations
+
+import pytest
+
+GOOD = """
+@requirement()
+def test_it(guest):
+    '''It lives.'''
+"""
+
+MISUSE = {
+    "no-requirement": (
+        "def test_it(guest):\n    '''It lives.'''\n",
+        ["a test of no requirement; expected @requirement("],
+    ),
+    "no-docstring": (
+        "@requirement()\ndef test_it(guest):\n    pass\n",
+        ["test_it has no docstring; expected @requirement("],
+    ),
+    "bad-id": (
+        "@requirement('link')\ndef test_it():\n    'It.'\n",
+        ["the id is not AREA-TOPIC-NN", "expected @requirement("],
+    ),
+    "bad-level": ("@requirement(level='MAY')\ndef test_it():\n    'It.'\n", ["level 'MAY' is neither MUST nor SHOULD"]),
+    "no-source": ("@requirement(source=' ')\ndef test_it():\n    'It.'\n", ["no source"]),
+    "no-fault": (
+        "@requirement(falsified_by=())\ndef test_it():\n    'It.'\n",
+        ["falsified_by=() names no fault point"],
+    ),
+    "bad-demand": ("@requirement(falsified_as='pass')\ndef test_it():\n    'It.'\n", ["none of fail, crash, timeout"]),
+    "twice": (
+        GOOD + GOOD.replace("test_it", "test_other"),
+        ["AREA-TEST-01 is declared twice", "give the second an id of its own"],
+    ),
+    "xfail": ("@pytest.mark.xfail" + GOOD, ["found @pytest.mark.xfail", "known-issues.toml"]),
+    "skip": ("@pytest.mark.skip('x')" + GOOD, ["found @pytest.mark.skip;", "unclaimed(what, evidence=…)"]),
+    "budget": ("@pytest.mark.budget" + GOOD, ["expected @pytest.mark.budget(seconds), found arguments ()"]),
+}
+
+
+@pytest.mark.parametrize(("body", "messages"), MISUSE.values(), ids=MISUSE.keys())
+def test_misuse(suite, body: str, messages: list[str]) -> None:
+    result = suite.run(body)
+    assert result.ret in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    said = result.stdout.str() + result.stderr.str()
+    for message in messages:
+        assert message in said
+    assert suite.machines == []
+
+
+def test_a_missing_argument_shows_the_right_form(suite) -> None:
+    result = suite.run("@declare('AREA-TEST-01', level='MUST')\ndef test_it():\n    'It.'\n")
+    assert "expected @requirement(" in result.stdout.str()
+
+
+def test_outside_a_run_there_is_one_line(suite) -> None:
+    suite.write(GOOD)
+    result = suite.pytester.runpytest_subprocess("-p", "plugfest.plugin")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.stderr.lines if line.strip()]
+    assert line.startswith("ERROR: expected a run's plan")
+    assert line.endswith("plugfest run DRIVER -- PYTEST-ARGUMENTS")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"driver": "ixgbe"}', None])
+def test_a_plan_that_is_none(suite, content: str | None) -> None:
+    suite.write(GOOD)
+    path = suite.pytester.path / "plan.json"
+    if content is not None:
+        path.write_text(content)
+    result = suite.pytester.runpytest_subprocess("-p", "plugfest.plugin", f"--plugfest-plan={path}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.stderr.lines if line.strip()]
+    assert "expected the plan that plugfest run wrote" in line
+
+
+def test_collecting_needs_no_plan(suite) -> None:
+    suite.write(GOOD)
+    result = suite.pytester.runpytest_inprocess("-p", "plugfest.plugin", "--collect-only", "-q")
+    assert result.ret == 0
+    assert "test_it" in result.stdout.str()
+
+
+def test_pytests_own_arguments(suite) -> None:
+    two = GOOD + "    assert False\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)
+    suite.run(two, "-k", "other")
+    assert suite.verdicts() == {"test_other": "pass"}
+    suite.run(two, "-x")
+    assert suite.verdicts() == {"test_it": "fail", "test_other": "miss"}
+    assert suite.document()["run"]["exit_status"] == 1
+
+
+def test_x_stops_at_a_crash_that_raised_nothing(suite) -> None:
+    suite.run(
+        GOOD + "    guest.run('warn')\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1),
+        "-x",
+    )
+    assert suite.verdicts() == {"test_it": "crash", "test_other": "miss"}
+    assert "stopping after 1 failures" in suite.document()["run"]["interrupted"]
+
+
+def test_known_issues(suite, tmp_path) -> None:
+    issues = tmp_path / "known.toml"
+    issues.write_text(
+        '[[issue]]\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\nkernels = ">=7,<7.4"\n'
+        'reason = "off by one"\nlink = "https://example.org/1"\n'
+    )
+    argument = f"--plugfest-known-issues={issues}"
+    suite.run(GOOD + "    assert False, 'off'\n", argument)
+    assert suite.only()["verdict"] == "xfail"
+    assert suite.only()["reason"] == "off by one, https://example.org/1 (found: fail: off)"
+    assert suite.only()["known_issue"] == {"reason": "off by one", "link": "https://example.org/1"}
+    assert suite.document()["run"]["exit_status"] == 0
+    suite.run(GOOD, argument)
+    assert (suite.only()["verdict"], suite.only()["reason"]) == (
+        "pass",
+        "known issue did not show: off by one, https://example.org/1",
+    )
+    suite.run(GOOD + "    raise RuntimeError\n", argument)
+    assert suite.only()["verdict"] == "error"
+    suite.run(GOOD + "    assert False, 'off'\n", argument, release="7.4.0")
+    assert suite.only()["verdict"] == "fail"
+    issues.write_text("[[issue]]\n")
+    result = suite.run(GOOD, argument)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_console_has_a_line_for_each_test_and_no_escapes(suite) -> None:
+    result = suite.run(
+        """
+@requirement("AREA-TEST-01")
+def test_good(guest):
+    '''Good.'''
+    print("noise")
+
+@requirement("AREA-TEST-02")
+def test_bad(guest):
+    '''Bad.'''
+    assert False, "expected [bold]7[/bold], found 8"
+""",
+        subprocess=True,
+    )
+    lines = [line for line in result.outlines if line]
+    assert lines[0].startswith("[1/2] pass    AREA-TEST-01       test_good ")
+    assert lines[1].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
+    assert lines[2].strip() == "expected [bold]7[/bold], found 8"
+    assert len(lines) == 3
+    assert "\x1b" not in result.stdout.str()
