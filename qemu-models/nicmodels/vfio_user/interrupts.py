@@ -11,6 +11,8 @@ import enum
 import os
 from collections import Counter
 
+from nicmodels.vfio_user.protocol import IrqAction
+
 
 class IrqIndex(enum.IntEnum):
     """Interrupt types, VFIO_PCI_*_IRQ_INDEX."""
@@ -173,6 +175,19 @@ class Interrupts:
         if fd is not None:
             irq.signalled[vector] += 1
             _signal(fd)
+
+    def set_eventfd(self, index: IrqIndex, action: IrqAction, vector: int, fd: int | None) -> None:
+        """Give a vector an eventfd, for its triggering, masking or unmasking; None takes it away."""
+        irq = self.types[index]
+        if action is IrqAction.MASK:
+            irq.set_event(irq.mask_events, vector, fd)
+        elif action is IrqAction.UNMASK:
+            irq.set_event(irq.unmask_events, vector, fd)
+        else:
+            irq.set_trigger(vector, fd)
+            if index is IrqIndex.INTX:
+                irq.masked[vector] = False
+                self.update_intx()
 
     def mask(self, index: IrqIndex, vector: int) -> None:
         """Mask a vector."""

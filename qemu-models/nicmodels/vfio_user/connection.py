@@ -1,0 +1,579 @@
+# SPDX-License-Identifier: MIT
+"""One client's connection: the stream, the descriptors that come with it, the hot path of region accesses.
+
+One receive takes as many messages as there are; they are parsed in place, without an object a message, and their
+replies leave in one send. While replies cannot leave (a client that does not read), nothing more is received.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from nicmodels.vfio_user import protocol
+from nicmodels.vfio_user.memory import DmaError
+from nicmodels.vfio_user.protocol import HEADER, HEADER_SIZE, MAX_MESSAGE, Command, RequestError, invalid
+
+if TYPE_CHECKING:
+    from nicmodels.reactor import Reactor
+    from nicmodels.vfio_user.memory import Buffer
+    from nicmodels.vfio_user.regions import Regions
+
+logger = logging.getLogger(__name__)
+
+IN_SIZE = 2 * MAX_MESSAGE
+OUT_SIZE = 1 << 16
+OUT_FULL = OUT_SIZE - 64
+MAX_TURN = 0.002
+"""Seconds that one turn may take before the reactor looks after wires and timers."""
+SPIN = 50e-6
+"""Seconds to poll for the client's next message before sleeping."""
+SPIN_TRUST = 8
+DMA_TIMEOUT = 5.0
+SEND_TIMEOUT = 1.0
+_ANCILLARY = socket.CMSG_SPACE(protocol.MAX_FDS * 4)
+
+
+class Requests(Protocol):
+    """Who answers what is not a plain region access; `nicmodels.vfio_user.server.Session` does."""
+
+    def handle(self, command: int, payload: memoryview, fds: list[int]) -> tuple[bytes, list[int]]:
+        """Give the reply's payload and descriptors; takes those of `fds` that it keeps out of the list.
+
+        Raises:
+            RequestError: the reply is an error.
+        """
+
+    def rejected(self, command: int, reason: str) -> None:
+        """A request was answered with an error."""
+
+    def model_failed(self, error: Exception) -> None:
+        """The model raised where it must not."""
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is closed."""
+
+
+class Connection:
+    """The server's end of a client's socket. `start` gives it to the reactor.
+
+    Args:
+        sock: connected; the connection owns it.
+        reactor: calls it.
+        requests: answers.
+
+    Attributes:
+        messages: how many were parsed (a REGION_WRITE_MULTI is one).
+    """
+
+    def __init__(self, sock: socket.socket, reactor: Reactor, requests: Requests) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._reactor = reactor
+        self._requests = requests
+        self._regions: Regions | None = None
+        self._sizes = [0] * protocol.REGION_COUNT
+        self._in = bytearray(IN_SIZE + protocol.MESSAGE.size)
+        self._view = memoryview(self._in)[:IN_SIZE]
+        self._whole = [self._view]
+        self._start = 0  # of the first message not parsed
+        self._end = 0  # of what was received
+        self._skip = 0  # bytes of an oversized message still to come
+        self._base = 0  # the stream's position at the buffer's start
+        self._fds: list[tuple[int, list[int] | None]] = []  # (stream position behind, descriptors; None: too many)
+        self._out = bytearray(OUT_SIZE)
+        self._out_view = memoryview(self._out)
+        self._out_end = 0
+        self._backlog = bytearray()
+        self._open = True
+        self._lost = False
+        self._trust = 0
+        self._dma_id = 0
+        self._client_transfer = protocol.MAX_TRANSFER
+        self.messages = 0
+
+    def start(self) -> None:
+        """Listen to the client."""
+        self._reactor.add_reader(self._sock.fileno(), self._readable)
+
+    def negotiated(self, regions: Regions, max_transfer: int) -> None:
+        """The version is agreed: region accesses are served from now on."""
+        self._regions = regions
+        self._sizes = regions.sizes
+        self._client_transfer = min(max_transfer, protocol.MAX_TRANSFER)
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the client has closed its end, even if bytes of it are still to be read."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def close(self, reason: str) -> None:
+        """Close, and release the descriptors that nobody took."""
+        if not self._open:
+            return
+        self._open = False
+        self._reactor.remove_reader(self._sock.fileno())
+        self._reactor.remove_writer(self._sock.fileno())
+        self._sock.close()
+        for _, fds in self._fds:
+            _close_all(fds or [])
+        self._fds.clear()
+        self._requests.disconnected(reason)
+
+    # Receiving
+
+    def _readable(self) -> None:
+        """Serve the client for a turn: as long as messages come, and a little longer."""
+        turn_ends = 0.0
+        spin_ends = 0.0
+        while True:
+            received = self._receive()
+            if received > 0:
+                self._parse()
+                if not self._open:
+                    return
+                if not self._flush():
+                    return
+                now = monotonic()
+                if turn_ends == 0.0:
+                    turn_ends = now + MAX_TURN
+                elif spin_ends and self._trust < SPIN_TRUST:
+                    self._trust += 1
+                if now > turn_ends:
+                    return
+                spin_ends = now + SPIN
+            elif received < 0:
+                return
+            elif self._trust <= 0 and spin_ends:
+                # Polling did not pay lately. Try again now and then: the guest may do something else by now.
+                self._trust -= 1
+                if self._trust <= -SPIN_TRUST * 4:
+                    self._trust = 1
+                return
+            elif monotonic() > spin_ends:
+                self._trust -= 1
+                return
+
+    def _receive(self) -> int:
+        """One receive into the buffer: how many bytes; 0 when there are none now, -1 when the connection is closed."""
+        if self._start == self._end:
+            self._base += self._end
+            self._start = self._end = 0
+            buffers = self._whole
+        else:
+            if IN_SIZE - self._end < MAX_MESSAGE // 2:
+                self._compact()
+            buffers = [self._view[self._end :]]
+        try:
+            count, ancillary, flags, _ = self._sock.recvmsg_into(buffers, _ANCILLARY)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return -1
+        if count == 0:
+            self.close("closed by the client")
+            return -1
+        self._end += count
+        if ancillary or flags & socket.MSG_CTRUNC:
+            self._take_fds(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
+        return count
+
+    def _compact(self) -> None:
+        """Move the unparsed bytes to the buffer's start."""
+        rest = bytes(self._view[self._start : self._end])
+        self._view[: len(rest)] = rest
+        self._base += self._start
+        self._start, self._end = 0, len(rest)
+
+    def _take_fds(self, ancillary: list[tuple[int, int, bytes]], *, truncated: bool) -> None:
+        """Note descriptors. A receive ends with the bytes that they came with: they are its last message's."""
+        self._drop_fds(self._start)
+        fds = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        if truncated:
+            _close_all(list(fds))
+            self._fds.append((self._base + self._end, None))
+        else:
+            self._fds.append((self._base + self._end, list(fds)))
+
+    def _fds_of(self, start: int, end: int) -> list[int]:
+        """The descriptors of the message from `start` to `end` of the buffer; those of messages before it are closed.
+
+        Raises:
+            RequestError: there were more than the server can take.
+        """
+        self._drop_fds(start)
+        fds: list[int] = []
+        too_many = False
+        while self._fds and self._fds[0][0] <= self._base + end:
+            _, came = self._fds.pop(0)
+            if came is None:
+                too_many = True
+            else:
+                fds += came
+        if too_many or len(fds) > protocol.MAX_FDS:
+            _close_all(fds)
+            raise invalid(f"more than {protocol.MAX_FDS} descriptors in one message")
+        return fds
+
+    def _drop_fds(self, start: int) -> None:
+        """Close the descriptors of messages before `start` of the buffer: nobody wanted them."""
+        while self._fds and self._fds[0][0] <= self._base + start:
+            _close_all(self._fds.pop(0)[1] or [])
+
+    # Parsing
+
+    def _parse(self) -> None:
+        """Parse all complete messages, and act on them."""
+        if self._skip:
+            skipped = min(self._skip, self._end - self._start)
+            self._skip -= skipped
+            self._start += skipped
+        position = self._start
+        while self._open:
+            position = self._parse_accesses(position)
+            self._start = position
+            if self._end - position < HEADER_SIZE or self._backlog:
+                return
+            size = protocol.DWORD.unpack_from(self._in, position + 4)[0]
+            if size < HEADER_SIZE or size > MAX_MESSAGE:
+                position = self._refuse_size(position, size)
+            elif size > self._end - position:
+                return
+            else:
+                self._parse_other(position, size)
+                position += size
+
+    def _parse_accesses(self, position: int) -> int:
+        """The hot path: plain accesses to regions, from `position` on; gives the position of the first other message."""
+        buffer, out = self._in, self._out
+        sizes = self._sizes
+        regions = self._regions
+        if regions is None:
+            return position
+        readers, writers = regions.readers, regions.writers
+        unpack, unpack_dword = protocol.MESSAGE.unpack_from, protocol.DWORD.unpack_from
+        iter_entries = protocol.WRITE_ENTRY.iter_unpack
+        pack_read_4, pack_header = protocol.READ_REPLY_4.pack_into, protocol.MESSAGE.pack_into
+        out_end = self._out_end
+        end = self._end
+        messages = 0
+        while True:
+            # The buffer goes on behind `end`: what is unpacked from there is not looked at.
+            if end - position < HEADER_SIZE:
+                if end == self._end:
+                    break
+                end = self._end  # a DMA message received more
+                continue
+            message, command, size, flags, _, offset, region, count = unpack(buffer, position)
+            if size > end - position or out_end > OUT_FULL:
+                if size <= self._end - position and out_end <= OUT_FULL:
+                    end = self._end
+                    continue
+                break
+            try:
+                if command == 9 and count == 4 and size == 32 and flags == 0:
+                    if region > 8 or offset + 4 > sizes[region]:
+                        break
+                    value = readers[region](region, offset, 4)
+                    pack_read_4(out, out_end, message, 9, 36, 1, 0, offset, region, 4, value)
+                    out_end += 36
+                elif command == 10 and count == 4 and size == 36 and flags & ~0x10 == 0:
+                    if region > 8 or offset + 4 > sizes[region]:
+                        break
+                    writers[region](region, offset, unpack_dword(buffer, position + 32)[0], 4)
+                    if flags == 0:
+                        pack_header(out, out_end, message, 10, 32, 1, 0, offset, region, 4)
+                        out_end += 32
+                elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:  # `offset` is wr_cnt here
+                    entries = iter_entries(self._view[position + 24 : position + size])
+                    for at, index, width, low, high in entries:
+                        if index > 8 or at + width > sizes[index] or width not in (4, 1, 2, 8):
+                            self._requests.rejected(15, f"write of {width} bytes at {at:#x} of region {index}")
+                        elif width == 4:
+                            writers[index](index, at, low, 4)
+                        else:
+                            writers[index](index, at, (low | high << 32) & ((1 << 8 * width) - 1), width)
+                else:
+                    break
+            except Exception as error:  # a model's mistake must not end the server
+                self._requests.model_failed(error)
+                if not flags & protocol.NO_REPLY:
+                    HEADER.pack_into(
+                        out, out_end, message, command, HEADER_SIZE, protocol.TYPE_REPLY | protocol.ERROR, errno.EIO
+                    )
+                    out_end += HEADER_SIZE
+            position += size
+            messages += 1
+        self._out_end = out_end
+        self.messages += messages
+        return position
+
+    def _parse_other(self, position: int, size: int) -> None:
+        """Any complete message that the hot path left."""
+        message, command, _, flags, _ = HEADER.unpack_from(self._in, position)
+        kind = flags & protocol.TYPE_MASK
+        if kind == protocol.TYPE_REPLY:
+            return  # to a DMA message that nobody waits for any more
+        self.messages += 1
+        fds: list[int] = []
+        try:
+            fds = self._fds_of(position, position + size)
+            if kind != protocol.TYPE_COMMAND:
+                raise invalid(f"message type {kind}: expected command or reply")
+            if flags & ~(protocol.TYPE_MASK | protocol.NO_REPLY):
+                raise invalid(f"flags {flags:#x} in a command")
+            payload = self._view[position + HEADER_SIZE : position + size]
+            answer, answer_fds = self._requests.handle(command, payload, fds)
+        except RequestError as error:
+            self._requests.rejected(command, str(error))
+            if not flags & protocol.NO_REPLY:
+                self._reply_error(message, command, error.errno)
+            if command == Command.VERSION and self._regions is None:
+                self.close(str(error))
+            return
+        except Exception as error:  # a model's mistake must not end the server
+            self._requests.model_failed(error)
+            if not flags & protocol.NO_REPLY:
+                self._reply_error(message, command, errno.EIO)
+            return
+        finally:
+            _close_all(fds)
+        if not flags & protocol.NO_REPLY:
+            header = HEADER.pack(message, command, HEADER_SIZE + len(answer), protocol.TYPE_REPLY, 0)
+            self._queue(header + answer, answer_fds)
+
+    def _refuse_size(self, position: int, size: int) -> int:
+        """A size that no message has: a large message is skipped; behind a small one nothing can be found again.
+
+        Returns:
+            Where to go on.
+        """
+        message, command, _, flags, _ = HEADER.unpack_from(self._in, position)
+        reason = f"message size {size}: expected {HEADER_SIZE} to {MAX_MESSAGE}"
+        self._requests.rejected(command, reason)
+        if flags & (protocol.TYPE_MASK | protocol.NO_REPLY) == 0:
+            self._reply_error(message, command, errno.EINVAL)
+        if size < HEADER_SIZE:
+            self._flush()
+            self.close(reason)
+            return self._end
+        here = min(size, self._end - position)
+        self._skip = size - here
+        return position + here
+
+    # Sending
+
+    def _reply_error(self, message: int, command: int, number: int) -> None:
+        flags = protocol.TYPE_REPLY | protocol.ERROR
+        self._queue(HEADER.pack(message, command, HEADER_SIZE, flags, number), [])
+
+    def _queue(self, data: bytes, fds: list[int]) -> None:
+        """Put a whole message behind those that wait to be sent."""
+        if fds or self._out_end + len(data) > OUT_SIZE:
+            self._flush()
+        if not self._open:
+            return
+        if fds:
+            self._send_with_fds(data, fds)
+        elif self._backlog or len(data) > OUT_SIZE:
+            self._backlog += data
+            self._flush()
+        else:
+            self._out[self._out_end : self._out_end + len(data)] = data
+            self._out_end += len(data)
+
+    def _send_with_fds(self, data: bytes, fds: list[int]) -> None:
+        """Send a message with descriptors, which must go with its first byte. Rare, so waiting for room is fine."""
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())]
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        deadline = monotonic() + SEND_TIMEOUT
+        while self._open:
+            if monotonic() > deadline:
+                self.close("the client does not read its replies")
+            elif self._drain():
+                with contextlib.suppress(BlockingIOError):
+                    try:
+                        sent = self._sock.sendmsg([data], ancillary)
+                    except ConnectionError as error:
+                        self.close(error.strerror or str(error))
+                        return
+                    self._backlog += data[sent:]
+                    return
+            if self._open:
+                poll.poll(100)
+
+    def _flush(self) -> bool:
+        """Send what waits; false when it could not leave at once, and then the reactor goes on when it can."""
+        if not self._open:
+            return False
+        if self._out_end and not self._backlog:
+            try:
+                sent = self._sock.send(self._out_view[: self._out_end])
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self.close(error.strerror or str(error))
+                return False
+            if sent == self._out_end:
+                self._out_end = 0
+                return True
+            self._backlog += self._out_view[sent : self._out_end]
+        elif self._out_end:
+            self._backlog += self._out_view[: self._out_end]
+        self._out_end = 0
+        return self._drain()
+
+    def _drain(self) -> bool:
+        """Send the backlog; while there is one, the reactor watches for room instead of messages."""
+        if not self._backlog:
+            return True
+        try:
+            sent = self._sock.send(self._backlog)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return False
+        del self._backlog[:sent]
+        fd = self._sock.fileno()
+        if self._backlog:
+            self._reactor.remove_reader(fd)
+            self._reactor.remove_writer(fd)
+            self._reactor.add_writer(fd, self._writable)
+            return False
+        return True
+
+    def _writable(self) -> None:
+        """There is room again: send, and parse what was left unparsed meanwhile."""
+        if not self._drain():
+            return
+        fd = self._sock.fileno()
+        self._reactor.remove_writer(fd)
+        self._reactor.add_reader(fd, self._readable)
+        self._parse()
+        self._flush()
+
+    # Guest memory by messages
+
+    def dma_read(self, iova: int, length: int) -> bytes:
+        """DMA_READ, in as many messages as the client's limit makes.
+
+        Raises:
+            DmaError: the client refuses, does not answer in time, or is gone.
+        """
+        parts = []
+        for at in range(0, length, self._client_transfer):
+            count = min(self._client_transfer, length - at)
+            reply = self._ask(Command.DMA_READ, protocol.DMA_ACCESS.pack(iova + at, count), iova, length)
+            if len(reply) != protocol.DMA_ACCESS.size + count:
+                raise DmaError(iova, length, f"the client sent {len(reply)} bytes in reply to DMA_READ of {count}")
+            parts.append(reply[protocol.DMA_ACCESS.size :])
+        return b"".join(parts)
+
+    def dma_write(self, iova: int, data: Buffer) -> None:
+        """DMA_WRITE, in as many messages as the client's limit makes.
+
+        Raises:
+            DmaError: the client refuses, does not answer in time, or is gone.
+        """
+        source = memoryview(data)
+        for at in range(0, len(source), self._client_transfer):
+            piece = source[at : at + self._client_transfer]
+            request = protocol.DMA_ACCESS.pack(iova + at, len(piece)) + piece
+            self._ask(Command.DMA_WRITE, request, iova, len(source))
+
+    def _ask(self, command: Command, payload: bytes, iova: int, length: int) -> bytes:
+        """Send a command to the client and wait for its reply; what else arrives meanwhile is parsed later."""
+        self._dma_id = (self._dma_id + 1) & 0xFFFF
+        request = HEADER.pack(self._dma_id, command, HEADER_SIZE + len(payload), protocol.TYPE_COMMAND, 0) + payload
+        deadline = monotonic() + DMA_TIMEOUT
+        scan = self._start
+        waiting = memoryview(bytes(self._backlog) + request)
+        self._backlog.clear()
+        while True:
+            if self._lost or not self._open:
+                raise DmaError(iova, length, "the client is gone")
+            found, scan = self._find_reply(scan, command)
+            if found is not None and not waiting:
+                flags, number, answer = found
+                if flags & protocol.ERROR:
+                    raise DmaError(iova, length, f"the client answers {command.name} with {os.strerror(number)}")
+                return answer
+            left = deadline - monotonic()
+            if left <= 0:
+                if waiting:
+                    self._lose("the client does not read")
+                raise DmaError(iova, length, f"no reply to {command.name} within {DMA_TIMEOUT} s")
+            if self._end == IN_SIZE:
+                raise DmaError(iova, length, "the client sends requests and no reply")
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN | (select.POLLOUT if waiting else 0))
+            for _, event in poll.poll(left * 1000):
+                if event & select.POLLOUT and waiting:
+                    waiting = self._send_some(waiting)
+                if event & ~select.POLLOUT:
+                    self._receive_more()
+
+    def _find_reply(self, scan: int, command: Command) -> tuple[tuple[int, int, bytes] | None, int]:
+        """Look for the reply among the received messages from `scan` on: it, and where to look next time."""
+        while self._end - scan >= HEADER_SIZE:
+            message, number, size, flags, error = HEADER.unpack_from(self._in, scan)
+            if size < HEADER_SIZE or size > self._end - scan:
+                break
+            is_reply = flags & protocol.TYPE_MASK == protocol.TYPE_REPLY
+            if is_reply and message == self._dma_id and number == command:
+                return (flags, error, bytes(self._view[scan + HEADER_SIZE : scan + size])), scan + size
+            scan += size
+        return None, scan
+
+    def _send_some(self, data: memoryview) -> memoryview:
+        try:
+            return data[self._sock.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+            return data
+
+    def _lose(self, reason: str) -> None:
+        """Close, but not now: the model is in the middle of an access."""
+        if not self._lost:
+            self._lost = True
+            self._reactor.call_soon(lambda: self.close(reason))
+
+    def _receive_more(self) -> None:
+        """Receive behind what is there; the parser, which called the model that asked, has its place in the buffer."""
+        try:
+            count, ancillary, flags, _ = self._sock.recvmsg_into([self._view[self._end :]], _ANCILLARY)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+            return
+        if count == 0:
+            self._lose("closed by the client")
+            return
+        self._end += count
+        if ancillary or flags & socket.MSG_CTRUNC:
+            self._take_fds(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    fds.clear()

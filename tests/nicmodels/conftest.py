@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Puts this folder on the import path, so that every model's tests can `import vfio_client` and `import served`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from served import ServedDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nicmodels.device import Device, Host
+    from nicmodels.wire import Wire
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ServedDevice]]:
+    """Serve a device for the length of the test: `serve(create, wire=...)`, where `create(host)` gives the device."""
+    running: list[ServedDevice] = []
+
+    def start(create: Callable[[Host], Device], wire: Wire | None = None) -> ServedDevice:
+        served = ServedDevice(create, tmp_path / f"device{len(running)}.sock", wire)
+        running.append(served)
+        return served
+
+    yield start
+    for served in running:
+        served.close()
