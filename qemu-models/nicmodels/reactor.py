@@ -84,7 +84,7 @@ class Reactor:
         self._masks: dict[int, int] = {}
         self._timers: list[Timer] = []
         self._soon: deque[Callable[[], object]] = deque()
-        self._running = False
+        self._stopping = False
         self.now = time.monotonic
 
     def add_reader(self, fd: int, callback: Callable[[], object], *, edge: bool = False) -> None:
@@ -129,14 +129,14 @@ class Reactor:
         self._soon.append(callback)
 
     def stop(self) -> None:
-        """Let `run` return after the current turn."""
-        self._running = False
+        """Let `run` return after the current turn; a `run` that has not begun yet returns at once."""
+        self._stopping = True
 
     def run(self) -> None:
         """Turn until `stop`."""
-        self._running = True
-        while self._running:
+        while not self._stopping:
             self.turn()
+        self._stopping = False
 
     def turn(self, timeout: float | None = None) -> None:
         """Wait for something (at most `timeout` seconds) and run what is due; tests drive the loop with it."""

@@ -297,7 +297,7 @@ class Connection:
                     if flags == 0:
                         pack_header(out, out_end, message, 10, 32, 1, 0, offset, region, 4)
                         out_end += 32
-                elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:  # `offset` is wr_cnt here
+                elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:  # `offset`: wr_cnt
                     entries = iter_entries(self._view[position + 24 : position + size])
                     for at, index, width, low, high in entries:
                         if index > 8 or at + width > sizes[index] or width not in (4, 1, 2, 8):

@@ -58,15 +58,21 @@ class Wire(Protocol):
 
     Attributes:
         segmentation: "device": frames are transmitted complete; "host": they may come with an `Offload`.
-        counters: frames and losses.
-        spill: after `receive_into`, the bytes that did not fit the buffers; valid until the next receive.
-        received_offload: what the far end left undone in the frame received last; None for a complete frame.
     """
 
     segmentation: Segmentation
-    counters: WireCounters
-    spill: memoryview
-    received_offload: Offload | None
+
+    @property
+    def counters(self) -> WireCounters:
+        """Frames and losses."""
+
+    @property
+    def spill(self) -> memoryview:
+        """After `receive_into`, the bytes that did not fit the buffers; valid until the next receive."""
+
+    @property
+    def received_offload(self) -> Offload | None:
+        """What the far end left undone in the frame received last; None for a complete frame."""
 
     def fileno(self) -> int | None:
         """A descriptor that is readable when a frame waits; None when none ever will."""

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""`python -m nicmodels`: list the models, serve one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from nicmodels.device import Options
+from nicmodels.models import UnknownModelError, find, models
+from nicmodels.serve import ServeError, ServeOptions, configure_logging, serve
+
+USAGE_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+
+
+def mac_address(text: str) -> bytes:
+    """Six bytes out of `02:70:66:00:00:01`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or a multicast address.
+    """
+    parts = text.split(":")
+    try:
+        mac = bytes(int(part, 16) for part in parts)
+    except ValueError:
+        mac = b""
+    if len(mac) != 6 or any(len(part) != 2 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected six bytes as in 02:70:66:00:00:01")
+    if mac[0] & 1 or not any(mac):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a unicast address")
+    return mac
+
+
+def queue_count(text: str) -> int:
+    """A number of queue pairs.
+
+    Raises:
+        argparse.ArgumentTypeError: no positive number.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of queues, 1 or more")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = _Parser(prog="nicmodels", description="NIC models, served to QEMU over vfio-user.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    commands.add_parser("list", help="list the models and their profiles")
+    one = commands.add_parser("serve", help="serve a model until SIGTERM, or until the parent process ends")
+    one.add_argument("model", help="its name; see list")
+    one.add_argument("--socket", type=Path, required=True, help="path of the vfio-user socket")
+    one.add_argument("--control", type=Path, help="path of the control socket (JSON-RPC 2.0); none by default")
+    one.add_argument("--wire", default="null", help="tap:NAME, pair:PATH or null (the default)")
+    one.add_argument("--profile", help="the variant; see list")
+    one.add_argument("--mac", type=mac_address, help="the permanent MAC address")
+    one.add_argument("--queues", type=queue_count, help="the number of queue pairs")
+    one.add_argument("--fault", action="append", default=[], metavar="NAME", help="arm a fault point; may be repeated")
+    one.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    one.add_argument("--profiler", type=Path, metavar="FILE", help="write cProfile statistics at the end")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; gives the exit status: 0, or 2 with one line on standard error."""
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.command == "list":
+        for name, model in sorted(models().items()):
+            sys.stdout.write(f"{name}: {model.description}\n")
+            for profile, text in model.profiles.items():
+                sys.stdout.write(f"  {profile}: {text}\n")
+        return 0
+    configure_logging(options.log_level)
+    try:
+        model = find(options.model)
+        asked = Options(options.profile, options.mac, options.queues)
+        serve(
+            model,
+            ServeOptions(options.socket, options.control, options.wire, asked, tuple(options.fault), options.profiler),
+        )
+    except (UnknownModelError, ServeError) as error:
+        sys.stderr.write(f"nicmodels: {error}\n")
+        return USAGE_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
