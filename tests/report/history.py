@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Journals of runs that never were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plugfest import journal
+from plugfest.report import document
+
+HOSTILE = "<script>alert('x')</script> & \"quoted\" # hash \x1b[31m\x00 end"
+
+START = 1_790_000_000.0
+
+
+class History:
+    """Writes down, event by event, what a run would have written."""
+
+    def __init__(self, *, falsify: bool = False, subject: str = "model") -> None:
+        text = "plugfest's model of ixgbe (kr)" if subject == "model" else "QEMU's igb"
+        self.events: list[dict[str, Any]] = []
+        self._time = START
+        self._tests: list[dict[str, Any]] = []
+        self._requirements: dict[str, dict[str, Any]] = {}
+        self.add(
+            "run",
+            driver="ixgbe",
+            module="ixgbe",
+            subject={"kind": subject, "name": "ixgbe", "profile": "kr" if subject == "model" else None, "text": text},
+            kernel={"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
+            accel={"name": "tcg", "reason": "/dev/kvm opens, but a guest on it did not boot within 5 s"},
+            versions={"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.2", "host": "6.1.0-41-amd64"},
+            guest={"cpus": 2, "memory": 1024},
+            options={"falsify": falsify, "faults": [], "modules": [], "pytest": []},
+        )
+        self.planned = self.add("planned", requirements=[], tests=[])
+
+    def add(self, event: str, **fields: object) -> dict[str, Any]:
+        self._time += 1
+        self.events.append({"event": event, "time": self._time, **fields})
+        return self.events[-1]
+
+    def boot(self) -> None:
+        model = {"name": "ixgbe", "version": "0.1.0", "profile": "kr", "mac": "02:70:66:00:00:01"}
+        self.add("boot", seconds=1.25, how="snapshot", reason="the first one", speed=0.125, model=model)
+
+    def plan(
+        self, requirement: str, name: str | None = None, *, fault: str | None = None, **more: object
+    ) -> dict[str, Any]:
+        area = requirement.split("-", maxsplit=1)[0].lower()
+        name = name or "test_" + requirement.lower().replace("-", "_")
+        path = f"{area}/test_{area}.py"
+        self._requirements.setdefault(
+            requirement,
+            {
+                "id": requirement,
+                "level": "MUST",
+                "area": area,
+                "source": "Documentation/networking/operstates.rst",
+                "sentence": f"The driver does what {requirement} says.",
+                "procedure": ["Take the partner down", "Bring the partner up"],
+                "possible_problems": "",
+                "falsified_by": ["link.report.stuck"],
+                "falsified_as": "fail",
+                "match": {},
+                "test": name,
+                "path": path,
+                "line": 12,
+                **more,
+            },
+        )
+        test = {"test": f"{path}::{name}", "requirement": requirement, "area": area, "level": "MUST", "fault": fault}
+        self.planned["tests"].append(test)
+        self.planned["requirements"] = list(self._requirements.values())
+        return test
+
+    def attempt(self, test: Mapping[str, Any]) -> None:
+        self.add("attempt", **test)
+
+    def result(self, test: Mapping[str, Any], verdict: str, reason: str = "", **more: object) -> None:
+        self.attempt(test)
+        fields = {
+            "steps": [
+                {"sentence": "Take the partner down", "depth": 0, "seconds": 0.25, "passed": True},
+                {"sentence": "Bring the partner up", "depth": 0, "seconds": 1.5, "passed": verdict == "pass"},
+            ],
+            "evidence": [],
+            "problems": [],
+            "known_issue": None,
+            "falsification": None,
+            "artifacts": {},
+            **more,
+        }
+        self.add("result", **test, verdict=verdict, reason=reason, seconds=1.75, **fields)
+
+    def stop(self, reason: str, exit_status: int | None) -> None:
+        self.add("stopped", reason=reason, exit_status=exit_status)
+
+    def end(self) -> None:
+        self.add("end", pytest_exit_status=0)
+
+    def document(self, **more: Any) -> Mapping[str, Any]:
+        found = document.build(self.events, **more)
+        document.validate(found, "the test's")
+        return found
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / journal.NAME).write_text("".join(json.dumps(event) + "\n" for event in self.events))

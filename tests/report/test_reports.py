@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each report says what the document says, whatever the texts hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from history import HOSTILE, History
+from plugfest.errors import InfrastructureError
+from plugfest.report import console, document, html, tap, write
+from plugfest.verdict import Verdict
+from rich.console import Console
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page, as far as the tests care."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+        self.text += " " if tag in ("td", "th") else ""
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+def test_write_reports_writes_them_all(full) -> None:
+    _, folder = full
+    found = write.write_reports(folder)
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.json", "report.html", "report.tap", "junit.xml"} <= names
+    assert document.load(folder) == json.loads((folder / "report.json").read_text()) == found
+    assert found["summary"] == dict.fromkeys(map(str, Verdict), 1)
+
+
+class TestHtml:
+    @pytest.fixture
+    def page(self, full) -> Page:
+        told, folder = full
+        return Page(html.render(told.document(), folder))
+
+    def test_it_is_well_formed(self, page) -> None:
+        assert (page.unbalanced, page.open) == ([], [])
+
+    def test_nothing_comes_from_elsewhere(self, page) -> None:
+        for tag, attributes in page.tags:
+            assert tag not in ("script", "link", "img", "iframe", "object", "embed")
+            assert not any(name.startswith("on") for name in attributes)
+            for name in ("src", "href", "action", "srcset"):
+                value = attributes.get(name) or ""
+                assert (
+                    value.startswith(("#", "data:application/vnd.tcpdump.pcap;base64,", "https://example.org/"))
+                    or not value
+                )
+
+    def test_it_says_everything(self, page, full) -> None:
+        told, _ = full
+        text = plain(page.text)
+        for requirement in told.document()["requirements"]:
+            assert requirement["id"] in text
+            assert requirement["sentence"] in text
+            assert requirement["source"] in text
+        for result in told.document()["results"]:
+            assert plain(result["reason"]) in text
+        for words in (
+            "7.3.4+deb13-amd64",
+            "11.1.3",
+            "model version 0.1.0",
+            "Detected Tx Unit Hang",
+            "ixgbe_poll+0x10",
+            "interrupted",
+        ):
+            assert words in text
+        for said in ("RDH[11]: RDH 0x0000003b", "xdp-features: basic redirect", "Bring the partner up"):
+            assert said in text
+
+    def test_hostile_text_stays_text(self, page) -> None:
+        assert page.text.count("<script>alert('x')</script>") == 3
+
+    def test_the_matrix_has_a_row_for_each_requirement(self, page) -> None:
+        links = [
+            attributes["href"]
+            for tag, attributes in page.tags
+            if tag == "a" and (attributes.get("href") or "").startswith("#")
+        ]
+        targets = {"#" + attributes["id"] for tag, attributes in page.tags if attributes.get("id")}
+        assert set(links) == targets
+        assert len(targets) == len(Verdict)
+
+    def test_failures_are_unfolded(self, page) -> None:
+        cards = [
+            attributes
+            for tag, attributes in page.tags
+            if tag == "details" and "card" in (attributes.get("class") or "")
+        ]
+        unfolded = {card["class"].split()[1] for card in cards if "open" in card}
+        assert unfolded == {"fail", "error", "crash", "timeout", "miss"}
+
+    def test_a_link_that_is_no_address_is_text(self, history, tmp_path) -> None:
+        test = history.plan("LINK-A-01")
+        history.result(test, "xfail", "x", known_issue={"reason": "why", "link": "javascript:alert(1)"})
+        history.end()
+        page = Page(html.render(history.document(), tmp_path))
+        assert not any("javascript" in (attributes.get("href") or "") for _, attributes in page.tags)
+
+    def test_artifacts(self, tmp_path, monkeypatch) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "secret").write_text("secret")
+        (tmp_path / "out" / "big.log").write_text("x" * html.TEXT_LIMIT + "end")
+        (tmp_path / "out" / "wire.pcap").write_bytes(b"12345")
+        assert html.attachment(tmp_path / "out", "a", "../secret").text is None
+        assert "leads out" in html.attachment(tmp_path / "out", "a", "../secret").note
+        assert html.attachment(tmp_path / "out", "a", "gone").note == "not embedded: No such file or directory"
+        big = html.attachment(tmp_path / "out", "a", "big.log")
+        assert (len(big.text), big.text[-3:], big.note) == (html.TEXT_LIMIT, "end", "only the last 256 KiB of 256 KiB")
+        assert (
+            html.attachment(tmp_path / "out", "a", "wire.pcap").data
+            == "data:application/vnd.tcpdump.pcap;base64,MTIzNDU="
+        )
+        monkeypatch.setattr(html, "BINARY_LIMIT", 4)
+        assert html.attachment(tmp_path / "out", "a", "wire.pcap").data is None
+
+    def test_falsification(self, tmp_path) -> None:
+        told = falsified("falsified")
+        text = plain(Page(html.render(told.document(), tmp_path)).text)
+        assert "Does each requirement's test see its fault?" in text
+        assert "link.report.stuck 2 fail fail falsified" in text
+
+
+class TestTap:
+    def test_lines(self, full) -> None:
+        told, _ = full
+        lines = tap.render(told.document()).splitlines()
+        assert lines[:2] == ["TAP version 13", "1..8"]
+        tests = [line for line in lines if re.match(r"(not )?ok ", line)]
+        assert [line.split(" - ")[0] for line in tests] == [
+            "ok 1", "not ok 2", "ok 3", "not ok 4", "not ok 5", "not ok 6", "not ok 7", "not ok 8",
+        ]  # fmt: skip
+        assert tests[2].endswith("# SKIP not claimed: zero-copy AF_XDP")
+        assert "# TODO off by one" in tests[3]
+        assert lines[-1] == "Bail out! interrupted"
+        assert all(line.count("#") == line.count("\\#") + (" # " in line) for line in tests)
+        verdicts = [line.removeprefix("  verdict: ") for line in lines if line.startswith("  verdict: ")]
+        assert verdicts == [verdict for verdict in Verdict if verdict is not Verdict.PASS]
+
+    def test_a_reason_is_one_quoted_printable_line(self, full) -> None:
+        told, _ = full
+        reasons = [line for line in tap.render(told.document()).splitlines() if line.startswith("  reason: ")]
+        quoted = next(line for line in reasons if "alert" in line)
+        assert json.loads(quoted.removeprefix("  reason: "))
+        assert quoted.isprintable()
+
+    def test_a_complete_run_does_not_bail_out(self, history) -> None:
+        history.result(history.plan("LINK-A-01"), "pass")
+        history.end()
+        assert tap.render(history.document()) == (
+            "TAP version 13\n1..1\n# ixgbe on plugfest's model of ixgbe (kr), Linux 7.3.4+deb13-amd64, tcg\n"
+            "ok 1 - LINK-A-01 link/test_link.py::test_link_a_01\n"
+        )
+
+
+class TestJunit:
+    @pytest.fixture
+    def root(self, full) -> ElementTree.Element:
+        _, folder = full
+        write.write_reports(folder)
+        return ElementTree.parse(folder / "junit.xml").getroot()
+
+    def test_counts(self, root) -> None:
+        counts = {name: int(root.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+        assert counts == {"tests": 8, "failures": 3, "errors": 2, "skipped": 2}
+        assert [suite.get("name") for suite in root] == ["ixgbe.link", "ixgbe.smoke"]
+
+    def test_verdicts(self, root) -> None:
+        found = {}
+        for case in root.iter("testcase"):
+            properties = {entry.get("name"): entry.get("value") for entry in case.iter("property")}
+            outcome = [child for child in case if child.tag in ("failure", "error", "skipped")]
+            found[properties["verdict"]] = outcome[0].tag if outcome else None
+            assert all(child.get("type") == properties["verdict"] for child in outcome)
+            assert properties["requirement"] in case.get("name")
+            assert properties["sentence"].startswith("The driver does what")
+        assert found == {
+            "pass": None,
+            "fail": "failure",
+            "skip": "skipped",
+            "xfail": "skipped",
+            "error": "error",
+            "crash": "failure",
+            "timeout": "failure",
+            "miss": "error",
+        }
+
+    def test_provenance(self, root) -> None:
+        for suite in root:
+            properties = {entry.get("name"): entry.get("value") for entry in suite.find("properties")}
+            assert properties["kernel"] == "7.3.4+deb13-amd64"
+            assert properties["version.qemu"] == "11.1.3"
+            assert properties["version.model"] == "0.1.0"
+
+
+def render(document_, width: int = 100, **options) -> str:
+    file = io.StringIO()
+    console.render(document_, Console(file=file, width=width, **options))
+    return file.getvalue()
+
+
+class TestConsole:
+    def test_everything_is_said_without_a_terminal(self, full) -> None:
+        told, _ = full
+        text = render(told.document(), width=200)
+        assert "\x1b[" not in text.replace(HOSTILE, "").replace("\x1b[31m", "")
+        assert re.search(r"all +1 +1 +1 +1 +1 +1 +1 +1", text)
+        for verdict in ("fail", "error", "crash", "timeout"):
+            assert re.search(
+                rf"^{verdict} (LINK|SMOKE)-{verdict.upper()}-\d\d \(MUST\) The driver does what", text, re.MULTILINE
+            )
+        assert "miss 1 tests never started" in text
+        assert "not complete: interrupted" in text
+        assert "artifacts/fail: console.log, trace.txt, wire.pcap" in text
+        assert "(exit status 130)" in text.splitlines()[-1]
+
+    def test_markup_in_a_reason_stays_text(self, history) -> None:
+        history.result(history.plan("LINK-A-01"), "fail", "expected [red]7[/red], found [/]")
+        history.end()
+        assert "expected [red]7[/red], found [/]" in render(history.document())
+
+    def test_a_falsification(self) -> None:
+        text = render(falsified("falsified").document())
+        assert "1 of 1 faults were seen" in text
+        assert "(exit status 0)" in text
+
+
+def falsified(*outcomes: str) -> History:
+    told = History(falsify=True)
+    for number, outcome in enumerate(outcomes, 1):
+        test = told.plan(f"LINK-A-{number:02}", fault="link.report.stuck")
+        fault = {"name": "link.report.stuck", "fired": 2, "demanded": "fail", "outcome": outcome}
+        told.result(
+            test, {"falsified": "fail", "skipped": "skip", "error": "error"}.get(outcome, "pass"), falsification=fault
+        )
+    told.end()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        (["falsified"], 0),
+        (["falsified", "skipped"], 0),
+        (["falsified", "not falsified"], 1),
+        (["never fired"], 1),
+        (["error"], 1),
+    ],
+)
+def test_exit_status_of_a_falsification(outcomes: list[str], status: int) -> None:
+    assert falsified(*outcomes).document()["run"]["exit_status"] == status
+
+
+def test_load_refuses_what_is_no_report(tmp_path) -> None:
+    with pytest.raises(InfrastructureError, match=r"expected a report\.json, found"):
+        document.load(tmp_path)
+    (tmp_path / "report.json").write_text('{"schema": 2}')
+    with pytest.raises(InfrastructureError, match="not a report of schema 1"):
+        document.load(tmp_path)
