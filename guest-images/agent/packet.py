@@ -7,6 +7,7 @@ Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virt
 from __future__ import annotations
 
 import base64
+import os
 import select
 import socket
 import struct
@@ -61,16 +62,22 @@ def open(ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: b
 
 
 @exposed
-def send(packet: int, frames: list[str], repeat: int = 1) -> int:
-    """Send raw frames (base64), the whole list `repeat` times; returns how many.
+def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None) -> int:
+    """Send raw frames (base64), the whole list `repeat` times, from one CPU if given; returns how many.
 
     On a socket with `vnet` each frame starts with a virtio-net header.
     """
     sock = handle.get(packet, Tap).socket
     raw = [base64.b64decode(frame) for frame in frames]
-    for _ in range(repeat):
-        for frame in raw:
-            sock.send(frame)
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        for _ in range(repeat):
+            for frame in raw:
+                sock.send(frame)
+    finally:
+        os.sched_setaffinity(0, before)
     return repeat * len(raw)
 
 

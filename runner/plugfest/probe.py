@@ -151,8 +151,9 @@ def number_of(frame: bytes) -> int | None:
     port = int.from_bytes(frame[ports + 2 : ports + 4], "big")
     if len(payload) < SCRATCH + _IDENTITY.size or not PORT_FIRST <= port <= PORT_LAST:
         return None
+    number: int
     magic, number = _IDENTITY.unpack_from(payload, SCRATCH)
-    return int(number) if magic == MAGIC else None
+    return number if magic == MAGIC else None
 
 
 def only(frames: Iterable[bytes]) -> Iterator[bytes]:
@@ -163,3 +164,61 @@ def only(frames: Iterable[bytes]) -> Iterator[bytes]:
 def swapped(frame: bytes) -> bytes:
     """Return the frame with its two hardware addresses exchanged, as ``xdp_tx`` sends it back."""
     return frame[6:12] + frame[:6] + frame[12:]
+
+
+@dataclass(frozen=True)
+class Segmentable:
+    """A TCP packet longer than a frame, for the device to cut.
+
+    Attributes:
+        frame: all octets, with the pseudo-header's sum in the place of the TCP checksum.
+        virtio_header: struct virtio_net_hdr, as a packet socket with PACKET_VNET_HDR takes it before the frame.
+        lengths: of the frames that must come of it.
+    """
+
+    frame: bytes
+    virtio_header: bytes
+    lengths: list[int]
+
+
+_VIRTIO_HEADER = struct.Struct("=BBHHHH")
+_NEEDS_CHECKSUM = 1
+_GSO_TCP = {4: 1, 6: 4}
+_TCP_HEADER = 20
+_TCP_CHECKSUM = 16
+
+
+def segmentable(ends: Ends, version: int, payload: int, segment: int, port: int = PORT_FIRST) -> Segmentable:
+    """Make one TCP packet with `payload` octets, to be cut into frames with `segment` octets of it each.
+
+    Source: include/uapi/linux/virtio_net.h; Documentation/networking/segmentation-offloads.rst.
+    """
+    source = ipaddress.ip_address(ends.source(version, 0)).packed
+    destination = ipaddress.ip_address(ends.destination[version]).packed
+    body = _payload(0, payload)
+    length = _TCP_HEADER + len(body)
+    # The device adds what it sums up to what stands here, so this is the sum itself, not its complement.
+    pseudo = ~internet_checksum(source + destination + struct.pack(">II", length, 6)) & 0xFFFF
+    tcp = struct.pack(">HHIIBBHHH", 30000, port, 1, 1, _TCP_HEADER << 2, 0x18, 4096, pseudo, 0)
+    if version == 4:
+        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 1, 0x4000, 64, 6, 0) + source + destination
+        head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
+    else:
+        head = struct.pack(">IHBB", 0x60000000, length, 6, 64) + source + destination
+    macs = bytes.fromhex((ends.destination_mac + ends.source_mac).replace(":", ""))
+    start = ETHERNET + len(head)
+    headers = start + _TCP_HEADER
+    virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, _GSO_TCP[version], headers, segment, start, _TCP_CHECKSUM)
+    frame = macs + _ETHERTYPE[version].to_bytes(2, "big") + head + tcp + body
+    lengths = [headers + min(segment, len(body) - at) for at in range(0, len(body), segment)]
+    return Segmentable(frame, virtio, lengths)
+
+
+def is_segment(frame: bytes) -> bool:
+    """Whether a frame is TCP to a probes' port, as comes of a `segmentable` packet."""
+    kind = int.from_bytes(frame[12:14], "big")
+    version = next((version for version, number in _ETHERTYPE.items() if number == kind), None)
+    if version is None or frame[ETHERNET + (9 if version == 4 else 6)] != 6:
+        return False
+    start = HEADERS[version] - 8
+    return PORT_FIRST <= int.from_bytes(frame[start + 2 : start + 4], "big") <= PORT_LAST

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from plugfest.deadline import scaled
-from plugfest.probe import PORT_FIRST, PORT_LAST, Ends, Probe, burst, only
+from plugfest.probe import PORT_FIRST, PORT_LAST, Ends, Probe, burst, is_segment, only, segmentable
+from plugfest.tap import DUT_IPV4, DUT_IPV6
 
 if TYPE_CHECKING:
     from plugfest.dut import Dut
@@ -24,10 +25,9 @@ SIZES = (60, 61, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024
 """Frame lengths without FCS: the ends, and both sides of every power of two that a driver may copy or split at."""
 
 
-DUT_IPV4 = "192.0.2.2"
-DUT_IPV6 = "2001:db8::2"
-WIRE_NETWORK_IPV4 = "192.0.2.0/24"
-WIRE_NETWORK_IPV6 = "2001:db8::/64"
+NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
+NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}
+"""Addresses that no host has: nobody answers what is sent to them."""
 
 PACE = 0.005
 """Seconds between two batches of a stream."""
@@ -49,12 +49,17 @@ class Sightings:
         """Return the probes among them, in order."""
         return list(only(self._capture.received()))
 
+    def segments(self) -> list[bytes]:
+        """Return the TCP segments to the probes' port among them, in order."""
+        return [frame for frame in self._capture.received() if is_segment(frame)]
+
 
 class Traffic:
     """Probes from the wire end to the DUT, and what became of them there.
 
     Attributes:
-        ends: addresses of the probes.
+        ends: addresses of the probes to the DUT.
+        ends_back: addresses of the probes from it.
     """
 
     def __init__(self, guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> None:
@@ -69,7 +74,8 @@ class Traffic:
             opened = self._agent.call("udp.open", address="::", port=port)
             defer(self._agent.call, "handle.close", handle=opened["handle"])
             self._sockets[port] = opened["handle"]
-        self.ends = Ends(dut.mac, wire.mac, {4: DUT_IPV4, 6: DUT_IPV6}, {4: WIRE_NETWORK_IPV4, 6: WIRE_NETWORK_IPV6})
+        self.ends = Ends(dut.mac, wire.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
+        self.ends_back = Ends(wire.mac, dut.mac, NOBODY, NETWORKS)
 
     def ready(self) -> None:
         """Wait until the link carries frames: a driver may take it down to attach or detach."""
@@ -79,9 +85,13 @@ class Traffic:
             timeout=10,
         )
 
-    def queues(self) -> int:
-        """How many receive queues the kernel says the interface has."""
-        return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/rx-*"))
+    def queues(self, direction: str = "rx") -> int:
+        """How many queues of a direction the kernel says the interface has."""
+        return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/{direction}-*"))
+
+    def cpus(self) -> int:
+        """How many CPUs the guest has."""
+        return int(self._agent.call("system.kernel")["cpus"])
 
     def probes(
         self, sizes: Sequence[int] = SIZES, versions: Sequence[int] = (4, 6), port: int = PORT_FIRST
@@ -124,6 +134,53 @@ class Traffic:
         check_same(
             self.received(len(probes) + 1, port=port), [probe.payload for probe in probes], "payloads in the stack"
         )
+
+    def send_back(self) -> list[bytes]:
+        """Have the stack send probes of every size, from each CPU in turn, and wait until as many are on the wire.
+
+        Returns:
+            Their frames.
+        """
+        self.ready()
+        packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
+        frames: list[bytes] = []
+        try:
+            with self.sightings() as seen:
+                for cpu in range(self.cpus()):
+                    probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
+                    frames += [probe.frame for probe in probes]
+                    encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
+                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
+                self._until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire")
+        finally:
+            self._agent.call("handle.close", handle=packet)
+        return frames
+
+    def send_segmented(self, versions: Sequence[int], *, payload: int, segment: int) -> list[int]:
+        """Hand one TCP packet of each IP version to the driver, to be segmented, and wait until its frames are on the wire.
+
+        Args:
+            versions: of IP.
+            payload: octets of TCP payload.
+            segment: octets of it in each frame but the last.
+
+        Returns:
+            The lengths of the frames that must come of it, octets without FCS.
+        """
+        self.ready()
+        packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
+        wanted: list[int] = []
+        try:
+            with self.sightings() as seen:
+                for version in versions:
+                    whole = segmentable(self.ends_back, version, payload, segment)
+                    encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
+                    self._agent.call("packet.send", packet=packet, frames=[encoded])
+                    wanted += whole.lengths
+                self._until(lambda: len(seen.segments()) >= len(wanted), what=f"{len(wanted)} segments are on the wire")
+        finally:
+            self._agent.call("handle.close", handle=packet)
+        return sorted(wanted)
 
     @contextmanager
     def sightings(self) -> Iterator[Sightings]:

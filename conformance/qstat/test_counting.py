@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Per-queue counters agree with the wire and with the device, to the frame and to the octet."""
+
+from __future__ import annotations
+
+from plugfest.ledger import explain
+from plugfest.probe import is_segment, only
+from plugfest.queue_counters import Account, of_frames, total
+from plugfest.requirement import requirement
+from plugfest.traffic import check_same
+
+LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
+QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
+QUEUE_SOURCE = f"{QSTATS}, rx-packets, tx-packets; Documentation/networking/statistics.rst"
+SEGMENT = 1460
+"""Octets of TCP payload a frame."""
+SEGMENTED = 10 * SEGMENT + 100
+"""Octets of TCP payload that are handed to the device at once."""
+
+
+@requirement(
+    "QSTAT-RX-01",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "rx.frame.duplicated"),
+)
+def test_received_frames(counted, traffic, step):
+    """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
+    probes = traffic.probes()
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        with counted.stretch() as stretch:
+            traffic.send(probes)
+            assert len(traffic.received(len(probes))) == len(probes)
+    with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-RX-02",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.wrong-queue", "rx.queue.wrong"),
+)
+def test_received_on_their_queue(counted, traffic, model, step):
+    """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
+    queues = traffic.queues()
+    probes = traffic.probes()
+    with step("Send test frames in flows enough to reach every receive queue"), counted.stretch() as stretch:
+        traffic.send(probes)
+        assert len(traffic.received(len(probes))) == len(probes)
+    with step("The device delivered frames by every queue"):
+        assert set(stretch.device.rx) == set(range(queues)), model.call("model.counters")["rx"][:queues]
+    with step("The driver's counters of each queue rose by what the device delivered by that queue"):
+        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-TX-01",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "tx.frame.lost"),
+)
+def test_sent_frames(counted, traffic, step):
+    """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"):
+        with counted.stretch() as stretch:
+            sent = traffic.send_back()
+    with step("Every one is on the wire, unchanged"):
+        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+    with step("The transmit queues' counters together rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-TX-02",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.wrong-queue", "tx.frame.lost"),
+)
+def test_sent_on_their_queue(counted, traffic, model, step, evidence):
+    """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"):
+        with counted.stretch() as stretch:
+            traffic.send_back()
+    with step("The device was handed frames by more than one queue, if there are more"):
+        evidence("queues used", sorted(stretch.device.tx))
+        assert len(stretch.device.tx) >= min(traffic.cpus(), traffic.queues("tx")), model.call("model.queues")["tx"]
+    with step("The driver's counters of each queue rose by what the device was handed by that queue"):
+        assert stretch.queues.tx == stretch.device.tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-TX-03",
+    level="MUST",
+    source=f"{QSTATS}, tx-packets: wire packets",
+    falsified_by=("program:qstat.frame-missing", "tx.frame.lost"),
+)
+def test_segmented_frames(counted, traffic, guest, dut, step, unclaimed):
+    """What the device segments is counted as the frames and octets that the wire carries."""
+    active = guest.agent.call("ethtool.get", ifname=dut.ifname, what="features")["active"]
+    versions = [
+        version for version, name in ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation")) if name in active
+    ]
+    if not versions:
+        unclaimed("TCP segmentation offload", evidence={"active features": active})
+    with step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"):
+        with counted.stretch() as stretch:
+            wanted = traffic.send_segmented(versions, payload=SEGMENTED, segment=SEGMENT)
+    with step("The wire carries full segments and a last short one"):
+        assert sorted(len(frame) for frame in stretch.from_dut if is_segment(frame)) == wanted
+    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-LINK-01",
+    level="MUST",
+    source=f"{LINK_STATS}, rx_packets, rx_bytes, tx_packets, tx_bytes",
+    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "rx.frame.duplicated"),
+)
+def test_interface_statistics(ledger, traffic, step):
+    """The interface's statistics count each frame once, both ways, at its length without FCS."""
+    probes = traffic.probes()
+    with step("Send test frames of every size both ways"), ledger.stretch() as stretch:
+        traffic.send(probes)
+        assert len(traffic.received(len(probes))) == len(probes)
+        sent = traffic.send_back()
+    with step("Every frame from the interface is on the wire, unchanged"):
+        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+    with step("rx_packets and rx_bytes rose by what the wire carried to the interface"):
+        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+    with step("tx_packets and tx_bytes rose by what the wire carried from it"):
+        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-LINK-02",
+    level="MUST",
+    source=f"{LINK_STATS}; {QSTATS}",
+    falsified_by=("program:qstat.total-differs",),
+)
+def test_queues_add_up(counted, traffic, step):
+    """Over any stretch without reconfiguration, the queues' counters add up to the interface's."""
+    probes = traffic.probes()
+    with step("Send test frames of every size both ways"), counted.stretch() as stretch:
+        traffic.send(probes)
+        assert len(traffic.received(len(probes))) == len(probes)
+        traffic.send_back()
+    with step("The sums over the queues rose as the interface's statistics did"):
+        assert total(stretch.queues.rx.values()) == stretch.link_rx, explain(stretch)
+        assert total(stretch.queues.tx.values()) == stretch.link_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-XDP-01",
+    level="MUST",
+    source=f"{QSTATS}, rx-packets: packets consumed by XDP are still counted; {LINK_STATS}, rx_packets",
+    falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
+)
+def test_dropped_by_xdp(native, ledger, traffic, step, until):
+    """Frames that an XDP program drops are counted as received, by the queue and by the interface."""
+    probes = traffic.probes()
+    with step("Attach a program that drops test frames"):
+        program = native.attach("xdp_drop")
+        traffic.ready()
+    with step("Send test frames of every size, in flows enough to reach every receive queue"):
+        with ledger.stretch() as stretch:
+            traffic.send(probes)
+            sent = of_frames(probe.frame for probe in probes)
+            until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+    with step("rx_packets and rx_bytes of the interface rose by what the wire carried"):
+        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+    with step("So did the receive queues' counters, where there are any"):
+        if ledger.queues():
+            assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-XDP-02",
+    level="MUST",
+    source=f"{LINK_STATS}, tx_packets: what the host handed to the device",
+    falsified_by=("program:qstat.frame-missing", "tx.frame.lost"),
+)
+def test_sent_by_xdp(native, ledger, traffic, step, until):
+    """Frames that an XDP program sends back are counted as received and as sent by the interface."""
+    probes = traffic.probes()
+    with step("Attach a program that sends test frames back"):
+        native.attach("xdp_tx")
+        traffic.ready()
+    with step("Send test frames of every size, in flows enough to reach every receive queue"):
+        with ledger.stretch() as stretch, traffic.sightings() as wire:
+            traffic.send(probes)
+            until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire")
+    with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
+        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+    with step("tx_packets and tx_bytes rose by what the wire carried from it"):
+        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-READ-01",
+    level="MUST",
+    source="Documentation/networking/statistics.rst",
+    falsified_by=("program:qstat.frame-missing",),
+)
+def test_reading_changes_nothing(counted, traffic, step):
+    """Reading statistics by every interface, over and over, neither loses nor adds a frame."""
+    probes = traffic.probes()
+    with step("Read the statistics by every interface before, while and after test frames come in"):
+        with counted.stretch() as stretch:
+            for start in range(0, len(probes), 16):
+                traffic.send(probes[start : start + 16])
+                counted.ethtool()
+                counted.qstats()
+                counted.read()
+            assert len(traffic.received(len(probes))) == len(probes)
+    with step("The counters rose by what the wire carried"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+    with step("With no frame on the wire, reading on moves no counter"):
+        with counted.stretch() as quiet:
+            for _ in range(5):
+                counted.ethtool()
+        if quiet.wire_rx == Account():
+            assert total(quiet.queues.rx.values()) == Account(), explain(quiet)

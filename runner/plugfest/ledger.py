@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Three accounts of the same traffic: the driver's, the device's and the wire's, over one stretch of time.
+
+The wire's capture is the measure: it holds whatever else lived on the link in that time too (neighbour discovery), so that
+the other two can be compared to the frame and the octet.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from plugfest import faults as fault_points
+from plugfest.agent import AgentError
+from plugfest.queue_counters import Account, QueueCounters, from_ethtool, from_model, from_qstats, of_frames, total
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine import Machine
+    from plugfest.wire import Capture
+
+WRONG_QUEUE = fault_points.declare(
+    "program:qstat.wrong-queue", "each queue's counters are read as those of the next one"
+)
+FRAME_MISSING = fault_points.declare("program:qstat.frame-missing", "the driver's counters miss one frame of a stretch")
+OCTETS_SHORT = fault_points.declare("program:qstat.octets-short", "the driver's counters miss 14 octets a frame")
+DIFFERS = fault_points.declare(
+    "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
+)
+NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
+QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
+GONE_BACK = fault_points.declare(
+    "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What driver and device say at one moment.
+
+    Attributes:
+        queues: the driver's counters by queue.
+        device: the model's, empty where the subject is no model.
+        link: struct rtnl_link_stats64.
+    """
+
+    queues: QueueCounters
+    device: QueueCounters
+    link: Mapping[str, int]
+
+    @property
+    def link_rx(self) -> Account:
+        """The interface's received frames and octets."""
+        return Account(self.link["rx_packets"], self.link["rx_bytes"])
+
+    @property
+    def link_tx(self) -> Account:
+        """The interface's transmitted frames and octets."""
+        return Account(self.link["tx_packets"], self.link["tx_bytes"])
+
+
+@dataclass
+class Stretch:
+    """The differences over one stretch of time; filled in when it ends.
+
+    Attributes:
+        queues: the driver's, without queues that did not move.
+        device: the device's, likewise.
+        link_rx: of struct rtnl_link_stats64.
+        link_tx: of struct rtnl_link_stats64.
+        to_dut: the frames that the wire end sent.
+        from_dut: the frames that the DUT sent.
+    """
+
+    queues: QueueCounters = field(default_factory=QueueCounters)
+    device: QueueCounters = field(default_factory=QueueCounters)
+    link_rx: Account = field(default_factory=Account)
+    link_tx: Account = field(default_factory=Account)
+    to_dut: list[bytes] = field(default_factory=list)
+    from_dut: list[bytes] = field(default_factory=list)
+
+    @property
+    def wire_rx(self) -> Account:
+        """What the wire carried to the DUT."""
+        return of_frames(self.to_dut)
+
+    @property
+    def wire_tx(self) -> Account:
+        """What the wire carried from the DUT."""
+        return of_frames(self.from_dut)
+
+
+class Ledger:
+    """Reads the accounts of one machine."""
+
+    def __init__(self, machine: Machine, faults: LocalFaults) -> None:
+        """Read nothing yet."""
+        self._machine = machine
+        self._agent = machine.agent
+        self._ifname = machine.dut.ifname
+        self._faults = faults
+
+    def ethtool(self) -> list[list[Any]]:
+        """The driver's own statistics, names and values in its order; empty where it has none."""
+        try:
+            found: list[list[Any]] = self._agent.call("ethtool.stats_list", ifname=self._ifname)
+        except AgentError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return []
+        return found
+
+    def qstats(self, scope: str = "queue") -> list[dict[str, Any]]:
+        """The kernel's queue statistics; empty where the driver or the kernel has none."""
+        try:
+            found: list[dict[str, Any]] = self._agent.call("netdev.qstats_get", ifname=self._ifname, scope=scope)
+        except AgentError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
+                raise
+            return []
+        return found
+
+    def queues(self) -> QueueCounters:
+        """The driver's counters by queue: netlink's where it has them, else its own by ethtool; empty where neither has."""
+        found = from_qstats(self.qstats()) or from_ethtool(self.ethtool())
+        if found and self._faults[WRONG_QUEUE]:
+            shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
+            return QueueCounters(*shifted)
+        return found
+
+    def names(self) -> list[str]:
+        """The names of the driver's own statistics, in its order."""
+        found = [str(name) for name, _ in self.ethtool()]
+        return found + found[:1] if self._faults[NAME_TWICE] else found
+
+    def by_ethtool(self) -> QueueCounters:
+        """The driver's own counters by queue."""
+        found = from_ethtool(self.ethtool())
+        if self._faults[QUEUE_UNTOLD]:
+            return QueueCounters({queue: each for queue, each in found.rx.items() if queue}, found.tx)
+        return found
+
+    def netlink_queues(self, direction: str) -> list[int]:
+        """The numbers of the queues of a direction that netlink has statistics of, sorted."""
+        numbers = sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
+        return numbers[1:] if self._faults[QUEUE_UNTOLD] else numbers
+
+    def whole_device(self) -> dict[str, int]:
+        """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
+        entries = self.qstats("device")
+        return {name: value for name, value in entries[0].items() if name != "ifindex"} if entries else {}
+
+    def whole_device_later(self) -> dict[str, int]:
+        """The same, to be compared to an earlier reading."""
+        now = self.whole_device()
+        if self._faults[GONE_BACK]:
+            return dict.fromkeys(now, 0)
+        if self._faults[DIFFERS]:
+            return {name: value + 1 for name, value in now.items()}
+        return now
+
+    def read(self) -> Reading:
+        """Read driver and device now."""
+        model = self._machine.model
+        device = from_model(model.call("model.counters")) if model else QueueCounters()
+        return Reading(self.queues(), device, self._agent.call("link.stats64", ifname=self._ifname))
+
+    def later(self) -> Reading:
+        """Read driver and device again, to be compared to an earlier reading."""
+        now = self.read()
+        if self._faults[GONE_BACK]:
+            return Reading(QueueCounters(), now.device, dict.fromkeys(now.link, 0))
+        return now
+
+    @contextmanager
+    def stretch(self) -> Iterator[Stretch]:
+        """Account for what happens in the block, from a quiet moment to a quiet moment."""
+        result = Stretch()
+        with self._machine.wire.capture() as capture:
+            before, sent, received = self._settled(capture)
+            yield result
+            after, sent_after, received_after = self._settled(capture)
+        result.queues = after.queues.since(before.queues)
+        result.device = after.device.since(before.device)
+        result.link_rx = self._missed(after.link_rx - before.link_rx)
+        result.link_tx = self._missed(after.link_tx - before.link_tx)
+        if self._faults[DIFFERS]:
+            result.link_rx += Account(1, 60)
+        result.to_dut = sent_after[len(sent) :]
+        result.from_dut = received_after[len(received) :]
+        result.queues = QueueCounters(
+            {queue: self._missed(account) for queue, account in result.queues.rx.items()},
+            {queue: self._missed(account) for queue, account in result.queues.tx.items()},
+        )
+
+    def _missed(self, account: Account) -> Account:
+        if account.frames and self._faults[FRAME_MISSING]:
+            return account - Account(1, 60)
+        if account.frames and self._faults[OCTETS_SHORT]:
+            return account - Account(0, 14 * account.frames)
+        return account
+
+    def _settled(self, capture: Capture) -> tuple[Reading, list[bytes], list[bytes]]:
+        """Read everything until two readings in a row are the same, so that nothing is under way."""
+        previous = None
+        while True:
+            current = (self.read(), list(capture.sent()), list(capture.received()))
+            if current == previous:
+                return current
+            previous = current
+
+
+def explain(stretch: Stretch) -> str:
+    """Return every view of a stretch on one line, for a failed comparison."""
+    return (
+        f"wire: {stretch.wire_rx} in, {stretch.wire_tx} out; driver's queues: {total(stretch.queues.rx.values())} in, "
+        f"{total(stretch.queues.tx.values())} out; device: {total(stretch.device.rx.values())} in, "
+        f"{total(stretch.device.tx.values())} out; interface: {stretch.link_rx} in, {stretch.link_tx} out"
+    )
