@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+"""Backplane and copper-cable abilities: what a base page says, and what follows from two of them.
+
+Sources, all IEEE 802.3-2022: 73.6 (base page), table 73-4 (technology ability field), table 73-5 (priority
+resolution), 73.6.5 (FEC), 73.7.4.1 (parallel detection), table 28B-3 (pause resolution).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SELECTOR = 0b00001
+"""IEEE 802.3 (table 73-1)."""
+_PAUSE = 1 << 10
+_ASYMMETRIC = 1 << 11
+_NONCE_SHIFT = 16
+_TECHNOLOGY_SHIFT = 21
+_FEC_ABILITY = 1 << 46
+_FEC_REQUEST = 1 << 47
+
+
+class Technology(enum.Enum):
+    """A physical layer. The value is its bit A0, A1, ... in the technology ability field, and its speed in Mbit/s.
+
+    The members stand in the order of table 73-5: the first that both ends have is the one they use.
+    """
+
+    KR4_200G = ("200GBASE-KR4/CR4", 15, 200000)
+    KR2_100G = ("100GBASE-KR2/CR2", 14, 100000)
+    CR4_100G = ("100GBASE-CR4", 8, 100000)
+    KR4_100G = ("100GBASE-KR4", 7, 100000)
+    KP4_100G = ("100GBASE-KP4", 6, 100000)
+    CR10_100G = ("100GBASE-CR10", 5, 100000)
+    KR_50G = ("50GBASE-KR/CR", 13, 50000)
+    CR4_40G = ("40GBASE-CR4", 4, 40000)
+    KR4_40G = ("40GBASE-KR4", 3, 40000)
+    KR_25G = ("25GBASE-KR/CR", 10, 25000)
+    KR_S_25G = ("25GBASE-KR-S/CR-S", 9, 25000)
+    KR_10G = ("10GBASE-KR", 2, 10000)
+    KX4_10G = ("10GBASE-KX4", 1, 10000)
+    KR_5G = ("5GBASE-KR", 12, 5000)
+    KX_2500M = ("2.5GBASE-KX", 11, 2500)
+    KX_1000M = ("1000BASE-KX", 0, 1000)
+
+    def __init__(self, label: str, bit: int, speed: int) -> None:
+        self.label = label
+        self.bit = bit
+        self.speed = speed
+
+    @classmethod
+    def named(cls, label: str) -> Technology:
+        """The technology with a name as the standard writes it.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for technology in cls:
+            if technology.label == label:
+                return technology
+        raise ValueError(f"expected one of {', '.join(t.label for t in cls)}; found {label!r}")
+
+
+_DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
+"""What an auto-negotiating end recognizes in an end that does not negotiate (73.7.4.1)."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What an end offers.
+
+    Attributes:
+        technologies: the physical layers; a single one if it does not negotiate.
+        pause: bit C0, symmetric pause.
+        asymmetric_pause: bit C1, ASM_DIR.
+        fec: bit F0, 10GBASE-R FEC ability (clause 74).
+        fec_request: bit F1, 10GBASE-R FEC requested.
+        negotiates: sends base pages (clause 73); if false, the end just transmits its one technology.
+
+    Raises:
+        ValueError: an end that does not negotiate has none or several technologies.
+    """
+
+    technologies: frozenset[Technology]
+    pause: bool = False
+    asymmetric_pause: bool = False
+    fec: bool = False
+    fec_request: bool = False
+    negotiates: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.negotiates and len(self.technologies) != 1:
+            raise ValueError(f"expected one technology without auto-negotiation; found {self.names()}")
+
+    @classmethod
+    def of(cls, *labels: str, **flags: bool) -> Abilities:
+        """Abilities by the technologies' names; the flags are the attributes.
+
+        Raises:
+            ValueError: unknown technology, or not one where there is no negotiation.
+            TypeError: unknown flag.
+        """
+        return cls(frozenset(Technology.named(label) for label in labels), **flags)
+
+    @classmethod
+    def from_json(cls, value: Iterable[str] | Mapping[str, Any]) -> Abilities:
+        """The inverse of `to_json`; a plain list of technologies is understood too.
+
+        Raises:
+            ValueError: unknown technology or flag.
+        """
+        flags: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"technologies": value}
+        labels = flags.pop("technologies", ())
+        unknown = flags.keys() - {"pause", "asymmetric_pause", "fec", "fec_request", "negotiates"}
+        if unknown:
+            raise ValueError(f"expected abilities such as technologies, pause, fec; found {', '.join(sorted(unknown))}")
+        return cls.of(*labels, **{name: bool(flag) for name, flag in flags.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as JSON values."""
+        return {
+            "technologies": self.names(),
+            "pause": self.pause,
+            "asymmetric_pause": self.asymmetric_pause,
+            "fec": self.fec,
+            "fec_request": self.fec_request,
+            "negotiates": self.negotiates,
+        }
+
+    def names(self) -> list[str]:
+        """The technologies' names, the highest priority first."""
+        return [technology.label for technology in Technology if technology in self.technologies]
+
+    def at_speed(self, speed: int) -> Abilities:
+        """The same with only the technologies of `speed` (Mbit/s).
+
+        Raises:
+            ValueError: there is none.
+        """
+        kept = frozenset(technology for technology in self.technologies if technology.speed == speed)
+        if not kept:
+            raise ValueError(f"expected a speed of {', '.join(self.names()) or 'no technology'}; found {speed} Mbit/s")
+        return Abilities(kept, self.pause, self.asymmetric_pause, self.fec, self.fec_request, self.negotiates)
+
+    def base_page(self, nonce: int = 0) -> int:
+        """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge, remote fault and next page are 0."""
+        page = _SELECTOR | (nonce & 31) << _NONCE_SHIFT
+        page |= _PAUSE * self.pause | _ASYMMETRIC * self.asymmetric_pause
+        page |= _FEC_ABILITY * self.fec | _FEC_REQUEST * self.fec_request
+        for technology in self.technologies:
+            page |= 1 << (_TECHNOLOGY_SHIFT + technology.bit)
+        return page
+
+    @classmethod
+    def from_base_page(cls, page: int) -> Abilities:
+        """What a base page tells; bits of technologies that this module does not know are ignored."""
+        return cls(
+            frozenset(t for t in Technology if page >> (_TECHNOLOGY_SHIFT + t.bit) & 1),
+            pause=bool(page & _PAUSE),
+            asymmetric_pause=bool(page & _ASYMMETRIC),
+            fec=bool(page & _FEC_ABILITY),
+            fec_request=bool(page & _FEC_REQUEST),
+        )
+
+
+class Pause(NamedTuple):
+    """Which directions of flow control an end uses: may it send PAUSE frames, must it obey them."""
+
+    transmit: bool
+    receive: bool
+
+
+_NO_PAUSE = Pause(transmit=False, receive=False)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A link that is up, as the local end sees it.
+
+    Attributes:
+        technology: the physical layer in use.
+        pause: flow control of the local end.
+        fec: 10GBASE-R FEC is on.
+        negotiated: the ends exchanged base pages; false after parallel detection, or if none negotiates.
+    """
+
+    technology: Technology
+    pause: Pause = _NO_PAUSE
+    fec: bool = False
+    negotiated: bool = True
+
+    @property
+    def speed(self) -> int:
+        """Mbit/s."""
+        return self.technology.speed
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as JSON values."""
+        return {
+            "technology": self.technology.label,
+            "speed": self.speed,
+            "pause": {"transmit": self.pause.transmit, "receive": self.pause.receive},
+            "fec": self.fec,
+            "negotiated": self.negotiated,
+        }
+
+
+def resolve_pause(local: Abilities, partner: Abilities) -> Pause:
+    """Flow control of the local end, by table 28B-3."""
+    if local.pause and partner.pause:
+        return Pause(transmit=True, receive=True)
+    if local.asymmetric_pause and partner.asymmetric_pause:
+        # Exactly one of the two has PAUSE too: that one receives, the other transmits. If none has, there is no pause.
+        return Pause(transmit=partner.pause, receive=local.pause)
+    return _NO_PAUSE
+
+
+def resolve(local: Abilities, partner: Abilities) -> Resolution | None:
+    """The link between two ends that both transmit; None when they find no common ground."""
+    common = local.technologies & partner.technologies
+    if local.negotiates and partner.negotiates:
+        for technology in Technology:
+            if technology in common:
+                fec = local.fec and partner.fec and (local.fec_request or partner.fec_request)
+                fec = fec and technology is Technology.KR_10G
+                return Resolution(technology, resolve_pause(local, partner), fec)
+        return None
+    if local.negotiates or partner.negotiates:
+        common &= _DETECTABLE
+    for technology in common:
+        return Resolution(technology, negotiated=False)
+    return None
