@@ -76,6 +76,7 @@ class Console:
 
     Attributes:
         log: the file that holds every byte as it came.
+        panic: what the kernel said when it panicked, or None.
     """
 
     def __init__(self, port: socket.socket, log: Path) -> None:
@@ -86,6 +87,7 @@ class Console:
             log: where the console is kept; appended to, so that the guests of one run follow each other.
         """
         self.log = log
+        self.panic: str | None = None
         self._port = port
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -115,6 +117,8 @@ class Console:
     def _add(self, line: str) -> None:
         with self._changed:
             self._lines.append(line)
+            if self.panic is None and "Kernel panic - not syncing" in line:
+                self.panic = _STAMP.sub("", line).strip()
             self._changed.notify_all()
 
     @property

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
@@ -35,6 +36,7 @@ class Guard:
         Raises:
             InfrastructureError: the guest did not come so far.
         """
+        self._drain()
         while True:
             # The empty line ends whatever an earlier, half-lost request may have left behind.
             self._write(f"\nclock {time.time():.6f}\nauthorize {public_key}\n".encode(), deadline)
@@ -51,6 +53,13 @@ class Guard:
                     f"expected the guest to get ready within {deadline.seconds:.0f} s, found no word from it on its second serial port; "
                     "see console.log"
                 )
+
+    def _drain(self) -> None:
+        """Forget answers to earlier requests."""
+        self._buffer.clear()
+        with suppress(OSError):
+            while self._port.recv(4096):
+                pass
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
         rest = memoryview(data)
