@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's BPF programs, compiled once for each state of their sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError
+from plugfest.location import recipes_root
+from plugfest.provision.cache import Cache, digest, digest_of_files
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, COMPILER_HEADERS, ensure_builder
+
+FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror", "-nostdinc")
+"""``-g`` for the BTF that libbpf reads maps from."""
+
+
+def ensure_programs(settings: Settings) -> Path:
+    """Return the folder of compiled programs, ``NAME.o`` for each ``guest-images/bpf/NAME.c``.
+
+    Raises:
+        InfrastructureError: one does not compile, or there is no compiler to be had.
+    """
+    sources = recipes_root() / "bpf"
+    key = digest(BUILDER_PACKAGES.recipe(), *FLAGS, digest_of_files(sources, "*.[ch]"))
+
+    def build(target: Path) -> None:
+        builder = ensure_builder(settings)
+        # The compiler would look for its own headers beside the program that runs, which is the loader.
+        folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
+        headers = [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+        for source in sorted(sources.glob("*.c")):
+            try:
+                builder.run(COMPILER, [*FLAGS, *headers, "-c", source, "-o", target / f"{source.stem}.o"])
+            except InfrastructureError as error:
+                raise InfrastructureError(f"{source}: {error}") from error
+
+    return Cache(settings.cache).get("bpf", key, build, title="BPF programs", space=16 << 20)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cache: everything fetched or built, each entry by the hash of its recipe, built once, whole or not at all.
+
+An entry is a folder ``KIND-HASH`` with a manifest of its files. It is built in a folder beside it and renamed when it is
+complete and on disk, so an interrupted build leaves nothing that looks like an entry.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError
+from plugfest.provision.progress import activity, say
+
+MANIFEST = ".manifest.json"
+_HALF = ".half-"
+_DOOMED = ".gone-"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the cache.
+
+    Attributes:
+        path: its folder.
+        title: what it holds, for people.
+        size: bytes of its files.
+        created: seconds since the epoch.
+        used: when it was last asked for, likewise.
+    """
+
+    path: Path
+    title: str
+    size: int
+    created: float
+    used: float
+
+
+def digest(*parts: str | bytes) -> str:
+    """Hash a recipe's parts; their boundaries count."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()[:24]
+
+
+def digest_of_files(folder: Path, pattern: str = "**/*") -> str:
+    """Hash the names and contents of a recipe's files, leaving out what Python or an editor leaves behind."""
+    parts: list[str | bytes] = []
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+            executable = "x" if path.stat().st_mode & 0o100 else "-"
+            parts += [str(path.relative_to(folder)), executable, path.read_bytes()]
+    return digest(*parts)
+
+
+class Cache:
+    """The folder of all entries."""
+
+    def __init__(self, root: Path) -> None:
+        """Use a folder; it need not exist."""
+        self.root = root
+
+    def get(self, kind: str, key: str, build: Callable[[Path], None], *, title: str, space: int) -> Path:
+        """Return the entry of this key, building it if there is none or if it was damaged.
+
+        Args:
+            kind: begins the folder's name, as ``kernel``.
+            key: hash of the recipe.
+            build: fills the empty folder that it is given.
+            title: what it holds, as ``QEMU 11.1``; shown while it is built.
+            space: bytes of free space that building takes at most.
+
+        Raises:
+            InfrastructureError: no space, no permission, or what `build` raises.
+        """
+        path = self.root / f"{kind}-{key}"
+        damage = self._damage(path) if path.exists() else None
+        if path.exists() and damage is None:
+            self._touch(path)
+            return path
+        with self._locked(path.name, title):
+            if path.exists():
+                damage = self._damage(path)
+                if damage is None:
+                    return path
+                say(f"cache: {path.name} is damaged ({damage}); building it again")
+                self._remove(path)
+            self._sweep()
+            self._check_space(space, title)
+            half = self.root / f"{_HALF}{path.name}"
+            shutil.rmtree(
+                half, ignore_errors=True
+            )  # an earlier build of ours that was interrupted: we hold its lock now
+            half.mkdir()
+            try:
+                with activity(title):
+                    build(half)
+                    _write_manifest(half, title)
+                os.sync()
+                half.rename(path)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise self._no_space(space, title) from error
+                raise InfrastructureError(f"{title}: expected to write to {half}, found: {error}") from error
+            finally:
+                if half.exists():
+                    self._remove(half)
+        return path
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, the one used last first."""
+        found = []
+        for manifest in self.root.glob(f"*/{MANIFEST}"):
+            if manifest.parent.name.startswith("."):
+                continue
+            try:
+                note = json.loads(manifest.read_text())
+                size = sum(size for size, _ in note["files"].values())
+                found.append(Entry(manifest.parent, note["title"], size, note["created"], manifest.stat().st_mtime))
+            except (OSError, ValueError, KeyError, TypeError):
+                found.append(Entry(manifest.parent, "damaged", 0, 0.0, 0.0))
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def verify(self, entry: Entry) -> str | None:
+        """Read an entry whole; return what is wrong with it, or None."""
+        return self._damage(entry.path, contents=True)
+
+    def remove(self, entry: Entry) -> None:
+        """Delete an entry; a build or check of it that is under way is waited for."""
+        with self._locked(entry.path.name, f"remove {entry.path.name}"):
+            self._remove(entry.path)
+
+    def prune(self, *, unused_for: float) -> list[Entry]:
+        """Delete the entries not asked for within `unused_for` seconds; return them."""
+        old = [entry for entry in self.entries() if time.time() - entry.used > unused_for]
+        for entry in old:
+            self.remove(entry)
+        return old
+
+    def _damage(self, path: Path, *, contents: bool = False) -> str | None:
+        try:
+            files = json.loads((path / MANIFEST).read_text())["files"]
+            for name, (size, checksum) in files.items():
+                file = path / name
+                if file.lstat().st_size != size:
+                    return f"{name}: expected {size} bytes, found {file.lstat().st_size}"
+                if contents and _checksum(file) != checksum:
+                    return f"{name}: its contents changed"
+        except FileNotFoundError as error:
+            return f"{Path(error.filename).name} is missing"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{MANIFEST}: {error}"
+        return None
+
+    @contextmanager
+    def _locked(self, name: str, title: str) -> Iterator[None]:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / f".lock-{name}").open("w")
+        except OSError as error:
+            raise InfrastructureError(
+                f"expected to write to the cache {self.root}, found: {error.strerror}; name another with --cache-dir"
+            ) from error
+        with lock:  # the kernel lets go of it, however this process ends
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"{title}: another run is building it; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _sweep(self) -> None:
+        """Delete what interrupted builds and removals left."""
+        for left in self.root.glob(f"{_DOOMED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(f"{_HALF}*"):
+            with (self.root / f".lock-{left.name.removeprefix(_HALF)}").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # somebody builds it
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _check_space(self, space: int, title: str) -> None:
+        if shutil.disk_usage(self.root).free < space:
+            raise self._no_space(space, title)
+
+    def _no_space(self, space: int, title: str) -> InfrastructureError:
+        free = shutil.disk_usage(self.root).free
+        return InfrastructureError(
+            f"{title}: expected {space >> 20} MiB free in {self.root}, found {free >> 20} MiB; "
+            "free some (plugfest cache prune) or name another folder with --cache-dir"
+        )
+
+    def _touch(self, path: Path) -> None:
+        try:
+            os.utime(path / MANIFEST)
+        except PermissionError:
+            return  # a cache that somebody else fills can still be read
+
+    def _remove(self, path: Path) -> None:
+        # Renamed first: nobody finds an entry that is half deleted.
+        doomed = self.root / f"{_DOOMED}{path.name.lstrip('.')}-{os.getpid()}"
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _write_manifest(folder: Path, title: str) -> None:
+    files = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_symlink() or path.is_file():
+                files[str(path.relative_to(folder))] = (path.lstat().st_size, _checksum(path))
+    note = {"title": title, "created": time.time(), "files": files}
+    (folder / MANIFEST).write_text(json.dumps(note))
+
+
+def _checksum(path: Path) -> str:
+    state = hashlib.sha256()
+    if path.is_symlink():
+        state.update(os.readlink(path).encode())
+        return state.hexdigest()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel to boot: Debian's stock ones by channel, a build tree, or a boot image beside its modules."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.location import recipes_root
+from plugfest.provision.artifact import Kernel
+from plugfest.provision.boot_image import BootImage
+from plugfest.provision.cache import Cache, digest
+from plugfest.provision.cpio import Archive
+from plugfest.provision.debian import Packages, unpack
+from plugfest.provision.erofs import make_image
+from plugfest.provision.modules import NEEDED_LATER, NEEDED_TO_BOOT, ModuleTree, collect
+from plugfest.provision.root import listed
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
+from plugfest.provision.unpacked import Unpacked
+
+CHANNELS = {
+    "trixie-backports": Packages(("linux-image-amd64",), "trixie", backports=True),
+    "trixie": Packages(("linux-image-amd64",), "trixie"),
+    "bookworm": Packages(("linux-image-amd64",), "bookworm"),
+}
+"""Debian's stock kernels: 7.3, 6.12 and 6.1 at the time of writing."""
+
+DEFAULT_CHANNEL = "trixie-backports"
+FORMAT = 1
+"""Part of every key: counted up when what is done here changes."""
+
+_IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"
+_MIB = 1 << 20
+_SPACE = 1500 * _MIB
+
+
+def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
+    """Return a kernel that boots, with its initramfs and modules.
+
+    Args:
+        settings: cache and mirror.
+        spec: a channel of `CHANNELS`; a kernel build tree; ``BZIMAGE`` (its modules then stand in the host's
+            ``/lib/modules``) or ``BZIMAGE:MODULES``, the latter being a folder ``…/lib/modules/RELEASE``.
+
+    Raises:
+        UsageError: there is no such kernel, or it lacks what a guest needs.
+        InfrastructureError: it cannot be fetched or built.
+    """
+    packages = CHANNELS.get(spec)
+    if packages is not None:
+        return _ensure(
+            settings, spec, packages.recipe(), lambda scratch, tools: _unpack(scratch, packages, settings, tools)
+        )
+    first, _, second = spec.partition(":")
+    path = Path(first).expanduser()
+    if path.is_dir() and not second:
+        return _from_tree(settings, spec, path.resolve())
+    if path.is_file():
+        return _from_image(settings, spec, path.resolve(), Path(second).expanduser().resolve() if second else None)
+    raise UsageError(
+        f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; mend --kernel"
+    )
+
+
+Prepared = tuple[BootImage, ModuleTree]
+
+
+def _ensure(settings: Settings, spec: str, recipe: str, prepare: Callable[[Path, Unpacked], Prepared]) -> Kernel:
+    recipes = recipes_root()
+    start = recipes / "initramfs-init"
+    places = listed(recipes / "modules")
+    key = digest(str(FORMAT), recipe, IMAGE_PACKAGES.recipe(), start.read_bytes(), *places)
+    tools = ensure_image_tools(settings)
+
+    def build(target: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=target) as name:
+            scratch = Path(name)
+            image, modules = prepare(scratch, tools)
+            modules.check((*NEEDED_TO_BOOT, *NEEDED_LATER))
+            chosen = modules.select(places, scratch / "chosen/usr/lib/modules" / modules.release)
+            vmlinux = image.vmlinux(lambda stream: tools.run("usr/bin/zstd", ["-dcq"], stdin=stream))
+            (target / _IMAGE).write_bytes(vmlinux if vmlinux is not None else image.data)
+            (target / _INITRAMFS).write_bytes(initramfs(modules, tools, start.read_bytes()))
+            make_image(tools, chosen.folder.parent, target / _MODULES, name=f"modules-{key}")
+            (target / _RELEASE).write_text(modules.release)
+
+    path = Cache(settings.cache).get("kernel", key, build, title=f"kernel {spec}", space=_SPACE)
+    return Kernel(
+        spec=spec,
+        release=(path / _RELEASE).read_text(),
+        image=path / _IMAGE,
+        initramfs=path / _INITRAMFS,
+        modules=path / _MODULES,
+        digest=key,
+    )
+
+
+def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
+    """Return the archive that finds and mounts the disks: busybox, the modules for that in the order to load them, and init."""
+    archive = Archive()
+    for folder in ("bin", "dev", "proc", "sys", "modules"):
+        archive.folder(folder)
+    archive.node("dev/console", 5, 1)
+    archive.file("bin/busybox", (tools.root / "usr/bin/busybox").read_bytes(), 0o755)
+    paths = modules.closure(modules.named(NEEDED_TO_BOOT))
+    names = [Path(path).name.split(".", 1)[0] + ".ko" for path in paths]
+    for name, path in zip(names, paths, strict=True):
+        archive.file(f"modules/{name}", modules.read(path))
+    archive.file("modules/order", "".join(f"{name}\n" for name in names).encode())
+    archive.file("init", start, 0o755)
+    return archive.finish()
+
+
+def _unpack(scratch: Path, packages: Packages, settings: Settings, tools: Unpacked) -> Prepared:
+    root = scratch / "packages"
+    unpack(packages, root, settings)
+    for base in ("usr/lib/modules", "lib/modules"):  # bookworm's packages do not know of the merged /usr
+        for folder in sorted((root / base).glob("*/kernel")):
+            release = folder.parent.name
+            if base == "lib/modules":
+                (root / "usr/lib").mkdir(parents=True, exist_ok=True)
+                (root / "lib/modules").rename(root / "usr/lib/modules")
+            modules = root / "usr/lib/modules" / release
+            image = next(
+                (path for path in (modules / "vmlinuz", root / f"boot/vmlinuz-{release}") if path.exists()), None
+            )
+            if image is None:
+                raise InfrastructureError(
+                    f"expected vmlinuz of kernel {release} in Debian's packages, found none; choose another --kernel"
+                )
+            tree = ModuleTree(modules, release, tools)
+            _index_apart(root, tree)
+            return BootImage(image.read_bytes(), str(image)), tree
+    raise InfrastructureError(
+        f"expected a kernel in the packages of {packages.suite}, found none; name another mirror with --mirror"
+    )
+
+
+def _index_apart(root: Path, tree: ModuleTree) -> None:
+    """Index a tree of unpacked packages; /lib may hold other packages' files there, which are of no use."""
+    library = root / "lib"
+    if library.is_dir() and not library.is_symlink():
+        library.rename(root / "lib.packages")
+    tree.index()
+
+
+def _from_tree(settings: Settings, spec: str, tree: Path) -> Kernel:
+    image = tree / "arch/x86/boot/bzImage"
+    if not image.is_file():
+        raise UsageError(
+            f"kernel {spec!r}: expected a built kernel tree with arch/x86/boot/bzImage, found none; build it (make -j$(nproc)) or name another --kernel"
+        )
+    boot = BootImage(image.read_bytes(), str(image))
+
+    def prepare(scratch: Path, tools: Unpacked) -> Prepared:
+        return boot, collect(tree, boot.release, scratch / "tree/usr/lib/modules" / boot.release, tools)
+
+    return _ensure(settings, spec, _state(image, *sorted(tree.glob("modules.*")), *_built(tree)), prepare)
+
+
+def _from_image(settings: Settings, spec: str, image: Path, modules: Path | None) -> Kernel:
+    boot = BootImage(image.read_bytes(), str(image))
+    folder = modules or Path("/lib/modules") / boot.release
+    if not (folder / "kernel").is_dir():
+        raise UsageError(f"kernel {spec!r}: expected its modules at {folder}, found none; name them as BZIMAGE:MODULES")
+
+    def prepare(_scratch: Path, tools: Unpacked) -> Prepared:
+        return boot, ModuleTree(folder, boot.release, tools)
+
+    return _ensure(settings, spec, _state(image, folder / "modules.dep"), prepare)
+
+
+def _built(tree: Path) -> list[Path]:
+    order = tree / "modules.order"
+    if not order.exists():
+        return []
+    paths = [(tree / line.removeprefix("kernel/")).with_suffix(".ko") for line in order.read_text().split()]
+    return [path for path in paths if path.exists()]
+
+
+def _state(*paths: Path) -> str:
+    """Identify the present state of files that a build changes, without reading them all."""
+    stats = [(path, path.stat()) for path in paths]
+    return digest(*(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in stats))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's root file system: unpacked packages, our init, the agent and the BPF programs, as one read-only image."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from plugfest.location import recipes_root
+from plugfest.provision.artifact import GuestRoot
+from plugfest.provision.bpf import ensure_programs
+from plugfest.provision.cache import Cache, digest, digest_of_files
+from plugfest.provision.debian import Packages, unpack
+from plugfest.provision.erofs import make_image
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
+from plugfest.provision.unpacked import Unpacked
+
+FORMAT = 1
+"""Part of the key: counted up when what is done here changes."""
+
+_IMAGE = "root.erofs"
+_UNUSED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/lib/python3*/test",
+    "var/cache",
+    "var/lib/dpkg",
+)
+_MERGED = ("bin", "sbin", "lib", "lib64")
+_FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "var", "usr/lib/modules", "usr/local")
+_ACCOUNTS = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "etc/shadow": "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
+    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
+    "etc/hosts": "127.0.0.1 localhost plugfest\n::1 localhost\n",
+    "etc/hostname": "plugfest\n",
+    "etc/shells": "/bin/sh\n/bin/bash\n",
+    "etc/nsswitch.conf": "hosts: files\npasswd: files\ngroup: files\n",
+}
+_MIB = 1 << 20
+
+
+def ensure_root(settings: Settings) -> GuestRoot:
+    """Return the guest's root, building it if this recipe has none yet.
+
+    Raises:
+        InfrastructureError: packages cannot be had, or do not build.
+    """
+    recipes = recipes_root()
+    packages = Packages(listed(recipes / "packages"), backports=True)
+    programs = ensure_programs(settings)
+    key = digest(
+        str(FORMAT),
+        packages.recipe(),
+        IMAGE_PACKAGES.recipe(),
+        (recipes / "init").read_bytes(),
+        digest_of_files(recipes / "agent", "*.py"),
+        programs.name,
+    )
+    tools = ensure_image_tools(settings)
+
+    def build(target: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=target) as scratch:
+            root = Path(scratch) / "root"
+            unpack(packages, root, settings)
+            furnish(root, recipes, programs)
+            compile_python(root)
+            make_image(tools, root, target / _IMAGE, name=f"root-{key}")
+
+    path = Cache(settings.cache).get("root", key, build, title="guest root (Debian packages)", space=900 * _MIB)
+    return GuestRoot(image=path / _IMAGE, digest=key)
+
+
+def listed(path: Path) -> tuple[str, ...]:
+    """Read a recipe's list: one entry a line, # begins a comment."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return tuple(line for line in lines if line)
+
+
+def furnish(root: Path, recipes: Path, programs: Path) -> None:
+    """Make unpacked packages a system: what their maintainer scripts would have done, as far as it matters here."""
+    for pattern in _UNUSED:
+        for path in root.glob(pattern):
+            shutil.rmtree(path)
+    for name in _FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for name in _MERGED:
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(f"usr/{name}")
+    for name, text in _ACCOUNTS.items():
+        (root / name).write_text(text)
+    for name in ("reboot", "poweroff", "halt", "vi", "nc", "less", "awk"):
+        if not (root / "usr/sbin" / name).exists() and not (root / "usr/bin" / name).exists():
+            (root / "usr/bin" / name).symlink_to("busybox")
+    (root / "usr/sbin/init").unlink(missing_ok=True)
+    shutil.copy(recipes / "init", root / "usr/sbin/init")
+    (root / "usr/sbin/init").chmod(0o755)
+    home = root / "usr/lib/plugfest"
+    shutil.copytree(recipes / "agent", home / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+    shutil.copytree(programs, home / "bpf", ignore=shutil.ignore_patterns(".*"))
+
+
+def compile_python(root: Path) -> None:
+    """Compile the standard library and the agent with the guest's own Python, run in place: an emulated guest is slow at it."""
+    interpreter = next(iter(sorted((root / "usr/bin").glob("python3.[0-9]*"))))
+    own = Unpacked(root)
+    library = root / "usr/lib" / interpreter.name
+    # By hash and unchecked: the image has no time stamps to compare.
+    words = [
+        "-I",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-s",
+        root,
+        "-p",
+        "/",
+        library,
+        root / "usr/lib/plugfest/agent",
+    ]
+    own.run(f"usr/bin/{interpreter.name}", words, env={"PYTHONHOME": str(root / "usr")})

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The programs that a run needs: QEMU, the image tools, the BPF compiler."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.provision.artifact import Toolchain
+from plugfest.provision.cache import Cache, digest
+from plugfest.provision.debian import Packages, unpack
+from plugfest.provision.settings import Settings
+from plugfest.provision.unpacked import Unpacked
+
+QEMU = "qemu-system-x86_64"
+DEVICE = "vfio-user-pci"
+QEMU_PACKAGES = Packages(("qemu-system-x86", "seabios"), backports=True)
+IMAGE_PACKAGES = Packages(("erofs-utils", "kmod", "zstd", "busybox-static"))
+BUILDER_PACKAGES = Packages(("clang-19", "libbpf-dev", "linux-libc-dev", "libc6-dev"))
+COMPILER = "usr/lib/llvm-19/bin/clang"
+COMPILER_HEADERS = "usr/lib/llvm-19/lib/clang/19/include"
+_MIB = 1 << 20
+
+
+def ensure_toolchain(settings: Settings) -> Toolchain:
+    """Return a QEMU that can attach vfio-user devices: the user's, the one in PATH, or Debian's, fetched into the cache.
+
+    Raises:
+        UsageError: the user's own QEMU cannot.
+        InfrastructureError: none can be had.
+    """
+    if settings.qemu:
+        program = shutil.which(settings.qemu)
+        if program is None:
+            raise UsageError(f"expected a QEMU program at {settings.qemu}, found none; mend --qemu or leave it away")
+        if not has_device((program,)):
+            raise UsageError(
+                f"expected {program} to have the device {DEVICE} (QEMU 10.1 or later), found none; mend --qemu or leave it away"
+            )
+        return _own(Path(program))
+    program = shutil.which(QEMU)
+    if program and has_device((program,)):
+        return _own(Path(program))
+    root = _unpacked(settings, "qemu", QEMU_PACKAGES, "QEMU with vfio-user (Debian packages)", 600 * _MIB)
+    share = root.root / "usr/share"
+    words = (*root.argv(f"usr/bin/{QEMU}"), "-L", str(share / "qemu"), "-L", str(share / "seabios"))
+    if not has_device(words):
+        raise InfrastructureError(
+            f"expected the packaged QEMU to have the device {DEVICE}, found none; name a mirror with backports by --mirror"
+        )
+    return Toolchain(qemu=words, version=version(words), digest=root.root.name)
+
+
+def ensure_image_tools(settings: Settings) -> Unpacked:
+    """Return the programs that make the guest's images: mkfs.erofs, depmod, zstd, busybox."""
+    return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 200 * _MIB)
+
+
+def ensure_builder(settings: Settings) -> Unpacked:
+    """Return the compiler of the guest's BPF programs."""
+    return _unpacked(
+        settings, "builder", BUILDER_PACKAGES, "BPF compiler (Debian packages)", 1200 * _MIB, ("usr/lib/llvm-19/lib",)
+    )
+
+
+def has_device(command: tuple[str, ...], device: str = DEVICE) -> bool:
+    """Ask a QEMU whether it has a device: versions say little about how it was built."""
+    try:
+        done = subprocess.run([*command, "-device", "help"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return f'name "{device}"' in done.stdout
+
+
+def version(command: tuple[str, ...]) -> str:
+    """Ask a QEMU for its version, as ``11.1.3``."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
+    return found[1] if found else "unknown"
+
+
+def _own(program: Path) -> Toolchain:
+    words = (str(program),)
+    real = program.resolve()
+    status = real.stat()
+    return Toolchain(
+        qemu=words, version=version(words), digest=digest(str(real), str(status.st_size), str(status.st_mtime_ns))
+    )
+
+
+def _unpacked(
+    settings: Settings, kind: str, packages: Packages, title: str, space: int, libraries: tuple[str, ...] = ()
+) -> Unpacked:
+    path = Cache(settings.cache).get(
+        kind, digest(packages.recipe()), lambda target: unpack(packages, target, settings), title=title, space=space
+    )
+    return Unpacked(path, libraries)
