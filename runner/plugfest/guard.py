@@ -12,8 +12,11 @@ from contextlib import suppress
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 
-_REPEAT = 0.5
+_REPEAT = 1.0
 """Seconds after which an unanswered request is repeated: what is written before the guest opens its port is lost."""
+
+_SILENCE = 0.5
+"""Seconds without an answer after which none is under way."""
 
 
 class Guard:
@@ -53,6 +56,11 @@ class Guard:
                     f"expected the guest to get ready within {deadline.seconds:.0f} s, found no word from it on its second serial port; "
                     "see console.log"
                 )
+
+    def settle(self, deadline: Deadline) -> None:
+        """Wait until the guest has answered all it was asked, so that a snapshot holds no request of ours."""
+        while not deadline.passed and self._line(_SILENCE) is not None:
+            pass
 
     def _drain(self) -> None:
         """Forget answers to earlier requests."""

@@ -16,7 +16,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.guard import Guard
 from plugfest.qemu import Qemu, QemuCommand
 from plugfest.snapshot import Snapshot, SnapshotError, Snapshots
-from plugfest.ssh import KeyPair, SshSession
+from plugfest.ssh import KeyPair, NotAuthorized, SshSession
 
 BOOT = 180.0
 """Seconds for a cold boot: thirty times what one takes in TCG on two idle cores."""
@@ -145,9 +145,17 @@ class Guest:
             raise
 
     def _log_in(self, deadline: Deadline) -> None:
-        host_key = self._guard.admit(self.key.public, deadline, self.gone)
         address = ("127.0.0.1", self.command.ssh_port)
-        self.ssh = SshSession(address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone)
+        while True:
+            host_key = self._guard.admit(self.key.public, deadline, self.gone)
+            try:
+                self.ssh = SshSession(address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone)
+            except NotAuthorized:
+                # The answer was to an earlier request, of which there may be several: see `Guard.admit`.
+                if deadline.passed:
+                    raise
+            else:
+                break
         self.agent = AgentClient(self.ssh, alive=self.gone)
         self.agent.call("agent.ping")
 
@@ -158,6 +166,7 @@ class Guest:
     def _store(self, snapshots: Snapshots) -> str | None:
         """Store a snapshot of the guest as it is now; return why not. The guest goes on in either case."""
         self._log_out()
+        self._guard.settle(Deadline.after(RESTORE))
         trouble = None
         try:
             self.qemu.qmp.execute("stop")

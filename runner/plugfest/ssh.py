@@ -107,10 +107,15 @@ class GuestGone(InfrastructureError):  # noqa: N818 - reads as what happened
     """The guest is no longer there: it panicked, was switched off, or QEMU died."""
 
 
+class NotAuthorized(InfrastructureError):  # noqa: N818 - reads as what happened
+    """The guest is there, but does not take the key."""
+
+
 class SshSession:
     """One authenticated connection; each command has a channel of its own.
 
     Raises:
+        NotAuthorized: the guest does not take the key.
         InfrastructureError: no connection, or the guest is not who the console says it is.
     """
 
@@ -153,7 +158,8 @@ class SshSession:
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
             gone = alive()
-            raise InfrastructureError(
+            kind = NotAuthorized if isinstance(error, paramiko.AuthenticationException) else InfrastructureError
+            raise kind(
                 f"SSH to the guest at {address[0]}:{address[1]}: expected a login as {user}, found "
                 f"{gone or f'{type(error).__name__}: {error}'}; see console.log"
             ) from error
