@@ -171,6 +171,12 @@ class Console:
                     return None
                 self._changed.wait(deadline.remaining)
 
+    def wait_for_change(self, timeout: float) -> None:
+        """Wait until another line comes, at most `timeout` seconds."""
+        with self._changed:
+            if not self._ended:
+                self._changed.wait(timeout)
+
     def join(self, timeout: float = 5.0) -> None:
         """Wait until all that QEMU wrote has been read: call it when QEMU is gone."""
         self._thread.join(timeout)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,28 +57,24 @@ def port_address(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class QemuCommand:
-    """What the guest's machine is made of.
+class Machinery(ABC):
+    """A machine that QEMU can run, with the three channels that the runner watches it by.
 
     Attributes:
         toolchain: QEMU.
         kernel: the kernel with its initramfs and modules.
-        root: the root file system.
-        acceleration: ``kvm`` or ``tcg``.
-        arguments: the kernel's command line.
-        cpus: number of CPUs.
-        memory: MiB.
-        ssh_port: on 127.0.0.1, forwarded to the guest's port 22.
     """
 
     toolchain: Toolchain
     kernel: Kernel
-    root: GuestRoot
-    acceleration: str
-    arguments: str
-    cpus: int = 2
-    memory: int = 1024
-    ssh_port: int = SSH_PORT
+
+    @abstractmethod
+    def machine(self) -> list[str]:
+        """Return the part of the command line that a snapshot depends on."""
+
+    def network(self) -> list[str]:
+        """Return the options of the management network's far end."""
+        return []
 
     def argv(self, *, channels: Mapping[str, int] | Path, incoming: bool = False) -> list[str]:
         """Build the command line.
@@ -92,12 +89,36 @@ class QemuCommand:
             where = f"path={channels / name},server=on,wait=off" if isinstance(channels, Path) else f"fd={channels[name]}"
             argv += ["-chardev", f"socket,id={name},{where}"]
         argv += ["-serial", "chardev:serial0", "-serial", "chardev:serial1", "-mon", "chardev=monitor,mode=control"]
-        # The guest may reach nothing: what it fetches would decide verdicts.
-        forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-{GUEST_ADDRESS}:22"
-        argv += ["-netdev", f"user,id=management,ipv6=off,restrict=on,{forward}"]
+        argv += self.network()
         if incoming:
             argv += ["-incoming", "defer"]
         return argv
+
+
+@dataclass(frozen=True)
+class QemuCommand(Machinery):
+    """What the guest's machine is made of.
+
+    Attributes:
+        root: the root file system.
+        acceleration: ``kvm`` or ``tcg``.
+        arguments: the kernel's command line.
+        cpus: number of CPUs.
+        memory: MiB.
+        ssh_port: on 127.0.0.1, forwarded to the guest's port 22.
+    """
+
+    root: GuestRoot
+    acceleration: str
+    arguments: str
+    cpus: int = 2
+    memory: int = 1024
+    ssh_port: int = SSH_PORT
+
+    def network(self) -> list[str]:
+        """Return slirp: the guest may reach nothing by it, since what it fetched would decide verdicts."""
+        forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-{GUEST_ADDRESS}:22"
+        return ["-netdev", f"user,id=management,ipv6=off,restrict=on,{forward}"]
 
     def machine(self) -> list[str]:
         """Return the part of the command line that a snapshot depends on."""
@@ -178,7 +199,7 @@ class Qemu:
         command: what was started.
     """
 
-    def __init__(self, command: QemuCommand, *, log: Path, incoming: bool = False, cwd: Path | None = None) -> None:
+    def __init__(self, command: Machinery, *, log: Path, incoming: bool = False, cwd: Path | None = None) -> None:
         """Start it.
 
         Args:
