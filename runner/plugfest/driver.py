@@ -70,7 +70,7 @@ class Driver:
     title: str
 
 
-_EVERYWHERE = ("smoke", "offload", "xdp", "stats", "link")
+_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "link")
 
 _DRIVERS = (
     Driver(

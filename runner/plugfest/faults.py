@@ -8,12 +8,18 @@ where the code that can misbehave is; the plugin arms it on the run's `LocalFaul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from plugfest.errors import UsageError
+from plugfest.model import ModelClient, ModelError
 
 _DECLARED: dict[str, str] = {}
+
+
+def is_models(name: str) -> bool:
+    """Tell whether a fault point is one of a model's, not of this side."""
+    return not name.startswith(("wire:", "program:"))
 
 
 def declare(name: str, text: str) -> str:
@@ -26,7 +32,7 @@ def declare(name: str, text: str) -> str:
     Raises:
         UsageError: the name has no such prefix, or was declared with another text.
     """
-    if not name.startswith(("wire:", "program:")):
+    if is_models(name):
         raise UsageError(f"fault point {name!r}: expected wire:… or program:…; the model declares its own")
     if _DECLARED.setdefault(name, text) != text:
         raise UsageError(f"fault point {name!r} is declared twice, with different texts")
@@ -89,3 +95,28 @@ class LocalFaults:
     def __getitem__(self, name: str) -> bool:
         """Ask without context."""
         return self.fires(name)
+
+
+def arm_all(names: Iterable[str], local: LocalFaults, model: ModelClient | None) -> None:
+    """Arm fault points for as long as a guest runs.
+
+    Args:
+        names: of either side.
+        local: this side's.
+        model: the model, or None where the subject is none.
+
+    Raises:
+        UsageError: nobody has such a point.
+    """
+    for name in names:
+        if not is_models(name):
+            local.arm(name)
+        elif model is None:
+            raise UsageError(
+                f"--fault {name}: expected a model to arm it in, found a device of QEMU's own; leave it out"
+            )
+        else:
+            try:
+                model.call("faults.arm", name=name)
+            except ModelError as error:
+                raise UsageError(f"--fault {name}: {error.message}; plugfest models lists what there is") from error

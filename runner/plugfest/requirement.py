@@ -70,6 +70,24 @@ class Requirement:
         """The folder of the suite that the test is in, as ``xdp``."""
         return self.path.parent.name
 
+    def describe(self) -> dict[str, object]:
+        """Return what the journal and report.json hold of it."""
+        return {
+            "id": self.id,
+            "level": self.level,
+            "area": self.area,
+            "source": self.source,
+            "sentence": self.sentence,
+            "procedure": list(self.procedure),
+            "possible_problems": self.possible_problems,
+            "falsified_by": list(self.falsified_by),
+            "falsified_as": self.falsified_as,
+            "match": dict(self.match),
+            "test": self.test,
+            "path": f"{self.area}/{self.path.name}",
+            "line": self.line,
+        }
+
 
 def requirement(
     identifier: str,

@@ -58,7 +58,8 @@ class Mishap:
 
     Attributes:
         phase: ``setup``, ``call`` or ``teardown``.
-        kind: ``assertion``, ``timeout`` (`BudgetExceeded`, or a command that never answered) or ``error``.
+        kind: ``assertion``, ``driver`` (the driver made no interface), ``timeout`` (`BudgetExceeded`, or a command that
+            never answered) or ``error``.
         reason: one line.
     """
 
@@ -114,7 +115,7 @@ def _observed(mishaps: Sequence[Mishap], problems: Sequence[str], skipped: str |
         if mishap.kind == "timeout":
             return Judgement(Verdict.TIMEOUT, mishap.reason)
     for mishap in mishaps:
-        if mishap.kind == "error" or mishap.phase != "call":
+        if mishap.kind == "error" or (mishap.phase != "call" and mishap.kind != "driver"):
             return Judgement(Verdict.ERROR, f"{mishap.phase}: {mishap.reason}")
     if mishaps:
         return Judgement(Verdict.FAIL, mishaps[0].reason)

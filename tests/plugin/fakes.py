@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from plugfest.console import Problem, find_problems
-from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.errors import InfrastructureError
 from plugfest.faults import LocalFaults, declare
+from plugfest.model import ModelError
 from plugfest.plan import RunPlan
 from plugfest.ssh import CommandFailed, CommandResult, GuestGone
 
-declare("wire:frame.lost", "loses a frame")
+declare("wire:fake.lost", "loses a frame")
 
 OOPS = (
     "[   12.000000] BUG: kernel NULL pointer dereference, address: 0000000000000010",
@@ -69,7 +70,7 @@ class FakeModel:
                 return {"name": "fake", "version": "1.2"}
             case "faults.arm":
                 if params["name"] not in self.fired:
-                    raise PlugfestError(f"no fault point {params['name']!r}")
+                    raise ModelError(method, -32602, f"no fault point {params['name']!r}")
                 self.armed[params["name"]] = params.get("match", {})
             case "faults.disarm":
                 self.armed.pop(params["name"], None)
@@ -126,7 +127,7 @@ class FakeWire:
         self._faults = faults
 
     def delivers(self) -> bool:
-        return not self._faults["wire:frame.lost"]
+        return not self._faults["wire:fake.lost"]
 
 
 class FakeMachine:
@@ -148,6 +149,10 @@ class FakeMachine:
 
     def alive(self) -> bool:
         return not self.dead and not self.closed
+
+    def clear_once(self) -> None:
+        if not self.alive():
+            raise GuestGone("the guest is gone")
 
     def record_wire(self, path: Path) -> None:
         self._recording = path

@@ -80,7 +80,7 @@ def test_it(model, guest):
 def test_each_of_several_faults_must_show(suite) -> None:
     suite.run(
         """
-@requirement(falsified_by=("value.wrong", "wire:frame.lost"))
+@requirement(falsified_by=("value.wrong", "wire:fake.lost"))
 def test_it(model, wire):
     '''It is right and arrives.'''
     assert model.value() == 42
@@ -89,7 +89,7 @@ def test_it(model, wire):
         falsify=True,
     )
     table = {entry["fault"]: entry["outcome"] for entry in suite.document()["falsification"]}
-    assert table == {"value.wrong": "falsified", "wire:frame.lost": "not falsified"}
+    assert table == {"value.wrong": "falsified", "wire:fake.lost": "not falsified"}
 
 
 def test_a_fault_need_not_concern_every_variant(suite) -> None:
@@ -158,7 +158,7 @@ def test_faults_for_the_whole_run(suite) -> None:
     assert suite.verdicts() == {"test_it": "fail"}
     suite.run(
         "\n@requirement()\ndef test_it(wire):\n    '''It arrives.'''\n    assert wire.delivers()\n",
-        faults=("wire:frame.lost",),
+        faults=("wire:fake.lost",),
     )
     assert suite.verdicts() == {"test_it": "fail"}
 

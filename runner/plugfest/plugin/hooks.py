@@ -14,9 +14,9 @@ from plugfest.errors import PlugfestError
 from plugfest.journal import Journal
 from plugfest.plan import VARIABLE, RunPlan
 from plugfest.plugin import hookspecs
+from plugfest.plugin.item import FAULT, required
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
-from plugfest.plugin.referee import FAULT, Referee, required
 from plugfest.plugin.state import KEEPER, REGISTRY
 from plugfest.requirement import Registry, requirement_of
 
@@ -74,13 +74,15 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
+    from plugfest.plugin.referee import Referee  # noqa: PLC0415 - brings the runtime, which collecting does not need
+
     config.stash[KEEPER] = keeper
     config.pluginmanager.register(Referee(config, plan, keeper, journal, issues, LiveConsole()), "plugfest-referee")
 
 
 def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
     """Boot a guest in QEMU."""
-    from plugfest import machine  # noqa: PLC0415 - the runtime is not needed to collect
+    from plugfest import machine  # noqa: PLC0415 - brings the runtime, which collecting does not need
 
     return machine.boot(plan, faults=faults)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from plugfest import driver as registry
 from plugfest.driver import Driver
-from plugfest.errors import PlugfestError, UsageError
-from plugfest.faults import LocalFaults
+from plugfest.errors import PlugfestError
+from plugfest.faults import LocalFaults, arm_all
 
 if TYPE_CHECKING:
     import pytest
@@ -65,7 +65,7 @@ class Keeper:
                 booted: Machine = self._config.hook.pytest_plugfest_boot(
                     config=self._config, plan=self.plan, faults=self.faults
                 )
-                self._arm(booted)
+                arm_all(self.plan.faults, self.faults, booted.model)
             except PlugfestError as error:
                 raise BootError(error) from error
             self._machine, self._mark = booted, 0
@@ -78,17 +78,6 @@ class Keeper:
                 model=None if booted.model is None else booted.model.call("model.describe"),
             )
         return self._machine
-
-    def _arm(self, machine: Machine) -> None:
-        for name in self.plan.faults:
-            if name.startswith(("wire:", "program:")):
-                self.faults.arm(name)
-            elif machine.model is None:
-                raise UsageError(
-                    f"--fault {name}: {self.driver.name} runs on {self.driver.subject}, which has no fault points"
-                )
-            else:
-                machine.model.call("faults.arm", name=name)
 
     @property
     def current(self) -> Machine | None:

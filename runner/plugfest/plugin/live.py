@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from plugfest.report.colours import STYLES
+from plugfest.report.text import printable
 from plugfest.verdict import Verdict
 
 
@@ -46,11 +47,11 @@ class LiveConsole:
         style = STYLES[verdict]
         self._console.print(
             f"[dim]{self._progress}[/dim] [{style}]{verdict:<7}[/{style}] {escape(requirement):<18} "
-            f"{escape(test)} [dim]{seconds:.1f} s[/dim]",
+            f"{escape(printable(test))} [dim]{seconds:.1f} s[/dim]",
             soft_wrap=True,
         )
         if reason:
-            self._console.print(f"          [{style}]{escape(reason)}[/{style}]", soft_wrap=True)
+            self._console.print(f"          [{style}]{escape(printable(reason))}[/{style}]", soft_wrap=True)
 
     def close(self) -> None:
         """Close the copy."""

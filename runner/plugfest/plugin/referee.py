@@ -12,12 +12,15 @@ import pytest
 
 from plugfest import known_issues
 from plugfest.errors import PlugfestError
+from plugfest.faults import is_models
+from plugfest.machine import DriverLoadError
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
+from plugfest.plugin.item import fault_of, required
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
-from plugfest.requirement import SHAPE, Requirement, requirement_of
+from plugfest.requirement import requirement_of
 from plugfest.ssh import CommandFailed
 from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
@@ -27,10 +30,6 @@ if TYPE_CHECKING:
     from plugfest.plan import RunPlan
     from plugfest.plugin.keeper import Keeper
     from plugfest.plugin.live import LiveConsole
-
-FAULT = "_plugfest_fault"
-"""Parameter under ``--falsify``: the fault point that is armed during the call."""
-
 
 _SHOWN = {
     "falsified": Verdict.PASS,
@@ -75,7 +74,7 @@ class Referee:
         self._journal.write(
             "planned",
             durable=True,
-            requirements=[describe(found) for found in self._config.stash[REGISTRY] if found in selected],
+            requirements=[found.describe() for found in self._config.stash[REGISTRY] if found in selected],
             tests=[{**self._identity(item)} for item in session.items],
         )
         self._live.plan(len(session.items))
@@ -105,9 +104,10 @@ class Referee:
             except BootError as error:
                 self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
                 pytest.exit(str(error), returncode=error.status)
+            machine.clear_once()
             self._recorder.start(machine)
-            fault = self._fault(item)
-            if fault is not None and _is_models(fault) and machine.model is None:
+            fault = fault_of(item)
+            if fault is not None and is_models(fault) and machine.model is None:
                 trial.record(
                     "not falsifiable here", f"{self._keeper.driver.name} runs on {self._keeper.driver.subject}"
                 )
@@ -119,7 +119,7 @@ class Referee:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
         with self._limit(item, "call"):
-            fault = self._fault(item)
+            fault = fault_of(item)
             if fault is None:
                 return (yield)
             with self._armed(fault, required(item).match):
@@ -246,7 +246,7 @@ class Referee:
             session.shouldfail = f"stopping after {session.testsfailed} failures"
 
     def _fault_result(self, item: pytest.Item, judgement: Judgement) -> dict[str, Any] | None:
-        fault = self._fault(item)
+        fault = fault_of(item)
         if fault is None:
             return None
         demanded = required(item).falsified_as
@@ -263,7 +263,7 @@ class Referee:
     @contextmanager
     def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
         machine = self._keeper.current
-        if not _is_models(fault):
+        if not is_models(fault):
             self._keeper.faults.arm(fault, match=match)
             try:
                 yield
@@ -300,10 +300,6 @@ class Referee:
             self._issues, required(item).id, self._keeper.driver.name, self._plan.kernel.release
         )
 
-    def _fault(self, item: pytest.Item) -> str | None:
-        callspec = getattr(item, "callspec", None)
-        return None if callspec is None else callspec.params.get(FAULT)
-
     def _identity(self, item: pytest.Item) -> dict[str, object]:
         found = required(item)
         return {
@@ -311,31 +307,12 @@ class Referee:
             "requirement": found.id,
             "area": found.area,
             "level": found.level,
-            "fault": self._fault(item),
+            "fault": fault_of(item),
         }
 
 
-def describe(found: Requirement) -> dict[str, object]:
-    """Turn a requirement into what the journal and report.json hold of it."""
-    return {
-        "id": found.id,
-        "level": found.level,
-        "area": found.area,
-        "source": found.source,
-        "sentence": found.sentence,
-        "procedure": list(found.procedure),
-        "possible_problems": found.possible_problems,
-        "falsified_by": list(found.falsified_by),
-        "falsified_as": found.falsified_as,
-        "match": dict(found.match),
-        "test": found.test,
-        "path": f"{found.area}/{found.path.name}",
-        "line": found.line,
-    }
-
-
 def kind_of(error: BaseException, phase: str) -> str:
-    """Tell what kind of mishap an exception is: ``assertion``, ``timeout`` or ``error``.
+    """Tell what kind of mishap an exception is, as `Mishap.kind` lists them.
 
     A checked command that failed in the guest is the driver's doing, so an assertion, unless the shell did not find or
     could not run the program (exit status 126 and 127).
@@ -344,6 +321,8 @@ def kind_of(error: BaseException, phase: str) -> str:
         return "timeout"
     if isinstance(error, CommandFailed):
         return "assertion" if phase == "call" and error.result.exit_status not in (126, 127) else "error"
+    if isinstance(error, DriverLoadError):
+        return "driver"
     if isinstance(error, AssertionError | pytest.fail.Exception):
         return "assertion"
     if isinstance(error, TimeoutError) and not isinstance(error, PlugfestError):
@@ -360,22 +339,6 @@ def one_line(error: BaseException, trial: Trial, phase: str) -> str:
         said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     step = trial.failing_step if phase == "call" else None
     return f"{said} (step: {step})" if step else said
-
-
-def required(item: pytest.Item) -> Requirement:
-    """Return the requirement of a test of the suite.
-
-    Raises:
-        pytest.UsageError: it has none; the message shows the right form.
-    """
-    found = requirement_of(getattr(item, "function", None))
-    if found is None:
-        raise pytest.UsageError(f"{item.nodeid}: a test of no requirement; expected {SHAPE}")
-    return found
-
-
-def _is_models(fault: str) -> bool:
-    return not fault.startswith(("wire:", "program:"))
 
 
 def _fired(points: Sequence[Mapping[str, Any]], name: str) -> int:

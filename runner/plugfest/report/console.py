@@ -14,6 +14,7 @@ from rich.table import Table
 
 from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
+from plugfest.report.text import printable
 from plugfest.verdict import Verdict
 
 _OUTCOME_STYLES = {"falsified": "green", "skipped": "yellow"}
@@ -76,8 +77,8 @@ def _problems(document: Document, console: Console) -> None:
                 f"{escape(sentences[result['requirement']])}",
                 soft_wrap=True,
             )
-            console.print(f"      {escape(result['test'])}", style="dim", soft_wrap=True)
-            console.print(f"      {escape(result['reason'])}", soft_wrap=True)
+            console.print(f"      {escape(printable(result['test']))}", style="dim", soft_wrap=True)
+            console.print(f"      {escape(printable(result['reason']))}", soft_wrap=True)
             if result["artifacts"]:
                 folder = Path(next(iter(result["artifacts"].values()))).parent
                 console.print(
@@ -107,7 +108,7 @@ def _falsification(document: Document) -> Table:
 def _ending(document: Document, console: Console, folder: Path | None) -> None:
     run = document["run"]
     if run["interrupted"]:
-        console.print(f"[bold red]not complete:[/] {escape(run['interrupted'])}", soft_wrap=True)
+        console.print(f"[bold red]not complete:[/] {escape(printable(run['interrupted']))}", soft_wrap=True)
     if folder is not None:
         console.print(f"reports: {escape(str(folder))}/report.html, report.json, junit.xml, report.tap", soft_wrap=True)
     if "falsification" in document:

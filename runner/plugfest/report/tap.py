@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plugfest.report.document import Document
+from plugfest.report.text import printable
 from plugfest.verdict import Verdict
 
 
@@ -52,10 +53,9 @@ def _line(number: int, result: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("#", "\\#")
+    return printable(text).replace("#", "\\#")
 
 
 def _quoted(text: str) -> str:
-    escaped = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
-    printable = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped)
-    return f'"{printable}"'
+    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from plugfest import __version__
+from plugfest.cli import cache, doctor, images, listing, report, run, shell
+from plugfest.cli.failure import guarded
+
+EXIT_STATUSES = """\b
+Exit status:
+  0    every verdict is pass, skip or xfail (under --falsify: every fault was seen)
+  1    a test has the verdict fail, error, crash, timeout or miss
+  2    the command line is wrong
+  3    this machine or the network does not give what a run needs
+  130  interrupted"""
+
+
+@click.group(
+    epilog=EXIT_STATUSES,
+    context_settings={
+        "auto_envvar_prefix": "PLUGFEST",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    },
+)
+@click.version_option(__version__, prog_name="plugfest")
+def commands() -> None:
+    """Finds out whether a NIC driver does what it claims, with no hardware.
+
+    plugfest run ixgbe tests Linux's ixgbe on an emulated 82599 and writes reports to results/latest.
+    """
+
+
+for _command in (
+    run.run,
+    shell.shell,
+    listing.drivers,
+    listing.models,
+    listing.requirements,
+    images.images,
+    cache.cache,
+    doctor.doctor,
+    report.report,
+):
+    commands.add_command(_command)
+
+
+def status_of(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status.
+
+    Args:
+        arguments: without the program's name.
+    """
+    return guarded(lambda: commands.main(list(arguments), prog_name="plugfest", standalone_mode=False))
+
+
+def main() -> None:
+    """Be the program ``plugfest``."""
+    sys.exit(status_of(sys.argv[1:]))

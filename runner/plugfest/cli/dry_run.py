@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``--dry-run``: the command lines of QEMU and the model, to be run by hand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import click
+
+from plugfest import driver as registry
+from plugfest import machine, model, qemu
+from plugfest.driver import ModelSubject
+from plugfest.plan import RunPlan
+from plugfest.tap import NAME as TAP
+
+
+def print_commands(ready: RunPlan) -> None:
+    """Print what a run would start, each line as a shell takes it, and what QMP plugs after the boot."""
+    subject = registry.find(ready.driver).subject
+    command = machine.qemu_command(ready)
+    click.echo("# QEMU")
+    click.echo(shlex.join(command.argv(channels=ready.scratch)))
+    if isinstance(subject, ModelSubject):
+        socket, control = ready.scratch / "model0.vfio-user", ready.scratch / "model0.control"
+        click.echo("# the model")
+        click.echo(
+            shlex.join(
+                model.command(
+                    subject.model,
+                    vfio_user=socket,
+                    control=control,
+                    tap=TAP,
+                    mac=machine.DUT_MAC,
+                    profile=ready.profile,
+                )
+            )
+        )
+        click.echo("# QMP, after the boot")
+        device = qemu.vfio_user_device("dut1", 0, socket)
+    else:
+        click.echo("# QMP, after the boot")
+        click.echo(json.dumps({"execute": "netdev_add", "arguments": qemu.tap_netdev("networkdut1", TAP)}))
+        device = qemu.emulated_device(
+            subject.device, "dut1", 0, netdev="networkdut1", mac=machine.DUT_MAC, properties=subject.properties
+        )
+    click.echo(json.dumps({"execute": "device_add", "arguments": dict(device)}))

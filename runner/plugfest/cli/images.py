@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest images``: build what guests are made of before they are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from plugfest.cli.listing import show, table
+from plugfest.cli.options import cache_options
+from plugfest.cli.prepare import settings
+from plugfest.provision.kernel import CHANNELS, DEFAULT_CHANNEL, ensure_kernel
+from plugfest.provision.root import ensure_root
+from plugfest.provision.toolchain import ensure_toolchain
+
+
+@click.command()
+@click.argument("kernels", nargs=-1, metavar="[KERNEL]...")
+@click.option(
+    "--all", "every", is_flag=True, envvar="PLUGFEST_ALL_KERNELS", show_envvar=True, help="Every channel of Debian's."
+)
+@cache_options
+def images(kernels: tuple[str, ...], every: bool, cache_dir: Path | None, mirror: str | None, qemu: str | None) -> None:
+    """Fetch and build QEMU, the guest's root and KERNEL into the cache, so that later runs need no network.
+
+    KERNEL is a channel of Debian's, a build tree or an image [default: trixie-backports].
+    """
+    wanted = settings(cache_dir, mirror, qemu)
+    made = table("what", "version", "where")
+    toolchain = ensure_toolchain(wanted)
+    made.add_row("QEMU", toolchain.version, toolchain.qemu[-1] if len(toolchain.qemu) == 1 else str(wanted.cache))
+    root = ensure_root(wanted)
+    made.add_row("guest root", root.digest, str(root.image))
+    for spec in (tuple(CHANNELS) if every else kernels) or (DEFAULT_CHANNEL,):
+        kernel = ensure_kernel(wanted, spec)
+        made.add_row(f"kernel {kernel.spec}", kernel.release, str(kernel.image))
+    show(made)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From the words on the command line to a run that is ready to boot."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugfest import __version__, acceleration
+from plugfest import driver as registry
+from plugfest.errors import UsageError
+from plugfest.faults import is_models
+from plugfest.plan import RunPlan
+from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.root import ensure_root
+from plugfest.provision.settings import Settings, default_cache
+from plugfest.provision.toolchain import ensure_toolchain
+
+
+@dataclass(frozen=True)
+class GuestOptions:
+    """What every command that boots a guest is given; see `plugfest.cli.options.guest_options`."""
+
+    kernel: str
+    accel: str
+    profile: str | None
+    modules: tuple[Path, ...]
+    cpus: int
+    memory: int
+    fresh: bool
+    faults: tuple[str, ...]
+    dry_run: bool
+    cache_dir: Path | None
+    mirror: str | None
+    qemu: str | None
+
+
+def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Settings:
+    """Return where things are kept and where they come from."""
+    return Settings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
+
+
+def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False) -> RunPlan:
+    """Check the words, then provision what the run needs.
+
+    Raises:
+        UsageError: unknown driver, profile or fault point, a module that is no ``.ko`` file.
+        InfrastructureError: something cannot be fetched, built or run.
+    """
+    driver = registry.find(name)
+    profile = registry.check_profile(driver, options.profile)
+    modules = tuple(_module(path) for path in options.modules)
+    _check_faults(driver, options.faults)
+    wanted = settings(options.cache_dir, options.mirror, options.qemu)
+    toolchain = ensure_toolchain(wanted)
+    root = ensure_root(wanted)
+    kernel = ensure_kernel(wanted, options.kernel)
+    chosen = acceleration.choose(options.accel, toolchain, kernel)
+    return RunPlan(
+        driver=driver.name,
+        profile=profile,
+        toolchain=toolchain,
+        root=root,
+        kernel=kernel,
+        acceleration=chosen.name,
+        acceleration_reason=chosen.reason,
+        output=output,
+        scratch=wanted.cache / "run",
+        snapshots=None if options.fresh else wanted.cache / "snapshots",
+        extra_modules=modules,
+        falsify=falsify,
+        faults=options.faults,
+        cpus=options.cpus,
+        memory=options.memory,
+    )
+
+
+def _module(path: Path) -> Path:
+    if not path.is_file() or path.suffix != ".ko":
+        found = "no such file" if not path.exists() else "something else"
+        raise UsageError(
+            f"--module {path}: expected a kernel module (.ko), found {found}; build it against the kernel of --kernel"
+        )
+    return path.resolve()
+
+
+def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
+    for name in faults:
+        if is_models(name) and isinstance(driver.subject, registry.QemuSubject):
+            raise UsageError(
+                f"--fault {name}: expected a model to arm it in, found that {driver.name} runs on "
+                f"{driver.subject}; leave it out"
+            )
+
+
+def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, object]:
+    """Return what the journal's ``run`` event holds."""
+    driver = registry.find(plan.driver)
+    subject = driver.subject
+    is_model = isinstance(subject, registry.ModelSubject)
+    return {
+        "driver": driver.name,
+        "module": driver.module,
+        "subject": {
+            "kind": "model" if is_model else "qemu",
+            "name": subject.model if isinstance(subject, registry.ModelSubject) else subject.device,
+            "profile": plan.profile,
+            "text": f"plugfest's model of {subject.model} ({plan.profile})"
+            if isinstance(subject, registry.ModelSubject)
+            else str(subject),
+        },
+        "kernel": {"spec": plan.kernel.spec, "release": plan.kernel.release},
+        "accel": {"name": plan.acceleration, "reason": plan.acceleration_reason},
+        "versions": {
+            "plugfest": __version__,
+            "qemu": plan.toolchain.version,
+            "python": platform.python_version(),
+            "host": os.uname().release,
+        },
+        "guest": {"cpus": plan.cpus, "memory": plan.memory},
+        "options": {
+            "falsify": plan.falsify,
+            "faults": list(plan.faults),
+            "modules": [str(path) for path in plan.extra_modules],
+            "pytest": list(pytest_arguments),
+        },
+    }

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest report``: make a run's reports again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from plugfest.report import console
+from plugfest.report.write import write_reports
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("results/latest"))
+def report(folder: Path) -> int:
+    """Make the reports of a run again, from its journal.
+
+    FOLDER is the run's output folder [default: results/latest]. Do this when the runner itself was killed. The exit
+    status is the run's.
+    """
+    document = write_reports(folder, died="the runner itself was killed")
+    console.render(document, Console(), folder=folder)
+    status: int = document["run"]["exit_status"]
+    return status

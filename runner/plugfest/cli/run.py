@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest run``: the suite on a driver, and the reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+
+from plugfest import driver as registry
+from plugfest import journal, sandbox, suite
+from plugfest.cli.dry_run import print_commands
+from plugfest.cli.options import guest_options, option
+from plugfest.cli.prepare import GuestOptions, plan, provenance
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.plan import VARIABLE, RunPlan
+from plugfest.report import console as summary
+from plugfest.report.document import Document
+from plugfest.report.write import write_reports
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("driver")
+@option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the reports.  [default: results/DRIVER-KERNEL-TIME; results/latest links to it]",
+)
+@option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
+@option("--falsify", is_flag=True, help="Run each test with its fault armed, and demand that it sees it.")
+@guest_options
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
+def run(
+    driver: str,
+    output: Path | None,
+    areas: tuple[str, ...],
+    falsify: bool,
+    pytest_arguments: tuple[str, ...],
+    **rest: Any,
+) -> int:
+    """Run the suite on DRIVER and write the reports.
+
+    What follows -- goes to pytest: plugfest run ixgbe -- -k xdp -x
+    """
+    options = GuestOptions(**rest)
+    chosen = registry.find(driver)
+    wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
+    arguments = suite.pytest_arguments(wanted, pytest_arguments)
+    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify)
+    if output is None:
+        ready = _with_output(ready)
+    if options.dry_run:
+        print_commands(ready)
+        return 0
+    return carry_out(ready, arguments, pytest_arguments)
+
+
+def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> int:
+    """Run pytest in the run's namespaces, then make the reports.
+
+    Args:
+        ready: the plan.
+        arguments: pytest's, all of them.
+        said: those of the user.
+
+    Returns:
+        The exit status of the command.
+    """
+    path = ready.output / journal.NAME
+    if path.exists():
+        raise UsageError(
+            f"--output {ready.output}: expected a new or empty folder, found the journal of another run; name another"
+        )
+    with journal.Journal(ready.output) as written:
+        written.write("run", durable=True, **provenance(ready, said))
+    _link_latest(ready.output)
+    plan_path = ready.output / "plan.json"
+    ready.dump(plan_path)
+    terminal = Console()
+    terminal.print(
+        f"{ready.driver} on Linux {ready.kernel.release}, QEMU {ready.toolchain.version}, "
+        f"{ready.acceleration} ({ready.acceleration_reason})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    outcome = sandbox.enter(
+        [sys.executable, "-m", "pytest", *arguments],
+        folder=ready.scratch,
+        environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    _check_started(ready, outcome.status, said)
+    document = write_reports(ready.output, died=_how_it_ended(outcome))
+    summary.render(document, terminal, folder=_shown(ready.output))
+    return _status(document, outcome)
+
+
+def _check_started(ready: RunPlan, status: int, said: tuple[str, ...]) -> None:
+    """Tell a run that never began: pytest has printed its own line by then."""
+    began = any(event["event"] == "planned" for event in journal.read(ready.output))
+    words = " ".join(said) or "none"
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError(
+            f"pytest's arguments ({words}): expected to select a test, found none; plugfest requirements lists them"
+        )
+    if status == pytest.ExitCode.USAGE_ERROR and not began:
+        raise UsageError(f"pytest's arguments ({words}): not understood, see above")
+    if not began and status < 128:
+        raise InfrastructureError(
+            f"the suite: expected to be collected, found that pytest ended with status {status}, see above"
+        )
+
+
+def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
+    if outcome.signal is not None:
+        return f"interrupted ({outcome.signal.name})"
+    if outcome.status > 128:
+        return f"pytest was killed by signal {outcome.status - 128}"
+    return None
+
+
+def _status(document: Document, outcome: sandbox.Outcome) -> int:
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    status: int = document["run"]["exit_status"]
+    return status
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _with_output(ready: RunPlan) -> RunPlan:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return dataclasses.replace(
+        ready, output=Path("results").absolute() / f"{ready.driver}-{ready.kernel.release}-{stamp}"
+    )
+
+
+def _shown(folder: Path) -> Path:
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _link_latest(output: Path) -> None:
+    """Point ``latest``, beside the output folder, to it."""
+    link = output.parent / "latest"
+    if link.exists() and not link.is_symlink():
+        return
+    partial = output.parent / f".latest-{os.getpid()}"
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(output.name)
+    partial.replace(link)

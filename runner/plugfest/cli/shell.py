@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest shell``: a guest with its NIC, left running."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plugfest import machine, relay, sandbox
+from plugfest.cli.dry_run import print_commands
+from plugfest.cli.failure import guarded
+from plugfest.cli.options import guest_options, option
+from plugfest.cli.prepare import GuestOptions, plan
+from plugfest.faults import LocalFaults, arm_all
+from plugfest.plan import RunPlan
+
+
+@click.command()
+@click.argument("driver")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="SSH port on the host's 127.0.0.1; 0 for any free one.",
+)
+@guest_options
+def shell(driver: str, port: int, **rest: Any) -> int:
+    """Boot a guest with DRIVER's NIC and leave it running until Ctrl-C.
+
+    The ssh command is printed. The wire's other end is the tap wire0 in the run's network namespace.
+    """
+    options = GuestOptions(**rest)
+    with tempfile.TemporaryDirectory(prefix="plugfest-shell-") as folder:
+        ready = plan(driver, options, Path(folder))
+        if options.dry_run:
+            print_commands(ready)
+            return 0
+        with relay.listen(port) as listener:
+            outcome = sandbox.enter(lambda: guarded(lambda: _serve(ready, listener)), folder=ready.scratch)
+    if outcome.signal is signal.SIGINT:
+        return 0
+    return outcome.status
+
+
+def _serve(ready: RunPlan, listener: socket.socket) -> int:
+    """Inside the run's namespaces: boot, print, wait for the end."""
+    faults = LocalFaults()
+    booted = machine.boot(ready, faults=faults)
+    try:
+        arm_all(ready.faults, faults, booted.model)
+        key = ready.output / "key"
+        booted.guest.key.write(key)
+        relayed = relay.Relay(listener, ("127.0.0.1", machine.qemu_command(ready).ssh_port))
+        if booted.load_error is not None:
+            click.echo(f"note: {booted.load_error}")
+        click.echo(f"Linux {ready.kernel.release}, {booted.how}; the NIC is {booted.ifname or 'without an interface'}")
+        click.echo(
+            f"ssh -i {key} -p {relayed.port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+            "-o LogLevel=ERROR root@127.0.0.1"
+        )
+        click.echo("Ctrl-C ends the guest.")
+        while (gone := booted.guest.gone()) is None:
+            time.sleep(1.0)
+        click.echo(f"the guest ended: {gone}")
+    finally:
+        booted.close()
+    return 0
