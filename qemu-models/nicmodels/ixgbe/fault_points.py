@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Everything this model does wrong on request. The context that `match` can name stands behind each group."""
+
+from __future__ import annotations
+
+from nicmodels.faults import FaultPoint
+
+LINK = (  # no context
+    FaultPoint("link.report.stuck", "keeps reporting the link state and speed of the moment it was armed"),
+    FaultPoint("link.speed.wrong", "reports 1 Gb/s for a 10 Gb/s link and the other way round"),
+    FaultPoint("link.interrupt.lost", "does not set the link status change cause"),
+)
+TRANSMIT = (  # queue
+    FaultPoint("tx.checksum.wrong", "writes the TCP, UDP or SCTP checksum off by one"),
+    FaultPoint("tx.ip-checksum.wrong", "writes the IPv4 header checksum off by one"),
+    FaultPoint("tx.frame.dropped", "completes the descriptor but keeps the frame from the wire"),
+    FaultPoint("tx.frame.duplicated", "puts the frame on the wire twice"),
+    FaultPoint("tx.frame.corrupted", "flips a bit in the last byte of the frame"),
+    FaultPoint("tx.segment.sequence", "gives each segment but the first a TCP sequence number one too high"),
+    FaultPoint("tx.segment.flags", "leaves FIN and PSH set in all segments"),
+    FaultPoint("tx.segment.identification", "gives all segments the same IPv4 identification"),
+    FaultPoint("tx.segment.length", "cuts the last byte off the last segment, and says so in its IP header"),
+    FaultPoint("tx.segment.missing", "loses the last segment"),
+    FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
+    FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
+    FaultPoint("tx.padding.missing", "does not pad short frames"),
+    FaultPoint("tx.writeback.lost", "never reports the descriptors done"),
+    FaultPoint("tx.queue.stuck", "ignores the tail: the queue hangs"),
+)
+RECEIVE = (  # queue, where it is known
+    FaultPoint("rx.checksum.bad-as-good", "reports a wrong checksum as right"),
+    FaultPoint("rx.checksum.good-as-bad", "reports a right checksum as wrong"),
+    FaultPoint("rx.checksum.unreported", "does not say that it has verified a checksum"),
+    FaultPoint("rx.rss.hash", "writes the RSS hash with its lowest bit flipped"),
+    FaultPoint("rx.rss.queue", "delivers to the queue after the one that RSS gave"),
+    FaultPoint("rx.rss.unreported", "reports no RSS type and no hash"),
+    FaultPoint("rx.vlan.not-stripped", "leaves the tag in the frame although stripping is on"),
+    FaultPoint("rx.vlan.wrong", "reports the next VLAN id"),
+    FaultPoint("rx.vlan.filter-open", "lets all VLANs pass the VLAN filter"),
+    FaultPoint("rx.vlan.filter-closed", "lets no VLAN pass the VLAN filter"),
+    FaultPoint("rx.frame.truncated", "reports frames over 1024 bytes as 1024 bytes long"),
+    FaultPoint("rx.frame.dropped", "loses the frame and does not count it"),
+    FaultPoint("rx.frame.duplicated", "delivers the frame twice"),
+    FaultPoint("rx.frame.corrupted", "flips a bit in the last byte of the frame"),
+    FaultPoint("rx.frame.reordered", "delivers the frame after the next one"),
+    FaultPoint("rx.jumbo.dropped", "drops frames over 1518 bytes, whatever the maximum is"),
+    FaultPoint("rx.promiscuous.ignored", "filters by address although promiscuous mode is on"),
+    FaultPoint("rx.multicast.ignored", "drops multicast that the table lets pass"),
+    FaultPoint("rx.multicast.open", "lets all multicast pass the table"),
+    FaultPoint("rx.broadcast.ignored", "drops broadcast"),
+    FaultPoint("rx.unicast.open", "lets all unicast pass"),
+    FaultPoint("rx.flow-director.ignored", "does not steer by flow director filters"),
+    FaultPoint("rx.coalescing.corrupted", "loses the last byte of each appended segment"),
+)
+INTERRUPT = (  # vector
+    FaultPoint("interrupt.vector.lost", "does not signal the vector"),
+    FaultPoint("interrupt.vector.repeated", "signals the vector twice"),
+)
+COUNTERS = (  # queue
+    FaultPoint("rx.counter.doubled", "counts received frames of the queue twice"),
+    FaultPoint("rx.counter.other-queue", "counts received frames on the next queue"),
+    FaultPoint("rx.counter.bytes", "counts one byte too many for each received frame"),
+    FaultPoint("tx.counter.doubled", "counts transmitted frames of the queue twice"),
+    FaultPoint("tx.counter.other-queue", "counts transmitted frames on the next queue"),
+    FaultPoint("tx.counter.bytes", "counts one byte too many for each transmitted frame"),
+)
+DEVICE = (  # no context
+    FaultPoint("device.reset.incomplete", "leaves rings and queues running over a software reset"),
+    FaultPoint("device.eeprom.checksum", "answers EEPROM reads of word 0x10 with a flipped bit"),
+    FaultPoint("device.register.stuck", "drops writes to RDBAL and RAL"),
+    FaultPoint("device.loopback.broken", "loses the frames that MAC loopback turns around"),
+)
+ALL = (*LINK, *TRANSMIT, *RECEIVE, *INTERRUPT, *COUNTERS, *DEVICE)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""The backplane variants of the 82599 and what their EEPROMs say of the link.
+
+Source: 82599 datasheet, section 1.1 (device ids), 3.7.4 (link modes), 6.4 (EEPROM).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LMS_KX4_KX_KR = 4 << 13
+KX4_SUPPORT = 1 << 31
+KX_SUPPORT = 1 << 30
+KR_SUPPORT = 1 << 16
+FEC_ABILITY = 1 << 18
+ANRXAT = 3 << 19
+PMA_10G_KX4 = 1 << 7
+PMA_1G_KX = 1 << 9
+_COMMON = LMS_KX4_KX_KR | KX_SUPPORT | ANRXAT | PMA_10G_KX4 | PMA_1G_KX
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One device id.
+
+    Attributes:
+        device: PCI device id.
+        autoc: AUTOC as the EEPROM loads it.
+        autoc2: AUTOC2 likewise: the serial 10G PMA is KR.
+    """
+
+    device: int
+    autoc: int
+    autoc2: int = 0
+
+
+VARIANTS = {
+    "kx4": Variant(0x10F7, _COMMON | KX4_SUPPORT),
+    "kr": Variant(0x1517, _COMMON | KR_SUPPORT | FEC_ABILITY),
+    "combo": Variant(0x10F8, _COMMON | KX4_SUPPORT | KR_SUPPORT | FEC_ABILITY),
+}
+DEFAULT = "kr"

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""A ring of fixed-size descriptors: base, size, head and tail, and reading and writing them in batches.
+
+The device owns the descriptors from head up to, but not including, tail; head equal to tail means none.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nicmodels.vfio_user.memory import GuestMemory
+
+
+class DescriptorRing:
+    """A ring.
+
+    Args:
+        memory: where the descriptors are.
+        layout: how one descriptor unpacks, such as `<QQ`.
+
+    Attributes:
+        base: DMA address of descriptor 0.
+        count: number of descriptors.
+        head: the next one that the device works on.
+        tail: the first one that the device must not touch.
+    """
+
+    __slots__ = ("_layout", "_memory", "base", "count", "head", "size", "tail")
+
+    def __init__(self, memory: GuestMemory, layout: str = "<QQ") -> None:
+        self._memory = memory
+        self._layout = struct.Struct(layout)
+        self.size = self._layout.size
+        self.base = 0
+        self.count = 0
+        self.head = 0
+        self.tail = 0
+
+    def setup(self, base: int, length: int) -> None:
+        """Place the ring: `length` bytes at `base`; head and tail start at 0."""
+        self.base = base
+        self.count = length // self.size
+        self.head = self.tail = 0
+
+    @property
+    def available(self) -> int:
+        """How many descriptors the device owns; 0 as long as head or tail is not in the ring."""
+        head, tail, count = self.head, self.tail, self.count
+        if head >= count or tail >= count:
+            return 0
+        return tail - head if tail >= head else count - head + tail
+
+    def address(self, index: int) -> int:
+        """DMA address of a descriptor."""
+        return self.base + index * self.size
+
+    def fetch(self, limit: int) -> list[tuple[int, ...]]:
+        """Up to `limit` descriptors from head on, unpacked, in order; head stays.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        number = min(self.available, limit)
+        if not number:
+            return []
+        size = self.size
+        first = min(number, self.count - self.head)
+        data = self._memory.read(self.base + self.head * size, first * size)
+        if number > first:
+            data += self._memory.read(self.base, (number - first) * size)
+        return list(self._layout.iter_unpack(data))
+
+    def advance(self, number: int) -> int:
+        """Move head on by `number` descriptors; gives the new head."""
+        head = self.head + number
+        if head >= self.count:
+            head -= self.count
+        self.head = head
+        return head
+
+    def write(self, index: int, data: bytes) -> None:
+        """Write one descriptor back.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        self._memory.write(self.base + index * self.size, data)
