@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,7 +230,7 @@ class Qemu:
         except OSError as error:
             for ours, _ in pairs.values():
                 ours.close()
-            raise InfrastructureError(f"expected QEMU at {argv[0]}, found: {error.strerror}; run plugfest images --rebuild") from error
+            raise InfrastructureError(f"expected QEMU at {argv[0]}, found: {error.strerror}; run plugfest cache verify") from error
         finally:
             for end in theirs.values():
                 end.close()
@@ -324,16 +324,3 @@ class Qemu:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-
-
-def supports(command: Sequence[str], device: str, *, timeout: float = 10.0) -> bool:
-    """Ask a QEMU binary whether it has a device.
-
-    Raises:
-        InfrastructureError: it does not run.
-    """
-    try:
-        found = subprocess.run([*command, "-device", "help"], capture_output=True, text=True, timeout=timeout, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InfrastructureError(f"expected {command[0]} to list its devices, found: {error}") from error
-    return f'name "{device}"' in found.stdout

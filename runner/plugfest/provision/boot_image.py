@@ -49,7 +49,7 @@ class BootImage:
     @property
     def release(self) -> str:
         """What ``uname -r`` says of it."""
-        at = cast(int, struct.unpack_from("<H", self.data, _VERSION_AT)[0]) + 0x200
+        at = cast("int", struct.unpack_from("<H", self.data, _VERSION_AT)[0]) + 0x200
         text = self.data[at : at + 256].split(b"\0", 1)[0].decode(errors="replace")
         return text.split(" ", 1)[0]
 

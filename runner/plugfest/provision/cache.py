@@ -233,7 +233,7 @@ def _write_manifest(folder: Path, title: str) -> None:
 def _checksum(path: Path) -> str:
     state = hashlib.sha256()
     if path.is_symlink():
-        state.update(os.readlink(path).encode())
+        state.update(str(path.readlink()).encode())
         return state.hexdigest()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

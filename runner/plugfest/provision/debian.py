@@ -186,17 +186,17 @@ def _explain(text: str, packages: Packages, source: str) -> str:
     patterns = {
         r"Unable to locate package (\S+)": "package {0} is not in {suite} of {source}; name a complete mirror with --mirror",
         r"(Could not resolve|Temporary failure resolving|Could not connect|Connection refused|Connection timed out|Network is unreachable)": (
-            "expected {source} to answer, found: {0}; mend the network or name another mirror with --mirror"
+            "expected {source} to answer, found: {0}; mend the network or name another mirror by --mirror"
         ),
         r"(Hash Sum mismatch|File has unexpected size|Undetermined Error|Connection failed|Error reading from server)": (
-            "a download from {source} broke off ({0}); try again, or name another mirror with --mirror"
+            "a download from {source} broke off ({0}); try again, or name another mirror by --mirror"
         ),
         r"(No space left on device)": "{0} while packages of {suite} were unpacked; free some (plugfest cache prune)",
         r"(NO_PUBKEY \S+|is not signed|EXPKEYSIG|BADSIG)": (
             "{source} is not signed with a key of this machine ({0}); update the package debian-archive-keyring"
         ),
         r"(404\s+Not Found|does not have a Release file)": "{source} has no {suite} ({0}); name a complete mirror with --mirror",
-        r"(newuidmap|uidmap|subuid)": "expected newuidmap and a range in /etc/subuid, found none; install the package uidmap or run as root",
+        r"(newuidmap|uidmap|subuid)": "expected newuidmap and a range in /etc/subuid, found none; install uidmap or run as root",
     }
     for pattern, message in patterns.items():
         found = re.search(pattern, text)

@@ -15,7 +15,7 @@ from plugfest.provision.cache import Cache, digest
 from plugfest.provision.cpio import Archive
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
-from plugfest.provision.modules import NEEDED_LATER, NEEDED_TO_BOOT, ModuleTree, collect
+from plugfest.provision.modules import NEEDED_TO_BOOT, ModuleTree, collect
 from plugfest.provision.root import listed
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
@@ -29,7 +29,7 @@ CHANNELS = {
 """Debian's stock kernels: 7.3, 6.12 and 6.1 at the time of writing."""
 
 DEFAULT_CHANNEL = "trixie-backports"
-FORMAT = 1
+FORMAT = 2
 """Part of every key: counted up when what is done here changes."""
 
 _IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"
@@ -79,7 +79,7 @@ def _ensure(settings: Settings, spec: str, recipe: str, prepare: Callable[[Path,
         with tempfile.TemporaryDirectory(dir=target) as name:
             scratch = Path(name)
             image, modules = prepare(scratch, tools)
-            modules.check((*NEEDED_TO_BOOT, *NEEDED_LATER))
+            modules.check(NEEDED_TO_BOOT)
             chosen = modules.select(places, scratch / "chosen/usr/lib/modules" / modules.release)
             vmlinux = image.vmlinux(lambda stream: tools.run("usr/bin/zstd", ["-dcq"], stdin=stream))
             (target / _IMAGE).write_bytes(vmlinux if vmlinux is not None else image.data)
@@ -151,7 +151,8 @@ def _from_tree(settings: Settings, spec: str, tree: Path) -> Kernel:
     image = tree / "arch/x86/boot/bzImage"
     if not image.is_file():
         raise UsageError(
-            f"kernel {spec!r}: expected a built kernel tree with arch/x86/boot/bzImage, found none; build it (make -j$(nproc)) or name another --kernel"
+            f"kernel {spec!r}: expected a built kernel tree with arch/x86/boot/bzImage, found none; "
+            "build it (make) or name another --kernel"
         )
     boot = BootImage(image.read_bytes(), str(image))
 

@@ -14,8 +14,7 @@ from plugfest.provision.unpacked import Unpacked
 
 COMPRESSIONS = (".xz", ".gz", ".zst")
 INDEX_FILES = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
-NEEDED_TO_BOOT = ("virtio_pci", "virtio_blk", "erofs", "overlay")
-NEEDED_LATER = ("virtio_net",)
+NEEDED_TO_BOOT = ("virtio_pci", "virtio_blk", "erofs", "overlay", "virtio_net")
 
 
 def base_name(path: str | PurePosixPath) -> str:

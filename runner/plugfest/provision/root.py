@@ -111,18 +111,6 @@ def compile_python(root: Path) -> None:
     own = Unpacked(root)
     library = root / "usr/lib" / interpreter.name
     # By hash and unchecked: the image has no time stamps to compare.
-    words = [
-        "-I",
-        "-m",
-        "compileall",
-        "-q",
-        "--invalidation-mode",
-        "unchecked-hash",
-        "-s",
-        root,
-        "-p",
-        "/",
-        library,
-        root / "usr/lib/plugfest/agent",
-    ]
+    options = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/")
+    words: list[str | Path] = [*map(str, options), library, root / "usr/lib/plugfest/agent"]
     own.run(f"usr/bin/{interpreter.name}", words, env={"PYTHONHOME": str(root / "usr")})

@@ -36,7 +36,7 @@ class Unpacked:
         """
         path = self.root / program
         if not path.exists():
-            raise InfrastructureError(f"expected {program} in {self.root}, found none; run plugfest images --rebuild")
+            raise InfrastructureError(f"expected {program} in {self.root}, found none; run plugfest cache verify")
         folders = ":".join(str(self.root / folder) for folder in (_LIBRARIES, *self.libraries))
         return (str(self.root / _LOADER), "--inhibit-cache", "--library-path", folders, str(path))
 
@@ -59,7 +59,9 @@ class Unpacked:
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
             lines = said.splitlines() or ["no message"]
+            # A compiler's last line only counts its errors.
+            line = next((line for line in lines if "error:" in line), lines[-1])
             raise InfrastructureError(
-                f"expected {Path(program).name} to work, found exit status {done.returncode}: {lines[-1]}"
+                f"expected {Path(program).name} to work, found exit status {done.returncode}: {line}"
             )
         return done.stdout

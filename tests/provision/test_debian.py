@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The mirror is the host's own, and what goes wrong with it is one line."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from plugfest.errors import InfrastructureError
+from plugfest.provision import debian
+from plugfest.provision.debian import Packages, configured, mirror, unpack
+from plugfest.provision.settings import Settings
+
+SOURCES = """\
+# a comment
+Types: deb deb-src
+URIs: http://one.example/debian/
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://one.example/debian-security
+Suites: bookworm-security
+Components: main
+"""
+
+
+@pytest.fixture
+def apt(tmp_path: Path) -> Path:
+    (tmp_path / "sources.list.d").mkdir()
+    return tmp_path
+
+
+def test_deb822(apt):
+    (apt / "sources.list.d/debian.sources").write_text(SOURCES)
+    assert list(configured(apt)) == ["http://one.example/debian/"]
+    assert mirror(Settings(), apt) == "http://one.example/debian"
+
+
+def test_disabled_stanza_does_not_count(apt):
+    (apt / "sources.list.d/debian.sources").write_text(SOURCES.replace("Types: deb deb-src", "Enabled: no\nTypes: deb"))
+    assert not list(configured(apt))
+
+
+def test_one_line_format(apt):
+    (apt / "sources.list").write_text(
+        "# deb http://off.example/debian bookworm main\n"
+        "deb-src http://source.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/k] http://two.example/debian bookworm main # why\n"
+    )
+    assert list(configured(apt)) == ["http://two.example/debian"]
+
+
+def test_a_vendors_archive_is_not_debians(apt):
+    (apt / "sources.list.d/vendor.list").write_text("deb http://packages.example/apt some-tool main\n")
+    (apt / "sources.list.d/ports.list").write_text("deb http://ports.example/debian-ports sid main\n")
+    with pytest.raises(InfrastructureError, match="name one with --mirror"):
+        mirror(Settings(), apt)
+
+
+def test_the_users_mirror_wins(apt):
+    (apt / "sources.list.d/debian.sources").write_text(SOURCES)
+    assert mirror(Settings(mirror="file:///srv/debian/"), apt) == "file:///srv/debian"
+
+
+def test_a_mirror_must_be_an_address(apt):
+    with pytest.raises(InfrastructureError, match="mend --mirror"):
+        mirror(Settings(mirror="somewhere"), apt)
+
+
+def test_no_keyring_no_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(debian, "KEYRING_FOLDERS", (tmp_path,))
+    with pytest.raises(InfrastructureError, match="debian-archive-keyring"):
+        debian.keyring()
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("E: Unable to locate package nosuch", "package nosuch is not in trixie"),
+        ("Err:1 http://x Could not resolve 'x'", "expected http://mirror.example/debian to answer"),
+        ("E: Failed to fetch http://x  Hash Sum mismatch", "broke off"),
+        ("E: Failed to fetch http://x  File has unexpected size (1 != 2). Mirror sync in progress?", "broke off"),
+        ("dpkg-deb: error: No space left on device", "No space left on device while packages"),
+        ("W: GPG error: NO_PUBKEY 0123456789ABCDEF", "not signed with a key of this machine"),
+        ("E: The repository 'x' does not have a Release file.", "has no trixie"),
+        ("E: something new", "E: something new"),
+    ],
+)
+def test_failures_are_one_line(monkeypatch, tmp_path, said, expected):
+    (tmp_path / "said").write_text(said)
+    program(tmp_path / "bin", "mmdebstrap", f"cat {tmp_path}/said >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
+    with pytest.raises(InfrastructureError) as found:
+        unpack(Packages(("nosuch",)), tmp_path / "target", Settings(mirror="http://mirror.example/debian"))
+    assert expected in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_what_mmdebstrap_is_asked(monkeypatch, tmp_path):
+    program(tmp_path / "bin", "mmdebstrap", f'for word; do echo "$word"; done >{tmp_path}/words')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
+    unpack(
+        Packages(("one", "two"), backports=True), tmp_path / "target", Settings(mirror="http://mirror.example/debian")
+    )
+    words = (tmp_path / "words").read_text().splitlines()
+    assert "--variant=extract" in words
+    assert "--include=one,two" in words
+    assert "deb [signed-by=/keys] http://mirror.example/debian trixie-backports main" in words
+    assert '--aptopt=APT::Default-Release "trixie-backports"' in words
+
+
+def test_missing_mmdebstrap_names_the_package(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(InfrastructureError, match="install the package mmdebstrap"):
+        debian.ensure_mmdebstrap()

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What may stand after --kernel, and what is said of the rest; the archives that a guest starts from."""
+
+import subprocess
+
+import pytest
+from plugfest.errors import UsageError
+from plugfest.location import conformance_root, recipes_root
+from plugfest.machine import kernel_arguments
+from plugfest.provision.cpio import Archive
+from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.root import listed
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import ensure_toolchain
+
+
+def test_unknown_kernel_names_the_channels(tmp_path):
+    with pytest.raises(UsageError, match=r"expected one of trixie-backports, trixie, bookworm"):
+        ensure_kernel(Settings(tmp_path), "sarge")
+
+
+def test_tree_that_was_not_built(tmp_path):
+    with pytest.raises(UsageError, match="arch/x86/boot/bzImage, found none; build it"):
+        ensure_kernel(Settings(tmp_path / "cache"), str(tmp_path))
+
+
+def test_file_that_is_no_image(tmp_path):
+    (tmp_path / "image").write_text("text")
+    with pytest.raises(UsageError, match="expected an x86 bzImage"):
+        ensure_kernel(Settings(tmp_path / "cache"), str(tmp_path / "image"))
+
+
+def test_qemu_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="expected a QEMU program at /nonexistent/qemu"):
+        ensure_toolchain(Settings(tmp_path, qemu="/nonexistent/qemu"))
+
+
+def test_qemu_without_vfio_user(tmp_path):
+    own = tmp_path / "qemu"
+    own.write_text("#!/bin/sh\necho 'name \"e1000e\", bus PCI'\n")
+    own.chmod(0o755)
+    with pytest.raises(UsageError, match="expected .* to have the device vfio-user-pci"):
+        ensure_toolchain(Settings(tmp_path, qemu=str(own)))
+
+
+def test_archive_is_what_cpio_reads(tmp_path):
+    archive = Archive()
+    archive.folder("bin")
+    archive.file("bin/tool", b"12345", 0o755)
+    archive.file("empty", b"")
+    data = archive.finish()
+    assert data.startswith(b"070701")
+    assert len(data) % 4 == 0
+    listing = (
+        subprocess.run(["busybox", "cpio", "-tv"], input=data, capture_output=True, check=False)
+        if _has_busybox()
+        else None
+    )
+    if listing is not None:
+        assert [line.split()[-1] for line in listing.stdout.decode().splitlines()] == ["bin", "bin/tool", "empty"]
+
+
+def _has_busybox() -> bool:
+    return subprocess.run(["sh", "-c", "command -v busybox"], capture_output=True, check=False).returncode == 0
+
+
+def test_recipes_are_complete():
+    assert (conformance_root() / "conftest.py").is_file()
+    for name in ("init", "initramfs-init", "packages", "modules", "kernel-arguments", "agent/__main__.py"):
+        assert (recipes_root() / name).is_file()
+    assert "dropbear-bin" in listed(recipes_root() / "packages")
+    assert "console=ttyS0" in kernel_arguments().split()
+
+
+def test_scripts_are_posix_shell():
+    for name in ("init", "initramfs-init"):
+        subprocess.run(["dash", "-n", recipes_root() / name], check=True)
