@@ -14,6 +14,7 @@ MODULES = (
     "agent_info",
     "bpf",
     "ethtool",
+    "features",
     "files",
     "handle",
     "link",

@@ -162,6 +162,11 @@ class Machine:
             self._dut = Dut(self)
         return self._dut
 
+    @property
+    def device(self) -> str:
+        """QEMU's id of the NIC under test."""
+        return self._device
+
     def alive(self) -> bool:
         """Whether the guest lives, and the model with it."""
         return self.guest.gone() is None and (self._process is None or self._process.alive())

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several areas share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import pytest
+from plugfest.binding import Binding
+from plugfest.changes import Changes
+from plugfest.handover import Handover, watch
+from plugfest.outlet import Outlet
+from plugfest.partner import Partner
+from plugfest.peer import Peer
+from plugfest.traffic import Traffic
+
+if TYPE_CHECKING:
+    from plugfest.dut import Dut
+    from plugfest.faults import LocalFaults
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.wire import WireEnd
+
+
+@pytest.fixture
+def traffic(guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> Traffic:
+    """Probes to the DUT, with UDP sockets that take them there, and back."""
+    return Traffic(guest, dut, wire, until, defer)
+
+
+@pytest.fixture
+def peer(guest: Guest) -> Peer:
+    """The wire end's own stack: TCP and echo."""
+    return Peer(guest.agent, guest.speed)
+
+
+@pytest.fixture
+def change(dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
+    """``change.features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
+    return Changes(dut, until, defer)
+
+
+@pytest.fixture
+def outlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Outlet:
+    """Frames from the interface under test, exactly as the test makes them."""
+    return Outlet(guest.agent, dut.ifname, defer)
+
+
+@pytest.fixture
+def handover(guest: Guest, dut: Dut) -> Callable[[], AbstractContextManager[Handover]]:
+    """``with handover() as seen:`` watches what passes between the guest's stack and the driver."""
+    return lambda: watch(guest.agent, dut.ifname)
+
+
+@pytest.fixture
+def partner(guest: Guest, until: Until, dut: Dut, defer: Callable[..., None]) -> Partner:
+    """The link partner; it is on again, and the link up, when the test ends."""
+    partner = Partner(guest.machine)
+    defer(until, lambda: dut.carrier, what="the link is up again", timeout=10)
+    defer(partner.restore)
+    return partner
+
+
+@pytest.fixture
+def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Binding:
+    """The driver and its device; bound again when the test ends."""
+    binding = Binding(guest.machine, faults)
+    defer(binding.restore)
+    return binding

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Changes of the interface under test, each undone when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plugfest.dut import Dut
+    from plugfest.plugin.fixtures import Until
+
+
+class Changes:
+    """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
+
+    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None]) -> None:
+        """Change nothing yet."""
+        self._dut = dut
+        self._until = until
+        self._defer = defer
+
+    def ready(self) -> None:
+        """Wait until the driver says that the link is up."""
+        self._until(lambda: self._dut.carrier, what=f"{self._dut.ifname} has carrier", timeout=10)
+
+    def link(self, **changes: Any) -> None:
+        """Change up, mtu, address, promisc or allmulti.
+
+        Raises:
+            AssertionError: the driver refused.
+        """
+        now = self._dut.link()
+        before = {"up": "up" in now["flags"], "mtu": now["mtu"], "address": now["address"]}
+        before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
+        self._defer(self._restore, lambda: self._dut.set_link(**{name: before[name] for name in changes}))
+        self._dut.set_link(**changes)
+
+    def settings(self, what: str, **settings: Any) -> None:
+        """Change rings, channels, coalesce, pause, privflags ….
+
+        Raises:
+            AssertionError: the driver refused, or has none.
+        """
+        now = self._dut.get(what)
+        assert now is not None, f"{self._dut.ifname} has no {what}"
+        before = {name: now[name.replace("_", "-")] for name in settings}
+        self._defer(self._restore, lambda: self._dut.set(what, **before))
+        self._dut.set(what, **settings)
+        if "up" in self._dut.link()["flags"]:
+            self.ready()
+
+    def features(self, wanted: Mapping[str, bool]) -> None:
+        """Turn features on or off.
+
+        Raises:
+            AssertionError: one did not become so.
+        """
+        before = self._dut.features().wanted
+        self._defer(self._restore, lambda: self._dut.set_features({name: name in before for name in wanted}))
+        self._dut.set_features(wanted)
+        self.ready()
+
+    def rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
+        """Change the indirection table, the hash's key, or both.
+
+        Raises:
+            AgentError: the driver refused.
+        """
+        before = self._dut.rss()
+        assert before is not None, f"{self._dut.ifname} has no indirection table"
+        was = {"indir": list(before.table) if table else None, "hkey": before.key.hex() if key else None}
+        self._defer(self._dut.agent.call, "ethtool.set_rss", ifname=self._dut.ifname, **was)
+        hexadecimal = key.hex() if key else None
+        self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
+
+    def _restore(self, action: Callable[[], None]) -> None:
+        action()
+        if "up" in self._dut.link()["flags"]:
+            self.ready()

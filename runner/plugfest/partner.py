@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The link partner, whatever the subject: a model's own, or QEMU's switch for the cable of a device that it emulates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plugfest.machine import Machine
+
+
+class Partner:
+    """What is at the other end of the link."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Change nothing yet."""
+        self._machine = machine
+
+    @property
+    def modelled(self) -> bool:
+        """Whether it has abilities and speeds; QEMU's has none."""
+        return self._machine.model is not None
+
+    def set(self, *, up: bool) -> None:
+        """Turn it on or off."""
+        if self._machine.model is not None:
+            self._machine.model.call("link.set", up=up)
+        else:
+            self._machine.guest.qemu.qmp.execute("set_link", {"name": self._machine.device, "up": up})
+
+    def flap(self, times: int) -> None:
+        """Go down and up again, as fast as it can; ends up."""
+        if self._machine.model is not None:
+            self._machine.model.call("link.set", flap={"times": times, "down": 0.002, "up": 0.008})
+            return
+        for _ in range(times):
+            self.set(up=False)
+            self.set(up=True)
+
+    def get(self) -> dict[str, Any]:
+        """Return what ``link.get`` of the model says; only where it is modelled."""
+        assert self._machine.model is not None
+        found: dict[str, Any] = self._machine.model.call("link.get")
+        return found
+
+    def speed(self, speed: int) -> None:
+        """Offer only what runs at so many Mbit/s, 0 for all; only where it is modelled."""
+        assert self._machine.model is not None
+        self._machine.model.call("link.set", speed=speed)
+
+    def restore(self) -> None:
+        """Turn it on, with all that it can do."""
+        if self.modelled:
+            self.speed(0)
+        self.set(up=True)
