@@ -23,7 +23,8 @@ def elf(notes: bytes) -> bytes:
 
 
 def note(kind: int, name: bytes = b"Xen\0", data: bytes = b"\0\0\0\1") -> bytes:
-    return struct.pack("<III", len(name), len(data), kind) + name + data
+    padded = [part + bytes(-len(part) % 4) for part in (name, data)]
+    return struct.pack("<III", len(name), len(data), kind) + b"".join(padded)
 
 
 PVH = elf(note(6) + note(18))

@@ -24,7 +24,7 @@ updates/own.ko:
 class Tools(Unpacked):
     """No depmod here: the index of the copy is not what these tests are about."""
 
-    def run(self, program, arguments, **_more):
+    def run(self, program, _arguments, **_more):
         assert program == "usr/sbin/depmod"
         return b""
 

@@ -185,7 +185,7 @@ def unpack(packages: Packages, target: Path, settings: Settings) -> None:
 def _explain(text: str, packages: Packages, source: str) -> str:
     patterns = {
         r"Unable to locate package (\S+)": "package {0} is not in {suite} of {source}; name a complete mirror with --mirror",
-        r"(Could not resolve|Temporary failure resolving|Could not connect|Connection refused|Connection timed out|Network is unreachable)": (
+        r"(Could not resolve|Temporary failure resolving|Could not connect|Connection (?:refused|timed out)|Network is unreachable)": (
             "expected {source} to answer, found: {0}; mend the network or name another mirror by --mirror"
         ),
         r"(Hash Sum mismatch|File has unexpected size|Undetermined Error|Connection failed|Error reading from server)": (
