@@ -25,7 +25,7 @@ class GuestOptions:
     """What every command that boots a guest is given; see `plugfest.cli.options.guest_options`."""
 
     kernel: str
-    accel: str
+    accel: acceleration.Wanted
     profile: str | None
     modules: tuple[Path, ...]
     cpus: int
@@ -58,7 +58,7 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
     toolchain = ensure_toolchain(wanted)
     root = ensure_root(wanted)
     kernel = ensure_kernel(wanted, options.kernel)
-    chosen = acceleration.choose(options.accel, toolchain, kernel)
+    chosen = acceleration.choose(options.accel, toolchain, kernel, cache=wanted.cache)
     return RunPlan(
         driver=driver.name,
         profile=profile,
