@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What surrounds the datapath: semaphores, MDIO, the free running and system timers.
 
-Source: 82599 datasheet, sections 8.2.3.4 (SWSM, SW_FW_SYNC), 8.2.3.22 (MSCA, MSRWD), 8.2.3.26 (SYSTIM), 8.2.3.1 (FRTIMER).
+Source: 82599 datasheet, sections 8.2.3.1 (FRTIMER), 8.2.3.4 (SWSM, SW_FW_SYNC), 8.2.3.22 (MSCA), 8.2.3.26 (SYSTIM).
 """
 
 from __future__ import annotations

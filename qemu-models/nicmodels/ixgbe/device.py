@@ -129,7 +129,7 @@ class Ixgbe(Device):
         self.receiver.arrived()
 
     def reset(self, cause: ResetCause) -> None:
-        """Everything, the link too; the wake-up logic and the tables in memories survive FLR and D3hot (4.2.1, 4.2.3)."""
+        """Everything, the link too; wake-up logic and tables in memories survive FLR and D3hot (4.2.1, 4.2.3)."""
         keep = MEMORIES | STICKY if cause in (ResetCause.FLR, ResetCause.D3HOT) else frozenset()
         self._file.reset(keep)
         self._reset_port()

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Which frames pass: addresses, multicast table, VLAN table, promiscuous modes.
 
-Source: 82599 datasheet, section 7.1.1 (packet filtering), 8.2.3.7 (FCTRL, MCSTCTRL, MTA, RAL, RAH, VFTA, VLNCTRL, PFUTA).
+Source: 82599 datasheet, section 7.1.1 (packet filtering), 8.2.3.7 (FCTRL, MCSTCTRL, MTA, RAL, RAH, VFTA, VLNCTRL).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nicmodels.ixgbe.registers import REGISTERS
 from nicmodels.ixgbe.registers import filters as r
 
 if TYPE_CHECKING:
     from nicmodels.faults import FaultPoints
     from nicmodels.registers import Register, RegisterFile
 
+_FCTRL = REGISTERS.offset(r.FCTRL) >> 2
+_VLNCTRL = REGISTERS.offset(r.VLNCTRL) >> 2
 MPE, UPE, BAM = 1 << 8, 1 << 9, 1 << 10
 MFE = 1 << 2
 VFE = 1 << 30
@@ -63,7 +66,7 @@ class ReceiveFilters:
 
     def passes(self, destination: bytes) -> bool:
         """Whether the address filters let a frame in."""
-        control = self._file[r.FCTRL]
+        control = self._file.values[_FCTRL]
         if destination[0] & 1:
             if destination == BROADCAST:
                 return bool(control & BAM) and not (self._no_broadcast.armed and self._no_broadcast.fires())
@@ -86,13 +89,13 @@ class ReceiveFilters:
         multicast = self._file[r.MCSTCTRL]
         if not multicast & MFE:
             return False
-        # 12 of the upper 16 bits of the address, in the order they are sent, chosen by MCSTCTRL.MO (datasheet 7.1.1.1.4).
+        # 12 of the last 16 bits of the address as they are sent, chosen by MCSTCTRL.MO (datasheet 7.1.1.1.4).
         vector = (destination[4] | destination[5] << 8) >> _MO_SHIFT[multicast & 3] & 0xFFF
         return bool(self._file[r.MTA, vector >> 5] >> (vector & 31) & 1)
 
     def passes_vlan(self, tci: int | None) -> bool:
         """Whether the VLAN filter lets a frame in; `tci` is its tag, None if it has none."""
-        control = self._file[r.VLNCTRL]
+        control = self._file.values[_VLNCTRL]
         if not control & VFE or tci is None:
             return True
         if self._all_vlans.armed and self._all_vlans.fires():

@@ -2,8 +2,8 @@
 """The interrupt block: causes, masks, vector allocation, auto-mask, auto-clear and moderation.
 
 Source: 82599 datasheet, section 7.3 (interrupts), 8.2.3.5 (registers).
-With GPIE.MULTIPLE_MSIX each MSI-X vector is a cause of its own (64 of them; EICR and EIMS show the first 16) and the other
-causes share the vector of IVAR_MISC. Without, the queues share causes 0 to 15, and all causes one interrupt.
+With GPIE.MULTIPLE_MSIX each MSI-X vector is a cause of its own (64 of them; EICR and EIMS show the first 16) and the
+other causes share the vector of IVAR_MISC. Without, the queues share causes 0 to 15, and all causes one interrupt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The link: AUTOC sets up the local end, LINKS and its kin are views of what became of it.
 
-Source: 82599 datasheet, section 3.7.4 (auto-negotiation for backplane Ethernet), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2).
+Source: 82599 datasheet, section 3.7.4 (backplane auto-negotiation), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The receive path: frames to descriptors.
 
-Source: 82599 datasheet, section 7.1 (receive functionality): 7.1.1 (filtering), 7.1.5 and 7.1.6 (descriptors), 7.1.11 (checksums).
+Source: 82599 datasheet, section 7.1 (receive): 7.1.1 (filtering), 7.1.5 and 7.1.6 (descriptors), 7.1.11 (checksums).
 
-Frames come in bursts: the descriptors of a burst are fetched together, written back together, and each queue interrupts once.
-What finds no descriptor waits in the packet buffer, in order; when that is full frames are missed, or, with flow control, stay
-with the partner.
+Frames come in bursts: the descriptors of a burst are fetched together, written back together, and each queue
+interrupts once. What finds no descriptor waits in the packet buffer, in order; when that is full frames are missed,
+or, with flow control, stay with the partner.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ixgbe.fault_points import RECEIVE
+from nicmodels.ixgbe.registers import REGISTERS, mac
 from nicmodels.ixgbe.registers import filters as f
-from nicmodels.ixgbe.registers import mac
 from nicmodels.ixgbe.registers import receive as r
 from nicmodels.ixgbe.registers import statistics as s
 from nicmodels.ixgbe.rsc import RscEngine
@@ -46,6 +46,10 @@ MINIMUM = 60
 FCS = 4
 ENABLE, VME = 1 << 25, 1 << 30
 DROP_EN = 1 << 28
+_VLNCTRL = REGISTERS.offset(f.VLNCTRL) >> 2
+_RXCSUM = REGISTERS.offset(f.RXCSUM) >> 2
+_HLREG0 = REGISTERS.offset(mac.HLREG0) >> 2
+_MAXFRS = REGISTERS.offset(mac.MAXFRS) >> 2
 LEGACY, ONE_BUFFER, SPLIT, SPLIT_ALWAYS = 0, 1, 2, 5
 RXEN = 1
 CRC_STRIP = 2
@@ -114,6 +118,7 @@ class Receiver:
         steering: Steering,
     ) -> None:
         self._file = file
+        self._values = file.values
         self._host = host
         self._interrupts = interrupts
         self._statistics = statistics
@@ -245,7 +250,7 @@ class Receiver:
         """Take frames off the wire until there are none, or the partner is paused."""
         self._faulty = any(fault.armed for fault in self._faults.values())
         self._drain()
-        listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._file[mac.HLREG0] & LOOPBACK
+        listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
         self._paused = False
         for number in range(TURN):
@@ -315,10 +320,10 @@ class Receiver:
             frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
             size = MINIMUM
         destination = bytes(frame[:6])
-        vet = self._file[f.VLNCTRL] & 0xFFFF
+        vet = self._values[_VLNCTRL] & 0xFFFF
         tagged = frame[12] << 8 | frame[13] == vet
-        control = self._file[mac.HLREG0]
-        limit = (self._file[mac.MAXFRS] >> 16 if control & JUMBO else MAX_STANDARD) + (4 if tagged else 0)
+        control = self._values[_HLREG0]
+        limit = (self._values[_MAXFRS] >> 16 if control & JUMBO else MAX_STANDARD) + (4 if tagged else 0)
         if size + FCS > limit or (self._faulty and size + FCS > MAX_STANDARD + 4 and self._faults["rx.jumbo.dropped"]):
             self._statistics.count_register(s.ROC)
             return
@@ -362,7 +367,7 @@ class Receiver:
     def _deliver(self, frame: memoryview, known_good: bool, looped: bool) -> bool:
         """Steer a frame and hand it to its queue; False when it has to wait for descriptors."""
         headers = parse(frame)
-        vet = self._file[f.VLNCTRL] & 0xFFFF
+        vet = self._values[_VLNCTRL] & 0xFFFF
         tci = frame[14] << 8 | frame[15] if frame[12] << 8 | frame[13] == vet else None
         target = self._steering.target(frame, headers, tci)
         if target.queue is None:
@@ -395,7 +400,7 @@ class Receiver:
         return True
 
     def _strips_crc(self) -> bool:
-        return bool(self._file[mac.HLREG0] & CRC_STRIP)
+        return bool(self._values[_HLREG0] & CRC_STRIP)
 
     def _checks(self, frame: memoryview, headers: Headers, known_good: bool) -> int:
         """Checksum status and errors."""
@@ -433,11 +438,7 @@ class Receiver:
         status = checks
         if target.flow_match:
             status |= FLM
-        if (
-            frame[0] & 1
-            and bytes(frame[:6]) != BROADCAST
-            and self._filters.matching(bytes(frame[:6])) is None
-        ):
+        if frame[0] & 1 and bytes(frame[:6]) != BROADCAST and self._filters.matching(bytes(frame[:6])) is None:
             status |= PIF
         vlan = 0
         if tci is not None:
@@ -446,7 +447,7 @@ class Receiver:
             if self._faulty and self._faults["rx.vlan.wrong"].fires(queue=queue.index):
                 vlan = vlan & 0xF000 | (vlan + 1) & 0xFFF
         info, value = kind | target.rss_type, target.hash
-        if not self._file[f.RXCSUM] & PCSD:
+        if not self._values[_RXCSUM] & PCSD:
             info, value = kind, self._fragment(frame, headers)
         split = 0
         if queue.descriptor_type in (SPLIT, SPLIT_ALWAYS):
@@ -459,7 +460,7 @@ class Receiver:
             return 0
         start = headers.l3_offset
         value = int.from_bytes(frame[start + 4 : start + 6], "big")
-        if headers.fragment and self._file[f.RXCSUM] & 1 << 12:
+        if headers.fragment and self._values[_RXCSUM] & 1 << 12:
             value |= word_sum(frame[headers.l4_offset : headers.l3_end]) << 16
         return value
 

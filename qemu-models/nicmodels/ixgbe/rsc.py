@@ -3,9 +3,9 @@
 
 Source: 82599 datasheet, section 7.11 (RSC), 7.1.6.2 (RSCCNT, NEXTP), 8.2.3.8 (RSCCTL, RSCDBU).
 
-Which segments merge is `nicmodels.offload.coalescing`'s business. Here their payload goes into guest buffers as it comes; the
-header and the descriptors follow when the packet is complete: by its rules, or at the end of a burst, which stands for the
-interrupt that is due.
+Which segments merge is `nicmodels.offload.coalescing`'s business. Here their payload goes into guest buffers as it
+comes; the header and the descriptors follow when the packet is complete: by its rules, or at the end of a burst, which
+stands for the interrupt that is due.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nicmodels.ixgbe.registers import REGISTERS
 from nicmodels.ixgbe.registers import filters as f
 from nicmodels.ixgbe.registers import receive as r
 from nicmodels.offload.coalescing import Coalescer, Limits
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nicmodels.offload.headers import Headers
     from nicmodels.registers import RegisterFile
 
+_RSCCTL = tuple(REGISTERS.offset(r.RSCCTL, index) >> 2 for index in range(r.RSCCTL.total))
 RSCEN = 1
 RSC_DIS = 1 << 5
 RSCACKDIS = 1 << 7
@@ -71,7 +73,7 @@ class RscEngine:
 
     def takes(self, queue: int) -> bool:
         """Whether RSC is on for a queue."""
-        if not self._file[r.RSCCTL, queue] & RSCEN or self._file[f.RFCTL] & RSC_DIS:
+        if not self._file.values[_RSCCTL[queue]] & RSCEN or self._file[f.RFCTL] & RSC_DIS:
             return False
         return self._receiver.queues[queue].descriptor_type == ONE_BUFFER
 

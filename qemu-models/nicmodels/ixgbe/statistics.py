@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The statistics registers, and the model's own account, which does not depend on them.
 
-Source: 82599 datasheet, section 8.2.3.23: counters stick at their maximum and clear when read; octet counters have 36 bits and
-cover a frame from the destination address to the CRC.
+Source: 82599 datasheet, section 8.2.3.23: counters stick at their maximum and clear when read; octet counters have 36
+bits and cover a frame from the destination address to the CRC.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Which receive queue a frame goes to.
 
-Source: 82599 datasheet, section 7.1.2 (receive queues assignment): EtherType filters, SYN filter, five-tuple filters, flow director,
-then RSS and traffic class. Pools (VMDq) are by destination address, else the default pool.
+Source: 82599 datasheet, section 7.1.2 (receive queues assignment): EtherType filters, SYN filter, five-tuple filters,
+flow director, then RSS and traffic class. Pools (VMDq) are by destination address, else the default pool.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ixgbe.registers import REGISTERS
 from nicmodels.ixgbe.registers import filters as r
 from nicmodels.ixgbe.registers.receive import RTRUP2TC
 from nicmodels.offload.headers import SCTP, TCP, UDP
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nicmodels.offload.headers import Headers
     from nicmodels.registers import Register, RegisterFile
 
+_MRQC = REGISTERS.offset(r.MRQC) >> 2
+_SYNQF = REGISTERS.offset(r.SYNQF) >> 2
 ENABLE = 1 << 31
 SYN, ACK = 2, 16
 RSS_MODES = frozenset({1, 4, 5, 10, 11})
@@ -135,7 +138,7 @@ class Steering:
 
     def _hash(self, frame: memoryview, headers: Headers) -> tuple[int, int, int]:
         """RSS type, hash, and entry of the redirection table."""
-        mode = self._file[r.MRQC] & 0xF
+        mode = self._file.values[_MRQC] & 0xF
         if mode not in RSS_MODES:
             return 0, 0, 0
         if self._scaling is None:
@@ -167,7 +170,7 @@ class Steering:
 
     def _base(self, frame: memoryview, tci: int | None) -> int:
         """The first queue of the frame's traffic class or pool."""
-        mode = self._file[r.MRQC] & 0xF
+        mode = self._file.values[_MRQC] & 0xF
         if mode in (0, 1):
             return 0
         if mode in (2, 3, 4, 5):
@@ -186,7 +189,7 @@ class Steering:
 
     def _by_tuple(self, frame: memoryview, headers: Headers) -> int | None:
         """The SYN filter and the five-tuple filters, in the order that SYNQF.SYNQFP says."""
-        syn = self._file[r.SYNQF]
+        syn = self._file.values[_SYNQF]
         by_syn = None
         if syn & 1 and headers.l4 == TCP and frame[headers.l4_offset + 13] & (SYN | ACK) == SYN:
             by_syn = syn >> 1 & 0x7F
