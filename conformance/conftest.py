@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.binding import Binding
@@ -15,6 +15,7 @@ from plugfest.outlet import Outlet
 from plugfest.partner import Partner
 from plugfest.peer import Peer
 from plugfest.traffic import Traffic
+from plugfest.xdp import Xdp
 
 if TYPE_CHECKING:
     from plugfest.dut import Dut
@@ -68,3 +69,18 @@ def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Bi
     binding = Binding(guest.machine, faults)
     defer(binding.restore)
     return binding
+
+
+@pytest.fixture
+def xdp(guest: Guest, dut: Dut, faults: LocalFaults, defer: Callable[..., None]) -> Xdp:
+    """XDP on the interface under test, in whatever mode."""
+    return Xdp(guest.agent, dut.ifname, faults, defer)
+
+
+@pytest.fixture
+def native(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
+    """XDP in native mode; skips where the driver does not advertise it."""
+    features = xdp.features()
+    if "basic" not in features:
+        unclaimed("native XDP (NETDEV_XDP_ACT_BASIC)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    return xdp

@@ -12,7 +12,7 @@ from plugfest.traffic import check_same
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 QUEUE_SOURCE = f"{QSTATS}, rx-packets, tx-packets; Documentation/networking/statistics.rst"
-SEGMENT = 1460
+SEGMENT = 1440
 """Octets of TCP payload a frame."""
 SEGMENTED = 10 * SEGMENT + 100
 """Octets of TCP payload that are handed to the device at once."""
@@ -95,7 +95,7 @@ def test_sent_on_their_queue(counted, traffic, model, step, evidence):
     source=f"{QSTATS}, tx-packets: wire packets",
     falsified_by=("program:qstat.frame-missing", "tx.frame.lost"),
 )
-def test_segmented_frames(counted, traffic, guest, dut, step, unclaimed):
+def test_segmented_frames(counted, traffic, dut, step, unclaimed):
     """What the device segments is counted as the frames and octets that the wire carries."""
     active = guest.agent.call("ethtool.get", ifname=dut.ifname, what="features")["active"]
     versions = [

@@ -30,27 +30,27 @@ def history(ledger, traffic, step):
 def test_down_and_up(history, ledger, dut, step, defer, traffic):
     """The interface's statistics do not go back when it is taken down and up."""
     with step("Take the interface down and up"):
-        defer(dut.up)
-        dut.down()
-        dut.up()
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
+        dut.set_link(up=True)
         traffic.ready()
     with step("No counter of the interface went back"):
         assert behind(history, ledger.later().link) == {}
 
 
 @requirement("QSTAT-PERSIST-02", level="MUST", source=PERSIST, falsified_by=("program:qstat.gone-back",))
-def test_ring_resize(history, ledger, guest, dut, step, defer, unclaimed, traffic):
+def test_ring_resize(history, ledger, dut, step, defer, unclaimed, traffic):
     """The interface's statistics do not go back when the rings are resized."""
-    rings = dut.setting("rings")
+    rings = dut.get("rings")
     if not rings or rings["rx"] == rings["rx-max"]:
         unclaimed("ring sizes that can be raised", evidence=rings)
     with step("Double the number of receive and transmit descriptors, within what the driver allows"):
-        defer(dut.set_setting, "rings", {"rx": rings["rx"], "tx": rings["tx"]})
+        defer(dut.set, "rings", rx=rings["rx"], tx=rings["tx"])
         bigger = {side: min(2 * rings[side], rings[f"{side}-max"]) for side in ("rx", "tx")}
-        dut.set_setting("rings", bigger)
+        dut.set("rings", **bigger)
         traffic.ready()
     with step("The rings have the new size"):
-        assert {side: dut.setting("rings")[side] for side in bigger} == bigger
+        assert {side: dut.get("rings")[side] for side in bigger} == bigger
     with step("No counter of the interface went back"):
         assert behind(history, ledger.later().link) == {}
 
@@ -58,14 +58,14 @@ def test_ring_resize(history, ledger, guest, dut, step, defer, unclaimed, traffi
 @requirement("QSTAT-PERSIST-03", level="MUST", source=PERSIST, falsified_by=("program:qstat.gone-back",))
 def test_channel_change(history, ledger, dut, step, defer, unclaimed, traffic):
     """The interface's statistics do not go back when the number of channels changes."""
-    channels = dut.setting("channels")
+    channels = dut.get("channels")
     now = (channels or {}).get("combined-count", 0)
     most = (channels or {}).get("combined-max", 0)
     if most < 2:
         unclaimed("more than one combined channel", evidence=channels)
     with step("Change the number of combined channels by one, and back"):
-        defer(dut.set_setting, "channels", {"combined-count": now})
-        dut.set_setting("channels", {"combined-count": now + 1 if now < most else now - 1})
+        defer(dut.set, "channels", combined_count=now)
+        dut.set("channels", combined_count=now + 1 if now < most else now - 1)
         traffic.ready()
     with step("No counter of the interface went back"):
         assert behind(history, ledger.later().link) == {}
@@ -92,9 +92,9 @@ def test_device_scope_has_the_history(history, ledger, dut, step, defer, unclaim
     if not before:
         unclaimed("netlink queue statistics of device scope", evidence=before)
     with step("Take the interface down and up"):
-        defer(dut.up)
-        dut.down()
-        dut.up()
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
+        dut.set_link(up=True)
         traffic.ready()
     with step("No device-wide counter went back"):
         assert behind(before, ledger.whole_device_later()) == {}

@@ -43,7 +43,7 @@ def test_traffic_after_detach(native, traffic, step, until):
     source="include/uapi/linux/if_link.h, XDP_FLAGS_REPLACE; ip-link(8), xdp: an attached program is replaced atomically",
     falsified_by=("program:xdp.not-attached", "rx.frame.lost"),
 )
-def test_replace(native, traffic, dut, step, until, guest):
+def test_replace(native, traffic, dut, step, until):
     """Replacing the program by another takes no carrier, loses no frame, and each frame is seen by exactly one of the two."""
     probes = traffic.probes()
     half = len(probes) // 2
@@ -106,8 +106,8 @@ def test_mtu_too_big(native, traffic, dut, step, unclaimed, defer, evidence):
     if largest < MTU_TOO_BIG:
         unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step(f"Set the MTU to {MTU_TOO_BIG}"):
-        defer(dut.set_mtu, dut.link()["mtu"])
-        dut.set_mtu(MTU_TOO_BIG)
+        defer(dut.set_link, mtu=dut.mtu)
+        dut.set_link(mtu=MTU_TOO_BIG)
         traffic.ready()
     with step("Ask to attach a program that takes no fragments"):
         refused = native.refusal("xdp_drop", "native")
@@ -116,7 +116,7 @@ def test_mtu_too_big(native, traffic, dut, step, unclaimed, defer, evidence):
         assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
     with step("Nothing is attached, the MTU is as it was set, and frames reach the stack"):
         assert native.state()["attached"] == "none"
-        assert dut.link()["mtu"] == MTU_TOO_BIG
+        assert dut.mtu == MTU_TOO_BIG
         traffic.check_delivery()
 
 
@@ -132,14 +132,16 @@ def test_mtu_change_while_attached(native, traffic, dut, step, until, unclaimed,
     if largest < MTU_TOO_BIG:
         unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step("Attach a program that takes no fragments"):
-        before = dut.link()["mtu"]
+        before = dut.mtu
         program = native.attach("xdp_pass")
-        defer(dut.set_mtu, before)
+        defer(dut.set_link, mtu=before)
         traffic.ready()
     with step(f"Ask for an MTU of {MTU_TOO_BIG}: it is refused"):
-        assert dut.mtu_refusal(MTU_TOO_BIG) in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE, errno.EBUSY}
+        refused = dut.ask_link(mtu=MTU_TOO_BIG)
+        assert refused is not None
+        assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE, errno.EBUSY}
     with step("The MTU and the program are as before"):
-        assert dut.link()["mtu"] == before
+        assert dut.mtu == before
         assert native.state()["prog-id"] == program.identifier
     with step("The program still sees frames, and the stack receives them"):
         traffic.check_delivery()
@@ -152,14 +154,14 @@ def test_mtu_change_while_attached(native, traffic, dut, step, until, unclaimed,
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_refusal_says_why(native, traffic, dut, step, unclaimed, defer):
+def test_refusal_says_why(native, dut, step, unclaimed, defer):
     """A driver that refuses a program says why in the extended acknowledgement."""
     largest = dut.link()["max-mtu"]
     if largest < MTU_TOO_BIG:
         unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step(f"Set the MTU to {MTU_TOO_BIG} and ask to attach a program that takes no fragments"):
-        defer(dut.set_mtu, dut.link()["mtu"])
-        dut.set_mtu(MTU_TOO_BIG)
+        defer(dut.set_link, mtu=dut.mtu)
+        dut.set_link(mtu=MTU_TOO_BIG)
         refused = native.refusal("xdp_drop", "native")
         if refused is None:
             unclaimed("a refusal of large MTUs", evidence=native.state())
@@ -173,16 +175,15 @@ def test_refusal_says_why(native, traffic, dut, step, unclaimed, defer):
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.lost"),
 )
-def test_large_receive(native, traffic, dut, step, unclaimed, defer, until, evidence):
+def test_large_receive(native, traffic, dut, step, unclaimed, defer, evidence):
     """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
     features = dut.features()
-    if "rx-lro" not in features["hw"]:
-        unclaimed("LRO", evidence={"changeable features": features["hw"]})
+    if "rx-lro" not in features.free:
+        unclaimed("LRO", evidence=features)
     with step("Switch LRO on"):
-        defer(dut.set_feature, "rx-lro", "rx-lro" in features["active"])
-        dut.set_feature("rx-lro", True)
-        if "rx-lro" not in dut.features()["active"]:
-            unclaimed("LRO with its present settings", evidence=dut.features()["active"])
+        defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
+        if dut.ask_features({"rx-lro": True}):
+            unclaimed("LRO with its present settings", evidence=dut.features())
         traffic.ready()
     with step("Ask to attach a program in native mode"):
         refused = native.refusal("xdp_pass", "native")

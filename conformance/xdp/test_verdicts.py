@@ -121,7 +121,7 @@ def test_aborted(native, traffic, dut, guest, step, until, defer):
         assert set(native.seen(program)) == set(range(queues))
     with step("The tracepoint fired once for each frame, with this program, this interface and the action ABORTED"):
         told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
-        wanted = {"prog_id": str(program.identifier), "action": "ABORTED", "ifindex": str(dut.ifindex)}
+        wanted = {"prog_id": str(program.identifier), "action": "ABORTED", "ifindex": str(dut.link()["ifindex"])}
         assert [fields for fields in told if fields != wanted] == []
         assert len(told) == len(probes)
     with step("The stack receives none of them"):
