@@ -184,7 +184,8 @@ class VfioClient:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)] if descriptors else []
         try:
             sent = self.socket.sendmsg([data], ancillary)
-            self.socket.sendall(data[sent:])
+            if sent < len(data):
+                self.socket.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError) as broken:
             raise Disconnected from broken
 

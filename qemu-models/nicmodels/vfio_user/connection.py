@@ -257,7 +257,7 @@ class Connection:
                 position += size
 
     def _parse_accesses(self, position: int) -> int:
-        """The hot path: plain accesses to regions, from `position` on; gives the position of the first other message."""
+        """The hot path: plain accesses to regions from `position` on; gives the position of the first other message."""
         buffer, out = self._in, self._out
         sizes = self._sizes
         regions = self._regions
@@ -297,7 +297,8 @@ class Connection:
                     if flags == 0:
                         pack_header(out, out_end, message, 10, 32, 1, 0, offset, region, 4)
                         out_end += 32
-                elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:  # `offset`: wr_cnt
+                elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:
+                    # `offset` is where wr_cnt stands.
                     entries = iter_entries(self._view[position + 24 : position + size])
                     for at, index, width, low, high in entries:
                         if index > 8 or at + width > sizes[index] or width not in (4, 1, 2, 8):
@@ -342,6 +343,7 @@ class Connection:
             if not flags & protocol.NO_REPLY:
                 self._reply_error(message, command, error.errno)
             if command == Command.VERSION and self._regions is None:
+                self._flush()
                 self.close(str(error))
             return
         except Exception as error:  # a model's mistake must not end the server
