@@ -33,7 +33,9 @@ RSCACKDIS = 1 << 7
 ONE_BUFFER = 1
 MAX_DESCRIPTORS = (1, 4, 8, 16)
 EOP = 2
-COUNT_SHIFT, COUNT_LIMIT = 17, 15
+COUNT_SHIFT = 17
+SEGMENTS_A_BUFFER = 14
+"""More segments cannot start in one descriptor: RSCCNT has four bits, and is one more than their number."""
 NEXT_SHIFT = 4
 
 
@@ -86,9 +88,7 @@ class RscEngine:
             True: it is merged. False: it has to wait for descriptors. None: it is to be delivered alone, now.
         """
         coalescer = self._coalescer
-        limits = Limits(
-            header=queue.header_size, acknowledgements=not self._file[r.RSCDBU] & RSCACKDIS, segments=COUNT_LIMIT
-        )
+        limits = Limits(header=queue.header_size, acknowledgements=not self._file[r.RSCDBU] & RSCACKDIS)
         if limits != coalescer.limits:
             self.finish()
             self._coalescer = coalescer = Coalescer(limits)
@@ -102,12 +102,13 @@ class RscEngine:
         if flow is None:
             return None
         try:
-            self._append(queue, flow, frame, headers, report, strip)
+            started = self._append(queue, flow, frame, headers, report, strip)
         except DmaError:
             coalescer.close(flow)
             self._host.events.add("dma.error", direction="rx", queue=queue.index)
             return True
-        if decision.complete:
+        if decision.complete or started.segments == SEGMENTS_A_BUFFER:
+            coalescer.close(flow)
             self._deliver(flow)
         return True
 
@@ -128,7 +129,8 @@ class RscEngine:
 
     def _append(
         self, queue: RxQueue, flow: Flow, frame: memoryview, headers: Headers, report: Report, strip: int
-    ) -> None:
+    ) -> _Buffer:
+        """Write the payload behind what is there; gives the buffer that it starts in."""
         chain: _Chain | None = flow.buffers
         if chain is None:
             index, address, _ = queue.posted.popleft()
@@ -137,7 +139,7 @@ class RscEngine:
         if flow.segments > 1 and self._corrupted.armed and self._corrupted.fires(queue=queue.index):
             payload = memoryview(bytes(payload[:-1]) + b"\0")
         buffer = chain.buffers[-1]
-        buffer.segments += 1
+        started = None
         while payload:
             room = queue.size - buffer.used
             if not room:
@@ -145,16 +147,20 @@ class RscEngine:
                 buffer = _Buffer(index, address)
                 chain.buffers.append(buffer)
                 continue
+            started = started or buffer
             part = payload[:room]
             self._host.memory.write(buffer.address + buffer.used, part)
             buffer.used += len(part)
             payload = payload[room:]
+        started = started or buffer
+        started.segments += 1
+        return started
 
     def _deliver(self, flow: Flow) -> None:
         """Write the header, and hand the descriptors back.
 
-        Each descriptor's RSCCNT is one more than the segments that were appended starting in it, so that the sum of
-        RSCCNT - 1 over the chain is what was saved; NEXTP links them. A packet of one segment shows no RSC at all.
+        Each descriptor's RSCCNT is one more than the number of segments that start in it, so that the sum of RSCCNT - 1
+        over the chain is how many were merged; NEXTP links them. A packet of one segment shows no RSC at all.
         """
         chain: _Chain = flow.buffers
         header = flow.header()
@@ -164,13 +170,11 @@ class RscEngine:
             self._host.memory.write(chain.buffers[0].address, header)
         except DmaError:
             self._host.events.add("dma.error", direction="rx", queue=chain.queue.index)
-        chain.buffers[0].segments -= 1
         last = len(chain.buffers) - 1
         for position, buffer in enumerate(chain.buffers):
             report = chain.report if position == last else chain.report._replace(status=0, vlan=0)
             if flow.segments > 1:
-                count = min(buffer.segments + 1, COUNT_LIMIT)
-                report = report._replace(info=report.info | count << COUNT_SHIFT)
+                report = report._replace(info=report.info | (buffer.segments + 1) << COUNT_SHIFT)
             if position != last:
                 report = report._replace(status=chain.buffers[position + 1].index << NEXT_SHIFT)
             self._receiver.write_back(chain.queue, buffer.index, report, buffer.used, EOP if position == last else 0)
