@@ -60,7 +60,7 @@ def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.s
     listener = socket.socket(socket.AF_UNIX, kind)
     try:
         listener.bind(str(path))
-        listener.listen(8)
+        listener.listen(128)
     except OSError as error:
         listener.close()
         raise OSError(error.errno, f"cannot listen at {path}: {error.strerror or error}") from error

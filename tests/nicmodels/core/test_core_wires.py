@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Wires: tap, pair, null, and the recorder."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from nicmodels.reactor import Reactor
+from nicmodels.wire import NullWire, Offload, PairWire, PcapRecorder, TapWire
+from nicmodels.wire.tap import TapError
+from scapy.utils import RawPcapNgReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Result = TypeVar("Result")
+
+CLONE_NEWNET = 0x40000000
+FRAME = bytes.fromhex("ffffffffffff 020000000001 88b5") + bytes(range(100))
+
+
+def in_own_network(function: Callable[[], Result]) -> Result:
+    """Run in a thread with a network namespace of its own; the namespace dies with the thread."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.unshare(CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "unshare")
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    if errors:
+        if isinstance(errors[0], OSError) and errors[0].errno in (errno.EPERM, errno.EACCES, errno.ENOENT):
+            pytest.skip(f"no tap here: {errors[0]}")
+        raise errors[0]
+    return results[0]
+
+
+def set_up(name: str, *, up: bool = True) -> None:
+    """IFF_UP on or off."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = fcntl.ioctl(control, 0x8913, struct.pack("16sH22x", name.encode(), 0))
+        (flags,) = struct.unpack_from("H", request, 16)
+        flags = flags | 1 if up else flags & ~1
+        fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", name.encode(), flags))
+
+
+def host_end(name: str) -> socket.socket:
+    """A raw socket on the interface, that sees and sends whole frames of our EtherType."""
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
+    raw.bind((name, 0x88B5))
+    raw.settimeout(5)
+    return raw
+
+
+def next_frame(wire: TapWire, buffers: list[bytearray] | None = None) -> int | bytes:
+    """Wait for a frame of our EtherType (the host's own chatter, such as router solicitations, is passed over)."""
+    while select.select([wire.fileno()], [], [], 5)[0]:
+        if buffers is None:
+            frame = wire.receive()
+            if frame is not None and frame[12:14] == b"\x88\xb5":
+                return bytes(frame)
+        else:
+            length = wire.receive_into(buffers)
+            if length is not None and (b"".join(buffers) + bytes(wire.spill))[12:14] == b"\x88\xb5":
+                return length
+    raise TimeoutError("no frame from the host")
+
+
+class TestTap:
+    @pytest.mark.parametrize("header", [0, 10, 12])
+    def test_both_ways(self, header: int) -> None:
+        def run() -> None:
+            wire = TapWire("t0", header)
+            set_up("t0")
+            with host_end("t0") as host:
+                wire.transmit([FRAME[:14], FRAME[14:50], memoryview(FRAME)[50:]])
+                assert host.recv(2000) == FRAME
+                host.send(FRAME)
+                assert next_frame(wire) == FRAME
+                first, second = bytearray(60), bytearray(100)
+                host.send(FRAME)
+                assert next_frame(wire, [first, second]) == len(FRAME)
+                assert bytes(first + second)[: len(FRAME)] == FRAME
+                assert len(wire.spill) == 0
+            assert wire.counters.transmitted == 1
+            assert wire.counters.transmit_drops == 0
+            wire.close()
+
+        in_own_network(run)
+
+    def test_frame_longer_than_the_buffers(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0")
+            set_up("t0")
+            with host_end("t0") as host:
+                buffers = [bytearray(30), bytearray(20)]
+                host.send(FRAME)
+                assert next_frame(wire, buffers) == len(FRAME)
+                assert b"".join(buffers) == FRAME[:50]
+                assert wire.spill == FRAME[50:]
+                assert wire.counters.truncated >= 1
+            wire.close()
+
+        in_own_network(run)
+
+    def test_nothing_there(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0")
+            assert wire.receive() is None
+            assert wire.receive_into([bytearray(64)]) is None
+            wire.close()
+
+        in_own_network(run)
+
+    def test_interface_down_loses_frames(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0")
+            wire.transmit([FRAME])
+            assert (wire.counters.transmitted, wire.counters.transmit_drops) == (0, 1)
+            set_up("t0")
+            wire.transmit([FRAME])
+            assert wire.counters.transmitted == 1
+            set_up("t0", up=False)
+            wire.transmit([FRAME])
+            assert wire.counters.transmit_drops == 2
+            wire.transmit([b"x"])  # no Ethernet frame
+            assert wire.counters.transmit_drops == 3
+            wire.close()
+
+        in_own_network(run)
+
+    @pytest.mark.parametrize("header", [10, 12])
+    def test_host_checksums_and_segments(self, header: int) -> None:
+        """A TCP frame of two segments with its checksums left to the host arrives as two complete frames."""
+
+        def run() -> None:
+            from scapy.layers.inet import IP, TCP  # noqa: PLC0415 - slow to import
+            from scapy.layers.l2 import Ether  # noqa: PLC0415
+
+            payload = bytes(i & 0xFF for i in range(2000))
+            packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="192.0.2.2", dst="192.0.2.1")
+            packet = packet / TCP(sport=1000, dport=2000, flags="PA", seq=1) / payload
+            data = bytearray(bytes(packet))
+            pseudo = struct.pack("!4s4sBBH", data[26:30], data[30:34], 0, 6, len(data) - 34)
+            total = sum(struct.unpack("!6H", pseudo))
+            total = (total & 0xFFFF) + (total >> 16)
+            data[50:52] = struct.pack("!H", (total & 0xFFFF) + (total >> 16))
+            wire = TapWire("t0", header)
+            wire.segmentation = "host"
+            set_up("t0")
+            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+            raw.bind(("t0", 0x0003))
+            raw.settimeout(5)
+            with raw:
+                wire.transmit([data], Offload(34, 16, "tcp4", 1000, 54))
+                # A packet socket sees the frame before the host cuts it: so the header came through as it was meant.
+                raw.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
+                seen = raw.recv(4000)
+            flags, kind, _, size, start, offset = struct.unpack_from("<BBHHHH", seen)
+            assert (flags, kind, size, start, offset) == (1, 1, 1000, 34, 16)
+            assert seen[10:] == bytes(data)
+            assert wire.counters.transmitted == 1
+            wire.close()
+
+        in_own_network(run)
+
+    def test_host_leaves_checksums_only_when_told(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0")
+            set_up("t0")
+            with host_end("t0") as host:
+                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR: send with a checksum left undone
+                header = struct.pack("<BBHHHH", 1, 0, 0, 0, 40, 2)
+                host.send(header + FRAME)
+                summed = next_frame(wire)
+                assert wire.received_offload is None
+                assert summed != FRAME  # the host has filled the checksum in
+                wire.segmentation = "host"
+                host.send(header + FRAME)
+                assert next_frame(wire) == FRAME
+                assert wire.received_offload == Offload(40, 2)
+                wire.segmentation = "device"
+                host.send(header + FRAME)
+                assert next_frame(wire) == summed
+            wire.close()
+
+        in_own_network(run)
+
+    def test_mistakes(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0", 0)
+            with pytest.raises(ValueError, match="cannot segment"):
+                wire.segmentation = "host"
+            with pytest.raises(ValueError, match="cannot take an offload"):
+                wire.transmit([FRAME], Offload(14, 2))
+            with pytest.raises(ValueError, match="by device or by host"):
+                wire.segmentation = "both"  # type: ignore[assignment]
+            with pytest.raises(TapError, match="in use"):
+                TapWire("t0")
+            with pytest.raises(TapError, match="no tap"):
+                TapWire("lo")
+            wire.close()
+
+        in_own_network(run)
+        with pytest.raises(TapError, match="1 to 15"):
+            TapWire("a-name-that-is-too-long")
+        with pytest.raises(ValueError, match="0, 10 or 12"):
+            TapWire("t0", 11)
+
+
+class TestPair:
+    @pytest.fixture
+    def ends(self) -> Iterator[tuple[PairWire, PairWire]]:
+        one, other = PairWire.pair()
+        yield one, other
+        one.close()
+        other.close()
+
+    def test_both_ways(self, ends: tuple[PairWire, PairWire]) -> None:
+        one, other = ends
+        one.transmit([FRAME[:14], FRAME[14:]])
+        other.transmit([b"short frame"])
+        assert other.receive() == FRAME
+        assert one.receive() == b"short frame"
+        assert one.receive() is None
+        assert other.receive_into([bytearray(10)]) is None
+
+    def test_frames_stay_apart_and_may_be_long(self, ends: tuple[PairWire, PairWire]) -> None:
+        one, other = ends
+        one.transmit([b"a" * 9000])
+        one.transmit([b"b" * 100])
+        buffers = [bytearray(2048), bytearray(2048)]
+        assert other.receive_into(buffers) == 9000
+        assert len(other.spill) == 9000 - 4096
+        assert other.receive_into(buffers) == 100
+        assert buffers[0][:101] == b"b" * 100 + b"a"
+        assert len(other.spill) == 0
+        assert other.counters.truncated == 1
+
+    def test_full_pair_drops_and_counts(self, ends: tuple[PairWire, PairWire]) -> None:
+        one, other = ends
+        for _ in range(5000):
+            one.transmit([bytes(1500)])
+        assert one.counters.transmit_drops > 0
+        received = 0
+        while other.receive() is not None:
+            received += 1
+        assert received == one.counters.transmitted == 5000 - one.counters.transmit_drops
+        one.transmit([FRAME])
+        assert other.receive() == FRAME
+
+    def test_by_path_either_end_may_come_back(self, tmp_path: Path) -> None:
+        path = tmp_path / "cable"
+        one = PairWire.at(path)
+        one.transmit([FRAME])
+        assert one.counters.transmit_drops == 1
+        other = PairWire.at(path)
+        other.transmit([FRAME])
+        assert one.receive() == FRAME
+        with pytest.raises(OSError, match=r".+"):
+            PairWire.at(path / "missing" / "folder")
+        other.close()
+        assert one.receive() is None
+        other = PairWire.at(path)
+        one.transmit([b"again"])
+        assert other.receive() == b"again"
+        one.close()  # the end that listened
+        assert other.receive() is None
+        one = PairWire.at(path)
+        one.transmit([b"back"])
+        assert other.receive() == b"back"
+        one.close()
+        other.close()
+
+    def test_reactor_sees_every_frame_and_the_new_far_end(self, tmp_path: Path) -> None:
+        reactor, frames = Reactor(), []
+        one = PairWire.at(tmp_path / "cable")
+
+        def arrived() -> None:
+            while (frame := one.receive()) is not None:
+                frames.append(bytes(frame))
+
+        fd = one.fileno()
+        assert fd is not None
+        reactor.add_reader(fd, arrived, edge=True)
+        for round_ in range(3):
+            other = PairWire.at(tmp_path / "cable")
+            for number in range(3):
+                other.transmit([f"{round_}.{number}".encode()])
+                reactor.turn(1)
+            other.close()
+            reactor.turn(1)
+        assert frames == [f"{r}.{n}".encode() for r in range(3) for n in range(3)]
+        one.close()
+        reactor.close()
+
+
+def test_null_wire() -> None:
+    wire = NullWire()
+    wire.transmit([FRAME])
+    assert wire.counters.transmitted == 1
+    assert wire.receive() is None
+    assert wire.receive_into([bytearray(10)]) is None
+    assert wire.fileno() is None
+    wire.close()
+
+
+class TestRecorder:
+    def test_both_directions_with_nanoseconds(self, tmp_path: Path) -> None:
+        inner, far = PairWire.pair()
+        wire = PcapRecorder(inner)
+        wire.transmit([b"before the recording"])
+        wire.record(tmp_path / "one.pcapng")
+        assert wire.recording
+        wire.transmit([FRAME[:20], FRAME[20:]])
+        far.transmit([b"r" * 61])
+        far.transmit([b"s" * 62])
+        assert wire.receive() == b"r" * 61
+        assert wire.receive_into([bytearray(10), bytearray(10)]) == 62
+        assert wire.receive() is None
+        assert wire.stop() == 3
+        assert wire.stop() == 0
+        wire.transmit([b"after it"])
+        with RawPcapNgReader(str(tmp_path / "one.pcapng")) as reader:
+            packets = list(reader)
+        assert [data for data, _ in packets] == [FRAME, b"r" * 61, b"s" * 62]
+        metadata = packets[0][1]
+        assert metadata.tsresol == 1_000_000_000
+        assert [each.direction for _, each in packets] == [2, 1, 1]
+        assert wire.counters.transmitted == 3
+        wire.close()
+        far.close()
+
+    def test_new_recording_ends_the_old(self, tmp_path: Path) -> None:
+        wire = PcapRecorder(NullWire())
+        wire.record(tmp_path / "one")
+        wire.transmit([FRAME])
+        wire.record(tmp_path / "two")
+        assert wire.stop() == 0
+        with RawPcapNgReader(str(tmp_path / "one")) as reader:
+            assert [data for data, _ in reader] == [FRAME]
+
+    def test_path_that_cannot_be_written_keeps_the_recording(self, tmp_path: Path) -> None:
+        wire = PcapRecorder(NullWire())
+        wire.record(tmp_path / "one")
+        with pytest.raises(OSError, match="No such"):
+            wire.record(tmp_path / "none" / "two")
+        wire.transmit([FRAME])
+        assert wire.stop() == 1
+
+    def test_passes_everything_on(self) -> None:
+        inner = NullWire()
+        wire = PcapRecorder(inner)
+        wire.segmentation = "host"
+        assert inner.segmentation == wire.segmentation == "host"
+        assert wire.fileno() is None
+        assert (wire.receive(), wire.receive_into([])) == (None, None)
+        assert (len(wire.spill), wire.received_offload) == (0, None)
+
+
+def test_tap_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nicmodels.wire.tap.TUN_DEVICE", os.devnull + "/none")
+    with pytest.raises(TapError, match="cannot open"):
+        TapWire("t0")
