@@ -76,7 +76,8 @@ class _Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.found = list(session.config.stash[REGISTRY])
+        registry = session.config.stash[REGISTRY]
+        self.found = list(registry)
 
 
 def collect(wanted: Sequence[str] = ()) -> list[Requirement]:

@@ -144,6 +144,7 @@ def test_bad(guest):
         subprocess=True,
     )
     lines = [line for line in result.outlines if line]
+    assert lines.pop(0) == "guest: snapshot"
     assert lines[0].startswith("[1/2] pass    AREA-TEST-01       test_good ")
     assert lines[1].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
     assert lines[2].strip() == "expected [bold]7[/bold], found 8"

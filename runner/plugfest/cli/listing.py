@@ -9,11 +9,11 @@ import sys
 
 import click
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from plugfest.cli.options import option
+from plugfest.cli.terminal import terminal
 from plugfest.driver import Driver, ModelSubject
 from plugfest.driver import drivers as registry
 from plugfest.errors import InfrastructureError
@@ -31,10 +31,7 @@ def table(*columns: str) -> Table:
 
 def show(made: Table) -> None:
     """Print a table; to a file, at its full width."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 240
-    console.print(made)
+    terminal(width=240).print(made)
 
 
 @click.command()

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from plugfest.cli.terminal import terminal
 from plugfest.report import console
 from plugfest.report.write import write_reports
 
@@ -21,6 +21,6 @@ def report(folder: Path) -> int:
     status is the run's.
     """
     document = write_reports(folder, died="the runner itself was killed")
-    console.render(document, Console(), folder=folder)
+    console.render(document, terminal(), folder=folder)
     status: int = document["run"]["exit_status"]
     return status

@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 import pytest
-from rich.console import Console
 
 from plugfest import driver as registry
 from plugfest import journal, sandbox, suite
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, provenance
+from plugfest.cli.terminal import terminal
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.plan import VARIABLE, RunPlan
 from plugfest.report import console as summary
@@ -83,11 +83,10 @@ def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> in
     _link_latest(ready.output)
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
-    terminal = Console()
-    terminal.print(
+    console = terminal()
+    console.print(
         f"{ready.driver} on Linux {ready.kernel.release}, QEMU {ready.toolchain.version}, "
         f"{ready.acceleration} ({ready.acceleration_reason})",
-        highlight=False,
         soft_wrap=True,
     )
     outcome = sandbox.enter(
@@ -97,7 +96,7 @@ def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> in
     )
     _check_started(ready, outcome.status, said)
     document = write_reports(ready.output, died=_how_it_ended(outcome))
-    summary.render(document, terminal, folder=_shown(ready.output))
+    summary.render(document, console, folder=_shown(ready.output))
     return _status(document, outcome)
 
 

@@ -69,6 +69,8 @@ def _serve(ready: RunPlan, listener: socket.socket) -> int:
         while (gone := booted.guest.gone()) is None:
             time.sleep(1.0)
         click.echo(f"the guest ended: {gone}")
+    except KeyboardInterrupt:
+        click.echo("the guest is ended")
     finally:
         booted.close()
     return 0

@@ -99,11 +99,14 @@ class Referee:
         if "_machine" in getattr(item, "fixturenames", ()):
             if item.get_closest_marker("fresh_guest") and self._keeper.current is not None:
                 self._keeper.replace(f"{item.name} asks for a fresh one")
+            booting = self._keeper.current is None
             try:
                 machine = self._keeper.machine()
             except BootError as error:
                 self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
                 pytest.exit(str(error), returncode=error.status)
+            if booting:
+                self._live.note(f"guest: {machine.how}")
             machine.clear_once()
             self._recorder.start(machine)
             fault = fault_of(item)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugfest import cli, journal, sandbox
+from plugfest.acceleration import Acceleration
+from plugfest.cli import prepare
+from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+
+
+@dataclass
+class Said:
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line of an error; there must be no other."""
+        (line,) = [line for line in self.err.splitlines() if line]
+        assert line.startswith("plugfest: ")
+        assert "Traceback" not in self.out + self.err
+        return line.removeprefix("plugfest: ")
+
+
+@pytest.fixture
+def plugfest(capfd, monkeypatch, tmp_path):
+    """Runs a command in an empty folder, with none of the user's variables."""
+    for name in list(os.environ):
+        if name.startswith("PLUGFEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def command(*arguments: str) -> Said:
+        capfd.readouterr()
+        status = cli.status_of(arguments)
+        captured = capfd.readouterr()
+        return Said(status, captured.out, captured.err)
+
+    return command
+
+
+@dataclass
+class Inside:
+    """Stands in for the sandbox: writes the journal that a run inside would have written.
+
+    Attributes:
+        events: of the journal; None to begin nothing.
+        outcome: how the payload ends.
+        payload: what was to be run.
+        environment: with what.
+    """
+
+    events: list[dict[str, Any]] | None = field(default_factory=list)
+    outcome: sandbox.Outcome = field(default_factory=lambda: sandbox.Outcome(0))
+    payload: Any = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, payload: Any, *, folder: Path, environment: dict[str, str], **_: Any) -> sandbox.Outcome:
+        from plugfest.plan import RunPlan
+
+        self.payload, self.environment, self.folder = payload, environment, folder
+        self.plan = RunPlan.load(Path(environment["PLUGFEST_PLAN"]))
+        with journal.Journal(self.plan.output) as written:
+            for event in self.events or []:
+                fields = dict(event)
+                written.write(fields.pop("event"), **fields)
+        return self.outcome
+
+
+@pytest.fixture
+def inside(monkeypatch, tmp_path) -> Inside:
+    """Provisioning and sandbox replaced, so that commands run without a guest."""
+    stand_in = Inside()
+    where = tmp_path / "images"
+    kernel = Kernel(
+        "trixie-backports", "7.3.4+deb13-amd64", where / "vmlinux", where / "initramfs", where / "modules.erofs", "k"
+    )
+    monkeypatch.setattr(prepare, "ensure_toolchain", lambda settings: Toolchain(("/opt/qemu",), "11.1.3", "q"))
+    monkeypatch.setattr(prepare, "ensure_root", lambda settings: GuestRoot(where / "root.erofs", "r"))
+    monkeypatch.setattr(prepare, "ensure_kernel", lambda settings, spec: kernel)
+    monkeypatch.setattr(
+        prepare.acceleration, "choose", lambda *args, **kwargs: Acceleration("tcg", "TCG was asked for")
+    )
+    monkeypatch.setattr(sandbox, "enter", stand_in.enter)
+    return stand_in

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the commands say, and above all what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import click
+import pytest
+from plugfest import cli, sandbox
+from plugfest.cli import images, prepare
+from plugfest.errors import InfrastructureError
+from plugfest.provision.cache import Cache
+
+IDENTITY = {
+    "test": "smoke/test_it.py::test_it",
+    "requirement": "SMOKE-A-01",
+    "area": "smoke",
+    "level": "MUST",
+    "fault": None,
+}
+REQUIREMENT = {
+    "id": "SMOKE-A-01", "level": "MUST", "area": "smoke", "source": "a document", "sentence": "It works.", "procedure": [],
+    "possible_problems": "", "falsified_by": ["a.b"], "falsified_as": "fail", "match": {}, "test": "test_it",
+    "path": "smoke/test_it.py", "line": 1,
+}  # fmt: skip
+
+
+def result(verdict: str) -> dict:
+    more = {"steps": [], "evidence": [], "problems": [], "known_issue": None, "falsification": None, "artifacts": {}}
+    return {"event": "result", **IDENTITY, "verdict": verdict, "reason": "", "seconds": 1.0, **more}
+
+
+PLANNED = {"event": "planned", "requirements": [REQUIREMENT], "tests": [IDENTITY]}
+END = {"event": "end", "pytest_exit_status": 0}
+
+
+class TestHelp:
+    def commands(self):
+        context = click.Context(cli.commands)
+        for name in cli.commands.list_commands(context):
+            command = cli.commands.get_command(context, name)
+            if isinstance(command, click.Group):
+                yield from ((f"{name} {sub}", command.commands[sub]) for sub in command.commands)
+            else:
+                yield name, command
+
+    def test_every_option_has_a_variable_and_help(self) -> None:
+        seen = 0
+        for name, command in self.commands():
+            for parameter in command.params:
+                if isinstance(parameter, click.Option) and parameter.name != "help":
+                    seen += 1
+                    assert parameter.show_envvar, (name, parameter.name)
+                    assert str(parameter.envvar).startswith("PLUGFEST_"), (name, parameter.name)
+                    assert parameter.help, (name, parameter.name)
+        assert seen > 20
+
+    @pytest.mark.parametrize(
+        "name", ["run", "shell", "drivers", "models", "requirements", "images", "cache", "doctor", "report"]
+    )
+    def test_every_command_has_help(self, plugfest, name: str) -> None:
+        said = plugfest(name, "--help")
+        assert said.status == 0
+        assert said.out.startswith(f"Usage: plugfest {name}")
+
+    def test_the_exit_statuses_are_told(self, plugfest) -> None:
+        said = plugfest("--help")
+        assert [line.split()[0] for line in said.out.splitlines() if re.match(r" +\d+ {2,}", line)] == [
+            "0",
+            "1",
+            "2",
+            "3",
+            "130",
+        ]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (
+                ["run", "ixbge"],
+                ["no driver 'ixbge'", "did you mean ixgbe", "expected one of ixgbe, igb, e1000e, vmxnet3, virtio_net"],
+            ),
+            (["run", "zzz"], ["no driver 'zzz'", "expected one of"]),
+            (["run"], ["Missing argument 'DRIVER'", "see plugfest run --help"]),
+            (["rnu"], ["No such command 'rnu'", "see plugfest --help"]),
+            (["run", "ixgbe", "--kernal", "x"], ["No such option", "--kernal"]),
+            (["run", "ixgbe", "--accel", "xen"], ["--accel", "'auto', 'kvm', 'tcg'"]),
+            (["run", "ixgbe", "--cpus", "0"], ["--cpus", "1<=x<=64"]),
+            (["run", "ixgbe", "--profile", "sfp"], ["--profile sfp: ixgbe has kr, kx4, combo"]),
+            (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; leave it out"]),
+            (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; leave it out"]),
+            (["run", "ixgbe", "--area", "sound"], ["--area sound: expected one of", "xdp"]),
+            (
+                ["run", "ixgbe", "--module", "absent.ko"],
+                ["absent.ko: expected a kernel module (.ko), found no such file"],
+            ),
+            (
+                ["run", "ixgbe", "--", "smoke/test_absent.py"],
+                ["smoke/test_absent.py: expected a test file of the suite"],
+            ),
+            (["requirements", "--area", "sound"], ["--area sound: expected one of"]),
+            (["shell", "ixbge"], ["did you mean ixgbe"]),
+        ],
+        ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
+    )
+    def test_usage(self, plugfest, inside, arguments: list[str], words: list[str]) -> None:
+        said = plugfest(*arguments)
+        assert said.status == 2
+        for word in words:
+            assert word in said.line
+
+    def test_a_kernel_that_is_none(self, plugfest, inside, monkeypatch) -> None:
+        from plugfest.provision.kernel import ensure_kernel
+
+        monkeypatch.setattr(prepare, "ensure_kernel", ensure_kernel)
+        said = plugfest("run", "ixgbe", "--kernel", "/no/such/tree")
+        assert said.status == 2
+        assert "/no/such/tree" in said.line
+        assert "trixie-backports" in said.line
+
+    def test_infrastructure(self, plugfest, inside, monkeypatch) -> None:
+        def no_space(settings):
+            raise InfrastructureError("QEMU: expected 600 MiB free,\n found 3 MiB")
+
+        monkeypatch.setattr(prepare, "ensure_toolchain", no_space)
+        said = plugfest("run", "ixgbe")
+        assert said.status == 3
+        assert said.line == "QEMU: expected 600 MiB free, found 3 MiB"
+
+    def test_a_bug_of_ours_is_one_line_and_a_file(self, plugfest, inside, monkeypatch) -> None:
+        monkeypatch.setattr(prepare, "ensure_root", lambda settings: 1 // 0)
+        said = plugfest("run", "ixgbe")
+        assert said.status == 3
+        assert said.line.startswith("a bug in plugfest: ZeroDivisionError: ")
+        path = Path(said.line.rpartition(" ")[2])
+        assert "1 // 0" in path.read_text()
+        path.unlink()
+
+    def test_an_interruption(self, plugfest, inside, monkeypatch) -> None:
+        def interrupt(settings):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(prepare, "ensure_root", interrupt)
+        said = plugfest("run", "ixgbe")
+        assert (said.status, said.line) == (130, "interrupted")
+
+    def test_an_output_folder_that_cannot_be_written(self, plugfest, inside, tmp_path) -> None:
+        (tmp_path / "file").write_text("")
+        said = plugfest("run", "ixgbe", "--output", str(tmp_path / "file" / "results"))
+        assert said.status == 3
+        assert "give another one with --output" in said.line
+
+    def test_an_output_folder_in_use(self, plugfest, inside, tmp_path) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        assert plugfest("run", "ixgbe", "--output", str(tmp_path / "out")).status == 0
+        said = plugfest("run", "ixgbe", "--output", str(tmp_path / "out"))
+        assert said.status == 2
+        assert "found the journal of another run" in said.line
+
+    def test_a_port_that_is_taken(self, plugfest, inside) -> None:
+        from plugfest import relay
+
+        with relay.listen() as taken:
+            port = taken.getsockname()[1]
+            said = plugfest("shell", "ixgbe", "--port", str(port))
+        assert said.status == 3
+        assert f"expected 127.0.0.1:{port} to be free" in said.line
+
+
+class TestRun:
+    @pytest.mark.parametrize(
+        ("verdict", "status"),
+        [("pass", 0), ("skip", 0), ("xfail", 0), ("fail", 1), ("crash", 1), ("timeout", 1), ("error", 1), ("miss", 1)],
+    )
+    def test_exit_status(self, plugfest, inside, verdict: str, status: int) -> None:
+        inside.events = [PLANNED, result(verdict), END]
+        said = plugfest("run", "ixgbe")
+        assert said.status == status
+        assert f"1 {verdict}" in said.out.splitlines()[-1]
+        assert said.err == ""
+
+    def test_the_reports_and_the_link(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        latest = Path("results/latest")
+        assert latest.is_symlink()
+        assert {"report.json", "report.html", "junit.xml", "report.tap", "journal.jsonl"} <= {
+            p.name for p in latest.iterdir()
+        }
+        run = json.loads((latest / "report.json").read_text())["run"]
+        assert (run["driver"], run["kernel"]["release"], run["accel"]["name"]) == ("ixgbe", "7.3.4+deb13-amd64", "tcg")
+
+    def test_what_goes_inside(self, plugfest, inside, tmp_path) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        module = tmp_path / "ixgbe.ko"
+        module.write_bytes(b"")
+        options = ["--profile", "kx4", "--fresh", "--fault", "a.b", "--falsify", "--cpus", "1", "--memory", "512"]
+        plugfest("run", "ixgbe", *options, "--module", str(module), "--area", "xdp", "--", "-k", "attach", "-x")
+        plan = inside.plan
+        assert (plan.driver, plan.profile, plan.snapshots, plan.faults, plan.falsify) == (
+            "ixgbe",
+            "kx4",
+            None,
+            ("a.b",),
+            True,
+        )
+        assert (plan.cpus, plan.memory, plan.extra_modules) == (1, 512, (module,))
+        words = inside.payload
+        assert words[1:3] == ["-m", "pytest"]
+        assert words[-4:-1] == ["-k", "attach", "-x"]
+        assert words[-1].endswith("conformance/xdp")
+        assert inside.folder == tmp_path / "cache" / "plugfest" / "run"
+
+    def test_variables(self, plugfest, inside, monkeypatch) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        monkeypatch.setenv("PLUGFEST_PROFILE", "combo")
+        monkeypatch.setenv("PLUGFEST_FRESH", "1")
+        monkeypatch.setenv("PLUGFEST_OUTPUT", "here")
+        assert plugfest("run", "ixgbe").status == 0
+        assert (inside.plan.profile, inside.plan.snapshots) == ("combo", None)
+        assert Path("here/report.html").exists()
+
+    def test_a_test_file_takes_the_areas_place(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe", "--", "conformance/xdp/test_features.py::test_generic_mode")
+        places = [
+            word
+            for word in inside.payload
+            if "conformance/" in word and not word.startswith("-") and "pytest.ini" not in word
+        ]
+        assert len(places) == 1
+        assert places[0].endswith("/xdp/test_features.py::test_generic_mode")
+
+    def test_nothing_selected(self, plugfest, inside) -> None:
+        inside.events, inside.outcome = [{**PLANNED, "requirements": [], "tests": []}, END], sandbox.Outcome(5)
+        said = plugfest("run", "ixgbe", "--", "-k", "nothing")
+        assert said.status == 2
+        assert "(-k nothing): expected to select a test, found none" in said.line
+
+    def test_arguments_that_pytest_refuses(self, plugfest, inside) -> None:
+        inside.events, inside.outcome = None, sandbox.Outcome(4)
+        said = plugfest("run", "ixgbe", "--", "--nonsense")
+        assert said.status == 2
+        assert "(--nonsense): not understood" in said.line
+
+    def test_a_suite_that_does_not_collect(self, plugfest, inside) -> None:
+        inside.events, inside.outcome = None, sandbox.Outcome(2)
+        said = plugfest("run", "ixgbe")
+        assert said.status == 3
+        assert "expected to be collected" in said.line
+
+    def test_a_run_that_was_killed(self, plugfest, inside) -> None:
+        inside.events, inside.outcome = [PLANNED, {"event": "attempt", **IDENTITY}], sandbox.Outcome(128 + 9)
+        said = plugfest("run", "ixgbe")
+        assert said.status == 3
+        assert "pytest was killed by signal 9" in said.out
+
+    def test_a_run_that_was_interrupted(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, {"event": "attempt", **IDENTITY}]
+        inside.outcome = sandbox.Outcome(130, signal.SIGTERM)
+        said = plugfest("run", "ixgbe")
+        assert said.status == 128 + signal.SIGTERM
+        assert "interrupted (SIGTERM)" in said.out
+
+    def test_dry_run(self, plugfest, inside) -> None:
+        said = plugfest("run", "ixgbe", "--dry-run")
+        lines = said.out.splitlines()
+        assert said.status == 0
+        assert lines[1].startswith("/opt/qemu ")
+        assert "-m nicmodels serve ixgbe --socket " in lines[3]
+        assert json.loads(lines[5])["arguments"]["driver"] == "vfio-user-pci"
+        assert inside.payload is None
+        assert not Path("results").exists()
+        lines = plugfest("shell", "igb", "--dry-run").out.splitlines()
+        assert [json.loads(line)["execute"] for line in lines[3:]] == ["netdev_add", "device_add"]
+
+    def test_report_makes_them_again(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        Path("results/latest/report.html").unlink()
+        said = plugfest("report")
+        assert said.status == 0
+        assert Path("results/latest/report.html").exists()
+        said = plugfest("report", "absent")
+        assert said.status == 3
+        assert "expected the journal of a run" in said.line
+
+
+class TestListing:
+    def test_drivers(self, plugfest) -> None:
+        said = plugfest("drivers")
+        for words in ("ixgbe", "8086:1517", "--profile kx4", "QEMU's virtio-net-pci", "vmxnet3"):
+            assert words in said.out
+
+    def test_models(self, plugfest) -> None:
+        assert "ixgbe: Intel 82599" in plugfest("models").out
+
+    def test_requirements(self, plugfest) -> None:
+        found = json.loads(plugfest("requirements", "--format", "json").out)
+        assert len({entry["id"] for entry in found}) == len(found) > 30
+        assert all(entry["sentence"] and entry["source"] and entry["falsified_by"] for entry in found)
+        text = plugfest("requirements", "--area", "xdp", "--format", "markdown").out
+        assert "## XDP-BASIC-01 (MUST)" in text
+        assert "1. " in text
+        table = plugfest("requirements", "--area", "xdp").out
+        assert "XDP-BASIC-01" in table
+        assert "SMOKE" not in table
+
+    def test_a_suite_that_is_broken(self, plugfest, monkeypatch, tmp_path) -> None:
+        from plugfest import suite
+
+        area = tmp_path / "suite" / "area"
+        area.mkdir(parents=True)
+        (tmp_path / "suite" / "pytest.ini").write_text("[pytest]\n")
+        (area / "test_broken.py").write_text("import nothing_of_that_name\n")
+        monkeypatch.setattr(suite, "conformance_root", lambda: tmp_path / "suite")
+        said = plugfest("requirements")
+        assert said.status == 3
+        assert "No module named 'nothing_of_that_name'" in said.line
+
+
+class TestCache:
+    @pytest.fixture
+    def kept(self, tmp_path) -> Cache:
+        cache = Cache(tmp_path / "cache" / "plugfest")
+
+        def build(folder: Path) -> None:
+            (folder / "vmlinux").write_bytes(b"x" * 2048)
+
+        cache.get("kernel", "abc", build, title="a kernel", size=2048, space=0)
+        return cache
+
+    def test_list(self, plugfest, kept) -> None:
+        said = plugfest("cache", "list")
+        assert "kernel-abc" in said.out
+        assert "a kernel" in said.out
+        assert "1 entries" in said.out
+
+    def test_verify(self, plugfest, kept) -> None:
+        assert "kernel-abc: good" in plugfest("cache", "verify").out
+        (kept.root / "kernel-abc" / "vmlinux").write_bytes(b"y" * 2048)
+        said = plugfest("cache", "verify")
+        assert said.status == 3
+        assert "found 1 damaged (kernel-abc)" in said.line
+        assert kept.entries() == []
+
+    def test_prune(self, plugfest, kept) -> None:
+        assert "0 entries" in plugfest("cache", "prune").out
+        said = plugfest("cache", "prune", "--days", "0")
+        assert "deleted kernel-abc (a kernel)" in said.out
+        assert kept.entries() == []
+
+
+def test_images(plugfest, inside, monkeypatch) -> None:
+    built = []
+    for name in ("ensure_toolchain", "ensure_root"):
+        monkeypatch.setattr(images, name, getattr(prepare, name))
+    monkeypatch.setattr(
+        images, "ensure_kernel", lambda settings, spec: built.append(spec) or prepare.ensure_kernel(settings, spec)
+    )
+    assert "11.1.3" in plugfest("images").out
+    plugfest("images", "--all")
+    plugfest("images", "trixie")
+    assert built == ["trixie-backports", "trixie-backports", "trixie", "bookworm", "trixie"]
+
+
+class TestDoctor:
+    def test_a_fit_machine(self, plugfest, monkeypatch) -> None:
+        from plugfest import doctor
+
+        findings = [doctor.Finding("space", "plenty", "good"), doctor.Finding("KVM", "none", "note")]
+        monkeypatch.setattr(doctor, "examine", lambda settings: iter(findings))
+        said = plugfest("doctor")
+        assert said.status == 0
+        assert said.out.splitlines() == ["good  space          plenty", "note  KVM            none"]
+
+    def test_an_unfit_machine(self, plugfest, monkeypatch) -> None:
+        def no_tun():
+            raise InfrastructureError("expected /dev/net/tun for the wire's tap, found: No such file or directory")
+
+        monkeypatch.setattr(sandbox, "check_host", no_tun)
+        said = plugfest("doctor")
+        assert said.status == 3
+        assert "bad   /dev/net/tun" in said.out
+        assert "/dev/net/tun" in said.err
+        assert "see above" in said.err

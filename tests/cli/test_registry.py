@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The driver registry, known issues and the suite fit each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from plugfest import driver, known_issues, suite
+from plugfest.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def collected():
+    return suite.collect()
+
+
+def test_every_area_of_a_driver_is_in_the_suite() -> None:
+    known = set(suite.areas())
+    for entry in driver.drivers().values():
+        assert set(entry.areas) == known, entry.name
+
+
+def test_every_profile_is_one_of_the_models() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "nicmodels", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    for entry in driver.drivers().values():
+        if isinstance(entry.subject, driver.ModelSubject):
+            assert f"{entry.subject.model}: " in listed
+            assert entry.subject.profile in entry.subject.profiles
+            for profile in entry.subject.profiles:
+                assert f"\n  {profile}: " in listed
+
+
+def test_find_takes_a_module_name_in_either_spelling() -> None:
+    assert driver.find("virtio-net") is driver.find("virtio_net")
+    assert driver.find(" IXGBE ").name == "ixgbe"
+
+
+def test_every_requirement_has_its_areas_prefix(collected) -> None:
+    for found in collected:
+        assert found.id.startswith(found.area.upper() + "-"), found.id
+
+
+def test_every_known_issue_is_of_a_requirement_and_a_driver(collected) -> None:
+    ids = {found.id for found in collected}
+    for issue in known_issues.load():
+        assert issue.requirement in ids
+        assert set(issue.drivers) <= set(driver.drivers())
+
+
+@pytest.mark.parametrize(
+    ("release", "applies"),
+    [
+        ("6.1.0-41-amd64", True),
+        ("6.12.57+deb13-amd64", True),
+        ("6.13.0-rc1", False),
+        ("6.13", False),
+        ("7.3.4+deb13-amd64", False),
+    ],
+)
+def test_kernel_ranges(release: str, applies: bool, tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(
+        '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ">=6.1,<6.13rc0"\nreason = "r"\nlink = "https://e.org"\n'
+    )
+    (issue,) = known_issues.load(path)
+    assert issue.applies("A-B-01", "igb", release) is applies
+    assert not issue.applies("A-B-01", "ixgbe", release)
+    assert not issue.applies("A-B-02", "igb", release)
+
+
+GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreason = "r"\nlink = "https://e.org"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[[issue]\n", "not TOML"),
+        ("[issues]\n", "found issues"),
+        (GOOD.replace('reason = "r"\n', ""), "no proper 'reason'"),
+        (GOOD.replace('["igb"]', '"igb"'), "no proper 'drivers'"),
+        (GOOD.replace('["igb"]', "[]"), "no proper 'drivers'"),
+        (GOOD.replace('kernels = ""', 'kernels = "before 6.1"'), "kernels = 'before 6.1'"),
+        (GOOD.replace("https:", "javascript:"), "the link"),
+        (GOOD + "more = 1\n", "has more"),
+    ],
+)
+def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="expected \\[\\[issue\\]\\] with") as error:
+        known_issues.load(path)
+    assert found in str(error.value)
+
+
+def test_a_release_that_is_none() -> None:
+    with pytest.raises(UsageError, match="expected to begin with a version"):
+        known_issues.kernel_version("linux")
