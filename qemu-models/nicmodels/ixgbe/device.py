@@ -86,7 +86,7 @@ class Ixgbe(Device):
         self.interrupts = InterruptBlock(self._file, host)
         self.link = Link(self._file, host, self.interrupts, variant)
         self.link.partner.subscribe(self._link_changed)
-        self.board = Board(self._file, host.clock, lambda: self.link.speed)
+        self.board = Board(self._file, host.clock, self.interrupts, lambda: self.link.speed)
         self.eeprom = Eeprom(self._file, image(variant, self.mac), faults["device.eeprom.checksum"])
         self.statistics = Statistics(self._file, faults)
         self.filters = ReceiveFilters(self._file, faults)
@@ -204,7 +204,7 @@ class Ixgbe(Device):
             "interrupts": list(self.interrupts.raised),
             "resets": dict(self.resets),
             "unknown": {f"{offset:#x}": count for offset, count in self._file.unknown.items()},
-            "dma_errors": self.host.memory.errors,
+            "dma_errors": self.statistics.dma_errors,
         }
 
     def _queues(self) -> dict[str, list[dict[str, Any]]]:

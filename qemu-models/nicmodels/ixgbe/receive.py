@@ -517,8 +517,13 @@ class Receiver:
             else:
                 self._scatter(queue, b"".join(pieces), header, report)
         except DmaError:
-            self._host.events.add("dma.error", direction="rx", queue=queue.index)
+            self.dma_error(queue)
         return True
+
+    def dma_error(self, queue: RxQueue) -> None:
+        """An address of the queue is not there: what was to go there is lost."""
+        self._statistics.dma_errors += 1
+        self._host.events.add("dma.error", direction="rx", queue=queue.index)
 
     def _copy(self, address: int, pieces: list[Buffer]) -> None:
         memory = self._host.memory
@@ -585,5 +590,5 @@ class Receiver:
                     ring.write(first, data)
                     at = end
             except DmaError:
-                self._host.events.add("dma.error", direction="rx", queue=number)
+                self.dma_error(queue)
             self._interrupts.receive(number)

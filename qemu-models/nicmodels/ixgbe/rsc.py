@@ -105,7 +105,7 @@ class RscEngine:
             started = self._append(queue, flow, frame, headers, report, strip)
         except DmaError:
             coalescer.close(flow)
-            self._host.events.add("dma.error", direction="rx", queue=queue.index)
+            self._receiver.dma_error(queue)
             return True
         if decision.complete or started.segments == SEGMENTS_A_BUFFER:
             coalescer.close(flow)
@@ -169,7 +169,7 @@ class RscEngine:
         try:
             self._host.memory.write(chain.buffers[0].address, header)
         except DmaError:
-            self._host.events.add("dma.error", direction="rx", queue=chain.queue.index)
+            self._receiver.dma_error(chain.queue)
         last = len(chain.buffers) - 1
         for position, buffer in enumerate(chain.buffers):
             report = chain.report if position == last else chain.report._replace(status=0, vlan=0)

@@ -84,12 +84,13 @@ class Statistics:
 
     Attributes:
         rx, tx: the account, by queue.
+        dma_errors: how often a queue was given an address that is not there.
     """
 
     def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
         self.rx = [RxAccount() for _ in range(QUEUES)]
         self.tx = [TxAccount() for _ in range(QUEUES)]
-        self._file = file
+        self.dma_errors = 0
         self._values = file.values
         self._rx_faults = tuple(faults[f"rx.counter.{each}"] for each in ("doubled", "other-queue", "bytes"))
         self._tx_faults = tuple(faults[f"tx.counter.{each}"] for each in ("doubled", "other-queue", "bytes"))

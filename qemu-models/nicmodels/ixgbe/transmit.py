@@ -68,6 +68,11 @@ class Context(NamedTuple):
     l4_length: int = 0
     mss: int = 0
 
+    @property
+    def plausible(self) -> bool:
+        """Whether the lengths leave room for an IP and a TCP header."""
+        return self.mac_length >= 14 and self.ip_length >= (20 if self.ipv4 else 40) and self.l4_length >= 20
+
     @classmethod
     def decode(cls, low: int, high: int) -> Context:
         """From the two quadwords."""
@@ -233,6 +238,7 @@ class Transmitter:
     def _halt(self, queue: TxQueue) -> None:
         """The ring or a buffer is not where the guest said: the queue stops, as after a PCIe master abort."""
         queue.ring.head = queue.ring.tail
+        self._statistics.dma_errors += 1
         self._host.events.add("dma.error", direction="tx", queue=queue.index)
 
     def _work(self, queue: TxQueue) -> None:
@@ -324,7 +330,7 @@ class Transmitter:
             self._send(queue, buffers, packet)
             return
         if not command & TSE:
-            if options & IXSM or (options & TXSM and context.protocol == SCTP) or command & VLE:
+            if options & IXSM or (options & TXSM and context.protocol not in (TCP, UDP)) or command & VLE:
                 self._send(queue, buffers, packet)
                 return
             offload = None
@@ -336,7 +342,7 @@ class Transmitter:
             self._statistics.left(total + FCS, destination)
             return
         size = context.mac_length + context.ip_length + context.l4_length
-        if context.protocol != TCP or total <= size or not context.mss:
+        if context.protocol != TCP or total <= size or not context.mss or not context.plausible:
             self._send(queue, buffers, packet)
             return
         head, rest = behead(buffers, size)
@@ -407,6 +413,8 @@ class Transmitter:
         field = l4 + _FIELDS[context.protocol] if options & TXSM and context.protocol else 0
         head, rest = behead(buffers, max(l4, field + (4 if context.protocol == SCTP else 2)))
         if options & IXSM:
+            if context.ip_length < 20:
+                raise ValueError(f"expected an IPv4 header to write a checksum into; found {context.ip_length} bytes")
             struct.pack_into(">H", head, start + 10, fold(word_sum(head[start:l4])))
             if self._faulty and self._fires("tx.ip-checksum.wrong", queue):
                 head[start + 11] ^= 1

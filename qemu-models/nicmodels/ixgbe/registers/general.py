@@ -44,7 +44,19 @@ ESDP = Register("ESDP", 0x00020, RW, title="Extended SDP Control")
 I2CCTL = Register("I2CCTL", 0x00028, RW, reset=0xF, title="I2C Control")
 TSSDP = Register("TSSDP", 0x0003C, RW, title="Time Sync SDP Configuration")
 FRTIMER = Register("FRTIMER", 0x00048, RO, title="Free Running Timer")
-TCPTIMER = Register("TCPTIMER", 0x0004C, RW, title="TCP Timer")
+TCPTIMER = Register(
+    "TCPTIMER",
+    0x0004C,
+    RW,
+    title="TCP Timer",
+    fields=(
+        Field("DURATION", 0, 7),
+        Field("KICK_START", 8),
+        Field("COUNT_EN", 9),
+        Field("COUNT_FINISH", 10),
+        Field("LOOP", 11),
+    ),
+)
 LEDCTL = Register("LEDCTL", 0x00200, RW, title="LED Control")
 
 EEC = Register(
