@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's guard on the second serial port: lets the run's key in, sets the clock, tells the SSH host key."""
+"""The guest's guard on the second serial port: lets the run's key in, tells the SSH host key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Guard:
         self._buffer = bytearray()
 
     def admit(self, public_key: str, deadline: Deadline, alive: Callable[[], str | None] = lambda: None) -> str:
-        """Authorize a key, and no other; set the guest's clock to the host's; return the guest's SSH host key.
+        """Authorize a key, and no other; return the guest's SSH host key.
 
         Args:
             public_key: line for ``authorized_keys``.
@@ -42,7 +42,7 @@ class Guard:
         self._drain()
         while True:
             # The empty line ends whatever an earlier, half-lost request may have left behind.
-            self._write(f"\nclock {time.time():.6f}\nauthorize {public_key}\n".encode(), deadline)
+            self._write(f"\nauthorize {public_key}\n".encode(), deadline)
             again = time.monotonic() + _REPEAT
             while time.monotonic() < again and not deadline.passed:
                 line = self._line(min(again - time.monotonic(), deadline.remaining))

@@ -30,7 +30,7 @@ GUEST_ADDRESS = "10.0.2.15"
 SSH_PORT = 2222
 """On the run's own loopback, where nothing else listens."""
 
-PORTS = 4
+PORTS = 6
 """PCIe root ports: a device that was removed from one is followed by the next in another."""
 
 CHANNELS = ("serial0", "serial1", "monitor")
