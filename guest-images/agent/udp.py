@@ -43,13 +43,16 @@ def send(
 
 
 @exposed
-def receive(socket_handle: int, count: int, timeout: float = 5) -> list[dict[str, Any]]:
-    """Return up to `count` datagrams that arrive within `timeout` seconds: data (base64) and peer."""
+def receive(socket_handle: int, count: int, timeout: float = 5, idle: float | None = None) -> list[dict[str, Any]]:
+    """Return up to `count` datagrams that arrive within `timeout` seconds: data (base64) and peer.
+
+    With `idle` it is over too when none has come for so many seconds, and `timeout` counts from the last one.
+    """
     sock = handle.get(socket_handle, socket.socket)
     end = time.monotonic() + timeout
     found: list[dict[str, Any]] = []
     while len(found) < count:
-        if not select.select([sock], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not select.select([sock], [], [], max(0.0, end - time.monotonic()) if idle is None else idle)[0]:
             break
         data, peer = sock.recvfrom(65536)
         found.append({"data": base64.b64encode(data).decode(), "peer": [peer[0], peer[1]]})

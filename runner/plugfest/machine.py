@@ -247,6 +247,9 @@ class Machine:
         if not found:
             self._no_interface(pattern, deadline.seconds)
         self.ifname = found[0]  # type: ignore[index]
+        # Without it the kernel forgets a static IPv6 address when the interface goes down.
+        keep = f"/proc/sys/net/ipv6/conf/{self.ifname}/keep_addr_on_down"
+        self.agent.call("files.write", path=keep, text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
             self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")

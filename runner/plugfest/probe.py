@@ -149,7 +149,12 @@ def number_of(frame: bytes) -> int | None:
     ports = at + 2 + HEADERS[version] - ETHERNET - 8
     payload = frame[ports + 8 :]
     port = int.from_bytes(frame[ports + 2 : ports + 4], "big")
-    if len(payload) < SCRATCH + _IDENTITY.size or not PORT_FIRST <= port <= PORT_LAST:
+    return number_in(payload) if PORT_FIRST <= port <= PORT_LAST else None
+
+
+def number_in(payload: bytes) -> int | None:
+    """Return the number of a probe by its payload; None where the payload is no probe's."""
+    if len(payload) < SCRATCH + _IDENTITY.size:
         return None
     number: int
     magic, number = _IDENTITY.unpack_from(payload, SCRATCH)

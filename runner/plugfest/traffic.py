@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from plugfest.deadline import scaled
-from plugfest.probe import PORT_FIRST, PORT_LAST, Ends, Probe, burst, is_segment, only, segmentable
+from plugfest.probe import PORT_FIRST, PORT_LAST, SCRATCH, Ends, Probe, burst, is_segment, number_in, only, segmentable
 from plugfest.tap import DUT_IPV4, DUT_IPV6
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ PACE = 0.005
 BATCH = 8
 OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
-QUIET = 0.3
-"""Seconds without a frame after which a burst is taken to be over, on a guest of speed 1."""
+PATIENCE = 0.5
+"""Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
 
 class Sightings:
@@ -69,6 +69,7 @@ class Traffic:
         self._ifname = dut.ifname
         self._wire = wire
         self._until = until
+        self._next = 0
         self._sockets: dict[int, int] = {}
         for port in (PORT_FIRST, OUTSIDE_PORT):
             opened = self._agent.call("udp.open", address="::", port=port)
@@ -96,26 +97,46 @@ class Traffic:
     def probes(
         self, sizes: Sequence[int] = SIZES, versions: Sequence[int] = (4, 6), port: int = PORT_FIRST
     ) -> list[Probe]:
-        """Make probes of these sizes in flows enough to reach every receive queue."""
-        return burst(self.ends, flows=FLOWS_PER_QUEUE * self.queues(), sizes=sizes, versions=versions, port=port)
+        """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
+        flows = FLOWS_PER_QUEUE * self.queues()
+        made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
+        self._next += len(made)
+        return made
 
     def send(self, probes: Sequence[Probe]) -> None:
         """Put the probes' frames on the wire, once the link carries them."""
         self.ready()
         self._wire.send([probe.frame for probe in probes])
 
-    def received(self, most: int, *, timeout: float = QUIET, port: int = PORT_FIRST) -> list[bytes]:
-        """Return the payloads that the stack got, at most `most`; it ends when none has come for `timeout` seconds."""
+    def received(self, probes: Sequence[Probe], *, port: int = PORT_FIRST, scratched: bool = False) -> list[bytes]:
+        """Return the payloads of these probes that the stack got, more than once where it got them so.
+
+        Args:
+            probes: what was sent; payloads of other bursts, late ones, are left out.
+            port: to which they were sent.
+            scratched: leave out the octets that a program may have overwritten.
+        """
+        wanted = {probe.number for probe in probes}
         found: list[bytes] = []
-        while len(found) < most:
-            waiting = scaled(timeout, self._speed)
+
+        def take(timeout: float) -> bool:
+            missing = max(1, len(probes) - len(found))
             news = self._agent.call(
-                "udp.receive", socket_handle=self._sockets[port], count=most - len(found), timeout=waiting
+                "udp.receive", socket_handle=self._sockets[port], count=missing, timeout=timeout, idle=timeout
             )
-            if not news:
-                break
-            found += [base64.b64decode(each["data"]) for each in news]
-        return found
+            payloads = [base64.b64decode(each["data"]) for each in news]
+            found.extend(payload for payload in payloads if number_in(payload) in wanted)
+            return bool(news)
+
+        while len(found) < len(probes) and take(scaled(PATIENCE, self._speed)):
+            pass
+        # A second copy of a frame comes with the first one: it is there by now.
+        take(0)
+        return [payload[SCRATCH:] for payload in found] if scratched else found
+
+    def nothing_received(self) -> bool:
+        """Whether the stack has got no probe, of this burst or another."""
+        return not self._agent.call("udp.receive", socket_handle=self._sockets[PORT_FIRST], count=1, timeout=0)
 
     def discard(self) -> None:
         """Throw away what the stack has got."""
@@ -129,11 +150,8 @@ class Traffic:
             AssertionError: it did not.
         """
         probes = self.probes(port=port)
-        self.discard()
         self.send(probes)
-        check_same(
-            self.received(len(probes) + 1, port=port), [probe.payload for probe in probes], "payloads in the stack"
-        )
+        check_same(self.received(probes, port=port), payloads(probes), "payloads in the stack")
 
     def send_back(self) -> list[bytes]:
         """Have the stack send probes of every size, from each CPU in turn, and wait until as many are on the wire.
@@ -213,6 +231,11 @@ class Traffic:
             thread.join()
         if failures:
             raise failures[0]
+
+
+def payloads(probes: Sequence[Probe]) -> list[bytes]:
+    """Return the payloads of probes."""
+    return [probe.payload for probe in probes]
 
 
 def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
