@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A bench for the 82599: the model in a thread, the little driver on one side, the far end of a cable on the other."""
+
+from __future__ import annotations
+
+import select
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from ixgbe_driver import IxgbeDriver, TimedOutError
+from nicmodels.device import Options
+from nicmodels.models import find
+from nicmodels.wire import PairWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nicmodels.device import Device
+    from scapy.packet import Packet
+    from served import ServedDevice
+
+MAC = bytes.fromhex("027066000001")
+PEER = bytes.fromhex("0270660000fe")
+RAM = 0x1_0000_0000
+"""Above 4 GiB, so that the high halves of addresses count."""
+
+
+class FarEnd:
+    """The test's end of the cable."""
+
+    def __init__(self, wire: PairWire) -> None:
+        self.wire = wire
+
+    def send(self, frame: Packet | bytes) -> None:
+        """Put a frame on the cable."""
+        before = self.wire.counters.transmitted
+        self.wire.transmit([bytes(frame)])
+        assert self.wire.counters.transmitted == before + 1, "the cable is full: send fewer frames at once"
+
+    def take(self, count: int = 1, timeout: float = 10.0) -> list[bytes]:
+        """Exactly `count` frames that the device has sent.
+
+        Raises:
+            TimedOutError: fewer came.
+        """
+        frames: list[bytes] = []
+        deadline = time.monotonic() + timeout
+        while len(frames) < count:
+            frame = self.wire.receive()
+            if frame is not None:
+                frames.append(bytes(frame))
+                continue
+            left = deadline - time.monotonic()
+            if left < 0:
+                raise TimedOutError(f"expected {count} frames on the wire within {timeout} s; found {len(frames)}")
+            select.select([self.wire.fileno()], [], [], left)
+        return frames
+
+    def rest(self) -> list[bytes]:
+        """What is on the cable now; the device has sent it before, because it answers in order."""
+        frames = []
+        while (frame := self.wire.receive()) is not None:
+            frames.append(bytes(frame))
+        return frames
+
+
+class Bench:
+    """Model, driver and far end. The driver has not touched the device yet."""
+
+    def __init__(
+        self, serve: Callable[..., ServedDevice], *, ram: int = 16 << 20, profile: str | None = None, vectors: int = 0
+    ) -> None:
+        near, far = PairWire.pair()
+        model = find("ixgbe")
+        self.served = serve(lambda host: model.create(host, Options(profile=profile, mac=MAC)), wire=near)
+        self.far = FarEnd(far)
+        self.client = self.served.client()
+        self.driver = IxgbeDriver(self.client, self.client.add_ram(RAM, ram))
+        self.vectors = vectors
+
+    @property
+    def device(self) -> Device:
+        """The model; touch it only by `call` and `control`."""
+        return self.served.device
+
+    def start(self, **options: object) -> Bench:
+        """Bring the device up and wait for the link."""
+        self.driver.start(**options)
+        self.driver.wait_link()
+        return self
+
+    def control(self, method: str, **params: object) -> object:
+        """A control method of the model."""
+        return self.served.call(lambda: self.device.control_methods()[method](**params))
+
+    def arm(self, fault: str, times: int | None = None) -> None:
+        """Arm a fault point."""
+        self.served.call(lambda: self.served.slot.faults[fault].arm(times, None))
+
+    def receive(self, frames: Iterable[Packet | bytes], queue: int = 0) -> list[object]:
+        """Send frames from the far end and give what the driver finds on a queue."""
+        count = 0
+        for frame in frames:
+            self.far.send(frame)
+            count += 1
+        return self.driver.receive[queue].wait(count)
+
+    def burst(self, frames: Iterable[Packet | bytes]) -> None:
+        """Send frames that the device finds on the wire all at once."""
+        self.served.call(lambda: [self.far.send(frame) for frame in frames])
+
+    def silent(self, marker: Packet | bytes, queue: int = 0) -> bool:
+        """Whether nothing is received on a queue before `marker`, which is sent now and must pass."""
+        self.far.send(marker)
+        (first,) = self.driver.receive[queue].wait(1)
+        return first.frame == bytes(marker)
+
+    def close(self) -> None:
+        """Unplug the far end; the rest belongs to `serve`."""
+        self.far.wire.close()
+
+
+def pseudo_header(source: bytes, destination: bytes, protocol: int, length: int) -> int:
+    """The folded, not complemented sum that a driver leaves in a checksum field."""
+    data = source + destination + struct.pack(">II", length, protocol)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
