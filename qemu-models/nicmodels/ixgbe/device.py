@@ -12,6 +12,7 @@ from nicmodels.device import Device, Host, Options, ResetCause
 from nicmodels.ixgbe import fault_points, registers
 from nicmodels.ixgbe.board import Board
 from nicmodels.ixgbe.eeprom import Eeprom, image
+from nicmodels.ixgbe.fast import NEUTRAL
 from nicmodels.ixgbe.filters import ReceiveFilters
 from nicmodels.ixgbe.flow_director import FlowDirector
 from nicmodels.ixgbe.interrupts import InterruptBlock
@@ -117,11 +118,14 @@ class Ixgbe(Device):
     def bar_write(self, bar: int, offset: int, value: int, size: int) -> None:
         """BAR 0: registers; BAR 2: IOADDR and IODATA (datasheet 9.2.3.4)."""
         if bar == REGISTER_BAR:
+            if offset not in NEUTRAL or size != 4:
+                self.receiver.fast.forget()
             self._file.write(offset, value, size)
         elif bar == IO_BAR:
             if offset < 4:
                 self._io_address = value & 0x7FFFC
             else:
+                self.receiver.fast.forget()
                 self._file.write(self._io_address, value, size)
 
     def frame_arrived(self) -> None:

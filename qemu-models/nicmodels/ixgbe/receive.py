@@ -15,6 +15,7 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ixgbe.fast import MATCHED, MISSED, FastPath
 from nicmodels.ixgbe.fault_points import RECEIVE
 from nicmodels.ixgbe.registers import REGISTERS, mac
 from nicmodels.ixgbe.registers import filters as f
@@ -136,7 +137,9 @@ class Receiver:
         self._held: bytes | None = None
         self._written: dict[int, list[tuple[int, bytes]]] = {}
         self.queues = [RxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
+        self.memory = host.memory
         self.rsc = RscEngine(file, host, self)
+        self.fast = FastPath(file, statistics, self)
         file.on_write(r.RDBAL, self._write_base)
         file.on_write(r.RDBAH, self._write_base_high)
         file.on_write(r.RDLEN, self._write_length)
@@ -149,6 +152,7 @@ class Receiver:
 
     def reset(self) -> None:
         """All queues off, nothing buffered."""
+        self.fast.forget()
         self.rsc.reset()
         for queue in self.queues:
             queue.enabled = False
@@ -252,6 +256,7 @@ class Receiver:
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
+        fast = None if self._faulty else self.fast
         self._paused = False
         for number in range(TURN):
             if self._buffered and self._full():
@@ -278,7 +283,8 @@ class Receiver:
                     field = start + offload.checksum_offset
                     struct.pack_into(">H", frame, field, fold(word_sum(frame[start:])))
                     complete = True
-                self._take(frame, known_good=complete)
+                if fast is None or self._buffered or not fast.take(frame, known_good=complete):
+                    self._take(frame, known_good=complete)
             if number % BURST == BURST - 1:
                 self._end_burst()
         else:
@@ -397,7 +403,22 @@ class Receiver:
                 return True
             return False
         self._statistics.delivered(queue.index, len(frame))
+        if tci is None and not looped and not self._faulty and checks & L4CS and not checks & (L4E | IPE):
+            self._learn(frame, headers, queue, report, target)
         return True
+
+    def _learn(self, frame: memoryview, headers: Headers, queue: RxQueue, report: Report, target: Target) -> None:
+        """Let the segments that follow take the short cut, where the queue's setup allows."""
+        if queue.descriptor_type != ONE_BUFFER or not self._strips_crc() or self.rsc.takes(queue.index):
+            return
+        if not self._values[_RXCSUM] & PCSD:
+            return
+        counter = None
+        if target.flow_director is not None:
+            counter = MATCHED if target.flow_director else MISSED
+        jumbo = self._values[_HLREG0] & JUMBO
+        limit = (self._values[_MAXFRS] >> 16 if jumbo else MAX_STANDARD) - FCS
+        self.fast.learn(frame, headers, queue, report, limit, counter)
 
     def _strips_crc(self) -> bool:
         return bool(self._values[_HLREG0] & CRC_STRIP)
@@ -565,7 +586,14 @@ class Receiver:
             data = address + _LEGACY.pack(0, length, 0, bits & 0xFF, errors, report.vlan)[8:]
         else:
             data = _WRITE_BACK.pack(report.info, report.hash, bits & 0xFFFF_FFFF, length, report.vlan)
-        self._written.setdefault(queue.index, []).append((index, data))
+        self.note(queue.index, index, data)
+
+    def note(self, queue: int, index: int, data: bytes) -> None:
+        """Note a descriptor's bytes for the write-back at the end of the burst."""
+        entries = self._written.get(queue)
+        if entries is None:
+            entries = self._written[queue] = []
+        entries.append((index, data))
 
     def _end_burst(self) -> None:
         self.rsc.finish()

@@ -56,6 +56,7 @@ class Target(NamedTuple):
         hash: the RSS hash, or the flow director's identifier.
         flow_match: a flow director filter matched.
         ethertype_filter: index of the EtherType filter that matched, or None.
+        flow_director: whether the flow director found a filter, where it was asked; None where it was not.
     """
 
     queue: int | None
@@ -63,6 +64,7 @@ class Target(NamedTuple):
     hash: int = 0
     flow_match: bool = False
     ethertype_filter: int | None = None
+    flow_director: bool | None = None
 
 
 class Steering:
@@ -121,20 +123,22 @@ class Steering:
             if chosen is not None:
                 return Target(chosen, rss_type, value, ethertype_filter=ethertype)
         matched = False
+        director = None
         if self._flow_director.enabled:
             match = self._flow_director.match(frame, headers, tci or 0)
+            director = match is not None
             if match is not None:
                 if match.drop:
                     return Target(None)
                 if match.identifier is not None:
                     rss_type, value = FLOW_DIRECTOR_TYPE, match.identifier
                 if match.queue is not None:
-                    return Target(match.queue, rss_type, value, flow_match=True, ethertype_filter=ethertype)
+                    return Target(match.queue, rss_type, value, True, ethertype, director)
                 matched = True
         queue = self._base(frame, tci) + entry
         if rss_type and self._wrong_queue.armed and self._wrong_queue.fires(queue=queue):
             queue += 1
-        return Target(queue & 0x7F, rss_type, value, matched, ethertype)
+        return Target(queue & 0x7F, rss_type, value, matched, ethertype, director)
 
     def _hash(self, frame: memoryview, headers: Headers) -> tuple[int, int, int]:
         """RSS type, hash, and entry of the redirection table."""
