@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,20 +92,63 @@ def collect(wanted: Sequence[str] = ()) -> list[Requirement]:
         InfrastructureError: the suite cannot be collected.
     """
     collector = _Collector()
-    arguments = [*pytest_arguments(check_areas(wanted)), "--collect-only"]
+    status, said = _collect(pytest_arguments(check_areas(wanted)), collector)
+    if status != pytest.ExitCode.OK:
+        raise InfrastructureError(
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+        )
+    return collector.found
+
+
+def check_selection(arguments: Sequence[str], more: Sequence[str]) -> None:
+    """See that pytest understands its arguments and that they select a test, before anything is fetched or booted.
+
+    Args:
+        arguments: all of them, from `pytest_arguments`.
+        more: those of the user, for the message.
+
+    Raises:
+        UsageError: not so.
+        InfrastructureError: the suite cannot be collected.
+    """
+    words = " ".join(more) or "none"
+    status, said = _collect(arguments, _Collector())
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(f"pytest's arguments ({words}): expected what pytest understands, found {_first_error(said)}")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError(
+            f"pytest's arguments ({words}): expected to select a test, found none; plugfest requirements lists them"
+        )
+    if status != pytest.ExitCode.OK:
+        raise InfrastructureError(
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+        )
+
+
+def _collect(arguments: Sequence[str], collector: _Collector) -> tuple[int, str]:
     said = io.StringIO()
     keep = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            status = pytest.main(arguments, plugins=[collector])
+            status = pytest.main([*arguments, "--collect-only"], plugins=[collector])
     finally:
         sys.dont_write_bytecode = keep
-    if status != pytest.ExitCode.OK:
-        lines = [line for line in said.getvalue().splitlines() if line.startswith(("E ", "ERROR"))] or [
-            "nothing was said"
-        ]
-        raise InfrastructureError(
-            f"the suite in {conformance_root()}: expected to be collected, found {lines[0].removeprefix('E').strip()}"
-        )
-    return collector.found
+    return int(status), said.getvalue()
+
+
+_ERRORS = (
+    re.compile(r"^E +(\S.*)", re.MULTILINE),
+    re.compile(r": error: (.+)"),
+    re.compile(r"^ERROR: (.+)", re.MULTILINE),
+)
+
+
+def _first_error(said: str) -> str:
+    """Find the line of pytest's output that says what is wrong: of a broken module, of an argument, of anything else."""
+    for pattern in _ERRORS:
+        found = pattern.search(said)
+        if found is not None:
+            return found[1].strip()
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "that nothing was said"

@@ -238,22 +238,23 @@ class TestRun:
         assert places[0].endswith("/xdp/test_features.py::test_generic_mode")
 
     def test_nothing_selected(self, plugfest, inside) -> None:
-        inside.events, inside.outcome = [{**PLANNED, "requirements": [], "tests": []}, END], sandbox.Outcome(5)
-        said = plugfest("run", "ixgbe", "--", "-k", "nothing")
+        said = plugfest("run", "ixgbe", "--", "-k", "no_such_test")
         assert said.status == 2
-        assert "(-k nothing): expected to select a test, found none" in said.line
+        assert "(-k no_such_test): expected to select a test, found none" in said.line
+        assert inside.payload is None
 
-    def test_arguments_that_pytest_refuses(self, plugfest, inside) -> None:
-        inside.events, inside.outcome = None, sandbox.Outcome(4)
-        said = plugfest("run", "ixgbe", "--", "--nonsense")
+    @pytest.mark.parametrize("argument", ["--nonsense", "--maxfail=many", "-kand"])
+    def test_arguments_that_pytest_refuses(self, plugfest, inside, argument: str) -> None:
+        said = plugfest("run", "ixgbe", "--", argument)
         assert said.status == 2
-        assert "(--nonsense): not understood" in said.line
+        assert f"({argument}): expected what pytest understands, found " in said.line
+        assert inside.payload is None
 
-    def test_a_suite_that_does_not_collect(self, plugfest, inside) -> None:
+    def test_a_suite_that_does_not_begin(self, plugfest, inside) -> None:
         inside.events, inside.outcome = None, sandbox.Outcome(2)
         said = plugfest("run", "ixgbe")
         assert said.status == 3
-        assert "expected to be collected" in said.line
+        assert "expected to be run, found that pytest ended with status 2" in said.line
 
     def test_a_run_that_was_killed(self, plugfest, inside) -> None:
         inside.events, inside.outcome = [PLANNED, {"event": "attempt", **IDENTITY}], sandbox.Outcome(128 + 9)
