@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from plugfest.binding import Binding
 from plugfest.changes import Changes
+from plugfest.crossing import Crossing
 from plugfest.handover import Handover, watch
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
@@ -49,6 +50,12 @@ def outlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Outlet:
 
 
 @pytest.fixture
+def crossing(traffic: Traffic, outlet: Outlet, until: Until) -> Crossing:
+    """``crossing.both_ways()``: frames in both directions, each to arrive once and unchanged."""
+    return Crossing(traffic, outlet, until)
+
+
+@pytest.fixture
 def handover(guest: Guest, dut: Dut) -> Callable[[], AbstractContextManager[Handover]]:
     """``with handover() as seen:`` watches what passes between the guest's stack and the driver."""
     return lambda: watch(guest.agent, dut.ifname)
@@ -84,3 +91,15 @@ def native(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
     if "basic" not in features:
         unclaimed("native XDP (NETDEV_XDP_ACT_BASIC)", evidence={"netdev dev-get xdp-features": sorted(features)})
     return xdp
+
+
+@pytest.fixture
+def run(guest: Guest) -> Callable[..., str]:
+    """``run("ip", "maddress", "show")``: runs a program in the guest that must succeed; returns its output."""
+
+    def call(*command: str, text: str | None = None) -> str:
+        told = guest.agent.call("process.run", command=list(command), input=text)
+        assert told["exit_status"] == 0, f"{' '.join(command)}: {told['stderr'].strip() or told['stdout'].strip()}"
+        return str(told["stdout"])
+
+    return call

@@ -18,6 +18,7 @@ MODULES = (
     "files",
     "handle",
     "link",
+    "membership",
     "netdev",
     "packet",
     "process",

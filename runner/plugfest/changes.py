@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plugfest.agent import AgentError
     from plugfest.dut import Dut
     from plugfest.plugin.fixtures import Until
 
@@ -21,8 +22,13 @@ class Changes:
         self._defer = defer
 
     def ready(self) -> None:
-        """Wait until the driver says that the link is up."""
-        self._until(lambda: self._dut.carrier, what=f"{self._dut.ifname} has carrier", timeout=10)
+        """Wait until the driver says that the link is up, and the kernel has taken that in: before, it sends nothing."""
+
+        def running() -> bool:
+            link = self._dut.link()
+            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown")
+
+        self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
 
     def link(self, **changes: Any) -> None:
         """Change up, mtu, address, promisc or allmulti.
@@ -42,13 +48,24 @@ class Changes:
         Raises:
             AssertionError: the driver refused, or has none.
         """
+        refusal = self.try_settings(what, **settings)
+        assert refusal is None, f"setting {what} {settings} of {self._dut.ifname} was refused: {refusal}"
+
+    def try_settings(self, what: str, **settings: Any) -> AgentError | None:
+        """Ask for a change of settings; returns the refusal, None if it was made.
+
+        Raises:
+            AssertionError: the driver has no such settings.
+        """
         now = self._dut.get(what)
         assert now is not None, f"{self._dut.ifname} has no {what}"
         before = {name: now[name.replace("_", "-")] for name in settings}
-        self._defer(self._restore, lambda: self._dut.set(what, **before))
-        self._dut.set(what, **settings)
-        if "up" in self._dut.link()["flags"]:
-            self.ready()
+        refusal = self._dut.ask(what, **settings)
+        if refusal is None:
+            self._defer(self._restore, lambda: self._dut.set(what, **before))
+            if "up" in self._dut.link()["flags"]:
+                self.ready()
+        return refusal
 
     def features(self, wanted: Mapping[str, bool]) -> None:
         """Turn features on or off.

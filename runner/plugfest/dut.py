@@ -118,14 +118,17 @@ class Dut:
 
     Attributes:
         ifname: its name.
-        agent: of the guest.
     """
 
     def __init__(self, machine: Machine) -> None:
         """Take the machine's interface; nothing is asked yet."""
         self.ifname = machine.ifname
-        self.agent: AgentClient = machine.agent
         self._machine = machine
+
+    @property
+    def agent(self) -> AgentClient:
+        """The guest's agent; another one after a reboot."""
+        return self._machine.agent
 
     # --- rtnetlink ------------------------------------------------------------------------------------------------
 

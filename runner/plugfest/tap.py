@@ -76,11 +76,15 @@ class Tap:
     @property
     def carrier(self) -> bool:
         """Whether anybody has the tap open."""
-        return Path("/sys/class/net", self.name, "carrier").exists() and bool(self._route.get_links(self.index)[0].get_attr("IFLA_CARRIER"))
+        return Path("/sys/class/net", self.name, "carrier").exists() and bool(
+            self._route.get_links(self.index)[0].get_attr("IFLA_CARRIER")
+        )
 
     def forget_neighbours(self) -> None:
         """Forget the addresses that were resolved, so that the next packet asks again."""
-        self._route.flush_neigh(ifindex=self.index)
+        for neighbour in self._route.get_neighbours(ifindex=self.index):
+            with suppress(NetlinkError):  # it may go by itself meanwhile
+                self._route.neigh("del", ifindex=self.index, dst=neighbour.get_attr("NDA_DST"))
 
     def close(self) -> None:
         """Remove the tap. Idempotent."""

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which frames reach the stack: by unicast, multicast and broadcast address, and in promiscuous mode."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from plugfest.requirement import requirement
+
+RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
+LOCAL = bytes.fromhex("88b5")
+"""EtherType for local experiments (IEEE 802, clause 9.2.4): no host answers it."""
+OURS = "02:70:66:00:00:77"
+"""An address that the DUT gets beside or in place of its own."""
+OTHERS = "02:70:66:00:00:99"
+"""An address that nobody has."""
+GROUP = "01:00:5e:7f:12:34"
+OTHER_GROUP = "01:00:5e:01:02:03"
+"""A group whose hash, by any of the usual choices of bits, is not that of `GROUP`."""
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+MANY_GROUPS = 200
+"""More groups than any exact filter of a NIC has room for."""
+
+
+class Doorstep:
+    """What comes to the guest's packet layer when frames are sent to addresses."""
+
+    def __init__(self, guest, dut, wire, until, defer):
+        self._agent = guest.agent
+        self._wire = wire
+        self._until = until
+        self._own = dut.mac
+        self._handle = self._agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
+        defer(self._agent.call, "handle.close", handle=self._handle)
+
+    def arrive(self, *destinations, sentinel=None):
+        """Send a frame to each address, then one that the DUT must take; return which of the former came.
+
+        Frames on a wire keep their order within a flow, so what is not there when the last one is was not taken.
+        """
+        own = sentinel or self._own
+        frames = [self._frame(address) for address in (*destinations, own)]
+        self._wire.send(frames)
+        found = []
+
+        def all_there():
+            for each in self._agent.call("packet.receive", packet=self._handle, count=len(frames), timeout=0.2):
+                raw = base64.b64decode(each["frame"])
+                found.append(raw[:6].hex(":"))
+            return own in found
+
+        self._until(all_there, what=f"the frame to {own} arrives")
+        found.remove(own)
+        return found
+
+    def _frame(self, address):
+        macs = bytes.fromhex((address + self._wire.mac).replace(":", ""))
+        return macs + LOCAL + bytes(range(46))
+
+
+@pytest.fixture
+def doorstep(guest, dut, wire, until, defer, change):
+    """Frames to addresses, and which of them the packet layer sees."""
+    change.ready()
+    return Doorstep(guest, dut, wire, until, defer)
+
+
+@pytest.fixture
+def join(guest, dut, defer):
+    """``join(group, …)`` joins multicast groups until the test ends, or until the handle that it returns is closed."""
+
+    def call(*groups):
+        handle = guest.agent.call("membership.join", ifname=dut.ifname, groups=list(groups))
+        defer(guest.agent.call, "handle.close", handle=handle)
+        return handle
+
+    return call
+
+
+@requirement("SMOKE-FILTER-01", level="MUST", source=RX_MODE, falsified_by="rx.broadcast.ignored")
+def test_broadcast(doorstep, step):
+    """Frames to the broadcast address are received."""
+    with step("Send a frame to the broadcast address"):
+        assert doorstep.arrive(BROADCAST) == [BROADCAST]
+
+
+@requirement("SMOKE-FILTER-02", level="SHOULD", source=RX_MODE, falsified_by="rx.unicast.open")
+def test_foreign_unicast(doorstep, step):
+    """Frames to another host's address are not received: the device filters."""
+    with step("Send a frame to an address that the interface does not have"):
+        assert doorstep.arrive(OTHERS) == []
+
+
+@requirement(
+    "SMOKE-FILTER-03",
+    level="MUST",
+    source="include/uapi/linux/if.h, IFF_PROMISC",
+    falsified_by=("rx.promiscuous.ignored", "program:settings.not-set"),
+)
+def test_promiscuous(doorstep, change, dut, step):
+    """In promiscuous mode all frames are received, whatever their address; afterwards no longer."""
+    before = doorstep.arrive(OTHERS, OTHER_GROUP)
+    with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
+        change.link(promisc=True)
+        assert "promisc" in dut.link()["flags"]
+        assert doorstep.arrive(OTHERS, OTHER_GROUP) == [OTHERS, OTHER_GROUP]
+    with step("Turn it off: such frames are treated as before"):
+        change.link(promisc=False)
+        assert doorstep.arrive(OTHERS, OTHER_GROUP) == before
+
+
+@requirement("SMOKE-FILTER-04", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
+def test_joined_group(doorstep, join, step):
+    """Frames to a multicast group that the interface has joined are received."""
+    with step("Join a group, and send a frame to it"):
+        join(GROUP)
+        assert doorstep.arrive(GROUP) == [GROUP]
+
+
+@requirement("SMOKE-FILTER-05", level="SHOULD", source=RX_MODE, falsified_by="rx.multicast.open")
+def test_foreign_group(doorstep, join, guest, step):
+    """Frames to a multicast group that was not joined, or was left, are not received: the device filters."""
+    with step("Join a group, and send a frame to another"):
+        membership = join(GROUP)
+        assert doorstep.arrive(OTHER_GROUP) == []
+    with step("Leave the group, and send a frame to it"):
+        guest.agent.call("handle.close", handle=membership)
+        assert doorstep.arrive(GROUP) == []
+
+
+@requirement(
+    "SMOKE-FILTER-06",
+    level="MUST",
+    source="include/uapi/linux/if.h, IFF_ALLMULTI",
+    falsified_by=("rx.multicast.ignored", "program:settings.not-set"),
+)
+def test_all_multicast(doorstep, change, step):
+    """With IFF_ALLMULTI frames to every group are received; afterwards no longer."""
+    before = doorstep.arrive(OTHER_GROUP, GROUP)
+    with step("Turn all-multicast mode on, and send frames to groups that were not joined"):
+        change.link(allmulti=True)
+        assert doorstep.arrive(OTHER_GROUP, GROUP) == [OTHER_GROUP, GROUP]
+    with step("Turn it off: such frames are treated as before"):
+        change.link(allmulti=False)
+        assert doorstep.arrive(OTHER_GROUP, GROUP) == before
+
+
+@requirement("SMOKE-FILTER-07", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
+def test_many_groups(doorstep, join, step):
+    """More groups can be joined than a filter has room for: frames to each of them are received."""
+    groups = [f"01:00:5e:40:00:{number:02x}" for number in range(MANY_GROUPS)]
+    with step(f"Join {MANY_GROUPS} groups"):
+        join(*groups)
+    with step("Frames to the first, the last and some between are received"):
+        some = [*groups[::50], groups[-1]]
+        assert doorstep.arrive(*some) == some
+
+
+@requirement(
+    "SMOKE-FILTER-08",
+    level="MUST",
+    source="include/linux/netdevice.h, dev_uc_add; man bridge(8), fdb add … self",
+    falsified_by="device.register.stuck",
+)
+def test_second_address(doorstep, run, dut, step, defer):
+    """Frames to a further unicast address of the interface are received, and those to its own still are."""
+    with step("Add a unicast address to the interface's list, and send frames to it"):
+        run("bridge", "fdb", "add", OURS, "dev", dut.ifname, "self")
+        defer(run, "bridge", "fdb", "del", OURS, "dev", dut.ifname, "self")
+        assert doorstep.arrive(OURS, OURS) == [OURS, OURS]
+
+
+@requirement(
+    "SMOKE-MAC-01",
+    level="MUST",
+    source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
+    falsified_by=("device.register.stuck", "program:settings.not-set"),
+)
+def test_change_address(doorstep, change, dut, wire, peer, until, step):
+    """The hardware address can be changed: the DUT then sends from the new one, takes frames to it, and not to the old one."""
+    old = dut.mac
+    with step("Change the address; the interface may have to be down for it"):
+        if dut.ask_link(address=OURS) is not None:
+            change.link(up=False)
+            change.link(address=OURS)
+            dut.set_link(up=True)
+            change.ready()
+        else:
+            dut.set_link(address=old)
+            change.link(address=OURS)
+        assert dut.mac == OURS
+    with step("Frames to the new address are received, frames to the old one are not"):
+        assert doorstep.arrive(old, sentinel=OURS) == []
+    with step("What the DUT sends comes from the new address"):
+        wire.tap.forget_neighbours()
+        with wire.capture() as seen:
+            assert peer.echo(4, 56) is not None
+            until(lambda: seen.received(noise=False), what="the answer is on the wire")
+        assert {frame[6:12].hex(":") for frame in seen.received()} == {OURS}

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Down and up, rings, channels, self-test, register dump: after each, and during some, the device works."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.requirement import requirement
+
+ROUNDS = 2
+ETHTOOL = "Documentation/networking/ethtool-netlink.rst"
+
+
+@requirement(
+    "SMOKE-DOWN-01",
+    level="MUST",
+    source="Documentation/networking/operstates.rst; Documentation/networking/netdevices.rst, ndo_stop",
+    falsified_by=("rx.frame.dropped", "tx.frame.dropped", "program:settings.not-set"),
+)
+def test_down_and_up(dut, wire, change, crossing, traffic, step):
+    """An interface that is down receives nothing; up again, it has carrier and traffic goes both ways, time after time."""
+    for number in range(ROUNDS):
+        with step(f"Take the interface down, time {number + 1}: there is no carrier, and nothing is received"):
+            change.link(up=False)
+            before = dut.stats64()["rx_packets"]
+            link = dut.link()
+            assert "up" not in link["flags"]
+            assert link["operstate"] == "down"
+            wire.send(probe.frame for probe in traffic.probes(sizes=(60,)))
+            assert traffic.nothing_received()
+            assert dut.stats64()["rx_packets"] == before
+        with step("Take it up: frames go both ways, unchanged"):
+            dut.set_link(up=True)
+            change.ready()
+            crossing.both_ways()
+
+
+@requirement(
+    "SMOKE-RING-01",
+    level="MUST",
+    source=f"{ETHTOOL}, RINGS_SET",
+    falsified_by=("program:settings.not-set", "rx.frame.dropped", "tx.frame.dropped"),
+)
+def test_ring_sizes(dut, guest, change, crossing, step, evidence, unclaimed):
+    """Ring sizes can be set down to the smallest and up to the largest that the driver claims; traffic goes on both ways."""
+    rings = dut.get("rings")
+    if rings is None or not rings.get("rx-max"):
+        unclaimed("ring sizes", evidence={"ethtool -g": rings})
+    evidence("ethtool -g", rings)
+    smaller = {name: max(64, rings[name] // 4) for name in ("rx", "tx")}
+    for sizes in (smaller, {name: rings[f"{name}-max"] for name in ("rx", "tx")}):
+        if sizes == {name: rings[name] for name in sizes}:
+            continue
+        with step(f"Set the rings to {sizes}"):
+            refusal = change.try_settings("rings", **sizes)
+            if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
+                unclaimed("a change of ring sizes", evidence=str(refusal))
+            assert refusal is None, str(refusal)
+        with step("The driver tells these sizes, and the device has them, where it can be asked"):
+            told = dut.get("rings")
+            assert {name: told[name] for name in sizes} == sizes
+            if guest.machine.model is not None:
+                queues = guest.machine.model.call("model.queues")
+                for way, size in sizes.items():
+                    assert {queue["size"] for queue in queues[way] if queue["enabled"]} == {size}
+        with step("Frames go both ways, unchanged"):
+            crossing.both_ways()
+
+
+@requirement(
+    "SMOKE-CHAN-01",
+    level="MUST",
+    source=f"{ETHTOOL}, CHANNELS_SET",
+    falsified_by=("program:settings.not-set", "rx.frame.dropped"),
+)
+def test_channels(dut, change, crossing, step, evidence, unclaimed):
+    """The number of channels can be set to each end of the claimed range; the kernel sees as many queues, and traffic goes on."""
+    channels = dut.get("channels")
+    most = (channels or {}).get("combined-max", 0)
+    if most < 2:
+        unclaimed("more than one combined channel", evidence={"ethtool -l": channels})
+    evidence("ethtool -l", channels)
+    usable = min(most, channels["combined-count"])
+    counts = [1, usable] if usable > 1 else [min(2, most), 1]
+    for count in counts:
+        with step(f"Set {count} channels"):
+            change.settings("channels", combined_count=count)
+            assert dut.get("channels")["combined-count"] == count
+        with step(f"There are {count} queues each way, and frames go both ways, unchanged"):
+            assert (dut.queues("rx"), dut.queues("tx") >= count) == (count, True)
+            crossing.both_ways()
+
+
+@requirement(
+    "SMOKE-TEST-01",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, ETHTOOL_TEST, ETH_TEST_FL_OFFLINE",
+    falsified_by=("device.register.stuck", "device.loopback.broken", "device.eeprom.checksum"),
+)
+@pytest.mark.budget(60)
+def test_self_test(guest, dut, change, crossing, step, evidence, unclaimed):
+    """The driver's own offline test finds no fault, and the interface works afterwards."""
+    with step("Run the offline test"):
+        try:
+            told = guest.agent.call("ethtool.self_test", ifname=dut.ifname, offline=True)
+        except AgentError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            unclaimed("a self-test", evidence=str(error))
+        if not told["results"]:
+            unclaimed("a self-test", evidence=told)
+        evidence("ethtool -t offline", told)
+        assert told["passed"], told["results"]
+        assert not any(told["results"].values()), told["results"]
+    with step("The link comes up again, and frames go both ways, unchanged"):
+        change.ready()
+        crossing.both_ways()
+
+
+@requirement(
+    "SMOKE-REGS-01",
+    level="SHOULD",
+    source="include/uapi/linux/ethtool.h, ETHTOOL_GREGS",
+    falsified_by=("rx.frame.dropped",),
+)
+def test_register_dump(guest, dut, crossing, step, evidence, unclaimed):
+    """A register dump disturbs nothing, and reads no register that the device does not have."""
+    command = ["ethtool", "-d", dut.ifname, "raw", "on"]
+    model = guest.machine.model
+    unknown = dict(model.call("model.counters")["unknown"]) if model else {}
+    with step("Dump the registers while the link is up"):
+        told = guest.agent.call("process.run", command=command)
+        if told["exit_status"]:
+            unclaimed("a register dump", evidence=f"{' '.join(command)}: {told['stderr']}")
+        assert dut.carrier
+    with step("Frames go both ways, unchanged"):
+        crossing.both_ways()
+    with step("The device was asked for no register that it does not have, where it can be asked"):
+        if model:
+            now = model.call("model.counters")["unknown"]
+            new = {offset: count for offset, count in now.items() if count != unknown.get(offset, 0)}
+            evidence("unknown registers", new)
+            assert new == {}
+
+
+@requirement(
+    "SMOKE-DMA-01",
+    level="MUST",
+    source="Documentation/core-api/dma-api.rst: a device may only use what is mapped for it",
+    falsified_by="rx.frame.dropped",
+)
+def test_no_dma_error(model, dut, change, crossing, step):
+    """Through traffic, down and up, the device is given no address that it may not use, and meets no error of its own."""
+    before = (model.call("model.counters")["dma_errors"], model.call("server.state")["model_errors"])
+    with step("Frames go both ways; take the interface down and up; frames go both ways again"):
+        crossing.both_ways()
+        change.link(up=False)
+        dut.set_link(up=True)
+        change.ready()
+        crossing.both_ways()
+    with step("The device counted no access outside of the guest's memory"):
+        assert (model.call("model.counters")["dma_errors"], model.call("server.state")["model_errors"]) == before

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hands packets to the driver for the device to finish, and collects what both sides made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plugfest.handover import SENT, Buffer, watch
+from plugfest.segmentation import Order
+
+if TYPE_CHECKING:
+    from plugfest.dut import Dut
+    from plugfest.outlet import Outlet
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.probe import Ends
+    from plugfest.wire import WireEnd
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of some orders.
+
+    Attributes:
+        orders: what was asked.
+        frames: the frames of each order on the wire.
+        handed: what the stack handed to the driver meanwhile: the orders as they are where the device does the work, else what
+            the stack's own software has made of them.
+        cut: frames that the device made beyond one for each packet, None where it cannot be asked.
+    """
+
+    orders: Sequence[Order]
+    frames: Sequence[list[bytes]]
+    handed: Sequence[Buffer]
+    cut: int | None
+
+    def check(self) -> None:
+        """Expect the wire to have carried exactly what was ordered.
+
+        Raises:
+            AssertionError: it did not.
+        """
+        for order, frames in zip(self.orders, self.frames, strict=True):
+            wrong = order.problems(frames)
+            what = "TCP" if order.protocol == 6 else "UDP"
+            about = f"{len(order.payload)} octets of {what} over IPv{order.version}"
+            if order.segment is not None:
+                about += f" in segments of {order.segment}"
+            assert not wrong, f"{about}: {'; '.join(wrong[:6])}"
+
+
+class OrderDesk:
+    """Takes orders.
+
+    Attributes:
+        ends: addresses from the DUT to nobody.
+    """
+
+    def __init__(self, guest: Guest, dut: Dut, outlet: Outlet, wire: WireEnd, ends: Ends, until: Until) -> None:
+        """Take none yet."""
+        self.ends = ends
+        self._guest = guest
+        self._dut = dut
+        self._outlet = outlet
+        self._wire = wire
+        self._until = until
+
+    def do(self, orders: Sequence[Order], *, outlet: Outlet | None = None, ifname: str | None = None) -> Work:
+        """Hand orders over and wait for their frames; each order has a flow or ports of its own.
+
+        Args:
+            orders: what to hand over.
+            outlet: of an interface on top of the one under test.
+            ifname: whose hand-over to watch, the one under test if not given.
+
+        Raises:
+            AssertionError: there are fewer frames on the wire than there must be.
+        """
+        wanted = sum(len(order.pieces) for order in orders)
+        before = self._cut()
+
+        def mine(frames: Sequence[bytes]) -> list[bytes]:
+            return [frame for frame in frames if any(order.owns(frame) for order in orders)]
+
+        with self._wire.capture() as capture:
+            with watch(self._guest.agent, ifname or self._dut.ifname, (SENT,)) as seen:
+                (outlet or self._outlet).hand(orders)
+                self._until(lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire")
+        frames = capture.received()
+        after = self._cut()
+        return Work(
+            orders=orders,
+            frames=[[frame for frame in frames if order.owns(frame)] for order in orders],
+            handed=seen.sent(),
+            cut=None if after is None or before is None else after - before,
+        )
+
+    def _cut(self) -> int | None:
+        model = self._guest.machine.model
+        if model is None:
+            return None
+        return sum(queue["segments"] - queue["frames"] for queue in model.call("model.counters")["tx"])
