@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``tox -e bench``: throughput and times, side by side in one run. Not a test: these figures are for reading.
+
+Quote the ratios: a machine's speed drifts, and what is compared here drifts together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "nicmodels")]
+
+import rates  # noqa: E402 - found by the line above
+import throughput  # noqa: E402
+from plugfest import acceleration, sandbox  # noqa: E402
+from plugfest.guest import Guest  # noqa: E402
+from plugfest.machine import qemu_command  # noqa: E402
+from plugfest.plan import RunPlan  # noqa: E402
+from plugfest.provision.kernel import ensure_kernel  # noqa: E402
+from plugfest.provision.root import ensure_root  # noqa: E402
+from plugfest.provision.settings import Settings  # noqa: E402
+from plugfest.provision.toolchain import ensure_toolchain  # noqa: E402
+from plugfest.snapshot import Snapshots  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+COMPARED_WITH = "igb (QEMU)"
+
+
+def main() -> int:
+    """Measure what was asked for and print it."""
+    parser = argparse.ArgumentParser(prog="tox -e bench --", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of TCP through every NIC (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=3, help="cold boots and restores to time (default: %(default)s)")
+    parser.add_argument("--no-suite", action="store_true", help="do not time the whole ixgbe suite")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    asked = parser.parse_args()
+    settings = Settings()
+    toolchain, root, kernel = ensure_toolchain(settings), ensure_root(settings), ensure_kernel(settings)
+    chosen = acceleration.choose("auto", toolchain, kernel, cache=settings.cache)
+    with TemporaryDirectory() as folder:
+        plan = RunPlan(
+            driver="ixgbe",
+            profile=None,
+            toolchain=toolchain,
+            root=root,
+            kernel=kernel,
+            acceleration=chosen.name,
+            acceleration_reason=chosen.reason,
+            output=Path(folder),
+            scratch=settings.cache / "run",
+            snapshots=settings.cache / "snapshots",
+        )
+        figures = Path(folder) / "figures.json"
+        outcome = sandbox.enter(lambda: _inside(plan, asked, figures), folder=plan.scratch)
+        if outcome.status:
+            return outcome.status
+        found = json.loads(figures.read_text())
+    if not asked.no_suite:
+        found["suite_seconds"] = _time_suite()
+        Console().print(f"the whole ixgbe suite, warm cache: {found['suite_seconds']:.0f} s", highlight=False)
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=2))
+    return 0
+
+
+def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
+    console = Console()
+    console.print(f"QEMU {plan.toolchain.version}, Linux {plan.kernel.release}, {plan.acceleration}", highlight=False)
+    starts = _time_starts(plan, asked.starts)
+    table = Table("start to an SSH command's end, s", "min", "median", "max")
+    for name, seconds in starts.items():
+        table.add_row(name, *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))))
+    console.print(table)
+
+    alone = rates.measure(asked.seconds)
+    table = Table("the 82599 model alone", "direction", "octets", "frames/s")
+    for rate in alone:
+        table.add_row(f"{rate.wire} wire", rate.direction, str(rate.size), f"{rate.frames_per_second:,.0f}")
+    console.print(table)
+
+    compared = throughput.subjects()
+    guest = Guest(qemu_command(plan), log=plan.output / "console.log", snapshots=_snapshots(plan), cwd=plan.scratch)
+    try:
+        throughput.measure(guest, compared, plan.scratch, rounds=asked.rounds, seconds=asked.seconds)
+    finally:
+        guest.close()
+    console.print(_throughput_table(compared))
+    found = {
+        "starts": starts,
+        "alone": [vars(rate) for rate in alone],
+        "throughput": [vars(subject) for subject in compared],
+    }
+    figures.write_text(json.dumps(found))
+    return 0
+
+
+def _snapshots(plan: RunPlan) -> Snapshots:
+    assert plan.snapshots is not None
+    return Snapshots(plan.snapshots)
+
+
+def _time_starts(plan: RunPlan, count: int) -> dict[str, list[float]]:
+    """Time cold boots and restores by turns."""
+    log = plan.output / "starts.log"
+    Guest(
+        qemu_command(plan), log=log, snapshots=_snapshots(plan), cwd=plan.scratch
+    ).close()  # stores a snapshot if there is none
+    found: dict[str, list[float]] = {"cold boot": [], "restored from a snapshot": []}
+    for _ in range(count):
+        for name, snapshots in (("cold boot", None), ("restored from a snapshot", _snapshots(plan))):
+            guest = Guest(qemu_command(plan), log=log, snapshots=snapshots, cwd=plan.scratch)
+            found[name].append(guest.seconds)
+            guest.close()
+    return found
+
+
+def _throughput_table(compared: list[throughput.Subject]) -> Table:
+    reference = next(subject for subject in compared if subject.name == COMPARED_WITH)
+    table = Table(
+        "TCP through one guest, Mbit/s",
+        "guest sends",
+        f"of {COMPARED_WITH}",
+        "guest receives",
+        f"of {COMPARED_WITH}",
+        "plug to netdev, s",
+    )
+    for subject in compared:
+        table.add_row(
+            subject.name,
+            _spread(subject.transmitted),
+            _ratio(subject.transmitted, reference.transmitted),
+            _spread(subject.received),
+            _ratio(subject.received, reference.received),
+            f"{subject.probe_seconds:.2f}",
+        )
+    return table
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+
+
+def _ratio(values: list[float], reference: list[float]) -> str:
+    """Return the median of the rounds' own ratios."""
+    return f"{statistics.median(mine / theirs for mine, theirs in zip(values, reference, strict=True)):.2f}"
+
+
+def _time_suite() -> float:
+    begin = time.monotonic()
+    with TemporaryDirectory() as output:
+        command = [sys.executable, "-m", "plugfest", "run", "ixgbe", "--output", f"{output}/suite"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    return time.monotonic() - begin
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A model without a server: the little driver's calls end in the model's own methods, so that nothing else is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nicmodels.device import Device
+from nicmodels.reactor import Reactor
+from vfio_client import GuestRam
+
+COMMAND = 0x04
+MEMORY_AND_MASTER = 0x6
+
+
+class DirectClient:
+    """What the little driver needs of a vfio-user client."""
+
+    def __init__(self, device: Device, reactor: Reactor) -> None:
+        """Take a device that has been restarted, and the loop that its timers are in."""
+        self._device = device
+        self._reactor = reactor
+
+    def add_ram(self, iova: int, size: int) -> GuestRam:
+        """Give the device memory."""
+        ram = GuestRam(iova, size)
+        self._device.host.memory.map(ram.fd, 0, iova, size)
+        return ram
+
+    def enable(self) -> None:
+        """Memory decoding and bus mastering on."""
+        self._device.config.write(COMMAND, MEMORY_AND_MASTER, 2)
+        self._device.command_changed()
+
+    def read(self, region: int, offset: int, size: int = 4) -> int:
+        """Read a register; between two accesses of a CPU, time passes for the device."""
+        self._reactor.turn(0.0)
+        return self._device.bar_read(region, offset, size)
+
+    def post(self, region: int, offset: int, value: int, size: int = 4) -> None:
+        """Write a register."""
+        self._device.bar_write(region, offset, value, size)
+
+    def post_many(self, writes: Sequence[tuple[int, int, int]], size: int = 4) -> None:
+        """Write registers."""
+        for region, offset, value in writes:
+            self._device.bar_write(region, offset, value, size)

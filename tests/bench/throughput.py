@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TCP through each NIC of one guest, in turn, round after round: what drifts, drifts for all of them alike."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plugfest.deadline import Deadline, poll
+from plugfest.guest import Guest
+from plugfest.model import ModelClient, ModelProcess
+from plugfest.qemu import emulated_device, port_address, vfio_user_device
+
+CHUNK = 1 << 20
+WARM_UP = 0.5
+_BYTES_ACKED = struct.Struct("<120xQ")
+"""tcpi_bytes_acked of struct tcp_info, include/uapi/linux/tcp.h."""
+
+
+@dataclass
+class Subject:
+    """One NIC of the guest.
+
+    Attributes:
+        name: of the table's row.
+        module: the guest's driver.
+        device: QEMU's device; None for plugfest's own model.
+        transmitted: the guest's transmit rate of each round, Mbit/s.
+        received: the guest's receive rate of each round, Mbit/s.
+        probe_seconds: from plugging it to its netdev.
+    """
+
+    name: str
+    module: str
+    device: str | None = None
+    transmitted: list[float] = field(default_factory=list)
+    received: list[float] = field(default_factory=list)
+    probe_seconds: float = 0.0
+
+
+def subjects() -> list[Subject]:
+    """Return what is compared; ours first."""
+    return [
+        Subject("ixgbe (plugfest)", "ixgbe"),
+        Subject("igb (QEMU)", "igb", "igb"),
+        Subject("e1000e (QEMU)", "e1000e", "e1000e"),
+        Subject("vmxnet3 (QEMU)", "vmxnet3", "vmxnet3"),
+        Subject("virtio-net-pci (QEMU)", "virtio_net", "virtio-net-pci"),
+    ]
+
+
+class Plugged:
+    """A subject with its tap, plugged into a port of its own.
+
+    Each gets the fastest its kind has: a tap with a vnet header, on which the host may do what the device leaves undone.
+    """
+
+    def __init__(self, subject: Subject, guest: Guest, number: int, scratch: Path, stack: ExitStack) -> None:
+        """Plug it and set its addresses: 198.18.N.1 here, 198.18.N.2 in the guest (RFC 2544's range)."""
+        self.subject = subject
+        self.here, self.there = f"198.18.{number}.1", f"198.18.{number}.2"
+        self._guest = guest
+        tap, mac = f"bench{number}", f"02:70:66:00:01:{number:02x}"
+        for words in (
+            f"tuntap add {tap} mode tap vnet_hdr",
+            f"address add {self.here}/24 dev {tap}",
+            f"link set {tap} up",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        qmp = guest.qemu.qmp
+        if subject.device is None:
+            process = ModelProcess("ixgbe", folder=scratch, tap=tap, mac=mac, name=tap)
+            stack.callback(process.close)
+            process.wait_ready()
+            ModelClient(process.control).call("wire.segmentation", by="host")
+            device = vfio_user_device(tap, number, process.socket, timeout_ms=5000)
+        else:
+            netdev = {"type": "tap", "id": f"net{number}", "ifname": tap, "script": "no", "downscript": "no"}
+            qmp.execute("netdev_add", netdev)
+            device = emulated_device(subject.device, tap, number, netdev=f"net{number}", mac=mac)
+        begin = time.monotonic()
+        qmp.execute("device_add", device)
+        ifname = self._interface(number)
+        subject.probe_seconds = time.monotonic() - begin
+        guest.ssh.run(f"ip address add {self.there}/24 dev {ifname} && ip link set {ifname} up")
+        poll(lambda: guest.ssh.run(f"ping -c1 -W1 {self.here}", check=False).exit_status == 0, Deadline.after(30))
+
+    def _interface(self, number: int) -> str:
+        self._guest.ssh.run(f"modprobe {self.subject.module}")
+        pattern = f"/sys/bus/pci/devices/{port_address(number)}/0000:*"
+        command = f"ls -d {pattern}/net/* {pattern}/virtio*/net/* 2>/dev/null | head -n1"
+        found = poll(self._guest.ssh.run(command, check=False).stdout.strip, Deadline.after(30))
+        assert found, f"{self.subject.name} made no interface"
+        return Path(str(found)).name
+
+    def transmit(self, seconds: float) -> float:
+        """Let the guest send; return Mbit/s."""
+        with socket.create_server((self.here, 0)) as listener:
+            connection = self._connect(listener, "socat -u -b 262144 OPEN:/dev/zero TCP4:{}")
+            with connection:
+                buffer = bytearray(CHUNK)
+                self._drain(connection, buffer, WARM_UP)
+                count, taken = self._drain(connection, buffer, seconds)
+        return count * 8e-6 / taken
+
+    @staticmethod
+    def _drain(connection: socket.socket, buffer: bytearray, seconds: float) -> tuple[int, float]:
+        count, begin = 0, time.monotonic()
+        while (taken := time.monotonic() - begin) < seconds:
+            count += connection.recv_into(buffer)
+        return count, taken
+
+    def receive(self, seconds: float) -> float:
+        """Let the guest receive; return Mbit/s of what it acknowledged."""
+        with socket.create_server((self.here, 0)) as listener:
+            connection = self._connect(listener, "socat -u -b 262144 TCP4:{} OPEN:/dev/null")
+            with connection:
+                data = bytes(CHUNK)
+                self._fill(connection, data, WARM_UP)
+                before = _acknowledged(connection)
+                taken = self._fill(connection, data, seconds)
+                count = _acknowledged(connection) - before
+        return count * 8e-6 / taken
+
+    @staticmethod
+    def _fill(connection: socket.socket, data: bytes, seconds: float) -> float:
+        begin = time.monotonic()
+        while (taken := time.monotonic() - begin) < seconds:
+            connection.send(data)
+        return taken
+
+    def _connect(self, listener: socket.socket, command: str) -> socket.socket:
+        listener.settimeout(30)
+        address = f"{self.here}:{listener.getsockname()[1]}"
+        self._guest.ssh.run(f"{command.format(address)} >/dev/null 2>&1 </dev/null &")
+        connection, _ = listener.accept()
+        connection.settimeout(30)
+        return connection
+
+
+def _acknowledged(connection: socket.socket) -> int:
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    return int(_BYTES_ACKED.unpack(info)[0])
+
+
+def measure(guest: Guest, compared: Sequence[Subject], scratch: Path, *, rounds: int, seconds: float) -> None:
+    """Plug all subjects into one guest and fill in their rates."""
+    with ExitStack() as stack:
+        plugged = [Plugged(subject, guest, number, scratch, stack) for number, subject in enumerate(compared)]
+        for _ in range(rounds):
+            for each in plugged:
+                each.subject.transmitted.append(each.transmit(seconds))
+            for each in plugged:
+                each.subject.received.append(each.receive(seconds))
