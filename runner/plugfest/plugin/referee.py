@@ -279,12 +279,12 @@ class Referee:
                 "found none of guest, dut, wire and model in its arguments"
             )
         client = machine.model
-        before = _fired(client.call("faults.fired", name=fault), fault)
+        before = _fired(client.call("faults.list"), fault)
         client.call("faults.arm", name=fault, **({"match": dict(match)} if match else {}))
         try:
             yield
         finally:
-            self._fired = _fired(client.call("faults.fired", name=fault), fault) - before
+            self._fired = _fired(client.call("faults.list"), fault) - before
             client.call("faults.disarm", name=fault)
 
     @contextmanager
