@@ -79,9 +79,9 @@ def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Bi
 
 
 @pytest.fixture
-def xdp(guest: Guest, dut: Dut, faults: LocalFaults, defer: Callable[..., None]) -> Xdp:
+def xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> Xdp:
     """XDP on the interface under test, in whatever mode."""
-    return Xdp(guest.agent, dut.ifname, faults, defer)
+    return Xdp(guest.agent, dut.ifname, faults=faults, defer=defer, until=until)
 
 
 @pytest.fixture

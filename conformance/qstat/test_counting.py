@@ -9,6 +9,7 @@ from plugfest.probe import is_segment, only
 from plugfest.queue_counters import Account, of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import check_same, payloads
+from plugfest.xdp import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
@@ -28,10 +29,12 @@ SEGMENTED = 10 * SEGMENT + 100
 def test_received_frames(counted, traffic, step):
     """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
     probes = traffic.probes()
-    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
-        with counted.stretch() as stretch:
-            traffic.send(probes)
-            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with (
+        step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
+        counted.stretch() as stretch,
+    ):
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
         assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
 
@@ -159,7 +162,7 @@ def test_queues_add_up(counted, traffic, step):
     source=f"{QSTATS}, rx-packets: packets consumed by XDP are still counted; {LINK_STATS}, rx_packets",
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
 )
-def test_dropped_by_xdp(native, ledger, traffic, step, until):
+def test_dropped_by_xdp(native, ledger, traffic, step):
     """Frames that an XDP program drops are counted as received, by the queue and by the interface."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames"):
@@ -171,7 +174,7 @@ def test_dropped_by_xdp(native, ledger, traffic, step, until):
     ):
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried"):
         assert stretch.link_rx == stretch.wire_rx, explain(stretch)
     with step("So did the receive queues' counters, where there are any"):
@@ -191,10 +194,17 @@ def test_sent_by_xdp(native, ledger, traffic, step, until):
     with step("Attach a program that sends test frames back"):
         native.attach("xdp_tx")
         traffic.ready()
-    with step("Send test frames of every size, in flows enough to reach every receive queue"):
-        with ledger.stretch() as stretch, traffic.sightings() as wire:
-            traffic.send(probes)
-            until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire")
+    with (
+        step("Send test frames of every size, in flows enough to reach every receive queue"),
+        ledger.stretch() as stretch,
+        traffic.sightings() as wire,
+    ):
+        traffic.send(probes)
+        until(
+            lambda: len(wire.probes()) >= len(probes),
+            what=f"{len(probes)} frames are back on the wire",
+            timeout=SOON,
+        )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
         assert stretch.link_rx == stretch.wire_rx, explain(stretch)
     with step("tx_packets and tx_bytes rose by what the wire carried from it"):
@@ -222,9 +232,11 @@ def test_reading_changes_nothing(counted, traffic, step):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The counters rose by what the wire carried"):
         assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
-    with step("With no frame on the wire, reading on moves no counter"):
-        with counted.stretch() as quiet:
-            for _ in range(5):
-                counted.ethtool()
+    with (
+        step("With no frame on the wire, reading on moves no counter"),
+        counted.stretch() as quiet,
+    ):
+        for _ in range(5):
+            counted.ethtool()
         if quiet.wire_rx == Account():
             assert total(quiet.queues.rx.values()) == Account(), explain(quiet)

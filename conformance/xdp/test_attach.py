@@ -20,14 +20,14 @@ MTU_TOO_BIG = 9000
     source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC",
     falsified_by=("program:xdp.stays-attached", "rx.frame.dropped"),
 )
-def test_traffic_after_detach(native, traffic, step, until):
+def test_traffic_after_detach(native, traffic, step):
     """After a program is detached, frames reach the stack as they did before it was attached."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames, and send some"):
         program = native.attach("xdp_drop")
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
     with step("Detach it"):
         native.detach()
         assert native.state()["attached"] == "none"
@@ -43,7 +43,7 @@ def test_traffic_after_detach(native, traffic, step, until):
     source="include/uapi/linux/if_link.h, XDP_FLAGS_REPLACE; ip-link(8), xdp: an attached program is replaced atomically",
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
 )
-def test_replace(native, traffic, dut, step, until):
+def test_replace(native, traffic, dut, step):
     """Replacing the program by another takes no carrier, loses no frame, and each frame is seen by exactly one of the two."""
     probes = traffic.probes()
     half = len(probes) // 2
@@ -59,10 +59,7 @@ def test_replace(native, traffic, dut, step, until):
     with step("Every frame was seen, by one program or the other, and the second saw all that came after it was there"):
         sent = of_frames(probe.frame for probe in probes)
 
-        def seen():
-            return total(native.seen(first).values()) + total(native.seen(second).values())
-
-        until(lambda: seen() == sent, what=f"the two programs together have counted {sent}")
+        native.wait(sent, first, second)
         assert total(native.seen(second).values()).frames >= len(probes) - half
     with step("The stack received every frame, and the carrier never went"):
         unwritten = [payload[SCRATCH:] for payload in payloads(probes)]

@@ -7,7 +7,7 @@ import errno
 
 import pytest
 from plugfest.agent import AgentError
-from plugfest.queue_counters import of_frames, total
+from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 
 FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
@@ -16,7 +16,7 @@ WHILE_ATTACHED = {"ndo-xmit", "ndo-xmit-sg"}
 
 
 @requirement("XDP-FEAT-01", level="MUST", source=FEATURES, falsified_by="program:xdp.not-attached")
-def test_advertised_is_attachable(native, traffic, step, until):
+def test_advertised_is_attachable(native, traffic, step):
     """A driver that advertises the basic set attaches a program in native mode, says so, and runs it."""
     with step("Attach a program in native mode"):
         program = native.attach("xdp_pass")
@@ -28,7 +28,7 @@ def test_advertised_is_attachable(native, traffic, step, until):
         probes = traffic.probes(sizes=(60, 1514))
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
 
 
 @requirement(
@@ -81,7 +81,7 @@ def test_offload_is_refused(xdp, traffic, step, unclaimed):
     source="include/uapi/linux/if_link.h, XDP_FLAGS_SKB_MODE; net/core/dev.c, do_xdp_generic",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
 )
-def test_generic_mode(xdp, traffic, step, until):
+def test_generic_mode(xdp, traffic, step):
     """A program in generic mode works on any driver: it sees every frame once, and those it drops do not reach the stack."""
     features = xdp.features()
     probes = traffic.probes()
@@ -93,7 +93,7 @@ def test_generic_mode(xdp, traffic, step, until):
     with step("Send test frames of every size, IPv4 and IPv6"):
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(xdp.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        xdp.wait(sent, program)
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
 

@@ -9,6 +9,7 @@ from plugfest.probe import SCRATCH, only, swapped
 from plugfest.queue_counters import from_model, of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
+from plugfest.xdp import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 WRITTEN = b"plugfest"
@@ -25,7 +26,7 @@ LONGEST_PADDED = 100
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PASS",
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.corrupted", "rx.frame.dropped"),
 )
-def test_pass(native, traffic, step, until):
+def test_pass(native, traffic, step):
     """A frame for which the program returns XDP_PASS reaches the stack once and unchanged."""
     queues = traffic.queues()
     probes = traffic.probes()
@@ -35,7 +36,7 @@ def test_pass(native, traffic, step, until):
         traffic.send(probes)
     with step("The program sees each frame once and at its length"):
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
     with step("The program sees frames on every receive queue"):
         assert set(native.seen(program)) == set(range(queues))
     with step("The stack receives every payload once and unchanged"):
@@ -48,7 +49,7 @@ def test_pass(native, traffic, step, until):
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_DROP",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
 )
-def test_drop(native, traffic, step, until):
+def test_drop(native, traffic, step):
     """A frame for which the program returns XDP_DROP is gone, and no other frame is."""
     queues = traffic.queues()
     probes = traffic.probes()
@@ -58,7 +59,7 @@ def test_drop(native, traffic, step, until):
         traffic.send(probes)
     with step("The program sees each frame once and at its length, on every receive queue"):
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
         assert set(native.seen(program)) == set(range(queues))
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
@@ -85,7 +86,11 @@ def test_tx(native, traffic, guest, step, until):
         sent = of_frames(probe.frame for probe in probes)
         with traffic.sightings() as wire:
             traffic.send(probes)
-            until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire")
+            until(
+                lambda: len(wire.probes()) >= len(probes),
+                what=f"{len(probes)} frames are back on the wire",
+                timeout=SOON,
+            )
     with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
         check_same(wire.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
     with step("The program saw each frame once, on every receive queue"):
@@ -106,7 +111,7 @@ def test_tx(native, traffic, guest, step, until):
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_ABORTED; include/trace/events/xdp.h, xdp_exception",
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
 )
-def test_aborted(native, traffic, dut, guest, step, until, defer):
+def test_aborted(native, traffic, dut, guest, step, defer):
     """A frame for which the program returns XDP_ABORTED is dropped, and the tracepoint xdp_exception tells of it once."""
     queues = traffic.queues()
     probes = traffic.probes()
@@ -118,7 +123,7 @@ def test_aborted(native, traffic, dut, guest, step, until, defer):
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
-        until(lambda: total(native.seen(program).values()) == sent, what=f"the program has counted {sent}")
+        native.wait(sent, program)
         assert set(native.seen(program)) == set(range(queues))
     with step("The tracepoint fired once for each frame, with this program, this interface and the action ABORTED"):
         told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
@@ -153,7 +158,7 @@ def test_modify(native, traffic, step):
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PACKET_HEADROOM, bpf_xdp_adjust_head, bpf_xdp_adjust_tail",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead"),
 )
-def test_adjust(native, traffic, guest, dut, step, until, defer):
+def test_adjust(native, traffic, guest, dut, step, defer):
     """The program can put octets before a frame, take them off and shorten the frame; the stack gets what is left.
 
     A driver may pad what is left to the shortest Ethernet frame, so the frames are longer than that here.
@@ -168,10 +173,7 @@ def test_adjust(native, traffic, guest, dut, step, until, defer):
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         traffic.send(probes)
     with step("Every frame comes out of the driver once, shorter by what was cut and otherwise unchanged"):
-        until(
-            lambda: total(native.seen(program).values()) == of_frames(probe.frame for probe in probes),
-            what="the program has counted every frame",
-        )
+        native.wait(of_frames(probe.frame for probe in probes), program)
         frames = guest.agent.call("packet.receive", packet=packet, count=2 * len(probes), timeout=0)
         raw = [base64.b64decode(frame["frame"]) for frame in frames]
         check_same(list(only(raw)), [probe.frame[:-TRIMMED] for probe in probes], "frames out of the driver")

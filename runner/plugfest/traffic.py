@@ -34,6 +34,8 @@ PACE = 0.005
 BATCH = 8
 OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
+SOON = 1.0
+"""Seconds for frames that the DUT sends to be on the wire, on a guest of speed 1."""
 PATIENCE = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
@@ -169,7 +171,11 @@ class Traffic:
                     frames += [probe.frame for probe in probes]
                     encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
                     self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
-                self._until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire")
+                self._until(
+                    lambda: len(seen.probes()) >= len(frames),
+                    what=f"{len(frames)} frames are on the wire",
+                    timeout=SOON,
+                )
         finally:
             self._agent.call("handle.close", handle=packet)
         return frames
@@ -195,7 +201,11 @@ class Traffic:
                     encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
                     self._agent.call("packet.send", packet=packet, frames=[encoded])
                     wanted += whole.lengths
-                self._until(lambda: len(seen.segments()) >= len(wanted), what=f"{len(wanted)} segments are on the wire")
+                self._until(
+                    lambda: len(seen.segments()) >= len(wanted),
+                    what=f"{len(wanted)} segments are on the wire",
+                    timeout=SOON,
+                )
         finally:
             self._agent.call("handle.close", handle=packet)
         return sorted(wanted)

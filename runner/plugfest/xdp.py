@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
-from plugfest.queue_counters import Account
+from plugfest.queue_counters import Account, total
 
 if TYPE_CHECKING:
     from plugfest.agent import AgentClient
     from plugfest.faults import LocalFaults
+    from plugfest.plugin.fixtures import Until
 
 NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
 PASS_INSTEAD = fault_points.declare(
@@ -31,6 +32,10 @@ NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver
 LRO_LOST = fault_points.declare(
     "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
 )
+
+
+SOON = 1.0
+"""Seconds for frames that are on the wire to be counted, on a guest of speed 1."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,15 @@ class Program:
 class Xdp:
     """XDP on the interface under test."""
 
-    def __init__(self, agent: AgentClient, ifname: str, faults: LocalFaults, defer: Callable[..., None]) -> None:
+    def __init__(
+        self, agent: AgentClient, ifname: str, *, faults: LocalFaults, defer: Callable[..., None], until: Until
+    ) -> None:
         """Attach nothing yet."""
         self.agent = agent
         self.ifname = ifname
         self._faults = faults
         self._defer = defer
+        self._until = until
 
     def features(self) -> set[str]:
         """What the driver advertises (netdev dev-get: xdp-features)."""
@@ -146,3 +154,19 @@ class Xdp:
         """What the program has counted, by receive queue, without the queues where nothing came."""
         counters = self.agent.call("bpf.map_counters", map=program.count)
         return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
+
+    def wait(self, sent: Account, *programs: Program) -> None:
+        """Wait until programs, together, have counted exactly what was sent.
+
+        Raises:
+            AssertionError: they did not in time; the message says what they have counted.
+        """
+
+        def counted() -> Account:
+            return total(account for program in programs for account in self.seen(program).values())
+
+        names = " and ".join(program.name for program in programs)
+        try:
+            self._until(lambda: counted() == sent, what=f"{names} has counted {sent}", timeout=SOON)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has counted {counted()}") from None
