@@ -21,7 +21,7 @@ def fill(folder: Path) -> None:
 
 
 def get(cache: Cache, build=fill, *, space: int = 0) -> Path:
-    return cache.get("kind", KEY, build, title="a thing", space=space)
+    return cache.get("kind", KEY, build, title="a thing", size=1, space=space)
 
 
 @pytest.fixture
@@ -132,14 +132,14 @@ def test_killed_build_leaves_no_entry(tmp_path):
     cache = Cache(tmp_path / "cache")
     assert not cache.entries()
     assert leftovers(cache)
-    cache.get("other", KEY, fill, title="another thing", space=0)
+    cache.get("other", KEY, fill, title="another thing", size=1, space=0)
     assert not leftovers(cache)
     assert (get(cache) / "file").read_text() == "contents"
 
 
 def test_prune_takes_only_what_is_old(cache):
     old = get(cache)
-    new = cache.get("kind", "new", fill, title="a new thing", space=0)
+    new = cache.get("kind", "new", fill, title="a new thing", size=1, space=0)
     long_ago = time.time() - 1000
     os.utime(old / MANIFEST, (long_ago, long_ago))
     assert [entry.path for entry in cache.prune(unused_for=500)] == [old]

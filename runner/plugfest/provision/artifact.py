@@ -28,7 +28,7 @@ class GuestRoot:
 
     Attributes:
         image: the erofs image.
-        digest: the hash of its recipe.
+        digest: identifies its contents; part of a snapshot's key.
     """
 
     image: Path

@@ -35,4 +35,4 @@ def ensure_programs(settings: Settings) -> Path:
             except InfrastructureError as error:
                 raise InfrastructureError(f"{source}: {error}") from error
 
-    return Cache(settings.cache).get("bpf", key, build, title="BPF programs", space=16 << 20)
+    return Cache(settings.cache).get("bpf", key, build, title="BPF programs", size=1 << 17, space=16 << 20)

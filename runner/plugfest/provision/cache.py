@@ -2,7 +2,7 @@
 """The cache: everything fetched or built, each entry by the hash of its recipe, built once, whole or not at all.
 
 An entry is a folder ``KIND-HASH`` with a manifest of its files. It is built in a folder beside it and renamed when it is
-complete and on disk, so an interrupted build leaves nothing that looks like an entry.
+complete, so an interrupted build leaves nothing that looks like an entry.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Cache:
         """Use a folder; it need not exist."""
         self.root = root
 
-    def get(self, kind: str, key: str, build: Callable[[Path], None], *, title: str, space: int) -> Path:
+    def get(self, kind: str, key: str, build: Callable[[Path], None], *, title: str, size: int, space: int) -> Path:
         """Return the entry of this key, building it if there is none or if it was damaged.
 
         Args:
@@ -81,6 +82,7 @@ class Cache:
             key: hash of the recipe.
             build: fills the empty folder that it is given.
             title: what it holds, as ``QEMU 11.1``; shown while it is built.
+            size: bytes of the finished entry, roughly: what a progress bar is measured by.
             space: bytes of free space that building takes at most.
 
         Raises:
@@ -98,23 +100,25 @@ class Cache:
                     return path
                 say(f"cache: {path.name} is damaged ({damage}); building it again")
                 self._remove(path)
-            self._sweep()
+            self._sweep(path.name)
             self._check_space(space, title)
-            half = self.root / f"{_HALF}{path.name}"
-            shutil.rmtree(
-                half, ignore_errors=True
-            )  # an earlier build of ours that was interrupted: we hold its lock now
-            half.mkdir()
+            # A name of its own: children of a build that was killed may still write into theirs.
+            half = Path(tempfile.mkdtemp(dir=self.root, prefix=f"{_HALF}{path.name}."))
+            half.chmod(0o755)
             try:
-                with activity(title):
+                with activity(title, lambda: _size(half) / size):
                     build(half)
                     _write_manifest(half, title)
-                os.sync()
                 half.rename(path)
+                _sync(self.root)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     raise self._no_space(space, title) from error
                 raise InfrastructureError(f"{title}: expected to write to {half}, found: {error}") from error
+            except InfrastructureError as error:
+                if os.strerror(errno.ENOSPC) in str(error):  # a program's last words
+                    raise self._no_space(space, title) from error
+                raise
             finally:
                 if half.exists():
                     self._remove(half)
@@ -182,12 +186,16 @@ class Cache:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _sweep(self) -> None:
-        """Delete what interrupted builds and removals left."""
+    def _sweep(self, building: str) -> None:
+        """Delete what interrupted builds and removals left; we hold the lock of the entry `building`."""
         for left in self.root.glob(f"{_DOOMED}*"):
             shutil.rmtree(left, ignore_errors=True)
         for left in self.root.glob(f"{_HALF}*"):
-            with (self.root / f".lock-{left.name.removeprefix(_HALF)}").open("w") as lock:
+            name = left.name.removeprefix(_HALF).rpartition(".")[0]
+            if name == building:
+                shutil.rmtree(left, ignore_errors=True)
+                continue
+            with (self.root / f".lock-{name}").open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -218,6 +226,15 @@ class Cache:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
+def fingerprint(entry: Path) -> str:
+    """Identify what an entry really holds: packages of the same recipe differ from one day to the next.
+
+    Args:
+        entry: what `Cache.get` returned.
+    """
+    return digest(json.dumps(json.loads((entry / MANIFEST).read_text())["files"], sort_keys=True))
+
+
 def _write_manifest(folder: Path, title: str) -> None:
     files = {}
     for parent, folders, names in os.walk(folder):
@@ -228,12 +245,32 @@ def _write_manifest(folder: Path, title: str) -> None:
                 files[str(path.relative_to(folder))] = (path.lstat().st_size, _checksum(path))
     note = {"title": title, "created": time.time(), "files": files}
     (folder / MANIFEST).write_text(json.dumps(note))
+    # Should the power fail now, files may come back short: that the manifest shows, if it is there itself.
+    _sync(folder / MANIFEST)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes in a folder that somebody else fills meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 def _checksum(path: Path) -> str:
     state = hashlib.sha256()
     if path.is_symlink():
-        state.update(str(path.readlink()).encode())
+        state.update(os.fsencode(path.readlink()))
         return state.hexdigest()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -21,6 +21,13 @@ APT = Path("/etc/apt")
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 KEYRING_FOLDERS = (Path("/usr/share/keyrings"), APT / "trusted.gpg.d")
 _ONE_LINE = re.compile(r"^deb\s+(?:\[[^\]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$")
+UNUSED = (
+    *("dev", "etc/apt", "var/lib/apt", "var/lib/dpkg", "var/cache"),
+    *(f"usr/share/{name}" for name in ("doc", "info", "lintian", "locale", "man")),
+    *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/gcc", "usr/include/c++"),
+)
+"""Folders of unpacked packages that nothing here reads: devices, apt's own state, documents, what only C++ needs."""
+
 _NOT_THE_ARCHIVE = re.compile(r"security|debug|ports")
 
 
@@ -159,7 +166,11 @@ def unpack(packages: Packages, target: Path, settings: Settings) -> None:
     source = mirror(settings)
     signed = f"[signed-by={keyring()}]"
     lines = [f"deb {signed} {source} {packages.suite} main"]
-    words = [program, "--variant=extract", "--quiet", f"--include={','.join(packages.names)}"]
+    # It must not outlive us: its folder is no longer locked then.
+    words = ["setpriv", "--pdeathsig", "TERM", program]
+    # A user's files stay the user's: where there are subordinate ids mmdebstrap would give the files to one of them.
+    words.append("--mode=root" if os.geteuid() == 0 else "--mode=chrootless")
+    words += ["--variant=extract", "--quiet", f"--include={','.join(packages.names)}"]
     if packages.backports:
         lines.append(f"deb {signed} {source} {packages.suite}-backports main")
         # Backports are not taken by themselves: they have the lowest priority, but for the release that is preferred.
@@ -177,8 +188,7 @@ def unpack(packages: Packages, target: Path, settings: Settings) -> None:
         )
     if done.returncode != 0:
         raise InfrastructureError(_explain(done.stderr, packages, source))
-    # Devices and apt's own state are of no use here, and a user could not delete the former.
-    for rest in ("dev", "var/lib/apt", "var/cache/apt", "etc/apt"):
+    for rest in UNUSED:
         shutil.rmtree(target / rest, ignore_errors=True)
 
 
@@ -196,7 +206,6 @@ def _explain(text: str, packages: Packages, source: str) -> str:
             "{source} is not signed with a key of this machine ({0}); update the package debian-archive-keyring"
         ),
         r"(404\s+Not Found|does not have a Release file)": "{source} has no {suite} ({0}); name a complete mirror with --mirror",
-        r"(newuidmap|uidmap|subuid)": "expected newuidmap and a range in /etc/subuid, found none; install uidmap or run as root",
     }
     for pattern, message in patterns.items():
         found = re.search(pattern, text)

@@ -11,7 +11,7 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.location import recipes_root
 from plugfest.provision.artifact import Kernel
 from plugfest.provision.boot_image import BootImage
-from plugfest.provision.cache import Cache, digest
+from plugfest.provision.cache import Cache, digest, fingerprint
 from plugfest.provision.cpio import Archive
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
@@ -34,7 +34,7 @@ FORMAT = 2
 
 _IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"
 _MIB = 1 << 20
-_SPACE = 1500 * _MIB
+_SIZE, _SPACE = 145 * _MIB, 1000 * _MIB
 
 
 def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
@@ -87,14 +87,14 @@ def _ensure(settings: Settings, spec: str, recipe: str, prepare: Callable[[Path,
             make_image(tools, chosen.folder.parent, target / _MODULES, name=f"modules-{key}")
             (target / _RELEASE).write_text(modules.release)
 
-    path = Cache(settings.cache).get("kernel", key, build, title=f"kernel {spec}", space=_SPACE)
+    path = Cache(settings.cache).get("kernel", key, build, title=f"kernel {spec}", size=_SIZE, space=_SPACE)
     return Kernel(
         spec=spec,
         release=(path / _RELEASE).read_text(),
         image=path / _IMAGE,
         initramfs=path / _INITRAMFS,
         modules=path / _MODULES,
-        digest=key,
+        digest=fingerprint(path),
     )
 
 

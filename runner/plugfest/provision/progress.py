@@ -1,34 +1,73 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the user sees while something is fetched or built: a spinner with the time, or a line where there is no terminal."""
+"""What the user sees while something is fetched or built: a bar with the time, or lines where there is no terminal."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 console = Console(stderr=True)
 
+_LOOK = 0.5
+"""Seconds between two looks at how far an activity is."""
+
+_display: Progress | None = None
+"""The one live display: an activity within another adds a line to it."""
+
 
 @contextmanager
-def activity(title: str) -> Iterator[None]:
-    """Show that something is being done, and how long it took."""
+def activity(title: str, measure: Callable[[], float] | None = None) -> Iterator[None]:
+    """Show that something is being done, and how long it took.
+
+    Args:
+        title: what is being done.
+        measure: tells how much of it is done, from 0 to 1; called every now and then from another thread. Without it the
+            bar only shows that something goes on.
+    """
     begin = time.monotonic()
-    if not console.is_terminal:
-        console.print(f"{title} …", highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        with _line(title, measure):
+            yield
+    else:
+        say(f"{title} …")
         yield
-        console.print(f"{title}: {time.monotonic() - begin:.1f} s", highlight=False, soft_wrap=True)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(title, total=None)
-        yield
-    console.print(f"{title}: {time.monotonic() - begin:.1f} s", highlight=False)
+    say(f"{title}: {time.monotonic() - begin:.1f} s")
 
 
 def say(text: str) -> None:
     """Tell the user something in one line."""
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _line(title: str, measure: Callable[[], float] | None) -> Iterator[None]:
+    global _display  # noqa: PLW0603 - there is one terminal
+    outermost = _display is None
+    if _display is None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        _display = Progress(*columns, console=console, transient=True)
+        _display.start()
+    display = _display
+    task = display.add_task(title, total=None if measure is None else 1.0)
+    ended = threading.Event()
+
+    def look() -> None:
+        while measure is not None and not ended.wait(_LOOK):
+            display.update(task, completed=min(measure(), 0.99))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        display.remove_task(task)
+        if outermost:
+            display.stop()
+            _display = None

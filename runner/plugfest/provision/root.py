@@ -10,7 +10,7 @@ from pathlib import Path
 from plugfest.location import recipes_root
 from plugfest.provision.artifact import GuestRoot
 from plugfest.provision.bpf import ensure_programs
-from plugfest.provision.cache import Cache, digest, digest_of_files
+from plugfest.provision.cache import Cache, digest, digest_of_files, fingerprint
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
 from plugfest.provision.settings import Settings
@@ -21,16 +21,7 @@ FORMAT = 2
 """Part of the key: counted up when what is done here changes."""
 
 _IMAGE = "root.erofs"
-_UNUSED = (
-    "usr/share/doc",
-    "usr/share/man",
-    "usr/share/locale",
-    "usr/share/info",
-    "usr/share/lintian",
-    "usr/lib/python3*/test",
-    "var/cache",
-    "var/lib/dpkg",
-)
+_UNUSED = ("usr/lib/python3*/test",)
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "var", "usr/lib/modules", "usr/local")
 _ACCOUNTS = {
@@ -72,8 +63,10 @@ def ensure_root(settings: Settings) -> GuestRoot:
             compile_python(root)
             make_image(tools, root, target / _IMAGE, name=f"root-{key}")
 
-    path = Cache(settings.cache).get("root", key, build, title="guest root (Debian packages)", space=900 * _MIB)
-    return GuestRoot(image=path / _IMAGE, digest=key)
+    path = Cache(settings.cache).get(
+        "root", key, build, title="guest root (Debian packages)", size=100 * _MIB, space=500 * _MIB
+    )
+    return GuestRoot(image=path / _IMAGE, digest=fingerprint(path))
 
 
 def listed(path: Path) -> tuple[str, ...]:

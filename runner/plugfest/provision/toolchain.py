@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Toolchain
-from plugfest.provision.cache import Cache, digest
+from plugfest.provision.cache import Cache, digest, fingerprint
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.settings import Settings
 from plugfest.provision.unpacked import Unpacked
@@ -22,6 +22,9 @@ IMAGE_PACKAGES = Packages(("erofs-utils", "kmod", "zstd", "busybox-static"))
 BUILDER_PACKAGES = Packages(("clang-19", "libbpf-dev", "linux-libc-dev", "libc6-dev"))
 COMPILER = "usr/lib/llvm-19/bin/clang"
 COMPILER_HEADERS = "usr/lib/llvm-19/lib/clang/19/include"
+FORMAT = 2
+"""Part of every key: counted up when what is kept of the packages changes."""
+
 _MIB = 1 << 20
 
 
@@ -44,25 +47,25 @@ def ensure_toolchain(settings: Settings) -> Toolchain:
     program = shutil.which(QEMU)
     if program and has_device((program,)):
         return _own(Path(program))
-    root = _unpacked(settings, "qemu", QEMU_PACKAGES, "QEMU with vfio-user (Debian packages)", 600 * _MIB)
+    root = _unpacked(settings, "qemu", QEMU_PACKAGES, "QEMU with vfio-user (Debian packages)", 140 * _MIB)
     share = root.root / "usr/share"
     words = (*root.argv(f"usr/bin/{QEMU}"), "-L", str(share / "qemu"), "-L", str(share / "seabios"))
     if not has_device(words):
         raise InfrastructureError(
             f"expected the packaged QEMU to have the device {DEVICE}, found none; name a mirror with backports by --mirror"
         )
-    return Toolchain(qemu=words, version=version(words), digest=root.root.name)
+    return Toolchain(qemu=words, version=version(words), digest=fingerprint(root.root))
 
 
 def ensure_image_tools(settings: Settings) -> Unpacked:
     """Return the programs that make the guest's images: mkfs.erofs, depmod, zstd, busybox."""
-    return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 200 * _MIB)
+    return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 25 * _MIB)
 
 
 def ensure_builder(settings: Settings) -> Unpacked:
     """Return the compiler of the guest's BPF programs."""
     return _unpacked(
-        settings, "builder", BUILDER_PACKAGES, "BPF compiler (Debian packages)", 1200 * _MIB, ("usr/lib/llvm-19/lib",)
+        settings, "builder", BUILDER_PACKAGES, "BPF compiler (Debian packages)", 360 * _MIB, ("usr/lib/llvm-19/lib",)
     )
 
 
@@ -92,9 +95,12 @@ def _own(program: Path) -> Toolchain:
 
 
 def _unpacked(
-    settings: Settings, kind: str, packages: Packages, title: str, space: int, libraries: tuple[str, ...] = ()
+    settings: Settings, kind: str, packages: Packages, title: str, size: int, libraries: tuple[str, ...] = ()
 ) -> Unpacked:
-    path = Cache(settings.cache).get(
-        kind, digest(packages.recipe()), lambda target: unpack(packages, target, settings), title=title, space=space
-    )
+    def build(target: Path) -> None:
+        unpack(packages, target, settings)
+
+    # While they are unpacked the packages themselves, a third of their contents in size, are there too.
+    key = digest(str(FORMAT), packages.recipe())
+    path = Cache(settings.cache).get(kind, key, build, title=title, size=size, space=2 * size)
     return Unpacked(path, libraries)
