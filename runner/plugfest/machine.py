@@ -313,9 +313,12 @@ class Machine:
         """Reboot the guest with the NIC plugged, load the driver again.
 
         Raises:
-            InfrastructureError: the guest did not come back.
+            InfrastructureError: the guest did not come back, or cannot be rebooted any more.
             DriverLoadError: the driver made no interface.
         """
+        if len(self._processes) > 1:
+            # QEMU 11.1.3 aborts when it resets a vfio-user device whose server is gone.
+            raise InfrastructureError("expected a guest whose NIC was never replugged, found one that QEMU cannot reset; boot a fresh guest")
         self.guest.reboot(Deadline.after(BOOT))
         self.load_driver()
 

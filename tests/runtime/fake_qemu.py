@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stands for QEMU: takes its command line, speaks QMP on the monitor's socket, writes to the serial port what it is told.
+
+Environment variable ``FAKE_QEMU``: ``boots`` (a kernel comes through its start), ``silent``, ``stops`` (internal error after
+the first line), ``dies`` (message on standard error, exit status 1, before any greeting), ``vanishes`` (exit after one line).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+
+
+def channel(name: str) -> socket.socket:
+    """Return the inherited socket of a -chardev."""
+    for word in sys.argv:
+        found = re.fullmatch(rf"socket,id={name},fd=(\d+)", word)
+        if found:
+            return socket.socket(fileno=int(found[1]))
+    raise SystemExit(f"no channel {name} in {sys.argv}")
+
+
+def main() -> None:
+    """Do as told."""
+    behaviour = os.environ["FAKE_QEMU"]
+    if behaviour == "dies":
+        sys.stderr.write("qemu-system-x86_64: warning: ignored\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n")
+        raise SystemExit(1)
+    monitor, console = channel("monitor"), channel("serial0")
+    words = monitor.makefile("rw")
+
+    def say(message: dict[str, object]) -> None:
+        words.write(json.dumps(message) + "\r\n")
+        words.flush()
+
+    version = {"qemu": {"major": 11, "minor": 1, "micro": 3}, "package": ""}
+    say({"QMP": {"version": version, "capabilities": ["oob"]}})
+    status = "running"
+    for line in words:
+        request = json.loads(line)
+        command = request["execute"]
+        result: object = {}
+        if command == "qmp_capabilities":
+            if behaviour != "silent":
+                console.sendall(b"[    0.000000] Linux version 7.3.4\r\n")
+            if behaviour == "boots":
+                console.sendall(b"[    1.0] VFS: Unable to mount root fs on unknown-block(0,0)\r\n")
+            if behaviour == "stops":
+                status = "internal-error"
+                sys.stderr.write("KVM internal error. Suberror: 1\nemulation failure\n")
+                sys.stderr.flush()
+        elif command == "query-status":
+            result = {"status": status, "running": status == "running"}
+        elif command == "refuse":
+            say({"error": {"class": "GenericError", "desc": "it is not possible"}, "id": request.get("id")})
+            continue
+        elif command == "announce":
+            say({"event": "RESET", "data": {"guest": True}, "timestamp": {"seconds": 1, "microseconds": 2}})
+        elif command == "quit" or (behaviour == "vanishes" and command == "cont"):
+            say({"return": {}, "id": request.get("id")})
+            raise SystemExit(0 if command == "quit" else 3)
+        elif command == "ignore":
+            continue
+        say({"return": result, "id": request.get("id")})
+
+
+if __name__ == "__main__":
+    main()

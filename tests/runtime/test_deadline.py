@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Waiting: how long, for what, and what is said when it does not come."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from plugfest import deadline
+from plugfest.deadline import Deadline, poll, scaled, until
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(deadline, "time", made)
+    return made
+
+
+def test_value_is_returned_at_once(clock: Time) -> None:
+    assert until(lambda: "carrier", what="it comes") == "carrier"
+    assert clock.pauses == []
+
+
+def test_condition_is_asked_until_it_holds(clock: Time) -> None:
+    assert until(lambda: clock.now > 103 and "up", what="it comes", timeout=5) == "up"
+    assert 103 <= clock.now <= 103.5
+
+
+@pytest.mark.parametrize(("speed", "seconds"), [(1.0, 2.0), (0.1, 20.0), (4.0, 2.0)])
+def test_slow_guest_gets_more_time_and_a_fast_one_no_less(clock: Time, speed: float, seconds: float) -> None:
+    with pytest.raises(AssertionError, match=rf"expected that the carrier comes up within {seconds:.1f} s; it did not$"):
+        until(lambda: False, what="the carrier comes up", timeout=2, speed=speed)
+    assert clock.now == pytest.approx(100 + seconds)
+
+
+def test_message_has_what_was_seen_last(clock: Time) -> None:
+    with pytest.raises(AssertionError, match=r"last seen: \[\]"):
+        until(lambda: [], what="frames come", timeout=1)
+
+
+def test_condition_is_asked_once_more_after_a_host_that_stood_still(clock: Time) -> None:
+    asked: list[float] = []
+
+    def condition() -> bool:
+        asked.append(clock.now)
+        if len(asked) == 1:
+            clock.now += 1000
+        return len(asked) == 2
+
+    assert poll(condition, Deadline.after(5)) is True
+
+
+def test_exceptions_of_the_condition_come_through(clock: Time) -> None:
+    def condition() -> bool:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        until(condition, what="it comes")
+
+
+def test_pauses_grow_but_not_beyond_a_quarter(clock: Time) -> None:
+    poll(lambda: False, Deadline.after(10))
+    assert clock.pauses[0] == pytest.approx(0.005)
+    assert max(clock.pauses) == pytest.approx(0.25)
+
+
+def test_deadline_counts_down() -> None:
+    limit = Deadline.after(1000, speed=0.5)
+    assert limit.seconds == 2000
+    assert 1990 < limit.remaining <= 2000
+    assert not limit.passed
+    assert Deadline(0, time.monotonic() - 1).passed
+    assert Deadline(0, time.monotonic() - 1).remaining == 0
+
+
+def test_speed_of_zero_is_no_division_by_it() -> None:
+    assert scaled(1, 0) == 1000
