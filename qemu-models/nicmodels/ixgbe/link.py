@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nicmodels.ixgbe.variants import Variant
     from nicmodels.registers import RegisterFile
 
+NEGOTIATION = 0.02
+"""Seconds; more than drivers wait in a mode that they pass through only to restart the negotiation."""
 FLU = 1
 RESTART_AN = 1 << 12
 PB = 3 << 28
@@ -72,6 +74,7 @@ class Link:
             abilities=Abilities.of(
                 "10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True
             ),
+            delay=NEGOTIATION,
         )
         self.partner.subscribe(self._changed)
         file.on_write(mac.AUTOC, self._write_autoc)

@@ -381,7 +381,7 @@ class Receiver:
         queue = self.queues[target.queue]
         if not queue.enabled:
             return True
-        checks = self._checks(frame, headers, known_good)
+        checks = self._checks(queue, frame, headers, known_good)
         strip = tci is not None and queue.strips
         if strip and self._faulty and self._faults["rx.vlan.not-stripped"].fires(queue=queue.index):
             strip = False
@@ -423,7 +423,7 @@ class Receiver:
     def _strips_crc(self) -> bool:
         return bool(self._values[_HLREG0] & CRC_STRIP)
 
-    def _checks(self, frame: memoryview, headers: Headers, known_good: bool) -> int:
+    def _checks(self, queue: RxQueue, frame: memoryview, headers: Headers, known_good: bool) -> int:
         """Checksum status and errors."""
         checks = 0
         ip = ip_checksum_ok(frame, headers)
@@ -435,11 +435,11 @@ class Receiver:
             if headers.l4 == UDP:
                 checks |= UDPCS
         if self._faulty and checks & (IPCS | L4CS):
-            if checks & (IPE | L4E) and self._faults["rx.checksum.bad-as-good"]:
+            if checks & (IPE | L4E) and self._faults["rx.checksum.bad-as-good"].fires(queue=queue.index):
                 checks &= ~(IPE | L4E)
-            elif not checks & (IPE | L4E) and self._faults["rx.checksum.good-as-bad"]:
+            elif not checks & (IPE | L4E) and self._faults["rx.checksum.good-as-bad"].fires(queue=queue.index):
                 checks |= L4E if checks & L4CS else IPE
-            elif self._faults["rx.checksum.unreported"]:
+            elif self._faults["rx.checksum.unreported"].fires(queue=queue.index):
                 checks = 0
         return checks
 

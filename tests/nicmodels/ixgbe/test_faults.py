@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every fault point of the 82599 does what its text says, and nothing before it is armed."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import frames
+import pytest
+from nicmodels.ixgbe import fault_points
+from nicmodels.ixgbe.registers import filters, general, interrupt, mac, receive, statistics
+from rig import IXSM, MAC, TSE, TXSM, VLE, Rig, context
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Dot1Q, Ether
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+L4E, IPE, L4CS, IPCS, VP = 1 << 30, 1 << 31, 0x20, 0x40, 8
+BROADCAST = b"\xff" * 6
+MULTICAST = bytes.fromhex("01005e000009")
+PROBED: set[str] = set()
+
+
+def probe(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a test as the one that shows a fault; `test_all_faults_are_shown` counts them."""
+    PROBED.add(name)
+    return lambda function: function
+
+
+def checksums_right(frame: bytes) -> bool:
+    """Whether IP and TCP checksums are what scapy computes."""
+    packet = Ether(frame)
+    shown = packet[IP].chksum, packet[TCP].chksum
+    del packet[IP].chksum, packet[TCP].chksum
+    packet = Ether(bytes(packet))
+    return shown == (packet[IP].chksum, packet[TCP].chksum)
+
+
+def seeded(payload: bytes = frames.PAYLOAD[:900], *, segmented: bool = False) -> bytes:
+    """A TCP segment as a driver hands it over: pseudo-header sum in the checksum, with the length or without."""
+    frame = bytearray(frames.tcp(payload=payload, options=False, flags="PA" if segmented else "A"))
+    total = sum(struct.unpack(">4H", frame[26:34])) + 6 + (0 if segmented else len(frame) - 34)
+    frame[24:26] = b"\0\0"
+    if segmented:
+        frame[16:18] = b"\0\0"
+    struct.pack_into(">H", frame, 50, total % 65535)
+    return bytes(frame)
+
+
+def send_checksummed(rig: Rig) -> list[bytes]:
+    return rig.transmit(seeded(), context(), options=IXSM | TXSM)
+
+
+def send_segmented(rig: Rig) -> list[bytes]:
+    return rig.transmit(seeded(segmented=True), context(mss=400), command=TSE, options=IXSM | TXSM)
+
+
+def test_nothing_is_wrong_without_a_fault(rig: Rig) -> None:
+    assert all(checksums_right(frame) for frame in send_checksummed(rig))
+    segments = send_segmented(rig)
+    assert [len(frame) for frame in segments] == [454, 454, 154]
+    assert all(checksums_right(frame) for frame in segments)
+    frame = frames.tcp()
+    assert [each.data for each in rig.receive(frame)] == [frame]
+    assert all(fault.fired == 0 for fault in rig.slot.faults)
+
+
+@pytest.mark.parametrize("name", ["tx.checksum.wrong", "tx.ip-checksum.wrong"])
+@pytest.mark.parametrize("send", [send_checksummed, send_segmented])
+@probe("tx.checksum.wrong")
+@probe("tx.ip-checksum.wrong")
+def test_transmit_checksums(rig: Rig, name: str, send: Callable[[Rig], list[bytes]]) -> None:
+    rig.arm(name, queue=0)
+    assert not checksums_right(send(rig)[0])
+    assert rig.fired(name)
+
+
+def test_a_fault_keeps_to_its_queue(rig: Rig) -> None:
+    rig.arm("tx.checksum.wrong", queue=1)
+    assert checksums_right(send_checksummed(rig)[0])
+    assert not rig.fired("tx.checksum.wrong")
+
+
+@pytest.mark.parametrize(("name", "count"), [("tx.frame.dropped", 0), ("tx.frame.duplicated", 2)])
+@probe("tx.frame.dropped")
+@probe("tx.frame.duplicated")
+def test_number_of_frames(rig: Rig, name: str, count: int) -> None:
+    rig.arm(name)
+    assert len(rig.transmit(frames.ethernet())) == count
+    assert rig.done()
+
+
+@probe("tx.frame.corrupted")
+def test_corrupted_on_the_way_out(rig: Rig) -> None:
+    rig.arm("tx.frame.corrupted")
+    frame = frames.ethernet()
+    (sent,) = rig.transmit(frame)
+    assert sent[:-1] == frame[:-1]
+    assert sent[-1] == frame[-1] ^ 1
+
+
+@probe("tx.segment.sequence")
+def test_segment_sequence(rig: Rig) -> None:
+    rig.arm("tx.segment.sequence")
+    segments = [Ether(frame) for frame in send_segmented(rig)]
+    assert [packet[TCP].seq for packet in segments] == [1, 402, 802]
+    assert all(checksums_right(bytes(packet)) for packet in segments)
+
+
+@probe("tx.segment.flags")
+def test_segment_flags(rig: Rig) -> None:
+    assert [Ether(frame)[TCP].flags for frame in send_segmented(rig)] == ["A", "A", "PA"]
+    rig.arm("tx.segment.flags")
+    assert [Ether(frame)[TCP].flags for frame in send_segmented(rig)] == ["PA", "PA", "PA"]
+
+
+@probe("tx.segment.identification")
+def test_segment_identification(rig: Rig) -> None:
+    assert len({Ether(frame)[IP].id for frame in send_segmented(rig)}) == 3
+    rig.arm("tx.segment.identification")
+    assert len({Ether(frame)[IP].id for frame in send_segmented(rig)}) == 1
+
+
+@probe("tx.segment.length")
+def test_segment_length(rig: Rig) -> None:
+    rig.arm("tx.segment.length")
+    segments = send_segmented(rig)
+    assert [len(frame) for frame in segments] == [454, 454, 153]
+    assert [Ether(frame)[IP].len for frame in segments] == [440, 440, 139]
+    assert all(checksums_right(frame) for frame in segments)
+
+
+@probe("tx.segment.missing")
+def test_segment_missing(rig: Rig) -> None:
+    rig.arm("tx.segment.missing")
+    assert len(send_segmented(rig)) == 2
+
+
+@pytest.mark.parametrize(("name", "vlan"), [("tx.vlan.missing", None), ("tx.vlan.wrong", 6), (None, 5)])
+@probe("tx.vlan.missing")
+@probe("tx.vlan.wrong")
+def test_vlan_insertion(rig: Rig, name: str | None, vlan: int | None) -> None:
+    if name is not None:
+        rig.arm(name)
+    (sent,) = rig.transmit(frames.ethernet(), context(vlan=5), command=VLE)
+    packet = Ether(sent)
+    assert (packet[Dot1Q].vlan if Dot1Q in packet else None) == vlan
+
+
+@probe("tx.padding.missing")
+def test_padding(rig: Rig) -> None:
+    assert len(rig.transmit(frames.ethernet(size=4))[0]) == 60
+    rig.arm("tx.padding.missing")
+    assert len(rig.transmit(frames.ethernet(size=4))[0]) == 18
+
+
+@probe("tx.writeback.lost")
+def test_writeback_lost(rig: Rig) -> None:
+    rig.arm("tx.writeback.lost")
+    assert len(rig.transmit(frames.ethernet())) == 1
+    assert not rig.done()
+
+
+@probe("tx.queue.stuck")
+def test_queue_stuck(rig: Rig) -> None:
+    rig.arm("tx.queue.stuck", queue=0)
+    assert rig.transmit(frames.ethernet()) == []
+    assert len(rig.transmit(frames.ethernet(), queue=1)) == 1
+
+
+def bad(frame: bytes) -> bytes:
+    return frame[:-1] + bytes((frame[-1] ^ 1,))
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "errors", "checked"),
+    [
+        (None, frames.tcp(), 0, L4CS),
+        (None, bad(frames.tcp()), L4E, L4CS),
+        ("rx.checksum.bad-as-good", bad(frames.tcp()), 0, L4CS),
+        ("rx.checksum.good-as-bad", frames.tcp(), L4E, L4CS),
+        ("rx.checksum.unreported", frames.tcp(), 0, 0),
+    ],
+)
+@probe("rx.checksum.bad-as-good")
+@probe("rx.checksum.good-as-bad")
+@probe("rx.checksum.unreported")
+def test_receive_checksums(rig: Rig, name: str | None, frame: bytes, errors: int, checked: int) -> None:
+    if name is not None:
+        rig.arm(name, queue=0)
+    (received,) = rig.receive(frame)
+    assert received.status & (L4E | IPE) == errors
+    assert received.status & L4CS == checked
+
+
+def spread(rig: Rig) -> None:
+    rig.write(filters.MRQC, 1 | 0x33 << 16)
+    for index in range(10):
+        rig.write(filters.RSSRK, 0x01234567 * (index + 1) & 0xFFFFFFFF, index)
+
+
+@probe("rx.rss.hash")
+@probe("rx.rss.queue")
+@probe("rx.rss.unreported")
+def test_receive_side_scaling(rig: Rig) -> None:
+    spread(rig)
+    (right,) = rig.receive(frames.tcp())
+    assert right.info & 0xF == 1
+    assert right.queue == 0
+    rig.arm("rx.rss.hash")
+    (wrong,) = rig.receive(frames.tcp())
+    assert wrong.hash == right.hash ^ 1
+    rig.slot.faults["rx.rss.hash"].disarm()
+    rig.arm("rx.rss.queue", queue=0)
+    assert rig.receive(frames.tcp())[0].queue == 1
+    rig.slot.faults["rx.rss.queue"].disarm()
+    rig.arm("rx.rss.unreported")
+    (silent,) = rig.receive(frames.tcp())
+    assert (silent.info & 0xF, silent.hash) == (0, 0)
+
+
+@probe("rx.vlan.not-stripped")
+@probe("rx.vlan.wrong")
+def test_vlan_stripping(rig: Rig) -> None:
+    rig.write(receive.RXDCTL, 1 << 25 | 1 << 30)
+    frame = frames.ethernet(vlan=5)
+    (right,) = rig.receive(frame)
+    assert (right.data, right.vlan, right.status & VP) == (frame[:12] + frame[16:], 5, VP)
+    rig.arm("rx.vlan.wrong")
+    assert rig.receive(frame)[0].vlan == 6
+    rig.slot.faults["rx.vlan.wrong"].disarm()
+    rig.arm("rx.vlan.not-stripped")
+    (left,) = rig.receive(frame)
+    assert (left.data, left.status & VP) == (frame, 0)
+
+
+@probe("rx.vlan.filter-open")
+@probe("rx.vlan.filter-closed")
+def test_vlan_filter(rig: Rig) -> None:
+    rig.write(filters.VLNCTRL, 0x8100 | 1 << 30)
+    rig.write(filters.VFTA, 1 << 5)
+    assert len(rig.receive(frames.ethernet(vlan=5), frames.ethernet(vlan=6))) == 1
+    rig.arm("rx.vlan.filter-open")
+    assert len(rig.receive(frames.ethernet(vlan=6))) == 1
+    rig.slot.faults["rx.vlan.filter-open"].disarm()
+    rig.arm("rx.vlan.filter-closed")
+    assert rig.receive(frames.ethernet(vlan=5)) == []
+
+
+@probe("rx.frame.truncated")
+def test_truncated(rig: Rig) -> None:
+    rig.arm("rx.frame.truncated", queue=0)
+    frame = frames.ethernet(size=1200)
+    assert rig.receive(frame)[0].data == frame[:1024]
+
+
+@pytest.mark.parametrize(("name", "count"), [("rx.frame.dropped", 0), ("rx.frame.duplicated", 2)])
+@probe("rx.frame.dropped")
+@probe("rx.frame.duplicated")
+def test_number_of_received_frames(rig: Rig, name: str, count: int) -> None:
+    rig.arm(name)
+    assert len(rig.receive(frames.tcp())) == count
+    if name == "rx.frame.dropped":
+        assert rig.read(statistics.TPR) == 0
+
+
+@probe("rx.frame.corrupted")
+def test_corrupted_on_the_way_in(rig: Rig) -> None:
+    rig.arm("rx.frame.corrupted")
+    frame = frames.ethernet()
+    assert rig.receive(frame)[0].data == bad(frame)
+
+
+@probe("rx.frame.reordered")
+def test_reordered(rig: Rig) -> None:
+    rig.slot.faults["rx.frame.reordered"].arm(times=1)
+    first, second, third = (frames.ethernet(size=size) for size in (100, 101, 102))
+    assert [each.data for each in rig.receive(first, second, third)] == [second, first, third]
+
+
+@probe("rx.jumbo.dropped")
+def test_jumbo_dropped(rig: Rig) -> None:
+    rig.write(mac.HLREG0, 0x407)
+    rig.write(mac.MAXFRS, 9000 << 16)
+    frame = frames.tcp(payload=bytes(3000))
+    assert rig.receive(frame)[0].data == frame
+    rig.arm("rx.jumbo.dropped")
+    assert rig.receive(frame) == []
+
+
+@probe("rx.promiscuous.ignored")
+@probe("rx.unicast.open")
+@probe("rx.broadcast.ignored")
+def test_address_filters(rig: Rig) -> None:
+    other = frames.ethernet(to=bytes.fromhex("020000000099"))
+    assert rig.receive(other) == []
+    rig.arm("rx.unicast.open")
+    assert len(rig.receive(other)) == 1
+    rig.slot.faults["rx.unicast.open"].disarm()
+    rig.write(filters.FCTRL, 1 << 9 | 1 << 10)
+    assert len(rig.receive(other)) == 1
+    rig.arm("rx.promiscuous.ignored")
+    assert rig.receive(other) == []
+    assert len(rig.receive(frames.ethernet(to=BROADCAST))) == 1
+    rig.arm("rx.broadcast.ignored")
+    assert rig.receive(frames.ethernet(to=BROADCAST)) == []
+
+
+@probe("rx.multicast.ignored")
+@probe("rx.multicast.open")
+def test_multicast_filter(rig: Rig) -> None:
+    frame = frames.ethernet(to=MULTICAST)
+    assert rig.receive(frame) == []
+    rig.arm("rx.multicast.open")
+    assert len(rig.receive(frame)) == 1
+    rig.slot.faults["rx.multicast.open"].disarm()
+    rig.write(filters.MCSTCTRL, 4)
+    vector = (MULTICAST[4] >> 4) | MULTICAST[5] << 4
+    rig.write(filters.MTA, 1 << (vector & 31), vector >> 5)
+    assert len(rig.receive(frame)) == 1
+    rig.arm("rx.multicast.ignored")
+    assert rig.receive(frame) == []
+
+
+@probe("rx.coalescing.corrupted")
+def test_coalescing_corrupted(rig: Rig) -> None:
+    rig.write(receive.RSCCTL, 1 | 3 << 2)
+    segments = [frames.tcp(sequence=1 + 500 * index, payload=b"\x11" * 500) for index in range(3)]
+    (merged,) = rig.receive(*segments)
+    assert merged.data[66:] == b"\x11" * 1500
+    rig.arm("rx.coalescing.corrupted", queue=0)
+    (merged,) = rig.receive(*segments)
+    assert merged.data[66:] == b"\x11" * 999 + b"\0" + b"\x11" * 499 + b"\0"
+
+
+@pytest.mark.parametrize(("name", "count"), [(None, 1), ("interrupt.vector.lost", 0), ("interrupt.vector.repeated", 2)])
+@probe("interrupt.vector.lost")
+@probe("interrupt.vector.repeated")
+def test_interrupts(rig: Rig, name: str | None, count: int) -> None:
+    if name is not None:
+        rig.arm(name, vector=3)
+    rig.write(interrupt.GPIE, 1 << 4)
+    rig.write(interrupt.IVAR, 0x83)
+    rig.write(interrupt.EIMS_EX, 0xFFFFFFFF)
+    rig.receive(frames.tcp())
+    assert rig.device.interrupts.raised[3] == count
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (None, {"QPRC": (1, 0), "QBRC_L": (100, 0), "QPTC": (1, 0), "QBTC_L": (100, 0)}),
+        ("rx.counter.doubled", {"QPRC": (2, 0), "QBRC_L": (200, 0)}),
+        ("rx.counter.other-queue", {"QPRC": (0, 1), "QBRC_L": (0, 100)}),
+        ("rx.counter.bytes", {"QPRC": (1, 0), "QBRC_L": (101, 0)}),
+        ("tx.counter.doubled", {"QPTC": (2, 0), "QBTC_L": (200, 0)}),
+        ("tx.counter.other-queue", {"QPTC": (0, 1), "QBTC_L": (0, 100)}),
+        ("tx.counter.bytes", {"QPTC": (1, 0), "QBTC_L": (101, 0)}),
+    ],
+)
+@probe("rx.counter.doubled")
+@probe("rx.counter.other-queue")
+@probe("rx.counter.bytes")
+@probe("tx.counter.doubled")
+@probe("tx.counter.other-queue")
+@probe("tx.counter.bytes")
+def test_queue_counters(rig: Rig, name: str | None, expected: dict[str, tuple[int, int]]) -> None:
+    """The registers lie; the model's own account does not."""
+    if name is not None:
+        rig.arm(name, queue=0)
+    frame = frames.ethernet(size=86)
+    rig.receive(frame)
+    rig.transmit(frame)
+    for register, values in expected.items():
+        assert tuple(rig.read(getattr(statistics, register), queue) for queue in (0, 1)) == values
+    counters = rig.device.control_methods()["model.counters"]()
+    assert counters["rx"][0] == {"frames": 1, "bytes": 100, "dropped": 0}
+    assert counters["tx"][0] == {"frames": 1, "bytes": 100, "segments": 1, "segment_bytes": 100}
+
+
+@probe("rx.flow-director.ignored")
+def test_flow_director_ignored(rig: Rig) -> None:
+    rig.write(filters.FDIRCTRL, 1 | 1 << 4)
+    for register in (filters.FDIRTCPM, filters.FDIRSIP4M, filters.FDIRDIP4M):
+        rig.write(register, 0xFFFFFFFF)
+    rig.write(filters.FDIRM, 0b111111)
+    rig.write(filters.FDIRHASH, 1 << 16)
+    rig.write(filters.FDIRCMD, 1 | 2 << 5 | 1 << 11 | 1 << 15 | 1 << 16)
+    assert rig.receive(frames.tcp())[0].queue == 1
+    rig.arm("rx.flow-director.ignored")
+    assert rig.receive(frames.tcp())[0].queue == 0
+
+
+LINKS_UP, SPEED = 1 << 30, 3 << 28
+
+
+@probe("link.report.stuck")
+@probe("link.speed.wrong")
+@probe("link.interrupt.lost")
+def test_link_reports(rig: Rig) -> None:
+    rig.write(interrupt.EIMC, 0xFFFFFFFF)
+    rig.read(interrupt.EICR)
+    assert rig.read(mac.LINKS) & (LINKS_UP | SPEED) == LINKS_UP | SPEED
+    rig.arm("link.speed.wrong")
+    assert rig.read(mac.LINKS) & SPEED == 2 << 28
+    rig.slot.faults["link.speed.wrong"].disarm()
+    rig.arm("link.interrupt.lost")
+    rig.device.link.partner.set(up=False)
+    rig.clock.advance(0.1)
+    assert rig.read(mac.LINKS) & LINKS_UP == 0
+    assert rig.read(interrupt.EICR) & 1 << 20 == 0
+    rig.slot.faults["link.interrupt.lost"].disarm()
+    rig.arm("link.report.stuck")
+    rig.device.link.partner.set(up=True)
+    rig.clock.advance(0.1)
+    assert rig.read(mac.LINKS) & LINKS_UP == 0
+    rig.slot.faults["link.report.stuck"].disarm()
+    assert rig.read(mac.LINKS) & LINKS_UP
+
+
+@probe("device.reset.incomplete")
+def test_reset_incomplete(rig: Rig) -> None:
+    rig.arm("device.reset.incomplete")
+    rig.write(general.CTRL, 1 << 26)
+    assert rig.read(receive.RXDCTL) & 1 << 25
+    rig.slot.faults["device.reset.incomplete"].disarm()
+    rig.write(general.CTRL, 1 << 26)
+    assert not rig.read(receive.RXDCTL) & 1 << 25
+
+
+@probe("device.eeprom.checksum")
+def test_eeprom_fault(rig: Rig) -> None:
+    def checksum() -> int:
+        total = 0
+        for word in range(0x40):
+            rig.write(general.EERD, word << 2 | 1)
+            total += rig.read(general.EERD) >> 16
+        return total & 0xFFFF
+
+    assert checksum() == 0xBABA
+    rig.arm("device.eeprom.checksum")
+    assert checksum() != 0xBABA
+
+
+@probe("device.register.stuck")
+def test_register_stuck(rig: Rig) -> None:
+    rig.arm("device.register.stuck")
+    rig.write(receive.RDBAL, 0x5555_5500, 1)
+    assert rig.read(receive.RDBAL, 1) != 0x5555_5500
+
+
+@probe("device.loopback.broken")
+def test_loopback(rig: Rig) -> None:
+    rig.write(mac.HLREG0, 0x403 | 1 << 15)
+    frame = frames.ethernet(to=MAC)
+    assert rig.transmit(frame) == []
+    assert [each.data for each in rig.collect()] == [frame]
+    rig.arm("device.loopback.broken")
+    rig.transmit(frame)
+    assert rig.collect() == []
+
+
+def test_all_faults_are_shown() -> None:
+    assert {point.name for point in fault_points.ALL} == PROBED
+
+
+def test_each_fault_has_a_line_of_text() -> None:
+    for point in fault_points.ALL:
+        assert len(point.text.splitlines()) == 1
