@@ -68,16 +68,14 @@ class FarEnd:
 class Bench:
     """Model, driver and far end. The driver has not touched the device yet."""
 
-    def __init__(
-        self, serve: Callable[..., ServedDevice], *, ram: int = 16 << 20, profile: str | None = None, vectors: int = 0
-    ) -> None:
+    def __init__(self, serve: Callable[..., ServedDevice], *, ram: int = 16 << 20, profile: str | None = None) -> None:
         near, far = PairWire.pair()
         model = find("ixgbe")
         self.served = serve(lambda host: model.create(host, Options(profile=profile, mac=MAC)), wire=near)
         self.far = FarEnd(far)
         self.client = self.served.client()
         self.driver = IxgbeDriver(self.client, self.client.add_ram(RAM, ram))
-        self.vectors = vectors
+        self.driver.explain = self.state
 
     @property
     def device(self) -> Device:
@@ -93,6 +91,14 @@ class Bench:
     def control(self, method: str, **params: object) -> object:
         """A control method of the model."""
         return self.served.call(lambda: self.device.control_methods()[method](**params))
+
+    def state(self) -> str:
+        """The model's own view, for the message of a time-out."""
+        counters = self.control("model.counters")
+        queues = [queue for queue in self.control("model.queues")["rx"] if queue["enabled"]]
+        events = self.served.slot.events.after()[-8:]
+        wire = self.served.slot.wire.counters
+        return f"(link {self.driver.link}, wire {wire}, counters {counters['rx'][0]}, rings {queues[:4]}, {events})"
 
     def arm(self, fault: str, times: int | None = None) -> None:
         """Arm a fault point."""

@@ -342,13 +342,18 @@ def _cut(frame: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 class IxgbeDriver:
-    """The driver of one 82599. `client` is connected and negotiated, `ram` is memory that the device can reach."""
+    """The driver of one 82599. `client` is connected and negotiated, `ram` is memory that the device can reach.
+
+    Attributes:
+        explain: what to add to the message of a time-out.
+    """
 
     def __init__(self, client: VfioClient, ram: GuestRam) -> None:
         self.client = client
         self.ram = ram
         self.receive: list[ReceiveQueue] = []
         self.transmit: list[TransmitQueue] = []
+        self.explain: Callable[[], str] = str
 
     def read(self, offset: int) -> int:
         return self.client.read(0, offset)
@@ -373,7 +378,7 @@ class IxgbeDriver:
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise TimedOutError(f"expected within {timeout} s: {what}")
+                raise TimedOutError(f"expected within {timeout} s: {what} {self.explain()}")
             self.read(STATUS)
 
     # Bring-up

@@ -289,3 +289,18 @@ def test_nothing_but_an_unfinished_packet(bench: Bench) -> None:
     bench.driver.read(STATUS)
     assert bench.far.rest() == []
     still_works(bench)
+
+
+def test_segments_of_one_byte(bench: Bench) -> None:
+    """64 KiB cut into single bytes: it takes a while, and then the device answers."""
+    driver = bench.driver
+    ring = driver.transmit[0]
+    header = OUTWARD[:12] + b"\x08\x00" + b"\x45".ljust(20, b"\0") + bytes(12) + b"\x50".ljust(8, b"\0")
+    command = IFCS | TSE
+    ring.put(
+        context_descriptor(ip_length=20, mss=1, l4_length=20),
+        data_descriptor(ring.buffer(header), len(header), command=command, paylen=0xFFFF, options=3),
+        data_descriptor(RAM, 0xFFFF, command=command | EOP | RS, paylen=0xFFFF, options=3),
+    )
+    driver.read(STATUS)
+    still_works(bench)
