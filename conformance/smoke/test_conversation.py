@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from plugfest.dissect import check
-from plugfest.payload import digest, generate
+from plugfest.payload import digest
 from plugfest.requirement import requirement
 from plugfest.tap import IPV4, IPV6
 from plugfest.traffic import SIZES
@@ -27,7 +27,7 @@ def test_echo_ipv4(peer, change, step):
     change.ready()
     for length in ECHO_LENGTHS:
         with step(f"Ask for an echo of {length} octets"):
-            assert peer.echo(4, length) == generate(1, length)
+            peer.check_echo(4, length)
 
 
 @requirement(
@@ -41,7 +41,7 @@ def test_echo_ipv6(peer, change, step):
     change.ready()
     for length in ECHO_LENGTHS:
         with step(f"Ask for an echo of {length} octets"):
-            assert peer.echo(6, length) == generate(1, length)
+            peer.check_echo(6, length)
 
 
 @requirement(

@@ -19,8 +19,8 @@ GROUP = "01:00:5e:7f:12:34"
 OTHER_GROUP = "01:00:5e:01:02:03"
 """A group whose hash, by any of the usual choices of bits, is not that of `GROUP`."""
 BROADCAST = "ff:ff:ff:ff:ff:ff"
-MANY_GROUPS = 200
-"""More groups than any exact filter of a NIC has room for."""
+MANY_GROUPS = 70
+"""More groups than the exact filters of the NICs here have room for: e1000e 16, igb 24, virtio 64."""
 
 
 class Doorstep:
@@ -153,7 +153,7 @@ def test_many_groups(doorstep, join, step):
     with step(f"Join {MANY_GROUPS} groups"):
         join(*groups)
     with step("Frames to the first, the last and some between are received"):
-        some = [*groups[::50], groups[-1]]
+        some = [*groups[::30], groups[-1]]
         assert doorstep.arrive(*some) == some
 
 
@@ -195,6 +195,6 @@ def test_change_address(doorstep, change, dut, wire, peer, until, step):
     with step("What the DUT sends comes from the new address"):
         wire.tap.forget_neighbours()
         with wire.capture() as seen:
-            assert peer.echo(4, 56) is not None
+            peer.check_echo(4, 56)
             until(lambda: seen.received(noise=False), what="the answer is on the wire")
         assert {frame[6:12].hex(":") for frame in seen.received()} == {OURS}

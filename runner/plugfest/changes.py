@@ -78,6 +78,12 @@ class Changes:
         self._dut.set_features(wanted)
         self.ready()
 
+    def put_features_back(self) -> None:
+        """Register that all features are put back when the test ends."""
+        before = self._dut.features()
+        states = {name: name in before.wanted for name in before.free}
+        self._defer(self._restore, lambda: self._dut.ask_features(states))
+
     def rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.
 
@@ -91,7 +97,7 @@ class Changes:
         hexadecimal = key.hex() if key else None
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
 
-    def _restore(self, action: Callable[[], None]) -> None:
+    def _restore(self, action: Callable[[], object]) -> None:
         action()
         if "up" in self._dut.link()["flags"]:
             self.ready()

@@ -35,6 +35,12 @@ class Work:
     handed: Sequence[Buffer]
     cut: int | None
 
+    @property
+    def whole(self) -> list[Buffer]:
+        """What was handed to the driver with the length of an order: the orders themselves, if the stack has not cut them."""
+        lengths = {order.length for order in self.orders}
+        return [each for each in self.handed if each.length in lengths]
+
     def check(self) -> None:
         """Expect the wire to have carried exactly what was ordered.
 
@@ -66,13 +72,12 @@ class OrderDesk:
         self._wire = wire
         self._until = until
 
-    def do(self, orders: Sequence[Order], *, outlet: Outlet | None = None, ifname: str | None = None) -> Work:
+    def do(self, orders: Sequence[Order], *, outlet: Outlet | None = None) -> Work:
         """Hand orders over and wait for their frames; each order has a flow or ports of its own.
 
         Args:
             orders: what to hand over.
             outlet: of an interface on top of the one under test.
-            ifname: whose hand-over to watch, the one under test if not given.
 
         Raises:
             AssertionError: there are fewer frames on the wire than there must be.
@@ -83,10 +88,9 @@ class OrderDesk:
         def mine(frames: Sequence[bytes]) -> list[bytes]:
             return [frame for frame in frames if any(order.owns(frame) for order in orders)]
 
-        with self._wire.capture() as capture:
-            with watch(self._guest.agent, ifname or self._dut.ifname, (SENT,)) as seen:
-                (outlet or self._outlet).hand(orders)
-                self._until(lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire")
+        with self._wire.capture() as capture, watch(self._guest.agent, self._dut.ifname, (SENT,)) as seen:
+            (outlet or self._outlet).hand(orders)
+            self._until(lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire")
         frames = capture.received()
         after = self._cut()
         return Work(
@@ -100,4 +104,4 @@ class OrderDesk:
         model = self._guest.machine.model
         if model is None:
             return None
-        return sum(queue["segments"] - queue["frames"] for queue in model.call("model.counters")["tx"])
+        return sum(int(queue["segments"] - queue["frames"]) for queue in model.call("model.counters")["tx"])

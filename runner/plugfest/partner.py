@@ -37,6 +37,11 @@ class Partner:
             self.set(up=False)
             self.set(up=True)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it has done all that it was asked to."""
+        return self._machine.model is None or not self.get().get("flapping", False)
+
     def get(self) -> dict[str, Any]:
         """Return what ``link.get`` of the model says; only where it is modelled."""
         assert self._machine.model is not None

@@ -114,7 +114,22 @@ class Peer:
             self._agent.call("handle.close", handle=opened["handle"])
         return Transfer(got["bytes"], got["sha256"], got["seconds"])
 
-    def echo(self, version: int, length: int, *, timeout: float = 1.0, tries: int = 3) -> bytes | None:
+    def check_echo(self, version: int, length: int) -> None:
+        """Have the DUT answer an echo request of `length` octets with the same octets.
+
+        Raises:
+            AssertionError: it did not; the message says how.
+        """
+        answer, wanted = self.echo(version, length), generate(1, length)
+        what = f"an echo request of {length} octets over IPv{version}"
+        assert answer is not None, f"{what}: no answer"
+        first = next((at for at, pair in enumerate(zip(answer, wanted, strict=False)) if pair[0] != pair[1]), None)
+        same = answer == wanted
+        assert same, (
+            f"{what}: the answer has {len(answer)} octets, and differs from octet {first or min(len(answer), length)} on"
+        )
+
+    def echo(self, version: int, length: int, *, timeout: float = 0.3, tries: int = 3) -> bytes | None:
         """Send an echo request of `length` octets to the DUT by this end's stack, which fragments it where it must.
 
         A lost one is sent again, since a link that has just come up may lose a frame.

@@ -63,6 +63,12 @@ class Order:
             return [self.payload]
         return [self.payload[at : at + self.segment] for at in range(0, len(self.payload), self.segment)]
 
+    @property
+    def length(self) -> int:
+        """Octets of the whole packet with its Ethernet header, without a tag."""
+        transport = 20 + len(self.options) if self.protocol == TCP else 8
+        return _ETHERNET + (20 if self.version == 4 else 40) + transport + len(self.payload)
+
     def handed(self) -> bytes:
         """Return the octets for a packet socket with PACKET_VNET_HDR: struct virtio_net_hdr, then the frame.
 

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The carrier that the driver reports follows the link partner."""
+
+from __future__ import annotations
+
+from plugfest.probe import burst, only
+from plugfest.requirement import requirement
+
+OPERSTATES = "Documentation/networking/operstates.rst"
+COUNTS = ("carrier-changes", "carrier-up-count", "carrier-down-count")
+ROUNDS = 3
+FLAPS = 20
+FLOWS = 16
+PROMPT = 2.0
+"""Seconds within which the driver must notice, on a guest of speed 1."""
+
+
+def watch(until, dut, *, up):
+    """Wait until the driver reports the carrier so, and the kernel's operational state is the one that goes with it."""
+    state = "up" if up else "down"
+
+    def reported():
+        link = dut.link()
+        return bool(link["carrier"]) is up and link["operstate"] == state
+
+    until(reported, what=f"{dut.ifname} is reported as {state}", timeout=PROMPT)
+
+
+@requirement("LINK-CARRIER-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
+def test_follows_partner(dut, partner, change, until, step):
+    """The driver reports the carrier as gone when the link partner goes, and as there when it comes back."""
+    change.ready()
+    for number in range(ROUNDS):
+        with step(f"Take the partner down, time {number + 1}: carrier and operational state are down"):
+            partner.set(up=False)
+            watch(until, dut, up=False)
+            assert "running" not in dut.link()["flags"]
+        with step("Bring it up: carrier and operational state are up"):
+            partner.set(up=True)
+            watch(until, dut, up=True)
+            assert "running" in dut.link()["flags"]
+
+
+@requirement(
+    "LINK-CARRIER-02",
+    level="MUST",
+    source="Documentation/ABI/testing/sysfs-class-net, carrier_changes, carrier_up_count, carrier_down_count",
+    falsified_by="link.report.stuck",
+)
+def test_counted(dut, partner, change, until, step):
+    """Each loss and each return of the carrier is counted once."""
+    change.ready()
+    before = dut.link()
+    with step(f"Take the partner down and bring it up, {ROUNDS} times"):
+        for _ in range(ROUNDS):
+            partner.set(up=False)
+            watch(until, dut, up=False)
+            partner.set(up=True)
+            watch(until, dut, up=True)
+    with step("The counters rose by that"):
+        now = dut.link()
+        rise = [now[name] - before[name] for name in COUNTS]
+        assert rise == [2 * ROUNDS, ROUNDS, ROUNDS], dict(zip(COUNTS, rise, strict=True))
+
+
+@requirement(
+    "LINK-CARRIER-03",
+    level="MUST",
+    source="include/uapi/linux/rtnetlink.h, RTM_NEWLINK to RTNLGRP_LINK; Documentation/networking/operstates.rst",
+    falsified_by="link.report.stuck",
+)
+def test_notified(guest, dut, partner, change, until, defer, step):
+    """User space is notified of each change of the carrier, in order."""
+    change.ready()
+    monitor = guest.agent.call("link.monitor_open")
+    defer(guest.agent.call, "handle.close", handle=monitor)
+    told = []
+
+    def last():
+        news = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname, timeout=0.2)
+        told.extend(bool(each["carrier"]) for each in news if "carrier" in each)
+        return told[-1] if told else None
+
+    for up in (False, True):
+        with step(f"Turn the partner {'on' if up else 'off'}: a notification says so"):
+            partner.set(up=up)
+            until(lambda up=up: last() is up, what=f"a notification of carrier {'on' if up else 'off'}", timeout=PROMPT)
+    with step("There was one change in each direction"):
+        changes = [state for state, previous in zip(told, [True, *told], strict=False) if state is not previous]
+        assert changes == [False, True]
+
+
+@requirement(
+    "LINK-DOWN-01",
+    level="MUST",
+    source="Documentation/networking/operstates.rst; Documentation/networking/netdevices.rst, ndo_tx_timeout",
+    falsified_by=("tx.queue.stuck", "link.report.stuck"),
+)
+def test_down(dut, partner, change, crossing, traffic, outlet, wire, until, step):
+    """While the link is down nothing is on the wire and sending does not hang; when it is up again, traffic goes both ways."""
+    change.ready()
+    frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS, sizes=(60, 1514))]
+    with step("Take the partner down"):
+        partner.set(up=False)
+        watch(until, dut, up=False)
+    with step("Have the DUT send: nothing is on the wire"), wire.capture() as seen:
+        before = dut.stats64()
+        outlet.send(frames)
+        assert list(only(seen.received())) == []
+    with step("Bring the partner up: frames go both ways, unchanged"):
+        partner.set(up=True)
+        watch(until, dut, up=True)
+        crossing.both_ways()
+    with step("No transmit error was counted"):
+        assert dut.stats64()["tx_errors"] == before["tx_errors"]
+
+
+@requirement("LINK-FLAP-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
+def test_flaps(dut, partner, change, crossing, until, step, evidence):
+    """However often the link flaps, the driver ends up with the carrier as it is, down or up, and carries traffic."""
+    change.ready()
+    before = dut.link()["carrier-changes"]
+    with step(f"Let the partner flap {FLAPS} times, and take it down: the carrier is reported down"):
+        partner.flap(FLAPS)
+        until(lambda: partner.quiet, what="the partner has flapped", timeout=5)
+        partner.set(up=False)
+        watch(until, dut, up=False)
+    with step(f"Let it flap {FLAPS} times more, and leave it up: the carrier is reported up"):
+        partner.flap(FLAPS)
+        until(lambda: partner.quiet, what="the partner has flapped", timeout=5)
+        partner.set(up=True)
+        watch(until, dut, up=True)
+    with step("Frames go both ways, unchanged"):
+        evidence("carrier changes reported", dut.link()["carrier-changes"] - before)
+        crossing.both_ways()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Speed, duplex and link modes: what the driver reports is what the two ends agreed on, and what the device can do."""
+
+from __future__ import annotations
+
+import errno
+
+from plugfest import faults as fault_points
+from plugfest.agent import AgentError
+from plugfest.requirement import requirement
+
+LINKMODES = "Documentation/networking/ethtool-netlink.rst, LINKMODES_GET; include/uapi/linux/ethtool.h"
+MODES = {
+    # Intel 82599 datasheet, section 3.7 and table of device ids in 9.3.2: what each backplane variant can do.
+    (0x8086, 0x1517): ({"10000baseKR/Full"}, {"1000baseKX/Full"}),
+    (0x8086, 0x10F7): ({"10000baseKX4/Full"}, {"1000baseKX/Full"}),
+    (0x8086, 0x10F8): ({"10000baseKR/Full", "10000baseKX4/Full"}, {"1000baseKX/Full"}),
+}
+"""Modes by PCI id: such as must be told as supported, and such as may be beside them."""
+PROMPT = 5.0
+SWAPPED = fault_points.declare("program:link.modes-swapped", "the supported modes are read as those of another device")
+
+
+@requirement("LINK-SPEED-01", level="MUST", source=LINKMODES, falsified_by="link.speed.wrong")
+def test_speed(dut, model, partner, change, until, step, evidence, unclaimed):
+    """At each speed that both ends can do, the driver reports the speed and duplex that they agreed on."""
+    change.ready()
+    modes = dut.link_modes()
+    if modes is None:
+        unclaimed("to report link modes", evidence="ethtool -s: EOPNOTSUPP")
+    evidence("link modes", modes)
+    speeds = sorted(modes.speeds(modes.supported))
+    for speed in speeds:
+        with step(f"Let the partner offer {speed} Mbit/s alone"):
+            partner.speed(speed)
+            until(
+                lambda speed=speed: resolved(model) == speed, what=f"the ends agree on {speed} Mbit/s", timeout=PROMPT
+            )
+        with step(f"The driver reports {speed} Mbit/s, full duplex"):
+            until(
+                lambda speed=speed: (dut.link_modes().speed, dut.link_modes().duplex) == (speed, "full"),
+                what=f"{speed} Mbit/s and full duplex are reported",
+                timeout=PROMPT,
+            )
+            change.ready()
+    with step("Let it offer all: the driver reports the highest common speed"):
+        partner.speed(0)
+        until(lambda: resolved(model) == max(speeds), what=f"the ends agree on {max(speeds)} Mbit/s", timeout=PROMPT)
+        until(lambda: dut.link_modes().speed == max(speeds), what=f"{max(speeds)} Mbit/s are reported", timeout=PROMPT)
+
+
+def resolved(model):
+    """The speed that the two ends have agreed on, None without a link."""
+    outcome = model.call("link.get")["resolved"]
+    return outcome["speed"] if outcome else None
+
+
+@requirement("LINK-SPEED-02", level="MUST", source=LINKMODES, falsified_by="link.report.stuck")
+def test_unknown(dut, partner, change, until, step, unclaimed):
+    """Without a link the speed and duplex are unknown; with one they are known, and speed is one of a supported mode."""
+    change.ready()
+    modes = dut.link_modes()
+    if modes is None or modes.speed is None:
+        unclaimed("to report a speed", evidence={"link modes": modes})
+    with step("With a link: the speed is that of a supported mode, where modes are told"):
+        told = modes.speeds(modes.supported)
+        assert not told or modes.speed in told
+        assert modes.duplex in ("full", "half")
+    with step("Take the partner down: speed and duplex are unknown"):
+        partner.set(up=False)
+        until(lambda: not dut.carrier, what="the carrier is gone", timeout=PROMPT)
+        without = dut.link_modes()
+        assert (without.speed, without.duplex) == (None, None)
+
+
+@requirement("LINK-MODES-01", level="MUST", source=LINKMODES, falsified_by="program:link.modes-swapped")
+def test_supported(dut, change, faults, step, evidence, unclaimed):
+    """The supported modes are those that the device, by its PCI id, can do; those advertised are among them."""
+    change.ready()
+    modes = dut.link_modes()
+    identity = (int(dut.read("device/vendor"), 0), int(dut.read("device/device"), 0)) if has_pci(dut) else None
+    if modes is None or identity not in MODES:
+        unclaimed("link modes of a PCI id that is known here", evidence={"PCI id": identity, "link modes": modes})
+    evidence("link modes", modes)
+    must, may = MODES[identity]
+    supported = {mode for mode in modes.supported if "base" in mode}
+    advertised = {mode for mode in modes.advertised if "base" in mode}
+    if faults[SWAPPED]:
+        supported = {"40000baseKR4/Full"}
+    with step("The supported modes hold all that the device must, and no other than it may do"):
+        assert must <= supported <= must | may
+    with step("What is advertised is supported"):
+        assert advertised <= supported
+        assert modes.advertised <= modes.supported
+
+
+def has_pci(dut):
+    """Whether the device is on PCI itself, not on virtio's bus."""
+    return bool(dut.agent.call("files.exists", path=f"/sys/class/net/{dut.ifname}/device/device"))
+
+
+@requirement(
+    "LINK-RESTART-01",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, ETHTOOL_NWAY_RST",
+    falsified_by=("rx.frame.dropped", "link.speed.wrong"),
+)
+def test_restart(guest, dut, change, until, crossing, step, unclaimed):
+    """A restart of the negotiation (ethtool -r) brings the link back at the speed that it had, and traffic goes on."""
+    change.ready()
+    before = dut.link_modes()
+    with step("Restart the negotiation"):
+        try:
+            guest.agent.call("ethtool.restart_negotiation", ifname=dut.ifname)
+        except AgentError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            unclaimed("a restart of the negotiation", evidence=str(error))
+    with step("The link comes back at the same speed"):
+        until(lambda: dut.carrier and dut.link_modes().speed == before.speed, what="the link is back", timeout=10)
+    with step("Frames go both ways, unchanged"):
+        change.ready()
+        crossing.both_ways()

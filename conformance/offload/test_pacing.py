@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Interrupt coalescing and pause frames: settings that are accepted are told as set, and have effect."""
+
+from __future__ import annotations
+
+import time
+
+from plugfest.deadline import Deadline
+from plugfest.requirement import requirement
+
+COALESCE = "Documentation/networking/ethtool-netlink.rst, COALESCE_SET"
+PAUSE = "Documentation/networking/ethtool-netlink.rst, PAUSE_SET; IEEE 802.3, annex 31B"
+USECS = (0, 20, 200)
+SLOW = 1000
+"""Microseconds between two interrupts."""
+FRAMES = 200
+
+
+@requirement("OFFLOAD-COALESCE-01", level="MUST", source=COALESCE, falsified_by="program:settings.not-set")
+def test_settings(dut, change, crossing, step, evidence, unclaimed):
+    """Receive interrupt delays that the driver accepts are told as set, within its granularity; traffic goes on."""
+    before = dut.get("coalesce")
+    if before is None or "rx-usecs" not in before:
+        unclaimed("interrupt coalescing", evidence={"ethtool -c": before})
+    evidence("ethtool -c", before)
+    accepted = []
+    for usecs in USECS:
+        with step(f"Ask for {usecs} µs"):
+            refusal = change.try_settings("coalesce", rx_usecs=usecs)
+            if refusal is None:
+                told = dut.get("coalesce")["rx-usecs"]
+                assert abs(told - usecs) <= max(4, usecs // 8), f"told as {told} µs"
+                accepted.append(usecs)
+    with step("At least one was accepted; frames go both ways, unchanged"):
+        assert accepted, "no delay was accepted, although the driver tells one"
+        crossing.both_ways()
+
+
+@requirement(
+    "OFFLOAD-COALESCE-02",
+    level="SHOULD",
+    source=COALESCE,
+    falsified_by="interrupt.vector.repeated",
+)
+def test_effect(model, dut, wire, traffic, change, step, evidence, unclaimed):
+    """With an interrupt delay, no vector fires more often than the delay lets it."""
+    before = dut.get("coalesce")
+    if before is None or "rx-usecs" not in before:
+        unclaimed("interrupt coalescing", evidence={"ethtool -c": before})
+    with step(f"Ask for {SLOW} µs between interrupts"):
+        refusal = change.try_settings("coalesce", rx_usecs=SLOW)
+        if refusal is not None:
+            unclaimed(f"a delay of {SLOW} µs", evidence=str(refusal))
+        delay = dut.get("coalesce")["rx-usecs"] / 1e6
+    with step(f"Send {FRAMES} frames of one flow, each once the device has delivered the one before"):
+        traffic.ready()
+        frame = traffic.probes(sizes=(60,), versions=(4,))[0].frame
+        before = model.call("model.counters")
+        begin = time.monotonic()
+        for number in range(FRAMES):
+            wire.send(frame)
+            limit = Deadline.after(1)
+            while delivered(model, before) <= number and not limit.passed:
+                pass
+        seconds = time.monotonic() - begin
+        assert delivered(model, before) >= FRAMES
+    with step("No vector fired more often than the delay lets it"):
+        now = model.call("model.counters")["interrupts"]
+        fired = [after - first for after, first in zip(now, before["interrupts"], strict=True)]
+        evidence("interrupts by vector, seconds, delay", {"fired": fired, "seconds": seconds, "delay": delay})
+        assert max(fired) <= seconds / delay + 2
+
+
+def delivered(model, before):
+    """Frames that the device has delivered since."""
+    now = model.call("model.counters")
+    return sum(after["frames"] - first["frames"] for after, first in zip(now["rx"], before["rx"], strict=True))
+
+
+@requirement("OFFLOAD-PAUSE-01", level="MUST", source=PAUSE, falsified_by="program:settings.not-set")
+def test_pause(dut, change, crossing, step, evidence, unclaimed):
+    """Pause settings are told as set, or refused without effect; traffic goes on."""
+    before = dut.get("pause")
+    if before is None:
+        unclaimed("pause frames", evidence={"ethtool -a": before})
+    evidence("ethtool -a", before)
+    wanted = {"rx": 1 - before["rx"], "tx": 1 - before["tx"], "autoneg": 0}
+    with step("Ask for the opposite of what is set, without negotiation"):
+        refusal = change.try_settings("pause", **wanted)
+        told = dut.get("pause")
+        if refusal is None:
+            assert {name: told[name] for name in wanted} == wanted
+        else:
+            evidence("refused", str(refusal))
+            assert {name: told[name] for name in wanted} == {name: before[name] for name in wanted}
+    with step("Frames go both ways, unchanged"):
+        change.ready()
+        crossing.both_ways()

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Receive-side scaling: each frame comes by the queue that hash and table say, and the hash is told as it is."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.dissect import TCP, UDP, dissect
+from plugfest.payload import generate
+from plugfest.probe import Ends
+from plugfest.queue_counters import from_model
+from plugfest.requirement import requirement
+from plugfest.segmentation import Order
+from plugfest.toeplitz import FLOWS, IP_DESTINATION, IP_SOURCE, PORT_DESTINATION, PORT_SOURCE, hashed, spread, toeplitz
+
+SOURCE = "Documentation/networking/scaling.rst, RSS; Microsoft, Verifying the RSS hash calculation"
+FLOWS_EACH = 24
+"""Flows for each protocol and IP version, each with a frame length of its own, by which it is found again."""
+TOEPLITZ = 1
+KEY = bytes(range(7, 47))
+"""Another key than any driver's default: 40 octets."""
+KINDS = ((TCP, 4), (UDP, 4), (TCP, 6), (UDP, 6))
+FOUR = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
+CLOSED = 9
+"""A port that nobody listens on."""
+
+
+class Scaling:
+    """Flows, where each should go, and where it went."""
+
+    def __init__(self, guest, dut, wire, traffic, handover, until, unclaimed):
+        self.guest, self.dut, self._wire = guest, dut, wire
+        self._traffic, self._handover, self._until = traffic, handover, until
+        found = dut.rss()
+        queues = dut.queues()
+        if found is None or queues < 2:
+            unclaimed("receive-side scaling", evidence={"ethtool -x": found, "receive queues": queues})
+        if found.function not in (0, TOEPLITZ):
+            unclaimed("the Toeplitz hash", evidence={"ethtool -x": found})
+        if not found.key:
+            unclaimed("to say its hash key", evidence={"ethtool -x": found})
+
+    def fields(self, kind):
+        """What of a flow enters the hash, as the driver says; where it does not say: addresses, and the ports of TCP."""
+        try:
+            found = self.guest.agent.call("ethtool.hash_fields", ifname=self.dut.ifname, flow=FLOWS[kind])
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            return FOUR if kind[0] == TCP else IP_SOURCE | IP_DESTINATION
+        return found & FOUR
+
+    def frames(self):
+        """One frame a flow; lengths are all different."""
+        ends = self._traffic.ends
+        far = Ends(ends.destination_mac, ends.source_mac, ends.destination, ends.sources)
+        made = []
+        for block, (protocol, version) in enumerate(KINDS):
+            for number in range(FLOWS_EACH):
+                order = Order(
+                    far,
+                    version,
+                    generate(number, 0),
+                    protocol=protocol,
+                    ports=(20000 + 7 * number, CLOSED),
+                    flow=number,
+                )
+                length = 200 + block * FLOWS_EACH + number
+                made.append(finished(Order(**{**vars(order), "payload": generate(number, length - order.length)})))
+        return made
+
+    def expected(self, rss, frames):
+        """The hash and the queue of each frame, by its length."""
+        parts = [dissect(frame) for frame in frames]
+        fields = {kind: self.fields(kind) for kind in KINDS}
+        hashes = [toeplitz(rss.key, hashed(part, fields[part.protocol, part.version])) for part in parts]
+        queues = spread(hashes, list(rss.table))
+        return {len(frame): (value, queue) for frame, value, queue in zip(frames, hashes, queues, strict=True)}
+
+    def send(self, frames):
+        """Send them; returns what the driver handed over of each, by its length, and what the device delivered by each queue."""
+        self._traffic.ready()
+        model = self.guest.machine.model
+        lengths = {len(frame) for frame in frames}
+        before = from_model(model.call("model.counters")) if model else None
+
+        def found(seen):
+            return {each.length: each for each in seen.received() if each.length in lengths}
+
+        with self._handover() as seen, self._wire.capture() as capture:
+            self._wire.send(frames)
+            self._until(lambda: len(found(seen)) == len(lengths), what=f"{len(lengths)} frames are handed to the stack")
+        by_queue = from_model(model.call("model.counters")).since(before).rx if model else None
+        others = len(capture.sent()) - len(frames)
+        return found(seen), by_queue, others
+
+    def check(self, rss, *, hashes=False):
+        """Send the flows, and compare driver and device with what hash and table say."""
+        frames = self.frames()
+        wanted = self.expected(rss, frames)
+        told, by_queue, others = self.send(frames)
+        wrong = [
+            f"{length} octets: queue {each.queue}, expected {wanted[length][1]}"
+            for length, each in told.items()
+            if each.queue is not None and each.queue != wanted[length][1]
+        ]
+        assert not wrong, f"{len(wrong)} of {len(frames)} flows came by another queue: {'; '.join(wrong[:4])}"
+        if by_queue is not None:
+            for queue in set(rss.table):
+                count = sum(1 for _, each in wanted.values() if each == queue)
+                delivered = by_queue[queue].frames if queue in by_queue else 0
+                assert count <= delivered <= count + others, f"the device delivered {delivered} frames by queue {queue}"
+        if hashes:
+            wrong = [
+                f"{length} octets: {each.hash:#010x}, expected {wanted[length][0]:#010x}"
+                if each.hash is not None
+                else f"{length} octets: none, expected {wanted[length][0]:#010x}"
+                for length, each in told.items()
+                if each.hash != wanted[length][0]
+            ]
+            assert not wrong, f"{len(wrong)} of {len(frames)} hashes are told wrong: {'; '.join(wrong[:4])}"
+        return told
+
+
+def finished(order):
+    """The order's frame as a host would send it: the checksum complete."""
+    from plugfest.dissect import transport_checksum  # noqa: PLC0415
+
+    frame = order.handed()[10:]
+    found = dissect(frame)
+    at = len(frame) - len(found.transport) + (16 if order.protocol == TCP else 6)
+    return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]
+
+
+@pytest.fixture
+def scaling(guest, dut, wire, traffic, handover, until, unclaimed):
+    """Flows over the receive queues; skips where the driver has one, or does not say how it spreads."""
+    return Scaling(guest, dut, wire, traffic, handover, until, unclaimed)
+
+
+@requirement("OFFLOAD-RSS-01", level="MUST", source=SOURCE, falsified_by="rx.rss.queue")
+def test_queue(scaling, step, evidence):
+    """Each flow, TCP and UDP, IPv4 and IPv6, comes by the queue that the Toeplitz hash and the indirection table give."""
+    with step("Read hash key, indirection table and hashed fields from the driver"):
+        rss = scaling.dut.rss()
+        evidence("ethtool -x", rss)
+        assert set(rss.table) <= set(range(rss.queues))
+        assert len(set(rss.table)) > 1, "all entries of the indirection table are one queue"
+    with step("Send frames in many flows: each comes by its queue, as the driver says and as the device counts"):
+        scaling.check(rss)
+
+
+@requirement("OFFLOAD-RSS-02", level="MUST", source=SOURCE, falsified_by=("rx.rss.hash", "rx.rss.unreported"))
+def test_hash(scaling, active, step):
+    """With receive hashing on, the hash that is told with each frame is its Toeplitz hash."""
+    with step("Turn it on"):
+        active("rx-hashing")
+    with step("Send frames in many flows: each is told with its hash"):
+        scaling.check(scaling.dut.rss(), hashes=True)
+
+
+@requirement("OFFLOAD-RSS-03", level="MUST", source=SOURCE, falsified_by="program:settings.not-set")
+def test_no_hash(scaling, inactive, step):
+    """With receive hashing off, no hash is told."""
+    with step("Turn it off"):
+        inactive("rx-hashing")
+    with step("Send frames in many flows: none is told with a hash"):
+        told = scaling.check(scaling.dut.rss())
+        assert {each.hash for each in told.values()} == {None}
+
+
+@requirement(
+    "OFFLOAD-RSS-04",
+    level="MUST",
+    source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRSSH",
+    falsified_by="rx.rss.queue",
+)
+def test_table(scaling, change, step, unclaimed):
+    """The indirection table can be set, to one queue, to others, unevenly; it is told as set, and frames follow it."""
+    before = scaling.dut.rss()
+    size, last = len(before.table), max(before.table)
+    tables = ([last] * size, [last - queue for queue in before.table], [0] * (size // 4) + [last] * (size - size // 4))
+    for table in tables:
+        with step("Set a table"):
+            try:
+                change.rss(table=table)
+            except AgentError as error:
+                unclaimed("setting the indirection table", evidence=str(error))
+            now = scaling.dut.rss()
+            assert list(now.table) == table
+            assert now.key == before.key
+        with step("Send frames in many flows: each comes by the queue that the table gives"):
+            scaling.check(now)
+
+
+@requirement(
+    "OFFLOAD-RSS-05",
+    level="MUST",
+    source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRSSH",
+    falsified_by="rx.rss.queue",
+)
+def test_key(scaling, change, step, unclaimed):
+    """The hash key can be set; it is told as set, and frames follow it."""
+    size = len(scaling.dut.rss().key)
+    key = (KEY * (size // len(KEY) + 1))[:size]
+    with step("Set another key"):
+        try:
+            change.rss(key=key)
+        except AgentError as error:
+            unclaimed("setting the hash key", evidence=str(error))
+        now = scaling.dut.rss()
+        assert now.key == key
+    with step("Send frames in many flows: each comes by the queue that the new hash gives"):
+        scaling.check(now)
+
+
+@requirement(
+    "OFFLOAD-RSS-06",
+    level="MUST",
+    source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRXFH",
+    falsified_by="rx.rss.queue",
+)
+def test_fields(scaling, guest, dut, defer, step, unclaimed):
+    """The ports of UDP can be put into the hash, or taken out; the driver tells so, and frames follow it."""
+    for version in (4, 6):
+        before = scaling.fields((UDP, version))
+        other = before ^ (PORT_SOURCE | PORT_DESTINATION)
+        with step(f"Change whether the ports of UDP over IPv{version} are hashed"):
+            try:
+                call = {"ifname": dut.ifname, "flow": FLOWS[UDP, version]}
+                guest.agent.call("ethtool.set_hash_fields", **call, fields=other)
+            except AgentError as error:
+                unclaimed("a choice of hashed fields", evidence=str(error))
+            defer(guest.agent.call, "ethtool.set_hash_fields", **call, fields=before)
+            assert scaling.fields((UDP, version)) == other
+    with step("Send frames in many flows: each comes by the queue that the new hash gives"):
+        scaling.check(dut.rss())

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Flow steering by rules (ntuple filters): a flow goes to the queue that its rule says."""
+
+from __future__ import annotations
+
+import re
+
+from plugfest.probe import burst
+from plugfest.requirement import requirement
+
+FEATURE = "rx-ntuple-filter"
+PORT = 42100
+FLOWS = 16
+SIZES = tuple(range(300, 300 + FLOWS))
+"""A length of its own for each flow, by which it is found again."""
+
+
+@requirement(
+    "OFFLOAD-NTUPLE-01",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS; Documentation/networking/scaling.rst, accelerated RFS",
+    falsified_by=("rx.flow-director.ignored", "program:settings.not-set"),
+)
+def test_rule(guest, dut, wire, traffic, active, handover, until, step, defer, evidence, unclaimed):
+    """Flows that match a rule come by the rule's queue, whatever their hash; once the rule is gone they come as before."""
+    queues = dut.queues()
+    if queues < 2:
+        unclaimed("a queue to steer to", evidence={"receive queues": queues})
+    frames = [probe.frame for probe in burst(traffic.ends, flows=FLOWS, sizes=SIZES, versions=(4,), port=PORT)]
+
+    def landed():
+        lengths = {len(frame) for frame in frames}
+        with handover() as seen:
+            wire.send(frames)
+            until(lambda: len(found(seen, lengths)) == len(lengths), what=f"{len(lengths)} frames are handed over")
+        return found(seen, lengths)
+
+    def found(seen, lengths):
+        return {each.length: each.queue for each in seen.received() if each.length in lengths}
+
+    with step("Turn the feature on; the flows come by several queues"):
+        active(FEATURE)
+        traffic.ready()
+        before = landed()
+        assert len(set(before.values())) > 1, before
+    for queue in (queues - 1, 0):
+        with step(f"Insert a rule for their destination port, to queue {queue}: all come by it"):
+            rule = ["ethtool", "-N", dut.ifname, "flow-type", "udp4", "dst-port", str(PORT), "action", str(queue)]
+            told = guest.agent.call("process.run", command=rule)
+            evidence(" ".join(rule), told["stdout"] + told["stderr"])
+            assert told["exit_status"] == 0, told["stderr"]
+            number = re.search(r"ID (\d+)", told["stdout"] + told["stderr"])
+            assert number, told
+            delete = ["ethtool", "-N", dut.ifname, "delete", number[1]]
+            defer(guest.agent.call, "process.run", command=delete)
+            assert set(landed().values()) == {queue}
+        with step("Delete the rule: they come as before"):
+            assert guest.agent.call("process.run", command=delete)["exit_status"] == 0
+            assert landed() == before
