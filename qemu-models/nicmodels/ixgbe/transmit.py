@@ -361,11 +361,12 @@ class Transmitter:
         payload = total - size
         count = -(-payload // context.mss)
         last = payload - (count - 1) * context.mss
-        self._account(queue, total, count, count * size + payload)
+        last = max(size + last, MINIMUM)
+        self._account(queue, total, count, (count - 1) * (size + context.mss) + last)
         destination = bytes(head[:6])
         if count > 1:
             self._statistics.left(size + context.mss + FCS, destination, count - 1)
-        self._statistics.left(max(size + last, MINIMUM) + FCS, destination)
+        self._statistics.left(last + FCS, destination)
 
     def _account(self, queue: TxQueue, total: int, segments: int, octets: int) -> None:
         account = self._statistics.tx[queue.index]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The short cuts change nothing: whatever comes, what the driver sees and what the registers count is the same."""
+
+from __future__ import annotations
+
+import frames
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nicmodels.ixgbe.registers import BLOCKS, filters, receive
+from rig import IXSM, MAC, TSE, TXSM, Rig, context, registers_of
+from test_faults import seeded
+
+segments = st.builds(
+    frames.tcp,
+    sport=st.sampled_from((1000, 1001, 1002)),
+    sequence=st.integers(0, 2**32 - 1),
+    flags=st.sampled_from(("A", "PA", "S", "FA", "RA")),
+    payload=st.integers(0, 1400).map(bytes),
+    version=st.sampled_from((4, 6)),
+    to=st.sampled_from((MAC, bytes.fromhex("020000000099"))),
+    options=st.booleans(),
+)
+others = st.one_of(
+    st.builds(frames.udp, payload=st.integers(0, 1400).map(bytes)),
+    st.builds(frames.ethernet, size=st.integers(0, 1500), vlan=st.sampled_from((None, 5))),
+    st.binary(min_size=14, max_size=100).map(lambda data: MAC + data),
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A segment with one byte changed anywhere, or its end cut off or padded."""
+    frame = bytearray(draw(segments))
+    position = draw(st.integers(0, len(frame) - 1))
+    frame[position] ^= draw(st.integers(0, 255))
+    end = draw(st.integers(-20, 20))
+    return bytes(frame[:end] if end < 0 else frame + bytes(end))
+
+
+bursts = st.lists(st.lists(st.one_of(segments, segments, segments, others, damaged()), max_size=6), max_size=6)
+
+
+def setup(rig: Rig) -> None:
+    rig.write(filters.MRQC, 1 | 0x33 << 16)
+    for index in range(10):
+        rig.write(filters.RSSRK, 0x9E3779B9 * (index + 1) & 0xFFFFFFFF, index)
+    for index in range(32):
+        rig.write(filters.RETA, 0x01000100, index)
+    rig.write(receive.RXDCTL, 1 << 25 | 1 << 30)
+
+
+quick, whole = Rig().start(), Rig().start()
+for each in (quick, whole):
+    setup(each)
+# Armed, but for a queue that there is not: it never fires, and keeps everything from the short cut.
+whole.arm("rx.frame.truncated", queue=99)
+
+
+@settings(max_examples=60, deadline=None)
+@given(bursts)
+def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
+    for burst in bursts:
+        assert quick.receive(*burst) == whole.receive(*burst)
+    statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
+    assert registers_of(quick, statistics) == registers_of(whole, statistics)
+    assert quick.device.statistics.describe() == whole.device.statistics.describe()
+    assert not whole.device.receiver.fast._flows
+
+
+def test_the_short_cut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig().start()
+    rig.receive(frames.tcp())
+
+    def fail(*_arguments: object, **_keywords: object) -> None:
+        raise AssertionError("a segment of a known flow went the whole way")
+
+    monkeypatch.setattr(rig.device.receiver, "_take", fail)
+    assert [each.data for each in rig.receive(frames.tcp(sequence=2))] == [frames.tcp(sequence=2)]
+
+
+@pytest.mark.parametrize(
+    ("register", "value"),
+    [(filters.FCTRL, 0), (filters.RAH, 0), (receive.RXDCTL, 0), (receive.RXCTRL, 0), (filters.RAL, 1)],
+)
+def test_configuration_ends_it(rig: Rig, register: object, value: int) -> None:
+    """What is written to a register holds for the next segment of a known flow too."""
+    assert len(rig.receive(frames.tcp())) == 1
+    rig.write(register, value)
+    assert len(rig.receive(frames.tcp(sequence=2))) == (1 if register is filters.FCTRL else 0)
+
+
+def test_a_wrong_checksum_in_a_known_flow(rig: Rig) -> None:
+    rig.receive(frames.tcp())
+    frame = frames.tcp(sequence=2)
+    (received,) = rig.receive(frame[:-1] + b"\xff")
+    assert received.status & 1 << 30
+
+
+@pytest.mark.parametrize("command", [0, TSE])
+@pytest.mark.parametrize("size", [1, 10, 400, 401, 1200])
+def test_transmitting_counts_the_same(command: int, size: int) -> None:
+    """Who segments, the device or the host, makes no difference to registers and account."""
+    results = []
+    for segmentation in ("device", "host"):
+        rig = Rig().start()
+        rig.wire.segmentation = segmentation
+        frame = seeded(bytes(size), segmented=bool(command))
+        rig.transmit(frame, context(mss=400), command=command, options=TXSM | (IXSM if command else 0))
+        assert rig.done()
+        results.append((registers_of(rig, BLOCKS["statistics"]), rig.device.statistics.tx[0]))
+    assert results[0] == results[1]
+
+
+def test_the_host_is_told_what_to_do() -> None:
+    rig = Rig().start()
+    rig.wire.segmentation = "host"
+    frame = seeded(bytes(1200), segmented=True)
+    (sent,) = rig.transmit(frame, context(mss=400), command=TSE, options=TXSM | IXSM)
+    (offload,) = rig.wire.offloads
+    assert offload is not None
+    assert (offload.checksum_start, offload.checksum_offset) == (34, 16)
+    assert (offload.segment_type, offload.segment_size, offload.header_length) == ("tcp4", 400, 54)
+    assert int.from_bytes(sent[16:18], "big") == len(sent) - 14
+    assert sent[54:] == frame[54:]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Descriptor rings: arithmetic, batches, and rings that are not there."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nicmodels.rings import DescriptorRing
+from nicmodels.vfio_user.memory import DmaError, GuestMemory
+
+BASE = 0x1000
+
+
+@pytest.fixture(scope="module")
+def memory() -> GuestMemory:
+    memory = GuestMemory()
+    fd = os.memfd_create("ring")
+    os.ftruncate(fd, 1 << 16)
+    memory.map(fd, 0, 0, 1 << 16)
+    os.close(fd)
+    for index in range(64):
+        memory.write(BASE + 16 * index, struct.pack("<QQ", index, ~index & (1 << 64) - 1))
+    return memory
+
+
+@given(count=st.integers(1, 64), head=st.integers(0, 63), tail=st.integers(0, 63), limit=st.integers(0, 80))
+def test_fetching_wraps(memory: GuestMemory, count: int, head: int, tail: int, limit: int) -> None:
+    """What the device owns is head to tail, around the end, one descriptor after the other."""
+    ring = DescriptorRing(memory)
+    ring.setup(BASE, 16 * count)
+    ring.head, ring.tail = head, tail
+    owned = []
+    if head < count and tail < count:
+        at = head
+        while at != tail:
+            owned.append(at)
+            at = (at + 1) % count
+    assert ring.available == len(owned)
+    fetched = ring.fetch(limit)
+    assert [index for index, _ in fetched] == owned[:limit]
+    assert ring.head == head
+    if fetched:
+        assert ring.advance(len(fetched)) == (head + len(fetched)) % count
+
+
+def test_writing_back(memory: GuestMemory) -> None:
+    ring = DescriptorRing(memory, "<QQ")
+    ring.setup(0x8000, 256)
+    ring.write(3, b"\x01" * 16)
+    assert memory.read(ring.address(3), 16) == b"\x01" * 16
+    assert ring.count == 16
+
+
+def test_a_ring_outside_memory(memory: GuestMemory) -> None:
+    ring = DescriptorRing(memory)
+    ring.setup(1 << 40, 256)
+    ring.tail = 4
+    with pytest.raises(DmaError):
+        ring.fetch(4)
+    with pytest.raises(DmaError):
+        ring.write(0, bytes(16))
+
+
+def test_a_ring_without_length(memory: GuestMemory) -> None:
+    ring = DescriptorRing(memory)
+    ring.setup(BASE, 0)
+    ring.tail = 5
+    assert ring.available == 0
+    assert ring.fetch(10) == []
