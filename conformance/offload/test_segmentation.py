@@ -58,19 +58,6 @@ def check_cut(work):
         assert work.cut == sum(len(order.pieces) - 1 for order in work.orders)
 
 
-def check_on(version, desk, active, step):
-    """The procedure of TSO over one IP version."""
-    asked = orders(desk.ends, version)
-    with step("Turn the offload on"):
-        active(TCP_FEATURE[version])
-    with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = desk.do(asked)
-    with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
-        check_cut(work)
-    with step("On the wire: sizes, sequence numbers, flags, identifications, checksums, and the payload to the octet"):
-        work.check()
-
-
 FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.segment.missing", "tx.checksum.wrong")
 
 
@@ -82,13 +69,29 @@ FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.se
 )
 def test_ipv4(desk, active, step):
     """TCP segmentation offload over IPv4 puts on the wire exactly the frames that the stack would have sent."""
-    check_on(4, desk, active, step)
+    asked = orders(desk.ends, 4)
+    with step("Turn the offload on"):
+        active(TCP_FEATURE[4])
+    with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
+        work = desk.do(asked)
+    with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
+        check_cut(work)
+    with step("On the wire: sizes, sequence numbers, flags, identifications, checksums, and the payload to the octet"):
+        work.check()
 
 
 @requirement("OFFLOAD-TSO-02", level="MUST", source=SOURCE, falsified_by=FAULTS)
 def test_ipv6(desk, active, step):
     """TCP segmentation offload over IPv6 puts on the wire exactly the frames that the stack would have sent."""
-    check_on(6, desk, active, step)
+    asked = orders(desk.ends, 6)
+    with step("Turn the offload on"):
+        active(TCP_FEATURE[6])
+    with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
+        work = desk.do(asked)
+    with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
+        check_cut(work)
+    with step("On the wire: sizes, sequence numbers, flags, checksums, and the payload to the octet"):
+        work.check()
 
 
 @requirement(

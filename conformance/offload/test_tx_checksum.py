@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from plugfest.dissect import TCP, UDP, dissect, transport_checksum
 from plugfest.handover import Checksum
 from plugfest.payload import generate
@@ -14,6 +15,7 @@ LENGTHS = (0, 1, 2, 3, 17, 18, 19, 511, 512, 1023, 1459, 1460)
 """Octets of payload: none, odd and even, around the minimum frame and the maximum one; UDP over IPv6 has 8 less room than TCP."""
 FEATURES = {4: ("tx-checksum-ipv4", "tx-checksum-ip-generic"), 6: ("tx-checksum-ipv6", "tx-checksum-ip-generic")}
 OFF = ("tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-ip-generic")
+KINDS = ((TCP, 4), (TCP, 6), (UDP, 4), (UDP, 6))
 ROOM = {(TCP, 4): 1460, (TCP, 6): 1440, (UDP, 4): 1472, (UDP, 6): 1452}
 
 
@@ -34,8 +36,10 @@ def zero_sum(ends, version):
     return Order(ends, version, found.to_bytes(2, "big") + bytes(62), protocol=UDP, ports=order.ports)
 
 
-def check_on(protocol, version, desk, active, step, evidence):
-    """The procedure of the four requirements with the offload on."""
+@requirement("OFFLOAD-TXCSUM-01", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
+@pytest.mark.parametrize(("protocol", "version"), KINDS)
+def test_on(desk, active, step, evidence, protocol, version):
+    """With transmit checksum offload on, every TCP segment and UDP datagram has the right checksum on the wire, and never 0."""
     asked = orders(desk.ends, protocol, version)
     if protocol == UDP:
         asked.append(zero_sum(desk.ends, version))
@@ -52,39 +56,15 @@ def check_on(protocol, version, desk, active, step, evidence):
             assert dissect(work.frames[-1][0]).checksum == 0xFFFF
 
 
-@requirement("OFFLOAD-TXCSUM-01", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
-def test_tcp_ipv4(desk, active, step, evidence):
-    """With transmit checksum offload on, every TCP segment over IPv4 has the right checksum on the wire."""
-    check_on(TCP, 4, desk, active, step, evidence)
-
-
-@requirement("OFFLOAD-TXCSUM-02", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
-def test_tcp_ipv6(desk, active, step, evidence):
-    """With transmit checksum offload on, every TCP segment over IPv6 has the right checksum on the wire."""
-    check_on(TCP, 6, desk, active, step, evidence)
-
-
-@requirement("OFFLOAD-TXCSUM-03", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
-def test_udp_ipv4(desk, active, step, evidence):
-    """With transmit checksum offload on, every UDP datagram over IPv4 has the right checksum on the wire, and never 0."""
-    check_on(UDP, 4, desk, active, step, evidence)
-
-
-@requirement("OFFLOAD-TXCSUM-04", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
-def test_udp_ipv6(desk, active, step, evidence):
-    """With transmit checksum offload on, every UDP datagram over IPv6 has the right checksum on the wire, and never 0."""
-    check_on(UDP, 6, desk, active, step, evidence)
-
-
 @requirement(
-    "OFFLOAD-TXCSUM-05",
+    "OFFLOAD-TXCSUM-02",
     level="MUST",
     source=SOURCE,
     falsified_by=("program:settings.not-set", "tx.frame.corrupted"),
 )
 def test_off(desk, inactive, step):
     """With transmit checksum offload off, the device is asked for no checksum, and those on the wire are right all the same."""
-    asked = [order for kind in ((TCP, 4), (TCP, 6), (UDP, 4), (UDP, 6)) for order in orders(desk.ends, *kind)]
+    asked = [order for kind in KINDS for order in orders(desk.ends, *kind)]
     with step("Turn the offload off"):
         inactive(*OFF)
     with step("Send packets of every length, TCP and UDP, IPv4 and IPv6"):

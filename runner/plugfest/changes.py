@@ -36,11 +36,18 @@ class Changes:
         Raises:
             AssertionError: the driver refused.
         """
+        refusal = self.try_link(**changes)
+        assert refusal is None, f"setting {changes} of {self._dut.ifname} was refused: {refusal}"
+
+    def try_link(self, **changes: Any) -> AgentError | None:
+        """Ask for such a change; returns the refusal, None if it was made."""
         now = self._dut.link()
         before = {"up": "up" in now["flags"], "mtu": now["mtu"], "address": now["address"]}
         before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
-        self._defer(self._restore, lambda: self._dut.set_link(**{name: before[name] for name in changes}))
-        self._dut.set_link(**changes)
+        refusal = self._dut.ask_link(**changes)
+        if refusal is None:
+            self._defer(self._restore, lambda: self._dut.set_link(**{name: before[name] for name in changes}))
+        return refusal
 
     def settings(self, what: str, **settings: Any) -> None:
         """Change rings, channels, coalesce, pause, privflags ….

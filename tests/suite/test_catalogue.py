@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The suite's requirements as a whole: complete, and each with faults that exist."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import pytest
+from nicmodels.ixgbe import fault_points
+from plugfest import faults, suite
+from plugfest.requirement import Requirement
+
+MODEL = {point.name for point in fault_points.ALL}
+AREAS = {"link", "offload", "qstat", "smoke", "xdp"}
+
+
+@cache
+def requirements() -> tuple[Requirement, ...]:
+    return tuple(suite.collect())
+
+
+def test_every_area_has_requirements() -> None:
+    assert {each.area for each in requirements()} >= AREAS
+
+
+def test_ids_are_unique_and_of_their_area() -> None:
+    counts = Counter(each.id for each in requirements())
+    assert [identifier for identifier, count in counts.items() if count > 1] == []
+    assert [each.id for each in requirements() if not each.id.lower().startswith(each.area)] == []
+
+
+def test_every_requirement_says_where_it_is_written_and_how_it_is_tested() -> None:
+    for each in requirements():
+        assert each.source, each.id
+        assert each.sentence.endswith("."), each.id
+        assert each.procedure, each.id
+
+
+def test_every_fault_exists() -> None:
+    known = MODEL | set(faults.declared())
+    unknown = {(each.id, fault) for each in requirements() for fault in each.falsified_by if fault not in known}
+    assert unknown == set()
+
+
+@pytest.mark.parametrize("area", sorted(AREAS))
+def test_most_requirements_are_falsified_by_the_device(area: str) -> None:
+    """A fault on the runner's side shows that an assertion is there; one of the device shows that the wire is looked at."""
+    mine = [each for each in requirements() if each.area == area]
+    by_model = [each for each in mine if set(each.falsified_by) & MODEL]
+    assert len(by_model) * 2 > len(mine) or area == "qstat"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must come of a packet to be cut: frames as scapy makes them are right, and every deviation is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from plugfest.dissect import CWR, TCP, UDP
+from plugfest.probe import Ends
+from plugfest.segmentation import Order
+from scapy.layers import inet
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.packet import Packet, Raw
+
+ENDS = Ends(
+    "02:00:00:00:00:02",
+    "02:00:00:00:00:01",
+    {4: "192.0.2.250", 6: "2001:db8::fa"},
+    {4: "192.0.2.0/24", 6: "2001:db8::/64"},
+)
+PAYLOAD = bytes(number * 7 & 0xFF for number in range(3500))
+
+
+def order(version: int = 4, protocol: int = TCP, **changes: object) -> Order:
+    settings: dict[str, object] = {
+        "payload": PAYLOAD,
+        "segment": 1000,
+        "sequence": 0xFFFFFF00,
+        "identification": 0xFFFE,
+    }
+    return Order(ENDS, version, protocol=protocol, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def cut(asked: Order) -> list[Packet]:
+    """The frames that must come of an order, as scapy makes them."""
+    frames = []
+    assert asked.segment is not None
+    for index, piece in enumerate(asked.pieces):
+        frame: Packet = Ether(dst=ENDS.destination_mac, src=ENDS.source_mac)
+        if asked.tag is not None:
+            frame /= Dot1Q(vlan=asked.tag)
+        source, destination = ENDS.source(asked.version, 0), ENDS.destination[asked.version]
+        if asked.version == 4:
+            frame /= IP(src=source, dst=destination, id=(asked.identification + index) & 0xFFFF, flags="DF")
+        else:
+            frame /= IPv6(src=source, dst=destination)
+        if asked.protocol == TCP:
+            flags = asked.flags if index == len(asked.pieces) - 1 else asked.flags & ~0x09
+            flags = flags if index == 0 else flags & ~CWR
+            sequence = (asked.sequence + index * asked.segment) & 0xFFFFFFFF
+            frame /= inet.TCP(sport=30000, dport=31000, seq=sequence, ack=1, flags=flags, window=4096)
+        else:
+            frame /= inet.UDP(sport=30000, dport=31000)
+        frames.append(frame / Raw(piece))
+    return frames
+
+
+CASES = [(4, TCP, None), (6, TCP, None), (4, UDP, None), (6, UDP, None), (4, TCP, 100)]
+
+
+@pytest.mark.parametrize(("version", "protocol", "tag"), CASES)
+def test_what_must_be_is_right(version: int, protocol: int, tag: int | None) -> None:
+    asked = order(version, protocol, tag=tag, flags=0x99)
+    frames = [bytes(frame) for frame in cut(asked)]
+    assert len(frames) == 4
+    assert asked.problems(frames) == []
+    assert all(asked.owns(frame) for frame in frames)
+
+
+def changed(layer: type[Packet], **fields: object) -> Callable[[list[Packet]], None]:
+    def change(frames: list[Packet]) -> None:
+        for name, value in fields.items():
+            setattr(frames[1][layer], name, value)
+
+    return change
+
+
+def swap(frames: list[Packet]) -> None:
+    frames[1], frames[2] = frames[2], frames[1]
+
+
+def shorten(frames: list[Packet]) -> None:
+    frames[-1][Raw].load = frames[-1][Raw].load[:-1]
+
+
+def corrupt(frames: list[Packet]) -> None:
+    frames[1][Raw].load = b"?" + frames[1][Raw].load[1:]
+
+
+WRONG: dict[str, tuple[Callable[[list[Packet]], object], str]] = {
+    "sequence": (changed(inet.TCP, seq=5), "sequence number"),
+    "push in the middle": (changed(inet.TCP, flags=0x18), "flags"),
+    "fin in the middle": (changed(inet.TCP, flags=0x11), "flags"),
+    "congestion window reduced in the middle": (changed(inet.TCP, flags=0x90), "flags"),
+    "identification": (changed(IP, id=0xFFFE), "identification"),
+    "fragment": (changed(IP, flags=0), "fragment field"),
+    "ip checksum": (changed(IP, chksum=1), "IPv4 header checksum"),
+    "tcp checksum": (changed(inet.TCP, chksum=1), "TCP checksum"),
+    "options": (changed(inet.TCP, options=[("NOP", None)] * 4), "options"),
+    "sender": (changed(Ether, src="02:00:00:00:00:77"), "sender"),
+    "one missing": (lambda frames: frames.pop(1), "expected 4 frames, found 3"),
+    "one twice": (lambda frames: frames.insert(1, frames[1]), "expected 4 frames, found 5"),
+    "order": (swap, "sequence number"),
+    "last short": (shorten, "octets of payload"),
+    "content": (corrupt, "payload is not what was handed over"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_every_deviation_is_found(name: str) -> None:
+    spoil, expected = WRONG[name]
+    asked = order()
+    frames = cut(asked)
+    spoil(frames)
+    assert any(expected in text for text in asked.problems([bytes(frame) for frame in frames]))
+
+
+@pytest.mark.parametrize("tag", [None, 101])
+def test_a_missing_or_another_tag_is_found(tag: int | None) -> None:
+    frames = [bytes(frame) for frame in cut(order(tag=tag))]
+    assert any("tags" in text for text in order(tag=100).problems(frames))
+
+
+def test_pieces_end_with_what_is_left() -> None:
+    assert [len(piece) for piece in order().pieces] == [1000, 1000, 1000, 500]
+    assert [len(piece) for piece in order(payload=bytes(2000)).pieces] == [1000, 1000]
+    assert order(payload=b"").pieces == [b""]
+
+
+def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
+    asked = order()
+    handed = asked.handed()
+    assert handed[:10] == bytes([1, 1]) + (54).to_bytes(2, "little") + (1000).to_bytes(2, "little") + bytes(
+        [34, 0, 16, 0]
+    )
+    assert len(handed) == 10 + asked.length
+    assert Ether(handed[10:])[Raw].load == PAYLOAD
+
+
+def test_a_packet_that_fits_is_only_to_be_checksummed() -> None:
+    assert order(payload=b"x", segment=1000).handed()[:2] == bytes([1, 0])

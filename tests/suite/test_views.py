@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the suite reads from the guest: features, link modes, the hand-over, the payload that both ends make."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugfest import payload
+from plugfest.agent import AgentError
+from plugfest.changes import Changes
+from plugfest.dut import Dut, Features, LinkModes
+from plugfest.faults import LocalFaults
+from plugfest.handover import Buffer, Checksum, buffer_of
+
+RECIPES = Path(__file__).parents[2] / "guest-images"
+
+
+def agents_payload() -> Any:
+    spec = importlib.util.spec_from_file_location("agents_payload", RECIPES / "agent" / "payload.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["agents_payload"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("length", [0, 1, 65521, 65522, 200_000])
+def test_both_ends_make_the_same_payload(length: int) -> None:
+    assert payload.generate(3, length) == agents_payload().generate(3, length)
+    assert payload.generate(3, 100) != payload.generate(4, 100)
+
+
+RECEIVED = (
+    "dev=eth0 napi_id=0x2005 queue_mapping=2 skbaddr=00000000d8a1a9d3 vlan_tagged=1 vlan_proto=0x8100 vlan_tci=0x6064 "
+    "protocol=0x0800 ip_summed=1 hash=0x1a2b3c4d l4_hash=1 len=1500 data_len=1244 truesize=2304 mac_header_valid=1 "
+    "mac_header=-14 nr_frags=1 gso_size=0 gso_type=0x0"
+)
+SENT = (
+    "dev=eth0 queue_mapping=1 skbaddr=00000000d8a1a9d3 vlan_tagged=0 vlan_proto=0x0000 vlan_tci=0x0000 protocol=0x86dd "
+    "ip_summed=3 len=5866 data_len=5792 network_offset=14 transport_offset_valid=1 transport_offset=54 tx_flags=0 "
+    "gso_size=1448 gso_segs=4 gso_type=0x10"
+)
+
+
+def entry(event: str, text: str) -> dict[str, Any]:
+    return {"event": event, "fields": dict(part.split("=", 1) for part in text.split())}
+
+
+def test_a_received_buffer() -> None:
+    assert buffer_of(entry("napi_gro_receive_entry", RECEIVED)) == Buffer(
+        received=True,
+        length=1514,
+        linear=270,
+        protocol=0x0800,
+        queue=1,
+        checksum=Checksum.UNNECESSARY,
+        tag=0x6064,
+        hash=0x1A2B3C4D,
+        layer4=True,
+        segment=0,
+    )
+
+
+def test_a_sent_buffer() -> None:
+    found = buffer_of(entry("net_dev_start_xmit", SENT))
+    assert (found.received, found.length, found.linear, found.queue) == (False, 5866, 74, 1)
+    assert (found.checksum, found.tag, found.hash, found.segment) == (Checksum.PARTIAL, None, None, 1448)
+
+
+def test_features_tell_what_is_fixed() -> None:
+    features = Features(
+        known=frozenset("abcde"),
+        changeable=frozenset("abe"),
+        wanted=frozenset("a"),
+        active=frozenset("ad"),
+        never=frozenset("e"),
+    )
+    assert features.fixed_off == {"c", "e"}
+    assert features.free == {"a", "b"}
+    assert str(features).splitlines() == ["a: on", "b: off", "c: off [fixed]", "d: on [fixed]", "e: off [fixed]"]
+
+
+def test_speeds_of_modes() -> None:
+    assert LinkModes.speeds(frozenset({"10000baseKR/Full", "1000baseKX/Full", "Autoneg", "Backplane"})) == {10000, 1000}
+
+
+class FakeAgent:
+    """Answers as an agent would that has one interface."""
+
+    def __init__(self) -> None:
+        self.rings = {"rx-max": 4096, "rx": 512, "tx": 256}
+        self.refuse: int | None = None
+
+    def call(self, method: str, **params: Any) -> Any:
+        if method == "link.get":
+            return {"flags": ["up"], "carrier": 1, "operstate": "up", "mtu": 1500, "address": "02:00:00:00:00:01"}
+        if self.refuse is not None:
+            raise AgentError(method, "NetlinkError", "no", self.refuse)
+        if method == "ethtool.get":
+            return dict(self.rings)
+        if method == "ethtool.set":
+            self.rings |= params["settings"]
+            return None
+        raise AssertionError(method)
+
+
+class FakeMachine:
+    """As much of a machine as a Dut needs."""
+
+    def __init__(self) -> None:
+        self.ifname = "eth0"
+        self.agent = FakeAgent()
+        self.wire = type("Wire", (), {"faults": LocalFaults()})()
+
+
+def test_a_change_is_undone() -> None:
+    machine = FakeMachine()
+    undo: list[tuple[Any, ...]] = []
+    changes = Changes(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call))  # type: ignore[arg-type]
+    changes.settings("rings", rx=64)
+    assert machine.agent.rings["rx"] == 64
+    for action, *arguments in undo:
+        action(*arguments)
+    assert machine.agent.rings["rx"] == 512
+
+
+def test_a_refusal_is_returned_or_fails() -> None:
+    machine = FakeMachine()
+    dut = Dut(machine)  # type: ignore[arg-type]
+    machine.agent.refuse = 22
+    refusal = dut.ask("rings", rx=64)
+    assert refusal is not None
+    assert refusal.errno == 22
+    with pytest.raises(AssertionError, match="was refused"):
+        dut.set("rings", rx=64)
+
+
+def test_what_a_driver_has_not_is_none() -> None:
+    machine = FakeMachine()
+    machine.agent.refuse = 95
+    assert Dut(machine).get("rings") is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"), [("program:settings.not-set", None), ("program:settings.refusal-lost", 22)]
+)
+def test_faults_of_settings(fault: str, asked: int | None) -> None:
+    machine = FakeMachine()
+    machine.wire.faults.arm(fault)
+    machine.agent.refuse = asked
+    assert Dut(machine).ask("rings", rx=64) is None  # type: ignore[arg-type]
+    assert machine.agent.rings["rx"] == 512
+    assert machine.wire.faults.fired(fault) == 1
