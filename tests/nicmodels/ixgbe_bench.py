@@ -8,7 +8,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ixgbe_driver import IxgbeDriver, TimedOutError
+from ixgbe_driver import STATUS, IxgbeDriver, TimedOutError
 from nicmodels.device import Options
 from nicmodels.models import find
 from nicmodels.wire import PairWire
@@ -27,13 +27,24 @@ RAM = 0x1_0000_0000
 
 
 class FarEnd:
-    """The test's end of the cable."""
+    """The test's end of the cable.
 
-    def __init__(self, wire: PairWire) -> None:
+    Args:
+        wire: the cable.
+        flush: called before a frame is sent, so that what the driver has written before is in force when it arrives.
+    """
+
+    def __init__(self, wire: PairWire, flush: Callable[[], object]) -> None:
         self.wire = wire
+        self._flush = flush
 
     def send(self, frame: Packet | bytes) -> None:
         """Put a frame on the cable."""
+        self._flush()
+        self.put(frame)
+
+    def put(self, frame: Packet | bytes) -> None:
+        """Put a frame on the cable; the driver's writes may come after it."""
         before = self.wire.counters.transmitted
         self.wire.transmit([bytes(frame)])
         assert self.wire.counters.transmitted == before + 1, "the cable is full: send fewer frames at once"
@@ -72,10 +83,10 @@ class Bench:
         near, far = PairWire.pair()
         model = find("ixgbe")
         self.served = serve(lambda host: model.create(host, Options(profile=profile, mac=MAC)), wire=near)
-        self.far = FarEnd(far)
         self.client = self.served.client()
         self.driver = IxgbeDriver(self.client, self.client.add_ram(RAM, ram))
         self.driver.explain = self.state
+        self.far = FarEnd(far, lambda: self.driver.read(STATUS))
 
     @property
     def device(self) -> Device:
@@ -89,7 +100,8 @@ class Bench:
         return self
 
     def control(self, method: str, **params: object) -> object:
-        """A control method of the model."""
+        """A control method of the model, after all that the driver has written."""
+        self.driver.read(STATUS)
         return self.served.call(lambda: self.device.control_methods()[method](**params))
 
     def state(self) -> str:
@@ -99,10 +111,6 @@ class Bench:
         events = self.served.slot.events.after()[-8:]
         wire = self.served.slot.wire.counters
         return f"(link {self.driver.link}, wire {wire}, counters {counters['rx'][0]}, rings {queues[:4]}, {events})"
-
-    def arm(self, fault: str, times: int | None = None) -> None:
-        """Arm a fault point."""
-        self.served.call(lambda: self.served.slot.faults[fault].arm(times, None))
 
     def receive(self, frames: Iterable[Packet | bytes], queue: int = 0) -> list[object]:
         """Send frames from the far end and give what the driver finds on a queue."""
@@ -114,7 +122,8 @@ class Bench:
 
     def burst(self, frames: Iterable[Packet | bytes]) -> None:
         """Send frames that the device finds on the wire all at once."""
-        self.served.call(lambda: [self.far.send(frame) for frame in frames])
+        self.driver.read(STATUS)
+        self.served.call(lambda: [self.far.put(frame) for frame in frames])
 
     def silent(self, marker: Packet | bytes, queue: int = 0) -> bool:
         """Whether nothing is received on a queue before `marker`, which is sent now and must pass."""
