@@ -257,12 +257,10 @@ class Receiver:
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
         fast = None if self._faulty else self.fast
-        self._paused = False
+        was_paused, self._paused = self._paused, False
         for number in range(TURN):
             if self._buffered and self._full():
                 if self._file[r.FCCFG] & TFCE:
-                    if not self._paused:
-                        self._statistics.count_register(s.LXOFFTXC)
                     self._paused = True
                     break
                 frame = wire.receive()
@@ -289,6 +287,8 @@ class Receiver:
                 self._end_burst()
         else:
             self._schedule()
+        if self._paused != was_paused:
+            self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
         self._end_burst()
 
     def loop_back(self, frame: bytes) -> None:
