@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import hashlib
 import json
 from typing import Any
 
@@ -123,8 +124,7 @@ def test_udp_payloads_match_the_generator(agent: Client) -> None:
     )
     datagrams = agent.call("udp.receive", socket_handle=server["handle"], count=3)
     whole = b"".join(base64.b64decode(each["data"]) for each in datagrams)
-    import hashlib  # noqa: PLC0415 - the generator's rule, written out a second time
-
+    # the generator's rule, written out a second time
     assert whole == hashlib.shake_128(b"5").digest(300)
     assert datagrams[0]["peer"] == ["127.0.0.1", client["port"]]
     assert agent.call("udp.receive", socket_handle=server["handle"], count=1, timeout=0) == []
