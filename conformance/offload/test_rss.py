@@ -89,7 +89,11 @@ class Scaling:
 
         with self._handover() as seen, self._wire.capture() as capture:
             self._wire.send(frames)
-            self._until(lambda: len(found(seen)) == len(lengths), what=f"{len(lengths)} frames are handed to the stack")
+            self._until(
+                lambda: len(found(seen)) == len(lengths),
+                what=f"{len(lengths)} frames are handed to the stack",
+                timeout=1,
+            )
         by_queue = from_model(model.call("model.counters")).since(before).rx if model else None
         others = len(capture.sent()) - len(frames)
         return found(seen), by_queue, others

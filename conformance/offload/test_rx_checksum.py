@@ -59,7 +59,9 @@ class Listener:
                 [*(spoilt(probe) if bad else probe.frame for probe in probes), *(each.frame for each in last)]
             )
             # A flow's frames keep their order: with the last one all that went before it are there.
-            self._until(all_there, what=f"the last good datagram of each of {len(SIZES)} flows reaches the socket")
+            self._until(
+                all_there, what=f"the last good datagram of each of {len(SIZES)} flows reaches the socket", timeout=1
+            )
         wanted = [probe.payload for probe in ([*last] if bad else [*probes, *last])]
         lengths = {len(probe.frame) for probe in probes}
         return [each for each in seen.received() if each.length in lengths], Counter(wanted), Counter(payloads)

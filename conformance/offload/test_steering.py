@@ -32,7 +32,11 @@ def test_rule(guest, dut, wire, traffic, active, handover, until, step, defer, e
         lengths = {len(frame) for frame in frames}
         with handover() as seen:
             wire.send(frames)
-            until(lambda: len(found(seen, lengths)) == len(lengths), what=f"{len(lengths)} frames are handed over")
+            until(
+                lambda: len(found(seen, lengths)) == len(lengths),
+                what=f"{len(lengths)} frames are handed over",
+                timeout=1,
+            )
         return found(seen, lengths)
 
     def found(seen, lengths):

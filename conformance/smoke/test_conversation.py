@@ -132,7 +132,11 @@ def test_padding(outlet, wire, change, dut, until, step):
     lengths = range(1, 47)
     with step("Have the DUT send frames with 1 to 46 octets of data"), wire.capture() as seen:
         outlet.send(head + bytes([length]) * length for length in lengths)
-        until(lambda: len(_local(seen.received())) >= len(lengths), what=f"{len(lengths)} frames are on the wire")
+        until(
+            lambda: len(_local(seen.received())) >= len(lengths),
+            what=f"{len(lengths)} frames are on the wire",
+            timeout=1,
+        )
     with step("Each has 60 octets without FCS, its data first"):
         for length, frame in zip(lengths, _local(seen.received()), strict=True):
             assert len(frame) == 60, f"a frame with {length} octets of data has {len(frame)} octets on the wire"

@@ -62,7 +62,7 @@ def test_send(vlan_interface, guest, dut, wire, until, defer, step):
     for vlan in VLANS:
         with step(f"Send frames on VLAN {vlan}"), wire.capture() as seen:
             Outlet(guest.agent, vlan_interface(vlan), defer).send(sent)
-            until(lambda seen=seen: len(ours(seen)) >= len(sent), what=f"{len(sent)} frames are on the wire")
+            until(lambda seen=seen: len(ours(seen)) >= len(sent), what=f"{len(sent)} frames are on the wire", timeout=1)
         with step("Each is on the wire with that tag"):
             assert ours(seen) == [tagged(each, vlan) for each in sent]
 
@@ -103,7 +103,7 @@ def test_receive(vlan_interface, guest, dut, wire, until, defer, step):
                 found.extend(base64.b64decode(each["frame"]) for each in news)
                 return len(found) >= len(sent[vlan])
 
-            until(complete, what=f"{len(SIZES)} frames arrive on VLAN {vlan}")
+            until(complete, what=f"{len(SIZES)} frames arrive on VLAN {vlan}", timeout=1)
             assert found == sent[vlan]
             assert guest.agent.call("packet.drain", packet=handle) == 0
 

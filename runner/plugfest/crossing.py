@@ -54,7 +54,9 @@ class Crossing:
                 frames = [probe.frame for probe in probes]
                 self._outlet.send(frames, cpu=cpu)
                 wanted += frames
-            self._until(lambda: len(seen.probes()) >= len(wanted), what=f"{len(wanted)} frames are on the wire")
+            self._until(
+                lambda: len(seen.probes()) >= len(wanted), what=f"{len(wanted)} frames are on the wire", timeout=1
+            )
         check_same(seen.probes(), wanted, "frames on the wire")
         return wanted
 

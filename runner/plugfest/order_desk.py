@@ -90,7 +90,9 @@ class OrderDesk:
 
         with self._wire.capture() as capture, watch(self._guest.agent, self._dut.ifname, (SENT,)) as seen:
             (outlet or self._outlet).hand(orders)
-            self._until(lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire")
+            self._until(
+                lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
+            )
         frames = capture.received()
         after = self._cut()
         return Work(

@@ -24,7 +24,7 @@ from plugfest.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
 if TYPE_CHECKING:
     from plugfest.agent import AgentClient
 
-PATIENCE = 10.0
+PATIENCE = 3.0
 """Seconds that one transfer may take, on a guest of speed 1."""
 
 _NUMBERS = itertools.count(1)
