@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from frames import packets
+from frame_strategies import packets
 from hypothesis import given
 from hypothesis import strategies as st
 from nicmodels.offload import headers

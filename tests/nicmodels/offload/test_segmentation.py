@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from frames import ip_headers, ports, tagged_ethernet, tcp_headers
+from frame_strategies import ip_headers, ports, tagged_ethernet, tcp_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.offload import checksum, headers

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from frames import packets
+from frame_strategies import packets
 from hypothesis import given
 from hypothesis import strategies as st
 from nicmodels.offload import vlan
