@@ -268,6 +268,7 @@ class TestRun:
         said = plugfest("run", "ixgbe")
         assert said.status == 128 + signal.SIGTERM
         assert "interrupted (SIGTERM)" in said.out
+        assert "(exit status 143)" in said.out
 
     def test_dry_run(self, plugfest, inside) -> None:
         said = plugfest("run", "ixgbe", "--dry-run")

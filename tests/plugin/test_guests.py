@@ -148,3 +148,37 @@ def test_it(guest):
         driver="igb",
     )
     assert set(suite.only()["artifacts"]) == {"console.log", "dmesg.txt", "traceback.txt", "wire.pcap"}
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("where", ["call", "undo"])
+def test_an_interrupted_run_stops_and_says_so(suite, where: str, number: str) -> None:
+    """Also where pytest would hide the interruption in a group: two finalizers that fail."""
+    kill = f"import os, signal; os.kill(os.getpid(), signal.{number})"
+    suite.run(
+        f"""
+@pytest.fixture
+def other(guest):
+    yield
+    raise RuntimeError
+
+@requirement("AREA-TEST-01")
+def test_first(guest, other, defer):
+    '''First.'''
+    def interrupt():
+        {kill}
+    if "{where}" == "undo":
+        defer(interrupt)
+    else:
+        interrupt()
+
+@requirement("AREA-TEST-02")
+def test_second(guest):
+    '''Second.'''
+""",
+        subprocess=True,
+    )
+    document = suite.document()
+    assert suite.verdicts() == {"test_first": "miss", "test_second": "miss"}
+    assert document["run"]["interrupted"] == "interrupted"
+    assert document["run"]["exit_status"] == 130

@@ -21,7 +21,6 @@ from plugfest.cli.terminal import terminal
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.plan import VARIABLE, RunPlan
 from plugfest.report import console as summary
-from plugfest.report.document import Document
 from plugfest.report.write import write_reports
 
 
@@ -96,9 +95,11 @@ def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> in
         environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     _check_started(ready, outcome.status)
-    document = write_reports(ready.output, died=_how_it_ended(outcome))
+    status = None if outcome.signal is None else 128 + outcome.signal
+    document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
     summary.render(document, console, folder=_shown(ready.output))
-    return _status(document, outcome)
+    found: int = document["run"]["exit_status"]
+    return found if status is None else status
 
 
 def _check_started(ready: RunPlan, status: int) -> None:
@@ -115,13 +116,6 @@ def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
     if outcome.status > 128:
         return f"pytest was killed by signal {outcome.status - 128}"
     return None
-
-
-def _status(document: Document, outcome: sandbox.Outcome) -> int:
-    if outcome.signal is not None:
-        return 128 + outcome.signal
-    status: int = document["run"]["exit_status"]
-    return status
 
 
 def _absolute(path: Path | None) -> Path | None:

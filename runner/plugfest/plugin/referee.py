@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,6 +68,8 @@ class Referee:
         self._fired = 0
         self._seconds = 0.0
         self._recorder = Recorder(plan.output, "")
+        self._interrupted = False
+        self._handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -89,7 +93,8 @@ class Referee:
         self._live.attempt(str(identity["requirement"]), required(item).sentence)
         self._recorder = Recorder(self._plan.output, str(identity["test"]))
         outcome = yield
-        self._conclude(item, trial, identity)
+        if not self._interrupted:
+            self._conclude(item, trial, identity)
         return outcome
 
     @pytest.hookimpl(wrapper=True)
@@ -145,6 +150,8 @@ class Referee:
         if call.excinfo is None:
             return report
         error = call.excinfo.value
+        if is_interrupt(error):
+            self._stop(item.session)
         if isinstance(error, pytest.skip.Exception):
             trial.skipped = str(error.msg)
             return report
@@ -166,16 +173,26 @@ class Referee:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Write down that the user ended the run."""
         if not isinstance(excinfo.value, pytest.exit.Exception):
-            self._journal.write("stopped", reason="interrupted", exit_status=130, durable=True)
+            self._stop(None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Close the guest and the journal."""
-        if session.shouldfail or session.shouldstop:
+        if (session.shouldfail or session.shouldstop) and not self._interrupted:
             self._journal.write("stopped", reason=str(session.shouldfail or session.shouldstop), exit_status=None)
         self._keeper.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         self._journal.write("end", pytest_exit_status=int(exitstatus), durable=True)
         self._live.close()
+
+    def _stop(self, session: pytest.Session | None) -> None:
+        """Write down that the user ended the run; no verdict comes of the test that was running."""
+        if not self._interrupted:
+            self._journal.write("stopped", reason="interrupted", exit_status=130, durable=True)
+        self._interrupted = True
+        if session is not None:
+            session.shouldstop = "interrupted"
 
     def _conclude(self, item: pytest.Item, trial: Trial, identity: Mapping[str, object]) -> None:
         issue = self._known_issue(item)
@@ -312,6 +329,20 @@ class Referee:
             "level": found.level,
             "fault": fault_of(item),
         }
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Interrupt the run, once: what is under way to end it must not be interrupted in turn."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether an exception is an interruption, or a group that hides one: pytest groups what its finalizers raise."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_interrupt(inner) for inner in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
 
 
 def kind_of(error: BaseException, phase: str) -> str:

@@ -25,12 +25,13 @@ _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "gues
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
-def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None) -> Document:
+def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, status: int | None = None) -> Document:
     """Make the document of a run from the events of its journal.
 
     Args:
         events: as `plugfest.journal.read` returns them.
         died: how the run ended, when it did not end by itself, as "killed by signal 9".
+        status: the exit status that this means; by default 3.
 
     Raises:
         InfrastructureError: the journal does not say what was run.
@@ -74,7 +75,8 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None) -> Do
     if stopped is not None:
         document["run"]["exit_status"] = exit_status(document, stopped["exit_status"])
     else:
-        document["run"]["exit_status"] = exit_status(document, None if ended else InfrastructureError.exit_status)
+        fallen = InfrastructureError.exit_status if status is None else status
+        document["run"]["exit_status"] = exit_status(document, None if ended else fallen)
     return document
 
 

@@ -10,12 +10,13 @@ from plugfest.report import document, html, junit, tap
 from plugfest.report.document import Document
 
 
-def write_reports(folder: Path, *, died: str | None = None) -> Document:
+def write_reports(folder: Path, *, died: str | None = None, status: int | None = None) -> Document:
     """Write ``report.json``, ``report.html``, ``junit.xml`` and ``report.tap`` into a run's output folder.
 
     Args:
         folder: the output folder, which holds the journal.
         died: how the run ended, when it did not end by itself.
+        status: the exit status that this means; by default 3.
 
     Returns:
         The document.
@@ -23,7 +24,7 @@ def write_reports(folder: Path, *, died: str | None = None) -> Document:
     Raises:
         InfrastructureError: the journal is missing or says nothing of a run.
     """
-    found = document.build(journal.read(folder), died=died)
+    found = document.build(journal.read(folder), died=died, status=status)
     document.write(found, folder / "report.json")
     (folder / "report.html").write_text(html.render(found, folder), encoding="utf-8")
     (folder / "report.tap").write_text(tap.render(found), encoding="utf-8")
