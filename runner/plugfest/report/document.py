@@ -31,7 +31,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     Args:
         events: as `plugfest.journal.read` returns them.
         died: how the run ended, when it did not end by itself, as "killed by signal 9".
-        status: the exit status that this means; by default 3.
+        status: the exit status that this means; by default the journal's, or 3.
 
     Raises:
         InfrastructureError: the journal does not say what was run.
@@ -73,10 +73,10 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     if run["options"]["falsify"]:
         document["falsification"] = _falsification(results)
     if stopped is not None:
-        document["run"]["exit_status"] = exit_status(document, stopped["exit_status"])
+        early = stopped["exit_status"] if status is None else status
     else:
-        fallen = InfrastructureError.exit_status if status is None else status
-        document["run"]["exit_status"] = exit_status(document, None if ended else fallen)
+        early = None if ended else InfrastructureError.exit_status if status is None else status
+    document["run"]["exit_status"] = exit_status(document, early)
     return document
 
 
