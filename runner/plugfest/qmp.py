@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from qemu.qmp import ExecInterruptedError, ExecuteError, QMPClient, QMPError, StateError
+from qemu.qmp import ExecInterruptedError, ExecuteError, QMPClient, QMPError, Runstate, StateError
 
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
@@ -54,18 +54,14 @@ class Qmp:
         self._listener = asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
 
     def _wait(self, work: Coroutine[Any, Any, Value], timeout: float) -> Value:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(timeout)
-        except concurrent.futures.TimeoutError:
-            raise TimeoutError from None
-        finally:
-            future.cancel()
+        # The loop keeps the time: only there is a cancelled coroutine over when the wait is.
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self._loop).result()
 
     async def _shut_down(self) -> None:
         if self._listener is not None:
             self._listener.cancel()
-        await self._client.disconnect()
+        if self._client.runstate is not Runstate.IDLE:
+            await self._client.disconnect()
 
     async def _listen(self) -> None:
         with suppress(asyncio.CancelledError):
@@ -84,10 +80,10 @@ class Qmp:
             return self._wait(self._client.execute(command, arguments or {}), timeout)
         except ExecuteError as error:
             raise QmpError(f"QEMU refused {command} {arguments or ''}: {error}") from error
-        except (ExecInterruptedError, StateError, OSError, QMPError) as error:
-            raise QmpError(f"QEMU did not carry out {command}: {self._dead()}") from error
         except TimeoutError as error:
             raise QmpError(f"QEMU did not answer {command} within {timeout:.0f} s") from error
+        except (ExecInterruptedError, StateError, OSError, QMPError) as error:
+            raise QmpError(f"QEMU did not carry out {command}: {self._dead()}") from error
 
     @property
     def mark(self) -> int:

@@ -12,6 +12,8 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 
 def channel(name: str) -> socket.socket:
@@ -23,6 +25,20 @@ def channel(name: str) -> socket.socket:
     raise SystemExit(f"no channel {name} in {sys.argv}")
 
 
+def requests(monitor: socket.socket) -> Iterator[dict[str, Any]]:
+    """Take JSON objects off a stream that need not have line ends, as QEMU does."""
+    text = ""
+    while data := monitor.recv(1 << 16):
+        text += data.decode()
+        while text.strip():
+            try:
+                request, end = json.JSONDecoder().raw_decode(text.lstrip())
+            except ValueError:
+                break
+            text = text.lstrip()[end:]
+            yield request
+
+
 def main() -> None:
     """Do as told."""
     behaviour = os.environ["FAKE_QEMU"]
@@ -30,17 +46,18 @@ def main() -> None:
         sys.stderr.write("qemu-system-x86_64: warning: ignored\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n")
         raise SystemExit(1)
     monitor, console = channel("monitor"), channel("serial0")
-    words = monitor.makefile("rw")
+
+    request: dict[str, object] = {}
 
     def say(message: dict[str, object]) -> None:
-        words.write(json.dumps(message) + "\r\n")
-        words.flush()
+        if "event" not in message and "id" in request:
+            message["id"] = request["id"]
+        monitor.sendall(json.dumps(message).encode() + b"\r\n")
 
     version = {"qemu": {"major": 11, "minor": 1, "micro": 3}, "package": ""}
     say({"QMP": {"version": version, "capabilities": ["oob"]}})
     status = "running"
-    for line in words:
-        request = json.loads(line)
+    for request in requests(monitor):
         command = request["execute"]
         result: object = {}
         if command == "qmp_capabilities":
@@ -55,16 +72,16 @@ def main() -> None:
         elif command == "query-status":
             result = {"status": status, "running": status == "running"}
         elif command == "refuse":
-            say({"error": {"class": "GenericError", "desc": "it is not possible"}, "id": request.get("id")})
+            say({"error": {"class": "GenericError", "desc": "it is not possible"}})
             continue
         elif command == "announce":
             say({"event": "RESET", "data": {"guest": True}, "timestamp": {"seconds": 1, "microseconds": 2}})
         elif command == "quit" or (behaviour == "vanishes" and command == "cont"):
-            say({"return": {}, "id": request.get("id")})
+            say({"return": {}})
             raise SystemExit(0 if command == "quit" else 3)
         elif command == "ignore":
             continue
-        say({"return": result, "id": request.get("id")})
+        say({"return": result})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM is taken only where a kernel came through its start on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from plugfest import acceleration
+from plugfest.acceleration import choose, prove
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.provision.artifact import Kernel, Toolchain
+
+Make = Callable[[str], Toolchain]
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /dev/kvm that opens."""
+    path = tmp_path / "kvm"
+    path.touch()
+    monkeypatch.setattr(acceleration, "DEVICE", path)
+    monkeypatch.setattr(acceleration, "SILENCE", 0.4)
+    monkeypatch.setattr(acceleration, "LIMIT", 1.0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "works", "reason"),
+    [
+        ("boots", True, "the kernel came through its start in "),
+        ("silent", False, "a guest starts but says nothing for 0 s: the kernel does not run"),
+        ("stops", False, "it stops the guest (internal-error): KVM internal error. Suberror: 1"),
+        ("vanishes", False, "a guest's kernel does not come through its start in 1 s; it last said: [    0.000000] Linux version"),
+        ("dies", False, "QEMU does not start with it: QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed"),
+    ],
+)
+def test_proof(fake_toolchain: Make, kernel: Kernel, device: Path, behaviour: str, works: bool, reason: str) -> None:
+    proof = prove(fake_toolchain(behaviour), kernel, device=device)
+    assert proof.works is works
+    assert proof.reason.startswith(reason), proof.reason
+    assert proof.seconds < 10
+
+
+def test_no_device(fake_toolchain: Make, kernel: Kernel, tmp_path: Path) -> None:
+    assert prove(fake_toolchain("boots"), kernel, device=tmp_path / "none").reason == f"there is no {tmp_path / 'none'}"
+
+
+def test_device_that_does_not_open(fake_toolchain: Make, kernel: Kernel, tmp_path: Path) -> None:
+    proof = prove(fake_toolchain("boots"), kernel, device=tmp_path)
+    assert (proof.works, proof.reason) == (False, f"{tmp_path} does not open (Is a directory)")
+
+
+def test_auto(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
+    decision = choose("auto", fake_toolchain("boots"), kernel)
+    assert decision.name == "kvm"
+    assert decision.reason.startswith("KVM runs a guest here: the kernel came through its start in")
+    decision = choose("auto", fake_toolchain("stops"), kernel)
+    assert decision.name == "tcg"
+    assert decision.reason.startswith("no KVM: it stops the guest (internal-error)")
+
+
+def test_kvm_that_was_demanded_and_does_not_run(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
+    with pytest.raises(InfrastructureError, match=r"expected KVM to run a guest, found that a guest starts but .*; use --accel tcg, or auto"):
+        choose("kvm", fake_toolchain("silent"), kernel)
+
+
+def test_tcg_asks_nothing(kernel: Kernel) -> None:
+    assert choose("tcg", Toolchain(("/nowhere",), "", ""), kernel).name == "tcg"
+
+
+def test_other_words(kernel: Kernel) -> None:
+    with pytest.raises(UsageError, match="acceleration 'hvf': expected one of auto, kvm, tcg"):
+        choose("hvf", Toolchain(("/nowhere",), "", ""), kernel)  # type: ignore[arg-type]
+
+
+def test_proof_is_remembered_until_something_changes(
+    fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[str] = []
+    real = acceleration.prove
+    monkeypatch.setattr(acceleration, "prove", lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device))
+    cache = tmp_path / "cache"
+    first = choose("auto", fake_toolchain("boots"), kernel, cache=cache)
+    assert choose("auto", fake_toolchain("boots"), kernel, cache=cache) == first
+    assert len(runs) == 1
+    choose("auto", fake_toolchain("stops"), kernel, cache=cache)  # another QEMU
+    assert len(runs) == 2
+    device.unlink()
+    assert choose("auto", fake_toolchain("stops"), kernel, cache=cache).reason == f"no KVM: there is no {device}"
+    boot = tmp_path / "boot_id"
+    boot.write_text("another boot")
+    monkeypatch.setattr(acceleration, "_BOOT_ID", boot)
+    choose("auto", fake_toolchain("stops"), kernel, cache=cache)
+    assert len(runs) == 4
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"proof": {}})])
+def test_damaged_memory_is_made_anew(fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "acceleration.json").write_text(content)
+    assert choose("auto", fake_toolchain("boots"), kernel, cache=tmp_path).name == "kvm"

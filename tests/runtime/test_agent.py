@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The client of the guest's agent: answers, errors, and what happens when none comes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plugfest.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.errors import InfrastructureError
+from plugfest.ssh import GuestGone, KeyPair, SshSession
+from plugfest.verdict import BudgetExceeded
+from ssh_server import SshServer
+
+COMMAND = f"exec {sys.executable} {Path(__file__).with_name('fake_agent.py')}"
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[SshSession]:
+    key = KeyPair()
+    server = SshServer(key)
+    made = SshSession(server.address, key, server.host_key)
+    yield made
+    made.close()
+    server.close()
+
+
+@pytest.fixture
+def agent(session: SshSession) -> Iterator[AgentClient]:
+    made = AgentClient(session, command=COMMAND)
+    yield made
+    made.close()
+
+
+def test_result(agent: AgentClient) -> None:
+    assert agent.call("echo", text="ü", number=1, nothing=None) == {"text": "ü", "number": 1, "nothing": None}
+
+
+def test_parameter_named_method(agent: AgentClient) -> None:
+    assert agent.call("echo", method="x") == {"method": "x"}
+
+
+def test_one_connection_serves_many_calls(agent: AgentClient) -> None:
+    assert len({agent.call("pid") for _ in range(5)}) == 1
+
+
+def test_long_answers(agent: AgentClient) -> None:
+    assert len(agent.call("echo", data="x" * 2_000_000)["data"]) == 2_000_000
+
+
+def test_failure_keeps_type_message_and_errno(agent: AgentClient) -> None:
+    with pytest.raises(AgentError, match=r"^fail: NetlinkError: Operation not supported \(errno 95\)$") as caught:
+        agent.call("fail")
+    assert (caught.value.type, caught.value.message, caught.value.errno) == ("NetlinkError", "Operation not supported", 95)
+    assert agent.call("echo") == {}
+
+
+def test_late_answer_is_not_taken_for_the_next_ones(session: SshSession) -> None:
+    agent = AgentClient(session, command=COMMAND, patience=0.3)
+    first = AgentClient(session, command=COMMAND).call("pid")
+    with pytest.raises(AgentTimeout, match="sleep: the agent did not answer within 0 s"):
+        agent.call("sleep", seconds=1)
+    agent.patience = 20
+    assert agent.call("echo", fresh=True) == {"fresh": True}
+    assert agent.call("pid") != first
+    agent.close()
+
+
+def test_own_timeout_of_a_method_lengthens_the_wait(session: SshSession) -> None:
+    agent = AgentClient(session, command=COMMAND, patience=0.5)
+    assert agent.call("echo", timeout=5) == {"timeout": 5}
+    assert agent.call("sleep", seconds=1, timeout=20) == "slept"
+    agent.close()
+
+
+def test_call_that_a_budget_cut_off_poisons_nothing(agent: AgentClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agent.call("echo") == {}
+    channel = agent._channel
+    assert channel is not None
+
+    def cut_off(_size: int) -> bytes:
+        raise BudgetExceeded("call took more than its 1 s")
+
+    monkeypatch.setattr(channel, "recv", cut_off)
+    with pytest.raises(BudgetExceeded):
+        agent.call("sleep", seconds=0.1)
+    assert agent.call("echo", after="it") == {"after": "it"}
+
+
+def test_agent_that_breaks(agent: AgentClient) -> None:
+    with pytest.raises(GuestGone, match="exit: the agent closed the connection"):
+        agent.call("exit")
+    assert agent.call("echo") == {}
+
+
+@pytest.mark.parametrize("method", ["junk", "other"])
+def test_answers_that_make_no_sense(agent: AgentClient, method: str) -> None:
+    with pytest.raises(InfrastructureError, match=f"^{method}: expected"):
+        agent.call(method)
+    assert agent.call("echo") == {}
+
+
+def test_agent_that_is_not_there(session: SshSession) -> None:
+    with pytest.raises(GuestGone, match=r"pid: the agent closed the connection: .*No such file"):
+        AgentClient(session, command="cat /nowhere/agent.sock").call("pid")
+
+
+def test_guest_that_is_gone(session: SshSession) -> None:
+    agent = AgentClient(session, command=COMMAND, alive=lambda: "QEMU ended with exit status 1")
+    with pytest.raises(GuestGone, match="sleep: the guest went away meanwhile: QEMU ended with exit status 1"):
+        agent.call("sleep", seconds=1000)
+
+
+def test_second_connection_is_not_held_up_by_the_first(agent: AgentClient) -> None:
+    slow = threading.Thread(target=lambda: agent.call("sleep", seconds=2), daemon=True)
+    slow.start()
+    other = agent.another()
+    assert other.call("echo", fast=True) == {"fast": True}
+    assert slow.is_alive()
+    other.close()
+    slow.join()
