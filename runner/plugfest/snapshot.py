@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +60,9 @@ class Snapshot:
         except (OSError, ValueError) as error:
             raise SnapshotError(f"snapshot {self.folder.name}: expected to read it, found: {error}") from error
         if (size, checksum) != (note.get("size"), note.get("checksum")):
-            raise SnapshotError(f"snapshot {self.folder.name}: expected the {note.get('size')} bytes that were written, found others")
+            raise SnapshotError(
+                f"snapshot {self.folder.name}: expected the {note.get('size')} bytes that were written, found others"
+            )
 
 
 def fingerprint(path: Path) -> tuple[int, int]:
@@ -110,7 +113,10 @@ def key(command: QemuCommand) -> str:
 
 
 def _without_paths(command: QemuCommand) -> Iterator[str]:
-    paths = {str(path): "" for path in (command.kernel.image, command.kernel.initramfs, command.kernel.modules, command.root.image)}
+    paths = {
+        str(path): ""
+        for path in (command.kernel.image, command.kernel.initramfs, command.kernel.modules, command.root.image)
+    }
     for word in command.machine():
         for path in paths:
             word = word.replace(path, "")  # noqa: PLW2901 - stripped of one path after the other
@@ -159,7 +165,9 @@ class Snapshots:
                 _sync(half / _NOTE)
                 half.rename(self.folder / name)
             except OSError as error:
-                raise InfrastructureError(f"expected to write a snapshot to {self.folder}, found: {error.strerror}") from error
+                raise InfrastructureError(
+                    f"expected to write a snapshot to {self.folder}, found: {error.strerror}"
+                ) from error
             finally:
                 self._remove(half)
             self._trim(name)
@@ -169,6 +177,21 @@ class Snapshots:
         """Delete a snapshot that does not restore."""
         with self._locked():
             self._remove(snapshot.folder)
+
+    def stored(self) -> list[Path]:
+        """Return the folders of all snapshots, the one used last first."""
+        found = [note.parent for note in self.folder.glob(f"*/{_NOTE}") if not note.parent.name.startswith(".")]
+        return sorted(found, key=lambda folder: (folder / _NOTE).stat().st_mtime, reverse=True)
+
+    def prune(self, *, unused_for: float) -> list[Path]:
+        """Delete the snapshots not restored within `unused_for` seconds; return their folders as they were."""
+        if not self.folder.is_dir():
+            return []
+        with self._locked():
+            old = [folder for folder in self.stored() if time.time() - (folder / _NOTE).stat().st_mtime > unused_for]
+            for folder in old:
+                self._remove(folder)
+        return old
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -353,9 +353,15 @@ class TestCache:
         assert kept.entries() == []
 
     def test_prune(self, plugfest, kept) -> None:
-        assert "0 entries" in plugfest("cache", "prune").out
+        snapshot = kept.root / "snapshots" / "abc"
+        snapshot.mkdir(parents=True)
+        (snapshot / "note.json").write_text("{}")
+        assert "deleted 0 entries of 0 MiB, and 0 snapshots" in plugfest("cache", "prune").out
+        assert "snapshots/abc" in plugfest("cache", "list").out
         said = plugfest("cache", "prune", "--days", "0")
         assert "deleted kernel-abc (a kernel)" in said.out
+        assert "deleted snapshots/abc" in said.out
+        assert not snapshot.exists()
         assert kept.entries() == []
 
 

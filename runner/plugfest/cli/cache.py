@@ -13,6 +13,7 @@ from plugfest.cli.options import option
 from plugfest.cli.prepare import settings
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
+from plugfest.snapshot import Snapshots
 
 _DAY = 86400.0
 
@@ -37,8 +38,13 @@ def list_entries(cache_dir: Path | None) -> None:
     entries = kept.entries()
     for entry in entries:
         made.add_row(entry.path.name, entry.title, f"{entry.size / 2**20:.0f}", _when(entry.created), _when(entry.used))
+    snapshots = _snapshots(kept).stored()
+    for folder in snapshots:
+        used = _when((folder / "note.json").stat().st_mtime)
+        made.add_row(f"snapshots/{folder.name}", "a guest's snapshot", f"{_size(folder) / 2**20:.0f}", "", used)
     show(made)
-    click.echo(f"{len(entries)} entries, {sum(entry.size for entry in entries) / 2**20:.0f} MiB, in {kept.root}")
+    size = sum(entry.size for entry in entries) + sum(_size(folder) for folder in snapshots)
+    click.echo(f"{len(entries)} entries, {len(snapshots)} snapshots, {size / 2**20:.0f} MiB, in {kept.root}")
 
 
 @cache.command()
@@ -58,7 +64,11 @@ def prune(cache_dir: Path | None, days: float) -> None:
     gone = kept.prune(unused_for=days * _DAY)
     for entry in gone:
         click.echo(f"deleted {entry.path.name} ({entry.title})")
-    click.echo(f"{len(gone)} entries, {sum(entry.size for entry in gone) / 2**20:.0f} MiB")
+    snapshots = _snapshots(kept).prune(unused_for=days * _DAY)
+    for folder in snapshots:
+        click.echo(f"deleted snapshots/{folder.name}")
+    size = sum(entry.size for entry in gone)
+    click.echo(f"deleted {len(gone)} entries of {size / 2**20:.0f} MiB, and {len(snapshots)} snapshots")
 
 
 @cache.command()
@@ -80,6 +90,15 @@ def verify(cache_dir: Path | None) -> None:
             f"({', '.join(damaged)}); "
             "they were deleted and the next run builds them again"
         )
+
+
+def _snapshots(kept: Cache) -> Snapshots:
+    return Snapshots(kept.root / "snapshots")
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes on disk: a snapshot's file is sparse."""
+    return sum(path.stat().st_blocks * 512 for path in folder.iterdir())
 
 
 def _when(seconds: float) -> str:
