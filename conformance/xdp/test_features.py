@@ -35,7 +35,7 @@ def test_advertised_is_attachable(native, traffic, step):
     "XDP-FEAT-02",
     level="MUST",
     source=FEATURES,
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
 )
 def test_unadvertised_is_refused(xdp, traffic, step, unclaimed):
     """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
