@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What passes between the guest's network stack and the driver: each socket buffer, and what is said of it.
 
-The tracepoints ``net:napi_gro_receive_entry`` and ``net:net_dev_start_xmit`` stand at exactly that boundary: what the driver
+The tracepoints at the entries of napi_gro_receive, napi_gro_frags and netif_receive_skb, and ``net:net_dev_start_xmit``, stand at
+exactly that boundary: what the driver
 claims of a received frame (queue, hash, checksum, VLAN tag), and what the stack asks the driver to do with a sent one
 (checksum, segmentation, VLAN tag).
 
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plugfest.agent import AgentClient
 
-RECEIVED, SENT = "net:napi_gro_receive_entry", "net:net_dev_start_xmit"
+RECEIVED = ("net:napi_gro_receive_entry", "net:napi_gro_frags_entry", "net:netif_receive_skb_entry")
+"""By which a driver may hand a buffer over; what is on its way through GRO passes none of them a second time."""
+SENT = ("net:net_dev_start_xmit",)
 _ETHERNET = 14
 
 
@@ -93,7 +96,7 @@ class Handover:
 
 
 @contextmanager
-def watch(agent: AgentClient, ifname: str, events: tuple[str, ...] = (RECEIVED, SENT)) -> Iterator[Handover]:
+def watch(agent: AgentClient, ifname: str, events: tuple[str, ...] = RECEIVED + SENT) -> Iterator[Handover]:
     """Record what passes meanwhile."""
     handover = Handover(agent, ifname, agent.call("trace.open", events=list(events)))
     try:
@@ -109,7 +112,7 @@ def buffer_of(entry: Mapping[str, Any]) -> Buffer:
     def number(name: str) -> int:
         return int(fields.get(name, "0"), 0)
 
-    received = entry["event"] == RECEIVED.partition(":")[2]
+    received = f"net:{entry['event']}" in RECEIVED
     # eth_type_trans() has taken the Ethernet header off a received buffer by then.
     length = number("len") + (_ETHERNET if received else 0)
     queue = number("queue_mapping")

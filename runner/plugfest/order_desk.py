@@ -88,7 +88,7 @@ class OrderDesk:
         def mine(frames: Sequence[bytes]) -> list[bytes]:
             return [frame for frame in frames if any(order.owns(frame) for order in orders)]
 
-        with self._wire.capture() as capture, watch(self._guest.agent, self._dut.ifname, (SENT,)) as seen:
+        with self._wire.capture() as capture, watch(self._guest.agent, self._dut.ifname, SENT) as seen:
             (outlet or self._outlet).hand(orders)
             self._until(
                 lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
