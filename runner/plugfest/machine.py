@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugfest import driver as registry
 from plugfest import tap as taps
-from plugfest.agent import AgentClient
+from plugfest.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.console import Console
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.driver import Driver, ModelSubject, QemuSubject
@@ -107,6 +107,9 @@ class Machine:
                 self.plug()
             except DriverLoadError as error:
                 self.load_error = error
+            except (AgentError, AgentTimeout) as error:
+                # As when modprobe hangs, or the interface refuses to go up.
+                self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {error}")
             except GuestGone as error:
                 # A kernel that dies of its driver is a finding; one that QEMU lost is not.
                 if self.guest.console.panic is None:
@@ -225,11 +228,14 @@ class Machine:
         Raises:
             DriverLoadError: it made none.
         """
+        self._load_module()
+        self.configure()
+
+    def _load_module(self) -> None:
         if self.plan.extra_modules:
             self._insert_modules()
         else:
             self._succeed(["modprobe", self.driver.module])
-        self.configure()
 
     def unload_driver(self) -> None:
         """Unload the driver under test."""

@@ -76,9 +76,7 @@ class Tap:
     @property
     def carrier(self) -> bool:
         """Whether anybody has the tap open."""
-        return Path("/sys/class/net", self.name, "carrier").exists() and bool(
-            self._route.get_links(self.index)[0].get_attr("IFLA_CARRIER")
-        )
+        return bool(self._route.get_links(self.index)[0].get_attr("IFLA_CARRIER"))
 
     def forget_neighbours(self) -> None:
         """Forget the addresses that were resolved, so that the next packet asks again."""

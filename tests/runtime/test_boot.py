@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real guests: booted, stored, restored, crashed, rebooted, with QEMU's igb and with our 82599."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from plugfest import machine as machines
+from plugfest.acceleration import choose
+from plugfest.console import Problem
+from plugfest.deadline import Deadline, poll, until
+from plugfest.errors import InfrastructureError
+from plugfest.guest import Guest
+from plugfest.machine import DriverLoadError, Machine
+from plugfest.plan import RunPlan
+from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.root import ensure_root
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import ensure_toolchain
+from plugfest.snapshot import Snapshots
+from plugfest.ssh import GuestGone
+
+pytestmark = pytest.mark.boot
+
+Inside = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
+    """QEMU's igb on the default kernel; snapshots of this module's own."""
+    settings = Settings()
+    toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
+    acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
+    folder = tmp_path_factory.mktemp("boot")
+    return RunPlan(
+        driver="igb",
+        profile=None,
+        toolchain=toolchain,
+        root=ensure_root(settings),
+        kernel=kernel,
+        acceleration=acceleration.name,
+        acceleration_reason=acceleration.reason,
+        output=folder / "output",
+        scratch=folder / "run",
+        snapshots=folder / "snapshots",
+    )
+
+
+@pytest.fixture
+def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[Machine], object]], None]:
+    """Boot the plan's machine (or what changes make of it) inside a run's namespaces and do something with it."""
+
+    def run(work: Callable[[Machine], object], **changes: object) -> None:
+        def payload() -> None:
+            changed = dataclasses.replace(plan, scratch=tmp_path / "run", output=tmp_path / "output", **changes)  # type: ignore[arg-type]
+            machine = machines.boot(changed)
+            try:
+                work(machine)
+            finally:
+                machine.close()
+                machine.close()
+
+        inside(payload)
+
+    return run
+
+
+def pings(machine: Machine) -> None:
+    until(lambda: machine.dut.carrier, what="the carrier comes up", timeout=10, speed=machine.speed)
+    for address in ("192.0.2.1", "2001:db8::1"):
+        machine.ssh.run(f"ping -c 2 -i 0.2 -W 10 {address}")
+
+
+def no_problems(machine: Machine) -> None:
+    machine.guest.synchronize()
+    assert machine.console.problems_since(0) == []
+
+
+def test_boot_store_restore(boot: Callable[..., None]) -> None:
+    def first(machine: Machine) -> None:
+        assert machine.how.startswith(("booted in", "restored from a snapshot in"))
+        assert machine.agent.call("link.get", ifname=machine.ifname)["driver"] == "igb"
+        assert abs(machine.agent.call("system.clock")["realtime"] - time.time()) < 2
+        machine.agent.call("files.write", path="/run/witness", text="x", create=True)
+        pings(machine)
+        no_problems(machine)
+
+    def second(machine: Machine) -> None:
+        assert machine.how.startswith("restored from a snapshot in")
+        assert not machine.agent.call("files.exists", path="/run/witness")
+        assert abs(machine.agent.call("system.clock")["realtime"] - time.time()) < 2
+        pings(machine)
+        no_problems(machine)
+
+    boot(first)
+    boot(second)
+
+
+def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
+    def check() -> None:
+        command = machines.qemu_command(plan)
+        assert plan.snapshots is not None
+        seen = []
+        for _ in range(3):
+            guest = Guest(command, log=tmp_path / "console.log", snapshots=Snapshots(plan.snapshots))
+            seen.append(guest.agent.call("system.entropy"))
+            guest.close()
+        assert len(set(seen)) == 3
+
+    inside(check)
+
+
+def test_damaged_snapshot_is_deleted_and_said(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
+    def check() -> None:
+        command = machines.qemu_command(plan)
+        assert plan.snapshots is not None
+        snapshots = Snapshots(plan.snapshots)
+        Guest(command, log=tmp_path / "console.log", snapshots=snapshots).close()
+        stored = snapshots.find(command)
+        assert stored is not None
+        with stored.state.open("r+b") as file:
+            file.write(bytes(4096))
+        guest = Guest(command, log=tmp_path / "console.log", snapshots=snapshots)
+        assert guest.how.startswith("booted in ")
+        assert "the snapshot did not restore and was deleted: " in guest.how
+        assert guest.ssh.run("echo alive").stdout == "alive\n"
+        guest.close()
+        again = snapshots.find(command)
+        assert again is not None
+        again.verify()
+
+    inside(check)
+
+
+def test_panic_is_noticed_at_once(boot: Callable[..., None]) -> None:
+    def work(machine: Machine) -> None:
+        begin = time.monotonic()
+        with pytest.raises(GuestGone, match="the guest's kernel panicked: Kernel panic - not syncing: sysrq triggered crash"):
+            machine.ssh.run("echo c > /proc/sysrq-trigger", timeout=120)
+        assert time.monotonic() - begin < 60
+        assert not machine.alive()
+        (problem,) = machine.console.problems_since(0)
+        assert (problem.kind, problem.fatal) == ("panic", True)
+        assert "sysrq_handle_crash" in problem.excerpt
+
+    boot(work)
+
+
+def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> None:
+    """A line at KERN_WARNING, as WARN() prints: "quiet" and a console's log level could have hidden it."""
+
+    def work(machine: Machine) -> None:
+        mark = machine.console.mark()
+        machine.agent.call("files.write", path="/dev/kmsg", text="<4>WARNING: made/up.c:1 at plugfest+0x0/0x0, CPU#0: agent/1\n")
+        machine.guest.synchronize()
+        found: list[Problem] = machine.console.problems_since(mark)
+        assert [problem.kind for problem in found] == ["WARNING"]
+
+    boot(work)
+
+
+def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine still comes up, so that the suite can say what failed."""
+
+    def work(machine: Machine) -> None:
+        with pytest.raises(DriverLoadError, match=r"expected an interface of igb within .* s, found PCI device 0000:01:00\.0 without one"):
+            _ = machine.dut
+        assert machine.ssh.run("echo alive").stdout == "alive\n"
+
+    monkeypatch.setattr(machines, "PROBE", 0.3)
+    monkeypatch.setattr(Machine, "_load_module", lambda _machine: None)
+    boot(work)
+
+
+@pytest.mark.parametrize("driver", ["igb", "ixgbe"])
+def test_reboot_with_the_nic_plugged(boot: Callable[..., None], driver: str) -> None:
+    def work(machine: Machine) -> None:
+        before = machine.agent.call("system.clock")["boottime"]
+        machine.reboot()
+        assert machine.agent.call("system.clock")["boottime"] < before + 60
+        pings(machine)
+        no_problems(machine)
+
+    boot(work, driver=driver)
+
+
+@pytest.mark.parametrize("driver", ["igb", "ixgbe"])
+def test_another_device_in_another_port(boot: Callable[..., None], driver: str) -> None:
+    def work(machine: Machine) -> None:
+        machine.replug()
+        pings(machine)
+        no_problems(machine)
+        for _ in range(2):
+            machine.replug()
+        with pytest.raises(InfrastructureError, match="expected a free port, found all 4 used"):
+            machine.replug()
+
+    boot(work, driver=driver)
+
+
+RUNNER = """
+import sys, time
+from pathlib import Path
+from plugfest import machine, sandbox
+from plugfest.plan import RunPlan
+plan = RunPlan.load(Path(sys.argv[1]))
+def payload():
+    booted = machine.boot(plan)
+    sys.stdout.write("ready\\n"); sys.stdout.flush()
+    time.sleep(1000)
+sandbox.enter(payload, folder=plan.scratch)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_runner_that_is_killed_takes_qemu_and_the_model_along(
+    plan: RunPlan, namespaces: None, tmp_path: Path, number: signal.Signals
+) -> None:
+    dataclasses.replace(plan, driver="ixgbe", scratch=tmp_path / "run", output=tmp_path).dump(tmp_path / "plan.json")
+    runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "plan.json")], stdout=subprocess.PIPE, text=True)
+    assert runner.stdout is not None
+    assert runner.stdout.readline() == "ready\n"
+
+    def ours() -> list[str]:
+        """Processes that name this test's folder: QEMU by the model's socket, the model by both."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes()
+            except OSError:
+                continue
+            if str(tmp_path / "run").encode() in words or str(tmp_path / "plan.json").encode() in words:
+                found.append(words.decode(errors="replace").replace("\0", " "))
+        return found
+
+    assert any("nicmodels" in words for words in ours())
+    runner.send_signal(number)
+    runner.communicate(timeout=60)
+    assert poll(lambda: not ours(), Deadline.after(20)), ours()
+    assert str(tmp_path / "run") not in Path("/proc/self/mountinfo").read_text()
+    assert list((tmp_path / "run").iterdir()) == []

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The model's process and its control socket: a real model, and a server that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from plugfest import model as models
+from plugfest.errors import InfrastructureError
+from plugfest.model import ModelClient, ModelError, ModelGone, ModelProcess
+from plugfest.tap import Tap
+
+MAC = "02:70:66:00:00:01"
+
+
+class ControlServer:
+    """Answers each line of a connection with what `answer` makes of its request; None is silence."""
+
+    def __init__(self, path: Path, answer: Callable[[dict[str, object]], bytes | None]) -> None:
+        self.connections = 0
+        self._answer = answer
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            for line in connection.makefile("rb"):
+                reply = self._answer(json.loads(line))
+                if reply == b"":
+                    return
+                if reply is not None:
+                    connection.sendall(reply)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def reply(request: dict[str, object], **words: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": request["id"], **words}).encode() + b"\n"
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[Callable[[dict[str, object]], bytes | None]], ModelClient]]:
+    servers: list[ControlServer] = []
+
+    def make(answer: Callable[[dict[str, object]], bytes | None]) -> ModelClient:
+        servers.append(ControlServer(tmp_path / "control", answer))
+        return ModelClient(tmp_path / "control")
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+Serve = Callable[[Callable[[dict[str, object]], bytes | None]], ModelClient]
+
+
+def test_result_and_parameters(serve: Serve) -> None:
+    client = serve(lambda request: reply(request, result=[request["method"], request["params"]]))
+    assert client.call("registers.read", name="CTRL", index=1) == ["registers.read", {"name": "CTRL", "index": 1}]
+    client.close()
+    client.close()
+    assert client.call("x") == ["x", {}]
+
+
+def test_error_of_the_model(serve: Serve) -> None:
+    client = serve(lambda request: reply(request, error={"code": -32601, "message": "no method x"}))
+    with pytest.raises(ModelError, match="^x: no method x$") as caught:
+        client.call("x")
+    assert caught.value.code == -32601
+
+
+def test_notifications_are_passed_over(serve: Serve) -> None:
+    client = serve(lambda request: b'{"jsonrpc": "2.0", "method": "event", "params": {}}\n' + reply(request, result=1))
+    assert client.call("x") == 1
+
+
+def test_model_that_does_not_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "PATIENCE", 0.2)
+    client = serve(lambda request: None if request["method"] == "mute" else reply(request, result=2))
+    with pytest.raises(ModelGone, match="mute: expected the model to answer within 0 s; it did not"):
+        client.call("mute")
+    assert client.call("x") == 2
+
+
+@pytest.mark.parametrize("answer", [b"", b"no JSON\n"])
+def test_answers_that_make_no_sense(serve: Serve, answer: bytes) -> None:
+    client = serve(lambda _request: answer)
+    with pytest.raises(ModelGone, match="x: expected an answer of the model, found"):
+        client.call("x")
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelGone, match="found FileNotFoundError"):
+        ModelClient(tmp_path / "control").call("x")
+
+
+def test_real_model_lives_answers_and_ends(inside: Callable[[Callable[[], object]], None], tmp_path: Path) -> None:
+    def check() -> None:
+        tap = Tap()
+        process = ModelProcess("ixgbe", folder=tmp_path, tap=tap.name, mac=MAC, profile="kr")
+        process.wait_ready()
+        process.wait_ready()
+        client = ModelClient(process.control, process=process)
+        described = client.call("model.describe")
+        assert (described["name"], described["profile"], described["mac"]) == ("ixgbe", "kr", MAC)
+        assert tap.carrier
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(ModelGone, match="the model ended with exit status -9"):
+            client.call("model.describe")
+        process.close()
+        process.close()
+        assert not process.alive()
+        assert not process.socket.exists()
+
+    inside(check)
+
+
+@pytest.mark.parametrize(
+    ("model", "tap", "words"), [("nosuchnic", "wire0", "exit status 2"), ("ixgbe", "a-name-that-is-too-long", "exit status")]
+)
+def test_model_that_does_not_start_says_why(
+    inside: Callable[[Callable[[], object]], None], tmp_path: Path, model: str, tap: str, words: str
+) -> None:
+    def check() -> None:
+        process = ModelProcess(model, folder=tmp_path, tap=tap, mac=MAC)
+        with pytest.raises(ModelGone, match=rf"expected the model to serve, found: the model ended with {words} ?\d*: \S+") as caught:
+            process.wait_ready()
+        assert "\n" not in str(caught.value)
+        process.close()
+
+    inside(check)
+
+
+def test_folder_with_too_long_a_name(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="at most 107 bytes, found .*set XDG_CACHE_HOME to a shorter one"):
+        ModelProcess("ixgbe", folder=tmp_path / ("x" * 100), tap="wire0", mac=MAC)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    argv = models.command("ixgbe", vfio_user=tmp_path / "v", control=tmp_path / "c", tap="wire0", mac=MAC, profile="kx4", options=["--queues", "4"])
+    assert argv[1:5] == ["-m", "nicmodels", "serve", "ixgbe"]
+    assert argv[5:] == ["--socket", f"{tmp_path}/v", "--control", f"{tmp_path}/c", "--wire", "tap:wire0", "--mac", MAC, "--profile", "kx4", "--queues", "4"]

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The wire end on a real tap in a namespace, with a device under test that is a few lines of this file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from plugfest import tap as taps
+from plugfest.deadline import Deadline, poll
+from plugfest.errors import InfrastructureError
+from plugfest.faults import LocalFaults
+from plugfest.tap import Tap
+from plugfest.wire import Capture, WireEnd
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Raw
+from scapy.utils import rdpcap
+
+Inside = Callable[[Callable[[], object]], None]
+
+DUT = "02:70:66:00:00:01"
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+
+
+class Dut:
+    """A device that has the tap open."""
+
+    def __init__(self, name: str = taps.NAME) -> None:
+        self.fd = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), IFF_TAP | IFF_NO_PI))
+
+    def send(self, *frames: bytes) -> None:
+        for frame in frames:
+            os.write(self.fd, frame)
+
+    def receive(self) -> bytes:
+        return os.read(self.fd, 1 << 16)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+@contextmanager
+def on_the_wire(faults: LocalFaults | None = None) -> Iterator[tuple[WireEnd, Dut]]:
+    tap = Tap()
+    dut = Dut()
+    wire = WireEnd(tap, faults)
+    try:
+        assert poll(lambda: tap.carrier, Deadline.after(5))
+        yield wire, dut
+    finally:
+        wire.close()
+        wire.close()
+        dut.close()
+        tap.close()
+        tap.close()
+
+
+def frame(number: int, size: int = 100, vlan: int | None = None) -> bytes:
+    head = Ether(dst=taps.MAC, src=DUT, type=0x88B5) if vlan is None else Ether(dst=taps.MAC, src=DUT) / Dot1Q(vlan=vlan, prio=5, type=0x88B5)
+    return bytes(head / Raw(number.to_bytes(4, "big") + os.urandom(size - len(head) - 4)))
+
+
+def test_every_frame_of_a_burst_is_captured_in_order(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            frames = [frame(number) for number in range(20_000)]
+            with wire.capture() as seen:
+                dut.send(*frames)
+            assert [data for data in seen.received() if data[12:14] == b"\x88\xb5"] == frames
+
+    inside(check)
+
+
+def test_capture_begins_and_ends_where_it_says(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            for number in range(50):
+                dut.send(frame(1000 + number))
+                with wire.capture() as seen:
+                    dut.send(frame(number))
+                dut.send(frame(2000 + number))
+                assert [int.from_bytes(data[14:18], "big") for data in seen.received(noise=False)] == [number]
+
+    inside(check)
+
+
+def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            wire.mtu = 9000
+            frames = [frame(1, 64), frame(2, 64, vlan=5), frame(3, 1518, vlan=4094), frame(4, 9014), frame(5, 9018, vlan=0)]
+            with wire.capture() as seen:
+                dut.send(*frames)
+                wire.send(frame(6, 1514, vlan=7))
+            assert seen.received(noise=False) == frames
+            (sent,) = [data for data in seen.sent() if data[12:14] == b"\x81\x00"]
+            assert Ether(sent)[Dot1Q].vlan == 7
+            assert abs(seen.frames()[0].seconds - time.time()) < 30
+
+    inside(check)
+
+
+def test_what_is_sent_reaches_the_device(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            frames = [frame(number, 60 + number) for number in range(300)]
+            assert wire.send(frames) == 300
+            assert wire.send(Ether(dst=DUT, src=taps.MAC) / IP(dst=taps.DUT_IPV4) / UDP()) == 1
+            got: list[bytes] = []
+            while len(got) < 300:
+                data = dut.receive()
+                if data[12:14] == b"\x88\xb5":
+                    got.append(data)
+            assert got == frames
+
+    inside(check)
+
+
+def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, _dut), pytest.raises(InfrastructureError, match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)"):
+            wire.send(frame(1, 2000))
+
+    inside(check)
+
+
+def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
+    """No router solicitation, no listener report, no address detection; ARP and echo are answered."""
+
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            assert [heard.packet.summary() for heard in wire.noise(1.5) if not heard.noise] == []
+            with wire.capture() as seen:
+                dut.send(bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4)))
+                dut.send(bytes(Ether(dst=taps.MAC, src=DUT) / IP(src=taps.DUT_IPV4, dst=taps.IPV4) / ICMP(id=7) / Raw(b"hello")))
+                assert poll(lambda: [data for data in seen.sent() if ICMP in Ether(data)], Deadline.after(5))
+            (reply,) = [Ether(data) for data in seen.sent() if ICMP in Ether(data)]
+            assert (reply.dst, reply[ICMP].type, reply[ICMP].id, reply[Raw].load) == (DUT, 0, 7, b"hello")
+
+    inside(check)
+
+
+def test_exchange(inside: Inside) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+
+            def echo() -> None:
+                while True:
+                    data = dut.receive()
+                    if data[12:14] == b"\x88\xb5":
+                        dut.send(bytes(Ether(dst=taps.MAC, src=DUT) / ARP()), data[6:12] + data[:6] + data[12:])
+                        return
+
+            replier = threading.Thread(target=echo)
+            replier.start()
+            answer = wire.exchange(frame(1), lambda packet: packet.type == 0x88B5 and packet.src == taps.MAC, timeout=10)
+            replier.join()
+            assert answer is not None
+            assert wire.exchange(frame(2), lambda packet: packet.src == "02:00:00:00:00:09", timeout=0.2) is None
+
+    inside(check)
+
+
+def test_faults(inside: Inside) -> None:
+    def check() -> None:
+        faults = LocalFaults()
+        with on_the_wire(faults) as (wire, dut):
+            faults.arm("wire:frame.lost", match={"number": 1})
+            faults.arm("wire:frame.damaged", match={"number": 2})
+            frames = [frame(number) for number in range(4)]
+            with wire.capture() as seen:
+                wire.send(frames)
+            damaged = frames[2][:-1] + bytes([frames[2][-1] ^ 0xFF])
+            assert [data for data in seen.sent() if data[12:14] == b"\x88\xb5"] == [frames[0], damaged, frames[3]]
+            assert (faults.disarm("wire:frame.lost"), faults.disarm("wire:frame.damaged")) == (1, 1)
+            faults.arm("wire:capture.unseen", times=1)
+            faults.arm("wire:capture.damaged", times=1)
+            with wire.capture() as seen:
+                dut.send(*frames)
+            forged = frames[1][:-1] + bytes([frames[1][-1] ^ 0xFF])
+            assert seen.received() == [forged, *frames[2:]]
+
+    inside(check)
+
+
+def test_recording_is_a_pcap_with_both_directions(inside: Inside, tmp_path: Path) -> None:
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            recording = wire.record(tmp_path / "artifacts" / "wire.pcap")
+            frames = [frame(number, vlan=number or None) for number in range(3)]
+            dut.send(*frames)
+            wire.send(frame(3))
+            count = recording.stop()
+            packets = rdpcap(str(tmp_path / "artifacts" / "wire.pcap"))
+            assert count == len(packets) >= 4
+            assert [bytes(packet) for packet in packets][:3] == frames
+            assert abs(float(packets[0].time) - time.time()) < 30
+
+    inside(check)
+
+
+def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that is not whole proves nothing, and says so."""
+
+    def check() -> None:
+        with on_the_wire() as (wire, dut):
+            monkeypatch.setattr("plugfest.wire._BUFFER", 4096)
+            monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
+            seen = Capture(wire.ifname, LocalFaults())
+            dut.send(*[frame(number, 1400) for number in range(500)])
+            with pytest.raises(InfrastructureError, match=r"expected to see every frame, found that the host lost \d+ of them"):
+                seen.stop()
+            with pytest.raises(InfrastructureError):
+                seen.stop()
+
+    inside(check)
+
+
+def test_tap(inside: Inside) -> None:
+    def check() -> None:
+        tap = Tap()
+        assert not tap.carrier
+        assert tap.mtu == 1500
+        tap.mtu = 9000
+        assert tap.mtu == 9000
+        assert (taps.IPV4 in Path("/proc/net/fib_trie").read_text(), socket.if_nametoindex(taps.NAME)) == (True, tap.index)
+        with pytest.raises(InfrastructureError, match="expected to make the tap wire0, found: .*File exists"):
+            Tap()
+
+    inside(check)
