@@ -141,7 +141,10 @@ def _observe(qemu: Qemu, begin: float) -> tuple[bool, str]:
         if not lines and waited > SILENCE:
             return False, f"a guest starts but says nothing for {SILENCE:.0f} s: the kernel does not run"
         if waited > LIMIT:
-            return False, f"a guest's kernel does not come through its start in {LIMIT:.0f} s; it last said: {console.tail(1)}"
+            return (
+                False,
+                f"a guest's kernel does not come through its start in {LIMIT:.0f} s; it last said: {console.tail(1)}",
+            )
         console.wait_for_change(0.1)
 
 
@@ -166,7 +169,9 @@ def _remembered(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> Pro
         cache.mkdir(parents=True, exist_ok=True)
         file = (cache / "acceleration.json").open("a+")
     except OSError as error:
-        raise InfrastructureError(f"expected to write to {cache}, found: {error.strerror}; set XDG_CACHE_HOME") from error
+        raise InfrastructureError(
+            f"expected to write to {cache}, found: {error.strerror}; set XDG_CACHE_HOME"
+        ) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         circumstances = {"boot": _BOOT_ID.read_text().strip(), "qemu": toolchain.digest, "device": _access()}

@@ -55,7 +55,12 @@ class AgentClient:
     """
 
     def __init__(
-        self, ssh: SshSession, *, alive: Callable[[], str | None] = lambda: None, patience: float = PATIENCE, command: str = COMMAND
+        self,
+        ssh: SshSession,
+        *,
+        alive: Callable[[], str | None] = lambda: None,
+        patience: float = PATIENCE,
+        command: str = COMMAND,
     ) -> None:
         """Connect to nothing yet.
 
@@ -119,10 +124,14 @@ class AgentClient:
         except TimeoutError as error:
             raise AgentTimeout(f"{method}: the guest did not take the request within {limit:.0f} s") from error
         except OSError as error:
-            raise GuestGone(f"{method}: expected an agent to ask, found {self._alive() or f'a closed channel ({error})'}") from error
+            raise GuestGone(
+                f"{method}: expected an agent to ask, found {self._alive() or f'a closed channel ({error})'}"
+            ) from error
         reply = self._reply(method, end, limit)
         if reply.get("id") != number:
-            raise InfrastructureError(f"{method}: expected the agent's answer {number}, found {reply.get('id')!r}; the guest's agent is broken")
+            raise InfrastructureError(
+                f"{method}: expected the agent's answer {number}, found {reply.get('id')!r}; the guest's agent is broken"
+            )
         return reply
 
     def _reply(self, method: str, end: float, limit: float) -> dict[str, Any]:
@@ -152,8 +161,12 @@ class AgentClient:
                     raise GuestGone(f"{method}: the guest went away meanwhile: {gone}") from None
                 continue
             if not data:
-                said = channel.recv_stderr(4096).decode("utf-8", "replace").strip() if channel.recv_stderr_ready() else ""
-                raise GuestGone(f"{method}: the agent closed the connection: {self._alive() or said or 'it is not running'}")
+                said = (
+                    channel.recv_stderr(4096).decode("utf-8", "replace").strip() if channel.recv_stderr_ready() else ""
+                )
+                raise GuestGone(
+                    f"{method}: the agent closed the connection: {self._alive() or said or 'it is not running'}"
+                )
             self._buffer += data
 
     def close(self) -> None:

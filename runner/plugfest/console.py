@@ -24,13 +24,19 @@ _PATTERNS: tuple[tuple[str, bool, str], ...] = (
     (
         "oops",
         True,
-        r"Oops: |BUG: unable to handle|BUG: kernel NULL pointer|general protection fault, (?:maybe|probably)|"
-        r"kernel stack overflow|double fault: |Bad RIP value",
+        (
+            r"Oops: |BUG: unable to handle|BUG: kernel NULL pointer|general protection fault, (?:maybe|probably)|"
+            r"kernel stack overflow|double fault: |Bad RIP value"
+        ),
     ),
     ("BUG", True, r"kernel BUG at |\bBUG: "),
     ("NETDEV WATCHDOG", False, r"NETDEV WATCHDOG: "),
     ("UBSAN", False, r"UBSAN: "),
-    ("lockdep", False, r"WARNING: (?:possible|suspicious|inconsistent|bad)|INFO: possible recursive locking|INFO: suspicious RCU"),
+    (
+        "lockdep",
+        False,
+        r"WARNING: (?:possible|suspicious|inconsistent|bad)|INFO: possible recursive locking|INFO: suspicious RCU",
+    ),
     ("WARNING", False, r"WARNING: "),
     ("leaked reference", False, r"unregister_netdevice: waiting for \S+ to become free"),
     ("allocation failure", False, r"page allocation failure: order:"),
@@ -235,4 +241,3 @@ def _end_of(lines: list[str], at: int) -> int:
                     return later + 1
             return number + 1
     return min(limit, at + 25)
-

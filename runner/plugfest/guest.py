@@ -48,7 +48,9 @@ class Guest:
         speed: 1 is a KVM guest on an idle laptop of some years, 0.1 ten times slower.
     """
 
-    def __init__(self, command: QemuCommand, *, log: Path, snapshots: Snapshots | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, command: QemuCommand, *, log: Path, snapshots: Snapshots | None = None, cwd: Path | None = None
+    ) -> None:
         """Bring it up.
 
         Args:
@@ -152,7 +154,9 @@ class Guest:
         while True:
             host_key = self._guard.admit(self.key.public, deadline, self.gone)
             try:
-                self.ssh = SshSession(address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone)
+                self.ssh = SshSession(
+                    address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone
+                )
             except NotAuthorized:
                 # The answer was to an earlier request, of which there may be several: see `Guard.admit`.
                 if deadline.passed:
@@ -213,7 +217,9 @@ class Guest:
             with suppress(InfrastructureError):
                 self.ssh.channel("sync; (sleep 0.1; reboot -f || busybox reboot -f) < /dev/null > /dev/null 2>&1 &")
             if self.qemu.qmp.wait_event("RESET", deadline=deadline, mark=mark) is None:
-                raise InfrastructureError(f"expected the guest to reboot, found {self.gone() or 'that it runs on'}; see console.log")
+                raise InfrastructureError(
+                    f"expected the guest to reboot, found {self.gone() or 'that it runs on'}; see console.log"
+                )
             self._log_out()
             before()
             self._log_in(deadline)

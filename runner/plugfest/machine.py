@@ -101,7 +101,9 @@ class Machine:
             self.wire = WireEnd(self.tap, faults)
             self._serve()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
-            self.guest = Guest(qemu_command(plan), log=plan.output / "console.log", snapshots=snapshots, cwd=plan.scratch)
+            self.guest = Guest(
+                qemu_command(plan), log=plan.output / "console.log", snapshots=snapshots, cwd=plan.scratch
+            )
             self.seconds["guest"] = self.guest.seconds
             try:
                 self.plug()
@@ -300,7 +302,9 @@ class Machine:
         QEMU aborts when a vfio-user device with MSI-X is taken out by it (11.1.3), so the guest removes it, and the old model
         is ended.
         """
-        for path in self.agent.call("files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:*/remove"):
+        for path in self.agent.call(
+            "files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:*/remove"
+        ):
             self.agent.call("files.write", path=path, text="1")
         if isinstance(self.driver.subject, QemuSubject):
             # The tap has one queue: the old device must be gone before the next one opens it.
@@ -324,7 +328,9 @@ class Machine:
         """
         if len(self._processes) > 1:
             # QEMU 11.1.3 aborts when it resets a vfio-user device whose server is gone.
-            raise InfrastructureError("expected a guest whose NIC was never replugged, found one that QEMU cannot reset; boot a fresh guest")
+            raise InfrastructureError(
+                "expected a guest whose NIC was never replugged, found one that QEMU cannot reset; boot a fresh guest"
+            )
         self.guest.reboot(Deadline.after(BOOT))
         self.load_driver()
 

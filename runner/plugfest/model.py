@@ -46,7 +46,14 @@ class ModelGone(InfrastructureError):  # noqa: N818 - reads as what happened
 
 
 def command(
-    model: str, *, vfio_user: Path, control: Path, tap: str, mac: str, profile: str | None = None, options: Sequence[str] = ()
+    model: str,
+    *,
+    vfio_user: Path,
+    control: Path,
+    tap: str,
+    mac: str,
+    profile: str | None = None,
+    options: Sequence[str] = (),
 ) -> list[str]:
     """Return the command line that serves a model."""
     argv = [sys.executable, "-m", "nicmodels", "serve", model, "--socket", str(vfio_user), "--control", str(control)]
@@ -100,7 +107,9 @@ class ModelProcess:
                 "set XDG_CACHE_HOME to a shorter one"
             )
         self._log = log or folder / f"{name}.log"
-        argv = command(model, vfio_user=self.socket, control=self.control, tap=tap, mac=mac, profile=profile, options=options)
+        argv = command(
+            model, vfio_user=self.socket, control=self.control, tap=tap, mac=mac, profile=profile, options=options
+        )
         with self._log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 argv,
@@ -141,7 +150,9 @@ class ModelProcess:
                 return
             if not line:
                 raise ModelGone(f"expected the model to serve, found: {self.epitaph()}")
-        raise ModelGone(f"expected the model to be ready within {timeout:.0f} s, found no word from it: {self._last_words()}")
+        raise ModelGone(
+            f"expected the model to be ready within {timeout:.0f} s, found no word from it: {self._last_words()}"
+        )
 
     def epitaph(self) -> str:
         """Say on one line how it ended."""
@@ -210,7 +221,12 @@ class ModelClient:
 
     def _exchange(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
-        line = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}, separators=(",", ":")).encode() + b"\n"
+        line = (
+            json.dumps(
+                {"jsonrpc": "2.0", "id": number, "method": method, "params": params}, separators=(",", ":")
+            ).encode()
+            + b"\n"
+        )
         try:
             if self._socket is None:
                 self._buffer.clear()
@@ -224,9 +240,13 @@ class ModelClient:
                 if reply.get("id") == number:
                     return reply
         except TimeoutError as error:
-            raise ModelGone(f"{method}: expected the model to answer within {PATIENCE:.0f} s; it did not: {self._state()}") from error
+            raise ModelGone(
+                f"{method}: expected the model to answer within {PATIENCE:.0f} s; it did not: {self._state()}"
+            ) from error
         except (OSError, ValueError) as error:
-            raise ModelGone(f"{method}: expected an answer of the model, found {type(error).__name__} {error}: {self._state()}") from error
+            raise ModelGone(
+                f"{method}: expected an answer of the model, found {type(error).__name__} {error}: {self._state()}"
+            ) from error
 
     def _state(self) -> str:
         return "is it running?" if self._process is None else self._process.epitaph()

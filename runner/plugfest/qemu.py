@@ -86,7 +86,9 @@ class Machinery(ABC):
         """
         argv = [*self.toolchain.qemu, *self.machine()]
         for name in CHANNELS:
-            where = f"path={channels / name},server=on,wait=off" if isinstance(channels, Path) else f"fd={channels[name]}"
+            where = (
+                f"path={channels / name},server=on,wait=off" if isinstance(channels, Path) else f"fd={channels[name]}"
+            )
             argv += ["-chardev", f"socket,id={name},{where}"]
         argv += ["-serial", "chardev:serial0", "-serial", "chardev:serial1", "-mon", "chardev=monitor,mode=control"]
         argv += self.network()
@@ -141,7 +143,10 @@ class QemuCommand(Machinery):
             options += ["-device", f"virtio-blk-pci,drive={name},serial={name},addr=0x{slot:x}"]
         options += ["-device", f"virtio-net-pci,netdev=management,mac={MANAGEMENT_MAC},romfile=,addr=0x4"]
         for number in range(PORTS):
-            options += ["-device", f"pcie-root-port,id={port_name(number)},chassis={number + 1},slot={number + 1},addr=0x{0x10 + number:x}"]
+            options += [
+                "-device",
+                f"pcie-root-port,id={port_name(number)},chassis={number + 1},slot={number + 1},addr=0x{0x10 + number:x}",
+            ]
         return options
 
 
@@ -172,7 +177,15 @@ def emulated_device(
     driver: str, identifier: str, port: int, *, netdev: str, mac: str, properties: Mapping[str, str | int | bool] = {}
 ) -> dict[str, Any]:
     """Return ``device_add``'s arguments for a NIC that QEMU emulates itself."""
-    return {"driver": driver, "id": identifier, "bus": port_name(port), "netdev": netdev, "mac": mac, "romfile": "", **properties}
+    return {
+        "driver": driver,
+        "id": identifier,
+        "bus": port_name(port),
+        "netdev": netdev,
+        "mac": mac,
+        "romfile": "",
+        **properties,
+    }
 
 
 def tap_netdev(identifier: str, tap: str) -> dict[str, Any]:
@@ -230,7 +243,9 @@ class Qemu:
         except OSError as error:
             for ours, _ in pairs.values():
                 ours.close()
-            raise InfrastructureError(f"expected QEMU at {argv[0]}, found: {error.strerror}; run plugfest cache verify") from error
+            raise InfrastructureError(
+                f"expected QEMU at {argv[0]}, found: {error.strerror}; run plugfest cache verify"
+            ) from error
         finally:
             for end in theirs.values():
                 end.close()
@@ -300,9 +315,13 @@ class Qemu:
             if status == "completed":
                 return
             if status in ("failed", "cancelled"):
-                raise InfrastructureError(f"QEMU's migration {status}: {found.get('error-desc') or self.said() or 'no reason given'}")
+                raise InfrastructureError(
+                    f"QEMU's migration {status}: {found.get('error-desc') or self.said() or 'no reason given'}"
+                )
             if deadline.passed or not self.alive():
-                raise InfrastructureError(f"QEMU's migration is still {status or 'not begun'} after {deadline.seconds:.0f} s: {self.said()}")
+                raise InfrastructureError(
+                    f"QEMU's migration is still {status or 'not begun'} after {deadline.seconds:.0f} s: {self.said()}"
+                )
             event = self.qmp.wait_event("MIGRATION", deadline=Deadline.after(min(1.0, deadline.remaining)), mark=mark)
             if event is not None:
                 mark = self.qmp.mark

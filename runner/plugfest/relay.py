@@ -27,7 +27,9 @@ def listen(port: int = 0) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
-        raise InfrastructureError(f"expected 127.0.0.1:{port} to be free, found: {error.strerror}; give another --port, or 0 for any") from error
+        raise InfrastructureError(
+            f"expected 127.0.0.1:{port} to be free, found: {error.strerror}; give another --port, or 0 for any"
+        ) from error
     listener.listen(16)
     return listener
 

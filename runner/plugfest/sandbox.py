@@ -72,7 +72,7 @@ class _Plan:
     files: Mapping[str, str]
     environment: Mapping[str, str]
     keep: Sequence[int]
-    mask: set[signal.Signals] = field(default_factory=set)
+    mask: set[int | signal.Signals] = field(default_factory=set)
 
 
 def enter(
@@ -104,12 +104,20 @@ def enter(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InfrastructureError(f"expected to create {folder}, found: {error.strerror}; set XDG_CACHE_HOME to a folder of your own") from error
-    plan = _Plan(payload, folder.resolve(), files or {}, dict(os.environ if environment is None else environment), [s.fileno() for s in keep])
+        raise InfrastructureError(
+            f"expected to create {folder}, found: {error.strerror}; set XDG_CACHE_HOME to a folder of your own"
+        ) from error
+    plan = _Plan(
+        payload,
+        folder.resolve(),
+        files or {},
+        dict(os.environ if environment is None else environment),
+        [s.fileno() for s in keep],
+    )
     sys.stdout.flush()
     sys.stderr.flush()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    plan.mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD}))
+    plan.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
     try:
         parent = os.getpid()
         usher = os.fork()
@@ -133,15 +141,19 @@ def check_host() -> None:
         mode = _TUN.stat().st_mode
     except OSError as error:
         raise InfrastructureError(
-            f"expected {_TUN} for the wire's tap, found: {error.strerror}; load it (modprobe tun), or start this container with --device {_TUN}"
+            f"expected {_TUN} for the wire's tap, found: {error.strerror}; "
+            f"load it (modprobe tun), or start this container with --device {_TUN}"
         ) from error
     if not stat.S_ISCHR(mode):
-        raise InfrastructureError(f"expected {_TUN} to be a character device, found another kind of file; make it (mknod {_TUN} c 10 200)")
+        raise InfrastructureError(
+            f"expected {_TUN} to be a character device, found another kind of file; make it (mknod {_TUN} c 10 200)"
+        )
     try:
         os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise InfrastructureError(
-            f"expected to open {_TUN} for the wire's tap, found: {error.strerror}; run as root, or allow it (chmod 666 {_TUN}; modprobe tun)"
+            f"expected to open {_TUN} for the wire's tap, found: {error.strerror}; "
+            f"run as root, or allow it (chmod 666 {_TUN}; modprobe tun)"
         ) from error
 
 
@@ -203,7 +215,7 @@ def _guarded(work: Callable[[], int], lifeline: socket.socket) -> NoReturn:
         status = work()
     except InfrastructureError as error:
         _say(lifeline, error=str(error))
-    except BaseException as error:  # noqa: BLE001 - a forked process must never return into its parent's code
+    except BaseException as error:  # a forked process must never return into its parent's code
         _say(lifeline, error=f"expected to prepare the run's namespaces, found {type(error).__name__}: {error}")
     os._exit(status)
 
@@ -242,10 +254,14 @@ def _unshare() -> None:
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError as error:
-        raise InfrastructureError(f"expected to become root in a user namespace, found: {error.strerror}; {_WAYS_OUT}") from error
+        raise InfrastructureError(
+            f"expected to become root in a user namespace, found: {error.strerror}; {_WAYS_OUT}"
+        ) from error
     if _LIBC.unshare(_NAMESPACES) != 0:
         number = ctypes.get_errno()
-        raise InfrastructureError(f"expected to make mount, network and PID namespaces, found: {os.strerror(number)}; {_WAYS_OUT}")
+        raise InfrastructureError(
+            f"expected to make mount, network and PID namespaces, found: {os.strerror(number)}; {_WAYS_OUT}"
+        )
 
 
 _WAYS_OUT = (
@@ -325,7 +341,7 @@ def _start(plan: _Plan, lifeline: socket.socket) -> NoReturn:
 
         try:
             status = work()
-        except BaseException:  # noqa: BLE001 - the traceback is the payload's last word; it must not unwind into the runner
+        except BaseException:  # the traceback is the payload's last word; it must not unwind into the runner
             sys.excepthook(*sys.exc_info())
             status = 1
         os._exit(status)
@@ -333,7 +349,7 @@ def _start(plan: _Plan, lifeline: socket.socket) -> NoReturn:
         os.set_inheritable(descriptor, True)
     argv = list(plan.payload)
     try:
-        os.execvpe(argv[0], argv, dict(plan.environment))
+        os.execvpe(argv[0], argv, dict(plan.environment))  # noqa: S606 - no shell is wanted
     except OSError as error:
         _say(lifeline, error=f"expected to run {argv[0]}, found: {error.strerror}")
         os._exit(127)
@@ -351,7 +367,9 @@ def _mount_all(plan: _Plan) -> None:
 def _mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> None:
     if _LIBC.mount(source.encode(), os.fsencode(target), kind.encode(), flags, data.encode()) != 0:
         number = ctypes.get_errno()
-        raise InfrastructureError(f"expected to mount {kind or 'a private view of'} {target}, found: {os.strerror(number)}; {_WAYS_OUT}")
+        raise InfrastructureError(
+            f"expected to mount {kind or 'a private view of'} {target}, found: {os.strerror(number)}; {_WAYS_OUT}"
+        )
 
 
 def _raise_loopback() -> None:

@@ -38,7 +38,8 @@ class KeyPair:
         """Make a new pair."""
         key = Ed25519PrivateKey.generate()
         self.public: str = (
-            key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode() + " plugfest"
+            key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+            + " plugfest"
         )
         self.private: str = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
@@ -202,7 +203,9 @@ class SshSession:
             channel = self._transport.open_session(window_size=_WINDOW, timeout=30.0)
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise GuestGone(f"`{command}`: expected a guest to run it, found {self._alive() or f'no connection ({error})'}") from error
+            raise GuestGone(
+                f"`{command}`: expected a guest to run it, found {self._alive() or f'no connection ({error})'}"
+            ) from error
         return channel
 
     def run(
@@ -250,7 +253,7 @@ class SshSession:
             output[0].append(channel.recv(_CHUNK))
         while channel.recv_stderr_ready():
             output[1].append(channel.recv_stderr(_CHUNK))
-        ended = channel.exit_status_ready() and (channel.eof_received or channel.closed)
+        ended = channel.exit_status_ready() and bool(channel.eof_received or channel.closed)
         return (ended or channel.closed) and not (channel.recv_ready() or channel.recv_stderr_ready())
 
     def _glance(self, command: str) -> None:

@@ -61,7 +61,8 @@ class Tap:
         except (NetlinkError, OSError) as error:
             self.close()
             raise InfrastructureError(
-                f"expected to make the tap {name}, found: {error}; run inside a namespace of your own (plugfest run does), as root or in a user namespace"
+                f"expected to make the tap {name}, found: {error}; "
+                "run inside a namespace of your own (plugfest run does), as root or in a user namespace"
             ) from error
 
     @property

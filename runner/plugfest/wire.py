@@ -27,10 +27,16 @@ from plugfest.faults import LocalFaults
 from plugfest.noise import is_noise
 from plugfest.tap import Tap
 
-LOST = fault_points.declare("wire:frame.lost", "a frame that the wire end sends is lost on the way (match: number, from 0 in each send)")
-DAMAGED = fault_points.declare("wire:frame.damaged", "the last octet of a frame that the wire end sends is inverted (match: number)")
+LOST = fault_points.declare(
+    "wire:frame.lost", "a frame that the wire end sends is lost on the way (match: number, from 0 in each send)"
+)
+DAMAGED = fault_points.declare(
+    "wire:frame.damaged", "the last octet of a frame that the wire end sends is inverted (match: number)"
+)
 UNSEEN = fault_points.declare("wire:capture.unseen", "a frame of the device under test is left out of a capture")
-FORGED = fault_points.declare("wire:capture.damaged", "the last octet of a captured frame of the device under test is inverted")
+FORGED = fault_points.declare(
+    "wire:capture.damaged", "the last octet of a captured frame of the device under test is inverted"
+)
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
@@ -259,7 +265,9 @@ class WireEnd:
         finally:
             seen.stop()
 
-    def exchange(self, frames: Sendable | Iterable[Sendable], answer: Callable[[Packet], Any], *, timeout: float) -> Packet | None:
+    def exchange(
+        self, frames: Sendable | Iterable[Sendable], answer: Callable[[Packet], Any], *, timeout: float
+    ) -> Packet | None:
         """Send, and return the first frame of the device under test that is an answer; None if none comes in time.
 
         Args:
@@ -341,7 +349,9 @@ def _bound(interface: str, protocol: int) -> socket.socket:
                 opened.setsockopt(socket.SOL_SOCKET, asked, _BUFFER)
         opened.bind((interface, protocol))
     except OSError as error:
-        raise InfrastructureError(f"expected to open a packet socket on {interface}, found: {error.strerror}") from error
+        raise InfrastructureError(
+            f"expected to open a packet socket on {interface}, found: {error.strerror}"
+        ) from error
     return opened
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from plugfest import sandbox
 from plugfest.errors import InfrastructureError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
@@ -46,7 +45,9 @@ def inside(namespaces: None, tmp_path: Path) -> Callable[[Callable[[], object]],
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
     """A kernel that only has names."""
-    return Kernel("trixie", "7.3.4", tmp_path / "vmlinux", tmp_path / "initramfs", tmp_path / "modules.erofs", "kernel-digest")
+    return Kernel(
+        "trixie", "7.3.4", tmp_path / "vmlinux", tmp_path / "initramfs", tmp_path / "modules.erofs", "kernel-digest"
+    )
 
 
 @pytest.fixture

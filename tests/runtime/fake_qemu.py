@@ -43,7 +43,9 @@ def main() -> None:
     """Do as told."""
     behaviour = os.environ["FAKE_QEMU"]
     if behaviour == "dies":
-        sys.stderr.write("qemu-system-x86_64: warning: ignored\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n")
+        sys.stderr.write(
+            "qemu-system-x86_64: warning: ignored\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n"
+        )
         raise SystemExit(1)
     monitor, console = channel("monitor"), channel("serial0")
 

@@ -33,8 +33,16 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("boots", True, "the kernel came through its start in "),
         ("silent", False, "a guest starts but says nothing for 0 s: the kernel does not run"),
         ("stops", False, "it stops the guest (internal-error): KVM internal error. Suberror: 1"),
-        ("vanishes", False, "a guest's kernel does not come through its start in 1 s; it last said: [    0.000000] Linux version"),
-        ("dies", False, "QEMU does not start with it: QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed"),
+        (
+            "vanishes",
+            False,
+            "a guest's kernel does not come through its start in 1 s; it last said: [    0.000000] Linux version",
+        ),
+        (
+            "dies",
+            False,
+            "QEMU does not start with it: QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed",
+        ),
     ],
 )
 def test_proof(fake_toolchain: Make, kernel: Kernel, device: Path, behaviour: str, works: bool, reason: str) -> None:
@@ -63,7 +71,10 @@ def test_auto(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
 
 
 def test_kvm_that_was_demanded_and_does_not_run(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"expected KVM to run a guest, found that a guest starts but .*; use --accel tcg, or auto"):
+    with pytest.raises(
+        InfrastructureError,
+        match=r"expected KVM to run a guest, found that a guest starts but .*; use --accel tcg, or auto",
+    ):
         choose("kvm", fake_toolchain("silent"), kernel)
 
 
@@ -81,7 +92,11 @@ def test_proof_is_remembered_until_something_changes(
 ) -> None:
     runs: list[str] = []
     real = acceleration.prove
-    monkeypatch.setattr(acceleration, "prove", lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device))
+    monkeypatch.setattr(
+        acceleration,
+        "prove",
+        lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device),
+    )
     cache = tmp_path / "cache"
     first = choose("auto", fake_toolchain("boots"), kernel, cache=cache)
     assert choose("auto", fake_toolchain("boots"), kernel, cache=cache) == first
@@ -98,6 +113,8 @@ def test_proof_is_remembered_until_something_changes(
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"proof": {}})])
-def test_damaged_memory_is_made_anew(fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, content: str) -> None:
+def test_damaged_memory_is_made_anew(
+    fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, content: str
+) -> None:
     (tmp_path / "acceleration.json").write_text(content)
     assert choose("auto", fake_toolchain("boots"), kernel, cache=tmp_path).name == "kvm"

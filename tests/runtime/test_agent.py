@@ -54,7 +54,11 @@ def test_long_answers(agent: AgentClient) -> None:
 def test_failure_keeps_type_message_and_errno(agent: AgentClient) -> None:
     with pytest.raises(AgentError, match=r"^fail: NetlinkError: Operation not supported \(errno 95\)$") as caught:
         agent.call("fail")
-    assert (caught.value.type, caught.value.message, caught.value.errno) == ("NetlinkError", "Operation not supported", 95)
+    assert (caught.value.type, caught.value.message, caught.value.errno) == (
+        "NetlinkError",
+        "Operation not supported",
+        95,
+    )
     assert agent.call("echo") == {}
 
 

@@ -142,7 +142,9 @@ def test_damaged_snapshot_is_deleted_and_said(plan: RunPlan, inside: Inside, tmp
 def test_panic_is_noticed_at_once(boot: Callable[..., None]) -> None:
     def work(machine: Machine) -> None:
         begin = time.monotonic()
-        with pytest.raises(GuestGone, match="the guest's kernel panicked: Kernel panic - not syncing: sysrq triggered crash"):
+        with pytest.raises(
+            GuestGone, match="the guest's kernel panicked: Kernel panic - not syncing: sysrq triggered crash"
+        ):
             machine.ssh.run("echo c > /proc/sysrq-trigger", timeout=120)
         assert time.monotonic() - begin < 60
         assert not machine.alive()
@@ -158,7 +160,9 @@ def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> 
 
     def work(machine: Machine) -> None:
         mark = machine.console.mark()
-        machine.agent.call("files.write", path="/dev/kmsg", text="<4>WARNING: made/up.c:1 at plugfest+0x0/0x0, CPU#0: agent/1\n")
+        machine.agent.call(
+            "files.write", path="/dev/kmsg", text="<4>WARNING: made/up.c:1 at plugfest+0x0/0x0, CPU#0: agent/1\n"
+        )
         machine.guest.synchronize()
         found: list[Problem] = machine.console.problems_since(mark)
         assert [problem.kind for problem in found] == ["WARNING"]
@@ -170,7 +174,10 @@ def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pyt
     """The machine still comes up, so that the suite can say what failed."""
 
     def work(machine: Machine) -> None:
-        with pytest.raises(DriverLoadError, match=r"expected an interface of igb within .* s, found PCI device 0000:01:00\.0 without one"):
+        with pytest.raises(
+            DriverLoadError,
+            match=r"expected an interface of igb within .* s, found PCI device 0000:01:00\.0 without one",
+        ):
             _ = machine.dut
         assert machine.ssh.run("echo alive").stdout == "alive\n"
 
@@ -224,7 +231,9 @@ def test_runner_that_is_killed_takes_qemu_and_the_model_along(
     plan: RunPlan, namespaces: None, tmp_path: Path, number: signal.Signals
 ) -> None:
     dataclasses.replace(plan, driver="ixgbe", scratch=tmp_path / "run", output=tmp_path).dump(tmp_path / "plan.json")
-    runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "plan.json")], stdout=subprocess.PIPE, text=True)
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(tmp_path / "plan.json")], stdout=subprocess.PIPE, text=True
+    )
     assert runner.stdout is not None
     assert runner.stdout.readline() == "ready\n"
 

@@ -44,14 +44,16 @@ def test_condition_is_asked_until_it_holds(clock: Time) -> None:
 
 @pytest.mark.parametrize(("speed", "seconds"), [(1.0, 2.0), (0.1, 20.0), (4.0, 2.0)])
 def test_slow_guest_gets_more_time_and_a_fast_one_no_less(clock: Time, speed: float, seconds: float) -> None:
-    with pytest.raises(AssertionError, match=rf"expected that the carrier comes up within {seconds:.1f} s; it did not$"):
+    with pytest.raises(
+        AssertionError, match=rf"expected that the carrier comes up within {seconds:.1f} s; it did not$"
+    ):
         until(lambda: False, what="the carrier comes up", timeout=2, speed=speed)
     assert clock.now == pytest.approx(100 + seconds)
 
 
 def test_message_has_what_was_seen_last(clock: Time) -> None:
     with pytest.raises(AssertionError, match=r"last seen: \[\]"):
-        until(lambda: [], what="frames come", timeout=1)
+        until(list, what="frames come", timeout=1)
 
 
 def test_condition_is_asked_once_more_after_a_host_that_stood_still(clock: Time) -> None:

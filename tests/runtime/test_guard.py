@@ -61,7 +61,9 @@ def test_key_is_authorized(guest: FakeGuest) -> None:
 
 def test_request_is_repeated_until_the_guest_listens(guest: FakeGuest) -> None:
     lost = iter(range(6))
-    guest.serve(lambda line: "noise\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None)
+    guest.serve(
+        lambda line: "noise\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None
+    )
     assert guest.guard.admit(KEY, Deadline.after(10)) == "K H"
 
 

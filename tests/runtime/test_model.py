@@ -84,7 +84,7 @@ def test_result_and_parameters(serve: Serve) -> None:
 
 def test_error_of_the_model(serve: Serve) -> None:
     client = serve(lambda request: reply(request, error={"code": -32601, "message": "no method x"}))
-    with pytest.raises(ModelError, match="^x: no method x$") as caught:
+    with pytest.raises(ModelError, match=r"^x: no method x$") as caught:
         client.call("x")
     assert caught.value.code == -32601
 
@@ -136,14 +136,17 @@ def test_real_model_lives_answers_and_ends(inside: Callable[[Callable[[], object
 
 
 @pytest.mark.parametrize(
-    ("model", "tap", "words"), [("nosuchnic", "wire0", "exit status 2"), ("ixgbe", "a-name-that-is-too-long", "exit status")]
+    ("model", "tap", "words"),
+    [("nosuchnic", "wire0", "exit status 2"), ("ixgbe", "a-name-that-is-too-long", "exit status")],
 )
 def test_model_that_does_not_start_says_why(
     inside: Callable[[Callable[[], object]], None], tmp_path: Path, model: str, tap: str, words: str
 ) -> None:
     def check() -> None:
         process = ModelProcess(model, folder=tmp_path, tap=tap, mac=MAC)
-        with pytest.raises(ModelGone, match=rf"expected the model to serve, found: the model ended with {words} ?\d*: \S+") as caught:
+        with pytest.raises(
+            ModelGone, match=rf"expected the model to serve, found: the model ended with {words} ?\d*: \S+"
+        ) as caught:
             process.wait_ready()
         assert "\n" not in str(caught.value)
         process.close()
@@ -152,11 +155,32 @@ def test_model_that_does_not_start_says_why(
 
 
 def test_folder_with_too_long_a_name(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="at most 107 bytes, found .*set XDG_CACHE_HOME to a shorter one"):
+    with pytest.raises(InfrastructureError, match=r"at most 107 bytes, found .*set XDG_CACHE_HOME to a shorter one"):
         ModelProcess("ixgbe", folder=tmp_path / ("x" * 100), tap="wire0", mac=MAC)
 
 
 def test_command_line(tmp_path: Path) -> None:
-    argv = models.command("ixgbe", vfio_user=tmp_path / "v", control=tmp_path / "c", tap="wire0", mac=MAC, profile="kx4", options=["--queues", "4"])
+    argv = models.command(
+        "ixgbe",
+        vfio_user=tmp_path / "v",
+        control=tmp_path / "c",
+        tap="wire0",
+        mac=MAC,
+        profile="kx4",
+        options=["--queues", "4"],
+    )
     assert argv[1:5] == ["-m", "nicmodels", "serve", "ixgbe"]
-    assert argv[5:] == ["--socket", f"{tmp_path}/v", "--control", f"{tmp_path}/c", "--wire", "tap:wire0", "--mac", MAC, "--profile", "kx4", "--queues", "4"]
+    assert argv[5:] == [
+        "--socket",
+        f"{tmp_path}/v",
+        "--control",
+        f"{tmp_path}/c",
+        "--wire",
+        "tap:wire0",
+        "--mac",
+        MAC,
+        "--profile",
+        "kx4",
+        "--queues",
+        "4",
+    ]

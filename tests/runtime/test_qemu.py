@@ -21,7 +21,9 @@ Start = Callable[[str], Qemu]
 
 @pytest.fixture
 def command(kernel: Kernel, root: GuestRoot) -> QemuCommand:
-    return QemuCommand(Toolchain(("/opt/ld.so", "qemu-system-x86_64"), "11.1.3", "d"), kernel, root, "tcg", "console=ttyS0 quiet")
+    return QemuCommand(
+        Toolchain(("/opt/ld.so", "qemu-system-x86_64"), "11.1.3", "d"), kernel, root, "tcg", "console=ttyS0 quiet"
+    )
 
 
 @pytest.fixture
@@ -115,7 +117,8 @@ def test_console_from_the_first_byte(start: Start, tmp_path: Path) -> None:
 
 def test_qemu_that_does_not_start_says_why(start: Start) -> None:
     with pytest.raises(
-        InfrastructureError, match="QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed to initialize kvm: No such device"
+        InfrastructureError,
+        match="QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed to initialize kvm: No such device",
     ):
         start("dies")
 

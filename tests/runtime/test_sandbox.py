@@ -72,7 +72,9 @@ class Runner:
 
 
 def descendants(pid: int) -> list[int]:
-    children = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+    children = [
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    ]
     return children + [each for child in children for each in descendants(child)]
 
 
@@ -156,7 +158,9 @@ def test_inside_is_private(namespaces: None, tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_user_namespace_where_root_is_not_enough(namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_namespace_where_root_is_not_enough(
+    namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a container: unshare is refused at first, and allowed inside a user namespace."""
     real = sandbox._LIBC
     seen: list[int] = []
@@ -171,7 +175,12 @@ def test_user_namespace_where_root_is_not_enough(namespaces: None, tmp_path: Pat
 
     if os.geteuid() == 0:
         monkeypatch.setattr(sandbox, "_LIBC", Refusing)
-    assert sandbox.enter(["sh", "-c", "test $(id -u) = 0 && grep -q '^ *0 .* 1$' /proc/self/uid_map"], folder=tmp_path / "run").status == 0
+    assert (
+        sandbox.enter(
+            ["sh", "-c", "test $(id -u) = 0 && grep -q '^ *0 .* 1$' /proc/self/uid_map"], folder=tmp_path / "run"
+        ).status
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,9 @@ def test_no_namespaces_is_one_clear_error(
     assert "\n" not in str(caught.value)
 
 
-def test_a_mount_that_is_refused_is_one_clear_error(namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_is_refused_is_one_clear_error(
+    namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = sandbox._LIBC
 
     class Refusing:
@@ -203,13 +214,15 @@ def test_a_mount_that_is_refused_is_one_clear_error(namespaces: None, tmp_path: 
             return -1
 
     monkeypatch.setattr(sandbox, "_LIBC", Refusing)
-    with pytest.raises(InfrastructureError, match="expected to mount a private view of /, found"):
+    with pytest.raises(InfrastructureError, match=r"expected to mount a private view of /, found"):
         sandbox.enter(["true"], folder=tmp_path / "run")
 
 
 def test_no_tun_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_TUN", tmp_path / "tun")
-    with pytest.raises(InfrastructureError, match=r"expected .*tun for the wire's tap, found: No such file.*modprobe tun"):
+    with pytest.raises(
+        InfrastructureError, match=r"expected .*tun for the wire's tap, found: No such file.*modprobe tun"
+    ):
         sandbox.check_host()
     (tmp_path / "tun").touch()
     with pytest.raises(InfrastructureError, match="found another kind of file"):
@@ -222,11 +235,13 @@ def test_status_of_a_program(namespaces: None, tmp_path: Path, script: str, stat
 
 
 def test_program_that_is_not_there(namespaces: None, tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="expected to run /nowhere/pytest, found: No such file"):
+    with pytest.raises(InfrastructureError, match=r"expected to run /nowhere/pytest, found: No such file"):
         sandbox.enter(["/nowhere/pytest"], folder=tmp_path / "run")
 
 
-def test_exception_of_a_function_is_its_own(namespaces: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_exception_of_a_function_is_its_own(
+    namespaces: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def broken() -> int:
         raise ValueError("as it should")
 
@@ -236,7 +251,7 @@ def test_exception_of_a_function_is_its_own(namespaces: None, tmp_path: Path, ca
 
 def test_folder_that_cannot_be_made(namespaces: None, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InfrastructureError, match="expected to create .*set XDG_CACHE_HOME"):
+    with pytest.raises(InfrastructureError, match=r"expected to create .*set XDG_CACHE_HOME"):
         sandbox.enter(["true"], folder=tmp_path / "file" / "run")
 
 
@@ -254,8 +269,10 @@ def test_relay_reaches_into_the_run(namespaces: None, tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            f"import socket; s = socket.create_connection(('127.0.0.1', {port}), 20); s.sendall(b'x' * 300000); s.shutdown(1)\n"
-            "n = 0\nwhile d := s.recv(65536): n += len(d)\nprint(n)",
+            (
+                f"import socket; s = socket.create_connection(('127.0.0.1', {port}), 20); s.sendall(b'x' * 300000); s.shutdown(1)\n"
+                "n = 0\nwhile d := s.recv(65536): n += len(d)\nprint(n)"
+            ),
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -284,5 +301,7 @@ def test_relay_reaches_into_the_run(namespaces: None, tmp_path: Path) -> None:
 def test_relay_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InfrastructureError, match=f"expected 127.0.0.1:{port} to be free, found: Address already in use"):
+        with pytest.raises(
+            InfrastructureError, match=f"expected 127.0.0.1:{port} to be free, found: Address already in use"
+        ):
             relay.listen(port)

@@ -109,7 +109,9 @@ def test_fingerprint_does_not_depend_on_where_the_holes_are(tmp_path: Path) -> N
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), InfrastructureError("QEMU's migration failed")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), InfrastructureError("QEMU's migration failed")]
+)
 def test_failed_write_leaves_nothing(store: Snapshots, command: QemuCommand, error: Exception) -> None:
     def write(path: Path) -> None:
         path.write_bytes(b"half")

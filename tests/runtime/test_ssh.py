@@ -38,12 +38,20 @@ def session(server: SshServer, key: KeyPair) -> Iterator[SshSession]:
 
 def test_result(session: SshSession) -> None:
     result = session.run("echo out; echo err >&2")
-    assert (result.command, result.exit_status, result.stdout, result.stderr) == ("echo out; echo err >&2", 0, "out\n", "err\n")
+    assert (result.command, result.exit_status, result.stdout, result.stderr) == (
+        "echo out; echo err >&2",
+        0,
+        "out\n",
+        "err\n",
+    )
     assert 0 < result.seconds < 30
 
 
 def test_failure_says_command_status_and_reason(session: SshSession) -> None:
-    with pytest.raises(CommandFailed, match=r"`echo no such device >&2; exit 19` in the guest: expected exit status 0, found 19: no such device") as caught:
+    with pytest.raises(
+        CommandFailed,
+        match=r"`echo no such device >&2; exit 19` in the guest: expected exit status 0, found 19: no such device",
+    ) as caught:
         session.run("echo no such device >&2; exit 19")
     assert caught.value.result.exit_status == 19
 
@@ -80,7 +88,7 @@ def test_commands_run_side_by_side(session: SshSession, tmp_path: Path) -> None:
 
 def test_timeout_has_what_was_said_and_leaves_the_session_usable(session: SshSession) -> None:
     begin = time.monotonic()
-    with pytest.raises(CommandTimeout, match="did not end within 0.") as caught:
+    with pytest.raises(CommandTimeout, match=r"did not end within 0.") as caught:
         session.run("echo begun; exec sleep 1000", timeout=0.7)
     assert time.monotonic() - begin < 10
     assert caught.value.result.stdout == "begun\n"

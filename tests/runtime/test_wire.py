@@ -66,7 +66,11 @@ def on_the_wire(faults: LocalFaults | None = None) -> Iterator[tuple[WireEnd, Du
 
 
 def frame(number: int, size: int = 100, vlan: int | None = None) -> bytes:
-    head = Ether(dst=taps.MAC, src=DUT, type=0x88B5) if vlan is None else Ether(dst=taps.MAC, src=DUT) / Dot1Q(vlan=vlan, prio=5, type=0x88B5)
+    head = (
+        Ether(dst=taps.MAC, src=DUT, type=0x88B5)
+        if vlan is None
+        else Ether(dst=taps.MAC, src=DUT) / Dot1Q(vlan=vlan, prio=5, type=0x88B5)
+    )
     return bytes(head / Raw(number.to_bytes(4, "big") + os.urandom(size - len(head) - 4)))
 
 
@@ -98,7 +102,13 @@ def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
     def check() -> None:
         with on_the_wire() as (wire, dut):
             wire.mtu = 9000
-            frames = [frame(1, 64), frame(2, 64, vlan=5), frame(3, 1518, vlan=4094), frame(4, 9014), frame(5, 9018, vlan=0)]
+            frames = [
+                frame(1, 64),
+                frame(2, 64, vlan=5),
+                frame(3, 1518, vlan=4094),
+                frame(4, 9014),
+                frame(5, 9018, vlan=0),
+            ]
             with wire.capture() as seen:
                 dut.send(*frames)
                 wire.send(frame(6, 1514, vlan=7))
@@ -128,7 +138,13 @@ def test_what_is_sent_reaches_the_device(inside: Inside) -> None:
 
 def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, _dut), pytest.raises(InfrastructureError, match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)"):
+        with (
+            on_the_wire() as (wire, _dut),
+            pytest.raises(
+                InfrastructureError,
+                match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)",
+            ),
+        ):
             wire.send(frame(1, 2000))
 
     inside(check)
@@ -141,8 +157,14 @@ def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
         with on_the_wire() as (wire, dut):
             assert [heard.packet.summary() for heard in wire.noise(1.5) if not heard.noise] == []
             with wire.capture() as seen:
-                dut.send(bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4)))
-                dut.send(bytes(Ether(dst=taps.MAC, src=DUT) / IP(src=taps.DUT_IPV4, dst=taps.IPV4) / ICMP(id=7) / Raw(b"hello")))
+                dut.send(
+                    bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4))
+                )
+                dut.send(
+                    bytes(
+                        Ether(dst=taps.MAC, src=DUT) / IP(src=taps.DUT_IPV4, dst=taps.IPV4) / ICMP(id=7) / Raw(b"hello")
+                    )
+                )
                 assert poll(lambda: [data for data in seen.sent() if ICMP in Ether(data)], Deadline.after(5))
             (reply,) = [Ether(data) for data in seen.sent() if ICMP in Ether(data)]
             assert (reply.dst, reply[ICMP].type, reply[ICMP].id, reply[Raw].load) == (DUT, 0, 7, b"hello")
@@ -163,7 +185,9 @@ def test_exchange(inside: Inside) -> None:
 
             replier = threading.Thread(target=echo)
             replier.start()
-            answer = wire.exchange(frame(1), lambda packet: packet.type == 0x88B5 and packet.src == taps.MAC, timeout=10)
+            answer = wire.exchange(
+                frame(1), lambda packet: packet.type == 0x88B5 and packet.src == taps.MAC, timeout=10
+            )
             replier.join()
             assert answer is not None
             assert wire.exchange(frame(2), lambda packet: packet.src == "02:00:00:00:00:09", timeout=0.2) is None
@@ -218,7 +242,9 @@ def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatc
             monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
             seen = Capture(wire.ifname, LocalFaults())
             dut.send(*[frame(number, 1400) for number in range(500)])
-            with pytest.raises(InfrastructureError, match=r"expected to see every frame, found that the host lost \d+ of them"):
+            with pytest.raises(
+                InfrastructureError, match=r"expected to see every frame, found that the host lost \d+ of them"
+            ):
                 seen.stop()
             with pytest.raises(InfrastructureError):
                 seen.stop()
@@ -233,8 +259,11 @@ def test_tap(inside: Inside) -> None:
         assert tap.mtu == 1500
         tap.mtu = 9000
         assert tap.mtu == 9000
-        assert (taps.IPV4 in Path("/proc/net/fib_trie").read_text(), socket.if_nametoindex(taps.NAME)) == (True, tap.index)
-        with pytest.raises(InfrastructureError, match="expected to make the tap wire0, found: .*File exists"):
+        assert (taps.IPV4 in Path("/proc/net/fib_trie").read_text(), socket.if_nametoindex(taps.NAME)) == (
+            True,
+            tap.index,
+        )
+        with pytest.raises(InfrastructureError, match=r"expected to make the tap wire0, found: .*File exists"):
             Tap()
 
     inside(check)
