@@ -74,3 +74,18 @@ def test_what_is_missing_is_named(tree):
     tree.check(["virtio_pci", "virtio_blk", "overlay", "virtio_net"])
     with pytest.raises(UsageError, match=r"found no erofs; enable .*EROFS_FS"):
         tree.check(["virtio_pci", "erofs", "overlay"])
+
+
+def test_soft_dependencies_come_first_too(tree):
+    """As libcrc32c before 6.13, which asks for whichever module offers crc32c: without it erofs does not load."""
+    extra = ["kernel/lib/crc32c-intel.ko:", "kernel/lib/crc32c_generic.ko: kernel/lib/bottom.ko"]
+    (tree.folder / "modules.dep").write_text(DEPENDENCIES + "".join(f"{line}\n" for line in extra))
+    (tree.folder / "modules.alias").write_text("# aliases\nalias crc32c crc32c_intel\nalias crc32c crc32c_generic\n")
+    (tree.folder / "modules.softdep").write_text(
+        "softdep top pre: crc32c absent post: overlay\nsoftdep bottom post: top\nsoftdep crc32c_generic pre: top\n"
+    )
+    assert tree.closure(["kernel/lib/top.ko"]) == [
+        "kernel/lib/bottom.ko",
+        "kernel/lib/crc32c_generic.ko",
+        "kernel/lib/top.ko",
+    ]

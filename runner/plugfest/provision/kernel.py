@@ -29,7 +29,7 @@ CHANNELS = {
 """Debian's stock kernels: 7.3, 6.12 and 6.1 at the time of writing."""
 
 DEFAULT_CHANNEL = "trixie-backports"
-FORMAT = 2
+FORMAT = 3
 """Part of every key: counted up when what is done here changes."""
 
 _IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"

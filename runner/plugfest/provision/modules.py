@@ -52,6 +52,32 @@ class ModuleTree:
             found[path] = needs.split()
         return found
 
+    def soft_dependencies(self) -> dict[str, list[str]]:
+        """Return, by module's name, the paths of what must be loaded before it though no symbol says so (modules.softdep(5)).
+
+        Such a dependency may be the name of a service, as ``crc32c``, that several modules offer as an alias; the portable one
+        among them, by the kernel's custom called ``…_generic``, is enough.
+        """
+        aliases: dict[str, list[str]] = {}
+        for words in self._words("modules.alias"):
+            if len(words) == 3 and words[0] == "alias":
+                aliases.setdefault(words[1].replace("-", "_"), []).append(words[2])
+        by_name = {base_name(path): path for path in self.dependencies()}
+        found: dict[str, list[str]] = {}
+        for words in self._words("modules.softdep"):
+            if len(words) < 3 or words[0] != "softdep":
+                continue
+            before = " ".join(words[2:]).partition("post:")[0].removeprefix("pre:").split()
+            for name in (word.replace("-", "_") for word in before):
+                offered = [name] if name in by_name else [each for each in aliases.get(name, []) if each in by_name]
+                offered.sort(key=lambda each: not each.endswith("_generic"))
+                found.setdefault(words[1].replace("-", "_"), []).extend(by_name[each] for each in offered[:1])
+        return found
+
+    def _words(self, name: str) -> list[list[str]]:
+        path = self.folder / name
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
     def index(self) -> None:
         """Write modules.dep and its companions."""
         base = self.folder.parent.parent.parent
@@ -87,12 +113,21 @@ class ModuleTree:
             )
 
     def closure(self, wanted: Iterable[str]) -> list[str]:
-        """Return the paths of modules and of all that they depend on, dependencies first."""
-        dependencies = self.dependencies()
+        """Return the paths of modules and of all that they depend on, softly too, dependencies first."""
+        dependencies, soft = self.dependencies(), self.soft_dependencies()
         ordered: dict[str, None] = {}
+        begun: set[str] = set()
+
+        def add(path: str) -> None:
+            if path in begun:  # done, or a circle of soft dependencies
+                return
+            begun.add(path)
+            for each in (*soft.get(base_name(path), []), *reversed(dependencies.get(path, []))):
+                add(each)
+            ordered.setdefault(path)
+
         for path in wanted:
-            for each in (*reversed(dependencies.get(path, [])), path):
-                ordered.setdefault(each)
+            add(path)
         return list(ordered)
 
     def named(self, names: Iterable[str]) -> list[str]:
