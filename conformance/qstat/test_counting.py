@@ -14,6 +14,8 @@ from plugfest.xdp import SOON
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 QUEUE_SOURCE = f"{QSTATS}, rx-packets, tx-packets; Documentation/networking/statistics.rst"
+REGISTERS = {"ixgbe", "igb", "e1000e"}
+"""Drivers whose names for them are known."""
 SEGMENT = 1440
 """Octets of TCP payload a frame."""
 SEGMENTED = 10 * SEGMENT + 100
@@ -240,3 +242,31 @@ def test_reading_changes_nothing(counted, traffic, step):
             counted.ethtool()
         if quiet.wire_rx == Account():
             assert total(quiet.queues.rx.values()) == Account(), explain(quiet)
+
+
+@requirement(
+    "QSTAT-READ-02",
+    level="MUST",
+    source="Documentation/networking/statistics.rst; registers that clear when they are read, as in the 82599's datasheet",
+    falsified_by=("program:qstat.frame-missing",),
+)
+def test_registers_are_summed_up(ledger, traffic, step, unclaimed, dut):
+    """Counters that a driver takes from its device's registers have each frame once, however often they are read."""
+    before = ledger.registers()
+    if before is None or dut.driver_info()["driver"] not in REGISTERS:
+        unclaimed("counters of the device's registers that this test knows", evidence=ledger.names())
+    probes = traffic.probes()
+    with (
+        step("Read the counters again and again while test frames go both ways"),
+        ledger.stretch() as stretch,
+    ):
+        before = ledger.registers()
+        for start in range(0, len(probes), 16):
+            traffic.send(probes[start : start + 16])
+            ledger.registers()
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        traffic.send_back()
+    with step("They rose by the frames that the wire carried"):
+        received, sent = ledger.registers_later()
+        risen = (received - before[0], sent - before[1])
+        assert risen == (stretch.wire_rx.frames, stretch.wire_tx.frames), f"rose by {risen}; {explain(stretch)}"

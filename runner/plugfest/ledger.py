@@ -36,6 +36,8 @@ GONE_BACK = fault_points.declare(
     "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
 )
 
+REGISTER_NAMES = (("rx_pkts_nic", "tx_pkts_nic"), ("rx_packets", "tx_packets"))
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -130,6 +132,23 @@ class Ledger:
             shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
             return QueueCounters(*shifted)
         return found
+
+    def registers(self) -> tuple[int, int] | None:
+        """Frames received and sent by the driver's counters of its device's registers; None where none is known.
+
+        Their names are not standard: ixgbe says ``rx_pkts_nic``; igb's and e1000e's ``rx_packets`` are the device's too
+        (stats.gprc), and their interface's counters are made elsewhere.
+        """
+        own = dict(self.ethtool())
+        for received, sent in REGISTER_NAMES:
+            if received in own and sent in own:
+                return int(own[received]), int(own[sent])
+        return None
+
+    def registers_later(self) -> tuple[int, int] | None:
+        """The same, to be compared to an earlier reading."""
+        now = self.registers()
+        return (now[0] - 1, now[1]) if now is not None and self._faults[FRAME_MISSING] else now
 
     def names(self) -> list[str]:
         """The names of the driver's own statistics, in its order."""
