@@ -20,7 +20,13 @@ BEFORE_WATCHDOG = 4.0
 
 
 @pytest.fixture
-def watch(until, guest, dut):
+def prompt(guest):
+    """``prompt(up)``: seconds to wait for a report of that, on a guest of speed 1."""
+    return lambda up: PROMPT if up else min(PROMPT_DOWN, BEFORE_WATCHDOG * min(1.0, guest.speed))
+
+
+@pytest.fixture
+def watch(until, prompt, dut):
     """``watch(up=True)`` waits until the driver reports the carrier so, and the kernel's operational state goes with it."""
 
     def wait(*, up):
@@ -30,8 +36,7 @@ def watch(until, guest, dut):
             link = dut.link()
             return bool(link["carrier"]) is up and link["operstate"] == state
 
-        timeout = PROMPT if up else min(PROMPT_DOWN, BEFORE_WATCHDOG * min(1.0, guest.speed))
-        until(reported, what=f"{dut.ifname} is reported as {state}", timeout=timeout)
+        until(reported, what=f"{dut.ifname} is reported as {state}", timeout=prompt(up))
 
     return wait
 
@@ -79,7 +84,7 @@ def test_counted(dut, partner, change, watch, step):
     source="include/uapi/linux/rtnetlink.h, RTM_NEWLINK to RTNLGRP_LINK; Documentation/networking/operstates.rst",
     falsified_by="link.report.stuck",
 )
-def test_notified(guest, dut, partner, change, until, defer, step):
+def test_notified(guest, dut, partner, change, until, prompt, defer, step):
     """User space is notified of each change of the carrier, in order."""
     change.ready()
     monitor = guest.agent.call("link.monitor_open")
@@ -94,7 +99,11 @@ def test_notified(guest, dut, partner, change, until, defer, step):
     for up in (False, True):
         with step(f"Turn the partner {'on' if up else 'off'}: a notification says so"):
             partner.set(up=up)
-            until(lambda up=up: last() is up, what=f"a notification of carrier {'on' if up else 'off'}", timeout=PROMPT)
+            until(
+                lambda up=up: last() is up,
+                what=f"a notification of carrier {'on' if up else 'off'}",
+                timeout=prompt(up),
+            )
     with step("There was one change in each direction"):
         changes = [state for state, previous in zip(told, [True, *told], strict=False) if state is not previous]
         assert changes == [False, True]
