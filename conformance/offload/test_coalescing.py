@@ -27,7 +27,7 @@ def test_on(peer, active, dut, handover, step, evidence):
                 assert max((each.length for each in seen.received()), default=0) > FRAME
 
 
-@requirement("OFFLOAD-LRO-02", level="MUST", source=SOURCE, falsified_by="program:settings.not-set")
+@requirement("OFFLOAD-LRO-02", level="MUST", source=SOURCE, falsified_by="program:settings.not-turned-off")
 def test_off(peer, active, inactive, handover, step):
     """With receive coalescing off, no buffer that the driver hands over holds more than one frame."""
     with step("Turn it on first, so that it is known to be on offer, and off again"):

@@ -127,5 +127,6 @@ def test_hosts(vlan_interface, guest, wire, dut, run, step):
             request = Ether(dst=dut.mac, src=wire.mac) / Dot1Q(vlan=vlan) / IP(src="198.51.100.1", dst="198.51.100.2")
             answer = wire.exchange(request / ICMP(id=7) / Raw(payload), lambda found: ICMP in found, timeout=5)
             assert answer is not None, "no answer"
+            assert Dot1Q in answer, "the answer has no tag"
             assert (answer[Dot1Q].vlan, answer[ICMP].type, answer[IP].src) == (vlan, 0, "198.51.100.2")
             assert bytes(answer[ICMP].payload)[:length] == payload

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plugfest.machine import Machine
 
 NOT_SET = fault_points.declare("program:settings.not-set", "a change of settings is not made, as if it were")
+NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is not turned off, as if it were")
 ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -223,7 +224,10 @@ class Dut:
         """Ask for features to be on or off; returns those which, as the kernel answers, did not become so."""
         if self._machine.wire.faults[NOT_SET]:
             return []
-        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=dict(wanted))["refused"]
+        changes = dict(wanted)
+        if not all(changes.values()) and self._machine.wire.faults[NOT_OFF]:
+            changes = {name: on for name, on in changes.items() if on}
+        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=changes)["refused"]
         return refused
 
     def set_features(self, wanted: Mapping[str, bool]) -> None:
