@@ -123,7 +123,7 @@ def _other_ports(order):
     "OFFLOAD-TSO-04",
     level="MUST",
     source="RFC 3168, section 6.1.2; Documentation/networking/segmentation-offloads.rst, ECN",
-    falsified_by=("tx.segment.sequence", "tx.segment.missing"),
+    falsified_by=("tx.checksum.wrong", "tx.frame.dropped"),
 )
 def test_congestion_flag(desk, active, step):
     """Of a packet with CWR only the first frame has it, whether device or stack cuts such packets."""
