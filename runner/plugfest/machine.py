@@ -250,7 +250,7 @@ class Machine:
             DriverLoadError: there is none.
         """
         deadline = Deadline.after(PROBE, speed=self.speed)
-        pattern = f"/sys/bus/pci/devices/{port_address(self._port)}/0000:*/"
+        pattern = f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/"
         found = poll(lambda: self._netdevs(pattern), deadline)
         if not found:
             self._no_interface(pattern, deadline.seconds)
@@ -303,7 +303,7 @@ class Machine:
         is ended.
         """
         for path in self.agent.call(
-            "files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:*/remove"
+            "files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/remove"
         ):
             self.agent.call("files.write", path=path, text="1")
         if isinstance(self.driver.subject, QemuSubject):

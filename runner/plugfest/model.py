@@ -110,6 +110,7 @@ class ModelProcess:
         argv = command(
             model, vfio_user=self.socket, control=self.control, tap=tap, mac=mac, profile=profile, options=options
         )
+        self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 argv,

@@ -153,8 +153,8 @@ class TestTap:
         """A TCP frame of two segments with its checksums left to the host arrives as two complete frames."""
 
         def run() -> None:
-            from scapy.layers.inet import IP, TCP  # noqa: PLC0415 - slow to import
-            from scapy.layers.l2 import Ether  # noqa: PLC0415
+            from scapy.layers.inet import IP, TCP
+            from scapy.layers.l2 import Ether
 
             payload = bytes(i & 0xFF for i in range(2000))
             packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="192.0.2.2", dst="192.0.2.1")
