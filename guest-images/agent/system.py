@@ -125,7 +125,8 @@ def log(after: int = -1) -> list[dict[str, Any]]:
 @exposed
 def log_write(text: str) -> None:
     """Put a line into the kernel's log and onto the console, as a mark."""
-    Path("/dev/kmsg").write_text(text)
+    # A record without its newline may be continued, and is not printed before the next one begins.
+    Path("/dev/kmsg").write_text(f"{text}\n")
 
 
 @exposed

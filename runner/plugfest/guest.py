@@ -232,11 +232,20 @@ class Guest:
         """See that all that the kernel has said until now has come over the console.
 
         A line is put into the kernel's log and waited for: what was said before it is printed before it.
+
+        Raises:
+            InfrastructureError: the line did not come.
+            GuestGone: there is no guest any more.
         """
         line = f"plugfest: mark {time.monotonic_ns():x}"
         mark = self.console.mark()
         self.agent.call("system.log_write", text=line)
-        self.console.wait_for(lambda text: line in text, Deadline.after(5.0, speed=self.speed), mark=mark)
+        deadline = Deadline.after(1.0, speed=self.speed)
+        if self.console.wait_for(lambda text: line in text, deadline, mark=mark) is None:
+            raise InfrastructureError(
+                f"expected the guest's console to print a mark within {deadline.seconds:.0f} s, found none of it; "
+                "see console.log"
+            )
 
     def wait_gone(self, deadline: Deadline) -> str | None:
         """Wait until the guest is gone; return what happened, None if it lives on."""

@@ -350,6 +350,10 @@ class Machine:
         recording, self._recording = self._recording, None
         return 0 if recording is None else recording.stop()
 
+    def synchronize(self) -> None:
+        """Wait until all that the kernel has said has come over the console: see `Guest.synchronize`."""
+        self.guest.synchronize()
+
     def clear_once(self) -> None:
         """Let the kernel's one-time warnings (WARN_ONCE) fire again, so that each test sees its own."""
         self.agent.call("files.write", path="/sys/kernel/debug/clear_warn_once", text="1")

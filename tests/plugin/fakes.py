@@ -107,6 +107,8 @@ class FakeShell:
                 self._machine.console.lines += OOPS
             case "warn":
                 self._machine.console.lines += WARN
+            case "warn-late":
+                self._machine.unsaid += WARN
             case "die":
                 self._machine.dead = True
                 raise GuestGone("the guest is gone")
@@ -143,12 +145,17 @@ class FakeMachine:
         self.agent = None
         self.dut = "dut"
         self.wire = FakeWire(faults)
+        self.unsaid: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None
         self.booted.append(self)
 
     def alive(self) -> bool:
         return not self.dead and not self.closed
+
+    def synchronize(self) -> None:
+        self.console.lines += self.unsaid
+        self.unsaid.clear()
 
     def clear_once(self) -> None:
         if not self.alive():

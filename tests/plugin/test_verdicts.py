@@ -23,6 +23,7 @@ BODIES = {
     "guest-gone": ("guest.run('die')", "error", "call: GuestGone"),
     "oops": ("guest.run('oops')", "crash", "BUG: kernel NULL pointer dereference"),
     "warn": ("guest.run('warn')", "crash", "WARNING: CPU: 0"),
+    "warn-late": ("guest.run('warn-late')", "crash", "WARNING: CPU: 0"),
     "oops-and-assertion": ("guest.run('oops'); assert False", "crash", "BUG: kernel NULL pointer dereference"),
     "skip-with-evidence": ("unclaimed('XDP', evidence=guest.run('ethtool'))", "skip", "not claimed: XDP"),
     "bare-skip": ("pytest.skip('no time')", "error", "skipped without evidence (no time)"),

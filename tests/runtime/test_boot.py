@@ -24,6 +24,7 @@ from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import ensure_toolchain
+from plugfest.qemu import PORTS
 from plugfest.snapshot import Snapshots
 from plugfest.ssh import GuestGone
 
@@ -79,7 +80,7 @@ def pings(machine: Machine) -> None:
 
 
 def no_problems(machine: Machine) -> None:
-    machine.guest.synchronize()
+    machine.synchronize()
     assert machine.console.problems_since(0) == []
 
 
@@ -163,7 +164,7 @@ def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> 
         machine.agent.call(
             "files.write", path="/dev/kmsg", text="<4>WARNING: made/up.c:1 at plugfest+0x0/0x0, CPU#0: agent/1\n"
         )
-        machine.guest.synchronize()
+        machine.synchronize()
         found: list[Problem] = machine.console.problems_since(mark)
         assert [problem.kind for problem in found] == ["WARNING"]
 
@@ -204,9 +205,9 @@ def test_another_device_in_another_port(boot: Callable[..., None], driver: str) 
         machine.replug()
         pings(machine)
         no_problems(machine)
-        for _ in range(2):
+        for _ in range(PORTS - 2):
             machine.replug()
-        with pytest.raises(InfrastructureError, match="expected a free port, found all 4 used"):
+        with pytest.raises(InfrastructureError, match=f"expected a free port, found all {PORTS} used"):
             machine.replug()
 
     boot(work, driver=driver)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugfest import driver as registry
+from plugfest.agent import AgentError, AgentTimeout
 from plugfest.driver import Driver
-from plugfest.errors import PlugfestError
+from plugfest.errors import InfrastructureError, PlugfestError
 from plugfest.faults import LocalFaults, arm_all
 
 if TYPE_CHECKING:
@@ -83,6 +85,15 @@ class Keeper:
     def current(self) -> Machine | None:
         """The guest, if one runs."""
         return self._machine
+
+    def hear_out(self) -> None:
+        """Wait until the console has told all that the kernel said, so that a test is blamed for its own problems only.
+
+        A guest that does not answer is left as it is: what it said last has come, or never will.
+        """
+        if self._machine is not None and self._machine.alive():
+            with suppress(AgentError, AgentTimeout, InfrastructureError):
+                self._machine.synchronize()
 
     def problems(self) -> list[Problem]:
         """Return what the guest's kernel reported since the last `settle`."""

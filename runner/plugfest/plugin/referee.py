@@ -196,6 +196,7 @@ class Referee:
 
     def _conclude(self, item: pytest.Item, trial: Trial, identity: Mapping[str, object]) -> None:
         issue = self._known_issue(item)
+        self._keeper.hear_out()
         problems = self._keeper.problems()
         judgement = judge(
             mishaps=trial.mishaps,
