@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 
 import pytest
 from plugfest.requirement import requirement
@@ -195,11 +196,11 @@ def test_second_address(doorstep, run, dut, step, defer):
     source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
     falsified_by=("device.register.stuck", "program:settings.not-set"),
 )
-def test_change_address(doorstep, change, dut, wire, peer, until, defer, step):
+def test_change_address(doorstep, change, dut, wire, peer, until, defer, step, unclaimed):
     """The hardware address can be changed: the DUT then sends from the new one, and takes frames to it."""
     defer(wire.tap.forget_neighbours)
     with step("Change the address; the interface may have to be down for it"):
-        change_address(change, dut)
+        change_address(change, dut, unclaimed)
         assert dut.mac == OURS
     with step("Frames to the new address are received"):
         assert doorstep.arrive(OURS, sentinel=BROADCAST) == [OURS]
@@ -217,18 +218,21 @@ def test_change_address(doorstep, change, dut, wire, peer, until, defer, step):
     source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
     falsified_by=("rx.unicast.open",),
 )
-def test_old_address(doorstep, change, dut, step):
+def test_old_address(doorstep, change, dut, step, unclaimed):
     """After a change of the hardware address, frames to the old one are not received: the device filters."""
     old = dut.mac
     with step("Change the address; the interface may have to be down for it"):
-        change_address(change, dut)
+        change_address(change, dut, unclaimed)
     with step("Send a frame to the old address"):
         assert doorstep.arrive(old, sentinel=OURS) == []
 
 
-def change_address(change, dut):
+def change_address(change, dut, unclaimed):
     """Change the address, with the interface up if the driver allows, else down meanwhile."""
-    if change.try_link(address=OURS) is not None:
+    refusal = change.try_link(address=OURS)
+    if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
+        unclaimed("a change of the hardware address", evidence=str(refusal))
+    if refusal is not None:
         change.link(up=False)
         change.link(address=OURS)
         dut.set_link(up=True)

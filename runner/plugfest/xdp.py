@@ -135,6 +135,17 @@ class Xdp:
             return error
         return None
 
+    def trial(self, mode: str = "native") -> AgentError | None:
+        """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
+        program = self.load("xdp_pass")
+        call = {"ifname": self.ifname, "mode": mode}
+        try:
+            self.agent.call("link.xdp_attach", program=program.handle, **call)
+        except AgentError as error:
+            return error
+        self.agent.call("link.xdp_attach", program=None, **call)
+        return None
+
     def words(self, refusal: AgentError) -> str:
         """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
         own = os.strerror(refusal.errno or 0)
