@@ -104,12 +104,12 @@ class Scaling:
         self._traffic.ready()
         model = self.guest.machine.model
         lengths = {len(frame) for frame in frames}
-        before = from_model(model.call("model.counters")) if model else None
 
         def found(seen):
             return {each.length: each for each in seen.received() if each.length in lengths}
 
         with self._handover() as seen, self._wire.capture() as capture:
+            before = from_model(model.call("model.counters")) if model else None
             self._wire.send(frames)
             self._until(
                 lambda: len(found(seen)) == len(lengths),

@@ -153,7 +153,7 @@ class RxQueueDqo:
             return False
         if self.faulty:
             return self._deliver_faulty(packet, header, payload, count, overflow=overflow)
-        if count == 1 and not header and len(packet.pieces) == 1:
+        if count == 1 and not split and len(packet.pieces) == 1:
             identity, address, _ = posted.popleft()
             self._complete(packet, identity, self._put(address, packet.pieces[0]), last=True, split=0)
             return True
