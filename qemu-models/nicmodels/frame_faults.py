@@ -58,6 +58,11 @@ class Arrivals:
         self._faults = faults
         self._held: bytes | None = None
 
+    @property
+    def holding(self) -> bool:
+        """Whether a frame is held back: it follows the next, whatever is armed then."""
+        return self._held is not None
+
     def reset(self) -> None:
         """Forget what is held back."""
         self._held = None

@@ -15,6 +15,8 @@ LINK = (  # no context
 TRANSMIT = (  # queue
     *TRANSMITTED,
     *SEGMENTS,
+    FaultPoint("tx.vlan.missing", "takes the VLAN tag out of the frame"),
+    FaultPoint("tx.vlan.wrong", "changes the VLAN id in the frame's tag to the next"),
     FaultPoint("tx.completion.lost", "never tells that the packet is done"),
     FaultPoint("tx.completion.other-tag", "tells the packet after next as done"),
     FaultPoint("tx.queue.stuck", "ignores the doorbell: the queue hangs"),

@@ -127,7 +127,7 @@ class Receiver:
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none."""
-        self._faulty = any(fault.armed for fault in self.faults.values())
+        self._faulty = self._arrivals.holding or any(fault.armed for fault in self.faults.values())
         for queue in self.queues:
             if queue is not None:
                 queue.faulty = self._faulty

@@ -281,8 +281,8 @@ class RxQueueDqo:
             packet = packet._replace(pieces=part(packet.pieces, 0, 1024), length=1024)
             header, count = min(header, 1024), 1
         if len(self.posted) > count and faults["rx.payload.misplaced"].fires(queue=queue):
-            (one, first, head), (other, second, tail) = self.posted[0], self.posted[1]
-            self.posted[0], self.posted[1] = (one, second, head), (other, first, tail)
+            identity, _, header_address = self.posted[0]
+            self.posted[0] = (identity, self.posted[1][1], header_address)
         self._scatter(packet, header, count, SPLIT_HEADER if overflow or header else 0, overflow=overflow)
         return True
 

@@ -89,6 +89,8 @@ class Sender:
             if self.faulty and self._fires("tx.checksum.wrong", queue):
                 head[field + 1] ^= 1
             frame = [head, *rest]
+        if self.faulty:
+            frame = self._spoil_ip(queue, frame)
         self._leave(queue, total, [frame])
 
     def segmented(
@@ -157,6 +159,13 @@ class Sender:
         account.segments += len(frames)
         account.segment_bytes += octets
 
+    def _spoil_ip(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
+        data = bytearray().join(frame)
+        at = 18 if data[12:14] == b"\x81\0" else 14
+        if data[at - 2 : at] == b"\x08\0" and self._fires("tx.ip-checksum.wrong", queue):
+            data[at + 11] ^= 1
+        return [data]
+
     def _spoil(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
         data = bytearray().join(frame)
         if data[12:14] == b"\x81\0":
@@ -165,9 +174,6 @@ class Sender:
             elif self._fires("tx.vlan.wrong", queue):
                 tci = data[14] << 8 | data[15]
                 struct.pack_into(">H", data, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
-        at = 18 if data[12:14] == b"\x81\0" else 14
-        if data[at - 2 : at] == b"\x08\0" and self._fires("tx.ip-checksum.wrong", queue):
-            data[at + 11] ^= 1
         return spoil_departure([data], partial(self._fires, queue=queue))
 
     def _fires(self, name: str, queue: int) -> bool:

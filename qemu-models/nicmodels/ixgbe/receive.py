@@ -253,7 +253,7 @@ class Receiver:
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none, or the partner is paused."""
-        self._faulty = any(fault.armed for fault in self._faults.values())
+        self._faulty = self._arrivals.holding or any(fault.armed for fault in self._faults.values())
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
