@@ -154,11 +154,12 @@ def test_foreign_group(doorstep, join, guest, step):
     source="include/uapi/linux/if.h, IFF_ALLMULTI",
     falsified_by=("rx.frame.dropped", "program:settings.not-set"),
 )
-def test_all_multicast(doorstep, change, step):
+def test_all_multicast(doorstep, change, dut, step):
     """With IFF_ALLMULTI frames to every group are received; afterwards no longer."""
     before = doorstep.arrive(OTHER_GROUP, GROUP)
     with step("Turn all-multicast mode on, and send frames to groups that were not joined"):
         change.link(allmulti=True)
+        assert "allmulti" in dut.link()["flags"]
         doorstep.check(OTHER_GROUP, GROUP, come=[OTHER_GROUP, GROUP])
     with step("Turn it off: such frames are treated as before"):
         change.link(allmulti=False)

@@ -133,7 +133,10 @@ class Soak:
         self.wait(self._paused.is_set, "the pouring to pause")
         before = self._settled(after)
         self.machine.wire.send(self.frames)
-        self.wait(lambda: self._gained(before)[1] >= len(self.frames), f"{len(self.frames)} frames to be delivered after {after}")
+        self.wait(
+            lambda: self._gained(before)[1] >= len(self.frames),
+            f"{len(self.frames)} frames to be delivered after {after}",
+        )
         self._settled(after, since=before)
         ledger = self.model.call("model.ledger")
         for number, each in enumerate(ledger["rx"]):
