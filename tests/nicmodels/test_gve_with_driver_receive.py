@@ -583,9 +583,7 @@ def test_garbage_frames(frames: list[bytes]) -> None:
         "queue": 0, "ntfy_id": 0, "buffer_size": 2048, "header_buffer_size": 256, "rsc": 1, "ring_size": 256,
         "buffer_ring_size": 256, "descriptor_address": base, "data_address": base + 0x4000,
     }  # fmt: skip
-    queue = RxQueueDqo(
-        slot, device.ledger, device.statistics, device.record, device.receiver.faults, fields, stamps=True
-    )
+    queue = RxQueueDqo(device.surroundings(device.receiver.faults), fields, stamps=True)
     device.receiver.add(queue)
     entries = b"".join(
         struct.pack("<H6xQQ8x", n, base + 0x10000 + n * 2048, base + 0x100000 + n * 256) for n in range(128)

@@ -336,9 +336,7 @@ def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
         "completion_address": base + 0x10000, "completion_ring_size": 256,
     }  # fmt: skip
     transmitter = device.transmitter
-    queue = TxQueueDqo(
-        slot, device.ledger, device.statistics, device.record, transmitter.faults, fields, transmitter.sender
-    )
+    queue = TxQueueDqo(device.surroundings(transmitter.faults), fields, transmitter.sender)
     transmitter.add(queue)
     slot.memory.write(base, b"".join(descriptors))
     transmitter.doorbell(0, tail)

@@ -205,8 +205,8 @@ class Administration:
         if not profile.tx_ring.has(fields["ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"ring of {fields['ring_size']}")
         self._check_memory(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
-        faults, host = device.transmitter.faults, device.host
-        parts = (host, device.ledger, device.statistics, device.record, faults, fields, device.transmitter.sender)
+        around = device.surroundings(device.transmitter.faults)
+        sender = device.transmitter.sender
         if profile.format.is_dqo:
             size = fields["completion_ring_size"]
             if size & (size - 1) or size < fields["ring_size"]:
@@ -214,7 +214,7 @@ class Administration:
             self._check_raw(fields)
             self._check_memory(fields["completion_address"], size * TX_COMPLETION.size)
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueDqo(*parts))
+            device.transmitter.add(TxQueueDqo(around, fields, sender))
         else:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             address, number = self._counters
@@ -224,9 +224,9 @@ class Administration:
             self._memory.write(counter, bytes(4))
             pages = device.page_lists.claim(fields["page_list"], f"tx {index}")
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueGqi(*parts, pages, counter))
+            device.transmitter.add(TxQueueGqi(around, fields, sender, pages, counter))
         device.connect_tx(index)
-        host.events.add("queue.enable", direction="tx", queue=index)
+        device.host.events.add("queue.enable", direction="tx", queue=index)
 
     def _create_rx_queue(self, fields: Fields) -> None:
         self._describe_queue(fields)
@@ -246,11 +246,11 @@ class Administration:
         self._check_queue(fields, profile.max_rx, device.receiver.queues)
         if not profile.rx_ring.has(fields["ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"ring of {fields['ring_size']}")
-        parts = (device.host, device.ledger, device.statistics, device.record, device.receiver.faults, fields)
+        around = device.surroundings(device.receiver.faults)
         if profile.format.is_dqo:
             self._check_rx_dqo(fields)
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueDqo(*parts, stamps=profile.timestamps))
+            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps))
         else:
             if fields["buffer_size"] != RX_BUFFER_SIZES[0]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"buffers of {fields['buffer_size']} bytes")
@@ -260,7 +260,7 @@ class Administration:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             pages = device.page_lists.claim(fields["page_list"], f"rx {index}")
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueGqi(*parts, pages))
+            device.receiver.add(RxQueueGqi(around, fields, pages))
         self._rx_fields[index] = fields
         device.connect_rx(index)
         device.host.events.add("queue.enable", direction="rx", queue=index)

@@ -23,6 +23,7 @@ from nicmodels.gve.ledger import Ledger
 from nicmodels.gve.link import Link
 from nicmodels.gve.page_lists import PageLists
 from nicmodels.gve.profiles import DEFAULT, VARIANTS, Profile
+from nicmodels.gve.queue import Surroundings
 from nicmodels.gve.receive import Receiver
 from nicmodels.gve.rss import ReceiveScaling
 from nicmodels.gve.statistics import Statistics
@@ -32,6 +33,8 @@ from nicmodels.registers import RegisterFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from nicmodels.faults import Fault
 
 VERSION = "1"
 GOOGLE, GVNIC, SUBSYSTEM = 0x1AE0, 0x0042, 0x0058
@@ -143,6 +146,10 @@ class Gve(Device):
         }
 
     # Resources, for the admin commands
+
+    def surroundings(self, faults: Mapping[str, Fault]) -> Surroundings:
+        """Where a queue lives that is created."""
+        return Surroundings(self.host, self.ledger, self.statistics, self.record, faults)
 
     def connect_block(self, number: int) -> None:
         """A notification block's doorbell works from now on."""

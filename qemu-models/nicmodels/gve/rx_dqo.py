@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nicmodels.gve.completions import CompletionRing
 from nicmodels.gve.ledger import IDS
 from nicmodels.gve.packet_types import packet_type
+from nicmodels.gve.queue import Queue
 from nicmodels.offload.chain import part
 from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
@@ -20,12 +21,8 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.device import Host
-    from nicmodels.faults import Fault
-    from nicmodels.gve.dma_record import DmaRecord
-    from nicmodels.gve.ledger import Ledger
     from nicmodels.gve.packet import Packet
-    from nicmodels.gve.statistics import Statistics
+    from nicmodels.gve.queue import Surroundings
 
 BUFFER = "<H6xQQ8x"
 BUFFER_SIZE = 32
@@ -46,19 +43,15 @@ MOST_BUFFERS = 19
 _ROUTING, _DESTINATION = 43, 60
 
 
-class RxQueueDqo:
+class RxQueueDqo(Queue):
     """One queue.
 
     Args:
-        host: what the device stands in.
-        ledger, statistics, record: of the device.
-        faults: of reception, by name.
+        around: where it lives.
         fields: of the command create_rx_queue.
         stamps: whether packets are stamped.
 
     Attributes:
-        index: its number.
-        block: its notification block.
         size: bytes a packet buffer.
         header_size: bytes a header buffer; 0 without header split.
         coalesces: whether segments are merged.
@@ -68,33 +61,23 @@ class RxQueueDqo:
 
     def __init__(
         self,
-        host: Host,
-        ledger: Ledger,
-        statistics: Statistics,
-        record: DmaRecord,
-        faults: Mapping[str, Fault],
+        around: Surroundings,
         fields: Mapping[str, int],
         *,
         stamps: bool,
     ) -> None:
-        self.index = fields["queue"]
-        self.block = fields["ntfy_id"]
+        super().__init__(around, fields)
         self.size = fields["buffer_size"]
         self.header_size = fields["header_buffer_size"]
         self.coalesces = bool(fields["rsc"])
         self.limit = min(MOST_BUFFERS * self.size, 65535)
         self.faulty = False
-        self._memory = host.memory
-        self._ledger = ledger
-        self._account = ledger.rx[self.index]
-        self._statistics = statistics
-        self._record = record
-        self._faults = faults
+        self._account = around.ledger.rx[self.index]
         self._stamp_valid = STAMP_VALID if stamps else 0
-        self._buffers = DescriptorRing(host.memory, BUFFER)
+        self._buffers = DescriptorRing(self._memory, BUFFER)
         self._buffers.setup(fields["data_address"], fields["buffer_ring_size"] * BUFFER_SIZE)
         self._completions = CompletionRing(
-            host.memory, record, fields["descriptor_address"], fields["ring_size"], COMPLETION.size
+            self._memory, self._record, fields["descriptor_address"], fields["ring_size"], COMPLETION.size
         )
         self._held = bytearray(IDS)
         self.posted: deque[tuple[int, int, int]] = deque()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.gve.queue import Queue
 from nicmodels.offload.chain import part
 from nicmodels.offload.checksum import chain_sum
 from nicmodels.offload.headers import TCP, UDP
@@ -18,13 +19,9 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.device import Host
-    from nicmodels.faults import Fault
-    from nicmodels.gve.dma_record import DmaRecord
-    from nicmodels.gve.ledger import Ledger
     from nicmodels.gve.packet import Packet
     from nicmodels.gve.page_lists import PageList
-    from nicmodels.gve.statistics import Statistics
+    from nicmodels.gve.queue import Surroundings
 
 SLOT_SIZE = 8
 DESCRIPTOR = struct.Struct(">48xI4xBB2sHH")
@@ -35,13 +32,11 @@ FRAGMENT, IPV4, IPV6, IS_TCP, IS_UDP, ERROR, CONTINUED = (1 << (3 + bit) for bit
 _MASK = 0xFFFF_FFFF
 
 
-class RxQueueGqi:
+class RxQueueGqi(Queue):
     """One queue.
 
     Args:
-        host: what the device stands in.
-        ledger, statistics, record: of the device.
-        faults: of reception, by name.
+        around: where it lives.
         fields: of the command create_rx_queue.
         pages: the queue's page list: slots are offsets into it.
 
@@ -52,25 +47,15 @@ class RxQueueGqi:
 
     def __init__(
         self,
-        host: Host,
-        ledger: Ledger,
-        statistics: Statistics,
-        record: DmaRecord,
-        faults: Mapping[str, Fault],
+        around: Surroundings,
         fields: Mapping[str, int],
         pages: PageList,
     ) -> None:
-        self.index = fields["queue"]
-        self.block = fields["ntfy_id"]
+        super().__init__(around, fields)
         self.size = fields["buffer_size"]
         self.faulty = False
         self.pages = pages
-        self._memory = host.memory
-        self._ledger = ledger
-        self._account = ledger.rx[self.index]
-        self._statistics = statistics
-        self._record = record
-        self._faults = faults
+        self._account = around.ledger.rx[self.index]
         self._count = fields["ring_size"]
         self._slots = fields["data_address"]
         self._descriptors = fields["descriptor_address"]

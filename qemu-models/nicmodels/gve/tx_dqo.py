@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nicmodels.gve.completions import CompletionRing
 from nicmodels.gve.ledger import IDS
+from nicmodels.gve.queue import Queue
 from nicmodels.gve.sender import FIELDS, Checksum
 from nicmodels.offload.chain import behead
 from nicmodels.offload.headers import UDP, parse
@@ -21,12 +22,8 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.device import Host
-    from nicmodels.faults import Fault
-    from nicmodels.gve.dma_record import DmaRecord
-    from nicmodels.gve.ledger import Ledger
+    from nicmodels.gve.queue import Surroundings
     from nicmodels.gve.sender import Sender
-    from nicmodels.gve.statistics import Statistics
 
     Buffer = bytes | bytearray | memoryview
 
@@ -50,44 +47,30 @@ BATCH = 256
 _HEAD = 256
 
 
-class TxQueueDqo:
+class TxQueueDqo(Queue):
     """One queue.
 
     Args:
-        host: what the device stands in.
-        ledger, statistics, record: of the device.
-        faults: of transmission, by name.
+        around: where it lives.
         fields: of the command create_tx_queue.
         sender: puts packets on the wire.
 
     Attributes:
-        index: its number.
-        block: its notification block.
     """
 
     def __init__(
         self,
-        host: Host,
-        ledger: Ledger,
-        statistics: Statistics,
-        record: DmaRecord,
-        faults: Mapping[str, Fault],
+        around: Surroundings,
         fields: Mapping[str, int],
         sender: Sender,
     ) -> None:
-        self.index = fields["queue"]
-        self.block = fields["ntfy_id"]
-        self._memory = host.memory
-        self._ledger = ledger
-        self._account = ledger.tx[self.index]
-        self._statistics = statistics
-        self._record = record
-        self._faults = faults
+        super().__init__(around, fields)
+        self._account = around.ledger.tx[self.index]
         self._sender = sender
-        self._ring = DescriptorRing(host.memory)
+        self._ring = DescriptorRing(self._memory)
         self._ring.setup(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
         self._completions = CompletionRing(
-            host.memory, record, fields["completion_address"], fields["completion_ring_size"], COMPLETION.size
+            self._memory, self._record, fields["completion_address"], fields["completion_ring_size"], COMPLETION.size
         )
         self._outstanding = bytearray(IDS)
         self._tso: tuple[int, int, int] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.gve.queue import Queue
 from nicmodels.gve.sender import Checksum
 from nicmodels.offload.headers import TCP, UDP
 from nicmodels.vfio_user.memory import DmaError
@@ -17,13 +18,9 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.device import Host
-    from nicmodels.faults import Fault
-    from nicmodels.gve.dma_record import DmaRecord
-    from nicmodels.gve.ledger import Ledger
     from nicmodels.gve.page_lists import PageList
+    from nicmodels.gve.queue import Surroundings
     from nicmodels.gve.sender import Sender
-    from nicmodels.gve.statistics import Statistics
 
     Buffer = bytes | bytearray | memoryview
 
@@ -37,13 +34,11 @@ _MASK = 0xFFFF_FFFF
 _FIELDS = {16: TCP, 6: UDP}
 
 
-class TxQueueGqi:
+class TxQueueGqi(Queue):
     """One queue.
 
     Args:
-        host: what the device stands in.
-        ledger, statistics, record: of the device.
-        faults: of transmission, by name.
+        around: where it lives.
         fields: of the command create_tx_queue.
         sender: puts packets on the wire.
         pages: the queue's page list.
@@ -54,25 +49,15 @@ class TxQueueGqi:
 
     def __init__(
         self,
-        host: Host,
-        ledger: Ledger,
-        statistics: Statistics,
-        record: DmaRecord,
-        faults: Mapping[str, Fault],
+        around: Surroundings,
         fields: Mapping[str, int],
         sender: Sender,
         pages: PageList,
         counter: int,
     ) -> None:
-        self.index = fields["queue"]
-        self.block = fields["ntfy_id"]
+        super().__init__(around, fields)
         self.pages = pages
-        self._memory = host.memory
-        self._ledger = ledger
-        self._account = ledger.tx[self.index]
-        self._statistics = statistics
-        self._record = record
-        self._faults = faults
+        self._account = around.ledger.tx[self.index]
         self._sender = sender
         self._base = fields["ring_address"]
         self._count = fields["ring_size"]
