@@ -198,7 +198,11 @@ class Soak:
                 driver[queue] - driver_before[queue] >= device[queue] - device_before[queue] for queue in driver_before
             )
 
-        self.wait(still, f"the driver to have consumed what came after {after}")
+        try:
+            self.wait(still, f"the driver to have consumed what came after {after}")
+        except AssertionError as error:
+            blocks = self.model.call("model.counters")["interrupts"]
+            raise AssertionError(f"{error}; before {since}, now {self._counts()}, interrupts {blocks}") from None
         return self._counts()
 
 
