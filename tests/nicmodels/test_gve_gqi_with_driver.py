@@ -75,7 +75,7 @@ def test_checksum(bench: Bench, version: int) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_segmentation(bench: Bench, version: int) -> None:
     packet = outgoing(version, TCP, 3000, seq=7)
-    data, header = partial(packet, with_length=False)
+    data, header = partial(packet, with_length=True)
     start = 34 if version == 4 else 54
     bench.tx[0].send(data[:header], data[header : header + 9], data[header + 9 :], checksum=(start, 16), tso=(14, 1000))
     frames = [Ether(frame) for frame in bench.far.take(3)]

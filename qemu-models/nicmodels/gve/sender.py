@@ -94,7 +94,16 @@ class Sender:
         self._leave(queue, total, [frame])
 
     def segmented(
-        self, queue: int, buffers: list[Buffer], header: int, l3: int, l4: int, protocol: int, mss: int
+        self,
+        queue: int,
+        buffers: list[Buffer],
+        header: int,
+        l3: int,
+        l4: int,
+        protocol: int,
+        mss: int,
+        *,
+        seeded: bool,
     ) -> None:
         """Cut a packet into frames.
 
@@ -105,6 +114,8 @@ class Sender:
             l3, l4: where the IP header and the TCP or UDP header start.
             protocol: TCP or UDP.
             mss: payload bytes a frame.
+            seeded: the checksum field holds the pseudo-header's sum without the length, as DQO has it; otherwise what it
+                holds belongs to the whole packet, as GQI has it, and the sum is computed.
 
         Raises:
             ValueError: the headers are not what they are said to be.
@@ -128,7 +139,7 @@ class Sender:
                 protocol=protocol,
                 masks=_EVERY_FLAG if self.faulty and fires("tx.segment.flags") else FlagMasks(),
                 identification_mask=0 if self.faulty and fires("tx.segment.identification") else 0xFFFF,
-                seeded=True,
+                seeded=seeded,
             )
         )
         if self.faulty:

@@ -243,7 +243,9 @@ class TxQueueDqo(Queue):
         headers = parse(head, total)
         if headers.l4 not in FIELDS or headers.payload_offset != header:
             raise ValueError(f"expected a TCP or UDP header that ends at {header}; found {headers!r}")
-        self._sender.segmented(self.index, buffers, header, headers.l3_offset, headers.l4_offset, headers.l4, mss)
+        self._sender.segmented(
+            self.index, buffers, header, headers.l3_offset, headers.l4_offset, headers.l4, mss, seeded=True
+        )
 
 
 def _segments_fit(lengths: list[int], header: int, mss: int) -> bool:

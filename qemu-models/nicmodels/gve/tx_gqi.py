@@ -128,7 +128,7 @@ class TxQueueGqi(Queue):
             field = 2 * l4 + 2 * check
             protocol = _FIELDS.get(2 * check, TCP)
             if kind == SEGMENTED:
-                self._sender.segmented(self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss)
+                self._sender.segmented(self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss, seeded=False)
             else:
                 where = Checksum(2 * l4, field, total, protocol == UDP) if flags & CHECKSUM else None
                 self._sender.plain(self.index, buffers, where)
