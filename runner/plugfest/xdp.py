@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -148,8 +147,7 @@ class Xdp:
 
     def words(self, refusal: AgentError) -> str:
         """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
-        own = os.strerror(refusal.errno or 0)
-        return "" if self._faults[NO_WORDS] else refusal.message.removeprefix(own).lstrip(": ")
+        return "" if self._faults[NO_WORDS] else refusal.words
 
     def detach(self, mode: str = "native") -> None:
         """Detach what is attached in this mode."""
