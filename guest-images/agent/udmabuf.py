@@ -40,7 +40,8 @@ class Udmabuf:
             self.memory = mmap.mmap(self.file, length)
             device = os.open("/dev/udmabuf", os.O_RDWR | os.O_CLOEXEC)
             try:
-                self.fd = fcntl.ioctl(device, UDMABUF_CREATE, struct.pack("=IIQQ", self.file, 0, 0, length))
+                # Of a mutable argument the call's own result comes back, which is the descriptor.
+                self.fd = fcntl.ioctl(device, UDMABUF_CREATE, bytearray(struct.pack("=IIQQ", self.file, 0, 0, length)))
             finally:
                 os.close(device)
         except OSError:

@@ -218,7 +218,7 @@ class RingMemory(BoundMemory):
 
     def _bind(self, queues: Sequence[int]) -> int:
         (queue,) = queues
-        self._ring: int = self.worker.call("zcrx.register", ifname=self._ifname, queue=queue, length=LENGTH)
+        self._ring = int(self.worker.call("zcrx.register", ifname=self._ifname, queue=queue, length=LENGTH))
         return self._ring
 
     def pages(self) -> list[int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DESTROY = "destroy_rx_queue"
 CREATE = "create_rx_queue"
-RESETS = ("reset", "flr", "device_reset")
+PASSED = "passed"
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,17 @@ class Log:
         return found[-1]
 
     def named(self, *names: str) -> list[Mapping[str, Any]]:
-        """Return the other events of these names."""
+        """Return the other events of these names: reset, link.down, violation …."""
         return [event for event in self.events if event["event"] in names]
+
+    def check_rules(self) -> None:
+        """The driver must have broken none of the device's rules.
+
+        Raises:
+            AssertionError: it has; the message says which.
+        """
+        broken = self.named("violation")
+        assert not broken, f"the driver broke {len(broken)} rules of the device, first {broken[0]}"
 
 
 class DeviceCommands:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from plugfest.model import ModelClient
 
 PAGE = 4096
+LIMIT = 1 << 18
+"""Accesses that are kept, more than a test makes."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,16 @@ class DmaRecord:
     def during(self) -> Iterator[Record]:
         """Record what happens in the block."""
         record = Record()
-        self._model.call("dma.start")
+        self._model.call("dma.start", limit=LIMIT)
         try:
             yield record
         finally:
-            found = self._model.call("dma.stop")
+            self._model.call("dma.stop")
+        found = self._model.call("dma.read")
+        if len(found) == LIMIT:
+            raise OverflowError(
+                f"the device made more than the {LIMIT} accesses that are recorded: do less in one stretch"
+            )
         record.accesses = [
             Access(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])
             for each in found

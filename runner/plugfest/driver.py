@@ -70,7 +70,7 @@ class Driver:
     title: str
 
 
-_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "link")
+_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link")
 
 _DRIVERS = (
     Driver(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plugfest import faults as fault_points
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAPI_CHANGED = fault_points.declare("program:qapi.napi-changed", "the second reading of a queue shows another NAPI")
 POOL_LEFT = fault_points.declare("program:qapi.pool-left", "a page pool is shown that waits for its last buffers")
+
+INTERRUPT_CHANGED = fault_points.declare("program:qapi.interrupt-changed", "the second reading shows other interrupts")
 
 PROVIDERS = ("dmabuf", "io-uring")
 
@@ -33,7 +35,6 @@ class QueueState:
         napi: id of its NAPI instance, None where it has none.
         irq: of that, None where the driver tells none.
         provider: dmabuf or io-uring, or None while it receives into the kernel's own memory.
-        dmabuf: the binding's id, None where there is none.
         lease: of a virtual device's queue that it is lent to, None where it is not.
     """
 
@@ -41,7 +42,6 @@ class QueueState:
     napi: int | None
     irq: int | None
     provider: str | None = None
-    dmabuf: int | None = None
     lease: Mapping[str, Any] | None = None
 
 
@@ -63,12 +63,11 @@ class QueueView:
     def later(self) -> dict[int, QueueState]:
         """The same, to be compared to an earlier reading."""
         now = self.states()
-        if not self._faults[NAPI_CHANGED]:
-            return now
-        return {
-            index: QueueState(index, (state.napi or 0) + 1, state.irq, state.provider, state.dmabuf, state.lease)
-            for index, state in now.items()
-        }
+        if self._faults[NAPI_CHANGED]:
+            now = {index: replace(state, napi=(state.napi or 0) + 1) for index, state in now.items()}
+        if self._faults[INTERRUPT_CHANGED]:
+            now = {index: replace(state, irq=(state.irq or 0) + 1) for index, state in now.items()}
+        return now
 
     @staticmethod
     def _state(queue: Mapping[str, Any], irqs: Mapping[int, int | None]) -> QueueState:
@@ -78,13 +77,18 @@ class QueueView:
             napi=napi,
             irq=irqs.get(napi) if napi is not None else None,
             provider=next((name for name in PROVIDERS if name in queue), None),
-            dmabuf=queue.get("dmabuf"),
             lease=queue.get("lease"),
         )
 
     def bound(self) -> dict[int, str]:
         """Return which queues receive into memory that was bound to them, and of what kind that is."""
-        return {index: state.provider for index, state in self.states().items() if state.provider}
+        found = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
+        return {queue["id"]: name for queue in found for name in PROVIDERS if name in queue}
+
+    def bindings(self) -> dict[int, int]:
+        """Return the id of the binding of each queue that a dma-buf is bound to."""
+        found = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
+        return {queue["id"]: queue["dmabuf"] for queue in found if "dmabuf" in queue}
 
     def pools(self) -> list[dict[str, Any]]:
         """Return the interface's page pools; empty where the kernel tells of none."""

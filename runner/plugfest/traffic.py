@@ -97,10 +97,14 @@ class Traffic:
         return int(self._agent.call("system.kernel")["cpus"])
 
     def probes(
-        self, sizes: Sequence[int] = SIZES, versions: Sequence[int] = (4, 6), port: int = PORT_FIRST
+        self,
+        sizes: Sequence[int] = SIZES,
+        versions: Sequence[int] = (4, 6),
+        port: int = PORT_FIRST,
+        flows: int | None = None,
     ) -> list[Probe]:
         """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
-        flows = FLOWS_PER_QUEUE * self.queues()
+        flows = flows or FLOWS_PER_QUEUE * self.queues()
         made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
         self._next += len(made)
         return made
