@@ -106,6 +106,19 @@ def spare(splitting: Dut, steering: Steering, unclaimed: Callable[..., NoReturn]
 
 
 @pytest.fixture
+def come_back(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
+    """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
+
+    def wait() -> None:
+        until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=10)
+        if not guest.agent.call("link.addresses", ifname=dut.ifname):
+            guest.machine.configure()
+
+    defer(wait)
+    return wait
+
+
+@pytest.fixture
 def memory(allocate: Callable[..., BoundMemory]) -> BoundMemory:
     """A dma-buf of a process of its own, not yet bound."""
     return allocate()

@@ -77,7 +77,6 @@ def test_no_reset(spare, memory, commands, step):
     level="MUST",
     source=OPS,
     falsified_by=("wire:frame.lost", "rx.queue.wrong"),
-    match={},
 )
 def test_every_queue_delivers_after(splitting, memory, crossing, commands, step):
     """After a queue was stopped and started, frames cross the link by every queue, both ways, once and unchanged."""

@@ -208,8 +208,8 @@ def read(ring: int, offset: int, length: int) -> str:
 
 
 @exposed
-def receive(ring: int, listener: int, timeout: float = 30) -> dict[str, Any]:
-    """Take one connection of a listener (`tcp.listen`) and read it to its end.
+def receive(ring: int, listener: int, length: int | None = None, timeout: float = 30) -> dict[str, Any]:
+    """Take one connection of a listener (`tcp.listen`) and read it to its end, or until `length` octets have come.
 
     Returns:
         bytes and sha256 of all, in order; fragments: offset and size of each piece of the memory, up to 4096; ended:
@@ -225,18 +225,20 @@ def receive(ring: int, listener: int, timeout: float = 30) -> dict[str, Any]:
     with connection:
         found.ask(connection.fileno())
         end = time.monotonic() + timeout
-        while found.wait(max(0.0, end - time.monotonic())):
-            length, flags, offset = found.completion()
-            if length < 0:
-                raise OSError(-length, os.strerror(-length))
-            if not length and not flags & CQE_MORE:
+        while length is None or result["bytes"] < length:
+            if not found.wait(max(0.0, end - time.monotonic())):
+                break
+            size, flags, offset = found.completion()
+            if size < 0:
+                raise OSError(-size, os.strerror(-size))
+            if not size and not flags & CQE_MORE:
                 result["ended"] = True
                 break
-            digest.update(found.area[offset : offset + length])
-            result["bytes"] += length
+            digest.update(found.area[offset : offset + size])
+            result["bytes"] += size
             if len(result["fragments"]) < 4096:
-                result["fragments"].append([offset, length])
-            found.give_back(offset, length)
+                result["fragments"].append([offset, size])
+            found.give_back(offset, size)
             if not flags & CQE_MORE:
                 found.ask(connection.fileno())
             end = time.monotonic() + timeout

@@ -75,7 +75,7 @@ class BoundMemory(ABC):
         self._listener: int | None = None
 
     @abstractmethod
-    def _bind(self, queues: Sequence[int]) -> int:
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
         """Bind to queues; returns the handle that unbinds when it is closed."""
 
     @abstractmethod
@@ -90,8 +90,12 @@ class BoundMemory(ABC):
     def receive(self, *, timeout: float) -> Receipt:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
 
-    def ask(self, *queues: int) -> AgentError | None:
+    def ask(self, *queues: int, page_size: int | None = None) -> AgentError | None:
         """Ask to bind to queues; returns the refusal, None if it was made.
+
+        Args:
+            queues: their numbers.
+            page_size: octets of a piece of the memory, None for the kernel's default.
 
         Raises:
             AgentError: it failed otherwise than by a refusal.
@@ -101,7 +105,7 @@ class BoundMemory(ABC):
         if self._faults[NEXT_QUEUE]:
             queues = tuple(max(0, queue - 1) for queue in queues)
         try:
-            self._bound = self._bind(queues)
+            self._bound = self._bind(queues, page_size)
         except AgentError as error:
             if error.errno is None:
                 raise
@@ -130,6 +134,10 @@ class BoundMemory(ABC):
         if not self._faults[STAYS_BOUND]:
             self.worker.end(kill=kill)
 
+    @abstractmethod
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+
     def listen(self, address: str, port: int = 0) -> int:
         """Listen for TCP connections; returns the port."""
         opened = self.worker.call("tcp.listen", address=address, port=port)
@@ -150,18 +158,12 @@ class DeviceMemory(BoundMemory):
         super().__init__(worker, ifname, faults)
         self._buffer: int = worker.call("udmabuf.create", length=length)
         self._receiver: int | None = None
-        self.identifier: int | None = None
 
-    def _bind(self, queues: Sequence[int]) -> int:
-        made = self.worker.call("devmem.bind", ifname=self._ifname, queues=list(queues), buffer=self._buffer)
-        self.identifier = made["id"]
-        return int(made["handle"])
-
-    def ask_page_size(self, queue: int, size: int) -> AgentError | None:
-        """Ask to bind with pages of `size` octets; returns the refusal, None if it was made."""
-        return self.worker.ask(
-            "devmem.bind", ifname=self._ifname, queues=[queue], buffer=self._buffer, rx_page_size=size
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
+        made = self.worker.call(
+            "devmem.bind", ifname=self._ifname, queues=list(queues), buffer=self._buffer, rx_page_size=page_size
         )
+        return int(made["handle"])
 
     def pages(self) -> list[int]:
         """Return the physical address of each page of the memory."""
@@ -197,6 +199,11 @@ class DeviceMemory(BoundMemory):
             found["bytes"], self._digest(found), found["bound"], found["linear"], fragments, bool(found["ended"])
         )
 
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+        self.accept(timeout=timeout)
+        self.take(1, timeout=timeout, give_back=False)
+
     def give_back(self) -> int:
         """Return what `take` kept; returns how many pieces the kernel took back."""
         return int(self.worker.call("devmem.give_back", receiver=self._receiver))
@@ -208,7 +215,14 @@ class DeviceMemory(BoundMemory):
     def receive(self, *, timeout: float) -> Receipt:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
         self.accept(timeout=timeout)
-        return self.take(timeout=timeout)
+        try:
+            return self.take(timeout=timeout)
+        finally:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.worker.call("handle.close", handle=self._receiver)
 
 
 class RingMemory(BoundMemory):
@@ -216,8 +230,10 @@ class RingMemory(BoundMemory):
 
     kind = "io-uring"
 
-    def _bind(self, queues: Sequence[int]) -> int:
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
         (queue,) = queues
+        if page_size is not None:
+            raise ValueError("page sizes are asked for with a dma-buf")
         self._ring = int(self.worker.call("zcrx.register", ifname=self._ifname, queue=queue, length=LENGTH))
         return self._ring
 
@@ -229,6 +245,10 @@ class RingMemory(BoundMemory):
     def read(self, offset: int, length: int) -> bytes:
         """Return octets of the memory."""
         return base64.b64decode(self.worker.call("zcrx.read", ring=self._ring, offset=offset, length=length))
+
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+        self.worker.call("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
 
     def receive(self, *, timeout: float) -> Receipt:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""

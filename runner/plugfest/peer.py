@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds that one transfer may take, on a guest of speed 1."""
 
+SOON = 0.2
+"""Seconds for the end of a connection to become known, on a guest of speed 1."""
+
 _NUMBERS = itertools.count(1)
 _CHUNK = 1 << 16
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -129,7 +132,7 @@ class Peer:
         work = _Background(lambda: _give((_THERE[version], port), data, self._patience))
         yield
         if to_end:
-            work.result(self._patience)
+            work.result(scaled(SOON, self._speed))
 
     def check_echo(self, version: int, length: int) -> None:
         """Have the DUT answer an echo request of `length` octets with the same octets.

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from plugfest.changes import Changes
     from plugfest.dut import Dut
 
+NTUPLE = "rx-ntuple-filter"
+"""The feature that classification rules belong to."""
+
 
 class Steering:
     """Changes where received frames go; each change is undone when the test ends."""
@@ -50,6 +53,9 @@ class Steering:
             port: of the destination.
             queue: the receive queue.
         """
+        features = self._dut.features()
+        if NTUPLE in features.free - features.active:
+            self._change.features({NTUPLE: True})
         try:
             location = self._dut.agent.call(
                 "flow_rules.add", ifname=self._dut.ifname, protocol=protocol, version=version, port=port, queue=queue
