@@ -14,12 +14,14 @@ from plugfest.census import Census
 from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import DmaRecord
 from plugfest.queue_view import QueueView
+from plugfest.residue import Residue
 from plugfest.steering import Steering
 from plugfest.tap import DUT_IPV4, DUT_IPV6
 from plugfest.worker import Worker
 
 if TYPE_CHECKING:
     from plugfest.changes import Changes
+    from plugfest.driver import Driver
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.model import ModelClient
@@ -56,8 +58,8 @@ def worker(guest: Guest, defer: Callable[..., None]) -> Callable[[], Worker]:
 def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., BoundMemory]:
     """``allocate("io-uring")``: memory of a process of its own that queues can be bound to; a dma-buf without a kind."""
 
-    def make(kind: str = DeviceMemory.kind, process: Worker | None = None) -> BoundMemory:
-        return KINDS[kind](process or worker(), dut.ifname, faults)
+    def make(kind: str = DeviceMemory.kind, process: Worker | None = None, **how: bool) -> BoundMemory:
+        return KINDS[kind](process or worker(), dut.ifname, faults, **how)
 
     return make
 
@@ -78,7 +80,14 @@ def managed(dut: Dut, allocate: Callable[..., BoundMemory], unclaimed: Callable[
 
 
 @pytest.fixture
-def splitting(managed: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> Dut:
+def splitting(
+    managed: Dut,
+    change: Changes,
+    view: QueueView,
+    until: Until,
+    defer: Callable[..., None],
+    unclaimed: Callable[..., NoReturn],
+) -> Dut:
     """The interface with header split on, which bound memory needs; skips where the driver has none."""
     rings = managed.get("rings") or {}
     if "tcp-data-split" not in rings:
@@ -87,6 +96,8 @@ def splitting(managed: Dut, change: Changes, unclaimed: Callable[..., NoReturn])
         unclaimed("more than one receive queue", evidence=managed.get("channels"))
     if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
         unclaimed("header split with its present settings", evidence=rings)
+    # A ring that was closed gives its queue back some time later, and until then header split stays on.
+    defer(until, lambda: not view.bound(), what="no queue has memory bound to it")
     return managed
 
 
@@ -157,9 +168,11 @@ def dma(model: ModelClient) -> DmaRecord:
 
 
 @pytest.fixture
-def census(traffic: Traffic, wire: WireEnd) -> Census:
+def census(traffic: Traffic, wire: WireEnd, guest: Guest, defer: Callable[..., None]) -> Census:
     """``with census.during() as count:`` keeps frames coming and counts those that arrive."""
-    return Census(traffic, wire)
+    other = guest.agent.another()
+    defer(other.close)
+    return Census(traffic, wire, other)
 
 
 @pytest.fixture
@@ -174,6 +187,12 @@ def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, unti
         traffic.check_delivery()
 
     return check
+
+
+@pytest.fixture
+def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
+    """What the guest's kernel has allocated."""
+    return Residue(guest.agent, driver.module, faults)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ WORDS = "Documentation/userspace-api/netlink/intro.rst, Ext ACK"
 FAULTS = ("program:qapi.refusal-lost", "program:qapi.other-errno")
 WHOLE = 1
 """ETHTOOL_TCP_DATA_SPLIT_DISABLED."""
+HUGE_PAGES = 2
+"""As many of 2 MiB as the memory is long."""
 
 
 @pytest.fixture
@@ -31,6 +33,16 @@ def check_refused(unchanged, evidence):
         assert refused.words or memory.kind == RingMemory.kind, f"only the errno came: {refused}"
 
     return check
+
+
+@pytest.fixture
+def huge_pages(guest, defer):
+    """Memory of the guest that is contiguous over more than a page: True."""
+    path = "/proc/sys/vm/nr_hugepages"
+    before = guest.agent.call("files.read", path=path)
+    guest.agent.call("files.write", path=path, text=str(int(before) + HUGE_PAGES))
+    defer(guest.agent.call, "files.write", path=path, text=before)
+    return True
 
 
 @requirement(
@@ -163,8 +175,9 @@ def test_interface_down(splitting, kind, allocate, view, change, traffic, step, 
     falsified_by=FAULTS,
 )
 @pytest.mark.parametrize(("size", "wanted"), [(8192, errno.EOPNOTSUPP), (12288, errno.EINVAL)])
-def test_page_size(splitting, memory, unchanged, size, wanted, step, unclaimed, evidence):
+def test_page_size(splitting, huge_pages, allocate, unchanged, size, wanted, step, unclaimed, evidence):
     """Pages of another size are refused with EOPNOTSUPP where the driver has none, and such as are no power of 2 always."""
+    memory = allocate(huge=huge_pages)
     with step("Ask to bind memory to the last receive queue in pages of another size"):
         with unchanged():
             refused = memory.ask(splitting.queues() - 1, page_size=size)

@@ -29,10 +29,11 @@ class Udmabuf:
         memory: the same octets.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, huge: bool) -> None:
         """Allocate `length` octets, a multiple of the page size, filled with zeros."""
         self.fd = -1
-        self.file = os.memfd_create("plugfest", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        flags = os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge else 0)
+        self.file = os.memfd_create("plugfest", flags)
         try:
             os.ftruncate(self.file, length)
             # The driver takes only memory that cannot become shorter behind its back.
@@ -58,9 +59,9 @@ class Udmabuf:
 
 
 @exposed
-def create(length: int) -> int:
-    """Make a dma-buf of `length` octets of zeros, a multiple of the page size; returns a handle."""
-    return handle.keep(Udmabuf(length))
+def create(length: int, huge: bool = False) -> int:
+    """Make a dma-buf of `length` octets of zeros, a multiple of the page size, or of a huge page's; returns a handle."""
+    return handle.keep(Udmabuf(length, huge))
 
 
 @exposed

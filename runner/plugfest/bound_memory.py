@@ -153,10 +153,10 @@ class DeviceMemory(BoundMemory):
 
     kind = "dmabuf"
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults, length: int = LENGTH) -> None:
-        """Allocate it."""
+    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults, *, huge: bool = False) -> None:
+        """Allocate it, in huge pages if asked to."""
         super().__init__(worker, ifname, faults)
-        self._buffer: int = worker.call("udmabuf.create", length=length)
+        self._buffer: int = worker.call("udmabuf.create", length=LENGTH, huge=huge)
         self._receiver: int | None = None
 
     def _bind(self, queues: Sequence[int], page_size: int | None) -> int:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from plugfest.probe import number_in
 from plugfest.traffic import FLOWS_PER_QUEUE, check_same, payloads
 
 if TYPE_CHECKING:
+    from plugfest.agent import AgentClient
     from plugfest.probe import Probe
     from plugfest.traffic import Traffic
     from plugfest.wire import WireEnd
@@ -19,6 +21,8 @@ PACE = 0.02
 """Seconds between two batches."""
 BATCH = 8
 SIZES = (60, 256, 1024)
+GLANCE = 0.2
+"""Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
 
 
 class Count:
@@ -51,10 +55,17 @@ class Count:
 class Census:
     """Keeps frames coming and counts them."""
 
-    def __init__(self, traffic: Traffic, wire: WireEnd) -> None:
-        """Send nothing yet."""
+    def __init__(self, traffic: Traffic, wire: WireEnd, agent: AgentClient) -> None:
+        """Send nothing yet.
+
+        Args:
+            traffic: makes the frames and has the sockets.
+            wire: sends them.
+            agent: a connection of its own, to fetch what arrived while the test asks other things.
+        """
         self._traffic = traffic
         self._wire = wire
+        self._agent = agent
 
     @contextmanager
     def during(self, sizes: Sequence[int] = SIZES) -> Iterator[Count]:
@@ -62,30 +73,54 @@ class Census:
         self._traffic.ready()
         count = Count()
         over = threading.Event()
-        failures: list[OSError] = []
+        flows = FLOWS_PER_QUEUE * self._traffic.queues()
         prepared: list[Probe] = []
+        taken: list[bytes] = []
 
         def pour() -> None:
-            try:
-                while not over.wait(PACE):
-                    if len(prepared) < BATCH:
-                        # The guest is not asked for its queues again: it may be busy with what this goes on beside.
-                        prepared.extend(self._traffic.probes(sizes=sizes, flows=flows))
-                    batch = prepared[:BATCH]
-                    del prepared[:BATCH]
-                    self._wire.send([probe.frame for probe in batch])
-                    count.sent += batch
-            except OSError as error:
-                failures.append(error)
+            while not over.wait(PACE):
+                if len(prepared) < BATCH:
+                    # The guest is not asked for its queues again: it may be busy with what this goes on beside.
+                    prepared.extend(self._traffic.probes(sizes=sizes, flows=flows))
+                batch = prepared[:BATCH]
+                del prepared[:BATCH]
+                self._wire.send([probe.frame for probe in batch])
+                count.sent += batch
 
-        flows = FLOWS_PER_QUEUE * self._traffic.queues()
-        thread = threading.Thread(target=pour, name="census", daemon=True)
-        thread.start()
+        def fetch() -> None:
+            while not over.is_set():
+                taken.extend(self._traffic.waiting(self._agent, timeout=GLANCE, count=256))
+
+        workers = [_Beside(pour), _Beside(fetch)]
         try:
             yield count
         finally:
             over.set()
-            thread.join()
-        if failures:
-            raise failures[0]
-        count.arrived = self._traffic.received(count.sent)
+            for each in workers:
+                each.join()
+        for each in workers:
+            each.check()
+        wanted = {probe.number for probe in count.sent}
+        taken = [payload for payload in taken if number_in(payload) in wanted]
+        seen = {number_in(payload) for payload in taken}
+        count.arrived = taken + self._traffic.received([probe for probe in count.sent if probe.number not in seen])
+
+
+class _Beside(threading.Thread):
+    """A thread that keeps the exception that ends it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="census", daemon=True)
+        self._work = work
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - raised by `check`
+            self._error = error
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error

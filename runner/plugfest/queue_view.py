@@ -57,8 +57,7 @@ class QueueView:
     def states(self) -> dict[int, QueueState]:
         """Return every receive queue by its number; empty while the interface is down."""
         irqs = {napi["id"]: napi.get("irq") for napi in self._agent.call("netdev.napi_get", ifname=self._ifname)}
-        found = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
-        return {queue["id"]: self._state(queue, irqs) for queue in found}
+        return {queue["id"]: self._state(queue, irqs) for queue in self.queues()}
 
     def later(self) -> dict[int, QueueState]:
         """The same, to be compared to an earlier reading."""
@@ -80,15 +79,18 @@ class QueueView:
             lease=queue.get("lease"),
         )
 
+    def queues(self) -> list[dict[str, Any]]:
+        """Return the receive queues as they are told; empty while the interface is down."""
+        found: list[dict[str, Any]] = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
+        return found
+
     def bound(self) -> dict[int, str]:
         """Return which queues receive into memory that was bound to them, and of what kind that is."""
-        found = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
-        return {queue["id"]: name for queue in found for name in PROVIDERS if name in queue}
+        return {queue["id"]: name for queue in self.queues() for name in PROVIDERS if name in queue}
 
     def bindings(self) -> dict[int, int]:
         """Return the id of the binding of each queue that a dma-buf is bound to."""
-        found = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
-        return {queue["id"]: queue["dmabuf"] for queue in found if "dmabuf" in queue}
+        return {queue["id"]: queue["dmabuf"] for queue in self.queues() if "dmabuf" in queue}
 
     def pools(self) -> list[dict[str, Any]]:
         """Return the interface's page pools; empty where the kernel tells of none."""

@@ -61,5 +61,6 @@ class Worker:
         assert gone, f"process {self.pid} has not ended {PATIENCE:.0f} s after it was {'killed' if kill else 'told to'}"
 
     def close(self) -> None:
-        """Kill it, whatever it does. Idempotent."""
+        """Kill it, whatever it does, and wait until it is gone."""
+        self.end(kill=True)
         self._agent.call("handle.close", handle=self._handle)
