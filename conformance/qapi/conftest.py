@@ -58,8 +58,10 @@ def worker(guest: Guest, defer: Callable[..., None]) -> Callable[[], Worker]:
 def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., BoundMemory]:
     """``allocate("io-uring")``: memory of a process of its own that queues can be bound to; a dma-buf without a kind."""
 
-    def make(kind: str = DeviceMemory.kind, process: Worker | None = None, **how: bool) -> BoundMemory:
-        return KINDS[kind](process or worker(), dut.ifname, faults, **how)
+    def make(
+        kind: str = DeviceMemory.kind, process: Worker | None = None, ifname: str | None = None, **how: bool
+    ) -> BoundMemory:
+        return KINDS[kind](process or worker(), ifname or dut.ifname, faults, **how)
 
     return make
 

@@ -118,7 +118,7 @@ class _Beside(threading.Thread):
     def run(self) -> None:
         try:
             self._work()
-        except Exception as error:  # noqa: BLE001 - raised by `check`
+        except Exception as error:
             self._error = error
 
     def check(self) -> None:
