@@ -33,6 +33,8 @@ SPLIT = 2
 """ETHTOOL_TCP_DATA_SPLIT_ENABLED."""
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
+SOON = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
 ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
 
 
@@ -99,7 +101,7 @@ def splitting(
     if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
         unclaimed("header split with its present settings", evidence=rings)
     # A ring that was closed gives its queue back some time later, and until then header split stays on.
-    defer(until, lambda: not view.bound(), what="no queue has memory bound to it")
+    defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
     return managed
 
 
@@ -182,8 +184,8 @@ def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, unti
     """``check_in_service(3)``: the queue receives into the kernel's memory again, and no page pool is left behind."""
 
     def check(queue: int) -> None:
-        until(lambda: not view.bound(), what="no queue has memory bound to it")
-        until(lambda: not view.left_pools(), what="no page pool of bound memory or of a queue that is gone is left")
+        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
+        until(lambda: not view.left_pools(), what="no page pool is left behind", timeout=SOON)
         assert queue in view.states(), f"queue {queue} is gone: {sorted(view.states())}"
         steering.only(queue)
         traffic.check_delivery()
