@@ -79,7 +79,7 @@ def test_start_fails(spare, memory, fail_once, check_survived, step):
     "QAPI-FAIL-02",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound", "wire:frame.lost"),
+    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
 )
 def test_stop_fails(spare, memory, fail_once, check_survived, step):
     """When the device refuses to stop the queue, the driver says so, and the queue serves on, after one reset at most."""
