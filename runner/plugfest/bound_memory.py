@@ -144,6 +144,19 @@ class BoundMemory(ABC):
         self._listener = opened["handle"]
         return int(opened["port"])
 
+    def _wait(self, method: str, /, *, timeout: float, **parameters: Any) -> Any:
+        """Call a method that waits for a connection.
+
+        Raises:
+            AssertionError: none came in time.
+        """
+        try:
+            return self.worker.call(method, timeout=timeout, **parameters)
+        except AgentError as error:
+            if "TimeoutError" not in error.message:
+                raise
+            raise AssertionError(f"no connection came to the bound queue within {timeout:.0f} s") from error
+
     def _digest(self, found: dict[str, Any]) -> str:
         return "spoilt" if self._faults[SPOILT] else str(found["sha256"])
 
@@ -176,7 +189,7 @@ class DeviceMemory(BoundMemory):
 
     def accept(self, *, timeout: float) -> None:
         """Take one connection, to be read by `take`."""
-        self._receiver = self.worker.call("devmem.accept", listener=self._listener, timeout=timeout)
+        self._receiver = self._wait("devmem.accept", listener=self._listener, timeout=timeout)
 
     def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> Receipt:
         """Read the connection on: to its end, or until `length` octets have come, or nothing for `timeout` seconds.
@@ -248,11 +261,11 @@ class RingMemory(BoundMemory):
 
     def begin(self, *, timeout: float) -> None:
         """Take one connection and read the first octets that come, then no more."""
-        self.worker.call("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
+        self._wait("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
 
     def receive(self, *, timeout: float) -> Receipt:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
-        found = self.worker.call("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
+        found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
         return Receipt(found["bytes"], self._digest(found), found["bytes"], 0, fragments, bool(found["ended"]))
 
