@@ -131,7 +131,7 @@ def test_plain_application(bring, memory, peer, spare, check_in_service, step):
         assert refused.errno == errno.EFAULT
     with step("End the application: the queue serves the kernel's memory again"):
         memory.unbind()
-        memory.worker.end()
+        memory.end()
         check_in_service(spare)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LOST = fault_points.declare("program:qapi.memory-lost", "each reading shows as many slab objects more as a ring has")
 
 PAGE = 4096
-SPARE_PAGES = 16
-"""Pages a time that free memory may shrink by: what is cached meanwhile. A ring that is lost takes hundreds."""
+SPARE_PAGES = 64
+"""Pages a time that free memory may shrink by: what is cached meanwhile. The buffers of a ring that is lost are hundreds."""
 QUIET = (
     "kmalloc",
     "net_namespace",
