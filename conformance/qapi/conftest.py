@@ -125,7 +125,7 @@ def come_back(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) 
     """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
 
     def wait() -> None:
-        until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=10)
+        until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=1)
         if not guest.agent.call("link.addresses", ifname=dut.ifname):
             guest.machine.configure()
 
