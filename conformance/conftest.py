@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from plugfest.wire import WireEnd
 
 
+TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED = 1, 2
+"""include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_*."""
+SINGLE_BUFFER = 2048
+"""Octets of the receive buffers that drivers take XDP programs with, where they have a choice."""
+
+
 @pytest.fixture
 def traffic(guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> Traffic:
     """Probes to the DUT, with UDP sockets that take them there, and back."""
@@ -85,11 +91,41 @@ def xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Callab
 
 
 @pytest.fixture
-def native(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
-    """XDP in native mode; skips where the driver does not advertise it."""
+def native(
+    xdp: Xdp,
+    dut: Dut,
+    change: Changes,
+    unclaimed: Callable[..., NoReturn],
+    evidence: Callable[[str, object], None],
+) -> Xdp:
+    """XDP in native mode; skips where the driver does not advertise it.
+
+    A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
+    split, buffers of another size) is a reason to refuse it: where the driver does so, and says why, that is turned off.
+    """
     features = xdp.features()
     if "basic" not in features:
         unclaimed("native XDP (NETDEV_XDP_ACT_BASIC)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    obstacles: tuple[Callable[[], object], ...] = (
+        lambda: change.features({"rx-gro-hw": False}),
+        lambda: change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
+        lambda: change.settings("rings", rx_buf_len=SINGLE_BUFFER),
+    )
+    rings = dut.get("rings") or {}
+    present = (
+        "rx-gro-hw" in dut.features().active and "rx-gro-hw" in dut.features().free,
+        rings.get("tcp-data-split") == TCP_DATA_SPLIT_ENABLED,
+        rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
+    )
+    for remove, is_there in zip(obstacles, present, strict=True):
+        if not is_there:
+            continue
+        refusal = xdp.trial()
+        if refusal is None:
+            break
+        assert xdp.words(refusal), f"a program is refused without a reason: {refusal}"
+        evidence("XDP was refused", str(refusal))
+        remove()
     return xdp
 
 

@@ -20,6 +20,7 @@ TOEPLITZ = 1
 KEY = bytes(range(7, 47))
 """Another key than any driver's default: 40 octets."""
 KINDS = ((TCP, 4), (UDP, 4), (TCP, 6), (UDP, 6))
+TWO = IP_SOURCE | IP_DESTINATION
 FOUR = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
 CLOSED = 9
 """A port that nobody listens on."""
@@ -30,6 +31,7 @@ class Scaling:
 
     def __init__(self, guest, dut, wire, traffic, handover, until, unclaimed):
         self.guest, self.dut, self._wire = guest, dut, wire
+        self._found_fields = {}
         self._traffic, self._handover, self._until = traffic, handover, until
         found = dut.rss()
         queues = dut.queues()
@@ -41,14 +43,21 @@ class Scaling:
             unclaimed("to say its hash key", evidence={"ethtool -x": found})
 
     def fields(self, kind):
-        """What of a flow enters the hash, as the driver says; where it does not say: addresses, and the ports of TCP."""
+        """What of a flow enters the hash, as the driver says; None where it does not say."""
         try:
             found = self.guest.agent.call("ethtool.hash_fields", ifname=self.dut.ifname, flow=FLOWS[kind])
         except AgentError as error:
             if error.errno is None:
                 raise
-            return FOUR if kind[0] == TCP else IP_SOURCE | IP_DESTINATION
+            return None
         return found & FOUR
+
+    def candidates(self, kind):
+        """What may enter the hash: one choice where the driver says so, else with the ports or without, the same each time."""
+        told = self.fields(kind)
+        if told is not None:
+            return [told]
+        return [self._found_fields[kind]] if kind in self._found_fields else [FOUR, TWO]
 
     def frames(self):
         """One frame a flow; lengths are all different."""
@@ -69,25 +78,38 @@ class Scaling:
                 made.append(finished(Order(**{**vars(order), "payload": generate(number, length - order.length)})))
         return made
 
-    def expected(self, rss, frames):
-        """The hash and the queue of each frame, by its length."""
-        parts = [dissect(frame) for frame in frames]
-        fields = {kind: self.fields(kind) for kind in KINDS}
-        hashes = [toeplitz(rss.key, hashed(part, fields[part.protocol, part.version])) for part in parts]
-        queues = spread(hashes, list(rss.table))
-        return {len(frame): (value, queue) for frame, value, queue in zip(frames, hashes, queues, strict=True)}
+    def expected(self, rss, frames, told):
+        """The hash and the queue of each frame, by its length.
+
+        Where the driver does not say what it hashes, the choice that fits what was told best: a right one fits all of it.
+        """
+        wanted = {}
+        for kind in KINDS:
+            mine = [frame for frame in frames if (part := dissect(frame)) and (part.protocol, part.version) == kind]
+            choices = []
+            for fields in self.candidates(kind):
+                hashes = [toeplitz(rss.key, hashed(dissect(frame), fields)) for frame in mine]
+                queues = spread(hashes, list(rss.table))
+                places = {len(frame): each for frame, each in zip(mine, zip(hashes, queues, strict=True), strict=True)}
+                misses = sum(1 for length, (_, queue) in places.items() if told[length].queue not in (queue, None))
+                choices.append((misses, -fields, places))
+            misses, fields, places = min(choices, key=lambda choice: choice[:2])
+            if not misses and len({queue for _, queue in places.values()}) > 1:
+                self._found_fields[kind] = -fields
+            wanted.update(places)
+        return wanted
 
     def send(self, frames):
         """Send them; returns what the driver handed over of each, by its length, and what the device delivered by each queue."""
         self._traffic.ready()
         model = self.guest.machine.model
         lengths = {len(frame) for frame in frames}
-        before = from_model(model.call("model.counters")) if model else None
 
         def found(seen):
             return {each.length: each for each in seen.received() if each.length in lengths}
 
         with self._handover() as seen, self._wire.capture() as capture:
+            before = from_model(model.call("model.counters")) if model else None
             self._wire.send(frames)
             self._until(
                 lambda: len(found(seen)) == len(lengths),
@@ -101,8 +123,8 @@ class Scaling:
     def check(self, rss, *, hashes=False):
         """Send the flows, and compare driver and device with what hash and table say."""
         frames = self.frames()
-        wanted = self.expected(rss, frames)
         told, by_queue, others = self.send(frames)
+        wanted = self.expected(rss, frames, told)
         wrong = [
             f"{length} octets: queue {each.queue}, expected {wanted[length][1]}"
             for length, each in told.items()
@@ -228,6 +250,8 @@ def test_fields(scaling, guest, dut, defer, step, unclaimed):
     """The ports of UDP can be put into the hash, or taken out; the driver tells so, and frames follow it."""
     for version in (4, 6):
         before = scaling.fields((UDP, version))
+        if before is None:
+            unclaimed("to say what it hashes", evidence="ETHTOOL_GRXFH was refused")
         other = before ^ (PORT_SOURCE | PORT_DESTINATION)
         with step(f"Change whether the ports of UDP over IPv{version} are hashed"):
             try:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agent import handle, methods
+from agent import handle, methods, worker
 
 SOCKET = "/run/plugfest/agent.sock"
 BPF_FOLDER = "/usr/lib/plugfest/bpf"
@@ -80,6 +80,7 @@ def main() -> int:
     os.environ["PLUGFEST_BPF"] = options.bpf
     if options.warm:
         methods.every()
+    worker.prepare(serve_connection)
     listener = listen(options.socket)
     while True:
         connection, _ = listener.accept()

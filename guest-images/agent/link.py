@@ -146,6 +146,7 @@ LINK = Attributes(
             Choice(("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"), size=1),
         ),
         18: ("linkinfo", LINKINFO),
+        19: ("netns-pid", U32),
         23: ("stats64", Stats64()),
         30: ("promiscuity", U32),
         31: ("num-tx-queues", U32),
@@ -227,15 +228,19 @@ def set(  # noqa: A001 - the name of the netlink verb
     allmulti: bool | None = None,
     name: str | None = None,
     txqlen: int | None = None,
+    netns_pid: int | None = None,
 ) -> None:
-    """Change what is given in one request; NetlinkError carries errno and the extended error text."""
+    """Change what is given in one request; NetlinkError carries errno and the extended error text.
+
+    With `netns_pid` the interface moves to the network namespace that this process is in.
+    """
     flags = change = 0
     for bit, wanted in ((IFF_UP, up), (IFF_PROMISC, promisc), (IFF_ALLMULTI, allmulti)):
         if wanted is not None:
             change |= bit
             flags |= bit if wanted else 0
     body = header(index=interface_index(ifname), flags=flags, change=change)
-    body += LINK.encode({"mtu": mtu, "address": address, "ifname": name, "txqlen": txqlen})
+    body += LINK.encode({"mtu": mtu, "address": address, "ifname": name, "txqlen": txqlen, "netns-pid": netns_pid})
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body)
 
 

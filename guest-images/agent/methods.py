@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 MODULES = (
     "agent_info",
     "bpf",
+    "confinement",
+    "devmem",
     "ethtool",
     "features",
     "files",
+    "flow_rules",
     "handle",
     "link",
     "membership",
@@ -25,7 +28,11 @@ MODULES = (
     "system",
     "tcp",
     "trace",
+    "udmabuf",
     "udp",
+    "worker",
+    "xsk",
+    "zcrx",
 )
 """The modules whose exposed functions can be called; `agent_info` answers as ``agent``."""
 

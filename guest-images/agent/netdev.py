@@ -19,7 +19,9 @@ PAGE_POOL_STATS_GET = 9
 QUEUE_GET = 10
 NAPI_GET = 11
 QSTATS_GET = 12
+BIND_RX = 13
 NAPI_SET = 14
+QUEUE_CREATE = 16
 
 XDP_FEATURES = Bits(("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"))
 QUEUE_TYPE = Choice(("rx", "tx"))
@@ -35,8 +37,11 @@ DEV = Attributes(
     }
 )
 IO_URING = Attributes({1: ("rx-buf-len", UINT)})
-LEASE = Attributes(
-    {1: ("ifindex", U32), 2: ("queue", Attributes({1: ("id", U32), 3: ("type", QUEUE_TYPE)})), 3: ("netns-id", S32)}
+QUEUE_ID = Attributes({1: ("id", U32), 3: ("type", QUEUE_TYPE)})
+LEASE = Attributes({1: ("ifindex", U32), 2: ("queue", QUEUE_ID), 3: ("netns-id", S32)})
+DMABUF = Attributes(
+    {1: ("ifindex", U32), 2: ("queues", QUEUE_ID), 3: ("fd", U32), 4: ("id", U32), 5: ("rx-page-size", U32)},
+    repeated=("queues",),
 )
 QUEUE = Attributes(
     {
@@ -163,6 +168,14 @@ def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> li
 
 
 @exposed
+def queue_create(ifname: str, lender: str, queue: int) -> int:
+    """Give a virtual device `ifname` (netkit) a receive queue that is leased from queue `queue` of `lender`; returns its id."""
+    lease = {"ifindex": interface_index(lender), "queue": {"id": queue, "type": "rx"}}
+    request = QUEUE.encode({"ifindex": interface_index(ifname), "type": "rx", "lease": lease})
+    return int(NETDEV.call(QUEUE_CREATE, request, QUEUE)[0]["id"])
+
+
+@exposed
 def napi_get(ifname: str) -> list[dict[str, Any]]:
     """Return the device's NAPI instances: id, irq, pid, deferral settings."""
     return NETDEV.call(NAPI_GET, NAPI.encode({"ifindex": interface_index(ifname)}), NAPI, dump=True)
@@ -175,10 +188,14 @@ def napi_set(id: int, settings: dict[str, Any]) -> None:  # noqa: A002
 
 
 @exposed
-def page_pool_get(ifname: str) -> list[dict[str, Any]]:
-    """Return the page pools that belong to the device: id, napi-id, inflight, inflight-mem, detach-time."""
-    ifindex = interface_index(ifname)
-    return [pool for pool in NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True) if pool.get("ifindex") == ifindex]
+def page_pool_get(ifname: str | None = None) -> list[dict[str, Any]]:
+    """Return the page pools that belong to the device, or all: id, napi-id, inflight, inflight-mem, dmabuf or io-uring.
+
+    One that waits for its last buffers, its queue being gone, has detach-time.
+    """
+    found = NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True)
+    ifindex = interface_index(ifname) if ifname else None
+    return [pool for pool in found if ifindex in {None, pool.get("ifindex")}]
 
 
 @exposed

@@ -40,6 +40,8 @@ NLMSG_DONE = 3
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 NLMSGERR_ATTR_MSG = 1
+NLMSGERR_ATTR_OFFS = 2
+NLMSG_HEADER = 16
 
 GENL_ID_CTRL = 0x10
 CTRL_CMD_GETFAMILY = 3
@@ -51,12 +53,15 @@ class NetlinkError(OSError):
     Attributes:
         errno: the positive error number.
         extack: the kernel's own words, empty where it gave none.
+        offset: where in the request the attribute stands that it objects to, None where it named none.
     """
 
-    def __init__(self, number: int, extack: str) -> None:
-        """Make the message of both."""
-        super().__init__(number, f"{os.strerror(number)}: {extack}" if extack else os.strerror(number))
+    def __init__(self, number: int, extack: str, offset: int | None = None) -> None:
+        """Make the message of all."""
+        where = "" if offset is None else f"attribute at octet {offset} of the request"
+        super().__init__(number, ": ".join(filter(None, (os.strerror(number), extack, where))))
         self.extack = extack
+        self.offset = offset
 
 
 def interface_index(ifname: str) -> int:
@@ -299,13 +304,21 @@ def messages(datagram: bytes) -> Iterator[Message]:
         at += length + 3 & ~3
 
 
-def extended_text(message: Message) -> str:
-    """Return the kernel's words from an NLMSG_ERROR or NLMSG_DONE body, empty where there are none."""
+def extended(message: Message) -> dict[int, bytes]:
+    """Return the extended acknowledgement of an NLMSG_ERROR or NLMSG_DONE body by NLMSGERR_ATTR_*, empty without."""
     if not message.flags & NLM_F_ACK_TLVS:
-        return ""
-    # With NETLINK_CAP_ACK only the request's header comes back, 16 bytes, after the error number.
-    at = 4 if message.type == NLMSG_DONE else 20
-    return next((String().decode(data) for number, data in walk(message.body[at:]) if number == NLMSGERR_ATTR_MSG), "")
+        return {}
+    # With NETLINK_CAP_ACK only the request's header comes back after the error number.
+    at = 4 if message.type == NLMSG_DONE else 4 + NLMSG_HEADER
+    return dict(walk(message.body[at:]))
+
+
+def refusal(number: int, message: Message) -> NetlinkError:
+    """Return the error that an NLMSG_ERROR or NLMSG_DONE with a number other than 0 tells."""
+    said = extended(message)
+    offset = said.get(NLMSGERR_ATTR_OFFS)
+    text = String().decode(said.get(NLMSGERR_ATTR_MSG, b""))
+    return NetlinkError(number, text, None if offset is None else U32.decode(offset))
 
 
 class Netlink:
@@ -350,7 +363,7 @@ class Netlink:
                         continue
                     number = struct.unpack_from("=i", message.body)[0] if len(message.body) >= 4 else 0
                     if number:
-                        raise NetlinkError(-number, extended_text(message))
+                        raise refusal(-number, message)
                     return answers
 
 
@@ -403,14 +416,15 @@ class Family:
         reply: Attributes,
         *,
         dump: bool = False,
+        through: Netlink | None = None,
     ) -> list[dict[str, Any]]:
-        """Send `command` and return the decoded answers.
+        """Send `command`, on the socket `through` or the agent's own, and return the decoded answers.
 
         Raises:
             NetlinkError: the kernel refused.
         """
         body = struct.pack("=BBxx", command, 1) + attributes
-        answers = shared(NETLINK_GENERIC).request(self.resolve(), body, dump=dump)
+        answers = (through or shared(NETLINK_GENERIC)).request(self.resolve(), body, dump=dump)
         return [reply.decode(answer.body[4:]) for answer in answers]
 
 

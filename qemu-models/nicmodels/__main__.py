@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = _Parser(prog="nicmodels", description="NIC models, served to QEMU over vfio-user.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    commands.add_parser("list", help="list the models and their profiles")
+    listing = commands.add_parser("list", help="list the models and their profiles")
+    listing.add_argument("--faults", action="store_true", help="list the fault points of all models instead")
     one = commands.add_parser("serve", help="serve a model until SIGTERM, or until the parent process ends")
     one.add_argument("model", help="its name; see list")
     one.add_argument("--socket", type=Path, required=True, help="path of the vfio-user socket")
@@ -76,6 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
     top = parser()
     options = top.parse_args(arguments)
     if options.command == "list":
+        if options.faults:
+            points = {point.name for model in models().values() for point in model.faults}
+            sys.stdout.writelines(f"{name}\n" for name in sorted(points))
+            return 0
         for name, model in sorted(models().items()):
             sys.stdout.write(f"{name}: {model.description}\n")
             for profile, text in model.profiles.items():

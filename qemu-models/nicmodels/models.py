@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The registry of models: every sub-package of `nicmodels` with a `create(host, options) -> Device`.
 
-A model package has `DESCRIPTION` (one line), `PROFILES` (name to one line, may be empty) and `create`.
+A model package has `DESCRIPTION` (one line), `PROFILES` (name to one line, may be empty) and `create`; and a module
+`fault_points` whose `ALL` are its fault points, if it has any.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nicmodels.device import Device, Host, Options
+    from nicmodels.faults import FaultPoint
 
 
 class UnknownModelError(LookupError):
@@ -31,12 +34,14 @@ class Model:
         name: of the package.
         description: one line.
         profiles: variant name to one line.
+        faults: its fault points.
         create: makes a device; raises ValueError for options it cannot do.
     """
 
     name: str
     description: str
     profiles: Mapping[str, str]
+    faults: tuple[FaultPoint, ...]
     create: Callable[[Host, Options], Device]
 
 
@@ -49,8 +54,16 @@ def models() -> dict[str, Model]:
             create = getattr(package, "create", None)
             if create is not None:
                 description = getattr(package, "DESCRIPTION", "")
-                found[info.name] = Model(info.name, description, getattr(package, "PROFILES", {}), create)
+                profiles = getattr(package, "PROFILES", {})
+                found[info.name] = Model(info.name, description, profiles, _faults(package.__name__), create)
     return found
+
+
+def _faults(package: str) -> tuple[FaultPoint, ...]:
+    if importlib.util.find_spec(f"{package}.fault_points") is None:
+        return ()
+    points: tuple[FaultPoint, ...] = importlib.import_module(f"{package}.fault_points").ALL
+    return points
 
 
 def find(name: str) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,11 @@ class AgentError(Exception):
         self.type = type
         self.message = message
         self.errno = errno
+
+    @property
+    def words(self) -> str:
+        """What the kernel said beyond the errno's own text (the extended acknowledgement), empty if it said no more."""
+        return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
 class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened

@@ -46,8 +46,16 @@ class Changes:
         before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
         refusal = self._dut.ask_link(**changes)
         if refusal is None:
-            self._defer(self._restore, lambda: self._dut.set_link(**{name: before[name] for name in changes}))
+            self._defer(self._restore, lambda: self._put_link_back({name: before[name] for name in changes}))
         return refusal
+
+    def _put_link_back(self, before: Mapping[str, Any]) -> None:
+        """Set what differs: a driver that made no change need not be able to undo one."""
+        now = self._dut.link()
+        states = {name: name in now["flags"] for name in ("up", "promisc", "allmulti")}
+        differing = {name: value for name, value in before.items() if states.get(name, now.get(name)) != value}
+        if differing:
+            self._dut.set_link(**differing)
 
     def settings(self, what: str, **settings: Any) -> None:
         """Change rings, channels, coalesce, pause, privflags ….

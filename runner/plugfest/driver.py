@@ -70,7 +70,7 @@ class Driver:
     title: str
 
 
-_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "link")
+_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link")
 
 _DRIVERS = (
     Driver(
@@ -89,6 +89,24 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "RSC", "XDP", "AF_XDP zero copy", "SR-IOV", "IPsec"),
         title="Intel 82599 10 Gigabit, backplane",
+    ),
+    Driver(
+        name="gve",
+        module="gve",
+        subject=ModelSubject(
+            "gve",
+            "std",
+            {
+                "std": "gVNIC, DQO RDA, MTU 1500",
+                "jumbo": "gVNIC, DQO RDA, MTU 9000",
+                "hds": "gVNIC, DQO RDA, MTU 1500, header split, flow steering, RSS queries and a clock",
+                "gqi": "gVNIC, GQI QPL, MTU 1500",
+            },
+        ),
+        pci_ids=((0x1AE0, 0x0042),),
+        areas=_EVERYWHERE,
+        claims=("RSS", "TSO", "HW-GRO", "XDP", "AF_XDP zero copy", "header split", "queue API", "queue statistics"),
+        title="Google virtual NIC (gVNIC)",
     ),
     Driver(
         name="igb",

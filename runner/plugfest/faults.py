@@ -8,8 +8,11 @@ where the code that can misbehave is; the plugin arms it on the run's `LocalFaul
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from plugfest.errors import UsageError
 from plugfest.model import ModelClient, ModelError
@@ -20,6 +23,13 @@ _DECLARED: dict[str, str] = {}
 def is_models(name: str) -> bool:
     """Tell whether a fault point is one of a model's, not of this side."""
     return not name.startswith(("wire:", "program:"))
+
+
+@cache
+def of_models() -> frozenset[str]:
+    """Return the fault points of all models, whichever is the subject."""
+    command = [sys.executable, "-m", "nicmodels", "list", "--faults"]
+    return frozenset(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 def declare(name: str, text: str) -> str:

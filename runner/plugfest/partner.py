@@ -39,8 +39,11 @@ class Partner:
 
     @property
     def quiet(self) -> bool:
-        """Whether it has done all that it was asked to."""
-        return self._machine.model is None or not self.get().get("flapping", False)
+        """Whether it has done all that it was asked to, and the link is where that leads."""
+        if self._machine.model is None:
+            return True
+        state = self.get()
+        return not state["flapping"] and state["phase"] != "negotiating"
 
     def get(self) -> dict[str, Any]:
         """Return what ``link.get`` of the model says; only where it is modelled."""

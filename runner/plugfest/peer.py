@@ -10,8 +10,8 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 3.0
 """Seconds that one transfer may take, on a guest of speed 1."""
+
+SOON = 0.2
+"""Seconds for the end of a connection to become known, on a guest of speed 1."""
 
 _NUMBERS = itertools.count(1)
 _CHUNK = 1 << 16
@@ -104,15 +107,32 @@ class Peer:
         """
         opened = self._agent.call("tcp.listen", address=_THERE[version], port=0, mss=mss)
         try:
-            work = _Background(lambda: _give((_THERE[version], opened["port"]), generate(seed, length), self._patience))
-            try:
-                got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
-            except AgentError as error:
-                raise AssertionError(f"expected {length} octets by TCP to the DUT, found: {error}") from error
-            work.result(self._patience)
+            with self.giving(version, opened["port"], generate(seed, length)):
+                try:
+                    got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
+                except AgentError as error:
+                    raise AssertionError(f"expected {length} octets by TCP to the DUT, found: {error}") from error
         finally:
             self._agent.call("handle.close", handle=opened["handle"])
         return Transfer(got["bytes"], got["sha256"], got["seconds"])
+
+    @contextmanager
+    def giving(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
+        """Connect to a port of the DUT and send it `data`, which something in the block has to take.
+
+        Args:
+            version: of IP.
+            port: of the DUT.
+            data: octets.
+            to_end: demand that all was taken and the connection closed in order.
+
+        Raises:
+            AssertionError: it was not.
+        """
+        work = _Background(lambda: _give((_THERE[version], port), data, self._patience))
+        yield
+        if to_end:
+            work.result(scaled(SOON, self._speed))
 
     def check_echo(self, version: int, length: int) -> None:
         """Have the DUT answer an echo request of `length` octets with the same octets.

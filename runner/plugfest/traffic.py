@@ -15,6 +15,7 @@ from plugfest.probe import PORT_FIRST, PORT_LAST, SCRATCH, Ends, Probe, burst, i
 from plugfest.tap import DUT_IPV4, DUT_IPV6
 
 if TYPE_CHECKING:
+    from plugfest.agent import AgentClient
     from plugfest.dut import Dut
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.wire import Capture, WireEnd
@@ -97,10 +98,14 @@ class Traffic:
         return int(self._agent.call("system.kernel")["cpus"])
 
     def probes(
-        self, sizes: Sequence[int] = SIZES, versions: Sequence[int] = (4, 6), port: int = PORT_FIRST
+        self,
+        sizes: Sequence[int] = SIZES,
+        versions: Sequence[int] = (4, 6),
+        port: int = PORT_FIRST,
+        flows: int | None = None,
     ) -> list[Probe]:
         """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
-        flows = FLOWS_PER_QUEUE * self.queues()
+        flows = flows or FLOWS_PER_QUEUE * self.queues()
         made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
         self._next += len(made)
         return made
@@ -122,12 +127,8 @@ class Traffic:
         found: list[bytes] = []
 
         def take(timeout: float) -> bool:
-            missing = max(1, len(probes) - len(found))
-            news = self._agent.call(
-                "udp.receive", socket_handle=self._sockets[port], count=missing, timeout=timeout, idle=timeout
-            )
-            payloads = [base64.b64decode(each["data"]) for each in news]
-            found.extend(payload for payload in payloads if number_in(payload) in wanted)
+            news = self.waiting(self._agent, timeout=timeout, count=max(1, len(probes) - len(found)), port=port)
+            found.extend(payload for payload in news if number_in(payload) in wanted)
             return bool(news)
 
         while len(found) < len(probes) and take(scaled(PATIENCE, self._speed)):
@@ -135,6 +136,20 @@ class Traffic:
         # A second copy of a frame comes with the first one: it is there by now.
         take(0)
         return [payload[SCRATCH:] for payload in found] if scratched else found
+
+    def waiting(
+        self, agent: AgentClient, *, timeout: float, count: int = 1 << 16, port: int = PORT_FIRST
+    ) -> list[bytes]:
+        """Return the payloads that the stack has got, of whatever burst, until none comes for `timeout` seconds.
+
+        Args:
+            agent: a connection that nobody else waits on.
+            timeout: seconds.
+            count: as many at most.
+            port: to which they were sent.
+        """
+        news = agent.call("udp.receive", socket_handle=self._sockets[port], count=count, timeout=timeout, idle=timeout)
+        return [base64.b64decode(each["data"]) for each in news]
 
     def nothing_received(self) -> bool:
         """Whether the stack has got no probe, of this burst or another."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -135,10 +134,20 @@ class Xdp:
             return error
         return None
 
+    def trial(self, mode: str = "native") -> AgentError | None:
+        """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
+        program = self.load("xdp_pass")
+        call = {"ifname": self.ifname, "mode": mode}
+        try:
+            self.agent.call("link.xdp_attach", program=program.handle, **call)
+        except AgentError as error:
+            return error
+        self.agent.call("link.xdp_attach", program=None, **call)
+        return None
+
     def words(self, refusal: AgentError) -> str:
         """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
-        own = os.strerror(refusal.errno or 0)
-        return "" if self._faults[NO_WORDS] else refusal.message.removeprefix(own).lstrip(": ")
+        return "" if self._faults[NO_WORDS] else refusal.words
 
     def detach(self, mode: str = "native") -> None:
         """Detach what is attached in this mode."""

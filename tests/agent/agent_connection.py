@@ -32,7 +32,7 @@ class Client:
         self.lines = self.socket.makefile("rb")
         self.number = 0
 
-    def send(self, method: str, **params: Any) -> None:
+    def send(self, method: str, /, **params: Any) -> None:
         self.number += 1
         self.socket.sendall(json.dumps({"id": self.number, "method": method, "params": params}).encode() + b"\n")
 
@@ -43,7 +43,7 @@ class Client:
             raise AgentError(reply["error"])
         return reply["result"]
 
-    def call(self, method: str, **params: Any) -> Any:
+    def call(self, method: str, /, **params: Any) -> Any:
         self.send(method, **params)
         return self.receive()
 

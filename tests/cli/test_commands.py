@@ -84,7 +84,11 @@ class TestBadInput:
         [
             (
                 ["run", "ixbge"],
-                ["no driver 'ixbge'", "did you mean ixgbe", "expected one of ixgbe, igb, e1000e, vmxnet3, virtio_net"],
+                [
+                    "no driver 'ixbge'",
+                    "did you mean ixgbe",
+                    "expected one of ixgbe, gve, igb, e1000e, vmxnet3, virtio_net",
+                ],
             ),
             (["run", "zzz"], ["no driver 'zzz'", "expected one of"]),
             (["run"], ["Missing argument 'DRIVER'", "see plugfest run --help"]),

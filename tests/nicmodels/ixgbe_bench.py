@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import select
-import struct
-import time
 from typing import TYPE_CHECKING
 
-from ixgbe_driver import STATUS, IxgbeDriver, TimedOutError
+from far_end import MAC, PEER, RAM, FarEnd, pseudo_header
+from ixgbe_driver import STATUS, IxgbeDriver
 from nicmodels.device import Options
 from nicmodels.models import find
 from nicmodels.wire import PairWire
@@ -20,60 +18,7 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
     from served import ServedDevice
 
-MAC = bytes.fromhex("027066000001")
-PEER = bytes.fromhex("0270660000fe")
-RAM = 0x1_0000_0000
-"""Above 4 GiB, so that the high halves of addresses count."""
-
-
-class FarEnd:
-    """The test's end of the cable.
-
-    Args:
-        wire: the cable.
-        flush: called before a frame is sent, so that what the driver has written before is in force when it arrives.
-    """
-
-    def __init__(self, wire: PairWire, flush: Callable[[], object]) -> None:
-        self.wire = wire
-        self._flush = flush
-
-    def send(self, frame: Packet | bytes) -> None:
-        """Put a frame on the cable."""
-        self._flush()
-        self.put(frame)
-
-    def put(self, frame: Packet | bytes) -> None:
-        """Put a frame on the cable; the driver's writes may come after it."""
-        before = self.wire.counters.transmitted
-        self.wire.transmit([bytes(frame)])
-        assert self.wire.counters.transmitted == before + 1, "the cable is full: send fewer frames at once"
-
-    def take(self, count: int = 1, timeout: float = 10.0) -> list[bytes]:
-        """Exactly `count` frames that the device has sent.
-
-        Raises:
-            TimedOutError: fewer came.
-        """
-        frames: list[bytes] = []
-        deadline = time.monotonic() + timeout
-        while len(frames) < count:
-            frame = self.wire.receive()
-            if frame is not None:
-                frames.append(bytes(frame))
-                continue
-            left = deadline - time.monotonic()
-            if left < 0:
-                raise TimedOutError(f"expected {count} frames on the wire within {timeout} s; found {len(frames)}")
-            select.select([self.wire.fileno()], [], [], left)
-        return frames
-
-    def rest(self) -> list[bytes]:
-        """What is on the cable now; the device has sent it before, because it answers in order."""
-        frames = []
-        while (frame := self.wire.receive()) is not None:
-            frames.append(bytes(frame))
-        return frames
+__all__ = ["MAC", "PEER", "RAM", "Bench", "FarEnd", "pseudo_header"]
 
 
 class Bench:
@@ -134,12 +79,3 @@ class Bench:
     def close(self) -> None:
         """Unplug the far end; the rest belongs to `serve`."""
         self.far.wire.close()
-
-
-def pseudo_header(source: bytes, destination: bytes, protocol: int, length: int) -> int:
-    """The folded, not complemented sum that a driver leaves in a checksum field."""
-    data = source + destination + struct.pack(">II", length, protocol)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total

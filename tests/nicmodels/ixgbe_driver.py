@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from far_end import TimedOutError
 from vfio_client import MSIX
 
 if TYPE_CHECKING:
@@ -81,10 +82,6 @@ EOP, IFCS, IC, RS, DEXT, VLE, TSE = (1 << n for n in (24, 25, 26, 27, 29, 30, 31
 DTYP_CONTEXT, DTYP_DATA = 2 << 20, 3 << 20
 POPTS_IXSM, POPTS_TXSM = 1, 2
 L4T_UDP, L4T_TCP, L4T_SCTP = 0, 1, 2
-
-
-class TimedOutError(AssertionError):
-    """The device did not do in time what it had to."""
 
 
 def legacy_descriptor(

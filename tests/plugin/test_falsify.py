@@ -77,6 +77,21 @@ def test_it(model, guest):
     assert suite.document()["run"]["exit_status"] == 1
 
 
+def test_a_fault_that_only_another_model_has_is_passed_over(suite) -> None:
+    suite.run(
+        """
+@requirement(falsified_by=("value.wrong", "device.eeprom.checksum"))
+def test_it(model):
+    '''The value is 42.'''
+    assert model.value() == 42
+""",
+        falsify=True,
+    )
+    outcomes = {each["fault"]: each["outcome"] for each in suite.document()["falsification"]}
+    assert outcomes == {"value.wrong": "falsified", "device.eeprom.checksum": "skipped"}
+    assert suite.document()["run"]["exit_status"] == 0
+
+
 def test_each_of_several_faults_must_show(suite) -> None:
     suite.run(
         """

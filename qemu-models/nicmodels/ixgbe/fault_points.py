@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
+from nicmodels.frame_faults import RECEIVED, SEGMENTS, TRANSMITTED
 
 LINK = (  # no context
     FaultPoint("link.report.stuck", "keeps reporting the link state and speed of the moment it was armed"),
@@ -11,23 +12,15 @@ LINK = (  # no context
     FaultPoint("link.interrupt.lost", "does not set the link status change cause"),
 )
 TRANSMIT = (  # queue
-    FaultPoint("tx.checksum.wrong", "writes the TCP, UDP or SCTP checksum off by one"),
-    FaultPoint("tx.ip-checksum.wrong", "writes the IPv4 header checksum off by one"),
-    FaultPoint("tx.frame.dropped", "completes the descriptor but keeps the frame from the wire"),
-    FaultPoint("tx.frame.duplicated", "puts the frame on the wire twice"),
-    FaultPoint("tx.frame.corrupted", "flips a bit in the last byte of the frame"),
-    FaultPoint("tx.segment.sequence", "gives each segment but the first a TCP sequence number one too high"),
-    FaultPoint("tx.segment.flags", "leaves FIN and PSH set in all segments"),
-    FaultPoint("tx.segment.identification", "gives all segments the same IPv4 identification"),
-    FaultPoint("tx.segment.length", "cuts the last byte off the last segment, and says so in its IP header"),
-    FaultPoint("tx.segment.missing", "loses the last segment"),
+    *TRANSMITTED,
+    *SEGMENTS,
     FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
     FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
-    FaultPoint("tx.padding.missing", "does not pad short frames"),
     FaultPoint("tx.writeback.lost", "never reports the descriptors done"),
     FaultPoint("tx.queue.stuck", "ignores the tail: the queue hangs"),
 )
 RECEIVE = (  # queue, where it is known
+    *RECEIVED,
     FaultPoint("rx.checksum.bad-as-good", "reports a wrong checksum as right"),
     FaultPoint("rx.checksum.good-as-bad", "reports a right checksum as wrong"),
     FaultPoint("rx.checksum.unreported", "does not say that it has verified a checksum"),
@@ -38,11 +31,6 @@ RECEIVE = (  # queue, where it is known
     FaultPoint("rx.vlan.wrong", "reports the next VLAN id"),
     FaultPoint("rx.vlan.filter-open", "lets all VLANs pass the VLAN filter"),
     FaultPoint("rx.vlan.filter-closed", "lets no VLAN pass the VLAN filter"),
-    FaultPoint("rx.frame.truncated", "reports frames over 1024 bytes as 1024 bytes long"),
-    FaultPoint("rx.frame.dropped", "loses the frame and does not count it"),
-    FaultPoint("rx.frame.duplicated", "delivers the frame twice"),
-    FaultPoint("rx.frame.corrupted", "flips a bit in the last byte of the frame"),
-    FaultPoint("rx.frame.reordered", "delivers the frame after the next one"),
     FaultPoint("rx.jumbo.dropped", "drops frames over 1518 bytes, whatever the maximum is"),
     FaultPoint("rx.promiscuous.ignored", "filters by address although promiscuous mode is on"),
     FaultPoint("rx.multicast.ignored", "drops multicast that the table lets pass"),

@@ -15,6 +15,7 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.frame_faults import Arrivals
 from nicmodels.ixgbe.fast import MATCHED, MISSED, FastPath
 from nicmodels.ixgbe.fault_points import RECEIVE
 from nicmodels.ixgbe.registers import REGISTERS, mac
@@ -134,7 +135,7 @@ class Receiver:
         self._paused = False
         self._buffered: deque[tuple[bytes, bool, bool]] = deque()
         self._buffered_bytes = 0
-        self._held: bytes | None = None
+        self._arrivals = Arrivals(self._faults)
         self._written: dict[int, list[tuple[int, bytes]]] = {}
         self.queues = [RxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
         self.memory = host.memory
@@ -162,7 +163,7 @@ class Receiver:
             queue.strips = False
         self._buffered.clear()
         self._buffered_bytes = 0
-        self._held = None
+        self._arrivals.reset()
         self._written.clear()
         self._paused = False
 
@@ -252,7 +253,7 @@ class Receiver:
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none, or the partner is paused."""
-        self._faulty = any(fault.armed for fault in self._faults.values())
+        self._faulty = self._arrivals.holding or any(fault.armed for fault in self._faults.values())
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
@@ -342,7 +343,7 @@ class Receiver:
         if not passed:
             return
         if self._faulty:
-            for each in self._spoil(frame):
+            for each in self._arrivals.spoil(frame):
                 self._enqueue(each, known_good and each is frame, looped)
         else:
             self._enqueue(frame, known_good, looped)
@@ -350,23 +351,6 @@ class Receiver:
     def _enqueue(self, frame: memoryview, known_good: bool, looped: bool) -> None:
         if self._buffered or not self._deliver(frame, known_good, looped):
             self._buffer(frame, known_good, looped)
-
-    def _spoil(self, frame: memoryview) -> list[memoryview]:
-        """The faults that change frames as such: what is delivered in place of this one."""
-        if self._faults["rx.frame.corrupted"]:
-            data = bytearray(frame)
-            data[-1] ^= 1
-            frame = memoryview(data)
-        frames = [frame]
-        if self._faults["rx.frame.duplicated"]:
-            frames.append(frame)
-        if self._held is not None:
-            frames.append(memoryview(self._held))
-            self._held = None
-        elif self._faults["rx.frame.reordered"]:
-            self._held = bytes(frame)
-            return []
-        return frames
 
     # To the host
 

@@ -7,9 +7,10 @@ bits and cover a frame from the destination address to the CRC.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from nicmodels.account import RxAccount, TxAccount
 from nicmodels.ixgbe.registers import REGISTERS
 from nicmodels.ixgbe.registers import statistics as r
 
@@ -51,32 +52,6 @@ def size_bin(length: int) -> int:
         if length <= limit:
             return number
     return 5
-
-
-@dataclass
-class RxAccount:
-    """What a receive queue did since the model started: frames and bytes (without CRC) as they arrived on the wire."""
-
-    frames: int = 0
-    bytes: int = 0
-    dropped: int = 0
-
-
-@dataclass
-class TxAccount:
-    """What a transmit queue did since the model started.
-
-    Attributes:
-        frames: packets as the driver handed them over.
-        bytes: of those packets.
-        segments: frames that left, after segmentation.
-        segment_bytes: of those frames, with inserted VLAN tags and padding, without CRC.
-    """
-
-    frames: int = 0
-    bytes: int = 0
-    segments: int = 0
-    segment_bytes: int = 0
 
 
 class Statistics:

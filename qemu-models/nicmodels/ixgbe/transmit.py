@@ -11,8 +11,10 @@ segmentation "host") and hands guest memory to the kernel as it is; `_send` does
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.frame_faults import spoil_departure, spoil_segments
 from nicmodels.ixgbe.fault_points import TRANSMIT
 from nicmodels.ixgbe.registers import mac
 from nicmodels.ixgbe.registers import transmit as r
@@ -452,42 +454,15 @@ class Transmitter:
             )
         )
         if faulty:
-            self._spoil_segments(queue, frames, context)
+            spoil_segments(
+                frames,
+                context.mac_length,
+                l4,
+                ipv4=context.ipv4,
+                protocol=context.protocol,
+                fires=partial(self._fires, queue=queue),
+            )
         return frames
-
-    def _spoil_segments(self, queue: TxQueue, frames: list[list[Buffer]], context: Context) -> None:
-        """The faults of segmentation; checksums stay right, so that only the field itself is wrong."""
-        l3, l4 = context.mac_length, context.mac_length + context.ip_length
-        if len(frames) > 1 and self._fires("tx.segment.sequence", queue):
-            for frame in frames[1:]:
-                head = bytearray(frame[0])
-                sequence = int.from_bytes(head[l4 + 4 : l4 + 8], "big")
-                struct.pack_into(">I", head, l4 + 4, (sequence + 1) & 0xFFFF_FFFF)
-                _adjust(head, l4 + 16, 1 if sequence & 0xFFFF != 0xFFFF else -0xFFFE)
-                frame[0] = head
-        if len(frames[-1]) > 1 and self._fires("tx.segment.length", queue):
-            frame = frames[-1]
-            head, last = bytearray(frame[0]), frame[-1]
-            offset = chain_length(frame[1:]) - 1
-            lost = last[-1] << (0 if offset & 1 else 8)
-            frame[-1] = last[:-1]
-            where = l3 + 2 if context.ipv4 else l3 + 4
-            struct.pack_into(">H", head, where, int.from_bytes(head[where : where + 2], "big") - 1)
-            if context.ipv4:
-                head[l3 + 10 : l3 + 12] = b"\0\0"
-                struct.pack_into(">H", head, l3 + 10, fold(word_sum(head[l3:l4])))
-            _adjust(head, l4 + (16 if context.protocol == TCP else 6), -lost - 1)
-            frame[0] = head
-        if len(frames) > 1 and self._fires("tx.segment.missing", queue):
-            frames.pop()
-        if self._fires("tx.checksum.wrong", queue):
-            head = bytearray(frames[0][0])
-            head[l4 + (17 if context.protocol == TCP else 7)] ^= 1
-            frames[0][0] = head
-        if context.ipv4 and self._fires("tx.ip-checksum.wrong", queue):
-            head = bytearray(frames[0][0])
-            head[l3 + 11] ^= 1
-            frames[0][0] = head
 
     def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
         if self._faulty:
@@ -500,32 +475,16 @@ class Transmitter:
     def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
         """Put a frame on the wire; gives its length without CRC."""
         size = chain_length(frame)
-        copies = 1
         pads = size < MINIMUM and self._file[mac.HLREG0] & PAD_ENABLE
         if pads and not (self._faulty and self._fires("tx.padding.missing", queue)):
             frame = [*frame, bytes(MINIMUM - size)]
             size = MINIMUM
-        if self._faulty:
-            if self._fires("tx.frame.corrupted", queue):
-                data = bytearray().join(frame)
-                data[-1] ^= 1
-                frame = [data]
-            if self._fires("tx.frame.dropped", queue):
-                copies = 0
-            elif self._fires("tx.frame.duplicated", queue):
-                copies = 2
         destination = b"".join(frame)[:6] if len(frame[0]) < 6 else bytes(frame[0][:6])
         loopback = self._file[mac.HLREG0] & LOOPBACK
-        for _ in range(copies):
+        for each in spoil_departure(frame, partial(self._fires, queue=queue)) if self._faulty else (frame,):
             if loopback:
-                self._loop_back(b"".join(frame))
+                self._loop_back(b"".join(each))
             else:
-                self._host.wire.transmit(frame)
+                self._host.wire.transmit(each)
         self._statistics.left(max(size, MINIMUM) + FCS, destination)
         return size
-
-
-def _adjust(head: bytearray, field: int, difference: int) -> None:
-    """Correct a checksum for data that changed: the sum of the data's words grew by `difference`."""
-    total = 0xFFFF - int.from_bytes(head[field : field + 2], "big") + difference
-    struct.pack_into(">H", head, field, fold(total))

@@ -82,9 +82,22 @@ class Headers:
         return f"Headers({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
 
 
-def parse(frame: Buffer) -> Headers:
-    """Find the headers of an Ethernet frame; never raises, whatever the bytes are."""
-    length = len(frame)
+def parse(frame: Buffer, length: int | None = None) -> Headers:
+    """Find the headers of an Ethernet frame; never raises, whatever the bytes are.
+
+    Args:
+        frame: its bytes, or only the first ones.
+        length: of the whole frame, where `frame` is its start; headers that are not wholly in it are not found.
+    """
+    if length is None or length < len(frame):
+        length = len(frame)
+    try:
+        return _parse(frame, length)
+    except IndexError:  # the headers go on behind the start that is here
+        return Headers(len(frame), 0, ())
+
+
+def _parse(frame: Buffer, length: int) -> Headers:
     if length < 14:
         return Headers(length, 0, ())
     ethertype = frame[12] << 8 | frame[13]

@@ -157,6 +157,7 @@ class LinkPartner:
             "abilities": self.abilities.to_json(),
             "phase": self.phase.value,
             "resolved": self._resolved.to_json() if self._resolved else None,
+            "flapping": self._step is not None,
         }
 
     def control(

@@ -135,6 +135,17 @@ def test_flapping() -> None:
     assert bench.told == [None, 10000] * 3
 
 
+def test_it_says_whether_it_still_flaps() -> None:
+    bench = Bench(delay=0.1).linked()
+    assert not bench.partner.describe()["flapping"]
+    bench.partner.flap(2, down=1, up=2)
+    bench.clock.advance(5.9)
+    assert bench.partner.describe()["flapping"]
+    bench.clock.advance(0.2)
+    assert not bench.partner.describe()["flapping"]
+    assert bench.partner.describe()["phase"] == "linked"
+
+
 def test_flapping_faster_than_the_link_comes_up() -> None:
     bench = Bench(delay=0.5).linked()
     bench.partner.flap(100, down=0.1, up=0.1)

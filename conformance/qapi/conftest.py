@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of the queue API share."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from plugfest.bound_memory import KINDS, BoundMemory, DeviceMemory
+from plugfest.census import Census
+from plugfest.device_commands import DeviceCommands
+from plugfest.dma_record import DmaRecord
+from plugfest.queue_view import QueueView
+from plugfest.residue import Residue
+from plugfest.steering import Steering
+from plugfest.tap import DUT_IPV4, DUT_IPV6
+from plugfest.worker import Worker
+
+if TYPE_CHECKING:
+    from plugfest.changes import Changes
+    from plugfest.driver import Driver
+    from plugfest.dut import Dut
+    from plugfest.faults import LocalFaults
+    from plugfest.model import ModelClient
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.traffic import Traffic
+    from plugfest.wire import WireEnd
+
+SPLIT = 2
+"""ETHTOOL_TCP_DATA_SPLIT_ENABLED."""
+BEYOND = 1 << 16
+"""A queue that no interface has: asking for it changes nothing."""
+SOON = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
+ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
+
+
+@pytest.fixture
+def view(guest: Guest, dut: Dut, faults: LocalFaults) -> QueueView:
+    """The receive queues as netlink shows them."""
+    return QueueView(guest.agent, dut.ifname, faults)
+
+
+@pytest.fixture
+def worker(guest: Guest, defer: Callable[..., None]) -> Callable[[], Worker]:
+    """``worker()``: a process in the guest that can be killed or confined."""
+
+    def start() -> Worker:
+        made = Worker(guest.agent)
+        defer(made.close)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., BoundMemory]:
+    """``allocate("io-uring")``: memory of a process of its own that queues can be bound to; a dma-buf without a kind."""
+
+    def make(
+        kind: str = DeviceMemory.kind, process: Worker | None = None, ifname: str | None = None, **how: bool
+    ) -> BoundMemory:
+        return KINDS[kind](process or worker(), ifname or dut.ifname, faults, **how)
+
+    return make
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each way by which an application binds memory to a queue."""
+    return str(request.param)
+
+
+@pytest.fixture
+def managed(dut: Dut, allocate: Callable[..., BoundMemory], unclaimed: Callable[..., NoReturn]) -> Dut:
+    """The interface, where its driver stops and starts single queues; skips where it does not (EOPNOTSUPP)."""
+    refused = allocate().ask(BEYOND)
+    if refused is not None and refused.errno == errno.EOPNOTSUPP:
+        unclaimed("stopping and starting single queues", evidence={f"bind-rx to queue {BEYOND}": str(refused)})
+    return dut
+
+
+@pytest.fixture
+def splitting(
+    managed: Dut,
+    change: Changes,
+    view: QueueView,
+    until: Until,
+    defer: Callable[..., None],
+    unclaimed: Callable[..., NoReturn],
+) -> Dut:
+    """The interface with header split on, which bound memory needs; skips where the driver has none."""
+    rings = managed.get("rings") or {}
+    if "tcp-data-split" not in rings:
+        unclaimed("header split", evidence=rings)
+    if managed.queues() < 2:
+        unclaimed("more than one receive queue", evidence=managed.get("channels"))
+    if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
+        unclaimed("header split with its present settings", evidence=rings)
+    # A ring that was closed gives its queue back some time later, and until then header split stays on.
+    defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
+    return managed
+
+
+@pytest.fixture
+def steering(dut: Dut, change: Changes, defer: Callable[..., None]) -> Steering:
+    """Which queue gets which frames."""
+    return Steering(dut, change, defer)
+
+
+@pytest.fixture
+def spare(splitting: Dut, steering: Steering, unclaimed: Callable[..., NoReturn]) -> int:
+    """The last receive queue, which RSS sends nothing to, as bound memory needs it."""
+    queue = splitting.queues() - 1
+    if not steering.avoid(queue):
+        unclaimed("an RSS table that leaves a queue out", evidence=str(splitting.rss()))
+    return queue
+
+
+@pytest.fixture
+def come_back(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
+    """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
+
+    def wait() -> None:
+        until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=1)
+        if not guest.agent.call("link.addresses", ifname=dut.ifname):
+            guest.machine.configure()
+
+    defer(wait)
+    return wait
+
+
+@pytest.fixture
+def memory(allocate: Callable[..., BoundMemory]) -> BoundMemory:
+    """A dma-buf of a process of its own, not yet bound."""
+    return allocate()
+
+
+@pytest.fixture(params=(4, 6), ids=("ipv4", "ipv6"))
+def version(request: pytest.FixtureRequest) -> int:
+    """Each version of IP."""
+    return int(request.param)
+
+
+@pytest.fixture
+def bring(spare: int, steering: Steering, unclaimed: Callable[..., NoReturn]) -> Callable[..., int]:
+    """``bring(memory)``: binds memory to the spare queue, listens, steers the port to the queue; returns the port."""
+
+    def listen(memory: BoundMemory, version: int = 4) -> int:
+        port = memory.listen(ADDRESSES[version])
+        if not steering.send("tcp", version, port, spare):
+            unclaimed("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
+        memory.bind(spare)
+        return port
+
+    return listen
+
+
+@pytest.fixture
+def commands(model: ModelClient) -> DeviceCommands:
+    """What the driver commands its device; skips where the subject is no model."""
+    return DeviceCommands(model)
+
+
+@pytest.fixture
+def dma(model: ModelClient) -> DmaRecord:
+    """Where the device reads and writes; skips where the subject is no model."""
+    return DmaRecord(model)
+
+
+@pytest.fixture
+def census(traffic: Traffic, wire: WireEnd, guest: Guest, defer: Callable[..., None]) -> Census:
+    """``with census.during() as count:`` keeps frames coming and counts those that arrive."""
+    other = guest.agent.another()
+    defer(other.close)
+    return Census(traffic, wire, other)
+
+
+@pytest.fixture
+def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, until: Until) -> Callable[[int], None]:
+    """``check_in_service(3)``: the queue receives into the kernel's memory again, and no page pool is left behind."""
+
+    def check(queue: int) -> None:
+        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
+        until(lambda: not view.left_pools(), what="no page pool is left behind", timeout=SOON)
+        assert queue in view.states(), f"queue {queue} is gone: {sorted(view.states())}"
+        steering.only(queue)
+        traffic.check_delivery()
+
+    return check
+
+
+@pytest.fixture
+def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
+    """What the guest's kernel has allocated."""
+    return Residue(guest.agent, driver.module, faults)
+
+
+@pytest.fixture
+def unchanged(dut: Dut, view: QueueView) -> Callable[[], AbstractContextManager[None]]:
+    """``with unchanged():`` what the block asks for leaves queues, page pools, rings, channels, features and link alone."""
+
+    def read() -> dict[str, object]:
+        return {
+            "queues": view.states(),
+            "page pools": sorted(pool["id"] for pool in view.pools()),
+            "rings": dut.get("rings"),
+            "channels": dut.get("channels"),
+            "features": dut.features(),
+            "carrier changes": dut.link()["carrier-changes"],
+        }
+
+    @contextmanager
+    def compare() -> Iterator[None]:
+        before = read()
+        yield
+        after = read()
+        differing = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+        assert not differing, f"changed by what was refused: {differing}"
+
+    return compare

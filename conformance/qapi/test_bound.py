@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""While memory is bound to a queue: what would take its ground away is refused, and what may change leaves it bound."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+
+import pytest
+from plugfest.payload import generate
+from plugfest.requirement import requirement
+
+DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
+PROGRAM = "net/core/dev.c, dev_xdp_install; include/net/page_pool/memory_provider.h"
+WHOLE = 1
+PATIENCE = 10
+
+
+@pytest.fixture
+def check_kept(view, memory, spare):
+    """``check_kept(refusal, errno.EBUSY)``: it was refused with this errno and with words, and the memory is still bound."""
+
+    def check(refused, *wanted):
+        assert refused is not None, "it was accepted"
+        assert refused.errno in wanted, str(refused)
+        assert refused.words, f"only the errno came: {refused}"
+        assert view.bound() == {spare: memory.kind}
+
+    return check
+
+
+@requirement(
+    "QAPI-BOUND-01",
+    level="MUST",
+    source=PROGRAM,
+    falsified_by=("program:qapi.not-bound",),
+)
+def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, change, step):
+    """While memory is bound, no XDP program is attached, not even a generic one that takes several buffers: EBUSY."""
+    change.put_features_back()
+    with step("Bind memory, and ask to attach a generic program"):
+        memory.bind(spare)
+        with unchanged():
+            refused = xdp.refusal("xdp_fragments", "generic")
+    with step("It is refused, and nothing is attached"):
+        check_kept(refused, errno.EBUSY)
+        assert xdp.state()["attached"] == "none"
+
+
+@requirement(
+    "QAPI-BOUND-02",
+    level="MUST",
+    source="net/ethtool/common.c, ethtool_check_max_channel; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
+    falsified_by=("program:settings.not-set", "program:settings.refusal-lost"),
+)
+def test_fewer_channels_are_refused(spare, memory, dut, unchanged, check_kept, step, unclaimed):
+    """While memory is bound to a queue, the number of channels cannot be cut to below it: EINVAL."""
+    channels = dut.get("channels") or {}
+    name = "combined_count" if channels.get("combined-max") else "rx_count"
+    if channels.get(name.replace("_", "-"), 0) < 2:
+        unclaimed("a number of channels that can be cut", evidence=channels)
+    with step("Bind memory to the last receive queue, and ask for one channel less"):
+        memory.bind(spare)
+        with unchanged():
+            refused = dut.ask("channels", **{name: spare})
+    with step("It is refused, and the memory is still bound"):
+        check_kept(refused, errno.EINVAL)
+
+
+@requirement(
+    "QAPI-BOUND-03",
+    level="MUST",
+    source="net/ethtool/rings.c; Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_RINGS_TCP_DATA_SPLIT",
+    falsified_by=("program:settings.not-set", "program:settings.refusal-lost"),
+)
+def test_header_split_stays_on(spare, memory, dut, unchanged, check_kept, step):
+    """While memory is bound, header split cannot be turned off: EINVAL."""
+    with step("Bind memory, and ask to turn header split off"):
+        memory.bind(spare)
+        with unchanged():
+            refused = dut.ask("rings", tcp_data_split=WHOLE)
+    with step("It is refused, and the memory is still bound"):
+        check_kept(refused, errno.EINVAL)
+
+
+@requirement(
+    "QAPI-BOUND-04",
+    level="MUST",
+    source="net/xdp/xsk_buff_pool.c, xp_assign_dev; Documentation/networking/af_xdp.rst, XDP_ZEROCOPY",
+    falsified_by=("program:qapi.not-bound", "program:qapi.stays-bound"),
+)
+def test_zero_copy_socket_is_refused(spare, memory, xdp, view, dut, step, unclaimed):
+    """While memory is bound, no zero-copy AF_XDP socket is bound to the interface: EBUSY, and the memory stays bound."""
+    features = xdp.features()
+    if "xsk-zerocopy" not in features:
+        unclaimed("zero-copy AF_XDP", evidence={"xdp-features": sorted(features)})
+    with step("Bind memory to the last receive queue, and ask to bind a zero-copy socket to the first"):
+        memory.bind(spare)
+        refused = memory.worker.ask("xsk.bind", ifname=dut.ifname, queue=0, mode="zero-copy")
+    with step("It is refused, and the memory is still bound"):
+        assert refused is not None, "it was accepted"
+        assert refused.errno == errno.EBUSY, str(refused)
+        assert view.bound() == {spare: memory.kind}
+    with step("Unbind it: nothing is bound"):
+        memory.unbind()
+        assert not view.bound()
+
+
+@requirement(
+    "QAPI-BOUND-05",
+    level="MUST",
+    source=f"{DEVMEM}: bound until the netlink socket is closed",
+    falsified_by=("program:qapi.not-bound", "program:qapi.octet-spoilt", "rx.payload.misplaced"),
+)
+@pytest.mark.parametrize("what", ["ring size", "MTU"])
+def test_settings_leave_it_bound(bring, memory, spare, dut, change, view, peer, what, step, unclaimed):
+    """A change of the ring size or the MTU leaves memory bound, and payload comes into it as before."""
+    port = bring(memory)
+    data = generate(10, 100_000)
+    rings = dut.get("rings")
+    with step("Ask for another ring size, or another MTU"):
+        if what == "MTU":
+            change.link(mtu=1400)
+        elif rings["rx"] == rings["rx-max"]:
+            unclaimed("rings that can be made larger", evidence=rings)
+        elif (refusal := change.try_settings("rings", rx=min(2 * rings["rx"], rings["rx-max"]))) is not None:
+            unclaimed("another ring size while memory is bound", evidence=str(refusal))
+        change.ready()
+    with step("The memory is bound, and a TCP stream by the queue comes into it"):
+        assert view.bound() == {spare: memory.kind}
+        with peer.giving(4, port, data):
+            got = memory.receive(timeout=PATIENCE)
+        assert (got.bound, got.linear) == (len(data), 0)
+        assert got.sha256 == hashlib.sha256(data).hexdigest()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stopping and starting a queue again and again leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.requirement import requirement
+from plugfest.residue import Residue
+
+OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
+CYCLES = 100
+"""Each stops and starts the queue twice."""
+FIRST = 5
+"""Cycles before the first reading: caches fill in the first ones."""
+
+
+def cycle(memory, queue, count):
+    """Bind and unbind so many times."""
+    for _ in range(count):
+        memory.bind(queue)
+        memory.unbind()
+
+
+@requirement(
+    "QAPI-ENDURE-01",
+    level="MUST",
+    source=f"{OPS}, ndo_queue_mem_free",
+    falsified_by=("program:qapi.pool-left", "program:qapi.memory-lost"),
+)
+@pytest.mark.budget(180)
+def test_guest_keeps_its_memory(spare, kind, allocate, residue, traffic, check_in_service, step, evidence):
+    """100 cycles under traffic leave no page pool, slab object, page or module reference behind in the guest."""
+    memory = allocate(kind)
+
+    def read():
+        traffic.discard()  # what waits in the sockets is no residue
+        return residue.read()
+
+    with traffic.stream():
+        with step(f"Bind and unbind memory {FIRST} times, and read what the kernel has allocated"):
+            cycle(memory, spare, FIRST)
+            readings = [read()]
+        with step(f"Bind and unbind it {CYCLES} times under traffic, and read again half way and at the end"):
+            for _ in range(2):
+                cycle(memory, spare, CYCLES // 2)
+                readings.append(read())
+    evidence("readings", [str(each) for each in readings])
+    with step("Nothing has grown with the number of cycles"):
+        grown = Residue.grown(readings, CYCLES // 2)
+        assert not grown, grown
+    with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
+        check_in_service(spare)
+
+
+@requirement(
+    "QAPI-ENDURE-02",
+    level="MUST",
+    source=OPS,
+    falsified_by="rx.buffer.leaked",
+)
+@pytest.mark.budget(180)
+def test_device_keeps_its_account(spare, memory, commands, model, traffic, crossing, step, evidence):
+    """After 100 cycles under traffic the device has been lent as many buffers and tags as it gave back or still holds."""
+    with commands.during() as log, step(f"Bind and unbind memory {CYCLES} times under traffic"), traffic.stream():
+        cycle(memory, spare, CYCLES)
+    traffic.discard()
+    with step("Frames cross the link both ways, once and unchanged"):
+        crossing.both_ways()
+    with step("The driver has broken none of the device's rules"):
+        log.check_rules()
+    ledger = model.call("model.ledger")
+    evidence("ledger", ledger)
+    with step("No completion tag of a transmit queue is outstanding; each receive queue holds a ring full of buffers"):
+        assert not any(queue["tags"] for queue in ledger["tx"]), [queue["tags"] for queue in ledger["tx"]]
+        held = [queue["held"] for queue in ledger["rx"][: spare + 1]]
+        assert max(held) - min(held) <= 32, f"buffers held by the queues: {held}"
+
+
+@requirement(
+    "QAPI-ENDURE-03",
+    level="SHOULD",
+    source=OPS,
+    falsified_by=("wire:frame.lost", "rx.frame.dropped"),
+)
+@pytest.mark.budget(180)
+def test_other_queues_over_100_cycles(spare, memory, census, step, evidence):
+    """Over 100 cycles no frame for another queue is lost."""
+    with (
+        step(f"Bind and unbind memory {CYCLES} times while frames come for all other queues"),
+        census.during() as count,
+    ):
+        cycle(memory, spare, CYCLES)
+    evidence("frames", {"sent": len(count.sent), "lost": count.lost})
+    with step("The stack received every frame, once and unchanged"):
+        count.check()

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Receiving TCP into memory that was bound to receive queues. Methods ``devmem.*``.
+
+Source: Documentation/networking/devmem.rst; include/uapi/linux/uio.h (struct dmabuf_cmsg, struct dmabuf_token).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import select
+import socket
+import struct
+import time
+from typing import Any
+
+from agent import handle
+from agent.methods import exposed
+from agent.netdev import BIND_RX, DMABUF, NETDEV
+from agent.netlink import NETLINK_GENERIC, Netlink, interface_index
+from agent.udmabuf import Udmabuf
+
+MSG_SOCK_DEVMEM = 0x2000000
+SCM_DEVMEM_LINEAR = 78
+SCM_DEVMEM_DMABUF = 79
+SO_DEVMEM_DONTNEED = 80
+DMABUF_CMSG = struct.Struct("=QIIII")
+TOKEN = struct.Struct("=II")
+TOKENS_AT_ONCE = 128
+"""As many as the kernel takes in one call."""
+CHUNK = 1 << 17
+ANCILLARY = 64 * socket.CMSG_SPACE(DMABUF_CMSG.size)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Binding:
+    """Memory bound to receive queues, by a netlink socket of its own: they are unbound when that is closed.
+
+    Attributes:
+        id: the kernel's name of the binding.
+    """
+
+    def __init__(self, ifname: str, queues: list[int], buffer: Udmabuf, page_size: int | None) -> None:
+        """Bind.
+
+        Raises:
+            NetlinkError: refused; errno and the kernel's or the driver's words.
+        """
+        NETDEV.resolve()
+        self.netlink = Netlink(NETLINK_GENERIC)
+        request = {
+            "ifindex": interface_index(ifname),
+            "queues": [{"id": queue, "type": "rx"} for queue in queues],
+            "fd": buffer.fd,
+            "rx-page-size": page_size,
+        }
+        try:
+            self.id: int = NETDEV.call(BIND_RX, DMABUF.encode(request), DMABUF, through=self.netlink)[0]["id"]
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unbind."""
+        self.netlink.close()
+
+
+class Receiver:
+    """A connection whose octets come into bound memory.
+
+    Attributes:
+        socket: of the connection.
+        held: tokens of fragments that were received and not given back.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take over the connection."""
+        self.socket = connection
+        self.held: list[int] = []
+
+    def close(self) -> None:
+        """Close the connection; what was held goes back to the memory."""
+        self.socket.close()
+
+    def give_back(self, count: int | None = None) -> int:
+        """Return the first `count` held fragments, or all; returns how many the kernel took."""
+        wanted, self.held = (self.held, []) if count is None else (self.held[:count], self.held[count:])
+        taken = 0
+        for at in range(0, len(wanted), TOKENS_AT_ONCE):
+            tokens = b"".join(TOKEN.pack(token, 1) for token in wanted[at : at + TOKENS_AT_ONCE])
+            result = _libc.setsockopt(
+                self.socket.fileno(), socket.SOL_SOCKET, SO_DEVMEM_DONTNEED, tokens, ctypes.c_uint(len(tokens))
+            )
+            if result < 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+            taken += result
+        return taken
+
+
+@exposed
+def bind(ifname: str, queues: list[int], buffer: int, rx_page_size: int | None = None) -> dict[str, int]:
+    """Bind a dma-buf (`udmabuf.create`) to receive queues (bind-rx); returns handle and the kernel's id.
+
+    Closing the handle closes the netlink socket that it was bound by, and so unbinds it.
+    """
+    made = Binding(ifname, queues, handle.get(buffer, Udmabuf), rx_page_size)
+    return {"handle": handle.keep(made), "id": made.id}
+
+
+@exposed
+def accept(listener: int, timeout: float = 30) -> int:
+    """Take one connection of a listener (`tcp.listen`); returns a handle."""
+    server = handle.get(listener, socket.socket)
+    server.settimeout(timeout)
+    connection, _ = server.accept()
+    return handle.keep(Receiver(connection))
+
+
+@exposed
+def receive(
+    receiver: int, buffer: int, length: int | None = None, timeout: float = 30, give_back: bool = True
+) -> dict[str, Any]:
+    """Read a connection to its end, or until `length` octets have come, or until none has come for `timeout` seconds.
+
+    Returns:
+        bytes and sha256 of all, in order; bound: the octets that came into the memory, and linear: those that the stack
+        handed over itself; fragments: offset and size of each piece of the memory, up to 4096; ids of the bindings;
+        ended: whether the other end has closed.
+    """
+    connection = handle.get(receiver, Receiver)
+    memory = handle.get(buffer, Udmabuf).memory
+    digest = hashlib.sha256()
+    found: dict[str, Any] = {"bytes": 0, "bound": 0, "linear": 0, "fragments": [], "ids": [], "ended": False}
+    data = bytearray(CHUNK)
+    end = time.monotonic() + timeout
+    while length is None or found["bytes"] < length:
+        if not select.select([connection.socket], [], [], max(0.0, end - time.monotonic()))[0]:
+            break
+        size, ancillary, _, _ = connection.socket.recvmsg_into([data], ANCILLARY, MSG_SOCK_DEVMEM)
+        if not size and not ancillary:
+            found["ended"] = True
+            break
+        take(connection, memory, data, size, ancillary, digest, found)
+        if give_back:
+            connection.give_back()
+        end = time.monotonic() + timeout
+    found["sha256"] = digest.hexdigest()
+    return found
+
+
+def take(
+    connection: Receiver,
+    memory: Any,
+    data: bytearray,
+    size: int,
+    ancillary: list[tuple[int, int, bytes]],
+    digest: Any,
+    found: dict[str, Any],
+) -> None:
+    """Account for what one recvmsg brought."""
+    pieces = [(kind, DMABUF_CMSG.unpack_from(raw)) for level, kind, raw in ancillary if level == socket.SOL_SOCKET]
+    if not any(kind in {SCM_DEVMEM_LINEAR, SCM_DEVMEM_DMABUF} for kind, _ in pieces):
+        digest.update(data[:size])
+        found["linear"] += size
+        found["bytes"] += size
+    at = 0
+    for kind, (offset, length, token, identifier, _) in pieces:
+        if kind == SCM_DEVMEM_DMABUF:
+            digest.update(memory[offset : offset + length])
+            found["bound"] += length
+            connection.held.append(token)
+            if len(found["fragments"]) < 4096:
+                found["fragments"].append([offset, length])
+            if identifier not in found["ids"]:
+                found["ids"].append(identifier)
+        elif kind == SCM_DEVMEM_LINEAR:
+            digest.update(data[at : at + length])
+            found["linear"] += length
+            at += length
+        else:
+            continue
+        found["bytes"] += length
+
+
+@exposed
+def give_back(receiver: int, count: int | None = None) -> int:
+    """Return fragments that `receive` held, the first `count` or all; returns how many the kernel took."""
+    return handle.get(receiver, Receiver).give_back(count)
+
+
+@exposed
+def receive_plainly(receiver: int, timeout: float = 30) -> int:
+    """Read once as an application does that knows nothing of bound memory; returns how many octets came."""
+    connection = handle.get(receiver, Receiver)
+    connection.socket.settimeout(timeout)
+    return len(connection.socket.recv(CHUNK))

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""AF_XDP sockets that take a receive queue. Methods ``xsk.*``.
+
+Source: Documentation/networking/af_xdp.rst; include/uapi/linux/if_xdp.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import socket
+import struct
+from contextlib import suppress
+
+from agent import handle, physical
+from agent.methods import exposed
+from agent.netlink import interface_index
+
+AF_XDP = 44
+SOL_XDP = 283
+XDP_RX_RING = 2
+XDP_UMEM_REG = 4
+XDP_UMEM_FILL_RING = 5
+XDP_UMEM_COMPLETION_RING = 6
+FLAGS = {"copy": 1 << 1, "zero-copy": 1 << 2}
+CHUNK = 4096
+CHUNKS = 64
+RING = struct.pack("=i", 64)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Xsk:
+    """A socket with memory of its own, bound to one queue."""
+
+    def __init__(self, ifname: str, queue: int, mode: str) -> None:
+        """Open and bind.
+
+        Raises:
+            OSError: refused.
+        """
+        self.socket = socket.socket(AF_XDP, socket.SOCK_RAW, 0)
+        self.memory = mmap.mmap(-1, CHUNK * CHUNKS)
+        try:
+            umem = struct.pack("=QQIIII", physical.address(self.memory), len(self.memory), CHUNK, 0, 0, 0)
+            self.socket.setsockopt(SOL_XDP, XDP_UMEM_REG, umem)
+            for ring in (XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING):
+                self.socket.setsockopt(SOL_XDP, ring, RING)
+            name = struct.pack("=HHIII", AF_XDP, FLAGS[mode], interface_index(ifname), queue, 0)
+            if _libc.bind(self.socket.fileno(), name, len(name)) < 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the queue."""
+        self.socket.close()
+        with suppress(BufferError):
+            self.memory.close()
+
+
+@exposed
+def bind(ifname: str, queue: int, mode: str = "copy") -> int:
+    """Bind an AF_XDP socket to a queue, in mode ``copy`` or ``zero-copy``; returns a handle. No program is attached."""
+    return handle.keep(Xsk(ifname, queue, mode))

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What the variants of the device offer, as data: formats, sizes and counts.
+
+Sources: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (device descriptor, device options), gve.h (queue formats).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class QueueFormat(enum.IntEnum):
+    """How descriptors and buffers are laid out (gve.h, enum gve_queue_format)."""
+
+    GQI_RDA = 1
+    GQI_QPL = 2
+    DQO_RDA = 3
+    DQO_QPL = 4
+
+    @property
+    def is_dqo(self) -> bool:
+        """Whether descriptors and completions have rings of their own; little-endian."""
+        return self in (QueueFormat.DQO_RDA, QueueFormat.DQO_QPL)
+
+
+@dataclass(frozen=True)
+class RingSizes:
+    """The sizes that a ring may have, powers of two, in descriptors."""
+
+    default: int
+    minimum: int
+    maximum: int
+
+    def has(self, size: int) -> bool:
+        """Whether a ring may have this size."""
+        return self.minimum <= size <= self.maximum and size & (size - 1) == 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One variant.
+
+    Attributes:
+        title: one line.
+        format: the queue format that the device offers.
+        mtu: the largest MTU, as the device descriptor tells it.
+        jumbo: the largest MTU by the jumbo frames option, which overrides `mtu`; None without the option.
+        max_tx, max_rx: how many queues there may be; XDP needs two transmit queues for each receive queue.
+        default_queues: how many of each the driver is told to use.
+        vectors: MSI-X vectors: one a notification block, and one for management.
+        tx_ring, rx_ring: what rings may have.
+        packet_buffer: the largest receive buffer, bytes; above 2048 only by the buffer sizes option.
+        header_buffer: bytes of a header buffer; 0 without header split.
+        flow_rules: how many flow steering rules; 0 without the option.
+        rss_option: RSS key and table can be queried; otherwise the driver must configure them (DQO).
+        timestamps: the device has a clock and stamps received packets.
+        registered_pages: how many pages may be registered (QPL).
+        tx_pages, rx_pages: pages a queue page list.
+        revision: of the PCI function; from 1 on the admin queue is placed by base and length, before by page number.
+    """
+
+    title: str
+    format: QueueFormat = QueueFormat.DQO_RDA
+    mtu: int = 1500
+    jumbo: int | None = None
+    max_tx: int = 32
+    max_rx: int = 16
+    default_queues: int = 4
+    vectors: int = 65
+    tx_ring: RingSizes = RingSizes(512, 256, 4096)
+    rx_ring: RingSizes = RingSizes(512, 256, 4096)
+    packet_buffer: int = 2048
+    header_buffer: int = 0
+    flow_rules: int = 0
+    rss_option: bool = False
+    timestamps: bool = False
+    registered_pages: int = 0
+    tx_pages: int = 0
+    rx_pages: int = 0
+    revision: int = 1
+
+    @property
+    def largest_mtu(self) -> int:
+        """Bytes of the largest IP packet on the wire."""
+        return self.mtu if self.jumbo is None else self.jumbo
+
+    @property
+    def blocks(self) -> int:
+        """Notification blocks: every vector but the one for management."""
+        return self.vectors - 1
+
+
+VARIANTS = {
+    "std": Profile("DQO RDA, MTU 1500"),
+    "jumbo": Profile("DQO RDA, MTU 9000", jumbo=9000, packet_buffer=4096),
+    "hds": Profile(
+        "DQO RDA, MTU 1500, header split, flow steering, RSS queries and a clock",
+        packet_buffer=4096,
+        header_buffer=256,
+        flow_rules=64,
+        rss_option=True,
+        timestamps=True,
+    ),
+    "gqi": Profile(
+        "GQI QPL, MTU 1500",
+        QueueFormat.GQI_QPL,
+        rss_option=True,
+        registered_pages=1 << 20,
+        tx_pages=512,
+        rx_pages=1024,
+    ),
+}
+DEFAULT = "std"

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What queues of every direction and format have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nicmodels.device import Host
+    from nicmodels.faults import Fault
+    from nicmodels.gve.dma_record import DmaRecord
+    from nicmodels.gve.ledger import Ledger
+    from nicmodels.gve.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a queue lives.
+
+    Attributes:
+        host: what the device stands in.
+        ledger, statistics, record: of the device.
+        faults: of the queue's direction, by name.
+    """
+
+    host: Host
+    ledger: Ledger
+    statistics: Statistics
+    record: DmaRecord
+    faults: Mapping[str, Fault]
+
+
+class Queue:
+    """A queue that was created.
+
+    Args:
+        around: where it lives.
+        fields: of the command that creates it.
+
+    Attributes:
+        index: its number.
+        block: its notification block.
+    """
+
+    def __init__(self, around: Surroundings, fields: Mapping[str, int]) -> None:
+        self.index = fields["queue"]
+        self.block = fields["ntfy_id"]
+        self._memory = around.host.memory
+        self._ledger = around.ledger
+        self._statistics = around.statistics
+        self._record = around.record
+        self._faults = around.faults

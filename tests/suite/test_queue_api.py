@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the queue API is looked at through, against a guest and a model that say what they are told to."""
+
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.bound_memory import DeviceMemory, RingMemory
+from plugfest.device_commands import DeviceCommands
+from plugfest.dma_record import Access, DmaRecord, stray
+from plugfest.faults import LocalFaults
+from plugfest.queue_view import QueueView
+from plugfest.residue import Reading, Residue
+from plugfest.steering import Steering
+from plugfest.worker import Worker
+
+MIB = 1 << 20
+
+
+class Guest:
+    """Answers as the agent would of an interface with two receive queues."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.bound: dict[int, str] = {}
+        self.refusal: AgentError | None = None
+
+    def call(self, method: str, /, **params: Any) -> Any:
+        if method == "worker.call":
+            return self.call(params["method"], **params["params"])
+        self.calls.append((method, params))
+        match method:
+            case "worker.start":
+                return {"handle": 1, "pid": 77}
+            case "worker.end":
+                return True
+            case "udmabuf.create":
+                return 2
+            case "devmem.bind" | "zcrx.register":
+                if self.refusal:
+                    raise self.refusal
+                self.bound = dict.fromkeys(params.get("queues", [params.get("queue")]), "dmabuf")
+                return {"handle": 3, "id": 9} if method == "devmem.bind" else 3
+            case "handle.close":
+                self.bound = {}
+                return None
+            case "netdev.queue_get":
+                return [{"id": each, "type": "rx", "napi-id": 100 + each} | self._provider(each) for each in (0, 1)]
+            case "netdev.napi_get":
+                return [{"id": 100, "irq": 30}, {"id": 101, "irq": 31}]
+            case "netdev.page_pool_get":
+                own = [{"id": 1, "ifindex": 3}, {"id": 2, "ifindex": 3, "dmabuf": 9}]
+                return own if "ifname" in params else [*own, {"id": 4, "detach-time": 5}]
+        raise AssertionError(method)
+
+    def _provider(self, queue: int) -> dict[str, Any]:
+        return {self.bound[queue]: 9} if queue in self.bound else {}
+
+
+@pytest.fixture
+def guest() -> Any:
+    return Guest()
+
+
+@pytest.fixture
+def faults() -> LocalFaults:
+    return LocalFaults()
+
+
+def memory_of(guest: Any, faults: LocalFaults) -> DeviceMemory:
+    return DeviceMemory(Worker(guest), "eth0", faults)
+
+
+def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
+    memory, view = memory_of(guest, faults), QueueView(guest, "eth0", faults)
+    memory.bind(1)
+    assert view.bound() == {1: "dmabuf"}
+    assert view.bindings() == {1: 9}
+    assert {index: (each.napi, each.irq) for index, each in view.states().items()} == {0: (100, 30), 1: (101, 31)}
+    memory.unbind()
+    assert view.bound() == {}
+
+
+def test_pools_that_were_left_are_told_from_those_at_work(guest: Any, faults: LocalFaults) -> None:
+    view = QueueView(guest, "eth0", faults)
+    assert [pool["id"] for pool in view.bound_pools()] == [2]
+    assert [pool["id"] for pool in view.left_pools()] == [2, 4]
+
+
+def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -> None:
+    memory = memory_of(guest, faults)
+    guest.refusal = AgentError(
+        "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
+    )
+    refused = memory.ask(1)
+    assert refused is not None
+    assert (refused.errno, refused.words) == (errno.EINVAL, "tcp-data-split is disabled")
+    with pytest.raises(AssertionError, match="tcp-data-split is disabled"):
+        memory.bind(1)
+    guest.refusal = AgentError("devmem.bind", "TypeError", "no such thing", None)
+    with pytest.raises(AgentError, match="no such thing"):
+        memory.ask(1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "bound"),
+    [
+        ("program:qapi.not-bound", {}),
+        ("program:qapi.next-queue", {0: "dmabuf"}),
+        ("program:qapi.stays-bound", {1: "dmabuf"}),
+    ],
+)
+def test_bindings_go_wrong_when_told_to(guest: Any, faults: LocalFaults, fault: str, bound: dict[int, str]) -> None:
+    memory = memory_of(guest, faults)
+    faults.arm(fault)
+    memory.bind(1)
+    if "stays" in fault:
+        memory.unbind()
+    assert QueueView(guest, "eth0", LocalFaults()).bound() == bound
+
+
+def test_refusals_go_wrong_when_told_to(guest: Any, faults: LocalFaults) -> None:
+    memory = RingMemory(Worker(guest), "eth0", faults)
+    guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
+    faults.arm("program:qapi.other-errno")
+    refused = memory.ask(1)
+    assert refused is not None
+    assert (refused.errno, refused.words) == (errno.EIO, "")
+    faults.arm("program:qapi.refusal-lost")
+    assert memory.ask(1) is None
+
+
+def model(**answers: list[Any]) -> Any:
+    def call(method: str, **_: Any) -> Any:
+        return answers[method.replace(".", "_")].pop(0)
+
+    return SimpleNamespace(call=call)
+
+
+def test_commands_of_a_stretch_are_told_from_those_before() -> None:
+    before = [{"sequence": 4, "time": 1.0, "event": "command", "opcode": "create_rx_queue", "queue": 3}]
+    since = [
+        {"sequence": 5, "time": 2.0, "event": "command", "opcode": "destroy_rx_queue", "queue": 3, "status": "passed"},
+        {"sequence": 6, "time": 2.1, "event": "reset", "cause": "driver"},
+        {"sequence": 7, "time": 2.2, "event": "command", "opcode": "report_link_speed"},
+        {"sequence": 8, "time": 2.3, "event": "command", "opcode": "create_rx_queue", "queue": 3, "ring_size": 512},
+    ]
+    with DeviceCommands(model(events_read=[before, since])).during() as log:
+        pass
+    assert log.about_receive_queues() == ["destroy_rx_queue 3", "create_rx_queue 3"]
+    assert log.last("create_rx_queue", 3).details["ring_size"] == 512
+    assert len(log.named("reset")) == 1
+    log.check_rules()
+    with pytest.raises(AssertionError, match="no create_rx_queue of queue 2"):
+        log.last("create_rx_queue", 2)
+
+
+def test_a_broken_rule_is_told() -> None:
+    with DeviceCommands(model(events_read=[[], [{"event": "violation", "rule": "rx.doorbell"}]])).during() as log:
+        pass
+    with pytest.raises(AssertionError, match="violation"):
+        log.check_rules()
+
+
+def test_accesses_are_told_by_queue_kind_and_place() -> None:
+    found = [
+        {"time": 1.0, "queue": 3, "direction": "rx", "kind": "payload", "address": 0x5800, "length": 0x1000},
+        {"time": 1.1, "queue": 3, "direction": "rx", "kind": "header", "address": 0x9000, "length": 66},
+        {"time": 1.2, "queue": 3, "direction": "tx", "kind": "payload", "address": 0x5000, "length": 66},
+    ]
+    with DmaRecord(model(dma_start=[{}], dma_stop=[{}], dma_read=[found])).during() as record:
+        pass
+    (payload,) = record.of(3, "payload")
+    assert not payload.within({0x5000})
+    assert not payload.outside({0x6000})
+    assert payload.within({0x5000, 0x6000})
+    (header,) = record.of(3, "header")
+    assert header.outside({0x5000, 0x6000})
+    assert stray([]) == ""
+    assert "payload at 0x5800+4096" in stray([Access(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
+
+
+def test_what_grows_with_each_time_is_told_from_what_grew_once() -> None:
+    def reading(objects: int, others: int = 0, free: int = 800 * MIB, pools: int = 4) -> Reading:
+        return Reading({"kmalloc-64": objects, "dentry": others}, free, pools, 1)
+
+    assert Residue.grown([reading(1000), reading(1200), reading(1210)], 50) == []
+    assert Residue.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
+    assert "kmalloc-64: +50 and +55" in Residue.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
+    leaking = [reading(0, free=(800 - lost) * MIB) for lost in (0, 100, 200)]
+    assert "free memory" in Residue.grown(leaking, 50)[0]
+    assert Residue.grown([reading(0, free=(800 - lost) * MIB) for lost in (0, 100, 99)], 50) == []
+    assert Residue.grown([reading(0), reading(0), reading(0, pools=5)], 50) == ["pools: [4, 4, 5]"]
+
+
+def test_a_table_leaves_a_queue_out_or_has_it_alone() -> None:
+    tables: list[list[int]] = []
+    change = SimpleNamespace(rss=lambda table: tables.append(list(table)))
+    dut = SimpleNamespace(rss=lambda: SimpleNamespace(table=(0, 1, 2, 3) * 2, queues=4))
+    steering = Steering(dut, change, lambda *_: None)  # type: ignore[arg-type]
+    assert steering.avoid(3)
+    assert steering.only(3)
+    assert tables == [[0, 1, 2, 0, 1, 2, 0, 1], [3] * 8]
+    one = SimpleNamespace(rss=lambda: SimpleNamespace(table=(0,) * 8, queues=1))
+    assert not Steering(one, change, lambda *_: None).avoid(0)  # type: ignore[arg-type]
