@@ -22,6 +22,7 @@ MODULES = (
     "netdev",
     "packet",
     "process",
+    "readers",
     "system",
     "tcp",
     "trace",
