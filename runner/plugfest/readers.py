@@ -200,6 +200,20 @@ class Reading:
         """What each counter rose by, received and sent, by whose counters they are."""
         return {who: accounts for report in self.reports for who, accounts in report.risen().items()}
 
+    def differences(self, least: tuple[Account, Account], most: tuple[Account, Account]) -> list[str]:
+        """Say whose counters rose by something else than the wire carried; empty if none did.
+
+        Args:
+            least: received and sent, of the test's own frames.
+            most: likewise, with what else was on the wire: a reader may have begun after that.
+        """
+        wrong = []
+        for who, accounts in self.risen().items():
+            for way, count, low, high in zip(("received", "sent"), accounts, least, most, strict=True):
+                if not (low.frames <= count.frames <= high.frames and low.octets <= count.octets <= high.octets):
+                    wrong.append(f"{who}: {way} {count}, the wire carried {high}, the test's own {low}")
+        return wrong
+
     def summary(self) -> dict[str, dict[str, object]]:
         """Return how often each read, for the reports."""
         return {each.kind: {"readings": each.readings, "errors": dict(each.errors)} for each in self.reports}
