@@ -66,3 +66,9 @@ def operations(dut: Dut, change: Changes, xdp: Xdp) -> Operations:
 def readers(guest: Guest, dut: Dut, faults: LocalFaults, until: Until) -> Callable[[], AbstractContextManager[Reading]]:
     """``with readers() as seen:`` has four processes of the guest read the statistics all the while."""
     return lambda: reading(guest.agent, dut.ifname, faults, until, guest.speed)
+
+
+@pytest.fixture
+def restart_queue() -> Callable[[int], None] | None:
+    """``restart_queue(3)`` stops and starts one receive queue, as binding memory to it does; None while nothing here can."""
+    return None

@@ -65,7 +65,7 @@ def test_by_table(several, dut, change, traffic, step, unclaimed):
     source=f"{QSTATS}; include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS",
     falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
 )
-def test_by_rule(several, dut, guest, active, traffic, step, defer, evidence):
+def test_by_rule(several, dut, guest, active, traffic, until, step, defer, evidence):
     """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
     aimed = {}
     rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
@@ -80,11 +80,17 @@ def test_by_rule(several, dut, guest, active, traffic, step, defer, evidence):
             assert told["exit_status"] == 0, text
             defer(guest.agent.call, "process.run", command=["ethtool", "-N", dut.ifname, "delete", text.split()[-1]])
     with step("Send another number of frames to each of the ports"), several.stretch() as stretch:
+        before = total(several.queues().rx.values()).frames
         for queue, port in rules.items():
             probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
             traffic.send(probes)
             aimed[queue] = [probe.frame for probe in probes]
-        several.settle()
+        count = sum(len(frames) for frames in aimed.values())
+        until(
+            lambda: total(several.queues().rx.values()).frames - before >= count,
+            what=f"{count} frames are counted",
+            timeout=1,
+        )
     with step("Each queue's counters rose by its own frames and octets"):
         assert misses(stretch, aimed) == [], explain(stretch)
 

@@ -8,7 +8,7 @@ the other two can be compared to the frame and the octet.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,9 @@ DIFFERS = fault_points.declare(
     "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
 )
 NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
+NAME_LOST = fault_points.declare(
+    "program:qstat.name-lost", "the driver's first statistic is left out in the second reading of the names"
+)
 QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
 GONE_BACK = fault_points.declare(
     "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
@@ -38,6 +41,7 @@ GONE_BACK = fault_points.declare(
 COUNTER_OFF = fault_points.declare(
     "program:qstat.counter-off", "netlink's counters of other things than frames and octets rise by one more each"
 )
+WAKE_LOST = fault_points.declare("program:qstat.wake-lost", "netlink's counter of stopped queues rises by one more")
 
 Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
@@ -183,6 +187,10 @@ class Ledger:
         found = [str(name) for name, _ in self.ethtool()]
         return found + found[:1] if self._faults[NAME_TWICE] else found
 
+    def names_later(self) -> list[str]:
+        """The same, to be compared to an earlier reading."""
+        return self.names()[self._faults[NAME_LOST] :]
+
     def by_ethtool(self) -> QueueCounters:
         """The driver's own counters by queue."""
         found = from_ethtool(self.ethtool())
@@ -263,6 +271,15 @@ class Ledger:
             return rises
         return {name: rise + (name not in PLAIN) for name, rise in rises.items()}
 
+    def told_later(self) -> Mapping[str, int]:
+        """Netlink's counters summed over the queues, to be compared to an earlier reading."""
+        return self._exceeded(self.read().told)
+
+    def stops(self, stretch: Stretch) -> dict[str, int]:
+        """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
+        rises = {name: stretch.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
+        return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
+
     def settle(self) -> None:
         """Wait until two readings in a row are the same, so that nothing is under way."""
         with self._machine.wire.capture() as capture:
@@ -291,6 +308,21 @@ def summed(entries: list[dict[str, Any]]) -> dict[str, int]:
 def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     """Return what each counter rose by; one that is new rose from 0."""
     return {name: value - before.get(name, 0) for name, value in after.items()}
+
+
+def differences(stretch: Stretch, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
+    """Say which of netlink's counters rose by something else than they should have; empty if none did.
+
+    Args:
+        stretch: over which.
+        names: the counters that the driver tells.
+        wanted: what each must have risen by.
+    """
+    return [
+        f"{name} rose by {stretch.told.get(name, 0)}, expected {wanted[name]}"
+        for name in names
+        if stretch.told.get(name, 0) != wanted[name]
+    ]
 
 
 def explain(stretch: Stretch) -> str:

@@ -61,16 +61,17 @@ class Operations:
         self._change.ready()
 
     def resize_rings(self) -> None:
-        """Double the rings and halve them again.
+        """Double the rings, or halve those that are as large as can be, and put them back.
 
         Raises:
-            NotOfferedError: they cannot be made larger.
+            NotOfferedError: there are none to resize, or the driver refuses.
         """
         now = self._dut.get("rings")
-        if not now or now["rx"] == now["rx-max"]:
+        if not now:
             raise NotOfferedError(f"rings: {now}")
         before = {side: now[side] for side in ("rx", "tx")}
-        self._there_and_back("rings", {side: min(2 * now[side], now[f"{side}-max"]) for side in before}, before)
+        other = {side: 2 * size if 2 * size <= now[f"{side}-max"] else size // 2 for side, size in before.items()}
+        self._there_and_back("rings", other, before)
 
     def change_channels(self) -> None:
         """Change the number of channels by one, and back.
