@@ -170,7 +170,7 @@ def test_coalesced_frames(counted, active, peer, handover, step, evidence):
     with step("Frames were merged"):
         assert max((each.length for each in seen.received()), default=0) > max(map(len, stretch.to_dut))
     with step("The receive queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 
 
 @requirement(

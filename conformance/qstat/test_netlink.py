@@ -166,7 +166,7 @@ def test_coalesced(netlink, active, peer, handover, step, evidence):
         assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
     with step("Frames were merged, and the receive queues' counters rose by what the wire carried"):
         assert max((each.length for each in seen.received()), default=0) > max(map(len, stretch.to_dut))
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 
 
 @requirement(

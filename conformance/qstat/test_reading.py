@@ -19,6 +19,8 @@ QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"
 SOURCE = f"{STATISTICS}; {QSTATS}"
 SEEN = ("program:qstat.reader-back", "program:qstat.reader-torn")
 FLAPS = 2
+PACE = 0.05
+"""Seconds between two batches of frames, so that an emulated guest is not busy with these alone."""
 OTHER_NAME = "renamed0"
 SPACE = "plugfest-other"
 
@@ -84,7 +86,7 @@ def test_while_flapping(dut, traffic, readers, step, defer, change, evidence):
     with step(f"Take the interface down and up {FLAPS} times under traffic, while four processes read"):
         defer(change.ready)
         defer(dut.set_link, up=True)
-        with readers() as seen, traffic.stream():
+        with readers() as seen, traffic.stream(PACE):
             for _ in range(FLAPS):
                 dut.set_link(up=False)
                 dut.set_link(up=True)
@@ -101,7 +103,7 @@ def test_while_reset(operations, traffic, readers, step, change, defer, evidence
     """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
         defer(change.ready)
-        with readers() as seen, traffic.stream():
+        with readers() as seen, traffic.stream(PACE):
             operations.change_mtu()
             try:
                 operations.restart_negotiation()
@@ -122,7 +124,7 @@ def test_while_reconfigured(operations, traffic, readers, step, change, defer, e
     done = []
     with step("Resize the rings and change the number of channels, while four processes read"):
         defer(change.ready)
-        with readers() as seen, traffic.stream():
+        with readers() as seen, traffic.stream(PACE):
             for operation in (operations.resize_rings, operations.change_channels):
                 try:
                     operation()
@@ -179,7 +181,7 @@ def test_while_unbound(binding, traffic, readers, step, evidence):
     """While the driver is taken off the device and put back, reading is safe; the interface is gone, and readers are told so."""
     traffic.check_delivery()
     with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as seen:
-        with traffic.stream():
+        with traffic.stream(PACE):
             binding.unbind()
             seen.goes_on()
         binding.bind()

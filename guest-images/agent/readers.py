@@ -37,8 +37,8 @@ IMPLAUSIBLE = 1 << 31
 """A rise between two readings that no guest's traffic makes, but a value torn between its halves does."""
 KEPT = 16
 """Counters that are kept of those that went back or leapt."""
-POLITE = 5
-"""Niceness, so that the agent itself still gets to answer."""
+POLITE = 19
+"""Niceness: what happens to the interface is to go on at its pace; each reader then reads whenever a CPU is idle."""
 SPARE = 4096
 """Statistics for which there is room beyond those announced: older kernels write as many as there are by then."""
 PROCFS = (

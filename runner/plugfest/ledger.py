@@ -47,6 +47,8 @@ Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
 ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
 """What says of what an entry of netlink's is."""
+SHORTEST = 60
+"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
 PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
 REGISTER_NAMES = (("rx_pkts_nic", "tx_pkts_nic"), ("rx_packets", "tx_packets"))
 
@@ -108,6 +110,14 @@ class Stretch:
     def wire_rx(self) -> Account:
         """What the wire carried to the DUT."""
         return of_frames(self.to_dut)
+
+    @property
+    def arrived(self) -> tuple[Account, Account]:
+        """What the wire carried to the DUT: as the tap has it, and with short frames at the 60 octets that Ethernet makes of them.
+
+        A host's stack hands a tap frames unpadded; whether the device pads them is the device's.
+        """
+        return self.wire_rx, of_frames(frame.ljust(SHORTEST, b"\0") for frame in self.to_dut)
 
     @property
     def wire_tx(self) -> Account:
