@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from plugfest.ledger import explain
+from plugfest.operations import NotOfferedError
 from plugfest.queue_counters import from_ethtool, total
 from plugfest.requirement import requirement
 from plugfest.traffic import check_same, payloads
@@ -76,22 +77,14 @@ def test_names_stay(counted, traffic, dut, step, defer, change):
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
-def test_names_follow_the_channels(counted, traffic, dut, step, defer, change, unclaimed):
+def test_names_follow_the_channels(counted, traffic, operations, step, defer, unclaimed):
     """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
-    now = dut.get("channels") or {}
-    kinds = ("combined",) if now.get("combined-max", 0) > 1 else ("rx", "tx")
-    counts = {kind: now.get(f"{kind}-count", 0) for kind in kinds}
-    other = {kind: count - 1 or count + 1 for kind, count in counts.items()}
-    if any(not 0 < count <= now.get(f"{kind}-max", 0) for kind, count in other.items()):
-        unclaimed("another number of channels", evidence=now)
     before = {way: traffic.queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
-        refused = dut.ask("channels", **{f"{kind}_count": count for kind, count in other.items()})
-        if refused is not None:
-            unclaimed("a change of the number of channels", evidence=str(refused))
-        defer(change.ready)
-        defer(dut.set, "channels", **{f"{kind}_count": count for kind, count in counts.items()})
-        change.ready()
+        try:
+            operations.other_channels(defer)
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
     with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
         assert {way: traffic.queues(way) for way in before} != before
         counters = counted.by_ethtool()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from plugfest.handover import Checksum
 from plugfest.ledger import explain
+from plugfest.operations import NotOfferedError
 from plugfest.order_desk import checksummed
 from plugfest.payload import digest, generate
 from plugfest.probe import is_segment, only
@@ -230,14 +231,12 @@ def test_agree_with_rtnetlink(netlink, traffic, change, step, unclaimed):
         unclaimed("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
 
     def differences():
-        netlink.settle()
-        link, device = netlink.read().link, netlink.whole_device_later()
-        return (
-            {name: (link[name.replace("-", "_")], device.get(name)) for name in PLAIN} if not same(link, device) else {}
-        )
-
-    def same(link, device):
-        return all(link[name.replace("-", "_")] == device.get(name) for name in PLAIN)
+        """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
+        while True:
+            before, device, after = netlink.read().link, netlink.whole_device_later(), netlink.read().link
+            if before == after:
+                pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
+                return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     with step("Read both while no frame is under way: they are the same"):
         assert differences() == {}
@@ -268,22 +267,14 @@ def test_while_down(netlink, change, step):
 @requirement(
     "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-untold", "program:settings.not-set")
 )
-def test_after_channel_change(netlink, traffic, dut, step, defer, change, unclaimed):
+def test_after_channel_change(netlink, traffic, operations, step, defer, unclaimed):
     """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
-    now = dut.get("channels") or {}
-    kinds = ("combined",) if now.get("combined-max", 0) > 1 else ("rx", "tx")
-    counts = {kind: now.get(f"{kind}-count", 0) for kind in kinds}
-    other = {kind: count - 1 or count + 1 for kind, count in counts.items()}
-    if any(not 0 < count <= now.get(f"{kind}-max", 0) for kind, count in other.items()):
-        unclaimed("another number of channels", evidence=now)
     before = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
-        refused = dut.ask("channels", **{f"{kind}_count": count for kind, count in other.items()})
-        if refused is not None:
-            unclaimed("a change of the number of channels", evidence=str(refused))
-        defer(change.ready)
-        defer(dut.set, "channels", **{f"{kind}_count": count for kind, count in counts.items()})
-        change.ready()
+        try:
+            operations.other_channels(defer)
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
     with step("There is an entry for each queue that there is now"):
         after = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
         assert after != before

@@ -79,15 +79,31 @@ class Operations:
         Raises:
             NotOfferedError: there is but one, or the driver refuses.
         """
+        other, before = self._counts()
+        self._there_and_back("channels", other, before)
+
+    def other_channels(self, defer: Callable[..., None]) -> None:
+        """Change the number of channels by one, for the rest of the test.
+
+        Raises:
+            NotOfferedError: there is but one, or the driver refuses.
+        """
+        other, before = self._counts()
+        refusal = self._dut.ask("channels", **other)
+        if refusal is not None:
+            raise NotOfferedError(f"channels {other}: {refusal}")
+        defer(self._change.ready)
+        defer(self._dut.set, "channels", **before)
+        self._change.ready()
+
+    def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         now = self._dut.get("channels") or {}
         for kinds in (("combined",), ("rx", "tx")):
             counts = {kind: (now.get(f"{kind}-count", 0), now.get(f"{kind}-max", 0)) for kind in kinds}
             if all(most > 1 and count > 0 for count, most in counts.values()):
-                before = {f"{kind}_count": count for kind, (count, _) in counts.items()}
                 # Fewer where there can be: what was counted by a queue that goes must not be lost.
                 other = {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
-                self._there_and_back("channels", other, before)
-                return
+                return other, {f"{kind}_count": count for kind, (count, _) in counts.items()}
         raise NotOfferedError(f"channels: {now}")
 
     def change_mtu(self) -> None:
