@@ -160,7 +160,7 @@ def test_checksummed_frames(counted, desk, dut, step, unclaimed):
     source=QUEUE_SOURCE,
     falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short"),
 )
-def test_coalesced_frames(counted, active, peer, handover, step, evidence):
+def test_coalesced_frames(counted, active, peer, handover, step, evidence, unclaimed):
     """What the device coalesces is counted as the frames and octets that the wire carried."""
     with step("Turn receive coalescing on"):
         evidence("features", active(*COALESCED))
@@ -168,7 +168,9 @@ def test_coalesced_frames(counted, active, peer, handover, step, evidence):
         got = peer.to_dut(4, STREAM)
         assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
     with step("Frames were merged"):
-        assert max((each.length for each in seen.received()), default=0) > max(map(len, stretch.to_dut))
+        longest = max((each.length for each in seen.received()), default=0)
+        if longest <= max(map(len, stretch.to_dut)):
+            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
     with step("The receive queues' counters rose by the frames and octets that the wire carried"):
         assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 

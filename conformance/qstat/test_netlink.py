@@ -158,7 +158,7 @@ def test_checksummed(netlink, desk, dut, step, unclaimed):
 
 
 @requirement("QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"))
-def test_coalesced(netlink, active, peer, handover, step, evidence):
+def test_coalesced(netlink, active, peer, handover, step, evidence, unclaimed):
     """What the device coalesces is counted as the frames and octets that the wire carried."""
     with step("Turn receive coalescing on"):
         evidence("features", active(*COALESCED))
@@ -166,7 +166,9 @@ def test_coalesced(netlink, active, peer, handover, step, evidence):
         got = peer.to_dut(4, STREAM)
         assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
     with step("Frames were merged, and the receive queues' counters rose by what the wire carried"):
-        assert max((each.length for each in seen.received()), default=0) > max(map(len, stretch.to_dut))
+        longest = max((each.length for each in seen.received()), default=0)
+        if longest <= max(map(len, stretch.to_dut)):
+            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
         assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 
 
