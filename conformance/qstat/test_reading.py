@@ -115,7 +115,7 @@ def test_while_reset(operations, traffic, readers, step, change, defer, evidence
         assert seen.problems(queues_restart=True) == []
 
 
-@requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
 def test_while_reconfigured(operations, traffic, readers, step, change, defer, evidence, unclaimed):
     """While rings and channels change under traffic, reading is safe, and no value is torn.
 
