@@ -12,6 +12,7 @@ from plugfest.binding import Binding
 from plugfest.changes import Changes
 from plugfest.crossing import Crossing
 from plugfest.handover import Handover, watch
+from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
 from plugfest.peer import Peer
@@ -139,3 +140,43 @@ def run(guest: Guest) -> Callable[..., str]:
         return str(told["stdout"])
 
     return call
+
+
+@pytest.fixture
+def desk(guest: Guest, dut: Dut, outlet: Outlet, wire: WireEnd, traffic: Traffic, until: Until) -> OrderDesk:
+    """Takes orders for the device to finish, and shows what was handed over and what came of it."""
+    return OrderDesk(guest, dut, outlet, wire, traffic.ends_back, until)
+
+
+@pytest.fixture
+def active(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> Callable[..., list[str]]:
+    """``active("rx-hashing")`` turns features on and returns which are; skips where the driver offers none of them."""
+
+    def turn_on(*names: str) -> list[str]:
+        features = dut.features()
+        offered = [name for name in names if name in features.active or name in features.free]
+        if not offered:
+            unclaimed(" or ".join(names), evidence={"ethtool -k": str(features)})
+        missing = {name: True for name in offered if name not in features.active}
+        if missing:
+            change.features(missing)
+        return offered
+
+    return turn_on
+
+
+@pytest.fixture
+def inactive(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> Callable[..., None]:
+    """``inactive("rx-hashing")`` turns features off that are on; skips where the driver does not let them be turned off."""
+
+    def turn_off(*names: str) -> None:
+        features = dut.features()
+        known = [name for name in names if name in features.active or name in features.free]
+        fixed = [name for name in known if name not in features.free]
+        if not known or fixed:
+            unclaimed(f"turning off {' or '.join(fixed or names)}", evidence={"ethtool -k": str(features)})
+        on = {name: False for name in known if name in features.active}
+        if on:
+            change.features(on)
+
+    return turn_off

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.ledger import Ledger
+from plugfest.operations import Operations
+from plugfest.readers import Reading, reading
 
 if TYPE_CHECKING:
+    from plugfest.changes import Changes
+    from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import Guest
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.xdp import Xdp
 
 
 @pytest.fixture
@@ -21,8 +27,8 @@ def ledger(guest: Guest, faults: LocalFaults) -> Ledger:
 
 
 @pytest.fixture
-def counted(ledger: Ledger, unclaimed: Callable[..., NoReturn]) -> Ledger:
-    """The accounts, where the driver has any by queue; skips where it has none."""
+def by_queue(ledger: Ledger, unclaimed: Callable[..., NoReturn]) -> Ledger:
+    """The accounts, where the driver has any by queue, by netlink or its own; skips where it has none."""
     if not ledger.queues():
         evidence = {
             "ethtool -S": [name for name, _ in ledger.ethtool()],
@@ -30,3 +36,39 @@ def counted(ledger: Ledger, unclaimed: Callable[..., NoReturn]) -> Ledger:
         }
         unclaimed("per-queue frame and byte counters", evidence=evidence)
     return ledger
+
+
+@pytest.fixture
+def counted(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn]) -> Ledger:
+    """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
+    ledger = Ledger(guest.machine, faults, "ethtool")
+    if not ledger.queues():
+        unclaimed("per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in ledger.ethtool()]})
+    return ledger
+
+
+@pytest.fixture
+def netlink(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn]) -> Ledger:
+    """The accounts, the driver's by the kernel's queue statistics; skips where it has none."""
+    ledger = Ledger(guest.machine, faults, "netlink")
+    if not ledger.qstats():
+        unclaimed("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
+    return ledger
+
+
+@pytest.fixture
+def operations(dut: Dut, change: Changes, xdp: Xdp) -> Operations:
+    """``for done in operations.one_by_one():`` what is routinely done to an interface."""
+    return Operations(dut, change, xdp)
+
+
+@pytest.fixture
+def readers(guest: Guest, dut: Dut, faults: LocalFaults, until: Until) -> Callable[[], AbstractContextManager[Reading]]:
+    """``with readers() as seen:`` has four processes of the guest read the statistics all the while."""
+    return lambda: reading(guest.agent, dut.ifname, faults, until, guest.speed)
+
+
+@pytest.fixture
+def restart_queue() -> Callable[[int], None] | None:
+    """``restart_queue(3)`` stops and starts one receive queue, as binding memory to it does; None while nothing here can."""
+    return None

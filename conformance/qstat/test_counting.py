@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Per-queue counters agree with the wire and with the device, to the frame and to the octet."""
+"""The driver's own per-queue counters (``ethtool -S``), and the interface's, agree with wire and device, to the octet."""
 
 from __future__ import annotations
 
 import pytest
+from plugfest.handover import Checksum
 from plugfest.ledger import explain
+from plugfest.order_desk import checksummed
+from plugfest.payload import digest, generate
 from plugfest.probe import is_segment, only
 from plugfest.queue_counters import Account, of_frames, total
 from plugfest.requirement import requirement
+from plugfest.segmentation import Order
 from plugfest.traffic import check_same, payloads
 from plugfest.xdp import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
-QUEUE_SOURCE = f"{QSTATS}, rx-packets, tx-packets; Documentation/networking/statistics.rst"
+QUEUE_SOURCE = (
+    "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
+)
+COALESCED = ("rx-lro", "rx-gro-hw")
+STREAM = 200_001
+"""Octets."""
 REGISTERS = {"ixgbe", "igb", "e1000e"}
 """Drivers whose names for them are known."""
 SEGMENT = 1440
@@ -98,7 +107,7 @@ def test_sent_on_their_queue(counted, traffic, step, evidence):
 @requirement(
     "QSTAT-TX-03",
     level="MUST",
-    source=f"{QSTATS}, tx-packets: wire packets",
+    source=QUEUE_SOURCE,
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
 )
 def test_segmented_frames(counted, traffic, dut, step, unclaimed):
@@ -117,6 +126,53 @@ def test_segmented_frames(counted, traffic, dut, step, unclaimed):
         assert sorted(len(frame) for frame in stretch.from_dut if is_segment(frame)) == wanted
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
         assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-TX-04",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "tx.frame.dropped"),
+)
+def test_checksummed_frames(counted, desk, dut, step, unclaimed):
+    """What the device puts the checksum into is counted as any other frame."""
+    features = dut.features()
+    versions = checksummed(features.active)
+    if not versions:
+        unclaimed("transmit checksum offload", evidence=features)
+    orders = [
+        Order(desk.ends, version, generate(size, size), ports=(30000 + size, 31000))
+        for version in versions
+        for size in (100, 500, 1400)
+    ]
+    with step("Hand over packets with the checksum left to do"), counted.stretch() as stretch:
+        work = desk.do(orders)
+    with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
+        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
+        work.check()
+    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
+    "QSTAT-RX-03",
+    level="MUST",
+    source=QUEUE_SOURCE,
+    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short"),
+)
+def test_coalesced_frames(counted, active, peer, handover, step, evidence, unclaimed):
+    """What the device coalesces is counted as the frames and octets that the wire carried."""
+    with step("Turn receive coalescing on"):
+        evidence("features", active(*COALESCED))
+    with step("Send a stream by TCP: it arrives whole"), counted.stretch() as stretch, handover() as seen:
+        got = peer.to_dut(4, STREAM)
+        assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+    with step("Frames were merged"):
+        longest = max((each.length for each in seen.received()), default=0)
+        if longest <= max(map(len, stretch.to_dut)):
+            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
+    with step("The receive queues' counters rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 
 
 @requirement(
@@ -146,10 +202,10 @@ def test_interface_statistics(ledger, traffic, step):
     source=f"{LINK_STATS}; {QSTATS}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_queues_add_up(counted, traffic, step):
+def test_queues_add_up(by_queue, traffic, step):
     """Over any stretch without reconfiguration, the queues' counters add up to the interface's."""
     probes = traffic.probes()
-    with step("Send test frames of every size both ways"), counted.stretch() as stretch:
+    with step("Send test frames of every size both ways"), by_queue.stretch() as stretch:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
@@ -214,32 +270,67 @@ def test_sent_by_xdp(native, ledger, traffic, step, until):
 
 
 @requirement(
+    "QSTAT-XDP-03",
+    level="MUST",
+    source=f"{LINK_STATS}, rx_packets, tx_packets; Documentation/bpf/redirect.rst",
+    falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
+)
+def test_redirected_by_xdp(native, ledger, traffic, step, until, unclaimed):
+    """Frames that an XDP program redirects to the interface that they came by are counted as received and as sent by it."""
+    features = native.features()
+    if "redirect" not in features:
+        unclaimed("XDP_REDIRECT", evidence={"xdp-features": sorted(features)})
+    probes = traffic.probes()
+    with step("Attach a program that redirects test frames to where they came from"):
+        native.attach("xdp_redirect")
+        traffic.ready()
+        features = native.features()
+        if "ndo-xmit" not in features:
+            unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"xdp-features": sorted(features)})
+    with (
+        step("Send test frames of every size, in flows enough to reach every receive queue"),
+        ledger.stretch() as stretch,
+        traffic.sightings() as wire,
+    ):
+        traffic.send(probes)
+        until(
+            lambda: len(wire.probes()) >= len(probes),
+            what=f"{len(probes)} frames are back on the wire",
+            timeout=SOON,
+        )
+    with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
+        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+    with step("tx_packets and tx_bytes rose by what the wire carried from it"):
+        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+
+
+@requirement(
     "QSTAT-READ-01",
     level="MUST",
     source="Documentation/networking/statistics.rst",
     falsified_by=("program:qstat.frame-missing",),
 )
-def test_reading_changes_nothing(counted, traffic, step):
+def test_reading_changes_nothing(by_queue, traffic, step):
     """Reading statistics by every interface, over and over, neither loses nor adds a frame."""
     probes = traffic.probes()
     with (
         step("Read the statistics by every interface before, while and after test frames come in"),
-        counted.stretch() as stretch,
+        by_queue.stretch() as stretch,
     ):
         for start in range(0, len(probes), 16):
             traffic.send(probes[start : start + 16])
-            counted.ethtool()
-            counted.qstats()
-            counted.read()
+            by_queue.ethtool()
+            by_queue.qstats()
+            by_queue.read()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The counters rose by what the wire carried"):
         assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
     with (
         step("With no frame on the wire, reading on moves no counter"),
-        counted.stretch() as quiet,
+        by_queue.stretch() as quiet,
     ):
         for _ in range(5):
-            counted.ethtool()
+            by_queue.ethtool()
         if quiet.wire_rx == Account():
             assert total(quiet.queues.rx.values()) == Account(), explain(quiet)
 

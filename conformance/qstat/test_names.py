@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from plugfest.ledger import explain
+from plugfest.operations import NotOfferedError
 from plugfest.queue_counters import from_ethtool, total
 from plugfest.requirement import requirement
+from plugfest.traffic import check_same, payloads
 
 STATISTICS = "Documentation/networking/statistics.rst"
-QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 
 
 @requirement(
@@ -46,37 +48,52 @@ def test_every_queue_is_named(ledger, traffic, step, unclaimed):
 
 
 @requirement(
-    "QSTAT-NL-01",
+    "QSTAT-NAME-03",
     level="MUST",
-    source=f"{QSTATS}, queue-id, queue-type: only currently active queues",
-    falsified_by=("program:qstat.queue-untold",),
+    source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
+    falsified_by=("program:qstat.name-lost",),
 )
-def test_netlink_queues(ledger, traffic, step, unclaimed):
-    """Netlink's queue statistics have one entry for each queue that the kernel uses, and none else."""
-    if not ledger.qstats():
-        unclaimed("netlink queue statistics", evidence=ledger.qstats())
-    with step("Read netlink's statistics: there is an entry for each receive and transmit queue, numbered from 0"):
-        for direction in ("rx", "tx"):
-            assert ledger.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
+def test_names_stay(counted, traffic, dut, step, defer, change):
+    """The driver's own statistics have the same names, in the same order, after traffic, while the interface is down, and up again."""
+    before = counted.names()
+    with step("Send test frames both ways: the names are the same"):
+        traffic.check_delivery()
+        traffic.send_back()
+        assert counted.names_later() == before
+    with step("Take the interface down: the names are the same"):
+        defer(change.ready)
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
+        assert counted.names_later() == before
+    with step("Take it up: the names are the same"):
+        dut.set_link(up=True)
+        change.ready()
+        assert counted.names_later() == before
 
 
 @requirement(
-    "QSTAT-NL-02",
+    "QSTAT-NAME-04",
     level="MUST",
-    source=f"{QSTATS}, scope",
-    falsified_by=("program:qstat.total-differs",),
+    source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
+    falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
-def test_netlink_scopes(ledger, traffic, step, unclaimed):
-    """Netlink's device-wide statistics rise by what those of its queues rise by."""
-    before = ledger.whole_device()
-    if not before:
-        unclaimed("netlink queue statistics of device scope", evidence=ledger.qstats("device"))
-    with step("Send test frames both ways"), ledger.stretch() as stretch:
-        traffic.check_delivery()
-        traffic.send_back()
-    with step("The device-wide statistics rose by as much as the queues' together"):
-        after = ledger.whole_device_later()
-        rx, tx = total(stretch.queues.rx.values()), total(stretch.queues.tx.values())
-        queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
-        told = {name: rise for name, rise in queues.items() if name in after}
-        assert {name: after[name] - before[name] for name in told} == told
+def test_names_follow_the_channels(counted, traffic, operations, step, defer, unclaimed):
+    """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
+    before = {way: traffic.queues(way) for way in ("rx", "tx")}
+    with step("Change the number of channels by one"):
+        try:
+            operations.other_channels(defer)
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
+    with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
+        assert {way: traffic.queues(way) for way in before} != before
+        counters = counted.by_ethtool()
+        for way, queues in (("rx", counters.rx), ("tx", counters.tx)):
+            assert sorted(queues) == list(range(len(queues))), way
+            assert len(queues) >= traffic.queues(way), way
+    with step("Frames are counted as before"), counted.stretch() as stretch:
+        probes = traffic.probes()
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("The receive queues' counters rose by what the wire carried"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)

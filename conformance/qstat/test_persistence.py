@@ -6,10 +6,21 @@ from __future__ import annotations
 import errno
 
 import pytest
+from plugfest.deadline import Deadline, poll
+from plugfest.history import history as history_of
+from plugfest.history import later, lost
+from plugfest.operations import NotOfferedError
+from plugfest.probe import burst
 from plugfest.requirement import requirement
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
 HISTORY = "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
+RESTARTS = "Documentation/netlink/specs/netdev.yaml, qstats: per queue, likely since the last reconfiguration"
+QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
+STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
+"""Faults of models by which a transmit queue hangs."""
+WATCHDOG = 16
+"""Seconds by the clock: three times ndo_tx_timeout's usual five, and some."""
 
 
 def check_not_behind(before, after):
@@ -63,20 +74,13 @@ def test_ring_resize(history, ledger, dut, step, defer, unclaimed, traffic):
 
 
 @requirement("QSTAT-PERSIST-03", level="MUST", source=PERSIST, falsified_by=("program:qstat.gone-back",))
-def test_channel_change(history, ledger, dut, step, defer, unclaimed, traffic):
+def test_channel_change(history, ledger, operations, step, defer, unclaimed):
     """The interface's statistics do not go back when the number of channels changes."""
-    channels = dut.get("channels")
-    now = (channels or {}).get("combined-count", 0)
-    most = (channels or {}).get("combined-max", 0)
-    if most < 2:
-        unclaimed("more than one combined channel", evidence=channels)
-    with step("Change the number of combined channels by one"):
-        refused = dut.ask("channels", combined_count=now + 1 if now < most else now - 1)
-        if refused is not None and refused.errno == errno.EOPNOTSUPP:
-            unclaimed("a change of the number of channels", evidence={**channels, "asked for another": str(refused)})
-        assert refused is None, refused
-        defer(dut.set, "channels", combined_count=now)
-        traffic.ready()
+    with step("Change the number of channels by one"):
+        try:
+            operations.other_channels(defer)
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
     with step("No counter of the interface went back"):
         check_not_behind(history, ledger.later().link)
 
@@ -96,16 +100,129 @@ def test_xdp_attach(history, native, ledger, step, traffic):
 
 
 @pytest.mark.usefixtures("history")
-@requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.gone-back",))
-def test_device_scope_has_the_history(ledger, dut, step, defer, unclaimed, traffic):
-    """Netlink's device-wide queue statistics do not go back when the interface goes down and up or its channels change."""
-    before = ledger.whole_device()
+@requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
+def test_device_scope_has_the_history(netlink, faults, operations, step, evidence, unclaimed):
+    """Netlink's device-wide queue statistics do not go back over any routine operation."""
+    before = history_of(netlink).device
     if not before:
         unclaimed("netlink queue statistics of device scope", evidence=before)
-    with step("Take the interface down and up"):
-        defer(dut.set_link, up=True)
-        dut.set_link(up=False)
-        dut.set_link(up=True)
+    for done in operations.one_by_one():
+        with step(f"{done}: no device-wide counter went back"):
+            after = later(netlink, faults).device
+            assert after.keys() >= before.keys(), f"after {done}"
+            assert lost(before, after) == [], f"after {done}"
+    evidence("not offered", operations.refused)
+
+
+@pytest.mark.usefixtures("history")
+@requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=("program:qstat.gone-back",))
+def test_queues_by_netlink(netlink, faults, operations, step, evidence):
+    """Netlink's statistics of a queue that is still there do not go back over any routine operation.
+
+    They may: netdev.yaml lets them begin anew with a reconfiguration. All operations are tried before the verdict.
+    """
+    gone = _gone_back(
+        operations, step, lambda: history_of(netlink).by_netlink, lambda: later(netlink, faults).by_netlink
+    )
+    evidence("not offered", operations.refused)
+    with step("None went back over any of them"):
+        assert gone == {}
+
+
+@pytest.mark.usefixtures("history")
+@requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=("program:qstat.gone-back",))
+def test_queues_by_ethtool(counted, faults, operations, step, evidence):
+    """The driver's own statistics of a queue that is still there do not go back over any routine operation.
+
+    All operations are tried before the verdict.
+    """
+    gone = _gone_back(
+        operations, step, lambda: history_of(counted).by_ethtool, lambda: later(counted, faults).by_ethtool
+    )
+    evidence("not offered", operations.refused)
+    with step("None went back over any of them"):
+        assert gone == {}
+
+
+@requirement("QSTAT-PERSIST-08", level="MUST", source=PERSIST, falsified_by=("program:qstat.gone-back",))
+def test_changes_that_reset(history, ledger, operations, step, unclaimed):
+    """The interface's statistics do not go back when its MTU changes or autonegotiation is restarted: the device is set up anew."""
+    refused = {}
+    for operation in (operations.change_mtu, operations.restart_negotiation):
+        with step("Change the MTU and change it back; restart autonegotiation: no counter of the interface went back"):
+            try:
+                operation()
+            except NotOfferedError as words:
+                refused[operation.__name__] = str(words)
+            else:
+                check_not_behind(history, ledger.later().link)
+    if len(refused) > 1:
+        unclaimed("a change of the MTU or a restart of autonegotiation", evidence=refused)
+
+
+@requirement(
+    "QSTAT-PERSIST-09",
+    level="MUST",
+    source=f"{PERSIST}; Documentation/networking/netdevices.rst, ndo_tx_timeout",
+    falsified_by=("program:qstat.gone-back",),
+)
+@pytest.mark.budget(60)
+def test_own_reset(history, by_queue, model, faults, outlet, traffic, step, defer, evidence, unclaimed):
+    """No counter, of the interface, the device or a queue, goes back when the driver resets its device by itself."""
+    stuck = next((each["name"] for each in model.call("faults.list") if each["name"] in STUCK), None)
+    if stuck is None:
+        unclaimed("a device that can be made to hang", evidence=[each["name"] for each in model.call("faults.list")])
+    whole = history_of(by_queue)
+    resets = _resets(model)
+    with step("Have a transmit queue of the device hang, and hand it frames, until the driver resets the device"):
+        model.call("faults.arm", name=stuck)
+        defer(model.call, "faults.disarm", name=stuck)
+        outlet.send([probe.frame for probe in burst(traffic.ends_back, flows=16, sizes=(200,))])
+        # The kernel's watchdog goes by the clock, however slow the guest.
+        done = poll(lambda: _resets(model) > resets, Deadline.after(WATCHDOG))
+        model.call("faults.disarm", name=stuck)
         traffic.ready()
-    with step("No device-wide counter went back"):
-        check_not_behind(before, ledger.whole_device_later())
+        if not done:
+            unclaimed("a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]})
+    evidence("resets", model.call("model.counters")["resets"])
+    with step("No counter of the interface went back"):
+        check_not_behind(history, by_queue.later().link)
+    with step("Nor did one of a queue, or one of netlink's device-wide ones"):
+        now = later(by_queue, faults)
+        for before, after in zip(vars(whole).values(), vars(now).values(), strict=True):
+            assert lost(before, after) == []
+
+
+@pytest.mark.usefixtures("history")
+@requirement("QSTAT-PERSIST-10", level="MUST", source=QUEUE_API, falsified_by=("program:qstat.gone-back",))
+def test_queue_restart(ledger, faults, guest, dut, restart_queue, step, unclaimed):
+    """No counter of the interface, and none of netlink's device-wide ones, goes back when one receive queue is restarted."""
+    refusal = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=dut.queues() - 1)
+    if refusal["errno"] == errno.EOPNOTSUPP:
+        unclaimed("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
+    if restart_queue is None:
+        unclaimed("memory to bind a queue to", evidence={"netdev bind-rx": refusal, "restart_queue": restart_queue})
+    before = history_of(ledger)
+    with step("Restart a receive queue"):
+        restart_queue(dut.queues() - 1)
+    with step("No counter went back"):
+        now = later(ledger, faults)
+        assert lost(before.interface, now.interface) == []
+        assert lost(before.device, now.device) == []
+
+
+def _resets(model):
+    return sum(model.call("model.counters")["resets"].values())
+
+
+def _gone_back(operations, step, read, read_later):
+    """Do every operation; return what went back over each that did, of the counters as they were before it."""
+    gone = {}
+    before = read()
+    for done in operations.one_by_one():
+        with step(f"{done}: read the counters"):
+            after = read_later()
+            if found := lost(before, after):
+                gone[done] = found
+            before = read()
+    return gone

@@ -25,6 +25,7 @@ MODULES = (
     "netdev",
     "packet",
     "process",
+    "readers",
     "system",
     "tcp",
     "trace",

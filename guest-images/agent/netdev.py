@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.methods import exposed
-from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex, interface_index
+from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex, NetlinkError, interface_index
 
 NETDEV = Family("netdev")
 
@@ -147,6 +147,13 @@ QSTATS = Attributes(
     }
 )
 
+BIND_RX_WITHOUT = 13
+"""NETDEV_CMD_BIND_RX, with a descriptor that is no dma-buf's."""
+NO_BUFFER = 0x7FFFFFFF
+BIND = Attributes(
+    {1: ("ifindex", U32), 2: ("queue", Attributes({1: ("id", U32), 3: ("type", QUEUE_TYPE)})), 3: ("fd", U32)}
+)
+
 
 @exposed
 def dev_get(ifname: str) -> dict[str, Any]:
@@ -214,3 +221,17 @@ def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
     """
     request = {"ifindex": interface_index(ifname), "scope": ["queue"] if scope == "queue" else None}
     return NETDEV.call(QSTATS_GET, QSTATS.encode(request), QSTATS, dump=True)
+
+
+@exposed
+def queue_api_refusal(ifname: str, queue: int = 0) -> dict[str, Any]:
+    """Ask to bind a receive queue to what is no dma-buf, and return errno and text of the refusal that must come.
+
+    EOPNOTSUPP says that the driver cannot restart single queues (struct netdev_queue_mgmt_ops); any other, that it got past that.
+    """
+    asked = BIND.encode({"ifindex": interface_index(ifname), "queue": {"id": queue, "type": "rx"}, "fd": NO_BUFFER})
+    try:
+        NETDEV.call(BIND_RX_WITHOUT, asked, BIND)
+    except NetlinkError as error:
+        return {"errno": error.errno, "text": str(error.strerror)}
+    raise RuntimeError("a queue was bound to a buffer that there is not")

@@ -22,7 +22,7 @@ SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
-SO_RCVBUFFORCE = 33
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 AUXDATA = struct.Struct("=IIIHHHH")
 VNET_HEADER = struct.Struct("=BBHHHH")
 STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
@@ -47,7 +47,8 @@ class Tap:
             self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         if not outgoing:
             self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        for force in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
+            self.socket.setsockopt(socket.SOL_SOCKET, force, 1 << 24)
         self.socket.bind((ifname, protocol))
 
     def close(self) -> None:

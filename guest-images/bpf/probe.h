@@ -93,4 +93,21 @@ static __always_inline void book(struct xdp_md *context)
 	}
 }
 
+/* Book a test frame and swap its two hardware addresses, and nothing else; false for any other frame. */
+static __always_inline int turned(struct xdp_md *context)
+{
+	struct ethhdr *ethernet = (void *)(long)context->data;
+	__u8 address[ETH_ALEN];
+
+	if (!test_datagram(context))
+		return 0;
+	if ((void *)(ethernet + 1) > (void *)(long)context->data_end)
+		return 0;
+	book(context);
+	__builtin_memcpy(address, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, address, ETH_ALEN);
+	return 1;
+}
+
 #endif

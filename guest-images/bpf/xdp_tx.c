@@ -5,18 +5,7 @@
 SEC("xdp")
 int xdp_tx(struct xdp_md *context)
 {
-	struct ethhdr *ethernet = (void *)(long)context->data;
-	__u8 address[ETH_ALEN];
-
-	if (!test_datagram(context))
-		return XDP_PASS;
-	if ((void *)(ethernet + 1) > (void *)(long)context->data_end)
-		return XDP_PASS;
-	book(context);
-	__builtin_memcpy(address, ethernet->h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, address, ETH_ALEN);
-	return XDP_TX;
+	return turned(context) ? XDP_TX : XDP_PASS;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -8,10 +8,10 @@ the other two can be compared to the frame and the octet.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
@@ -31,11 +31,25 @@ DIFFERS = fault_points.declare(
     "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
 )
 NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
+NAME_LOST = fault_points.declare(
+    "program:qstat.name-lost", "the driver's first statistic is left out in the second reading of the names"
+)
 QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
 GONE_BACK = fault_points.declare(
     "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
 )
+COUNTER_OFF = fault_points.declare(
+    "program:qstat.counter-off", "netlink's counters of other things than frames and octets rise by one more each"
+)
+WAKE_LOST = fault_points.declare("program:qstat.wake-lost", "netlink's counter of stopped queues rises by one more")
 
+Source = Literal["either", "netlink", "ethtool"]
+"""Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
+ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
+"""What says of what an entry of netlink's is."""
+SHORTEST = 60
+"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
+PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
 REGISTER_NAMES = (("rx_pkts_nic", "tx_pkts_nic"), ("rx_packets", "tx_packets"))
 
 
@@ -47,11 +61,15 @@ class Reading:
         queues: the driver's counters by queue.
         device: the model's, empty where the subject is no model.
         link: struct rtnl_link_stats64.
+        told: each counter of netlink's queue statistics, summed over the queues.
+        whole: netlink's statistics of device scope.
     """
 
     queues: QueueCounters
     device: QueueCounters
     link: Mapping[str, int]
+    told: Mapping[str, int] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def link_rx(self) -> Account:
@@ -73,6 +91,8 @@ class Stretch:
         device: the device's, likewise.
         link_rx: of struct rtnl_link_stats64.
         link_tx: of struct rtnl_link_stats64.
+        told: each counter of netlink's queue statistics, summed over the queues.
+        whole: netlink's statistics of device scope.
         to_dut: the frames that the wire end sent.
         from_dut: the frames that the DUT sent.
     """
@@ -81,6 +101,8 @@ class Stretch:
     device: QueueCounters = field(default_factory=QueueCounters)
     link_rx: Account = field(default_factory=Account)
     link_tx: Account = field(default_factory=Account)
+    told: Mapping[str, int] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
     to_dut: list[bytes] = field(default_factory=list)
     from_dut: list[bytes] = field(default_factory=list)
 
@@ -90,16 +112,31 @@ class Stretch:
         return of_frames(self.to_dut)
 
     @property
+    def arrived(self) -> tuple[Account, Account]:
+        """What the wire carried to the DUT: as the tap has it, and with short frames at the 60 octets that Ethernet makes of them.
+
+        A host's stack hands a tap frames unpadded; whether the device pads them is the device's.
+        """
+        return self.wire_rx, of_frames(frame.ljust(SHORTEST, b"\0") for frame in self.to_dut)
+
+    @property
     def wire_tx(self) -> Account:
         """What the wire carried from the DUT."""
         return of_frames(self.from_dut)
 
 
 class Ledger:
-    """Reads the accounts of one machine."""
+    """Reads the accounts of one machine.
 
-    def __init__(self, machine: Machine, faults: LocalFaults) -> None:
+    Args:
+        machine: whose.
+        faults: the fault points on this side.
+        source: whose counters by queue to take.
+    """
+
+    def __init__(self, machine: Machine, faults: LocalFaults, source: Source = "either") -> None:
         """Read nothing yet."""
+        self.source = source
         self._machine = machine
         self._agent = machine.agent
         self._ifname = machine.dut.ifname
@@ -126,8 +163,13 @@ class Ledger:
         return found
 
     def queues(self) -> QueueCounters:
-        """The driver's counters by queue: netlink's where it has them, else its own by ethtool; empty where neither has."""
-        found = from_qstats(self.qstats()) or from_ethtool(self.ethtool())
+        """The driver's counters by queue, by the ledger's source; empty where that has none."""
+        return self._by_queue(self.qstats() if self.source != "ethtool" else [])
+
+    def _by_queue(self, entries: list[dict[str, Any]]) -> QueueCounters:
+        found = from_qstats(entries)
+        if not found and self.source != "netlink":
+            found = from_ethtool(self.ethtool())
         if found and self._faults[WRONG_QUEUE]:
             shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
             return QueueCounters(*shifted)
@@ -155,6 +197,10 @@ class Ledger:
         found = [str(name) for name, _ in self.ethtool()]
         return found + found[:1] if self._faults[NAME_TWICE] else found
 
+    def names_later(self) -> list[str]:
+        """The same, to be compared to an earlier reading."""
+        return self.names()[self._faults[NAME_LOST] :]
+
     def by_ethtool(self) -> QueueCounters:
         """The driver's own counters by queue."""
         found = from_ethtool(self.ethtool())
@@ -169,8 +215,7 @@ class Ledger:
 
     def whole_device(self) -> dict[str, int]:
         """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
-        entries = self.qstats("device")
-        return {name: value for name, value in entries[0].items() if name != "ifindex"} if entries else {}
+        return summed(self.qstats("device"))
 
     def whole_device_later(self) -> dict[str, int]:
         """The same, to be compared to an earlier reading."""
@@ -185,7 +230,12 @@ class Ledger:
         """Read driver and device now."""
         model = self._machine.model
         device = from_model(model.call("model.counters")) if model else QueueCounters()
-        return Reading(self.queues(), device, self._agent.call("link.stats64", ifname=self._ifname))
+        link = self._agent.call("link.stats64", ifname=self._ifname)
+        if self.source == "ethtool":
+            return Reading(self._by_queue([]), device, link)
+        entries = self.qstats()
+        whole = self.whole_device() if entries else {}
+        return Reading(self._by_queue(entries), device, link, summed(entries), whole)
 
     def later(self) -> Reading:
         """Read driver and device again, to be compared to an earlier reading."""
@@ -208,6 +258,10 @@ class Ledger:
         result.link_tx = self._missed(after.link_tx - before.link_tx)
         if self._faults[DIFFERS]:
             result.link_rx += Account(1, 60)
+        result.told = self._exceeded(risen(before.told, after.told))
+        result.whole = risen(before.whole, after.whole)
+        if self._faults[DIFFERS]:
+            result.whole = {name: rise + 1 for name, rise in result.whole.items()}
         result.to_dut = sent_after[len(sent) :]
         result.from_dut = received_after[len(received) :]
         result.queues = QueueCounters(
@@ -222,6 +276,25 @@ class Ledger:
             return account - Account(0, 14 * account.frames)
         return account
 
+    def _exceeded(self, rises: Mapping[str, int]) -> Mapping[str, int]:
+        if rises.keys() <= PLAIN or not self._faults[COUNTER_OFF]:
+            return rises
+        return {name: rise + (name not in PLAIN) for name, rise in rises.items()}
+
+    def told_later(self) -> Mapping[str, int]:
+        """Netlink's counters summed over the queues, to be compared to an earlier reading."""
+        return self._exceeded(self.read().told)
+
+    def stops(self, stretch: Stretch) -> dict[str, int]:
+        """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
+        rises = {name: stretch.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
+        return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
+
+    def settle(self) -> None:
+        """Wait until two readings in a row are the same, so that nothing is under way."""
+        with self._machine.wire.capture() as capture:
+            self._settled(capture)
+
     def _settled(self, capture: Capture) -> tuple[Reading, list[bytes], list[bytes]]:
         """Read everything until two readings in a row are the same, so that nothing is under way."""
         previous = None
@@ -230,6 +303,36 @@ class Ledger:
             if current == previous:
                 return current
             previous = current
+
+
+def summed(entries: list[dict[str, Any]]) -> dict[str, int]:
+    """Add netlink's entries up, counter by counter."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            if name not in ENTRY and isinstance(value, int):
+                found[name] = found.get(name, 0) + value
+    return found
+
+
+def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return what each counter rose by; one that is new rose from 0."""
+    return {name: value - before.get(name, 0) for name, value in after.items()}
+
+
+def differences(stretch: Stretch, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
+    """Say which of netlink's counters rose by something else than they should have; empty if none did.
+
+    Args:
+        stretch: over which.
+        names: the counters that the driver tells.
+        wanted: what each must have risen by.
+    """
+    return [
+        f"{name} rose by {stretch.told.get(name, 0)}, expected {wanted[name]}"
+        for name in names
+        if stretch.told.get(name, 0) != wanted[name]
+    ]
 
 
 def explain(stretch: Stretch) -> str:

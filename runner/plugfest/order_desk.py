@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.probe import Ends
     from plugfest.wire import WireEnd
+
+
+def checksummed(active: Collection[str]) -> list[int]:
+    """Return the IP versions for which active features (names of ``ethtool -k``) have the device do TCP's checksum."""
+    if "tx-checksum-ip-generic" in active:
+        return [4, 6]
+    names = {4: "tx-checksum-ipv4", 6: "tx-checksum-ipv6"}
+    return [version for version, name in names.items() if name in active]
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,11 @@ def from_ethtool(statistics: Sequence[Sequence[Any]]) -> QueueCounters:
     return QueueCounters(_accounts(raw["rx"]), _accounts(raw["tx"]))
 
 
+def is_queue_counter(name: str) -> bool:
+    """Whether a name of ``ethtool -S`` is that of a queue's frames or octets."""
+    return bool(NUMBERED.fullmatch(name) or IN_BLOCK.fullmatch(name))
+
+
 def from_qstats(statistics: Sequence[Mapping[str, Any]]) -> QueueCounters:
     """Turn the answer of ``netdev.qstats_get`` of scope queue into counters."""
     found: dict[Direction, dict[int, Account]] = {"rx": {}, "tx": {}}

@@ -12,7 +12,20 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugfest.dissect import CWR, FIN, IPV4, IPV6, PSH, TCP, UDP, VLAN, Dissected, Malformed, dissect
+from plugfest.dissect import (
+    CWR,
+    FIN,
+    IPV4,
+    IPV6,
+    PSH,
+    TCP,
+    UDP,
+    VLAN,
+    Dissected,
+    Malformed,
+    dissect,
+    transport_checksum,
+)
 from plugfest.dissect import problems as frame_problems
 from plugfest.probe import Ends, internet_checksum
 
@@ -104,6 +117,13 @@ class Order:
             virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, kind, start + header, self.segment, start, at)
         kind = IPV4 if self.version == 4 else IPV6
         return virtio + macs + kind.to_bytes(2, "big") + head + transport + self.payload
+
+    def finished(self) -> bytes:
+        """Return the one frame of a packet that is not to be cut, as a host without offloads sends it: its checksum complete."""
+        frame = self.handed()[_VIRTIO_HEADER.size :]
+        found = dissect(frame)
+        at = len(frame) - len(found.transport) + (16 if self.protocol == TCP else 6)
+        return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]
 
     def owns(self, frame: bytes) -> bool:
         """Whether a frame is of this packet's flow."""

@@ -232,15 +232,19 @@ class Traffic:
             yield Sightings(capture)
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        """Keep probes, and frames that programs leave alone, coming in until the block ends."""
+    def stream(self, pace: float = PACE) -> Iterator[None]:
+        """Keep probes, and frames that programs leave alone, coming in until the block ends.
+
+        Args:
+            pace: seconds between two batches.
+        """
         frames = [probe.frame for probe in (*self.probes(), *self.probes(port=OUTSIDE_PORT))]
         over = threading.Event()
         failures: list[OSError] = []
 
         def pour() -> None:
             try:
-                while not over.wait(PACE):
+                while not over.wait(pace):
                     self._wire.send(frames[:BATCH])
                     frames.extend(frames[:BATCH])
                     del frames[:BATCH]

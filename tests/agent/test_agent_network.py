@@ -182,3 +182,7 @@ def test_qstats_of_a_driver_without_any_are_refused(agent: Client) -> None:
     with pytest.raises(AgentError) as caught:
         agent.call("netdev.qstats_get", ifname="left", scope="queue")
     assert caught.value.errno == errno.EOPNOTSUPP
+
+
+def test_binding_a_queue_of_a_driver_without_the_queue_api_is_refused(agent: Client) -> None:
+    assert agent.call("netdev.queue_api_refusal", ifname="left")["errno"] == errno.EOPNOTSUPP

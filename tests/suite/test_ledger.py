@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from plugfest.agent import AgentError
 from plugfest.faults import LocalFaults
-from plugfest.ledger import Ledger, explain
+from plugfest.ledger import Ledger, Stretch, explain
 from plugfest.queue_counters import Account, QueueCounters
 from plugfest.traffic import check_same
 
@@ -127,3 +127,8 @@ def test_a_comparison_says_what_is_missing_and_what_is_too_many() -> None:
         check_same([b"a", b"c"], [b"a", b"b"], "frames")
     with pytest.raises(AssertionError, match="1 too many"):
         check_same([b"a", b"a"], [b"a"], "frames")
+
+
+def test_short_frames_may_be_padded_on_their_way() -> None:
+    short = Stretch(to_dut=[bytes(54), bytes(100)])
+    assert short.arrived == (Account(2, 154), Account(2, 160))

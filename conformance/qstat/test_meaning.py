@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Netlink's further queue statistics mean what netdev.yaml says of them, where a driver tells them."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+
+import pytest
+from plugfest.handover import Checksum
+from plugfest.ledger import differences, explain
+from plugfest.payload import digest, generate
+from plugfest.probe import burst, only
+from plugfest.requirement import requirement
+from plugfest.segmentation import Order
+from plugfest.traffic import check_same, payloads
+
+QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
+OFF = ("program:qstat.counter-off",)
+SEGMENT = 1440
+CUT = (5 * SEGMENT, 10 * SEGMENT + 100)
+"""Octets of TCP payload of the packets that are handed over whole."""
+COALESCED = "rx-gro-hw"
+STREAM = 200_001
+CHECKSUM_SENT = ("tx-csum-none", "tx-needs-csum")
+CHECKSUM_RECEIVED = ("rx-csum-complete", "rx-csum-unnecessary", "rx-csum-none", "rx-csum-bad")
+GSO = ("tx-hw-gso-packets", "tx-hw-gso-bytes", "tx-hw-gso-wire-packets", "tx-hw-gso-wire-bytes")
+GRO = ("rx-hw-gro-packets", "rx-hw-gro-bytes", "rx-hw-gro-wire-packets", "rx-hw-gro-wire-bytes")
+LOSSES = (
+    *("rx-alloc-fail", "rx-hw-drops", "rx-hw-drop-overruns", "rx-hw-drop-ratelimits"),
+    *("tx-hw-drops", "tx-hw-drop-errors", "tx-hw-drop-ratelimits"),
+)
+STOPS = ("tx-stop", "tx-wake")
+FLOOD = 900
+"""Frames: more than many rings have descriptors, fewer than a queueing discipline drops."""
+
+
+@pytest.fixture
+def told(netlink, unclaimed):
+    """``told(*names)`` skips where the driver tells none of these counters."""
+
+    def names_of(*names):
+        found = sorted(netlink.read().told)
+        if not set(names) & set(found):
+            unclaimed(" or ".join(names), evidence={"counters of netdev qstats-get": found})
+        return [name for name in names if name in found]
+
+    return names_of
+
+
+def orders_of(ends):
+    """Packets that need a checksum, then packets that need to be cut, with flows of their own."""
+    plain = [Order(ends, 4, generate(size, size), ports=(30000 + size, 31000)) for size in (100, 500, 1400)]
+    cut = [Order(ends, 4, generate(size, size), segment=SEGMENT, ports=(30000 + size, 31000)) for size in CUT]
+    return plain, cut
+
+
+@requirement("QSTAT-MEAN-01", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_SENT)}", falsified_by=OFF)
+def test_checksums_sent(netlink, told, desk, traffic, outlet, step, until):
+    """tx-needs-csum counts the wire packets for which the device calculates a checksum, and tx-csum-none those for which it does not."""
+    names = told(*CHECKSUM_SENT)
+    plain, cut = orders_of(desk.ends)
+    finished = [probe.frame for probe in burst(traffic.ends_back, flows=4, sizes=(100,), versions=(4,))]
+    with (
+        step("Hand over packets with the checksum left to do, some of them to be cut, and finished frames"),
+        netlink.stretch() as stretch,
+        traffic.sightings() as wire,
+    ):
+        work = desk.do([*plain, *cut])
+        outlet.send(finished)
+        until(lambda: len(wire.probes()) >= len(finished), what="the finished frames are on the wire", timeout=1)
+    asked = [order for order in work.orders if order.length in {each.length for each in work.whole}]
+    needed = sum(len(order.pieces) for order in asked)
+    wanted = {"tx-needs-csum": needed, "tx-csum-none": len(stretch.from_dut) - needed}
+    with step("The counters rose by as many wire packets"):
+        assert differences(stretch, names, wanted) == [], explain(stretch)
+
+
+@requirement("QSTAT-MEAN-02", level="MUST", source=f"{QSTATS}, {', '.join(GSO)}", falsified_by=OFF)
+def test_segmented(netlink, told, desk, step):
+    """The tx-hw-gso counters have the packets that the device cuts, and the wire packets that come of them; no others."""
+    names = told(*GSO)
+    plain, cut = orders_of(desk.ends)
+    with step("Hand over packets to be cut, and some that are not"), netlink.stretch() as stretch:
+        work = desk.do([*plain, *cut])
+    whole = [order for order in cut if order.length in {each.length for each in work.whole}]
+    frames = [frame for order, mine in zip(work.orders, work.frames, strict=True) if order in whole for frame in mine]
+    wanted = {
+        "tx-hw-gso-packets": len(whole),
+        "tx-hw-gso-bytes": sum(order.length for order in whole),
+        "tx-hw-gso-wire-packets": len(frames),
+        "tx-hw-gso-wire-bytes": sum(map(len, frames)),
+    }
+    with step("The counters rose by the packets that were cut, and by the frames that came of them"):
+        assert differences(stretch, names, wanted) == [], explain(stretch)
+
+
+@requirement("QSTAT-MEAN-03", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_RECEIVED)}", falsified_by=OFF)
+def test_checksums_received(netlink, told, traffic, handover, wire, step, until):
+    """The rx-csum counters have each received frame as the driver marks it, and rx-csum-bad those whose checksum is wrong."""
+    names = told(*CHECKSUM_RECEIVED)
+    good = traffic.probes(versions=(4,))
+    bad = [probe.frame[:-1] + bytes([probe.frame[-1] ^ 0xFF]) for probe in traffic.probes(versions=(4,))]
+    lengths = {len(frame) for frame in bad}
+    with (
+        step("Send frames with right checksums, and frames with wrong ones"),
+        netlink.stretch() as stretch,
+        handover() as seen,
+    ):
+        traffic.send(good)
+        check_same(traffic.received(good), payloads(good), "payloads in the stack")
+        wire.send(bad)
+        until(
+            lambda: sum(each.length in lengths for each in seen.received()) >= len(good) + len(bad),
+            what="all are handed over",
+            timeout=1,
+        )
+    marked = Counter(each.checksum for each in seen.received())
+    wanted = {
+        "rx-csum-complete": marked[Checksum.COMPLETE],
+        "rx-csum-unnecessary": marked[Checksum.UNNECESSARY],
+        "rx-csum-none": marked[Checksum.NONE] - (len(bad) if "rx-csum-bad" in names else 0),
+        "rx-csum-bad": len(bad),
+    }
+    with step("The counters rose by as many frames as the driver marked so"):
+        assert differences(stretch, names, wanted) == [], explain(stretch)
+
+
+@requirement("QSTAT-MEAN-04", level="MUST", source=f"{QSTATS}, {', '.join(GRO)}", falsified_by=OFF)
+def test_coalesced(netlink, told, active, peer, handover, step):
+    """The rx-hw-gro counters have the packets that the device coalesced, and the wire packets that went into them; no others."""
+    names = told(*GRO)
+    with step("Turn coalescing on, and send a stream by TCP: it arrives whole"):
+        active(COALESCED)
+        with netlink.stretch() as stretch, handover() as seen:
+            got = peer.to_dut(4, STREAM)
+            assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+    longest = max(map(len, stretch.to_dut))
+    merged = [each for each in seen.received() if each.length > longest or each.segment]
+    single = len(seen.received()) - len(merged)
+    wanted = {
+        "rx-hw-gro-packets": len(merged),
+        "rx-hw-gro-bytes": sum(each.length for each in merged),
+        "rx-hw-gro-wire-packets": len(stretch.to_dut) - single,
+    }
+    with step("The counters rose by the merged packets, and by the frames that they were made of"):
+        assert merged, "nothing was merged"
+        assert differences(stretch, [name for name in names if name in wanted], wanted) == [], explain(stretch)
+
+
+@requirement("QSTAT-MEAN-05", level="MUST", source=f"{QSTATS}, {', '.join(LOSSES)}", falsified_by=OFF)
+def test_nothing_lost(netlink, told, traffic, step):
+    """Counters of losses do not rise while every frame arrives and is sent."""
+    names = told(*LOSSES)
+    probes = traffic.probes()
+    with step("Send test frames both ways: every one arrives"), netlink.stretch() as stretch:
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        sent = traffic.send_back()
+    with step("Every frame was carried, and none of these counters rose"):
+        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+        assert differences(stretch, names, dict.fromkeys(names, 0)) == [], explain(stretch)
+
+
+@requirement(
+    "QSTAT-MEAN-06", level="MUST", source=f"{QSTATS}, tx-stop, tx-wake", falsified_by=("program:qstat.wake-lost",)
+)
+def test_stopped_and_woken(netlink, told, traffic, guest, dut, step, until, defer, evidence):
+    """A queue that was stopped because it was full is woken, and counted so: when all is sent, it was woken as often as stopped."""
+    told(*STOPS)
+    frame = burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,))[0].frame
+    packet = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0)
+    defer(guest.agent.call, "handle.close", handle=packet)
+    encoded = [base64.b64encode(frame).decode()]
+    with (
+        step(f"Have the stack send {FLOOD} frames as fast as it can"),
+        netlink.stretch() as stretch,
+        traffic.sightings() as wire,
+    ):
+        sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=FLOOD)
+        until(lambda: len(wire.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=3)
+    rises = netlink.stops(stretch)
+    evidence("tx-stop and tx-wake", rises)
+    with step("Each queue is awake, and was woken as often as it was stopped"):
+        assert rises["tx-wake"] == rises["tx-stop"]
+
+
+@requirement("QSTAT-MEAN-07", level="MUST", source=f"{QSTATS}, tx-stop: because the queue was full", falsified_by=OFF)
+def test_not_stopped(netlink, told, operations, step, evidence):
+    """tx-stop counts stops because the queue was full: it does not rise when an idle interface is reconfigured."""
+    told("tx-stop")
+    rises = {}
+    before = netlink.read().told
+    for done in operations.one_by_one():
+        with step(f"{done}, while the stack sends little: read the counter"):
+            after = netlink.told_later()
+            # A queue that was set up anew counts from 0.
+            rise = after["tx-stop"] - before["tx-stop"]
+            rises[done] = rise if rise >= 0 else after["tx-stop"]
+            before = netlink.read().told
+    evidence("not offered", operations.refused)
+    with step("It did not rise over any of them"):
+        assert {done: rise for done, rise in rises.items() if rise} == {}

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's queue statistics: frames and octets of each queue, to the frame and to the octet, and which queues have any."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.handover import Checksum
+from plugfest.ledger import explain
+from plugfest.operations import NotOfferedError
+from plugfest.order_desk import checksummed
+from plugfest.payload import digest, generate
+from plugfest.probe import is_segment, only
+from plugfest.queue_counters import of_frames, total
+from plugfest.requirement import requirement
+from plugfest.segmentation import Order
+from plugfest.traffic import check_same, payloads
+from plugfest.xdp import SOON
+
+QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
+RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"
+TX = f"{QSTATS}, tx-packets, tx-bytes: wire packets"
+ACTIVE = f"{QSTATS}: only currently active queues"
+RTNL = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
+BASE = "include/net/netdev_queues.h, struct netdev_stat_ops, get_base_stats"
+BENT = ("program:qstat.frame-missing", "program:qstat.octets-short")
+SEGMENT = 1440
+"""Octets of TCP payload a frame."""
+SEGMENTED = 10 * SEGMENT + 100
+"""Octets of TCP payload that are handed to the device at once."""
+COALESCED = ("rx-gro-hw", "rx-lro")
+STREAM = 200_001
+PLAIN = ("rx-packets", "rx-bytes", "tx-packets", "tx-bytes")
+
+
+@requirement(
+    "QSTAT-NL-01",
+    level="MUST",
+    source=f"{QSTATS}, queue-id, queue-type: only currently active queues",
+    falsified_by=("program:qstat.queue-untold",),
+)
+def test_netlink_queues(netlink, traffic, step):
+    """Netlink's queue statistics have one entry for each queue that the kernel uses, and none else."""
+    with step("Read netlink's statistics: there is an entry for each receive and transmit queue, numbered from 0"):
+        for direction in ("rx", "tx"):
+            assert netlink.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
+
+
+@requirement(
+    "QSTAT-NL-02",
+    level="MUST",
+    source=f"{QSTATS}, scope",
+    falsified_by=("program:qstat.total-differs",),
+)
+def test_netlink_scopes(netlink, traffic, step, unclaimed):
+    """Netlink's device-wide statistics rise by what those of its queues rise by."""
+    before = netlink.whole_device()
+    if not before:
+        unclaimed("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+    with step("Send test frames both ways"), netlink.stretch() as stretch:
+        traffic.check_delivery()
+        traffic.send_back()
+    with step("The device-wide statistics rose by as much as the queues' together"):
+        after = netlink.whole_device_later()
+        rx, tx = total(stretch.queues.rx.values()), total(stretch.queues.tx.values())
+        queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
+        told = {name: rise for name, rise in queues.items() if name in after}
+        assert {name: after[name] - before[name] for name in told} == told
+
+
+@requirement("QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"))
+def test_received(netlink, traffic, step):
+    """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
+    probes = traffic.probes()
+    with (
+        step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
+        netlink.stretch() as stretch,
+    ):
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+    with step("Where the device can be asked: those of each queue rose by what it delivered by that queue"):
+        assert stretch.device.rx in ({}, stretch.queues.rx), explain(stretch)
+
+
+@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=("program:qstat.wrong-queue",))
+@pytest.mark.usefixtures("model")
+def test_received_on_their_queue(netlink, traffic, step):
+    """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
+    probes = traffic.probes()
+    with step("Send test frames in flows enough to reach every receive queue"), netlink.stretch() as stretch:
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("The device delivered frames by every queue, and the counters of each rose by as much"):
+        assert set(stretch.device.rx) == set(range(traffic.queues())), explain(stretch)
+        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
+
+
+@requirement("QSTAT-NL-05", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"))
+def test_sent(netlink, traffic, step):
+    """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), netlink.stretch() as stretch:
+        sent = traffic.send_back()
+    with step("Every one is on the wire, unchanged"):
+        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+    with step("The transmit queues' counters together rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=("program:qstat.wrong-queue",))
+@pytest.mark.usefixtures("model")
+def test_sent_on_their_queue(netlink, traffic, step):
+    """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), netlink.stretch() as stretch:
+        traffic.send_back()
+    with step("The driver's counters of each queue rose by what the device was handed by that queue"):
+        assert stretch.queues.tx == stretch.device.tx, explain(stretch)
+
+
+@requirement("QSTAT-NL-07", level="MUST", source=TX, falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"))
+def test_segmented(netlink, traffic, dut, step, unclaimed):
+    """What the device segments is counted as the frames and octets that the wire carries."""
+    features = dut.features()
+    claimed = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
+    versions = [version for version, name in claimed if name in features.active]
+    if not versions:
+        unclaimed("TCP segmentation offload", evidence=features)
+    with (
+        step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
+        netlink.stretch() as stretch,
+    ):
+        wanted = traffic.send_segmented(versions, payload=SEGMENTED, segment=SEGMENT)
+    with step("The wire carries full segments and a last short one"):
+        assert sorted(len(frame) for frame in stretch.from_dut if is_segment(frame)) == wanted
+    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"))
+def test_checksummed(netlink, desk, dut, step, unclaimed):
+    """What the device puts the checksum into is counted as any other frame."""
+    features = dut.features()
+    versions = checksummed(features.active)
+    if not versions:
+        unclaimed("transmit checksum offload", evidence=features)
+    orders = [
+        Order(desk.ends, version, generate(size, size), ports=(30000 + size, 31000))
+        for version in versions
+        for size in (100, 500, 1400)
+    ]
+    with step("Hand over packets with the checksum left to do"), netlink.stretch() as stretch:
+        work = desk.do(orders)
+    with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
+        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
+        work.check()
+    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+
+
+@requirement("QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"))
+def test_coalesced(netlink, active, peer, handover, step, evidence, unclaimed):
+    """What the device coalesces is counted as the frames and octets that the wire carried."""
+    with step("Turn receive coalescing on"):
+        evidence("features", active(*COALESCED))
+    with step("Send a stream by TCP: it arrives whole"), netlink.stretch() as stretch, handover() as seen:
+        got = peer.to_dut(4, STREAM)
+        assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+    with step("Frames were merged, and the receive queues' counters rose by what the wire carried"):
+        longest = max((each.length for each in seen.received()), default=0)
+        if longest <= max(map(len, stretch.to_dut)):
+            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
+        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
+
+
+@requirement(
+    "QSTAT-NL-10",
+    level="MUST",
+    source=f"{RX}; packets consumed by XDP are still counted",
+    falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
+)
+def test_dropped_by_xdp(netlink, native, traffic, step):
+    """Frames that an XDP program drops are counted as received by their queues, and for the device."""
+    probes = traffic.probes()
+    with step("Attach a program that drops test frames"):
+        program = native.attach("xdp_drop")
+        traffic.ready()
+    with step("Send test frames of every size"), netlink.stretch() as stretch:
+        traffic.send(probes)
+        native.wait(of_frames(probe.frame for probe in probes), program)
+    with step("The receive queues' counters rose by what the wire carried, and those of the device"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert device_scope(stretch, "rx") in ({}, of_wire(stretch.wire_rx, "rx")), explain(stretch)
+
+
+@requirement(
+    "QSTAT-NL-11",
+    level="MUST",
+    source=f"{TX}; {BASE}: packets transferred outside of the main set of queues",
+    falsified_by=("program:qstat.total-differs", "tx.frame.dropped"),
+)
+@pytest.mark.parametrize("program", ["xdp_tx", "xdp_redirect"])
+def test_sent_by_xdp(netlink, native, traffic, step, until, unclaimed, program):
+    """Frames that an XDP program sends back or redirects are counted for the device as sent, and as received."""
+    if program == "xdp_redirect" and not {"redirect"} <= native.features():
+        unclaimed("XDP_REDIRECT", evidence={"xdp-features": sorted(native.features())})
+    probes = traffic.probes()
+    with step(f"Attach the program {program}"):
+        native.attach(program)
+        traffic.ready()
+        if program == "xdp_redirect" and "ndo-xmit" not in native.features():
+            unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"xdp-features": sorted(native.features())})
+    with step("Send test frames of every size"), netlink.stretch() as stretch, traffic.sightings() as wire:
+        traffic.send(probes)
+        until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+    with step("The receive queues' counters rose by what the wire carried"):
+        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+    with step("The device-wide counters rose by what the wire carried both ways"):
+        if not stretch.whole:
+            unclaimed("netlink queue statistics of device scope", evidence=dict(stretch.whole))
+        assert device_scope(stretch, "rx") == of_wire(stretch.wire_rx, "rx"), explain(stretch)
+        assert device_scope(stretch, "tx") == of_wire(stretch.wire_tx, "tx"), explain(stretch)
+
+
+@requirement(
+    "QSTAT-NL-12",
+    level="MUST",
+    source=f"{QSTATS}: extend (and partially duplicate) {RTNL}; {BASE}",
+    falsified_by=("program:qstat.total-differs",),
+)
+def test_agree_with_rtnetlink(netlink, traffic, change, step, unclaimed):
+    """Netlink's device-wide counters are those of rtnetlink, in value, before and after traffic, and after the interface was down."""
+    if not netlink.whole_device():
+        unclaimed("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+
+    def differences():
+        """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
+        while True:
+            before, device, after = netlink.read().link, netlink.whole_device_later(), netlink.read().link
+            if before == after:
+                pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
+                return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    with step("Read both while no frame is under way: they are the same"):
+        assert differences() == {}
+    with step("Send test frames both ways, then read both"):
+        traffic.check_delivery()
+        traffic.send_back()
+        assert differences() == {}
+    with step("Take the interface down and up, then read both"):
+        change.link(up=False)
+        change.link(up=True)
+        change.ready()
+        assert differences() == {}
+
+
+@requirement("QSTAT-NL-13", level="MUST", source=ACTIVE, falsified_by=("program:settings.not-set",))
+def test_while_down(netlink, change, step):
+    """While the interface is down no queue has statistics, and the device-wide ones are still told, if there are any."""
+    whole = netlink.whole_device()
+    with step("Take the interface down: no queue is active, so that none is told of"):
+        change.link(up=False)
+        assert netlink.qstats() == []
+    with step("The device-wide statistics have the same counters as before, and none went back"):
+        now = netlink.whole_device()
+        assert now.keys() == whole.keys()
+        assert {name: (value, now[name]) for name, value in whole.items() if now[name] < value} == {}
+
+
+@requirement(
+    "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-untold", "program:settings.not-set")
+)
+def test_after_channel_change(netlink, traffic, operations, step, defer, unclaimed):
+    """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
+    before = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+    with step("Change the number of channels by one"):
+        try:
+            operations.other_channels(defer)
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
+    with step("There is an entry for each queue that there is now"):
+        after = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+        assert after != before
+        assert after == {way: list(range(traffic.queues(way))) for way in after}
+
+
+def device_scope(stretch, direction):
+    """What the device-wide counters of a direction's frames and octets rose by; empty where there are none."""
+    return {name: rise for name, rise in stretch.whole.items() if name in PLAIN and name.startswith(direction)}
+
+
+def of_wire(account, direction):
+    """An account as netlink's counters would have it."""
+    return {f"{direction}-packets": account.frames, f"{direction}-bytes": account.octets}

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading the statistics is safe in every state: four processes read by every way while something happens to the interface.
+
+That the kernel does not complain meanwhile is part of each of these: whatever it says on its console is a crash.
+"""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.operations import NotOfferedError
+from plugfest.probe import only
+from plugfest.queue_counters import Account, of_frames
+from plugfest.readers import GONE
+from plugfest.requirement import requirement
+from plugfest.traffic import check_same, payloads
+
+STATISTICS = "Documentation/networking/statistics.rst, uAPIs"
+QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"
+SOURCE = f"{STATISTICS}; {QSTATS}"
+SEEN = ("program:qstat.reader-back", "program:qstat.reader-torn")
+FLAPS = 2
+PACE = 0.05
+"""Seconds between two batches of frames, so that an emulated guest is not busy with these alone."""
+OTHER_NAME = "renamed0"
+SPACE = "plugfest-other"
+
+
+@requirement(
+    "QSTAT-READ-03",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("program:qstat.reader-short", *SEEN, "rx.frame.duplicated"),
+)
+def test_under_traffic(ledger, traffic, readers, step, evidence):
+    """While frames go both ways, no reader sees a counter go back or leap, and each ends with exactly what the wire carried."""
+    probes = traffic.probes()
+    with (
+        step("Read by netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
+        ledger.stretch() as stretch,
+        readers() as seen,
+    ):
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        sent = traffic.send_back()
+        ledger.settle()
+        seen.goes_on()
+    evidence("readers", seen.summary())
+    with step("No reader saw a counter go back or leap, or was refused"):
+        assert seen.problems() == []
+    with step(
+        "Every frame was carried, and each reader's counters rose by the frames and octets that the wire carried"
+    ):
+        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+        assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
+        own = (of_frames(probe.frame for probe in probes), of_frames(sent))
+        assert seen.differences(own, (stretch.wire_rx, stretch.wire_tx)) == []
+
+
+@requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=SEEN)
+def test_while_down(ledger, dut, readers, step, defer, change, evidence, traffic):
+    """Statistics can be read while the interface is down, and do not change then."""
+    with step("Send test frames both ways, and take the interface down"):
+        traffic.check_delivery()
+        traffic.send_back()
+        ledger.settle()
+        before = ledger.read().link
+        defer(change.ready)
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
+    with step("Read by every way at once: no reader sees a counter go back or leap, or is refused"):
+        with readers() as seen:
+            seen.goes_on()
+        evidence("readers", seen.summary())
+        assert seen.problems(queues_restart=True) == []
+    with step("The interface's counters are what they were while it was up, and each reader's stayed the same"):
+        now = ledger.read().link
+        names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+        # A frame of the stack's own may be on its way while the interface goes down.
+        assert [name for name in names if now[name] < before[name]] == [], f"{before} became {now}"
+        assert {who for who, accounts in seen.risen().items() if accounts != (Account(), Account())} == set()
+
+
+@requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=SEEN)
+def test_while_flapping(dut, traffic, readers, step, defer, change, evidence):
+    """While the interface goes down and up under traffic, over and over, no reader sees a counter go back or leap."""
+    with step(f"Take the interface down and up {FLAPS} times under traffic, while four processes read"):
+        defer(change.ready)
+        defer(dut.set_link, up=True)
+        with readers() as seen, traffic.stream(PACE):
+            for _ in range(FLAPS):
+                dut.set_link(up=False)
+                dut.set_link(up=True)
+                seen.goes_on(1)
+            change.ready()
+            seen.goes_on()
+    evidence("readers", seen.summary())
+    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
+        assert seen.problems(queues_restart=True) == []
+
+
+@requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=SEEN)
+def test_while_reset(operations, traffic, readers, step, change, defer, evidence):
+    """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
+    with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
+        defer(change.ready)
+        with readers() as seen, traffic.stream(PACE):
+            operations.change_mtu()
+            try:
+                operations.restart_negotiation()
+            except NotOfferedError as words:
+                evidence("ethtool -r", str(words))
+            seen.goes_on()
+    evidence("readers", seen.summary())
+    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
+        assert seen.problems(queues_restart=True) == []
+
+
+@requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
+def test_while_reconfigured(operations, traffic, readers, step, change, defer, evidence, unclaimed):
+    """While rings and channels change under traffic, reading is safe, and no value is torn.
+
+    That counters go back then is told by QSTAT-PERSIST-02 and -03, not here.
+    """
+    done = []
+    with step("Resize the rings and change the number of channels, while four processes read"):
+        defer(change.ready)
+        with readers() as seen, traffic.stream(PACE):
+            for operation in (operations.resize_rings, operations.change_channels):
+                try:
+                    operation()
+                    done.append(operation.__name__)
+                except NotOfferedError as words:
+                    evidence(operation.__name__, str(words))
+            seen.goes_on()
+    evidence("readers", seen.summary())
+    if not done:
+        unclaimed("a change of rings or channels", evidence="both are refused, see above")
+    with step("No reader saw a counter leap, or was refused"):
+        assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
+
+
+@requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=SEEN)
+def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence, traffic):
+    """While the interface is renamed, and moved to another network namespace and back, no reader sees a counter go back or leap.
+
+    Under the old name, and from the old namespace, it is not there, and readers are told so.
+    """
+    name = dut.ifname
+    traffic.check_delivery()
+    with step("Rename the interface and rename it back, while four processes read"):
+        # Some kernels rename only what is down; down, it also leaves a namespace without its addresses.
+        defer(guest.machine.configure)
+        dut.set_link(up=False)
+        with readers() as renamed:
+            defer(run, "sh", "-c", f"ip link show {OTHER_NAME} 2>/dev/null && ip link set {OTHER_NAME} name {name}; :")
+            guest.agent.call("link.set", ifname=name, name=OTHER_NAME)
+            renamed.goes_on()
+            guest.agent.call("link.set", ifname=OTHER_NAME, name=name)
+            renamed.goes_on()
+    with step("Move it to another network namespace and back, while four processes read"):
+        run("ip", "netns", "add", SPACE)
+        defer(run, "sh", "-c", f"ip -n {SPACE} link set {name} netns 1 2>/dev/null; ip netns delete {SPACE}")
+        with readers() as moved:
+            run("ip", "link", "set", name, "netns", SPACE)
+            moved.goes_on()
+            run("ip", "-n", SPACE, "link", "set", name, "netns", "1")
+            moved.goes_on()
+    evidence("readers while it was renamed", renamed.summary())
+    evidence("readers while it was moved", moved.summary())
+    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
+        assert renamed.problems(allowed=GONE, queues_restart=True) == []
+        assert moved.problems(allowed=GONE, queues_restart=True) == []
+    with step("It was away: readers were told so; it came back: their last readings are of the interface"):
+        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in moved.reports), moved.summary()
+        assert moved.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
+
+
+@requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*SEEN, "program:driver.unbind-lost"))
+@pytest.mark.budget(60)
+def test_while_unbound(binding, traffic, readers, step, evidence):
+    """While the driver is taken off the device and put back, reading is safe; the interface is gone, and readers are told so."""
+    traffic.check_delivery()
+    with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as seen:
+        with traffic.stream(PACE):
+            binding.unbind()
+            seen.goes_on()
+        binding.bind()
+        seen.goes_on()
+    evidence("readers", seen.summary())
+    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
+        assert seen.problems(allowed=GONE) == []
+    with step("All were told that it was gone, and read on when it was back"):
+        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
+        for each in seen.reports:
+            assert each.last or not each.first, f"{each.kind} has nothing of the new interface"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic that is steered to a chosen queue is counted by that queue: another number of frames to each tells them apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.aim import by_source_port, misses, share
+from plugfest.ledger import explain
+from plugfest.probe import burst
+from plugfest.queue_counters import total
+from plugfest.requirement import requirement
+from plugfest.traffic import check_same, payloads
+
+QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, queue-id"
+SCALING = "Documentation/networking/scaling.rst"
+FEATURE = "rx-ntuple-filter"
+TOEPLITZ = 1
+FIRST_PORT = 40300
+
+
+@pytest.fixture
+def several(by_queue, dut, unclaimed):
+    """The accounts, where there is more than one receive queue and each has counters; skips elsewhere."""
+    queues = dut.queues()
+    if queues < 2 or len(by_queue.queues().rx) < 2:
+        unclaimed("several receive queues that are counted", evidence={"receive queues": queues})
+    return by_queue
+
+
+@requirement(
+    "QSTAT-STEER-01",
+    level="MUST",
+    source=f"{QSTATS}; {SCALING}, RSS indirection table",
+    falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
+)
+def test_by_table(several, dut, change, traffic, step, unclaimed):
+    """Frames that the indirection table sends to a queue are counted by that queue, and by no other."""
+    rss = dut.rss()
+    if rss is None:
+        unclaimed("an indirection table", evidence={"ethtool -x": rss})
+    aimed = {}
+    with (
+        step("Point the whole indirection table at each queue in turn, and send it another number of frames"),
+        several.stretch() as stretch,
+    ):
+        for queue in range(dut.queues()):
+            try:
+                change.rss(table=[queue] * len(rss.table))
+            except AgentError as error:
+                unclaimed("setting the indirection table", evidence=str(error))
+            probes = traffic.probes(versions=(4,))[: share(queue)]
+            traffic.send(probes)
+            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+            aimed[queue] = [probe.frame for probe in probes]
+    with step("Each queue's counters rose by its own frames and octets"):
+        assert misses(stretch, aimed) == [], explain(stretch)
+
+
+@requirement(
+    "QSTAT-STEER-02",
+    level="MUST",
+    source=f"{QSTATS}; include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS",
+    falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
+)
+def test_by_rule(several, dut, guest, active, traffic, until, step, defer, evidence):
+    """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
+    aimed = {}
+    rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
+    with step("Insert a rule for each queue that sends a destination port of its own there"):
+        active(FEATURE)
+        traffic.ready()
+        for queue, port in rules.items():
+            rule = ["ethtool", "-N", dut.ifname, "flow-type", "udp4", "dst-port", str(port), "action", str(queue)]
+            told = guest.agent.call("process.run", command=rule)
+            text = told["stdout"] + told["stderr"]
+            evidence(" ".join(rule), text)
+            assert told["exit_status"] == 0, text
+            defer(guest.agent.call, "process.run", command=["ethtool", "-N", dut.ifname, "delete", text.split()[-1]])
+    with step("Send another number of frames to each of the ports"), several.stretch() as stretch:
+        before = total(several.queues().rx.values()).frames
+        for queue, port in rules.items():
+            probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
+            traffic.send(probes)
+            aimed[queue] = [probe.frame for probe in probes]
+        count = sum(len(frames) for frames in aimed.values())
+        until(
+            lambda: total(several.queues().rx.values()).frames - before >= count,
+            what=f"{count} frames are counted",
+            timeout=1,
+        )
+    with step("Each queue's counters rose by its own frames and octets"):
+        assert misses(stretch, aimed) == [], explain(stretch)
+
+
+@requirement(
+    "QSTAT-STEER-03",
+    level="MUST",
+    source=f"{QSTATS}; {SCALING}, RSS; Microsoft, Verifying the RSS hash calculation",
+    falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
+)
+def test_by_source_port(several, dut, traffic, wire, step, until, unclaimed):
+    """Frames whose source port hashes to a queue are counted by that queue, and by no other."""
+    rss = dut.rss()
+    if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
+        unclaimed("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
+    with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
+        aimed = by_source_port(dut, rss, traffic.ends)
+        if not aimed:
+            unclaimed("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
+        assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in aimed}
+    frames = [frame for each in aimed.values() for frame in each]
+    with step("Send them"), several.stretch() as stretch:
+        traffic.ready()
+        before = total(several.queues().rx.values()).frames
+        wire.send(frames)
+        until(
+            lambda: total(several.queues().rx.values()).frames - before >= len(frames),
+            what=f"{len(frames)} frames are counted",
+            timeout=1,
+        )
+    with step("Each queue's counters rose by its own frames and octets"):
+        assert misses(stretch, aimed) == [], explain(stretch)
+
+
+@requirement(
+    "QSTAT-STEER-04",
+    level="MUST",
+    source=f"{QSTATS}; {SCALING}, XPS; Documentation/ABI/testing/sysfs-class-net-queues",
+    falsified_by=("program:qstat.wrong-queue", "tx.frame.dropped"),
+)
+def test_by_sender(by_queue, dut, guest, outlet, traffic, handover, until, step, defer, evidence, unclaimed):
+    """Frames that the stack hands to a transmit queue, as it is told to, are counted by that queue, and by no other."""
+    queues = dut.queues("tx")
+    if queues < 2 or len(by_queue.queues().tx) < 2:
+        unclaimed("several transmit queues that are counted", evidence={"transmit queues": queues})
+    maps = [f"/sys/class/net/{dut.ifname}/queues/tx-{queue}/xps_cpus" for queue in range(queues)]
+    before = guest.agent.call("files.read_many", paths=maps)
+    everyone = f"{(1 << traffic.cpus()) - 1:x}"
+    made = [probe.frame for probe in _to_nobody(traffic)]
+    aimed = {}
+    with (
+        step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
+        by_queue.stretch() as stretch,
+        handover() as seen,
+        traffic.sightings() as wire,
+    ):
+        for queue in range(queues):
+            for number, path in enumerate(maps):
+                defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
+                guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
+            aimed[queue], made = made[: share(queue)], made[share(queue) :]
+            outlet.send(aimed[queue])
+        sent = [frame for frames in aimed.values() for frame in frames]
+        until(
+            lambda: len(wire.probes()) >= len(sent),
+            what=f"{len(sent)} frames are on the wire",
+            timeout=1,
+        )
+    with step("The stack handed them to the queues that they were to go by, and the wire carried each once"):
+        lengths = {len(frame) for frame in sent}
+        handed = Counter(each.queue for each in seen.sent() if each.length in lengths)
+        evidence("handed to each queue", dict(handed))
+        if any(handed[queue] < len(frames) for queue, frames in aimed.items()):
+            unclaimed("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
+        check_same(wire.probes(), sent, "frames on the wire")
+    with step("Each queue's counters rose by its own frames and octets"):
+        assert misses(stretch, aimed, "tx") == [], explain(stretch)
+
+
+def _to_nobody(traffic):
+    """Frames that nobody answers, of many lengths, enough for all queues."""
+    count = sum(share(queue) for queue in range(traffic.queues("tx")))
+    return burst(traffic.ends_back, flows=count, sizes=tuple(range(200, 200 + count)), versions=(4,))

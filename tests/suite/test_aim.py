@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames aimed at queues, and counters that miss."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from plugfest.agent import AgentError
+from plugfest.aim import by_source_port, misses, share
+from plugfest.dissect import TCP, UDP, dissect, problems
+from plugfest.dut import Rss
+from plugfest.ledger import Stretch
+from plugfest.probe import Ends
+from plugfest.queue_counters import Account, QueueCounters
+from plugfest.toeplitz import hashed, toeplitz
+
+ENDS = Ends("02:00:00:00:00:01", "02:00:00:00:00:02", {4: "192.0.2.2"}, {4: "192.0.2.0/24"})
+KEY = bytes(range(40))
+ALL = 0xF0
+
+
+def dut_that_hashes(fields: int | AgentError) -> Any:
+    def call(method: str, **_: Any) -> int:
+        assert method == "ethtool.hash_fields"
+        if isinstance(fields, AgentError):
+            raise fields
+        return fields
+
+    return SimpleNamespace(agent=SimpleNamespace(call=call), ifname="eth0")
+
+
+def test_source_ports_alone_decide_and_go_where_they_are_aimed() -> None:
+    rss = Rss((0, 1, 2, 1), KEY, 1, 3)
+    aimed = by_source_port(dut_that_hashes(ALL), rss, ENDS)
+    assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in range(3)}
+    flows = set()
+    for queue, frames in aimed.items():
+        for frame in frames:
+            assert problems(frame) == []
+            found = dissect(frame)
+            assert rss.table[toeplitz(KEY, hashed(found, ALL)) % 4] == queue
+            assert found.protocol == UDP
+            flows.add((found.addresses, found.ports[1]))
+    assert len(flows) == 1
+
+
+def test_tcp_is_taken_where_udps_ports_are_not_hashed_and_nothing_where_none_are() -> None:
+    refused = AgentError("ethtool.hash_fields", "OSError", "no", 95)
+    aimed = by_source_port(dut_that_hashes(refused), Rss((0, 1), KEY, 1, 2), ENDS)
+    assert {dissect(frame).protocol for frames in aimed.values() for frame in frames} == {TCP}
+    assert by_source_port(dut_that_hashes(0x30), Rss((0, 1), KEY, 1, 2), ENDS) == {}
+
+
+def test_a_counter_of_the_wrong_queue_misses() -> None:
+    aimed = {0: [bytes(60)] * 5, 1: [bytes(100)] * 8}
+    wire = [frame for frames in aimed.values() for frame in frames]
+    right = Stretch(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=wire)
+    assert misses(right, aimed) == []
+    crossed = Stretch(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=wire)
+    assert len(misses(crossed, aimed)) == 2
+    short = Stretch(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=wire)
+    assert misses(short, aimed) == ["rx queue 1 counted 7 frames/700 octets, was sent 8 frames/800 octets"]
+
+
+def test_what_else_was_on_the_wire_may_be_counted_anywhere_but_no_more_of_it() -> None:
+    aimed = {0: [bytes(60)]}
+    noise = [bytes(86)]
+    once = Stretch(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(1, 86)}), from_dut=aimed[0] + noise)
+    assert misses(once, aimed, "tx") == []
+    twice = Stretch(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(2, 172)}), from_dut=aimed[0] + noise)
+    assert misses(twice, aimed, "tx")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Counters at two moments, and the routine operations between them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.faults import LocalFaults
+from plugfest.history import history, later, lost
+from plugfest.ledger import Stretch, differences
+from plugfest.operations import Operations
+
+
+def ledger() -> Any:
+    return SimpleNamespace(
+        qstats=lambda: [{"ifindex": 2, "queue-type": "rx", "queue-id": 1, "rx-packets": 4, "rx-alloc-fail": 1}],
+        ethtool=lambda: [["rx_queue_1_packets", 4], ["rx_queue_1_bytes", 400], ["temperature", 7]],
+        read=lambda: SimpleNamespace(link={"rx_packets": 4}),
+        whole_device=lambda: {"rx-packets": 9},
+    )
+
+
+def test_every_scope_is_read() -> None:
+    found = history(ledger())
+    assert found.interface == {"rx_packets": 4}
+    assert found.device == {"rx-packets": 9}
+    assert found.by_netlink == {"rx 1 rx-packets": 4, "rx 1 rx-alloc-fail": 1}
+    assert found.by_ethtool == {"rx 1 packets": 4, "rx 1 bytes": 400}
+
+
+def test_what_is_less_is_lost_and_what_is_not_told_is_not() -> None:
+    assert lost({"a": 5, "b": 2, "c": 1}, {"a": 4, "b": 2}) == ["a was 5, is 4"]
+
+
+def test_the_fault_sets_all_back_or_the_device_alone() -> None:
+    faults = LocalFaults()
+    faults.arm("program:qstat.device-gone-back")
+    now = later(ledger(), faults)
+    assert (now.device, now.interface) == ({"rx-packets": 0}, {"rx_packets": 4})
+    faults.arm("program:qstat.gone-back")
+    assert later(ledger(), faults).by_ethtool == {"rx 1 packets": 0, "rx 1 bytes": 0}
+
+
+def test_differences_name_the_counter() -> None:
+    stretch = Stretch(told={"tx-needs-csum": 4})
+    assert differences(stretch, ["tx-needs-csum"], {"tx-needs-csum": 4}) == []
+    assert differences(stretch, ["tx-needs-csum", "tx-stop"], {"tx-needs-csum": 5, "tx-stop": 0}) == [
+        "tx-needs-csum rose by 4, expected 5"
+    ]
+
+
+class Dut:
+    """Remembers what it was asked to become; refuses channels."""
+
+    ifname = "eth0"
+    mtu = 1500
+
+    def __init__(self, rings: dict[str, int] | None) -> None:
+        self.rings = rings
+        self.asked: list[Any] = []
+        self.agent = SimpleNamespace(call=self._call)
+
+    def _call(self, method: str, **_: Any) -> None:
+        raise AgentError(method, "OSError", "Operation not supported", 95)
+
+    def get(self, what: str) -> dict[str, int] | None:
+        return self.rings if what == "rings" else {"combined-count": 2, "combined-max": 4}
+
+    def ask(self, what: str, **values: Any) -> AgentError | None:
+        self.asked.append((what, values))
+        return AgentError("ethtool.set", "NetlinkError", "no", 22) if what == "channels" else None
+
+    def set(self, what: str, **values: Any) -> None:
+        self.asked.append((what, values))
+
+    def set_link(self, **changes: Any) -> None:
+        self.asked.append(changes)
+
+
+@pytest.mark.parametrize(("most", "other"), [(512, 512), (256, 128)])
+def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: int, other: int) -> None:
+    dut = Dut({"rx": 256, "tx": 256, "rx-max": most, "tx-max": most})
+    operations = Operations(
+        dut,  # type: ignore[arg-type]
+        SimpleNamespace(ready=lambda: None),  # type: ignore[arg-type]
+        SimpleNamespace(features=set),  # type: ignore[arg-type]
+    )
+    done = list(operations.one_by_one())
+    assert done == ["the interface goes down and up", "the rings are resized", "the MTU changes"]
+    assert dut.asked == [
+        {"up": False},
+        {"up": True},
+        ("rings", {"rx": other, "tx": other}),
+        ("rings", {"rx": 256, "tx": 256}),
+        ("channels", {"combined_count": 1}),
+        {"mtu": 1400},
+        {"mtu": 1500},
+    ]
+    assert set(operations.refused) == {
+        "the number of channels changes",
+        "an XDP program is attached and detached",
+        "the device is reset by a restart of autonegotiation",
+    }
