@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Backplane Ethernet's physical layer: Clause 73 negotiation, Clause 72 training, and the partner at the other end.
 
-`Transceiver` is one end, `Medium` what is between two, `LinkPartner` the other end as a test scripts it. See
-`nicmodels.phy.transceiver` for how a model uses them.
+`Transceiver` is one end, `Medium` what is between two; `nicmodels.phy.transceiver` says how a model uses them.
+`LinkPartner` is the simpler other end, which resolves abilities after a delay and exchanges no pages.
 """
 
 from nicmodels.phy.abilities import Abilities, Pause, Resolution, Technology, resolve, resolve_pause

@@ -5,7 +5,7 @@ How a model uses it::
 
     medium = Medium(host.clock)
     self.phy = Transceiver(medium.near, seed="local")
-    self.partner = LinkPartner(medium.far, abilities=…)
+    self.far = Transceiver(medium.far, seed="partner")
     self.phy.subscribe(self._event)                      # on the clock, in order, never inside a call from here
     self.phy.arbitration.advertise(abilities.base_page())
     self.phy.arbitration.enable(True)
