@@ -1,25 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""What is at the other end of the link, and what two ends make of each other's abilities.
+"""Backplane Ethernet's physical layer: Clause 73 negotiation, Clause 72 training, and the partner at the other end.
 
-How a model uses it::
-
-    partner = LinkPartner(host.clock, abilities=Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True))
-    partner.subscribe(self._link_changed)     # called with a Resolution, or None when the link went down
-    partner.local(Abilities(...))             # what the driver has set up; None: the transmitter is off
-    partner.resolved                          # Resolution | None: the link as it is now
-    partner.received                          # what the partner has told of itself by now, or None
+`Transceiver` is one end, `Medium` what is between two; `nicmodels.phy.transceiver` says how a model uses them.
+`LinkPartner` is the simpler other end, which resolves abilities after a delay and exchanges no pages.
 """
 
 from nicmodels.phy.abilities import Abilities, Pause, Resolution, Technology, resolve, resolve_pause
+from nicmodels.phy.arbitration import Arbitration, LinkControl, State
+from nicmodels.phy.event import Event, Kind
+from nicmodels.phy.medium import Carrier, Medium, Pages, Port, Silence, TrainingFrames
+from nicmodels.phy.page import NULL_PAGE, Codeword
 from nicmodels.phy.partner import LinkPartner, Phase
+from nicmodels.phy.timeline import Timeline
+from nicmodels.phy.timers import Timers
+from nicmodels.phy.training import Training, TrainingState
+from nicmodels.phy.transceiver import Transceiver
 
 __all__ = [
+    "NULL_PAGE",
     "Abilities",
+    "Arbitration",
+    "Carrier",
+    "Codeword",
+    "Event",
+    "Kind",
+    "LinkControl",
     "LinkPartner",
+    "Medium",
+    "Pages",
     "Pause",
     "Phase",
+    "Port",
     "Resolution",
+    "Silence",
+    "State",
     "Technology",
+    "Timeline",
+    "Timers",
+    "Training",
+    "TrainingFrames",
+    "TrainingState",
+    "Transceiver",
     "resolve",
     "resolve_pause",
 ]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Page detection: ability_match, acknowledge_match and an_receive_idle of IEEE 802.3, 73.10.1.
+
+The medium tells when the page on the line changes; how many of them have come since is a matter of the time that passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicmodels.phy.page import ACKNOWLEDGE, ECHO, Codeword
+from nicmodels.phy.timers import PAGE, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nicmodels.phy.timeline import Timeline
+    from nicmodels.reactor import Timer
+
+CONSECUTIVE = 3
+"""Pages that have to be equal (73.10.1)."""
+
+
+class PageDetector:
+    """Of one end.
+
+    Args:
+        timeline: the medium's.
+        changed: called when one of the properties may have changed by the passing of time.
+        timers: for page_test_max.
+    """
+
+    def __init__(self, timeline: Timeline, changed: Callable[[], object], timers: Timers) -> None:
+        self._timeline = timeline
+        self._changed = changed
+        self._page_test_max = timers.page_test_max
+        self._page: Codeword | None = None
+        self._ability: Codeword | None = None
+        self._acknowledge: Codeword | None = None
+        self._timers: dict[str, Timer] = {}
+        self._idle = True
+
+    @property
+    def ability_match(self) -> Codeword | None:
+        """The page that came three times, whatever its Ack bit and echoed nonce; None if none has."""
+        return self._ability
+
+    @property
+    def acknowledge_match(self) -> Codeword | None:
+        """The page that came three times with its Ack bit set; None if none has."""
+        return self._acknowledge
+
+    @property
+    def idle(self) -> bool:
+        """an_receive_idle: no page within page_test_max_timer."""
+        return self._idle
+
+    def forget(self) -> None:
+        """Count from here: what came before was for an earlier negotiation."""
+        if self._page is not None:
+            page, self._page = self._page, None
+            self.receive(page)
+
+    def receive(self, page: Codeword | None) -> None:
+        """Pages of this kind come from now on; None: none come."""
+        before, self._page = self._page, page
+        self._stop("acknowledge")
+        self._acknowledge = None
+        if page is None:
+            self._stop("ability")
+            self._ability = None
+            if before is not None:
+                self._start("idle", self._page_test_max, self._fell_idle)
+            return
+        self._stop("idle")
+        self._idle = False
+        if before is None or not same(before, page):
+            self._ability = None
+            self._start("ability", CONSECUTIVE * PAGE, self._matched)
+        elif self._ability is not None:
+            self._ability = page
+        if page.acknowledge:
+            self._start("acknowledge", CONSECUTIVE * PAGE, self._acknowledged)
+
+    def _matched(self) -> None:
+        self._ability = self._page
+        self._changed()
+
+    def _acknowledged(self) -> None:
+        self._acknowledge = self._page
+        self._changed()
+
+    def _fell_idle(self) -> None:
+        self._idle = True
+        self._changed()
+
+    def _start(self, name: str, seconds: float, callback: Callable[[], object]) -> None:
+        self._stop(name)
+        self._timers[name] = self._timeline.call_later(seconds, callback)
+
+    def _stop(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+
+def same(one: Codeword, other: Codeword) -> bool:
+    """Whether two pages match but for Ack and, where they can be base pages, the echoed nonce.
+
+    A receiver does not know by the page alone whether it is a base page; the echoed nonce changes only as Ack does.
+    """
+    mask = ~(ACKNOWLEDGE | ECHO)
+    return one & mask == other & mask and ((one ^ other) & ACKNOWLEDGE != 0 or one == other)

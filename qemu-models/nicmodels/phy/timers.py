@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""How long things take: IEEE 802.3 table 73-7 (timer values), table 73-1 (DME page), 72.6.10 (training). Seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nicmodels.phy.abilities import Technology
+
+PAGE = 339.2e-9
+"""A DME page: 106 transition positions of 3.2 ns, delimiter included."""
+TRAINING_FRAME = 548 * 8 / 10.3125e9
+"""72.6.10.2: 4 octets of marker, 16 each of coefficient update and status (one bit takes 8), 512 of training pattern."""
+
+
+class Bounds(NamedTuple):
+    """Between what a timer has to be, both included."""
+
+    least: float
+    most: float
+
+
+BOUNDS = {
+    "break_link": Bounds(0.060, 0.075),
+    "autoneg_wait": Bounds(0.025, 0.050),
+    "link_fail_inhibit": Bounds(0.500, 0.510),
+    "link_fail_inhibit_kx": Bounds(0.040, 0.050),
+    "link_fail_inhibit_pam4": Bounds(3.1, 3.2),
+    "page_test_max": Bounds(350e-9, 375e-9),
+}
+
+_KX = frozenset((Technology.KX_1000M, Technology.KX4_10G, Technology.KX_2500M, Technology.KR_5G))
+_PAM4 = frozenset((Technology.KR_50G, Technology.KR2_100G, Technology.KR4_200G))
+
+
+@dataclass(frozen=True)
+class Timers:
+    """The timers of one end; the defaults are within the standard's bounds, at the quick side.
+
+    Attributes:
+        break_link: how long an end is silent, so that the other loses the link.
+        autoneg_wait: how long a link found by parallel detection has to last.
+        link_fail_inhibit: how long a resolved link may take to come up.
+        link_fail_inhibit_kx: the same where there is no training.
+        link_fail_inhibit_pam4: the same of 50 Gbit/s a lane.
+        page_test_max: no page within this: the line is idle.
+    """
+
+    break_link: float = 0.060
+    autoneg_wait: float = 0.025
+    link_fail_inhibit: float = 0.505
+    link_fail_inhibit_kx: float = 0.045
+    link_fail_inhibit_pam4: float = 3.15
+    page_test_max: float = 360e-9
+
+    def inhibit(self, technology: Technology | None) -> float:
+        """link_fail_inhibit_timer of a technology; None is no common one."""
+        if technology in _KX:
+            return self.link_fail_inhibit_kx
+        return self.link_fail_inhibit_pam4 if technology in _PAM4 else self.link_fail_inhibit
