@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The local end of the link: SerDes mode, auto-negotiation, training and PCS status put together.
+"""The local end of the link: SerDes mode, auto-negotiation, training, FEC and the status of PMA and PCS.
 
-Source: IEEE 802.3-2022, 45.2.1 (PMA), 45.2.3 (PCS), 45.2.7 (AN).
+Source: IEEE 802.3-2022, 45.2.1 (PMA, training, FEC), 45.2.3 (PCS), clauses 72 and 74.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.phy import Abilities, LinkPartner, Resolution
-from nicmodels.xgbe.an73 import COMPLETE, INCOMPATIBLE, KR, KX, PAGE, AutoNegotiation
+from nicmodels.phy import Abilities, Kind, Medium, State, Technology, TrainingState, Transceiver
+from nicmodels.xgbe.an73 import AutoNegotiation
+from nicmodels.xgbe.far import FarEnd
 from nicmodels.xgbe.mailbox import Mailbox, Mode
 from nicmodels.xgbe.registers import mmd as r
 
@@ -17,23 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nicmodels.device import Host
+    from nicmodels.phy import Event
     from nicmodels.registers import RegisterFile
     from nicmodels.xgbe.interrupts import InterruptBlock
 
-NEGOTIATION = 0.02
-LINKING = 0.005
-LINK = 1 << 2
-FRAME_LOCK = 1
-SPEEDS = {Mode.KX: 1000, Mode.KR: 10000}
+LINK, LOCK, BASER_LINK = 1 << 2, 1, 1 << 12
+RESTART_TRAINING, ENABLE_TRAINING = 1, 2
+TRAINED, FRAME_LOCK, IN_TRAINING, FAILURE = 1, 2, 4, 8
+FEC_ABLE, FEC_ENABLE = 3, 1
+TECHNOLOGIES = {Mode.KX: Technology.KX_1000M, Mode.KR: Technology.KR_10G}
+_RUNNING = (TrainingState.SEND_TRAINING, TrainingState.TRAIN_LOCAL, TrainingState.TRAIN_REMOTE)
 
 
 class Link:
     """The local end.
 
     Args:
+        fec: whether the port has 10GBASE-R FEC.
         came_up: told when frames can pass again.
 
     Attributes:
+        phy: the local transceiver.
         partner: the other end.
     """
 
@@ -45,102 +50,123 @@ class Link:
         self._fec = fec
         self._came_up = came_up
         self._stuck = host.faults["link.report.stuck"]
-        self._shown = False
-        self._up = False
+        self._unlatched = host.faults["an.latch.missing"]
+        self._no_training = host.faults["an.training.ignored"]
+        self._bad_training = host.faults["an.training.failed"]
+        self._shown = 0
         self._stayed_up = False
-        self._resolution: Resolution | None = None
-        self.partner = LinkPartner(
+        self._asked = False
+        medium = Medium(host.clock)
+        self.phy = Transceiver(medium.near, seed="local", null_pages=False)
+        self.phy.training.automatic = False
+        self.phy.training.enabled = False
+        self.partner = FarEnd(
             host.clock,
-            abilities=Abilities.of(
-                "10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True
-            ),
-            delay=NEGOTIATION,
+            medium,
+            Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
         )
-        self.partner.subscribe(self._changed)
-        self.negotiation = AutoNegotiation(file, host, interrupts, restart=self._restart)
-        self.mailbox = Mailbox(file, host, changed=lambda _mode: self._restart(), receiver_reset=lambda: None)
+        self.negotiation = AutoNegotiation(file, host, interrupts, self.phy, changed=self._restarted)
+        self.mailbox = Mailbox(file, host, changed=self._mode_changed, receiver_reset=self._receiver_reset)
+        self.phy.subscribe(self._event)
         file.on_write(r.PMD_CTRL, self._write_training)
-        file.on_read(r.PCS_STAT1, self._read_status, peek=self._status)
+        file.on_read(r.PMD_STAT, self._training_status, peek=self._training_status)
+        for status in (r.PCS_STAT1, r.PMA_STAT1):
+            file.on_read(status, self._read_status, peek=self._status)
+        file.on_read(r.BASER_STAT1, self._baser_status, peek=self._baser_status)
 
     def reset(self) -> None:
         """SerDes off, no negotiation."""
         self.mailbox.reset()
-        self._file[r.FEC_ABILITY] = 3 if self._fec else 0
-        self._down()
-        self.partner.local(None)
+        self._file[r.FEC_ABILITY] = FEC_ABLE if self._fec else 0
+        self._asked = False
+        self._stayed_up = False
+        self.negotiation.reset()
+        self._mode_changed(Mode.OFF)
 
     @property
     def up(self) -> bool:
         """Whether frames can pass."""
-        return self._up
+        return self.phy.link is not None and self._fec_agrees()
 
     @property
     def speed(self) -> int:
         """Mbit/s; 0 while down."""
-        return SPEEDS.get(self.mailbox.mode, 0) if self._up else 0
+        return self.phy.link.speed if self.phy.link is not None else 0
 
-    def _restart(self) -> None:
-        self._down()
-        mode = self.mailbox.mode
-        if mode not in SPEEDS:
-            self.partner.local(None)
-        elif self.negotiation.enabled:
-            self.partner.local(self.negotiation.abilities())
-        else:
-            self.partner.local(Abilities(frozenset({KR if mode is Mode.KR else KX}), negotiates=False))
+    def _fec_agrees(self) -> bool:
+        """Whether FEC is on where the negotiation has both ends use it, and only there (73.6.5)."""
+        link = self.phy.link
+        if link is None or not link.negotiated or link.technology is not Technology.KR_10G:
+            return True
+        return bool(self._file[r.FEC_CTRL] & FEC_ENABLE) == link.fec
 
-    def _down(self) -> None:
-        self._resolution = None
-        if self._up:
-            self._host.events.add("link.down")
-        self._up = self._stayed_up = False
+    # What the driver does
 
-    def _changed(self, resolution: Resolution | None) -> None:
-        if resolution is None:
-            self._down()
-            return
-        self._resolution = resolution
-        if not self.negotiation.enabled:
-            self._link()
-            return
-        if resolution.negotiated:
-            received = self.partner.received
-            page = received.base_page() if received is not None else 0
-            for index in range(3):
-                self._file[r.AN_LPA, index] = page >> 16 * index & 0xFFFF
-            self.negotiation.cause(PAGE)
-        if resolution.technology is not KR:
-            self._host.clock.call_later(LINKING, self._finish)
+    def _mode_changed(self, mode: Mode) -> None:
+        """The SerDes runs another rate; powered off it is silent."""
+        technology = TECHNOLOGIES.get(mode)
+        self._stayed_up = False
+        self.phy.technologies = frozenset({technology} if technology is not None else ())
+        self.phy.force(technology)
+        self.phy.power(technology is not None)
+
+    def _receiver_reset(self) -> None:
+        """A receiver reset cycle: the link is lost if it was up, since its lock is."""
+
+    def _restarted(self) -> None:
+        self._stayed_up = False
+        self._asked = False
 
     def _write_training(self, _index: int, value: int) -> None:
-        self._file[r.PMD_CTRL] = value & 2
-        if value & 3 == 3:
-            self._host.clock.call_later(LINKING, self._finish)
+        """RESTART starts training, and clears itself; before the technology is selected it is kept for then."""
+        self._file[r.PMD_CTRL] = value & ENABLE_TRAINING
+        self.phy.training.enabled = bool(value & ENABLE_TRAINING)
+        if value & RESTART_TRAINING and value & ENABLE_TRAINING:
+            if self._no_training.armed and self._no_training.fires():
+                return
+            self._asked = not self.phy.train()
+            if self._bad_training.armed and self._bad_training.fires():
+                self.phy.training.stop()
 
-    def _finish(self) -> None:
-        if self._resolution is None or self._up:
-            return
-        wanted = Mode.KR if self._resolution.technology is KR else Mode.KX
-        if wanted is self.mailbox.mode:
-            self._link()
-            self.negotiation.cause(COMPLETE)
-        else:
-            self.negotiation.cause(INCOMPATIBLE)
+    def _event(self, event: Event) -> None:
+        self.negotiation.event(event)
+        if event.kind is Kind.STATE and event.details["state"] == State.AN_GOOD_CHECK.name and self._asked:
+            self._asked = not self.phy.train()
+        elif event.kind is Kind.LINK_UP:
+            self._host.events.add("link.up", **event.details)
+            if self.up:
+                self._came_up()
+        elif event.kind is Kind.LINK_DOWN:
+            self._stayed_up = self._unlatched.armed and self._unlatched.fires()
+            self._host.events.add("link.down")
 
-    def _link(self) -> None:
-        if not self._up:
-            self._up = True
-            self._host.events.add("link.up", speed=self.speed)
-            self._came_up()
+    # What the registers say
+
+    def _locked(self) -> bool:
+        """Whether the PCS is locked to what is received."""
+        technology = TECHNOLOGIES.get(self.mailbox.mode)
+        return technology is not None and self.phy.signal_ok(technology) and self._fec_agrees()
 
     def _status(self, _index: int = 0) -> int:
         if self._stuck.armed and self._stuck.fires():
-            return LINK if self._shown else 0
-        self._shown = self._up and self._stayed_up
-        return LINK if self._shown else 0
+            return self._shown
+        self._shown = LINK if self._stayed_up and self._locked() else 0
+        return self._shown
 
     def _read_status(self, index: int) -> int:
         """The link bit is latched low: once down it reads as down until it has been read."""
         value = self._status(index)
-        self._stayed_up = self._up
+        self._stayed_up = self._locked()
         return value
+
+    def _baser_status(self, _index: int = 0) -> int:
+        return LOCK | BASER_LINK if self.mailbox.mode is Mode.KR and self._locked() else 0
+
+    def _training_status(self, _index: int = 0) -> int:
+        training = self.phy.training
+        value = TRAINED if training.trained else 0
+        if training.frame_lock:
+            value |= FRAME_LOCK
+        if training.state in _RUNNING:
+            value |= IN_TRAINING
+        return value | (FAILURE if training.failed else 0)
