@@ -12,17 +12,17 @@ not split, and all else goes to buffer 2 of as many descriptors as it takes; wit
 from __future__ import annotations
 
 import struct
-import zlib
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.frame_faults import Arrivals
 from nicmodels.offload.checksum import fold, word_sum
-from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
+from nicmodels.offload.headers import parse
 from nicmodels.vfio_user.memory import DmaError
 from nicmodels.xgbe import descriptors as d
 from nicmodels.xgbe.fault_points import RECEIVE
+from nicmodels.xgbe.inspection import Inspector, Report
 from nicmodels.xgbe.interrupts import FBE, RBU, RI, RPS
 from nicmodels.xgbe.registers import REGISTERS, dma, mac, mtl
 from nicmodels.xgbe.ring import OwnedRing
@@ -44,22 +44,17 @@ if TYPE_CHECKING:
 BURST, TURN, FETCH = 64, 256, 32
 MINIMUM, FCS, ETHERNET = 60, 4, 14
 START = 1
-RE, ACS, CST, GPSLCE, WD, JE, IPC, LM = (1 << bit for bit in (0, 1, 2, 6, 7, 8, 9, 10))
+RE, GPSLCE, WD, JE, LM = (1 << bit for bit in (0, 6, 7, 8, 10))
 SPH = 1 << 24
 EAME = 1 << 11
 STANDARD, JUMBO, WATCHDOG, WATCHDOG_JUMBO = 1518, 9018, 2048, 10240
-HEADER_SIZES = (64, 128, 256, 512, 1024, 1024, 1024, 1024)
-EVLRXS = 1 << 24
 STORE, FORWARD_ERRORS, KEEP_CHECKSUM_ERRORS, FLOW_CONTROL = 1 << 5, 1 << 4, 1 << 6, 1 << 7
 THRESHOLDS = (64, 32, 96, 128)
 TRANSMIT_FLOW_CONTROL = 1 << 1
 MAC_CONTROL, PAUSE, PAUSE_ADDRESS = 0x8808, 1, bytes.fromhex("0180c2000001")
 PASS_CONTROL = 3 << 6
-LENGTH_LIMIT = 1536
-S_TAG_HIGH = 0x88
 RIWT_UNIT = 256 / 500e6
 STOPPED, WAITING, SUSPENDED = 0, 3, 4
-ICMP, ICMP6 = 1, 58
 _RCR = REGISTERS.offset(mac.RCR) >> 2
 _WRITE_BACK = struct.Struct("<IIII")
 
@@ -96,24 +91,6 @@ class Waiting(NamedTuple):
     length: int
 
 
-class Report(NamedTuple):
-    """What the write-back says of a frame, apart from its length.
-
-    Attributes:
-        vlan: the tag that was stripped, or None.
-        hash: the RSS hash, or None.
-        status: error, type and L3/L4 type, as they stand in the fourth doubleword.
-        header: bytes of header for a split, 0 for none.
-        time: seconds and nanoseconds for a context descriptor, or None.
-    """
-
-    vlan: int | None
-    hash: int | None
-    status: int
-    header: int
-    time: tuple[int, int] | None
-
-
 class Receiver:
     """All receive channels, and the receive queues in front of them.
 
@@ -144,10 +121,10 @@ class Receiver:
         self._counters = counters
         self._filters = filters
         self._steering = steering
-        self._time = time
         self._hears = hears
         self._pause = pause
         self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self._inspector = Inspector(file, filters, time, self._faults)
         self._stuck = host.faults["device.register.stuck"]
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
@@ -398,11 +375,19 @@ class Receiver:
         target = self._steering.target(frame, headers, tci)
         if target.queue is None:
             return
-        error = error or self._checks(frame, headers, target.channel)
+        error = error or self._inspector.checks(frame, headers, target.channel)
         if error and self._drops_errors(target.queue, size, error):
             self._counters.dropped(target.channel)
             return
-        stripped, report = self._report(frame, headers, target.channel, tci, target.hash, error)
+        stripped, report = self._inspector.report(
+            frame,
+            headers,
+            target.channel,
+            tci=tci,
+            value=target.hash,
+            error=error,
+            splits=self.channels[target.channel].splits,
+        )
         waiting = Waiting(stripped, target.channel, report, len(frame))
         queue = self.queues[target.queue]
         if not queue and self._deliver(waiting):
@@ -422,28 +407,6 @@ class Receiver:
                 self._pause(frame[16] << 8 | frame[17])
         return not self._file[mac.PFR] & PASS_CONTROL
 
-    def _checks(self, frame: memoryview, headers: Headers, channel: int) -> int:
-        """What the checksum engine finds wrong, as error and type in the fourth doubleword."""
-        if not self._values[_RCR] & IPC:
-            return 0
-        error = 0
-        verified = False
-        if headers.version == 4:
-            verified = True
-            if not ip_checksum_ok(frame, headers):
-                error = d.ERROR_IP
-        if headers.l4 in (TCP, UDP):
-            l4 = l4_checksum_ok(frame, headers)
-            verified = verified or l4 is not None
-            if l4 is False and not error:
-                error = d.ERROR_PAYLOAD
-        if self._faulty and verified:
-            if error and self._faults["rx.checksum.bad-as-good"].fires(queue=channel):
-                error = 0
-            elif not error and headers.l4 and self._faults["rx.checksum.good-as-bad"].fires(queue=channel):
-                error = d.ERROR_PAYLOAD
-        return d.ERROR | error << d.TYPE_SHIFT if error else 0
-
     def _drops_errors(self, queue: int, size: int, error: int) -> bool:
         """Whether a frame with an error ends in its queue: where its start has not gone to the DMA before it was known."""
         mode = self._file[mtl.RQOMR, queue]
@@ -452,74 +415,6 @@ class Receiver:
         if error >> d.TYPE_SHIFT & 15 in (d.ERROR_IP, d.ERROR_PAYLOAD) and mode & KEEP_CHECKSUM_ERRORS:
             return False
         return bool(mode & STORE) or size <= THRESHOLDS[mode & 3]
-
-    def _report(
-        self, frame: memoryview, headers: Headers, channel: int, tci: int | None, value: int | None, error: int
-    ) -> tuple[bytes, Report]:
-        """The frame as it goes to memory, and what the descriptors say of it."""
-        status = error
-        if headers.version and self._values[_RCR] & IPC:
-            status |= self._l34(headers) << d.L34_SHIFT
-        told = None
-        stripped = bytes(frame)
-        removed = 0
-        shown = bool(headers.vlans) and not error
-        if tci is not None:
-            strips = self._strips(tci)
-            if strips and self._faulty and self._faults["rx.vlan.not-stripped"].fires(queue=channel):
-                strips = shown = False
-            if strips:
-                stripped = stripped[:12] + stripped[16:]
-                removed = 4
-            if shown and self._file[mac.VLANTR] & EVLRXS:
-                told = tci
-                if self._faulty and self._faults["rx.vlan.wrong"].fires(queue=channel):
-                    told = told & 0xF000 | (told + 1) & 0xFFF
-        if shown:
-            status |= self._tag_type(frame, headers) << d.TYPE_SHIFT
-        if value is not None:
-            if self._faulty and self._faults["rx.rss.hash"].fires(queue=channel):
-                value ^= 1
-            if self._faulty and self._faults["rx.rss.unreported"].fires(queue=channel):
-                value = None
-        stripped = self._trailer(stripped, headers)
-        header = 0
-        if self.channels[channel].splits and headers.version:
-            header = (headers.payload_offset if headers.l4 in (TCP, UDP) else headers.l4_offset) - removed
-            fits = header <= self._header_size() and header < len(stripped)
-            if not fits or (self._faulty and self._faults["rx.split.off"].fires(queue=channel)):
-                header = 0
-        return stripped, Report(told, value, status, header, self._time.received(frame, headers))
-
-    def _trailer(self, data: bytes, headers: Headers) -> bytes:
-        """Padding and FCS, as far as they are not stripped: ACS does both for frames with a length, CST FCS for others."""
-        control = self._values[_RCR]
-        if headers.ethertype < LENGTH_LIMIT:
-            if control & ACS:
-                return data[: max(len(data) - max(len(data) - 14 - headers.ethertype, 0), 14)]
-        elif control & CST:
-            return data
-        return data + struct.pack("<I", zlib.crc32(data))
-
-    @staticmethod
-    def _tag_type(frame: memoryview, headers: Headers) -> int:
-        if frame[12] == S_TAG_HIGH:
-            return d.TYPE_S_TAG
-        return d.TYPE_TWO_TAGS if len(headers.vlans) > 1 else d.TYPE_C_TAG
-
-    def _strips(self, tci: int) -> bool:
-        """MAC_VLANTR.EVLS: never, if the VLAN filter matches, if it does not, always."""
-        mode = self._file[mac.VLANTR] >> 21 & 3
-        return mode == 3 or (mode != 0 and (mode == 1) == self._filters.vlan_matches(tci))
-
-    def _l34(self, headers: Headers) -> int:
-        kind = {TCP: d.L34_TCP, UDP: d.L34_UDP, ICMP: d.L34_ICMP, ICMP6: d.L34_ICMP}.get(headers.protocol, d.L34_OTHER)
-        if headers.later_fragment or (headers.protocol in (TCP, UDP) and not headers.l4):
-            kind = d.L34_OTHER
-        return kind | (d.L34_IPV6 if headers.version == 6 else 0)
-
-    def _header_size(self) -> int:
-        return HEADER_SIZES[self._values[_RCR] >> 12 & 7]
 
     # To the host
 
@@ -541,7 +436,7 @@ class Receiver:
             return max(-(-total // (2 * channel.size)), 1) if channel.size else 0
         if not channel.size:
             return 0
-        rest = total - (header or min(total, self._header_size()))
+        rest = total - (header or min(total, self._inspector.header_size()))
         return max(-(-rest // channel.size), 1)
 
     def _deliver(self, waiting: Waiting) -> bool:
@@ -575,7 +470,7 @@ class Receiver:
             first, final = number == 0, number == needed - 1
             room = channel.size
             if channel.splits:
-                room = (report.header or self._header_size()) if first else 0
+                room = (report.header or self._inspector.header_size()) if first else 0
             at = self._fill(self._address(low, high), view, at, room)
             at = self._fill(self._address(low_2, last), view, at, channel.size)
             word_0 = word_1 = word_2 = word_3 = 0
