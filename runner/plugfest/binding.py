@@ -95,8 +95,8 @@ class Binding:
 
     @property
     def loaded(self) -> bool:
-        """Whether the driver's module is there."""
-        return self._machine.driver.module in self._agent.call("system.modules")
+        """Whether the driver's module is there; the kernel writes names of modules with underscores."""
+        return self._machine.driver.module.replace("-", "_") in self._agent.call("system.modules")
 
     def restore(self) -> None:
         """Have the driver loaded, bound and its interface set up, whatever came before."""

@@ -109,6 +109,22 @@ _DRIVERS = (
         title="Google virtual NIC (gVNIC)",
     ),
     Driver(
+        name="xgbe",
+        module="amd-xgbe",
+        subject=ModelSubject(
+            "xgbe",
+            "v2a",
+            {
+                "v2a": "AMD XGBE backplane port, 16 DMA channels (1022:1458)",
+                "v2b": "AMD XGBE backplane port, 8 DMA channels (1022:1459)",
+            },
+        ),
+        pci_ids=((0x1022, 0x1458), (0x1022, 0x1459)),
+        areas=_EVERYWHERE,
+        claims=("RSS", "TSO", "split header", "DCB", "PTP", "Clause 73 by the driver"),
+        title="AMD XGBE 10 Gigabit, backplane",
+    ),
+    Driver(
         name="igb",
         module="igb",
         subject=QemuSubject("igb"),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 Direction = Literal["rx", "tx"]
 
 NUMBERED = re.compile(
-    r"(?P<direction>rx|tx)(?:_queue_|_q|-|_)?(?P<queue>\d+)[_\-. ](?P<what>packets|bytes)", re.IGNORECASE
+    r"(?P<direction>rx|tx)(?:_queue_|_q|q_|-|_)?(?P<queue>\d+)[_\-. ](?P<what>packets|bytes)", re.IGNORECASE
 )
 BLOCK = re.compile(r"(?P<direction>rx|tx) queue#", re.IGNORECASE)
 IN_BLOCK = re.compile(r"\s+[umb]cast (?P<what>pkts|bytes) (?:rx|tx)", re.IGNORECASE)

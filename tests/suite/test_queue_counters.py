@@ -31,6 +31,7 @@ def test_other_spellings() -> None:
     for names in (
         ("rx3_packets", "rx3_bytes"),
         ("rx-3.packets", "rx-3.bytes"),
+        ("rxq_3_packets", "rxq_3_bytes"),
         ("Rx_Queue_3_packets", "Rx_Queue_3_bytes"),
     ):
         assert from_ethtool([[names[0], 4], [names[1], 400]]).rx == {3: Account(4, 400)}, names

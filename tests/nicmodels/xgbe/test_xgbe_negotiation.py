@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Auto-negotiation through the registers of MMD 7, training through MMD 1, the link as MMD 3 tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import xgbe_rig as x
+from xgbe_rig import XgbeRig
+
+KX_BIT, KR_BIT = 0x20, 0x80
+
+
+def partner(rig: XgbeRig, **wanted: Any) -> dict[str, Any]:
+    return rig.device.control_methods()["link.set"](**wanted)
+
+
+@pytest.fixture
+def port() -> XgbeRig:
+    """A port whose SerDes runs at 10GBASE-KR, and nothing else."""
+    rig = XgbeRig()
+    rig.mailbox(x.SET_KR)
+    return rig
+
+
+def test_partner_page(port: XgbeRig) -> None:
+    partner(port, abilities={"technologies": ["10GBASE-KR", "1000BASE-KX"], "pause": True, "fec": True})
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    assert port.mmd(7, 19) & 0x0C00 == 0x0400
+    assert port.mmd(7, 20) & 0xE0 == KR_BIT | KX_BIT
+    assert port.mmd(7, 21) & 0xC000 == 0x4000
+    status = port.mmd(7, 1)
+    assert status & 0x49 == 0x49, "partner able, able, page received"
+    assert not port.mmd(7, 1) & 0x40, "page received is cleared by reading"
+
+
+def test_no_link_without_training(port: XgbeRig) -> None:
+    """A driver that does not start training gets no link, and the exchange starts over after link_fail_inhibit."""
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    port.clock.advance(0.4)
+    assert not port.mmd(7, x.INT)
+    assert port.cause(2) == x.PAGE
+
+
+def test_training_status(port: XgbeRig) -> None:
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    port.train()
+    assert port.cause() == x.COMPLETE
+    assert port.mmd(1, 151) & 0xF == 3, "receiver trained, frame lock, no longer training, no failure"
+    assert port.mmd(7, 1) & 0x24 == 0x20, "complete; the link bit tells of the time before"
+    assert port.mmd(7, 1) & 4
+    assert port.mmd(7, 48) & 0x1F == 0x19, "10GBASE-KR, FEC"
+    assert port.mmd(3, 32) & 0x1001 == 0x1001
+
+
+def test_fec_that_one_end_lacks_kills_the_link(port: XgbeRig) -> None:
+    partner(port, abilities=["10GBASE-KR"])
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    port.mmd_write(1, 171, 1)
+    port.mmd_write(1, 150, 3)
+    assert port.cause() == x.COMPLETE
+    port.mmd(3, 1)
+    assert not port.mmd(3, 1) & 4
+    port.mmd_write(1, 171, 0)
+    port.mmd(3, 1)
+    assert port.mmd(3, 1) & 4
+
+
+def test_incompatible_then_kx(port: XgbeRig) -> None:
+    """A partner with KX alone: page and incompatible link at KR; at KX the link comes up without training."""
+    partner(port, abilities=["1000BASE-KX"])
+    port.negotiate()
+    causes = port.cause()
+    assert causes & x.PAGE
+    assert (causes | port.cause(0.2)) & x.INCOMPATIBLE
+    port.mailbox(x.SET_1G, x.KX)
+    port.negotiate()
+    causes = port.cause()
+    assert causes & x.PAGE
+    if not causes & x.COMPLETE:
+        assert port.cause() & x.COMPLETE
+    assert port.device.link.speed == 1000
+
+
+def test_parallel_detection(port: XgbeRig) -> None:
+    """A partner that runs KX without negotiation is found by its signal: complete without a page."""
+    partner(port, abilities={"technologies": ["1000BASE-KX"], "negotiates": False})
+    port.mailbox(x.SET_1G, x.KX)
+    port.negotiate()
+    assert port.cause(2) == x.COMPLETE
+    assert not port.mmd(7, 1) & 1, "the partner is not able to negotiate"
+
+
+def test_next_pages(port: XgbeRig) -> None:
+    """With NP set pages are exchanged until neither end has more; the driver loads null pages."""
+    port.negotiate(low=0x8C01)
+    assert port.cause() == x.PAGE
+    port.mmd_write(7, 24, 0)
+    port.mmd_write(7, 23, 0)
+    port.mmd_write(7, 22, 0x2001)
+    assert port.cause() == x.PAGE
+    assert port.mmd(7, 25) & 0x27FF == 0x2001
+    port.train()
+    assert port.cause() == x.COMPLETE
+
+
+def test_forced_modes(port: XgbeRig) -> None:
+    """Without negotiation at both ends the mode that is set is the link; no interrupt."""
+    partner(port, abilities={"technologies": ["10GBASE-KR"], "negotiates": False})
+    port.clock.advance(0.2)
+    port.mmd(3, 1)
+    assert port.mmd(3, 1) & 4
+    assert port.device.link.speed == 10000
+    port.mailbox(x.SET_1G, x.KX)
+    port.clock.advance(0.2)
+    port.mmd(3, 1)
+    assert not port.mmd(3, 1) & 4
+    assert not port.mmd(7, x.INT)
+
+
+def test_latched_link(rig: XgbeRig) -> None:
+    """A loss that is over is told once."""
+    assert rig.mmd(3, 1) & 4
+    partner(rig, up=False)
+    rig.clock.advance(0.2)
+    partner(rig, up=True)
+    assert rig.cause(2) == x.PAGE
+    rig.train()
+    assert rig.cause() == x.COMPLETE
+    assert not rig.mmd(3, 1) & 4
+    assert rig.mmd(3, 1) & 4
+
+
+def test_flapping_partner_converges(rig: XgbeRig) -> None:
+    partner(rig, flap={"times": 5, "down": 0.01, "up": 0.3})
+    for _ in range(20):
+        cause = rig.cause(2)
+        if cause & x.PAGE:
+            rig.train()
+    assert rig.device.link.up
+    assert partner(rig)["phase"] == "linked"
+
+
+def test_interrupt_mask_and_reissue(rig: XgbeRig) -> None:
+    """A masked cause sends nothing; unmasked it is sent; a cause that stands can be sent again."""
+    raised = rig.device.interrupts.raised
+    rig.mmd_write(7, x.INT_MASK, 0)
+    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
+    before = raised[0]
+    rig.mmd_write(7, 0, 0x1200)
+    rig.clock.advance(0.2)
+    assert rig.mmd(7, x.INT) == x.PAGE
+    assert raised[0] == before
+    rig.mmd_write(7, x.INT_MASK, 7)
+    assert raised[0] == before + 1
+
+
+def test_lost_interrupt(rig: XgbeRig) -> None:
+    rig.arm("an.interrupt.lost")
+    rig.mmd_write(7, 0, 0x1200)
+    rig.clock.advance(0.2)
+    assert rig.mmd(7, x.INT) == x.PAGE
+    assert rig.fired("an.interrupt.lost")
+
+
+def test_late_page(rig: XgbeRig) -> None:
+    rig.arm("an.page.late")
+    rig.mmd_write(7, 0, 0x1200)
+    rig.clock.advance(0.3)
+    assert not rig.mmd(7, x.INT) & x.PAGE
+    rig.clock.advance(0.6)
+    assert rig.mmd(7, x.INT) & x.PAGE
+
+
+@pytest.mark.parametrize("name", ["an.training.ignored", "an.training.failed", "an.complete.lost"])
+def test_no_completion(port: XgbeRig, name: str) -> None:
+    port.arm(name)
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    port.train()
+    assert not port.cause(0.4) & x.COMPLETE
+    assert port.fired(name)
+
+
+def test_stale_page(rig: XgbeRig) -> None:
+    rig.arm("an.page.stale")
+    partner(rig, abilities=["1000BASE-KX"])
+    rig.mmd_write(7, 0, 0x1200)
+    assert rig.cause(2) & x.PAGE
+    assert rig.mmd(7, 20) & KR_BIT
+
+
+def test_unlatched_link(rig: XgbeRig) -> None:
+    rig.arm("an.latch.missing")
+    assert rig.mmd(3, 1) & 4
+    partner(rig, up=False)
+    rig.clock.advance(0.2)
+    partner(rig, up=True)
+    rig.cause(2)
+    rig.train()
+    assert rig.cause() == x.COMPLETE
+    assert rig.mmd(3, 1) & 4
+
+
+def test_stuck_link_and_wrong_speed(rig: XgbeRig) -> None:
+    rig.mmd(3, 1)
+    rig.arm("link.report.stuck")
+    partner(rig, up=False)
+    rig.clock.advance(1)
+    assert rig.mmd(3, 1) & 4
+    rig.slot.faults["link.report.stuck"].disarm()
+    assert not rig.mmd(3, 1) & 4
+    partner(rig, up=True)
+    rig.cause(2)
+    rig.arm("link.speed.wrong")
+    assert rig.mmd(7, 20) & 0xA0 == KX_BIT
+
+
+def test_power_off_is_silence(rig: XgbeRig) -> None:
+    rig.mailbox(x.POWER_OFF)
+    rig.clock.advance(0.2)
+    assert partner(rig)["phase"] != "linked"
+    assert not rig.device.link.up
