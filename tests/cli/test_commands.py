@@ -87,7 +87,7 @@ class TestBadInput:
                 [
                     "no driver 'ixbge'",
                     "did you mean ixgbe",
-                    "expected one of ixgbe, gve, igb, e1000e, vmxnet3, virtio_net",
+                    "expected one of ixgbe, gve, xgbe, igb, e1000e, vmxnet3, virtio_net",
                 ],
             ),
             (["run", "zzz"], ["no driver 'zzz'", "expected one of"]),
