@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugfest import journal
+
+# Not for their names: what pytester finds imported it leaves imported, and importing this anew costs seconds a test.
+from plugfest import (
+    journal,
+    machine,  # noqa: F401
+)
 from plugfest.plan import RunPlan
+from plugfest.plugin import fixtures, hooks, referee  # noqa: F401
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document
 
@@ -81,7 +87,8 @@ class Suite:
         (self.output / journal.NAME).unlink(missing_ok=True)
         with journal.Journal(self.output) as fresh:
             fresh.write("run", **{**RUN, "options": {**RUN["options"], "falsify": chosen.falsify}})
-        arguments = ("-p", "plugfest.plugin", "-qq", f"--plugfest-plan={path}", *args)
+        # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
+        arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
         return (
             self.pytester.runpytest_subprocess(*arguments)
             if subprocess
