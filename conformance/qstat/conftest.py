@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from plugfest.bound_memory import DeviceMemory
 from plugfest.ledger import Ledger
 from plugfest.operations import Operations
 from plugfest.readers import Reading, reading
+from plugfest.worker import Worker
 
 if TYPE_CHECKING:
     from plugfest.changes import Changes
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.xdp import Xdp
+
+SPLIT = 2
+"""ETHTOOL_TCP_DATA_SPLIT_ENABLED."""
 
 
 @pytest.fixture
@@ -69,6 +74,23 @@ def readers(guest: Guest, dut: Dut, faults: LocalFaults, until: Until) -> Callab
 
 
 @pytest.fixture
-def restart_queue() -> Callable[[int], None] | None:
-    """``restart_queue(3)`` stops and starts one receive queue, as binding memory to it does; None while nothing here can."""
-    return None
+def restart_queue(
+    guest: Guest, dut: Dut, change: Changes, faults: LocalFaults, defer: Callable[..., None]
+) -> Callable[[int], None] | None:
+    """``restart_queue(3)`` stops and starts one receive queue, twice, by binding memory to it and taking it away again.
+
+    None where header split, which bound memory needs, cannot be turned on.
+    """
+    if "tcp-data-split" not in (dut.get("rings") or {}):
+        return None
+    if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
+        return None
+
+    def restart(queue: int) -> None:
+        worker = Worker(guest.agent)
+        defer(worker.close)
+        memory = DeviceMemory(worker, dut.ifname, faults)
+        memory.bind(queue)
+        memory.unbind()
+
+    return restart
