@@ -28,8 +28,8 @@ def payload():
     child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     grandchild = subprocess.Popen(["sh", "-c", "sleep 1000 & exec sleep 1000"], start_new_session=True)
     (folder / "inside").write_text("a tmpfs")
-    sys.stdout.write("ready\\n"); sys.stdout.flush()
-    try:
+    try:  # the signal may come as soon as the word is out
+        sys.stdout.write("ready\\n"); sys.stdout.flush()
         time.sleep(1000)
     except KeyboardInterrupt:
         if "stubborn" in sys.argv:
