@@ -129,4 +129,4 @@ def arm_all(names: Iterable[str], local: LocalFaults, model: ModelClient | None)
             try:
                 model.call("faults.arm", name=name)
             except ModelError as error:
-                raise UsageError(f"--fault {name}: {error.message}; plugfest models lists what there is") from error
+                raise UsageError(f"--fault {name}: {error.message}; mend the name") from error

@@ -86,8 +86,7 @@ def read(path: Path) -> list[Mapping[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InfrastructureError(
-            f"{path}: expected the journal of a run, found {error.strerror}; "
-            "give the run's output folder, as results/latest"
+            f"{path}: expected the journal of a run, found {error.strerror}; give the output folder of a run"
         ) from error
     events: list[Mapping[str, Any]] = []
     for number, line in enumerate(lines, 1):

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from plugfest.errors import InfrastructureError
+from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision import debian
 from plugfest.provision.debian import Packages, configured, mirror, unpack
 from plugfest.provision.settings import Settings
@@ -65,7 +65,7 @@ def test_the_users_mirror_wins(apt):
 
 
 def test_a_mirror_must_be_an_address(apt):
-    with pytest.raises(InfrastructureError, match="mend --mirror"):
+    with pytest.raises(UsageError, match="mend --mirror"):
         mirror(Settings(mirror="somewhere"), apt)
 
 

@@ -18,7 +18,7 @@ Exit status:
   1    a test has the verdict fail, error, crash, timeout or miss
   2    the command line is wrong
   3    this machine or the network does not give what a run needs
-  130  interrupted"""
+  130  interrupted (SIGINT); 143 by SIGTERM"""
 
 
 @click.group(

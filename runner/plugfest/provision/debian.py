@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from plugfest.errors import InfrastructureError
+from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.progress import activity, say
 from plugfest.provision.settings import Settings
 
@@ -54,11 +54,12 @@ def mirror(settings: Settings, apt: Path = APT) -> str:
     """Return the address of the Debian mirror: the user's, or the one that the host's apt is configured with.
 
     Raises:
+        UsageError: the user's is no address.
         InfrastructureError: neither.
     """
     if settings.mirror:
         if urlsplit(settings.mirror).scheme not in ("http", "https", "file", "copy"):
-            raise InfrastructureError(
+            raise UsageError(
                 f"mirror {settings.mirror!r}: expected an address that begins with http:, https: or file:, found none; mend --mirror"
             )
         return settings.mirror.rstrip("/")
