@@ -11,6 +11,7 @@ import pytest
 from plugfest.binding import Binding
 from plugfest.changes import Changes
 from plugfest.crossing import Crossing
+from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
 from plugfest.handover import Handover, watch
 from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from plugfest.wire import WireEnd
 
 
-TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED = 1, 2
-"""include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_*."""
 SINGLE_BUFFER = 2048
 """Octets of the receive buffers that drivers take XDP programs with, where they have a choice."""
 

@@ -13,6 +13,7 @@ from plugfest.bound_memory import KINDS, BoundMemory, DeviceMemory
 from plugfest.census import Census
 from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import DmaRecord
+from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.queue_view import QueueView
 from plugfest.residue import Residue
 from plugfest.steering import Steering
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from plugfest.traffic import Traffic
     from plugfest.wire import WireEnd
 
-SPLIT = 2
-"""ETHTOOL_TCP_DATA_SPLIT_ENABLED."""
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
 SOON = 0.3
@@ -98,7 +97,7 @@ def splitting(
         unclaimed("header split", evidence=rings)
     if managed.queues() < 2:
         unclaimed("more than one receive queue", evidence=managed.get("channels"))
-    if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
+    if change.try_settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED) is not None:
         unclaimed("header split with its present settings", evidence=rings)
     # A ring that was closed gives its queue back some time later, and until then header split stays on.
     defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)

@@ -7,14 +7,13 @@ import errno
 
 import pytest
 from plugfest.bound_memory import DeviceMemory, RingMemory
+from plugfest.dut import TCP_DATA_SPLIT_DISABLED
 from plugfest.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 BIND = "Documentation/networking/devmem.rst, NIC Setup; net/core/netdev_rx_queue.c, netif_mp_open_rxq"
 WORDS = "Documentation/userspace-api/netlink/intro.rst, Ext ACK"
 FAULTS = ("program:qapi.refusal-lost", "program:qapi.other-errno")
-WHOLE = 1
-"""ETHTOOL_TCP_DATA_SPLIT_DISABLED."""
 HUGE_PAGES = 2
 """As many of 2 MiB as the memory is long."""
 
@@ -73,7 +72,8 @@ def test_header_split_off(managed, kind, allocate, check_refused, change, traffi
     memory = allocate(kind)
     rings = managed.get("rings") or {}
     with step("Turn header split off, where there is any"):
-        if rings.get("tcp-data-split", WHOLE) not in {0, WHOLE} and change.try_settings("rings", tcp_data_split=WHOLE):
+        whole = (0, TCP_DATA_SPLIT_DISABLED)
+        if rings.get("tcp-data-split", 0) not in whole and change.try_settings("rings", tcp_data_split=whole[1]):
             unclaimed("header split that can be turned off", evidence=rings)
     with step("Ask to bind memory to the last receive queue"):
         check_refused(memory, managed.queues() - 1, errno.EINVAL)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.bound_memory import DeviceMemory
+from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.ledger import Ledger
 from plugfest.operations import Operations
 from plugfest.readers import Reading, reading
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.xdp import Xdp
-
-SPLIT = 2
-"""ETHTOOL_TCP_DATA_SPLIT_ENABLED."""
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def restart_queue(
     """
     if "tcp-data-split" not in (dut.get("rings") or {}):
         return None
-    if change.try_settings("rings", tcp_data_split=SPLIT) is not None:
+    if change.try_settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED) is not None:
         return None
 
     def restart(queue: int) -> None:
