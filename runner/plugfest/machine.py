@@ -8,7 +8,7 @@ import itertools
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugfest import driver as registry
 from plugfest import tap as taps
@@ -37,6 +37,7 @@ PROBE = 10.0
 """Seconds from loading the driver to its netdev, on a guest of speed 1."""
 
 _NETDEV = "network"
+_KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
 class DriverLoadError(AssertionError):
@@ -251,25 +252,26 @@ class Machine:
         """
         deadline = Deadline.after(PROBE, speed=self.speed)
         pattern = f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/"
-        found = poll(lambda: self._netdevs(pattern), deadline)
-        if not found:
+        found = poll(lambda: self._registered(pattern), deadline)
+        if found is None:
             self._no_interface(pattern, deadline.seconds)
-        self.ifname = found[0]  # type: ignore[index]
+        self.ifname = found
         # Without it the kernel forgets a static IPv6 address when the interface goes down.
-        keep = f"/proc/sys/net/ipv6/conf/{self.ifname}/keep_addr_on_down"
-        self.agent.call("files.write", path=keep, text="1")
+        self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
             self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
 
-    def _netdevs(self, pattern: str) -> list[str]:
+    def _registered(self, pattern: str) -> str | None:
+        """The interface's name, once IPv6 has heard of it too: sysfs shows an interface before its registration is done."""
         for inside in ("net/*", "virtio*/net/*"):
-            found: list[str] = self.agent.call("files.glob", path=pattern + inside)
-            if found:
-                return [Path(path).name for path in found]
-        return []
+            for path in self.agent.call("files.glob", path=pattern + inside):
+                name = Path(path).name
+                if self.agent.call("files.glob", path=_KEEP_ADDRESSES.format(name)):
+                    return name
+        return None
 
-    def _no_interface(self, pattern: str, seconds: float) -> None:
+    def _no_interface(self, pattern: str, seconds: float) -> NoReturn:
         functions = self.agent.call("files.glob", path=pattern)
         where = f"PCI device {Path(functions[0]).name}" if functions else "no PCI device behind the port"
         log = [entry["text"] for entry in self.agent.call("system.log") if self.driver.module in entry["text"]]
