@@ -20,7 +20,7 @@ from nicmodels.gve.packet import Packet
 from nicmodels.gve.rsc import HardwareGro
 from nicmodels.gve.rx_dqo import RxQueueDqo
 from nicmodels.gve.rx_gqi import RxQueueGqi
-from nicmodels.offload.checksum import fold, word_sum
+from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
 
 if TYPE_CHECKING:
@@ -139,14 +139,9 @@ class Receiver:
             if frame is None:
                 break
             if up:
-                complete = False
                 offload = wire.received_offload
-                if offload is not None and offload.checksum_start is not None:
-                    # The host left the checksum to the NIC at its end: a frame on a wire is complete.
-                    field = offload.checksum_start + offload.checksum_offset
-                    struct.pack_into(">H", frame, field, fold(word_sum(frame[offload.checksum_start :])))
-                    complete = True
-                self._take(frame, known_good=complete)
+                for each in complete(frame, offload):
+                    self._take(each, known_good=offload is not None)
             if number % BURST == BURST - 1:
                 self._end_burst()
         else:

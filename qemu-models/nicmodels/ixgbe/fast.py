@@ -4,7 +4,7 @@
 The first segment of a flow takes the whole way through `nicmodels.ixgbe.receive`; what filters and steering said of it
 is kept here, and holds for the segments that follow until the driver writes a register other than those of `NEUTRAL`.
 Checksums are verified for every frame. Frames that are anything but plain go the whole way, and so do all while a
-receive fault is armed.
+receive fault is armed. What the host left to be cut (wire segmentation "host") is cut here straight into the buffers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.offload.checksum import word_sum
-from nicmodels.offload.headers import ETHERTYPE_IPV4, TCP
+from nicmodels.offload.completion import cut
+from nicmodels.offload.headers import ETHERTYPE_IPV4, TCP, parse
+from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nicmodels.ixgbe.receive import Receiver, Report, RxQueue
     from nicmodels.ixgbe.statistics import Statistics
     from nicmodels.offload.headers import Headers
@@ -55,6 +59,7 @@ class Flow(NamedTuple):
     """What is known of a flow.
 
     Attributes:
+        key: its addresses and ports, as they stand in its frames.
         ethernet: its Ethernet header.
         queue: where it goes.
         info, hash: as in the descriptor.
@@ -63,6 +68,7 @@ class Flow(NamedTuple):
         counter: slot of the flow director's counter to increment, or None.
     """
 
+    key: bytes
     ethernet: bytes
     queue: RxQueue
     info: int
@@ -70,6 +76,37 @@ class Flow(NamedTuple):
     status: int
     addresses: int
     counter: int | None
+
+
+class Train:
+    """A TCP packet of a known flow that is longer than a frame, on its way into the buffers segment by segment.
+
+    Attributes:
+        flow: its flow.
+        left: bytes that have not been taken yet.
+    """
+
+    def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], octets: int) -> None:
+        self.flow = flow
+        self.left = octets
+        self._segments = segments
+        self._waiting: bytes | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        frame = self._waiting
+        if frame is None:
+            frame = b"".join(next(self._segments)).ljust(MINIMUM, b"\0")
+        self._waiting = None
+        self.left -= len(frame)
+        return frame
+
+    def put_back(self, frame: bytes) -> None:
+        """There was no room for it: it is the next one again."""
+        self._waiting = frame
+        self.left += len(frame)
 
 
 class FastPath:
@@ -100,7 +137,9 @@ class FastPath:
         addresses = headers.l4_offset
         status = report.status & ~(IPCS | L4CS) | DONE | L4CS | (IPCS if headers.version == 4 else 0)
         self._limit = limit
-        self._flows[bytes(frame[first : addresses + 4])] = Flow(
+        key = bytes(frame[first : addresses + 4])
+        self._flows[key] = Flow(
+            key,
             bytes(frame[:ETHERNET]),
             queue,
             report.info,
@@ -110,12 +149,70 @@ class FastPath:
             counter,
         )
 
-    def take(self, frame: memoryview, *, known_good: bool) -> bool:
+    def knows(self, flow: Flow) -> bool:
+        """Whether nothing was configured since the flow was learned."""
+        return self._flows.get(flow.key) is flow
+
+    def train(self, frame: memoryview, size: int) -> Train | None:
+        """Take a packet off the wire that is to be cut into segments of `size` bytes; None when it has to go the whole way."""
+        if not self._flows:
+            return None
+        headers = parse(frame)
+        start, end = headers.payload_offset, headers.l3_end
+        if headers.l4 != TCP or headers.options or headers.l3_offset != ETHERNET or end <= start:
+            return None
+        flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
+        if flow is None or flow.ethernet != frame[:ETHERNET] or frame[headers.l4_offset + 13] & SYN:
+            return None
+        longest = start + min(size, end - start)
+        if longest > min(self._limit, flow.queue.size) or longest < MINIMUM:
+            return None
+        count = -(-(end - start) // size)
+        last = max(start + (end - start) - (count - 1) * size, MINIMUM)
+        arrived = self._statistics.arrived
+        if count > 1:
+            arrived(longest + FCS, 0, broadcast=False, passed=True, frames=count - 1)
+        arrived(last + FCS, 0, broadcast=False, passed=True)
+        # A copy: what finds no descriptor waits, and the wire's own buffer is filled again meanwhile.
+        return Train(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
+
+    def place(self, train: Train) -> bool:
+        """Put segments into the buffers of their queue; False when there are fewer descriptors than segments."""
+        flow, receiver = train.flow, self._receiver
+        queue, posted, write = flow.queue, flow.queue.posted, receiver.memory.write
+        frames = octets = 0
+        done = True
+        for frame in train:
+            if not posted and not receiver.fetch(queue, 1):
+                train.put_back(frame)
+                done = False
+                break
+            index, address, _ = posted.popleft()
+            size = len(frame)
+            try:
+                write(address, frame)
+            except DmaError:
+                receiver.dma_error(queue)
+                continue
+            receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+            frames += 1
+            octets += size
+        if frames:
+            self._delivered(flow, octets, frames)
+        return done
+
+    def _delivered(self, flow: Flow, octets: int, frames: int = 1) -> None:
+        self._statistics.delivered(flow.queue.index, octets, frames)
+        if flow.counter is not None:
+            self._values[flow.counter] += frames
+
+    def take(self, frame: memoryview, *, known_good: bool, waited: bool = False) -> bool:
         """Deliver a segment of a known flow; False when it has to take the whole way.
 
         Args:
             frame: without CRC.
             known_good: its TCP checksum has just been computed.
+            waited: it comes from the packet buffer: its arrival has been counted.
         """
         flows = self._flows
         size = len(frame)
@@ -146,11 +243,13 @@ class FastPath:
         if size > queue.size or not (queue.posted or receiver.fetch(queue, 1)):
             return False
         index, address, _ = queue.posted.popleft()
-        receiver.memory.write(address, frame)
+        if not waited:
+            self._statistics.arrived(size + FCS, 0, broadcast=False, passed=True)
+        try:
+            receiver.memory.write(address, frame)
+        except DmaError:
+            receiver.dma_error(queue)
+            return True
         receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
-        statistics = self._statistics
-        statistics.arrived(size + FCS, 0, broadcast=False, passed=True)
-        statistics.delivered(queue.index, size)
-        if flow.counter is not None:
-            self._values[flow.counter] += 1
+        self._delivered(flow, size)
         return True

@@ -16,14 +16,15 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.frame_faults import Arrivals
-from nicmodels.ixgbe.fast import MATCHED, MISSED, FastPath
+from nicmodels.ixgbe.fast import MATCHED, MISSED, FastPath, Train
 from nicmodels.ixgbe.fault_points import RECEIVE
 from nicmodels.ixgbe.registers import REGISTERS, mac
 from nicmodels.ixgbe.registers import filters as f
 from nicmodels.ixgbe.registers import receive as r
 from nicmodels.ixgbe.registers import statistics as s
 from nicmodels.ixgbe.rsc import RscEngine
-from nicmodels.offload.checksum import fold, word_sum
+from nicmodels.offload.checksum import word_sum
+from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import SCTP, TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
 from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nicmodels.ixgbe.statistics import Statistics
     from nicmodels.ixgbe.steering import Steering, Target
     from nicmodels.registers import RegisterFile
+    from nicmodels.wire import Offload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -133,7 +135,7 @@ class Receiver:
         self._faulty = False
         self._scheduled = False
         self._paused = False
-        self._buffered: deque[tuple[bytes, bool, bool]] = deque()
+        self._buffered: deque[tuple[bytes | Train, bool, bool]] = deque()
         self._buffered_bytes = 0
         self._arrivals = Arrivals(self._faults)
         self._written: dict[int, list[tuple[int, bytes]]] = {}
@@ -259,7 +261,8 @@ class Receiver:
         wire = self._host.wire
         fast = None if self._faulty else self.fast
         was_paused, self._paused = self._paused, False
-        for number in range(TURN):
+        taken = flushed = 0
+        while taken < TURN:
             if self._buffered and self._full():
                 if self._file[r.FCCFG] & TFCE:
                     self._paused = True
@@ -269,28 +272,41 @@ class Receiver:
                     break
                 if listening:
                     self._statistics.missed()
+                taken += 1
                 continue
             frame = wire.receive()
             if frame is None:
                 break
+            taken += 1 + len(frame) // MAX_STANDARD  # what is to be cut counts as about as many
             if listening:
-                complete = False
                 offload = wire.received_offload
-                if offload is not None and offload.checksum_start is not None:
-                    # The host left the checksum to the NIC at its end: a frame on a wire is complete.
-                    start = offload.checksum_start
-                    field = start + offload.checksum_offset
-                    struct.pack_into(">H", frame, field, fold(word_sum(frame[start:])))
-                    complete = True
-                if fast is None or self._buffered or not fast.take(frame, known_good=complete):
-                    self._take(frame, known_good=complete)
-            if number % BURST == BURST - 1:
+                if offload is None:
+                    if fast is None or self._buffered or not fast.take(frame, known_good=False):
+                        self._take(frame)
+                elif not self._take_train(frame, offload):
+                    for each in complete(frame, offload):
+                        if fast is None or self._buffered or not fast.take(each, known_good=True):
+                            self._take(each, known_good=True)
+            if taken - flushed >= BURST:
+                flushed = taken
                 self._end_burst()
         else:
             self._schedule()
         if self._paused != was_paused:
             self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
         self._end_burst()
+
+    def _take_train(self, frame: memoryview, offload: Offload) -> bool:
+        """Take what is to be cut by the short cut, where that is open."""
+        if self._faulty or offload.segment_type is None:
+            return False
+        train = self.fast.train(frame, offload.segment_size)
+        if train is None:
+            return False
+        if self._buffered or not self.fast.place(train):
+            self._buffered.append((train, True, False))
+            self._buffered_bytes += train.left
+        return True
 
     def loop_back(self, frame: bytes) -> None:
         """A frame that MAC loopback turned around."""
@@ -310,12 +326,32 @@ class Receiver:
 
     def _drain(self) -> None:
         """Deliver what waits in the packet buffer, in order, as far as there are descriptors."""
+        fast = None if self._faulty else self.fast
         while self._buffered:
             frame, known_good, looped = self._buffered[0]
-            if not self._deliver(memoryview(frame), known_good, looped):
-                break
+            if isinstance(frame, Train):
+                before = frame.left
+                done = self._drain_train(frame)
+                self._buffered_bytes -= before - frame.left
+                if not done:
+                    break
+            else:
+                view = memoryview(frame)
+                short = fast is not None and not looped and fast.take(view, known_good=known_good, waited=True)
+                if not short and not self._deliver(view, known_good, looped):
+                    break
+                self._buffered_bytes -= len(frame)
             self._buffered.popleft()
-            self._buffered_bytes -= len(frame)
+
+    def _drain_train(self, train: Train) -> bool:
+        """Deliver a train's segments; False when the rest has to wait for descriptors."""
+        if not self._faulty and self.fast.knows(train.flow):
+            return self.fast.place(train)
+        for frame in train:
+            if not self._deliver(memoryview(frame), known_good=True, looped=False):
+                train.put_back(frame)
+                return False
+        return True
 
     def _take(self, frame: memoryview, *, known_good: bool = False, looped: bool = False) -> None:
         """MAC and filters; then to the host, or to the packet buffer."""

@@ -88,49 +88,49 @@ class Statistics:
             total &= MAXIMUM
         values[low] = total
 
-    def arrived(self, length: int, first: int, *, broadcast: bool, passed: bool) -> None:
-        """A good frame on the wire, before (`passed` false) or after the address filters.
+    def arrived(self, length: int, first: int, *, broadcast: bool, passed: bool, frames: int = 1) -> None:
+        """Good frames on the wire, before (`passed` false) or after the address filters.
 
         Args:
-            length: with CRC.
+            length: of each, with CRC.
             first: the first byte of the destination address.
             broadcast: whether the destination is the broadcast address.
-            passed: whether a filter let it in.
+            passed: whether a filter let them in.
+            frames: how many.
         """
         values = self._values
-        values[_TPR] += 1
-        self._count_octets(_TORL, _TORH, length)
-        values[_RXNFGPC] += 1
-        self._count_octets(_RXNFGBCL, _RXNFGBCH, length)
+        octets = length * frames
+        values[_TPR] += frames
+        self._count_octets(_TORL, _TORH, octets)
+        values[_RXNFGPC] += frames
+        self._count_octets(_RXNFGBCL, _RXNFGBCH, octets)
         if not passed:
             return
-        values[_GPRC] += 1
-        self._count_octets(_GORCL, _GORCH, length)
-        values[_RX_BINS[size_bin(length)]] += 1
+        values[_GPRC] += frames
+        self._count_octets(_GORCL, _GORCH, octets)
+        values[_RX_BINS[size_bin(length)]] += frames
         if broadcast:
-            values[_BPRC] += 1
+            values[_BPRC] += frames
         elif first & 1:
-            values[_MPRC] += 1
+            values[_MPRC] += frames
 
-    def delivered(self, queue: int, length: int) -> None:
-        """A frame of `length` bytes (without CRC) went to a receive queue."""
+    def delivered(self, queue: int, octets: int, frames: int = 1) -> None:
+        """Frames of so many bytes (without CRC) in all went to a receive queue."""
         account = self.rx[queue]
-        account.frames += 1
-        account.bytes += length
-        frames = 1
+        account.frames += frames
+        account.bytes += octets
+        self._values[_RXDGPC] += frames
+        self._count_octets(_RXDGBCL, _RXDGBCH, octets)
         doubled, other, more = self._rx_faults
         if doubled.armed and doubled.fires(queue=queue):
-            frames = 2
-        octets = length * frames
+            frames, octets = 2 * frames, 2 * octets
         if more.armed and more.fires(queue=queue):
-            octets += 1
+            octets += frames
         if other.armed and other.fires(queue=queue):
             queue += 1
         number = self._values[_RQSMR[queue >> 2 & 31]] >> 8 * (queue & 3) & 0xF
         self._values[_QPRC[number]] += frames
         self._count_octets(_QBRC_L[number], _QBRC_H[number], octets)
-        self._values[_RXDGPC] += 1
-        self._count_octets(_RXDGBCL, _RXDGBCH, length)
 
     def dropped(self, queue: int) -> None:
         """A frame for a queue without descriptors was dropped (SRRCTL.DROP_EN)."""

@@ -7,7 +7,7 @@ Sources: 82599 datasheet 7.2.4 (what hardware changes from frame to frame), RFC 
 
 from __future__ import annotations
 
-import struct
+from struct import pack_into
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.offload.chain import length as chain_length
@@ -90,25 +90,41 @@ def segment(
     ip_header = l4_offset - l3_offset
     total = chain_length(payload)
     last = max(total - 1, 0) // mss
+    # The headers are summed once, without what changes from frame to frame: that is added to the sum of each.
+    if version == 4:
+        template[l3_offset + 2 : l3_offset + 6] = bytes(4)
+    if tcp:
+        template[l4_offset + 4 : l4_offset + 8] = bytes(4)
+        template[l4_offset + 12 : l4_offset + 14] = bytes(2)
+    else:
+        template[l4_offset + 4 : l4_offset + 6] = bytes(2)
+    ip_sum = word_sum(template[l3_offset:l4_offset]) if version == 4 else 0
+    seed += word_sum(template[l4_offset:])
+    odd = 8 * (l4_header & 1)  # a payload at an odd offset counts in the other halves of its words
 
     for index, pieces in enumerate(_cut(payload, mss, last + 1)):
         size = total - index * mss if index == last else mss
         frame = template[:]
         if version == 4:
+            length = (ip_header + l4_header + size) & 0xFFFF
             number = identification & ~identification_mask | (identification + index) & identification_mask
-            struct.pack_into(">HH", frame, l3_offset + 2, (ip_header + l4_header + size) & 0xFFFF, number)
-            struct.pack_into(">H", frame, l3_offset + 10, fold(word_sum(frame[l3_offset:l4_offset])))
+            pack_into(">HH", frame, l3_offset + 2, length, number)
+            pack_into(">H", frame, l3_offset + 10, fold(ip_sum + length + number))
         else:
-            struct.pack_into(">H", frame, l3_offset + 4, (ip_header - 40 + l4_header + size) & 0xFFFF)
+            pack_into(">H", frame, l3_offset + 4, (ip_header - 40 + l4_header + size) & 0xFFFF)
         if tcp:
-            struct.pack_into(">I", frame, l4_offset + 4, (sequence + index * mss) & 0xFFFFFFFF)
+            here = (sequence + index * mss) & 0xFFFFFFFF
+            shown = flags
             if last:
-                mask = masks.first if index == 0 else masks.last if index == last else masks.middle
-                struct.pack_into(">H", frame, l4_offset + 12, flags & (0xF000 | mask))
+                shown &= 0xF000 | (masks.first if index == 0 else masks.last if index == last else masks.middle)
+            pack_into(">I", frame, l4_offset + 4, here)
+            pack_into(">H", frame, l4_offset + 12, shown)
+            changed = (here >> 16) + (here & 0xFFFF) + shown
         else:
-            struct.pack_into(">H", frame, l4_offset + 4, (l4_header + size) & 0xFFFF)
-        value = fold(seed + l4_header + size + chain_sum((frame[l4_offset:], *pieces)))
-        struct.pack_into(">H", frame, l4_field, 0xFFFF if value == 0 and not tcp else value)
+            changed = (l4_header + size) & 0xFFFF
+            pack_into(">H", frame, l4_offset + 4, changed)
+        value = fold(seed + changed + l4_header + size + (chain_sum(pieces) << odd))
+        pack_into(">H", frame, l4_field, 0xFFFF if value == 0 and not tcp else value)
         yield [frame, *pieces]
 
 

@@ -38,6 +38,7 @@ SPIN = 50e-6
 SPIN_TRUST = 8
 DMA_TIMEOUT = 5.0
 SEND_TIMEOUT = 1.0
+_CUT_OFF = int(socket.MSG_CTRUNC)  # arithmetic of enumerations costs more than the rest of a receive
 _ANCILLARY = socket.CMSG_SPACE(protocol.MAX_FDS * 4)
 
 
@@ -184,8 +185,8 @@ class Connection:
             self.close("closed by the client")
             return -1
         self._end += count
-        if ancillary or flags & socket.MSG_CTRUNC:
-            self._take_fds(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
+        if ancillary or flags & _CUT_OFF:
+            self._take_fds(ancillary, truncated=bool(flags & _CUT_OFF))
         return count
 
     def _compact(self) -> None:
@@ -570,8 +571,8 @@ class Connection:
             self._lose("closed by the client")
             return
         self._end += count
-        if ancillary or flags & socket.MSG_CTRUNC:
-            self._take_fds(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
+        if ancillary or flags & _CUT_OFF:
+            self._take_fds(ancillary, truncated=bool(flags & _CUT_OFF))
 
 
 def _close_all(fds: list[int]) -> None:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 Segmentation = Literal["device", "host"]
+SegmentType = Literal["tcp4", "tcp6", "udp"]
 
-SPILL_SIZE = 1 << 16
-"""A frame's bytes beyond the posted buffers are kept up to this many."""
+SPILL_SIZE = 65535 + 18
+"""A frame's bytes beyond the posted buffers are kept up to this many: the longest IP packet, with a tagged Ethernet header."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ class Offload:
         checksum_offset: where it stores the sum, bytes from `checksum_start`.
         segment_type: what to segment as; None if not at all.
         segment_size: payload bytes a segment (MSS).
-        header_length: bytes of headers that each segment repeats.
+        header_length: bytes of headers that each segment repeats; of what the host leaves undone, a hint.
     """
 
     checksum_start: int | None = None
     checksum_offset: int = 0
-    segment_type: Literal["tcp4", "tcp6", "udp"] | None = None
+    segment_type: SegmentType | None = None
     segment_size: int = 0
     header_length: int = 0
 
@@ -57,7 +58,7 @@ class Wire(Protocol):
     """A cable. Never blocks: what the far end cannot take is dropped and counted, as on a real wire.
 
     Attributes:
-        segmentation: "device": frames are transmitted complete; "host": they may come with an `Offload`.
+        segmentation: "device": frames are complete in both directions; "host": they may come with an `Offload`.
     """
 
     segmentation: Segmentation

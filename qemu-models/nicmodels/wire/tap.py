@@ -17,7 +17,7 @@ from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nicmodels.wire.protocol import Buffer, Segmentation
+    from nicmodels.wire.protocol import Buffer, Segmentation, SegmentType
 
 TUN_DEVICE = "/dev/net/tun"
 TUNSETIFF = 0x400454CA
@@ -26,12 +26,15 @@ TUNSETVNETHDRSZ = 0x400454D8
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
-TUN_F_CSUM = 0x01
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 0x01, 0x02, 0x04, 0x08
 NAME_LENGTH = 15
 
 HEADER = struct.Struct("<BBHHHH")  # flags, gso_type, hdr_len, gso_size, csum_start, csum_offset
 NEEDS_CSUM = 1
-GSO_TYPES = {None: 0, "tcp4": 1, "tcp6": 4, "udp": 5}
+GSO_TYPES: dict[SegmentType | None, int] = {None: 0, "tcp4": 1, "tcp6": 4, "udp": 5}
+SEGMENT_TYPES = {number: name for name, number in GSO_TYPES.items()}
+GSO_ECN = 0x80
+_LEFT_UNDONE = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
 
 # The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is none or cannot be segmented as asked
 # (EINVAL), or the interface was deleted (EBADFD): a wire loses the frame and says so in its counters.
@@ -46,7 +49,7 @@ class TapWire:
     """One queue of a tap.
 
     With `segmentation` "device" every frame is complete in both directions. With "host" the device may leave checksums
-    and segmentation to the host, and the host leaves checksums of the frames that it sends: `received_offload` tells.
+    and segmentation to the host, and the host leaves those of the TCP that it sends: `received_offload` tells.
 
     Args:
         name: of the interface; created if there is none of this name.
@@ -104,7 +107,7 @@ class TapWire:
         if by == "host" and not self._header_size:
             raise ValueError("the host cannot segment for a tap without a virtio-net header")
         if self._header_size:
-            fcntl.ioctl(self._fd, TUNSETOFFLOAD, TUN_F_CSUM if by == "host" else 0)
+            fcntl.ioctl(self._fd, TUNSETOFFLOAD, _LEFT_UNDONE if by == "host" else 0)
         self._segmentation = by
 
     def fileno(self) -> int | None:
@@ -173,5 +176,8 @@ class TapWire:
         return header.ljust(self._header_size, b"\0")
 
     def _decode(self) -> None:
-        flags, _, _, _, start, offset = HEADER.unpack_from(self._header)
-        self.received_offload = Offload(start, offset) if flags & NEEDS_CSUM else None
+        flags, kind, length, size, start, offset = HEADER.unpack_from(self._header)
+        if kind:
+            self.received_offload = Offload(start, offset, SEGMENT_TYPES[kind & ~GSO_ECN], size, length)
+        else:
+            self.received_offload = Offload(start, offset) if flags & NEEDS_CSUM else None

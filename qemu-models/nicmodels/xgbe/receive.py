@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.frame_faults import Arrivals
-from nicmodels.offload.checksum import fold, word_sum
+from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import parse
 from nicmodels.vfio_user.memory import DmaError
 from nicmodels.xgbe import descriptors as d
@@ -282,12 +282,8 @@ class Receiver:
             if frame is None:
                 break
             if listening:
-                offload = wire.received_offload
-                if offload is not None and offload.checksum_start is not None:
-                    # The host left the checksum to the NIC at its end: a frame on a wire is complete.
-                    start = offload.checksum_start
-                    struct.pack_into(">H", frame, start + offload.checksum_offset, fold(word_sum(frame[start:])))
-                self._take(frame)
+                for each in complete(frame, wire.received_offload):
+                    self._take(each)
             if number % BURST == BURST - 1:
                 self._flush()
         else:

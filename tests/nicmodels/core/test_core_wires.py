@@ -11,9 +11,12 @@ import select
 import socket
 import struct
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from nicmodels.offload.checksum import fold, pseudo_header_sum
+from nicmodels.offload.completion import complete
 from nicmodels.reactor import Reactor
 from nicmodels.wire import NullWire, Offload, PairWire, PcapRecorder, TapWire
 from nicmodels.wire.tap import TapError
@@ -63,24 +66,24 @@ def set_up(name: str, *, up: bool = True) -> None:
         fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", name.encode(), flags))
 
 
-def host_end(name: str) -> socket.socket:
-    """A raw socket on the interface, that sees and sends whole frames of our EtherType."""
-    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
-    raw.bind((name, 0x88B5))
+def host_end(name: str, ethertype: int = 0x88B5) -> socket.socket:
+    """A raw socket on the interface, that sees and sends whole frames of an EtherType, which is ours."""
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+    raw.bind((name, ethertype))
     raw.settimeout(5)
     return raw
 
 
-def next_frame(wire: TapWire, buffers: list[bytearray] | None = None) -> int | bytes:
-    """Wait for a frame of our EtherType (the host's own chatter, such as router solicitations, is passed over)."""
+def next_frame(wire: TapWire, buffers: list[bytearray] | None = None, ethernet: bytes = FRAME[:14]) -> int | bytes:
+    """Wait for a frame with this Ethernet header (the host's own chatter, such as router solicitations, is passed over)."""
     while select.select([wire.fileno()], [], [], 5)[0]:
         if buffers is None:
             frame = wire.receive()
-            if frame is not None and frame[12:14] == b"\x88\xb5":
+            if frame is not None and frame[:14] == ethernet:
                 return bytes(frame)
         else:
             length = wire.receive_into(buffers)
-            if length is not None and (b"".join(buffers) + bytes(wire.spill))[12:14] == b"\x88\xb5":
+            if length is not None and (b"".join(buffers) + bytes(wire.spill))[:14] == ethernet:
                 return length
     raise TimeoutError("no frame from the host")
 
@@ -174,11 +177,54 @@ class TestTap:
                 wire.transmit([data], Offload(34, 16, "tcp4", 1000, 54))
                 # A packet socket sees the frame before the host cuts it: so the header came through as it was meant.
                 raw.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
-                seen = raw.recv(4000)
+                while (seen := raw.recv(4000))[10:24] != data[:14]:
+                    pass  # the host's own chatter
             flags, kind, _, size, start, offset = struct.unpack_from("<BBHHHH", seen)
             assert (flags, kind, size, start, offset) == (1, 1, 1000, 34, 16)
             assert seen[10:] == bytes(data)
             assert wire.counters.transmitted == 1
+            wire.close()
+
+        in_own_network(run)
+
+    @pytest.mark.parametrize("version", [4, 6])
+    def test_host_leaves_segmentation_only_when_told(self, version: int) -> None:
+        """TCP of two and a half segments comes whole to who cuts it, and is cut for who does not."""
+
+        def run() -> None:
+            from scapy.layers.inet import IP, TCP
+            from scapy.layers.inet6 import IPv6
+            from scapy.layers.l2 import Ether
+
+            packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / (
+                IP(src="192.0.2.2", dst="192.0.2.1") if version == 4 else IPv6(src="2001:db8::2", dst="2001:db8::1")
+            )
+            l4 = 34 if version == 4 else 54
+            frame = bytearray(
+                bytes(packet / TCP(sport=1000, dport=2000, flags="PA", seq=1) / bytes(i & 0xFF for i in range(2500)))
+            )
+            source, to = (slice(26, 30), slice(30, 34)) if version == 4 else (slice(22, 38), slice(38, 54))
+            seed = 0xFFFF - fold(pseudo_header_sum(frame[source], frame[to], 6, len(frame) - l4))
+            struct.pack_into(">H", frame, l4 + 16, seed)
+            data = bytes(frame)
+            wire = TapWire("t0")
+            set_up("t0")
+            with host_end("t0", 0x0800 if version == 4 else 0x86DD) as host:
+                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
+                whole = struct.pack("<BBHHHH", 1, 1 if version == 4 else 4, l4 + 20, 1000, l4, 16) + data
+                host.send(whole)
+                cut = [bytes(next_frame(wire, ethernet=data[:14])) for _ in range(3)]
+                assert [len(frame) - l4 - 20 for frame in cut] == [1000, 1000, 500]
+                assert wire.received_offload is None
+                wire.segmentation = "host"
+                host.send(whole)
+                found = bytes(next_frame(wire, ethernet=data[:14]))
+                offload = wire.received_offload
+                assert found == data
+                assert offload is not None
+                # Its header_length is what the host's buffer has in one piece.
+                assert replace(offload, header_length=0) == Offload(l4, 16, "tcp4" if version == 4 else "tcp6", 1000)
+                assert [bytes(each) for each in complete(memoryview(bytearray(found)), offload)] == cut
             wire.close()
 
         in_own_network(run)

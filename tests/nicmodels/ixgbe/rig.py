@@ -38,14 +38,18 @@ class ListWire(NullWire):
         super().__init__()
         self.sent: list[bytes] = []
         self.offloads: list[Offload | None] = []
-        self.incoming: list[bytes] = []
+        self.incoming: list[bytes | tuple[bytes, Offload]] = []
 
     def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: Offload | None = None) -> None:
         self.sent.append(b"".join(buffers))
         self.offloads.append(offload)
 
     def receive(self) -> memoryview | None:
-        return memoryview(bytearray(self.incoming.pop(0))) if self.incoming else None
+        if not self.incoming:
+            return None
+        frame = self.incoming.pop(0)
+        data, self.received_offload = (frame, None) if isinstance(frame, bytes) else frame
+        return memoryview(bytearray(data))
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,16 @@ class Rig:
         address = RX_BUFFERS + (queue * RING + index) * BUFFER
         self.memory.write(RX_RING + (queue * RING + index) * 16, struct.pack("<QQ", address, 0))
 
-    def receive(self, *frames: bytes) -> list[Received]:
-        """Put frames on the wire; gives what is in the rings then."""
+    def receive(self, *frames: bytes | tuple[bytes, Offload]) -> list[Received]:
+        """Put frames on the wire; gives what is in the rings then, and what comes as soon as there is room again."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()
         self.clock.advance(0)
-        return self.collect()
+        found: list[Received] = []
+        while more := self.collect():
+            found += more
+            self.clock.advance(0)
+        return found
 
     def collect(self) -> list[Received]:
         """Take what is in the rings."""

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.ixgbe.registers import BLOCKS, filters, receive
-from rig import IXSM, MAC, TSE, TXSM, Rig, context, registers_of
+from nicmodels.offload.completion import complete
+from nicmodels.wire import Offload
+from rig import IXSM, MAC, RING, TSE, TXSM, Rig, context, registers_of
 from test_faults import seeded
 
 segments = st.builds(
@@ -66,6 +68,64 @@ def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
     assert registers_of(quick, statistics) == registers_of(whole, statistics)
     assert quick.device.statistics.describe() == whole.device.statistics.describe()
     assert not whole.device.receiver.fast._flows
+
+
+trains = st.builds(
+    frames.tcp,
+    sport=st.sampled_from((1000, 1001, 1002)),
+    sequence=st.integers(0, 2**32 - 1),
+    flags=st.sampled_from(("A", "PA", "FPA", "CEPA", "S")),
+    payload=st.integers(1, 6_000).map(bytes),
+    version=st.sampled_from((4, 6)),
+    to=st.sampled_from((MAC, bytes.fromhex("020000000099"))),
+    options=st.booleans(),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.one_of(segments, st.tuples(trains, st.sampled_from((130, 1440, 4000)))), max_size=4), max_size=4
+    )
+)
+def test_what_the_host_left_to_be_cut(bursts: list[list[bytes | tuple[bytes, int]]]) -> None:
+    """It arrives as if the host had cut and summed it, also when it is longer than the ring."""
+    cutting, given = Rig().start(), Rig().start()
+    for each in (cutting, given):
+        setup(each)
+    for burst in bursts:
+        left: list[bytes | tuple[bytes, Offload]] = []
+        done: list[bytes] = []
+        for frame in burst:
+            if isinstance(frame, bytes):
+                left.append(frame)
+                done.append(frame)
+                continue
+            packet, size = frame
+            four = packet[12:14] == b"\x08\0"
+            offload = Offload(34 if four else 54, 16, "tcp4" if four else "tcp6", size, 54 if four else 74)
+            left.append((packet, offload))
+            done += [bytes(each) for each in complete(memoryview(bytearray(packet)), offload)]
+        assert sorted(cutting.receive(*left), key=repr) == sorted(given.receive(*done), key=repr)
+    statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
+    assert registers_of(cutting, statistics) == registers_of(given, statistics)
+    assert cutting.device.statistics.describe() == given.device.statistics.describe()
+
+
+def test_a_train_that_waits_for_descriptors(rig: Rig) -> None:
+    """In order, and by the filters of the time when it goes on."""
+    rig.receive(frames.tcp())
+    packet = frames.tcp(payload=bytes(range(256)) * 200, options=False)
+    rig.wire.incoming.append((packet, Offload(34, 16, "tcp4", 536, 54)))
+    rig.device.frame_arrived()
+    first = rig.collect()
+    assert len(first) == RING - 1
+    rig.write(filters.MRQC, 0)  # forgets the flow
+    rest = rig.receive()
+    got = [each.data for each in (*first, *rest)]
+    assert b"".join(frame[54:] for frame in got)[: 256 * 200] == bytes(range(256)) * 200
+    assert all(each.status & 0xC000_0000 == 0 and each.status & 0x20 for each in (*first, *rest))
+    assert rig.device.statistics.rx[0].frames == len(got) + 1
 
 
 def test_the_short_cut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

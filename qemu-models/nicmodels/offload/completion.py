@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What the far end of a wire left to be done by the NIC: a frame on a wire is complete, and no longer than the link allows.
+
+Source: virtio 1.2, 5.1.6.4 (a packet with VIRTIO_NET_HDR_F_NEEDS_CSUM and a gso_type is to be cut and summed).
+"""
+
+from __future__ import annotations
+
+from struct import pack_into
+from typing import TYPE_CHECKING
+
+from nicmodels.offload.checksum import fold, word_sum
+from nicmodels.offload.headers import TCP, UDP, parse
+from nicmodels.offload.segmentation import segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nicmodels.offload.headers import Headers
+    from nicmodels.wire import Offload
+
+
+def complete(frame: memoryview, offload: Offload | None) -> Iterator[memoryview]:
+    """The frames that the wire carries in place of this one, in order; none where it cannot be cut.
+
+    Args:
+        frame: as it was received; a checksum is written into it.
+        offload: what was left undone; None for nothing.
+    """
+    if offload is None:
+        yield frame
+    elif offload.segment_type is not None and offload.segment_size:
+        headers = parse(frame)
+        if headers.l4 in (TCP, UDP):
+            for pieces in cut(frame, headers, offload.segment_size):
+                yield memoryview(b"".join(pieces))
+    else:
+        if offload.checksum_start is not None:
+            start = offload.checksum_start
+            pack_into(">H", frame, start + offload.checksum_offset, fold(word_sum(frame[start:])))
+        yield frame
+
+
+def cut(frame: memoryview | bytes, headers: Headers, size: int) -> Iterator[list[bytes | bytearray | memoryview]]:
+    """The segments of a TCP or UDP packet, `size` bytes of payload each, as chains."""
+    payload = memoryview(frame)[headers.payload_offset : headers.l3_end]
+    return segment(
+        frame[: headers.payload_offset],
+        [payload],
+        size,
+        l3_offset=headers.l3_offset,
+        l4_offset=headers.l4_offset,
+        protocol=headers.l4,
+    )
