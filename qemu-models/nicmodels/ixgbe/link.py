@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ixgbe.interrupts import LSC
 from nicmodels.ixgbe.registers import general, mac
-from nicmodels.phy import Abilities, LinkPartner, Resolution, Technology
+from nicmodels.phy import Abilities, Resolution, Technology, VirtualPartner
 
 if TYPE_CHECKING:
     from nicmodels.device import Host
@@ -69,7 +69,7 @@ class Link:
         self._last = _Report(up=False, speed=0, negotiated=False)
         self._stayed_up = False
         self._started = False
-        self.partner = LinkPartner(
+        self.partner = VirtualPartner(
             host.clock,
             abilities=Abilities.of(
                 "10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True

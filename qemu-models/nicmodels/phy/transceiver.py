@@ -5,7 +5,7 @@ How a model uses it::
 
     medium = Medium(host.clock)
     self.phy = Transceiver(medium.near, seed="local")
-    self.far = Transceiver(medium.far, seed="partner")
+    self.partner = LinkPartner(medium, abilities=...)
     self.phy.subscribe(self._event)                      # on the clock, in order, never inside a call from here
     self.phy.arbitration.advertise(abilities.base_page())
     self.phy.arbitration.enable(True)
@@ -48,6 +48,8 @@ class Transceiver:
         technologies: what PMD and PCS are set up for; None for whatever is resolved. A resolution to anything else is an
             incompatible link.
         link: what the link is, from this end; None while it is down.
+        witness: called with each event at its instant, inside the timeline: for whoever has to act or note then. It must
+            not change this end; `timeline.call_later(0, ...)` does so at the same instant.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Transceiver:
         self.timeline = port.timeline
         self.technologies: frozenset[Technology] | None = None
         self.link: Resolution | None = None
+        self.witness: Listener = lambda _event: None
         self._listeners: list[Listener] = []
         self._on = True
         self._forced: Technology | None = None
@@ -220,6 +223,8 @@ class Transceiver:
         return None
 
     def _tell(self, event: Event) -> None:
+        self.witness(event)
+
         def tell() -> None:
             for listener in self._listeners:
                 listener(event)
