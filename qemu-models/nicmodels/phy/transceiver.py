@@ -71,6 +71,7 @@ class Transceiver:
         self._page: Codeword | None = None
         self._frames: TrainingFrames | None = None
         self._updating = False
+        self._ok: Technology | None = None
         self.training = Training(self.timeline, drive=self._send_frames, notify=self._training_state)
         self.arbitration = Arbitration(
             self.timeline,
@@ -165,9 +166,19 @@ class Transceiver:
             self.port.drive(self._signal())
         finally:
             self._updating = False
-        for technology in Technology:
-            self.arbitration.link_status(technology, ok=self._status(technology))
+        self._report_status()
         self._settle_link()
+
+    def _report_status(self) -> None:
+        """At most one technology is OK: the one whose signal is received."""
+        received = self.port.received
+        technology = received.technology if isinstance(received, Carrier) else None
+        ok = technology if technology is not None and self._status(technology) else None
+        before, self._ok = self._ok, ok
+        if before is not None and before is not ok:
+            self.arbitration.link_status(before, ok=False)
+        if ok is not None and ok is self._ok:
+            self.arbitration.link_status(ok, ok=True)
 
     def _follow_selection(self) -> None:
         selected = self.arbitration.selected if self._on else None
@@ -195,9 +206,9 @@ class Transceiver:
         return SILENCE if self._frames is None else self._frames
 
     def _status(self, technology: Technology) -> bool:
-        """link_status of a technology, for arbitration."""
+        """link_status of a technology whose signal is received, for arbitration."""
         control = self.arbitration.link_control(technology)
-        if control is LinkControl.DISABLE or not self._on or not self.signal_ok(technology):
+        if control is LinkControl.DISABLE or not self._on:
             return False
         if control is LinkControl.SCAN_FOR_CARRIER or technology in UNTRAINED:
             return True
