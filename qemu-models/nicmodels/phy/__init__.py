@@ -8,9 +8,11 @@
 from nicmodels.phy.abilities import Abilities, Pause, Resolution, Technology, resolve, resolve_pause
 from nicmodels.phy.arbitration import Arbitration, LinkControl, State
 from nicmodels.phy.event import Event, Kind
+from nicmodels.phy.line import FarEnd, Line, PartnerLine
 from nicmodels.phy.medium import Carrier, Medium, Pages, Port, Silence, TrainingFrames
 from nicmodels.phy.page import NULL_PAGE, Codeword
 from nicmodels.phy.partner import LinkPartner
+from nicmodels.phy.remote import RemoteLine
 from nicmodels.phy.timeline import Timeline
 from nicmodels.phy.timers import Timers
 from nicmodels.phy.training import Training, TrainingState
@@ -24,14 +26,18 @@ __all__ = [
     "Carrier",
     "Codeword",
     "Event",
+    "FarEnd",
     "Kind",
+    "Line",
     "LinkControl",
     "LinkPartner",
     "Medium",
     "Pages",
+    "PartnerLine",
     "Pause",
     "Phase",
     "Port",
+    "RemoteLine",
     "Resolution",
     "Silence",
     "State",

@@ -171,6 +171,11 @@ class Arbitration:
         return self._loaded is not None
 
     @property
+    def receive_idle(self) -> bool:
+        """an_receive_idle: no pages come."""
+        return self._detector.idle
+
+    @property
     def next_page_wanted(self) -> bool:
         """COMPLETE_ACKNOWLEDGE waits for management to load a next page: one of the ends has more to say."""
         return self.state is State.COMPLETE_ACKNOWLEDGE and self._more and self._loaded is None
