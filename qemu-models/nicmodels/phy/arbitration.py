@@ -271,9 +271,7 @@ class Arbitration:
                     return None
                 if not self._more:
                     return State.AN_GOOD_CHECK
-                if self._loaded is not None:
-                    return State.NEXT_PAGE_WAIT
-                return State.TRANSMIT_DISABLE if detector.idle else None
+                return State.NEXT_PAGE_WAIT if self._loaded is not None else None
             case State.NEXT_PAGE_WAIT:
                 if detector.idle:
                     return State.TRANSMIT_DISABLE

@@ -184,6 +184,7 @@ def test_control_speaks_json() -> None:
         "speed": 10000,
         "pause": {"transmit": True, "receive": True},
         "fec": False,
+        "rs_fec": False,
         "negotiated": True,
     }
     bench.partner.control(flap={"times": 1, "down": 1, "up": 1})
