@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Backplane and copper-cable abilities: what a base page says, and what follows from two of them.
 
-Sources, all IEEE 802.3-2022: 73.6 (base page), table 73-4 (technology ability field), table 73-5 (priority
-resolution), 73.6.5 (FEC), 73.7.4.1 (parallel detection), table 28B-3 (pause resolution).
+Sources: IEEE 802.3, clause 73: 73.6 (base page), table 73-4 (technology ability field), table 73-5 (priority resolution),
+73.6.5 (FEC), 73.7.4.1 (parallel detection); A16 to A18 and their priority are those of IEEE 802.3ck. Table 28B-3 (pause
+resolution). Compared with Linux: include/uapi/linux/mdio.h (MDIO_AN_C73_*, A0 to A12), phylink_resolve_c73 (priority up
+to 100GBASE-CR4). A19 to A22 are reserved, and ignored.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ _PAUSE = 1 << 10
 _ASYMMETRIC = 1 << 11
 _NONCE_SHIFT = 16
 _TECHNOLOGY_SHIFT = 21
+_REMOTE_FAULT = 1 << 13
+_RS_FEC_REQUEST = 1 << 44
+_BASE_R_FEC_REQUEST = 1 << 45
 _FEC_ABILITY = 1 << 46
 _FEC_REQUEST = 1 << 47
 
@@ -31,7 +36,10 @@ class Technology(enum.Enum):
     The members stand in the order of table 73-5: the first that both ends have is the one they use.
     """
 
+    KR4_400G = ("400GBASE-KR4/CR4", 18, 400000)
+    KR2_200G = ("200GBASE-KR2/CR2", 17, 200000)
     KR4_200G = ("200GBASE-KR4/CR4", 15, 200000)
+    KR1_100G = ("100GBASE-KR1/CR1", 16, 100000)
     KR2_100G = ("100GBASE-KR2/CR2", 14, 100000)
     CR4_100G = ("100GBASE-CR4", 8, 100000)
     KR4_100G = ("100GBASE-KR4", 7, 100000)
@@ -69,6 +77,9 @@ class Technology(enum.Enum):
 _DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
 """What an auto-negotiating end recognizes in an end that does not negotiate (73.7.4.1)."""
 
+_TEN_A_LANE = frozenset((Technology.KR_10G, Technology.KR4_40G, Technology.CR4_40G, Technology.CR10_100G))
+_ALWAYS_RS_FEC = frozenset(t for t in Technology if t.speed > 25000) - _TEN_A_LANE
+
 
 @dataclass(frozen=True)
 class Abilities:
@@ -78,8 +89,11 @@ class Abilities:
         technologies: the physical layers; a single one if it does not negotiate.
         pause: bit C0, symmetric pause.
         asymmetric_pause: bit C1, ASM_DIR.
-        fec: bit F0, 10GBASE-R FEC ability (clause 74).
-        fec_request: bit F1, 10GBASE-R FEC requested.
+        fec: bit F0, BASE-R FEC ability (clause 74) of 10 Gb/s a lane.
+        fec_request: bit F1, BASE-R FEC requested for 10 Gb/s a lane.
+        rs_fec_request: bit F2, RS-FEC requested for 25 Gb/s a lane.
+        base_r_fec_request: bit F3, BASE-R FEC requested for 25 Gb/s a lane.
+        remote_fault: bit RF.
         negotiates: sends base pages (clause 73); if false, the end just transmits its one technology.
 
     Raises:
@@ -91,6 +105,9 @@ class Abilities:
     asymmetric_pause: bool = False
     fec: bool = False
     fec_request: bool = False
+    rs_fec_request: bool = False
+    base_r_fec_request: bool = False
+    remote_fault: bool = False
     negotiates: bool = True
 
     def __post_init__(self) -> None:
@@ -116,21 +133,14 @@ class Abilities:
         """
         flags: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"technologies": value}
         labels = flags.pop("technologies", ())
-        unknown = flags.keys() - {"pause", "asymmetric_pause", "fec", "fec_request", "negotiates"}
+        unknown = flags.keys() - set(_FLAGS)
         if unknown:
             raise ValueError(f"expected abilities such as technologies, pause, fec; found {', '.join(sorted(unknown))}")
         return cls.of(*labels, **{name: bool(flag) for name, flag in flags.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON values."""
-        return {
-            "technologies": self.names(),
-            "pause": self.pause,
-            "asymmetric_pause": self.asymmetric_pause,
-            "fec": self.fec,
-            "fec_request": self.fec_request,
-            "negotiates": self.negotiates,
-        }
+        return {"technologies": self.names(), **{name: getattr(self, name) for name in _FLAGS}}
 
     def names(self) -> list[str]:
         """The technologies' names, the highest priority first."""
@@ -145,13 +155,15 @@ class Abilities:
         kept = frozenset(technology for technology in self.technologies if technology.speed == speed)
         if not kept:
             raise ValueError(f"expected a speed of {', '.join(self.names()) or 'no technology'}; found {speed} Mbit/s")
-        return Abilities(kept, self.pause, self.asymmetric_pause, self.fec, self.fec_request, self.negotiates)
+        return replace(self, technologies=kept)
 
     def base_page(self, nonce: int = 0) -> int:
-        """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge, remote fault and next page are 0."""
+        """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge and next page are 0."""
         page = _SELECTOR | (nonce & 31) << _NONCE_SHIFT
         page |= _PAUSE * self.pause | _ASYMMETRIC * self.asymmetric_pause
+        page |= _REMOTE_FAULT * self.remote_fault
         page |= _FEC_ABILITY * self.fec | _FEC_REQUEST * self.fec_request
+        page |= _RS_FEC_REQUEST * self.rs_fec_request | _BASE_R_FEC_REQUEST * self.base_r_fec_request
         for technology in self.technologies:
             page |= 1 << (_TECHNOLOGY_SHIFT + technology.bit)
         return page
@@ -165,7 +177,13 @@ class Abilities:
             asymmetric_pause=bool(page & _ASYMMETRIC),
             fec=bool(page & _FEC_ABILITY),
             fec_request=bool(page & _FEC_REQUEST),
+            rs_fec_request=bool(page & _RS_FEC_REQUEST),
+            base_r_fec_request=bool(page & _BASE_R_FEC_REQUEST),
+            remote_fault=bool(page & _REMOTE_FAULT),
         )
+
+
+_FLAGS = tuple(each.name for each in fields(Abilities) if each.name != "technologies")
 
 
 class Pause(NamedTuple):
@@ -185,13 +203,15 @@ class Resolution:
     Attributes:
         technology: the physical layer in use.
         pause: flow control of the local end.
-        fec: 10GBASE-R FEC is on.
+        fec: BASE-R FEC (clause 74) is on.
+        rs_fec: RS-FEC is on, because it was requested or because the technology has no mode without it.
         negotiated: the ends exchanged base pages; false after parallel detection, or if none negotiates.
     """
 
     technology: Technology
     pause: Pause = _NO_PAUSE
     fec: bool = False
+    rs_fec: bool = False
     negotiated: bool = True
 
     @property
@@ -206,6 +226,7 @@ class Resolution:
             "speed": self.speed,
             "pause": {"transmit": self.pause.transmit, "receive": self.pause.receive},
             "fec": self.fec,
+            "rs_fec": self.rs_fec,
             "negotiated": self.negotiated,
         }
 
@@ -220,18 +241,35 @@ def resolve_pause(local: Abilities, partner: Abilities) -> Pause:
     return _NO_PAUSE
 
 
+def resolve_fec(technology: Technology, local: Abilities, partner: Abilities) -> tuple[bool, bool]:
+    """Whether a link that was negotiated has BASE-R FEC, and whether it has RS-FEC (73.6.5).
+
+    At 10 Gb/s a lane both ends must be able (F0) and one must request (F1). At 25 Gb/s every PHY is able, and one
+    request is enough (F2, F3); RS-FEC goes before BASE-R FEC, but the -S PHYs have only the latter and take either
+    request for it. All that is faster has RS-FEC always.
+    """
+    if technology in _TEN_A_LANE:
+        return local.fec and partner.fec and (local.fec_request or partner.fec_request), False
+    rs_fec = local.rs_fec_request or partner.rs_fec_request
+    base_r = local.base_r_fec_request or partner.base_r_fec_request
+    if technology is Technology.KR_25G:
+        return base_r and not rs_fec, rs_fec
+    if technology is Technology.KR_S_25G:
+        return base_r or rs_fec, False
+    return False, technology in _ALWAYS_RS_FEC
+
+
 def resolve(local: Abilities, partner: Abilities) -> Resolution | None:
     """The link between two ends that both transmit; None when they find no common ground."""
     common = local.technologies & partner.technologies
     if local.negotiates and partner.negotiates:
         for technology in Technology:
             if technology in common:
-                fec = local.fec and partner.fec and (local.fec_request or partner.fec_request)
-                fec = fec and technology is Technology.KR_10G
-                return Resolution(technology, resolve_pause(local, partner), fec)
+                fec, rs_fec = resolve_fec(technology, local, partner)
+                return Resolution(technology, resolve_pause(local, partner), fec, rs_fec)
         return None
     if local.negotiates or partner.negotiates:
         common &= _DETECTABLE
     for technology in common:
-        return Resolution(technology, negotiated=False)
+        return Resolution(technology, rs_fec=technology in _ALWAYS_RS_FEC, negotiated=False)
     return None

@@ -171,6 +171,16 @@ class Arbitration:
         return self._loaded is not None
 
     @property
+    def receive_idle(self) -> bool:
+        """an_receive_idle: no pages come."""
+        return self._detector.idle
+
+    @property
+    def next_page_wanted(self) -> bool:
+        """COMPLETE_ACKNOWLEDGE waits for management to load a next page: one of the ends has more to say."""
+        return self.state is State.COMPLETE_ACKNOWLEDGE and self._more and self._loaded is None
+
+    @property
     def advertised(self) -> Codeword:
         """mr_adv_ability."""
         return self._advertised
@@ -261,9 +271,7 @@ class Arbitration:
                     return None
                 if not self._more:
                     return State.AN_GOOD_CHECK
-                if self._loaded is not None:
-                    return State.NEXT_PAGE_WAIT
-                return State.TRANSMIT_DISABLE if detector.idle else None
+                return State.NEXT_PAGE_WAIT if self._loaded is not None else None
             case State.NEXT_PAGE_WAIT:
                 if detector.idle:
                     return State.TRANSMIT_DISABLE
@@ -334,7 +342,7 @@ class Arbitration:
         if state is State.COMPLETE_ACKNOWLEDGE:
             page = self.lp_base_page if self.base_page else self.lp_next_page
             assert page is not None
-            self._tell(Kind.PAGE_RECEIVED, page=f"{page:012x}", base=self.base_page)
+            self._tell(Kind.PAGE_RECEIVED, page=str(page), base=self.base_page)
         elif state is State.PARALLEL_DETECTION_FAULT:
             self._tell(Kind.PARALLEL_DETECTION_FAULT)
         elif state is State.AN_GOOD:

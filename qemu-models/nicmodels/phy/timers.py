@@ -27,11 +27,16 @@ BOUNDS = {
     "link_fail_inhibit": Bounds(0.500, 0.510),
     "link_fail_inhibit_kx": Bounds(0.040, 0.050),
     "link_fail_inhibit_pam4": Bounds(3.1, 3.2),
+    "link_fail_inhibit_pam4_100g": Bounds(12.3, 12.4),
     "page_test_max": Bounds(350e-9, 375e-9),
 }
 
 _KX = frozenset((Technology.KX_1000M, Technology.KX4_10G, Technology.KX_2500M, Technology.KR_5G))
 _PAM4 = frozenset((Technology.KR_50G, Technology.KR2_100G, Technology.KR4_200G))
+_PAM4_100G = frozenset((Technology.KR1_100G, Technology.KR2_200G, Technology.KR4_400G))
+
+MAX_WAIT, MAX_WAIT_PAM4, MAX_WAIT_PAM4_100G = 0.5, 3.0, 12.0
+"""max_wait_timer of clause 72 and those that refer to it (72.6.10.3.2), of clause 136, of clause 162."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Timers:
         link_fail_inhibit: how long a resolved link may take to come up.
         link_fail_inhibit_kx: the same where there is no training.
         link_fail_inhibit_pam4: the same of 50 Gbit/s a lane.
+        link_fail_inhibit_pam4_100g: the same of 100 Gbit/s a lane.
         page_test_max: no page within this: the line is idle.
     """
 
@@ -52,10 +58,20 @@ class Timers:
     link_fail_inhibit: float = 0.505
     link_fail_inhibit_kx: float = 0.045
     link_fail_inhibit_pam4: float = 3.15
+    link_fail_inhibit_pam4_100g: float = 12.35
     page_test_max: float = 360e-9
 
     def inhibit(self, technology: Technology | None) -> float:
         """link_fail_inhibit_timer of a technology; None is no common one."""
         if technology in _KX:
             return self.link_fail_inhibit_kx
+        if technology in _PAM4_100G:
+            return self.link_fail_inhibit_pam4_100g
         return self.link_fail_inhibit_pam4 if technology in _PAM4 else self.link_fail_inhibit
+
+
+def max_wait(technology: Technology) -> float:
+    """max_wait_timer of a technology's training."""
+    if technology in _PAM4_100G:
+        return MAX_WAIT_PAM4_100G
+    return MAX_WAIT_PAM4 if technology in _PAM4 else MAX_WAIT

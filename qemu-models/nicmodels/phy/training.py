@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nicmodels.phy.medium import Signal, TrainingFrames
-from nicmodels.phy.timers import TRAINING_FRAME
+from nicmodels.phy.timers import TRAINING_FRAME, max_wait
 
 if TYPE_CHECKING:
     from nicmodels.phy.abilities import Technology
@@ -29,8 +29,6 @@ LOCK_FRAMES = 2
 """Frames with a good marker until frame lock (72.6.10.2.1, figure 72-4)."""
 WAIT_FRAMES = 128
 """wait_timer: 100 to 300 training frames (72.6.10.3.2)."""
-MAX_WAIT = 0.5
-"""max_wait_timer: 500 ms, 1 % more or less."""
 UPDATE_FRAMES = 2
 """Frames until a transmitter has changed its taps and says so; 72.6.10.2.5 leaves it to the implementation."""
 
@@ -221,7 +219,7 @@ class Training:
         self._wishes = self._requests()
         self._frames = TrainingFrames(technology)
         self._enter(TrainingState.SEND_TRAINING)
-        self._after("max wait", MAX_WAIT, self._fail)
+        self._after("max wait", max_wait(technology), self._fail)
         self._look()
 
     def stop(self) -> None:
