@@ -80,6 +80,21 @@ class NotificationBlocks:
         """A block's vector."""
         return self._first + number
 
+    def describe(self) -> list[dict[str, int | bool]]:
+        """The result of the control method `model.blocks`: of each configured block, whether its vector may be raised, is
+        masked (GQI), is to be raised as soon as it may be or as its interval is over, and how often it was.
+        """
+        return [
+            {
+                "armed": block.armed,
+                "masked": block.masked,
+                "pending": block.pending,
+                "waiting": block.timer is not None,
+                "raised": self.raised[self._first + number],
+            }
+            for number, block in enumerate(self._blocks[: self.count])
+        ]
+
     def event(self, number: int) -> None:
         """A queue of this block has something for the driver."""
         block = self._blocks[number]

@@ -275,6 +275,7 @@ class Receiver:
     def _deliver(self, queue: RxQueue, packet: Packet) -> bool:
         if not queue.deliver(packet):
             return False
+        queue.packets += 1
         account = self._statistics.rx[queue.index]
         account.frames += packet.frames
         account.bytes += packet.frame_bytes

@@ -115,7 +115,7 @@ class RxQueueDqo(Queue):
         """For `model.queues`."""
         ring = self._buffers
         head = (ring.head - len(self.posted)) % ring.count
-        return {"enabled": True, "size": ring.count, "head": head, "tail": ring.tail}
+        return self._standing(ring.count, head, ring.tail)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""

@@ -76,7 +76,7 @@ class RxQueueGqi(Queue):
     def describe(self) -> dict[str, int | bool]:
         """For `model.queues`."""
         count = self._count
-        return {"enabled": True, "size": count, "head": self._done % count, "tail": self._filled % count}
+        return self._standing(count, self._done % count, self._filled % count)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""
