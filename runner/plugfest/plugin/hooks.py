@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
+    "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
 
@@ -119,3 +121,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
+        provokes = item.get_closest_marker("provokes")
+        if provokes is not None and not (len(provokes.args) == 1 and _is_pattern(provokes.args[0])):
+            raise pytest.UsageError(
+                f"{item.nodeid}: expected @pytest.mark.provokes(pattern), a regular expression that the empty line does not "
+                f"match, found arguments {provokes.args}"
+            )
+
+
+def _is_pattern(text: object) -> bool:
+    """Whether a text is a regular expression, and one that does not match everything."""
+    if not isinstance(text, str):
+        return False
+    try:
+        return re.search(text, "") is None
+    except re.error:
+        return False
