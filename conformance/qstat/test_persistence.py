@@ -19,8 +19,12 @@ RESTARTS = "Documentation/netlink/specs/netdev.yaml, qstats: per queue, likely s
 QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
 """Faults of models by which a transmit queue hangs."""
-WATCHDOG = 16
-"""Seconds by the clock: three times ndo_tx_timeout's usual five, and some."""
+WATCHDOG = 20
+"""Seconds by the clock: three times ndo_tx_timeout's usual five, each rounded up to the next second, and some."""
+FILLER = 1000
+"""Octets of a frame that fills a queue."""
+FEW_DESCRIPTORS, BEYOND = 1024, 64
+"""Frames that fill a ring whose size is not told, and how many more: some may have left before the queue hung."""
 
 
 def check_not_behind(before, after):
@@ -167,18 +171,21 @@ def test_changes_that_reset(history, ledger, operations, step, unclaimed):
     falsified_by=("program:qstat.gone-back",),
 )
 @pytest.mark.budget(60)
+@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(history, by_queue, model, faults, outlet, traffic, step, defer, evidence, unclaimed):
+def test_own_reset(history, by_queue, model, faults, dut, outlet, traffic, step, defer, evidence, unclaimed):
     """No counter, of the interface, the device or a queue, goes back when the driver resets its device by itself."""
     stuck = next((each["name"] for each in model.call("faults.list") if each["name"] in STUCK), None)
     if stuck is None:
         unclaimed("a device that can be made to hang", evidence=[each["name"] for each in model.call("faults.list")])
     whole = history_of(by_queue)
     resets = _resets(model)
-    with step("Have a transmit queue of the device hang, and hand it frames, until the driver resets the device"):
+    with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         model.call("faults.arm", name=stuck)
         defer(model.call, "faults.disarm", name=stuck)
-        outlet.send([probe.frame for probe in burst(traffic.ends_back, flows=16, sizes=(200,))])
+        # One flow: one queue. The kernel's watchdog looks only at a queue that takes no more frames.
+        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
+        outlet.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
         # The kernel's watchdog goes by the clock, however slow the guest.
         done = poll(lambda: _resets(model) > resets, Deadline.after(WATCHDOG))
         model.call("faults.disarm", name=stuck)
