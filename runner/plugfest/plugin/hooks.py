@@ -15,11 +15,11 @@ from plugfest.errors import PlugfestError
 from plugfest.journal import Journal
 from plugfest.plan import VARIABLE, RunPlan
 from plugfest.plugin import hookspecs
-from plugfest.plugin.item import FAULT, required
+from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.state import KEEPER, REGISTRY
-from plugfest.requirement import Registry, requirement_of
+from plugfest.requirement import Registry, requirements_of
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -91,18 +91,21 @@ def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Under ``--falsify``, run each test once for each fault of its requirement."""
-    found = requirement_of(metafunc.function)
+    found = requirements_of(metafunc.function)
     keeper = metafunc.config.stash.get(KEEPER, None)
-    if found is None or keeper is None or not keeper.plan.falsify:
+    if not found or keeper is None or not keeper.plan.falsify:
         return
+    faults = list(dict.fromkeys(fault for each in found for fault in each.falsified_by))
     metafunc.fixturenames.append(FAULT)
-    metafunc.parametrize(FAULT, found.falsified_by, ids=[f"fault={name}" for name in found.falsified_by])
+    metafunc.parametrize(FAULT, faults, ids=[f"fault={name}" for name in faults])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Register the requirements, and refuse what would bend a verdict."""
     registry = config.stash[REGISTRY]
+    # Without the faults that are only of another variant's requirement.
+    items[:] = [item for item in items if fault_of(item) in (None, *required(item).falsified_by)]
     for item in items:
         try:
             registry.add(required(item))

@@ -23,7 +23,6 @@ from plugfest.plugin.item import fault_of, required
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
-from plugfest.requirement import requirement_of
 from plugfest.ssh import CommandFailed
 from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
@@ -77,7 +76,7 @@ class Referee:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down everything that is to be tested, before the first test."""
-        selected = {requirement_of(getattr(item, "function", None)) for item in session.items}
+        selected = {required(item) for item in session.items}
         self._journal.write(
             "planned",
             durable=True,
