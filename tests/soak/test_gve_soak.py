@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("PLUGFEST_SOAK_ROUNDS", "200"))
 SEED = 20261125
+FALSIFYING_ROUNDS = 8
 FLOWS = 64
 MOST_QUEUES = 8
 PACE = 0.005
@@ -76,6 +77,7 @@ class Standing:
         direction, queue: which.
         consumed: packets that the driver has counted since it made the ring; -1 where it does not know the queue.
         given: packets that the device has completed since the queue was created.
+        written: when it wrote the last of these completions, by its clock.
         block: the notification block, as `model.blocks` says.
     """
 
@@ -83,6 +85,7 @@ class Standing:
     queue: int
     consumed: int
     given: int
+    written: float
     block: Mapping[str, Any]
 
     @property
@@ -90,21 +93,24 @@ class Standing:
         """Whether what is not consumed is the driver's leaving, not an interrupt that was lost.
 
         gve_napi_poll_dqo, when there is more to do than one poll may and it runs on another CPU than the interrupt's, arms
-        the interrupt instead of polling on; the rest lies in the ring until the next event. So a whole poll was done, and
-        the vector is armed with nothing to raise: the driver has armed it since the last event, when all was in the ring.
-        Of an interrupt that was lost the vector would not be armed; of an event that was forgotten it would be pending.
+        the interrupt instead of polling on; the rest lies in the ring until the next event. So a whole poll was done; the
+        interrupt was raised after the last completion was written; and the driver has armed it since, with all of them in
+        the ring. Of an interrupt that was lost the vector would not be armed; of an event that was forgotten it would not
+        have been raised that late.
         """
         block = self.block
         return (
             NAPI_POLL_WEIGHT <= self.consumed < self.given
-            and block["armed"]
+            and bool(block["armed"])
             and not (block["pending"] or block["waiting"] or block["masked"])
+            and bool(block["raised_at"] >= self.written)
         )
 
     def __str__(self) -> str:
         """Say it briefly."""
         block = " ".join(name if value is True else f"{name}={value}" for name, value in self.block.items() if value)
-        return f"{self.direction} {self.queue}: driver {self.consumed}, device {self.given}, block {block}"
+        counts = f"driver {self.consumed}, device {self.given}"
+        return f"{self.direction} {self.queue}: {counts}, written at {self.written}, block {block}"
 
 
 class Soak:
@@ -175,20 +181,23 @@ class Soak:
             count = self._random.randrange(1, MOST_QUEUES + 1)
             self.dut.set("channels", rx_count=count, tx_count=self._random.randrange(1, MOST_QUEUES + 1))
         if "reset" in kind:
-            self.wait(lambda: self.model.call("model.counters")["resets"].get("driver", 0) > resets, f"the {kind}")
-        self.wait(lambda: self.dut.carrier, f"the carrier after {kind}")
+            self.wait(
+                lambda: self.model.call("model.counters")["resets"].get("driver", 0) > resets,
+                f"the device was reset by {kind}",
+            )
+        self.wait(lambda: self.dut.carrier, f"the carrier is there after {kind}")
         return kind
 
     def check(self, after: str) -> None:
         """With no more coming in: all is consumed, all queues work, and the ledger is even."""
         self._pause.set()
-        self.wait(self._paused.is_set, "the pouring to pause")
+        self.wait(self._paused.is_set, "the pouring pauses")
         left = self._settle(after)
         before = self._delivered()
         self.machine.wire.send(self.frames)
         self.wait(
             lambda: self._delivered() - before >= len(self.frames),
-            f"{len(self.frames)} frames to be delivered after {after}",
+            f"{len(self.frames)} frames are delivered after {after}",
         )
         self._settle(after, left)
         ledger = self.model.call("model.ledger")
@@ -212,7 +221,7 @@ class Soak:
                 for queue, each in zip(queues, ledger, strict=True)
             )
 
-        self.wait(back, f"the buffers to be posted again after {after}")
+        self.wait(back, f"the buffers are posted again after {after}")
 
     def _delivered(self) -> int:
         """Frames that the device has given to the driver since it started."""
@@ -231,7 +240,8 @@ class Soak:
                     assert account is None, f"the driver counts {direction} queue {number}, which the device has not"
                     continue
                 consumed = -1 if account is None else account.frames
-                found.append(Standing(direction, number, consumed, queue["packets"], blocks[queue["block"]]))
+                block = blocks[queue["block"]]
+                found.append(Standing(direction, number, consumed, queue["packets"], queue["written"], block))
         return found
 
     def _settle(self, after: str, excused: Sequence[Standing] | None = None) -> list[Standing]:
@@ -273,32 +283,56 @@ class Soak:
         return found
 
 
-@pytest.mark.parametrize("profile", ["std", "hds", "gqi"])
-def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Over many resets, ring resizes and channel changes no buffer, no tag, no frame and no interrupt is lost."""
-    made = plan(profile, tmp_path)
+def soaked(profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
+    """Do something under traffic in a machine of its own; returns the exit status, and leaves what went wrong in stderr."""
+    made = plan(profile, folder)
 
     def payload() -> int:
         machine = machines.boot(made)
         try:
-            soak, begin = Soak(machine), time.monotonic()
-            soak.wait(lambda: machine.dut.carrier, "the carrier")
+            soak = Soak(machine)
+            soak.wait(lambda: machine.dut.carrier, "the carrier is there")
             with soak.traffic():
-                for number in range(ROUNDS):
-                    soak.check(f"round {number}, {soak.act(number)}")
-            seconds = time.monotonic() - begin
-            told = "".join(f"\n  {each}" for each in soak.left)
-            sys.stderr.write(
-                f"{profile}: {ROUNDS} rounds in {seconds:.0f} s; {len(soak.left)} times left by the driver{told}\n"
-            )
+                work(soak)
             machine.guest.synchronize()
             assert machine.console.problems_since(0) == []
         finally:
             machine.close()
         return 0
 
-    status = sandbox.enter(payload, folder=tmp_path / "run", grace=5).status
+    return sandbox.enter(payload, folder=folder / "run", grace=5).status
+
+
+@pytest.mark.parametrize("profile", ["std", "hds", "gqi"])
+def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over many resets, ring resizes and channel changes no buffer, no tag, no frame and no interrupt is lost."""
+
+    def work(soak: Soak) -> None:
+        begin = time.monotonic()
+        for number in range(ROUNDS):
+            soak.check(f"round {number}, {soak.act(number)}")
+        told = "".join(f"\n  {each}" for each in soak.left)
+        seconds = time.monotonic() - begin
+        sys.stderr.write(
+            f"{profile}: {ROUNDS} rounds in {seconds:.0f} s; left by the driver {len(soak.left)} times{told}\n"
+        )
+
+    status = soaked(profile, tmp_path, work)
     said = capfd.readouterr().err
     with capfd.disabled():
         sys.stderr.write(said)
     assert status == 0, said
+
+
+@pytest.mark.parametrize("fault", ["interrupt.lost", "interrupt.vector.lost", "rx.buffer.leaked", "tx.completion.lost"])
+def test_what_is_lost_is_seen(fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A device that loses an interrupt, an event, a buffer or a tag, and goes on doing so, does not pass."""
+
+    def work(soak: Soak) -> None:
+        soak.check("the start")
+        soak.model.call("faults.arm", name=fault)
+        for number in range(FALSIFYING_ROUNDS):
+            soak.check(f"round {number}, {soak.act(number)}")
+
+    assert soaked("std", tmp_path, work) != 0
+    assert "AssertionError" in capfd.readouterr().err

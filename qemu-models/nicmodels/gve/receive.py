@@ -309,4 +309,5 @@ class Receiver:
         for index in touched:
             queue = self.queues[index]
             if queue is not None and queue.flush():
+                queue.written = self._host.clock.now()
                 self._blocks.event(queue.block)

@@ -111,7 +111,7 @@ class RxQueueDqo(Queue):
         if account.held > self._completions.count:
             self._ledger.violation("rx.completions.overrun", queue=self.index, held=account.held)
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._buffers
         head = (ring.head - len(self.posted)) % ring.count

@@ -73,7 +73,7 @@ class RxQueueGqi(Queue):
         self._filled = value
         self._account.posted += number
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
         return self._standing(count, self._done % count, self._filled % count)

@@ -86,7 +86,7 @@ class TxQueueDqo(Queue):
         ring.tail = value
         return bool(ring.available)
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._ring
         return self._standing(ring.count, ring.head, ring.tail)

@@ -73,7 +73,7 @@ class TxQueueGqi(Queue):
         self._posted = value
         return value != self._done
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
         return self._standing(count, self._done % count, self._posted % count)
