@@ -205,10 +205,16 @@ class Soak:
             assert each["posted"] == each["completed"] + each["held"] + each["returned"], (after, number, each)
         for number, each in enumerate(ledger["tx"]):
             assert each["packets"] == each["completions"] + each["abandoned"], (after, number, each)
-        assert ledger["violations"] == {}, (after, ledger["violations"])
+        assert ledger["violations"] == {}, (after, self._violations())
         self._buffers_are_back(after)
         self._paused.clear()
         self._pause.clear()
+
+    def _violations(self) -> list[dict[str, Any]]:
+        """What the driver broke of the interface's rules, and the commands and resets shortly before and after."""
+        events: list[dict[str, Any]] = self.model.call("events.read")
+        at = [number for number, each in enumerate(events) if each["event"] == "violation"]
+        return events[max(0, at[0] - 8) : at[-1] + 4] if at else []
 
     def _buffers_are_back(self, after: str) -> None:
         """Of an idle queue the device has all buffers, but for less than what one doorbell stands for (32), twice."""
