@@ -17,6 +17,7 @@ from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
 from plugfest.peer import Peer
+from plugfest.steering import Steering
 from plugfest.traffic import Traffic
 from plugfest.xdp import Xdp
 
@@ -47,6 +48,12 @@ def peer(guest: Guest) -> Peer:
 def change(dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
     """``change.features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
     return Changes(dut, until, defer)
+
+
+@pytest.fixture
+def steering(dut: Dut, change: Changes, defer: Callable[..., None]) -> Steering:
+    """Which queue gets which frames."""
+    return Steering(dut, change, defer)
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import re
-
 from plugfest.probe import burst
 from plugfest.requirement import requirement
+from plugfest.steering import NTUPLE
 
-FEATURE = "rx-ntuple-filter"
 PORT = 42100
 FLOWS = 16
 SIZES = tuple(range(300, 300 + FLOWS))
@@ -21,7 +19,7 @@ SIZES = tuple(range(300, 300 + FLOWS))
     source="include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS; Documentation/networking/scaling.rst, accelerated RFS",
     falsified_by=("rx.flow-director.ignored", "program:settings.not-set"),
 )
-def test_rule(guest, dut, wire, traffic, active, handover, until, step, defer, evidence, unclaimed):
+def test_rule(dut, wire, traffic, active, steering, handover, until, step, evidence, unclaimed):
     """Flows that match a rule come by the rule's queue, whatever their hash; once the rule is gone they come as before."""
     queues = dut.queues()
     if queues < 2:
@@ -43,21 +41,16 @@ def test_rule(guest, dut, wire, traffic, active, handover, until, step, defer, e
         return {each.length: each.queue for each in seen.received() if each.length in lengths}
 
     with step("Turn the feature on; the flows come by several queues"):
-        active(FEATURE)
+        active(NTUPLE)
         traffic.ready()
         before = landed()
         assert len(set(before.values())) > 1, before
     for queue in (queues - 1, 0):
         with step(f"Insert a rule for their destination port, to queue {queue}: all come by it"):
-            rule = ["ethtool", "-N", dut.ifname, "flow-type", "udp4", "dst-port", str(PORT), "action", str(queue)]
-            told = guest.agent.call("process.run", command=rule)
-            evidence(" ".join(rule), told["stdout"] + told["stderr"])
-            assert told["exit_status"] == 0, told["stderr"]
-            number = re.search(r"ID (\d+)", told["stdout"] + told["stderr"])
-            assert number, told
-            delete = ["ethtool", "-N", dut.ifname, "delete", number[1]]
-            defer(guest.agent.call, "process.run", command=delete)
+            rule = steering.send("udp", 4, PORT, queue)
+            assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
+            evidence("the rule's location", rule.location)
             assert set(landed().values()) == {queue}
         with step("Delete the rule: they come as before"):
-            assert guest.agent.call("process.run", command=delete)["exit_status"] == 0
+            rule.remove()
             assert landed() == before

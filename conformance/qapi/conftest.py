@@ -16,7 +16,6 @@ from plugfest.dma_record import DmaRecord
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.queue_view import QueueView
 from plugfest.residue import Residue
-from plugfest.steering import Steering
 from plugfest.tap import DUT_IPV4, DUT_IPV6
 from plugfest.worker import Worker
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.model import ModelClient
     from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.steering import Steering
     from plugfest.traffic import Traffic
     from plugfest.wire import WireEnd
 
@@ -105,12 +105,6 @@ def splitting(
 
 
 @pytest.fixture
-def steering(dut: Dut, change: Changes, defer: Callable[..., None]) -> Steering:
-    """Which queue gets which frames."""
-    return Steering(dut, change, defer)
-
-
-@pytest.fixture
 def spare(splitting: Dut, steering: Steering, unclaimed: Callable[..., NoReturn]) -> int:
     """The last receive queue, which RSS sends nothing to, as bound memory needs it."""
     queue = splitting.queues() - 1
@@ -150,7 +144,7 @@ def bring(spare: int, steering: Steering, unclaimed: Callable[..., NoReturn]) ->
 
     def listen(memory: BoundMemory, version: int = 4) -> int:
         port = memory.listen(ADDRESSES[version])
-        if not steering.send("tcp", version, port, spare):
+        if steering.send("tcp", version, port, spare) is None:
             unclaimed("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
         memory.bind(spare)
         return port

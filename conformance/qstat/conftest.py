@@ -15,6 +15,9 @@ from plugfest.operations import Operations
 from plugfest.readers import Reading, reading
 from plugfest.worker import Worker
 
+SOURCES = {"ethtool": "own", "netlink": "netlink"}
+"""Fixtures by the source of the counters, which is the variant of a requirement."""
+
 if TYPE_CHECKING:
     from plugfest.changes import Changes
     from plugfest.dut import Dut
@@ -42,7 +45,7 @@ def by_queue(ledger: Ledger, unclaimed: Callable[..., NoReturn]) -> Ledger:
 
 
 @pytest.fixture
-def counted(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn]) -> Ledger:
+def own(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn]) -> Ledger:
     """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
     ledger = Ledger(guest.machine, faults, "ethtool")
     if not ledger.queues():
@@ -57,6 +60,12 @@ def netlink(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn
     if not ledger.qstats():
         unclaimed("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
     return ledger
+
+
+@pytest.fixture(params=SOURCES)
+def counted(request: pytest.FixtureRequest) -> Ledger:
+    """The accounts, the driver's by each source of counters by queue in turn; skips where that has none."""
+    return request.getfixturevalue(SOURCES[request.param])
 
 
 @pytest.fixture

@@ -53,22 +53,22 @@ def test_every_queue_is_named(ledger, traffic, step, unclaimed):
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.name-lost",),
 )
-def test_names_stay(counted, traffic, dut, step, defer, change):
+def test_names_stay(own, traffic, dut, step, defer, change):
     """The driver's own statistics have the same names, in the same order, after traffic, while the interface is down, and up again."""
-    before = counted.names()
+    before = own.names()
     with step("Send test frames both ways: the names are the same"):
         traffic.check_delivery()
         traffic.send_back()
-        assert counted.names_later() == before
+        assert own.names_later() == before
     with step("Take the interface down: the names are the same"):
         defer(change.ready)
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-        assert counted.names_later() == before
+        assert own.names_later() == before
     with step("Take it up: the names are the same"):
         dut.set_link(up=True)
         change.ready()
-        assert counted.names_later() == before
+        assert own.names_later() == before
 
 
 @requirement(
@@ -77,7 +77,7 @@ def test_names_stay(counted, traffic, dut, step, defer, change):
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
-def test_names_follow_the_channels(counted, traffic, operations, step, defer, unclaimed):
+def test_names_follow_the_channels(own, traffic, operations, step, defer, unclaimed):
     """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
     before = {way: traffic.queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
@@ -87,11 +87,11 @@ def test_names_follow_the_channels(counted, traffic, operations, step, defer, un
             unclaimed("another number of channels", evidence=str(words))
     with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
         assert {way: traffic.queues(way) for way in before} != before
-        counters = counted.by_ethtool()
+        counters = own.by_ethtool()
         for way, queues in (("rx", counters.rx), ("tx", counters.tx)):
             assert sorted(queues) == list(range(len(queues))), way
             assert len(queues) >= traffic.queues(way), way
-    with step("Frames are counted as before"), counted.stretch() as stretch:
+    with step("Frames are own as before"), own.stretch() as stretch:
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")

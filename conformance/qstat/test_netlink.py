@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's queue statistics: frames and octets of each queue, to the frame and to the octet, and which queues have any."""
+"""The kernel's queue statistics: which queues have any, those of the whole device, and what XDP does to frames."""
 
 from __future__ import annotations
 
 import pytest
-from plugfest.handover import Checksum
 from plugfest.ledger import explain
 from plugfest.operations import NotOfferedError
-from plugfest.order_desk import checksummed
-from plugfest.payload import digest, generate
-from plugfest.probe import is_segment, only
 from plugfest.queue_counters import of_frames, total
 from plugfest.requirement import requirement
-from plugfest.segmentation import Order
-from plugfest.traffic import check_same, payloads
 from plugfest.xdp import SOON
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
@@ -22,13 +16,6 @@ TX = f"{QSTATS}, tx-packets, tx-bytes: wire packets"
 ACTIVE = f"{QSTATS}: only currently active queues"
 RTNL = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 BASE = "include/net/netdev_queues.h, struct netdev_stat_ops, get_base_stats"
-BENT = ("program:qstat.frame-missing", "program:qstat.octets-short")
-SEGMENT = 1440
-"""Octets of TCP payload a frame."""
-SEGMENTED = 10 * SEGMENT + 100
-"""Octets of TCP payload that are handed to the device at once."""
-COALESCED = ("rx-gro-hw", "rx-lro")
-STREAM = 200_001
 PLAIN = ("rx-packets", "rx-bytes", "tx-packets", "tx-bytes")
 
 
@@ -65,111 +52,6 @@ def test_netlink_scopes(netlink, traffic, step, unclaimed):
         queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
         told = {name: rise for name, rise in queues.items() if name in after}
         assert {name: after[name] - before[name] for name in told} == told
-
-
-@requirement("QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"))
-def test_received(netlink, traffic, step):
-    """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
-    probes = traffic.probes()
-    with (
-        step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
-        netlink.stretch() as stretch,
-    ):
-        traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
-    with step("Where the device can be asked: those of each queue rose by what it delivered by that queue"):
-        assert stretch.device.rx in ({}, stretch.queues.rx), explain(stretch)
-
-
-@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=("program:qstat.wrong-queue",))
-@pytest.mark.usefixtures("model")
-def test_received_on_their_queue(netlink, traffic, step):
-    """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
-    probes = traffic.probes()
-    with step("Send test frames in flows enough to reach every receive queue"), netlink.stretch() as stretch:
-        traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The device delivered frames by every queue, and the counters of each rose by as much"):
-        assert set(stretch.device.rx) == set(range(traffic.queues())), explain(stretch)
-        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
-
-
-@requirement("QSTAT-NL-05", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"))
-def test_sent(netlink, traffic, step):
-    """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), netlink.stretch() as stretch:
-        sent = traffic.send_back()
-    with step("Every one is on the wire, unchanged"):
-        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
-    with step("The transmit queues' counters together rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
-
-
-@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=("program:qstat.wrong-queue",))
-@pytest.mark.usefixtures("model")
-def test_sent_on_their_queue(netlink, traffic, step):
-    """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), netlink.stretch() as stretch:
-        traffic.send_back()
-    with step("The driver's counters of each queue rose by what the device was handed by that queue"):
-        assert stretch.queues.tx == stretch.device.tx, explain(stretch)
-
-
-@requirement("QSTAT-NL-07", level="MUST", source=TX, falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"))
-def test_segmented(netlink, traffic, dut, step, unclaimed):
-    """What the device segments is counted as the frames and octets that the wire carries."""
-    features = dut.features()
-    claimed = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
-    versions = [version for version, name in claimed if name in features.active]
-    if not versions:
-        unclaimed("TCP segmentation offload", evidence=features)
-    with (
-        step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        netlink.stretch() as stretch,
-    ):
-        wanted = traffic.send_segmented(versions, payload=SEGMENTED, segment=SEGMENT)
-    with step("The wire carries full segments and a last short one"):
-        assert sorted(len(frame) for frame in stretch.from_dut if is_segment(frame)) == wanted
-    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
-
-
-@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"))
-def test_checksummed(netlink, desk, dut, step, unclaimed):
-    """What the device puts the checksum into is counted as any other frame."""
-    features = dut.features()
-    versions = checksummed(features.active)
-    if not versions:
-        unclaimed("transmit checksum offload", evidence=features)
-    orders = [
-        Order(desk.ends, version, generate(size, size), ports=(30000 + size, 31000))
-        for version in versions
-        for size in (100, 500, 1400)
-    ]
-    with step("Hand over packets with the checksum left to do"), netlink.stretch() as stretch:
-        work = desk.do(orders)
-    with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
-        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
-        work.check()
-    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
-
-
-@requirement("QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"))
-def test_coalesced(netlink, active, peer, handover, step, evidence, unclaimed):
-    """What the device coalesces is counted as the frames and octets that the wire carried."""
-    with step("Turn receive coalescing on"):
-        evidence("features", active(*COALESCED))
-    with step("Send a stream by TCP: it arrives whole"), netlink.stretch() as stretch, handover() as seen:
-        got = peer.to_dut(4, STREAM)
-        assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
-    with step("Frames were merged, and the receive queues' counters rose by what the wire carried"):
-        longest = max((each.length for each in seen.received()), default=0)
-        if longest <= max(map(len, stretch.to_dut)):
-            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
-        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
 
 
 @requirement(

@@ -12,11 +12,11 @@ from plugfest.ledger import explain
 from plugfest.probe import burst
 from plugfest.queue_counters import total
 from plugfest.requirement import requirement
+from plugfest.steering import NTUPLE
 from plugfest.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, queue-id"
 SCALING = "Documentation/networking/scaling.rst"
-FEATURE = "rx-ntuple-filter"
 TOEPLITZ = 1
 FIRST_PORT = 40300
 
@@ -65,20 +65,16 @@ def test_by_table(several, dut, change, traffic, step, unclaimed):
     source=f"{QSTATS}; include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS",
     falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
 )
-def test_by_rule(several, dut, guest, active, traffic, until, step, defer, evidence):
+def test_by_rule(several, dut, active, steering, traffic, until, step):
     """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
     aimed = {}
     rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
     with step("Insert a rule for each queue that sends a destination port of its own there"):
-        active(FEATURE)
+        active(NTUPLE)
         traffic.ready()
         for queue, port in rules.items():
-            rule = ["ethtool", "-N", dut.ifname, "flow-type", "udp4", "dst-port", str(port), "action", str(queue)]
-            told = guest.agent.call("process.run", command=rule)
-            text = told["stdout"] + told["stderr"]
-            evidence(" ".join(rule), text)
-            assert told["exit_status"] == 0, text
-            defer(guest.agent.call, "process.run", command=["ethtool", "-N", dut.ifname, "delete", text.split()[-1]])
+            rule = steering.send("udp", 4, port, queue)
+            assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
     with step("Send another number of frames to each of the ports"), several.stretch() as stretch:
         before = total(several.queues().rx.values()).frames
         for queue, port in rules.items():

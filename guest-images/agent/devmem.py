@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Receiving TCP into memory that was bound to receive queues. Methods ``devmem.*``.
+"""Receiving TCP into memory that was bound to receive queues, and the bindings. Methods ``devmem.*``.
 
 Source: Documentation/networking/devmem.rst; include/uapi/linux/uio.h (struct dmabuf_cmsg, struct dmabuf_token).
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
-from agent.netdev import BIND_RX, DMABUF, NETDEV
+from agent.netdev import BIND_RX, BIND_TX, DMABUF, NETDEV
 from agent.netlink import NETLINK_GENERIC, Netlink, interface_index
 from agent.udmabuf import Udmabuf
 
@@ -36,28 +36,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Binding:
-    """Memory bound to receive queues, by a netlink socket of its own: they are unbound when that is closed.
+    """Memory bound to receive queues, or to be sent from, by a netlink socket of its own: it is unbound when that is closed.
 
     Attributes:
         id: the kernel's name of the binding.
     """
 
-    def __init__(self, ifname: str, queues: list[int], buffer: Udmabuf, page_size: int | None) -> None:
-        """Bind.
+    def __init__(self, command: int, request: dict[str, Any]) -> None:
+        """Bind, by one of `BIND_RX` and `BIND_TX`.
 
         Raises:
             NetlinkError: refused; errno and the kernel's or the driver's words.
         """
         NETDEV.resolve()
         self.netlink = Netlink(NETLINK_GENERIC)
-        request = {
-            "ifindex": interface_index(ifname),
-            "queues": [{"id": queue, "type": "rx"} for queue in queues],
-            "fd": buffer.fd,
-            "rx-page-size": page_size,
-        }
         try:
-            self.id: int = NETDEV.call(BIND_RX, DMABUF.encode(request), DMABUF, through=self.netlink)[0]["id"]
+            self.id: int = NETDEV.call(command, DMABUF.encode(request), DMABUF, through=self.netlink)[0]["id"]
         except OSError:
             self.close()
             raise
@@ -106,7 +100,20 @@ def bind(ifname: str, queues: list[int], buffer: int, rx_page_size: int | None =
 
     Closing the handle closes the netlink socket that it was bound by, and so unbinds it.
     """
-    made = Binding(ifname, queues, handle.get(buffer, Udmabuf), rx_page_size)
+    request = {
+        "ifindex": interface_index(ifname),
+        "queues": [{"id": queue, "type": "rx"} for queue in queues],
+        "fd": handle.get(buffer, Udmabuf).fd,
+        "rx-page-size": rx_page_size,
+    }
+    made = Binding(BIND_RX, request)
+    return {"handle": handle.keep(made), "id": made.id}
+
+
+@exposed
+def bind_tx(ifname: str, buffer: int) -> dict[str, int]:
+    """Bind a dma-buf (`udmabuf.create`) to an interface, to be sent from (bind-tx); returns as `bind`."""
+    made = Binding(BIND_TX, {"ifindex": interface_index(ifname), "fd": handle.get(buffer, Udmabuf).fd})
     return {"handle": handle.keep(made), "id": made.id}
 
 

@@ -15,6 +15,7 @@ MODULES = (
     "bpf",
     "confinement",
     "devmem",
+    "devmem_tx",
     "ethtool",
     "features",
     "files",

@@ -21,6 +21,7 @@ NAPI_GET = 11
 QSTATS_GET = 12
 BIND_RX = 13
 NAPI_SET = 14
+BIND_TX = 15
 QUEUE_CREATE = 16
 
 XDP_FEATURES = Bits(("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"))

@@ -36,14 +36,17 @@ class QemuSubject:
     Attributes:
         device: QEMU's name of it.
         properties: added to ``-device``.
+        queues: pairs of queues, where the device takes them from its peer's: as many the tap gets.
     """
 
     device: str
     properties: Mapping[str, str | int | bool] = field(default_factory=dict)
+    queues: int = 1
 
     def __str__(self) -> str:
         """Say what it is, for reports and messages."""
-        return f"QEMU's {self.device}"
+        several = f" with {self.queues} queue pairs" if self.queues > 1 else ""
+        return f"QEMU's {self.device}{several}"
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,11 @@ _DRIVERS = (
     Driver(
         name="virtio_net",
         module="virtio_net",
-        subject=QemuSubject("virtio-net-pci"),
+        # A vector for each queue, one for the control queue and one for changes of the configuration.
+        subject=QemuSubject("virtio-net-pci", {"mq": True, "rss": True, "vectors": 2 * 4 + 2}, queues=4),
         pci_ids=((0x1AF4, 0x1000), (0x1AF4, 0x1041)),
         areas=_EVERYWHERE,
-        claims=("TSO", "GRO", "XDP", "queue statistics over netlink"),
+        claims=("RSS", "TSO", "GRO", "XDP", "queue statistics over netlink"),
         title="virtio's paravirtual NIC",
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from plugfest import faults as fault_points
 from plugfest.ledger import ENTRY, GONE_BACK
@@ -38,6 +38,10 @@ class History:
     device: Mapping[str, int] = field(default_factory=dict)
     by_netlink: Mapping[str, int] = field(default_factory=dict)
     by_ethtool: Mapping[str, int] = field(default_factory=dict)
+
+    def by(self, source: Literal["netlink", "ethtool"]) -> Mapping[str, int]:
+        """Return those of the queues by a ledger's source."""
+        return self.by_netlink if source == "netlink" else self.by_ethtool
 
 
 def history(ledger: Ledger) -> History:

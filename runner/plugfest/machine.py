@@ -97,7 +97,8 @@ class Machine:
         self._numbers = itertools.count(1)
         self._device = ""
         self._dut: Dut | None = None
-        self.tap = Tap()
+        subject = self.driver.subject
+        self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
         try:
             self.wire = WireEnd(self.tap, faults)
             self._serve()
@@ -211,7 +212,7 @@ class Machine:
         subject = self.driver.subject
         if isinstance(subject, QemuSubject):
             netdev = f"{_NETDEV}{identifier}"
-            self.guest.qemu.qmp.execute("netdev_add", tap_netdev(netdev, self.tap.name))
+            self.guest.qemu.qmp.execute("netdev_add", tap_netdev(netdev, self.tap.name, subject.queues))
             device = emulated_device(
                 subject.device, identifier, self._port, netdev=netdev, mac=DUT_MAC, properties=subject.properties
             )
@@ -309,7 +310,7 @@ class Machine:
         ):
             self.agent.call("files.write", path=path, text="1")
         if isinstance(self.driver.subject, QemuSubject):
-            # The tap has one queue: the old device must be gone before the next one opens it.
+            # A tap serves one device at a time: the old one must be gone before the next opens it.
             mark = self.guest.qemu.qmp.mark
             self.guest.qemu.qmp.execute("device_del", {"id": self._device})
             self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=Deadline.after(5, speed=self.speed), mark=mark)

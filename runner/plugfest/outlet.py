@@ -35,10 +35,11 @@ class Outlet:
             self._handles[vnet] = handle
         return self._handles[vnet]
 
-    def send(self, frames: Iterable[bytes], *, cpu: int | None = None) -> int:
-        """Send whole frames; returns how many."""
+    def send(self, frames: Iterable[bytes], *, cpu: int | None = None, repeat: int = 1) -> int:
+        """Send whole frames, all of them `repeat` times; returns how many."""
         encoded = [base64.b64encode(frame).decode() for frame in frames]
-        return int(self._agent.call("packet.send", packet=self._handle(False), frames=encoded, cpu=cpu))
+        handle = self._handle(False)
+        return int(self._agent.call("packet.send", packet=handle, frames=encoded, cpu=cpu, repeat=repeat))
 
     def hand(self, orders: Iterable[Order]) -> int:
         """Hand packets over that the device is to finish; returns how many."""

@@ -54,6 +54,21 @@ class Transfer:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Taking:
+    """A connection that the wire end waits for.
+
+    Attributes:
+        address: of the wire end.
+        port: it listens on.
+        result: gives what arrived, once the connection has ended; raises AssertionError where it does not in time.
+    """
+
+    address: str
+    port: int
+    result: Callable[[], Transfer]
+
+
 class Peer:
     """The wire end's stack as somebody to talk to."""
 
@@ -80,18 +95,33 @@ class Peer:
         Raises:
             AssertionError: the connection was not made, or broke.
         """
-        with socket.create_server((_HERE[version], 0), family=_FAMILY[version]) as listener:
-            if mss:
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
-            port = listener.getsockname()[1]
-            work = _Background(lambda: _take(listener, self._patience))
+        with self.taking(version, mss=mss) as taken:
             try:
                 self._agent.call(
-                    "tcp.send", address=_HERE[version], port=port, length=length, seed=seed, timeout=self._patience
+                    "tcp.send",
+                    address=_HERE[version],
+                    port=taken.port,
+                    length=length,
+                    seed=seed,
+                    timeout=self._patience,
                 )
             except AgentError as error:
                 raise AssertionError(f"expected {length} octets by TCP from the DUT, found: {error}") from error
-            return work.result(self._patience)
+            return taken.result()
+
+    @contextmanager
+    def taking(self, version: int, *, mss: int | None = None) -> Iterator[Taking]:
+        """Listen for one connection, which something in the block has to make, and read it to its end.
+
+        Args:
+            version: of IP.
+            mss: the largest segment that this end asks for.
+        """
+        with socket.create_server((_HERE[version], 0), family=_FAMILY[version]) as listener:
+            if mss:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+            work = _Background(lambda: _take(listener, self._patience))
+            yield Taking(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
 
     def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Connect to the DUT and send it a stream; return what arrived there.

@@ -188,13 +188,14 @@ def emulated_device(
     }
 
 
-def tap_netdev(identifier: str, tap: str) -> dict[str, Any]:
-    """Return ``netdev_add``'s arguments for an existing tap.
+def tap_netdev(identifier: str, tap: str, queues: int = 1) -> dict[str, Any]:
+    """Return ``netdev_add``'s arguments for an existing tap, which must be a multi-queue one for more than one queue.
 
     Without a vnet header, so that the wire carries true frames: with it the device could leave checksums and segmentation to
     the host's kernel, and no test could tell whether they were right.
     """
-    return {"type": "tap", "id": identifier, "ifname": tap, "script": "no", "downscript": "no", "vnet_hdr": False}
+    found = {"type": "tap", "id": identifier, "ifname": tap, "script": "no", "downscript": "no", "vnet_hdr": False}
+    return {**found, "queues": queues} if queues > 1 else found
 
 
 def command_line(device: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from plugfest.errors import UsageError
 from plugfest.verdict import Verdict
@@ -19,8 +19,8 @@ from plugfest.verdict import Verdict
 Level = Literal["MUST", "SHOULD"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
-ATTRIBUTE = "plugfest_requirement"
-"""Where the decorator leaves the `Requirement` on the test function."""
+ATTRIBUTE = "plugfest_requirements"
+"""Where the decorator leaves the `Requirement`, a tuple of one or more, on the test function."""
 
 SHAPE = (
     '@requirement("AREA-TOPIC-01", level="MUST", source="IEEE 802.3 … | Documentation/… | include/uapi/…", '
@@ -45,6 +45,7 @@ class Requirement:
             ``wire:…`` are the wire end's and ``program:…`` the suite's own (`plugfest.faults`).
         match: limits each fault, as ``{"queue": 3}``.
         falsified_as: the verdict that the faults must bring.
+        variant: the parameter of the test that this is the requirement of; empty where the test has only one.
         procedure: the sentences of the test's steps, in the order of the source.
         possible_problems: the rest of the docstring: what else may make the test fail.
         test: the function's name.
@@ -59,6 +60,7 @@ class Requirement:
     falsified_by: tuple[str, ...]
     match: Mapping[str, object] = field(default_factory=dict, hash=False)
     falsified_as: Verdict = Verdict.FAIL
+    variant: str = ""
     procedure: tuple[str, ...] = ()
     possible_problems: str = ""
     test: str = ""
@@ -97,8 +99,9 @@ def requirement(
     falsified_by: str | tuple[str, ...] = (),
     match: Mapping[str, object] | None = None,
     falsified_as: Literal["fail", "crash", "timeout"] = "fail",
+    variant: str = "",
 ) -> Callable[[Function], Function]:
-    """Declare a test function to be the test of one requirement.
+    """Declare a test function to be the test of one requirement, or, used several times, of one for each variant of the test.
 
     Args:
         identifier: as ``XDP-BASIC-03``.
@@ -107,6 +110,7 @@ def requirement(
         falsified_by: the fault points that must turn the verdict, each alone.
         match: limits the faults.
         falsified_as: the verdict that they must bring.
+        variant: the parameter, of the test or of one of its fixtures, under which it tests this requirement.
 
     Raises:
         UsageError: a part is missing or malformed, or there is no docstring; the message shows the right form.
@@ -131,24 +135,25 @@ def requirement(
         sentence, problems = split_docstring(inspect.getdoc(function) or "")
         if not sentence:
             raise wrong(f"{function.__name__} has no docstring")
-        setattr(
-            function,
-            ATTRIBUTE,
-            Requirement(
-                id=identifier,
-                level=level,
-                source=source.strip(),
-                sentence=sentence,
-                falsified_by=faults,
-                match=dict(match or {}),
-                falsified_as=Verdict(falsified_as),
-                procedure=procedure_of(function),
-                possible_problems=problems,
-                test=function.__name__,
-                path=Path(function.__code__.co_filename),
-                line=function.__code__.co_firstlineno,
-            ),
+        found = Requirement(
+            id=identifier,
+            level=level,
+            source=source.strip(),
+            sentence=sentence,
+            falsified_by=faults,
+            match=dict(match or {}),
+            falsified_as=Verdict(falsified_as),
+            variant=variant,
+            procedure=procedure_of(function),
+            possible_problems=problems,
+            test=function.__name__,
+            path=Path(function.__code__.co_filename),
+            line=function.__code__.co_firstlineno,
         )
+        others = requirements_of(function)
+        if others and (not variant or any(other.variant in ("", variant) for other in others)):
+            raise wrong(f"{function.__name__} has another requirement, and not each has a variant=… of its own")
+        setattr(function, ATTRIBUTE, (found, *others))
         return function
 
     return declare
@@ -194,12 +199,12 @@ def _sentence(node: ast.expr) -> str | None:
     return None
 
 
-def requirement_of(function: object) -> Requirement | None:
-    """Return the requirement that a test function was declared for, or None."""
+def requirements_of(function: object) -> tuple[Requirement, ...]:
+    """Return the requirements that a test function was declared for, in the order of the source."""
     while isinstance(function, functools.partial):
         function = function.func
-    found: Any = getattr(function, ATTRIBUTE, None)
-    return found if isinstance(found, Requirement) else None
+    found: tuple[Requirement, ...] = getattr(function, ATTRIBUTE, ())
+    return found
 
 
 class Registry:

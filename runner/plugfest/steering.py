@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugfest.agent import AgentError
@@ -18,6 +19,35 @@ if TYPE_CHECKING:
 
 NTUPLE = "rx-ntuple-filter"
 """The feature that classification rules belong to."""
+
+
+@dataclass(frozen=True)
+class FlowRule:
+    """A classification rule of the driver's.
+
+    Attributes:
+        dut: the interface.
+        location: its place in the driver's table.
+    """
+
+    dut: Dut
+    location: int
+
+    def remove(self) -> None:
+        """Remove it.
+
+        Raises:
+            AgentError: the driver refused.
+        """
+        self.dut.agent.call("flow_rules.delete", ifname=self.dut.ifname, location=self.location)
+
+    def clear(self) -> None:
+        """Remove it if it is there: a driver that was unbound, or whose device was reset, may have no rules any more."""
+        try:
+            self.remove()
+        except AgentError as error:
+            if error.errno not in {errno.ENOENT, errno.EINVAL, errno.ENODEV}:
+                raise
 
 
 class Steering:
@@ -44,8 +74,8 @@ class Steering:
             self._change.rss(table=[queues[at % len(queues)] for at in range(size)])
         return bool(queues)
 
-    def send(self, protocol: str, version: int, port: int, queue: int) -> bool:
-        """Send a protocol's frames to a destination port to a queue; returns whether the driver has such rules.
+    def send(self, protocol: str, version: int, port: int, queue: int) -> FlowRule | None:
+        """Send a protocol's frames to a destination port to a queue; returns the rule, None where the driver has none such.
 
         Args:
             protocol: tcp or udp.
@@ -62,15 +92,8 @@ class Steering:
             )
         except AgentError as error:
             if error.errno == errno.EOPNOTSUPP:
-                return False
+                return None
             raise
-        self._defer(self._remove, location)
-        return True
-
-    def _remove(self, location: int) -> None:
-        try:
-            self._dut.agent.call("flow_rules.delete", ifname=self._dut.ifname, location=location)
-        except AgentError as error:
-            # A driver that was unbound, or whose device was reset, may have no rules any more.
-            if error.errno not in {errno.ENOENT, errno.EINVAL, errno.ENODEV}:
-                raise
+        rule = FlowRule(self._dut, int(location))
+        self._defer(rule.clear)
+        return rule

@@ -26,6 +26,9 @@ _QUIET = {
     "addr_gen_mode": 1,  # no link-local address, so no duplicate address detection and no report of its group
     "autoconf": 0,
     "dad_transmits": 0,
+    # A multi-queue tap counts as changed when a device opens or closes a queue of it, and the kernel then tells its groups
+    # anew. The first report goes at once; those that follow come when the run is long over (milliseconds).
+    "mldv2_unsolicited_report_interval": 86_400_000,
     "router_solicitations": 0,
 }
 
@@ -38,8 +41,13 @@ class Tap:
         index: its number.
     """
 
-    def __init__(self, name: str = NAME) -> None:
+    def __init__(self, name: str = NAME, *, several_queues: bool = False) -> None:
         """Make it.
+
+        Args:
+            name: of the interface.
+            several_queues: whoever opens it must open it as a multi-queue one, any number of times (IFF_MULTI_QUEUE,
+                Documentation/networking/tuntap.rst); packet sockets see the frames of all queues.
 
         Raises:
             InfrastructureError: the kernel refused.
@@ -47,8 +55,9 @@ class Tap:
         self.name = name
         self._route = IPRoute()
         try:
+            flags = {"no_pi": 0, "one_queue": 0, "vnet_hdr": 0, "tun_excl": 0, "multi_queue": int(several_queues)}
             # pyroute2 makes it by TUNSETIFF and leaves it persistent, with no vnet header; who opens it may ask for one.
-            self._route.link("add", ifname=name, kind="tuntap", mode="tap")
+            self._route.link("add", ifname=name, kind="tuntap", mode="tap", ifr=flags)
             self.index: int = self._route.link_lookup(ifname=name)[0]
             for setting, value in _QUIET.items():
                 path = Path("/proc/sys/net/ipv6/conf", name, setting)

@@ -541,8 +541,35 @@ def test_interrupts(bench: Bench) -> None:
     bench.far.send(plain())
     queue.wait(2)
     assert bench.client.irq_count(MSIX, vector) == 0, "not armed"
+    assert _block(bench, vector) == (False, True, 1)
     driver.arm(vector)
     assert bench.client.wait_irq(MSIX, vector) == 1, "what came meanwhile is not lost"
+
+
+def test_what_was_raised_is_not_raised_again(bench: Bench) -> None:
+    """The pending bit stands for events since the last interrupt, not for what the driver has not read yet."""
+    driver, queue = bench.driver, bench.rx[0]
+    driver.arm(queue.block)
+    bench.far.send(plain())
+    bench.client.wait_irq(MSIX, queue.block)
+    driver.arm(queue.block)
+    assert _block(bench, queue.block) == (True, False, 1)
+    assert (
+        bench.control("model.blocks")[queue.block]["raised_at"] >= bench.control("model.queues")["rx"][0]["written"] > 0
+    )
+    assert bench.control("model.queues")["rx"][0]["packets"] == 1
+    bench.far.send(plain())
+    queue.wait(2)
+    bench.client.wait_irq(MSIX, queue.block)
+    standing = bench.control("model.queues")["rx"][0]
+    assert (standing["packets"], standing["block"]) == (2, queue.block)
+
+
+def _block(bench: Bench, number: int) -> tuple[bool, bool, int]:
+    block = bench.control("model.blocks")[number]
+    assert not block["masked"]
+    assert not block["waiting"]
+    return block["armed"], block["pending"], block["raised"]
 
 
 def test_dma_record(split: Bench) -> None:

@@ -193,3 +193,49 @@ def test_the_next_test_gets_a_guest_that_saw_no_fault(suite) -> None:
         falsify=True,
     )
     assert len(suite.machines) == 2
+
+
+VARIANTS = """
+@pytest.fixture(params=["one", "two"])
+def way(request):
+    return request.param
+
+@requirement("AREA-TEST-01", variant="one")
+@requirement("AREA-TEST-02", falsified_by=("value.wrong", "value.unused"), variant="two")
+def test_it(model, way):
+    '''The value is 42.'''
+    assert model.value() == 42
+"""
+
+
+def test_each_variant_of_a_test_has_a_requirement_of_its_own(suite) -> None:
+    suite.run(VARIANTS)
+    results = {result["test"].rpartition("::")[2]: result["requirement"] for result in suite.document()["results"]}
+    assert results == {"test_it[one]": "AREA-TEST-01", "test_it[two]": "AREA-TEST-02"}
+    assert [each["id"] for each in suite.document()["requirements"]] == ["AREA-TEST-01", "AREA-TEST-02"]
+
+
+def test_each_variant_has_its_own_faults(suite) -> None:
+    suite.run(VARIANTS, falsify=True)
+    rows = {(each["requirement"], each["fault"]): each["outcome"] for each in suite.document()["falsification"]}
+    assert rows == {
+        ("AREA-TEST-01", "value.wrong"): "falsified",
+        ("AREA-TEST-02", "value.wrong"): "falsified",
+        ("AREA-TEST-02", "value.unused"): "never fired",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        (("one", "three"), "*expected one of its parameters to be one of the variants one, three, found*"),
+        (("one", "one"), "*not each has a variant=*"),
+        (("", "two"), "*not each has a variant=*"),
+    ],
+)
+def test_a_variant_that_cannot_be(suite, variants: tuple[str, str], message: str) -> None:
+    result = suite.run(
+        VARIANTS.replace('"one")\n@', f'"{variants[0]}")\n@').replace('variant="two"', f'variant="{variants[1]}"')
+    )
+    assert result.ret != pytest.ExitCode.OK
+    assert any(message.strip("*") in line for line in (*result.outlines, *result.errlines)), result.outlines

@@ -165,3 +165,65 @@ def test_it(guest, defer):
 """)
     assert "undo" not in suite.machines[0].ssh.commands
     assert suite.only()["verdict"] == "crash"
+
+
+PROVOKED = r"WARNING: .* something"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "word", "verdict"),
+    [
+        (PROVOKED, "warn", "pass"),
+        (PROVOKED, "warn-late", "pass"),
+        (PROVOKED, "uname", "pass"),
+        (r"WARNING: .* nothing", "warn", "crash"),
+        (r"BUG: |Oops", "oops", "crash"),
+    ],
+)
+def test_a_provoked_problem_is_evidence(suite, pattern: str, word: str, verdict: str) -> None:
+    suite.run(f"""
+@pytest.mark.provokes({pattern!r})
+@requirement()
+def test_it(guest):
+    '''The kernel says so.'''
+    guest.run({word!r})
+""")
+    result = suite.only()
+    assert result["verdict"] == verdict
+    provoked = [each for each in result["evidence"] if each["name"].startswith("provoked: WARNING: CPU: 0")]
+    assert len(provoked) == (verdict == "pass" and word != "uname")
+    assert all("cut here" in each["text"] for each in provoked)
+
+
+def test_what_is_provoked_is_bounded_to_its_test(suite) -> None:
+    suite.run(f"""
+@pytest.mark.provokes({PROVOKED!r})
+@requirement("AREA-TEST-01")
+def test_first(guest):
+    '''The kernel says so.'''
+    guest.run("warn")
+
+@requirement("AREA-TEST-02")
+def test_second(guest):
+    '''The kernel says nothing.'''
+    guest.run("uname")
+
+@requirement("AREA-TEST-03")
+def test_third(guest):
+    '''The kernel says nothing.'''
+    guest.run("warn")
+""")
+    assert suite.verdicts() == {"test_first": "pass", "test_second": "pass", "test_third": "crash"}
+    assert len(suite.machines) == 1
+
+
+@pytest.mark.parametrize("arguments", ["", "'['", "'.*'", "3", "'a', 'b'"])
+def test_what_is_provoked_must_be_said(suite, arguments: str) -> None:
+    result = suite.run(f"""
+@pytest.mark.provokes({arguments})
+@requirement()
+def test_it(guest):
+    '''The kernel says so.'''
+""")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines("*expected @pytest.mark.provokes(pattern)*")

@@ -75,6 +75,8 @@ def test_devices() -> None:
     nic = qemu_module.emulated_device("igb", "dut1", 0, netdev="n", mac="02:70:66:00:00:01", properties={"x": 1})
     assert (nic["driver"], nic["mac"], nic["x"]) == ("igb", "02:70:66:00:00:01", 1)
     assert qemu_module.tap_netdev("n", "wire0")["vnet_hdr"] is False
+    assert "queues" not in qemu_module.tap_netdev("n", "wire0")
+    assert qemu_module.tap_netdev("n", "wire0", 4)["queues"] == 4
 
 
 def test_monitor(start: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import struct
 import threading
@@ -28,15 +29,15 @@ from scapy.utils import rdpcap
 Inside = Callable[[Callable[[], object]], None]
 
 DUT = "02:70:66:00:00:01"
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE = 0x400454CA, 2, 0x1000, 0x100
 
 
 class Dut:
     """A device that has the tap open."""
 
-    def __init__(self, name: str = taps.NAME) -> None:
+    def __init__(self, name: str = taps.NAME, flags: int = 0) -> None:
         self.fd = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), IFF_TAP | IFF_NO_PI))
+        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), IFF_TAP | IFF_NO_PI | flags))
 
     def send(self, *frames: bytes) -> None:
         for frame in frames:
@@ -265,5 +266,29 @@ def test_tap(inside: Inside) -> None:
         )
         with pytest.raises(InfrastructureError, match=r"expected to make the tap wire0, found: .*File exists"):
             Tap()
+
+    inside(check)
+
+
+def test_a_tap_of_several_queues_is_seen_whole(inside: Inside) -> None:
+    def check() -> None:
+        tap = Tap(several_queues=True)
+        with pytest.raises(OSError, match="Invalid argument"):
+            Dut()
+        queues = [Dut(flags=IFF_MULTI_QUEUE) for _ in range(4)]
+        wire = WireEnd(tap)
+        assert poll(lambda: tap.carrier, Deadline.after(5))
+        with wire.capture() as seen:
+            for number in range(64):
+                queues[number % 4].send(frame(number))
+        numbers = [int.from_bytes(data[14:18], "big") for data in seen.received(noise=False)]
+        assert sorted(numbers) == list(range(64))
+        # And what it sends comes out of one of them.
+        wire.send(bytes(Ether(dst=DUT, src=taps.MAC, type=0x88B5) / Raw(bytes(50))))
+        assert select.select([each.fd for each in queues], [], [], 5)[0]
+        wire.close()
+        for each in queues:
+            each.close()
+        tap.close()
 
     inside(check)

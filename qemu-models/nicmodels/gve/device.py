@@ -139,6 +139,7 @@ class Gve(Device):
             "dma.stop": self.record.stop,
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
+            "model.blocks": self.blocks.describe,
             "model.counters": self._counters,
             "model.describe": self._describe,
             "model.ledger": self.ledger.describe,

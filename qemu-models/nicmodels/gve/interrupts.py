@@ -27,7 +27,7 @@ GQI_ACKNOWLEDGE, GQI_MASK, GQI_EVENT = 1 << 31, 1 << 30, 1 << 29
 class _Block:
     """A notification block."""
 
-    __slots__ = ("armed", "interval", "masked", "not_before", "pending", "timer")
+    __slots__ = ("armed", "interval", "masked", "not_before", "pending", "raised_at", "timer")
 
     def __init__(self) -> None:
         self.armed = False
@@ -35,6 +35,7 @@ class _Block:
         self.pending = False
         self.interval = 0.0
         self.not_before = 0.0
+        self.raised_at = 0.0
         self.timer: Timer | None = None
 
 
@@ -79,6 +80,22 @@ class NotificationBlocks:
     def vector(self, number: int) -> int:
         """A block's vector."""
         return self._first + number
+
+    def describe(self) -> list[dict[str, float | bool]]:
+        """The result of the control method `model.blocks`: of each configured block, whether its vector may be raised, is
+        masked (GQI), is to be raised as soon as it may be or as its interval is over; how often it was, and when last.
+        """
+        return [
+            {
+                "armed": block.armed,
+                "masked": block.masked,
+                "pending": block.pending,
+                "waiting": block.timer is not None,
+                "raised": self.raised[self._first + number],
+                "raised_at": block.raised_at,
+            }
+            for number, block in enumerate(self._blocks[: self.count])
+        ]
 
     def event(self, number: int) -> None:
         """A queue of this block has something for the driver."""
@@ -133,8 +150,8 @@ class NotificationBlocks:
 
     def _fire(self, number: int, block: _Block) -> None:
         block.pending = block.armed = False
-        if block.interval:
-            block.not_before = self._clock.now() + block.interval
+        block.raised_at = self._clock.now()
+        block.not_before = block.raised_at + block.interval
         self._raise(self._first + number)
 
     def _raise(self, vector: int) -> None:

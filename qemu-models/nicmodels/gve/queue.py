@@ -42,13 +42,30 @@ class Queue:
     Attributes:
         index: its number.
         block: its notification block.
+        packets: given to the driver, or taken from it, since the queue was created; a coalesced one, or one to be
+            segmented, counts once: what a driver that counts from its ring's creation must have counted.
+        written: when completions were last written, by the device's clock.
     """
 
     def __init__(self, around: Surroundings, fields: Mapping[str, int]) -> None:
         self.index = fields["queue"]
         self.block = fields["ntfy_id"]
+        self.packets = 0
+        self.written = 0.0
         self._memory = around.host.memory
         self._ledger = around.ledger
         self._statistics = around.statistics
         self._record = around.record
         self._faults = around.faults
+
+    def _standing(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
+        """What `model.queues` says of it."""
+        return {
+            "enabled": True,
+            "size": size,
+            "head": head,
+            "tail": tail,
+            "packets": self.packets,
+            "block": self.block,
+            "written": self.written,
+        }

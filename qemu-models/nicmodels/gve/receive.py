@@ -270,6 +270,7 @@ class Receiver:
     def _deliver(self, queue: RxQueue, packet: Packet) -> bool:
         if not queue.deliver(packet):
             return False
+        queue.packets += 1
         account = self._statistics.rx[queue.index]
         account.frames += packet.frames
         account.bytes += packet.frame_bytes
@@ -303,4 +304,5 @@ class Receiver:
         for index in touched:
             queue = self.queues[index]
             if queue is not None and queue.flush():
+                queue.written = self._host.clock.now()
                 self._blocks.event(queue.block)

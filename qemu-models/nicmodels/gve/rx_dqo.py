@@ -111,11 +111,11 @@ class RxQueueDqo(Queue):
         if account.held > self._completions.count:
             self._ledger.violation("rx.completions.overrun", queue=self.index, held=account.held)
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._buffers
         head = (ring.head - len(self.posted)) % ring.count
-        return {"enabled": True, "size": ring.count, "head": head, "tail": ring.tail}
+        return self._standing(ring.count, head, ring.tail)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""

@@ -73,10 +73,10 @@ class RxQueueGqi(Queue):
         self._filled = value
         self._account.posted += number
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
-        return {"enabled": True, "size": count, "head": self._done % count, "tail": self._filled % count}
+        return self._standing(count, self._done % count, self._filled % count)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""

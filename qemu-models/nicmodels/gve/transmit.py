@@ -91,6 +91,7 @@ class Transmitter:
                 continue
             told, more = queue.work()
             if told:
+                queue.written = self._clock.now()
                 self._blocks.event(queue.block)
             if more:
                 self._note(index)

@@ -86,10 +86,10 @@ class TxQueueDqo(Queue):
         ring.tail = value
         return bool(ring.available)
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._ring
-        return {"enabled": True, "size": ring.count, "head": ring.head, "tail": ring.tail}
+        return self._standing(ring.count, ring.head, ring.tail)
 
     def stop(self) -> None:
         """The queue is destroyed: what is outstanding goes back to the driver."""
@@ -149,6 +149,7 @@ class TxQueueDqo(Queue):
         tso, self._tso = self._tso, None
         account = self._account
         account.packets += 1
+        self.packets += 1
         if self._outstanding[tag]:
             self._ledger.violation("tx.tag.reused", queue=self.index, tag=tag)
         self._outstanding[tag] = 1

@@ -73,10 +73,10 @@ class TxQueueGqi(Queue):
         self._posted = value
         return value != self._done
 
-    def describe(self) -> dict[str, int | bool]:
+    def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
-        return {"enabled": True, "size": count, "head": self._done % count, "tail": self._posted % count}
+        return self._standing(count, self._done % count, self._posted % count)
 
     def stop(self) -> None:
         """The queue is destroyed: what is outstanding goes back to the driver."""
@@ -121,6 +121,7 @@ class TxQueueGqi(Queue):
             elif flags_next >> 4 != METADATA:
                 self._ledger.violation("tx.descriptor.order", queue=self.index, type=flags_next >> 4)
         account.packets += 1
+        self.packets += 1
         try:
             buffers = self._gather(extents)
             if sum(map(len, buffers)) != total:

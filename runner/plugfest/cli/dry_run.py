@@ -40,7 +40,8 @@ def print_commands(ready: RunPlan) -> None:
         device = qemu.vfio_user_device("dut1", 0, socket)
     else:
         click.echo("# QMP, after the boot")
-        click.echo(json.dumps({"execute": "netdev_add", "arguments": qemu.tap_netdev("networkdut1", TAP)}))
+        netdev = qemu.tap_netdev("networkdut1", TAP, subject.queues)
+        click.echo(json.dumps({"execute": "netdev_add", "arguments": netdev}))
         device = qemu.emulated_device(
             subject.device, "dut1", 0, netdev="networkdut1", mac=machine.DUT_MAC, properties=subject.properties
         )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from plugfest.errors import PlugfestError
 from plugfest.journal import Journal
 from plugfest.plan import VARIABLE, RunPlan
 from plugfest.plugin import hookspecs
-from plugfest.plugin.item import FAULT, required
+from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.state import KEEPER, REGISTRY
-from plugfest.requirement import Registry, requirement_of
+from plugfest.requirement import Registry, requirements_of
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
+    "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
 
@@ -89,18 +91,21 @@ def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Under ``--falsify``, run each test once for each fault of its requirement."""
-    found = requirement_of(metafunc.function)
+    found = requirements_of(metafunc.function)
     keeper = metafunc.config.stash.get(KEEPER, None)
-    if found is None or keeper is None or not keeper.plan.falsify:
+    if not found or keeper is None or not keeper.plan.falsify:
         return
+    faults = list(dict.fromkeys(fault for each in found for fault in each.falsified_by))
     metafunc.fixturenames.append(FAULT)
-    metafunc.parametrize(FAULT, found.falsified_by, ids=[f"fault={name}" for name in found.falsified_by])
+    metafunc.parametrize(FAULT, faults, ids=[f"fault={name}" for name in faults])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Register the requirements, and refuse what would bend a verdict."""
     registry = config.stash[REGISTRY]
+    # Without the faults that are only of another variant's requirement.
+    items[:] = [item for item in items if fault_of(item) in (None, *required(item).falsified_by)]
     for item in items:
         try:
             registry.add(required(item))
@@ -119,3 +124,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
+        provokes = item.get_closest_marker("provokes")
+        if provokes is not None and not (len(provokes.args) == 1 and _is_pattern(provokes.args[0])):
+            raise pytest.UsageError(
+                f"{item.nodeid}: expected @pytest.mark.provokes(pattern), a regular expression that the empty line does not "
+                f"match, found arguments {provokes.args}"
+            )
+
+
+def _is_pattern(text: object) -> bool:
+    """Whether a text is a regular expression, and one that does not match everything."""
+    if not isinstance(text, str):
+        return False
+    try:
+        return re.search(text, "") is None
+    except re.error:
+        return False

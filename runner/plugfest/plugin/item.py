@@ -5,22 +5,30 @@ from __future__ import annotations
 
 import pytest
 
-from plugfest.requirement import SHAPE, Requirement, requirement_of
+from plugfest.requirement import SHAPE, Requirement, requirements_of
 
 FAULT = "_plugfest_fault"
 """Parameter under ``--falsify``: the fault point that is armed during the call."""
 
 
 def required(item: pytest.Item) -> Requirement:
-    """Return the requirement of a test of the suite.
+    """Return the requirement of a test of the suite; of several the one whose variant is a parameter of the test.
 
     Raises:
         pytest.UsageError: it has none; the message shows the right form.
     """
-    found = requirement_of(getattr(item, "function", None))
-    if found is None:
+    found = requirements_of(getattr(item, "function", None))
+    if not found:
         raise pytest.UsageError(f"{item.nodeid}: a test of no requirement; expected {SHAPE}")
-    return found
+    callspec = getattr(item, "callspec", None)
+    parameters = [] if callspec is None else [value for value in callspec.params.values() if isinstance(value, str)]
+    mine = [each for each in found if not each.variant or each.variant in parameters]
+    if len(mine) != 1:
+        raise pytest.UsageError(
+            f"{item.nodeid}: expected one of its parameters to be one of the variants "
+            f"{', '.join(each.variant for each in found)}, found {parameters}"
+        )
+    return mine[0]
 
 
 def fault_of(item: pytest.Item) -> str | None:

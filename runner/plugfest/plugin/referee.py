@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +23,11 @@ from plugfest.plugin.item import fault_of, required
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
-from plugfest.requirement import requirement_of
 from plugfest.ssh import CommandFailed
 from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
 if TYPE_CHECKING:
+    from plugfest.console import Problem
     from plugfest.journal import Journal
     from plugfest.known_issues import KnownIssue
     from plugfest.model import ModelClient
@@ -75,7 +76,7 @@ class Referee:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down everything that is to be tested, before the first test."""
-        selected = {requirement_of(getattr(item, "function", None)) for item in session.items}
+        selected = {required(item) for item in session.items}
         self._journal.write(
             "planned",
             durable=True,
@@ -197,7 +198,9 @@ class Referee:
     def _conclude(self, item: pytest.Item, trial: Trial, identity: Mapping[str, object]) -> None:
         issue = self._known_issue(item)
         self._keeper.hear_out()
-        problems = self._keeper.problems()
+        problems, provoked = _told_apart(self._keeper.problems(), item)
+        for problem in provoked:
+            trial.record(f"provoked: {problem.title}", problem.excerpt)
         judgement = judge(
             mishaps=trial.mishaps,
             problems=[problem.title for problem in problems],
@@ -229,13 +232,13 @@ class Referee:
         self._show(item, judgement, fault)
         if failed and not trial.counted:
             self._count_failure(item.session)
-        self._settle(judgement, trial, item)
+        self._settle(judgement, trial, item, sound=not problems)
 
-    def _settle(self, judgement: Judgement, trial: Trial, item: pytest.Item) -> None:
+    def _settle(self, judgement: Judgement, trial: Trial, item: pytest.Item, *, sound: bool) -> None:
         """Decide whether the next test may have this guest."""
         if self._keeper.current is None:
             return
-        if self._keeper.problems():
+        if not sound:
             self._keeper.replace(f"{item.name} left the kernel with a problem")
         elif judgement.verdict is Verdict.TIMEOUT or any(
             m.phase != "call" or m.kind != "assertion" for m in trial.mishaps
@@ -374,6 +377,20 @@ def one_line(error: BaseException, trial: Trial, phase: str) -> str:
         said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     step = trial.failing_step if phase == "call" else None
     return f"{said} (step: {step})" if step else said
+
+
+def _told_apart(problems: Sequence[Problem], item: pytest.Item) -> tuple[list[Problem], list[Problem]]:
+    """Part a kernel's problems into those that count, and those that the test provoked as its marker says.
+
+    One that leaves the guest beyond use counts always.
+    """
+    marker = item.get_closest_marker("provokes")
+    provoked = [
+        problem
+        for problem in problems
+        if marker is not None and not problem.fatal and re.search(marker.args[0], problem.title)
+    ]
+    return [problem for problem in problems if problem not in provoked], provoked
 
 
 def _is_anothers(model: ModelClient | None, fault: str) -> bool:
