@@ -51,6 +51,28 @@ def test_it(guest, model, unclaimed, defer, until):
     assert reason in result["reason"] if reason else result["reason"] == ""
 
 
+@pytest.mark.parametrize(
+    ("pattern", "body", "verdict"),
+    [
+        ("at net/core/dev.c", "guest.run('warn')", "pass"),
+        ("at net/core/xdp.c", "guest.run('warn')", "crash"),
+        ("NULL pointer", "guest.run('oops')", "crash"),
+        ("at net/core/dev.c", "guest.run('warn'); guest.run('oops')", "crash"),
+        ("at net/core/dev.c", "guest.run('warn'); assert False", "fail"),
+    ],
+)
+def test_a_warning_of_the_core_that_the_test_provokes(suite, pattern: str, body: str, verdict: str) -> None:
+    suite.run(f"""
+@pytest.mark.core_warns({pattern!r})
+@requirement()
+def test_it(guest):
+    '''The value is 42.'''
+    {body}
+""")
+    assert suite.only()["verdict"] == verdict
+    assert suite.only()["problems"], "the report has it nevertheless"
+
+
 def test_a_broken_fixture_is_an_error(suite) -> None:
     suite.run("""
 @pytest.fixture

@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.gve import options, packet_types
-from nicmodels.gve.commands import CommandError, Status
+from nicmodels.gve.commands import CommandError, NeverCompletedError, Status
 from nicmodels.gve.page_lists import RAW
 from nicmodels.gve.profiles import QueueFormat
 from nicmodels.gve.rx_dqo import BUFFER_SIZE, RxQueueDqo
@@ -58,6 +58,8 @@ class Administration:
         faults = device.host.faults
         self._create_fails = faults["rx.queue.create-fails"]
         self._destroy_fails = faults["rx.queue.destroy-fails"]
+        self._create_hangs = faults["rx.queue.create-hangs"]
+        self._destroy_hangs = faults["rx.queue.destroy-hangs"]
         self._wrong = faults["rx.queue.wrong"]
         self._tx_create_fails = faults["tx.queue.create-fails"]
         self._rx_fields: dict[int, Fields] = {}
@@ -74,6 +76,7 @@ class Administration:
         Raises:
             CommandError: it is refused.
             DmaError: an address is not in guest memory.
+            NeverCompletedError: a fault keeps it from being done.
         """
         getattr(self, f"_{name}")(fields)
 
@@ -234,6 +237,8 @@ class Administration:
         self._device.link.queue_command()
         if self._create_fails.armed and self._create_fails.fires(queue=index):
             raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+        if self._create_hangs.armed and self._create_hangs.fires(queue=index):
+            raise NeverCompletedError("a fault says so")
         self._add_rx(fields)
         if self._wrong.armed and self._rx_fields.get(index + 1) and self._wrong.fires(queue=index):
             other = self._rx_fields[index + 1]
@@ -297,6 +302,8 @@ class Administration:
         self._find_queue(index, self._device.receiver.queues)
         if self._destroy_fails.armed and self._destroy_fails.fires(queue=index):
             raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+        if self._destroy_hangs.armed and self._destroy_hangs.fires(queue=index):
+            raise NeverCompletedError("a fault says so")
         self._remove_rx(index)
         if self._wrong.armed and index + 1 in self._rx_fields and self._wrong.fires(queue=index):
             self._remove_rx(index + 1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
+    "core_warns(pattern): what the test provokes has the kernel's core itself warn in a line like this; no other complaint",
 )
 
 
@@ -118,4 +119,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ):
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
+            )
+        warns = item.get_closest_marker("core_warns")
+        if warns is not None and not (len(warns.args) == 1 and isinstance(warns.args[0], str) and warns.args[0]):
+            raise pytest.UsageError(
+                f"{item.nodeid}: expected @pytest.mark.core_warns(pattern), found arguments {warns.args}"
             )
