@@ -26,6 +26,7 @@ from nicmodels.gve.tx_gqi import TxQueueGqi
 
 if TYPE_CHECKING:
     from nicmodels.gve.device import Gve
+    from nicmodels.gve.page_lists import PageList
 
 Fields = dict[str, Any]
 
@@ -33,7 +34,7 @@ RESOURCES_SIZE = 64
 DRIVER_INFO_SIZE = 304
 _CAPABILITIES = 16
 """Where the capability flags stand in struct gve_driver_info."""
-_CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_RDA: 3}
+_CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_QPL: 2, QueueFormat.DQO_RDA: 3}
 TIMESTAMP_SIZE = 40
 PTYPE_MAP_SIZE = 2 * packet_types.COUNT
 RX_BUFFER_SIZES = (2048, 4096)
@@ -214,10 +215,11 @@ class Administration:
             size = fields["completion_ring_size"]
             if size & (size - 1) or size < fields["ring_size"]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"completion ring of {size}")
-            self._check_raw(fields)
             self._check_memory(fields["completion_address"], size * TX_COMPLETION.size)
+            self._check_memory(fields["resources_address"], RESOURCES_SIZE)
+            listed = self._claim_pages(fields, f"tx {index}")
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueDqo(around, fields, sender))
+            device.transmitter.add(TxQueueDqo(around, fields, sender, listed))
         else:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             address, number = self._counters
@@ -254,8 +256,9 @@ class Administration:
         around = device.surroundings(device.receiver.faults)
         if profile.format.is_dqo:
             self._check_rx_dqo(fields)
+            listed = self._claim_pages(fields, f"rx {index}")
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps))
+            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps, pages=listed))
         else:
             if fields["buffer_size"] != RX_BUFFER_SIZES[0]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"buffers of {fields['buffer_size']} bytes")
@@ -280,9 +283,9 @@ class Administration:
             raise CommandError(Status.INVALID_ARGUMENT, f"coalescing {fields['rsc']}")
         if not profile.rx_ring.has(fields["buffer_ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"buffer ring of {fields['buffer_ring_size']}")
-        self._check_raw(fields)
         self._check_memory(fields["descriptor_address"], fields["ring_size"] * RX_COMPLETION.size)
         self._check_memory(fields["data_address"], fields["buffer_ring_size"] * BUFFER_SIZE)
+        self._check_memory(fields["resources_address"], RESOURCES_SIZE)
 
     def _destroy_tx_queue(self, fields: Fields) -> None:
         index = fields["queue"]
@@ -290,7 +293,7 @@ class Administration:
         device.link.queue_command()
         self._find_queue(index, device.transmitter.queues)
         queue = device.transmitter.queues[index]
-        if isinstance(queue, TxQueueGqi):
+        if queue is not None and queue.pages is not None:
             queue.pages.user = None
         device.doorbells.disconnect(device.doorbells.tx(index))
         device.transmitter.remove(index)
@@ -311,7 +314,7 @@ class Administration:
     def _remove_rx(self, index: int) -> None:
         device = self._device
         queue = device.receiver.queues[index]
-        if isinstance(queue, RxQueueGqi):
+        if queue is not None and queue.pages is not None:
             queue.pages.user = None
         device.doorbells.disconnect(device.doorbells.rx(index))
         device.receiver.remove(index)
@@ -345,9 +348,13 @@ class Administration:
         if queues[index] is None:
             raise CommandError(Status.NOT_FOUND, f"queue {index}")
 
-    def _check_raw(self, fields: Fields) -> None:
-        if self._profile.format is QueueFormat.DQO_RDA and fields["page_list"] != RAW:
+    def _claim_pages(self, fields: Fields, user: str) -> PageList | None:
+        """The page list of a DQO queue; None with raw addressing. The last check: nothing gives the list back."""
+        if self._profile.format is QueueFormat.DQO_QPL:
+            return self._device.page_lists.claim(fields["page_list"], user)
+        if fields["page_list"] != RAW:
             raise CommandError(Status.INVALID_ARGUMENT, f"page list {fields['page_list']} with raw addressing")
+        return None
 
     def _check_memory(self, address: int, length: int) -> None:
         """Whether all of a range is writable guest memory."""
