@@ -263,3 +263,29 @@ def test_fields(scaling, guest, dut, defer, step, unclaimed):
             assert scaling.fields((UDP, version)) == other
     with step("Send frames in many flows: each comes by the queue that the new hash gives"):
         scaling.check(dut.rss())
+
+
+@requirement(
+    "OFFLOAD-RSS-07",
+    level="MUST",
+    source=f"{SOURCE}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
+    falsified_by="rx.rss.queue",
+)
+@pytest.mark.budget(60)
+def test_most_queues(scaling, dut, change, step, evidence, unclaimed):
+    """With as many channels as the driver claims at most, the table names more receive queues, and each flow comes by its own."""
+    channels, before = dut.get("channels") or {}, dut.rss()
+    kinds = ("combined",) if channels.get("combined-max", 0) else ("rx", "tx")
+    most = min(channels.get(f"{kind}-max", 0) for kind in kinds)
+    if most <= dut.queues():
+        unclaimed("more receive queues than it has", evidence={"ethtool -l": channels})
+    with step(f"Set {most} channels"):
+        refusal = change.try_settings("channels", **{f"{kind}_count": most for kind in kinds})
+        assert refusal is None, str(refusal)
+    with step("There are as many receive queues, and the indirection table names more of them than before"):
+        now = dut.rss()
+        evidence("ethtool -x", now)
+        assert dut.queues() == most
+        assert len(set(now.table)) > len(set(before.table))
+    with step("Send frames in many flows: each comes by its queue"):
+        scaling.check(now)
