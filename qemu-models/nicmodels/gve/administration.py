@@ -34,7 +34,8 @@ RESOURCES_SIZE = 64
 DRIVER_INFO_SIZE = 304
 _CAPABILITIES = 16
 """Where the capability flags stand in struct gve_driver_info."""
-_CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_QPL: 2, QueueFormat.DQO_RDA: 3}
+_CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_RDA: 3}
+"""The bit that a driver must set for a format. That of DQO_QPL is "reserved for future use": nothing can be asked of it."""
 TIMESTAMP_SIZE = 40
 PTYPE_MAP_SIZE = 2 * packet_types.COUNT
 RX_BUFFER_SIZES = (2048, 4096)
