@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SINGLE_BUFFER = 2048
 """Octets of the receive buffers that drivers take XDP programs with, where they have a choice."""
+STANDARD_MTU = 1500
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def native(
     """XDP in native mode; skips where the driver does not advertise it.
 
     A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
-    split, buffers of another size) is a reason to refuse it: where the driver does so, and says why, that is turned off.
+    split, buffers of another size, a large MTU) is a reason to refuse it: where the driver does so, and says why, that is turned off.
     """
     features = xdp.features()
     if "basic" not in features:
@@ -117,12 +118,14 @@ def native(
         lambda: change.features({"rx-gro-hw": False}),
         lambda: change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
         lambda: change.settings("rings", rx_buf_len=SINGLE_BUFFER),
+        lambda: change.link(mtu=STANDARD_MTU),
     )
     rings = dut.get("rings") or {}
     present = (
         "rx-gro-hw" in dut.features().active and "rx-gro-hw" in dut.features().free,
         rings.get("tcp-data-split") == TCP_DATA_SPLIT_ENABLED,
         rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
+        dut.mtu > STANDARD_MTU,
     )
     for remove, is_there in zip(obstacles, present, strict=True):
         if not is_there:

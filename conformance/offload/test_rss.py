@@ -263,3 +263,36 @@ def test_fields(scaling, guest, dut, defer, step, unclaimed):
             assert scaling.fields((UDP, version)) == other
     with step("Send frames in many flows: each comes by the queue that the new hash gives"):
         scaling.check(dut.rss())
+
+
+@requirement(
+    "OFFLOAD-RSS-07",
+    level="MUST",
+    source=f"{SOURCE}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
+    falsified_by="rx.rss.queue",
+)
+@pytest.mark.budget(60)
+def test_most_queues(scaling, dut, change, step, evidence, unclaimed):
+    """With as many channels as the driver claims at most, the table can name all their receive queues, and each flow comes by its own."""
+    channels = dut.get("channels") or {}
+    kinds = ("combined",) if channels.get("combined-max", 0) else ("rx", "tx")
+    most = min(channels.get(f"{kind}-max", 0) for kind in kinds)
+    if most <= dut.queues():
+        unclaimed("more receive queues than it has", evidence={"ethtool -l": channels})
+    with step("Set the indirection table to what it is: one that was set is kept over a change of channels"):
+        try:
+            change.rss(table=list(dut.rss().table))
+        except AgentError as error:
+            unclaimed("setting the indirection table", evidence=str(error))
+    with step(f"Set {most} channels"):
+        refusal = change.try_settings("channels", **{f"{kind}_count": most for kind in kinds})
+        assert refusal is None, str(refusal)
+    with step("There are as many receive queues; spread the indirection table over them"):
+        assert dut.queues() == most
+        size = len(dut.rss().table)
+        change.rss(table=[at % most for at in range(size)])
+        now = dut.rss()
+        evidence("ethtool -x", now)
+        assert len(set(now.table)) == min(most, size)
+    with step("Send frames in many flows: each comes by its queue"):
+        scaling.check(now)

@@ -9,15 +9,28 @@ from plugfest.requirement import requirement
 SOURCE = "net/core/netdev_rx_queue.c, netdev_rx_queue_reconfig: on failure the old queue is started again"
 RECOVERY = 1
 """Seconds, on a guest of speed 1, for a driver to have reset its device."""
+PATIENCE = 5
+"""The same where a command never completes: for which a driver waits before it gives up, perhaps more than once."""
+CORE_WARNS = r"WARNING: net/core/netdev_rx_queue\.c:\d+ at netdev_rx_queue_reconfig"
+"""What the core says when the old queue does not start again either: "RX queue N may be unhealthy"."""
 
 
 @pytest.fixture
-def fail_once(model, defer):
-    """``fail_once("rx.queue.create-fails", 3)``: the device refuses this once, of queue 3."""
+def fail(model, dut, until, defer):
+    """``fail("rx.queue.create-fails", 3, times=2)``: the device refuses this twice, of queue 3.
 
-    def arm(fault, queue):
+    A driver that has not recovered by the test's end is told to by its device, so that what was changed can be undone.
+    """
+
+    def restore():
+        if not dut.carrier:
+            model.call("device.reset")
+            until(lambda: dut.carrier, what="the driver has reset its device, asked to", timeout=PATIENCE)
+
+    def arm(fault, queue, times=1):
+        defer(restore)
         defer(model.call, "faults.disarm", name=fault)
-        model.call("faults.arm", name=fault, times=1, match={"queue": queue})
+        model.call("faults.arm", name=fault, times=times, match={"queue": queue})
 
     return arm
 
@@ -26,11 +39,11 @@ def fail_once(model, defer):
 def check_recovered(dut, change, until, view, splitting, steering, traffic):
     """``check_recovered(3)``: the link comes up, and the queue receives frames of every size."""
 
-    def check(queue):
+    def check(queue, within=RECOVERY):
         def running():
             return len(view.queues()) == splitting.queues() and dut.carrier
 
-        until(running, what="the driver has its queues and carrier again", timeout=RECOVERY)
+        until(running, what="the driver has its queues and carrier again", timeout=within)
         change.ready()
         assert not view.bound()
         steering.only(queue)
@@ -43,13 +56,13 @@ def check_recovered(dut, change, until, view, splitting, steering, traffic):
 def check_survived(spare, memory, allocate, view, guest, commands, check_recovered, evidence):
     """``check_survived(ask)``: what `ask` asks for is refused and told, the queue serves on, and can be bound after that."""
 
-    def check(ask):
+    def check(ask, within=RECOVERY):
         said = max((entry["sequence"] for entry in guest.agent.call("system.log")), default=-1)
         with commands.during() as log:
             refused = ask()
             evidence("refusal", str(refused))
             assert refused is not None, "it was accepted"
-            check_recovered(spare)
+            check_recovered(spare, within)
         lines = [entry["text"] for entry in guest.agent.call("system.log", after=said)]
         evidence("kernel log", "\n".join(lines))
         assert lines, "the kernel's log has no line about it"
@@ -67,10 +80,10 @@ def check_survived(spare, memory, allocate, view, guest, commands, check_recover
     source=SOURCE,
     falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound", "wire:frame.lost"),
 )
-def test_start_fails(spare, memory, fail_once, check_survived, step):
+def test_start_fails(spare, memory, fail, check_survived, step):
     """When the device refuses to start the queue, the driver says so, and the queue serves on, after one reset at most."""
     with step("Have the device refuse once to create the last receive queue, and ask to bind memory to it"):
-        fail_once("rx.queue.create-fails", spare)
+        fail("rx.queue.create-fails", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
         check_survived(lambda: memory.ask(spare))
 
@@ -81,9 +94,71 @@ def test_start_fails(spare, memory, fail_once, check_survived, step):
     source=SOURCE,
     falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
 )
-def test_stop_fails(spare, memory, fail_once, check_survived, step):
+def test_stop_fails(spare, memory, fail, check_survived, step):
     """When the device refuses to stop the queue, the driver says so, and the queue serves on, after one reset at most."""
     with step("Have the device refuse once to destroy the last receive queue, and ask to bind memory to it"):
-        fail_once("rx.queue.destroy-fails", spare)
+        fail("rx.queue.destroy-fails", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
         check_survived(lambda: memory.ask(spare))
+
+
+@requirement(
+    "QAPI-FAIL-03",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+)
+@pytest.mark.fresh_guest  # a queue that is neither old nor new may not survive the test's undoing
+@pytest.mark.provokes(CORE_WARNS)
+def test_start_fails_twice(spare, memory, fail, check_survived, step):
+    """When the device refuses to start the new queue and then the old one, the driver says so and recovers, by one reset at most."""
+    with step("Have the device refuse twice to create the last receive queue, and ask to bind memory to it"):
+        fail("rx.queue.create-fails", spare, times=2)
+    with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
+        check_survived(lambda: memory.ask(spare))
+
+
+@requirement(
+    "QAPI-FAIL-04",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+)
+@pytest.mark.fresh_guest
+def test_stop_fails_twice(spare, memory, fail, check_survived, step):
+    """When the device refuses to stop the queue, and again when asked again, the driver says so and recovers, by one reset at most."""
+    with step("Have the device refuse twice to destroy the last receive queue, and ask to bind memory to it"):
+        fail("rx.queue.destroy-fails", spare, times=2)
+    with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
+        check_survived(lambda: memory.ask(spare))
+
+
+@requirement(
+    "QAPI-FAIL-05",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+)
+@pytest.mark.fresh_guest
+@pytest.mark.provokes(CORE_WARNS)
+def test_start_never_completes(spare, memory, fail, check_survived, step):
+    """When the device never completes the command that starts the queue, the driver gives up, says so and recovers by one reset."""
+    with step("Have the device hang at the command to create the last receive queue, and ask to bind memory to it"):
+        fail("rx.queue.create-hangs", spare)
+    with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
+        check_survived(lambda: memory.ask(spare), PATIENCE)
+
+
+@requirement(
+    "QAPI-FAIL-06",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+)
+@pytest.mark.fresh_guest
+def test_stop_never_completes(spare, memory, fail, check_survived, step):
+    """When the device never completes the command that stops the queue, the driver gives up, says so and recovers by one reset."""
+    with step("Have the device hang at the command to destroy the last receive queue, and ask to bind memory to it"):
+        fail("rx.queue.destroy-hangs", spare)
+    with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
+        check_survived(lambda: memory.ask(spare), PATIENCE)

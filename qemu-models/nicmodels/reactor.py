@@ -73,6 +73,10 @@ class ManualClock:
         self._now = end
 
 
+LONGEST_WAIT = 3600.0
+"""Seconds that one call of the kernel waits: a guest may set a timer beyond what a time_t holds."""
+
+
 class Reactor:
     """An epoll loop. Callbacks run on the thread that called `run`; none of the methods is thread-safe."""
 
@@ -181,7 +185,7 @@ class Reactor:
             if not ready:
                 return []
             timeout = 0.0
-        return self._epoll.poll(timeout, 64)
+        return self._epoll.poll(min(timeout, LONGEST_WAIT), 64)
 
     def _update(self, fd: int) -> None:
         mask = (select.EPOLLIN if fd in self._readers else 0) | (select.EPOLLOUT if fd in self._writers else 0)

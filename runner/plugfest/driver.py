@@ -103,6 +103,7 @@ _DRIVERS = (
                 "std": "gVNIC, DQO RDA, MTU 1500",
                 "jumbo": "gVNIC, DQO RDA, MTU 9000",
                 "hds": "gVNIC, DQO RDA, MTU 1500, header split, flow steering, RSS queries and a clock",
+                "qpl": "gVNIC, DQO QPL, MTU 1500",
                 "gqi": "gVNIC, GQI QPL, MTU 1500",
             },
         ),

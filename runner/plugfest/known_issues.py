@@ -19,7 +19,7 @@ DEFAULT = Path(__file__).with_name("known-issues.toml")
 
 _SHAPE = (
     'expected [[issue]] with requirement = "AREA-TOPIC-01", drivers = ["name"], kernels = ">=6.1,<6.13", '
-    'reason = "…" and link = "https://…"'
+    'reason = "…" and link = "https://…"; profiles = ["name"] where it shows only on these'
 )
 _KEYS = {"requirement": str, "drivers": list, "kernels": str, "reason": str, "link": str}
 
@@ -34,6 +34,7 @@ class KnownIssue:
         kernels: on these kernel versions; empty for all.
         reason: one line.
         link: where it was reported.
+        profiles: with these profiles of the driver's model; empty for all.
     """
 
     requirement: str
@@ -41,18 +42,21 @@ class KnownIssue:
     kernels: SpecifierSet
     reason: str
     link: str
+    profiles: tuple[str, ...] = ()
 
-    def applies(self, requirement: str, driver: str, release: str) -> bool:
+    def applies(self, requirement: str, driver: str, release: str, profile: str | None = None) -> bool:
         """Tell whether a failure of this requirement is expected here.
 
         Args:
             requirement: its id.
             driver: the driver's name.
             release: ``uname -r``, as ``6.12.57+deb13-amd64``.
+            profile: the model's; None where the subject is no model.
         """
         return (
             requirement == self.requirement
             and driver in self.drivers
+            and (not self.profiles or profile in self.profiles)
             and self.kernels.contains(kernel_version(release), prereleases=True)
         )
 
@@ -96,7 +100,10 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     for key, kind in _KEYS.items():
         if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
             raise UsageError(f"{path}: issue {number} has no proper {key!r}; {_SHAPE}")
-    unknown = set(entry) - set(_KEYS)
+    profiles = entry.get("profiles", [])
+    if not isinstance(profiles, list) or not all(isinstance(each, str) for each in profiles):
+        raise UsageError(f"{path}: issue {number} has no proper 'profiles'; {_SHAPE}")
+    unknown = set(entry) - set(_KEYS) - {"profiles"}
     if unknown:
         raise UsageError(f"{path}: issue {number} has {', '.join(sorted(unknown))}; {_SHAPE}")
     if not entry["link"].startswith("https://"):
@@ -105,9 +112,13 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
         kernels = SpecifierSet(entry["kernels"])
     except InvalidSpecifier as error:
         raise UsageError(f"{path}: issue {number} has kernels = {entry['kernels']!r}; {_SHAPE}") from error
-    return KnownIssue(entry["requirement"], tuple(entry["drivers"]), kernels, entry["reason"], entry["link"])
+    return KnownIssue(
+        entry["requirement"], tuple(entry["drivers"]), kernels, entry["reason"], entry["link"], tuple(profiles)
+    )
 
 
-def matching(issues: Iterable[KnownIssue], requirement: str, driver: str, release: str) -> KnownIssue | None:
+def matching(
+    issues: Iterable[KnownIssue], requirement: str, driver: str, release: str, profile: str | None = None
+) -> KnownIssue | None:
     """Return the first known issue that applies, or None."""
-    return next((issue for issue in issues if issue.applies(requirement, driver, release)), None)
+    return next((issue for issue in issues if issue.applies(requirement, driver, release, profile)), None)

@@ -49,6 +49,10 @@ def test_every_known_issue_is_of_a_requirement_and_a_driver(collected) -> None:
     for issue in known_issues.load():
         assert issue.requirement in ids
         assert set(issue.drivers) <= set(driver.drivers())
+        for name in issue.drivers if issue.profiles else ():
+            subject = driver.drivers()[name].subject
+            assert isinstance(subject, driver.ModelSubject)
+            assert set(issue.profiles) <= set(subject.profiles)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,15 @@ def test_kernel_ranges(release: str, applies: bool, tmp_path) -> None:
     assert not issue.applies("A-B-02", "igb", release)
 
 
+@pytest.mark.parametrize(("profile", "applies"), [("gqi", True), ("std", False), (None, False)])
+def test_profiles(profile: str | None, applies: bool, tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(GOOD + 'profiles = ["gqi"]\n')
+    (issue,) = known_issues.load(path)
+    assert issue.applies("A-B-01", "igb", "6.1", profile) is applies
+    assert known_issues.matching([issue], "A-B-01", "igb", "6.1", profile) is (issue if applies else None)
+
+
 GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreason = "r"\nlink = "https://e.org"\n'
 
 
@@ -86,6 +99,7 @@ GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreas
         (GOOD.replace('kernels = ""', 'kernels = "before 6.1"'), "kernels = 'before 6.1'"),
         (GOOD.replace("https:", "javascript:"), "the link"),
         (GOOD + "more = 1\n", "has more"),
+        (GOOD + 'profiles = "std"\n', "no proper 'profiles'"),
     ],
 )
 def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) -> None:

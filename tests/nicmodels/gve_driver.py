@@ -38,10 +38,10 @@ PASSED, UNSET = 1, 0
 ALREADY_EXISTS, FAILED_PRECONDITION, INTERNAL_ERROR, INVALID_ARGUMENT = (0xFFFFFFF0 + n for n in (1, 5, 6, 7))
 NOT_FOUND, OUT_OF_RANGE, RESOURCE_EXHAUSTED, UNIMPLEMENTED = (0xFFFFFFF0 + n for n in (8, 9, 0xC, 0xE))
 
-GQI_QPL, DQO_RDA = 2, 3
+GQI_QPL, DQO_RDA, DQO_QPL = 2, 3, 4
 RAW = 0xFFFFFFFF
 PAGE = 4096
-OPTION_FORMATS = {2: 1, 3: GQI_QPL, 4: DQO_RDA, 7: 4}
+OPTION_FORMATS = {2: 1, 3: GQI_QPL, 4: DQO_RDA, 7: DQO_QPL}
 OPTION_RING, OPTION_JUMBO, OPTION_BUFFERS, OPTION_STEERING, OPTION_CLOCK, OPTION_RSS = 6, 8, 0xA, 0xB, 0xD, 0xE
 
 TX_REPORT, TX_CHECKSUM, TX_EOP, TX_PACKET, TX_TSO, TX_GENERAL = 0x80, 0x40, 0x20, 0xC, 0x5, 0x4
@@ -431,7 +431,7 @@ class GveDriver:
                 options[identity] = body
         assert at == total, "the options fill the descriptor"
         self.device = Device(mac, mtu, counters, queues, tx, rx, form, features, options)
-        self.little = form == DQO_RDA
+        self.little = form in (DQO_RDA, DQO_QPL)
         return self.device
 
     def configure(self, blocks: int | None = None) -> None:

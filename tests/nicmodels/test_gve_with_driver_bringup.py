@@ -48,7 +48,7 @@ def test_description(serve: Callable[..., object], profile: str) -> None:
     assert device is not None
     assert device.mac == MAC
     variant = VARIANTS[profile]
-    assert device.format == (g.GQI_QPL if profile == "gqi" else g.DQO_RDA)
+    assert device.format == {"gqi": g.GQI_QPL, "qpl": g.DQO_QPL}.get(profile, g.DQO_RDA)
     assert device.mtu == 1500
     jumbo = device.options.get(g.OPTION_JUMBO)
     assert (jumbo is not None) == (profile == "jumbo")

@@ -334,6 +334,31 @@ def test_commands_that_fail(bench: Bench) -> None:
     assert status_of(DqoTransmit(bench.driver, 5).create) == g.INTERNAL_ERROR
 
 
+@shows("rx.queue.create-hangs", "rx.queue.destroy-hangs")
+@pytest.mark.parametrize("what", ["create", "destroy"])
+def test_commands_that_never_complete(bench: Bench, what: str) -> None:
+    driver, queue = bench.driver, DqoReceive(bench.driver, 5)
+    if what == "destroy":
+        queue.create()
+    bench.arm(f"rx.queue.{what}-hangs", times=1, queue=5)
+    slots = [
+        driver.put(g.CREATE_RX, queue.command(), driver.executed)
+        if what == "create"
+        else driver.put(g.DESTROY_RX, struct.pack(">I", 5), driver.executed),
+        driver.put(g.LINK_SPEED, struct.pack(">Q", driver.ram.allocate(8)), driver.executed + 1),
+    ]
+    driver.write(g.ADMINQ_DOORBELL, driver.executed + 2)
+    driver.write(g.ADMINQ_DOORBELL, driver.executed + 2)
+    assert driver.read(g.ADMINQ_COUNTER) == driver.executed, "neither this command nor the next"
+    assert [driver.ram.read(slot + 4, 4) for slot in slots] == [bytes(4)] * 2
+    assert bench.control("model.queues")["rx"][5]["enabled"] == (what == "destroy")
+    driver.reset()
+    driver.start_adminq()
+    driver.describe()
+    driver.configure()
+    DqoReceive(driver, 5).create()
+
+
 @shows("rx.queue.wrong")
 def test_the_wrong_queue(bench: Bench) -> None:
     third = DqoReceive(bench.driver, 2).create()

@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.gve import options, packet_types
-from nicmodels.gve.commands import CommandError, Status
+from nicmodels.gve.commands import CommandError, NeverCompletedError, Status
 from nicmodels.gve.page_lists import RAW
 from nicmodels.gve.profiles import QueueFormat
 from nicmodels.gve.rx_dqo import BUFFER_SIZE, RxQueueDqo
@@ -26,6 +26,7 @@ from nicmodels.gve.tx_gqi import TxQueueGqi
 
 if TYPE_CHECKING:
     from nicmodels.gve.device import Gve
+    from nicmodels.gve.page_lists import PageList
 
 Fields = dict[str, Any]
 
@@ -34,6 +35,7 @@ DRIVER_INFO_SIZE = 304
 _CAPABILITIES = 16
 """Where the capability flags stand in struct gve_driver_info."""
 _CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_RDA: 3}
+"""The bit that a driver must set for a format. That of DQO_QPL is "reserved for future use": nothing can be asked of it."""
 TIMESTAMP_SIZE = 40
 PTYPE_MAP_SIZE = 2 * packet_types.COUNT
 RX_BUFFER_SIZES = (2048, 4096)
@@ -58,6 +60,8 @@ class Administration:
         faults = device.host.faults
         self._create_fails = faults["rx.queue.create-fails"]
         self._destroy_fails = faults["rx.queue.destroy-fails"]
+        self._create_hangs = faults["rx.queue.create-hangs"]
+        self._destroy_hangs = faults["rx.queue.destroy-hangs"]
         self._wrong = faults["rx.queue.wrong"]
         self._tx_create_fails = faults["tx.queue.create-fails"]
         self._rx_fields: dict[int, Fields] = {}
@@ -74,6 +78,7 @@ class Administration:
         Raises:
             CommandError: it is refused.
             DmaError: an address is not in guest memory.
+            NeverCompletedError: a fault keeps it from being done.
         """
         getattr(self, f"_{name}")(fields)
 
@@ -211,10 +216,11 @@ class Administration:
             size = fields["completion_ring_size"]
             if size & (size - 1) or size < fields["ring_size"]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"completion ring of {size}")
-            self._check_raw(fields)
             self._check_memory(fields["completion_address"], size * TX_COMPLETION.size)
+            self._check_memory(fields["resources_address"], RESOURCES_SIZE)
+            listed = self._claim_pages(fields, f"tx {index}")
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueDqo(around, fields, sender))
+            device.transmitter.add(TxQueueDqo(around, fields, sender, listed))
         else:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             address, number = self._counters
@@ -234,6 +240,8 @@ class Administration:
         self._device.link.queue_command()
         if self._create_fails.armed and self._create_fails.fires(queue=index):
             raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+        if self._create_hangs.armed and self._create_hangs.fires(queue=index):
+            raise NeverCompletedError("a fault says so")
         self._add_rx(fields)
         if self._wrong.armed and self._rx_fields.get(index + 1) and self._wrong.fires(queue=index):
             other = self._rx_fields[index + 1]
@@ -249,8 +257,9 @@ class Administration:
         around = device.surroundings(device.receiver.faults)
         if profile.format.is_dqo:
             self._check_rx_dqo(fields)
+            listed = self._claim_pages(fields, f"rx {index}")
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps))
+            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps, pages=listed))
         else:
             if fields["buffer_size"] != RX_BUFFER_SIZES[0]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"buffers of {fields['buffer_size']} bytes")
@@ -275,9 +284,9 @@ class Administration:
             raise CommandError(Status.INVALID_ARGUMENT, f"coalescing {fields['rsc']}")
         if not profile.rx_ring.has(fields["buffer_ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"buffer ring of {fields['buffer_ring_size']}")
-        self._check_raw(fields)
         self._check_memory(fields["descriptor_address"], fields["ring_size"] * RX_COMPLETION.size)
         self._check_memory(fields["data_address"], fields["buffer_ring_size"] * BUFFER_SIZE)
+        self._check_memory(fields["resources_address"], RESOURCES_SIZE)
 
     def _destroy_tx_queue(self, fields: Fields) -> None:
         index = fields["queue"]
@@ -285,7 +294,7 @@ class Administration:
         device.link.queue_command()
         self._find_queue(index, device.transmitter.queues)
         queue = device.transmitter.queues[index]
-        if isinstance(queue, TxQueueGqi):
+        if queue is not None and queue.pages is not None:
             queue.pages.user = None
         device.doorbells.disconnect(device.doorbells.tx(index))
         device.transmitter.remove(index)
@@ -297,6 +306,8 @@ class Administration:
         self._find_queue(index, self._device.receiver.queues)
         if self._destroy_fails.armed and self._destroy_fails.fires(queue=index):
             raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+        if self._destroy_hangs.armed and self._destroy_hangs.fires(queue=index):
+            raise NeverCompletedError("a fault says so")
         self._remove_rx(index)
         if self._wrong.armed and index + 1 in self._rx_fields and self._wrong.fires(queue=index):
             self._remove_rx(index + 1)
@@ -304,7 +315,7 @@ class Administration:
     def _remove_rx(self, index: int) -> None:
         device = self._device
         queue = device.receiver.queues[index]
-        if isinstance(queue, RxQueueGqi):
+        if queue is not None and queue.pages is not None:
             queue.pages.user = None
         device.doorbells.disconnect(device.doorbells.rx(index))
         device.receiver.remove(index)
@@ -338,9 +349,13 @@ class Administration:
         if queues[index] is None:
             raise CommandError(Status.NOT_FOUND, f"queue {index}")
 
-    def _check_raw(self, fields: Fields) -> None:
-        if self._profile.format is QueueFormat.DQO_RDA and fields["page_list"] != RAW:
+    def _claim_pages(self, fields: Fields, user: str) -> PageList | None:
+        """The page list of a DQO queue; None with raw addressing. The last check: nothing gives the list back."""
+        if self._profile.format is QueueFormat.DQO_QPL:
+            return self._device.page_lists.claim(fields["page_list"], user)
+        if fields["page_list"] != RAW:
             raise CommandError(Status.INVALID_ARGUMENT, f"page list {fields['page_list']} with raw addressing")
+        return None
 
     def _check_memory(self, address: int, length: int) -> None:
         """Whether all of a range is writable guest memory."""

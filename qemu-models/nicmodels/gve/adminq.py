@@ -10,7 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.gve import registers as r
-from nicmodels.gve.commands import BY_OPCODE, COMMAND_SIZE, EXTENDED, EXTENDED_COMMAND, HEADER, CommandError, Status
+from nicmodels.gve.commands import (
+    BY_OPCODE,
+    COMMAND_SIZE,
+    EXTENDED,
+    EXTENDED_COMMAND,
+    HEADER,
+    CommandError,
+    NeverCompletedError,
+    Status,
+)
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ class AdminQueue:
         file: the registers.
         host: what the device stands in.
         ledger: where what no status can answer is noted.
-        execute: does a command, given its name and fields; raises CommandError or DmaError.
+        execute: does a command, given its name and fields; raises CommandError, DmaError or NeverCompletedError.
     """
 
     def __init__(self, file: RegisterFile, host: Host, ledger: Ledger, execute: Execute) -> None:
@@ -46,6 +55,7 @@ class AdminQueue:
         self._base = 0
         self._entries = 0
         self._executed = 0
+        self._hangs = False
         file.on_write(r.ADMINQ_DOORBELL, self._doorbell)
 
     @property
@@ -59,12 +69,13 @@ class AdminQueue:
         if length % COMMAND_SIZE or not entries or entries & (entries - 1):
             self._ledger.violation("adminq.length", length=length)
             entries = 0
-        self._base, self._entries = base, entries
+        self._base, self._entries, self._hangs = base, entries, False
         self._count(0)
 
     def release(self) -> None:
         """There is no queue."""
         self._base = self._entries = 0
+        self._hangs = False
         self._count(0)
 
     def _count(self, executed: int) -> None:
@@ -73,7 +84,7 @@ class AdminQueue:
 
     def _doorbell(self, _index: int, value: int) -> None:
         self._file[r.ADMINQ_DOORBELL] = value
-        if self._stuck.armed and self._stuck.fires():
+        if self._hangs or (self._stuck.armed and self._stuck.fires()):
             return
         number = (value - self._executed) & _MASK
         if not self._entries:
@@ -87,10 +98,12 @@ class AdminQueue:
             return
         for _ in range(number):
             self._command(self._base + self._executed % self._entries * COMMAND_SIZE)
+            if self._hangs:
+                return
             self._count((self._executed + 1) & _MASK)
 
     def _command(self, address: int) -> None:
-        """Execute the command there, and write its status."""
+        """Execute the command there, and write its status, unless it hangs."""
         memory = self._host.memory
         name, reason = "unreadable", None
         fields: dict[str, Any] = {}
@@ -107,10 +120,14 @@ class AdminQueue:
             status, reason = error.status, str(error)
         except DmaError as error:
             status, reason = Status.INVALID_ARGUMENT, str(error)
+        except NeverCompletedError as error:
+            status, reason, self._hangs = Status.UNSET, str(error), True
         details: dict[str, Any] = {key: value for key, value in fields.items() if not isinstance(value, bytes)}
         if reason is not None:
             details["reason"] = reason
         self._host.events.add("command", opcode=name, **details, status=status.name.lower())
+        if self._hangs:
+            return
         try:
             memory.write(address + 4, status.to_bytes(4, "big"))
         except DmaError:

@@ -51,6 +51,10 @@ class CommandError(Exception):
         self.status = status
 
 
+class NeverCompletedError(Exception):
+    """A command is not completed, and none after it: the admin queue stands still until the device is reset."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """One command.

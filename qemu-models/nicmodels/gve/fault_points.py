@@ -45,6 +45,12 @@ RECEIVE = (  # queue, where it is known
 QUEUE_COMMANDS = (  # queue
     FaultPoint("rx.queue.create-fails", "answers create_rx_queue with an internal error, and creates none"),
     FaultPoint("rx.queue.destroy-fails", "answers destroy_rx_queue with an internal error, and destroys none"),
+    FaultPoint(
+        "rx.queue.create-hangs", "never completes create_rx_queue, nor any later command, until the driver resets"
+    ),
+    FaultPoint(
+        "rx.queue.destroy-hangs", "never completes destroy_rx_queue, nor any later command, until the driver resets"
+    ),
     FaultPoint("rx.queue.wrong", "creates or destroys the next receive queue as well"),
     FaultPoint("tx.queue.create-fails", "answers create_tx_queue with an internal error, and creates none"),
 )

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Queue page lists: pages that the driver registers; a queue's addresses are then offsets into its list.
+"""Queue page lists: pages that the driver registers, and that a queue's packets must be in.
 
-Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (addressing mode, GQI traffic queues).
+GQI gives offsets into the list, DQO the pages' DMA addresses.
+
+Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (addressing mode, GQI traffic queues);
+drivers/net/ethernet/google/gve/gve_tx_dqo.c (gve_tx_buf_get_addr), gve_buffer_mgmt_dqo.c (gve_alloc_qpl_page_dqo).
 """
 
 from __future__ import annotations
@@ -34,6 +37,12 @@ class PageList:
     def __init__(self, pages: tuple[int, ...]) -> None:
         self.pages = pages
         self.user: str | None = None
+        self._registered = frozenset(pages)
+
+    def holds(self, address: int, length: int) -> bool:
+        """Whether a range of DMA addresses is all in pages of the list: DQO gives addresses, not offsets."""
+        first, last = address & -PAGE, (address + max(length, 1) - 1) & -PAGE
+        return all(page in self._registered for page in range(first, last + PAGE, PAGE))
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """The pieces of memory under a range: address and length of each.

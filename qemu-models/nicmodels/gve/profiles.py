@@ -102,6 +102,13 @@ VARIANTS = {
         rss_option=True,
         timestamps=True,
     ),
+    "qpl": Profile(
+        "DQO QPL, MTU 1500",
+        QueueFormat.DQO_QPL,
+        registered_pages=1 << 20,
+        tx_pages=512,
+        rx_pages=2048,
+    ),
     "gqi": Profile(
         "GQI QPL, MTU 1500",
         QueueFormat.GQI_QPL,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nicmodels.gve.packet import Packet
+    from nicmodels.gve.page_lists import PageList
     from nicmodels.gve.queue import Surroundings
 
 BUFFER = "<H6xQQ8x"
@@ -50,8 +51,10 @@ class RxQueueDqo(Queue):
         around: where it lives.
         fields: of the command create_rx_queue.
         stamps: whether packets are stamped.
+        pages: the queue's page list; None with raw addressing.
 
     Attributes:
+        pages: as given.
         size: bytes a packet buffer.
         header_size: bytes a header buffer; 0 without header split.
         coalesces: whether segments are merged.
@@ -65,8 +68,10 @@ class RxQueueDqo(Queue):
         fields: Mapping[str, int],
         *,
         stamps: bool,
+        pages: PageList | None = None,
     ) -> None:
         super().__init__(around, fields)
+        self.pages = pages
         self.size = fields["buffer_size"]
         self.header_size = fields["header_buffer_size"]
         self.coalesces = bool(fields["rsc"])
@@ -165,7 +170,10 @@ class RxQueueDqo(Queue):
         return True
 
     def _put(self, address: int, data: bytes | bytearray | memoryview, kind: str = "payload") -> int:
-        """Write into a buffer; gives the length, or -1 when the address is not there."""
+        """Write into a buffer; gives the length, or -1 when the address is not there or not the queue's."""
+        if self.pages is not None and not self.pages.holds(address, len(data)):
+            self._ledger.violation("rx.buffer.unregistered", queue=self.index, address=address)
+            return -1
         if self._record.on:
             self._record.add(self.index, "rx", kind, address, len(data))  # type: ignore[arg-type]
         try:

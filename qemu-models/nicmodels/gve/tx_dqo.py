@@ -22,6 +22,7 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nicmodels.gve.page_lists import PageList
     from nicmodels.gve.queue import Surroundings
     from nicmodels.gve.sender import Sender
 
@@ -54,8 +55,10 @@ class TxQueueDqo(Queue):
         around: where it lives.
         fields: of the command create_tx_queue.
         sender: puts packets on the wire.
+        pages: the queue's page list; None with raw addressing.
 
     Attributes:
+        pages: as given.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class TxQueueDqo(Queue):
         around: Surroundings,
         fields: Mapping[str, int],
         sender: Sender,
+        pages: PageList | None = None,
     ) -> None:
         super().__init__(around, fields)
+        self.pages = pages
         self._account = around.ledger.tx[self.index]
         self._sender = sender
         self._ring = DescriptorRing(self._memory)
@@ -211,6 +216,10 @@ class TxQueueDqo(Queue):
         Raises:
             ValueError: a rule is broken; nothing is sent.
         """
+        if self.pages is not None:
+            for address, length in pieces:
+                if not self.pages.holds(address, length):
+                    raise ValueError(f"expected addresses in the queue's page list; found {address:#x}+{length:#x}")
         total = sum(length for _, length in pieces)
         if tso is not None:
             self._send_segments(buffers, pieces, total, tso)

@@ -321,7 +321,7 @@ class Referee:
         if self._plan.falsify:
             return None
         return known_issues.matching(
-            self._issues, required(item).id, self._keeper.driver.name, self._plan.kernel.release
+            self._issues, required(item).id, self._keeper.driver.name, self._plan.kernel.release, self._plan.profile
         )
 
     def _identity(self, item: pytest.Item) -> dict[str, object]:

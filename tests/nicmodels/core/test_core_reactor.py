@@ -190,3 +190,21 @@ def test_event_log_is_bounded_and_numbered() -> None:
         events.add("tick", number=number)
     assert events.after() == [{"sequence": n + 1, "time": 1.5, "event": "tick", "number": n} for n in (2, 3, 4)]
     assert [event["sequence"] for event in events.after(4)] == [5]
+
+
+def test_a_timer_beyond_all_time_lets_the_loop_turn(
+    reactor: Reactor, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """A guest may ask for an interval of 2**64 - 1 milliseconds."""
+    done: list[int] = []
+    reactor.call_later(2**64 / 1000, lambda: done.append(1))
+    reactor.call_soon(lambda: reactor.call_later(0.0, lambda: done.append(2)))
+    while not done:
+        reactor.turn()
+    assert done == [2]
+    near, far = ends
+    reactor.add_reader(near.fileno(), lambda: done.append(3))
+    far.send(b"x")
+    reactor.turn()
+    reactor.remove_reader(near.fileno())
+    assert done == [2, 3]
