@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nicmodels.pci import Bar, ConfigSpace
+    from nicmodels.phy import Line
     from nicmodels.reactor import Clock
     from nicmodels.registers import RegisterFile
     from nicmodels.wire import Wire
@@ -61,7 +62,11 @@ class Host(Protocol):
 
     @property
     def wire(self) -> Wire:
-        """The cable."""
+        """The cable, for frames."""
+
+    @property
+    def line(self) -> Line | None:
+        """The cable, for what is below frames; None where nobody is there but the model's own link partner."""
 
     @property
     def faults(self) -> FaultPoints:
@@ -80,6 +85,7 @@ class Slot:
     interrupts: Interrupts = field(default_factory=Interrupts)
     clock: Clock = field(default_factory=ManualClock)
     wire: Wire = field(default_factory=NullWire)
+    line: Line | None = None
     faults: FaultPoints = field(default_factory=FaultPoints)
     events: EventLog = field(default_factory=EventLog)
 

@@ -20,12 +20,14 @@ from nicmodels.device import Options, ResetCause, Slot
 from nicmodels.events import EventLog
 from nicmodels.faults import FaultPoints, UnknownFaultError
 from nicmodels.methods import CommonMethods
+from nicmodels.phy import RemoteLine
 from nicmodels.reactor import Reactor
 from nicmodels.vfio_user.server import Server
 from nicmodels.wire import NullWire, PairWire, PcapRecorder, TapWire
 
 if TYPE_CHECKING:
     from nicmodels.models import Model
+    from nicmodels.phy import Line
     from nicmodels.wire import Wire
 
 PR_SET_PDEATHSIG = 1
@@ -76,6 +78,23 @@ def open_wire(text: str) -> Wire:
     raise ServeError(f"wire {text!r}: expected tap:NAME, pair:PATH or null")
 
 
+def _open_line(text: str, reactor: Reactor, stack: contextlib.ExitStack) -> Line | None:
+    """The line below the frames of a `pair:PATH` wire, at PATH.line; other wires have none."""
+    kind, _, place = text.partition(":")
+    if kind != "pair":
+        return None
+    try:
+        wire = PairWire.at(Path(f"{place}.line"))
+    except OSError as error:
+        raise ServeError(f"wire {text}: {error.strerror or error}") from error
+    stack.callback(wire.close)
+    line = RemoteLine(reactor, wire)
+    fd = wire.fileno()
+    assert fd is not None
+    reactor.add_reader(fd, line.port.readable)
+    return line
+
+
 def serve(model: Model, options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent dies; prints `ready` once the sockets listen.
 
@@ -90,6 +109,7 @@ def serve(model: Model, options: ServeOptions) -> None:
         recorder = PcapRecorder(open_wire(options.wire))
         stack.callback(recorder.close)
         slot = Slot(clock=reactor, wire=recorder, events=events, faults=FaultPoints(events=events))
+        slot.line = _open_line(options.wire, reactor, stack)
         try:
             device = model.create(slot, options.model)
         except ValueError as error:

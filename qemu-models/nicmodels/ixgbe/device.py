@@ -40,8 +40,6 @@ from nicmodels.registers import RegisterFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nicmodels.phy import Resolution
-
 VERSION = "1"
 INTEL = 0x8086
 SUBSYSTEM = 0x000C
@@ -85,8 +83,7 @@ class Ixgbe(Device):
         self._io_address = 0
         faults = host.faults
         self.interrupts = InterruptBlock(self._file, host)
-        self.link = Link(self._file, host, self.interrupts, variant)
-        self.link.partner.subscribe(self._link_changed)
+        self.link = Link(self._file, host, self.interrupts, variant, came_up=self._came_up)
         self.board = Board(self._file, host.clock, self.interrupts, lambda: self.link.speed)
         self.eeprom = Eeprom(self._file, image(variant, self.mac), faults["device.eeprom.checksum"])
         self.statistics = Statistics(self._file, faults)
@@ -147,6 +144,7 @@ class Ixgbe(Device):
             "model.queues": self._queues,
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
+            "link.record": self.link.partner.read,
         }
 
     def _write_ctrl(self, _index: int, value: int) -> None:
@@ -187,9 +185,8 @@ class Ixgbe(Device):
         self.resets[cause] += 1
         self.host.events.add("reset", cause=cause)
 
-    def _link_changed(self, resolution: Resolution | None) -> None:
-        if resolution is not None:
-            self.transmitter.kick()
+    def _came_up(self) -> None:
+        self.transmitter.kick()
 
     def _describe(self) -> dict[str, Any]:
         return {

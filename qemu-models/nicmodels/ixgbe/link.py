@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The link: AUTOC sets up the local end, LINKS and its kin are views of what became of it.
 
-Source: 82599 datasheet, section 3.7.4 (backplane auto-negotiation), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2).
+Source: 82599 datasheet, section 3.7.4 (backplane auto-negotiation), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2); what is
+negotiated, and when, is IEEE 802.3, clause 73, and training is clause 72: `nicmodels.phy`.
 """
 
 from __future__ import annotations
@@ -10,37 +11,38 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ixgbe.interrupts import LSC
 from nicmodels.ixgbe.registers import general, mac
-from nicmodels.phy import Abilities, LinkPartner, Resolution, Technology
+from nicmodels.phy import Abilities, Kind, PartnerLine, State, Technology
+from nicmodels.phy.page import SELECTOR_FIELD, Codeword
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nicmodels.device import Host
     from nicmodels.ixgbe.interrupts import InterruptBlock
     from nicmodels.ixgbe.variants import Variant
+    from nicmodels.phy import Event
     from nicmodels.registers import RegisterFile
 
-NEGOTIATION = 0.02
-"""Seconds; more than drivers wait in a mode that they pass through only to restart the negotiation."""
 FLU = 1
+SELECTOR_SHIFT = 2
 RESTART_AN = 1 << 12
-PB = 3 << 28
+REMOTE_FAULT = 1 << 27
 SYMMETRIC, ASYMMETRIC = 1 << 28, 1 << 29
 FECA, FECR = 1 << 18, 1 << 17
 TRANSMITTER_OFF = 7 << 28
-LMS_1G, LMS_10G_PARALLEL, LMS_1G_AN, LMS_10G_SERIAL, LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    6,
-    7,
-)
+LMS_1G, LMS_10G_PARALLEL, LMS_1G_AN, LMS_10G_SERIAL = 0, 1, 2, 3
+LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII = 4, 6, 7
+NEGOTIATING = (LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII)
+FORCED = {LMS_10G_PARALLEL: Technology.KX4_10G, LMS_10G_SERIAL: Technology.KR_10G}
+"""What runs where nothing is negotiated; the other modes are 1 Gb/s."""
 SPEED_BITS = {10000: 3, 1000: 2}
 LINK_UP, AN_COMPLETED, LINK_STATUS = 1 << 30, 1 << 31, 1 << 7
+PAGE_RECEIVED, NEXT_PAGE_RECEIVED, RECEIVER_IDLE = 1 << 6, 1 << 5, 1 << 19
 ALIGN_10G, SYNC_1G = 1 << 17, 1 << 18
-AN_IDLE_STATE, AN_DETECT_STATE, AN_GOOD_STATE = 0, 1, 9
-LOOPBACK = 1 << 15
-TECHNOLOGY_SHIFT = 21
+PCS_1G, XGXS, FEC, SERIAL_10G = 1 << 21, 1 << 22, 1 << 23, 1 << 24
+ENABLED = {Technology.KX_1000M: PCS_1G, Technology.KX4_10G: XGXS, Technology.KR_10G: SERIAL_10G}
+AN_SUPPORTED = 1 << 6
+PCS_LINK_OK, PCS_SYNC_OK = 1, 1 << 4
 
 
 class _Report(NamedTuple):
@@ -48,102 +50,117 @@ class _Report(NamedTuple):
 
     up: bool
     speed: int
-    negotiated: bool
 
 
 class Link:
     """The local end of the link.
 
+    Args:
+        came_up: told when frames can pass again.
+
     Attributes:
+        phy: the local transceiver.
         partner: the other end.
     """
 
-    def __init__(self, file: RegisterFile, host: Host, interrupts: InterruptBlock, variant: Variant) -> None:
+    def __init__(
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        variant: Variant,
+        *,
+        came_up: Callable[[], object],
+    ) -> None:
         self._file = file
         self._events = host.events
         self._interrupts = interrupts
         self._variant = variant
+        self._came_up = came_up
         self._stuck = host.faults["link.report.stuck"]
         self._wrong = host.faults["link.speed.wrong"]
         self._silent = host.faults["link.interrupt.lost"]
-        self._last = _Report(up=False, speed=0, negotiated=False)
+        self._last = _Report(up=False, speed=0)
         self._stayed_up = False
-        self._started = False
-        self.partner = LinkPartner(
+        line = host.line or PartnerLine(
             host.clock,
-            abilities=Abilities.of(
-                "10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True
-            ),
-            delay=NEGOTIATION,
+            Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
         )
-        self.partner.subscribe(self._changed)
+        self.phy = line.plug()
+        self.partner = line.partner
+        self.phy.subscribe(self._event)
+        self._hook(file)
+
+    def _hook(self, file: RegisterFile) -> None:
         file.on_write(mac.AUTOC, self._write_autoc)
         file.on_write(mac.AUTOC2, self._write_autoc2)
         file.on_read(mac.LINKS, self._read_links, peek=self._links)
-        file.on_read(mac.LINKS2, self._links2, peek=self._links2)
-        file.on_read(mac.ANLP1, self._anlp1, peek=self._anlp1)
-        file.on_read(mac.ANLP2, self._anlp2, peek=self._anlp2)
-        file.on_read(mac.PCS1GLSTA, self._pcs_status, peek=self._pcs_status)
-        file.on_read(general.STATUS, self._status, peek=self._status)
+        for register, view in {
+            mac.LINKS2: self._links2,
+            mac.ANLP1: self._anlp1,
+            mac.ANLP2: self._anlp2,
+            mac.ANLPNP1: self._anlpnp1,
+            mac.ANLPNP2: self._anlpnp2,
+            mac.PCS1GLSTA: self._pcs_status,
+            general.STATUS: self._status,
+        }.items():
+            file.on_read(register, view, peek=view)
 
     def reset(self) -> None:
         """A link reset: AUTOC and AUTOC2 come from the EEPROM, and negotiation starts."""
         self._file[mac.AUTOC] = self._variant.autoc
         self._file[mac.AUTOC2] = self._variant.autoc2
+        self.phy.power(not self._variant.autoc2 & TRANSMITTER_OFF)
         self._start()
 
     @property
     def up(self) -> bool:
         """Whether frames can pass: the link is up, or forced up."""
-        return self.partner.resolved is not None or bool(self._file[mac.AUTOC] & FLU)
+        return self.phy.link is not None or bool(self._file[mac.AUTOC] & FLU)
 
     @property
     def speed(self) -> int:
-        """Mbit/s; of a forced link the one its mode has; 0 while down."""
-        resolved = self.partner.resolved
-        if resolved is not None:
-            return resolved.speed
+        """Mbit/s; of a link that is forced up the one that its mode has; 0 while down."""
+        if self.phy.link is not None:
+            return self.phy.link.speed
         autoc = self._file[mac.AUTOC]
         if not autoc & FLU:
             return 0
         return 1000 if autoc >> 13 & 7 in (LMS_1G, LMS_1G_AN) else 10000
 
+    # What the driver does
+
     def _start(self) -> None:
-        self._started = True
-        self.partner.local(self._abilities())
-
-    def _abilities(self) -> Abilities | None:
-        """What the local end offers by AUTOC; None when its transmitter is off."""
-        if self._file[mac.AUTOC2] & TRANSMITTER_OFF:
-            return None
-        autoc = self._file[mac.AUTOC]
+        """Restart_AN: the mode of AUTOC takes effect, and the link starts anew in it."""
+        autoc, arbitration = self._file[mac.AUTOC], self.phy.arbitration
         mode = autoc >> 13 & 7
-        if mode in (LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII):
-            offered = {
-                Technology.KX4_10G: autoc >> 31 & 1,
-                Technology.KX_1000M: autoc >> 30 & 1,
-                Technology.KR_10G: autoc >> 16 & 1,
-            }
-            return Abilities(
-                frozenset(each for each, on in offered.items() if on),
-                pause=bool(autoc & SYMMETRIC),
-                asymmetric_pause=bool(autoc & ASYMMETRIC),
-                fec=bool(autoc & FECA),
-                fec_request=bool(autoc & FECR),
-            )
-        fixed = {LMS_10G_PARALLEL: Technology.KX4_10G, LMS_10G_SERIAL: Technology.KR_10G}
-        return Abilities(frozenset({fixed.get(mode, Technology.KX_1000M)}), negotiates=False)
+        self.phy.force(None)
+        if mode not in NEGOTIATING:
+            arbitration.enable(False)
+            self.phy.force(FORCED.get(mode, Technology.KX_1000M))
+            return
+        arbitration.advertise(self._base_page(autoc))
+        if arbitration.enabled:
+            arbitration.restart()
+        arbitration.enable(True)
 
-    def _changed(self, resolution: Resolution | None) -> None:
-        details = {} if resolution is None else {"speed": resolution.speed, "technology": resolution.technology.label}
-        self._events.add("link.up" if resolution is not None else "link.down", **details)
-        if resolution is None:
-            self._stayed_up = False
-        if self._stuck.armed and self._stuck.fires():
-            return
-        if self._silent.armed and self._silent.fires():
-            return
-        self._interrupts.other(LSC)
+    @staticmethod
+    def _base_page(autoc: int) -> Codeword:
+        """What the local end offers by AUTOC."""
+        offered = {
+            Technology.KX4_10G: autoc >> 31 & 1,
+            Technology.KX_1000M: autoc >> 30 & 1,
+            Technology.KR_10G: autoc >> 16 & 1,
+        }
+        abilities = Abilities(
+            frozenset(each for each, on in offered.items() if on),
+            pause=bool(autoc & SYMMETRIC),
+            asymmetric_pause=bool(autoc & ASYMMETRIC),
+            fec=bool(autoc & FECA),
+            fec_request=bool(autoc & FECR),
+            remote_fault=bool(autoc & REMOTE_FAULT),
+        )
+        return Codeword(abilities.base_page()).replaced(SELECTOR_FIELD, autoc >> SELECTOR_SHIFT)
 
     def _write_autoc(self, _index: int, value: int) -> None:
         self._file[mac.AUTOC] = value & ~RESTART_AN
@@ -151,28 +168,50 @@ class Link:
             self._start()
 
     def _write_autoc2(self, _index: int, value: int) -> None:
-        before = self._file[mac.AUTOC2]
         self._file[mac.AUTOC2] = value
-        if (before ^ value) & TRANSMITTER_OFF:
-            self._start()
+        self.phy.power(not value & TRANSMITTER_OFF)
+
+    # What becomes of it
+
+    def _event(self, event: Event) -> None:
+        if event.kind is Kind.LINK_UP:
+            self._events.add("link.up", **event.details)
+            self._came_up()
+        elif event.kind is Kind.LINK_DOWN:
+            self._events.add("link.down")
+            self._stayed_up = False
+        else:
+            return
+        if self._stuck.armed and self._stuck.fires():
+            return
+        if self._silent.armed and self._silent.fires():
+            return
+        self._interrupts.other(LSC)
+
+    # What the registers say
 
     def _report(self) -> _Report:
-        if self._stuck.armed and self._stuck.fires():
-            return self._last
-        resolved = self.partner.resolved
-        self._last = _Report(self.up, self.speed, resolved is not None and resolved.negotiated)
+        if not (self._stuck.armed and self._stuck.fires()):
+            self._last = _Report(self.up, self.speed)
         return self._last
 
     def _links(self, _index: int = 0) -> int:
+        arbitration = self.phy.arbitration
+        value = 0
+        if arbitration.enabled:
+            value |= AN_COMPLETED if arbitration.complete else 0
+            value |= RECEIVER_IDLE if arbitration.receive_idle else 0
+            value |= PAGE_RECEIVED if arbitration.lp_base_page is not None else 0
+            value |= NEXT_PAGE_RECEIVED if arbitration.lp_next_page is not None else 0
         report = self._report()
         if not report.up:
-            return 0
+            return value
         speed = report.speed
         if self._wrong.armed and self._wrong.fires():
             speed = 1000 if speed == 10000 else 10000
-        value = LINK_UP | SPEED_BITS[speed] << 28 | (ALIGN_10G if speed == 10000 else SYNC_1G)
-        if report.negotiated:
-            value |= AN_COMPLETED
+        value |= LINK_UP | SPEED_BITS[speed] << 28 | (ALIGN_10G if speed == 10000 else SYNC_1G)
+        if self.phy.link is not None:
+            value |= ENABLED[self.phy.link.technology] | (FEC if self.phy.link.fec else 0)
         return value | (LINK_STATUS if self._stayed_up else 0)
 
     def _read_links(self, index: int) -> int:
@@ -182,21 +221,36 @@ class Link:
         return value
 
     def _links2(self, _index: int = 0) -> int:
-        return 1 << 6 if self.partner.received is not None else 0
+        return AN_SUPPORTED if self.phy.arbitration.lp_autoneg_able else 0
 
     def _anlp1(self, _index: int = 0) -> int:
-        state = AN_IDLE_STATE if not self._started else AN_DETECT_STATE
-        if self.partner.resolved is not None:
-            state = AN_GOOD_STATE
-        received = self.partner.received
-        return state << 16 | (received.base_page() & 0xFFFF if received is not None else 0)
+        page = self.phy.arbitration.lp_base_page or 0
+        return self._arbitration_state() << 16 | page & 0xFFFF
+
+    def _arbitration_state(self) -> int:
+        """ANAS: where arbitration is; 0 is "auto-negotiation enable".
+
+        In a mode without negotiation it shows whether the link is there. That it is not 0 then follows from how the
+        vendor has the link's pipeline reset: write Restart_AN with a mode that does not negotiate, and wait until ANAS
+        is not 0.
+        """
+        if self.phy.arbitration.enabled:
+            state = self.phy.arbitration.state
+        else:
+            state = State.AN_GOOD if self.phy.link is not None else State.TRANSMIT_DISABLE
+        return int(state.value)
 
     def _anlp2(self, _index: int = 0) -> int:
-        received = self.partner.received
-        return received.base_page() >> 16 if received is not None else 0
+        return (self.phy.arbitration.lp_base_page or 0) >> 16
+
+    def _anlpnp1(self, _index: int = 0) -> int:
+        return (self.phy.arbitration.lp_next_page or 0) & 0xFFFF_FFFF
+
+    def _anlpnp2(self, _index: int = 0) -> int:
+        return (self.phy.arbitration.lp_next_page or 0) >> 32
 
     def _pcs_status(self, _index: int = 0) -> int:
-        return 0x1_0011 if self.speed == 1000 else 0
+        return 0x1_0000 | PCS_SYNC_OK | PCS_LINK_OK if self.speed == 1000 else 0
 
     def _status(self, _index: int = 0) -> int:
         return self._file[general.STATUS] | (LINK_STATUS if self._report().up else 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LMS_KX4_KX_KR = 4 << 13
+SELECTOR_IEEE_802_3 = 1 << 2
 KX4_SUPPORT = 1 << 31
 KX_SUPPORT = 1 << 30
 KR_SUPPORT = 1 << 16
@@ -16,7 +17,7 @@ FEC_ABILITY = 1 << 18
 ANRXAT = 3 << 19
 PMA_10G_KX4 = 1 << 7
 PMA_1G_KX = 1 << 9
-_COMMON = LMS_KX4_KX_KR | KX_SUPPORT | ANRXAT | PMA_10G_KX4 | PMA_1G_KX
+_COMMON = LMS_KX4_KX_KR | SELECTOR_IEEE_802_3 | KX_SUPPORT | ANRXAT | PMA_10G_KX4 | PMA_1G_KX
 
 
 @dataclass(frozen=True)

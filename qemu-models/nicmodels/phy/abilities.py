@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ _PAUSE = 1 << 10
 _ASYMMETRIC = 1 << 11
 _NONCE_SHIFT = 16
 _TECHNOLOGY_SHIFT = 21
+_REMOTE_FAULT = 1 << 13
+_RS_FEC_REQUEST = 1 << 44
+_BASE_R_FEC_REQUEST = 1 << 45
 _FEC_ABILITY = 1 << 46
 _FEC_REQUEST = 1 << 47
 
@@ -78,8 +81,11 @@ class Abilities:
         technologies: the physical layers; a single one if it does not negotiate.
         pause: bit C0, symmetric pause.
         asymmetric_pause: bit C1, ASM_DIR.
-        fec: bit F0, 10GBASE-R FEC ability (clause 74).
-        fec_request: bit F1, 10GBASE-R FEC requested.
+        fec: bit F0, BASE-R FEC ability (clause 74) of 10 Gb/s a lane.
+        fec_request: bit F1, BASE-R FEC requested for 10 Gb/s a lane.
+        rs_fec_request: bit F2, RS-FEC requested for 25 Gb/s a lane.
+        base_r_fec_request: bit F3, BASE-R FEC requested for 25 Gb/s a lane.
+        remote_fault: bit RF.
         negotiates: sends base pages (clause 73); if false, the end just transmits its one technology.
 
     Raises:
@@ -91,6 +97,9 @@ class Abilities:
     asymmetric_pause: bool = False
     fec: bool = False
     fec_request: bool = False
+    rs_fec_request: bool = False
+    base_r_fec_request: bool = False
+    remote_fault: bool = False
     negotiates: bool = True
 
     def __post_init__(self) -> None:
@@ -116,21 +125,14 @@ class Abilities:
         """
         flags: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"technologies": value}
         labels = flags.pop("technologies", ())
-        unknown = flags.keys() - {"pause", "asymmetric_pause", "fec", "fec_request", "negotiates"}
+        unknown = flags.keys() - set(_FLAGS)
         if unknown:
             raise ValueError(f"expected abilities such as technologies, pause, fec; found {', '.join(sorted(unknown))}")
         return cls.of(*labels, **{name: bool(flag) for name, flag in flags.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON values."""
-        return {
-            "technologies": self.names(),
-            "pause": self.pause,
-            "asymmetric_pause": self.asymmetric_pause,
-            "fec": self.fec,
-            "fec_request": self.fec_request,
-            "negotiates": self.negotiates,
-        }
+        return {"technologies": self.names(), **{name: getattr(self, name) for name in _FLAGS}}
 
     def names(self) -> list[str]:
         """The technologies' names, the highest priority first."""
@@ -145,13 +147,15 @@ class Abilities:
         kept = frozenset(technology for technology in self.technologies if technology.speed == speed)
         if not kept:
             raise ValueError(f"expected a speed of {', '.join(self.names()) or 'no technology'}; found {speed} Mbit/s")
-        return Abilities(kept, self.pause, self.asymmetric_pause, self.fec, self.fec_request, self.negotiates)
+        return replace(self, technologies=kept)
 
     def base_page(self, nonce: int = 0) -> int:
-        """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge, remote fault and next page are 0."""
+        """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge and next page are 0."""
         page = _SELECTOR | (nonce & 31) << _NONCE_SHIFT
         page |= _PAUSE * self.pause | _ASYMMETRIC * self.asymmetric_pause
+        page |= _REMOTE_FAULT * self.remote_fault
         page |= _FEC_ABILITY * self.fec | _FEC_REQUEST * self.fec_request
+        page |= _RS_FEC_REQUEST * self.rs_fec_request | _BASE_R_FEC_REQUEST * self.base_r_fec_request
         for technology in self.technologies:
             page |= 1 << (_TECHNOLOGY_SHIFT + technology.bit)
         return page
@@ -165,7 +169,13 @@ class Abilities:
             asymmetric_pause=bool(page & _ASYMMETRIC),
             fec=bool(page & _FEC_ABILITY),
             fec_request=bool(page & _FEC_REQUEST),
+            rs_fec_request=bool(page & _RS_FEC_REQUEST),
+            base_r_fec_request=bool(page & _BASE_R_FEC_REQUEST),
+            remote_fault=bool(page & _REMOTE_FAULT),
         )
+
+
+_FLAGS = tuple(each.name for each in fields(Abilities) if each.name != "technologies")
 
 
 class Pause(NamedTuple):

@@ -171,6 +171,16 @@ class Arbitration:
         return self._loaded is not None
 
     @property
+    def receive_idle(self) -> bool:
+        """an_receive_idle: no pages come."""
+        return self._detector.idle
+
+    @property
+    def next_page_wanted(self) -> bool:
+        """COMPLETE_ACKNOWLEDGE waits for management to load a next page: one of the ends has more to say."""
+        return self.state is State.COMPLETE_ACKNOWLEDGE and self._more and self._loaded is None
+
+    @property
     def advertised(self) -> Codeword:
         """mr_adv_ability."""
         return self._advertised
@@ -334,7 +344,7 @@ class Arbitration:
         if state is State.COMPLETE_ACKNOWLEDGE:
             page = self.lp_base_page if self.base_page else self.lp_next_page
             assert page is not None
-            self._tell(Kind.PAGE_RECEIVED, page=f"{page:012x}", base=self.base_page)
+            self._tell(Kind.PAGE_RECEIVED, page=str(page), base=self.base_page)
         elif state is State.PARALLEL_DETECTION_FAULT:
             self._tell(Kind.PARALLEL_DETECTION_FAULT)
         elif state is State.AN_GOOD:

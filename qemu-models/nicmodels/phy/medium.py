@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nicmodels.phy.page import Codeword
 from nicmodels.phy.timeline import Timeline
@@ -55,6 +55,19 @@ class TrainingFrames:
     technology: Technology
     update: int = 0
     status: int = 0
+
+
+def describe(signal: Signal) -> dict[str, Any]:
+    """A signal as JSON values: `signal`, and `page`, or `technology` and of training frames `update` and `status`."""
+    match signal:
+        case Pages(codeword):
+            return {"signal": "pages", "page": str(codeword)}
+        case Carrier(technology):
+            return {"signal": "carrier", "technology": technology.label}
+        case TrainingFrames(technology, update, status):
+            return {"signal": "training", "technology": technology.label, "update": update, "status": status}
+        case Silence():
+            return {"signal": "silence"}
 
 
 Signal = Silence | Pages | Carrier | TrainingFrames

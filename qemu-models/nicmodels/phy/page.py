@@ -10,10 +10,12 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WORD = (1 << 48) - 1
 SELECTOR = 0b00001
+"""IEEE 802.3."""
+SELECTOR_FIELD = 31
 ECHO_SHIFT = 5
 ECHO = 31 << ECHO_SHIFT
 PAUSE, ASYMMETRIC = 1 << 10, 1 << 11
@@ -61,6 +63,41 @@ class Codeword(int):
         if not 0 <= code < 1 << 43:
             raise ValueError(f"expected 43 bits of unformatted code; found {code}")
         return cls(code & CODE | ACKNOWLEDGE_2 * ack2 | NEXT_PAGE * more | code >> 11 << 16)
+
+    @classmethod
+    def from_json(cls, value: str | Mapping[str, int]) -> Codeword:
+        """A next page: `"null"`, 12 hexadecimal digits, `{"message": code, "data": n}` or `{"unformatted": n}`.
+
+        NP, Ack and toggle come later.
+
+        Raises:
+            ValueError: something else.
+        """
+        if value == "null":
+            return NULL_PAGE
+        if isinstance(value, str):
+            return cls.from_hex(value)
+        match dict(value):
+            case {"message": int(code), **rest} if not rest.keys() - {"data"}:
+                return cls.message(code, int(rest.get("data", 0)))
+            case {"unformatted": int(code), **rest} if not rest:
+                return cls.unformatted(code)
+        raise ValueError(f"expected null, a page in hexadecimal, a message or unformatted code; found {dict(value)}")
+
+    @classmethod
+    def from_hex(cls, text: str) -> Codeword:
+        """A page in hexadecimal, D47 first; the inverse of `str`.
+
+        Raises:
+            ValueError: it is none, or has more than 48 bits.
+        """
+        value = int(text, 16)
+        if not 0 <= value <= WORD:
+            raise ValueError(f"expected 48 bits; found {text}")
+        return cls(value)
+
+    def __str__(self) -> str:
+        return f"{int(self):012x}"
 
     @property
     def words(self) -> tuple[int, int, int]:

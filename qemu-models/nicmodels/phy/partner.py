@@ -1,104 +1,100 @@
 # SPDX-License-Identifier: MIT
-"""The link partner: an end of the link that a test can turn off, slow down or let flap.
+"""The link partner: an end that negotiates by Clause 73 and trains by Clause 72, as a test or a profile scripts it.
 
-It resolves the two ends' abilities after a delay that stands for the negotiation. How a negotiation proceeds (pages,
-nonces, timers, training) is not simulated here; `Phase` and `received` are the seams for that.
+docs/backplane.md lists what the control methods take and give. Everything happens on the medium's timeline, so that a
+step which is due when the partner enters a state is done at that instant.
 """
 
 from __future__ import annotations
 
-import enum
-from collections import deque
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from nicmodels.phy.abilities import Abilities, resolve
+from nicmodels.events import EventLog
+from nicmodels.faults import FaultPoints
+from nicmodels.phy.abilities import Abilities
+from nicmodels.phy.arbitration import State
+from nicmodels.phy.event import Event, Kind
+from nicmodels.phy.medium import Pages, Silence, describe
+from nicmodels.phy.offer import Offer
+from nicmodels.phy.page import NEXT_PAGE, NULL_PAGE, Codeword
+from nicmodels.phy.script import Script, Step, flapping_from_json
+from nicmodels.phy.tampering import POINTS, TamperedPort
+from nicmodels.phy.timers import BOUNDS, Timers
+from nicmodels.phy.training import TrainingState
+from nicmodels.phy.transceiver import Transceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from nicmodels.phy.abilities import Resolution
-    from nicmodels.reactor import Clock, Timer
+    from nicmodels.phy.medium import Medium, Signal
 
-    Listener = Callable[[Resolution | None], object]
-    Step = tuple[float, Mapping[str, Any]]
-
-
-class Phase(enum.Enum):
-    """How far the two ends have come."""
-
-    SILENT = "silent"
-    """At least one of them does not transmit."""
-    NEGOTIATING = "negotiating"
-    """Both transmit; the outcome is still to come, or there is no common ground."""
-    LINKED = "linked"
-    """The link is up."""
+RECORD = 16384
+"""Entries of the record that are kept."""
+NEXT_PAGES = 64
+"""Next pages received that are kept."""
+ENDLESS_PACE = 10e-3
+"""Seconds a page of a partner that never ends: no more pages than this process can count."""
+GONE = BOUNDS["link_fail_inhibit"].most + BOUNDS["break_link"].most
+"""Seconds of silence from where the other end is taken to be off."""
+STATES = frozenset(State.__members__) | frozenset(TrainingState.__members__)
+TIMERS = frozenset(each.name for each in fields(Timers)) - {"page_test_max"}
+NOTHING: Mapping[str, Any] = {}
 
 
 class LinkPartner:
-    """The other end.
-
-    Listeners run on the clock, never inside a method of this object: a register write that restarts negotiation sees
-    the link down at once (`resolved`), its listener a moment later. Each transition is reported, a bounce as well.
+    """The other end, at the far port of a medium.
 
     Args:
-        clock: the model's.
+        medium: between the ends.
         abilities: what the partner can do.
-        delay: seconds from both ends transmitting to the link being up.
         up: false for a partner that starts silent.
+        seed: of its nonces; must not be the local end's.
+
+    Attributes:
+        phy: its engine.
+        record: what it did and saw, see `read`.
+        misbehaviour: points of `nicmodels.phy.tampering.POINTS`; each firing is a negotiation.
+        latency: seconds by which everything that it transmits is late.
+        next_page_delay: seconds from a page received until its next page is loaded.
     """
 
-    def __init__(self, clock: Clock, *, abilities: Abilities, delay: float = 0.005, up: bool = True) -> None:
-        self.delay = delay
-        self._clock = clock
-        self._abilities = abilities
-        self._speed: int | None = None
-        self._up = up
-        self._local: Abilities | None = None
-        self._resolved: Resolution | None = None
-        self._timer: Timer | None = None
-        self._exchanged = False
-        self._listeners: list[Listener] = []
-        self._pending: deque[Resolution | None] = deque()
-        self._step: Timer | None = None
+    def __init__(
+        self, medium: Medium, *, abilities: Abilities, up: bool = True, seed: int | str | None = "partner"
+    ) -> None:
+        self._timeline = medium.timeline
+        self.record = EventLog(self._timeline.now, RECORD)
+        self.misbehaviour = FaultPoints(*POINTS)
+        self.next_page_delay = 0.0
+        self.negotiations = 0
+        self._offer = Offer(abilities)
+        self._override: Codeword | None = None
+        self._pages: tuple[Codeword, ...] = ()
+        self._left: list[Codeword] = []
+        self._seen: dict[str, Any] = {"base_page": None, "next_pages": []}
+        self._echo: int | None = None
+        self._quiet_since = self._timeline.now()
+        self._script = Script(self._timeline.call_later, lambda change: self._apply(**change))
+        self._port = TamperedPort(medium.far, self._arrived)
+        self.phy = Transceiver(self._port, seed=seed, null_pages=False)
+        self._port.base_page = lambda: self.phy.arbitration.base_page
+        self.phy.witness = self._witness
+        if not up:
+            self.phy.power(False)
+        self._advertise()
+        self._connect()
 
-    @property
-    def up(self) -> bool:
-        """Whether the partner transmits."""
-        return self._up
+    # --- what a test sets ---------------------------------------------------------------------------------------------
 
     @property
     def abilities(self) -> Abilities:
-        """What the partner offers now: all it can do, or what of that has the speed it was set to."""
-        return self._abilities if self._speed is None else self._abilities.at_speed(self._speed)
+        """What it offers now."""
+        return self._offer.now
 
     @property
-    def resolved(self) -> Resolution | None:
-        """The link as it is now; None while it is down."""
-        return self._resolved
-
-    @property
-    def received(self) -> Abilities | None:
-        """The partner's base page as the local end has received it; None before, and without negotiation."""
-        return self.abilities if self._exchanged else None
-
-    @property
-    def phase(self) -> Phase:
-        """How far the two ends have come."""
-        if not self._up or self._local is None:
-            return Phase.SILENT
-        return Phase.NEGOTIATING if self._resolved is None else Phase.LINKED
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call `listener` with the new `resolved` after each transition."""
-        self._listeners.append(listener)
-
-    def local(self, abilities: Abilities | None) -> None:
-        """The local end (re)starts with these abilities; None when its transmitter is off.
-
-        Always takes the link down first, as a restart of negotiation does, also when nothing has changed.
-        """
-        self._local = abilities
-        self._restart()
+    def latency(self) -> float:
+        """Seconds by which everything that it transmits is late."""
+        return self._port.latency
 
     def set(
         self,
@@ -107,124 +103,256 @@ class LinkPartner:
         speed: int | None = None,
         abilities: Abilities | None = None,
     ) -> None:
-        """Change the partner; what is not given stays, and the link bounces only if something changed.
-
-        Args:
-            up: whether it transmits.
-            speed: offer only what runs at this many Mbit/s; 0 lifts that.
-            abilities: what it can do from now on; lifts the restriction to a speed unless one is given.
+        """Change the partner; what is not given stays, and it starts over only if something changed.
 
         Raises:
             ValueError: none of its technologies has that speed.
         """
-        before = (self._up, self.abilities)
-        capable = self._abilities if abilities is None else abilities
-        limit = self._speed if abilities is None else None
-        if speed is not None:
-            limit = speed or None
-        if limit is not None:
-            capable.at_speed(limit)
-        self._abilities, self._speed = capable, limit
-        if up is not None:
-            self._up = up
-        if (self._up, self.abilities) != before:
-            self._restart()
+        self._timeline.settle()
+        self._apply(up=up, speed=speed, abilities=abilities)
 
-    def play(self, script: Iterable[Step]) -> None:
-        """Do a list of (seconds after the step before, arguments of `set`); replaces a script that still runs."""
-        self.stop()
-        self._next_step(iter(script))
-
-    def flap(self, times: int, *, down: float, up: float) -> None:
-        """Go down `times` times, for `down` seconds each, with `up` seconds between; ends up.
-
-        Raises:
-            ValueError: a negative number.
-        """
-        self.play(_flap_script(times, down, up))
+    def play(self, steps: Iterable[Step]) -> None:
+        """Do changes (arguments of `control`, but not a script) by and by; replaces a script that still runs."""
+        self._script.play(steps)
 
     def stop(self) -> None:
         """Drop what is left of the script; the partner stays as it is."""
-        if self._step is not None:
-            self._step.cancel()
-            self._step = None
+        self._script.stop()
 
-    def describe(self) -> dict[str, Any]:
-        """The result of the control method ``link.get``."""
-        return {
-            "up": self._up,
-            "speed": self._speed,
-            "abilities": self.abilities.to_json(),
-            "phase": self.phase.value,
-            "resolved": self._resolved.to_json() if self._resolved else None,
-            "flapping": self._step is not None,
-        }
+    # --- control methods ----------------------------------------------------------------------------------------------
 
     def control(
         self,
-        up: bool | None = None,
-        speed: int | None = None,
-        abilities: Iterable[str] | Mapping[str, Any] | None = None,
+        *,
+        script: Sequence[Mapping[str, Any]] | None = None,
         flap: Mapping[str, Any] | None = None,
+        **change: Any,
     ) -> dict[str, Any]:
-        """The control method ``link.set``: `set` (and `flap`: times, down, up) with JSON values.
+        """The control method ``link.set``; see docs/backplane.md.
 
         Raises:
             ValueError: a value that makes no sense; nothing has changed then.
+            TypeError: a parameter that there is not.
         """
-        if flap is not None and flap.keys() != {"times", "down", "up"}:
-            raise ValueError(f"expected times, down and up; found {', '.join(flap) or 'nothing'}")
-        script = None if flap is None else _flap_script(int(flap["times"]), float(flap["down"]), float(flap["up"]))
-        self.set(up=up, speed=speed, abilities=None if abilities is None else Abilities.from_json(abilities))
+        self._timeline.settle()
+        steps = None if flap is None else list(flapping_from_json(flap))
         if script is not None:
-            self.play(script)
+            steps = [self._step(each) for each in script]
+        self._check(**change)
+        self._apply(**change)
+        if steps is not None:
+            self.play(steps)
         return self.describe()
 
-    def _next_step(self, script: Iterator[Step]) -> None:
-        step = next(script, None)
-        if step is None:
-            self._step = None
+    def describe(self) -> dict[str, Any]:
+        """The control method ``link.get``."""
+        self._timeline.settle()
+        arbitration, training, link = self.phy.arbitration, self.phy.training, self.phy.link
+        resolution = arbitration.resolution
+        return {
+            "up": self.phy.on,
+            "speed": self._offer.speed,
+            "abilities": self.abilities.to_json(),
+            "phase": self._phase(),
+            "resolved": link.to_json() if link is not None else None,
+            "flapping": self._script.running,
+            "state": arbitration.state.name,
+            "hcd": resolution.technology.label if resolution is not None else None,
+            "advertised": str(arbitration.advertised),
+            "transmitted": describe(self.phy.port.driven),
+            "signal": describe(self.phy.port.received),
+            "received": {**self._seen, "echoed_nonce": self._echo},
+            "lp_autoneg_able": arbitration.lp_autoneg_able,
+            "parallel_detection_fault": arbitration.parallel_detection_fault,
+            "training": {
+                "state": training.state.name,
+                "frame_lock": training.frame_lock,
+                "local_ready": training.local_ready,
+                "remote_ready": training.remote_ready,
+                "taps": {tap.name.lower(): steps for tap, steps in training.transmitter.taps.items()},
+            },
+            "negotiations": self.negotiations,
+            "next_pages": [str(page) for page in self._pages],
+            "next_page_delay": self.next_page_delay,
+            "latency": self.latency,
+            "timers": asdict(arbitration.timers),
+            "misbehaviour": {
+                fault.point.name: {"times": fault.times, "fired": fault.fired}
+                for fault in self.misbehaviour
+                if fault.armed or fault.fired
+            },
+        }
+
+    def read(self, after: int = 0) -> list[dict[str, Any]]:
+        """The control method ``link.record``: entries with a higher sequence number, oldest first."""
+        self._timeline.settle()
+        return self.record.after(after)
+
+    # --- changes ------------------------------------------------------------------------------------------------------
+
+    def _step(self, value: Mapping[str, Any]) -> Step:
+        change = dict(value)
+        after, at = float(change.pop("after", 0.0)), change.pop("at", None)
+        if at is not None and at not in STATES:
+            raise ValueError(f"expected a state such as ACKNOWLEDGE_DETECT or TRAIN_LOCAL; found {at}")
+        self._check(**change)
+        return Step(after, at, change)
+
+    def _check(
+        self,
+        *,
+        up: bool | None = None,
+        speed: int | None = None,
+        abilities: Abilities | Iterable[str] | Mapping[str, Any] | None = None,
+        base_page: str | None = None,
+        next_pages: Iterable[str | Mapping[str, int]] | None = None,
+        next_page_delay: float | None = None,
+        latency: float | None = None,
+        timers: Mapping[str, float] | None = None,
+        misbehave: Mapping[str, int | bool] | None = None,
+        restart: bool | None = None,
+        train: bool | None = None,
+    ) -> None:
+        """Find what is wrong with a change before any of it is made."""
+        for name, flag in {"up": up, "restart": restart, "train": train}.items():
+            if not isinstance(flag, bool | None):
+                raise ValueError(f"expected true or false for {name}; found {flag!r}")
+        self._offer.changed(_abilities(abilities), speed)
+        if base_page:
+            Codeword.from_hex(base_page)
+        for page in next_pages or ():
+            Codeword.from_json(page)
+        for seconds in (next_page_delay or 0.0, latency or 0.0, *(timers or NOTHING).values()):
+            if float(seconds) < 0:
+                raise ValueError(f"expected 0 s or more; found {seconds} s")
+        if unknown := (timers or NOTHING).keys() - TIMERS:
+            raise ValueError(f"expected timers of {', '.join(sorted(TIMERS))}; found {', '.join(sorted(unknown))}")
+        for name, times in (misbehave or NOTHING).items():
+            fault = self.misbehaviour[name]
+            if not isinstance(times, int) or times < 0:
+                raise ValueError(f"expected true, false or a number for {fault.point.name}; found {times!r}")
+
+    def _apply(
+        self,
+        *,
+        up: bool | None = None,
+        speed: int | None = None,
+        abilities: Abilities | Iterable[str] | Mapping[str, Any] | None = None,
+        base_page: str | None = None,
+        next_pages: Iterable[str | Mapping[str, int]] | None = None,
+        next_page_delay: float | None = None,
+        latency: float | None = None,
+        timers: Mapping[str, float] | None = None,
+        misbehave: Mapping[str, int | bool] | None = None,
+        restart: bool | None = None,
+        train: bool | None = None,
+    ) -> None:
+        arbitration = self.phy.arbitration
+        for name, times in (misbehave or NOTHING).items():
+            fault = self.misbehaviour[name]
+            if times:
+                fault.arm(None if times is True else times)
+            else:
+                fault.disarm()
+        if latency is not None:
+            self._port.latency = float(latency)
+        if next_page_delay is not None:
+            self.next_page_delay = float(next_page_delay)
+        if timers is not None:
+            arbitration.timers = replace(arbitration.timers, **{name: float(value) for name, value in timers.items()})
+        if next_pages is not None:
+            self._pages = tuple(Codeword.from_json(page) for page in next_pages)
+        if base_page is not None:
+            self._override = Codeword.from_hex(base_page) if base_page else None
+        offered, advertised = self.abilities, arbitration.advertised
+        self._offer = self._offer.changed(_abilities(abilities), speed)
+        self._advertise()
+        if restart or self.abilities != offered or arbitration.advertised != advertised:
+            self._connect()
+        if train:
+            self.phy.train()
+        if up is not None:
+            self.phy.power(up)
+
+    def _advertise(self) -> None:
+        endless = self.misbehaviour["pages.endless"].armed
+        page = Codeword(self.abilities.base_page()) if self._override is None else self._override
+        page = page.replaced(NEXT_PAGE, NEXT_PAGE if self._pages or endless else page)
+        self.phy.arbitration.advertise(page)
+
+    def _connect(self) -> None:
+        """Start over with what is offered now."""
+        arbitration, offered = self.phy.arbitration, self.abilities
+        if offered.negotiates:
+            self.phy.force(None)
+            if arbitration.enabled:
+                arbitration.restart()
+            arbitration.enable(True)
+        else:
+            arbitration.enable(False)
+            self.phy.force(next(iter(offered.technologies)))
+
+    # --- what happens on the line -------------------------------------------------------------------------------------
+
+    def _arrived(self, signal: Signal) -> None:
+        if isinstance(signal, Silence):
+            self._quiet_since = self._timeline.now()
+        if isinstance(signal, Pages) and signal.codeword.acknowledge and self.phy.arbitration.base_page:
+            self._echo = signal.codeword.echoed_nonce
+        self.record.add("signal", **describe(signal))
+
+    def _witness(self, event: Event) -> None:
+        details = dict(event.details)
+        if event.kind is Kind.STATE:
+            self._entered(State[details["state"]])
+            if details["state"] == State.AN_GOOD_CHECK.name:
+                resolution = self.phy.arbitration.resolution
+                details["hcd"] = resolution.technology.label if resolution is not None else None
+        elif event.kind is Kind.PAGE_RECEIVED:
+            self._page_received(str(details["page"]), base=details["base"])
+        self.record.add(event.kind.value, **details)
+        if event.kind in (Kind.STATE, Kind.TRAINING):
+            self._script.entered(details["state"])
+
+    def _entered(self, state: State) -> None:
+        if state is State.ABILITY_DETECT:
+            self.negotiations += 1
+            self._seen = {"base_page": None, "next_pages": []}
+            self._echo = None
+            self._left = list(self._pages)
+            active = frozenset(fault.point.name for fault in self.misbehaviour if fault)
+            training = self.phy.training
+            training.content, training.attentive = "training.unwilling" not in active, "training.deaf" not in active
+            self._port.misbehave(active)
+            self._advertise()  # for the next one: whether pages are endless then too
+
+    def _page_received(self, page: str, *, base: bool) -> None:
+        if base:
+            self._seen["base_page"] = page
+            self._seen["nonce"] = Codeword.from_hex(page).nonce
+            self._seen["abilities"] = Abilities.from_base_page(Codeword.from_hex(page)).to_json()
+        else:
+            self._seen["next_pages"].append(page)
+            del self._seen["next_pages"][:-NEXT_PAGES]
+        if self.phy.arbitration.next_page_wanted:
+            pace = ENDLESS_PACE if "pages.endless" in self._port.active else 0.0
+            self._timeline.call_later(max(self.next_page_delay, pace), self._load)
+
+    def _load(self) -> None:
+        if not self.phy.arbitration.next_page_wanted:
             return
-        seconds, change = step
+        page = self._left.pop(0) if self._left else NULL_PAGE
+        more = bool(self._left) or "pages.endless" in self._port.active
+        self.phy.arbitration.load_next_page(page.replaced(NEXT_PAGE, NEXT_PAGE * more))
 
-        def do() -> None:
-            self.set(**change)
-            self._next_step(script)
-
-        self._step = self._clock.call_later(seconds, do)
-
-    def _restart(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._exchanged = False
-        if self._resolved is not None:
-            self._resolved = None
-            self._pending.append(None)
-            self._clock.call_later(0.0, self._report)
-        if self._up and self._local is not None:
-            self._timer = self._clock.call_later(self.delay, self._finish)
-
-    def _finish(self) -> None:
-        self._timer = None
-        local = self._local
-        assert local is not None, "the timer runs only while both ends transmit"
-        self._exchanged = local.negotiates and self.abilities.negotiates
-        outcome = resolve(local, self.abilities)
-        if outcome is not None:
-            self._resolved = outcome
-            self._pending.append(outcome)
-            self._report()
-
-    def _report(self) -> None:
-        while self._pending:
-            outcome = self._pending.popleft()
-            for listener in self._listeners:
-                listener(outcome)
+    def _phase(self) -> str:
+        """Silent: nobody is there; an end that fails to link and starts over says nothing for a while too."""
+        if self.phy.link is not None:
+            return "linked"
+        silent = isinstance(self.phy.port.received, Silence)
+        gone = silent and self._timeline.now() - self._quiet_since > GONE
+        return "silent" if not self.phy.on or gone else "negotiating"
 
 
-def _flap_script(times: int, down: float, up: float) -> Iterator[Step]:
-    if min(times, down, up) < 0:
-        raise ValueError(f"expected nothing negative; found {times} times, {down} s down, {up} s up")
-    cycle: Sequence[Step] = ((0.0, {"up": False}), (down, {"up": True}), (up, {}))
-    return (step for _ in range(times) for step in cycle)
+def _abilities(value: Abilities | Iterable[str] | Mapping[str, Any] | None) -> Abilities | None:
+    return value if isinstance(value, Abilities | None) else Abilities.from_json(value)

@@ -5,7 +5,7 @@ How a model uses it::
 
     medium = Medium(host.clock)
     self.phy = Transceiver(medium.near, seed="local")
-    self.far = Transceiver(medium.far, seed="partner")
+    self.partner = LinkPartner(medium, abilities=...)
     self.phy.subscribe(self._event)                      # on the clock, in order, never inside a call from here
     self.phy.arbitration.advertise(abilities.base_page())
     self.phy.arbitration.enable(True)
@@ -48,6 +48,8 @@ class Transceiver:
         technologies: what PMD and PCS are set up for; None for whatever is resolved. A resolution to anything else is an
             incompatible link.
         link: what the link is, from this end; None while it is down.
+        witness: called with each event at its instant, inside the timeline: for whoever has to act or note then. It must
+            not change this end; `timeline.call_later(0, ...)` does so at the same instant.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Transceiver:
         self.timeline = port.timeline
         self.technologies: frozenset[Technology] | None = None
         self.link: Resolution | None = None
+        self.witness: Listener = lambda _event: None
         self._listeners: list[Listener] = []
         self._on = True
         self._forced: Technology | None = None
         self._page: Codeword | None = None
         self._frames: TrainingFrames | None = None
         self._updating = False
+        self._ok: Technology | None = None
         self.training = Training(self.timeline, drive=self._send_frames, notify=self._training_state)
         self.arbitration = Arbitration(
             self.timeline,
@@ -162,9 +166,19 @@ class Transceiver:
             self.port.drive(self._signal())
         finally:
             self._updating = False
-        for technology in Technology:
-            self.arbitration.link_status(technology, ok=self._status(technology))
+        self._report_status()
         self._settle_link()
+
+    def _report_status(self) -> None:
+        """At most one technology is OK: the one whose signal is received."""
+        received = self.port.received
+        technology = received.technology if isinstance(received, Carrier) else None
+        ok = technology if technology is not None and self._status(technology) else None
+        before, self._ok = self._ok, ok
+        if before is not None and before is not ok:
+            self.arbitration.link_status(before, ok=False)
+        if ok is not None and ok is self._ok:
+            self.arbitration.link_status(ok, ok=True)
 
     def _follow_selection(self) -> None:
         selected = self.arbitration.selected if self._on else None
@@ -192,9 +206,9 @@ class Transceiver:
         return SILENCE if self._frames is None else self._frames
 
     def _status(self, technology: Technology) -> bool:
-        """link_status of a technology, for arbitration."""
+        """link_status of a technology whose signal is received, for arbitration."""
         control = self.arbitration.link_control(technology)
-        if control is LinkControl.DISABLE or not self._on or not self.signal_ok(technology):
+        if control is LinkControl.DISABLE or not self._on:
             return False
         if control is LinkControl.SCAN_FOR_CARRIER or technology in UNTRAINED:
             return True
@@ -220,6 +234,8 @@ class Transceiver:
         return None
 
     def _tell(self, event: Event) -> None:
+        self.witness(event)
+
         def tell() -> None:
             for listener in self._listeners:
                 listener(event)

@@ -26,6 +26,9 @@ class PairWire:
 
     `PairWire.pair()` gives both ends in one process; `PairWire.at(path)` gives one end: whichever process comes first
     listens at the path, the other connects; an end that goes away may come back. Without a far end frames are dropped.
+
+    Attributes:
+        connections: how many far ends there have been.
     """
 
     def __init__(self, peer: socket.socket | None = None) -> None:
@@ -33,6 +36,7 @@ class PairWire:
         self.counters = WireCounters()
         self.spill = memoryview(b"")
         self.received_offload: Offload | None = None
+        self.connections = 0
         self._peer: socket.socket | None = None
         self._listener: socket.socket | None = None
         self._path: Path | None = None
@@ -66,6 +70,11 @@ class PairWire:
             wire.close()
             raise
         return wire
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a far end, as far as `receive` and `transmit` have found out."""
+        return self._peer is not None
 
     def fileno(self) -> int | None:
         """Readable when a frame, or a far end, has come."""
@@ -166,6 +175,7 @@ class PairWire:
         peer.setblocking(False)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._peer = peer
+        self.connections += 1
         self._epoll.register(peer, select.EPOLLIN)
 
     def _detach(self) -> None:

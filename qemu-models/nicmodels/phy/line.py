@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""What a model's end of the link is plugged into: a scripted partner, or another model in a process of its own.
+
+::
+
+    line = host.line or PartnerLine(host.clock, Abilities.of(...))
+    self.phy = line.plug(null_pages=False)
+    self.partner = line.partner                          # its describe, control and read are control methods
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nicmodels.phy.medium import Medium
+from nicmodels.phy.partner import LinkPartner
+from nicmodels.phy.transceiver import Transceiver
+
+if TYPE_CHECKING:
+    from nicmodels.phy.abilities import Abilities
+    from nicmodels.reactor import Clock
+
+
+class FarEnd(Protocol):
+    """The other end, as control methods see it (docs/backplane.md)."""
+
+    def describe(self) -> dict[str, Any]:
+        """``link.get``."""
+
+    def control(self, **change: Any) -> dict[str, Any]:
+        """``link.set``.
+
+        Raises:
+            ValueError: a value that makes no sense, or an end that cannot be told anything.
+        """
+
+    def read(self, after: int = 0) -> list[dict[str, Any]]:
+        """``link.record``."""
+
+
+class Line(Protocol):
+    """A line with a place for one end."""
+
+    @property
+    def partner(self) -> FarEnd:
+        """The other end."""
+
+    def plug(self, *, null_pages: bool = True) -> Transceiver:
+        """The end of the caller; see `Transceiver`. To be called once."""
+
+
+class PartnerLine:
+    """A line to a partner in this process.
+
+    Attributes:
+        medium: between the ends.
+        partner: the other end.
+    """
+
+    def __init__(self, clock: Clock, abilities: Abilities) -> None:
+        self.medium = Medium(clock)
+        self.partner = LinkPartner(self.medium, abilities=abilities)
+
+    def plug(self, *, null_pages: bool = True) -> Transceiver:
+        """The end of the caller."""
+        return Transceiver(self.medium.near, seed="local", null_pages=null_pages)
