@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The faults of frames that every NIC can have: their fault points, and what they do to a frame.
 
-A model declares the points (`TRANSMITTED`, `SEGMENTS`, `RECEIVED`) with its own, and gives the functions here a
+A model declares the points (`TRANSMITTED`, `SEGMENTS`, `TAGGED`, `RECEIVED`) with its own, and gives the functions here a
 `fires(name)` that asks its faults with its own context.
 """
 
@@ -37,6 +37,10 @@ SEGMENTS = (
     FaultPoint("tx.segment.identification", "gives all segments the same IPv4 identification"),
     FaultPoint("tx.segment.length", "cuts the last byte off the last segment, and says so in its IP header"),
     FaultPoint("tx.segment.missing", "loses the last segment"),
+)
+TAGGED = (
+    FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
+    FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
 )
 RECEIVED = (
     FaultPoint("rx.frame.truncated", "reports frames over 1024 bytes as 1024 bytes long"),
@@ -84,6 +88,13 @@ class Arrivals:
             self._held = bytes(frame)
             return []
         return frames
+
+
+def spoil_tag(tci: int, fires: Fires) -> int | None:
+    """What is inserted in place of a tag; None for nothing."""
+    if fires("tx.vlan.missing"):
+        return None
+    return tci & 0xF000 | (tci + 1) & 0xFFF if fires("tx.vlan.wrong") else tci
 
 
 def spoil_departure(frame: list[Buffer], fires: Fires) -> list[list[Buffer]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
-from nicmodels.frame_faults import RECEIVED, SEGMENTS, TRANSMITTED
+from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
 
 LINK = (  # no context
     FaultPoint("link.report.stuck", "keeps reporting the link state and speed of the moment it was armed"),
@@ -14,8 +14,7 @@ LINK = (  # no context
 TRANSMIT = (  # queue
     *TRANSMITTED,
     *SEGMENTS,
-    FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
-    FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
+    *TAGGED,
     FaultPoint("tx.writeback.lost", "never reports the descriptors done"),
     FaultPoint("tx.queue.stuck", "ignores the tail: the queue hangs"),
 )

@@ -14,7 +14,7 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.frame_faults import spoil_departure, spoil_segments
+from nicmodels.frame_faults import spoil_departure, spoil_segments, spoil_tag
 from nicmodels.ixgbe.fault_points import TRANSMIT
 from nicmodels.ixgbe.registers import mac
 from nicmodels.ixgbe.registers import transmit as r
@@ -465,12 +465,8 @@ class Transmitter:
         return frames
 
     def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
-        if self._faulty:
-            if self._fires("tx.vlan.missing", queue):
-                return list(frame)
-            if self._fires("tx.vlan.wrong", queue):
-                tci = tci & 0xF000 | (tci + 1) & 0xFFF
-        return vlan.insert(frame, tci, self._file[r.DMATXCTL] >> 16)
+        spoilt = spoil_tag(tci, partial(self._fires, queue=queue)) if self._faulty else tci
+        return list(frame) if spoilt is None else vlan.insert(frame, spoilt, self._file[r.DMATXCTL] >> 16)
 
     def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
         """Put a frame on the wire; gives its length without CRC."""

@@ -58,6 +58,7 @@ class AutoNegotiation:
         self._changed = changed
         faults = host.faults
         self._lost = faults["an.interrupt.lost"]
+        self._not_again = faults["an.reissue.lost"]
         self._late = faults["an.page.late"]
         self._stale = faults["an.page.stale"]
         self._never = faults["an.complete.lost"]
@@ -113,8 +114,9 @@ class AutoNegotiation:
         self._file[r.AN_INT] |= bits
         self._update()
 
-    def _lets(self) -> bool:
-        return not (self._lost.armed and self._lost.fires())
+    def _lets(self, again: bool) -> bool:
+        fault = self._not_again if again else self._lost
+        return not (fault.armed and fault.fires())
 
     def _write_causes(self, _index: int, value: int) -> None:
         self._file[r.AN_INT] &= value

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
-from nicmodels.frame_faults import RECEIVED, SEGMENTS, TRANSMITTED
+from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
 
 LINK = (  # no context
     FaultPoint("link.report.stuck", "keeps reporting the link state of the moment it was armed"),
@@ -24,8 +24,7 @@ AUTONEGOTIATION = (  # cause, where there is one: page, incompatible, complete
 TRANSMIT = (  # queue
     *TRANSMITTED,
     *SEGMENTS,
-    FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
-    FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
+    *TAGGED,
     FaultPoint("tx.writeback.lost", "never gives the descriptors back"),
     FaultPoint("tx.queue.stuck", "ignores the tail: the queue hangs"),
 )

@@ -51,7 +51,7 @@ class InterruptBlock:
         self._repeated = host.faults["interrupt.vector.repeated"]
         self._levels = 0
         self._mode = 0
-        self._gates: dict[int, Callable[[], bool]] = {}
+        self._gates: dict[int, Callable[[bool], bool]] = {}
         file.on_write(dma.IER, self._write_enable)
         file.on_write(dma.SR, self._write_status)
         file.on_read(dma.ISR, self._read_isr, peek=self._read_isr)
@@ -67,8 +67,8 @@ class InterruptBlock:
         file.on_write(xp.ECC_ISR, self._write_ecc)
         file.on_write(xp.ECC_IER, self._write_ecc_enable)
 
-    def gate(self, line: int, lets: Callable[[], bool]) -> None:
-        """Ask `lets` before each message of a line: what keeps it from leaving is a fault."""
+    def gate(self, line: int, lets: Callable[[bool], bool]) -> None:
+        """Ask `lets(again)` before each message of a line, `again` for one reissued: what keeps it is a fault."""
         self._gates[line] = lets
 
     def reset(self) -> None:
@@ -186,11 +186,11 @@ class InterruptBlock:
 
     # Messages
 
-    def _send(self, line: int) -> None:
+    def _send(self, line: int, *, again: bool = False) -> None:
         if not self._file[xp.INT_EN] >> line & 1:
             return
         lets = self._gates.get(line)
-        if lets is not None and not lets():
+        if lets is not None and not lets(again):
             return
         interrupts = self._host.interrupts
         mode = interrupts.mode
@@ -214,7 +214,7 @@ class InterruptBlock:
         value &= self._levels
         while value:
             low = value & -value
-            self._send(low.bit_length() - 1)
+            self._send(low.bit_length() - 1, again=True)
             value ^= low
 
     # Registers

@@ -69,6 +69,7 @@ class Link:
         self.mailbox = Mailbox(file, host, changed=self._mode_changed, receiver_reset=self._receiver_reset)
         self.phy.subscribe(self._event)
         file.on_write(r.PMD_CTRL, self._write_training)
+        file.on_write(r.FEC_CTRL, self._write_fec)
         file.on_read(r.PMD_STAT, self._training_status, peek=self._training_status)
         for status in (r.PCS_STAT1, r.PMA_STAT1):
             file.on_read(status, self._read_status, peek=self._status)
@@ -127,6 +128,13 @@ class Link:
             self._asked = not self.phy.train()
             if self._bad_training.armed and self._bad_training.fires():
                 self.phy.training.stop()
+
+    def _write_fec(self, _index: int, value: int) -> None:
+        """A link whose ends had not agreed on FEC may carry frames now."""
+        before = self.up
+        self._file[r.FEC_CTRL] = value & r.FEC_CTRL.writable
+        if self.up and not before:
+            self._came_up()
 
     def _event(self, event: Event) -> None:
         self.negotiation.event(event)

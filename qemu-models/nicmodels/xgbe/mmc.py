@@ -192,16 +192,17 @@ class Counters:
         """A frame for a receive channel was dropped."""
         self.rx[channel].dropped += 1
 
-    def sent(self, channel: int, handed: int, lengths: list[int]) -> None:
-        """A packet of `handed` bytes left as frames of these lengths (without FCS)."""
+    def handed(self, channel: int, length: int) -> None:
+        """The driver handed a packet of `length` bytes over."""
         account = self.tx[channel]
         account.frames += 1
-        account.bytes += handed
-        account.segments += len(lengths)
-        account.segment_bytes += sum(lengths)
+        account.bytes += length
 
-    def left(self, length: int, destination: bytes, *, tagged: bool) -> None:
-        """A frame of `length` bytes (with FCS) went over the wire."""
+    def left(self, channel: int, size: int, length: int, destination: bytes, *, tagged: bool) -> None:
+        """A frame of `size` bytes, `length` on the wire with FCS, went over it."""
+        account = self.tx[channel]
+        account.segments += 1
+        account.segment_bytes += size
         times = 2 if self._tx_doubled.armed and self._tx_doubled.fires() else 1
         octets = length * times + (1 if self._tx_more.armed and self._tx_more.fires() else 0)
         count = self.count

@@ -96,16 +96,67 @@ def test_stops_at_what_is_not_its_own(rig: XgbeRig) -> None:
     assert rig.read(rig.channel(x.CH_SR, 0)) & 4, "transmit buffer unavailable"
 
 
-def test_without_a_link_the_ring_stands(rig: XgbeRig) -> None:
+def unlink(rig: XgbeRig) -> None:
     rig.device.control_methods()["link.set"](up=False)
     rig.clock.advance(0.2)
-    assert rig.transmit(bytes(60)) == []
-    assert rig.owned() == [0]
+
+
+def relink(rig: XgbeRig) -> list[bytes]:
+    """Have the link again; gives what left then."""
     rig.device.control_methods()["link.set"](up=True)
     rig.cause(2)
     rig.train()
     rig.cause()
-    assert rig.wire.sent == [bytes(60)]
+    rig.clock.advance(0)
+    return rig.wire.sent
+
+
+def test_without_a_link_packets_wait_in_the_queue_and_then_in_the_ring(rig: XgbeRig) -> None:
+    """A queue of 256 bytes: two packets of 200 go in, the descriptor of the third stays the device's."""
+    unlink(rig)
+    frames = [bytes([number]) * 200 for number in range(4)]
+    for frame in frames[:2]:
+        assert rig.transmit(frame) == []
+    assert rig.owned() == []
+    assert rig.read(rig.channel(x.MTL_TQDR, 0)) & 0x10, "the queue is not empty"
+    for number, frame in enumerate(frames[2:]):
+        rig.memory.write(x.TX_BUFFERS + 4096 * (number + 1), frame)
+        rig.send((x.TX_BUFFERS + 4096 * (number + 1), 0, 200, x.OWN | x.FIRST | x.LAST))
+    assert rig.owned() == [2, 3]
+    assert relink(rig) == frames
+    assert rig.owned() == []
+    assert not rig.read(rig.channel(x.MTL_TQDR, 0)) & 0x10
+
+
+def test_descriptor_taken_back_from_a_full_queue_stops_it(rig: XgbeRig) -> None:
+    """The DMA waits at the descriptor that it has come to, whatever the tail says: it is no longer its own."""
+    unlink(rig)
+    for _ in range(3):
+        rig.transmit(bytes(200))
+    assert rig.owned() == [2]
+    rig.memory.write(x.TX_RING + 2 * 16, bytes(16))
+    assert len(relink(rig)) == 2
+    assert rig.transmit(bytes(60)) == [bytes(200)] * 2
+    assert rig.owned() == [3]
+
+
+def test_flush_and_reset_lose_what_waits(rig: XgbeRig) -> None:
+    unlink(rig)
+    rig.transmit(bytes(60))
+    rig.write(rig.channel(x.MTL_TQOMR, 0), rig.read(rig.channel(x.MTL_TQOMR, 0)) | 1)
+    assert not rig.read(rig.channel(x.MTL_TQDR, 0)) & 0x10
+    assert relink(rig) == []
+    account = rig.device.control_methods()["model.counters"]()["tx"][0]
+    assert (account["frames"], account["segments"]) == (1, 0)
+
+
+def test_paused_queue_keeps_order(rig: XgbeRig) -> None:
+    rig.device.transmitter.pause(0.01)
+    assert rig.transmit(bytes([1]) * 60) == []
+    assert rig.read(rig.channel(x.MTL_TQDR, 0)) & 0x11 == 0x11, "paused, not empty"
+    assert rig.transmit(bytes([2]) * 60) == []
+    rig.clock.advance(0.011)
+    assert rig.wire.sent == [bytes([1]) * 60, bytes([2]) * 60]
 
 
 def test_stop_and_start(rig: XgbeRig) -> None:
