@@ -76,7 +76,6 @@ class Link:
         self._events = host.events
         self._interrupts = interrupts
         self._variant = variant
-        self._came_up = came_up
         self._stuck = host.faults["link.report.stuck"]
         self._wrong = host.faults["link.speed.wrong"]
         self._silent = host.faults["link.interrupt.lost"]
@@ -88,7 +87,8 @@ class Link:
         )
         self.phy = line.plug()
         self.partner = line.partner
-        self.phy.subscribe(self._event)
+        self.phy.witness = self._event
+        self.phy.subscribe(lambda event: came_up() if event.kind is Kind.LINK_UP else None)
         self._hook(file)
 
     def _hook(self, file: RegisterFile) -> None:
@@ -174,9 +174,9 @@ class Link:
     # What becomes of it
 
     def _event(self, event: Event) -> None:
+        """At its instant: whoever reads that the link has changed finds the cause set."""
         if event.kind is Kind.LINK_UP:
             self._events.add("link.up", **event.details)
-            self._came_up()
         elif event.kind is Kind.LINK_DOWN:
             self._events.add("link.down")
             self._stayed_up = False

@@ -78,6 +78,14 @@ def test_changes_interrupt(rig: Rig) -> None:
     assert rig.read(general.STATUS) & 1 << 7
 
 
+def test_the_cause_is_set_when_the_link_is_seen_to_change(rig: Rig) -> None:
+    """Without a turn of the loop in between: a restart takes the link down in the middle of the driver's write."""
+    rig.read(interrupt.EICR)
+    rig.write(mac.AUTOC, rig.read(mac.AUTOC) | RESTART)
+    assert speed(rig) is None
+    assert rig.read(interrupt.EICR) & LSC
+
+
 def test_link_status_is_latched_low(rig: Rig) -> None:
     """Bit 7 of LINKS: up, and not down since the last read."""
     rig.read(mac.LINKS)
