@@ -46,9 +46,9 @@ def peer(guest: Guest) -> Peer:
 
 
 @pytest.fixture
-def change(dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
+def change(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
     """``change.features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
-    return Changes(dut, until, defer)
+    return Changes(dut, until, defer, lambda: Partner(guest.machine).linked)
 
 
 @pytest.fixture

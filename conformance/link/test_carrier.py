@@ -10,6 +10,10 @@ from plugfest.requirement import requirement
 OPERSTATES = "Documentation/networking/operstates.rst"
 COUNTS = ("carrier-changes", "carrier-up-count", "carrier-down-count")
 ROUNDS = 3
+LOAD = 128
+JUMBO, ETHERNET = 9000, 14
+RESTARTS = 8
+"""Not all drivers that leave the carrier on do so each time: a race that is lost once in ten shows in most runs."""
 FLAPS = 20
 FLOWS = 16
 PROMPT = 2.0
@@ -109,6 +113,25 @@ def test_notified(guest, dut, partner, change, until, prompt, defer, step):
         assert changes == [False, True]
 
 
+@requirement("LINK-CARRIER-04", level="MUST", source=OPERSTATES, falsified_by="program:settings.not-set")
+@pytest.mark.budget(120)
+def test_not_before_the_link(dut, partner, change, defer, step):
+    """An interface that was taken down and comes up again has no carrier before it has a link."""
+    change.ready()
+    defer(dut.set_link, up=True)
+    for number in range(RESTARTS):
+        with step(f"Take the interface down, and the partner too, time {number + 1}"):
+            dut.set_link(up=False)
+            partner.set(up=False)
+            assert "up" not in dut.link()["flags"]
+        with step("Take the interface up: there is no carrier"):
+            dut.set_link(up=True)
+            assert not dut.carrier
+        with step("Bring the partner up: there is"):
+            partner.set(up=True)
+            change.ready()
+
+
 @requirement(
     "LINK-DOWN-01",
     level="MUST",
@@ -132,6 +155,36 @@ def test_down(dut, partner, change, crossing, traffic, outlet, wire, watch, step
         crossing.both_ways()
     with step("No transmit error was counted"):
         assert dut.stats64()["tx_errors"] == before["tx_errors"]
+
+
+@requirement(
+    "LINK-DOWN-02",
+    level="MUST",
+    source="Documentation/networking/netdevices.rst, ndo_start_xmit, ndo_tx_timeout",
+    falsified_by="tx.queue.stuck",
+)
+@pytest.mark.fresh_guest
+@pytest.mark.budget(60)
+def test_down_under_load(dut, partner, change, crossing, traffic, outlet, watch, until, step, evidence):
+    """Whatever was being sent when the link went, sending goes on when it is back.
+
+    What the device has not come to then, because its own queues are full, must not be left half done: neither its
+    descriptors to a driver that no longer cares, nor the device's place in the ring to chance.
+    """
+    largest = min(dut.link().get("max-mtu") or JUMBO, JUMBO)
+    change.link(mtu=largest)
+    change.ready()
+    frames = [probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET,), versions=(4,))]
+    with step("Take the partner down while the DUT sends in one flow, more than a device keeps in a queue of its own"):
+        partner.set(up=False)
+        evidence("frames handed over", outlet.send(frames * LOAD))
+        watch(up=False)
+    with step("Bring the partner up: frames go both ways, unchanged"):
+        partner.set(up=True)
+        watch(up=True)
+        until(lambda: partner.linked, what="the partner has the link", timeout=5)
+        traffic.discard()
+        crossing.both_ways()
 
 
 @requirement("LINK-FLAP-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 class Changes:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
-    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None]) -> None:
-        """Change nothing yet."""
+    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
+        """Change nothing yet; `linked` tells whether the link partner has the link."""
         self._dut = dut
+        self._linked = linked
         self._until = until
         self._defer = defer
 
     def ready(self) -> None:
-        """Wait until the driver says that the link is up, and the kernel has taken that in: before, it sends nothing."""
+        """Wait until the driver says that the link is up, and the kernel has taken that in: before, it sends nothing.
+
+        The link partner must have it too: a driver that speaks too early fails LINK-CARRIER-04, not whatever is tested here.
+        """
 
         def running() -> bool:
             link = self._dut.link()
-            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown")
+            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
 
         self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
 

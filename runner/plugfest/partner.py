@@ -45,6 +45,11 @@ class Partner:
         state = self.get()
         return not state["flapping"] and state["phase"] != "negotiating"
 
+    @property
+    def linked(self) -> bool:
+        """Whether it has the link; where it is not modelled it is taken to have."""
+        return self._machine.model is None or self.get()["phase"] == "linked"
+
     def get(self) -> dict[str, Any]:
         """Return what ``link.get`` of the model says; only where it is modelled."""
         assert self._machine.model is not None

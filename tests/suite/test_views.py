@@ -121,7 +121,7 @@ class FakeMachine:
 def test_a_change_is_undone() -> None:
     machine = FakeMachine()
     undo: list[tuple[Any, ...]] = []
-    changes = Changes(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call))  # type: ignore[arg-type]
+    changes = Changes(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call), lambda: True)  # type: ignore[arg-type]
     changes.settings("rings", rx=64)
     assert machine.agent.rings["rx"] == 64
     for action, *arguments in undo:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.control import ControlError
-from nicmodels.device import Device, Host, Options, ResetCause
+from nicmodels.device import Host, Options, ResetCause
 from nicmodels.gve import doorbells, fault_points
 from nicmodels.gve import registers as r
 from nicmodels.gve.administration import Administration
@@ -28,6 +28,7 @@ from nicmodels.gve.receive import Receiver
 from nicmodels.gve.rss import ReceiveScaling
 from nicmodels.gve.statistics import Statistics
 from nicmodels.gve.transmit import Transmitter
+from nicmodels.nic import Nic
 from nicmodels.pci import Bar, BarKind, ConfigSpace, MsiX, PciExpress, PowerManagement
 from nicmodels.registers import RegisterFile
 
@@ -36,15 +37,13 @@ if TYPE_CHECKING:
 
     from nicmodels.faults import Fault
 
-VERSION = "1"
 GOOGLE, GVNIC, SUBSYSTEM = 0x1AE0, 0x0042, 0x0058
 ETHERNET = 0x020000
 REGISTER_BAR, MSIX_BAR, DOORBELL_BAR = 0, 1, 2
-DEFAULT_MAC = bytes.fromhex("027066000001")
 NAME_LIMIT = 64
 
 
-class Gve(Device):
+class Gve(Nic):
     """One gVNIC.
 
     Raises:
@@ -55,15 +54,9 @@ class Gve(Device):
     fault_points = fault_points.ALL
 
     def __init__(self, host: Host, options: Options | None = None, profile: Profile | None = None) -> None:
-        super().__init__(host)
         options = options or Options()
-        self.variant = options.profile or DEFAULT
-        if self.variant not in VARIANTS:
-            raise ValueError(f"unknown profile {self.variant!r}; there are: {', '.join(VARIANTS)}")
+        super().__init__(host, options, VARIANTS, DEFAULT)
         self.profile = profile or VARIANTS[self.variant]
-        self.mac = options.mac or DEFAULT_MAC
-        if len(self.mac) != 6 or self.mac[0] & 1:
-            raise ValueError(f"MAC address {self.mac.hex(':')} is not 6 bytes of a unicast address")
         self.default_queues = options.queues or self.profile.default_queues
         if not 1 <= self.default_queues <= self.profile.max_rx:
             raise ValueError(f"{options.queues} queues asked for, but the device has {self.profile.max_rx}")
@@ -130,9 +123,28 @@ class Gve(Device):
         if cause is ResetCause.POWER_ON:
             self.link.start()
 
+    @property
+    def account(self) -> Statistics:
+        """The device's own account."""
+        return self.statistics
+
+    @property
+    def raised(self) -> list[int]:
+        """How often each interrupt vector was signalled."""
+        return self.blocks.raised
+
+    def queues(self) -> dict[str, list[dict[str, Any]]]:
+        """Those that there may be; those that there are, as they are."""
+        none = {"enabled": False, "size": 0, "head": 0, "tail": 0}
+        return {
+            "rx": [none if queue is None else queue.describe() for queue in self.receiver.queues],
+            "tx": [none if queue is None else queue.describe() for queue in self.transmitter.queues],
+        }
+
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*`, `link.*`, `dma.*` and `device.reset`."""
         return {
+            **super().control_methods(),
             "device.reset": self._ask_for_reset,
             "dma.read": self.record.read,
             "dma.start": self.record.start,
@@ -140,10 +152,7 @@ class Gve(Device):
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
             "model.blocks": self.blocks.describe,
-            "model.counters": self._counters,
-            "model.describe": self._describe,
             "model.ledger": self.ledger.describe,
-            "model.queues": self._queues,
         }
 
     # Resources, for the admin commands
@@ -252,34 +261,6 @@ class Gve(Device):
 
     def _rx_present(self) -> list[int]:
         return list(self.receiver.present())
-
-    def _describe(self) -> dict[str, Any]:
-        profile = self.profile
-        return {
-            "name": self.name,
-            "version": VERSION,
-            "profile": self.variant,
-            "mac": self.mac.hex(":"),
-            "pci": {"vendor": GOOGLE, "device": GVNIC, "revision": profile.revision},
-            "queues": {"rx": profile.max_rx, "tx": profile.max_tx},
-            "faults": [{"name": point.name, "text": point.text} for point in self.fault_points],
-        }
-
-    def _counters(self) -> dict[str, Any]:
-        return {
-            **self.statistics.describe(),
-            "interrupts": list(self.blocks.raised),
-            "resets": dict(self.resets),
-            "unknown": {f"{offset:#x}": count for offset, count in self._file.unknown.items()},
-            "dma_errors": self.statistics.dma_errors,
-        }
-
-    def _queues(self) -> dict[str, list[dict[str, Any]]]:
-        none = {"enabled": False, "size": 0, "head": 0, "tail": 0}
-        return {
-            "rx": [none if queue is None else queue.describe() for queue in self.receiver.queues],
-            "tx": [none if queue is None else queue.describe() for queue in self.transmitter.queues],
-        }
 
 
 def _config_space(profile: Profile) -> ConfigSpace:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nicmodels.device import Device, Host, Options, ResetCause
+from nicmodels.device import Host, Options, ResetCause
 from nicmodels.ixgbe import fault_points, registers
 from nicmodels.ixgbe.board import Board
 from nicmodels.ixgbe.eeprom import Eeprom, image
@@ -23,6 +23,7 @@ from nicmodels.ixgbe.statistics import Statistics
 from nicmodels.ixgbe.steering import Steering
 from nicmodels.ixgbe.transmit import Transmitter
 from nicmodels.ixgbe.variants import DEFAULT, VARIANTS
+from nicmodels.nic import Nic, queue_state
 from nicmodels.pci import (
     AdvancedErrorReporting,
     Bar,
@@ -40,7 +41,6 @@ from nicmodels.registers import RegisterFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VERSION = "1"
 INTEL = 0x8086
 SUBSYSTEM = 0x000C
 REVISION = 1
@@ -48,7 +48,6 @@ ETHERNET = 0x020000
 REGISTER_BAR, IO_BAR, MSIX_BAR = 0, 2, 4
 VECTORS = 64
 QUEUES = 128
-DEFAULT_MAC = bytes.fromhex("027066000001")
 MASTER_DISABLE, LINK_RESET, SOFTWARE_RESET = 1 << 2, 1 << 3, 1 << 26
 MASTER_ENABLED = 1 << 19
 RESET_DONE = 1 << 14
@@ -56,7 +55,7 @@ DRIVER_LOADED = 1 << 28
 BUFFERS_CLEAR = 1 << 30
 
 
-class Ixgbe(Device):
+class Ixgbe(Nic):
     """One port of an 82599.
 
     Raises:
@@ -67,17 +66,11 @@ class Ixgbe(Device):
     fault_points = fault_points.ALL
 
     def __init__(self, host: Host, options: Options | None = None) -> None:
-        super().__init__(host)
         options = options or Options()
-        self.profile = options.profile or DEFAULT
-        if self.profile not in VARIANTS:
-            raise ValueError(f"unknown profile {self.profile!r}; there are: {', '.join(VARIANTS)}")
-        self.mac = options.mac or DEFAULT_MAC
-        if len(self.mac) != 6 or self.mac[0] & 1:
-            raise ValueError(f"MAC address {self.mac.hex(':')} is not 6 bytes of a unicast address")
+        super().__init__(host, options, VARIANTS, DEFAULT)
         if options.queues not in (None, QUEUES):
             raise ValueError(f"{options.queues} queues asked for, but the 82599 always has {QUEUES}")
-        variant = VARIANTS[self.profile]
+        variant = VARIANTS[self.variant]
         self.config = _config_space(variant.device, self.mac)
         self._file = RegisterFile(REGISTERS, host.clock.now)
         self._io_address = 0
@@ -136,16 +129,35 @@ class Ixgbe(Device):
         self._reset_port()
         self.link.reset()
 
+    @property
+    def account(self) -> Statistics:
+        """The device's own account."""
+        return self.statistics
+
+    @property
+    def raised(self) -> list[int]:
+        """How often each interrupt vector was signalled."""
+        return self.interrupts.raised
+
+    def queues(self) -> dict[str, list[dict[str, Any]]]:
+        """All 128 each way."""
+        return {
+            "rx": [
+                queue_state(queue.ring, enabled=queue.enabled, head=queue.posted[0][0] if queue.posted else None)
+                for queue in self.receiver.queues
+            ],
+            "tx": [queue_state(queue.ring, enabled=queue.enabled) for queue in self.transmitter.queues],
+        }
+
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        return {
-            "model.describe": self._describe,
-            "model.counters": self._counters,
-            "model.queues": self._queues,
-            "link.get": self.link.partner.describe,
-            "link.set": self.link.partner.control,
-            "link.record": self.link.partner.read,
+        partner = self.link.partner
+        links: dict[str, Callable[..., Any]] = {
+            "link.get": partner.describe,
+            "link.set": partner.control,
+            "link.record": partner.read,
         }
+        return {**super().control_methods(), **links}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
         """RST and LRST clear themselves; a reset takes no time here (datasheet 8.2.3.1.1)."""
@@ -187,48 +199,6 @@ class Ixgbe(Device):
 
     def _came_up(self) -> None:
         self.transmitter.kick()
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "version": VERSION,
-            "profile": self.profile,
-            "mac": self.mac.hex(":"),
-            "pci": {"vendor": INTEL, "device": self.config.device, "revision": REVISION},
-            "queues": {"rx": QUEUES, "tx": QUEUES},
-            "faults": [{"name": point.name, "text": point.text} for point in self.fault_points],
-        }
-
-    def _counters(self) -> dict[str, Any]:
-        return {
-            **self.statistics.describe(),
-            "interrupts": list(self.interrupts.raised),
-            "resets": dict(self.resets),
-            "unknown": {f"{offset:#x}": count for offset, count in self._file.unknown.items()},
-            "dma_errors": self.statistics.dma_errors,
-        }
-
-    def _queues(self) -> dict[str, list[dict[str, Any]]]:
-        return {
-            "rx": [
-                {
-                    "enabled": queue.enabled,
-                    "size": queue.ring.count,
-                    "head": queue.posted[0][0] if queue.posted else queue.ring.head,
-                    "tail": queue.ring.tail,
-                }
-                for queue in self.receiver.queues
-            ],
-            "tx": [
-                {
-                    "enabled": queue.enabled,
-                    "size": queue.ring.count,
-                    "head": queue.ring.head,
-                    "tail": queue.ring.tail,
-                }
-                for queue in self.transmitter.queues
-            ],
-        }
 
 
 def _config_space(device: int, address: bytes) -> ConfigSpace:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nicmodels.device import Device, Host, Options, ResetCause
+from nicmodels.device import Host, Options, ResetCause
+from nicmodels.nic import Nic, queue_state
 from nicmodels.pci import Bar, BarKind, ConfigSpace, Msi, MsiX, PciExpress, PowerManagement
 from nicmodels.registers import RegisterFile
 from nicmodels.xgbe import fault_points
@@ -31,20 +32,18 @@ from nicmodels.xgbe.xpcs import BAR_SIZE, Xpcs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VERSION = "1"
 AMD = 0x1022
 REVISION = 0
 ETHERNET = 0x020000
 REGISTER_BAR, XPCS_BAR, MSIX_BAR = 0, 1, 2
 REGISTER_SIZE, MSIX_SIZE, MSIX_PENDING = 0x20000, 0x2000, 0x1000
-DEFAULT_MAC = bytes.fromhex("027066000001")
 SOFTWARE_RESET = 1
 ADDRESS_VALID = 1 << 31
 QUANTUM = 512
 """Bit times of a PAUSE quantum (IEEE 802.3, 31B.2)."""
 
 
-class Xgbe(Device):
+class Xgbe(Nic):
     """One port, in backplane mode.
 
     Raises:
@@ -55,18 +54,12 @@ class Xgbe(Device):
     fault_points = fault_points.ALL
 
     def __init__(self, host: Host, options: Options | None = None) -> None:
-        super().__init__(host)
         options = options or Options()
-        self.profile = options.profile or DEFAULT
-        if self.profile not in VARIANTS:
-            raise ValueError(f"unknown profile {self.profile!r}; there are: {', '.join(VARIANTS)}")
-        self.mac = options.mac or DEFAULT_MAC
-        if len(self.mac) != 6 or self.mac[0] & 1:
-            raise ValueError(f"MAC address {self.mac.hex(':')} is not 6 bytes of a unicast address")
-        self.variant = variant = VARIANTS[self.profile]
+        super().__init__(host, options, VARIANTS, DEFAULT)
+        self.profile = variant = VARIANTS[self.variant]
         channels = variant.channels
         if options.queues not in (None, channels):
-            raise ValueError(f"{options.queues} queues asked for, but {self.profile} always has {channels}")
+            raise ValueError(f"{options.queues} queues asked for, but {self.variant} always has {channels}")
         self.config = _config_space(variant.device, CHANNEL + channels)
         self._file = RegisterFile(REGISTERS, host.clock.now)
         self.interrupts = InterruptBlock(self._file, host, channels)
@@ -102,7 +95,7 @@ class Xgbe(Device):
             self._file,
             self.interrupts,
             variant,
-            lambda channel: (self.receiver.state(channel), self.transmitter.state(channel)),
+            lambda channel: (self.receiver.delivery.state(channel), self.transmitter.state(channel)),
         )
         self.i2c = I2cController(self._file, self.interrupts)
         self._incomplete = host.faults["device.reset.incomplete"]
@@ -137,7 +130,7 @@ class Xgbe(Device):
         del cause
         self._file.reset()
         self.interrupts.power_on()
-        variant = self.variant
+        variant = self.profile
         self._file[xp.PROP_0] = variant.property_0
         self._file[xp.PROP_1] = variant.property_1
         self._file[xp.PROP_2] = variant.property_2
@@ -147,15 +140,37 @@ class Xgbe(Device):
         self._reset_core()
         self.link.reset()
 
+    @property
+    def account(self) -> Counters:
+        """The device's own account."""
+        return self.counters
+
+    @property
+    def raised(self) -> list[int]:
+        """How often each interrupt vector was signalled."""
+        return self.interrupts.raised
+
+    def queues(self) -> dict[str, list[dict[str, Any]]]:
+        """The DMA channels."""
+        return {
+            "rx": [
+                queue_state(
+                    channel.ring, enabled=channel.running, head=channel.posted[0][0] if channel.posted else None
+                )
+                for channel in self.receiver.delivery.channels
+            ],
+            "tx": [queue_state(channel.ring, enabled=channel.running) for channel in self.transmitter.channels],
+        }
+
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        return {
-            "model.describe": self._describe,
-            "model.counters": self._counters,
-            "model.queues": self._queues,
-            "link.get": self.link.partner.describe,
-            "link.set": self.link.partner.control,
+        partner = self.link.partner
+        links: dict[str, Callable[..., Any]] = {
+            "link.get": partner.describe,
+            "link.set": partner.control,
+            "link.record": partner.read,
         }
+        return {**super().control_methods(), **links}
 
     def _write_mode(self, _index: int, value: int) -> None:
         """SWR clears itself; a reset takes no time here."""
@@ -196,49 +211,6 @@ class Xgbe(Device):
         speed = self.link.speed
         if speed:
             self.transmitter.pause(quanta * QUANTUM / (speed * 1e6))
-
-    def _describe(self) -> dict[str, Any]:
-        channels = self.variant.channels
-        return {
-            "name": self.name,
-            "version": VERSION,
-            "profile": self.profile,
-            "mac": self.mac.hex(":"),
-            "pci": {"vendor": AMD, "device": self.config.device, "revision": REVISION},
-            "queues": {"rx": channels, "tx": channels},
-            "faults": [{"name": point.name, "text": point.text} for point in self.fault_points],
-        }
-
-    def _counters(self) -> dict[str, Any]:
-        return {
-            **self.counters.describe(),
-            "interrupts": list(self.interrupts.raised),
-            "resets": dict(self.resets),
-            "unknown": {f"{offset:#x}": count for offset, count in self._file.unknown.items()},
-            "dma_errors": self.counters.dma_errors,
-        }
-
-    def _queues(self) -> dict[str, list[dict[str, Any]]]:
-        return {
-            "rx": [
-                {
-                    "enabled": channel.running,
-                    "size": channel.ring.count,
-                    "head": channel.posted[0][0] if channel.posted else channel.ring.head,
-                    "tail": channel.ring.tail,
-                }
-                for channel in self.receiver.channels
-            ],
-            "tx": [
-                {
-                    "enabled": channel.running,
-                    "size": channel.ring.count,
-                    "head": channel.ring.head,
-                    "tail": channel.ring.tail,
-                }
-                for channel in self.transmitter.channels
-            ],
-        }
 
 
 def _config_space(device: int, vectors: int) -> ConfigSpace:

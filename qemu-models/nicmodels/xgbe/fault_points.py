@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Everything this model does wrong on request. The context that `match` can name stands behind each group."""
+"""Everything this model does wrong on request. The context that `match` can name stands behind each group.
+
+What other models have and this one has not, the hardware has no part for: counters know no queue, descriptors do not say
+that a checksum was verified (only that it was wrong), and there are neither flow rules nor coalescing of frames.
+"""
 
 from __future__ import annotations
 

@@ -168,6 +168,23 @@ def test_lost_interrupt(rig: XgbeRig) -> None:
     assert rig.fired("an.interrupt.lost")
 
 
+def test_lost_interrupt_is_sent_again(rig: XgbeRig) -> None:
+    """What was lost leaves when it is asked for again, unless that is lost too."""
+    raised = rig.device.interrupts.raised
+    rig.arm("an.interrupt.lost")
+    rig.mmd_write(7, 0, 0x1200)
+    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
+    rig.clock.advance(0.2)
+    before = raised[0]
+    rig.arm("an.reissue.lost")
+    rig.write(x.XP_REISSUE, 1 << 3)
+    assert rig.fired("an.reissue.lost")
+    assert raised[0] == before
+    rig.slot.faults["an.reissue.lost"].disarm()
+    rig.write(x.XP_REISSUE, 1 << 3)
+    assert raised[0] == before + 1
+
+
 def test_late_page(rig: XgbeRig) -> None:
     rig.arm("an.page.late")
     rig.mmd_write(7, 0, 0x1200)
