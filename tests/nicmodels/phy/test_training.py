@@ -50,10 +50,9 @@ def test_a_request_counts_once_until_it_is_held(tap: Tap) -> None:
     transmitter.reset()
     status = transmitter.apply(DECREMENT << shift, 0)
     taps = dict(transmitter.taps)
-    for _ in range(5):
-        assert transmitter.apply(DECREMENT << shift, status) == status
-        assert transmitter.apply(INCREMENT << shift, status) == status
-    assert transmitter.taps == taps
+    for request in (DECREMENT, DECREMENT, INCREMENT, RESERVED, DECREMENT):
+        assert transmitter.apply(request << shift, status) == status
+        assert transmitter.taps == taps
 
 
 @pytest.mark.parametrize("tap", list(Tap))
