@@ -30,14 +30,17 @@ def sender(worker, dut, faults):
 
 
 @pytest.fixture
-def bound(sender, evidence, unclaimed):
-    """The same, bound to the interface; skips where the driver does not take such buffers (EOPNOTSUPP)."""
-    refused = sender.ask()
-    if refused is not None and refused.errno == errno.EOPNOTSUPP:
-        unclaimed("sending out of bound memory", evidence={"netdev bind-tx": str(refused)})
-    evidence("refusal", str(refused))
-    assert refused is None, f"binding was refused: {refused}"
-    return sender
+def bind(sender, unclaimed):
+    """``bind()``: the same, bound to the interface; skips where the driver does not take such buffers (EOPNOTSUPP)."""
+
+    def ask():
+        refused = sender.ask()
+        if refused is not None and refused.errno == errno.EOPNOTSUPP:
+            unclaimed("sending out of bound memory", evidence={"netdev bind-tx": str(refused)})
+        assert refused is None, f"binding was refused: {refused}"
+        return sender
+
+    return ask
 
 
 @requirement(
@@ -46,9 +49,11 @@ def bound(sender, evidence, unclaimed):
     source=f"{DEVMEM}, Sending data, Reusing TX dmabufs; {NETMEM}",
     falsified_by=("tx.frame.dropped", "program:qapi.not-bound"),
 )
-def test_octets_out_of_bound_memory(bound, version, peer, step):
+def test_octets_out_of_bound_memory(bind, version, peer, step):
     """A TCP stream out of bound memory arrives whole and in order, uncopied, and each send is told to be done with."""
     data = generate(SEED, STREAM)
+    with step("Bind memory to the interface"):
+        bound = bind()
     with step(f"Send {STREAM} octets by TCP out of the bound memory"), peer.taking(version) as taken:
         sent = bound.send(taken.address, taken.port, STREAM, seed=SEED, timeout=PATIENCE)
         assert not isinstance(sent, Exception), f"sending was refused: {sent}"
@@ -66,9 +71,10 @@ def test_octets_out_of_bound_memory(bound, version, peer, step):
     source=f"{DEVMEM}: payload is sent directly from device memory; {NETMEM}, dma addresses",
     falsified_by="program:qapi.not-bound",
 )
-def test_device_reads_where_it_must(bound, dma, peer, step):
+def test_device_reads_where_it_must(bind, dma, peer, step):
     """The device reads the payload out of the bound memory, and headers from elsewhere."""
-    with step("Look up where the bound memory lies"):
+    with step("Bind memory to the interface, and look up where it lies"):
+        bound = bind()
         pages = set(bound.pages())
     with (
         step(f"Send {STREAM} octets by TCP out of the bound memory"),
@@ -94,8 +100,10 @@ def test_device_reads_where_it_must(bound, dma, peer, step):
     source=f"{DEVMEM}, NIC Setup: the binding ends with the netlink socket that made it",
     falsified_by="program:qapi.stays-bound",
 )
-def test_unbound(bound, crossing, peer, step):
+def test_unbound(bind, crossing, peer, step):
     """Once the binding is closed nothing is sent out of the memory any more, and the interface stays intact."""
+    with step("Bind memory to the interface"):
+        bound = bind()
     with step("Send out of the bound memory, then close the binding"), peer.taking(4) as taken:
         sent = bound.send(taken.address, taken.port, STREAM, seed=SEED, timeout=PATIENCE)
         assert not isinstance(sent, Exception), f"sending was refused: {sent}"

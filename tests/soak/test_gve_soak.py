@@ -45,6 +45,8 @@ MOST_QUEUES = 8
 PACE = 0.005
 STANDSTILL = 0.25
 """Seconds without any change after which the driver is held to have stopped, on a guest of speed 1."""
+GQI_MASK = 0x40
+"""GVE_IRQ_MASK, bit 30, as the doorbell has it: big-endian."""
 NAPI_POLL_WEIGHT = 64
 """include/linux/netdevice.h: the budget of a poll."""
 SOON = 5.0
@@ -126,6 +128,8 @@ class Soak:
         self.model: Any = machine.model
         self.frames = self._frames()
         self.left: list[str] = []
+        self._last_event = 0
+        self._late_masks = 0
         self._pause = threading.Event()
         self._paused = threading.Event()
         self._random = random.Random(SEED)
@@ -205,16 +209,25 @@ class Soak:
             assert each["posted"] == each["completed"] + each["held"] + each["returned"], (after, number, each)
         for number, each in enumerate(ledger["tx"]):
             assert each["packets"] == each["completions"] + each["abandoned"], (after, number, each)
-        assert ledger["violations"] == {}, (after, self._violations())
+        self._check_violations(after, ledger["violations"])
         self._buffers_are_back(after)
         self._paused.clear()
         self._pause.clear()
 
-    def _violations(self) -> list[dict[str, Any]]:
-        """What the driver broke of the interface's rules, and the commands and resets shortly before and after."""
-        events: list[dict[str, Any]] = self.model.call("events.read")
+    def _check_violations(self, after: str, counts: Mapping[str, int]) -> None:
+        """The driver has broken no rule of the interface; one is excused.
+
+        gve_intr masks its block by the doorbell: an interrupt that was on its way while the device was reset writes to a
+        doorbell that nobody hears any more.
+        """
+        events: list[dict[str, Any]] = self.model.call("events.read", after=self._last_event)
+        self._last_event = max((each["sequence"] for each in events), default=self._last_event)
         at = [number for number, each in enumerate(events) if each["event"] == "violation"]
-        return events[max(0, at[0] - 8) : at[-1] + 4] if at else []
+        late = [events[each] for each in at if events[each]["rule"] == "doorbell.unknown"]
+        self._late_masks += sum(each["value"] == GQI_MASK for each in late)
+        if sum(counts.values()) != self._late_masks:
+            around = events[max(0, at[0] - 8) : at[-1] + 4] if at else []
+            raise AssertionError(f"{after}: {dict(counts)}, of which {self._late_masks} are excused; {around}")
 
     def _buffers_are_back(self, after: str) -> None:
         """Of an idle queue the device has all buffers, but for less than what one doorbell stands for (32), twice."""
