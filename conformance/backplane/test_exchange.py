@@ -26,7 +26,7 @@ def highest(far, local):
     "CL73-NP-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.7.7 (next page function), 73.7.7.1 (null pages are sent as long as the other end has more)",
-    falsified_by=NOT_TOLD,
+    falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 @pytest.mark.parametrize("pages", [[NULL], [MESSAGE], [MESSAGE, UNFORMATTED], [NULL, MESSAGE, UNFORMATTED]], ids=repr)
 @pytest.mark.budget(60)
@@ -43,7 +43,7 @@ def test_next_pages(far, highest, linked, crossing, until, step, pages):
         assert len(far.get()["received"]["next_pages"]) >= len(pages)
 
 
-@requirement("CL73-NP-02", level="MUST", source="IEEE 802.3-2022, 73.7.7", falsified_by=NOT_TOLD)
+@requirement("CL73-NP-02", level="MUST", source="IEEE 802.3-2022, 73.7.7", falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.budget(90)
 def test_endless_pages(far, highest, linked, gives_up, dut, until, step):
     """A partner that never ends brings no link, and no carrier; once it ends, there is a link."""
@@ -57,7 +57,7 @@ def test_endless_pages(far, highest, linked, gives_up, dut, until, step):
         linked(highest)
 
 
-@requirement("CL73-ARB-01", level="MUST", source=ARBITRATION, falsified_by=NOT_TOLD)
+@requirement("CL73-ARB-01", level="MUST", source=ARBITRATION, falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.parametrize("what", ["nonce.copied", "echo.wrong", "acknowledge.lost"])
 @pytest.mark.budget(90)
 def test_wrong_exchange(far, highest, linked, dut, until, step, crossing, what):
@@ -73,7 +73,7 @@ def test_wrong_exchange(far, highest, linked, dut, until, step, crossing, what):
         crossing.both_ways()
 
 
-@requirement("CL73-ARB-02", level="MUST", source=f"{ARBITRATION}; 73.7.2", falsified_by=NOT_TOLD)
+@requirement("CL73-ARB-02", level="MUST", source=f"{ARBITRATION}; 73.7.2", falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.budget(60)
 def test_restart_amid(far, highest, linked, until, step, moment):
@@ -86,7 +86,9 @@ def test_restart_amid(far, highest, linked, until, step, moment):
         linked(highest)
 
 
-@requirement("CL73-ARB-03", level="MUST", source=f"{ARBITRATION}; 73.10.1 (timers)", falsified_by=NOT_TOLD)
+@requirement(
+    "CL73-ARB-03", level="MUST", source=f"{ARBITRATION}; 73.10.1 (timers)", falsified_by=("link.speed.wrong", NOT_TOLD)
+)
 @pytest.mark.budget(60)
 def test_late_partner(far, highest, linked, until, step):
     """A partner whose every signal is 20 ms late is waited for."""
@@ -99,7 +101,10 @@ def test_late_partner(far, highest, linked, until, step):
 
 
 @requirement(
-    "CL73-RF-01", level="MUST", source="IEEE 802.3-2022, 73.6.7 (remote fault), 45.2.7.2", falsified_by=NOT_TOLD
+    "CL73-RF-01",
+    level="MUST",
+    source="IEEE 802.3-2022, 73.6.7 (remote fault), 45.2.7.2",
+    falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 @pytest.mark.budget(60)
 def test_remote_fault(far, highest, linked, until, crossing, step):
@@ -115,7 +120,12 @@ def test_remote_fault(far, highest, linked, until, crossing, step):
         crossing.both_ways()
 
 
-@requirement("CL73-FLAP-01", level="MUST", source="Documentation/networking/operstates.rst", falsified_by=NOT_TOLD)
+@requirement(
+    "CL73-FLAP-01",
+    level="MUST",
+    source="Documentation/networking/operstates.rst",
+    falsified_by=("link.speed.wrong", NOT_TOLD),
+)
 @pytest.mark.budget(120)
 def test_flap_storm(far, highest, linked, dut, until, crossing, step, evidence):
     """After a hundred losses of the partner's signal, of some milliseconds each, the link is as it was."""

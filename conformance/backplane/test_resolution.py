@@ -85,7 +85,7 @@ def test_partner_is_told(far, local, linked, dut, until, step):
     "CL73-ADV-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.7.2 (an end that renegotiates), 45.2.7.6; include/uapi/linux/ethtool.h, ETHTOOL_SLINKSETTINGS",
-    falsified_by=("program:settings.not-set",),
+    falsified_by=("link.speed.wrong", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_advertisement(far, local, advertise, linked, step, unclaimed):
@@ -127,7 +127,7 @@ def test_advertisement_without_common(far, local, advertise, linked, gives_up, s
     "CL73-PAUSE-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.6.6 (pause ability), 28B.3 (pause resolution)",
-    falsified_by="program:backplane.not-told",
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
 )
 @pytest.mark.budget(180)
 def test_pause(far, local, linked, dut, until, step, unclaimed):
@@ -158,7 +158,7 @@ def test_pause(far, local, linked, dut, until, step, unclaimed):
     "CL73-FEC-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it",
-    falsified_by="program:backplane.not-told",
+    falsified_by=("tx.frame.dropped", "program:backplane.not-told"),
 )
 @pytest.mark.budget(120)
 def test_fec(far, local, linked, crossing, step, unclaimed):

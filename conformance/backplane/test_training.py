@@ -17,7 +17,9 @@ def kr(local, unclaimed):
         unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
 
 
-@requirement("CL72-TRAIN-01", level="MUST", source=TRAINING, falsified_by=(NOT_TOLD, "an.training.failed"))
+@requirement(
+    "CL72-TRAIN-01", level="MUST", source=TRAINING, falsified_by=("an.training.failed", "link.speed.wrong", NOT_TOLD)
+)
 @pytest.mark.usefixtures("kr")
 def test_trained(far, linked, until, step):
     """A link at 10GBASE-KR has been trained: both ends have found lock and told each other that they are ready."""
@@ -31,7 +33,7 @@ def test_trained(far, linked, until, step):
         assert (training["frame_lock"], training["local_ready"], training["remote_ready"]) == (True, True, True)
 
 
-@requirement("CL72-TRAIN-02", level="MUST", source=TRAINING, falsified_by=NOT_TOLD)
+@requirement("CL72-TRAIN-02", level="MUST", source=TRAINING, falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(90)

@@ -11,7 +11,7 @@ DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GB
 NOT_TOLD = "program:backplane.not-told"
 
 
-@requirement("CL73-PD-01", level="MUST", source=DETECTION, falsified_by=NOT_TOLD)
+@requirement("CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", NOT_TOLD))
 @pytest.mark.budget(90)
 def test_detected(far, local, linked, step, unclaimed, crossing):
     """A partner that transmits without pages what is detected in parallel, and what the port has, gets a link."""
@@ -25,7 +25,7 @@ def test_detected(far, local, linked, step, unclaimed, crossing):
             crossing.both_ways()
 
 
-@requirement("CL73-PD-02", level="MUST", source=DETECTION, falsified_by=NOT_TOLD)
+@requirement("CL73-PD-02", level="MUST", source=DETECTION, falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.budget(90)
 def test_not_detected(far, local, dut, until, linked, step, unclaimed):
     """10GBASE-KR without pages is not detected: there is no link."""
@@ -44,7 +44,7 @@ def test_not_detected(far, local, dut, until, linked, step, unclaimed):
     "CL73-FORCED-01",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; IEEE 802.3-2022, 45.2.7.1 (7.0.12)",
-    falsified_by=(NOT_TOLD, "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
 @pytest.mark.budget(90)
 def test_forced(far, local, dut, defer, linked, crossing, step, evidence, unclaimed):
@@ -73,7 +73,7 @@ def test_forced(far, local, dut, defer, linked, crossing, step, evidence, unclai
     "CL73-STAY-01",
     level="MUST",
     source="Documentation/networking/netdevices.rst, ndo_stop and ndo_open; include/uapi/linux/ethtool.h",
-    falsified_by="program:settings.not-set",
+    falsified_by=("link.speed.wrong", "program:settings.not-set"),
 )
 @pytest.mark.budget(90)
 def test_stays(far, local, advertise, change, dut, linked, step, unclaimed):

@@ -73,7 +73,7 @@ class Driver:
     title: str
 
 
-_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link")
+_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link", "backplane")
 
 _DRIVERS = (
     Driver(
