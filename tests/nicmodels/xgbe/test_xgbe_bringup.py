@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import xgbe_rig as x
 from nicmodels.device import Options, ResetCause, Slot
+from nicmodels.vfio_user.interrupts import IrqIndex
+from nicmodels.vfio_user.protocol import IrqAction
 from nicmodels.xgbe import Xgbe
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 from xgbe_rig import XgbeRig
 
 
@@ -106,6 +112,34 @@ def test_interrupts_are_edges_that_can_be_reissued(rig: XgbeRig) -> None:
     rig.write(x.XP_INT_EN, 0x1FFFFF)
     assert raised[0] == before + 2
     assert rig.read(x.DMA_ISR) == 1
+
+
+@pytest.mark.parametrize(("profile", "channels"), [("v2a", 16), ("v2b", 8)])
+def test_every_channel_has_rings_and_a_line_of_its_own(profile: str, channels: int) -> None:
+    """Each channel sends, and gets what the indirection table gives it, and only its own vector is signalled."""
+    rig = XgbeRig(profile, channels).link().start()
+    interrupts = rig.slot.interrupts
+    interrupts.resize(4 + channels, 1, 1)
+    for vector in range(4 + channels):
+        fd = os.eventfd(0)
+        interrupts.set_eventfd(IrqIndex.MSIX, IrqAction.TRIGGER, vector, os.dup(fd))
+        os.close(fd)
+    frame = bytes(Ether(dst=x.MAC, src=x.PEER) / IP(src="192.0.2.1", dst="192.0.2.2") / UDP(sport=5, dport=6))
+    for channel in range(channels):
+        for index in range(256):
+            rig.rss(index, channel)
+        for receives in (True, False):
+            rig.write(rig.channel(x.CH_SR, channel), 0xFFFF)
+            before = list(rig.device.interrupts.raised)
+            if receives:
+                assert [each.channel for each in rig.receive(frame)] == [channel]
+            else:
+                assert len(rig.transmit(bytes(60), channel=channel)) == 1
+            raised = [now - then for now, then in zip(rig.device.interrupts.raised, before, strict=True)]
+            assert [vector for vector, times in enumerate(raised) if times] == [4 + channel]
+    account = rig.device.control_methods()["model.counters"]()
+    assert [each["frames"] for each in account["rx"]] == [each["frames"] for each in account["tx"]] == [1] * channels
+    interrupts.clear()
 
 
 def test_interrupt_watchdog(rig: XgbeRig) -> None:

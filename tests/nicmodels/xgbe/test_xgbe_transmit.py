@@ -140,7 +140,16 @@ def test_descriptor_taken_back_from_a_full_queue_stops_it(rig: XgbeRig) -> None:
     assert rig.owned() == [3]
 
 
-def test_flush_and_reset_lose_what_waits(rig: XgbeRig) -> None:
+def test_frames_leave_when_fec_agrees(rig: XgbeRig) -> None:
+    rig.write(rig.channel(x.MTL_TQOMR, 0), 2 << 2 | 2)
+    fec = rig.mmd(1, 171)
+    rig.mmd_write(1, 171, fec ^ 1)
+    assert rig.transmit(bytes(60)) == []
+    rig.mmd_write(1, 171, fec)
+    assert rig.wire.sent == [bytes(60)]
+
+
+def test_flush_loses_what_waits(rig: XgbeRig) -> None:
     unlink(rig)
     rig.transmit(bytes(60))
     rig.write(rig.channel(x.MTL_TQOMR, 0), rig.read(rig.channel(x.MTL_TQOMR, 0)) | 1)
