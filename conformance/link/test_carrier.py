@@ -177,7 +177,7 @@ def test_down_under_load(dut, partner, change, crossing, traffic, outlet, watch,
     frames = [probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET,), versions=(4,))]
     with step("Take the partner down while the DUT sends in one flow, more than a device keeps in a queue of its own"):
         partner.set(up=False)
-        evidence("frames handed over", outlet.send(frames * LOAD))
+        evidence("frames handed over", outlet.send(frames, repeat=LOAD))
         watch(up=False)
     with step("Bring the partner up: frames go both ways, unchanged"):
         partner.set(up=True)

@@ -116,9 +116,9 @@ class FarEnd:
         self._machine.model.call("link.set", **change)
 
     def _restore(self) -> None:
-        armed = {name: False for name, state in self.get()["misbehaviour"].items() if state["times"] is not None}
+        well = dict.fromkeys(self.get()["misbehaviour"], False)
         self._set(script=[])
-        self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=armed)
+        self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
         self._set(abilities=dict(self.abilities), speed=0, restart=True)
 
     @property

@@ -164,6 +164,8 @@ class FastPath:
         flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
         if flow is None or flow.ethernet != frame[:ETHERNET] or frame[headers.l4_offset + 13] & SYN:
             return None
+        if flow.queue.drops:  # frames without a descriptor are not kept, each by itself
+            return None
         longest = start + min(size, end - start)
         if longest > min(self._limit, flow.queue.size) or longest < MINIMUM:
             return None

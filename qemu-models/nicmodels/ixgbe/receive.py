@@ -298,7 +298,7 @@ class Receiver:
 
     def _take_train(self, frame: memoryview, offload: Offload) -> bool:
         """Take what is to be cut by the short cut, where that is open."""
-        if self._faulty or offload.segment_type is None:
+        if self._faulty or offload.segment_type is None or not offload.segment_size:
             return False
         train = self.fast.train(frame, offload.segment_size)
         if train is None:

@@ -187,5 +187,5 @@ class Departures:
                 self._loop_back(b"".join(each))
             else:
                 self._host.wire.transmit(each)
-        tagged = head[12] << 8 | head[13] in (ETHERTYPE_VLAN, ETHERTYPE_QINQ)
+        tagged = size >= ETHERNET and head[12] << 8 | head[13] in (ETHERTYPE_VLAN, ETHERTYPE_QINQ)
         self._counters.left(queue, size, max(size, MINIMUM) + FCS, bytes(head[:6]), tagged=tagged)
