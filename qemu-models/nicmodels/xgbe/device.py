@@ -119,7 +119,8 @@ class Xgbe(Nic):
         if bar == REGISTER_BAR:
             self._file.write(offset, value, size)
         elif bar == XPCS_BAR:
-            self.xpcs.write(offset, value, size)
+            with self.link.instant:
+                self.xpcs.write(offset, value, size)
 
     def frame_arrived(self) -> None:
         """The wire has frames."""

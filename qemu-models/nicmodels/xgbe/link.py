@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nicmodels.phy import Abilities, Kind, Medium, State, Technology, TrainingState, Transceiver
 from nicmodels.xgbe.an73 import AutoNegotiation
 from nicmodels.xgbe.far import FarEnd
+from nicmodels.xgbe.instant import Instant
 from nicmodels.xgbe.mailbox import Mailbox, Mode
 from nicmodels.xgbe.registers import mmd as r
 
@@ -38,6 +39,7 @@ class Link:
         came_up: told when frames can pass again.
 
     Attributes:
+        instant: to be held while the driver writes to the PCS.
         phy: the local transceiver.
         partner: the other end.
     """
@@ -56,7 +58,8 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._asked = False
-        medium = Medium(host.clock)
+        self.instant = Instant(host.clock)
+        medium = Medium(self.instant)
         self.phy = Transceiver(medium.near, seed="local", null_pages=False)
         self.phy.training.automatic = False
         self.phy.training.enabled = False
@@ -107,9 +110,10 @@ class Link:
         """The SerDes runs another rate; powered off it is silent."""
         technology = TECHNOLOGIES.get(mode)
         self._stayed_up = False
-        self.phy.technologies = frozenset({technology} if technology is not None else ())
-        self.phy.force(technology)
-        self.phy.power(technology is not None)
+        with self.instant:
+            self.phy.technologies = frozenset({technology} if technology is not None else ())
+            self.phy.force(technology)
+            self.phy.power(technology is not None)
 
     def _receiver_reset(self) -> None:
         """A receiver reset cycle: the link is lost if it was up, since its lock is."""

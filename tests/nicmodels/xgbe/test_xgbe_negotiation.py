@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import xgbe_rig as x
+from nicmodels.reactor import ManualClock
 from xgbe_rig import XgbeRig
 
 KX_BIT, KR_BIT = 0x20, 0x80
@@ -105,6 +106,32 @@ def test_next_pages(port: XgbeRig) -> None:
     port.mmd_write(7, 22, 0x2001)
     assert port.cause() == x.PAGE
     assert port.mmd(7, 25) & 0x27FF == 0x2001
+    port.train()
+    assert port.cause() == x.COMPLETE
+
+
+class CreepingClock(ManualClock):
+    """A clock that goes on by some microseconds whenever it is read, as time does while a model works."""
+
+    latest = 0.0
+
+    def now(self) -> float:
+        self._now = self.latest = max(self._now, self.latest) + 20e-6
+        return self._now
+
+
+def test_next_pages_in_real_time() -> None:
+    """A page that the driver loads drives the line at one instant, so that the partner's answer does not overtake it."""
+    port = XgbeRig(clock=CreepingClock())
+    port.mailbox(x.SET_KR)
+    partner(port, next_pages=["null"])
+    port.negotiate()
+    assert port.cause() == x.PAGE
+    port.clock.advance(0.001)
+    for number, word in ((24, 0), (23, 0), (22, 0x2001)):
+        port.mmd_write(7, number, word)
+    assert port.cause() == x.PAGE
+    port.clock.advance(0.001)
     port.train()
     assert port.cause() == x.COMPLETE
 

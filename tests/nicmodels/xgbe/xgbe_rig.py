@@ -112,10 +112,11 @@ class XgbeRig:
     Args:
         profile: the variant.
         channels: how many of each kind are set up.
+        clock: one that a test has made.
     """
 
-    def __init__(self, profile: str | None = None, channels: int = 2) -> None:
-        self.clock = ManualClock()
+    def __init__(self, profile: str | None = None, channels: int = 2, clock: ManualClock | None = None) -> None:
+        self.clock = clock or ManualClock()
         self.wire = ListWire()
         events = EventLog(self.clock.now)
         self.slot = Slot(clock=self.clock, wire=self.wire, events=events, faults=FaultPoints(events=events))
