@@ -10,13 +10,14 @@ the ends of a medium share a `Timeline`: it runs what is due in order, each even
 from __future__ import annotations
 
 import heapq
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
 from nicmodels.reactor import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nicmodels.reactor import Clock
 
@@ -41,7 +42,7 @@ class Timeline:
         self._telling: Timer | None = None
 
     def now(self) -> float:
-        """The instant of the event that runs; else the clock's time."""
+        """The instant of the event that runs, or of `instant`; else the clock's time."""
         return self.clock.now() if self._instant is None else self._instant
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
@@ -65,6 +66,24 @@ class Timeline:
                 if not timer.cancelled:
                     self._instant = when
                     timer.callback()
+        finally:
+            self._instant = None
+            self._rearm()
+
+    @contextmanager
+    def instant(self) -> Iterator[None]:
+        """Let all that is done within happen at one instant, however long the process takes over it.
+
+        For a register write that drives the line and schedules what follows: else the far end's answer could come before
+        the near end has done what is answered.
+        """
+        if self._instant is not None:
+            yield
+            return
+        self.settle()
+        self._instant = self.clock.now()
+        try:
+            yield
         finally:
             self._instant = None
             self._rearm()

@@ -119,7 +119,7 @@ class Xgbe(Nic):
         if bar == REGISTER_BAR:
             self._file.write(offset, value, size)
         elif bar == XPCS_BAR:
-            with self.link.instant:
+            with self.link.phy.timeline.instant():
                 self.xpcs.write(offset, value, size)
 
     def frame_arrived(self) -> None:

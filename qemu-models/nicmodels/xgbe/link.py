@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.phy import Abilities, Kind, Medium, State, Technology, TrainingState, Transceiver
+from nicmodels.phy import Abilities, Kind, PartnerLine, State, Technology, TrainingState
 from nicmodels.xgbe.an73 import AutoNegotiation
-from nicmodels.xgbe.far import FarEnd
-from nicmodels.xgbe.instant import Instant
 from nicmodels.xgbe.mailbox import Mailbox, Mode
 from nicmodels.xgbe.registers import mmd as r
 
@@ -39,7 +37,6 @@ class Link:
         came_up: told when frames can pass again.
 
     Attributes:
-        instant: to be held while the driver writes to the PCS.
         phy: the local transceiver.
         partner: the other end.
     """
@@ -58,16 +55,14 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._asked = False
-        self.instant = Instant(host.clock)
-        medium = Medium(self.instant)
-        self.phy = Transceiver(medium.near, seed="local", null_pages=False)
-        self.phy.training.automatic = False
-        self.phy.training.enabled = False
-        self.partner = FarEnd(
+        line = PartnerLine(
             host.clock,
-            medium,
             Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
         )
+        self.phy = line.plug(null_pages=False)
+        self.phy.training.automatic = False
+        self.phy.training.enabled = False
+        self.partner = line.partner
         self.negotiation = AutoNegotiation(file, host, interrupts, self.phy, changed=self._restarted)
         self.mailbox = Mailbox(file, host, changed=self._mode_changed, receiver_reset=self._receiver_reset)
         self.phy.subscribe(self._event)
@@ -110,7 +105,7 @@ class Link:
         """The SerDes runs another rate; powered off it is silent."""
         technology = TECHNOLOGIES.get(mode)
         self._stayed_up = False
-        with self.instant:
+        with self.phy.timeline.instant():
             self.phy.technologies = frozenset({technology} if technology is not None else ())
             self.phy.force(technology)
             self.phy.power(technology is not None)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The line's time: what happens at one instant, on a clock that goes on while the process works."""
+
+from __future__ import annotations
+
+from nicmodels.phy import Timeline
+from nicmodels.reactor import ManualClock
+
+
+class RunningClock(ManualClock):
+    """Time goes on by a millisecond whenever somebody looks."""
+
+    def now(self) -> float:
+        self.advance(1e-3)
+        return super().now()
+
+
+def test_an_instant_stands_still() -> None:
+    timeline = Timeline(RunningClock())
+    ran: list[str] = []
+    with timeline.instant():
+        begin = timeline.now()
+        timeline.call_later(1e-9, lambda: ran.append("answer"))
+        timeline.settle()
+        with timeline.instant():
+            assert timeline.now() == begin
+        assert timeline.now() == begin
+        assert ran == []
+    assert timeline.now() > begin
+    timeline.settle()
+    assert ran == ["answer"]
+
+
+def test_what_is_due_comes_before_an_instant() -> None:
+    clock = ManualClock()
+    timeline = Timeline(clock)
+    ran: list[str] = []
+    timeline.call_later(0.0, lambda: ran.append("due"))
+    with timeline.instant():
+        assert ran == ["due"]
