@@ -36,6 +36,7 @@ from nicmodels.pci import (
     PowerManagement,
     VitalProductData,
 )
+from nicmodels.phy import link_methods
 from nicmodels.registers import RegisterFile
 
 if TYPE_CHECKING:
@@ -151,13 +152,7 @@ class Ixgbe(Nic):
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        partner = self.link.partner
-        links: dict[str, Callable[..., Any]] = {
-            "link.get": partner.describe,
-            "link.set": partner.control,
-            "link.record": partner.read,
-        }
-        return {**super().control_methods(), **links}
+        return {**super().control_methods(), **link_methods(self.link.partner)}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
         """RST and LRST clear themselves; a reset takes no time here (datasheet 8.2.3.1.1)."""

@@ -8,7 +8,7 @@
 from nicmodels.phy.abilities import Abilities, Pause, Resolution, Technology, resolve, resolve_pause
 from nicmodels.phy.arbitration import Arbitration, LinkControl, State
 from nicmodels.phy.event import Event, Kind
-from nicmodels.phy.line import FarEnd, Line, PartnerLine
+from nicmodels.phy.line import FarEnd, Line, PartnerLine, link_methods
 from nicmodels.phy.medium import Carrier, Medium, Pages, Port, Silence, TrainingFrames
 from nicmodels.phy.page import NULL_PAGE, Codeword
 from nicmodels.phy.partner import LinkPartner
@@ -49,6 +49,7 @@ __all__ = [
     "TrainingState",
     "Transceiver",
     "VirtualPartner",
+    "link_methods",
     "resolve",
     "resolve_pause",
 ]

@@ -5,7 +5,8 @@
 
     line = host.line or PartnerLine(host.clock, Abilities.of(...))
     self.phy = line.plug(null_pages=False)
-    self.partner = line.partner                          # its describe, control and read are control methods
+    self.partner = line.partner
+    link_methods(self.partner)                           # for the model's control methods
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from nicmodels.phy.partner import LinkPartner
 from nicmodels.phy.transceiver import Transceiver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nicmodels.phy.abilities import Abilities
     from nicmodels.reactor import Clock
 
@@ -36,6 +39,11 @@ class FarEnd(Protocol):
 
     def read(self, after: int = 0) -> list[dict[str, Any]]:
         """``link.record``."""
+
+
+def link_methods(partner: FarEnd) -> dict[str, Callable[..., Any]]:
+    """The control methods by which tests reach the other end."""
+    return {"link.get": partner.describe, "link.set": partner.control, "link.record": partner.read}
 
 
 class Line(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nicmodels.device import Host, Options, ResetCause
 from nicmodels.nic import Nic, queue_state
 from nicmodels.pci import Bar, BarKind, ConfigSpace, Msi, MsiX, PciExpress, PowerManagement
+from nicmodels.phy import link_methods
 from nicmodels.registers import RegisterFile
 from nicmodels.xgbe import fault_points
 from nicmodels.xgbe.filters import Filters
@@ -165,13 +166,7 @@ class Xgbe(Nic):
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        partner = self.link.partner
-        links: dict[str, Callable[..., Any]] = {
-            "link.get": partner.describe,
-            "link.set": partner.control,
-            "link.record": partner.read,
-        }
-        return {**super().control_methods(), **links}
+        return {**super().control_methods(), **link_methods(self.link.partner)}
 
     def _write_mode(self, _index: int, value: int) -> None:
         """SWR clears itself; a reset takes no time here."""
