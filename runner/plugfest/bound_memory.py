@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,6 +56,25 @@ class Receipt:
     ended: bool = True
 
 
+def refusal(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
+    """Ask for a binding; returns the refusal, None if it was made.
+
+    Raises:
+        AgentError: it failed otherwise than by a refusal.
+    """
+    if faults[NOT_BOUND]:
+        return None
+    try:
+        bind()
+    except AgentError as error:
+        if error.errno is None:
+            raise
+        if faults[REFUSAL_LOST]:
+            return None
+        return AgentError("bind", error.type, "", EIO) if faults[OTHER_ERRNO] else error
+    return None
+
+
 class BoundMemory(ABC):
     """Memory of a process of its own, not yet bound.
 
@@ -100,19 +119,13 @@ class BoundMemory(ABC):
         Raises:
             AgentError: it failed otherwise than by a refusal.
         """
-        if self._faults[NOT_BOUND]:
-            return None
         if self._faults[NEXT_QUEUE]:
             queues = tuple(max(0, queue - 1) for queue in queues)
-        try:
+
+        def bind() -> None:
             self._bound = self._bind(queues, page_size)
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            if self._faults[REFUSAL_LOST]:
-                return None
-            return AgentError("bind", error.type, "", EIO) if self._faults[OTHER_ERRNO] else error
-        return None
+
+        return refusal(bind, self._faults)
 
     def bind(self, *queues: int) -> None:
         """Bind to queues.

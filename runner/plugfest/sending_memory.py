@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugfest.agent import AgentError
-from plugfest.bound_memory import EIO, LENGTH, NOT_BOUND, OTHER_ERRNO, REFUSAL_LOST, STAYS_BOUND
+from plugfest.bound_memory import LENGTH, STAYS_BOUND, refusal
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -52,18 +52,12 @@ class SendingMemory:
         Raises:
             AgentError: it failed otherwise than by a refusal.
         """
-        if self._faults[NOT_BOUND]:
-            return None
-        try:
+
+        def bind() -> None:
             made = self._worker.call("devmem.bind_tx", ifname=self._ifname, buffer=self._buffer)
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            if self._faults[REFUSAL_LOST]:
-                return None
-            return AgentError("bind", error.type, "", EIO) if self._faults[OTHER_ERRNO] else error
-        self._binding, self._handle = int(made["id"]), int(made["handle"])
-        return None
+            self._binding, self._handle = int(made["id"]), int(made["handle"])
+
+        return refusal(bind, self._faults)
 
     @property
     def bound(self) -> bool:
