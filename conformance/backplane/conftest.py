@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import MODES, SPEEDS, FarEnd
+from plugfest.backplane import MODES, SPEEDS, FarEnd, best
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
@@ -24,9 +24,41 @@ def far(guest, model, dut, faults, defer, change, unclaimed):
 
 
 @pytest.fixture
-def local(dut):
+def local(dut, far):  # noqa: ARG001 - skips where there is no backplane
     """The clause's technologies that the driver advertises, by ethtool's names."""
     return {mode: name for mode, name in MODES.items() if mode in dut.link_modes().advertised}
+
+
+@pytest.fixture
+def several(local, unclaimed):
+    """Skips where the port has a single technology."""
+    if len(local) < 2:
+        unclaimed("several technologies", evidence={"advertised": sorted(local)})
+
+
+@pytest.fixture
+def kr(local, unclaimed):
+    """Skips where the port has no 10GBASE-KR."""
+    if "10GBASE-KR" not in local.values():
+        unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
+
+
+@pytest.fixture
+def highest(far, local):
+    """What the ends come to when nothing is in the way."""
+    return best(local.values(), far.abilities["technologies"])
+
+
+@pytest.fixture
+def start_over(far, until):
+    """``start_over(latency=0.02)`` tells the partner that, and to start over; waits until it does."""
+
+    def tell(**change):
+        before = far.negotiations
+        far.tell(**change, restart=True)
+        until(lambda: far.negotiations > before, what="the partner starts over", timeout=2)
+
+    return tell
 
 
 @pytest.fixture

@@ -4,22 +4,15 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import best
+from plugfest.backplane import NOT_TOLD
 from plugfest.requirement import requirement
 
-NOT_TOLD = "program:backplane.not-told"
 ARBITRATION = "IEEE 802.3-2022, figure 73-11 (arbitration state diagram)"
 NULL = "null"
 MESSAGE = {"message": 5, "data": 0x12345}
 UNFORMATTED = {"unformatted": 0x2AA}
 MOMENTS = ("ABILITY_DETECT", "ACKNOWLEDGE_DETECT", "COMPLETE_ACKNOWLEDGE", "AN_GOOD_CHECK")
 FLAPS = 100
-
-
-@pytest.fixture
-def highest(far, local):
-    """What the ends come to when nothing is in the way."""
-    return best(local.values(), far.abilities["technologies"])
 
 
 @requirement(
@@ -30,12 +23,10 @@ def highest(far, local):
 )
 @pytest.mark.parametrize("pages", [[NULL], [MESSAGE], [MESSAGE, UNFORMATTED], [NULL, MESSAGE, UNFORMATTED]], ids=repr)
 @pytest.mark.budget(60)
-def test_next_pages(far, highest, linked, crossing, until, step, pages):
+def test_next_pages(far, highest, start_over, linked, crossing, step, pages):
     """A partner that has next pages is heard to the end, and the ends then come to what their base pages say."""
     with step("Give the partner next pages, and let it start over"):
-        before = far.negotiations
-        far.tell(next_pages=pages, restart=True)
-        until(lambda: far.negotiations > before, what="the partner starts over", timeout=2)
+        start_over(next_pages=pages)
     with step("There is a link, and frames go both ways"):
         linked(highest)
         crossing.both_ways()
@@ -90,12 +81,10 @@ def test_restart_amid(far, highest, linked, until, step, moment):
     "CL73-ARB-03", level="MUST", source=f"{ARBITRATION}; 73.10.1 (timers)", falsified_by=("link.speed.wrong", NOT_TOLD)
 )
 @pytest.mark.budget(60)
-def test_late_partner(far, highest, linked, until, step):
+def test_late_partner(highest, start_over, linked, step):
     """A partner whose every signal is 20 ms late is waited for."""
     with step("Let the partner's signals be late, and start over"):
-        before = far.negotiations
-        far.tell(latency=0.02, restart=True)
-        until(lambda: far.negotiations > before, what="the partner starts over", timeout=2)
+        start_over(latency=0.02)
     with step("There is a link"):
         linked(highest)
 

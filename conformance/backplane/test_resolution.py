@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import chain, combinations
 
 import pytest
-from plugfest.backplane import MODES, STRANGE, Pause, best, pause_of
+from plugfest.backplane import MODES, NOT_TOLD, STRANGE, Pause, best, pause_of
 from plugfest.requirement import requirement
 
 PRIORITY = "IEEE 802.3-2022, 73.7.6 (priority resolution), table 73-5"
@@ -19,9 +19,7 @@ def subsets(names):
     return chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
 
 
-@requirement(
-    "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-told")
-)
+@requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.budget(240)
 def test_highest(far, local, advertise, linked, gives_up, step):
     """Whatever the two ends advertise, the link is the highest that they have in common; without any there is no link."""
@@ -44,7 +42,7 @@ def test_highest(far, local, advertise, linked, gives_up, step):
     "CL73-HCD-02",
     level="MUST",
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
-    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
+    falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 def test_strange(far, local, linked, until, step):
     """A partner's technologies that the port does not have do not keep it from what both have."""
@@ -61,7 +59,7 @@ def test_strange(far, local, linked, until, step):
     "CL73-LP-01",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 45.2.7.7",
-    falsified_by=("link.speed.wrong", "an.page.stale", "program:backplane.not-told"),
+    falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
 def test_partner_is_told(far, local, linked, dut, until, step):
@@ -87,11 +85,10 @@ def test_partner_is_told(far, local, linked, dut, until, step):
     source="IEEE 802.3-2022, 73.7.2 (an end that renegotiates), 45.2.7.6; include/uapi/linux/ethtool.h, ETHTOOL_SLINKSETTINGS",
     falsified_by=("link.speed.wrong", "program:settings.not-set"),
 )
+@pytest.mark.usefixtures("several")
 @pytest.mark.budget(120)
-def test_advertisement(far, local, advertise, linked, step, unclaimed):
+def test_advertisement(far, local, advertise, linked, step):
     """A change of what the driver advertises starts a negotiation, and the partner gets exactly that."""
-    if len(local) < 2:
-        unclaimed("several technologies", evidence={"advertised": sorted(local)})
     for ours in subsets(local):
         with step(f"Have the driver advertise {', '.join(ours)}"):
             advertise(*ours)
@@ -106,11 +103,10 @@ def test_advertisement(far, local, advertise, linked, step, unclaimed):
     source="IEEE 802.3-2022, 73.7.6; Documentation/networking/operstates.rst",
     falsified_by="program:settings.not-set",
 )
+@pytest.mark.usefixtures("several")
 @pytest.mark.fresh_guest
-def test_advertisement_without_common(far, local, advertise, linked, gives_up, step, unclaimed):
+def test_advertisement_without_common(far, local, advertise, linked, gives_up, step):
     """A change of what the driver advertises that leaves the ends nothing in common takes the link and the carrier down."""
-    if len(local) < 2:
-        unclaimed("several technologies", evidence={"advertised": sorted(local)})
     first, second = list(local)[:2]
     with step(f"Let the partner offer {local[first]} alone"):
         far.offer(local[first])
@@ -127,7 +123,7 @@ def test_advertisement_without_common(far, local, advertise, linked, gives_up, s
     "CL73-PAUSE-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.6.6 (pause ability), 28B.3 (pause resolution)",
-    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
+    falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 @pytest.mark.budget(180)
 def test_pause(far, local, linked, dut, until, step, unclaimed):
@@ -158,13 +154,12 @@ def test_pause(far, local, linked, dut, until, step, unclaimed):
     "CL73-FEC-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it",
-    falsified_by=("tx.frame.dropped", "program:backplane.not-told"),
+    falsified_by=("tx.frame.dropped", NOT_TOLD),
 )
+@pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
-def test_fec(far, local, linked, crossing, step, unclaimed):
+def test_fec(far, linked, crossing, step):
     """10GBASE-KR uses FEC if both ends are able to and one of them asks for it, and the link carries frames either way."""
-    if "10GBASE-KR" not in local.values():
-        unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
     for able, asks in ((False, False), (True, False), (True, True)):
         with step(f"Let the partner be {'able' if able else 'unable'}, {'asking' if asks else 'not asking'}"):
             far.offer("10GBASE-KR", fec=able, fec_request=asks)

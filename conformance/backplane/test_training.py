@@ -4,29 +4,20 @@
 from __future__ import annotations
 
 import pytest
+from plugfest.backplane import NOT_TOLD
 from plugfest.requirement import requirement
 
 TRAINING = "IEEE 802.3-2022, 72.6.10 (PMD control function), figure 72-5 (training state diagram), max_wait_timer"
-NOT_TOLD = "program:backplane.not-told"
-
-
-@pytest.fixture
-def kr(local, unclaimed):
-    """Skips where the port has no 10GBASE-KR."""
-    if "10GBASE-KR" not in local.values():
-        unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
 
 
 @requirement(
     "CL72-TRAIN-01", level="MUST", source=TRAINING, falsified_by=("an.training.failed", "link.speed.wrong", NOT_TOLD)
 )
 @pytest.mark.usefixtures("kr")
-def test_trained(far, linked, until, step):
+def test_trained(far, start_over, linked, step):
     """A link at 10GBASE-KR has been trained: both ends have found lock and told each other that they are ready."""
     with step("Let the partner start over"):
-        before = far.negotiations
-        far.tell(restart=True, latency=0.001)
-        until(lambda: far.negotiations > before, what="the partner starts over", timeout=2)
+        start_over(latency=0.001)
         linked("10GBASE-KR")
     with step("Training is done at both ends"):
         training = far.get()["training"]

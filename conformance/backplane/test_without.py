@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import DETECTABLE, MODES, SPEEDS, best
+from plugfest.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
 from plugfest.requirement import requirement
 
 DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GBASE-KX4)"
-NOT_TOLD = "program:backplane.not-told"
 
 
 @requirement("CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", NOT_TOLD))
@@ -26,18 +25,17 @@ def test_detected(far, local, linked, step, unclaimed, crossing):
 
 
 @requirement("CL73-PD-02", level="MUST", source=DETECTION, falsified_by=("link.report.stuck", NOT_TOLD))
+@pytest.mark.usefixtures("kr")
 @pytest.mark.budget(90)
-def test_not_detected(far, local, dut, until, linked, step, unclaimed):
+def test_not_detected(far, highest, dut, until, linked, step):
     """10GBASE-KR without pages is not detected: there is no link."""
-    if "10GBASE-KR" not in local.values():
-        unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
     with step("Let the partner transmit 10GBASE-KR, without pages: there is no carrier"):
         far.offer("10GBASE-KR", negotiates=False)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
         assert far.technology is None
     with step("Let it negotiate: there is a link"):
         far.offer(*far.abilities["technologies"])
-        linked(best(local.values(), far.abilities["technologies"]))
+        linked(highest)
 
 
 @requirement(
@@ -75,11 +73,10 @@ def test_forced(far, local, dut, defer, linked, crossing, step, evidence, unclai
     source="Documentation/networking/netdevices.rst, ndo_stop and ndo_open; include/uapi/linux/ethtool.h",
     falsified_by=("link.speed.wrong", "program:settings.not-set"),
 )
+@pytest.mark.usefixtures("several")
 @pytest.mark.budget(90)
-def test_stays(far, local, advertise, change, dut, linked, step, unclaimed):
+def test_stays(far, local, advertise, change, dut, linked, step):
     """What the driver was told to advertise stays when the interface goes down and up, and when it is reset by a change of MTU."""
-    if len(local) < 2:
-        unclaimed("several technologies", evidence={"advertised": sorted(local)})
     mode, name = list(local.items())[-1]
     with step(f"Have the driver advertise {mode} alone"):
         advertise(mode)
