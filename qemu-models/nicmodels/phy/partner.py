@@ -7,20 +7,21 @@ step which is due when the partner enters a state is done at that instant.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.events import EventLog
 from nicmodels.faults import FaultPoints
 from nicmodels.phy.abilities import Abilities
 from nicmodels.phy.arbitration import State
+from nicmodels.phy.change import Change
 from nicmodels.phy.event import Event, Kind
 from nicmodels.phy.medium import Pages, Silence, describe
 from nicmodels.phy.offer import Offer
 from nicmodels.phy.page import NEXT_PAGE, NULL_PAGE, Codeword
 from nicmodels.phy.script import Script, Step, flapping_from_json
 from nicmodels.phy.tampering import POINTS, TamperedPort
-from nicmodels.phy.timers import BOUNDS, Timers
+from nicmodels.phy.timers import BOUNDS
 from nicmodels.phy.training import TrainingState
 from nicmodels.phy.transceiver import Transceiver
 
@@ -38,8 +39,6 @@ ENDLESS_PACE = 10e-3
 GONE = BOUNDS["link_fail_inhibit"].most + BOUNDS["break_link"].most
 """Seconds of silence from where the other end is taken to be off."""
 STATES = frozenset(State.__members__) | frozenset(TrainingState.__members__)
-TIMERS = frozenset(each.name for each in fields(Timers)) - {"page_test_max"}
-NOTHING: Mapping[str, Any] = {}
 
 
 class LinkPartner:
@@ -74,7 +73,7 @@ class LinkPartner:
         self._seen: dict[str, Any] = {"base_page": None, "next_pages": []}
         self._echo: int | None = None
         self._quiet_since = self._timeline.now()
-        self._script = Script(self._timeline.call_later, lambda change: self._apply(**change))
+        self._script = Script(self._timeline.call_later, lambda change: self._apply(Change.from_json(change)))
         self._port = TamperedPort(medium.far, self._arrived)
         self.phy = Transceiver(self._port, seed=seed, null_pages=False)
         self._port.base_page = lambda: self.phy.arbitration.base_page
@@ -109,7 +108,7 @@ class LinkPartner:
             ValueError: none of its technologies has that speed.
         """
         self._timeline.settle()
-        self._apply(up=up, speed=speed, abilities=abilities)
+        self._apply(Change(up=up, speed=speed, abilities=abilities))
 
     def play(self, steps: Iterable[Step]) -> None:
         """Do changes (arguments of `control`, but not a script) by and by; replaces a script that still runs."""
@@ -138,8 +137,9 @@ class LinkPartner:
         steps = None if flap is None else list(flapping_from_json(flap))
         if script is not None:
             steps = [self._step(each) for each in script]
-        self._check(**change)
-        self._apply(**change)
+        now = Change.from_json(change)
+        self._check(now)
+        self._apply(now)
         if steps is not None:
             self.play(steps)
         return self.describe()
@@ -195,84 +195,41 @@ class LinkPartner:
         after, at = float(change.pop("after", 0.0)), change.pop("at", None)
         if at is not None and at not in STATES:
             raise ValueError(f"expected a state such as ACKNOWLEDGE_DETECT or TRAIN_LOCAL; found {at}")
-        self._check(**change)
+        self._check(Change.from_json(change))
         return Step(after, at, change)
 
-    def _check(
-        self,
-        *,
-        up: bool | None = None,
-        speed: int | None = None,
-        abilities: Abilities | Iterable[str] | Mapping[str, Any] | None = None,
-        base_page: str | None = None,
-        next_pages: Iterable[str | Mapping[str, int]] | None = None,
-        next_page_delay: float | None = None,
-        latency: float | None = None,
-        timers: Mapping[str, float] | None = None,
-        misbehave: Mapping[str, int | bool] | None = None,
-        restart: bool | None = None,
-        train: bool | None = None,
-    ) -> None:
+    def _check(self, change: Change) -> None:
         """Find what is wrong with a change before any of it is made."""
-        for name, flag in {"up": up, "restart": restart, "train": train}.items():
-            if not isinstance(flag, bool | None):
-                raise ValueError(f"expected true or false for {name}; found {flag!r}")
-        self._offer.changed(_abilities(abilities), speed)
-        if base_page:
-            Codeword.from_hex(base_page)
-        for page in next_pages or ():
-            Codeword.from_json(page)
-        for seconds in (next_page_delay or 0.0, latency or 0.0, *(timers or NOTHING).values()):
-            if float(seconds) < 0:
-                raise ValueError(f"expected 0 s or more; found {seconds} s")
-        if unknown := (timers or NOTHING).keys() - TIMERS:
-            raise ValueError(f"expected timers of {', '.join(sorted(TIMERS))}; found {', '.join(sorted(unknown))}")
-        for name, times in (misbehave or NOTHING).items():
-            fault = self.misbehaviour[name]
-            if not isinstance(times, int) or times < 0:
-                raise ValueError(f"expected true, false or a number for {fault.point.name}; found {times!r}")
+        self._offer.changed(change.abilities, change.speed)
+        for name in change.misbehave:
+            self.misbehaviour[name]
 
-    def _apply(
-        self,
-        *,
-        up: bool | None = None,
-        speed: int | None = None,
-        abilities: Abilities | Iterable[str] | Mapping[str, Any] | None = None,
-        base_page: str | None = None,
-        next_pages: Iterable[str | Mapping[str, int]] | None = None,
-        next_page_delay: float | None = None,
-        latency: float | None = None,
-        timers: Mapping[str, float] | None = None,
-        misbehave: Mapping[str, int | bool] | None = None,
-        restart: bool | None = None,
-        train: bool | None = None,
-    ) -> None:
+    def _apply(self, change: Change) -> None:
         arbitration = self.phy.arbitration
-        for name, times in (misbehave or NOTHING).items():
+        for name, times in change.misbehave.items():
             fault = self.misbehaviour[name]
             if times:
                 fault.arm(None if times is True else times)
             else:
                 fault.disarm()
-        if latency is not None:
-            self._port.latency = float(latency)
-        if next_page_delay is not None:
-            self.next_page_delay = float(next_page_delay)
-        if timers is not None:
-            arbitration.timers = replace(arbitration.timers, **{name: float(value) for name, value in timers.items()})
-        if next_pages is not None:
-            self._pages = tuple(Codeword.from_json(page) for page in next_pages)
-        if base_page is not None:
-            self._override = Codeword.from_hex(base_page) if base_page else None
+        if change.latency is not None:
+            self._port.latency = change.latency
+        if change.next_page_delay is not None:
+            self.next_page_delay = change.next_page_delay
+        arbitration.timers = replace(arbitration.timers, **change.timers)
+        if change.next_pages is not None:
+            self._pages = change.next_pages
+        if change.base_page is not None:
+            self._override = next(iter(change.base_page), None)
         offered, advertised = self.abilities, arbitration.advertised
-        self._offer = self._offer.changed(_abilities(abilities), speed)
+        self._offer = self._offer.changed(change.abilities, change.speed)
         self._advertise()
-        if restart or self.abilities != offered or arbitration.advertised != advertised:
+        if change.restart or self.abilities != offered or arbitration.advertised != advertised:
             self._connect()
-        if train:
+        if change.train:
             self.phy.train()
-        if up is not None:
-            self.phy.power(up)
+        if change.up is not None:
+            self.phy.power(change.up)
 
     def _advertise(self) -> None:
         endless = self.misbehaviour["pages.endless"].armed
@@ -352,7 +309,3 @@ class LinkPartner:
         silent = isinstance(self.phy.port.received, Silence)
         gone = silent and self._timeline.now() - self._quiet_since > GONE
         return "silent" if not self.phy.on or gone else "negotiating"
-
-
-def _abilities(value: Abilities | Iterable[str] | Mapping[str, Any] | None) -> Abilities | None:
-    return value if isinstance(value, Abilities | None) else Abilities.from_json(value)
