@@ -136,9 +136,9 @@ class LinkPartner:
         self._timeline.settle()
         steps = None if flap is None else list(flapping_from_json(flap))
         if script is not None:
-            steps = [self._step(each) for each in script]
+            steps = [_step(each) for each in script]
         now = Change.from_json(change)
-        self._check(now)
+        self._check([now, *(Change.from_json(step.change) for step in steps or ())])
         self._apply(now)
         if steps is not None:
             self.play(steps)
@@ -190,19 +190,13 @@ class LinkPartner:
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
-    def _step(self, value: Mapping[str, Any]) -> Step:
-        change = dict(value)
-        after, at = float(change.pop("after", 0.0)), change.pop("at", None)
-        if at is not None and at not in STATES:
-            raise ValueError(f"expected a state such as ACKNOWLEDGE_DETECT or TRAIN_LOCAL; found {at}")
-        self._check(Change.from_json(change))
-        return Step(after, at, change)
-
-    def _check(self, change: Change) -> None:
-        """Find what is wrong with a change before any of it is made."""
-        self._offer.changed(change.abilities, change.speed)
-        for name in change.misbehave:
-            self.misbehaviour[name]
+    def _check(self, changes: Iterable[Change]) -> None:
+        """Find what is wrong with changes that follow one another before any of them is made."""
+        offer = self._offer
+        for change in changes:
+            offer = offer.changed(change.abilities, change.speed)
+            for name in change.misbehave:
+                self.misbehaviour[name]
 
     def _apply(self, change: Change) -> None:
         arbitration = self.phy.arbitration
@@ -309,3 +303,11 @@ class LinkPartner:
         silent = isinstance(self.phy.port.received, Silence)
         gone = silent and self._timeline.now() - self._quiet_since > GONE
         return "silent" if not self.phy.on or gone else "negotiating"
+
+
+def _step(value: Mapping[str, Any]) -> Step:
+    change = dict(value)
+    after, at = float(change.pop("after", 0.0)), change.pop("at", None)
+    if at is not None and at not in STATES:
+        raise ValueError(f"expected a state such as ACKNOWLEDGE_DETECT or TRAIN_LOCAL; found {at}")
+    return Step(after, at, change)

@@ -320,6 +320,7 @@ def test_it_starts_silent() -> None:
         {"script": [{"at": "NOWHERE"}]},
         {"script": [{"after": -1}]},
         {"script": [{"script": []}]},
+        {"script": [{"abilities": ["1000BASE-KX"]}, {"speed": 10000}]},
         {"colour": "red"},
     ],
 )
@@ -330,3 +331,10 @@ def test_refused(bench: Bench, change: dict[str, Any]) -> None:
         bench.control(**{"up": False, **change})
     assert bench.control() == before
     assert bench.advance(1).links == []
+
+
+def test_a_step_may_ask_for_what_a_step_before_it_brought(bench: Bench) -> None:
+    bench.control(abilities=["1000BASE-KX"])
+    bench.control(script=[{"abilities": ["1000BASE-KX", "10GBASE-KR"]}, {"speed": 10000}])
+    bench.advance(1)
+    assert bench.control()["resolved"]["speed"] == 10000
