@@ -222,13 +222,14 @@ def test_recording_is_a_pcap_with_both_directions(inside: Inside, tmp_path: Path
     def check() -> None:
         with on_the_wire() as (wire, dut):
             recording = wire.record(tmp_path / "artifacts" / "wire.pcap")
-            frames = [frame(number, vlan=number or None) for number in range(3)]
-            dut.send(*frames)
-            wire.send(frame(3))
+            frames = [frame(number, vlan=number or None) for number in range(4)]
+            dut.send(*frames[:3])
+            wire.send(frames[3])
             count = recording.stop()
             packets = rdpcap(str(tmp_path / "artifacts" / "wire.pcap"))
             assert count == len(packets) >= 4
-            assert [bytes(packet) for packet in packets][:3] == frames
+            # The host reports the groups of its address too, when it gets round to it.
+            assert [bytes(packet) for packet in packets if bytes(packet) in frames] == frames
             assert abs(float(packets[0].time) - time.time()) < 30
 
     inside(check)
