@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Serves JSON lines on a unix socket, one thread a connection, so that a call that blocks holds up nobody else."""
+"""Serves JSON lines on a unix socket, one thread a connection, so that a call that blocks holds up nobody else.
+
+Environment: ``PLUGFEST_AGENT_SOCKET``, if not `SOCKET`; ``PLUGFEST_BPF``, the folder of the compiled BPF objects.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 from agent import handle, methods, worker
 
 SOCKET = "/run/plugfest/agent.sock"
-BPF_FOLDER = "/usr/lib/plugfest/bpf"
 
 
 def answer(line: bytes) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def answer(line: bytes) -> dict[str, Any]:
         return {"id": number, "result": function(**request.get("params") or {})}
     except Exception as error:
         if not isinstance(error, OSError):
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         name = getattr(error, "filename", None)
         return {
@@ -71,17 +71,10 @@ def listen(path: str) -> socket.socket:
 
 
 def main() -> int:
-    """Listen and serve until killed."""
-    parser = argparse.ArgumentParser(prog="agent", description=__doc__)
-    parser.add_argument("--socket", default=SOCKET, help="unix socket to listen on (default %(default)s)")
-    parser.add_argument("--bpf", default=BPF_FOLDER, help="folder of the compiled BPF objects (default %(default)s)")
-    parser.add_argument("--warm", action="store_true", help="import every module before listening")
-    options = parser.parse_args()
-    os.environ["PLUGFEST_BPF"] = options.bpf
-    if options.warm:
-        methods.every()
+    """Import every module, so that no call waits for that; listen and serve until killed."""
+    methods.every()
     worker.prepare(serve_connection)
-    listener = listen(options.socket)
+    listener = listen(os.environ.get("PLUGFEST_AGENT_SOCKET", SOCKET))
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=serve_connection, args=(connection,), daemon=True).start()

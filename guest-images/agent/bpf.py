@@ -10,11 +10,9 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-import platform
 import struct
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ BPF_PROG_TYPE_XDP = 6
 BPF_XDP = 37
 PER_CPU_TYPES = {5: "percpu_hash", 6: "percpu_array", 10: "lru_percpu_hash"}
 FILE_SYSTEM = Path("/sys/fs/bpf")
+FOLDER = "/usr/lib/plugfest/bpf"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _folders = itertools.count(1)
@@ -52,7 +51,7 @@ def call(command: int, attributes: bytes) -> int:
         OSError: with the kernel's errno.
     """
     buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result: int = _libc.syscall(SYSCALL[platform.machine()], command, buffer, 128)
+    result: int = _libc.syscall(SYSCALL[os.uname().machine], command, buffer, 128)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -72,15 +71,16 @@ def possible_cpus() -> int:
     return int(ranges[-1].rpartition("-")[2]) + 1
 
 
-@dataclass
 class Program:
     """A loaded program.
 
-    Attributes:
+    Args:
         fd: its descriptor.
     """
 
-    fd: int
+    def __init__(self, fd: int) -> None:
+        """Take the descriptor over."""
+        self.fd = fd
 
     def close(self) -> None:
         """Drop our reference; an attached program stays attached."""
@@ -92,11 +92,16 @@ class Program:
         return int(struct.unpack_from("=II", information(self.fd))[1])
 
 
-@dataclass
 class Attachment:
-    """A BPF link: the program stays attached as long as this is open."""
+    """A BPF link: the program stays attached as long as this is open.
 
-    fd: int
+    Args:
+        fd: its descriptor.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Take the descriptor over."""
+        self.fd = fd
 
     def close(self) -> None:
         """Detach."""
@@ -194,7 +199,7 @@ def load(object: str, type: str = "xdp", device: str | None = None, program: str
     Raises:
         LoadError: with bpftool's and the verifier's words.
     """
-    path = Path(object) if "/" in object else Path(os.environ["PLUGFEST_BPF"], f"{object}.o")
+    path = Path(object) if "/" in object else Path(os.environ.get("PLUGFEST_BPF", FOLDER), f"{object}.o")
     folder = pin_folder()
     maps_folder = folder / "maps"
     maps_folder.mkdir()
@@ -297,7 +302,7 @@ def program_ids() -> list[int]:
     with suppress(FileNotFoundError):
         while True:
             struct.pack_into("=II", attributes, 0, identifier, 0)
-            if _libc.syscall(SYSCALL[platform.machine()], BPF_PROG_GET_NEXT_ID, attributes, 128) < 0:
+            if _libc.syscall(SYSCALL[os.uname().machine], BPF_PROG_GET_NEXT_ID, attributes, 128) < 0:
                 number = ctypes.get_errno()
                 raise OSError(number, os.strerror(number))
             identifier = struct.unpack_from("=I", attributes, 4)[0]

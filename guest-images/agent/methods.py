@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def every() -> dict[str, Callable[..., Any]]:
     for module_name in MODULES:
         module = importlib.import_module(f"agent.{module_name}")
         prefix = "agent" if module_name == "agent_info" else module_name
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if getattr(function, "exposed", False):
+        for name, function in vars(module).items():
+            if isinstance(function, FunctionType) and getattr(function, "exposed", False):
                 found[f"{prefix}.{name}"] = function
     return found

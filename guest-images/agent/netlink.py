@@ -15,8 +15,7 @@ import os
 import socket
 import struct
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,8 +85,7 @@ class AttributeType(Protocol):
         """Return the value in the payload."""
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """An integer of 1, 2, 4 or 8 bytes in host order."""
 
     size: int
@@ -150,8 +148,7 @@ class Flag:
         return True
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """Scalars one after another without headers."""
 
     item: Scalar
@@ -166,8 +163,7 @@ class Array:
         return [self.item.decode(data[at : at + size]) for at in range(0, len(data), size)]
 
 
-@dataclass(frozen=True)
-class Bits:
+class Bits(NamedTuple):
     """A flag word, returned as the sorted list of its bits' names."""
 
     names: tuple[str, ...]
@@ -187,8 +183,7 @@ class Bits:
         ]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A scalar that stands for a name."""
 
     names: tuple[str, ...]
@@ -276,8 +271,7 @@ def walk(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += length + 3 & ~3
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One message out of a datagram.
 
     Attributes:

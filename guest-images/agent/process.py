@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal as signals
 import subprocess
-import tempfile
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +14,7 @@ from agent.methods import exposed
 
 
 class Running:
-    """A program in the background with its output in temporary files.
+    """A program in the background with its output in files without a name.
 
     Args:
         command: program and arguments.
@@ -23,8 +22,8 @@ class Running:
 
     def __init__(self, command: list[str]) -> None:
         """Start it in a session of its own."""
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the program may write
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self.output = os.fdopen(os.memfd_create("stdout"), "wb")
+        self.errors = os.fdopen(os.memfd_create("stderr"), "wb")
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, start_new_session=True
         )

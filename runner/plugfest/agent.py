@@ -18,7 +18,8 @@ from plugfest.errors import InfrastructureError
 from plugfest.ssh import GuestGone, SshSession
 
 SOCKET = "/run/plugfest/agent.sock"
-COMMAND = f"exec socat - UNIX-CONNECT:{SOCKET}"
+COMMAND = f"until [ -S {SOCKET} ]; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
+"""A guest lets its runner in before its agent listens."""
 
 PATIENCE = 60.0
 """Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""

@@ -13,7 +13,10 @@ from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 
 _REPEAT = 1.0
-"""Seconds after which an unanswered request is repeated: what is written before the guest opens its port is lost."""
+"""Seconds after which an unanswered request is repeated."""
+
+_GREETING = "listening"
+"""What the guest says when it has opened its port: what was written before that is lost."""
 
 _SILENCE = 0.5
 """Seconds without an answer after which none is under way."""
@@ -48,6 +51,8 @@ class Guard:
                 line = self._line(min(again - time.monotonic(), deadline.remaining))
                 if line is not None and line.startswith("ready "):
                     return line.removeprefix("ready ").strip()
+                if line == _GREETING:
+                    break
                 gone = alive()
                 if gone:
                     raise InfrastructureError(f"expected the guest to get ready, found {gone}; see console.log")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from plugfest.agent import AgentClient
+from plugfest.agent import AgentClient, AgentTimeout
 from plugfest.console import Console
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
@@ -164,7 +164,13 @@ class Guest:
             else:
                 break
         self.agent = AgentClient(self.ssh, alive=self.gone)
-        self.agent.call("agent.ping")  # opens the connection, so that it does not count below
+        try:
+            self.agent.call("agent.ping")  # opens the connection, so that it does not count below
+        except AgentTimeout as error:
+            log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT).stdout.strip()
+            raise InfrastructureError(
+                f"expected the guest's agent to answer, found that it does not: {log or 'it said nothing'}"
+            ) from error
         self._set_clock()
 
     def _set_clock(self) -> None:

@@ -36,10 +36,10 @@ def agent_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip("the agent's tests make network namespaces and load BPF programs: they need root")
     folder = tmp_path_factory.mktemp("agent")
     path = folder / "agent.sock"
-    script = f"{SETUP} && exec {sys.executable} -m agent --socket {path} --bpf {folder}"
+    script = f"{SETUP} && exec {sys.executable} -m agent"
     process = subprocess.Popen(
         ["unshare", "--net", "--mount", "sh", "-c", script],
-        env=os.environ | {"PYTHONPATH": str(RECIPES)},
+        env=os.environ | {"PYTHONPATH": str(RECIPES), "PLUGFEST_AGENT_SOCKET": str(path), "PLUGFEST_BPF": str(folder)},
         stderr=subprocess.PIPE,
         start_new_session=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -65,6 +66,21 @@ def test_request_is_repeated_until_the_guest_listens(guest: FakeGuest) -> None:
         lambda line: "noise\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None
     )
     assert guest.guard.admit(KEY, Deadline.after(10)) == "K H"
+
+
+def test_request_is_repeated_at_once_when_the_guest_says_that_it_listens(guest: FakeGuest) -> None:
+    """A cold boot does not wait for the time of a repetition."""
+    asked: list[float] = []
+
+    def answer(line: str) -> str | None:
+        if line.startswith("authorize"):
+            asked.append(time.monotonic())
+            return "listening\n" if len(asked) == 1 else "ready K H\n"
+        return None
+
+    guest.serve(answer)
+    assert guest.guard.admit(KEY, Deadline.after(10)) == "K H"
+    assert asked[1] - asked[0] < guards._REPEAT / 2
 
 
 def test_request_after_half_a_request_is_whole(guest: FakeGuest) -> None:

@@ -15,7 +15,7 @@ from plugfest.provision.cache import Cache, digest, fingerprint
 from plugfest.provision.cpio import Archive
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
-from plugfest.provision.modules import NEEDED_TO_BOOT, ModuleTree, collect
+from plugfest.provision.modules import NEEDED_FOR_DISKS, NEEDED_FOR_NETWORK, NEEDED_TO_BOOT, ModuleTree, collect
 from plugfest.provision.root import listed
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
@@ -99,17 +99,23 @@ def _ensure(settings: Settings, spec: str, recipe: str, prepare: Callable[[Path,
 
 
 def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
-    """Return the archive that finds and mounts the disks: busybox, the modules for that in the order to load them, and init."""
+    """Return the archive that finds and mounts the disks.
+
+    It has busybox, the modules for that and for the management NIC, two lists of them in the order to load them, and init: those
+    for the network are loaded after those for the disks.
+    """
     archive = Archive()
     for folder in ("bin", "dev", "proc", "sys", "modules"):
         archive.folder(folder)
     archive.node("dev/console", 5, 1)
     archive.file("bin/busybox", (tools.root / "usr/bin/busybox").read_bytes(), 0o755)
-    paths = modules.closure(modules.named(NEEDED_TO_BOOT))
-    names = [Path(path).name.split(".", 1)[0] + ".ko" for path in paths]
-    for name, path in zip(names, paths, strict=True):
-        archive.file(f"modules/{name}", modules.read(path))
-    archive.file("modules/order", "".join(f"{name}\n" for name in names).encode())
+    disks = modules.closure(modules.named(NEEDED_FOR_DISKS))
+    network = [path for path in modules.closure(modules.named(NEEDED_FOR_NETWORK)) if path not in disks]
+    for purpose, paths in (("disks", disks), ("network", network)):
+        names = [Path(path).name.split(".", 1)[0] + ".ko" for path in paths]
+        for name, path in zip(names, paths, strict=True):
+            archive.file(f"modules/{name}", modules.read(path))
+        archive.file(f"modules/for-{purpose}", "".join(f"{name}\n" for name in names).encode())
     archive.file("init", start, 0o755)
     return archive.finish()
 

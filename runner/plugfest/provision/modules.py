@@ -14,7 +14,9 @@ from plugfest.provision.unpacked import Unpacked
 
 COMPRESSIONS = (".xz", ".gz", ".zst")
 INDEX_FILES = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
-NEEDED_TO_BOOT = ("virtio_pci", "virtio_blk", "erofs", "overlay", "virtio_net")
+NEEDED_FOR_DISKS = ("virtio_pci", "virtio_blk", "erofs", "overlay")
+NEEDED_FOR_NETWORK = ("virtio_net",)
+NEEDED_TO_BOOT = NEEDED_FOR_DISKS + NEEDED_FOR_NETWORK
 
 
 def base_name(path: str | PurePosixPath) -> str:

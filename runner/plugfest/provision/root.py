@@ -50,6 +50,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
         packages.recipe(),
         IMAGE_PACKAGES.recipe(),
         (recipes / "init").read_bytes(),
+        (recipes / "fstab").read_bytes(),
         digest_of_files(recipes / "agent", "*.py"),
         programs.name,
     )
@@ -91,6 +92,7 @@ def furnish(root: Path, recipes: Path, programs: Path) -> None:
         if not (root / "usr/sbin" / name).exists() and not (root / "usr/bin" / name).exists():
             (root / "usr/bin" / name).symlink_to("busybox")
     (root / "usr/sbin/init").unlink(missing_ok=True)
+    shutil.copy(recipes / "fstab", root / "etc/fstab")
     shutil.copy(recipes / "init", root / "usr/sbin/init")
     (root / "usr/sbin/init").chmod(0o755)
     home = root / "usr/lib/plugfest"
