@@ -73,12 +73,23 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def unmanaged() -> dict[str, str]:
+    """What a driver without the operations answered when it was asked: it has them or not for the whole run."""
+    return {}
+
+
 @pytest.fixture
-def managed(dut: Dut, allocate: Callable[..., BoundMemory], unclaimed: Callable[..., NoReturn]) -> Dut:
+def managed(
+    dut: Dut, allocate: Callable[..., BoundMemory], unmanaged: dict[str, str], unclaimed: Callable[..., NoReturn]
+) -> Dut:
     """The interface, where its driver stops and starts single queues; skips where it does not (EOPNOTSUPP)."""
-    refused = allocate().ask(BEYOND)
-    if refused is not None and refused.errno == errno.EOPNOTSUPP:
-        unclaimed("stopping and starting single queues", evidence={f"bind-rx to queue {BEYOND}": str(refused)})
+    if not unmanaged:
+        refused = allocate().ask(BEYOND)
+        if refused is not None and refused.errno == errno.EOPNOTSUPP:
+            unmanaged[f"bind-rx to queue {BEYOND}"] = str(refused)
+    if unmanaged:
+        unclaimed("stopping and starting single queues", evidence=unmanaged)
     return dut
 
 

@@ -42,6 +42,7 @@ class Keeper:
         plan: what the run is.
         driver: the driver under test.
         faults: the fault points on the runner's side.
+        used: whether a test has run in the guest; one that was skipped has not.
     """
 
     def __init__(self, config: pytest.Config, plan: RunPlan, journal: Journal) -> None:
@@ -49,6 +50,7 @@ class Keeper:
         self.plan = plan
         self.driver: Driver = registry.find(plan.driver)
         self.faults = LocalFaults()
+        self.used = False
         self._config = config
         self._journal = journal
         self._machine: Machine | None = None
@@ -70,7 +72,7 @@ class Keeper:
                 arm_all(self.plan.faults, self.faults, booted.model)
             except PlugfestError as error:
                 raise BootError(error) from error
-            self._machine, self._mark = booted, 0
+            self._machine, self._mark, self.used = booted, 0, False
             self._journal.write(
                 "boot",
                 seconds=time.monotonic() - begin,

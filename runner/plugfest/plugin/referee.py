@@ -104,7 +104,7 @@ class Referee:
         """See that there is a guest, then set the test's fixtures up within its budget."""
         trial = item.stash[TRIAL]
         if "_machine" in getattr(item, "fixturenames", ()):
-            if item.get_closest_marker("fresh_guest") and self._keeper.current is not None:
+            if item.get_closest_marker("fresh_guest") and self._keeper.used:
                 self._keeper.replace(f"{item.name} asks for a fresh one")
             booting = self._keeper.current is None
             try:
@@ -246,9 +246,12 @@ class Referee:
             self._keeper.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:
             self._keeper.replace(f"{item.name} ran under a fault")
+        elif judgement.verdict is Verdict.SKIP:
+            self._keeper.settle()
         elif item.get_closest_marker("fresh_guest"):
             self._keeper.replace(f"{item.name} had a guest of its own")
         else:
+            self._keeper.used = True
             self._keeper.settle()
 
     def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None) -> None:
