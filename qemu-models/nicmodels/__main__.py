@@ -6,11 +6,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nicmodels.device import Options
 from nicmodels.models import UnknownModelError, find, models
 from nicmodels.serve import ServeError, ServeOptions, configure_logging, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nicmodels.models import Model
 
 USAGE_ERROR = 2
 
@@ -58,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
     listing = commands.add_parser("list", help="list the models and their profiles")
     listing.add_argument("--faults", action="store_true", help="list the fault points of all models instead")
+    listing.add_argument("model", nargs="?", help="of this model only")
     one = commands.add_parser("serve", help="serve a model until SIGTERM, or until the parent process ends")
     one.add_argument("model", help="its name; see list")
     one.add_argument("--socket", type=Path, required=True, help="path of the vfio-user socket")
@@ -72,19 +78,29 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _fault_names(chosen: Iterable[Model]) -> str:
+    points = {point.name for model in chosen for point in model.faults}
+    return "".join(f"{name}\n" for name in sorted(points))
+
+
+def _profiles(chosen: Iterable[Model]) -> str:
+    lines = []
+    for model in sorted(chosen, key=lambda model: model.name):
+        lines.append(f"{model.name}: {model.description}\n")
+        lines += [f"  {profile}: {text}\n" for profile, text in model.profiles.items()]
+    return "".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run; gives the exit status: 0, or 2 with one line on standard error."""
     top = parser()
     options = top.parse_args(arguments)
     if options.command == "list":
-        if options.faults:
-            points = {point.name for model in models().values() for point in model.faults}
-            sys.stdout.writelines(f"{name}\n" for name in sorted(points))
-            return 0
-        for name, model in sorted(models().items()):
-            sys.stdout.write(f"{name}: {model.description}\n")
-            for profile, text in model.profiles.items():
-                sys.stdout.write(f"  {profile}: {text}\n")
+        try:
+            chosen = [find(options.model)] if options.model else list(models().values())
+        except UnknownModelError as error:
+            top.error(str(error))
+        sys.stdout.write(_fault_names(chosen) if options.faults else _profiles(chosen))
         return 0
     configure_logging(options.log_level)
     try:

@@ -26,9 +26,9 @@ def is_models(name: str) -> bool:
 
 
 @cache
-def of_models() -> frozenset[str]:
-    """Return the fault points of all models, whichever is the subject."""
-    command = [sys.executable, "-m", "nicmodels", "list", "--faults"]
+def of_models(*names: str) -> frozenset[str]:
+    """Return the fault points of these models; without a name, of all."""
+    command = [sys.executable, "-m", "nicmodels", "list", "--faults", *names]
     return frozenset(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 

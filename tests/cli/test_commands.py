@@ -99,6 +99,10 @@ class TestBadInput:
             (["run", "ixgbe", "--profile", "sfp"], ["--profile sfp: ixgbe has kr, kx4, combo"]),
             (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; leave it out"]),
             (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; leave it out"]),
+            (
+                ["run", "ixgbe", "--fault", "link.report.stock"],
+                ["expected a fault point of the model ixgbe", "did you mean link.report.stuck"],
+            ),
             (["run", "ixgbe", "--area", "sound"], ["--area sound: expected one of", "xdp"]),
             (
                 ["run", "ixgbe", "--module", "absent.ko"],
@@ -204,14 +208,25 @@ class TestRun:
         inside.events = [PLANNED, result("pass"), END]
         module = tmp_path / "ixgbe.ko"
         module.write_bytes(b"")
-        options = ["--profile", "kx4", "--fresh", "--fault", "a.b", "--falsify", "--cpus", "1", "--memory", "512"]
+        options = [
+            "--profile",
+            "kx4",
+            "--fresh",
+            "--fault",
+            "link.report.stuck",
+            "--falsify",
+            "--cpus",
+            "1",
+            "--memory",
+            "512",
+        ]
         plugfest("run", "ixgbe", *options, "--module", str(module), "--area", "xdp", "--", "-k", "attach", "-x")
         plan = inside.plan
         assert (plan.driver, plan.profile, plan.snapshots, plan.faults, plan.falsify) == (
             "ixgbe",
             "kx4",
             None,
-            ("a.b",),
+            ("link.report.stuck",),
             True,
         )
         assert (plan.cpus, plan.memory, plan.extra_modules) == (1, 512, (module,))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from plugfest import __version__, acceleration
 from plugfest import driver as registry
 from plugfest.errors import UsageError
-from plugfest.faults import is_models
+from plugfest.faults import is_models, of_models
 from plugfest.plan import RunPlan
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
@@ -88,12 +89,17 @@ def _module(path: Path) -> Path:
 
 
 def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
-    for name in faults:
-        if is_models(name) and isinstance(driver.subject, registry.QemuSubject):
+    for name in filter(is_models, faults):
+        if isinstance(driver.subject, registry.QemuSubject):
             raise UsageError(
                 f"--fault {name}: expected a model to arm it in, found that {driver.name} runs on "
                 f"{driver.subject}; leave it out"
             )
+        known = of_models(driver.subject.model)
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "`python -m nicmodels list --faults` lists them"
+            raise UsageError(f"--fault {name}: expected a fault point of the model {driver.subject.model}; {hint}")
 
 
 def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, object]:
