@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -93,9 +93,16 @@ def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Bi
 
 
 @pytest.fixture
-def xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> Xdp:
+def xdp(
+    guest: Guest,
+    dut: Dut,
+    faults: LocalFaults,
+    until: Until,
+    defer: Callable[..., None],
+    advertises: Callable[[Iterable[str]], None],
+) -> Xdp:
     """XDP on the interface under test, in whatever mode."""
-    return Xdp(guest.agent, dut.ifname, faults=faults, defer=defer, until=until)
+    return Xdp(guest.agent, dut.ifname, faults=faults, defer=defer, until=until, advertises=advertises)
 
 
 @pytest.fixture

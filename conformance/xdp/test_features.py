@@ -15,7 +15,9 @@ WHILE_ATTACHED = {"ndo-xmit", "ndo-xmit-sg"}
 """Features that a driver may have only while a program is attached (net/core/xdp.c, xdp_features_set_redirect_target)."""
 
 
-@requirement("XDP-FEAT-01", level="MUST", source=FEATURES, falsified_by="program:xdp.not-attached")
+@requirement(
+    "XDP-FEAT-01", level="MUST", source=FEATURES, falsified_by="program:xdp.not-attached", proves="xdp-act:basic"
+)
 def test_advertised_is_attachable(native, traffic, step):
     """A driver that advertises the basic set attaches a program in native mode, says so, and runs it."""
     with step("Attach a program in native mode"):
@@ -36,6 +38,7 @@ def test_advertised_is_attachable(native, traffic, step):
     level="MUST",
     source=FEATURES,
     falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
+    refuses="xdp-act:basic",
 )
 def test_unadvertised_is_refused(xdp, traffic, step, unclaimed):
     """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
@@ -58,6 +61,7 @@ def test_unadvertised_is_refused(xdp, traffic, step, unclaimed):
     level="MUST",
     source=FEATURES,
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    refuses="xdp-act:hw-offload",
 )
 def test_offload_is_refused(xdp, traffic, step, unclaimed):
     """A driver that does not advertise hw-offload refuses a program for the device, and nothing else changes."""

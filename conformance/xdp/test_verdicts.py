@@ -46,6 +46,7 @@ def check_spread(seen, queues):
     level="MUST",
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PASS",
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.corrupted", "rx.frame.dropped"),
+    proves="xdp-act:basic",
 )
 def test_pass(native, traffic, guest, step):
     """A frame for which the program returns XDP_PASS reaches the stack once and unchanged."""
@@ -69,6 +70,7 @@ def test_pass(native, traffic, guest, step):
     level="MUST",
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_DROP",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
+    proves="xdp-act:basic",
 )
 def test_drop(native, traffic, guest, step):
     """A frame for which the program returns XDP_DROP is gone, and no other frame is."""
@@ -93,6 +95,7 @@ def test_drop(native, traffic, guest, step):
     level="MUST",
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_TX",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "tx.frame.dropped", "tx.frame.corrupted"),
+    proves="xdp-act:basic",
 )
 def test_tx(native, traffic, guest, step, until):
     """A frame for which the program returns XDP_TX leaves by the same interface once, as the program left it."""
@@ -131,6 +134,7 @@ def test_tx(native, traffic, guest, step, until):
     level="MUST",
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_ABORTED; include/trace/events/xdp.h, xdp_exception",
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
+    proves="xdp-act:basic",
 )
 def test_aborted(native, traffic, dut, guest, step, defer):
     """A frame for which the program returns XDP_ABORTED is dropped, and the tracepoint xdp_exception tells of it once."""
@@ -160,6 +164,7 @@ def test_aborted(native, traffic, dut, guest, step, defer):
     level="MUST",
     source=f"{BASIC}; Documentation/bpf/redirect.rst",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead"),
+    proves="xdp-act:basic",
 )
 def test_modify(native, traffic, step):
     """What the program writes into a frame that it passes is what the stack receives."""
@@ -178,6 +183,7 @@ def test_modify(native, traffic, step):
     level="MUST",
     source=f"{BASIC}; include/uapi/linux/bpf.h, XDP_PACKET_HEADROOM, bpf_xdp_adjust_head, bpf_xdp_adjust_tail",
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead"),
+    proves="xdp-act:basic",
 )
 def test_adjust(native, traffic, guest, dut, step, defer):
     """The program can put octets before a frame, take them off and shorten the frame; the stack gets what is left.

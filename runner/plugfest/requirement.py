@@ -15,6 +15,7 @@ from typing import Literal, TypeVar, get_args
 
 from plugfest.errors import UsageError
 from plugfest.verdict import Verdict
+from plugfest.xdp_flags import FLAGS
 
 Level = Literal["MUST", "SHOULD"]
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -46,6 +47,8 @@ class Requirement:
         match: limits each fault, as ``{"queue": 3}``.
         falsified_as: the verdict that the faults must bring.
         variant: the parameter of the test that this is the requirement of; empty where the test has only one.
+        proves: flags of netdev.yaml, as ``xdp-act:redirect``, that work where advertised if this holds.
+        refuses: flags that the driver refuses cleanly where it does not advertise them, if this holds.
         procedure: the sentences of the test's steps, in the order of the source.
         possible_problems: the rest of the docstring: what else may make the test fail.
         test: the function's name.
@@ -61,6 +64,8 @@ class Requirement:
     match: Mapping[str, object] = field(default_factory=dict, hash=False)
     falsified_as: Verdict = Verdict.FAIL
     variant: str = ""
+    proves: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
     procedure: tuple[str, ...] = ()
     possible_problems: str = ""
     test: str = ""
@@ -85,6 +90,8 @@ class Requirement:
             "falsified_by": list(self.falsified_by),
             "falsified_as": self.falsified_as,
             "match": dict(self.match),
+            "proves": list(self.proves),
+            "refuses": list(self.refuses),
             "test": self.test,
             "path": f"{self.area}/{self.path.name}",
             "line": self.line,
@@ -100,6 +107,8 @@ def requirement(
     match: Mapping[str, object] | None = None,
     falsified_as: Literal["fail", "crash", "timeout"] = "fail",
     variant: str = "",
+    proves: str | tuple[str, ...] = (),
+    refuses: str | tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """Declare a test function to be the test of one requirement, or, used several times, of one for each variant of the test.
 
@@ -111,6 +120,8 @@ def requirement(
         match: limits the faults.
         falsified_as: the verdict that they must bring.
         variant: the parameter, of the test or of one of its fixtures, under which it tests this requirement.
+        proves: flags of netdev.yaml that this shows to work, on a driver that advertises them.
+        refuses: flags that this shows to be refused cleanly, by a driver that does not advertise them.
 
     Raises:
         UsageError: a part is missing or malformed, or there is no docstring; the message shows the right form.
@@ -128,6 +139,10 @@ def requirement(
     faults = (falsified_by,) if isinstance(falsified_by, str) else tuple(falsified_by)
     if not faults or not all(isinstance(fault, str) and _FAULT.fullmatch(fault) for fault in faults):
         raise wrong(f"falsified_by={falsified_by!r} names no fault point")
+    proven, refused = ((named,) if isinstance(named, str) else tuple(named) for named in (proves, refuses))
+    for flag in (*proven, *refused):
+        if flag not in FLAGS:
+            raise wrong(f"{flag!r} is no flag of netdev.yaml: {', '.join(FLAGS)}")
     if falsified_as not in _FALSIFIED_AS:
         raise wrong(f"falsified_as={falsified_as!r} is none of fail, crash, timeout")
 
@@ -144,6 +159,8 @@ def requirement(
             match=dict(match or {}),
             falsified_as=Verdict(falsified_as),
             variant=variant,
+            proves=proven,
+            refuses=refused,
             procedure=procedure_of(function),
             possible_problems=problems,
             test=function.__name__,

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest import faults as fault_points
+from plugfest import xdp_flags
 from plugfest.agent import AgentError
 from plugfest.queue_counters import Account, total
 
@@ -58,18 +59,32 @@ class Xdp:
     """XDP on the interface under test."""
 
     def __init__(
-        self, agent: AgentClient, ifname: str, *, faults: LocalFaults, defer: Callable[..., None], until: Until
+        self,
+        agent: AgentClient,
+        ifname: str,
+        *,
+        faults: LocalFaults,
+        defer: Callable[..., None],
+        until: Until,
+        advertises: Callable[[Iterable[str]], None],
     ) -> None:
-        """Attach nothing yet."""
+        """Attach nothing yet; what the driver is seen to advertise is told to `advertises`."""
         self.agent = agent
         self.ifname = ifname
         self._faults = faults
         self._defer = defer
         self._until = until
+        self._advertises = advertises
+
+    def advertised(self) -> frozenset[str]:
+        """Which flags the driver advertises now (netdev dev-get), by their names in `plugfest.xdp_flags`."""
+        found = xdp_flags.advertised(self.agent.call("netdev.dev_get", ifname=self.ifname))
+        self._advertises(found)
+        return found
 
     def features(self) -> set[str]:
-        """What the driver advertises (netdev dev-get: xdp-features)."""
-        return set(self.agent.call("netdev.dev_get", ifname=self.ifname)["xdp-features"])
+        """Which of them are actions (xdp-features), as ``basic``."""
+        return xdp_flags.of("xdp-act", self.advertised())
 
     def state(self) -> dict[str, Any]:
         """What the kernel says is attached."""

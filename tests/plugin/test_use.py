@@ -31,6 +31,10 @@ MISUSE = {
         ["falsified_by=() names no fault point"],
     ),
     "bad-demand": ("@requirement(falsified_as='pass')\ndef test_it():\n    'It.'\n", ["none of fail, crash, timeout"]),
+    "bad-flag": (
+        "@requirement(proves='xdp-act:basics')\ndef test_it():\n    'It.'\n",
+        ["'xdp-act:basics' is no flag of netdev.yaml: xdp-act:basic, "],
+    ),
     "twice": (
         GOOD + GOOD.replace("test_it", "test_other"),
         ["AREA-TEST-01 is declared twice", "give the second an id of its own"],
@@ -150,3 +154,14 @@ def test_bad(guest):
     assert lines[2].strip() == "expected [bold]7[/bold], found 8"
     assert len(lines) == 3
     assert "\x1b" not in result.stdout.str()
+
+
+def test_what_a_test_saw_advertised_is_in_the_matrix(suite) -> None:
+    suite.run(
+        "@requirement(proves='xdp-act:redirect')\ndef test_it(advertises):\n    'It.'\n"
+        "    advertises({'xdp-act:basic'})\n    advertises({'xdp-act:redirect'})\n"
+    )
+    rows = {row["flag"]: (row["advertised"], row["works"]) for row in suite.document()["flags"]}
+    assert rows["xdp-act:basic"] == (True, {})
+    assert rows["xdp-act:redirect"] == (True, {"pass": 1})
+    assert rows["xdp-act:rx-sg"] == (False, {})

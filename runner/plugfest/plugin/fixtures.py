@@ -6,7 +6,7 @@ All are function-scoped: a guest that a test broke is replaced before the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
@@ -150,6 +150,12 @@ def step(_trial: Trial) -> Callable[[str], AbstractContextManager[None]]:
 def evidence(_trial: Trial) -> Callable[[str, object], None]:
     """``evidence("ethtool -i", guest.run(…))`` keeps what was seen, for the reports."""
     return _trial.record
+
+
+@pytest.fixture
+def advertises(_trial: Trial) -> Callable[[Iterable[str]], None]:
+    """``advertises({"xdp-act:basic"})`` keeps which flags of netdev.yaml the driver advertises, for the reports' matrix."""
+    return _trial.advertise
 
 
 @pytest.fixture

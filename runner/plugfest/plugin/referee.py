@@ -228,6 +228,7 @@ class Referee:
             known_issue=None if issue is None else {"reason": issue.reason, "link": issue.link},
             falsification=fault,
             artifacts=artifacts,
+            advertised=None if trial.advertised is None else sorted(trial.advertised),
         )
         self._show(item, judgement, fault)
         if failed and not trial.counted:

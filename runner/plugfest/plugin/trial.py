@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -47,6 +47,7 @@ class Trial:
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
         counted: whether pytest has counted a failure of this test.
+        advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Trial:
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     counted: bool = False
+    advertised: set[str] | None = None
     _depth: int = 0
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
@@ -75,6 +77,10 @@ class Trial:
     def record(self, name: str, value: object) -> None:
         """Keep a piece of evidence; a command's result is kept as its command line and output."""
         self.evidence.append(Evidence(name, as_text(value)))
+
+    def advertise(self, flags: Iterable[str]) -> None:
+        """Keep which flags the driver advertises now, beside those that it was seen to advertise before."""
+        self.advertised = (self.advertised or set()).union(flags)
 
     def defer(self, action: Callable[..., object], *args: object, **kwargs: object) -> None:
         """Register an undo, to be run when the test ends, the last one first."""

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
+from plugfest.report.flags import ADVERTISED, not_shown
 from plugfest.report.text import printable
 from plugfest.verdict import Verdict
 
@@ -33,6 +34,8 @@ def render(document: Document, console: Console, *, folder: Path | None = None) 
     if "falsification" in document:
         console.print(_falsification(document))
     else:
+        if any(row["requirements"] for row in document.get("flags", ())):
+            console.print(_flags(document))
         _problems(document, console)
     _ending(document, console, folder)
 
@@ -61,6 +64,22 @@ def _counts(results: list[Mapping[str, Any]]) -> list[str]:
         count = sum(result["verdict"] == verdict for result in results)
         cells.append(f"[{STYLES[verdict]}]{count}[/]" if count else "[dim]·[/dim]")
     return cells
+
+
+def _flags(document: Document) -> Table:
+    table = Table(title="What the driver advertises", box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("flag", "advertised", "works", "refused cleanly"):
+        table.add_column(column)
+    for row in document["flags"]:
+        cells = {
+            side: " ".join(f"[{STYLES[Verdict(verdict)]}]{count} {verdict}[/]" for verdict, count in row[side].items())
+            for side in ("works", "refused")
+        }
+        missing = not_shown(row)
+        if missing is not None:
+            cells[missing] = "[yellow]not shown[/]"
+        table.add_row(row["flag"], ADVERTISED[row["advertised"]], *(cell or "[dim]·[/dim]" for cell in cells.values()))
+    return table
 
 
 def _problems(document: Document, console: Console) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 
 from plugfest.errors import InfrastructureError
+from plugfest.report.flags import matrix
 from plugfest.verdict import Verdict
 
 SCHEMA_PATH = Path(__file__).with_name("schema") / "report.schema.json"
@@ -72,6 +73,9 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
         document["run"]["guest"] = {**run["guest"], "speed": round(boots[0]["speed"], 3)}
     if run["options"]["falsify"]:
         document["falsification"] = _falsification(results)
+    else:
+        told = [event for event in events if event["event"] == "result"]
+        document["flags"] = matrix(planned["requirements"], results, told)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from plugfest.report.document import Document
+from plugfest.report.flags import ADVERTISED, not_shown
 from plugfest.verdict import Verdict
 
 TEXT_LIMIT = 256 * 1024
@@ -102,6 +103,9 @@ def render(document: Document, folder: Path) -> str:
         areas=areas,
         failures=[row for row in rows if row.verdict.is_failure],
         falsification=document.get("falsification"),
+        flags=[row for row in document.get("flags", ()) if any(each["requirements"] for each in document["flags"])],
+        advertised=ADVERTISED,
+        not_shown=not_shown,
         verdicts=tuple(Verdict),
         attach=lambda result: [attachment(folder, name, path) for name, path in result["artifacts"].items()],
     )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from history import History
+from plugfest.report import console, html
+from plugfest.report.flags import not_shown
+from plugfest.xdp_flags import FLAGS, MAX_SEGS, advertised, of
+from rich.console import Console
+
+
+@pytest.fixture
+def told(history: History) -> History:
+    """A driver that has the basic set, told to redirect too while one of the tests ran."""
+    works = history.plan("XDP-BASIC-01", proves=["xdp-act:basic"])
+    other = history.plan("XDP-BASIC-02", proves=["xdp-act:basic"])
+    refused = history.plan("XDP-FEAT-03", refuses=["xdp-act:hw-offload"])
+    unclaimed = history.plan("XDP-ZC-01", proves=["xdp-act:xsk-zerocopy"])
+    history.plan("XDP-LAST-01", proves=["xdp-act:redirect"])
+    history.result(works, "pass", advertised=["xdp-act:basic"])
+    history.result(other, "fail", "3 missing", advertised=["xdp-act:basic", "xdp-act:redirect"])
+    history.result(refused, "pass", advertised=["xdp-act:basic"])
+    history.result(unclaimed, "skip", "not claimed", advertised=["xdp-act:basic"])
+    history.end()
+    return history
+
+
+def test_each_flag_has_a_row_made_of_the_results_that_name_it(told) -> None:
+    rows = {row["flag"]: row for row in told.document()["flags"]}
+    assert tuple(rows) == FLAGS
+    assert rows["xdp-act:basic"]["works"] == {"pass": 1, "fail": 1}
+    assert rows["xdp-act:hw-offload"] == {
+        "flag": "xdp-act:hw-offload",
+        "advertised": False,
+        "works": {},
+        "refused": {"pass": 1},
+        "requirements": ["XDP-FEAT-03"],
+    }
+    # Advertised while one of the programs was attached, and its test never ran.
+    assert rows["xdp-act:redirect"]["advertised"] is True
+    assert rows["xdp-act:redirect"]["works"] == {"miss": 1}
+
+
+def test_what_nobody_showed_is_said(told) -> None:
+    missing = {row["flag"]: not_shown(row) for row in told.document()["flags"]}
+    assert missing["xdp-act:basic"] is None
+    assert missing["xdp-act:hw-offload"] is None
+    assert missing["xdp-act:xsk-zerocopy"] == "refused"
+
+
+def test_nobody_asked(history) -> None:
+    history.result(history.plan("LINK-A-01"), "pass")
+    history.end()
+    rows = history.document()["flags"]
+    assert {row["advertised"] for row in rows} == {None}
+    assert {not_shown(row) for row in rows} == {None}
+
+
+def test_console_and_page_show_it_where_a_requirement_names_a_flag(told, tmp_path: Path) -> None:
+    file = io.StringIO()
+    console.render(told.document(), Console(file=file, width=120))
+    line = next(line for line in file.getvalue().splitlines() if "xdp-act:basic" in line)
+    assert line.split() == ["xdp-act:basic", "yes", "1", "pass", "1", "fail", "·"]
+    page = html.render(told.document(), tmp_path)
+    assert "<code>xdp-act:hw-offload</code></td><td>no</td>" in page
+
+
+def test_console_and_page_leave_it_out_elsewhere(history, tmp_path: Path) -> None:
+    history.result(history.plan("LINK-A-01"), "pass")
+    history.end()
+    file = io.StringIO()
+    console.render(history.document(), Console(file=file, width=120))
+    assert "xdp-act" not in file.getvalue()
+    assert "xdp-act" not in html.render(history.document(), tmp_path)
+
+
+def test_no_matrix_of_results_under_faults() -> None:
+    told = History(falsify=True)
+    told.result(told.plan("LINK-A-01", fault="link.report.stuck"), "fail")
+    told.end()
+    assert "flags" not in told.document()
+
+
+def test_flags_of_an_answer() -> None:
+    answer = {
+        "xdp-features": ["basic", "bit9"],
+        "xdp-zc-max-segs": 17,
+        "xdp-rx-metadata-features": ["hash"],
+        "xsk-features": ["tx-checksum"],
+    }
+    assert advertised(answer) == {"xdp-act:basic", "xdp-rx-metadata:hash", "xsk-flags:tx-checksum", MAX_SEGS}
+    assert advertised({"xdp-features": [], "xdp-zc-max-segs": 1}) == frozenset()
+    assert of("xdp-act", advertised(answer)) == {"basic"}
