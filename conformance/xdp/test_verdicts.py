@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 
-from plugfest.probe import SCRATCH, only, swapped
+from plugfest.probe import HEADERS, SCRATCH, around, only, swapped
 from plugfest.queue_counters import from_model, of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
@@ -204,3 +204,61 @@ def test_adjust(native, traffic, guest, dut, step, defer):
         frames = guest.agent.call("packet.receive", packet=packet, count=2 * len(probes), timeout=0)
         raw = [base64.b64decode(frame["frame"]) for frame in frames]
         check_same(list(only(raw)), [probe.frame[:-TRIMMED] for probe in probes], "frames out of the driver")
+
+
+@requirement(
+    "XDP-BASIC-07",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/bpf.h, enum xdp_action; net/core/filter.c, bpf_warn_invalid_xdp_action",
+    falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
+    proves="xdp-act:basic",
+)
+def test_invalid(native, traffic, guest, step, defer):
+    """A frame for which the program returns no verdict that there is, is dropped, and xdp_exception tells of it once."""
+    queues = device_queues(traffic, guest)
+    probes = traffic.probes()
+    with step("Record the tracepoint xdp:xdp_exception"):
+        trace = guest.agent.call("trace.open", events=["xdp:xdp_exception"])
+        defer(guest.agent.call, "handle.close", handle=trace)
+    with step("Attach a program that returns 77 for test frames"):
+        program = native.attach("xdp_invalid")
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        traffic.send(probes)
+        native.wait(of_frames(probe.frame for probe in probes), program)
+        check_spread(native.seen(program), queues)
+    with step("The tracepoint fired once for each frame, with this program"):
+        told = [entry["fields"]["prog_id"] for entry in guest.agent.call("trace.read", trace=trace)]
+        assert told == [str(program.identifier)] * len(probes)
+    with step("The stack receives none of them; what the program passes goes on"):
+        assert traffic.nothing_received()
+        traffic.check_delivery(port=OUTSIDE_PORT)
+
+
+@requirement(
+    "XDP-BASIC-08",
+    level="MUST",
+    source=f"{BASIC}; include/linux/skbuff.h, CHECKSUM_UNNECESSARY",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.dropped"),
+    proves="xdp-act:basic",
+)
+def test_checksum_mended(native, traffic, wire, step):
+    """A frame whose bad checksum the program makes right reaches the stack: what the device said of it holds no more."""
+    probes = traffic.probes()
+    written = [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)]
+    with step("Attach a program that overwrites the head of a test frame's payload and leaves the checksum"):
+        native.attach("xdp_overwrite")
+        traffic.ready()
+    with step("Send test frames with the checksum of what the program will write"):
+        finished = [
+            around(traffic.ends, probe.version, probe.flow, payload, probe.number)
+            for probe, payload in zip(probes, written, strict=True)
+        ]
+        starts = [HEADERS[probe.version] for probe in probes]
+        wire.send(
+            [
+                frame[:start] + probe.payload[:SCRATCH] + frame[start + SCRATCH :]
+                for probe, frame, start in zip(probes, finished, starts, strict=True)
+            ]
+        )
+    with step("The stack receives every payload as the program left it"):
+        check_same(traffic.received(probes), written, "payloads in the stack")

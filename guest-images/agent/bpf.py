@@ -31,7 +31,7 @@ BPF_PROG_GET_NEXT_ID = 11
 BPF_OBJ_GET_INFO_BY_FD = 15
 BPF_LINK_CREATE = 28
 BPF_PROG_TYPE_XDP = 6
-BPF_XDP = 37
+ATTACH_TYPES = {"xdp": 37, "tcx_ingress": 46}
 PER_CPU_TYPES = {5: "percpu_hash", 6: "percpu_array", 10: "lru_percpu_hash"}
 FILE_SYSTEM = Path("/sys/fs/bpf")
 FOLDER = "/usr/lib/plugfest/bpf"
@@ -184,12 +184,17 @@ def pin_folder() -> Path:
 
 
 @exposed
-def load(object: str, type: str = "xdp", device: str | None = None, program: str | None = None) -> dict[str, Any]:  # noqa: A002
+def load(
+    object: str,  # noqa: A002
+    type: str | None = "xdp",  # noqa: A002
+    device: str | None = None,
+    program: str | None = None,
+) -> dict[str, Any]:
     """Load a program out of a compiled object and return its handle, its id and the handles of its maps by name.
 
     Args:
         object: name of one of plugfest's objects (``xdp_pass``) or the path of any.
-        type: the program's type as bpftool spells it.
+        type: the program's type as bpftool spells it, or null for the one that its section names.
         device: interface to bind the program to (XDP metadata), or null.
         program: name of the C function, where the object holds more than one.
 
@@ -204,7 +209,8 @@ def load(object: str, type: str = "xdp", device: str | None = None, program: str
     maps_folder = folder / "maps"
     maps_folder.mkdir()
     command = ["bpftool", "prog", "loadall" if program else "load", str(path)]
-    command += [str(folder / "programs" if program else folder / "program"), "type", type]
+    command += [str(folder / "programs" if program else folder / "program")]
+    command += ["type", type] if type else []
     command += ["xdpmeta_dev", device] if device else []
     command += ["pinmaps", str(maps_folder)]
     try:
@@ -236,11 +242,11 @@ def load_return(verdict: int) -> dict[str, Any]:
 
 
 @exposed
-def link_create(program: int, ifname: str, flags: int = 0) -> int:
-    """Attach an XDP program by a BPF link; closing the returned handle detaches it."""
+def link_create(program: int, ifname: str, flags: int = 0, type: str = "xdp") -> int:  # noqa: A002
+    """Attach an XDP program, or a classifier (type ``tcx_ingress``), by a BPF link; closing the returned handle detaches it."""
     fd = handle.get(program, Program).fd
     index = interface_index(ifname)
-    return handle.keep(Attachment(call(BPF_LINK_CREATE, struct.pack("=IIII", fd, index, BPF_XDP, flags))))
+    return handle.keep(Attachment(call(BPF_LINK_CREATE, struct.pack("=IIII", fd, index, ATTACH_TYPES[type], flags))))
 
 
 @exposed
@@ -278,6 +284,16 @@ def map_lookup(map: int, key: str) -> list[str]:  # noqa: A002
 def map_update(map: int, key: str, value: str) -> None:  # noqa: A002
     """Set the value of `key`; both in hexadecimal digits."""
     handle.get(map, Map).update(bytes.fromhex(key), bytes.fromhex(value))
+
+
+@exposed
+def map_refer(map: int, key: str, value: str, program: int | None) -> None:  # noqa: A002
+    """Set an entry of a CPU or device map: `value`, a 32-bit number, and the program that runs there, or null for none.
+
+    Source: include/uapi/linux/bpf.h, struct bpf_cpumap_val and bpf_devmap_val.
+    """
+    fd = handle.get(program, Program).fd if program is not None else 0
+    handle.get(map, Map).update(bytes.fromhex(key), bytes.fromhex(value) + struct.pack("=I", fd))
 
 
 @exposed

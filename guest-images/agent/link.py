@@ -7,7 +7,6 @@ Source: include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h; Documentation/netw
 from __future__ import annotations
 
 import ipaddress
-import select
 import socket
 import struct
 import time
@@ -19,10 +18,8 @@ from agent.methods import exposed
 from agent.netlink import (
     HEX,
     MAC,
-    NETLINK_ADD_MEMBERSHIP,
     NETLINK_ROUTE,
     S32,
-    SOL_NETLINK,
     STRING,
     U8,
     U16,
@@ -31,10 +28,9 @@ from agent.netlink import (
     Bits,
     Choice,
     Message,
-    Netlink,
+    Monitor,
     attribute,
     interface_index,
-    messages,
     shared,
 )
 
@@ -76,6 +72,10 @@ XDP_MODES = {"native": 1 << 2, "generic": 1 << 1, "offload": 1 << 3, "any": 0}
 XDP_FLAGS_UPDATE_IF_NOEXIST = 1 << 0
 XDP_FLAGS_REPLACE = 1 << 4
 IFLA_XDP = 43
+IFLA_LINKINFO = 18
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+VETH_INFO_PEER = 1
 
 STATS64 = (
     "rx_packets",
@@ -257,6 +257,15 @@ def add_vlan(ifname: str, vlan: int, name: str, protocol: int = 0x8100) -> None:
 
 
 @exposed
+def add_pair(name: str, peer: str) -> None:
+    """Create the veth interfaces `name` and `peer`, which are the two ends of one wire."""
+    there = attribute(VETH_INFO_PEER | NLA_F_NESTED, header() + LINK.encode({"ifname": peer}))
+    info = attribute(IFLA_INFO_KIND, b"veth\0") + attribute(IFLA_INFO_DATA | NLA_F_NESTED, there)
+    body = header() + LINK.encode({"ifname": name}) + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    shared(NETLINK_ROUTE).request(RTM_NEWLINK, body, create=True)
+
+
+@exposed
 def delete(ifname: str) -> None:
     """Remove a virtual interface."""
     shared(NETLINK_ROUTE).request(RTM_DELLINK, header(index=interface_index(ifname)))
@@ -341,23 +350,10 @@ def xdp(ifname: str) -> dict[str, Any]:
     return found
 
 
-class Monitor:
-    """A socket in the link notification group."""
-
-    def __init__(self) -> None:
-        """Join the group."""
-        self.netlink = Netlink(NETLINK_ROUTE)
-        self.netlink.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)
-
-    def close(self) -> None:
-        """Leave the group."""
-        self.netlink.close()
-
-
 @exposed
 def monitor_open() -> int:
     """Start to record link notifications; returns a handle. The kernel queues them until they are read."""
-    return handle.keep(Monitor())
+    return handle.keep(Monitor(NETLINK_ROUTE, RTNLGRP_LINK))
 
 
 @exposed
@@ -367,13 +363,13 @@ def monitor_read(monitor: int, ifname: str | None = None, timeout: float = 0) ->
     Each is what `link.get` returns plus ``type`` (new or del). ENOBUFS means that some were lost, and is raised.
     """
     end = time.monotonic() + timeout
-    source = handle.get(monitor, Monitor).netlink.socket
+    source = handle.get(monitor, Monitor)
     found: list[dict[str, Any]] = []
     while True:
-        remaining = 0 if found else max(0.0, end - time.monotonic())
-        if not select.select([source], [], [], remaining)[0]:
+        told = source.read(0 if found else max(0.0, end - time.monotonic()))
+        if not told:
             return found
-        for message in messages(source.recv(1 << 17)):
+        for message in told:
             if message.type in {RTM_NEWLINK, RTM_DELLINK}:
                 event = decoded(message)
                 if ifname in {None, event.get("ifname")}:

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent import handle
 from agent.methods import exposed
-from agent.netlink import S32, U32, UINT, Attributes, Bits, Choice, Family, Hex, NetlinkError, interface_index
+from agent.netlink import (
+    NETLINK_GENERIC,
+    S32,
+    U32,
+    UINT,
+    Attributes,
+    Bits,
+    Choice,
+    Family,
+    Hex,
+    Monitor,
+    NetlinkError,
+    interface_index,
+)
 
 NETDEV = Family("netdev")
 
 DEV_GET = 1
+DEV_CHANGE_NTF = 4
 PAGE_POOL_GET = 5
 PAGE_POOL_STATS_GET = 9
 QUEUE_GET = 10
@@ -160,6 +175,27 @@ BIND = Attributes(
 def dev_get(ifname: str) -> dict[str, Any]:
     """Return xdp-features, xdp-rx-metadata-features, xsk-features as lists of names; xdp-zc-max-segs."""
     return NETDEV.call(DEV_GET, DEV.encode({"ifindex": interface_index(ifname)}), DEV)[0]
+
+
+@exposed
+def monitor_open() -> int:
+    """Start to record what devices announce (multicast group ``mgmt``); returns a handle."""
+    NETDEV.resolve()
+    return handle.keep(Monitor(NETLINK_GENERIC, NETDEV.groups["mgmt"]))
+
+
+@exposed
+def monitor_read(monitor: int, ifname: str, timeout: float = 0) -> list[dict[str, Any]]:
+    """Return the device's changes (dev-change-ntf) since the last read, waiting up to `timeout` seconds for a first message.
+
+    Each is what `netdev.dev_get` returns. ENOBUFS means that some were lost, and is raised.
+    """
+    index = interface_index(ifname)
+    told = handle.get(monitor, Monitor).read(timeout)
+    changes = [
+        DEV.decode(each.body[4:]) for each in told if each.type == NETDEV.number and each.body[0] == DEV_CHANGE_NTF
+    ]
+    return [each for each in changes if each["ifindex"] == index]
 
 
 @exposed

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import select
 import socket
 import struct
 import threading
@@ -359,6 +360,36 @@ class Netlink:
                     if number:
                         raise refusal(-number, message)
                     return answers
+
+
+class Monitor:
+    """A socket in a notification group; the kernel queues what it tells until it is read.
+
+    Args:
+        family: NETLINK_ROUTE or NETLINK_GENERIC.
+        group: the group's number.
+    """
+
+    def __init__(self, family: int, group: int) -> None:
+        """Join the group."""
+        self.netlink = Netlink(family)
+        self.netlink.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.netlink.close()
+
+    def read(self, timeout: float) -> list[Message]:
+        """Return what came since the last call; if that is nothing, wait up to `timeout` seconds.
+
+        Raises:
+            OSError: ENOBUFS, some were lost.
+        """
+        source = self.netlink.socket
+        found: list[Message] = []
+        while select.select([source], [], [], 0 if found else timeout)[0]:
+            found.extend(messages(source.recv(1 << 17)))
+        return found
 
 
 _shared: dict[int, Netlink] = {}

@@ -81,16 +81,21 @@ static __always_inline struct udphdr *test_datagram(struct xdp_md *context)
 	return udp;
 }
 
-/* Book a test frame on the queue that the driver says it came by. */
-static __always_inline void book(struct xdp_md *context)
+/* Book a test frame, in however many buffers, in an element of the account. */
+static __always_inline void book_in(struct xdp_md *context, __u32 element)
 {
-	__u32 queue = context->rx_queue_index;
-	struct account *account = bpf_map_lookup_elem(&count, &queue);
+	struct account *account = bpf_map_lookup_elem(&count, &element);
 
 	if (account) {
 		account->frames++;
-		account->bytes += context->data_end - context->data;
+		account->bytes += bpf_xdp_get_buff_len(context);
 	}
+}
+
+/* Book a test frame on the queue that the driver says it came by. */
+static __always_inline void book(struct xdp_md *context)
+{
+	book_in(context, context->rx_queue_index);
 }
 
 /* Book a test frame and swap its two hardware addresses, and nothing else; false for any other frame. */

@@ -104,8 +104,12 @@ def burst(
 
 def build(ends: Ends, version: int, flow: int, number: int, size: int, port: int = PORT_FIRST) -> bytes:
     """Return one frame of `size` octets, its checksums right."""
-    length = size - ETHERNET
-    payload = _payload(number, size - HEADERS[version])
+    return around(ends, version, flow, _payload(number, size - HEADERS[version]), number, port)
+
+
+def around(ends: Ends, version: int, flow: int, payload: bytes, number: int = 0, port: int = PORT_FIRST) -> bytes:
+    """Return a frame of a flow with this payload, its checksums right; `number` is the IPv4 identification."""
+    length = HEADERS[version] - ETHERNET + len(payload)
     source = ipaddress.ip_address(ends.source(version, flow)).packed
     destination = ipaddress.ip_address(ends.destination[version]).packed
     datagram = struct.pack(">HHHH", 20000 + flow, port, 8 + len(payload), 0) + payload

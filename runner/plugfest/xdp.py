@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,18 @@ class Program:
         name: of its object.
         handle: in the agent.
         identifier: the kernel's.
-        count: handle of its map of accounts by receive queue.
+        maps: handles of its maps by name.
     """
 
     name: str
     handle: int
     identifier: int
-    count: int
+    maps: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """Handle of its map of accounts by receive queue."""
+        return self.maps["count"]
 
 
 class Xdp:
@@ -91,12 +96,17 @@ class Xdp:
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
         return found
 
-    def load(self, name: str) -> Program:
-        """Load an object of guest-images/bpf; it is unloaded when the test ends."""
-        loaded = self.agent.call("bpf.load", object=name)
-        for handle in (loaded["program"], loaded["maps"]["count"]):
+    def load(self, name: str, *, section: bool = False) -> Program:
+        """Load an object of guest-images/bpf; it is unloaded when the test ends.
+
+        Args:
+            name: of the object.
+            section: take the program's type from its section, where it is not to be attached to an interface as an XDP program.
+        """
+        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp")
+        for handle in (loaded["program"], *loaded["maps"].values()):
             self._defer(self.agent.call, "handle.close", handle=handle)
-        return Program(name, loaded["program"], loaded["id"], loaded["maps"]["count"])
+        return Program(name, loaded["program"], loaded["id"], loaded["maps"])
 
     def attach(self, name: str, mode: str = "native") -> Program:
         """Load and attach; both are undone when the test ends.

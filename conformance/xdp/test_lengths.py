@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames at the edges of what native XDP takes: VLAN-tagged ones, and the longest."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.probe import ETHERNET, only, swapped
+from plugfest.queue_counters import of_frames
+from plugfest.requirement import requirement
+from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
+from plugfest.xdp import SOON
+
+BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
+VLANS = f"{BASIC}; IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
+STRIP = "rx-vlan-hw-parse"
+VLAN = 100
+STANDARD_MTU = 1500
+JUMBO_MTU = 9000
+
+
+def tagged(frame):
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + bytes.fromhex("8100") + VLAN.to_bytes(2, "big") + frame[12:]
+
+
+@pytest.fixture
+def vlan(guest, dut, defer):
+    """An interface for VLAN 100 on the one under test, so that the device takes its frames.
+
+    It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
+    """
+    guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=VLAN, name="vlan0")
+    defer(guest.agent.call, "link.delete", ifname="vlan0")
+    guest.agent.call("link.set", ifname="vlan0", up=True)
+
+
+@pytest.fixture
+def unstripped(dut, change, unclaimed):
+    """Tags stay in the frames."""
+    features = dut.features()
+    if STRIP in features.active and STRIP not in features.free:
+        unclaimed("receiving VLAN tags in frames", evidence={"ethtool -k": str(features)})
+    if STRIP in features.active:
+        change.features({STRIP: False})
+
+
+@requirement(
+    "XDP-VLAN-01",
+    level="MUST",
+    source=VLANS,
+    falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.corrupted"),
+    proves="xdp-act:basic",
+)
+@pytest.mark.usefixtures("vlan")
+def test_pass(native, traffic, wire, step):
+    """A tagged frame that the program passes reaches the stack of its VLAN, whether or not the device takes the tag out."""
+    probes = traffic.probes()
+    with step("Attach a program that counts test frames and passes them"):
+        program = native.attach("xdp_pass")
+        traffic.ready()
+    with step("Send test frames of every size with a tag"):
+        wire.send([tagged(probe.frame) for probe in probes])
+    with step("The stack receives every payload once and unchanged"):
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("The program saw each once, with its tag or without"):
+        seen = sum(account.frames for account in native.seen(program).values())
+        assert seen == len(probes)
+
+
+@requirement(
+    "XDP-VLAN-02",
+    level="MUST",
+    source=VLANS,
+    falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "tx.frame.corrupted"),
+    proves="xdp-act:basic",
+)
+@pytest.mark.usefixtures("vlan", "unstripped")
+def test_tx(native, traffic, wire, step, until):
+    """With tags left in the frames, the program sees them, and a frame that it sends back leaves with its tag."""
+    probes = traffic.probes()
+    frames = [tagged(probe.frame) for probe in probes]
+    with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
+        program = native.attach("xdp_tx")
+        traffic.ready()
+    with step("Send test frames of every size with a tag"), wire.capture() as capture:
+
+        def back():
+            return list(only(capture.received()))
+
+        wire.send(frames)
+        until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
+    with step("Every frame is on the wire once, with its tag, its addresses exchanged and nothing else changed"):
+        check_same(back(), [swapped(frame) for frame in frames], "frames back on the wire")
+    with step("The program saw each once, at its length with the tag"):
+        native.wait(of_frames(frames), program)
+
+
+@requirement(
+    "XDP-VLAN-03",
+    level="MUST",
+    source=VLANS,
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
+    proves="xdp-act:basic",
+)
+@pytest.mark.usefixtures("vlan")
+def test_drop(native, traffic, wire, step, until):
+    """A tagged frame for which the program returns XDP_DROP is gone, and no other tagged frame is."""
+    probes, others = traffic.probes(), traffic.probes(port=OUTSIDE_PORT)
+    with step("Attach a program that drops test frames and passes all else"):
+        program = native.attach("xdp_drop")
+        traffic.ready()
+    with step("Send test frames of every size with a tag, and others"):
+        wire.send([tagged(probe.frame) for probe in (*probes, *others)])
+    with step("The stack receives the others, and none of the test frames"):
+        check_same(traffic.received(others, port=OUTSIDE_PORT), payloads(others), "payloads in the stack")
+        until(
+            lambda: sum(account.frames for account in native.seen(program).values()) == len(probes),
+            what=f"xdp_drop has counted {len(probes)} frames",
+            timeout=SOON,
+        )
+        assert traffic.nothing_received()
+
+
+@pytest.fixture
+def longest(native, dut, change, evidence):
+    """The largest MTU with which the driver takes a program without fragments; it is set."""
+
+    def accepted(mtu):
+        return dut.ask_link(mtu=mtu) is None and native.trial() is None
+
+    change.link(mtu=dut.mtu)  # what it is now is put back when the test ends
+    good = min(STANDARD_MTU, dut.link()["max-mtu"])
+    bad = min(dut.link()["max-mtu"], JUMBO_MTU) + 1
+    assert accepted(good), f"no program is taken at an MTU of {good}"
+    if bad - 1 > good and accepted(bad - 1):
+        good = bad - 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if accepted(middle) else (good, middle)
+    dut.set_link(mtu=good)
+    evidence("largest MTU for a program without fragments", good)
+    return good
+
+
+@requirement(
+    "XDP-SIZE-01",
+    level="MUST",
+    source=f"{BASIC}; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
+    falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "tx.frame.corrupted"),
+    proves="xdp-act:basic",
+)
+@pytest.mark.budget(120)
+def test_longest(native, traffic, longest, wire, step, until, defer):
+    """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, and sent back."""
+    sizes = sorted({*SIZES, 1999, 2048, 3000, longest + ETHERNET - 1, longest + ETHERNET})
+    with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
+        defer(setattr, wire, "mtu", wire.mtu)
+        wire.mtu = max(wire.mtu, longest)
+        program = native.attach("xdp_tx")
+        traffic.ready()
+        probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])
+    with step("Send test frames of every length up to the longest that the MTU allows"), traffic.sightings() as seen:
+        traffic.send(probes)
+        until(
+            lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON
+        )
+    with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
+        check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
+        native.wait(of_frames(probe.frame for probe in probes), program)

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The second program of a CPU map: counts test frames by the CPU that it runs on, and passes all. */
+#include "probe.h"
+
+SEC("xdp/cpumap")
+int xdp_on_cpu(struct xdp_md *context)
+{
+	if (test_datagram(context))
+		book_in(context, bpf_get_smp_processor_id());
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "GPL";
