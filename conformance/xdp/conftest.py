@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.adjustment import Adjustment
 from plugfest.inlet import Inlet
+from plugfest.pair import Pair
 
 if TYPE_CHECKING:
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import Guest
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.traffic import Traffic
     from plugfest.xdp import Xdp
 
 
@@ -25,7 +27,31 @@ def inlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[..., I
 
 @pytest.fixture
 def adjustment(native: Xdp, faults: LocalFaults) -> Adjustment:
-    """The program that moves the ends of frames as it is told, attached in native mode."""
-    found = Adjustment(native, faults)
-    native.put(found.program)
-    return found
+    """The program that moves the ends of frames as it is told, to be attached in native mode."""
+    return Adjustment(native, faults)
+
+
+@pytest.fixture
+def pair(guest: Guest, faults: LocalFaults, defer: Callable[..., None], until: Until) -> Pair:
+    """Two interfaces of the guest that are the ends of one wire."""
+    return Pair(guest, faults, defer, until)
+
+
+@pytest.fixture
+def redirecting(native: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
+    """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
+    features = native.features()
+    if "redirect" not in features:
+        unclaimed("XDP_REDIRECT", evidence={"netdev dev-get xdp-features": sorted(features)})
+    return native
+
+
+@pytest.fixture
+def target(native: Xdp, traffic: Traffic, unclaimed: Callable[..., NoReturn]) -> Xdp:
+    """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
+    native.attach("xdp_pass")
+    traffic.ready()
+    features = native.features()
+    if "ndo-xmit" not in features:
+        unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    return native

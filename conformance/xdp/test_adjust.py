@@ -259,10 +259,10 @@ def test_headroom(adjustment, traffic, inlet, dut, wire, step, evidence):
     """A program has XDP_PACKET_HEADROOM, less what the kernel keeps of it, before each frame."""
     with step("Find out how many octets it can put before a frame of 64 octets, in steps of 8"):
         most, raw = 0, inlet()
-        traffic.ready()
         for octets in itertools.takewhile(lambda each: each <= HEADROOM, itertools.count(16, 8)):
             adjustment.tell(head=-octets, before=header(dut, wire, Action.PASS, octets))
             (probe,) = traffic.probes(sizes=(64,), versions=(4,), flows=1)
+            traffic.ready()
             wire.send([probe.frame])
             if not raw.take(of_local, 1) or not adjustment.answers()["head"].accepted:
                 break

@@ -57,10 +57,12 @@ class Adjustment:
         program: loaded, not attached.
     """
 
-    def __init__(self, xdp: Xdp, faults: LocalFaults, *, fragments: bool = False) -> None:
-        """Load it, for frames in several buffers if `fragments` is set; it passes all as they are."""
+    def __init__(self, xdp: Xdp, faults: LocalFaults, *, mode: str = "native", fragments: bool = False) -> None:
+        """Load it, for frames in several buffers if `fragments` is set."""
         self._xdp = xdp
         self._faults = faults
+        self._mode = mode
+        self._attached = False
         self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
         self._write(0, 0, Action.PASS, b"", b"")
 
@@ -73,7 +75,7 @@ class Adjustment:
         before: bytes = b"",
         behind: bytes = b"",
     ) -> None:
-        """Say what to do to test frames from now on; answers and accounts start at nothing.
+        """Say what to do to test frames from now on, and attach the program if it is not; answers and accounts start at nothing.
 
         Args:
             head: octets to move the frame's head by; below zero they are put before the frame.
@@ -86,6 +88,9 @@ class Adjustment:
             self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
         if not self._faults[NOT_TOLD]:
             self._write(head, tail, verdict, before, behind)
+        if not self._attached:
+            self._xdp.put(self.program, self._mode)
+            self._attached = True
 
     def aim(self, ifname: str, program: Program | None = None) -> None:
         """Let redirected frames go to an interface, through a second program if one is given."""

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""XDP_REDIRECT: to another interface, to another CPU, and where it cannot go."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from plugfest.adjustment import Action
+from plugfest.probe import HEADERS, SCRATCH, number_of
+from plugfest.queue_counters import Account, of_frames, total
+from plugfest.requirement import requirement
+from plugfest.traffic import check_same, payloads
+
+REDIRECT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_REDIRECT; Documentation/bpf/redirect.rst"
+DEVMAP = f"{REDIRECT}; Documentation/bpf/map_devmap.rst"
+CPUMAP = f"{REDIRECT}; Documentation/bpf/map_cpumap.rst"
+WRITTEN = b"plugfest"
+"""What the second program of the device map writes over the first octets of the payload."""
+CPU_QUEUE = 2048
+"""Frames that may wait for a CPU."""
+FEW = (60, 512, 1514)
+
+
+def is_probe(frame):
+    """Whether a frame is one of ours."""
+    return number_of(frame) is not None
+
+
+def frames_of(probes):
+    """What goes over the wire."""
+    return [probe.frame for probe in probes]
+
+
+@requirement(
+    "XDP-REDIRECT-01",
+    level="MUST",
+    source=DEVMAP,
+    falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.corrupted", "rx.frame.dropped"),
+    proves="xdp-act:redirect",
+)
+@pytest.mark.usefixtures("redirecting")
+def test_to_device(adjustment, traffic, pair, step):
+    """A frame that a program redirects to another interface leaves by that, once and unchanged, and reaches no stack here."""
+    with step("Attach a program that redirects test frames to one end of a wire within the guest"):
+        pair.accept()
+        adjustment.aim(pair.near.ifname)
+        adjustment.tell(verdict=Action.REDIRECT)
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        probes = traffic.probes()
+        traffic.send(probes)
+    with step("Each comes out at the other end once and unchanged"):
+        found = pair.inlet.take(is_probe, len(probes))
+        check_same(found, frames_of(probes), "frames at the far end")
+    with step("The stack receives none of them"):
+        assert traffic.nothing_received()
+
+
+@requirement(
+    "XDP-REDIRECT-02",
+    level="MUST",
+    source=f"{DEVMAP}; include/uapi/linux/bpf.h, struct bpf_devmap_val",
+    falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
+    proves="xdp-act:redirect",
+)
+@pytest.mark.usefixtures("redirecting")
+def test_second_program(adjustment, traffic, pair, native, step):
+    """A frame that is redirected through a device map with a second program leaves as that program made it."""
+    with step(
+        "Attach a program that redirects test frames, through a second one that overwrites the head of their payload"
+    ):
+        pair.accept()
+        adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
+        adjustment.tell(verdict=Action.REDIRECT)
+    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+        probes = traffic.probes()
+        traffic.send(probes)
+    with step("Each comes out at the other end once, with what the second program wrote"):
+        found = pair.inlet.take(is_probe, len(probes))
+        bodies = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
+        check_same(bodies, [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)], "payloads at the far end")
+
+
+@requirement(
+    "XDP-REDIRECT-03",
+    level="MUST",
+    source=CPUMAP,
+    falsified_by=("program:xdp.not-attached", "rx.frame.corrupted", "rx.frame.dropped"),
+    proves="xdp-act:redirect",
+)
+def test_to_cpu(redirecting, traffic, step):
+    """A frame that is redirected to a CPU is seen there by that CPU's program, and reaches the stack once and unchanged."""
+    with step("Load a program for each CPU that counts, and one that sends test frames to the chosen CPU"):
+        there = redirecting.load("xdp_on_cpu", section=True)
+        program = redirecting.load("xdp_to_cpu")
+        for cpu in range(traffic.cpus()):
+            redirecting.agent.call(
+                "bpf.map_refer",
+                map=program.maps["target"],
+                key=struct.pack("=I", cpu).hex(),
+                value=struct.pack("=I", CPU_QUEUE).hex(),
+                program=there.handle,
+            )
+        redirecting.put(program)
+    sent = Account()
+    for cpu in range(traffic.cpus()):
+        with step(f"Choose CPU {cpu} and send test frames of every size, in flows enough to reach every receive queue"):
+            choice = {"key": struct.pack("=I", 0).hex(), "value": struct.pack("=I", cpu).hex()}
+            redirecting.agent.call("bpf.map_update", map=program.maps["chosen"], **choice)
+            probes = traffic.probes()
+            traffic.send(probes)
+        with step("The stack receives every payload once and unchanged"):
+            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        with step("Each frame was seen by the receiving queue's program, then on this CPU and no other"):
+            account = of_frames(probe.frame for probe in probes)
+            sent += account
+            assert total(redirecting.seen(program).values()) == sent
+            assert redirecting.seen(there) == dict.fromkeys(range(cpu + 1), account)
+
+
+@requirement(
+    "XDP-REDIRECT-04",
+    level="MUST",
+    source=f"{REDIRECT}; include/trace/events/xdp.h, xdp_redirect_err, xdp_exception",
+    falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
+    proves="xdp-act:redirect",
+)
+@pytest.mark.usefixtures("redirecting")
+def test_refused(adjustment, traffic, pair, native, guest, dut, step, defer):
+    """Frames that the target of a redirection refuses are dropped and told of, and cost no buffer: more than a ring full may come."""
+    rings = dut.get("rings") or {}
+    count = rings.get("rx", 512) + 64
+    with step("Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"):
+        adjustment.aim(pair.near.ifname)
+        adjustment.tell(verdict=Action.REDIRECT)
+    with step("Record the tracepoint xdp:xdp_redirect_err"):
+        trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"], kilobytes=4096)
+        defer(guest.agent.call, "handle.close", handle=trace)
+    with step("Send more test frames than a receive ring has descriptors, all by one queue"):
+        probes = traffic.probes(sizes=(60,) * count, versions=(4,), flows=1)
+        traffic.send(probes)
+        native.wait(of_frames(probe.frame for probe in probes), adjustment.program)
+    with step("The tracepoint fired for each, with an error; the stack got none of them"):
+        told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
+        assert len(told) == count
+        assert {fields["prog_id"] for fields in told} == {str(adjustment.program.identifier)}
+        assert all(int(fields["err"]) < 0 for fields in told)
+        assert traffic.nothing_received()
+    with step("With the program told to pass, frames of every size reach the stack"):
+        adjustment.tell(verdict=Action.PASS)
+        traffic.check_delivery()
