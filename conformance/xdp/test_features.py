@@ -38,7 +38,7 @@ def test_advertised_is_attachable(native, traffic, step):
     level="MUST",
     source=FEATURES,
     falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
-    refuses="xdp-act:basic",
+    refuses=("xdp-act:basic", "xdp-act:redirect", "xdp-act:rx-sg"),
 )
 def test_unadvertised_is_refused(xdp, traffic, step, unclaimed):
     """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
@@ -152,3 +152,28 @@ def test_conditional_attach(native, step):
     with step("Detach: none is attached"):
         native.detach()
         assert native.state()["attached"] == "none"
+
+
+@requirement(
+    "XDP-FEAT-07",
+    level="MUST",
+    source=f"{FEATURES}, dev-change-ntf",
+    falsified_by=("program:xdp.not-attached", "program:xdp.announcement-lost"),
+    proves="xdp-act:basic",
+)
+def test_changes_are_announced(native, step, unclaimed):
+    """Where attaching or detaching a program changes the advertised features, that is announced to who listens, with the new ones."""
+    before = native.features()
+    with step("Listen to what is announced of devices, and attach a program"):
+        ears = native.watch()
+        native.attach("xdp_pass")
+        assert native.state()["attached"] == "native"
+        during = native.features()
+    if during == before:
+        unclaimed("features that depend on a program", evidence={"xdp-features": sorted(during)})
+    with step("The change was announced: the last announcement has the features of now"):
+        assert native.announced(ears)[-1:] == [during]
+    with step("Detach it: that was announced too"):
+        native.detach()
+        assert native.features() == before
+        assert native.announced(ears)[-1:] == [before]

@@ -166,14 +166,13 @@ def test_unadvertised(xdp, source, pair, traffic, crossing, guest, dut, defer, u
     proves="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments(target, source, pair, traffic, come, guest, step, unclaimed):
+def test_fragments(target, source, pair, traffic, come, step, unclaimed):
     """A frame in several buffers that is redirected to the driver leaves by it whole, once and unchanged."""
     features = target.features()
     if "ndo-xmit-sg" not in features:
         unclaimed("frames in several buffers (NDO_XMIT_SG)", evidence={"netdev dev-get xdp-features": sorted(features)})
     with step("Attach a program to another interface that cuts the head off long frames and redirects what is left"):
-        for end in (pair.near, pair.far):
-            guest.agent.call("link.set", ifname=end.ifname, mtu=LONG_MTU)
+        pair.set_mtu(LONG_MTU)
         program = source("native", fragments=True)
     for version in HEADERS:
         with step(f"Let such frames of IPv{version} come to it, in which two buffers hold what is left"):
@@ -205,8 +204,7 @@ def test_fragments_unadvertised(xdp, source, pair, traffic, guest, defer, until,
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
     with step("Attach a program to another interface that redirects long frames, and let some come"):
-        for end in (pair.near, pair.far):
-            guest.agent.call("link.set", ifname=end.ifname, mtu=LONG_MTU)
+        pair.set_mtu(LONG_MTU)
         program = source("native", fragments=True)
         program.tell(head=CUT, verdict=Action.REDIRECT)
         frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))

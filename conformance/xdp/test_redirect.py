@@ -130,7 +130,9 @@ def test_refused(adjustment, traffic, pair, native, guest, dut, step, defer):
     """Frames that the target of a redirection refuses are dropped and told of, and cost no buffer: more than a ring full may come."""
     rings = dut.get("rings") or {}
     count = rings.get("rx", 512) + 64
-    with step("Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"):
+    with step(
+        "Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"
+    ):
         adjustment.aim(pair.near.ifname)
         adjustment.tell(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_redirect_err"):

@@ -44,4 +44,9 @@ class Pair:
 
     def accept(self) -> None:
         """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c)."""
-        self.far.put(self.far.load("xdp_pass"))
+        self.far.put(self.far.load("xdp_fragments"))
+
+    def set_mtu(self, octets: int) -> None:
+        """Set the MTU of both ends."""
+        for end in (self.near, self.far):
+            self._guest.agent.call("link.set", ifname=end.ifname, mtu=octets)

@@ -32,8 +32,12 @@ NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver
 LRO_LOST = fault_points.declare(
     "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
 )
+UNANNOUNCED = fault_points.declare(
+    "program:xdp.announcement-lost", "what the kernel announces of devices does not come to our ears"
+)
 
-
+XDP_FLAGS_DRV_MODE = 1 << 2
+"""include/uapi/linux/if_link.h."""
 SOON = 1.0
 """Seconds for frames that are on the wire to be counted, on a guest of speed 1."""
 
@@ -151,11 +155,16 @@ class Xdp:
     def refusal(self, name: str, mode: str = "native") -> AgentError | None:
         """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
         program = self.load(name)
+        refused = self.ask(program, mode)
+        if refused is not None and self._faults[REFUSED_STICKS]:
+            self.put(program, "generic")
+        return refused
+
+    def ask(self, program: Program, mode: str = "native") -> AgentError | None:
+        """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
         try:
             self.put(program, mode)
         except AgentError as error:
-            if self._faults[REFUSED_STICKS]:
-                self.put(program, "generic")
             return error
         return None
 
@@ -179,6 +188,33 @@ class Xdp:
         if not self._faults[STAYS_ATTACHED]:
             self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
+    def link(self, program: Program) -> int:
+        """Attach a loaded program by a BPF link, in native mode; returns its handle, which is closed when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        flags = {"flags": XDP_FLAGS_DRV_MODE}
+        handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
+        self._defer(self.agent.call, "handle.close", handle=handle)
+        return handle
+
+    def unlink(self, handle: int) -> None:
+        """Close a BPF link, which detaches."""
+        if not self._faults[STAYS_ATTACHED]:
+            self.agent.call("handle.close", handle=handle)
+
+    def watch(self) -> int:
+        """Record what is announced of devices from now on (netdev netlink, group mgmt); returns a handle."""
+        handle = int(self.agent.call("netdev.monitor_open"))
+        self._defer(self.agent.call, "handle.close", handle=handle)
+        return handle
+
+    def announced(self, handle: int) -> list[set[str]]:
+        """Return the actions (xdp-features) in each announcement of this interface since the last call."""
+        told = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
+        return [] if self._faults[UNANNOUNCED] else [set(each["xdp-features"]) for each in told]
+
     def lro_active(self) -> bool:
         """Whether large receive offload is on."""
         active = self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
@@ -188,6 +224,10 @@ class Xdp:
         """What the program has counted, by receive queue, without the queues where nothing came."""
         counters = self.agent.call("bpf.map_counters", map=program.count)
         return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
+
+    def clear(self, program: Program) -> None:
+        """Let a program's accounts start at nothing."""
+        self.agent.call("bpf.map_clear", map=program.count)
 
     def wait(self, sent: Account, *programs: Program) -> None:
         """Wait until programs, together, have counted exactly what was sent.
