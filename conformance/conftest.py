@@ -17,11 +17,13 @@ from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
 from plugfest.peer import Peer
+from plugfest.residue import Residue
 from plugfest.steering import Steering
 from plugfest.traffic import Traffic
 from plugfest.xdp import Xdp
 
 if TYPE_CHECKING:
+    from plugfest.driver import Driver
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
@@ -106,44 +108,60 @@ def xdp(
 
 
 @pytest.fixture
+def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut, Changes], None]:
+    """``unobstructed(xdp, dut, change)`` lets an interface take a native program.
+
+    A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
+    split, buffers of another size, a large MTU) is a reason to refuse it: where the driver does so, and says why, that is turned off.
+    """
+
+    def clear(xdp: Xdp, dut: Dut, change: Changes) -> None:
+        obstacles: tuple[Callable[[], object], ...] = (
+            lambda: change.features({"rx-gro-hw": False}),
+            lambda: change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
+            lambda: change.settings("rings", rx_buf_len=SINGLE_BUFFER),
+            lambda: change.link(mtu=STANDARD_MTU),
+        )
+        rings = dut.get("rings") or {}
+        present = (
+            "rx-gro-hw" in dut.features().active and "rx-gro-hw" in dut.features().free,
+            rings.get("tcp-data-split") == TCP_DATA_SPLIT_ENABLED,
+            rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
+            dut.mtu > STANDARD_MTU,
+        )
+        for remove, is_there in zip(obstacles, present, strict=True):
+            if not is_there:
+                continue
+            refusal = xdp.trial()
+            if refusal is None:
+                break
+            assert xdp.words(refusal), f"a program is refused without a reason: {refusal}"
+            evidence("XDP was refused", str(refusal))
+            remove()
+
+    return clear
+
+
+@pytest.fixture
 def native(
     xdp: Xdp,
     dut: Dut,
     change: Changes,
     unclaimed: Callable[..., NoReturn],
-    evidence: Callable[[str, object], None],
+    unobstructed: Callable[[Xdp, Dut, Changes], None],
 ) -> Xdp:
-    """XDP in native mode; skips where the driver does not advertise it.
-
-    A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
-    split, buffers of another size, a large MTU) is a reason to refuse it: where the driver does so, and says why, that is turned off.
-    """
+    """XDP in native mode; skips where the driver does not advertise it, and turns off what it says is in its way."""
     features = xdp.features()
     if "basic" not in features:
         unclaimed("native XDP (NETDEV_XDP_ACT_BASIC)", evidence={"netdev dev-get xdp-features": sorted(features)})
-    obstacles: tuple[Callable[[], object], ...] = (
-        lambda: change.features({"rx-gro-hw": False}),
-        lambda: change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
-        lambda: change.settings("rings", rx_buf_len=SINGLE_BUFFER),
-        lambda: change.link(mtu=STANDARD_MTU),
-    )
-    rings = dut.get("rings") or {}
-    present = (
-        "rx-gro-hw" in dut.features().active and "rx-gro-hw" in dut.features().free,
-        rings.get("tcp-data-split") == TCP_DATA_SPLIT_ENABLED,
-        rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
-        dut.mtu > STANDARD_MTU,
-    )
-    for remove, is_there in zip(obstacles, present, strict=True):
-        if not is_there:
-            continue
-        refusal = xdp.trial()
-        if refusal is None:
-            break
-        assert xdp.words(refusal), f"a program is refused without a reason: {refusal}"
-        evidence("XDP was refused", str(refusal))
-        remove()
+    unobstructed(xdp, dut, change)
     return xdp
+
+
+@pytest.fixture
+def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
+    """What the guest's kernel has allocated."""
+    return Residue(guest.agent, driver.module, faults)
 
 
 @pytest.fixture

@@ -15,13 +15,11 @@ from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import DmaRecord
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.queue_view import QueueView
-from plugfest.residue import Residue
 from plugfest.tap import DUT_IPV4, DUT_IPV6
 from plugfest.worker import Worker
 
 if TYPE_CHECKING:
     from plugfest.changes import Changes
-    from plugfest.driver import Driver
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.model import ModelClient
@@ -195,12 +193,6 @@ def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, unti
         traffic.check_delivery()
 
     return check
-
-
-@pytest.fixture
-def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
-    """What the guest's kernel has allocated."""
-    return Residue(guest.agent, driver.module, faults)
 
 
 @pytest.fixture

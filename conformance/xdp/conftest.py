@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.adjustment import Adjustment
+from plugfest.changes import Changes
+from plugfest.dut import Dut
 from plugfest.inlet import Inlet
 from plugfest.pair import Pair
+from plugfest.xdp import Xdp
 
 if TYPE_CHECKING:
-    from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.traffic import Traffic
-    from plugfest.xdp import Xdp
+    from plugfest.wire import WireEnd
 
 
 @pytest.fixture
@@ -44,6 +47,41 @@ def redirecting(native: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
     if "redirect" not in features:
         unclaimed("XDP_REDIRECT", evidence={"netdev dev-get xdp-features": sorted(features)})
     return native
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second NIC of the driver under test.
+
+    Attributes:
+        dut: its interface.
+        xdp: XDP on that; nothing is attached, and nothing is in the way of a program.
+        wire: the other end of its wire.
+        change: changes of it.
+    """
+
+    dut: Dut
+    xdp: Xdp
+    wire: WireEnd
+    change: Changes
+
+
+@pytest.fixture
+def second(
+    guest: Guest,
+    faults: LocalFaults,
+    until: Until,
+    defer: Callable[..., None],
+    unobstructed: Callable[[Xdp, Dut, Changes], None],
+) -> Second:
+    """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
+    nic = guest.machine.plug_second()
+    dut = Dut(guest.machine, nic.ifname)
+    change = Changes(dut, until, defer, lambda: True)
+    xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
+    change.ready()
+    unobstructed(xdp, dut, change)
+    return Second(dut, xdp, nic.wire, change)
 
 
 @pytest.fixture

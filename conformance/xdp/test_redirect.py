@@ -6,11 +6,11 @@ from __future__ import annotations
 import struct
 
 import pytest
-from plugfest.adjustment import Action
-from plugfest.probe import HEADERS, SCRATCH, number_of
+from plugfest.adjustment import Action, Adjustment
+from plugfest.probe import HEADERS, SCRATCH, Ends, burst, number_of
 from plugfest.queue_counters import Account, of_frames, total
 from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
+from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same, payloads
 
 REDIRECT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_REDIRECT; Documentation/bpf/redirect.rst"
 DEVMAP = f"{REDIRECT}; Documentation/bpf/map_devmap.rst"
@@ -151,3 +151,42 @@ def test_refused(adjustment, traffic, pair, native, guest, dut, step, defer):
     with step("With the program told to pass, frames of every size reach the stack"):
         adjustment.tell(verdict=Action.PASS)
         traffic.check_delivery()
+
+
+@requirement(
+    "XDP-REDIRECT-05",
+    level="MUST",
+    source=f"{DEVMAP}; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT",
+    falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.corrupted", "tx.frame.dropped"),
+    proves=("xdp-act:redirect", "xdp-act:ndo-xmit"),
+)
+@pytest.mark.fresh_guest
+@pytest.mark.budget(60)
+def test_to_second_nic(redirecting, adjustment, second, traffic, faults, wire, until, step, unclaimed):
+    """Between two NICs of the driver, frames that one redirects to the other leave by that once and unchanged, and back."""
+    with step("Attach a program to each of two NICs that redirects test frames to the other"):
+        back = Adjustment(second.xdp, faults)
+        for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
+            sender.aim(target)
+            sender.tell(verdict=Action.REDIRECT)
+        features = redirecting.features()
+        if "ndo-xmit" not in features:
+            unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"xdp-features": sorted(features)})
+        traffic.ready()
+        second.change.ready()
+    away = Ends(second.dut.mac, wire.mac, traffic.ends.destination, traffic.ends.sources)
+    for ends, near, far in ((traffic.ends, wire, second.wire), (away, second.wire, wire)):
+        with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue of one"):
+            sent = frames_of(burst(ends, flows=FLOWS_PER_QUEUE * traffic.queues(), sizes=SIZES))
+            with far.capture() as capture:
+
+                def seen(found=capture):
+                    return [frame for frame in found.received() if is_probe(frame)]
+
+                near.send(sent)
+                until(
+                    lambda seen=seen, sent=sent: len(seen()) >= len(sent),
+                    what=f"{len(sent)} frames are on the other wire",
+                )
+        with step("Each is on the other's wire once and unchanged"):
+            check_same(seen(), sent, "frames on the other wire")

@@ -123,9 +123,9 @@ class Dut:
         ifname: its name.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        """Take the machine's interface; nothing is asked yet."""
-        self.ifname = machine.ifname
+    def __init__(self, machine: Machine, ifname: str | None = None) -> None:
+        """Take the machine's interface, or another of its driver's; nothing is asked yet."""
+        self.ifname = ifname or machine.ifname
         self._machine = machine
 
     @property

@@ -7,6 +7,7 @@ import base64
 import itertools
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from plugfest.plan import RunPlan
 
 DUT_MAC = "02:70:66:00:00:01"
+SECOND_MAC, SECOND_WIRE = "02:70:66:00:00:02", "wire1"
 
 PROBE = 10.0
 """Seconds from loading the driver to its netdev, on a guest of speed 1."""
@@ -42,6 +44,19 @@ _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 class DriverLoadError(AssertionError):
     """The driver did not make an interface of the device: that says something of the driver."""
+
+
+@dataclass(frozen=True)
+class SecondNic:
+    """Another NIC of the machine, of the same kind and with the same driver.
+
+    Attributes:
+        ifname: its interface.
+        wire: the other end of its wire.
+    """
+
+    ifname: str
+    wire: WireEnd
 
 
 def kernel_arguments() -> str:
@@ -99,6 +114,8 @@ class Machine:
         self._dut: Dut | None = None
         subject = self.driver.subject
         self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
+        self._taps = [self.tap]
+        self._second_wires: list[WireEnd] = []
         try:
             self.wire = WireEnd(self.tap, faults)
             self._serve()
@@ -182,20 +199,26 @@ class Machine:
 
     def _serve(self) -> None:
         """Start the model; it comes up while the guest does."""
+        self._process = self._model_on(self.tap, DUT_MAC)
+        if self._process is not None:
+            self.model = ModelClient(self._process.control, process=self._process)
+
+    def _model_on(self, tap: Tap, mac: str) -> ModelProcess | None:
+        """Start a model of the subject on a tap; None where QEMU emulates the device."""
         subject = self.driver.subject
         if not isinstance(subject, ModelSubject):
-            return
-        self._process = ModelProcess(
+            return None
+        process = ModelProcess(
             subject.model,
             folder=self.plan.scratch,
-            tap=self.tap.name,
-            mac=DUT_MAC,
+            tap=tap.name,
+            mac=mac,
             profile=self.plan.profile or subject.profile,
             log=self.plan.output / "model.log",
             name=f"model{len(self._processes)}",
         )
-        self._processes.append(self._process)
-        self.model = ModelClient(self._process.control, process=self._process)
+        self._processes.append(process)
+        return process
 
     def plug(self) -> None:
         """Plug the NIC into the next free port, load its driver, set its addresses.
@@ -204,27 +227,49 @@ class Machine:
             InfrastructureError: QEMU or the model refused, or all ports have been used.
             DriverLoadError: the driver made no interface.
         """
+        begin = time.monotonic()
+        self._port, self._device = self._add(self.tap, self._process, DUT_MAC)
+        self.load_driver()
+        self.seconds["netdev"] = time.monotonic() - begin
+
+    def _add(self, tap: Tap, process: ModelProcess | None, mac: str) -> tuple[int, str]:
+        """Plug a NIC into the next free port; returns the port, and QEMU's id of the NIC."""
         try:
-            self._port = next(self._ports)
+            port = next(self._ports)
         except StopIteration:
             raise InfrastructureError(f"expected a free port, found all {PORTS} used; boot a fresh guest") from None
         identifier = f"dut{next(self._numbers)}"
         subject = self.driver.subject
         if isinstance(subject, QemuSubject):
             netdev = f"{_NETDEV}{identifier}"
-            self.guest.qemu.qmp.execute("netdev_add", tap_netdev(netdev, self.tap.name, subject.queues))
+            self.guest.qemu.qmp.execute("netdev_add", tap_netdev(netdev, tap.name, subject.queues))
             device = emulated_device(
-                subject.device, identifier, self._port, netdev=netdev, mac=DUT_MAC, properties=subject.properties
+                subject.device, identifier, port, netdev=netdev, mac=mac, properties=subject.properties
             )
         else:
-            assert self._process is not None
-            self._process.wait_ready()
-            device = vfio_user_device(identifier, self._port, self._process.socket)
-        begin = time.monotonic()
+            assert process is not None
+            process.wait_ready()
+            device = vfio_user_device(identifier, port, process.socket)
         self.guest.qemu.qmp.execute("device_add", device)
-        self._device = identifier
-        self.load_driver()
-        self.seconds["netdev"] = time.monotonic() - begin
+        return port, identifier
+
+    def plug_second(self) -> SecondNic:
+        """Plug a second NIC of the same kind, on a wire of its own; it has no addresses. For a guest that is given up afterwards.
+
+        Raises:
+            InfrastructureError: QEMU or the model refused, or all ports have been used.
+            DriverLoadError: the driver made no interface.
+        """
+        subject = self.driver.subject
+        several = isinstance(subject, QemuSubject) and subject.queues > 1
+        tap = Tap(SECOND_WIRE, several_queues=several, addresses=False)
+        self._taps.append(tap)
+        port, _ = self._add(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
+        ifname = self._interface(port)
+        self.agent.call("link.set", ifname=ifname, up=True)
+        wire = WireEnd(tap, self.wire.faults)
+        self._second_wires.append(wire)
+        return SecondNic(ifname, wire)
 
     def load_driver(self) -> None:
         """Load the driver under test, wait for its interface, set that up.
@@ -251,17 +296,21 @@ class Machine:
         Raises:
             DriverLoadError: there is none.
         """
-        deadline = Deadline.after(PROBE, speed=self.speed)
-        pattern = f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/"
-        found = poll(lambda: self._registered(pattern), deadline)
-        if found is None:
-            self._no_interface(pattern, deadline.seconds)
-        self.ifname = found
+        self.ifname = self._interface(self._port)
         # Without it the kernel forgets a static IPv6 address when the interface goes down.
         self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
             self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
+
+    def _interface(self, port: int) -> str:
+        """Wait for the interface of the NIC in a port; returns its name."""
+        deadline = Deadline.after(PROBE, speed=self.speed)
+        pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
+        found = poll(lambda: self._registered(pattern), deadline)
+        if found is None:
+            self._no_interface(pattern, deadline.seconds)
+        return found
 
     def _registered(self, pattern: str) -> str | None:
         """The interface's name, once IPv6 has heard of it too: sysfs shows an interface before its registration is done."""
@@ -372,8 +421,10 @@ class Machine:
             self.model.close()
         for process in self._processes:
             process.close()
-        self.wire.close()
-        self.tap.close()
+        for wire in (self.wire, *self._second_wires):
+            wire.close()
+        for tap in self._taps:
+            tap.close()
 
 
 def boot(plan: RunPlan, *, faults: LocalFaults | None = None) -> Machine:

@@ -41,13 +41,14 @@ class Tap:
         index: its number.
     """
 
-    def __init__(self, name: str = NAME, *, several_queues: bool = False) -> None:
+    def __init__(self, name: str = NAME, *, several_queues: bool = False, addresses: bool = True) -> None:
         """Make it.
 
         Args:
             name: of the interface.
             several_queues: whoever opens it must open it as a multi-queue one, any number of times (IFF_MULTI_QUEUE,
                 Documentation/networking/tuntap.rst); packet sockets see the frames of all queues.
+            addresses: give it the wire end's; a second wire of the same networks has none.
 
         Raises:
             InfrastructureError: the kernel refused.
@@ -65,8 +66,11 @@ class Tap:
                     path.write_text(str(value))
             self._route.link("set", index=self.index, address=MAC, txqlen=_QUEUE)
             self._route.link("set", index=self.index, state="up")
-            self._route.addr("add", index=self.index, address=IPV4, prefixlen=IPV4_PREFIX)
-            self._route.addr("add", index=self.index, address=IPV6, prefixlen=IPV6_PREFIX, flags=0x02)  # IFA_F_NODAD
+            if addresses:
+                self._route.addr("add", index=self.index, address=IPV4, prefixlen=IPV4_PREFIX)
+                self._route.addr(
+                    "add", index=self.index, address=IPV6, prefixlen=IPV6_PREFIX, flags=0x02
+                )  # IFA_F_NODAD
         except (NetlinkError, OSError) as error:
             self.close()
             raise InfrastructureError(
