@@ -13,6 +13,7 @@ from plugfest.changes import Changes
 from plugfest.crossing import Crossing
 from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
 from plugfest.handover import Handover, watch
+from plugfest.ledger import Ledger
 from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
@@ -162,6 +163,12 @@ def native(
 def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
     """What the guest's kernel has allocated."""
     return Residue(guest.agent, driver.module, faults)
+
+
+@pytest.fixture
+def ledger(guest: Guest, faults: LocalFaults) -> Ledger:
+    """The accounts of driver, device and wire."""
+    return Ledger(guest.machine, faults)
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ledger(guest: Guest, faults: LocalFaults) -> Ledger:
-    """The accounts of driver, device and wire."""
-    return Ledger(guest.machine, faults)
-
-
-@pytest.fixture
 def by_queue(ledger: Ledger, unclaimed: Callable[..., NoReturn]) -> Ledger:
     """The accounts, where the driver has any by queue, by netlink or its own; skips where it has none."""
     if not ledger.queues():

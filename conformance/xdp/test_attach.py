@@ -197,3 +197,35 @@ def test_large_receive(native, traffic, dut, step, unclaimed, defer, evidence):
             assert native.lro_active()
     with step("Frames of every size reach the stack"):
         traffic.check_delivery()
+
+
+@requirement(
+    "XDP-REFUSE-05",
+    level="MUST",
+    source="Documentation/networking/netdev-features.rst, rx-gro-hw; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
+    falsified_by=("program:xdp.refused-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
+)
+def test_hardware_gro(native, traffic, dut, change, step, unclaimed, evidence):
+    """With hardware GRO on, a driver refuses a native program with words and changes nothing, or attaches it with GRO off or harmless."""
+    features = dut.features()
+    if "rx-gro-hw" not in features.free:
+        unclaimed("hardware GRO", evidence=features)
+    with step("Switch hardware GRO on"):
+        change.put_features_back()
+        if dut.ask_features({"rx-gro-hw": True}):
+            unclaimed("hardware GRO with its present settings", evidence=dut.features())
+        traffic.ready()
+        assert "rx-gro-hw" in dut.features().active
+    with step("Ask to attach a program in native mode"):
+        refused = native.refusal("xdp_pass", "native")
+        evidence("refusal", str(refused))
+    with step("Refused: an errno and words, hardware GRO is still on and nothing attached; attached: it is told so"):
+        if refused is None:
+            assert native.state()["attached"] == "native"
+        else:
+            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert native.words(refused)
+            assert native.state()["attached"] == "none"
+            assert "rx-gro-hw" in dut.features().active
+    with step("Frames of every size reach the stack"):
+        traffic.check_delivery()

@@ -19,13 +19,15 @@ FIRST = 10
 """Cycles before the first reading: caches fill in the first ones."""
 MINUTES = 4
 SLOW = 0.25
-"""Below this speed a guest gets a quarter of the cycles and of the minutes."""
+"""Below this speed a guest gets a fifth of the cycles and of the minutes."""
+PACE = 0.05
+"""Seconds between two batches of the traffic beside: enough for each cycle to meet some."""
 FIRST_KEY = struct.pack("=I", 0).hex()
 
 
 def scaled_down(guest, amount):
     """What a guest of this speed is asked to do."""
-    return amount if guest.speed >= SLOW else amount // 4
+    return amount if guest.speed >= SLOW else amount // 5
 
 
 def is_probe(frame):
@@ -56,12 +58,12 @@ def test_cycles(native, guest, residue, traffic, crossing, step, evidence):
         traffic.discard()  # what waits in the sockets is no residue
         return residue.read()
 
-    with traffic.stream():
+    with traffic.stream(PACE):
         with step(f"Attach and detach {FIRST} times, and read what the kernel has allocated"):
             cycle(FIRST)
             readings = [read()]
         with step(
-            f"Attach and detach {CYCLES} times under traffic, or a quarter of that, and read again half way and at the end"
+            f"Attach and detach {CYCLES} times under traffic, or a fifth of that, and read again half way and at the end"
         ):
             for _ in range(2):
                 cycle(cycles // 2)
@@ -104,7 +106,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         traffic.ready()
     seconds = scaled_down(guest, MINUTES * 60)
     rounds, began = 0, time.monotonic()
-    with step(f"For {MINUTES} minutes, or a quarter of that, send bursts of test frames of every size; after each:"):
+    with step(f"For {MINUTES} minutes, or a fifth of that, send bursts of test frames of every size; after each:"):
         while time.monotonic() < began + seconds:
             native.clear(program)
             probes = traffic.probes()

@@ -151,7 +151,7 @@ def longest(native, dut, change, evidence):
 )
 @pytest.mark.budget(120)
 def test_longest(native, traffic, longest, wire, step, until, defer):
-    """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, and sent back."""
+    """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, sent back, and passed."""
     sizes = sorted({*SIZES, 1999, 2048, 3000, longest + ETHERNET - 1, longest + ETHERNET})
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
         defer(setattr, wire, "mtu", wire.mtu)
@@ -167,3 +167,10 @@ def test_longest(native, traffic, longest, wire, step, until, defer):
     with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
         check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
         native.wait(of_frames(probe.frame for probe in probes), program)
+    with step(
+        "Attach a program that passes all in its place: the stack gets the payload of each frame once and unchanged"
+    ):
+        native.attach("xdp_pass")
+        probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])
+        traffic.send(probes)
+        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")

@@ -183,6 +183,11 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
         assert refused is not None
         assert refused.errno == errno.EEXIST
         check_runs(program)
+    with step("Ask for offload mode: refused too, and the first runs"):
+        refused = native.refusal("xdp_drop", "offload")
+        assert refused is not None
+        assert native.state()["attached"] == "native"
+        check_runs(program)
     with step("Detach it, and attach one in generic mode; ask for native mode: EEXIST, and the first is still there"):
         native.detach()
         other = native.attach("xdp_pass", mode="generic")
