@@ -8,7 +8,7 @@ import itertools
 import pytest
 from plugfest.adjustment import Action
 from plugfest.agent import AgentError
-from plugfest.probe import HEADERS, around, number_of
+from plugfest.probe import HEADERS, around, frames_of, is_probe
 from plugfest.requirement import requirement
 from plugfest.traffic import check_same, payloads
 from plugfest.xdp import SOON
@@ -66,19 +66,9 @@ def verdict(request):
     return VERDICTS[request.param]
 
 
-def frames_of(probes):
-    """What goes over the wire."""
-    return [probe.frame for probe in probes]
-
-
 def of_local(frame):
     """Whether a frame is one that a program put something before."""
     return frame[12:14] == LOCAL
-
-
-def is_probe(frame):
-    """Whether a frame is one of ours."""
-    return number_of(frame) is not None
 
 
 def header(dut, wire, verdict, length):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from plugfest.adjustment import Action
-from plugfest.probe import number_of
+from plugfest.probe import is_probe
 from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 from plugfest.traffic import check_same, payloads
@@ -28,11 +28,6 @@ FIRST_KEY = struct.pack("=I", 0).hex()
 def scaled_down(guest, amount):
     """What a guest of this speed is asked to do."""
     return amount if guest.speed >= SLOW else amount // 5
-
-
-def is_probe(frame):
-    """Whether a frame is one of ours."""
-    return number_of(frame) is not None
 
 
 @requirement(

@@ -8,7 +8,7 @@ import errno
 import pytest
 from plugfest.adjustment import Action, Adjustment
 from plugfest.deadline import scaled
-from plugfest.probe import ETHERNET, number_of
+from plugfest.probe import ETHERNET, frames_of, is_probe
 from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 from plugfest.traffic import PATIENCE, check_same, payloads
@@ -25,16 +25,6 @@ HALF = 30
 LONG = 5000
 """Octets that are more than the last buffer of the longest frames holds."""
 GROWTH = (1, 64)
-
-
-def is_probe(frame):
-    """Whether a frame is one of ours."""
-    return number_of(frame) is not None
-
-
-def frames_of(probes):
-    """What goes over the wire."""
-    return [probe.frame for probe in probes]
 
 
 def exchanged(payload):

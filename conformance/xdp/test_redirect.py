@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from plugfest.adjustment import Action, Adjustment
-from plugfest.probe import HEADERS, SCRATCH, Ends, burst, number_of
+from plugfest.probe import HEADERS, SCRATCH, Ends, burst, frames_of, is_probe
 from plugfest.queue_counters import Account, of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same, payloads
@@ -20,16 +20,6 @@ WRITTEN = b"plugfest"
 CPU_QUEUE = 2048
 """Frames that may wait for a CPU."""
 FEW = (60, 512, 1514)
-
-
-def is_probe(frame):
-    """Whether a frame is one of ours."""
-    return number_of(frame) is not None
-
-
-def frames_of(probes):
-    """What goes over the wire."""
-    return [probe.frame for probe in probes]
 
 
 @requirement(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from plugfest.adjustment import Action, Adjustment
 from plugfest.ledger import explain
-from plugfest.probe import burst, number_of
+from plugfest.probe import burst, is_probe
 from plugfest.queue_counters import of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
@@ -14,11 +14,6 @@ from plugfest.xdp import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, rx-packets: packets consumed by XDP are still counted"
-
-
-def is_probe(frame):
-    """Whether a frame is one of ours."""
-    return number_of(frame) is not None
 
 
 @requirement(

@@ -165,9 +165,19 @@ def number_in(payload: bytes) -> int | None:
     return number if magic == MAGIC else None
 
 
+def is_probe(frame: bytes) -> bool:
+    """Whether a frame is a probe's."""
+    return number_of(frame) is not None
+
+
 def only(frames: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the probes among `frames`."""
-    return (frame for frame in frames if number_of(frame) is not None)
+    return filter(is_probe, frames)
+
+
+def frames_of(probes: Iterable[Probe]) -> list[bytes]:
+    """Return what goes over the wire."""
+    return [probe.frame for probe in probes]
 
 
 def swapped(frame: bytes) -> bytes:

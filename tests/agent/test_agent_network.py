@@ -84,6 +84,43 @@ def test_notifications_are_kept_until_read(agent: Client) -> None:
     agent.call("handle.close", handle=monitor)
 
 
+def test_the_two_ends_of_a_new_pair_are_one_wire(agent: Client) -> None:
+    agent.call("link.add_pair", name="near", peer="far")
+    try:
+        for name in ("near", "far"):
+            agent.call("link.set", ifname=name, up=True)
+        back = agent.call("packet.open", ifname="far", protocol=ETHER_TYPE_TEST)
+        out = agent.call("packet.open", ifname="near", protocol=ETHER_TYPE_TEST)
+        agent.call("packet.send", packet=out, frames=[frame(60)])
+        assert [each["frame"] for each in agent.call("packet.receive", packet=back)] == [frame(60)]
+        for each in (out, back):
+            agent.call("handle.close", handle=each)
+    finally:
+        agent.call("link.delete", ifname="near")
+    assert not {"near", "far"} & set(agent.call("link.list_all"))
+
+
+def test_a_change_of_xdp_features_is_announced(agent: Client) -> None:
+    try:
+        monitor = agent.call("netdev.monitor_open")
+    except AgentError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        pytest.skip("this kernel has no netdev netlink")
+    program = agent.call("bpf.load_return", verdict=2)["program"]
+    # A veth can be redirected to once the other end has a program (drivers/net/veth.c).
+    assert "ndo-xmit" not in agent.call("netdev.dev_get", ifname="left")["xdp-features"]
+    agent.call("link.xdp_attach", ifname="right", program=program)
+    try:
+        told = agent.call("netdev.monitor_read", monitor=monitor, ifname="left", timeout=5)
+        assert "ndo-xmit" in told[-1]["xdp-features"]
+        assert agent.call("netdev.monitor_read", monitor=monitor, ifname="left") == []
+    finally:
+        agent.call("link.xdp_attach", ifname="right", program=None)
+        for each in (monitor, program):
+            agent.call("handle.close", handle=each)
+
+
 def test_raw_frames_are_received_with_what_the_driver_said(agent: Client) -> None:
     out = agent.call("packet.open", ifname="left", protocol=ETHER_TYPE_TEST)
     back = agent.call("packet.open", ifname="right", protocol=ETHER_TYPE_TEST)

@@ -10,6 +10,7 @@ from plugfest.probe import (
     PORT_LAST,
     SMALLEST,
     Ends,
+    around,
     build,
     burst,
     internet_checksum,
@@ -110,3 +111,11 @@ def test_a_segmentable_packet_has_the_sum_where_the_device_adds(version: int) ->
     check = internet_checksum(whole.frame[start:])
     finished = whole.frame[: start + offset] + check.to_bytes(2, "big") + whole.frame[start + offset + 2 :]
     assert finished == refreshed(finished)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_frame_within_a_datagram_is_right_by_scapys_account(version: int) -> None:
+    inner = build(ENDS, version, 3, 7, 701)
+    outer = around(ENDS, version, 1, inner, 9)
+    assert outer == refreshed(outer)
+    assert outer[HEADERS[version] :] == inner
