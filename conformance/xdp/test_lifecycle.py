@@ -19,17 +19,17 @@ OTHER_MTU = 1280
 
 
 @pytest.fixture
-def check_runs(native, traffic):
+def check_runs(xdp, traffic):
     """``check_runs(program)`` checks that the program is attached and sees each frame, which reaches the stack unchanged."""
 
     def check(program):
-        state = native.state()
+        state = xdp.state()
         assert (state["attached"], state.get("prog-id")) == ("native", program.identifier)
         traffic.ready()
-        native.clear(program)
+        xdp.clear(program)
         probes = traffic.probes(sizes=(60, 512, 1294))
         traffic.send(probes)
-        native.wait(of_frames(probe.frame for probe in probes), program)
+        xdp.wait(of_frames(probe.frame for probe in probes), program)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
 
     return check
@@ -243,8 +243,8 @@ def test_unbind(native, binding, guest, traffic, dut, change, step, until):
     source="include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_ENABLED; net/core/dev.c, dev_xdp_install",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.refusal-without-words", "rx.frame.dropped"),
 )
-def test_header_split(xdp, dut, change, traffic, step, unclaimed, evidence):
-    """With header split on, a program that takes no fragments is refused with words, and with one attached header split is."""
+def test_header_split(xdp, dut, change, traffic, unobstructed, check_runs, step, unclaimed, evidence):
+    """With header split on, a program that takes no fragments is refused with words, and header split with such a program attached."""
     features = xdp.features()
     rings = dut.get("rings") or {}
     if "basic" not in features or "tcp-data-split" not in rings:
@@ -262,3 +262,13 @@ def test_header_split(xdp, dut, change, traffic, step, unclaimed, evidence):
         assert xdp.state()["attached"] == "none"
     with step("Frames of every size reach the stack"):
         traffic.check_delivery()
+    with step("Turn header split off, attach the program, and ask for header split: refused, with words"):
+        unobstructed(xdp, dut, change)
+        program = xdp.attach("xdp_pass")
+        refused = dut.ask("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        evidence("refusal of header split", str(refused))
+        assert refused is not None
+        assert xdp.words(refused)
+    with step("It is off, and the program runs"):
+        assert (dut.get("rings") or {}).get("tcp-data-split") != TCP_DATA_SPLIT_ENABLED
+        check_runs(program)
