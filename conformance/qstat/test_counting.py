@@ -205,6 +205,7 @@ def test_queues_add_up(by_queue, traffic, step):
     level="MUST",
     source=f"{QSTATS}, rx-packets: packets consumed by XDP are still counted; {LINK_STATS}, rx_packets",
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
+    proves="xdp-act:basic",
 )
 def test_dropped_by_xdp(native, ledger, traffic, step):
     """Frames that an XDP program drops are counted as received, by the queue and by the interface."""
@@ -231,6 +232,7 @@ def test_dropped_by_xdp(native, ledger, traffic, step):
     level="MUST",
     source=f"{LINK_STATS}, tx_packets: what the host handed to the device",
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
+    proves="xdp-act:basic",
 )
 def test_sent_by_xdp(native, ledger, traffic, step, until):
     """Frames that an XDP program sends back are counted as received and as sent by the interface."""
@@ -260,6 +262,7 @@ def test_sent_by_xdp(native, ledger, traffic, step, until):
     level="MUST",
     source=f"{LINK_STATS}, rx_packets, tx_packets; Documentation/bpf/redirect.rst",
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
+    proves="xdp-act:redirect",
 )
 def test_redirected_by_xdp(native, ledger, traffic, step, until, unclaimed):
     """Frames that an XDP program redirects to the interface that they came by are counted as received and as sent by it."""
