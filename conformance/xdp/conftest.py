@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.adjustment import Adjustment
+from plugfest.af_xdp import CHUNKS, AfXdp, Mode, Socket
 from plugfest.changes import Changes
 from plugfest.dut import Dut
 from plugfest.inlet import Inlet
 from plugfest.pair import Pair
-from plugfest.xdp import Xdp
+from plugfest.xdp import Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -93,3 +94,45 @@ def target(native: Xdp, traffic: Traffic, unclaimed: Callable[..., NoReturn]) ->
     if "ndo-xmit" not in features:
         unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"netdev dev-get xdp-features": sorted(features)})
     return native
+
+
+@pytest.fixture
+def af_xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> AfXdp:
+    """AF_XDP on the interface under test."""
+    return AfXdp(guest, dut.ifname, faults=faults, until=until, defer=defer)
+
+
+@pytest.fixture(params=("copy", "zero-copy"))
+def mode(request: pytest.FixtureRequest, redirecting: Xdp, unclaimed: Callable[..., NoReturn]) -> Mode:
+    """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
+    chosen: Mode = request.param
+    features = redirecting.features()
+    if chosen == "zero-copy" and "xsk-zerocopy" not in features:
+        unclaimed("zero-copy AF_XDP", evidence={"netdev dev-get xdp-features": sorted(features)})
+    return chosen
+
+
+@pytest.fixture
+def to_sockets(redirecting: Xdp) -> Program:
+    """A program, attached in native mode, that gives test frames to the sockets in its map; without one they reach the stack."""
+    return redirecting.attach("xdp_to_socket")
+
+
+@pytest.fixture
+def bound(
+    af_xdp: AfXdp, to_sockets: Program, mode: Mode, traffic: Traffic, change: Changes
+) -> Callable[..., list[Socket]]:
+    """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
+
+    def bind(*, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, **umem: int) -> list[Socket]:
+        sockets = []
+        for queue in range(traffic.queues()):
+            socket = af_xdp.umem(to_sockets.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup)
+            if fill:
+                socket.fill(fill, offset)
+            socket.enter()
+            sockets.append(socket)
+        change.ready()
+        return sockets
+
+    return bind

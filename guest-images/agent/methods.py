@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODULES = (
+    "af_xdp",
     "agent_info",
     "bpf",
     "confinement",

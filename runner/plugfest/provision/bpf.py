@@ -15,7 +15,7 @@ FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror", "-nostdi
 """``-g`` for the BTF that libbpf reads maps from."""
 
 
-def ensure_programs(settings: Settings) -> Path:
+def ensure_bpf(settings: Settings) -> Path:
     """Return the folder of compiled programs, ``NAME.o`` for each ``guest-images/bpf/NAME.c``.
 
     Raises:

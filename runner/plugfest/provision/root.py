@@ -9,10 +9,11 @@ from pathlib import Path
 
 from plugfest.location import recipes_root
 from plugfest.provision.artifact import GuestRoot
-from plugfest.provision.bpf import ensure_programs
+from plugfest.provision.bpf import ensure_bpf
 from plugfest.provision.cache import Cache, digest, digest_of_files, fingerprint
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
+from plugfest.provision.programs import ensure_programs
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
@@ -44,6 +45,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
     """
     recipes = recipes_root()
     packages = Packages(listed(recipes / "packages"), backports=True)
+    bpf = ensure_bpf(settings)
     programs = ensure_programs(settings)
     key = digest(
         str(FORMAT),
@@ -52,6 +54,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
         (recipes / "init").read_bytes(),
         (recipes / "fstab").read_bytes(),
         digest_of_files(recipes / "agent", "*.py"),
+        bpf.name,
         programs.name,
     )
     tools = ensure_image_tools(settings)
@@ -60,7 +63,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
         with tempfile.TemporaryDirectory(dir=target) as scratch:
             root = Path(scratch) / "root"
             unpack(packages, root, settings)
-            furnish(root, recipes, programs)
+            furnish(root, recipes, bpf=bpf, programs=programs)
             compile_python(root)
             make_image(tools, root, target / _IMAGE, name=f"root-{key}")
 
@@ -76,7 +79,7 @@ def listed(path: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def furnish(root: Path, recipes: Path, programs: Path) -> None:
+def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
     """Make unpacked packages a system: what their maintainer scripts would have done, as far as it matters here."""
     for pattern in _UNUSED:
         for path in root.glob(pattern):
@@ -97,7 +100,8 @@ def furnish(root: Path, recipes: Path, programs: Path) -> None:
     (root / "usr/sbin/init").chmod(0o755)
     home = root / "usr/lib/plugfest"
     shutil.copytree(recipes / "agent", home / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.md"))
-    shutil.copytree(programs, home / "bpf", ignore=shutil.ignore_patterns(".*"))
+    for name, folder in (("bpf", bpf), ("programs", programs)):
+        shutil.copytree(folder, home / name, ignore=shutil.ignore_patterns(".*"))
 
 
 def compile_python(root: Path) -> None:

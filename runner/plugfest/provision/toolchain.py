@@ -19,8 +19,9 @@ QEMU = "qemu-system-x86_64"
 DEVICE = "vfio-user-pci"
 QEMU_PACKAGES = Packages(("qemu-system-x86", "seabios"), backports=True)
 IMAGE_PACKAGES = Packages(("erofs-utils", "kmod", "zstd", "busybox-static"))
-BUILDER_PACKAGES = Packages(("clang-19", "libbpf-dev", "linux-libc-dev", "libc6-dev"))
+BUILDER_PACKAGES = Packages(("clang-19", "libbpf-dev", "linux-libc-dev", "libc6-dev", "libxdp-dev"))
 COMPILER = "usr/lib/llvm-19/bin/clang"
+LINKER = "usr/bin/ld.bfd"
 COMPILER_HEADERS = "usr/lib/llvm-19/lib/clang/19/include"
 FORMAT = 2
 """Part of every key: counted up when what is kept of the packages changes."""
@@ -63,9 +64,9 @@ def ensure_image_tools(settings: Settings) -> Unpacked:
 
 
 def ensure_builder(settings: Settings) -> Unpacked:
-    """Return the compiler of the guest's BPF programs."""
+    """Return the compiler and linker of the guest's programs, BPF and native."""
     return _unpacked(
-        settings, "builder", BUILDER_PACKAGES, "BPF compiler (Debian packages)", 360 * _MIB, ("usr/lib/llvm-19/lib",)
+        settings, "builder", BUILDER_PACKAGES, "compiler (Debian packages)", 360 * _MIB, ("usr/lib/llvm-19/lib",)
     )
 
 

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""AF_XDP sockets whose rings run empty or full, that are closed amid traffic, or whose interface is changed."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from plugfest.af_xdp import RING, gather
+from plugfest.probe import burst, frames_of
+from plugfest.requirement import requirement
+from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+
+SOCKET = "Documentation/networking/af_xdp.rst"
+SMALL = 64
+"""Descriptors of a completion ring that a test fills."""
+ROUNDS = 5
+POSTED = 256
+"""Buffers posted to each queue again."""
+SOON = 1.0
+"""Seconds for frames to be on the wire, on a guest of speed 1."""
+
+
+@pytest.fixture
+def comes_through(traffic, until):
+    """``comes_through(sockets)``: each test frame comes to one of them once and unchanged; late ones of before are let pass."""
+
+    def check(sockets):
+        gather(sockets, 0, until)
+        probes = traffic.probes()
+        traffic.send(probes)
+        found = [each.data for each in gather(sockets, len(probes), until)]
+        frames = set(frames_of(probes))
+        check_same([each for each in found if each in frames], frames_of(probes), "frames that came to the sockets")
+
+    return check
+
+
+@requirement(
+    "XDP-XSK-20",
+    level="MUST",
+    source=f"{SOCKET}, UMEM Fill Ring; XDP_STATISTICS getsockopt",
+    falsified_by=("program:af_xdp.statistics-lost", "program:af_xdp.not-filled"),
+)
+def test_starved(bound, traffic, until, comes_through, step):
+    """A socket without buffers loses what comes meanwhile, says so in its statistics, and receives again when it has some."""
+    with step("Bind a socket to each receive queue, and post no buffer"):
+        sockets = bound(fill=0)
+    with step("Send test frames of every size in all flows: none comes, and the stack receives none"):
+        traffic.send(traffic.probes())
+
+        def starved():
+            return all(
+                counted["rx_fill_ring_empty_descs"] + counted["rx_dropped"]
+                for counted in (socket.statistics() for socket in sockets)
+            )
+
+        with step("Each socket's statistics say that it has lost frames or found its fill ring empty"):
+            until(starved, what="every socket has counted that it has no buffers", timeout=SOON)
+        assert gather(sockets, 0, until) == []
+        assert traffic.nothing_received()
+    with step("Post buffers: test frames of every size come to the sockets once and unchanged"):
+        for socket in sockets:
+            socket.fill(POSTED)
+        comes_through(sockets)
+
+
+@requirement(
+    "XDP-XSK-21",
+    level="MUST",
+    source=f"{SOCKET}, UMEM Completion Ring",
+    falsified_by=("tx.frame.dropped", "program:af_xdp.completion-lost"),
+)
+def test_completions_left(bound, traffic, until, step):
+    """While nobody takes its completions a socket sends no more than they have room for; then all goes on, and nothing is lost."""
+    with step(f"Bind a socket to each queue, with room for {SMALL} completions"):
+        socket = bound(ring=SMALL, fill=0)[0]
+    frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES) * 1)
+    frames += frames_of(burst(traffic.ends_back, flows=2 * SMALL, sizes=(60,), first=len(frames)))
+    assert SMALL < len(frames) < RING
+    with traffic.sightings() as seen:
+        with step("Put more frames than that into the transmit ring of the first, and take no completion"):
+            assert socket.put(frames) == len(frames)
+            wake_until(socket, until, lambda: len(seen.probes()) >= SMALL, f"{SMALL} frames are on the wire")
+            assert len(seen.probes()) == SMALL, (
+                f"{len(seen.probes())} frames were sent, with {SMALL} completions untaken"
+            )
+        with step("Take completions: every frame is on the wire once, and completed once"):
+            completed = []
+
+            def all_done():
+                completed.extend(socket.reap())
+                return len(completed) >= len(frames) and len(seen.probes()) >= len(frames)
+
+            wake_until(socket, until, all_done, f"{len(frames)} frames are sent and completed")
+            assert len(completed) == len(frames)
+    check_same(seen.probes(), frames, "frames on the wire")
+
+
+def wake_until(socket, until, condition, what):
+    """Wake the kernel for the transmit ring until a condition holds."""
+
+    def again():
+        socket.wake()
+        return condition()
+
+    until(again, what=what, timeout=SOON)
+
+
+@requirement(
+    "XDP-XSK-22",
+    level="MUST",
+    source=f"{SOCKET}; Documentation/networking/netdevices.rst",
+    falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped"),
+)
+@pytest.mark.budget(60)
+def test_closed_amid_traffic(af_xdp, to_sockets, mode, traffic, change, until, native, step):
+    """Sockets can be closed while frames come in, by the death of their process too, and leave the interface as it was."""
+    queues = range(traffic.queues())
+    with traffic.stream():
+        for number in range(ROUNDS):
+            with step(f"Amid traffic, bind a socket to each queue and wait for frames; close them, time {number + 1}"):
+                umems = [af_xdp.umem(to_sockets.maps["sockets"]) for _ in queues]
+                sockets = [umem.open(queue, mode) for umem, queue in zip(umems, queues, strict=True)]
+                for socket in sockets:
+                    socket.fill(POSTED)
+                    socket.enter()
+                came = dict.fromkeys(queues, False)
+
+                def fed(sockets=sockets, came=came):
+                    for socket in sockets:
+                        came[socket.queue] |= bool(socket.take())
+                    return all(came.values())
+
+                until(fed, what="every socket has received a frame", timeout=10)
+                if number % 2:
+                    for umem in umems:
+                        umem.close()
+                else:
+                    for socket in sockets:
+                        socket.close()
+                    for umem in umems:
+                        umem.close()
+    with step("Detach the program: test frames of every size reach the stack once and unchanged"):
+        native.detach()
+        change.ready()
+        traffic.discard()
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-XSK-23",
+    level="MUST",
+    source=f"{SOCKET}; Documentation/networking/ethtool-netlink.rst, RINGS_SET",
+    falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped"),
+)
+def test_ring_resize(bound, dut, change, comes_through, unclaimed, step, evidence):
+    """With sockets bound, a change of the ring sizes is made or refused with a reason, and the sockets receive as before."""
+    rings = dut.get("rings")
+    if rings is None:
+        unclaimed("rings that can be set", evidence=rings)
+    with step("Bind a socket to each receive queue"):
+        sockets = bound()
+    with step("Ask for receive and transmit rings of another size"):
+        sizes = {name: smaller(rings, name) for name in ("rx", "tx")}
+        refused = change.try_settings("rings", **sizes)
+        evidence("answer", str(refused or f"made: {sizes}"))
+        now = dut.get("rings")
+        assert [now[name] for name in sizes] == ([rings[name] for name in sizes] if refused else list(sizes.values()))
+    with step("Test frames of every size come to the sockets once and unchanged"):
+        comes_through(sockets)
+
+
+def smaller(rings, name):
+    """Another size than the present one: half of it, or twice as much."""
+    return rings[name] // 2 if rings[name] > 256 else min(rings[name] * 2, rings[f"{name}-max"])
+
+
+@requirement(
+    "XDP-XSK-24",
+    level="MUST",
+    source="Documentation/networking/ethtool-netlink.rst, CHANNELS_SET; net/ethtool/common.c, ethtool_check_max_channel",
+    falsified_by="rx.frame.dropped",
+)
+def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, step, evidence):
+    """A queue with a socket is not taken away: fewer channels are refused with EINVAL and a reason, and the socket receives."""
+    channels = dut.get("channels") or {}
+    name = next((name for name in ("combined", "rx") if channels.get(name, 0) > 1), None)
+    if name is None or traffic.queues() < 2:
+        unclaimed("several channels that can be set", evidence=channels)
+    with step("Bind a socket to each receive queue"):
+        sockets = bound()
+    with step("Ask for a channel less"):
+        refused = dut.ask("channels", **{name: channels[name] - 1})
+        evidence("answer", str(refused))
+        assert refused is not None, "it was granted"
+        assert refused.errno == errno.EINVAL
+        assert refused.words, f"it was refused without a reason: {refused}"
+        assert dut.get("channels") == channels
+    with step("Test frames of every size come to the sockets once and unchanged"):
+        comes_through(sockets)
+
+
+@requirement(
+    "XDP-XSK-25",
+    level="MUST",
+    source=f"{SOCKET}; Documentation/networking/netdevices.rst, ndo_stop",
+    falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.dropped"),
+)
+def test_down_and_up(bound, dut, change, comes_through, traffic, until, defer, step):
+    """A socket stays bound while its interface is down, and receives and sends when it is up again."""
+    with step("Bind a socket to each receive queue"):
+        sockets = bound()
+    with step("Take the interface down and up"):
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
+        dut.set_link(up=True)
+        change.ready()
+    with step("Test frames of every size come to the sockets once and unchanged"):
+        comes_through(sockets)
+    with (
+        step("Frames of every size from the first are on the wire once, and completed once"),
+        traffic.sightings() as seen,
+    ):
+        frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
+        sockets[0].send(frames)
+        until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
+    check_same(seen.probes(), frames, "frames on the wire")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's own programs in C, compiled and linked once for each state of their sources."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError
+from plugfest.location import recipes_root
+from plugfest.provision.cache import Cache, digest, digest_of_files
+from plugfest.provision.settings import Settings
+from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, COMPILER_HEADERS, LINKER, ensure_builder
+
+FLAGS = ("-O2", "-fPIE", "-Wall", "-Werror", "-nostdinc")
+LIBRARIES = ("libxdp.so", "libbpf.so", "libc.so.6")
+"""What they are linked with; the guest has them by its packages."""
+
+_FOLDER = "usr/lib/x86_64-linux-gnu"
+_LOADER = "/lib64/ld-linux-x86-64.so.2"
+
+
+def ensure_programs(settings: Settings) -> Path:
+    """Return the folder of programs, ``NAME`` for each ``guest-images/programs/NAME.c``.
+
+    Raises:
+        InfrastructureError: one does not compile, or there is no compiler to be had.
+    """
+    sources = recipes_root() / "programs"
+    key = digest(BUILDER_PACKAGES.recipe(), *FLAGS, *LIBRARIES, digest_of_files(sources, "*.c"))
+
+    def build(target: Path) -> None:
+        builder = ensure_builder(settings)
+        # The compiler would look for its own headers beside the program that runs, which is the loader; and for its linker there.
+        folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
+        headers = [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+        libraries = builder.root / _FOLDER
+        linked = [libraries / name for name in LIBRARIES]
+        for source in sorted(sources.glob("*.c")):
+            with tempfile.TemporaryDirectory(dir=target) as scratch:
+                compiled = Path(scratch) / "compiled.o"
+                ends = (libraries / "Scrt1.o", libraries / "crti.o", compiled, libraries / "crtn.o")
+                try:
+                    builder.run(COMPILER, [*FLAGS, *headers, "-c", source, "-o", compiled])
+                    words: list[str | Path] = [
+                        "-pie",
+                        "-dynamic-linker",
+                        _LOADER,
+                        "-rpath-link",
+                        libraries,
+                        "-o",
+                        target / source.stem,
+                    ]
+                    builder.run(LINKER, [*words, *ends, *linked])
+                except InfrastructureError as error:
+                    raise InfrastructureError(f"{source}: {error}") from error
+
+    return Cache(settings.cache).get("programs", key, build, title="programs in C", size=1 << 17, space=16 << 20)
