@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from plugfest.backplane import MODES, SPEEDS, FarEnd, best
+from plugfest.backplane import MODES, SPEEDS, Attempts, FarEnd, best
+from plugfest.deadline import Deadline
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
+STEADY = 2.5
+"""Seconds on any guest: longer than drivers that poll take to find out that a link is gone (1 s, by the guest's own timers)."""
+ATTEMPTS = 2
+WATCHED = 12.0
+"""Seconds, on any guest, that an absence is watched where the driver does not try again: twice the longest known patience, 5 s."""
 
 
 @pytest.fixture
 def far(guest, model, dut, faults, defer, change, unclaimed):
     """The link partner of a backplane port; skips where the driver claims none."""
     modes = dut.link_modes()
-    if modes is None or not {"Autoneg", "Backplane"} <= modes.supported or not MODES.keys() & modes.supported:
+    if modes is None or "Autoneg" not in modes.supported or not MODES.keys() & modes.supported:
         unclaimed("negotiation on a backplane (clause 73)", evidence={"link modes": modes})
     if "negotiations" not in model.call("link.get"):
         unclaimed("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
@@ -50,6 +58,15 @@ def highest(far, local):
 
 
 @pytest.fixture
+def peer_modes(dut, far, unclaimed):
+    """``peer_modes()``: what the driver tells of the partner; skips where it tells nothing of a partner that has much to tell."""
+    found = dut.link_modes()
+    if not found.peer and far.technology is not None:
+        unclaimed("to tell what the partner advertises", evidence={"ETHTOOL_A_LINKMODES_PEER": found})
+    return lambda: dut.link_modes().peer
+
+
+@pytest.fixture
 def start_over(far, until):
     """``start_over(latency=0.02)`` tells the partner that, and to start over; waits until it does."""
 
@@ -63,14 +80,27 @@ def start_over(far, until):
 
 @pytest.fixture
 def linked(dut, far, until):
-    """``linked("10GBASE-KR")`` waits until both ends have that link, and the driver says so; ``linked(None)``, until none has."""
+    """``linked("10GBASE-KR")`` waits until both ends have that link, the driver says so, and it is there to stay.
 
-    def wait(technology):
+    ``linked(None)`` waits until none has. There to stay is a carrier of which the driver cannot still find out that the link below it
+    has been renewed: it has been off since the partner was told something, or on, over one negotiation, for long enough. ``linked(…,
+    steady=True)`` takes only the latter.
+    """
+
+    def wait(technology, *, steady=False):
+        since, before = time.monotonic(), None
+
         def there():
-            told = dut.link_modes()
+            nonlocal since, before
+            link, told = dut.link(), dut.link_modes()
             if technology is None:
-                return far.technology is None and not dut.carrier and told.speed is None
-            return far.technology == technology and dut.carrier and told.speed == SPEEDS[technology]
+                return far.technology is None and not link["carrier"] and told.speed is None
+            now = (link["carrier-down-count"], far.negotiations, far.technology, bool(link["carrier"]), told.speed)
+            if now != before:
+                since, before = time.monotonic(), now
+            if now[2:] != (technology, True, SPEEDS[technology]) or link["operstate"] not in ("up", "unknown"):
+                return False
+            return (far.renewed(link) and not steady) or time.monotonic() - since > STEADY
 
         until(there, what=f"the link is {technology or 'down'} to both ends", timeout=CONVERGED)
 
@@ -79,33 +109,57 @@ def linked(dut, far, until):
 
 @pytest.fixture
 def gives_up(dut, far, until):
-    """``gives_up()`` waits until the ends have tried once more in vain, without a link or a carrier at any time asked."""
+    """``gives_up()`` watches the ends try in vain, several times where the driver does: no link, and no carrier, at any time asked.
 
-    def wait():
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
-        before = far.negotiations
-        seen = []
+    ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to.
+    """
 
-        def again():
-            seen.append((dut.carrier, far.technology))
-            return far.negotiations > before
+    def wait(technology=None):
+        if technology is None:
+            until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+        attempts, enough = Attempts(far), Deadline.after(WATCHED)
 
-        until(again, what="another negotiation begins", timeout=CONVERGED)
-        assert set(seen) == {(False, None)}
+        def tried():
+            found = far.technology
+            assert found != technology if technology else (dut.carrier, found) == (False, None)
+            return attempts.update() >= ATTEMPTS or enough.passed
+
+        until(tried, what="the driver has tried again, or been watched for long enough", timeout=2 * WATCHED)
 
     return wait
 
 
 @pytest.fixture
-def advertise(dut, far, defer, until):
-    """``advertise("10000baseKR/Full")`` has the driver advertise these technologies, all else as before: it negotiates anew."""
+def advertise(dut, far, defer, until, unclaimed, evidence):
+    """``advertise({"10000baseKR/Full"})`` has the driver advertise these of ``MODES``, all else as before: it negotiates anew.
+
+    Skips where the driver refuses, with its words, unless ``may_refuse=True``: then it returns whether that was done.
+    ``other={"10000baseR_FEC": False}`` takes modes off, or adds them, that are not technologies.
+    """
     before = dut.link_modes()
 
-    def change(*modes):
-        others = {mode for mode in before.advertised if mode not in MODES}
+    def change(modes, *, other=None, may_refuse=False):
+        ours = {MODES[mode] for mode in modes}
+        wanted = set(modes) | {mode for mode in before.advertised if mode not in MODES}
+        for mode, on in (other or {}).items():
+            (wanted.add if on else wanted.discard)(mode)
         started = far.negotiations
-        dut.set("linkmodes", autoneg=True, advertised=sorted(others | set(modes)))
+        far.mark()
+        refusal = dut.ask("linkmodes", autoneg=True, advertised=sorted(wanted))
+        if refusal is not None:
+            now = dut.link_modes()
+            assert (now.advertised, now.autonegotiation) == (before.advertised, before.autonegotiation)
+            if may_refuse:
+                evidence(f"ethtool -s advertise {', '.join(sorted(wanted))}", str(refusal))
+                return False
+            unclaimed("to change what is advertised", evidence=f"ethtool -s advertise {sorted(wanted)}: {refusal}")
         until(lambda: far.negotiations > started, what="the driver negotiates anew", timeout=5)
+        until(
+            lambda: (page := far.heard) is not None and page.technologies == ours,
+            what=f"the partner hears of {', '.join(sorted(ours))} alone",
+            timeout=5,
+        )
+        return True
 
     defer(lambda: dut.ask("linkmodes", autoneg=True, advertised=sorted(before.advertised)))
     return change

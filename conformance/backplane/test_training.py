@@ -27,15 +27,37 @@ def test_trained(far, start_over, linked, step):
 @requirement("CL72-TRAIN-02", level="MUST", source=TRAINING, falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("kr")
-@pytest.mark.budget(90)
-def test_not_trained(far, linked, dut, until, step, crossing, what):
-    """Training that the partner lets fail brings no link; when it trains, there is one."""
-    with step(f"Let the partner start over, with {what} until told otherwise"):
-        far.tell(misbehave={what: True}, restart=True)
+@pytest.mark.budget(120)
+def test_not_trained(far, linked, gives_up, dut, until, step, crossing, what):
+    """Training that a partner with nothing but 10GBASE-KR lets fail brings no link; when it trains, there is one."""
+    with step(f"Let the partner offer 10GBASE-KR alone, with {what} until told otherwise"):
+        far.tell(abilities={"technologies": ["10GBASE-KR"]}, misbehave={what: True}, restart=True)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
         until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner has failed training", timeout=12)
-        assert far.technology != "10GBASE-KR"
+    with step("The driver tries, and there is neither link nor carrier at any time"):
+        gives_up()
     with step("Let it train: there is a link, and frames go both ways"):
         far.tell(misbehave={what: False}, restart=True)
+        linked("10GBASE-KR")
+        crossing.both_ways()
+
+
+@requirement("CL72-TRAIN-03", level="MUST", source=f"{TRAINING}; 73.7.6", falsified_by=("link.report.stuck", NOT_TOLD))
+@pytest.mark.usefixtures("kr", "several")
+@pytest.mark.budget(120)
+def test_after_failure(far, linked, gives_up, dut, until, step, crossing, evidence):
+    """Training that fails never ends in 10GBASE-KR; a driver may then offer less, and gets that; when training works, there is a link."""
+    with step("Let the partner offer all that it can, and never be ready"):
+        far.tell(misbehave={"training.unwilling": True}, restart=True)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+        until(lambda: far.get()["misbehaviour"]["training.unwilling"]["fired"], what="training has failed", timeout=12)
+    with step("The driver tries: there is no 10GBASE-KR; if there is a link, then by a page that does not offer it"):
+        gives_up("10GBASE-KR")
+        fallback = far.technology
+        evidence("what the driver falls back to", str(fallback))
+        if fallback is not None:
+            assert "10GBASE-KR" not in far.seen.technologies
+    with step("Let the partner train, and offer 10GBASE-KR alone: there is a link, and frames go both ways"):
+        far.tell(abilities={"technologies": ["10GBASE-KR"]}, misbehave={"training.unwilling": False}, restart=True)
         linked("10GBASE-KR")
         crossing.both_ways()

@@ -30,6 +30,8 @@ STRANGE = ("100GBASE-KR4", "40GBASE-KR4", "25GBASE-KR/CR")
 """Technologies that a partner may have and a 10 Gb/s port has not."""
 DETECTABLE = ("10GBASE-KX4", "1000BASE-KX")
 """What is found without pages, by parallel detection (73.7.4.1)."""
+_EXCHANGE = 0x1F << 5 | 0x1F << 16 | 1 << 14 | 1 << 15
+"""Echoed nonce, transmitted nonce, Ack, NP."""
 _TECHNOLOGY_BITS = {"1000BASE-KX": 21, "10GBASE-KX4": 22, "10GBASE-KR": 23}
 
 
@@ -49,6 +51,11 @@ class BasePage:
     def bit(self, number: int) -> bool:
         """Whether D`number` is set."""
         return bool(self.value >> number & 1)
+
+    @property
+    def said(self) -> int:
+        """What the end has to say: the page without nonces, Ack and NP, which are the exchange's (73.6)."""
+        return self.value & ~_EXCHANGE
 
     @property
     def technologies(self) -> set[str]:
@@ -81,6 +88,11 @@ def pause_of(local: Pause, partner: Pause) -> Pause:
     return Pause(False, False)
 
 
+def fec_of(local: tuple[bool, bool], partner: tuple[bool, bool]) -> bool:
+    """Whether a link of 10 Gb/s a lane has FEC, by each end's F0 (ability) and F1 (request): 73.6.5."""
+    return local[0] and partner[0] and (local[1] or partner[1])
+
+
 class FarEnd:
     """The link partner of a model, told to do what a test wants (docs/backplane.md)."""
 
@@ -89,6 +101,7 @@ class FarEnd:
         self._machine = machine
         self._faults = faults
         self._defer = defer
+        self._losses: int | None = None
         before = self.get()
         self.abilities: Mapping[str, Any] = before["abilities"]
         self._changed = False
@@ -104,6 +117,7 @@ class FarEnd:
         if not self._changed:
             self._changed = True
             self._defer(self._restore)
+        self.mark()
         if not self._faults[NOT_TOLD]:
             self._set(**change)
 
@@ -121,6 +135,24 @@ class FarEnd:
         self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
         self._set(abilities=dict(self.abilities), speed=0, restart=True)
 
+    def mark(self) -> None:
+        """Take down how often the driver has lost the carrier: something is about to be done that takes the link down."""
+        link = self._machine.dut.link()
+        self._losses = int(link["carrier-down-count"]) if link["carrier"] else None
+
+    def renewed(self, link: Mapping[str, Any]) -> bool:
+        """Whether a carrier that the driver tells is one of after `mark`: there was none then, or it has been off since.
+
+        A driver that polls may not know yet that the link it tells of is gone.
+        """
+        return bool(link["carrier"]) and (self._losses is None or int(link["carrier-down-count"]) > self._losses)
+
+    def record(self, after: int = 0) -> list[dict[str, Any]]:
+        """What ``link.record`` has beyond an entry."""
+        assert self._machine.model is not None
+        entries: list[dict[str, Any]] = self._machine.model.call("link.record", after=after)
+        return entries
+
     @property
     def negotiations(self) -> int:
         """How often it has begun to negotiate."""
@@ -133,7 +165,43 @@ class FarEnd:
         return str(link["technology"]) if link else None
 
     @property
+    def carried(self) -> str | None:
+        """The technology whose own signal arrives, without pages; None where none does."""
+        signal = self.get()["signal"]
+        return str(signal["technology"]) if signal["signal"] == "carrier" else None
+
+    @property
     def seen(self) -> BasePage | None:
         """The base page that the DUT has sent in this negotiation."""
         page = self.get()["received"]["base_page"]
         return BasePage(int(page, 16)) if page else None
+
+    @property
+    def heard(self) -> BasePage | None:
+        """The base page that it hears, or has heard in this negotiation: also of a DUT that it does not answer."""
+        state = self.get()
+        page = state["signal"].get("page") or state["received"]["base_page"]
+        return BasePage(int(page, 16)) if page else None
+
+
+class Attempts:
+    """Counts how often the DUT begins to negotiate: how often its pages begin to come."""
+
+    def __init__(self, far: FarEnd) -> None:
+        """Count from now on."""
+        self._far = far
+        self._last = 0
+        self._paging = False
+        self.count = 0
+        self.update()
+        self.count = 0
+
+    def update(self) -> int:
+        """Return how many have begun."""
+        for entry in self._far.record(self._last):
+            self._last = int(entry["sequence"])
+            if entry["event"] == "signal":
+                paging = entry["signal"] == "pages"
+                self.count += paging and not self._paging
+                self._paging = paging
+        return self.count

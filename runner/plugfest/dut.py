@@ -199,6 +199,10 @@ class Dut:
         named = {name.replace("_", "-"): value for name, value in settings.items()}
         return self._ask(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
 
+    def ask_restart(self) -> AgentError | None:
+        """Ask for a restart of negotiation (``ethtool -r``); returns the refusal, None if it was made."""
+        return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
+
     def _ask(self, change: Any) -> AgentError | None:
         faults = self._machine.wire.faults
         if faults[NOT_SET]:

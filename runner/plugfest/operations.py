@@ -135,12 +135,11 @@ class Operations:
         Raises:
             NotOfferedError: the driver cannot.
         """
-        try:
-            self._dut.agent.call("ethtool.restart_negotiation", ifname=self._dut.ifname)
-        except AgentError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            raise NotOfferedError(str(error)) from error
+        refusal = self._dut.ask_restart()
+        if refusal is not None:
+            if refusal.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise refusal
+            raise NotOfferedError(str(refusal))
         self._change.ready()
 
     def _there_and_back(self, what: str, other: dict[str, int], before: dict[str, int]) -> None:

@@ -82,12 +82,16 @@ class Traffic:
         self.ends_back = Ends(wire.mac, dut.mac, NOBODY, NETWORKS)
 
     def ready(self) -> None:
-        """Wait until the link carries frames: a driver may take it down to attach or detach."""
-        self._until(
-            lambda: self._agent.call("link.get", ifname=self._ifname)["carrier"],
-            what=f"{self._ifname} has carrier",
-            timeout=10,
-        )
+        """Wait until the link carries frames: a driver may take it down to attach or detach.
+
+        Before the kernel has taken the carrier in, which the operational state shows, what is sent is dropped.
+        """
+
+        def running() -> bool:
+            link = self._agent.call("link.get", ifname=self._ifname)
+            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown")
+
+        self._until(running, what=f"{self._ifname} has carrier", timeout=10)
 
     def queues(self, direction: str = "rx") -> int:
         """How many queues of a direction the kernel says the interface has."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.device import Host, Options, ResetCause
+from nicmodels.flow_control import FlowControl, Setting
 from nicmodels.ixgbe import fault_points, registers
 from nicmodels.ixgbe.board import Board
 from nicmodels.ixgbe.eeprom import Eeprom, image
@@ -18,7 +19,7 @@ from nicmodels.ixgbe.flow_director import FlowDirector
 from nicmodels.ixgbe.interrupts import InterruptBlock
 from nicmodels.ixgbe.link import Link
 from nicmodels.ixgbe.receive import Receiver
-from nicmodels.ixgbe.registers import MEMORIES, REGISTERS, STICKY, general, mac
+from nicmodels.ixgbe.registers import MEMORIES, REGISTERS, STICKY, general, mac, receive
 from nicmodels.ixgbe.statistics import Statistics
 from nicmodels.ixgbe.steering import Steering
 from nicmodels.ixgbe.transmit import Transmitter
@@ -54,6 +55,7 @@ MASTER_ENABLED = 1 << 19
 RESET_DONE = 1 << 14
 DRIVER_LOADED = 1 << 28
 BUFFERS_CLEAR = 1 << 30
+TFCE, TFCE_802_3X, RFCE = 3 << 3, 1 << 3, 1 << 3
 
 
 class Ixgbe(Nic):
@@ -89,6 +91,12 @@ class Ixgbe(Nic):
         )
         self.transmitter = Transmitter(
             self._file, host, self.interrupts, self.statistics, self.link, self.receiver.loop_back
+        )
+        self.flow_control = FlowControl(
+            self._file,
+            faults,
+            transmit=Setting(receive.FCCFG, TFCE, TFCE_802_3X),
+            receive=Setting(mac.MFLCN, RFCE, RFCE),
         )
         self._incomplete = faults["device.reset.incomplete"]
         self._file.on_write(general.CTRL, self._write_ctrl)
@@ -152,7 +160,8 @@ class Ixgbe(Nic):
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        return {**super().control_methods(), **link_methods(self.link.partner)}
+        own = {"model.flow_control": self.flow_control.describe}
+        return {**super().control_methods(), **own, **link_methods(self.link.partner)}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
         """RST and LRST clear themselves; a reset takes no time here (datasheet 8.2.3.1.1)."""

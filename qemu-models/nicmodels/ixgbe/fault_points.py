@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
+from nicmodels.flow_control import PAUSE_STUCK
 from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
 
 LINK = (  # no context
+    FaultPoint("link.pause.wrong", "tells the partner's PAUSE bit (C0) the other way round"),
     FaultPoint("link.report.stuck", "keeps reporting the link state and speed of the moment it was armed"),
     FaultPoint("link.speed.wrong", "reports 1 Gb/s for a 10 Gb/s link and the other way round"),
     FaultPoint("link.interrupt.lost", "does not set the link status change cause"),
@@ -52,6 +54,7 @@ COUNTERS = (  # queue
     FaultPoint("tx.counter.bytes", "counts one byte too many for each transmitted frame"),
 )
 DEVICE = (  # no context
+    PAUSE_STUCK,
     FaultPoint("device.reset.incomplete", "leaves rings and queues running over a software reset"),
     FaultPoint("device.eeprom.checksum", "answers EEPROM reads of word 0x10 with a flipped bit"),
     FaultPoint("device.register.stuck", "drops writes to RDBAL and RAL"),

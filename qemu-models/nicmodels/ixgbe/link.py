@@ -42,6 +42,7 @@ ALIGN_10G, SYNC_1G = 1 << 17, 1 << 18
 PCS_1G, XGXS, FEC, SERIAL_10G = 1 << 21, 1 << 22, 1 << 23, 1 << 24
 ENABLED = {Technology.KX_1000M: PCS_1G, Technology.KX4_10G: XGXS, Technology.KR_10G: SERIAL_10G}
 AN_SUPPORTED = 1 << 6
+PAUSE = 1 << 10
 PCS_LINK_OK, PCS_SYNC_OK = 1, 1 << 4
 
 
@@ -78,6 +79,7 @@ class Link:
         self._variant = variant
         self._stuck = host.faults["link.report.stuck"]
         self._wrong = host.faults["link.speed.wrong"]
+        self._wrong_pause = host.faults["link.pause.wrong"]
         self._silent = host.faults["link.interrupt.lost"]
         self._last = _Report(up=False, speed=0)
         self._stayed_up = False
@@ -225,6 +227,8 @@ class Link:
 
     def _anlp1(self, _index: int = 0) -> int:
         page = self.phy.arbitration.lp_base_page or 0
+        if page and self._wrong_pause.armed and self._wrong_pause.fires():
+            page ^= PAUSE
         return self._arbitration_state() << 16 | page & 0xFFFF
 
     def _arbitration_state(self) -> int:

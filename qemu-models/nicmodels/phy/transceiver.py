@@ -96,14 +96,18 @@ class Transceiver:
         return self._on
 
     def power(self, on: bool) -> None:
-        """Turn the transmitter on or off. Turning it on restarts negotiation."""
+        """Turn the transmitter on or off. Turning it on restarts negotiation.
+
+        At one instant: else what arbitration came to in the dark would be on the line until it starts over.
+        """
         self.timeline.settle()
         if on == self._on:
             return
-        self._on = on
-        self._update()
-        if on:
-            self.arbitration.restart()
+        with self.timeline.instant():
+            self._on = on
+            if on:
+                self.arbitration.restart()
+            self._update()
 
     @property
     def forced(self) -> Technology | None:

@@ -28,6 +28,7 @@ LP_ABLE, LINK, ABLE, REMOTE_FAULT, COMPLETED, PAGE_RECEIVED, PARALLEL_FAULT = (
 )
 NEGOTIATED = {Technology.KX_1000M: 1 << 1, Technology.KX4_10G: 1 << 2, Technology.KR_10G: 1 << 3}
 FEC_NEGOTIATED = 1 << 4
+PAUSE, FEC = 1 << 10, 3 << 14
 LATE = 0.6
 """Seconds: longer than a driver gives the exchange of pages."""
 KX, KR = "1000BASE-KX", "10GBASE-KR"
@@ -63,6 +64,8 @@ class AutoNegotiation:
         self._stale = faults["an.page.stale"]
         self._never = faults["an.complete.lost"]
         self._wrong = faults["link.speed.wrong"]
+        self._wrong_pause = faults["link.pause.wrong"]
+        self._wrong_fec = faults["link.fec.wrong"]
         self._shown = Codeword(0)
         self._latched = 0
         self._link_stayed = False
@@ -160,6 +163,10 @@ class AutoNegotiation:
         word = page.words[index]
         if index == 1 and word & 0xA0 and self._wrong.armed and self._wrong.fires():
             word ^= 0xA0 if word & 0xA0 != 0xA0 else 0x80
+        if index == 0 and page and self._wrong_pause.armed and self._wrong_pause.fires():
+            word ^= PAUSE
+        if index == 2 and page and self._wrong_fec.armed and self._wrong_fec.fires():
+            word ^= FEC
         return word
 
     def _partner_next_page(self, index: int = 0) -> int:

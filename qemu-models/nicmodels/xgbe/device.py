@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.device import Host, Options, ResetCause
+from nicmodels.flow_control import FlowControl, Setting
 from nicmodels.nic import Nic, queue_state
 from nicmodels.pci import Bar, BarKind, ConfigSpace, Msi, MsiX, PciExpress, PowerManagement
 from nicmodels.phy import link_methods
@@ -23,7 +24,7 @@ from nicmodels.xgbe.mac import Mac
 from nicmodels.xgbe.mmc import Counters
 from nicmodels.xgbe.ptp import SystemTime
 from nicmodels.xgbe.receive import Receiver
-from nicmodels.xgbe.registers import BOARD, REGISTERS, dma
+from nicmodels.xgbe.registers import BOARD, REGISTERS, dma, mac
 from nicmodels.xgbe.registers import properties as xp
 from nicmodels.xgbe.steering import Steering
 from nicmodels.xgbe.transmit import Transmitter
@@ -40,6 +41,7 @@ REGISTER_BAR, XPCS_BAR, MSIX_BAR = 0, 1, 2
 REGISTER_SIZE, MSIX_SIZE, MSIX_PENDING = 0x20000, 0x2000, 0x1000
 SOFTWARE_RESET = 1
 ADDRESS_VALID = 1 << 31
+TRANSMIT_FLOW_CONTROL, RECEIVE_FLOW_CONTROL = 1 << 1, 1
 QUANTUM = 512
 """Bit times of a PAUSE quantum (IEEE 802.3, 31B.2)."""
 
@@ -99,6 +101,12 @@ class Xgbe(Nic):
             lambda channel: (self.receiver.delivery.state(channel), self.transmitter.state(channel)),
         )
         self.i2c = I2cController(self._file, self.interrupts)
+        self.flow_control = FlowControl(
+            self._file,
+            host.faults,
+            transmit=Setting(mac.QTFCR, TRANSMIT_FLOW_CONTROL, TRANSMIT_FLOW_CONTROL),
+            receive=Setting(mac.RFCR, RECEIVE_FLOW_CONTROL, RECEIVE_FLOW_CONTROL),
+        )
         self._incomplete = host.faults["device.reset.incomplete"]
         self._invalid_address = host.faults["device.eeprom.checksum"]
         self._file.on_write(dma.MR, self._write_mode)
@@ -166,7 +174,8 @@ class Xgbe(Nic):
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
-        return {**super().control_methods(), **link_methods(self.link.partner)}
+        own = {"model.flow_control": self.flow_control.describe}
+        return {**super().control_methods(), **own, **link_methods(self.link.partner)}
 
     def _write_mode(self, _index: int, value: int) -> None:
         """SWR clears itself; a reset takes no time here."""

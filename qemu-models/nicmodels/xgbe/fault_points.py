@@ -8,9 +8,12 @@ that a checksum was verified (only that it was wrong), and there are neither flo
 from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
+from nicmodels.flow_control import PAUSE_STUCK
 from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
 
 LINK = (  # no context
+    FaultPoint("link.fec.wrong", "tells the partner's FEC bits (F0 and F1) the other way round"),
+    FaultPoint("link.pause.wrong", "tells the partner's PAUSE bit (C0) the other way round"),
     FaultPoint("link.report.stuck", "keeps reporting the link state of the moment it was armed"),
     FaultPoint("link.speed.wrong", "tells the other technology in the partner's base page: KX for KR, and KR for KX"),
 )
@@ -62,6 +65,7 @@ COUNTERS = (  # no context: the management counters know no queue
     FaultPoint("tx.counter.bytes", "counts one byte too many for each transmitted frame"),
 )
 DEVICE = (  # no context
+    PAUSE_STUCK,
     FaultPoint("device.reset.incomplete", "leaves rings and channels running over a software reset"),
     FaultPoint("device.eeprom.checksum", "does not say that the station address is valid, as with a broken EEPROM"),
     FaultPoint("device.register.stuck", "drops writes to RDLR_LO, MACALR and the hash table"),

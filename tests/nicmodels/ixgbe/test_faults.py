@@ -462,6 +462,25 @@ def test_loopback(rig: Rig) -> None:
     assert rig.collect() == []
 
 
+@probe("link.pause.wrong")
+@probe("device.pause.stuck")
+def test_flow_control(rig: Rig) -> None:
+    pause = rig.read(mac.ANLP1) & 1 << 10
+    rig.arm("link.pause.wrong")
+    assert rig.read(mac.ANLP1) & 1 << 10 != pause
+    told = rig.device.control_methods()["model.flow_control"]
+    rig.write(mac.MFLCN, 1 << 3)
+    rig.write(receive.FCCFG, 1 << 3)
+    assert told() == {"transmit": True, "receive": True}
+    rig.arm("device.pause.stuck")
+    rig.write(mac.MFLCN, 0)
+    rig.write(receive.FCCFG, 2 << 3)
+    assert told() == {"transmit": True, "receive": True}
+    rig.slot.faults["device.pause.stuck"].disarm()
+    rig.write(receive.FCCFG, 2 << 3)
+    assert told() == {"transmit": False, "receive": True}, "flow control by priority is another"
+
+
 def test_all_faults_are_shown() -> None:
     assert {point.name for point in fault_points.ALL} == PROBED
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from nicmodels.faults import UnknownFaultError
 from nicmodels.phy import Abilities, Kind, LinkPartner, Medium, State, Technology, Transceiver, resolve
+from nicmodels.phy.medium import Pages, Signal
 from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
@@ -131,6 +132,19 @@ def test_the_other_end_is_silent(bench: Bench) -> None:
     bench.near.power(False)
     assert bench.advance(0.58).control()["phase"] == "negotiating"
     assert bench.advance(0.01).control()["phase"] == "silent"
+
+
+def test_turned_on_it_starts_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its arbitration came to in the dark is never on the line."""
+    bench = Bench(up=False).advance(0.3)
+    assert isinstance(bench.partner.phy.port.received, Pages)
+    heard: list[Signal] = []
+    listen = bench.near.arbitration.receive
+    monkeypatch.setattr(bench.near.arbitration, "receive", lambda signal: (heard.append(signal), listen(signal)))
+    bench.control(up=True)
+    bench.advance(0.05)
+    assert not heard
+    assert bench.advance(NEGOTIATED).links == [10000]
 
 
 def test_without_negotiation() -> None:

@@ -265,6 +265,23 @@ def test_stuck_link_and_wrong_speed(rig: XgbeRig) -> None:
     assert rig.mmd(7, 20) & 0xA0 == KX_BIT
 
 
+def test_wrong_pause_and_fec(rig: XgbeRig) -> None:
+    assert (rig.mmd(7, 19) & 0x0C00, rig.mmd(7, 21) & 0xC000) == (0x0C00, 0x4000)
+    rig.arm("link.pause.wrong")
+    rig.arm("link.fec.wrong")
+    assert (rig.mmd(7, 19) & 0x0C00, rig.mmd(7, 21) & 0xC000) == (0x0800, 0x8000)
+
+
+def test_flow_control_as_it_is_set(rig: XgbeRig) -> None:
+    transmit, receive = 0x70, 0x90
+    told = rig.device.control_methods()["model.flow_control"]
+    rig.write(transmit, 2)
+    assert told() == {"transmit": True, "receive": False}
+    rig.arm("device.pause.stuck")
+    rig.write(receive, 1)
+    assert told() == {"transmit": True, "receive": False}
+
+
 def test_power_off_is_silence(rig: XgbeRig) -> None:
     rig.mailbox(x.POWER_OFF)
     rig.clock.advance(0.2)

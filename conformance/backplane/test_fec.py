@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Forward error correction of 10GBASE-KR that two ends agree on."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.backplane import NOT_TOLD, fec_of
+from plugfest.requirement import requirement
+
+CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it"
+TWICE = (False, True)
+MODE = "10000baseR_FEC"
+BASE_R = 51
+"""ETHTOOL_LINK_MODE_FEC_BASER_BIT: what ``ethtool --show-fec`` tells as active."""
+
+
+@pytest.fixture
+def resolve_fec(far, linked, crossing, dut, step):
+    """``resolve_fec(able, asks)``: with such a partner the link has FEC where both are able and one asks; frames go both ways."""
+
+    def check(able, asks):
+        with step(f"Let the partner be {'able' if able else 'unable'}, {'asking' if asks else 'not asking'}"):
+            far.offer("10GBASE-KR", fec=able, fec_request=asks)
+            linked("10GBASE-KR")
+        with step("FEC is on where both are able and one asks; frames go both ways"):
+            ours = far.seen.fec
+            wanted = fec_of(ours, (able, asks))
+            assert far.get()["resolved"]["fec"] == wanted
+            told = dut.get("fec")
+            if told is not None:
+                assert (told.get("active") == BASE_R) == wanted
+            crossing.both_ways()
+        return ours
+
+    return check
+
+
+@requirement(
+    "CL73-FEC-01",
+    level="MUST",
+    source=CAPABILITY,
+    falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD),
+)
+@pytest.mark.usefixtures("kr")
+@pytest.mark.budget(200)
+def test_fec(resolve_fec, advertise, local, dut, step, evidence):
+    """10GBASE-KR uses FEC if both ends are able to and one of them asks for it, and the link carries frames either way.
+
+    The driver is able, and asks, as it does by itself, and as far as it can be told: with FEC advertised and without.
+    """
+    seen = set()
+    choices = [None, *TWICE] if MODE in dut.link_modes().supported else [None]
+    for choice in choices:
+        if choice is not None:
+            with step(f"Have the driver advertise {'' if choice else 'no '}FEC"):
+                if not advertise(set(local), other={MODE: choice}, may_refuse=True):
+                    continue
+        for able, asks in ((False, False), (True, False), (True, True)):
+            ours = resolve_fec(able, asks)
+            seen.add(ours)
+            if choice is not None:
+                with step("The driver's page says that it is able where it was told to advertise it"):
+                    assert ours[0] is choice
+    evidence("FEC bits (ability, request) of the driver's pages", sorted(seen))
+
+
+@requirement(
+    "CL73-FEC-02", level="MUST", source=CAPABILITY, falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD)
+)
+@pytest.mark.usefixtures("kr")
+@pytest.mark.budget(120)
+def test_request_without_ability(far, linked, crossing, step):
+    """A partner that asks for FEC and is not able to use it gets a link without."""
+    with step("Let the partner be unable, and asking"):
+        far.offer("10GBASE-KR", fec_request=True)
+        linked("10GBASE-KR")
+    with step("There is no FEC, and frames go both ways"):
+        assert not far.get()["resolved"]["fec"]
+        crossing.both_ways()
