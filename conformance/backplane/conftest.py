@@ -7,12 +7,11 @@ import time
 
 import pytest
 from plugfest.backplane import MODES, SPEEDS, Attempts, FarEnd, best
+from plugfest.changes import STEADY
 from plugfest.deadline import Deadline
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
-STEADY = 2.5
-"""Seconds on any guest: longer than drivers that poll take to find out that a link is gone (1 s, by the guest's own timers)."""
 ATTEMPTS = 2
 WATCHED = 12.0
 """Seconds, on any guest, that an absence is watched where the driver does not try again: twice the longest known patience, 5 s."""
@@ -130,7 +129,7 @@ def gives_up(dut, far, until):
 
 
 @pytest.fixture
-def advertise(dut, far, defer, until, unclaimed, evidence):
+def advertise(dut, far, change, defer, until, unclaimed, evidence):
     """``advertise({"10000baseKR/Full"})`` has the driver advertise these of ``MODES``, all else as before: it negotiates anew.
 
     Skips where the driver refuses, with its words, unless ``may_refuse=True``: then it returns whether that was done.
@@ -138,7 +137,7 @@ def advertise(dut, far, defer, until, unclaimed, evidence):
     """
     before = dut.link_modes()
 
-    def change(modes, *, other=None, may_refuse=False):
+    def make(modes, *, other=None, may_refuse=False):
         ours = {MODES[mode] for mode in modes}
         wanted = set(modes) | {mode for mode in before.advertised if mode not in MODES}
         for mode, on in (other or {}).items():
@@ -161,5 +160,6 @@ def advertise(dut, far, defer, until, unclaimed, evidence):
         )
         return True
 
+    defer(change.steady)
     defer(lambda: dut.ask("linkmodes", autoneg=True, advertised=sorted(before.advertised)))
-    return change
+    return make

@@ -39,7 +39,7 @@ def offer_pause(far, local, linked):
     falsified_by=("link.pause.wrong", "device.pause.stuck", NOT_TOLD),
 )
 @pytest.mark.budget(400)
-def test_resolved(far, model, pause, offer_pause, dut, defer, until, step, evidence):
+def test_resolved(far, change, model, pause, offer_pause, dut, defer, until, step, evidence):
     """Whatever the two ends offer, the driver tells, and the hardware is set to, what the table makes of the two pages.
 
     The pages are what the partner has got of the driver's and sent of its own.
@@ -48,6 +48,7 @@ def test_resolved(far, model, pause, offer_pause, dut, defer, until, step, evide
     if not tells:
         evidence("the hardware's settings", "the model does not tell them")
     before = pause()
+    defer(change.steady)
     defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
@@ -82,12 +83,13 @@ def test_resolved(far, model, pause, offer_pause, dut, defer, until, step, evide
     falsified_by="program:settings.not-set",
 )
 @pytest.mark.budget(120)
-def test_advertised(far, pause, highest, start_over, linked, dut, defer, step, evidence):
+def test_advertised(far, change, pause, highest, start_over, linked, dut, defer, step, evidence):
     """The page's pause bits are those that the driver says it advertises, and these follow from what it was asked for.
 
     Pause where it is to obey; asymmetric where it is to do one of the two.
     """
     before = pause()
+    defer(change.steady)
     defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):

@@ -38,9 +38,10 @@ def test_not_detected(far, highest, gives_up, linked, step):
 
 
 @pytest.fixture
-def negotiates_again(dut, far, defer):  # noqa: ARG001 - undone before it is waited for the link
+def negotiates_again(dut, far, change, defer):  # noqa: ARG001 - undone before it is waited for the link
     """Undoes ``autoneg off``."""
     before = dut.link_modes()
+    defer(change.steady)
     defer(lambda: dut.ask("linkmodes", autoneg=True, advertised=sorted(before.advertised)))
 
 

@@ -118,6 +118,8 @@ def test_notified(guest, dut, partner, change, until, prompt, defer, step):
 def test_not_before_the_link(dut, partner, change, defer, step):
     """An interface that was taken down and comes up again has no carrier before it has a link."""
     change.ready()
+    defer(change.steady)
+    defer(partner.set, up=True)
     defer(dut.set_link, up=True)
     for number in range(RESTARTS):
         with step(f"Take the interface down, and the partner too, time {number + 1}"):

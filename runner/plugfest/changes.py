@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from plugfest.agent import AgentError
     from plugfest.dut import Dut
     from plugfest.plugin.fixtures import Until
+
+
+STEADY = 2.5
+"""Seconds on any guest: longer than drivers that poll take to find out what became of a link (1 s, by the guest's own timers)."""
 
 
 class Changes:
@@ -33,6 +38,23 @@ class Changes:
             return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
 
         self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+
+    def steady(self) -> None:
+        """Wait until the link has been there, to both ends, for `STEADY` without a change.
+
+        After a test that had the driver negotiate anew while it told a carrier: until a driver that polls has found the new link it
+        may not tell that this is lost (CL73-ADV-02), whatever is tested next.
+        """
+        since, before = time.monotonic(), -1
+
+        def stayed() -> bool:
+            nonlocal since, before
+            link = self._dut.link()
+            if link["carrier-changes"] != before or not link["carrier"] or not self._linked():
+                since, before = time.monotonic(), link["carrier-changes"]
+            return time.monotonic() - since > STEADY
+
+        self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
 
     def link(self, **changes: Any) -> None:
         """Change up, mtu, address, promisc or allmulti.

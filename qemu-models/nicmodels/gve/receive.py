@@ -140,7 +140,7 @@ class Receiver:
                 break
             if up:
                 offload = wire.received_offload
-                for each in complete(frame, offload):
+                for each in complete(frame, offload, wire.counters):
                     self._take(each, known_good=offload is not None)
             if number % BURST == BURST - 1:
                 self._end_burst()

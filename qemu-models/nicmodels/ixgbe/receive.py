@@ -284,7 +284,7 @@ class Receiver:
                     if fast is None or self._buffered or not fast.take(frame, known_good=False):
                         self._take(frame)
                 elif not self._take_train(frame, offload):
-                    for each in complete(frame, offload):
+                    for each in complete(frame, offload, wire.counters):
                         if fast is None or self._buffered or not fast.take(each, known_good=True):
                             self._take(each, known_good=True)
             if taken - flushed >= BURST:

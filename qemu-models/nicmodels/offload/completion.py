@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nicmodels.offload.headers import Headers
-    from nicmodels.wire import Offload
+    from nicmodels.wire import Offload, WireCounters
 
 
-def complete(frame: memoryview, offload: Offload | None) -> Iterator[memoryview]:
+def complete(frame: memoryview, offload: Offload | None, counters: WireCounters) -> Iterator[memoryview]:
     """The frames that the wire carries in place of this one, in order; none where it cannot be cut.
 
     Args:
         frame: as it was received; a checksum is written into it.
         offload: what was left undone; None for nothing.
+        counters: of the wire that it came from, where one that cannot be cut is counted.
     """
     if offload is None:
         yield frame
@@ -34,6 +35,8 @@ def complete(frame: memoryview, offload: Offload | None) -> Iterator[memoryview]
         if headers.l4 in (TCP, UDP):
             for pieces in cut(frame, headers, offload.segment_size):
                 yield memoryview(b"".join(pieces))
+        else:
+            counters.uncut += 1
     else:
         if offload.checksum_start is not None:
             start = offload.checksum_start

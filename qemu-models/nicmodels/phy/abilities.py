@@ -2,9 +2,12 @@
 """Backplane and copper-cable abilities: what a base page says, and what follows from two of them.
 
 Sources: IEEE 802.3, clause 73: 73.6 (base page), table 73-4 (technology ability field), table 73-5 (priority resolution),
-73.6.5 (FEC), 73.7.4.1 (parallel detection); A16 to A18 and their priority are those of IEEE 802.3ck. Table 28B-3 (pause
-resolution). Compared with Linux: include/uapi/linux/mdio.h (MDIO_AN_C73_*, A0 to A12), phylink_resolve_c73 (priority up
-to 100GBASE-CR4). A19 to A22 are reserved, and ignored.
+73.6.5 (FEC), 73.7.4.1 (parallel detection); table 28B-3 (pause resolution).
+
+What could be held against something public: Linux has the bits A0 to A12 (include/uapi/linux/mdio.h, MDIO_AN_C73_*), pause, FEC and
+remote fault, and in phylink_resolve_c73 the order from 100GBASE-CR4 down. Unverified, since no copy of the standard is at hand: A13 to
+A18 with their place in the order (IEEE 802.3cd, 802.3ck), where 2.5GBASE-KX and 5GBASE-KR stand in it, and at 25 Gb/s a lane which FEC
+request goes before which. A19 to A22 are taken as reserved, and ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ _FEC_REQUEST = 1 << 47
 class Technology(enum.Enum):
     """A physical layer. The value is its bit A0, A1, ... in the technology ability field, and its speed in Mbit/s.
 
-    The members stand in the order of table 73-5: the first that both ends have is the one they use.
+    The members stand in the order of table 73-5 (the module says what of that is verified): the first that both ends have is
+    the one they use.
     """
 
     KR4_400G = ("400GBASE-KR4/CR4", 18, 400000)
@@ -246,7 +250,7 @@ def resolve_fec(technology: Technology, local: Abilities, partner: Abilities) ->
 
     At 10 Gb/s a lane both ends must be able (F0) and one must request (F1). At 25 Gb/s every PHY is able, and one
     request is enough (F2, F3); RS-FEC goes before BASE-R FEC, but the -S PHYs have only the latter and take either
-    request for it. All that is faster has RS-FEC always.
+    request for it. All that is faster has RS-FEC always. Of this only the rule of 10 Gb/s a lane is verified.
     """
     if technology in _TEN_A_LANE:
         return local.fec and partner.fec and (local.fec_request or partner.fec_request), False

@@ -18,7 +18,7 @@ from nicmodels.phy.timeline import Timeline
 from nicmodels.phy.transceiver import Transceiver
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Clock
+    from nicmodels.reactor import Clock, Timer
     from nicmodels.wire import PairWire
 
 KEPT = 100e-6
@@ -41,6 +41,7 @@ class RemotePort(Port):
         self._connected = False
         self._connections = 0
         self._began = self._due = timeline.now()
+        self._again: Timer | None = None
 
     @property
     def connected(self) -> bool:
@@ -61,17 +62,26 @@ class RemotePort(Port):
         if self._wire.connections != self._connections:
             self._connections = self._wire.connections
             self._send()
+        self._follow_connection()
+        self.timeline.settle()
+
+    def _follow_connection(self) -> None:
+        """An end that is gone is silent; it is found gone by receiving as well as by sending."""
         if self._connected and not self._wire.connected:
             self._schedule(self.timeline.now(), SILENCE)
         self._connected = self._wire.connected
-        self.timeline.settle()
 
     def _send(self) -> None:
+        """Send what is driven now, which also makes good for a message that is still to be sent again."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         message = json.dumps({"time": self.timeline.now(), **describe(self.driven)}).encode()
         lost = self._wire.counters.transmit_drops
         self._wire.transmit((message,))
         if self._wire.counters.transmit_drops != lost and self._wire.connected:
-            self.timeline.call_later(AGAIN, self._send)
+            self._again = self.timeline.call_later(AGAIN, self._send)
+        self._follow_connection()
 
     def _arrived(self, message: bytes) -> None:
         try:

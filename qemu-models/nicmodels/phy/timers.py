@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""How long things take: IEEE 802.3 table 73-7 (timer values), table 73-1 (DME page), 72.6.10 (training). Seconds."""
+"""How long things take: IEEE 802.3 table 73-7 (timer values), table 73-1 (DME page), 72.6.10 (training). Seconds.
+
+No copy of the standard is at hand. What drivers say agrees with: link_fail_inhibit_timer of 10GBASE-KR and the 500 ms of training (Linux,
+ixgbe_82599.c, "up to 500ms if KR is attempted"; xgbe.h, XGBE_AN_MS_TIMEOUT). Unverified are all other figures here, among them the bounds
+of the timers, the length of a page, what 2.5GBASE-KX and 5GBASE-KR take for link_fail_inhibit_timer, and all that concerns PAM4.
+"""
 
 from __future__ import annotations
 

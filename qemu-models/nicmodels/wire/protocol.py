@@ -46,12 +46,14 @@ class WireCounters:
         transmit_drops: frames lost because the far end was full, down or absent.
         received: frames given to the device.
         truncated: received frames longer than the buffers they were received into.
+        uncut: received frames that the far end left to be cut, which are neither TCP nor UDP: they are dropped.
     """
 
     transmitted: int = 0
     transmit_drops: int = 0
     received: int = 0
     truncated: int = 0
+    uncut: int = 0
 
 
 class Wire(Protocol):

@@ -55,7 +55,7 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._asked = False
-        line = PartnerLine(
+        line = host.line or PartnerLine(
             host.clock,
             Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
         )

@@ -160,7 +160,7 @@ class Receiver:
             if frame is None:
                 break
             if listening:
-                for each in complete(frame, wire.received_offload):
+                for each in complete(frame, wire.received_offload, wire.counters):
                     self._take(each)
             if number % BURST == BURST - 1:
                 self.delivery.flush()

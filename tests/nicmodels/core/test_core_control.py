@@ -298,6 +298,7 @@ class TestMethods:
             "transmit_drops": 0,
             "received": 1,
             "truncated": 0,
+            "uncut": 0,
         }
         assert client.call("wire.segmentation") == {"by": "device"}
         assert client.call("wire.segmentation", by="host") == {"by": "host"}

@@ -224,7 +224,7 @@ class TestTap:
                 assert offload is not None
                 # Its header_length is what the host's buffer has in one piece.
                 assert replace(offload, header_length=0) == Offload(l4, 16, "tcp4" if version == 4 else "tcp6", 1000)
-                assert [bytes(each) for each in complete(memoryview(bytearray(found)), offload)] == cut
+                assert [bytes(each) for each in complete(memoryview(bytearray(found)), offload, wire.counters)] == cut
             wire.close()
 
         in_own_network(run)

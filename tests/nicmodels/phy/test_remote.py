@@ -138,6 +138,34 @@ def test_a_message_without_room_is_sent_again() -> None:
     assert None not in pair.links()
 
 
+def test_what_is_sent_again_is_sent_once() -> None:
+    """However often something else was to be sent meanwhile: the last counts."""
+    pair = Pair(BOTH, BOTH, 0.0)
+    pair.clock.advance(0.2)
+    port, wire = pair.lines[0].port, pair.wires[0]
+    wire.room = False
+    for technology in (Technology.KR_10G, Technology.KX_1000M, Technology.KX4_10G):
+        port.drive(Carrier(technology))
+    lost = wire.counters.transmit_drops
+    pair.clock.advance(0.0101)
+    assert wire.counters.transmit_drops - lost == 10, "one try a millisecond"
+    wire.room = True
+    pair.clock.advance(0.0015)
+    assert pair.lines[1].port.received == port.driven
+
+
+def test_an_end_found_gone_while_sending_is_silent() -> None:
+    pair = Pair(BOTH, BOTH, 0.0)
+    pair.clock.advance(1)
+    port, wire = pair.lines[0].port, pair.wires[0]
+    assert isinstance(port.received, Carrier)
+    wire.connected = wire.room = False
+    port.drive(SILENCE)
+    pair.clock.advance(0.001)
+    assert port.received == SILENCE
+    assert pair.links()[0] is None
+
+
 @pytest.mark.parametrize(
     "signal",
     [

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import xgbe_rig as x
+from nicmodels.device import Slot
+from nicmodels.phy import RemoteLine
 from nicmodels.reactor import ManualClock
+from nicmodels.wire import PairWire
+from nicmodels.xgbe.device import Xgbe
 from xgbe_rig import XgbeRig
 
 KX_BIT, KR_BIT = 0x20, 0x80
@@ -280,6 +284,19 @@ def test_flow_control_as_it_is_set(rig: XgbeRig) -> None:
     rig.arm("device.pause.stuck")
     rig.write(receive, 1)
     assert told() == {"transmit": True, "receive": False}
+
+
+def test_another_model_at_the_other_end() -> None:
+    """A line that the host has is plugged into: the other end is then nobody's to control."""
+    near, far = PairWire.pair()
+    clock = ManualClock()
+    device = Xgbe(Slot(clock=clock, line=RemoteLine(clock, near)))
+    methods = device.control_methods()
+    assert methods["link.get"]()["phase"] == "silent"
+    with pytest.raises(ValueError, match="its own driver controls"):
+        methods["link.set"](up=False)
+    near.close()
+    far.close()
 
 
 def test_power_off_is_silence(rig: XgbeRig) -> None:
