@@ -12,6 +12,8 @@ from plugfest.deadline import Deadline
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
+LONGEST = 60.0
+"""Seconds, on any guest, that a link or its loss is waited for: timers of drivers and of the clause do not stretch with the guest."""
 ATTEMPTS = 2
 WATCHED = 12.0
 """Seconds, on any guest, that an absence is watched where the driver does not try again: twice the longest known patience, 5 s."""
@@ -78,7 +80,13 @@ def start_over(far, until):
 
 
 @pytest.fixture
-def linked(dut, far, until):
+def patience(guest):
+    """``patience(12)``: so many seconds on a guest of speed 1, as `until` takes them, but no more than `LONGEST` on a slow one."""
+    return lambda seconds: min(seconds, LONGEST * min(1.0, guest.speed))
+
+
+@pytest.fixture
+def linked(dut, far, until, patience):
     """``linked("10GBASE-KR")`` waits until both ends have that link, the driver says so, and it is there to stay.
 
     ``linked(None)`` waits until none has. There to stay is a carrier of which the driver cannot still find out that the link below it
@@ -101,13 +109,13 @@ def linked(dut, far, until):
                 return False
             return (far.renewed(link) and not steady) or time.monotonic() - since > STEADY
 
-        until(there, what=f"the link is {technology or 'down'} to both ends", timeout=CONVERGED)
+        until(there, what=f"the link is {technology or 'down'} to both ends", timeout=patience(CONVERGED))
 
     return wait
 
 
 @pytest.fixture
-def gives_up(dut, far, until):
+def gives_up(dut, far, until, patience):
     """``gives_up()`` watches the ends try in vain, several times where the driver does: no link, and no carrier, at any time asked.
 
     ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to.
@@ -115,7 +123,7 @@ def gives_up(dut, far, until):
 
     def wait(technology=None):
         if technology is None:
-            until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+            until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
         attempts, enough = Attempts(far), Deadline.after(WATCHED)
 
         def tried():
