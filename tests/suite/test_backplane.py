@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
-from plugfest.backplane import DETECTABLE, MODES, SPEEDS, BasePage, Pause, best, pause_of
+from nicmodels.phy import Abilities, Technology
+from nicmodels.phy.abilities import resolve_fec
+from plugfest.backplane import DETECTABLE, MODES, SPEEDS, Attempts, BasePage, FarEnd, Pause, best, fec_of, pause_of
+from plugfest.faults import LocalFaults
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
 # Table 28B-3: PAUSE and ASM_DIR of the local end, of the partner; what the local end does. Row by row.
@@ -65,3 +69,74 @@ def test_names() -> None:
     """Each mode has a speed, and what is detected without pages is among them."""
     assert set(SPEEDS) == set(MODES.values())
     assert set(DETECTABLE) < set(SPEEDS)
+
+
+def test_fec() -> None:
+    """Both able, and one of them asking: by the suite's reading, by that of the models' engine."""
+    bits = list(product((False, True), repeat=2))
+    for local, partner in product(bits, bits):
+        ends = [Abilities.of("10GBASE-KR", fec=able, fec_request=asks) for able, asks in (local, partner)]
+        assert (fec_of(local, partner), False) == resolve_fec(Technology.KR_10G, *ends)
+    assert [(one, other) for one, other in product(bits, bits) if fec_of(one, other)] == [
+        ((True, False), (True, True)),
+        ((True, True), (True, False)),
+        ((True, True), (True, True)),
+    ]
+
+
+def test_what_a_page_says() -> None:
+    """Nonces, Ack and NP are the exchange's: all other bits count."""
+    exchange = 0x1F << 5 | 0x1F << 16 | 3 << 14
+    for bit in range(48):
+        assert BasePage(1 << bit).said == (0 if exchange >> bit & 1 else 1 << bit)
+
+
+class _Machine:
+    """A driver and a model that say what a test lets them."""
+
+    def __init__(self) -> None:
+        self.told = {"carrier": 1, "carrier-down-count": 3}
+        self.record: list[dict[str, Any]] = []
+        self.model = self.dut = self
+
+    def link(self) -> dict[str, int]:
+        return self.told
+
+    def call(self, method: str, after: int = 0) -> Any:
+        if method == "link.record":
+            return [each for each in self.record if each["sequence"] > after]
+        return {"abilities": {}}
+
+    def hears(self, *signals: str) -> None:
+        for signal in signals:
+            self.record.append({"sequence": len(self.record) + 1, "event": "signal", "signal": signal})
+
+
+def test_a_carrier_of_after_the_change() -> None:
+    machine = _Machine()
+    far = FarEnd(machine, LocalFaults(), lambda *_: None)  # type: ignore[arg-type]
+    far.mark()
+    assert not far.renewed(machine.told), "it may be that of before"
+    machine.told = {"carrier": 0, "carrier-down-count": 4}
+    assert not far.renewed(machine.told)
+    machine.told = {"carrier": 1, "carrier-down-count": 4}
+    assert far.renewed(machine.told)
+    far.mark()
+    assert not far.renewed(machine.told)
+    machine.told = {"carrier": 0, "carrier-down-count": 5}
+    far.mark()
+    machine.told = {"carrier": 1, "carrier-down-count": 5}
+    assert far.renewed(machine.told), "there was none before"
+
+
+def test_attempts() -> None:
+    """Pages that begin to come; those that change are the same attempt."""
+    machine = _Machine()
+    machine.hears("silence", "pages", "pages")
+    attempts = Attempts(FarEnd(machine, LocalFaults(), lambda *_: None))  # type: ignore[arg-type]
+    assert attempts.update() == 0
+    machine.hears("pages", "silence")
+    assert attempts.update() == 0
+    machine.hears("pages", "pages", "silence", "pages", "carrier")
+    assert attempts.update() == 2
+    assert attempts.update() == 2
