@@ -61,10 +61,9 @@ class Dut:
     def __init__(self, rings: dict[str, int] | None) -> None:
         self.rings = rings
         self.asked: list[Any] = []
-        self.agent = SimpleNamespace(call=self._call)
 
-    def _call(self, method: str, **_: Any) -> None:
-        raise AgentError(method, "OSError", "Operation not supported", 95)
+    def ask_restart(self) -> AgentError | None:
+        return AgentError("ethtool.restart_negotiation", "OSError", "Operation not supported", 95)
 
     def get(self, what: str) -> dict[str, int] | None:
         return self.rings if what == "rings" else {"combined-count": 2, "combined-max": 4}
