@@ -100,14 +100,16 @@ class Xdp:
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
         return found
 
-    def load(self, name: str, *, section: bool = False) -> Program:
+    def load(self, name: str, *, section: bool = False, bound: bool = False) -> Program:
         """Load an object of guest-images/bpf; it is unloaded when the test ends.
 
         Args:
             name: of the object.
             section: take the program's type from its section, where it is not to be attached to an interface as an XDP program.
+            bound: to the interface under test, and no other (BPF_F_XDP_DEV_BOUND_ONLY), as a program has to be that asks for metadata.
         """
-        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp")
+        device = self.ifname if bound else None
+        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp", device=device)
         for handle in (loaded["program"], *loaded["maps"].values()):
             self._defer(self.agent.call, "handle.close", handle=handle)
         return Program(name, loaded["program"], loaded["id"], loaded["maps"])

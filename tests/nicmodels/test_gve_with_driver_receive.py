@@ -318,9 +318,25 @@ def test_stamps(split: Bench) -> None:
     assert split.driver.ask(g.TIMESTAMP, struct.pack(">QQ", 39, at)) == g.INVALID_ARGUMENT
 
 
+def test_stamps_are_the_clocks(split: Bench) -> None:
+    before = split.control("model.clock")["now"]
+    split.far.send(datagram())
+    stamp = split.rx[0].wait()[0].stamp
+    assert stamp is not None
+    took = split.control("model.clock")["now"] - before
+    assert 0 <= (stamp - before) & 0xFFFF_FFFF <= took
+    split.arm("rx.timestamp.late")
+    before = split.control("model.clock")["now"]
+    split.far.send(datagram())
+    late = split.rx[0].wait()[0].stamp
+    assert late is not None
+    assert (late - before) & 0xFFFF_FFFF >= 1_000_000_000
+
+
 def test_no_stamps_without_a_clock(bench: Bench) -> None:
     bench.far.send(plain())
     assert bench.rx[0].wait()[0].stamp is None
+    assert bench.control("model.clock") == {"now": None}
 
 
 # Coalescing

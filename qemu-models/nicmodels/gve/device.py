@@ -152,8 +152,13 @@ class Gve(Nic):
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
             "model.blocks": self.blocks.describe,
+            "model.clock": self._tell_clock,
             "model.ledger": self.ledger.describe,
         }
+
+    def _tell_clock(self) -> dict[str, int | None]:
+        """Nanoseconds of the clock that packets are stamped by; None where the device has none."""
+        return {"now": int(self.host.clock.now() * 1e9) if self.profile.timestamps else None}
 
     # Resources, for the admin commands
 

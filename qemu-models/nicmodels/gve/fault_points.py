@@ -29,6 +29,7 @@ RECEIVE = (  # queue, where it is known
     FaultPoint("rx.rss.hash", "writes the RSS hash with its lowest bit flipped"),
     FaultPoint("rx.rss.queue", "delivers to the queue after the one that RSS gave"),
     FaultPoint("rx.rss.unreported", "reports no hash"),
+    FaultPoint("rx.timestamp.late", "stamps the packet with a time a second after it came"),
     FaultPoint("rx.jumbo.dropped", "drops frames over 1518 bytes, whatever the maximum is"),
     FaultPoint("rx.promiscuous.ignored", "drops unicast frames to other addresses than its own, and all multicast"),
     FaultPoint("rx.multicast.ignored", "drops multicast"),

@@ -41,6 +41,8 @@ TURN = 256
 WAITING_BYTES = 1 << 18
 MINIMUM, ETHERNET, TAG, MAX_STANDARD = 60, 14, 4, 1514
 BROADCAST = b"\xff" * 6
+SECOND = 1_000_000_000
+"""Nanoseconds."""
 
 
 class Receiver:
@@ -209,7 +211,10 @@ class Receiver:
         if self._faulty and (ip_good is not None or good is not None):
             ip_good, good = self._misjudge(index, ip_good, good)
         split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0
-        stamp = int(self._host.clock.now() * 1e9) & 0xFFFF_FFFF
+        now = int(self._host.clock.now() * 1e9)
+        if self._faulty and self.faults["rx.timestamp.late"].fires(queue=index):
+            now += SECOND
+        stamp = now & 0xFFFF_FFFF
         packet = Packet([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
         queue = self.queues[index]
         if queue is None:
