@@ -17,11 +17,12 @@ KMSG_RECORD = re.compile(r"(?P<prefix>\d+),(?P<sequence>\d+),(?P<micros>\d+),[^;
 
 @exposed
 def clock() -> dict[str, float]:
-    """Return realtime, monotonic and boottime in seconds."""
+    """Return realtime, monotonic, boottime and tai (International Atomic Time) in seconds."""
     return {
         "realtime": time.time(),
         "monotonic": time.monotonic(),
         "boottime": time.clock_gettime(time.CLOCK_BOOTTIME),
+        "tai": time.clock_gettime(time.CLOCK_TAI),
     }
 
 

@@ -27,10 +27,17 @@ NOT_COMPLETED = fault_points.declare("program:af_xdp.completion-lost", "of compl
 NOT_WOKEN = fault_points.declare("program:af_xdp.not-woken", "the kernel is not woken for what is to be sent")
 MISCOUNTED = fault_points.declare("program:af_xdp.statistics-lost", "all of a socket's statistics are told as 0")
 
+METADATA_LOST = fault_points.declare(
+    "program:af_xdp.metadata-lost", "frames are sent without what was asked of the device with them"
+)
+NOT_CONTINUED = fault_points.declare(
+    "program:af_xdp.not-continued", "of a frame in several buffers each is sent as one of its own"
+)
+
 XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 XDP_OPTIONS_ZEROCOPY = 1
 XDP_UMEM_UNALIGNED_CHUNK_FLAG, XDP_UMEM_TX_METADATA_LEN = 1 << 0, 1 << 2
-XDP_TX_METADATA = 1 << 1
+XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
 XDP_PACKET_HEADROOM = 256
 """Octets before a received frame that the kernel keeps, besides the umem's own headroom."""
 
@@ -140,6 +147,10 @@ class Socket:
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
         """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
+        if options & XDP_TX_METADATA and self._umem.faults[METADATA_LOST]:
+            options &= ~XDP_TX_METADATA
+        if options & XDP_PKT_CONTD and self._umem.faults[NOT_CONTINUED]:
+            options &= ~XDP_PKT_CONTD
         encoded = [base64.b64encode(frame).decode() for frame in frames]
         return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
 
@@ -249,11 +260,11 @@ class AfXdp:
         made.tell("umem", chunks, size, headroom, ring, flags, metadata)
         return made
 
-    def refusal(self, queue: int, mode: Mode) -> AgentError | None:
-        """Ask for a socket; returns the refusal, None if it was bound. It is closed again."""
+    def refusal(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
+        """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
         umem = self.umem()
         try:
-            umem.open(queue, mode)
+            umem.open(queue, mode, flags=flags)
         except AgentError as error:
             return error
         finally:

@@ -25,6 +25,9 @@ HEADERS = {4: ETHERNET + 20 + 8, 6: ETHERNET + 40 + 8}
 SMALLEST = {version: max(60, size + SCRATCH + 8) for version, size in HEADERS.items()}
 """The shortest probe, octets without FCS: an Ethernet frame has at least 60."""
 
+UDP_CHECKSUM = 6
+"""Octets from the start of the UDP header to its checksum."""
+
 _ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 _VLAN = 0x8100
 _IDENTITY = struct.Struct(">4sI")
@@ -178,6 +181,14 @@ def only(frames: Iterable[bytes]) -> Iterator[bytes]:
 def frames_of(probes: Iterable[Probe]) -> list[bytes]:
     """Return what goes over the wire."""
     return [probe.frame for probe in probes]
+
+
+def unfinished(probe: Probe) -> bytes:
+    """Return the frame with the pseudo-header's sum in the place of the UDP checksum, which others are to finish."""
+    frame, start = probe.frame, HEADERS[probe.version] - 8
+    addresses = frame[start - (8 if probe.version == 4 else 32) : start]
+    pseudo = ~internet_checksum(addresses + struct.pack(">II", len(frame) - start, 17)) & 0xFFFF
+    return frame[: start + UDP_CHECKSUM] + pseudo.to_bytes(2, "big") + frame[start + UDP_CHECKSUM + 2 :]
 
 
 def swapped(frame: bytes) -> bytes:

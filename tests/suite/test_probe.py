@@ -9,6 +9,7 @@ from plugfest.probe import (
     PORT_FIRST,
     PORT_LAST,
     SMALLEST,
+    UDP_CHECKSUM,
     Ends,
     around,
     build,
@@ -20,6 +21,7 @@ from plugfest.probe import (
     only,
     segmentable,
     swapped,
+    unfinished,
 )
 from scapy.layers.l2 import Ether
 
@@ -111,6 +113,18 @@ def test_a_segmentable_packet_has_the_sum_where_the_device_adds(version: int) ->
     check = internet_checksum(whole.frame[start:])
     finished = whole.frame[: start + offset] + check.to_bytes(2, "big") + whole.frame[start + offset + 2 :]
     assert finished == refreshed(finished)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("size", [60, 129, 1514])
+def test_an_unfinished_frame_is_the_probes_once_it_is_summed(version: int, size: int) -> None:
+    for probe in burst(ENDS, flows=20, sizes=(size,), versions=(version,)):
+        start = HEADERS[version] - 8
+        frame = unfinished(probe)
+        assert frame != probe.frame
+        check = internet_checksum(frame[start:]) or 0xFFFF
+        at = start + UDP_CHECKSUM
+        assert frame[:at] + check.to_bytes(2, "big") + frame[at + 2 :] == probe.frame
 
 
 @pytest.mark.parametrize("version", [4, 6])
