@@ -37,12 +37,13 @@ def check_areas(wanted: Sequence[str]) -> list[str]:
     return list(wanted) or known
 
 
-def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = (), *, slow: bool = True) -> list[str]:
     """Return pytest's arguments that select areas of the suite.
 
     Args:
         wanted: areas.
         more: the user's own arguments; test files and node ids among them, within the suite, take the areas' place.
+        slow: also what takes minutes each; so does the user who names files or marks.
     """
     root = conformance_root()
     arguments = [
@@ -52,6 +53,8 @@ def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = ()) -> list[st
     chosen = [argument for argument in more if _is_path(argument)]
     others = [argument for argument in more if not _is_path(argument)]
     places = [_within(root, argument) for argument in chosen] or [str(root / area) for area in wanted]
+    if not (slow or chosen or "-m" in more):
+        arguments += ["-m", "not slow"]
     return [*arguments, *others, *places]
 
 

@@ -236,6 +236,22 @@ class TestRun:
         assert words[-1].endswith("conformance/xdp")
         assert inside.folder == tmp_path / "cache" / "plugfest" / "run"
 
+    @pytest.mark.parametrize(
+        ("words", "left_out"),
+        [
+            ([], True),
+            (["--slow"], False),
+            (["--", "-m", "slow"], False),
+            (["--", "xdp/test_endurance.py"], False),
+            (["--", "-k", "attach"], True),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    )
+    def test_what_takes_minutes(self, plugfest, inside, words, left_out) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe", *words)
+        assert ("not slow" in inside.payload) == left_out
+
     def test_variables(self, plugfest, inside, monkeypatch) -> None:
         inside.events = [PLANNED, result("pass"), END]
         monkeypatch.setenv("PLUGFEST_PROFILE", "combo")

@@ -32,6 +32,7 @@ from plugfest.report.write import write_reports
     help="Folder of the reports.  [default: results/DRIVER-KERNEL-TIME; results/latest links to it]",
 )
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
+@option("--slow", is_flag=True, help="Run also the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and demand that it sees it.")
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
@@ -39,6 +40,7 @@ def run(
     driver: str,
     output: Path | None,
     areas: tuple[str, ...],
+    slow: bool,
     falsify: bool,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
@@ -50,7 +52,7 @@ def run(
     options = GuestOptions(**rest)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
-    arguments = suite.pytest_arguments(wanted, pytest_arguments)
+    arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     if not options.dry_run:
         suite.check_selection(arguments, pytest_arguments)
     ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
-    "slow: takes minutes; left out with -m 'not slow'",
+    "slow: takes minutes; run with plugfest run --slow",
     "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
