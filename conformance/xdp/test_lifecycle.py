@@ -190,6 +190,7 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
         check_runs(program)
     with step("Detach it, and attach one in generic mode; ask for native mode: EEXIST, and the first is still there"):
         native.detach()
+        assert native.state()["attached"] == "none"
         other = native.attach("xdp_pass", mode="generic")
         refused = native.refusal("xdp_drop", "native")
         assert refused is not None
