@@ -161,6 +161,7 @@ def test_to_second_nic(redirecting, adjustment, second, traffic, faults, wire, u
         for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
             sender.aim(target)
             sender.tell(verdict=Action.REDIRECT)
+        assert redirecting.state()["attached"] == "native"
         features = redirecting.features()
         if "ndo-xmit" not in features:
             unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"xdp-features": sorted(features)})
