@@ -39,7 +39,7 @@ def offer_pause(far, local, linked):
     falsified_by=("link.pause.wrong", "device.pause.stuck", NOT_TOLD),
 )
 @pytest.mark.budget(400)
-def test_resolved(far, change, model, pause, offer_pause, dut, defer, until, step, evidence):
+def test_resolved(far, change, model, patience, pause, offer_pause, dut, defer, until, step, evidence):
     """Whatever the two ends offer, the driver tells, and the hardware is set to, what the table makes of the two pages.
 
     The pages are what the partner has got of the driver's and sent of its own.
@@ -70,7 +70,7 @@ def test_resolved(far, change, model, pause, offer_pause, dut, defer, until, ste
                     said = pause()
                     return Pause(bool(said["tx"]), bool(said["rx"])) == mine
 
-                until(told, what=f"{mine} follows from {ours} and {theirs}", timeout=3)
+                until(told, what=f"{mine} follows from {ours} and {theirs}", timeout=patience(3))
                 if tells:
                     set_to = model.call("model.flow_control")
                     assert Pause(set_to["transmit"], set_to["receive"]) == mine
