@@ -112,7 +112,7 @@ def test_advertised(far, change, pause, highest, start_over, linked, dut, defer,
     falsified_by=("link.pause.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
-def test_partner_is_told(offer_pause, peer_modes, until, step):
+def test_partner_is_told(offer_pause, peer_modes, patience, until, step):
     """The driver tells which pause bits the partner sent."""
     for theirs in PAUSES:
         with step(
@@ -124,4 +124,4 @@ def test_partner_is_told(offer_pause, peer_modes, until, step):
                 peer = peer_modes()
                 return Pause("Pause" in peer, "Asym_Pause" in peer) == theirs
 
-            until(told, what=f"pause {theirs.first:d}, asymmetric {theirs.second:d} are told", timeout=5)
+            until(told, what=f"pause {theirs.first:d}, asymmetric {theirs.second:d} are told", timeout=patience(5))

@@ -67,7 +67,7 @@ def test_strange(far, local, linked, until, step):
     falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
-def test_partner_is_told(far, local, linked, peer_modes, until, step):
+def test_partner_is_told(far, local, linked, peer_modes, patience, until, step):
     """The driver tells which of its own technologies the partner advertises."""
     for theirs in subsets(local.values()):
         with step(f"Let the partner offer {', '.join(theirs)}"):
@@ -78,7 +78,7 @@ def test_partner_is_told(far, local, linked, peer_modes, until, step):
             until(
                 lambda wanted=wanted: peer_modes() & MODES.keys() == wanted,
                 what=f"{sorted(wanted)} are told",
-                timeout=5,
+                timeout=patience(5),
             )
 
 
