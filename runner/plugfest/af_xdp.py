@@ -87,6 +87,17 @@ class Umem:
         return self.agent.call(f"af_xdp.{method}", sockets=self._handle, socket=socket, **params)
 
     def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
+        """Open a socket and bind it to a queue, which the driver must not refuse; see `bind`.
+
+        Raises:
+            AssertionError: it was refused.
+        """
+        try:
+            return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
+        except AgentError as error:
+            raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+
+    def bind(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
         """Open a socket and bind it to a queue.
 
         Args:
@@ -264,7 +275,7 @@ class AfXdp:
         """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
         umem = self.umem()
         try:
-            umem.open(queue, mode, flags=flags)
+            umem.bind(queue, mode, flags=flags)
         except AgentError as error:
             return error
         finally:

@@ -158,8 +158,13 @@ _DRIVERS = (
     Driver(
         name="virtio_net",
         module="virtio_net",
-        # A vector for each queue, one for the control queue and one for changes of the configuration.
-        subject=QemuSubject("virtio-net-pci", {"mq": True, "rss": True, "vectors": 2 * 4 + 2}, queues=4),
+        # A vector for each queue, one for the control queue and one for changes of the configuration. VIRTIO_F_ACCESS_PLATFORM, since
+        # only with it the driver maps memory by the DMA API, which zero-copy AF_XDP needs (virtqueue_dma_dev).
+        subject=QemuSubject(
+            "virtio-net-pci",
+            {"mq": True, "rss": True, "vectors": 2 * 4 + 2, "iommu_platform": True},
+            queues=4,
+        ),
         pci_ids=((0x1AF4, 0x1000), (0x1AF4, 0x1041)),
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "GRO", "XDP", "queue statistics over netlink"),
