@@ -196,7 +196,11 @@ class Socket:
             completed.extend(self.reap())
             return not left and len(completed) >= len(frames)
 
-        self._umem.until(push, what=f"{len(frames)} frames are sent and completed", timeout=SOON)
+        try:
+            self._umem.until(push, what=f"{len(frames)} frames are sent and completed", timeout=SOON)
+        except AssertionError as error:
+            told = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
+            raise AssertionError(f"{error}; {told}") from None
         completed += self.reap()
         assert len(completed) == len(frames), f"{len(frames)} frames were sent, and {len(completed)} completed"
         return completed
