@@ -18,8 +18,8 @@ from plugfest.errors import InfrastructureError
 from plugfest.ssh import GuestGone, SshSession
 
 SOCKET = "/run/plugfest/agent.sock"
-COMMAND = f"until [ -S {SOCKET} ]; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
-"""A guest lets its runner in before its agent listens."""
+COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
+"""A guest lets its runner in before its agent listens; one that has died will not."""
 
 PATIENCE = 60.0
 """Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from plugfest.agent import AgentClient, AgentTimeout
+from plugfest.agent import PATIENCE, AgentClient, AgentTimeout
 from plugfest.console import Console
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
 from plugfest.guard import Guard
 from plugfest.qemu import Qemu, QemuCommand
 from plugfest.snapshot import Snapshot, SnapshotError, Snapshots
-from plugfest.ssh import KeyPair, NotAuthorized, SshSession
+from plugfest.ssh import GuestGone, KeyPair, NotAuthorized, SshSession
 
 BOOT = 180.0
 """Seconds for a cold boot: thirty times what one takes in TCG on two idle cores."""
@@ -163,14 +163,17 @@ class Guest:
                     raise
             else:
                 break
-        self.agent = AgentClient(self.ssh, alive=self.gone)
+        self.agent = AgentClient(self.ssh, alive=self.gone, patience=max(1.0, deadline.remaining))
         try:
             self.agent.call("agent.ping")  # opens the connection, so that it does not count below
-        except AgentTimeout as error:
+        except (AgentTimeout, GuestGone) as error:
+            if self.gone():
+                raise
             log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT).stdout.strip()
             raise InfrastructureError(
                 f"expected the guest's agent to answer, found that it does not: {log or 'it said nothing'}"
             ) from error
+        self.agent.patience = PATIENCE
         self._set_clock()
 
     def _set_clock(self) -> None:

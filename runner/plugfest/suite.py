@@ -43,7 +43,7 @@ def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = (), *, slow: b
     Args:
         wanted: areas.
         more: the user's own arguments; test files and node ids among them, within the suite, take the areas' place.
-        slow: also what takes minutes each; so does the user who names files or marks.
+        slow: also what takes minutes each; so does the user who names files; marks of the user's own come after this one, and count.
     """
     root = conformance_root()
     arguments = [
@@ -53,7 +53,7 @@ def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = (), *, slow: b
     chosen = [argument for argument in more if _is_path(argument)]
     others = [argument for argument in more if not _is_path(argument)]
     places = [_within(root, argument) for argument in chosen] or [str(root / area) for area in wanted]
-    if not (slow or chosen or "-m" in more):
+    if not (slow or chosen):
         arguments += ["-m", "not slow"]
     return [*arguments, *others, *places]
 

@@ -241,7 +241,6 @@ class TestRun:
         [
             ([], True),
             (["--slow"], False),
-            (["--", "-m", "slow"], False),
             (["--", "xdp/test_endurance.py"], False),
             (["--", "-k", "attach"], True),
         ],

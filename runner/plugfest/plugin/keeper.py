@@ -42,7 +42,7 @@ class Keeper:
         plan: what the run is.
         driver: the driver under test.
         faults: the fault points on the runner's side.
-        used: whether a test has run in the guest; one that was skipped has not.
+        used: whether the body of a test has begun in the guest; what its fixtures skip leaves it as it was.
     """
 
     def __init__(self, config: pytest.Config, plan: RunPlan, journal: Journal) -> None:

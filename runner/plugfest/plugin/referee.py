@@ -127,6 +127,7 @@ class Referee:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
+        self._keeper.used = True
         with self._limit(item, "call"):
             fault = fault_of(item)
             if fault is None:
@@ -247,12 +248,9 @@ class Referee:
             self._keeper.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:
             self._keeper.replace(f"{item.name} ran under a fault")
-        elif judgement.verdict is Verdict.SKIP:
-            self._keeper.settle()
-        elif item.get_closest_marker("fresh_guest"):
+        elif item.get_closest_marker("fresh_guest") and self._keeper.used:
             self._keeper.replace(f"{item.name} had a guest of its own")
         else:
-            self._keeper.used = True
             self._keeper.settle()
 
     def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None) -> None:

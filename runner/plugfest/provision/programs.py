@@ -12,6 +12,9 @@ from plugfest.provision.cache import Cache, digest, digest_of_files
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, COMPILER_HEADERS, LINKER, ensure_builder
 
+FORMAT = 1
+"""Part of the key: counted up when what is done here changes."""
+
 FLAGS = ("-O2", "-fPIE", "-Wall", "-Werror", "-nostdinc")
 LIBRARIES = ("libxdp.so", "libbpf.so", "libc.so.6")
 """What they are linked with; the guest has them by its packages."""
@@ -27,7 +30,7 @@ def ensure_programs(settings: Settings) -> Path:
         InfrastructureError: one does not compile, or there is no compiler to be had.
     """
     sources = recipes_root() / "programs"
-    key = digest(BUILDER_PACKAGES.recipe(), *FLAGS, *LIBRARIES, digest_of_files(sources, "*.c"))
+    key = digest(str(FORMAT), BUILDER_PACKAGES.recipe(), *FLAGS, *LIBRARIES, digest_of_files(sources, "*.c"))
 
     def build(target: Path) -> None:
         builder = ensure_builder(settings)
