@@ -79,7 +79,7 @@ def test_timestamp(native, offered, traffic, guest, dut, faults, run, unclaimed,
     falsified_by=("program:hints.of-another-frame", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
-def test_hash(native, offered, active, traffic, dut, guest, faults, unclaimed, step):
+def test_hash(native, offered, active, traffic, dut, guest, faults, unclaimed, step, evidence):
     """The hash that a program is told of a frame is the Toeplitz hash of its flow, and its type has the frame's IP version."""
     offered("hash")
     rss = dut.rss()
@@ -106,6 +106,7 @@ def test_hash(native, offered, active, traffic, dut, guest, faults, unclaimed, s
                 for fields in fields_of(guest, dut, version)
             ]
             found = [answer.values[0] for _, answer in mine]
+            evidence(f"IPv{version} frames with a hash", len(found))
             assert found in choices, (
                 f"expected {[f'{each:08x}' for each in choices[0][:3]]}…, found {[f'{each:08x}' for each in found[:3]]}…"
             )

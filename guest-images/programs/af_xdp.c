@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * AF_XDP sockets of one process and one umem, told over standard input what to do. Nothing is done that was not asked for: no
- * buffer is posted, no completion reaped and nobody woken unless a line says so.
+ * AF_XDP sockets of one process and one umem, told over standard input what to do. No buffer is posted and no completion taken
+ * unless a line says so; the kernel is woken for a fill ring that is filled, if it asks for that, and by whoever waits to receive.
  *
- * A line is a command; the answer is any number of lines of data and then "ok NUMBER" or "error ERRNO WHAT".
+ * A line is a command; the answer is any number of lines of data and then "ok NUMBER" or "error ERRNO WHAT". What the kernel hands
+ * back that it was not given, or hands back twice, is error 74 (EBADMSG).
  *
  *	umem CHUNKS SIZE HEADROOM RING FLAGS METADATA	memory of CHUNKS chunks of SIZE octets; RING is that of fill and completion rings,
  *							FLAGS those of struct xdp_umem_reg, METADATA the octets before a frame to send
@@ -42,6 +43,7 @@
 #define CHUNKS 8192
 #define WORDS 8
 #define LINE (1 << 16)
+#define MAPPING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)
 
 #ifndef SO_PREFER_BUSY_POLL
 #define SO_PREFER_BUSY_POLL 69
@@ -63,6 +65,7 @@ static struct {
 	struct xsk_ring_cons complete;
 	char *area;
 	uint64_t free[CHUNKS];
+	char out[CHUNKS]; /* in a ring, or in the kernel's hands */
 	uint32_t count, available, size, metadata;
 	int claimed; /* the rings that came with the umem belong to the first socket */
 } memory;
@@ -91,9 +94,24 @@ static uint64_t chunk_of(uint64_t address)
 	return address - address % memory.size;
 }
 
-static void give_back(uint64_t address)
+static uint64_t take_chunk(void)
 {
-	memory.free[memory.available++] = chunk_of(address);
+	uint64_t address = memory.free[--memory.available];
+
+	memory.out[address / memory.size] = 1;
+	return address;
+}
+
+/* Take a chunk back from the kernel; false if it was not the kernel's to give. */
+static int give_back(uint64_t address)
+{
+	uint64_t chunk = chunk_of(address), number = chunk / memory.size;
+
+	if (number >= memory.count || !memory.out[number])
+		return 0;
+	memory.out[number] = 0;
+	memory.free[memory.available++] = chunk;
+	return 1;
 }
 
 static void print_hex(const unsigned char *data, size_t length)
@@ -146,16 +164,20 @@ static int make_umem(char **word)
 		.tx_metadata_len = atoi(word[6]),
 	);
 
+	if (memory.umem || atoi(word[1]) < 1 || atoi(word[1]) > CHUNKS || atoi(word[2]) < 1 || atoi(word[6]) < 0)
+		return failed(EINVAL, "umem");
 	memory.count = atoi(word[1]);
 	memory.size = atoi(word[2]);
 	memory.metadata = atoi(word[6]);
-	if (memory.umem || memory.count > CHUNKS || !memory.size)
-		return failed(EINVAL, "umem");
 	length = (uint64_t)memory.count * memory.size;
 	options.size = length;
 	options.frame_size = memory.size;
-	/* Of unaligned chunks one must not reach over pages that are not side by side in memory: huge ones have room for it. */
-	memory.area = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	/* An unaligned chunk must not reach over pages that are not side by side in memory: those of a huge page are, if there is one. */
+	memory.area = MAP_FAILED;
+	if (options.flags & XDP_UMEM_UNALIGNED_CHUNK_FLAG)
+		memory.area = mmap(NULL, length, PROT_READ | PROT_WRITE, MAPPING | MAP_HUGETLB, -1, 0);
+	if (memory.area == MAP_FAILED)
+		memory.area = mmap(NULL, length, PROT_READ | PROT_WRITE, MAPPING, -1, 0);
 	if (memory.area == MAP_FAILED)
 		return failed(errno, "mmap");
 	memory.umem = xsk_umem__create_opts(memory.area, &memory.fill, &memory.complete, &options);
@@ -239,7 +261,7 @@ static int fill(struct queue *queue, uint32_t wanted, uint32_t offset)
 		number = wanted;
 	number = xsk_ring_prod__reserve(queue->fill, number, &at);
 	for (wanted = number; wanted; wanted--)
-		*xsk_ring_prod__fill_addr(queue->fill, at++) = memory.free[--memory.available] + offset;
+		*xsk_ring_prod__fill_addr(queue->fill, at++) = take_chunk() + offset;
 	xsk_ring_prod__submit(queue->fill, number);
 	if (xsk_ring_prod__needs_wakeup(queue->fill))
 		recvfrom(xsk_socket__fd(queue->socket), NULL, 0, MSG_DONTWAIT, NULL, NULL);
@@ -266,12 +288,12 @@ static int receive(struct queue *queue, uint32_t wanted, int milliseconds)
 		descriptor = xsk_ring_cons__rx_desc(&queue->receive, at);
 		address = descriptor->addr;
 		plain = xsk_umem__add_offset_to_addr(address);
+		if (plain + descriptor->len > (uint64_t)memory.count * memory.size || !give_back(address))
+			return failed(EBADMSG, "received");
 		printf("packet %u %llu ", descriptor->options, (unsigned long long)(plain % memory.size));
-		if (plain + descriptor->len <= (uint64_t)memory.count * memory.size)
-			print_hex((unsigned char *)xsk_umem__get_data(memory.area, plain), descriptor->len);
+		print_hex((unsigned char *)xsk_umem__get_data(memory.area, plain), descriptor->len);
 		putchar('\n');
 		xsk_ring_cons__release(&queue->receive, 1);
-		give_back(address);
 		number++;
 	}
 	return done(number);
@@ -279,23 +301,19 @@ static int receive(struct queue *queue, uint32_t wanted, int milliseconds)
 
 static int send_one(struct queue *queue, char **word)
 {
-	long length = parse_hex(word[3], octets), before;
+	static unsigned char head[LINE / 2];
+	long length = parse_hex(word[3], octets), before = word[4] ? parse_hex(word[4], head) : 0;
 	struct xdp_desc *descriptor;
 	uint64_t address;
 	uint32_t at;
 
-	if (length < 0 || length > memory.size - memory.metadata)
+	if (length < 0 || length > memory.size - memory.metadata || before < 0 || before > memory.metadata)
 		return failed(EINVAL, "send");
 	if (!memory.available || !xsk_ring_prod__reserve(&queue->transmit, 1, &at))
 		return failed(ENOBUFS, "send");
-	address = memory.free[--memory.available];
+	address = take_chunk();
+	memcpy(memory.area + address, head, before);
 	memcpy(memory.area + address + memory.metadata, octets, length);
-	if (word[4]) {
-		before = parse_hex(word[4], octets);
-		if (before < 0 || before > memory.metadata)
-			return failed(EINVAL, "metadata");
-		memcpy(memory.area + address, octets, before);
-	}
 	descriptor = xsk_ring_prod__tx_desc(&queue->transmit, at);
 	descriptor->addr = address + memory.metadata;
 	descriptor->len = length;
@@ -324,11 +342,11 @@ static int reap(struct queue *queue, uint32_t wanted)
 	for (count = 0; count < number; count++) {
 		uint64_t address = *xsk_ring_cons__comp_addr(queue->complete, wanted++);
 
+		if (!give_back(address))
+			return failed(EBADMSG, "completed");
 		printf("completed ");
-		if (memory.metadata)
-			print_hex((unsigned char *)memory.area + chunk_of(address), memory.metadata);
+		print_hex((unsigned char *)memory.area + chunk_of(address), memory.metadata);
 		putchar('\n');
-		give_back(address);
 	}
 	xsk_ring_cons__release(queue->complete, number);
 	return done(number);
@@ -393,6 +411,10 @@ int main(int count, char **arguments)
 		char *word[WORDS + 1] = { NULL }, *rest = line;
 		int words = 0;
 
+		if (!strchr(line, '\n')) {
+			failed(EMSGSIZE, "line");
+			return 1;
+		}
 		while (words < WORDS && (word[words] = strtok_r(rest, " \n", &rest)))
 			words++;
 		carry_out(word, words);

@@ -7,7 +7,8 @@ Source: Documentation/networking/af_xdp.rst; include/uapi/linux/if_xdp.h.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+import errno
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -89,13 +90,23 @@ class Umem:
     def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
         """Open a socket and bind it to a queue, which the driver must not refuse; see `bind`.
 
+        A queue is busy for a while after its last socket was closed: the kernel gives the pool up by a work item (xp_put_pool).
+
         Raises:
             AssertionError: it was refused.
         """
-        try:
-            return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
-        except AgentError as error:
-            raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+
+        def bound() -> Socket | None:
+            try:
+                return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
+            except AgentError as error:
+                if error.errno == errno.EBUSY:
+                    return None
+                raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+
+        found = self.until(bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=SOON)
+        assert found is not None
+        return found
 
     def bind(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
         """Open a socket and bind it to a queue.
@@ -215,18 +226,24 @@ class Socket:
         self._umem.tell("close", self._number)
 
 
-def gather(sockets: Sequence[Socket], count: int, until: Until) -> list[Received]:
-    """Return what came to sockets: so many buffers or more, or those that came until the rest was given up."""
+def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
+    """Return what came to sockets until there was as much of what is wanted, or the rest of that was given up.
+
+    Args:
+        sockets: to look at.
+        wanted: frames, no two alike; others are returned too, and not counted.
+        until: the test's.
+    """
     found: list[Received] = []
 
     def enough() -> bool:
         for socket in sockets:
             found.extend(socket.take())
-        return len(found) >= count
+        return sum(each.data in wanted for each in found) >= len(wanted)
 
     # Whoever compares these with what was sent says more than that they are too few.
     with suppress(AssertionError):
-        until(enough, what=f"{count} frames have come to the sockets", timeout=SOON)
+        until(enough, what=f"{len(wanted)} frames have come to the sockets", timeout=SOON)
     enough()  # a second copy of a frame comes with the first one: it is there by now
     return found
 
