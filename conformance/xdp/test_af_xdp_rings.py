@@ -203,13 +203,13 @@ def another(rings, name):
 def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, step, evidence):
     """A queue with a socket is not taken away: fewer channels are refused with EINVAL and a reason, and the socket receives."""
     channels = dut.get("channels") or {}
-    name = next((name for name in ("combined", "rx") if channels.get(name, 0) > 1), None)
+    name = next((name for name in ("combined", "rx") if (channels.get(f"{name}-count") or 0) > 1), None)
     if name is None or traffic.queues() < 2:
         unclaimed("several channels that can be set", evidence=channels)
     with step("Bind a socket to each receive queue"):
         sockets = bound()
     with step("Ask for a channel less"):
-        refused = dut.ask("channels", **{name: channels[name] - 1})
+        refused = dut.ask("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
         evidence("answer", str(refused))
         assert refused is not None, "it was granted"
         assert refused.errno == errno.EINVAL
