@@ -51,14 +51,14 @@ def test_starved(bound, traffic, until, comes_through, step):
     with step("Bind a socket to each receive queue, and post no buffer"):
         sockets = bound(fill=0)
     with step("Send test frames of every size in all flows: none comes, and the stack receives none"):
-        before = [lost_by(socket) for socket in sockets]
         traffic.send(traffic.probes())
-
-        def starved():
-            return all(lost_by(socket) > count for socket, count in zip(sockets, before, strict=True))
-
-        with step("Each socket's statistics say that it has lost frames or found its fill ring empty"):
-            until(starved, what="every socket has counted that it has no buffers", timeout=SOON)
+        # Zero copy finds it out as it is bound, or when the device wants more, which a device that keeps what comes may never.
+        with step("The sockets' statistics say that frames were lost, or fill rings found empty"):
+            until(
+                lambda: sum(map(lost_by, sockets)) > 0,
+                what="the sockets have counted that they have no buffers",
+                timeout=SOON,
+            )
         assert gather(sockets, (), until) == []
         assert traffic.nothing_received()
     with step("Post buffers: test frames of every size come to the sockets once and unchanged"):
