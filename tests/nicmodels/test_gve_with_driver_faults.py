@@ -304,6 +304,19 @@ def test_buffers(bench: Bench) -> None:
     assert held == [lent, lent], "the ledger still has the buffer that the device never gives back"
 
 
+@shows("rx.timestamp.late")
+def test_late_stamps(bench: Bench) -> None:
+    def late() -> int:
+        before = int(bench.control("model.clock")["now"])
+        (got,) = received(bench, datagram())
+        assert got.stamp is not None
+        return (got.stamp - before) & 0xFFFF_FFFF
+
+    assert late() < 1_000_000_000
+    bench.arm("rx.timestamp.late")
+    assert late() >= 1_000_000_000
+
+
 @shows("rx.stopped.dma")
 def test_memory_of_a_stopped_queue(bench: Bench) -> None:
     bench.driver.set_rss(KEY, [1] * 128)

@@ -325,12 +325,6 @@ def test_stamps_are_the_clocks(split: Bench) -> None:
     assert stamp is not None
     took = split.control("model.clock")["now"] - before
     assert 0 <= (stamp - before) & 0xFFFF_FFFF <= took
-    split.arm("rx.timestamp.late")
-    before = split.control("model.clock")["now"]
-    split.far.send(datagram())
-    late = split.rx[0].wait()[0].stamp
-    assert late is not None
-    assert (late - before) & 0xFFFF_FFFF >= 1_000_000_000
 
 
 def test_no_stamps_without_a_clock(bench: Bench) -> None:
