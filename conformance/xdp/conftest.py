@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,12 +14,13 @@ from plugfest.changes import Changes
 from plugfest.dut import Dut
 from plugfest.inlet import Inlet
 from plugfest.pair import Pair
-from plugfest.xdp import Program, Xdp
+from plugfest.traffic import check_same
+from plugfest.xdp import SOON, Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.traffic import Traffic
+    from plugfest.traffic import Sightings, Traffic
     from plugfest.wire import WireEnd
 
 
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 def inlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[..., Inlet]:
     """``inlet()`` takes whole frames as they come out of the driver, or out of the interface that is named."""
     return lambda ifname=dut.ifname: Inlet(guest, ifname, defer)
+
+
+@pytest.fixture
+def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
+    """``come(seen, frames)`` waits until the wire has carried as many frames, and checks that it carried these."""
+
+    def check(seen: Sightings, frames: Sequence[bytes]) -> None:
+        until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
+        check_same(seen.probes(), frames, "frames on the wire")
+
+    return check
 
 
 @pytest.fixture

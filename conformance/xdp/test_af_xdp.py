@@ -39,7 +39,7 @@ def receives(traffic, until):
 
 
 @pytest.fixture
-def sends(traffic, until):
+def sends(traffic, come):
     """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
 
     Left out are sockets of queues that the driver has for receiving alone.
@@ -54,8 +54,7 @@ def sends(traffic, until):
                 frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
                 socket.send(frames, **how)
                 sent += frames
-            until(lambda: len(seen.probes()) >= len(sent), what=f"{len(sent)} frames are on the wire", timeout=SOON)
-        check_same(seen.probes(), sent, "frames on the wire")
+            come(seen, sent)
 
     return check
 

@@ -10,7 +10,7 @@ import pytest
 from plugfest.af_xdp import XDP_PKT_CONTD, XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN, XDP_USE_SG
 from plugfest.probe import HEADERS, UDP_CHECKSUM, burst, frames_of, unfinished
 from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
 from plugfest.xdp_flags import MAX_SEGS, of
 
 METADATA = "Documentation/networking/xsk-tx-metadata.rst; include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
@@ -48,14 +48,13 @@ def offered(redirecting, mode, unclaimed):
 
 
 @pytest.fixture
-def leaves(traffic, until):
+def leaves(traffic, come):
     """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
 
     def check(send, wanted):
         with traffic.sightings() as seen:
             told = send()
-            until(lambda: len(seen.probes()) >= len(wanted), what=f"{len(wanted)} frames are on the wire", timeout=SOON)
-        check_same(seen.probes(), wanted, "frames on the wire")
+            come(seen, wanted)
         return told
 
     return check

@@ -7,6 +7,7 @@ import errno
 
 import pytest
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.operations import other_channels, other_rings
 from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 from plugfest.traffic import check_same, payloads
@@ -155,17 +156,7 @@ def other_settings(dut, what):
     """Other values for the rings, the channels or the MTU; None where the driver lets none be set."""
     if what == "mtu":
         return {"mtu": OTHER_MTU}
-    now = dut.get(what) or {}
-    if what == "rings":
-        sizes = {side: (now.get(side, 0), now.get(f"{side}-max", 0)) for side in ("rx", "tx")}
-        if not all(size > 0 for size, _ in sizes.values()):
-            return None
-        return {side: 2 * size if 2 * size <= most else size // 2 for side, (size, most) in sizes.items()}
-    for kinds in (("combined",), ("rx", "tx")):
-        counts = {kind: (now.get(f"{kind}-count", 0), now.get(f"{kind}-max", 0)) for kind in kinds}
-        if all(most > 1 and count > 0 for count, most in counts.values()):
-            return {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
-    return None
+    return (other_rings if what == "rings" else other_channels)(dut.get(what) or {})
 
 
 @requirement(

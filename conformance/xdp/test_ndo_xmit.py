@@ -11,7 +11,7 @@ from plugfest.adjustment import Action, Adjustment
 from plugfest.outlet import Outlet
 from plugfest.probe import HEADERS, around, burst
 from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
 from plugfest.xdp import SOON
 
 XMIT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT; Documentation/bpf/redirect.rst"
@@ -39,17 +39,6 @@ def source(pair, faults, dut):
         return found
 
     return attach
-
-
-@pytest.fixture
-def come(until):
-    """``come(seen, frames)`` waits until the wire has carried as many frames, and checks that it carried these."""
-
-    def check(seen, frames):
-        until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
-        check_same(seen.probes(), frames, "frames on the wire")
-
-    return check
 
 
 def frames_out(traffic, sizes=SIZES, first=0, count=FLOWS_PER_QUEUE):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import subprocess
 from typing import Any
@@ -120,7 +121,7 @@ def send(sockets: int, socket: int, frames: list[str], options: int = 0, metadat
         try:
             own.ask(f"send {socket} {options} {base64.b64decode(frame).hex()} {metadata}")
         except Refused as error:
-            if error.errno == 105:  # ENOBUFS
+            if error.errno == errno.ENOBUFS:
                 return number
             raise
     return len(frames)

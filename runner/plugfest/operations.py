@@ -7,7 +7,7 @@ Source: Documentation/networking/statistics.rst, "routine operations like bringi
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from plugfest.agent import AgentError
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 class NotOfferedError(Exception):
     """The driver does not do this; the message has its words."""
+
+
+def other_rings(rings: Mapping[str, int]) -> dict[str, int] | None:
+    """Return other sizes than the present ones: twice as much, or half where that is too much; None where none can be set."""
+    sizes = {side: (rings.get(side, 0), rings.get(f"{side}-max", 0)) for side in ("rx", "tx")}
+    if not all(size > 0 for size, _ in sizes.values()):
+        return None
+    return {side: 2 * size if 2 * size <= most else size // 2 for side, (size, most) in sizes.items()}
+
+
+def other_channels(channels: Mapping[str, int]) -> dict[str, int] | None:
+    """Return other numbers of channels than the present ones; None where there is but one of each, or none can be set."""
+    for kinds in (("combined",), ("rx", "tx")):
+        counts = {kind: (channels.get(f"{kind}-count", 0), channels.get(f"{kind}-max", 0)) for kind in kinds}
+        if all(most > 1 and count > 0 for count, most in counts.values()):
+            # Fewer where there can be: what was counted by a queue that goes must not be lost.
+            return {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
+    return None
 
 
 class Operations:
@@ -66,12 +84,11 @@ class Operations:
         Raises:
             NotOfferedError: there are none to resize, or the driver refuses.
         """
-        now = self._dut.get("rings")
-        if not now:
+        now = self._dut.get("rings") or {}
+        other = other_rings(now)
+        if other is None:
             raise NotOfferedError(f"rings: {now}")
-        before = {side: now[side] for side in ("rx", "tx")}
-        other = {side: 2 * size if 2 * size <= now[f"{side}-max"] else size // 2 for side, size in before.items()}
-        self._there_and_back("rings", other, before)
+        self._there_and_back("rings", other, {side: now[side] for side in other})
 
     def change_channels(self) -> None:
         """Change the number of channels by one, and back.
@@ -98,13 +115,10 @@ class Operations:
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         now = self._dut.get("channels") or {}
-        for kinds in (("combined",), ("rx", "tx")):
-            counts = {kind: (now.get(f"{kind}-count", 0), now.get(f"{kind}-max", 0)) for kind in kinds}
-            if all(most > 1 and count > 0 for count, most in counts.values()):
-                # Fewer where there can be: what was counted by a queue that goes must not be lost.
-                other = {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
-                return other, {f"{kind}_count": count for kind, (count, _) in counts.items()}
-        raise NotOfferedError(f"channels: {now}")
+        other = other_channels(now)
+        if other is None:
+            raise NotOfferedError(f"channels: {now}")
+        return other, {name: now[name.replace("_", "-")] for name in other}
 
     def change_mtu(self) -> None:
         """Lower the MTU and raise it again: many drivers set their device up anew."""

@@ -9,7 +9,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.provision.cache import Cache, digest, digest_of_files
 from plugfest.provision.settings import Settings
-from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, COMPILER_HEADERS, ensure_builder
+from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, ensure_builder, include_flags
 
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror", "-nostdinc")
 """``-g`` for the BTF that libbpf reads maps from."""
@@ -26,9 +26,7 @@ def ensure_bpf(settings: Settings) -> Path:
 
     def build(target: Path) -> None:
         builder = ensure_builder(settings)
-        # The compiler would look for its own headers beside the program that runs, which is the loader.
-        folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
-        headers = [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+        headers = include_flags(builder)
         for source in sorted(sources.glob("*.c")):
             try:
                 builder.run(COMPILER, [*FLAGS, *headers, "-c", source, "-o", target / f"{source.stem}.o"])

@@ -10,7 +10,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.provision.cache import Cache, digest, digest_of_files
 from plugfest.provision.settings import Settings
-from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, COMPILER_HEADERS, LINKER, ensure_builder
+from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, LINKER, ensure_builder, include_flags
 
 FORMAT = 1
 """Part of the key: counted up when what is done here changes."""
@@ -34,9 +34,7 @@ def ensure_programs(settings: Settings) -> Path:
 
     def build(target: Path) -> None:
         builder = ensure_builder(settings)
-        # The compiler would look for its own headers beside the program that runs, which is the loader; and for its linker there.
-        folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
-        headers = [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+        headers = include_flags(builder)
         libraries = builder.root / _FOLDER
         linked = [libraries / name for name in LIBRARIES]
         for source in sorted(sources.glob("*.c")):

@@ -70,6 +70,12 @@ def ensure_builder(settings: Settings) -> Unpacked:
     )
 
 
+def include_flags(builder: Unpacked) -> list[str]:
+    """Return the flags that name the builder's headers: the compiler would look beside the program that runs, which is the loader."""
+    folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
+    return [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+
+
 def has_device(command: tuple[str, ...], device: str = DEVICE) -> bool:
     """Ask a QEMU whether it has a device: versions say little about how it was built."""
     try:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
-from plugfest.report.flags import ADVERTISED, not_shown
+from plugfest.report.flags import ADVERTISED, not_shown, shown
 from plugfest.report.text import printable
 from plugfest.verdict import Verdict
 
@@ -34,7 +34,7 @@ def render(document: Document, console: Console, *, folder: Path | None = None) 
     if "falsification" in document:
         console.print(_falsification(document))
     else:
-        if any(row["requirements"] for row in document.get("flags", ())):
+        if shown(document):
             console.print(_flags(document))
         _problems(document, console)
     _ending(document, console, folder)
@@ -70,7 +70,7 @@ def _flags(document: Document) -> Table:
     table = Table(title="What the driver advertises", box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("flag", "advertised", "works", "refused cleanly"):
         table.add_column(column)
-    for row in document["flags"]:
+    for row in shown(document):
         cells = {
             side: " ".join(f"[{STYLES[Verdict(verdict)]}]{count} {verdict}[/]" for verdict, count in row[side].items())
             for side in ("works", "refused")

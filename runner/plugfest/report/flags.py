@@ -61,3 +61,9 @@ def not_shown(row: Mapping[str, Any]) -> str | None:
         return None
     wanted = "works" if row["advertised"] else "refused"
     return None if row[wanted] else wanted
+
+
+def shown(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the matrix of a document, for readers: nothing where the run had no requirement that names a flag."""
+    rows: Sequence[Mapping[str, Any]] = document.get("flags", ())
+    return rows if any(row["requirements"] for row in rows) else ()

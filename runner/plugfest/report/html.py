@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from plugfest.report.document import Document
-from plugfest.report.flags import ADVERTISED, not_shown
+from plugfest.report.flags import ADVERTISED, not_shown, shown
 from plugfest.verdict import Verdict
 
 TEXT_LIMIT = 256 * 1024
@@ -103,7 +103,7 @@ def render(document: Document, folder: Path) -> str:
         areas=areas,
         failures=[row for row in rows if row.verdict.is_failure],
         falsification=document.get("falsification"),
-        flags=[row for row in document.get("flags", ()) if any(each["requirements"] for each in document["flags"])],
+        flags=shown(document),
         advertised=ADVERTISED,
         not_shown=not_shown,
         verdicts=tuple(Verdict),
