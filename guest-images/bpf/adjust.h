@@ -21,11 +21,6 @@ struct adjustment {
 	__u8 behind[FILLER];
 };
 
-struct answer {
-	__u64 accepted;
-	__u64 refused;
-};
-
 enum { HEAD, TAIL, MOVES };
 
 struct {
@@ -49,17 +44,6 @@ struct {
 	__type(value, struct bpf_devmap_val);
 } target SEC(".maps");
 
-static __always_inline int accepted(__u32 move, long result)
-{
-	struct answer *answer = bpf_map_lookup_elem(&answers, &move);
-
-	if (answer && result)
-		answer->refused++;
-	else if (answer)
-		answer->accepted++;
-	return !result;
-}
-
 static __always_inline int adjusted(struct xdp_md *context)
 {
 	struct adjustment *wanted;
@@ -71,12 +55,12 @@ static __always_inline int adjusted(struct xdp_md *context)
 	if (!wanted)
 		return XDP_ABORTED;
 	book(context);
-	if (wanted->head && accepted(HEAD, bpf_xdp_adjust_head(context, wanted->head)) && wanted->head < 0) {
+	if (wanted->head && accepted(&answers, HEAD, bpf_xdp_adjust_head(context, wanted->head)) && wanted->head < 0) {
 		grown = -wanted->head;
 		if (grown > 0 && grown <= FILLER && bpf_xdp_store_bytes(context, 0, wanted->before, grown))
 			return XDP_ABORTED;
 	}
-	if (wanted->tail && accepted(TAIL, bpf_xdp_adjust_tail(context, wanted->tail)) && wanted->tail > 0) {
+	if (wanted->tail && accepted(&answers, TAIL, bpf_xdp_adjust_tail(context, wanted->tail)) && wanted->tail > 0) {
 		__u32 length = bpf_xdp_get_buff_len(context);
 
 		grown = wanted->tail;

@@ -17,9 +17,8 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "test_frame.h"
 
-#define PORT_FIRST 40000
-#define PORT_LAST 40999
 #define QUEUES 128
 
 /* One element a receive queue, summed over the CPUs by the reader. */
@@ -34,6 +33,12 @@ struct {
 	__type(key, __u32);
 	__type(value, struct account);
 } count SEC(".maps");
+
+/* How often something that a driver may refuse was accepted and refused. */
+struct answer {
+	__u64 accepted;
+	__u64 refused;
+};
 
 struct vlan_tag {
 	__be16 tci;
@@ -79,6 +84,33 @@ static __always_inline struct udphdr *test_datagram(struct xdp_md *context)
 	if (bpf_ntohs(udp->dest) < PORT_FIRST || bpf_ntohs(udp->dest) > PORT_LAST)
 		return NULL;
 	return udp;
+}
+
+/* Read a test frame's number; false for any other frame, and for one too short to have one. */
+static __always_inline int numbered(struct xdp_md *context, __u32 *number)
+{
+	struct udphdr *udp = test_datagram(context);
+	struct identity *identity;
+
+	if (!udp)
+		return 0;
+	identity = (void *)(udp + 1);
+	if ((void *)(identity + 1) > (void *)(long)context->data_end)
+		return 0;
+	*number = bpf_ntohl(identity->number);
+	return 1;
+}
+
+/* Count the answer, 0 or an error, under a key of a map of struct answer; whether it was accepted. */
+static __always_inline int accepted(void *answers, __u32 key, long result)
+{
+	struct answer *answer = bpf_map_lookup_elem(answers, &key);
+
+	if (answer && result)
+		answer->refused++;
+	else if (answer)
+		answer->accepted++;
+	return !result;
 }
 
 /* Book a test frame, in however many buffers, in an element of the account. */

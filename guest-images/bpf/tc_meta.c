@@ -12,9 +12,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "metadata.h"
+#include "test_frame.h"
 
-#define PORT_FIRST 40000
-#define PORT_LAST 40999
 #define CONTINUE -1
 
 struct found {

@@ -6,7 +6,6 @@
  * Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c.
  */
 #include "probe.h"
-#include "metadata.h"
 
 #define FRAMES 4096
 
@@ -42,21 +41,15 @@ struct {
 SEC("xdp")
 int xdp_hints(struct xdp_md *context)
 {
-	struct udphdr *udp = test_datagram(context);
 	enum xdp_rss_hash_type type = 0;
-	struct identity *identity;
 	struct hints *found;
 	__u64 timestamp = 0;
 	__be16 protocol = 0;
 	__u32 number, hash = 0;
 	__u16 tci = 0;
 
-	if (!udp)
+	if (!numbered(context, &number))
 		return XDP_PASS;
-	identity = (void *)(udp + 1);
-	if ((void *)(identity + 1) > (void *)(long)context->data_end)
-		return XDP_PASS;
-	number = bpf_ntohl(identity->number);
 	book(context);
 	found = bpf_map_lookup_elem(&hints, &number);
 	if (!found)

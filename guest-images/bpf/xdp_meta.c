@@ -6,11 +6,6 @@
 #include "probe.h"
 #include "metadata.h"
 
-struct answer {
-	__u64 accepted;
-	__u64 refused;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -21,27 +16,14 @@ struct {
 SEC("xdp")
 int xdp_meta(struct xdp_md *context)
 {
-	struct udphdr *udp = test_datagram(context);
-	struct identity *identity;
-	struct answer *answer;
 	struct mark *mark;
-	__u32 first = 0, number;
+	__u32 number;
 
-	if (!udp)
+	if (!numbered(context, &number))
 		return XDP_PASS;
-	identity = (void *)(udp + 1);
-	if ((void *)(identity + 1) > (void *)(long)context->data_end)
-		return XDP_PASS;
-	number = bpf_ntohl(identity->number);
 	book(context);
-	answer = bpf_map_lookup_elem(&answers, &first);
-	if (!answer)
-		return XDP_ABORTED;
-	if (bpf_xdp_adjust_meta(context, -(int)sizeof(*mark))) {
-		answer->refused++;
+	if (!accepted(&answers, 0, bpf_xdp_adjust_meta(context, -(int)sizeof(*mark))))
 		return XDP_PASS;
-	}
-	answer->accepted++;
 	mark = (void *)(long)context->data_meta;
 	if ((void *)(mark + 1) > (void *)(long)context->data)
 		return XDP_ABORTED;

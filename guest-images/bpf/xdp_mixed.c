@@ -4,7 +4,6 @@
  * are enum xdp_action's from 0; XDP_REDIRECT goes to the first entry of `target`. Counts by verdict. All else passes.
  */
 #include "probe.h"
-#include "metadata.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -23,17 +22,11 @@ struct {
 SEC("xdp")
 int xdp_mixed(struct xdp_md *context)
 {
-	struct udphdr *udp = test_datagram(context);
-	struct identity *identity;
-	__u32 first = 0, *most, verdict;
+	__u32 first = 0, number, *most = bpf_map_lookup_elem(&kinds, &first), verdict;
 
-	if (!udp)
+	if (!most || !*most || !numbered(context, &number))
 		return XDP_PASS;
-	identity = (void *)(udp + 1);
-	most = bpf_map_lookup_elem(&kinds, &first);
-	if (!most || !*most || (void *)(identity + 1) > (void *)(long)context->data_end)
-		return XDP_PASS;
-	verdict = bpf_ntohl(identity->number) % *most;
+	verdict = number % *most;
 	book_in(context, verdict);
 	if (verdict == XDP_REDIRECT)
 		return bpf_redirect_map(&target, 0, 0);
