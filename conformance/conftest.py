@@ -109,6 +109,31 @@ def xdp(
 
 
 @pytest.fixture
+def claimed(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Callable[..., None]:
+    """``claimed("xdp-act:redirect")`` skips where the driver does not advertise all of these flags of netdev.yaml."""
+
+    def check(*flags: str) -> None:
+        found = xdp.advertised()
+        missing = [flag for flag in flags if flag not in found]
+        if missing:
+            unclaimed(" and ".join(missing), evidence={"netdev dev-get": sorted(found)})
+
+    return check
+
+
+@pytest.fixture
+def lacking(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Callable[[str], None]:
+    """``lacking("xdp-act:redirect")`` skips where the driver does advertise this flag of netdev.yaml."""
+
+    def check(flag: str) -> None:
+        found = xdp.advertised()
+        if flag in found:
+            unclaimed(f"the lack of {flag}", evidence={"netdev dev-get": sorted(found)})
+
+    return check
+
+
+@pytest.fixture
 def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut, Changes], None]:
     """``unobstructed(xdp, dut, change)`` lets an interface take a native program.
 
@@ -148,13 +173,11 @@ def native(
     xdp: Xdp,
     dut: Dut,
     change: Changes,
-    unclaimed: Callable[..., NoReturn],
+    claimed: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Changes], None],
 ) -> Xdp:
     """XDP in native mode; skips where the driver does not advertise it, and turns off what it says is in its way."""
-    features = xdp.features()
-    if "basic" not in features:
-        unclaimed("native XDP (NETDEV_XDP_ACT_BASIC)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    claimed("xdp-act:basic")
     unobstructed(xdp, dut, change)
     return xdp
 

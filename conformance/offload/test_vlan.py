@@ -7,6 +7,7 @@ import base64
 
 import pytest
 from plugfest.outlet import Outlet
+from plugfest.probe import tagged
 from plugfest.requirement import requirement
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
@@ -21,11 +22,6 @@ def frames(destination, source):
     """A frame of each length."""
     macs = bytes.fromhex((destination + source).replace(":", ""))
     return [macs + LOCAL + bytes((size + index) & 0xFF for index in range(size - 14)) for size in SIZES]
-
-
-def tagged(frame, vlan, priority=0):
-    """The frame with an 802.1Q tag."""
-    return frame[:12] + bytes.fromhex("8100") + (priority << 13 | vlan).to_bytes(2, "big") + frame[12:]
 
 
 @pytest.fixture
@@ -107,7 +103,7 @@ def receive_on_vlan(guest, dut, wire, handover, until, vlan, defer):
 
         count = len(data) * len(PRIORITIES)
         with handover() as seen:
-            wire.send(tagged(each, VLAN, priority) for priority in PRIORITIES for each in data)
+            wire.send(tagged(each, priority << 13 | VLAN) for priority in PRIORITIES for each in data)
             until(complete, what=f"{count} frames reach the VLAN's interface", timeout=1)
         assert found == data * len(PRIORITIES)
         return [each for each in seen.received() if each.protocol in (0x8100, 0x88B5)]

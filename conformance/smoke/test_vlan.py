@@ -9,6 +9,7 @@ import itertools
 import pytest
 from plugfest.outlet import Outlet
 from plugfest.payload import generate
+from plugfest.probe import tagged
 from plugfest.requirement import requirement
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Dot1Q, Ether
@@ -27,11 +28,6 @@ def frame(destination, source, number, size):
     """A frame of `size` octets that tells its number."""
     macs = bytes.fromhex((destination + source).replace(":", ""))
     return macs + LOCAL + bytes((number + index) & 0xFF for index in range(size - 14))
-
-
-def tagged(data, vlan, priority=0):
-    """The frame with an 802.1Q tag."""
-    return data[:12] + bytes.fromhex("8100") + (priority << 13 | vlan).to_bytes(2, "big") + data[12:]
 
 
 @pytest.fixture
@@ -93,7 +89,7 @@ def test_receive(vlan_interface, guest, dut, wire, until, defer, step):
         wire.send(tagged(each, STRANGER) for each in sent[1])
         wire.send(sent[1])
         for vlan, frames in sent.items():
-            wire.send(tagged(each, vlan, priority=number % 8) for number, each in enumerate(frames))
+            wire.send(tagged(each, number % 8 << 13 | vlan) for number, each in enumerate(frames))
     with step("Each interface has received its own frames, and nothing else"):
         for vlan, handle in sockets.items():
             found = []

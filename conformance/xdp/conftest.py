@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from plugfest.adjustment import Adjustment
-from plugfest.af_xdp import CHUNKS, AfXdp, Mode, Socket
+from plugfest.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
 from plugfest.changes import Changes
+from plugfest.clocks import Clocks
 from plugfest.dut import Dut
 from plugfest.inlet import Inlet
 from plugfest.pair import Pair
-from plugfest.traffic import check_same
+from plugfest.probe import ETHERNET, Probe, burst, frames_of
+from plugfest.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, SIZES, check_same
 from plugfest.xdp import SOON, Program, Xdp
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.traffic import Sightings, Traffic
     from plugfest.wire import WireEnd
+
+Told = TypeVar("Told")
 
 
 @pytest.fixture
@@ -48,17 +52,57 @@ def adjustment(native: Xdp, faults: LocalFaults) -> Adjustment:
 
 
 @pytest.fixture
+def member(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+    """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
+
+    It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
+    """
+
+    def join(vlan: int) -> None:
+        name = f"vlan{vlan}"
+        guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=vlan, name=name)
+        defer(guest.agent.call, "link.delete", ifname=name)
+        guest.agent.call("link.set", ifname=name, up=True)
+
+    return join
+
+
+@pytest.fixture
+def clocks(guest: Guest, dut: Dut, faults: LocalFaults) -> Clocks:
+    """The clocks that the device may stamp frames by."""
+    return Clocks(guest.agent, dut.ifname, guest.machine.model, faults)
+
+
+@pytest.fixture
+def guest_clocks(guest: Guest, dut: Dut, faults: LocalFaults) -> Clocks:
+    """The guest's own clocks, which the kernel stamps frames by."""
+    return Clocks(guest.agent, dut.ifname, None, faults, hardware=False)
+
+
+@pytest.fixture
+def long_frames(dut: Dut, change: Changes, wire: WireEnd, defer: Callable[..., None]) -> Callable[[], list[int]]:
+    """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
+
+    def enlarge() -> list[int]:
+        mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
+        change.link(mtu=mtu)
+        defer(setattr, wire, "mtu", wire.mtu)
+        wire.mtu = max(wire.mtu, mtu)
+        return [size for size in LONG_SIZES if size <= mtu + ETHERNET]
+
+    return enlarge
+
+
+@pytest.fixture
 def pair(guest: Guest, faults: LocalFaults, defer: Callable[..., None], until: Until) -> Pair:
     """Two interfaces of the guest that are the ends of one wire."""
     return Pair(guest, faults, defer, until)
 
 
 @pytest.fixture
-def redirecting(native: Xdp, unclaimed: Callable[..., NoReturn]) -> Xdp:
+def redirecting(native: Xdp, claimed: Callable[..., None]) -> Xdp:
     """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
-    features = native.features()
-    if "redirect" not in features:
-        unclaimed("XDP_REDIRECT", evidence={"netdev dev-get xdp-features": sorted(features)})
+    claimed("xdp-act:redirect")
     return native
 
 
@@ -98,13 +142,11 @@ def second(
 
 
 @pytest.fixture
-def target(native: Xdp, traffic: Traffic, unclaimed: Callable[..., NoReturn]) -> Xdp:
+def target(native: Xdp, traffic: Traffic, claimed: Callable[..., None]) -> Xdp:
     """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
     native.attach("xdp_pass")
     traffic.ready()
-    features = native.features()
-    if "ndo-xmit" not in features:
-        unclaimed("frames of other interfaces (NDO_XMIT)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    claimed("xdp-act:ndo-xmit")
     return native
 
 
@@ -115,12 +157,11 @@ def af_xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Cal
 
 
 @pytest.fixture(params=("copy", "zero-copy"))
-def mode(request: pytest.FixtureRequest, redirecting: Xdp, unclaimed: Callable[..., NoReturn]) -> Mode:
+def mode(request: pytest.FixtureRequest, redirecting: Xdp, claimed: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
     """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
     chosen: Mode = request.param
-    features = redirecting.features()
-    if chosen == "zero-copy" and "xsk-zerocopy" not in features:
-        unclaimed("zero-copy AF_XDP", evidence={"netdev dev-get xdp-features": sorted(features)})
+    if chosen == "zero-copy":
+        claimed("xdp-act:xsk-zerocopy")
     return chosen
 
 
@@ -136,10 +177,12 @@ def bound(
 ) -> Callable[..., list[Socket]]:
     """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
 
-    def bind(*, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, **umem: int) -> list[Socket]:
+    def bind(
+        *, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, bind_flags: int = 0, **umem: int
+    ) -> list[Socket]:
         sockets = []
         for queue in range(traffic.queues()):
-            socket = af_xdp.umem(to_sockets.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup)
+            socket = af_xdp.umem(to_sockets.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
             if fill:
                 socket.fill(fill, offset)
             socket.enter()
@@ -148,3 +191,64 @@ def bound(
         return sockets
 
     return bind
+
+
+@pytest.fixture
+def receives(traffic: Traffic, until: Until) -> Callable[[Sequence[Socket]], list[Received]]:
+    """``receives(sockets)``: each test frame comes to one of them once and unchanged; returns the buffers."""
+
+    def check(sockets: Sequence[Socket]) -> list[Received]:
+        probes = traffic.probes()
+        traffic.send(probes)
+        found = gather(sockets, set(frames_of(probes)), until)
+        check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
+        assert all(each.options == 0 for each in found), "a frame is said to go on in another buffer"
+        assert traffic.nothing_received(), "the stack received a frame that a socket had"
+        return found
+
+    return check
+
+
+@pytest.fixture
+def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
+    """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
+
+    Left out are sockets of queues that the driver has for receiving alone.
+    """
+
+    def check(sockets: Sequence[Socket]) -> None:
+        sockets = [socket for socket in sockets if socket.queue < traffic.queues("tx")]
+        sent: list[bytes] = []
+        with traffic.sightings() as seen:
+            for number, socket in enumerate(sockets):
+                first = number * FLOWS_PER_QUEUE * 2 * len(SIZES)
+                frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
+                socket.send(frames)
+                sent += frames
+            come(seen, sent)
+
+    return check
+
+
+@pytest.fixture
+def leaves(
+    traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]
+) -> Callable[[Callable[[], Told], Sequence[bytes]], Told]:
+    """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
+
+    def check(send: Callable[[], Told], wanted: Sequence[bytes]) -> Told:
+        with traffic.sightings() as seen:
+            told = send()
+            come(seen, wanted)
+        return told
+
+    return check
+
+
+@pytest.fixture
+def probes(traffic: Traffic) -> dict[int, list[Probe]]:
+    """Probes from the interface under test, of every size, by IP version."""
+    return {
+        version: burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, versions=(version,), first=100 * version)
+        for version in (4, 6)
+    }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.probe import ETHERNET, only, swapped
+from plugfest.probe import ETHERNET, only, swapped, tagged
 from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
@@ -18,20 +18,10 @@ STANDARD_MTU = 1500
 JUMBO_MTU = 9000
 
 
-def tagged(frame):
-    """The frame with an 802.1Q tag."""
-    return frame[:12] + bytes.fromhex("8100") + VLAN.to_bytes(2, "big") + frame[12:]
-
-
 @pytest.fixture
-def vlan(guest, dut, defer):
-    """An interface for VLAN 100 on the one under test, so that the device takes its frames.
-
-    It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
-    """
-    guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=VLAN, name="vlan0")
-    defer(guest.agent.call, "link.delete", ifname="vlan0")
-    guest.agent.call("link.set", ifname="vlan0", up=True)
+def vlan(member):
+    """The device takes frames of VLAN 100."""
+    member(VLAN)
 
 
 @pytest.fixture
@@ -59,7 +49,7 @@ def test_pass(native, traffic, wire, step):
         program = native.attach("xdp_pass")
         traffic.ready()
     with step("Send test frames of every size with a tag"):
-        wire.send([tagged(probe.frame) for probe in probes])
+        wire.send([tagged(probe.frame, VLAN) for probe in probes])
     with step("The stack receives every payload once and unchanged"):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The program saw each once, with its tag or without"):
@@ -78,7 +68,7 @@ def test_pass(native, traffic, wire, step):
 def test_tx(native, traffic, wire, step, until):
     """With tags left in the frames, the program sees them, and a frame that it sends back leaves with its tag."""
     probes = traffic.probes()
-    frames = [tagged(probe.frame) for probe in probes]
+    frames = [tagged(probe.frame, VLAN) for probe in probes]
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
         program = native.attach("xdp_tx")
         traffic.ready()
@@ -110,7 +100,7 @@ def test_drop(native, traffic, wire, step, until):
         program = native.attach("xdp_drop")
         traffic.ready()
     with step("Send test frames of every size with a tag, and others"):
-        wire.send([tagged(probe.frame) for probe in (*probes, *others)])
+        wire.send([tagged(probe.frame, VLAN) for probe in (*probes, *others)])
     with step("The stack receives the others, and none of the test frames"):
         check_same(traffic.received(others, port=OUTSIDE_PORT), payloads(others), "payloads in the stack")
         until(

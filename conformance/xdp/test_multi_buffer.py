@@ -11,15 +11,13 @@ from plugfest.deadline import scaled
 from plugfest.probe import ETHERNET, frames_of, is_probe
 from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
-from plugfest.traffic import PATIENCE, check_same, payloads
+from plugfest.traffic import JUMBO_MTU, PATIENCE, check_same, payloads
+from plugfest.traffic import LONG_SIZES as SIZES
 from plugfest.xdp import SOON
 
 RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
 ACROSS = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
-JUMBO_MTU = 9000
-SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 9014)
-"""Frame lengths without FCS, on both sides of what one, two and three buffers hold."""
 HALF = 30
 """Octets that xdp_exchange exchanges with as many that follow."""
 LONG = 5000
@@ -33,20 +31,6 @@ def exchanged(payload):
     whole = len(payload) // stretch * stretch
     parts = [payload[at + HALF : at + stretch] + payload[at : at + HALF] for at in range(0, whole, stretch)]
     return b"".join(parts) + payload[whole:]
-
-
-@pytest.fixture
-def long_frames(dut, change, wire, defer):
-    """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
-
-    def enlarge():
-        mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
-        change.link(mtu=mtu)
-        defer(setattr, wire, "mtu", wire.mtu)
-        wire.mtu = max(wire.mtu, mtu)
-        return [size for size in SIZES if size <= mtu + ETHERNET]
-
-    return enlarge
 
 
 @pytest.fixture

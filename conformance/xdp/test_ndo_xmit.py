@@ -117,11 +117,9 @@ def test_from_several_cpus(source, pair, traffic, come, guest, defer, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     refuses="xdp-act:ndo-xmit",
 )
-def test_unadvertised(xdp, source, pair, traffic, crossing, guest, dut, defer, until, step, unclaimed):
+def test_unadvertised(lacking, source, pair, traffic, crossing, guest, dut, defer, until, step):
     """While the driver does not advertise it, frames that are redirected to it are dropped and told of; nothing else changes."""
-    features = xdp.features()
-    if "ndo-xmit" in features:
-        unclaimed("the lack of NDO_XMIT", evidence={"netdev dev-get xdp-features": sorted(features)})
+    lacking("xdp-act:ndo-xmit")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
@@ -155,11 +153,9 @@ def test_unadvertised(xdp, source, pair, traffic, crossing, guest, dut, defer, u
     proves="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments(target, source, pair, traffic, come, step, unclaimed):
+def test_fragments(target, source, pair, traffic, come, step, claimed):  # noqa: ARG001 - attached
     """A frame in several buffers that is redirected to the driver leaves by it whole, once and unchanged."""
-    features = target.features()
-    if "ndo-xmit-sg" not in features:
-        unclaimed("frames in several buffers (NDO_XMIT_SG)", evidence={"netdev dev-get xdp-features": sorted(features)})
+    claimed("xdp-act:ndo-xmit-sg")
     with step("Attach a program to another interface that cuts the head off long frames and redirects what is left"):
         pair.set_mtu(LONG_MTU)
         program = source("native", fragments=True)
@@ -184,11 +180,9 @@ def test_fragments(target, source, pair, traffic, come, step, unclaimed):
     refuses="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments_unadvertised(xdp, source, pair, traffic, guest, defer, until, step, unclaimed):
+def test_fragments_unadvertised(lacking, source, pair, traffic, guest, defer, until, step):
     """While the driver does not advertise it, frames in several buffers that are redirected to it are dropped and told of."""
-    features = xdp.features()
-    if "ndo-xmit-sg" in features:
-        unclaimed("the lack of NDO_XMIT_SG", evidence={"netdev dev-get xdp-features": sorted(features)})
+    lacking("xdp-act:ndo-xmit-sg")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)

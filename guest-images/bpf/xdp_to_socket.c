@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counts test frames and hands them to the AF_XDP socket of the queue that they came by; to the stack, if there is none. */
-#include "probe.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, QUEUES);
-	__type(key, __u32);
-	__type(value, __u32);
-} sockets SEC(".maps");
+/* Hands test frames to AF_XDP sockets; see to_socket.h. All else passes. */
+#include "to_socket.h"
 
 SEC("xdp")
 int xdp_to_socket(struct xdp_md *context)
 {
-	if (!test_datagram(context))
-		return XDP_PASS;
-	book(context);
-	return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+	return to_socket(context);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -11,6 +11,7 @@
  *	open INTERFACE QUEUE RING FLAGS			a socket bound with these bind flags; "ok" and its number, from 0
  *	map SOCKET KEY					enter it in the map whose descriptor is the program's argument
  *	busy-poll SOCKET MICROSECONDS BUDGET		SO_PREFER_BUSY_POLL, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET
+ *	napi SOCKET					SO_INCOMING_NAPI_ID: what it would poll; 0 if the kernel knows none
  *	options SOCKET					XDP_OPTIONS
  *	statistics SOCKET				XDP_STATISTICS, one "NAME NUMBER" a line
  *	fill SOCKET COUNT OFFSET			post COUNT chunks that nobody has, each from OFFSET on; "ok" and how many were
@@ -226,6 +227,16 @@ static int set_busy_poll(struct queue *queue, char **word)
 	return done(0);
 }
 
+static int print_napi(struct queue *queue)
+{
+	unsigned int napi;
+	socklen_t length = sizeof(napi);
+
+	if (getsockopt(xsk_socket__fd(queue->socket), SOL_SOCKET, SO_INCOMING_NAPI_ID, &napi, &length))
+		return failed(errno, "SO_INCOMING_NAPI_ID");
+	return done(napi);
+}
+
 static int print_options(struct queue *queue)
 {
 	struct xdp_options options;
@@ -380,6 +391,8 @@ static int carry_out(char **word, int words)
 	}
 	if (!strcmp(word[0], "busy-poll") && words == 4)
 		return set_busy_poll(queue, word);
+	if (!strcmp(word[0], "napi") && words == 2)
+		return print_napi(queue);
 	if (!strcmp(word[0], "options") && words == 2)
 		return print_options(queue);
 	if (!strcmp(word[0], "statistics") && words == 2)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import errno
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
+from plugfest.traffic import PATIENCE
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -26,10 +27,14 @@ NOT_ENTERED = fault_points.declare("program:af_xdp.not-entered", "a socket is no
 NOT_FILLED = fault_points.declare("program:af_xdp.not-filled", "no buffer is posted to a fill ring")
 NOT_COMPLETED = fault_points.declare("program:af_xdp.completion-lost", "of completions the first is not told")
 NOT_WOKEN = fault_points.declare("program:af_xdp.not-woken", "the kernel is not woken for what is to be sent")
+NOT_POLLED = fault_points.declare("program:af_xdp.not-polled", "a socket's system calls do not poll the device")
 MISCOUNTED = fault_points.declare("program:af_xdp.statistics-lost", "all of a socket's statistics are told as 0")
 
 METADATA_LOST = fault_points.declare(
     "program:af_xdp.metadata-lost", "frames are sent without what was asked of the device with them"
+)
+NOT_JOINED = fault_points.declare(
+    "program:af_xdp.not-joined", "a buffer is told as the last of its packet, whether or not another follows"
 )
 NOT_CONTINUED = fault_points.declare(
     "program:af_xdp.not-continued", "of a frame in several buffers each is sent as one of its own"
@@ -154,9 +159,15 @@ class Socket:
         if not self._umem.faults[NOT_ENTERED]:
             self._umem.tell("map", self._number, self.queue)
 
+    @property
+    def napi(self) -> int | None:
+        """Id of the NAPI instance that its system calls poll (SO_INCOMING_NAPI_ID); None where the kernel knows none."""
+        return self._umem.tell("napi", self._number) or None
+
     def poll_busily(self, microseconds: int, budget: int) -> None:
         """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
-        self._umem.tell("busy-poll", self._number, microseconds, budget)
+        if not self._umem.faults[NOT_POLLED]:
+            self._umem.tell("busy-poll", self._number, microseconds, budget)
 
     def fill(self, count: int, offset: int = 0) -> int:
         """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
@@ -165,7 +176,8 @@ class Socket:
     def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
         """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
         told = self._umem.call("receive", self._number, count=count, timeout=timeout)
-        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"]) for each in told]
+        kept = ~XDP_PKT_CONTD if told and self._umem.faults[NOT_JOINED] else ~0
+        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept) for each in told]
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
         """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
@@ -227,25 +239,43 @@ class Socket:
 
 
 def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
-    """Return what came to sockets until there was as much of what is wanted, or the rest of that was given up.
+    """Return what came to sockets until there was as much of what is wanted, or nothing more came.
 
     Args:
         sockets: to look at.
         wanted: frames, no two alike; others are returned too, and not counted.
         until: the test's.
     """
-    found: list[Received] = []
+    return [buffer for packet in gather_packets(sockets, wanted, until) for buffer in packet]
 
-    def enough() -> bool:
-        for socket in sockets:
-            found.extend(socket.take())
-        return sum(each.data in wanted for each in found) >= len(wanted)
+
+def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
+    """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
+    found: list[list[Received]] = []
+    begun: list[list[Received]] = [[] for _ in sockets]
+
+    def more() -> bool:
+        news = False
+        for packet, socket in zip(begun, sockets, strict=True):
+            for buffer in socket.take():
+                news = True
+                packet.append(buffer)
+                if not buffer.options & XDP_PKT_CONTD:
+                    found.append(packet.copy())
+                    packet.clear()
+        return news
 
     # Whoever compares these with what was sent says more than that they are too few.
     with suppress(AssertionError):
-        until(enough, what=f"{len(wanted)} frames have come to the sockets", timeout=SOON)
-    enough()  # a second copy of a frame comes with the first one: it is there by now
-    return found
+        while sum(data_of(packet) in wanted for packet in found) < len(wanted):
+            until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=PATIENCE)
+    more()  # a second copy of a frame comes with the first one: it is there by now
+    return [*found, *filter(None, begun)]
+
+
+def data_of(packet: Iterable[Received]) -> bytes:
+    """Return the octets of a packet in several buffers."""
+    return b"".join(buffer.data for buffer in packet)
 
 
 class AfXdp:

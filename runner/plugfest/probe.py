@@ -191,6 +191,11 @@ def unfinished(probe: Probe) -> bytes:
     return frame[: start + UDP_CHECKSUM] + pseudo.to_bytes(2, "big") + frame[start + UDP_CHECKSUM + 2 :]
 
 
+def tagged(frame: bytes, control: int) -> bytes:
+    """Return the frame with an 802.1Q tag of this tag control: priority, drop eligible indicator, VLAN."""
+    return frame[:12] + _VLAN.to_bytes(2, "big") + control.to_bytes(2, "big") + frame[12:]
+
+
 def swapped(frame: bytes) -> bytes:
     """Return the frame with its two hardware addresses exchanged, as ``xdp_tx`` sends it back."""
     return frame[6:12] + frame[:6] + frame[12:]

@@ -24,7 +24,9 @@ FLOWS_PER_QUEUE = 16
 """Flows for each receive queue: a hash that spreads evenly misses one of 4 queues less than once in 10 million runs."""
 SIZES = (60, 61, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1499, 1513, 1514)
 """Frame lengths without FCS: the ends, and both sides of every power of two that a driver may copy or split at."""
-
+JUMBO_MTU = 9000
+LONG_SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 9014)
+"""Frame lengths without FCS up to that MTU, on both sides of what one, two and three buffers hold."""
 
 NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}

@@ -95,6 +95,10 @@ class Xdp:
         """Which of them are actions (xdp-features), as ``basic``."""
         return xdp_flags.of("xdp-act", self.advertised())
 
+    def max_segments(self) -> int:
+        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not say."""
+        return int(self.agent.call("netdev.dev_get", ifname=self.ifname).get(xdp_flags.MAX_SEGS, 1))
+
     def state(self) -> dict[str, Any]:
         """What the kernel says is attached."""
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stamps against the clocks: which clock is taken, and that a stamp out of its bounds is found."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from plugfest.agent import AgentClient
+from plugfest.clocks import AHEAD, Clocks
+from plugfest.faults import LocalFaults
+from plugfest.model import ModelClient
+
+
+class Told:
+    """Answers what it was given, by method."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def call(self, method: str, **_: object) -> Any:
+        return self.answers[method.replace(".", "_")]
+
+
+def clocks(model: Told | None = None, faults: LocalFaults | None = None, **answers: Any) -> Clocks:
+    agent = Told(ethtool_clock_index=None, **answers)
+    return Clocks(
+        cast("AgentClient", agent), "eth0", cast("ModelClient", model) if model else None, faults or LocalFaults()
+    )
+
+
+def test_the_devices_clock_goes_before_the_hardware_clock_and_that_before_the_guests() -> None:
+    guests = {"realtime": 1, "phc": 2}
+    model = Told(control_methods=["model.clock"], model_clock={"now": 3})
+    assert clocks(model, system_nanoseconds=guests).read() == {"device": 3}
+    assert clocks(Told(control_methods=[]), system_nanoseconds=guests).read() == {"phc": 2}
+    without = Told(control_methods=["model.clock"], model_clock={"now": None})
+    assert clocks(without, system_nanoseconds={"realtime": 1}).read() == {"realtime": 1}
+
+
+def test_stamps_lie_between_the_readings_of_one_clock() -> None:
+    clocks().check({"realtime": 10, "tai": 47}, [50, 57], {"realtime": 20, "tai": 57})
+    with pytest.raises(AssertionError, match=r"'tai': '1 ns before, 0 ns after'"):
+        clocks().check({"realtime": 10, "tai": 47}, [46, 57], {"realtime": 20, "tai": 57})
+    with pytest.raises(AssertionError, match=r"'device': '-3 ns before, 1 ns after'"):
+        clocks().check({"device": 47}, [50, 58], {"device": 57})
+
+
+def test_it_is_the_same_clock_every_time() -> None:
+    found = clocks()
+    found.check({"realtime": 10, "tai": 20}, [22], {"realtime": 30, "tai": 40})
+    found.check({"realtime": 30, "tai": 40}, [45], {"realtime": 40, "tai": 50})
+    with pytest.raises(AssertionError, match="tai"):
+        found.check({"realtime": 50, "tai": 60}, [55], {"realtime": 56, "tai": 66})
+
+
+def test_a_clock_that_is_ahead_is_found() -> None:
+    faults = LocalFaults()
+    faults.arm(AHEAD)
+    found = clocks(faults=faults, system_nanoseconds={"realtime": 10})
+    with pytest.raises(AssertionError, match="3599999999990 ns before"):
+        found.check(found.read(), [20], found.read())

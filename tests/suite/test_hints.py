@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is said of a frame's hash: right ones are accepted, and each way of being wrong is found."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.dissect import dissect
+from plugfest.hints import RSS_L3, RSS_L4, RSS_L4_UDP, Answer, check_hashes
+from plugfest.probe import Ends, Probe, burst
+from plugfest.toeplitz import hashed, toeplitz
+
+KEY = bytes(range(7, 59))
+ADDRESSES, ALL = 0x30, 0xF0
+ENODATA = Answer(-61, (0, 0))
+ENDS = Ends(
+    "02:00:00:00:00:01",
+    "02:00:00:00:00:02",
+    {4: "192.0.2.2", 6: "2001:db8::2"},
+    {4: "192.0.2.0/24", 6: "2001:db8::/64"},
+)
+
+
+def probes(version: int) -> list[Probe]:
+    return burst(ENDS, flows=8, sizes=(64, 128), versions=(version,))
+
+
+def answers(version: int, fields: int, kind: int) -> list[Answer]:
+    return [Answer(0, (toeplitz(KEY, hashed(dissect(probe.frame), fields)), kind)) for probe in probes(version)]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_hashes_of_ports_or_addresses_are_accepted(version: int) -> None:
+    network = RSS_L3[version]
+    assert check_hashes(probes(version), answers(version, ALL, network | RSS_L4), KEY, [ALL, ADDRESSES]) == 8
+    assert check_hashes(probes(version), answers(version, ALL, network | RSS_L4 | RSS_L4_UDP), KEY, [ALL]) == 8
+    assert check_hashes(probes(version), answers(version, ADDRESSES, network), KEY, [ALL, ADDRESSES]) == 8
+    some = [ENODATA, *answers(version, ADDRESSES, network)[1:]]
+    assert check_hashes(probes(version), some, KEY, [ADDRESSES]) == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "choices", "words"),
+    [
+        (ADDRESSES, RSS_L3[6], [ADDRESSES], "another IP version"),
+        (ADDRESSES, 0, [ADDRESSES], "another IP version"),
+        (ALL, RSS_L3[4], [ALL], "though ports enter it"),
+        (ADDRESSES, RSS_L3[4] | RSS_L4, [ADDRESSES], "though ports do not enter it"),
+        (ALL, RSS_L3[4] | RSS_L4 | 1 << 4, [ALL], "another protocol"),
+        (ADDRESSES, RSS_L3[4], [ALL], "expected"),
+    ],
+)
+def test_a_wrong_type_or_hash_is_found(fields: int, kind: int, choices: list[int], words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_hashes(probes(4), answers(4, fields, kind), KEY, choices)
+
+
+def test_one_hash_at_least_is_told() -> None:
+    with pytest.raises(AssertionError, match="of none of 8 frames"):
+        check_hashes(probes(6), [ENODATA] * 8, KEY, [ALL])

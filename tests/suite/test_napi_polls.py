@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Polls, out of the lines of the tracepoint."""
+
+from __future__ import annotations
+
+from plugfest.napi_polls import NapiPolls, Poll, polls_of
+
+LINES = [
+    "napi poll on napi struct 00000000a1b2c3d4 for device eth0 work 0 budget 23",
+    "napi poll on napi struct 00000000a1b2c3d4 for device mgmt0 work 5 budget 64",
+    "napi poll on napi struct 00000000a1b2c3d5 for device eth0 work 12 budget 64",
+    "something else",
+]
+
+
+def test_those_of_the_interface_are_read_and_told_apart_by_their_budget() -> None:
+    seen = NapiPolls(list(polls_of(LINES, "eth0")))
+    assert seen.polls == [Poll(0, 23), Poll(12, 64)]
+    assert seen.of(23) == [Poll(0, 23)]
+    assert seen.others(23) == [Poll(12, 64)]
