@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,8 +17,8 @@ from plugfest.dut import Dut
 from plugfest.inlet import Inlet
 from plugfest.pair import Pair
 from plugfest.probe import ETHERNET, Probe, burst, frames_of
-from plugfest.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, SIZES, check_same
-from plugfest.xdp import SOON, Program, Xdp
+from plugfest.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
+from plugfest.xdp import Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -36,10 +37,17 @@ def inlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[..., I
 
 @pytest.fixture
 def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
-    """``come(seen, frames)`` waits until the wire has carried as many frames, and checks that it carried these."""
+    """``come(seen, frames)`` waits until the wire has carried as many frames, or carries no more, and checks that it carried these."""
 
     def check(seen: Sightings, frames: Sequence[bytes]) -> None:
-        until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
+        # What differs says more than that frames are too few.
+        with suppress(AssertionError):
+            while (known := len(seen.probes())) < len(frames):
+                until(
+                    lambda known=known: len(seen.probes()) > known,
+                    what=f"more than {known} frames are on the wire",
+                    timeout=PATIENCE,
+                )
         check_same(seen.probes(), frames, "frames on the wire")
 
     return check

@@ -207,20 +207,22 @@ class Socket:
         """Send frames, and wait until each is completed; returns the metadata of the completions.
 
         Raises:
-            AssertionError: they were not completed in time, or more were.
+            AssertionError: no more were taken or completed, or more were.
         """
         left = list(frames)
         completed: list[bytes] = []
 
-        def push() -> bool:
+        def pushed() -> bool:
+            before = len(left), len(completed)
             if left:
                 del left[: self.put(left[:_AT_ONCE], options=options, metadata=metadata)]
             self.wake()
             completed.extend(self.reap())
-            return not left and len(completed) >= len(frames)
+            return (len(left), len(completed)) != before
 
         try:
-            self._umem.until(push, what=f"{len(frames)} frames are sent and completed", timeout=SOON)
+            while left or len(completed) < len(frames):
+                self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=PATIENCE)
         except AssertionError as error:
             told = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
             raise AssertionError(f"{error}; {told}") from None
