@@ -34,6 +34,16 @@ def polled(bound, receives, guest, dut, faults, defer, unclaimed, evidence):
 
     def start():
         sockets = bound()
+        receives(sockets)  # older kernels know what to poll when a first frame has come
+        told = QueueView(guest.agent, dut.ifname, faults).states()
+        napis = {socket.queue: socket.napi for socket in sockets}
+        found = {"netdev queue-get": {queue: told[queue].napi for queue in napis}, "SO_INCOMING_NAPI_ID": napis}
+        evidence("NAPI by queue", found)
+        if not any(napi for each in found.values() for napi in each.values()):
+            unclaimed("which NAPI serves a receive queue", evidence=found)
+        for queue, napi in napis.items():
+            assert napi, f"the socket of queue {queue} knows nothing to poll"
+            assert told[queue].napi in (None, napi), f"netlink says that NAPI {told[queue].napi} serves queue {queue}"
 
         def interrupts_back():
             # A poll with nothing to put interrupts off by has the driver turn them on again; the timers may be seconds away.
@@ -47,18 +57,7 @@ def polled(bound, receives, guest, dut, faults, defer, unclaimed, evidence):
             guest.agent.call("files.write", path=path, text=str(value))
         for socket in sockets:
             socket.poll_busily(MICROSECONDS, BUDGET)
-        # Until a first frame has come interrupts are on, and older kernels do not know yet what to poll.
-        receives(sockets)
-        told = QueueView(guest.agent, dut.ifname, faults).states()
-        napis = {socket.queue: socket.napi for socket in sockets}
-        evidence("NAPI by queue", {"netdev queue-get": {queue: told[queue].napi for queue in napis}, "sockets": napis})
-        if not any(napis.values()) and not any(told[queue].napi for queue in napis):
-            unclaimed(
-                "which NAPI serves a receive queue", evidence={"netdev queue-get": {q: told[q].napi for q in napis}}
-            )
-        for queue, napi in napis.items():
-            assert napi, f"the socket of queue {queue} knows nothing to poll"
-            assert told[queue].napi in (None, napi), f"netlink says that NAPI {told[queue].napi} serves queue {queue}"
+        receives(sockets)  # until then interrupts are on
         irqs = {told[queue].irq for queue in napis} - {None}
         return Polled(sockets, lambda: watch(guest.agent, dut.ifname, irqs))
 
