@@ -14,6 +14,7 @@ from plugfest.crossing import Crossing
 from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
 from plugfest.handover import Handover, watch
 from plugfest.ledger import Ledger
+from plugfest.operations import Operations
 from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
@@ -52,6 +53,12 @@ def peer(guest: Guest) -> Peer:
 def change(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
     """``change.features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
     return Changes(dut, until, defer, lambda: Partner(guest.machine).linked)
+
+
+@pytest.fixture
+def operations(dut: Dut, change: Changes, xdp: Xdp) -> Operations:
+    """``for done in operations.one_by_one():`` what is routinely done to an interface."""
+    return Operations(dut, change, xdp)
 
 
 @pytest.fixture

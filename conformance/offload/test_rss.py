@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from plugfest.agent import AgentError
 from plugfest.dissect import TCP, UDP, dissect
+from plugfest.operations import NotOfferedError
 from plugfest.payload import generate
 from plugfest.probe import Ends
 from plugfest.queue_counters import from_model
@@ -280,6 +281,7 @@ def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
     if most <= dut.queues():
         unclaimed("more receive queues than it has", evidence={"ethtool -l": channels})
     before = list(dut.rss().table)
+    defer(dut.agent.call, "ethtool.set_rss", ifname=dut.ifname, indir=[])
     with step(f"Set {most} channels"):
         refusal = change.try_settings("channels", **{f"{kind}_count": most for kind in kinds})
         assert refusal is None, str(refusal)
@@ -297,3 +299,46 @@ def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
         assert len(set(now.table)) == min(most, size)
     with step("Send frames in many flows: each comes by its queue"):
         scaling.check(now)
+
+
+def check_table_stays(scaling, change, step, unclaimed, operation):
+    """A table that is set and uneven is the same after an operation, which may leave one queue less meanwhile, and frames follow it."""
+    size, last = len(scaling.dut.rss().table), max(scaling.dut.queues() - 2, 0)
+    # Of queues that are left when there is one less: the kernel refuses fewer channels than the table names.
+    table = [0] * (size // 4) + [last] * (size - size // 4)
+    with step(f"Set a table of queues 0 and {last}"):
+        try:
+            change.rss(table=table)
+        except AgentError as error:
+            unclaimed("setting the indirection table", evidence=str(error))
+    with step("Do it"):
+        try:
+            operation()
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
+    with step("The table is the same, and frames follow it"):
+        now = scaling.dut.rss()
+        assert list(now.table) == table
+        scaling.check(now)
+
+
+@requirement(
+    "OFFLOAD-RSS-08",
+    level="MUST",
+    source=f"{SOURCE}; Documentation/networking/ethtool-netlink.rst, RSS_SET: a table of size 0 resets it, and nothing else is said to",
+    falsified_by=("rx.rss.queue", "program:rss.table-lost"),
+)
+def test_table_stays_over_down(scaling, change, operations, step, unclaimed):
+    """An indirection table that the user has set stays as set when the interface goes down and up."""
+    check_table_stays(scaling, change, step, unclaimed, operations.down_up)
+
+
+@requirement(
+    "OFFLOAD-RSS-09",
+    level="MUST",
+    source=f"{SOURCE}; net/ethtool/common.c, ethtool_check_max_channel: channels that such a table names cannot be taken away",
+    falsified_by=("rx.rss.queue", "program:rss.table-lost"),
+)
+def test_table_stays_over_channels(scaling, change, operations, step, unclaimed):
+    """An indirection table that the user has set stays as set when the number of channels changes."""
+    check_table_stays(scaling, change, step, unclaimed, operations.change_channels)

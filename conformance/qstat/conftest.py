@@ -11,7 +11,6 @@ import pytest
 from plugfest.bound_memory import DeviceMemory
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.ledger import Ledger
-from plugfest.operations import Operations
 from plugfest.readers import Reading, reading
 from plugfest.worker import Worker
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.xdp import Xdp
 
 
 @pytest.fixture
@@ -60,12 +58,6 @@ def netlink(guest: Guest, faults: LocalFaults, unclaimed: Callable[..., NoReturn
 def counted(request: pytest.FixtureRequest) -> Ledger:
     """The accounts, the driver's by each source of counters by queue in turn; skips where that has none."""
     return request.getfixturevalue(SOURCES[request.param])
-
-
-@pytest.fixture
-def operations(dut: Dut, change: Changes, xdp: Xdp) -> Operations:
-    """``for done in operations.one_by_one():`` what is routinely done to an interface."""
-    return Operations(dut, change, xdp)
 
 
 @pytest.fixture

@@ -133,10 +133,19 @@ class Changes:
         """
         before = self._dut.rss()
         assert before is not None, f"{self._dut.ifname} has no indirection table"
-        was = {"indir": list(before.table) if table else None, "hkey": before.key.hex() if key else None}
-        self._defer(self._dut.agent.call, "ethtool.set_rss", ifname=self._dut.ifname, **was)
+        if key:
+            self._defer(self._dut.agent.call, "ethtool.set_rss", ifname=self._dut.ifname, hkey=before.key.hex())
+        if table:
+            self._defer(self._put_table_back, list(before.table))
         hexadecimal = key.hex() if key else None
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
+
+    def _put_table_back(self, before: list[int]) -> None:
+        """Have the default again, if that is what it was: the kernel refuses fewer channels than a table names that was set."""
+        self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
+        now = self._dut.rss()
+        if now is None or list(now.table) != before:
+            self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=before)
 
     def _restore(self, action: Callable[[], object]) -> None:
         action()

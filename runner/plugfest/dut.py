@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NOT_SET = fault_points.declare("program:settings.not-set", "a change of settings is not made, as if it were")
 NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is not turned off, as if it were")
+TABLE_LOST = fault_points.declare(
+    "program:rss.table-lost", "the indirection table is read as the default, spread evenly"
+)
 ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -300,6 +303,8 @@ class Dut:
             raise
         if not found["indir"]:
             return None
+        if self._machine.wire.faults[TABLE_LOST]:
+            found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
 
     # --- sysfs ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
-from plugfest.queue_counters import Account, QueueCounters, from_ethtool, from_model, from_qstats, of_frames, total
+from plugfest.queue_counters import (
+    Account,
+    QueueCounters,
+    from_ethtool,
+    from_model,
+    from_qstats,
+    numbers_by_name,
+    of_frames,
+    total,
+)
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -201,12 +210,14 @@ class Ledger:
         """The same, to be compared to an earlier reading."""
         return self.names()[self._faults[NAME_LOST] :]
 
-    def by_ethtool(self) -> QueueCounters:
-        """The driver's own counters by queue."""
-        found = from_ethtool(self.ethtool())
-        if self._faults[QUEUE_UNTOLD]:
-            return QueueCounters({queue: each for queue, each in found.rx.items() if queue}, found.tx)
-        return found
+    def numbers_by_name(self) -> Mapping[str, Mapping[str, list[int]]]:
+        """The numbers of the queues that each of the driver's own counters is told of, by direction and counter."""
+        found = numbers_by_name(self.ethtool())
+        untold = {0} if self._faults[QUEUE_UNTOLD] else set()
+        return {
+            way: {name: [number for number in numbers if number not in untold] for name, numbers in counters.items()}
+            for way, counters in found.items()
+        }
 
     def netlink_queues(self, direction: str) -> list[int]:
         """The numbers of the queues of a direction that netlink has statistics of, sorted."""

@@ -3,7 +3,8 @@
 
 Two ways: the kernel's queue statistics (netlink family ``netdev``, qstats-get of scope queue; Documentation/netlink/specs/
 netdev.yaml) and the driver's own names in ``ethtool -S``, for which there is no standard: drivers write the queue's number
-into the name (``rx_queue_3_packets``, ``tx3_bytes``), or head a block of equal names with it (vmxnet3's ``Rx Queue#``).
+into the name (``rx_queue_3_packets``, ``tx3_bytes``, ``rx_bytes[3]``), or head a block of equal names with it (vmxnet3's
+``Rx Queue#``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ Direction = Literal["rx", "tx"]
 NUMBERED = re.compile(
     r"(?P<direction>rx|tx)(?:_queue_|_q|q_|-|_)?(?P<queue>\d+)[_\-. ](?P<what>packets|bytes)", re.IGNORECASE
 )
+BRACKETED = re.compile(r"(?P<direction>rx|tx)_(?P<what>\w+)\[(?P<queue>\d+)\]")
 BLOCK = re.compile(r"(?P<direction>rx|tx) queue#", re.IGNORECASE)
 IN_BLOCK = re.compile(r"\s+[umb]cast (?P<what>pkts|bytes) (?:rx|tx)", re.IGNORECASE)
 
@@ -100,6 +102,21 @@ def from_ethtool(statistics: Sequence[Sequence[Any]]) -> QueueCounters:
             what = "bytes" if member["what"].lower() == "bytes" else "packets"
             block[what] = block.get(what, 0) + value
     return QueueCounters(_accounts(raw["rx"]), _accounts(raw["tx"]))
+
+
+def numbers_by_name(statistics: Sequence[Sequence[Any]]) -> dict[Direction, dict[str, list[int]]]:
+    """Find which queues each counter is told of, in ``[name, value]`` pairs in the driver's order.
+
+    Returns:
+        By direction and by the counter's name without the number: the queues' numbers, in the driver's order.
+    """
+    found: dict[Direction, dict[str, list[int]]] = {"rx": {}, "tx": {}}
+    for name, value in statistics:
+        if match := NUMBERED.fullmatch(name) or BRACKETED.fullmatch(name):
+            found[_direction(match["direction"])].setdefault(match["what"], []).append(int(match["queue"]))
+        elif heading := BLOCK.fullmatch(name.strip()):
+            found[_direction(heading["direction"])].setdefault("queue", []).append(value)
+    return found
 
 
 def is_queue_counter(name: str) -> bool:

@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
-from plugfest.queue_counters import Account, QueueCounters, from_ethtool, from_model, from_qstats, of_frames, total
+from plugfest.queue_counters import (
+    Account,
+    QueueCounters,
+    from_ethtool,
+    from_model,
+    from_qstats,
+    numbers_by_name,
+    of_frames,
+    total,
+)
 
 
 def test_ixgbes_names() -> None:
@@ -91,3 +100,21 @@ def test_sums() -> None:
     assert total([Account(1, 60), Account(2, 200)]) == Account(3, 260)
     assert of_frames([b"a" * 60, b"b" * 61]) == Account(2, 121)
     assert str(Account(3, 260)) == "3 frames/260 octets"
+
+
+def test_numbers_by_name() -> None:
+    found = numbers_by_name(
+        [
+            ["rx_queue_0_packets", 1],
+            ["rx_queue_2_packets", 1],
+            ["rx_bytes[1]", 9],
+            ["tx_wake[0]", 0],
+            ["tx_64_to_127", 3],
+        ]
+    )
+    assert found == {"rx": {"packets": [0, 2], "bytes": [1]}, "tx": {"wake": [0]}}
+
+
+def test_numbers_by_heading() -> None:
+    found = numbers_by_name([["Rx Queue#", 0], ["  ucast pkts rx", 1], ["Rx Queue#", 1], ["  ucast pkts rx", 1]])
+    assert found == {"rx": {"queue": [0, 1]}, "tx": {}}
