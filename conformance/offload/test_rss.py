@@ -301,25 +301,23 @@ def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
         scaling.check(now)
 
 
-def check_table_stays(scaling, change, step, unclaimed, operation):
-    """A table that is set and uneven is the same after an operation, which may leave one queue less meanwhile, and frames follow it."""
-    size, last = len(scaling.dut.rss().table), max(scaling.dut.queues() - 2, 0)
-    # Of queues that are left when there is one less: the kernel refuses fewer channels than the table names.
-    table = [0] * (size // 4) + [last] * (size - size // 4)
-    with step(f"Set a table of queues 0 and {last}"):
+@pytest.fixture
+def set_uneven(scaling, change, unclaimed):
+    """``table = set_uneven()``: a table that is no default, of queues that are left when there is one less.
+
+    The kernel refuses fewer channels than a table names that was set.
+    """
+
+    def set_table():
+        size, last = len(scaling.dut.rss().table), max(scaling.dut.queues() - 2, 0)
+        table = [0] * (size // 4) + [last] * (size - size // 4)
         try:
             change.rss(table=table)
         except AgentError as error:
             unclaimed("setting the indirection table", evidence=str(error))
-    with step("Do it"):
-        try:
-            operation()
-        except NotOfferedError as words:
-            unclaimed("another number of channels", evidence=str(words))
-    with step("The table is the same, and frames follow it"):
-        now = scaling.dut.rss()
-        assert list(now.table) == table
-        scaling.check(now)
+        return table
+
+    return set_table
 
 
 @requirement(
@@ -328,9 +326,16 @@ def check_table_stays(scaling, change, step, unclaimed, operation):
     source=f"{SOURCE}; Documentation/networking/ethtool-netlink.rst, RSS_SET: a table of size 0 resets it, and nothing else is said to",
     falsified_by=("rx.rss.queue", "program:rss.table-lost"),
 )
-def test_table_stays_over_down(scaling, change, operations, step, unclaimed):
+def test_table_stays_over_down(scaling, dut, set_uneven, operations, step):
     """An indirection table that the user has set stays as set when the interface goes down and up."""
-    check_table_stays(scaling, change, step, unclaimed, operations.down_up)
+    with step("Set an uneven table"):
+        table = set_uneven()
+    with step("Take the interface down and up"):
+        operations.down_up()
+    with step("The table is the same, and frames follow it"):
+        now = dut.rss()
+        assert list(now.table) == table
+        scaling.check(now)
 
 
 @requirement(
@@ -339,6 +344,16 @@ def test_table_stays_over_down(scaling, change, operations, step, unclaimed):
     source=f"{SOURCE}; net/ethtool/common.c, ethtool_check_max_channel: channels that such a table names cannot be taken away",
     falsified_by=("rx.rss.queue", "program:rss.table-lost"),
 )
-def test_table_stays_over_channels(scaling, change, operations, step, unclaimed):
+def test_table_stays_over_channels(scaling, dut, set_uneven, operations, step, unclaimed):
     """An indirection table that the user has set stays as set when the number of channels changes."""
-    check_table_stays(scaling, change, step, unclaimed, operations.change_channels)
+    with step("Set an uneven table"):
+        table = set_uneven()
+    with step("Change the number of channels by one and back"):
+        try:
+            operations.change_channels()
+        except NotOfferedError as words:
+            unclaimed("another number of channels", evidence=str(words))
+    with step("The table is the same, and frames follow it"):
+        now = dut.rss()
+        assert list(now.table) == table
+        scaling.check(now)
