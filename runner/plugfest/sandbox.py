@@ -48,6 +48,9 @@ _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SI_KERNEL = 0x80
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WATCHED = {*_FORWARDED, signal.SIGCHLD}
+_GLANCE = 0.05
+"""Seconds between two looks for a signal."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TUN = Path("/dev/net/tun")
 
@@ -117,7 +120,7 @@ def enter(
     sys.stdout.flush()
     sys.stderr.flush()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    plan.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+    plan.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         parent = os.getpid()
         usher = os.fork()
@@ -169,7 +172,10 @@ def _watch(usher: int, lifeline: socket.socket, grace: float) -> Outcome:
         if pid:
             return _outcome(status, lifeline, asked)
         try:
-            info = signal.sigtimedwait({*_FORWARDED, signal.SIGCHLD}, min(0.5, max(0.0, kill_at - time.monotonic())))
+            # Never waits here: a wait that a stop (^Z, a suspend) outlasts returns what is no siginfo (CPython, sigtimedwait).
+            info = signal.sigtimedwait(signal.sigpending() & _WATCHED, 0)
+            if info is None:
+                time.sleep(_GLANCE)
         except KeyboardInterrupt:  # another thread took the signal
             number, from_terminal = signal.SIGINT, False
         else:

@@ -108,6 +108,18 @@ def test_first_signal_asks_for_an_orderly_end(runner: Runner, number: signal.Sig
     runner.gone()
 
 
+def test_a_stop_and_continue_changes_nothing(runner: Runner) -> None:
+    for _ in range(3):
+        runner.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.7)
+        runner.process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+    assert runner.process.poll() is None
+    runner.process.send_signal(signal.SIGTERM)
+    assert runner.end().startswith("orderly\n")
+    runner.gone()
+
+
 def test_second_signal_kills(namespaces: None, tmp_path: Path) -> None:
     stubborn = Runner(tmp_path / "run", "stubborn")
     stubborn.process.send_signal(signal.SIGTERM)
