@@ -19,9 +19,10 @@ DEFAULT = Path(__file__).with_name("known-issues.toml")
 
 _SHAPE = (
     'expected [[issue]] with requirement = "AREA-TOPIC-01", drivers = ["name"], kernels = ">=6.1,<6.13", '
-    'reason = "…" and link = "https://…"; profiles = ["name"] where it shows only on these'
+    'reason = "…" and link = "https://…"; requirement = ["AREA-TOPIC-01", "AREA-TOPIC-02"] for several, and profiles = ["name"] '
+    "where it shows only on these"
 )
-_KEYS = {"requirement": str, "drivers": list, "kernels": str, "reason": str, "link": str}
+_KEYS = {"requirement": str | list, "drivers": list, "kernels": str, "reason": str, "link": str}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class KnownIssue:
     """One known issue.
 
     Attributes:
-        requirement: the id that is expected to fail.
+        requirements: the ids of those that are expected to fail.
         drivers: on these drivers.
         kernels: on these kernel versions; empty for all.
         reason: one line.
@@ -37,7 +38,7 @@ class KnownIssue:
         profiles: with these profiles of the driver's model; empty for all.
     """
 
-    requirement: str
+    requirements: tuple[str, ...]
     drivers: tuple[str, ...]
     kernels: SpecifierSet
     reason: str
@@ -54,7 +55,7 @@ class KnownIssue:
             profile: the model's; None where the subject is no model.
         """
         return (
-            requirement == self.requirement
+            requirement in self.requirements
             and driver in self.drivers
             and (not self.profiles or profile in self.profiles)
             and self.kernels.contains(kernel_version(release), prereleases=True)
@@ -100,7 +101,10 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     for key, kind in _KEYS.items():
         if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
             raise UsageError(f"{path}: issue {number} has no proper {key!r}; {_SHAPE}")
+    requirements = [entry["requirement"]] if isinstance(entry["requirement"], str) else entry["requirement"]
     profiles = entry.get("profiles", [])
+    if not all(isinstance(each, str) for each in requirements):
+        raise UsageError(f"{path}: issue {number} has no proper 'requirement'; {_SHAPE}")
     if not isinstance(profiles, list) or not all(isinstance(each, str) for each in profiles):
         raise UsageError(f"{path}: issue {number} has no proper 'profiles'; {_SHAPE}")
     unknown = set(entry) - set(_KEYS) - {"profiles"}
@@ -113,7 +117,7 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     except InvalidSpecifier as error:
         raise UsageError(f"{path}: issue {number} has kernels = {entry['kernels']!r}; {_SHAPE}") from error
     return KnownIssue(
-        entry["requirement"], tuple(entry["drivers"]), kernels, entry["reason"], entry["link"], tuple(profiles)
+        tuple(requirements), tuple(entry["drivers"]), kernels, entry["reason"], entry["link"], tuple(profiles)
     )
 
 

@@ -49,7 +49,7 @@ def test_every_requirement_has_its_areas_prefix(collected) -> None:
 def test_every_known_issue_is_of_a_requirement_and_a_driver(collected) -> None:
     ids = {found.id for found in collected}
     for issue in known_issues.load():
-        assert issue.requirement in ids
+        assert set(issue.requirements) <= ids
         assert set(issue.drivers) <= set(driver.drivers())
         for name in issue.drivers if issue.profiles else ():
             subject = driver.drivers()[name].subject
@@ -85,6 +85,13 @@ def test_profiles(profile: str | None, applies: bool, tmp_path) -> None:
     (issue,) = known_issues.load(path)
     assert issue.applies("A-B-01", "igb", "6.1", profile) is applies
     assert known_issues.matching([issue], "A-B-01", "igb", "6.1", profile) is (issue if applies else None)
+
+
+def test_several_requirements(tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(GOOD.replace('"A-B-01"', '["A-B-01", "A-B-02"]'))
+    (issue,) = known_issues.load(path)
+    assert [issue.applies(f"A-B-0{number}", "igb", "6.1") for number in (1, 2, 3)] == [True, True, False]
 
 
 GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreason = "r"\nlink = "https://e.org"\n'
