@@ -143,6 +143,7 @@ def test_closed_amid_traffic(af_xdp, to_sockets, mode, traffic, change, until, n
                 for socket in sockets:
                     socket.fill(POSTED)
                     socket.enter()
+                change.ready()
                 came = dict.fromkeys(queues, False)
 
                 def fed(sockets=sockets, came=came):
@@ -150,7 +151,7 @@ def test_closed_amid_traffic(af_xdp, to_sockets, mode, traffic, change, until, n
                         came[socket.queue] |= bool(socket.take())
                     return all(came.values())
 
-                until(fed, what="every socket has received a frame", timeout=10)
+                until(fed, what="every socket has received a frame", timeout=SOON)
                 if number % 2:
                     for umem in umems:
                         umem.close()
