@@ -11,6 +11,7 @@ import pytest
 from plugfest.binding import Binding
 from plugfest.changes import Changes
 from plugfest.crossing import Crossing
+from plugfest.deadline import Deadline, poll
 from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
 from plugfest.handover import Handover, watch
 from plugfest.ledger import Ledger
@@ -19,6 +20,7 @@ from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
 from plugfest.partner import Partner
 from plugfest.peer import Peer
+from plugfest.probe import burst
 from plugfest.residue import Residue
 from plugfest.steering import Steering
 from plugfest.traffic import Traffic
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from plugfest.driver import Driver
     from plugfest.dut import Dut
     from plugfest.faults import LocalFaults
+    from plugfest.model import ModelClient
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.wire import WireEnd
 
@@ -35,6 +38,14 @@ if TYPE_CHECKING:
 SINGLE_BUFFER = 2048
 """Octets of the receive buffers that drivers take XDP programs with, where they have a choice."""
 STANDARD_MTU = 1500
+STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
+"""Faults by which a transmit queue hangs."""
+WATCHDOG = 20
+"""Seconds, on any guest, for the kernel's watchdog (5 s, or as the driver asks for) and the driver's reset."""
+FILLER = 1000
+"""Octets of the frames that fill a queue."""
+FEW_DESCRIPTORS, BEYOND = 1024, 64
+"""Descriptors of a driver that does not say how many it has; frames more than that."""
 
 
 @pytest.fixture
@@ -251,3 +262,41 @@ def inactive(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> C
             change.features(on)
 
     return turn_off
+
+
+@pytest.fixture
+def reset_by_watchdog(
+    model: ModelClient,
+    dut: Dut,
+    outlet: Outlet,
+    traffic: Traffic,
+    defer: Callable[..., None],
+    unclaimed: Callable[..., NoReturn],
+) -> Callable[[], None]:
+    """``reset_by_watchdog()``: a transmit queue hangs until the driver, told by the kernel's watchdog, has reset its device.
+
+    Skips where the device cannot hang, or the driver does not reset it. The test must provoke what the kernel says of that.
+    """
+
+    def resets() -> int:
+        return sum(model.call("model.counters")["resets"].values())
+
+    def hang() -> None:
+        points = [each["name"] for each in model.call("faults.list")]
+        stuck = next((name for name in points if name in STUCK), None)
+        if stuck is None:
+            unclaimed("a device that can be made to hang", evidence=points)
+        before = resets()
+        defer(model.call, "faults.disarm", name=stuck)
+        model.call("faults.arm", name=stuck)
+        # One flow: one queue. The kernel's watchdog looks only at a queue that takes no more frames.
+        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
+        outlet.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
+        # The kernel's watchdog goes by the clock, however slow the guest.
+        done = poll(lambda: resets() > before, Deadline.after(WATCHDOG))
+        model.call("faults.disarm", name=stuck)
+        traffic.ready()
+        if not done:
+            unclaimed("a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]})
+
+    return hang

@@ -68,13 +68,13 @@ def peer_modes(dut, far, unclaimed):
 
 
 @pytest.fixture
-def start_over(far, until):
+def start_over(far, until, patience):
     """``start_over(latency=0.02)`` tells the partner that, and to start over; waits until it does."""
 
     def tell(**change):
         before = far.negotiations
         far.tell(**change, restart=True)
-        until(lambda: far.negotiations > before, what="the partner starts over", timeout=2)
+        until(lambda: far.negotiations > before, what="the partner starts over", timeout=patience(2))
 
     return tell
 
@@ -137,7 +137,33 @@ def gives_up(dut, far, until, patience):
 
 
 @pytest.fixture
-def advertise(dut, far, change, defer, until, unclaimed, evidence):
+def negotiates_as_before(dut, change, defer):
+    """``negotiates_as_before()``: from now on the test's end has the driver advertise what it did before, and negotiate.
+
+    The test is an error where the driver refuses that, or has not done it.
+    """
+    before = dut.link_modes()
+    registered = False
+
+    def put_back():
+        dut.set("linkmodes", autoneg=True, advertised=sorted(before.advertised))
+        now = dut.link_modes()
+        assert (now.advertised, now.autonegotiation) == (before.advertised, True), (
+            f"advertised before: {sorted(before.advertised)}; put back, {sorted(now.advertised)}"
+        )
+
+    def register():
+        nonlocal registered
+        if not registered:
+            registered = True
+            defer(put_back)
+
+    defer(change.steady)
+    return register
+
+
+@pytest.fixture
+def advertise(dut, far, negotiates_as_before, until, patience, unclaimed, evidence):
     """``advertise({"10000baseKR/Full"})`` has the driver advertise these of ``MODES``, all else as before: it negotiates anew.
 
     Skips where the driver refuses, with its words, unless ``may_refuse=True``: then it returns whether that was done.
@@ -160,14 +186,13 @@ def advertise(dut, far, change, defer, until, unclaimed, evidence):
                 evidence(f"ethtool -s advertise {', '.join(sorted(wanted))}", str(refusal))
                 return False
             unclaimed("to change what is advertised", evidence=f"ethtool -s advertise {sorted(wanted)}: {refusal}")
-        until(lambda: far.negotiations > started, what="the driver negotiates anew", timeout=5)
+        negotiates_as_before()
+        until(lambda: far.negotiations > started, what="the driver negotiates anew", timeout=patience(5))
         until(
             lambda: (page := far.heard) is not None and page.technologies == ours,
             what=f"the partner hears of {', '.join(sorted(ours))} alone",
-            timeout=5,
+            timeout=patience(5),
         )
         return True
 
-    defer(change.steady)
-    defer(lambda: dut.ask("linkmodes", autoneg=True, advertised=sorted(before.advertised)))
     return make

@@ -19,6 +19,8 @@ INHIBIT = 0.510
 """Seconds: link_fail_inhibit_timer at its longest (table 73-7), of technologies up to 10 Gb/s a lane."""
 LOST = ("an.interrupt.lost", "link.interrupt.lost")
 """Faults of the models that lose an interrupt of the negotiation."""
+WITHHELD = ("an.interrupt.late", "link.interrupt.late")
+"""Faults of the models that withhold an interrupt of the negotiation, and reissue it."""
 
 
 @requirement(
@@ -43,11 +45,11 @@ def test_next_pages(far, highest, start_over, linked, crossing, step, pages, lat
 
 @requirement("CL73-NP-02", level="MUST", source="IEEE 802.3-2022, 73.7.7", falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.budget(90)
-def test_endless_pages(far, highest, linked, gives_up, dut, until, step):
+def test_endless_pages(far, highest, linked, gives_up, dut, until, step, patience):
     """A partner that never ends brings no link, and no carrier; once it ends, there is a link."""
     with step("Let the partner start over, with another page after each"):
         far.tell(misbehave={"pages.endless": True}, restart=True)
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
     with step("The driver gives up and tries again, without a carrier at any time"):
         gives_up()
     with step("Let the partner end: there is a link"):
@@ -58,12 +60,12 @@ def test_endless_pages(far, highest, linked, gives_up, dut, until, step):
 @requirement("CL73-ARB-01", level="MUST", source=ARBITRATION, falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.parametrize("what", ["nonce.copied", "echo.wrong", "acknowledge.lost"])
 @pytest.mark.budget(90)
-def test_wrong_exchange(far, highest, linked, gives_up, dut, until, step, crossing, what):
+def test_wrong_exchange(far, highest, linked, gives_up, dut, until, step, crossing, what, patience):
     """A negotiation in which the partner errs (its nonce, its echo, its acknowledge) comes to no link; the next does."""
     with step(f"Let the partner start over, with {what} until told otherwise"):
         far.tell(misbehave={what: True}, restart=True)
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
-        until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner has erred", timeout=12)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
+        until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner has erred", timeout=patience(12))
     with step("The driver tries, and there is neither link nor carrier at any time"):
         gives_up()
     with step("Let it do right: there is a link, and frames go both ways"):
@@ -75,12 +77,12 @@ def test_wrong_exchange(far, highest, linked, gives_up, dut, until, step, crossi
 @requirement("CL73-ARB-02", level="MUST", source=f"{ARBITRATION}; 73.7.2", falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.budget(60)
-def test_restart_amid(far, highest, linked, until, step, moment):
+def test_restart_amid(far, highest, linked, until, step, moment, patience):
     """A partner that starts over in the midst of the exchange finds the driver starting over with it."""
     before = far.negotiations
     with step(f"Let the partner start over, and again when it is in {moment}"):
         far.tell(script=[{"restart": True}, {"at": moment, "restart": True}])
-        until(lambda: far.negotiations >= before + 2, what="the partner has started over twice", timeout=5)
+        until(lambda: far.negotiations >= before + 2, what="the partner has started over twice", timeout=patience(5))
     with step("There is a link"):
         linked(highest)
 
@@ -104,13 +106,17 @@ def test_late_partner(highest, start_over, linked, step):
     falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 @pytest.mark.budget(60)
-def test_remote_fault(far, highest, linked, until, crossing, step):
+def test_remote_fault(far, highest, linked, until, crossing, step, patience):
     """A partner that signals a remote fault in its page, and takes it back, ends up with a link that carries frames."""
     technologies = far.abilities["technologies"]
     with step("Let the partner's page have the remote fault"):
         before = far.negotiations
         far.offer(*technologies, remote_fault=True)
-        until(lambda: far.negotiations > before and far.seen is not None, what="the driver has answered", timeout=12)
+        until(
+            lambda: far.negotiations > before and far.seen is not None,
+            what="the driver has answered",
+            timeout=patience(12),
+        )
     with step("Take it back: there is a link, and frames go both ways"):
         far.offer(*technologies)
         linked(highest)
@@ -155,14 +161,14 @@ def told(entry):
     falsified_by=("tx.frame.dropped", "link.speed.wrong", "an.training.ignored", "an.page.late", NOT_TOLD),
 )
 @pytest.mark.budget(60)
-def test_in_time(far, highest, linked, dut, until, step, crossing, evidence):
+def test_in_time(far, highest, linked, dut, until, step, crossing, evidence, patience):
     """Between ends that are both ready, the first negotiation leads to the link: no timer of either ends it before.
 
     From the partner's first page to its link pass less than link_fail_inhibit_timer and the few pages of the exchange.
     """
     with step("Silence the partner until there is no carrier"):
         far.tell(up=False)
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
         before = far.record()[-1]["sequence"]
     with step("Turn it on: there is a link, and frames go both ways"):
         far.tell(up=True)
@@ -193,7 +199,7 @@ def test_in_time(far, highest, linked, dut, until, step, crossing, evidence):
     falsified_by=("tx.frame.dropped", NOT_TOLD),
 )
 @pytest.mark.budget(60)
-def test_restart_on_request(dut, far, highest, start_over, linked, until, unclaimed, crossing, step):
+def test_restart_on_request(dut, far, highest, start_over, linked, until, unclaimed, crossing, step, patience):
     """A restart that is asked for starts a negotiation, and leads to the same link."""
     with step("Ask for it, where the driver offers it"):
         start_over(latency=0.001)
@@ -204,7 +210,7 @@ def test_restart_on_request(dut, far, highest, start_over, linked, until, unclai
         if refusal is not None:
             unclaimed("to restart negotiation", evidence=f"ethtool -r: {refusal}")
     with step("The driver negotiates anew: there is a link, and frames go both ways"):
-        until(lambda: far.negotiations > before, what="the driver negotiates anew", timeout=5)
+        until(lambda: far.negotiations > before, what="the driver negotiates anew", timeout=patience(5))
         linked(highest)
         crossing.both_ways()
 
@@ -216,7 +222,7 @@ def test_restart_on_request(dut, far, highest, start_over, linked, until, unclai
     falsified_by=("link.speed.wrong", "tx.frame.dropped"),
 )
 @pytest.mark.budget(90)
-def test_interrupt_lost(far, model, highest, defer, linked, until, crossing, step, unclaimed):
+def test_interrupt_lost(far, model, highest, defer, linked, until, crossing, step, unclaimed, patience):
     """A driver to which an interrupt of the negotiation gets lost comes to a link nevertheless, by its own patience."""
     names = [each["name"] for each in model.call("faults.list")]
     lost = next((name for name in LOST if name in names), None)
@@ -227,7 +233,57 @@ def test_interrupt_lost(far, model, highest, defer, linked, until, crossing, ste
         defer(model.call, "faults.disarm", name=lost)
         model.call("faults.arm", name=lost, times=1)
         far.tell(restart=True)
-        until(lambda: model.call("faults.fired", name=lost)[lost] > fired, what="an interrupt was lost", timeout=12)
+        until(
+            lambda: model.call("faults.fired", name=lost)[lost] > fired,
+            what="an interrupt was lost",
+            timeout=patience(12),
+        )
     with step("There is a link, and frames go both ways"):
         linked(highest, steady=True)
         crossing.both_ways()
+
+
+@requirement(
+    "CL73-IRQ-02",
+    level="MUST",
+    source="IEEE 802.3-2022, 45.2.7.2 (what the status says stays until it is read), 73.10.2 (link_fail_inhibit_timer)",
+    falsified_by=("an.reissue.lost", "link.speed.wrong", "tx.frame.dropped", NOT_TOLD),
+)
+@pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
+@pytest.mark.budget(90)
+def test_interrupt_reissued(
+    far, model, highest, defer, dut, linked, until, patience, crossing, step, unclaimed, evidence, times
+):
+    """An interrupt of the negotiation that is withheld, and reissued while its cause stands, delays the link and costs no negotiation.
+
+    One, or each, comes 50 ms late: the first negotiation in which the ends hear each other leads to the link nevertheless.
+    """
+    names = [each["name"] for each in model.call("faults.list")]
+    withheld = next((name for name in WITHHELD if name in names), None)
+    if withheld is None:
+        unclaimed("a device whose negotiation interrupts the driver", evidence=names)
+    with step("Silence the partner until there is no carrier"):
+        far.tell(up=False)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
+        before = far.record()[-1]["sequence"]
+    with step(
+        f"Withhold {'one interrupt' if times else 'each interrupt'} of the next negotiation, and turn the partner on"
+    ):
+        fired = model.call("faults.fired", name=withheld)[withheld]
+        defer(model.call, "faults.disarm", name=withheld)
+        model.call("faults.arm", name=withheld, times=times)
+        far.tell(up=True)
+        until(
+            lambda: model.call("faults.fired", name=withheld)[withheld] > fired,
+            what="an interrupt was withheld",
+            timeout=patience(12),
+        )
+    with step("There is a link, and frames go both ways"):
+        linked(highest, steady=True)
+        crossing.both_ways()
+    with step("It was the first negotiation in which the ends heard each other that led there"):
+        entries = far.record(before)
+        evidence("interrupts withheld", model.call("faults.fired", name=withheld)[withheld] - fired)
+        checks = sum(each.get("state") == "AN_GOOD_CHECK" for each in entries)
+        links = sum(each["event"] == "link up" for each in entries)
+        assert (checks, links) == (1, 1)

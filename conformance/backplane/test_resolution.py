@@ -21,7 +21,7 @@ def subsets(names):
 
 @requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.budget(240)
-def test_highest(far, local, advertise, linked, gives_up, dut, until, step):
+def test_highest(far, local, advertise, linked, gives_up, dut, until, step, patience):
     """Whatever the two ends advertise, the link is the highest that they have in common; without any there is no link.
 
     The driver's advertisement is changed while there is no link: what a change does to one is `CL73-ADV-02`.
@@ -29,7 +29,7 @@ def test_highest(far, local, advertise, linked, gives_up, dut, until, step):
     for ours in subsets(local):
         with step(f"Silence the partner, and have the driver advertise {', '.join(ours)}"):
             far.tell(up=False)
-            until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+            until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
             now = dut.link_modes().advertised & MODES.keys()  # the kernel does not ask a driver for what is so already
             if set(ours) != now and not advertise(ours, may_refuse=True):
                 continue
@@ -49,13 +49,13 @@ def test_highest(far, local, advertise, linked, gives_up, dut, until, step):
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
     falsified_by=("link.speed.wrong", NOT_TOLD),
 )
-def test_strange(far, local, linked, until, step):
+def test_strange(far, local, linked, until, step, patience):
     """A partner's technologies that the port does not have do not keep it from what both have."""
     highest = best(local.values(), TECHNOLOGIES)
     with step(f"Let the partner offer {', '.join(STRANGE)}, and {highest}"):
         far.offer(*STRANGE, highest)
     with step("The link is that"):
-        until(lambda: far.seen is not None, what="the partner has the driver's page", timeout=5)
+        until(lambda: far.seen is not None, what="the partner has the driver's page", timeout=patience(5))
         linked(highest)
         assert set(far.get()["abilities"]["technologies"]) == {*STRANGE, highest}
 

@@ -28,12 +28,16 @@ def test_trained(far, start_over, linked, step):
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
-def test_not_trained(far, linked, gives_up, dut, until, step, crossing, what):
+def test_not_trained(far, linked, gives_up, dut, until, step, crossing, what, patience):
     """Training that a partner with nothing but 10GBASE-KR lets fail brings no link; when it trains, there is one."""
     with step(f"Let the partner offer 10GBASE-KR alone, with {what} until told otherwise"):
         far.tell(abilities={"technologies": ["10GBASE-KR"]}, misbehave={what: True}, restart=True)
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
-        until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner has failed training", timeout=12)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
+        until(
+            lambda: far.get()["misbehaviour"][what]["fired"],
+            what="the partner has failed training",
+            timeout=patience(12),
+        )
     with step("The driver tries, and there is neither link nor carrier at any time"):
         gives_up()
     with step("Let it train: there is a link, and frames go both ways"):
@@ -45,16 +49,20 @@ def test_not_trained(far, linked, gives_up, dut, until, step, crossing, what):
 @requirement("CL72-TRAIN-03", level="MUST", source=f"{TRAINING}; 73.7.6", falsified_by=("link.report.stuck", NOT_TOLD))
 @pytest.mark.usefixtures("kr", "several")
 @pytest.mark.budget(120)
-def test_after_failure(far, highest, linked, gives_up, change, dut, defer, until, step, crossing, evidence):
+def test_after_failure(far, highest, linked, gives_up, change, dut, defer, until, step, crossing, evidence, patience):
     """Training that fails never ends in 10GBASE-KR; a driver may then offer less, and get that; when training works, 10GBASE-KR is back."""
     defer(change.steady)
     defer(lambda: dut.set_link(up=False) or dut.set_link(up=True))
     with step("Let the partner offer all that it can, and never be ready; take the interface down and up"):
         far.tell(misbehave={"training.unwilling": True}, restart=True)
-        until(lambda: not dut.carrier, what="there is no carrier", timeout=5)
+        until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
         dut.set_link(up=False)
         dut.set_link(up=True)
-        until(lambda: far.get()["misbehaviour"]["training.unwilling"]["fired"], what="training has failed", timeout=12)
+        until(
+            lambda: far.get()["misbehaviour"]["training.unwilling"]["fired"],
+            what="training has failed",
+            timeout=patience(12),
+        )
     with step("The driver tries: there is no 10GBASE-KR; if there is a link, then by a page that does not offer it"):
         gives_up("10GBASE-KR")
         fallback = far.technology

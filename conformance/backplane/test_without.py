@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
+from plugfest.agent import AgentError
 from plugfest.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
 from plugfest.requirement import requirement
 
@@ -38,15 +41,7 @@ def test_not_detected(far, highest, gives_up, linked, step):
 
 
 @pytest.fixture
-def negotiates_again(dut, far, change, defer):  # noqa: ARG001 - undone before it is waited for the link
-    """Undoes ``autoneg off``."""
-    before = dut.link_modes()
-    defer(change.steady)
-    defer(lambda: dut.ask("linkmodes", autoneg=True, advertised=sorted(before.advertised)))
-
-
-@pytest.fixture
-def force(dut, far, evidence):
+def force(dut, far, negotiates_as_before, evidence):
     """``force(10000)`` turns negotiation off at a speed; returns whether the driver did."""
 
     def turn_off(speed):
@@ -55,7 +50,9 @@ def force(dut, far, evidence):
         if refusal is not None:
             evidence(f"ethtool -s autoneg off speed {speed}", str(refusal))
             assert dut.link_modes().autonegotiation
-        return refusal is None
+            return False
+        negotiates_as_before()
+        return True
 
     return turn_off
 
@@ -66,9 +63,8 @@ def force(dut, far, evidence):
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; IEEE 802.3-2022, 45.2.7.1 (7.0.12)",
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
-@pytest.mark.usefixtures("negotiates_again")
 @pytest.mark.budget(120)
-def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed, evidence):
+def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed, evidence, patience):
     """With negotiation off, and a partner of that speed that has none either, there is a link at each speed of the port.
 
     Where the port has several technologies of a speed, the request does not say which: the driver's signal does.
@@ -83,7 +79,9 @@ def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed
                 continue
             made = True
             far.offer(min(names), negotiates=False)
-            found = until(lambda names=names: far.carried in names and far.carried, what="it transmits that", timeout=5)
+            found = until(
+                lambda names=names: far.carried in names and far.carried, what="it transmits that", timeout=patience(5)
+            )
             evidence(f"{speed} Mb/s", found)
         with step("Let the partner transmit that, without pages: there is a link, and frames go both ways"):
             far.offer(found, negotiates=False)
@@ -100,9 +98,8 @@ def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_stop and ndo_open",
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
-@pytest.mark.usefixtures("negotiates_again")
 @pytest.mark.budget(90)
-def test_forced_stays(far, local, dut, force, linked, change, crossing, step, unclaimed):
+def test_forced_stays(far, local, dut, force, linked, defer, crossing, step, unclaimed):
     """Negotiation that was turned off stays off when the interface goes down and up, and the link is as it was."""
     name = next((each for each in local.values() if force(SPEEDS[each])), None)
     if name is None:
@@ -112,7 +109,8 @@ def test_forced_stays(far, local, dut, force, linked, change, crossing, step, un
         linked(name)
     with step("Take the interface down and up: negotiation is off, there is a link, and frames go both ways"):
         far.mark()
-        change.link(up=False)
+        defer(dut.set_link, up=True)
+        dut.set_link(up=False)
         dut.set_link(up=True)
         linked(name)
         assert not dut.link_modes().autonegotiation
@@ -123,11 +121,11 @@ def test_forced_stays(far, local, dut, force, linked, change, crossing, step, un
     "CL73-STAY-01",
     level="MUST",
     source="Documentation/networking/netdevices.rst, ndo_stop and ndo_open; include/uapi/linux/ethtool.h",
-    falsified_by=("link.speed.wrong", "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:settings.not-set"),
 )
 @pytest.mark.usefixtures("several")
 @pytest.mark.budget(90)
-def test_stays(far, local, advertise, change, dut, linked, step):
+def test_stays(far, local, advertise, change, dut, linked, crossing, step):
     """What the driver was told to advertise stays when the interface goes down and up, and when it is reset by a change of MTU."""
     mode, name = list(local.items())[-1]
     with step(f"Have the driver advertise {mode} alone"):
@@ -143,6 +141,81 @@ def test_stays(far, local, advertise, change, dut, linked, step):
             linked(name)
             assert dut.link_modes().advertised & MODES.keys() == {mode}
             assert far.seen.technologies == {name}
+    with step("Frames go both ways"):
+        crossing.both_ways()
+
+
+@pytest.fixture
+def self_test(guest, dut, unclaimed):
+    """Runs the driver's offline test, which resets many devices; skips where there is none. What it finds is SMOKE-TEST-01's."""
+
+    def run():
+        try:
+            told = guest.agent.call("ethtool.self_test", ifname=dut.ifname, offline=True)
+        except AgentError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            unclaimed("a self-test", evidence=str(error))
+        if not told["results"]:
+            unclaimed("a self-test", evidence=told)
+
+    return run
+
+
+@pytest.fixture
+def stays_over(far, local, advertise, highest, linked, crossing, dut, step, evidence):
+    """``stays_over("reset it", reset)``: what the driver advertises, and the link that follows, is the same afterwards.
+
+    That of one technology alone, where the driver can be told to advertise that; else, all that it advertises by itself.
+    """
+
+    def check(what, reset):
+        mode, name = list(local.items())[-1]
+        with step(f"Have the driver advertise {mode} alone, where it can be told to"):
+            told = len(local) > 1 and advertise({mode}, may_refuse=True)
+            evidence("advertised", mode if told else "all")
+            wanted = name if told else highest
+            if not told:
+                far.tell(latency=0.001, restart=True)
+            linked(wanted)
+            page, modes = far.seen, dut.link_modes()
+        with step(f"{what}: the driver negotiates anew, the partner gets the same page, and the driver tells the same"):
+            far.mark()
+            reset()
+            linked(wanted, steady=True)
+            assert far.seen.said == page.said
+            now = dut.link_modes()
+            assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
+        with step("Frames go both ways"):
+            crossing.both_ways()
+
+    return check
+
+
+@requirement(
+    "CL73-STAY-03",
+    level="MUST",
+    source="Documentation/networking/netdevices.rst, ndo_tx_timeout; include/uapi/linux/ethtool.h, ETHTOOL_SLINKSETTINGS",
+    falsified_by=("tx.frame.dropped", "program:settings.not-set"),
+)
+@pytest.mark.budget(120)
+@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
+def test_own_reset(stays_over, reset_by_watchdog):
+    """What the driver advertises, and the link, survive a reset that the driver makes because a transmit queue hangs."""
+    stays_over("Have a transmit queue hang until the driver resets the device", reset_by_watchdog)
+
+
+@requirement(
+    "CL73-STAY-04",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, ETHTOOL_TEST, ETH_TEST_FL_OFFLINE, ETHTOOL_SLINKSETTINGS",
+    falsified_by=("tx.frame.dropped", "program:settings.not-set"),
+)
+@pytest.mark.budget(120)
+def test_self_test(stays_over, self_test):
+    """What the driver advertises, and the link, survive the driver's offline test."""
+    stays_over("Run the offline test", self_test)
 
 
 @requirement(

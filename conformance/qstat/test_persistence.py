@@ -6,11 +6,9 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.deadline import Deadline, poll
 from plugfest.history import history as history_of
 from plugfest.history import later, lost
 from plugfest.operations import NotOfferedError
-from plugfest.probe import burst
 from plugfest.requirement import requirement
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
@@ -18,14 +16,6 @@ HISTORY = "Documentation/netlink/specs/netdev.yaml, qstats: events since the las
 RESTARTS = "Documentation/netlink/specs/netdev.yaml, qstats: per queue, likely since the last reconfiguration"
 QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 GONE_BACK = ("program:qstat.gone-back",)
-STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
-"""Faults of models by which a transmit queue hangs."""
-WATCHDOG = 20
-"""Seconds by the clock: three times ndo_tx_timeout's usual five, each rounded up to the next second, and some."""
-FILLER = 1000
-"""Octets of a frame that fills a queue."""
-FEW_DESCRIPTORS, BEYOND = 1024, 64
-"""Frames that fill a ring whose size is not told, and how many more: some may have left before the queue hung."""
 
 
 def check_not_behind(before, after):
@@ -164,25 +154,11 @@ def test_changes_that_reset(history, ledger, operations, step, unclaimed):
 @pytest.mark.budget(60)
 @pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(history, by_queue, model, faults, dut, outlet, traffic, step, defer, evidence, unclaimed):
+def test_own_reset(history, by_queue, model, faults, reset_by_watchdog, step, evidence):
     """No counter, of the interface, the device or a queue, goes back when the driver resets its device by itself."""
-    stuck = next((each["name"] for each in model.call("faults.list") if each["name"] in STUCK), None)
-    if stuck is None:
-        unclaimed("a device that can be made to hang", evidence=[each["name"] for each in model.call("faults.list")])
     whole = history_of(by_queue)
-    resets = _resets(model)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
-        model.call("faults.arm", name=stuck)
-        defer(model.call, "faults.disarm", name=stuck)
-        # One flow: one queue. The kernel's watchdog looks only at a queue that takes no more frames.
-        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
-        outlet.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
-        # The kernel's watchdog goes by the clock, however slow the guest.
-        done = poll(lambda: _resets(model) > resets, Deadline.after(WATCHDOG))
-        model.call("faults.disarm", name=stuck)
-        traffic.ready()
-        if not done:
-            unclaimed("a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]})
+        reset_by_watchdog()
     evidence("resets", model.call("model.counters")["resets"])
     with step("No counter of the interface went back"):
         check_not_behind(history, by_queue.later().link)
@@ -211,7 +187,3 @@ def test_queue_restart(restart_queue, ledger, faults, guest, dut, traffic, step,
         now = later(ledger, faults)
         assert lost(before.interface, now.interface) == []
         assert lost(before.device, now.device) == []
-
-
-def _resets(model):
-    return sum(model.call("model.counters")["resets"].values())

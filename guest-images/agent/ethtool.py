@@ -67,6 +67,7 @@ LINKSTATE = table("link sqi sqi-max ext-state ext-substate ext-down-cnt", U8, sq
 PRIVFLAGS = table("flags", BITSET)
 RSS = table("context hfunc indir hkey input-xfrm", U32, indir=Array(U32), hkey=HEX)
 FEC = table("modes auto active", U8, modes=BITSET, active=U32)
+TSINFO = table("timestamping tx-types rx-filters phc-index", BITSET, phc_index=U32)
 
 COMMANDS = {
     "linkinfo": (2, LINKINFO),
@@ -78,11 +79,12 @@ COMMANDS = {
     "channels": (17, CHANNELS),
     "coalesce": (19, COALESCE),
     "pause": (21, PAUSE),
+    "tsinfo": (25, TSINFO),
     "fec": (29, FEC),
     "rss": (38, RSS),
 }
 """The number of the GET message; SET is the next one."""
-READ_ONLY = {"linkstate", "rss"}
+READ_ONLY = {"linkstate", "rss", "tsinfo"}
 
 ETHTOOL_GSTRINGS = 0x1B
 ETHTOOL_GSTATS = 0x1D
@@ -121,7 +123,7 @@ def plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 @exposed
 def get(ifname: str, what: str) -> dict[str, Any]:
-    """Return one of features, rings, channels, coalesce, pause, linkinfo, linkmodes, linkstate, privflags, fec, rss.
+    """Return one of features, rings, channels, coalesce, pause, linkinfo, linkmodes, linkstate, privflags, tsinfo, fec, rss.
 
     Names are those of Documentation/netlink/specs/ethtool.yaml; bitsets come as sorted lists of the names that are set.
     For features these are hw (can be changed), wanted, active, nochange. EOPNOTSUPP where the driver has none.

@@ -26,6 +26,7 @@ MODULES = (
     "membership",
     "netdev",
     "packet",
+    "phc",
     "process",
     "readers",
     "system",

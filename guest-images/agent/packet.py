@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Raw frames on an interface of the guest, with what the driver said about each. Methods ``packet.*``.
 
-Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virtio_net.h (struct virtio_net_hdr).
+Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virtio_net.h (struct virtio_net_hdr);
+Documentation/networking/timestamping.rst.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ PACKET_AUXDATA = 8
 PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SO_TIMESTAMPING = 37
+TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
+"""SOF_TIMESTAMPING_*."""
+STAMPS = struct.Struct("=6q")
+"""struct scm_timestamping: three times, the third being the hardware's."""
 AUXDATA = struct.Struct("=IIIHHHH")
 VNET_HEADER = struct.Struct("=BBHHHH")
 STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
@@ -38,7 +44,7 @@ class Tap:
         vnet: frames are preceded by a virtio-net header both ways.
     """
 
-    def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool) -> None:
+    def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool, stamps: int = 0) -> None:
         """Open and bind."""
         self.vnet = vnet
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -47,6 +53,8 @@ class Tap:
             self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         if not outgoing:
             self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        if stamps:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RAW_HARDWARE | stamps)
         for force in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             self.socket.setsockopt(socket.SOL_SOCKET, force, 1 << 24)
         self.socket.bind((ifname, protocol))
@@ -57,9 +65,15 @@ class Tap:
 
 
 @exposed
-def open(ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: bool = False) -> int:  # noqa: A001
-    """Open a packet socket on `ifname`; returns a handle. `outgoing` shows frames the guest sends as well."""
-    return handle.keep(Tap(ifname, protocol, outgoing, vnet))
+def open(  # noqa: A001 - the verb
+    ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: bool = False, stamps: str | None = None
+) -> int:
+    """Open a packet socket on `ifname`; returns a handle. `outgoing` shows frames the guest sends as well.
+
+    `stamps` asks for the hardware's time stamps, of what is ``received`` or of what is ``sent``.
+    """
+    asked = {None: 0, "received": RX_HARDWARE, "sent": TX_HARDWARE}[stamps]
+    return handle.keep(Tap(ifname, protocol, outgoing, vnet, asked))
 
 
 @exposed
@@ -87,7 +101,8 @@ def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, A
     """Return up to `count` frames that arrive within `timeout` seconds.
 
     Each has frame (base64), length (as on the wire, without the stripped tag), type, status (checksum-valid …),
-    vlan ``{"tci": 7, "tpid": 33024}`` or null, and on a vnet socket gso ``{"type": "tcp4", "size": 1448}``.
+    vlan ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}``, and stamp
+    (nanoseconds) where the hardware has stamped it for a socket that asks for that.
     """
     tap = handle.get(packet, Tap)
     end = time.monotonic() + timeout
@@ -115,7 +130,34 @@ def decode(tap: Tap) -> dict[str, Any]:
             one["length"] = length
             one["status"] = [name for bit, name in STATUS_BITS.items() if status >> bit & 1]
             one["vlan"] = {"tci": tci, "tpid": tpid} if status >> 4 & 1 else None
+    stamp = stamp_in(ancillary)
+    if stamp is not None:
+        one["stamp"] = stamp
     return one
+
+
+def stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """Return the hardware's time stamp among ancillary data, nanoseconds."""
+    for level, kind, raw in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPING):
+            seconds, nanoseconds = STAMPS.unpack_from(raw)[4:]
+            return (seconds * 1_000_000_000 + nanoseconds) or None
+    return None
+
+
+@exposed
+def sent_stamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
+    """Return the next frame (base64) that the hardware has told the time of sending of, and that stamp; null if none comes."""
+    sock = handle.get(packet, Tap).socket
+    waiting = select.poll()
+    waiting.register(sock, 0)
+    end = time.monotonic() + timeout
+    while (left := end - time.monotonic()) > 0 and waiting.poll(left * 1000):
+        data, ancillary, _, _ = sock.recvmsg(1 << 17, 512, socket.MSG_ERRQUEUE)
+        stamp = stamp_in(ancillary)
+        if stamp is not None:
+            return {"frame": base64.b64encode(data).decode(), "stamp": stamp}
+    return None
 
 
 @exposed

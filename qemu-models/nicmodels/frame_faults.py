@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The faults of frames that every NIC can have: their fault points, and what they do to a frame.
 
-A model declares the points (`TRANSMITTED`, `SEGMENTS`, `TAGGED`, `RECEIVED`) with its own, and gives the functions here a
+A model declares the points (`TRANSMITTED`, `SEGMENTS`, `TAGGED`, `RECEIVED`, `STAMPED`) with its own, and gives the functions here a
 `fires(name)` that asks its faults with its own context.
 """
 
@@ -18,7 +18,7 @@ from nicmodels.offload.headers import TCP
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nicmodels.faults import Fault
+    from nicmodels.faults import Fault, FaultPoints
     from nicmodels.offload.checksum import Buffer
 
     Fires = Callable[[str], bool]
@@ -49,6 +49,33 @@ RECEIVED = (
     FaultPoint("rx.frame.corrupted", "flips a bit in the last byte of the frame"),
     FaultPoint("rx.frame.reordered", "delivers the frame after the next one"),
 )
+STAMPED = (
+    FaultPoint("rx.timestamp.late", "stamps a received frame with a time a second after it came"),
+    FaultPoint("rx.timestamp.missing", "does not stamp a received frame"),
+    FaultPoint("tx.timestamp.late", "stamps a sent frame with a time a second after it left"),
+    FaultPoint("tx.timestamp.missing", "does not stamp a sent frame"),
+)
+TIME_STOPPED = FaultPoint("device.time.stopped", "lets the system time stand still")
+LATE = 1_000_000_000
+"""Nanoseconds."""
+
+
+class Stamps:
+    """The faults of time stamps.
+
+    Args:
+        faults: `STAMPED` among them.
+    """
+
+    def __init__(self, faults: FaultPoints) -> None:
+        self._late = {side: faults[f"{side}.timestamp.late"] for side in ("rx", "tx")}
+        self._missing = {side: faults[f"{side}.timestamp.missing"] for side in ("rx", "tx")}
+
+    def lateness(self, side: str) -> int | None:
+        """Nanoseconds to add to the time of a frame of a side, rx or tx; None for no stamp at all."""
+        if self._missing[side]:
+            return None
+        return LATE if self._late[side] else 0
 
 
 class Arrivals:

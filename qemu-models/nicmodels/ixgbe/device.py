@@ -18,6 +18,7 @@ from nicmodels.ixgbe.filters import ReceiveFilters
 from nicmodels.ixgbe.flow_director import FlowDirector
 from nicmodels.ixgbe.interrupts import InterruptBlock
 from nicmodels.ixgbe.link import Link
+from nicmodels.ixgbe.ptp import SystemTime
 from nicmodels.ixgbe.receive import Receiver
 from nicmodels.ixgbe.registers import MEMORIES, REGISTERS, STICKY, general, mac, receive
 from nicmodels.ixgbe.statistics import Statistics
@@ -79,18 +80,21 @@ class Ixgbe(Nic):
         self._io_address = 0
         faults = host.faults
         self.interrupts = InterruptBlock(self._file, host)
-        self.link = Link(self._file, host, self.interrupts, variant, came_up=self._came_up)
-        self.board = Board(self._file, host.clock, self.interrupts, lambda: self.link.speed)
+        self.time = SystemTime(self._file, host, lambda: self.link.speed)
+        self.link = Link(
+            self._file, host, self.interrupts, variant, changed=self.time.link_changed, came_up=self._came_up
+        )
+        self.board = Board(self._file, host.clock, self.interrupts)
         self.eeprom = Eeprom(self._file, image(variant, self.mac), faults["device.eeprom.checksum"])
         self.statistics = Statistics(self._file, faults)
         self.filters = ReceiveFilters(self._file, faults)
         self.flow_director = FlowDirector(self._file, faults)
         self.steering = Steering(self._file, faults, self.filters, self.flow_director)
         self.receiver = Receiver(
-            self._file, host, self.interrupts, self.statistics, self.link, self.filters, self.steering
+            self._file, host, self.interrupts, self.statistics, self.link, self.filters, self.steering, self.time
         )
         self.transmitter = Transmitter(
-            self._file, host, self.interrupts, self.statistics, self.link, self.receiver.loop_back
+            self._file, host, self.interrupts, self.statistics, self.link, self.time, self.receiver.loop_back
         )
         self.flow_control = FlowControl(
             self._file,
@@ -195,6 +199,7 @@ class Ixgbe(Nic):
         self.steering.reset()
         self.filters.reset(self.mac)
         self.board.reset()
+        self.time.reset()
         self._file[general.CTRL_EXT] = self._file[general.CTRL_EXT] & ~DRIVER_LOADED
 
     def _account(self, cause: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
 from nicmodels.flow_control import PAUSE_STUCK
-from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
+from nicmodels.frame_faults import RECEIVED, SEGMENTS, STAMPED, TAGGED, TIME_STOPPED, TRANSMITTED
 
 LINK = (  # no context
     FaultPoint("link.pause.wrong", "tells the partner's PAUSE bit (C0) the other way round"),
     FaultPoint("link.report.stuck", "keeps reporting the link state and speed of the moment it was armed"),
     FaultPoint("link.speed.wrong", "reports 1 Gb/s for a 10 Gb/s link and the other way round"),
     FaultPoint("link.interrupt.lost", "does not set the link status change cause"),
+    FaultPoint("link.interrupt.late", "sets the link status change cause 50 ms late"),
 )
 TRANSMIT = (  # queue
     *TRANSMITTED,
@@ -59,5 +60,7 @@ DEVICE = (  # no context
     FaultPoint("device.eeprom.checksum", "answers EEPROM reads of word 0x10 with a flipped bit"),
     FaultPoint("device.register.stuck", "drops writes to RDBAL and RAL"),
     FaultPoint("device.loopback.broken", "loses the frames that MAC loopback turns around"),
+    TIME_STOPPED,
+    *STAMPED,
 )
 ALL = (*LINK, *TRANSMIT, *RECEIVE, *INTERRUPT, *COUNTERS, *DEVICE)

@@ -43,6 +43,8 @@ PCS_1G, XGXS, FEC, SERIAL_10G = 1 << 21, 1 << 22, 1 << 23, 1 << 24
 ENABLED = {Technology.KX_1000M: PCS_1G, Technology.KX4_10G: XGXS, Technology.KR_10G: SERIAL_10G}
 AN_SUPPORTED = 1 << 6
 PAUSE = 1 << 10
+LATE = 0.05
+"""Seconds that a cause of an interrupt is late on request."""
 PCS_LINK_OK, PCS_SYNC_OK = 1, 1 << 4
 
 
@@ -57,6 +59,7 @@ class Link:
     """The local end of the link.
 
     Args:
+        changed: told at the instant that the link comes or goes.
         came_up: told when frames can pass again.
 
     Attributes:
@@ -71,15 +74,19 @@ class Link:
         interrupts: InterruptBlock,
         variant: Variant,
         *,
+        changed: Callable[[], object],
         came_up: Callable[[], object],
     ) -> None:
         self._file = file
+        self._clock = host.clock
         self._events = host.events
         self._interrupts = interrupts
         self._variant = variant
+        self._changed = changed
         self._stuck = host.faults["link.report.stuck"]
         self._wrong = host.faults["link.speed.wrong"]
         self._wrong_pause = host.faults["link.pause.wrong"]
+        self._late = host.faults["link.interrupt.late"]
         self._silent = host.faults["link.interrupt.lost"]
         self._last = _Report(up=False, speed=0)
         self._stayed_up = False
@@ -184,9 +191,13 @@ class Link:
             self._stayed_up = False
         else:
             return
+        self._changed()
         if self._stuck.armed and self._stuck.fires():
             return
         if self._silent.armed and self._silent.fires():
+            return
+        if self._late.armed and self._late.fires():
+            self._clock.call_later(LATE, lambda: self._interrupts.other(LSC))
             return
         self._interrupts.other(LSC)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nicmodels.ixgbe.filters import ReceiveFilters
     from nicmodels.ixgbe.interrupts import InterruptBlock
     from nicmodels.ixgbe.link import Link
+    from nicmodels.ixgbe.ptp import SystemTime
     from nicmodels.ixgbe.statistics import Statistics
     from nicmodels.ixgbe.steering import Steering, Target
     from nicmodels.registers import RegisterFile
@@ -63,7 +64,7 @@ PCSD = 1 << 13
 TFCE = 1 << 3
 # Status and error bits of the write-back format; the error bits stand where they do in the second quadword.
 DD, EOP, FLM, VP, UDPCS, L4CS, IPCS, PIF = 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80
-LOOPED = 1 << 18
+STAMPED, LOOPED = 1 << 16, 1 << 18
 L4E, IPE, FDIR_ERROR = 1 << 30, 1 << 31, 0
 SPH = 1 << 31
 TYPE_IPV4, TYPE_IPV4_EX, TYPE_IPV6, TYPE_IPV6_EX = 0x10, 0x20, 0x40, 0x80
@@ -120,6 +121,7 @@ class Receiver:
         link: Link,
         filters: ReceiveFilters,
         steering: Steering,
+        time: SystemTime,
     ) -> None:
         self._file = file
         self._values = file.values
@@ -129,13 +131,14 @@ class Receiver:
         self._link = link
         self._filters = filters
         self._steering = steering
+        self._time = time
         self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
         self._stuck = host.faults["device.register.stuck"]
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._scheduled = False
         self._paused = False
-        self._buffered: deque[tuple[bytes | Train, bool, bool]] = deque()
+        self._buffered: deque[tuple[bytes | Train, bool, int]] = deque()
         self._buffered_bytes = 0
         self._arrivals = Arrivals(self._faults)
         self._written: dict[int, list[tuple[int, bytes]]] = {}
@@ -304,7 +307,7 @@ class Receiver:
         if train is None:
             return False
         if self._buffered or not self.fast.place(train):
-            self._buffered.append((train, True, False))
+            self._buffered.append((train, True, 0))
             self._buffered_bytes += train.left
         return True
 
@@ -314,21 +317,21 @@ class Receiver:
             return
         if self._file[r.RXCTRL] & RXEN:
             self._faulty = any(fault.armed for fault in self._faults.values())
-            self._take(memoryview(frame), looped=True)
+            self._take(memoryview(frame), mark=LOOPED)
             self._schedule()
 
     def _full(self) -> bool:
         return self._buffered_bytes >= (self._file[r.RXPBSIZE, 0] or 1 << 10)
 
-    def _buffer(self, frame: Buffer, known_good: bool, looped: bool) -> None:
-        self._buffered.append((bytes(frame), known_good, looped))
+    def _buffer(self, frame: Buffer, known_good: bool, mark: int) -> None:
+        self._buffered.append((bytes(frame), known_good, mark))
         self._buffered_bytes += len(frame)
 
     def _drain(self) -> None:
         """Deliver what waits in the packet buffer, in order, as far as there are descriptors."""
         fast = None if self._faulty else self.fast
         while self._buffered:
-            frame, known_good, looped = self._buffered[0]
+            frame, known_good, mark = self._buffered[0]
             if isinstance(frame, Train):
                 before = frame.left
                 done = self._drain_train(frame)
@@ -337,8 +340,8 @@ class Receiver:
                     break
             else:
                 view = memoryview(frame)
-                short = fast is not None and not looped and fast.take(view, known_good=known_good, waited=True)
-                if not short and not self._deliver(view, known_good, looped):
+                short = fast is not None and not mark and fast.take(view, known_good=known_good, waited=True)
+                if not short and not self._deliver(view, known_good, mark):
                     break
                 self._buffered_bytes -= len(frame)
             self._buffered.popleft()
@@ -348,13 +351,13 @@ class Receiver:
         if not self._faulty and self.fast.knows(train.flow):
             return self.fast.place(train)
         for frame in train:
-            if not self._deliver(memoryview(frame), known_good=True, looped=False):
+            if not self._deliver(memoryview(frame), known_good=True, mark=0):
                 train.put_back(frame)
                 return False
         return True
 
-    def _take(self, frame: memoryview, *, known_good: bool = False, looped: bool = False) -> None:
-        """MAC and filters; then to the host, or to the packet buffer."""
+    def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
+        """MAC and filters; then to the host, or to the packet buffer. `mark` goes into the status of its descriptor."""
         size = len(frame)
         if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
             if size < 14:
@@ -378,19 +381,21 @@ class Receiver:
         self._statistics.arrived(size + FCS, destination[0], broadcast=broadcast, passed=passed)
         if not passed:
             return
+        if self._time.listens and self._time.received(frame, parse(frame)):
+            mark |= STAMPED
         if self._faulty:
             for each in self._arrivals.spoil(frame):
-                self._enqueue(each, known_good and each is frame, looped)
+                self._enqueue(each, known_good and each is frame, mark)
         else:
-            self._enqueue(frame, known_good, looped)
+            self._enqueue(frame, known_good, mark)
 
-    def _enqueue(self, frame: memoryview, known_good: bool, looped: bool) -> None:
-        if self._buffered or not self._deliver(frame, known_good, looped):
-            self._buffer(frame, known_good, looped)
+    def _enqueue(self, frame: memoryview, known_good: bool, mark: int) -> None:
+        if self._buffered or not self._deliver(frame, known_good, mark):
+            self._buffer(frame, known_good, mark)
 
     # To the host
 
-    def _deliver(self, frame: memoryview, known_good: bool, looped: bool) -> bool:
+    def _deliver(self, frame: memoryview, known_good: bool, mark: int) -> bool:
         """Steer a frame and hand it to its queue; False when it has to wait for descriptors."""
         headers = parse(frame)
         vet = self._values[_VLNCTRL] & 0xFFFF
@@ -407,8 +412,8 @@ class Receiver:
             strip = False
         pieces: list[Buffer] = [frame[:12], frame[16:]] if strip else [frame]
         report = self._report(queue, frame, headers, target, checks, tci if strip else None)
-        if looped:
-            report = report._replace(status=report.status | LOOPED)
+        if mark:
+            report = report._replace(status=report.status | mark)
         if not self._strips_crc():
             pieces.append(struct.pack("<I", zlib.crc32(frame)))
         elif checks & (L4E | IPE) == 0 and self.rsc.takes(queue.index):
@@ -423,7 +428,7 @@ class Receiver:
                 return True
             return False
         self._statistics.delivered(queue.index, len(frame))
-        if tci is None and not looped and not self._faulty and checks & L4CS and not checks & (L4E | IPE):
+        if tci is None and not mark and not self._faulty and checks & L4CS and not checks & (L4E | IPE):
             self._learn(frame, headers, queue, report, target)
         return True
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nicmodels.device import Host
     from nicmodels.ixgbe.interrupts import InterruptBlock
     from nicmodels.ixgbe.link import Link
+    from nicmodels.ixgbe.ptp import SystemTime
     from nicmodels.ixgbe.statistics import Statistics
     from nicmodels.registers import RegisterFile
 
@@ -49,6 +50,7 @@ PAD_ENABLE, LOOPBACK = 1 << 10, 1 << 15
 MINIMUM = 60
 FCS = 4
 # The second quadword of a descriptor.
+STAMP = 1 << 19
 EOP, IFCS, IC, RS, DEXT, VLE, TSE = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 29, 1 << 30, 1 << 31
 CONTEXT = 2
 IXSM, TXSM = 1, 2
@@ -129,6 +131,7 @@ class Transmitter:
         interrupts: InterruptBlock,
         statistics: Statistics,
         link: Link,
+        time: SystemTime,
         loop_back: Callable[[bytes], None],
     ) -> None:
         self._file = file
@@ -136,6 +139,7 @@ class Transmitter:
         self._interrupts = interrupts
         self._statistics = statistics
         self._link = link
+        self._time = time
         self._loop_back = loop_back
         self._faults = {point.name: host.faults[point.name] for point in TRANSMIT}
         self._faulty = False
@@ -326,6 +330,7 @@ class Transmitter:
         if (
             packet.legacy
             or total < MINIMUM
+            or command & STAMP
             or command & (VLE | TSE) == VLE | TSE
             or (command & TSE and total > _HOST_LIMIT)
         ):
@@ -397,6 +402,8 @@ class Transmitter:
             self._host.events.add("tx.malformed", queue=queue.index, reason=str(error))
             return
         octets = sum(self._emit(queue, frame) for frame in frames)
+        if packet.command & STAMP and not packet.legacy:
+            self._time.transmitted()
         self._account(queue, total, len(frames), octets)
 
     def _single(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[Buffer]:

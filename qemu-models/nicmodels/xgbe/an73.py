@@ -31,6 +31,8 @@ FEC_NEGOTIATED = 1 << 4
 PAUSE, FEC = 1 << 10, 3 << 14
 LATE = 0.6
 """Seconds: longer than a driver gives the exchange of pages."""
+WITHHELD = 0.05
+"""Seconds: much less than link_fail_inhibit_timer, which runs on meanwhile."""
 KX, KR = "1000BASE-KX", "10GBASE-KR"
 
 
@@ -59,6 +61,7 @@ class AutoNegotiation:
         self._changed = changed
         faults = host.faults
         self._lost = faults["an.interrupt.lost"]
+        self._withheld = faults["an.interrupt.late"]
         self._not_again = faults["an.reissue.lost"]
         self._late = faults["an.page.late"]
         self._stale = faults["an.page.stale"]
@@ -118,6 +121,9 @@ class AutoNegotiation:
         self._update()
 
     def _lets(self, again: bool) -> bool:
+        if not again and self._withheld.armed and self._withheld.fires():
+            self._clock.call_later(WITHHELD, lambda: self._interrupts.reissue(AN))
+            return False
         fault = self._not_again if again else self._lost
         return not (fault.armed and fault.fires())
 

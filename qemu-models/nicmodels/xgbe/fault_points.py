@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nicmodels.faults import FaultPoint
 from nicmodels.flow_control import PAUSE_STUCK
-from nicmodels.frame_faults import RECEIVED, SEGMENTS, TAGGED, TRANSMITTED
+from nicmodels.frame_faults import RECEIVED, SEGMENTS, STAMPED, TAGGED, TIME_STOPPED, TRANSMITTED
 
 LINK = (  # no context
     FaultPoint("link.fec.wrong", "tells the partner's FEC bits (F0 and F1) the other way round"),
@@ -19,6 +19,10 @@ LINK = (  # no context
 )
 AUTONEGOTIATION = (  # cause, where there is one: page, incompatible, complete
     FaultPoint("an.interrupt.lost", "sets the cause of an auto-negotiation interrupt, but sends none"),
+    FaultPoint(
+        "an.interrupt.late",
+        "withholds an auto-negotiation interrupt, and reissues it 50 ms later if its cause still stands",
+    ),
     FaultPoint("an.reissue.lost", "does not send the auto-negotiation interrupt again when asked to"),
     FaultPoint("an.page.late", "tells of a received page 600 ms late"),
     FaultPoint("an.page.stale", "keeps showing the base page of the negotiation before"),
@@ -70,6 +74,7 @@ DEVICE = (  # no context
     FaultPoint("device.eeprom.checksum", "does not say that the station address is valid, as with a broken EEPROM"),
     FaultPoint("device.register.stuck", "drops writes to RDLR_LO, MACALR and the hash table"),
     FaultPoint("device.loopback.broken", "loses the frames that MAC loopback turns around"),
-    FaultPoint("device.time.stopped", "lets the system time stand still"),
+    TIME_STOPPED,
+    *STAMPED,
 )
 ALL = (*LINK, *AUTONEGOTIATION, *TRANSMIT, *RECEIVE, *INTERRUPT, *COUNTERS, *DEVICE)

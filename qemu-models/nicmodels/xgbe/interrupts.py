@@ -209,6 +209,10 @@ class InterruptBlock:
             else:
                 interrupts.msi()
 
+    def reissue(self, line: int) -> None:
+        """Send a line's message again if it still stands."""
+        self._reissue(0, 1 << line)
+
     def _reissue(self, _index: int, value: int) -> None:
         """What still stands is sent again; the register keeps nothing."""
         value &= self._levels

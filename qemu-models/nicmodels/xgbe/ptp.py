@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The system time and the timestamps of frames.
 
-Source: Agilex 5 HPS TRM (Intel 814346), MAC_Timestamp_Control, MAC_Sub_Second_Increment, MAC_Timestamp_Addend; IEEE 1588
-(message types, ports, EtherType).
+Source: Agilex 5 HPS TRM (Intel 814346), MAC_Timestamp_Control (with the table of what SNAPTYPSEL, TSMSTRENA and TSEVNTENA take),
+MAC_Sub_Second_Increment, MAC_Timestamp_Addend.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.offload.headers import UDP
+from nicmodels.frame_faults import Stamps
+from nicmodels.offload import ptp
 from nicmodels.xgbe.registers import mac as r
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ SUBTRACT, MISSED = 1 << 31, 1 << 31
 CAPTURED = 1 << 15
 SECOND = 1_000_000_000
 BINARY_SECOND = 1 << 31
-PTP_ETHERTYPE = 0x88F7
-EVENT_PORT = 319
-SYNC, DELAY_REQUEST, PDELAY_REQUEST, PDELAY_RESPONSE = 0, 1, 2, 3
+SYNC_AND_DELAY, PATH_DELAY = 2, 3
+"""Values of SNAPTYPSEL that stand for themselves, whatever TSEVNTENA and TSMSTRENA say."""
 
 
 class SystemTime:
@@ -41,6 +41,7 @@ class SystemTime:
         self._clock = host.clock
         self._interrupts = interrupts
         self._stopped = host.faults["device.time.stopped"]
+        self._stamps = Stamps(host.faults)
         self._base = 0
         self._since = host.clock.now()
         file.on_write(r.TSCR, self._write_control)
@@ -71,9 +72,9 @@ class SystemTime:
 
     _addend = 0
 
-    def split(self) -> tuple[int, int]:
-        """Seconds and sub-seconds as the registers show them."""
-        seconds, nanoseconds = divmod(self.now(), SECOND)
+    def split(self, late: int = 0) -> tuple[int, int]:
+        """Seconds and sub-seconds as the registers show them, `late` nanoseconds from now."""
+        seconds, nanoseconds = divmod(self.now() + late, SECOND)
         if not self._file[r.TSCR] & DIGITAL:
             nanoseconds = nanoseconds * BINARY_SECOND // SECOND
         return seconds & 0xFFFF_FFFF, nanoseconds
@@ -124,8 +125,10 @@ class SystemTime:
         if self._file[r.TSSR] & CAPTURED and not self._file[r.TSCR] & OVERWRITE:
             self._file[r.TXSNR] |= MISSED
             return
-        seconds, nanoseconds = self.split()
-        self._file[r.TXSSR], self._file[r.TXSNR] = seconds, nanoseconds
+        late = self._stamps.lateness("tx")
+        if late is None:
+            return
+        self._file[r.TXSSR], self._file[r.TXSNR] = self.split(late)
         self._file[r.TSSR] |= CAPTURED
         self._interrupts.mac_changed()
 
@@ -134,39 +137,32 @@ class SystemTime:
         control = self._file[r.TSCR]
         if not control & TSENA or not (control & ALL or self._wanted(frame, headers, control)):
             return None
-        return self.split()
+        late = self._stamps.lateness("rx")
+        return None if late is None else self.split(late)
 
-    def _wanted(self, frame: memoryview, headers: Headers, control: int) -> bool:
-        kind = self._message(frame, headers, control)
-        if kind is None:
+    @staticmethod
+    def _wanted(frame: memoryview, headers: Headers, control: int) -> bool:
+        message = ptp.find(frame, headers)
+        if message is None or message.version != (2 if control & (VERSION_2 | AV8021AS) else 1):
             return False
-        snapshot = control >> SNAPSHOT_SHIFT & 3
-        if not control & EVENTS:
-            events = (
-                (SYNC, DELAY_REQUEST) if snapshot in (0, 2) else (SYNC, DELAY_REQUEST, PDELAY_REQUEST, PDELAY_RESPONSE)
-            )
-            return kind in events
-        wanted = DELAY_REQUEST if control & MASTER else SYNC
-        more = (PDELAY_REQUEST, PDELAY_RESPONSE) if snapshot else ()
-        return kind == wanted or kind in more
+        if message.layer == ptp.ETHERNET:
+            if not control & (ETHERNET | AV8021AS):
+                return False
+        elif control & AV8021AS or not control & (IPV4 if message.layer == 4 else IPV6):
+            return False
+        return message.kind in snapshots(control)
 
-    def _message(self, frame: memoryview, headers: Headers, control: int) -> int | None:
-        """The message type of a PTP frame that is looked at, None for any other."""
-        at = None
-        if headers.ethertype == PTP_ETHERTYPE:
-            if control & (ETHERNET | AV8021AS):
-                at = headers.l3_offset
-        elif headers.l4 == UDP and not control & AV8021AS:
-            on = control & (IPV4 if headers.version == 4 else IPV6)
-            port = frame[headers.l4_offset + 2] << 8 | frame[headers.l4_offset + 3]
-            if on and port == EVENT_PORT:
-                at = headers.payload_offset
-        if at is None or len(frame) < at + 34:
-            return None
-        version = frame[at + 1] & 0xF
-        if version != (2 if control & (VERSION_2 | AV8021AS) else 1):
-            return None
-        if version == 2:
-            return frame[at] & 0xF
-        # PTPv1: the control field, after 32 bytes of header; 0 is Sync, 1 Delay_Req.
-        return frame[at + 32] if frame[at + 32] in (SYNC, DELAY_REQUEST) else None
+
+def snapshots(control: int) -> frozenset[int]:
+    """The message types that are stamped by SNAPTYPSEL, TSEVNTENA and TSMSTRENA."""
+    snapshot = control >> SNAPSHOT_SHIFT & 3
+    if snapshot == SYNC_AND_DELAY:
+        return frozenset({ptp.SYNC, ptp.DELAY_REQUEST})
+    path_delay = frozenset({ptp.PDELAY_REQUEST, ptp.PDELAY_RESPONSE})
+    if snapshot == PATH_DELAY:
+        return path_delay
+    if control & EVENTS:
+        found = frozenset({ptp.DELAY_REQUEST if control & MASTER else ptp.SYNC})
+        return found | path_delay if snapshot else found
+    found = frozenset({ptp.SYNC, ptp.FOLLOW_UP, ptp.DELAY_REQUEST, ptp.DELAY_RESPONSE})
+    return found | path_delay | {ptp.PDELAY_FOLLOW_UP} if snapshot else found

@@ -21,6 +21,11 @@ L4E, IPE, L4CS, IPCS, VP = 1 << 30, 1 << 31, 0x20, 0x40, 8
 BROADCAST = b"\xff" * 6
 MULTICAST = bytes.fromhex("01005e000009")
 PROBED: set[str] = set()
+OF_TIME = {
+    "device.time.stopped",
+    *(f"{side}.timestamp.{what}" for side in ("rx", "tx") for what in ("late", "missing")),
+}
+"""Those that test_time.py shows."""
 
 
 def probe(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -420,6 +425,18 @@ def test_link_reports(rig: Rig) -> None:
     assert rig.read(mac.LINKS) & LINKS_UP
 
 
+@probe("link.interrupt.late")
+def test_link_interrupt_late(rig: Rig) -> None:
+    rig.read(interrupt.EICR)
+    rig.arm("link.interrupt.late")
+    rig.device.link.partner.set(up=False)
+    rig.clock.advance(0.04)
+    assert rig.read(mac.LINKS) & LINKS_UP == 0
+    assert rig.read(interrupt.EICR) & 1 << 20 == 0
+    rig.clock.advance(0.02)
+    assert rig.read(interrupt.EICR) & 1 << 20
+
+
 @probe("device.reset.incomplete")
 def test_reset_incomplete(rig: Rig) -> None:
     rig.arm("device.reset.incomplete")
@@ -482,7 +499,7 @@ def test_flow_control(rig: Rig) -> None:
 
 
 def test_all_faults_are_shown() -> None:
-    assert {point.name for point in fault_points.ALL} == PROBED
+    assert {point.name for point in fault_points.ALL} == PROBED | OF_TIME
 
 
 def test_each_fault_has_a_line_of_text() -> None:

@@ -216,6 +216,26 @@ def test_lost_interrupt_is_sent_again(rig: XgbeRig) -> None:
     assert raised[0] == before + 1
 
 
+@pytest.mark.parametrize("handled", [False, True])
+def test_withheld_interrupt_is_reissued(rig: XgbeRig, handled: bool) -> None:
+    """It comes 50 ms late, unless its cause has been cleared meanwhile."""
+    raised = rig.device.interrupts.raised
+    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
+    rig.slot.faults["an.interrupt.late"].arm(times=1)
+    before = raised[0]
+    rig.mmd_write(7, 0, 0x1200)
+    while not rig.fired("an.interrupt.late"):
+        rig.clock.advance(0.001)
+    assert raised[0] == before
+    assert rig.mmd(7, x.INT) == x.PAGE
+    if handled:
+        rig.mmd_write(7, x.INT, 0)
+    rig.clock.advance(0.04)
+    assert raised[0] == before
+    rig.clock.advance(0.02)
+    assert raised[0] == before + (not handled)
+
+
 def test_late_page(rig: XgbeRig) -> None:
     rig.arm("an.page.late")
     rig.mmd_write(7, 0, 0x1200)
