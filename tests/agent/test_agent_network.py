@@ -223,3 +223,16 @@ def test_qstats_of_a_driver_without_any_are_refused(agent: Client) -> None:
 
 def test_binding_a_queue_of_a_driver_without_the_queue_api_is_refused(agent: Client) -> None:
     assert agent.call("netdev.queue_api_refusal", ifname="left")["errno"] == errno.EOPNOTSUPP
+
+
+def test_an_interface_without_a_hardware_clock(agent: Client) -> None:
+    """It says so, stamps nothing, and refuses to."""
+    told = agent.call("ethtool.get", ifname="left", what="tsinfo")
+    assert "hardware-receive" not in told["timestamping"]
+    assert "phc-index" not in told
+    with pytest.raises(AgentError):
+        agent.call("phc.stamp", ifname="lo", sent=1, received=1)
+    packet = agent.call("packet.open", ifname="left", stamps="sent")
+    agent.call("packet.send", packet=packet, frames=[frame(60)])
+    assert agent.call("packet.sent_stamp", packet=packet, timeout=0.2) is None
+    agent.call("handle.close", handle=packet)
