@@ -163,33 +163,34 @@ def self_test(guest, dut, unclaimed):
 
 
 @pytest.fixture
-def stays_over(far, local, advertise, highest, linked, crossing, dut, step, evidence):
-    """``stays_over("reset it", reset)``: what the driver advertises, and the link that follows, is the same afterwards.
+def settle(far, local, advertise, highest, linked, crossing, dut, evidence):
+    """``stayed = settle()``: a link of one technology alone, where the driver can be told to advertise that; else of all that it does.
 
-    That of one technology alone, where the driver can be told to advertise that; else, all that it advertises by itself.
+    ``stayed()``: once there is a link again, the partner has got the same page, the driver tells the same, and frames go both ways.
     """
 
-    def check(what, reset):
+    def prepare():
         mode, name = list(local.items())[-1]
-        with step(f"Have the driver advertise {mode} alone, where it can be told to"):
-            told = len(local) > 1 and advertise({mode}, may_refuse=True)
-            evidence("advertised", mode if told else "all")
-            wanted = name if told else highest
-            if not told:
-                far.tell(latency=0.001, restart=True)
-            linked(wanted)
-            page, modes = far.seen, dut.link_modes()
-        with step(f"{what}: the driver negotiates anew, the partner gets the same page, and the driver tells the same"):
-            far.mark()
-            reset()
+        alone = len(local) > 1 and advertise({mode}, may_refuse=True)
+        evidence("advertised", mode if alone else "all")
+        wanted = name if alone else highest
+        if not alone:
+            far.tell(latency=0.001, restart=True)
+        linked(wanted)
+        page, modes, negotiations = far.seen, dut.link_modes(), far.negotiations
+        far.mark()
+
+        def check():
             linked(wanted, steady=True)
+            evidence("negotiations since", far.negotiations - negotiations)
             assert far.seen.said == page.said
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
-        with step("Frames go both ways"):
             crossing.both_ways()
 
-    return check
+        return check
+
+    return prepare
 
 
 @requirement(
@@ -201,9 +202,16 @@ def stays_over(far, local, advertise, highest, linked, crossing, dut, step, evid
 @pytest.mark.budget(120)
 @pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(stays_over, reset_by_watchdog):
+def test_own_reset(settle, reset_by_watchdog, step):
     """What the driver advertises, and the link, survive a reset that the driver makes because a transmit queue hangs."""
-    stays_over("Have a transmit queue hang until the driver resets the device", reset_by_watchdog)
+    with step("Have the driver advertise one technology alone, where it can be told to: there is a link"):
+        stayed = settle()
+    with step("Have a transmit queue hang until the driver resets the device"):
+        reset_by_watchdog()
+    with step(
+        "The partner gets the same page, and the driver tells the same: there is a link, and frames go both ways"
+    ):
+        stayed()
 
 
 @requirement(
@@ -213,9 +221,16 @@ def test_own_reset(stays_over, reset_by_watchdog):
     falsified_by=("tx.frame.dropped", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
-def test_self_test(stays_over, self_test):
+def test_self_test(settle, self_test, step):
     """What the driver advertises, and the link, survive the driver's offline test."""
-    stays_over("Run the offline test", self_test)
+    with step("Have the driver advertise one technology alone, where it can be told to: there is a link"):
+        stayed = settle()
+    with step("Run the offline test"):
+        self_test()
+    with step(
+        "The partner gets the same page, and the driver tells the same: there is a link, and frames go both ways"
+    ):
+        stayed()
 
 
 @requirement(
