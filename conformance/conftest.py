@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import errno
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from plugfest.agent import AgentError
 from plugfest.binding import Binding
 from plugfest.changes import Changes
 from plugfest.crossing import Crossing
@@ -300,3 +302,24 @@ def reset_by_watchdog(
             unclaimed("a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]})
 
     return hang
+
+
+@pytest.fixture
+def self_test(
+    guest: Guest, dut: Dut, unclaimed: Callable[..., NoReturn], evidence: Callable[[str, object], None]
+) -> Callable[[], Mapping[str, Any]]:
+    """``self_test()``: runs the driver's offline test, and returns passed and results; skips where there is none."""
+
+    def test() -> Mapping[str, Any]:
+        try:
+            told: Mapping[str, Any] = guest.agent.call("ethtool.self_test", ifname=dut.ifname, offline=True)
+        except AgentError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            unclaimed("a self-test", evidence=str(error))
+        if not told["results"]:
+            unclaimed("a self-test", evidence=told)
+        evidence("ethtool -t offline", told)
+        return told
+
+    return test

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
-from plugfest.agent import AgentError
 from plugfest.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
 from plugfest.requirement import requirement
 
@@ -143,23 +140,6 @@ def test_stays(far, local, advertise, change, dut, linked, crossing, step):
             assert far.seen.technologies == {name}
     with step("Frames go both ways"):
         crossing.both_ways()
-
-
-@pytest.fixture
-def self_test(guest, dut, unclaimed):
-    """Runs the driver's offline test, which resets many devices; skips where there is none. What it finds is SMOKE-TEST-01's."""
-
-    def run():
-        try:
-            told = guest.agent.call("ethtool.self_test", ifname=dut.ifname, offline=True)
-        except AgentError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            unclaimed("a self-test", evidence=str(error))
-        if not told["results"]:
-            unclaimed("a self-test", evidence=told)
-
-    return run
 
 
 @pytest.fixture
