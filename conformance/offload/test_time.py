@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from plugfest.hardware_clock import (
     NONE,
@@ -25,6 +27,8 @@ WATCHED = 1.0
 """Seconds, on any guest, over which a rate is measured."""
 TOLERANCE = 0.01
 """Of a rate: far more than oscillators differ by (IEEE 1588 asks for 100 ppm), and than a guest's own clock."""
+TURNS = 6
+"""Seconds, on any guest."""
 SHARE = 0.05
 """A change of rate that is measured, where the clock can be made to run so much faster."""
 WHOLE = 1_700_000_000 * SECOND
@@ -129,6 +133,31 @@ def test_set(clock, unclaimed, step, evidence):
         refused(clock.set(WHOLE), "set", unclaimed)
         last = clock.read()
         assert WHOLE <= last.time <= WHOLE + (last.after - before.after) * (1 + TOLERANCE)
+
+
+@requirement(
+    "OFFLOAD-PHC-04", level="MUST", source=f"{CLOCK}, gettimex64", falsified_by=("device.time.stopped", SKEWED)
+)
+@pytest.mark.budget(60)
+def test_readings_agree(clock, step, evidence):
+    """No reading of the clock contradicts the one before it: none goes back, or ahead of what has passed, at the turn of a second either.
+
+    Where seconds and nanoseconds are registers of their own, a second may turn between the reading of one and of the other.
+    """
+    with step(f"Read the clock without a pause, over the turn of {TURNS} seconds"):
+        readings = clock.series(TURNS)
+        evidence("readings", len(readings))
+    with step("Each follows from the one before"):
+        wrong = [
+            f"{after.time - before.time} ns after {before.time}, in at most {after.after - before.before} ns"
+            for before, after in pairwise(readings)
+            if not after.follows(before)
+        ]
+        assert wrong == []
+    with step("All together, the clock has advanced as much as has passed"):
+        least, most = readings[-1].elapsed(readings[0])
+        advanced = readings[-1].time - readings[0].time
+        assert least * (1 - TOLERANCE) <= advanced <= most * (1 + TOLERANCE)
 
 
 @pytest.fixture

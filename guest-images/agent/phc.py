@@ -60,6 +60,19 @@ def read(index: int) -> list[int]:
 
 
 @exposed
+def series(index: int, seconds: float) -> list[list[int]]:
+    """Read as `read` does, again and again, for so many seconds."""
+    found: list[list[int]] = []
+    with clock(index) as number:
+        end = time.monotonic_ns() + int(seconds * SECOND)
+        while not found or found[-1][2] < end:
+            before = time.monotonic_ns()
+            told = time.clock_gettime_ns(number)
+            found.append([before, told, time.monotonic_ns()])
+    return found
+
+
+@exposed
 def set(index: int, nanoseconds: int) -> None:  # noqa: A001 - the verb
     """Set the clock to a time since 1970."""
     with clock(index) as number:

@@ -7,10 +7,10 @@ Source: Documentation/networking/timestamping.rst; Documentation/driver-api/ptp.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
@@ -41,6 +41,9 @@ FILTERS = (
     *("ptpv2-event", "ptpv2-sync", "ptpv2-delay-req", "ntp-all"),
 )
 """The names of HWTSTAMP_FILTER_*, by number, as ``ethtool -T`` has them."""
+MOST, LEAST = 1.5, 1_000_000
+"""What a clock may advance in a time: so many times that, and so many nanoseconds: no clock here is made to run faster than that."""
+ATTEMPTS = 5
 PATIENCE = 2.0
 """Seconds for a time stamp to come, on a guest of speed 1."""
 TURN = 0.2
@@ -60,6 +63,10 @@ class Reading:
     before: int
     time: int
     after: int
+
+    def follows(self, earlier: Reading) -> bool:
+        """Whether one clock can have shown both: it has not gone back, nor forward by much more than has passed meanwhile."""
+        return 0 <= self.time - earlier.time <= MOST * (self.after - earlier.before) + LEAST
 
     def elapsed(self, earlier: Reading) -> tuple[int, int]:
         """Return the least and the most nanoseconds that have passed since another reading, by the guest's clock."""
@@ -85,17 +92,37 @@ class HardwareClock:
         self._deferred = False
 
     def read(self) -> Reading:
-        """Read it.
+        """Read it, until two readings one after the other agree: some drivers' are a second off now and then (OFFLOAD-PHC-04).
 
         Raises:
             AssertionError: it cannot be read, though the driver says that there is one.
         """
+        last = self._ask("phc.read")
+        for _ in range(ATTEMPTS):
+            before, last = last, self._ask("phc.read")
+            if self._reading(last).follows(self._reading(before)):
+                break
+        return self._reading(last)
+
+    def series(self, seconds: float) -> list[Reading]:
+        """Read it again and again, for so many seconds; every reading counts.
+
+        Raises:
+            AssertionError: it cannot be read.
+        """
+        return [self._reading(each) for each in self._ask("phc.series", seconds=seconds)]
+
+    def _ask(self, method: str, **params: float) -> list[Any]:
         try:
-            before, time, after = self._agent.call("phc.read", index=self._index)
+            found: list[Any] = self._agent.call(method, index=self._index, **params)
         except AgentError as error:
             if error.errno is None:
                 raise
             raise AssertionError(f"/dev/ptp{self._index} cannot be read: {error}") from error
+        return found
+
+    def _reading(self, told: Sequence[int]) -> Reading:
+        before, time, after = told
         return Reading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
 
     @property
