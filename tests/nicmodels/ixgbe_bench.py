@@ -70,6 +70,12 @@ class Bench:
         self.driver.read(STATUS)
         self.served.call(lambda: [self.far.put(frame) for frame in frames])
 
+    def settle(self) -> None:
+        """Wait until the device has dealt with all that the far end has sent: its wire is not in step with its registers."""
+        sent, taken = self.far.wire.counters, self.served.slot.wire.counters
+        self.driver.until(lambda: taken.received == sent.transmitted, "frames taken from the wire")
+        self.driver.read(STATUS)
+
     def silent(self, marker: Packet | bytes, queue: int = 0) -> bool:
         """Whether nothing is received on a queue before `marker`, which is sent now and must pass."""
         self.far.send(marker)
