@@ -15,7 +15,8 @@
  *	options SOCKET					XDP_OPTIONS
  *	statistics SOCKET				XDP_STATISTICS, one "NAME NUMBER" a line
  *	fill SOCKET COUNT OFFSET			post COUNT chunks that nobody has, each from OFFSET on; "ok" and how many were
- *	receive SOCKET COUNT MILLISECONDS		up to COUNT packets, waiting so long for the first and for each after it:
+ *	receive SOCKET COUNT MILLISECONDS		up to COUNT packets, waiting so long for the first and for each after it, or, if its
+ *							system calls poll the device, for what one poll finds:
  *							"packet OPTIONS OFFSET HEX", a packet of several buffers once for each of them
  *	send SOCKET OPTIONS HEX [METADATA]		put one buffer into the transmit ring, METADATA (hex) before it; "error 105" if it is full
  *	wake SOCKET					have the kernel look at the transmit ring
@@ -291,7 +292,8 @@ static int receive(struct queue *queue, uint32_t wanted, int milliseconds)
 		uint64_t address, plain;
 
 		if (!xsk_ring_cons__peek(&queue->receive, 1, &at)) {
-			if (poll(&file, 1, milliseconds) <= 0)
+			/* poll(2) wakes the driver, which would then be polled by an interrupt's work. */
+			if (queue->busy || poll(&file, 1, milliseconds) <= 0)
 				break;
 			if (!xsk_ring_cons__peek(&queue->receive, 1, &at))
 				break;
