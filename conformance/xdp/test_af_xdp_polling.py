@@ -102,7 +102,9 @@ def test_send(polled, sends, mode, step, evidence):
         senders = polled()
     with step("Frames of every size from each are on the wire once, and completed once"), senders.watch() as seen:
         sends(senders.sockets)
-    with step("There were polls of the sockets' budget, with zero copy no others, and the queues' interrupts were off"):
+    with step(
+        "There were polls of the sockets' budget, with zero copy no others of these queues, and their interrupts were off"
+    ):
         evidence(
             "polls", {"of the sockets": len(seen.of(BUDGET)), "others": [str(each) for each in seen.others(BUDGET)]}
         )

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from plugfest.agent import AgentClient
 
 EVENT = "napi:napi_poll"
-_TEXT = re.compile(r"for device (?P<device>\S+) work (?P<work>-?\d+) budget (?P<budget>-?\d+)")
+_TEXT = re.compile(
+    r"napi struct (?P<napi>\S+) for device (?P<device>\S+) work (?P<work>-?\d+) budget (?P<budget>-?\d+)"
+)
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Poll:
     """One poll.
 
     Attributes:
+        napi: the instance, by what stands for its address.
         work: packets that it has received, by the driver's account.
         budget: that it might.
     """
 
+    napi: str
     work: int
     budget: int
 
@@ -51,8 +55,12 @@ class NapiPolls:
         return [each for each in self.polls if each.budget == budget]
 
     def others(self, budget: int) -> list[Poll]:
-        """Return those with another budget."""
-        return [each for each in self.polls if each.budget != budget]
+        """Return those with another budget, of the NAPI instances that were polled with this one too.
+
+        A queue that only sends may have an instance of its own, with interrupts that nobody puts off.
+        """
+        mine = {each.napi for each in self.of(budget)}
+        return [each for each in self.polls if each.budget != budget and each.napi in mine]
 
 
 @contextmanager
@@ -76,7 +84,7 @@ def polls_of(texts: list[str], ifname: str) -> Iterator[Poll]:
     for text in texts:
         match = _TEXT.search(text)
         if match and match["device"] == ifname:
-            yield Poll(int(match["work"]), int(match["budget"]))
+            yield Poll(match["napi"], int(match["work"]), int(match["budget"]))
 
 
 def _counted(agent: AgentClient, irqs: Collection[int]) -> dict[int, int]:
