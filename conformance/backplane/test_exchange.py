@@ -230,6 +230,36 @@ def test_restart_on_request(dut, far, highest, start_over, linked, until, unclai
         crossing.both_ways()
 
 
+@pytest.fixture
+def interrupts_spoilt(model, defer, until, patience, unclaimed):
+    """``spoil = interrupts_spoilt(LOST)``: by that of these faults which the device has; skips where it has none.
+
+    ``count = spoil(negotiate, times=1)`` arms it, has a negotiation started, and waits until it has fired; ``count()`` is how often it has.
+    """
+
+    def find(faults):
+        names = [each["name"] for each in model.call("faults.list")]
+        name = next((name for name in faults if name in names), None)
+        if name is None:
+            unclaimed("a device whose negotiation interrupts the driver", evidence=names)
+
+        def spoil(negotiate, *, times):
+            before = model.call("faults.fired", name=name)[name]
+
+            def count():
+                return model.call("faults.fired", name=name)[name] - before
+
+            defer(model.call, "faults.disarm", name=name)
+            model.call("faults.arm", name=name, times=times)
+            negotiate()
+            until(lambda: count() > 0, what=f"the fault {name} has fired", timeout=patience(12))
+            return count
+
+        return spoil
+
+    return find
+
+
 @requirement(
     "CL73-IRQ-01",
     level="MUST",
@@ -237,22 +267,11 @@ def test_restart_on_request(dut, far, highest, start_over, linked, until, unclai
     falsified_by=("link.speed.wrong", "tx.frame.dropped"),
 )
 @pytest.mark.budget(90)
-def test_interrupt_lost(far, model, highest, defer, linked, until, crossing, step, unclaimed, patience):
+def test_interrupt_lost(far, highest, interrupts_spoilt, linked, crossing, step):
     """A driver to which an interrupt of the negotiation gets lost comes to a link nevertheless, by its own patience."""
-    names = [each["name"] for each in model.call("faults.list")]
-    lost = next((name for name in LOST if name in names), None)
-    if lost is None:
-        unclaimed("a device whose negotiation interrupts the driver", evidence=names)
+    lose = interrupts_spoilt(LOST)
     with step("Lose one interrupt of the next negotiation"):
-        fired = model.call("faults.fired", name=lost)[lost]
-        defer(model.call, "faults.disarm", name=lost)
-        model.call("faults.arm", name=lost, times=1)
-        far.tell(restart=True)
-        until(
-            lambda: model.call("faults.fired", name=lost)[lost] > fired,
-            what="an interrupt was lost",
-            timeout=patience(12),
-        )
+        lose(lambda: far.tell(restart=True), times=1)
     with step("There is a link, and frames go both ways"):
         linked(highest, steady=True)
         crossing.both_ways()
@@ -267,16 +286,13 @@ def test_interrupt_lost(far, model, highest, defer, linked, until, crossing, ste
 @pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
 @pytest.mark.budget(90)
 def test_interrupt_reissued(
-    far, model, highest, defer, dut, linked, until, patience, crossing, step, unclaimed, evidence, times
+    far, highest, interrupts_spoilt, dut, linked, until, patience, crossing, step, evidence, times
 ):
     """An interrupt of the negotiation that is withheld, and reissued while its cause stands, delays the link and costs no negotiation.
 
     One, or each, comes 50 ms late: the first negotiation in which the ends hear each other leads to the link nevertheless.
     """
-    names = [each["name"] for each in model.call("faults.list")]
-    withheld = next((name for name in WITHHELD if name in names), None)
-    if withheld is None:
-        unclaimed("a device whose negotiation interrupts the driver", evidence=names)
+    withhold = interrupts_spoilt(WITHHELD)
     with step("Silence the partner until there is no carrier"):
         far.tell(up=False)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
@@ -284,21 +300,13 @@ def test_interrupt_reissued(
     with step(
         f"Withhold {'one interrupt' if times else 'each interrupt'} of the next negotiation, and turn the partner on"
     ):
-        fired = model.call("faults.fired", name=withheld)[withheld]
-        defer(model.call, "faults.disarm", name=withheld)
-        model.call("faults.arm", name=withheld, times=times)
-        far.tell(up=True)
-        until(
-            lambda: model.call("faults.fired", name=withheld)[withheld] > fired,
-            what="an interrupt was withheld",
-            timeout=patience(12),
-        )
+        withheld = withhold(lambda: far.tell(up=True), times=times)
     with step("There is a link, and frames go both ways"):
         linked(highest, steady=True)
         crossing.both_ways()
     with step("It was the first negotiation in which the ends heard each other that led there"):
         entries = far.record(before)
-        evidence("interrupts withheld", model.call("faults.fired", name=withheld)[withheld] - fired)
+        evidence("interrupts withheld", withheld())
         checks = sum(each.get("state") == "AN_GOOD_CHECK" for each in entries)
         links = sum(each["event"] == "link up" for each in entries)
         assert (checks, links) == (1, 1)

@@ -64,12 +64,24 @@ def polled(bound, receives, guest, dut, faults, defer, unclaimed, evidence):
     return start
 
 
+@pytest.fixture
+def show(evidence):
+    """``show(seen)`` puts polls and interrupts into the report."""
+
+    def put(seen):
+        others = [str(each) for each in seen.others(BUDGET)]
+        evidence("polls", {"of the sockets": len(seen.of(BUDGET)), "others": others})
+        evidence("interrupts", seen.interrupts)
+
+    return put
+
+
 POLLED_WRONG = ("program:af_xdp.not-polled", "program:af_xdp.not-entered", "rx.frame.dropped")
 
 
 @requirement("XDP-XSK-11", level="MUST", source=POLLING, falsified_by=POLLED_WRONG, variant="copy")
 @requirement("XDP-XSK-14", level="MUST", source=POLLING, falsified_by=POLLED_WRONG, variant="zero-copy")
-def test_receive(polled, receives, step, evidence):
+def test_receive(polled, receives, show, step):
     """While sockets poll their queues, frames come to them by their own polls alone, and the queues raise no interrupts."""
     with step(
         "Bind a socket to each queue that prefers to poll busily, put interrupts off, and have first frames come"
@@ -80,10 +92,7 @@ def test_receive(polled, receives, step, evidence):
     with step(
         "All that was received was received in polls of the sockets' budget, and the queues' interrupts were off"
     ):
-        evidence(
-            "polls", {"of the sockets": len(seen.of(BUDGET)), "others": [str(each) for each in seen.others(BUDGET)]}
-        )
-        evidence("interrupts", seen.interrupts)
+        show(seen)
         assert any(each.work for each in seen.of(BUDGET)), "no poll of a socket's received anything"
         assert not any(each.work for each in seen.others(BUDGET)), f"others received: {seen.others(BUDGET)}"
         assert not any(seen.interrupts.values()), f"interrupts were raised: {seen.interrupts}"
@@ -94,7 +103,7 @@ SENT_WRONG = ("program:af_xdp.not-polled", "program:af_xdp.completion-lost", "tx
 
 @requirement("XDP-XSK-15", level="MUST", source=POLLING, falsified_by=SENT_WRONG, variant="copy")
 @requirement("XDP-XSK-16", level="MUST", source=POLLING, falsified_by=SENT_WRONG, variant="zero-copy")
-def test_send(polled, sends, mode, step, evidence):
+def test_send(polled, sends, mode, show, step):
     """While sockets poll their queues, what they send leaves once and unchanged, with zero copy by their own polls alone."""
     with step(
         "Bind a socket to each queue that prefers to poll busily, put interrupts off, and have first frames come"
@@ -105,10 +114,7 @@ def test_send(polled, sends, mode, step, evidence):
     with step(
         "There were polls of the sockets' budget, with zero copy no others of these queues, and their interrupts were off"
     ):
-        evidence(
-            "polls", {"of the sockets": len(seen.of(BUDGET)), "others": [str(each) for each in seen.others(BUDGET)]}
-        )
-        evidence("interrupts", seen.interrupts)
+        show(seen)
         assert seen.of(BUDGET), "no socket polled"
         if mode == "zero-copy":
             assert not seen.others(BUDGET), f"others polled: {seen.others(BUDGET)}"

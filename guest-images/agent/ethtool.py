@@ -95,7 +95,6 @@ ETHTOOL_NWAY_RST = 0x09
 ETHTOOL_GRXFH = 0x29
 ETHTOOL_SRXFH = 0x2A
 ETHTOOL_GRXRINGS = 0x2D
-ETHTOOL_GET_TS_INFO = 0x41
 ETHTOOL_GRSSH = 0x46
 ETHTOOL_SRSSH = 0x47
 ETH_SS_TEST = 0
@@ -279,15 +278,6 @@ def set_rss(ifname: str, indir: list[int] | None = None, hkey: str | None = None
     head = struct.pack("=IIII", ETHTOOL_SRSSH, 0, table_size, len(key)).ljust(RXFH_SIZE, b"\0")
     body = b"".join(struct.pack("=I", queue) for queue in indir or [])
     ioctl(ifname, array.array("B", head + body + key))
-
-
-@exposed
-def clock_index(ifname: str) -> int | None:
-    """Return N of the interface's hardware clock /dev/ptpN, as ``ethtool -T`` has it; None where the driver tells none."""
-    buffer = array.array("B", struct.pack("=IIi", ETHTOOL_GET_TS_INFO, 0, -1) + bytes(32))
-    ioctl(ifname, buffer)
-    index = int(struct.unpack_from("=i", buffer.tobytes(), 8)[0])
-    return index if index >= 0 else None
 
 
 @exposed

@@ -50,13 +50,18 @@ def capabilities(index: int) -> dict[str, int]:
     return dict(zip(CAPABILITIES, struct.unpack_from("=6i", raw), strict=True))
 
 
+def reading(number: int) -> list[int]:
+    """Return CLOCK_MONOTONIC before, the clock of this number, and CLOCK_MONOTONIC after: nanoseconds."""
+    before = time.monotonic_ns()
+    found = time.clock_gettime_ns(number)
+    return [before, found, time.monotonic_ns()]
+
+
 @exposed
 def read(index: int) -> list[int]:
     """Return CLOCK_MONOTONIC before, the hardware clock, and CLOCK_MONOTONIC after: nanoseconds."""
     with clock(index) as number:
-        before = time.monotonic_ns()
-        found = time.clock_gettime_ns(number)
-        return [before, found, time.monotonic_ns()]
+        return reading(number)
 
 
 @exposed
@@ -66,9 +71,7 @@ def series(index: int, seconds: float) -> list[list[int]]:
     with clock(index) as number:
         end = time.monotonic_ns() + int(seconds * SECOND)
         while not found or found[-1][2] < end:
-            before = time.monotonic_ns()
-            told = time.clock_gettime_ns(number)
-            found.append([before, told, time.monotonic_ns()])
+            found.append(reading(number))
     return found
 
 

@@ -28,20 +28,9 @@ def clock() -> dict[str, float]:
 
 
 @exposed
-def nanoseconds(phc: int | None = None) -> dict[str, int]:
-    """Return the guest's clocks in ns, and with a number that of /dev/ptpN, which is left out where its driver cannot be asked.
-
-    Source: Documentation/driver-api/ptp.rst; include/linux/posix-timers.h, FD_TO_CLOCKID.
-    """
-    found = {name.lower(): time.clock_gettime_ns(getattr(time, f"CLOCK_{name}")) for name in CLOCKS}
-    if phc is not None:
-        fd = os.open(f"/dev/ptp{phc}", os.O_RDONLY)
-        try:
-            with suppress(OSError):
-                found["phc"] = time.clock_gettime_ns(~fd << 3 | 3)
-        finally:
-            os.close(fd)
-    return found
+def nanoseconds() -> dict[str, int]:
+    """Return the guest's clocks in ns."""
+    return {name.lower(): time.clock_gettime_ns(getattr(time, f"CLOCK_{name}")) for name in CLOCKS}
 
 
 @exposed

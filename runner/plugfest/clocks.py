@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from plugfest import faults as fault_points
+from plugfest.agent import AgentError
 
 if TYPE_CHECKING:
     from plugfest.agent import AgentClient
@@ -42,7 +43,9 @@ class Clocks:
         """Read none yet; without `hardware` the guest's alone will be."""
         self._agent = agent
         self._model = model if model is not None and "model.clock" in model.call("control.methods") else None
-        self._phc: int | None = agent.call("ethtool.clock_index", ifname=ifname) if hardware else None
+        self._phc: int | None = (
+            agent.call("ethtool.get", ifname=ifname, what="tsinfo").get("phc-index") if hardware else None
+        )
         self._faults = faults
         self._kept: set[str] | None = None
 
@@ -55,8 +58,14 @@ class Clocks:
         device = self._model.call("model.clock")["now"] if self._model is not None else None
         if device is not None:
             return {"device": int(device)}
-        told: dict[str, int] = self._agent.call("system.nanoseconds", phc=self._phc)
-        return {"phc": told["phc"]} if "phc" in told else told
+        if self._phc is not None:
+            try:
+                return {"phc": int(self._agent.call("phc.read", index=self._phc)[1])}
+            except AgentError as error:
+                if error.errno is None:
+                    raise
+        guests: dict[str, int] = self._agent.call("system.nanoseconds")
+        return guests
 
     def check(self, before: Reading, stamps: Sequence[int], after: Reading) -> None:
         """Check that stamps lie between two readings, by a clock by which all did that were checked before.

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, cast
 
 import pytest
-from plugfest.agent import AgentClient
+from plugfest.agent import AgentClient, AgentError
 from plugfest.clocks import AHEAD, Clocks
 from plugfest.faults import LocalFaults
 from plugfest.model import ModelClient
@@ -19,23 +20,32 @@ class Told:
         self.answers = answers
 
     def call(self, method: str, **_: object) -> Any:
-        return self.answers[method.replace(".", "_")]
+        answer = self.answers[method.replace(".", "_")]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def clocks(model: Told | None = None, faults: LocalFaults | None = None, **answers: Any) -> Clocks:
-    agent = Told(ethtool_clock_index=None, **answers)
+    agent = Told(**{"ethtool_get": {}} | answers)
     return Clocks(
         cast("AgentClient", agent), "eth0", cast("ModelClient", model) if model else None, faults or LocalFaults()
     )
 
 
 def test_the_devices_clock_goes_before_the_hardware_clock_and_that_before_the_guests() -> None:
-    guests = {"realtime": 1, "phc": 2}
+    hardware = {"ethtool_get": {"phc-index": 0}, "phc_read": [1, 2, 3], "system_nanoseconds": {"realtime": 1}}
     model = Told(control_methods=["model.clock"], model_clock={"now": 3})
-    assert clocks(model, system_nanoseconds=guests).read() == {"device": 3}
-    assert clocks(Told(control_methods=[]), system_nanoseconds=guests).read() == {"phc": 2}
+    assert clocks(model, **hardware).read() == {"device": 3}
+    assert clocks(Told(control_methods=[]), **hardware).read() == {"phc": 2}
     without = Told(control_methods=["model.clock"], model_clock={"now": None})
     assert clocks(without, system_nanoseconds={"realtime": 1}).read() == {"realtime": 1}
+
+
+def test_a_hardware_clock_that_cannot_be_read_is_left_out() -> None:
+    refused = AgentError("phc.read", "OSError", "Operation not supported", errno.EOPNOTSUPP)
+    answers = {"ethtool_get": {"phc-index": 0}, "phc_read": refused, "system_nanoseconds": {"realtime": 1}}
+    assert clocks(**answers).read() == {"realtime": 1}
 
 
 def test_stamps_lie_between_the_readings_of_one_clock() -> None:
