@@ -68,6 +68,10 @@ class FakeModel:
         match method:
             case "model.describe":
                 return {"name": "fake", "version": "1.2"}
+            case "control.methods":
+                return ["control.methods", "model.describe", "model.queues"]
+            case "model.queues":
+                return {"rx": [{"enabled": True}], "tx": []}
             case "faults.arm":
                 if params["name"] not in self.fired:
                     raise ModelError(method, -32602, f"no fault point {params['name']!r}")

@@ -117,12 +117,22 @@ def test_bad(guest):
 """)
     good, bad = suite.document()["results"]
     assert good["artifacts"] == {}
-    assert set(bad["artifacts"]) == {"console.log", "dmesg.txt", "trace.txt", "traceback.txt", "wire.pcap"}
+    assert set(bad["artifacts"]) == {
+        "console.log",
+        "counters.txt",
+        "dmesg.txt",
+        "model.json",
+        "trace.txt",
+        "traceback.txt",
+        "wire.pcap",
+    }
     folder = suite.output
     assert "WARNING: CPU: 0" in (folder / bad["artifacts"]["console.log"]).read_text()
     assert (folder / bad["artifacts"]["wire.pcap"]).read_bytes() == b"pcap"
     assert "R RDH[3]: RDH 0x00000007" in (folder / bad["artifacts"]["trace.txt"]).read_text()
     assert "W RDH: 0x00000007" in (folder / bad["artifacts"]["trace.txt"]).read_text()
+    assert '"enabled": true' in (folder / bad["artifacts"]["model.json"]).read_text()
+    assert "ip -s -s link" in (folder / bad["artifacts"]["counters.txt"]).read_text()
     assert 'assert False, "no"' in (folder / bad["artifacts"]["traceback.txt"]).read_text()
     assert "dmesg said" in (folder / bad["artifacts"]["dmesg.txt"]).read_text()
     assert [path.name for path in (folder / "artifacts").iterdir()] == [Path(bad["artifacts"]["wire.pcap"]).parent.name]
@@ -151,7 +161,9 @@ def test_it(guest, defer):
     defer(guest.run, "third")
     assert False
 """)
-    assert [c for c in suite.machines[0].ssh.commands if c != "dmesg"] == ["third", "false", "first"]
+    counters, *undo, dmesg = suite.machines[0].ssh.commands
+    assert counters.startswith("ip -s -s link"), "how the guest stood at the failure, before anything was undone"
+    assert (undo, dmesg) == (["third", "false", "first"], "dmesg")
     assert "`false` in the guest" in suite.only()["reason"]
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is kept of a test that did not pass: console, dmesg, the model's register trace, the wire, the traceback."""
+"""What is kept of a test that did not pass: console, dmesg, the model's register trace and state, counters, wire, traceback."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plugfest.machine import Machine
+    from plugfest.model import ModelClient
 
 TRACE_LIMIT = 4000
 """Register accesses kept, the last ones."""
+STATE = ("model.counters", "model.queues", "model.blocks")
+"""Control methods that say how the device stands; a model need not have each."""
+COUNTERS = "ip -s -s link; nstat -as; cat /proc/net/softnet_stat"
+"""What the guest's kernel has counted: of each interface, protocol (since boot, but zeros), and CPU."""
 
 
 def slug(test: str) -> str:
@@ -42,6 +48,17 @@ class Recorder:
         if machine.model is not None:
             model = machine.model
             self._try("trace.txt", lambda: model.call("trace.start"))
+
+    def look(self) -> None:
+        """Keep how device and guest stand now: a test has just failed, and nothing is undone yet."""
+        machine = self._recording
+        if machine is None:
+            return
+        if machine.model is not None:
+            model = machine.model
+            self._try("model.json", lambda: self._write("model.json", json.dumps(_state(model), indent=1) + "\n"))
+        if machine.alive():
+            self._try("counters.txt", lambda: self._write("counters.txt", machine.ssh.run(COUNTERS, timeout=10).stdout))
 
     def drop(self) -> None:
         """Stop, and delete what was recorded."""
@@ -101,6 +118,11 @@ class Recorder:
             Exception
         ) as error:  # an artifact that cannot be had must not turn the verdict; what failed is written down
             self._missing[name] = f"{type(error).__name__}: {error}"
+
+
+def _state(model: ModelClient) -> dict[str, Any]:
+    offered = model.call("control.methods")
+    return {method: model.call(method) for method in STATE if method in offered}
 
 
 def format_trace(entries: list[dict[str, Any]]) -> str:

@@ -157,6 +157,8 @@ class Referee:
         if isinstance(error, pytest.skip.Exception):
             trial.skipped = str(error.msg)
             return report
+        if not trial.mishaps:
+            self._recorder.look()
         trial.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, trial, report.when)))
         trial.tracebacks[report.when] = str(report.longrepr)
         if self._plan.falsify or self._known_issue(item) is not None:
