@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ DEFAULT = Path(__file__).with_name("known-issues.toml")
 _SHAPE = (
     'expected [[issue]] with requirement = "AREA-TOPIC-01", drivers = ["name"], kernels = ">=6.1,<6.13", '
     'reason = "…" and link = "https://…"; requirement = ["AREA-TOPIC-01", "AREA-TOPIC-02"] for several, and profiles = ["name"] '
-    "where it shows only on these"
+    'or parameters = ["zero-copy"], of the test, where it shows only with these'
 )
 _KEYS = {"requirement": str | list, "drivers": list, "kernels": str, "reason": str, "link": str}
+_LIMITS = ("profiles", "parameters")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class KnownIssue:
         reason: one line.
         link: where it was reported.
         profiles: with these profiles of the driver's model; empty for all.
+        parameters: in tests with one of these parameters; empty for all.
     """
 
     requirements: tuple[str, ...]
@@ -44,8 +46,16 @@ class KnownIssue:
     reason: str
     link: str
     profiles: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
-    def applies(self, requirement: str, driver: str, release: str, profile: str | None = None) -> bool:
+    def applies(
+        self,
+        requirement: str,
+        driver: str,
+        release: str,
+        profile: str | None = None,
+        parameters: Collection[str] = (),
+    ) -> bool:
         """Tell whether a failure of this requirement is expected here.
 
         Args:
@@ -53,11 +63,13 @@ class KnownIssue:
             driver: the driver's name.
             release: ``uname -r``, as ``6.12.57+deb13-amd64``.
             profile: the model's; None where the subject is no model.
+            parameters: of the test.
         """
         return (
             requirement in self.requirements
             and driver in self.drivers
             and (not self.profiles or profile in self.profiles)
+            and (not self.parameters or not set(self.parameters).isdisjoint(parameters))
             and self.kernels.contains(kernel_version(release), prereleases=True)
         )
 
@@ -102,12 +114,13 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
         if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
             raise UsageError(f"{path}: issue {number} has no proper {key!r}; {_SHAPE}")
     requirements = [entry["requirement"]] if isinstance(entry["requirement"], str) else entry["requirement"]
-    profiles = entry.get("profiles", [])
+    limits = {name: entry.get(name, []) for name in _LIMITS}
     if not all(isinstance(each, str) for each in requirements):
         raise UsageError(f"{path}: issue {number} has no proper 'requirement'; {_SHAPE}")
-    if not isinstance(profiles, list) or not all(isinstance(each, str) for each in profiles):
-        raise UsageError(f"{path}: issue {number} has no proper 'profiles'; {_SHAPE}")
-    unknown = set(entry) - set(_KEYS) - {"profiles"}
+    for name, values in limits.items():
+        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+            raise UsageError(f"{path}: issue {number} has no proper {name!r}; {_SHAPE}")
+    unknown = set(entry) - set(_KEYS) - set(_LIMITS)
     if unknown:
         raise UsageError(f"{path}: issue {number} has {', '.join(sorted(unknown))}; {_SHAPE}")
     if not entry["link"].startswith("https://"):
@@ -117,12 +130,22 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     except InvalidSpecifier as error:
         raise UsageError(f"{path}: issue {number} has kernels = {entry['kernels']!r}; {_SHAPE}") from error
     return KnownIssue(
-        tuple(requirements), tuple(entry["drivers"]), kernels, entry["reason"], entry["link"], tuple(profiles)
+        tuple(requirements),
+        tuple(entry["drivers"]),
+        kernels,
+        entry["reason"],
+        entry["link"],
+        **{name: tuple(values) for name, values in limits.items()},
     )
 
 
 def matching(
-    issues: Iterable[KnownIssue], requirement: str, driver: str, release: str, profile: str | None = None
+    issues: Iterable[KnownIssue],
+    requirement: str,
+    driver: str,
+    release: str,
+    profile: str | None = None,
+    parameters: Collection[str] = (),
 ) -> KnownIssue | None:
     """Return the first known issue that applies, or None."""
-    return next((issue for issue in issues if issue.applies(requirement, driver, release, profile)), None)
+    return next((issue for issue in issues if issue.applies(requirement, driver, release, profile, parameters)), None)

@@ -87,6 +87,16 @@ def test_profiles(profile: str | None, applies: bool, tmp_path) -> None:
     assert known_issues.matching([issue], "A-B-01", "igb", "6.1", profile) is (issue if applies else None)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "applies"), [(["zero-copy"], True), (["large", "zero-copy"], True), (["copy"], False), ([], False)]
+)
+def test_parameters(parameters: list[str], applies: bool, tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(GOOD + 'parameters = ["zero-copy"]\n')
+    (issue,) = known_issues.load(path)
+    assert known_issues.matching([issue], "A-B-01", "igb", "6.1", None, parameters) is (issue if applies else None)
+
+
 def test_several_requirements(tmp_path) -> None:
     path = tmp_path / "known.toml"
     path.write_text(GOOD.replace('"A-B-01"', '["A-B-01", "A-B-02"]'))
@@ -109,6 +119,7 @@ GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreas
         (GOOD.replace("https:", "javascript:"), "the link"),
         (GOOD + "more = 1\n", "has more"),
         (GOOD + 'profiles = "std"\n', "no proper 'profiles'"),
+        (GOOD + "parameters = [1]\n", "no proper 'parameters'"),
     ],
 )
 def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) -> None:

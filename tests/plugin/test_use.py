@@ -132,6 +132,26 @@ def test_known_issues(suite, tmp_path) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_a_known_issue_of_some_parameters_only(suite, tmp_path) -> None:
+    issues = tmp_path / "known.toml"
+    issues.write_text(
+        '[[issue]]\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\nkernels = ""\nparameters = ["b"]\n'
+        'reason = "off by one"\nlink = "https://example.org/1"\n'
+    )
+    suite.run(
+        """
+@requirement("AREA-TEST-01")
+@pytest.mark.parametrize("kind", ["a", "b"])
+def test_it(guest, kind):
+    '''It is a.'''
+    assert kind == "a"
+""",
+        f"--plugfest-known-issues={issues}",
+    )
+    assert suite.verdicts() == {"test_it[a]": "pass", "test_it[b]": "xfail"}
+    assert "did not show" not in suite.document()["results"][0]["reason"]
+
+
 def test_the_console_has_a_line_for_each_test_and_no_escapes(suite) -> None:
     result = suite.run(
         """

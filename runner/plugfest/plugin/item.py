@@ -20,8 +20,7 @@ def required(item: pytest.Item) -> Requirement:
     found = requirements_of(getattr(item, "function", None))
     if not found:
         raise pytest.UsageError(f"{item.nodeid}: a test of no requirement; expected {SHAPE}")
-    callspec = getattr(item, "callspec", None)
-    parameters = [] if callspec is None else [value for value in callspec.params.values() if isinstance(value, str)]
+    parameters = parameters_of(item)
     mine = [each for each in found if not each.variant or each.variant in parameters]
     if len(mine) != 1:
         raise pytest.UsageError(
@@ -29,6 +28,12 @@ def required(item: pytest.Item) -> Requirement:
             f"{', '.join(each.variant for each in found)}, found {parameters}"
         )
     return mine[0]
+
+
+def parameters_of(item: pytest.Item) -> list[str]:
+    """Return those parameters of the test that are words."""
+    callspec = getattr(item, "callspec", None)
+    return [] if callspec is None else [value for value in callspec.params.values() if isinstance(value, str)]
 
 
 def fault_of(item: pytest.Item) -> str | None:

@@ -19,7 +19,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine import DriverLoadError
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
-from plugfest.plugin.item import fault_of, required
+from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
@@ -325,7 +325,12 @@ class Referee:
         if self._plan.falsify:
             return None
         return known_issues.matching(
-            self._issues, required(item).id, self._keeper.driver.name, self._plan.kernel.release, self._plan.profile
+            self._issues,
+            required(item).id,
+            self._keeper.driver.name,
+            self._plan.kernel.release,
+            self._plan.profile,
+            parameters_of(item),
         )
 
     def _identity(self, item: pytest.Item) -> dict[str, object]:
