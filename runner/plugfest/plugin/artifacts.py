@@ -18,8 +18,8 @@ TRACE_LIMIT = 4000
 """Register accesses kept, the last ones."""
 STATE = ("model.counters", "model.queues", "model.blocks")
 """Control methods that say how the device stands; a model need not have each."""
-COUNTERS = "ip -s -s link; nstat -as; cat /proc/net/softnet_stat"
-"""What the guest's kernel has counted: of each interface, protocol (since boot, but zeros), and CPU."""
+COUNTERS = "ip -s -s link; nstat -as; cat /proc/net/softnet_stat /proc/interrupts /proc/meminfo"
+"""What the guest's kernel has counted: of each interface, protocol (since boot, but zeros), CPU and interrupt; and its memory."""
 
 
 def slug(test: str) -> str:
