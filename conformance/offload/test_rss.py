@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from plugfest.agent import AgentError
 from plugfest.dissect import TCP, UDP, dissect
-from plugfest.operations import NotOfferedError
+from plugfest.operations import NotOfferedError, other_channels
 from plugfest.payload import generate
 from plugfest.probe import Ends
 from plugfest.queue_counters import from_model
@@ -356,4 +356,30 @@ def test_table_stays_over_channels(scaling, dut, set_uneven, operations, step, u
     with step("The table is the same, and frames follow it"):
         now = dut.rss()
         assert list(now.table) == table
+        scaling.check(now)
+
+
+@requirement(
+    "OFFLOAD-RSS-10",
+    level="MUST",
+    source=f"{SOURCE}: by default the table spreads evenly over the queues; net/ethtool/ioctl.c, a table of size 0 is the default again",
+    falsified_by=("rx.rss.queue", "program:rss.table-kept"),
+)
+def test_default_follows_channels(scaling, dut, change, set_uneven, step, defer, unclaimed):
+    """The default indirection table follows the number of channels, also if the user has had another and gave it back."""
+    with step("Set an uneven table, and ask for the default again"):
+        set_uneven()
+        dut.agent.call("ethtool.set_rss", ifname=dut.ifname, indir=[])
+    with step("Change the number of channels by one"):
+        channels = dut.get("channels") or {}
+        other = other_channels(channels)
+        refusal = None if other is None else dut.ask("channels", **other)
+        if other is None or refusal is not None:
+            unclaimed("another number of channels", evidence={"ethtool -l": channels, "refusal": str(refusal)})
+        defer(change.ready)
+        defer(change.put, "channels", **{name: channels[name.replace("_", "-")] for name in other})
+        change.ready()
+    with step("The table names each queue that there is and no other, and frames follow it"):
+        now = dut.rss()
+        assert set(now.table) == set(range(dut.queues()))
         scaling.check(now)

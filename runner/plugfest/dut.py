@@ -22,6 +22,9 @@ NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is 
 TABLE_LOST = fault_points.declare(
     "program:rss.table-lost", "the indirection table is read as the default, spread evenly"
 )
+TABLE_KEPT = fault_points.declare(
+    "program:rss.table-kept", "the indirection table is read as the default of one queue more"
+)
 ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -305,6 +308,8 @@ class Dut:
             return None
         if self._machine.wire.faults[TABLE_LOST]:
             found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
+        if self._machine.wire.faults[TABLE_KEPT]:
+            found["indir"] = [at % (found["rings"] + 1) for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
 
     # --- sysfs ----------------------------------------------------------------------------------------------------

@@ -106,11 +106,11 @@ class Operations:
             NotOfferedError: there is but one, or the driver refuses.
         """
         other, before = self._counts()
-        refusal = self._dut.ask("channels", **other)
+        refusal = self._change.ask("channels", **other)
         if refusal is not None:
             raise NotOfferedError(f"channels {other}: {refusal}")
         defer(self._change.ready)
-        defer(self._dut.set, "channels", **before)
+        defer(self._change.put, "channels", **before)
         self._change.ready()
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -157,9 +157,9 @@ class Operations:
         self._change.ready()
 
     def _there_and_back(self, what: str, other: dict[str, int], before: dict[str, int]) -> None:
-        refusal = self._dut.ask(what, **other)
+        refusal = self._change.ask(what, **other)
         if refusal is not None:
             raise NotOfferedError(f"{what} {other}: {refusal}")
         self._change.ready()
-        self._dut.set(what, **before)
+        self._change.put(what, **before)
         self._change.ready()

@@ -84,7 +84,7 @@ def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: in
     dut = Dut({"rx": 256, "tx": 256, "rx-max": most, "tx-max": most})
     operations = Operations(
         dut,  # type: ignore[arg-type]
-        SimpleNamespace(ready=lambda: None),  # type: ignore[arg-type]
+        SimpleNamespace(ready=lambda: None, ask=dut.ask, put=dut.set),  # type: ignore[arg-type]
         SimpleNamespace(features=set),  # type: ignore[arg-type]
     )
     done = list(operations.one_by_one())

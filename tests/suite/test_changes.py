@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Changes of settings that are undone, against a driver whose indirection table follows the channels or does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from plugfest.agent import AgentError
+from plugfest.changes import Changes
+from plugfest.dut import Rss
+
+
+class Dut:
+    """An interface with channels and a table; the agent puts the table to the default."""
+
+    ifname = "eth0"
+
+    def __init__(self, table: list[int], *, follows: bool = False, refuses: bool = False) -> None:
+        self.agent = self
+        self.table = table
+        self.count = 4
+        self._follows, self._refuses = follows, refuses
+        self.defaulted = 0
+
+    def rss(self) -> Rss:
+        return Rss(tuple(self.table), b"", 1, self.count)
+
+    def queues(self) -> int:
+        return self.count
+
+    def ask(self, what: str, **counts: int) -> AgentError | None:
+        if self._refuses:
+            return AgentError("ethtool.set", "NetlinkError", "no", 22)
+        self.count = counts.get("combined_count", self.count)
+        if self._follows:
+            self._default()
+        return None
+
+    def call(self, method: str, **arguments: Any) -> None:
+        assert (method, arguments) == ("ethtool.set_rss", {"ifname": "eth0", "indir": []})
+        self.defaulted += 1
+        self._default()
+
+    def _default(self) -> None:
+        self.table = [at % self.count for at in range(len(self.table))]
+
+
+def changes(dut: Dut) -> Changes:
+    return Changes(dut, lambda *_, **__: None, lambda *_: None, lambda: True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "defaulted", "afterwards"),
+    [
+        ([0, 1, 2, 3], {}, 1, [0, 1, 2, 0]),
+        ([0, 1, 2, 3], {"follows": True}, 0, [0, 1, 2, 0]),
+        ([0, 2, 2, 2], {}, 0, [0, 2, 2, 2]),
+        ([0, 1, 2, 3], {"refuses": True}, 0, [0, 1, 2, 3]),
+    ],
+)
+def test_frames_stay_spread_over_all_channels(
+    table: list[int], options: dict[str, bool], defaulted: int, afterwards: list[int]
+) -> None:
+    dut = Dut(table, **options)
+    refusal = changes(dut).ask("channels", combined_count=3)
+    assert (refusal is not None) == bool(options.get("refuses"))
+    assert (dut.defaulted, dut.table) == (defaulted, afterwards)
+
+
+def test_what_must_be_made_and_is_refused_is_an_error() -> None:
+    dut = Dut([0, 1], refuses=True)
+    with pytest.raises(AgentError, match="no"):
+        changes(dut).put("channels", combined_count=3)
+
+
+def test_other_settings_leave_the_table_alone() -> None:
+    dut = Dut([0, 1])
+    dut.count = 3
+    assert changes(dut).ask("rings", rx=512) is None
+    assert dut.defaulted == 0
