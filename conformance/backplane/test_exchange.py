@@ -133,7 +133,6 @@ def test_remote_fault(far, highest, linked, until, crossing, step, patience):
 @pytest.mark.budget(150)
 def test_flap_storm(far, highest, linked, dut, until, crossing, residue, traffic, step, evidence):
     """After a hundred losses of the partner's signal, of some milliseconds each, the link is as it was, and nothing has leaked."""
-    before = dut.link()
     readings = []
 
     def take_stock():
@@ -142,6 +141,7 @@ def test_flap_storm(far, highest, linked, dut, until, crossing, residue, traffic
         readings.append(residue.read())
 
     take_stock()
+    before = dut.link()
     for _half in range(2):
         with step(f"Let the partner flap {FLAPS // 2} times"):
             started = far.negotiations
