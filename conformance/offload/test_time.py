@@ -42,10 +42,14 @@ def capabilities(dut):
 
 
 @pytest.fixture
-def clock(guest, capabilities, faults, defer, unclaimed):
-    """The hardware clock; skips where the driver says that there is none."""
+def clock(guest, dut, capabilities, change, faults, defer, unclaimed):
+    """The hardware clock, as it is when the interface has come up; skips where the driver says that there is none."""
     if "phc-index" not in capabilities:
         unclaimed("a hardware clock", evidence={"ethtool -T": capabilities})
+    # A restart of the device, by whatever ran before, may have stopped it: OFFLOAD-STAMP-04 is what asks that.
+    dut.set_link(up=False)
+    dut.set_link(up=True)
+    change.ready()
     return HardwareClock(guest.agent, capabilities["phc-index"], faults, defer)
 
 
