@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from plugfest.agent import PATIENCE, AgentClient, AgentTimeout
+from plugfest.agent import PATIENCE, AgentClient, AgentError, AgentTimeout
 from plugfest.console import Console
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
@@ -23,6 +23,10 @@ BOOT = 180.0
 
 RESTORE = 60.0
 
+HUNG, HUNG_AT_MOST = 12, 120
+"""Seconds for which a task may hang in a guest of speed 1, and in the slowest one, before its kernel says so. It looks as often, so
+it says so within twice that, and within a test's 30 seconds."""
+
 _REFERENCE = 0.012
 """Seconds that the agent's fixed piece of work takes on a guest of speed 1: KVM on a laptop of some years."""
 
@@ -33,9 +37,14 @@ _PREPARE = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
   echo 0 > /proc/sys/net/ipv6/conf/default/$setting
 done
+for family in ipv4 ipv6; do
+  echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
+done
 echo 8 4 1 7 > /proc/sys/kernel/printk
+echo -1 > /proc/sys/kernel/hung_task_warnings
 """
-"""Run in the guest before its snapshot: the DUT says nothing unasked, and the console hears each word of the kernel's."""
+"""Run in the guest before its snapshot: the DUT says nothing unasked, nor asks again after a neighbour that it knows, and
+the console hears each word of the kernel's."""
 
 
 class Guest:
@@ -207,7 +216,11 @@ class Guest:
         return trouble
 
     def _measure(self) -> float:
-        return _REFERENCE / max(float(self.agent.call("system.speed")), 1e-4)
+        speed = _REFERENCE / max(float(self.agent.call("system.speed")), 1e-4)
+        seconds = min(HUNG_AT_MOST, max(HUNG, round(HUNG / speed)))
+        with suppress(AgentError):  # a kernel that looks for no hung tasks
+            self.agent.call("files.write", path="/proc/sys/kernel/hung_task_timeout_secs", text=str(seconds))
+        return speed
 
     def reboot(self, deadline: Deadline, *, before: Callable[[], None] = lambda: None) -> None:
         """Have the guest reboot as its user would, and log in again; devices that were plugged stay so.

@@ -19,7 +19,7 @@ from pathlib import Path
 from plugfest.errors import InfrastructureError
 from plugfest.qemu import QemuCommand
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: counted up when what is done before the snapshot changes."""
 
 KEEP = 8
