@@ -32,6 +32,9 @@ SILENCE = 3.0
 LIMIT = 10.0
 """Seconds until the kernel has come through its start: KVM takes one, TCG three."""
 
+LAPSE = 3600.0
+"""Seconds for which it is taken for granted that KVM runs no guest: a host that was busy may have been too slow to show it."""
+
 DEVICE = Path("/dev/kvm")
 _ARGUMENTS = "console=ttyS0 panic=-1"
 _PROVEN = re.compile(r"Unable to mount root fs|Run /\S+ as init process")
@@ -85,7 +88,8 @@ def choose(wanted: Wanted, toolchain: Toolchain, kernel: Kernel, *, cache: Path 
         wanted: ``auto`` takes KVM where it is proven to run a guest; ``kvm`` demands it; ``tcg`` asks nothing.
         toolchain: QEMU.
         kernel: a kernel that a guest would run.
-        cache: folder in which the proof is kept, for as long as the host is not rebooted and QEMU is the same.
+        cache: folder in which the proof is kept, for as long as the host is not rebooted and QEMU and kernel are the same;
+            that KVM runs nothing is kept for an hour.
 
     Raises:
         UsageError: `wanted` is none of the three.
@@ -173,16 +177,24 @@ def _remembered(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> Pro
         ) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        circumstances = {"boot": _BOOT_ID.read_text().strip(), "qemu": toolchain.digest, "device": _access()}
+        circumstances = {
+            "boot": _BOOT_ID.read_text().strip(),
+            "qemu": toolchain.digest,
+            "kernel": kernel.digest,
+            "device": _access(),
+        }
         file.seek(0)
         with suppress(ValueError, KeyError, TypeError):
             stored = json.loads(file.read())
-            if {name: stored[name] for name in circumstances} == circumstances:
-                return Proof(**stored["proof"])
+            kept = Proof(**stored["proof"])
+            if {name: stored[name] for name in circumstances} == circumstances and (
+                kept.works or 0 <= time.time() - stored["at"] < LAPSE
+            ):
+                return kept
         proof = prove(toolchain, kernel)
         file.seek(0)
         file.truncate()
-        json.dump({**circumstances, "proof": asdict(proof)}, file)
+        json.dump({**circumstances, "at": time.time(), "proof": asdict(proof)}, file)
         return proof
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,35 @@ def test_proof_is_remembered_until_something_changes(
     monkeypatch.setattr(acceleration, "_BOOT_ID", boot)
     choose("auto", fake_toolchain("stops"), kernel, cache=cache)
     assert len(runs) == 4
+    choose("auto", fake_toolchain("stops"), dataclasses.replace(kernel, digest="another kernel"), cache=cache)
+    assert len(runs) == 5
+
+
+@pytest.mark.parametrize(("behaviour", "proofs"), [("stops", 2), ("boots", 1)])
+def test_that_kvm_runs_nothing_is_believed_for_an_hour(
+    fake_toolchain: Make,
+    kernel: Kernel,
+    device: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    proofs: int,
+) -> None:
+    runs: list[str] = []
+    real = acceleration.prove
+    monkeypatch.setattr(
+        acceleration,
+        "prove",
+        lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device),
+    )
+    choose("auto", fake_toolchain(behaviour), kernel, cache=tmp_path)
+    choose("auto", fake_toolchain(behaviour), kernel, cache=tmp_path)
+    assert len(runs) == 1
+    file = tmp_path / "acceleration.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "at": stored["at"] - acceleration.LAPSE}))
+    choose("auto", fake_toolchain(behaviour), kernel, cache=tmp_path)
+    assert len(runs) == proofs
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"proof": {}})])
