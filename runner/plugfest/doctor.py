@@ -46,6 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _space(settings.cache)
     yield _cache(settings.cache)
     yield _tried("Debian mirror", lambda: debian.mirror(settings))
+    yield _tried("Debian keys", lambda: str(debian.keyring()))
     yield _mmdebstrap()
     yield _qemu(settings)
     yield _kvm()
@@ -107,11 +108,17 @@ def _mmdebstrap() -> Finding:
 
 def _qemu(settings: Settings) -> Finding:
     program = shutil.which(settings.qemu or toolchain.QEMU)
+    if program is None and settings.qemu:
+        return Finding("QEMU", f"expected {settings.qemu} to be a program, found none; mend --qemu", "bad")
     if program is None:
         return Finding("QEMU", "none in PATH; Debian's is fetched into the cache", "note")
     version = toolchain.version((program,))
     if toolchain.has_device((program,)):
         return Finding("QEMU", f"{program} {version} has {toolchain.DEVICE}", "good")
+    if settings.qemu:
+        return Finding(
+            "QEMU", f"expected {toolchain.DEVICE} in {program}, found {version} without it; mend --qemu", "bad"
+        )
     return Finding(
         "QEMU", f"{program} {version} has no {toolchain.DEVICE} (10.1 has); Debian's is fetched into the cache", "note"
     )

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plugfest.choice import advice
 from plugfest.errors import UsageError
 
 
@@ -188,9 +188,8 @@ def find(name: str) -> Driver:
     wanted = name.strip().lower().replace("-", "_")
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise UsageError(f"no driver {name!r}: {hint}expected one of {', '.join(known)} (see plugfest drivers)")
+    hint = advice(wanted, known, "see plugfest drivers")
+    raise UsageError(f"no driver {name!r}: expected one of {', '.join(known)}; {hint}")
 
 
 def check_profile(driver: Driver, profile: str | None) -> str | None:
@@ -208,5 +207,9 @@ def check_profile(driver: Driver, profile: str | None) -> str | None:
     if profile is None:
         return driver.subject.profile
     if profile not in driver.subject.profiles:
-        raise UsageError(f"--profile {profile}: {driver.name} has {', '.join(driver.subject.profiles)}")
+        known = driver.subject.profiles
+        raise UsageError(
+            f"--profile {profile}: expected one of {', '.join(known)}, which {driver.name} has; "
+            f"{advice(profile, known, 'plugfest models says what each is')}"
+        )
     return profile

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from plugfest.choice import advice
 from plugfest.errors import UsageError
-from plugfest.model import ModelClient, ModelError
 
 _DECLARED: dict[str, str] = {}
 
@@ -107,26 +107,13 @@ class LocalFaults:
         return self.fires(name)
 
 
-def arm_all(names: Iterable[str], local: LocalFaults, model: ModelClient | None) -> None:
-    """Arm fault points for as long as a guest runs.
-
-    Args:
-        names: of either side.
-        local: this side's.
-        model: the model, or None where the subject is none.
+def check_local(names: Iterable[str]) -> None:
+    """See that those fault points which are not a model's are declared; what declares them has been imported by then.
 
     Raises:
-        UsageError: nobody has such a point.
+        UsageError: one is not; the message names what it may have meant.
     """
     for name in names:
-        if not is_models(name):
-            local.arm(name)
-        elif model is None:
-            raise UsageError(
-                f"--fault {name}: expected a model to arm it in, found a device of QEMU's own; leave it out"
-            )
-        else:
-            try:
-                model.call("faults.arm", name=name)
-            except ModelError as error:
-                raise UsageError(f"--fault {name}: {error.message}; mend the name") from error
+        if not is_models(name) and name not in _DECLARED:
+            hint = advice(name, _DECLARED, "`plugfest requirements --format json` names them")
+            raise UsageError(f"--fault {name}: expected a fault point of the suite, found none; {hint}")

@@ -18,7 +18,7 @@ from plugfest.console import Console
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.driver import Driver, ModelSubject, QemuSubject
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults
+from plugfest.faults import LocalFaults, is_models
 from plugfest.guest import BOOT, Guest
 from plugfest.location import recipes_root
 from plugfest.model import ModelClient, ModelProcess
@@ -63,6 +63,11 @@ def kernel_arguments() -> str:
     """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words a line, # comments."""
     text = (recipes_root() / "kernel-arguments").read_text()
     return " ".join(word for line in text.splitlines() for word in line.partition("#")[0].split())
+
+
+def model_options(plan: RunPlan) -> list[str]:
+    """Return what a model is told beside its wire and profile: the faults that it has from its start."""
+    return [word for name in plan.faults if is_models(name) for word in ("--fault", name)]
 
 
 def qemu_command(plan: RunPlan) -> QemuCommand:
@@ -115,9 +120,10 @@ class Machine:
         subject = self.driver.subject
         self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
-        self._second_wires: list[WireEnd] = []
+        self._wires: list[WireEnd] = []
         try:
             self.wire = WireEnd(self.tap, faults)
+            self._wires.append(self.wire)
             self._serve()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
@@ -141,9 +147,7 @@ class Machine:
                 self.guest.close()
                 raise
         except BaseException:
-            for process in self._processes:
-                process.close()
-            self.tap.close()
+            self._close_subject()
             raise
 
     @property
@@ -214,6 +218,7 @@ class Machine:
             tap=tap.name,
             mac=mac,
             profile=self.plan.profile or subject.profile,
+            options=model_options(self.plan),
             log=self.plan.output / "model.log",
             name=f"model{len(self._processes)}",
         )
@@ -268,7 +273,7 @@ class Machine:
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
         wire = WireEnd(tap, self.wire.faults)
-        self._second_wires.append(wire)
+        self._wires.append(wire)
         return SecondNic(ifname, wire)
 
     def load_driver(self) -> None:
@@ -417,11 +422,15 @@ class Machine:
             self._recording = None
         with suppress(InfrastructureError):
             self.guest.close()
+        self._close_subject()
+
+    def _close_subject(self) -> None:
+        """End the models and the wires."""
         if self.model is not None:
             self.model.close()
         for process in self._processes:
             process.close()
-        for wire in (self.wire, *self._second_wires):
+        for wire in self._wires:
             wire.close()
         for tap in self._taps:
             tap.close()

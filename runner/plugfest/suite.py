@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from plugfest.choice import advice
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.location import conformance_root
 from plugfest.plugin.state import REGISTRY
@@ -33,7 +34,8 @@ def check_areas(wanted: Sequence[str]) -> list[str]:
     known = areas()
     for area in wanted:
         if area not in known:
-            raise UsageError(f"--area {area}: expected one of {', '.join(known)}")
+            hint = advice(area, known, "leave it out for all")
+            raise UsageError(f"--area {area}: expected one of {', '.join(known)}; {hint}")
     return list(wanted) or known
 
 

@@ -96,7 +96,10 @@ class TestBadInput:
             (["run", "ixgbe", "--kernal", "x"], ["No such option", "--kernal"]),
             (["run", "ixgbe", "--accel", "xen"], ["--accel", "'auto', 'kvm', 'tcg'"]),
             (["run", "ixgbe", "--cpus", "0"], ["--cpus", "1<=x<=64"]),
-            (["run", "ixgbe", "--profile", "sfp"], ["--profile sfp: ixgbe has kr, kx4, combo"]),
+            (
+                ["run", "ixgbe", "--profile", "sfp"],
+                ["--profile sfp: expected one of kr, kx4, combo, which ixgbe has; plugfest models"],
+            ),
             (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; leave it out"]),
             (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; leave it out"]),
             (
@@ -114,6 +117,17 @@ class TestBadInput:
             ),
             (["requirements", "--area", "sound"], ["--area sound: expected one of"]),
             (["shell", "ixbge"], ["did you mean ixgbe"]),
+            (["shell", "ixgbe", "--fault", "wire:frame.lost"], ["one of the suite's; plugfest run has it"]),
+            (
+                ["run", "ixgbe", "--fault", "wire:frame.last"],
+                ["of the suite, found none", "did you mean wire:frame.lost"],
+            ),
+            (["run", "ixgbe", "--profile", "comb"], ["did you mean combo?"]),
+            (["run", "ixgbe", "--area", "xpd"], ["did you mean xdp?"]),
+            (["run", "ixgbe", "--kernel", "/no/such/tree"], ["expected one of trixie-backports", "name another"]),
+            (["run", "ixgbe", "--mirror", "debian"], ["mirror 'debian': expected an address"]),
+            (["run", "ixgbe", "--dry-run", "--", "--nonsense"], ["expected what pytest understands"]),
+            (["images", "nosuch"], ["kernel 'nosuch': expected one of", "name another"]),
         ],
         ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
     )
@@ -324,7 +338,7 @@ class TestRun:
         assert said.status == 0
         assert Path("results/latest/report.html").exists()
         said = plugfest("report", "absent")
-        assert said.status == 3
+        assert said.status == 2
         assert "expected the journal of a run" in said.line
 
 

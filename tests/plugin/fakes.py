@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from plugfest.console import Problem, find_problems
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults, declare
+from plugfest.faults import LocalFaults, declare, is_models
 from plugfest.model import ModelError
 from plugfest.plan import RunPlan
 from plugfest.ssh import CommandFailed, CommandResult, GuestGone
@@ -145,6 +145,8 @@ class FakeMachine:
         self.dead = self.closed = False
         self.console = FakeConsole()
         self.model = FakeModel() if plan.driver == "ixgbe" else None
+        if self.model is not None:
+            self.model.armed = {name: {} for name in plan.faults if is_models(name)}
         self.ssh = FakeShell(self)
         self.agent = None
         self.dut = "dut"

@@ -178,13 +178,10 @@ def test_faults_for_the_whole_run(suite) -> None:
     assert suite.verdicts() == {"test_it": "fail"}
 
 
-@pytest.mark.parametrize(
-    ("driver", "fault"), [("igb", "value.wrong"), ("ixgbe", "value.unheard"), ("ixgbe", "wire:unheard")]
-)
-def test_a_fault_that_nobody_has_ends_the_run(suite, driver: str, fault: str) -> None:
-    result = suite.run(SEES, faults=(fault,), driver=driver)
-    assert result.ret in (2, 3)
-    assert fault in suite.document()["run"]["interrupted"]
+def test_a_fault_that_nobody_has_ends_the_run(suite) -> None:
+    result = suite.run(SEES, faults=("wire:unheard",))
+    assert result.ret == 2
+    assert "wire:unheard" in suite.document()["run"]["interrupted"]
 
 
 def test_the_next_test_gets_a_guest_that_saw_no_fault(suite) -> None:

@@ -24,7 +24,6 @@ Exit status:
 @click.group(
     epilog=EXIT_STATUSES,
     context_settings={
-        "auto_envvar_prefix": "PLUGFEST",
         "help_option_names": ["-h", "--help"],
         "max_content_width": 110,
     },

@@ -33,6 +33,7 @@ def print_commands(ready: RunPlan) -> None:
                     tap=TAP,
                     mac=machine.DUT_MAC,
                     profile=ready.profile,
+                    options=machine.model_options(ready),
                 )
             )
         )

@@ -10,7 +10,7 @@ import click
 from plugfest.cli.listing import show, table
 from plugfest.cli.options import cache_options
 from plugfest.cli.prepare import settings
-from plugfest.provision.kernel import CHANNELS, DEFAULT_CHANNEL, ensure_kernel
+from plugfest.provision.kernel import CHANNELS, DEFAULT_CHANNEL, check_kernel, ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.toolchain import ensure_toolchain
 
@@ -27,12 +27,15 @@ def images(kernels: tuple[str, ...], every: bool, cache_dir: Path | None, mirror
     KERNEL is a channel of Debian's, a build tree or an image [default: trixie-backports].
     """
     wanted = settings(cache_dir, mirror, qemu)
+    specs = (tuple(CHANNELS) if every else kernels) or (DEFAULT_CHANNEL,)
+    for spec in specs:
+        check_kernel(spec)
     made = table("what", "version", "where")
     toolchain = ensure_toolchain(wanted)
     made.add_row("QEMU", toolchain.version, toolchain.qemu[-1] if len(toolchain.qemu) == 1 else str(wanted.cache))
     root = ensure_root(wanted)
     made.add_row("guest root", root.digest, str(root.image))
-    for spec in (tuple(CHANNELS) if every else kernels) or (DEFAULT_CHANNEL,):
+    for spec in specs:
         kernel = ensure_kernel(wanted, spec)
         made.add_row(f"kernel {kernel.spec}", kernel.release, str(kernel.image))
     show(made)

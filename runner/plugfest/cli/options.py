@@ -69,9 +69,16 @@ guest_options = _stacked(
     ),
     option("--fresh", is_flag=True, help="Boot cold: neither use nor store a snapshot of the guest."),
     option(
-        "--fault", "faults", multiple=True, help="Arm this fault point of the model for the whole run; may be repeated."
+        "--fault",
+        "faults",
+        multiple=True,
+        help="Arm this fault point, of the model or the suite, for the whole run; may be repeated.",
     ),
-    option("--dry-run", is_flag=True, help="Print the command lines of QEMU and the model, and end."),
+    option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the command lines of QEMU and the model, which are fetched and built if need be, and end.",
+    ),
     cache_options,
 )
 """What every command that boots a guest takes."""

@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugfest import __version__, acceleration
+from plugfest import __version__, acceleration, sandbox
 from plugfest import driver as registry
+from plugfest.choice import advice
 from plugfest.errors import UsageError
 from plugfest.faults import is_models, of_models
 from plugfest.plan import RunPlan
-from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.debian import mirror
+from plugfest.provision.kernel import check_kernel, ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import Settings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
@@ -48,7 +49,7 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
     """Check the words, then provision what the run needs.
 
     Raises:
-        UsageError: unknown driver, profile or fault point, a module that is no ``.ko`` file.
+        UsageError: unknown driver, profile, kernel or fault point, a module that is no ``.ko`` file, a mirror that is no address.
         InfrastructureError: something cannot be fetched, built or run.
     """
     driver = registry.find(name)
@@ -56,6 +57,12 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
     modules = tuple(_module(path) for path in options.modules)
     _check_faults(driver, options.faults)
     wanted = settings(options.cache_dir, options.mirror, options.qemu)
+    # What is wrong with the words or with this machine is said before the first download, which takes minutes.
+    check_kernel(options.kernel)
+    if wanted.mirror:
+        mirror(wanted)
+    if not options.dry_run:
+        sandbox.check_host()
     toolchain = ensure_toolchain(wanted)
     root = ensure_root(wanted)
     kernel = ensure_kernel(wanted, options.kernel)
@@ -97,9 +104,10 @@ def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
             )
         known = of_models(driver.subject.model)
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(close)}?" if close else "`python -m nicmodels list --faults` lists them"
-            raise UsageError(f"--fault {name}: expected a fault point of the model {driver.subject.model}; {hint}")
+            hint = advice(name, known, "`python -m nicmodels list --faults` lists them")
+            raise UsageError(
+                f"--fault {name}: expected a fault point of the model {driver.subject.model}, found none; {hint}"
+            )
 
 
 def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, object]:

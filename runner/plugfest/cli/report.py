@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from plugfest import journal
 from plugfest.cli.terminal import terminal
+from plugfest.errors import UsageError
 from plugfest.report import console
 from plugfest.report.write import write_reports
 
@@ -20,6 +22,10 @@ def report(folder: Path) -> int:
     FOLDER is the run's output folder [default: results/latest]. Do this when the runner itself was killed. The exit
     status is the run's.
     """
+    if not (folder / journal.NAME).is_file():
+        raise UsageError(
+            f"{folder}: expected the journal of a run, {journal.NAME}, found none; name a run's output folder"
+        )
     document = write_reports(folder, died="the runner itself was killed")
     console.render(document, terminal(), folder=folder)
     status: int = document["run"]["exit_status"]

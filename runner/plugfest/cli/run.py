@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from plugfest import driver as registry
-from plugfest import journal, sandbox, suite
+from plugfest import faults, journal, sandbox, suite
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, provenance
@@ -24,7 +24,7 @@ from plugfest.report import console as summary
 from plugfest.report.write import write_reports
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command()
 @click.argument("driver")
 @option(
     "--output",
@@ -53,8 +53,8 @@ def run(
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
-    if not options.dry_run:
-        suite.check_selection(arguments, pytest_arguments)
+    suite.check_selection(arguments, pytest_arguments)
+    faults.check_local(options.faults)
     ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify)
     if output is None:
         ready = _with_output(ready)

@@ -17,7 +17,8 @@ from plugfest.cli.dry_run import print_commands
 from plugfest.cli.failure import guarded
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan
-from plugfest.faults import LocalFaults, arm_all
+from plugfest.errors import UsageError
+from plugfest.faults import LocalFaults, is_models
 from plugfest.plan import RunPlan
 
 
@@ -37,13 +38,17 @@ def shell(driver: str, port: int, **rest: Any) -> int:
     The ssh command is printed. The wire's other end is the tap wire0 in the run's network namespace.
     """
     options = GuestOptions(**rest)
-    with tempfile.TemporaryDirectory(prefix="plugfest-shell-") as folder:
+    for name in options.faults:
+        if not is_models(name):
+            raise UsageError(
+                f"--fault {name}: expected one of the model's, found one of the suite's; plugfest run has it"
+            )
+    with tempfile.TemporaryDirectory(prefix="plugfest-shell-") as folder, relay.listen(port) as listener:
         ready = plan(driver, options, Path(folder))
         if options.dry_run:
             print_commands(ready)
             return 0
-        with relay.listen(port) as listener:
-            outcome = sandbox.enter(lambda: guarded(lambda: _serve(ready, listener)), folder=ready.scratch)
+        outcome = sandbox.enter(lambda: guarded(lambda: _serve(ready, listener)), folder=ready.scratch)
     if outcome.signal is signal.SIGINT:
         return 0
     return outcome.status
@@ -51,10 +56,8 @@ def shell(driver: str, port: int, **rest: Any) -> int:
 
 def _serve(ready: RunPlan, listener: socket.socket) -> int:
     """Inside the run's namespaces: boot, print, wait for the end."""
-    faults = LocalFaults()
-    booted = machine.boot(ready, faults=faults)
+    booted = machine.boot(ready, faults=LocalFaults())
     try:
-        arm_all(ready.faults, faults, booted.model)
         key = ready.output / "key"
         booted.guest.key.write(key)
         relayed = relay.Relay(listener, ("127.0.0.1", machine.qemu_command(ready).ssh_port))

@@ -11,7 +11,7 @@ from plugfest import driver as registry
 from plugfest.agent import AgentError, AgentTimeout
 from plugfest.driver import Driver
 from plugfest.errors import InfrastructureError, PlugfestError
-from plugfest.faults import LocalFaults, arm_all
+from plugfest.faults import LocalFaults, is_models
 
 if TYPE_CHECKING:
     import pytest
@@ -66,10 +66,12 @@ class Keeper:
         if self._machine is None:
             begin = time.monotonic()
             try:
+                for name in self.plan.faults:
+                    if not is_models(name):
+                        self.faults.arm(name)
                 booted: Machine = self._config.hook.pytest_plugfest_boot(
                     config=self._config, plan=self.plan, faults=self.faults
                 )
-                arm_all(self.plan.faults, self.faults, booted.model)
             except PlugfestError as error:
                 raise BootError(error) from error
             self._machine, self._mark, self.used = booted, 0, False

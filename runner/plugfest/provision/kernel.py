@@ -37,6 +37,20 @@ _MIB = 1 << 20
 _SIZE, _SPACE = 145 * _MIB, 1000 * _MIB
 
 
+def check_kernel(spec: str) -> None:
+    """See that a kernel is there to be had, before anything is fetched for it.
+
+    Raises:
+        UsageError: it is neither a channel nor anything in the file system.
+    """
+    first, _, second = spec.partition(":")
+    path = Path(first).expanduser()
+    if spec not in CHANNELS and not path.is_file() and not (path.is_dir() and not second):
+        raise UsageError(
+            f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; name another"
+        )
+
+
 def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
     """Return a kernel that boots, with its initramfs and modules.
 
@@ -49,6 +63,7 @@ def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
         UsageError: there is no such kernel, or it lacks what a guest needs.
         InfrastructureError: it cannot be fetched or built.
     """
+    check_kernel(spec)
     packages = CHANNELS.get(spec)
     if packages is not None:
         return _ensure(
@@ -58,11 +73,7 @@ def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
     path = Path(first).expanduser()
     if path.is_dir() and not second:
         return _from_tree(settings, spec, path.resolve())
-    if path.is_file():
-        return _from_image(settings, spec, path.resolve(), Path(second).expanduser().resolve() if second else None)
-    raise UsageError(
-        f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; mend --kernel"
-    )
+    return _from_image(settings, spec, path.resolve(), Path(second).expanduser().resolve() if second else None)
 
 
 Prepared = tuple[BootImage, ModuleTree]
