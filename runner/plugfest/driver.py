@@ -86,6 +86,7 @@ _DRIVERS = (
                 "kr": "82599 backplane, 10GBASE-KR (8086:1517)",
                 "kx4": "82599 backplane, 10GBASE-KX4 and KX (8086:10f7)",
                 "combo": "82599 combined backplane, KR, KX4 and KX (8086:10f8)",
+                "detect": "the same, its partner 1000BASE-KX without autonegotiation",
             },
         ),
         pci_ids=((0x8086, 0x1517), (0x8086, 0x10F7), (0x8086, 0x10F8)),
@@ -121,6 +122,7 @@ _DRIVERS = (
             {
                 "v2a": "AMD XGBE backplane port, 16 DMA channels (1022:1458)",
                 "v2b": "AMD XGBE backplane port, 8 DMA channels (1022:1459)",
+                "detect": "v2a, its partner 1000BASE-KX without autonegotiation",
             },
         ),
         pci_ids=((0x1022, 0x1458), (0x1022, 0x1459)),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plugfest.agent import PATIENCE, AgentClient, AgentError, AgentTimeout
 from plugfest.console import Console
-from plugfest.deadline import Deadline, poll
+from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 from plugfest.guard import Guard
 from plugfest.qemu import Qemu, QemuCommand
@@ -268,10 +268,6 @@ class Guest:
                 f"expected the guest's console to print a mark within {deadline.seconds:.0f} s, found none of it; "
                 "see console.log"
             )
-
-    def wait_gone(self, deadline: Deadline) -> str | None:
-        """Wait until the guest is gone; return what happened, None if it lives on."""
-        return poll(self.gone, deadline)
 
     def close(self) -> None:
         """End the guest. Idempotent."""

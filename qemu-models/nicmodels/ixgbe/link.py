@@ -90,10 +90,7 @@ class Link:
         self._silent = host.faults["link.interrupt.lost"]
         self._last = _Report(up=False, speed=0)
         self._stayed_up = False
-        line = host.line or PartnerLine(
-            host.clock,
-            Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
-        )
+        line = host.line or PartnerLine(host.clock, variant.partner)
         self.phy = line.plug()
         self.partner = line.partner
         self.phy.witness = self._event

@@ -17,20 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nicmodels.phy.page import (
+    ASYMMETRIC,
+    BASE_R_FEC_REQUEST,
+    FEC_ABILITY,
+    FEC_REQUEST,
+    NONCE_SHIFT,
+    PAUSE,
+    REMOTE_FAULT,
+    RS_FEC_REQUEST,
+    SELECTOR,
+    TECHNOLOGY_SHIFT,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_SELECTOR = 0b00001
-"""IEEE 802.3 (table 73-1)."""
-_PAUSE = 1 << 10
-_ASYMMETRIC = 1 << 11
-_NONCE_SHIFT = 16
-_TECHNOLOGY_SHIFT = 21
-_REMOTE_FAULT = 1 << 13
-_RS_FEC_REQUEST = 1 << 44
-_BASE_R_FEC_REQUEST = 1 << 45
-_FEC_ABILITY = 1 << 46
-_FEC_REQUEST = 1 << 47
 
 
 class Technology(enum.Enum):
@@ -78,7 +79,7 @@ class Technology(enum.Enum):
         raise ValueError(f"expected one of {', '.join(t.label for t in cls)}; found {label!r}")
 
 
-_DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
+DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
 """What an auto-negotiating end recognizes in an end that does not negotiate (73.7.4.1)."""
 
 _TEN_A_LANE = frozenset((Technology.KR_10G, Technology.KR4_40G, Technology.CR4_40G, Technology.CR10_100G))
@@ -163,27 +164,27 @@ class Abilities:
 
     def base_page(self, nonce: int = 0) -> int:
         """The 48-bit link codeword, D0 being bit 0; echoed nonce, acknowledge and next page are 0."""
-        page = _SELECTOR | (nonce & 31) << _NONCE_SHIFT
-        page |= _PAUSE * self.pause | _ASYMMETRIC * self.asymmetric_pause
-        page |= _REMOTE_FAULT * self.remote_fault
-        page |= _FEC_ABILITY * self.fec | _FEC_REQUEST * self.fec_request
-        page |= _RS_FEC_REQUEST * self.rs_fec_request | _BASE_R_FEC_REQUEST * self.base_r_fec_request
+        page = SELECTOR | (nonce & 31) << NONCE_SHIFT
+        page |= PAUSE * self.pause | ASYMMETRIC * self.asymmetric_pause
+        page |= REMOTE_FAULT * self.remote_fault
+        page |= FEC_ABILITY * self.fec | FEC_REQUEST * self.fec_request
+        page |= RS_FEC_REQUEST * self.rs_fec_request | BASE_R_FEC_REQUEST * self.base_r_fec_request
         for technology in self.technologies:
-            page |= 1 << (_TECHNOLOGY_SHIFT + technology.bit)
+            page |= 1 << (TECHNOLOGY_SHIFT + technology.bit)
         return page
 
     @classmethod
     def from_base_page(cls, page: int) -> Abilities:
         """What a base page tells; bits of technologies that this module does not know are ignored."""
         return cls(
-            frozenset(t for t in Technology if page >> (_TECHNOLOGY_SHIFT + t.bit) & 1),
-            pause=bool(page & _PAUSE),
-            asymmetric_pause=bool(page & _ASYMMETRIC),
-            fec=bool(page & _FEC_ABILITY),
-            fec_request=bool(page & _FEC_REQUEST),
-            rs_fec_request=bool(page & _RS_FEC_REQUEST),
-            base_r_fec_request=bool(page & _BASE_R_FEC_REQUEST),
-            remote_fault=bool(page & _REMOTE_FAULT),
+            frozenset(t for t in Technology if page >> (TECHNOLOGY_SHIFT + t.bit) & 1),
+            pause=bool(page & PAUSE),
+            asymmetric_pause=bool(page & ASYMMETRIC),
+            fec=bool(page & FEC_ABILITY),
+            fec_request=bool(page & FEC_REQUEST),
+            rs_fec_request=bool(page & RS_FEC_REQUEST),
+            base_r_fec_request=bool(page & BASE_R_FEC_REQUEST),
+            remote_fault=bool(page & REMOTE_FAULT),
         )
 
 
@@ -273,7 +274,7 @@ def resolve(local: Abilities, partner: Abilities) -> Resolution | None:
                 return Resolution(technology, resolve_pause(local, partner), fec, rs_fec)
         return None
     if local.negotiates or partner.negotiates:
-        common &= _DETECTABLE
+        common &= DETECTABLE
     for technology in common:
         return Resolution(technology, rs_fec=technology in _ALWAYS_RS_FEC, negotiated=False)
     return None

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from nicmodels.phy.abilities import Abilities, Resolution, Technology, resolve
+from nicmodels.phy.abilities import DETECTABLE, Abilities, Resolution, Technology, resolve
 from nicmodels.phy.detection import PageDetector
 from nicmodels.phy.event import Event, Kind
 from nicmodels.phy.medium import Pages, Signal
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_PAGES = 7
 """How many more pages go out after the other end's acknowledge (remaining_ack_cnt: 6 to 8)."""
-DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
-"""What parallel detection finds (73.7.4.1)."""
 
 
 class State(enum.Enum):
@@ -61,7 +59,6 @@ class LinkControl(enum.Enum):
     ENABLE = "enable"
 
 
-_PAGING = (State.ACKNOWLEDGE_DETECT, State.COMPLETE_ACKNOWLEDGE, State.NEXT_PAGE_WAIT)
 _GOOD = (State.AN_GOOD_CHECK, State.AN_GOOD)
 
 

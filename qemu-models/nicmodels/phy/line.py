@@ -3,7 +3,7 @@
 
 ::
 
-    line = host.line or PartnerLine(host.clock, Abilities.of(...))
+    line = host.line or PartnerLine(host.clock, variant.partner)
     self.phy = line.plug(null_pages=False)
     self.partner = line.partner
     link_methods(self.partner)                           # for the model's control methods
@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nicmodels.phy.abilities import Abilities
 from nicmodels.phy.medium import Medium
 from nicmodels.phy.partner import LinkPartner
 from nicmodels.phy.transceiver import Transceiver
@@ -20,8 +22,12 @@ from nicmodels.phy.transceiver import Transceiver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nicmodels.phy.abilities import Abilities
     from nicmodels.reactor import Clock
+
+BACKPLANE = Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True)
+"""What a partner has that nobody told otherwise: all that ports of 10 Gb/s have."""
+NOT_NEGOTIATING: Mapping[str, Any] = {"abilities": {"technologies": ["1000BASE-KX"], "negotiates": False}}
+"""What a partner for parallel detection is told (IEEE 802.3, 73.7.4.1)."""
 
 
 class FarEnd(Protocol):
@@ -60,14 +66,20 @@ class Line(Protocol):
 class PartnerLine:
     """A line to a partner in this process.
 
+    Args:
+        clock: of both ends.
+        told: what the partner is told to begin with, as ``link.set`` takes it; by default it has `BACKPLANE`'s abilities.
+
     Attributes:
         medium: between the ends.
         partner: the other end.
     """
 
-    def __init__(self, clock: Clock, abilities: Abilities) -> None:
+    def __init__(self, clock: Clock, told: Mapping[str, Any] | None = None) -> None:
         self.medium = Medium(clock)
-        self.partner = LinkPartner(self.medium, abilities=abilities)
+        self.partner = LinkPartner(self.medium, abilities=BACKPLANE)
+        if told:
+            self.partner.control(**told)
 
     def plug(self, *, null_pages: bool = True) -> Transceiver:
         """The end of the caller."""

@@ -27,9 +27,6 @@ RS_FEC_REQUEST, BASE_R_FEC_REQUEST, FEC_ABILITY, FEC_REQUEST = 1 << 44, 1 << 45,
 TOGGLE, ACKNOWLEDGE_2, MESSAGE_PAGE = 1 << 11, 1 << 12, 1 << 13
 CODE = (1 << 11) - 1
 NULL_MESSAGE = 1
-OUI_MESSAGE = 5
-ABILITY_MESSAGE = 6
-"""Annex 73A: organizationally unique identifier tagged message; message of EEE abilities is 10."""
 
 
 class Codeword(int):

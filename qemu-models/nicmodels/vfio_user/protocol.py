@@ -26,7 +26,6 @@ MAX_TRANSFER = 1 << 20
 HEADER_SIZE = 16
 MAX_MESSAGE = HEADER_SIZE + 16 + MAX_TRANSFER
 REGION_COUNT = 9
-REGION_ROM = 6
 REGION_CONFIG = 7
 IRQ_COUNT = 5
 
@@ -66,7 +65,6 @@ DWORD = struct.Struct("<I")
 WRITE_COUNT = struct.Struct("<Q")
 WRITE_ENTRY = struct.Struct("<QIIII")  # offset, region, count, data's low and high dword
 DMA_ACCESS = struct.Struct("<QQ")  # address, count
-DMA_WRITE_REPLY = struct.Struct("<QI")
 DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset, address, size
 DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
 DEVICE_INFO = struct.Struct("<IIII")  # argsz, flags, regions, interrupt types

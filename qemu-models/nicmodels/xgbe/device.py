@@ -71,7 +71,7 @@ class Xgbe(Nic):
         self.filters = Filters(self._file, host.faults)
         self.steering = Steering(self._file, host.faults, self.filters, channels)
         self.time = SystemTime(self._file, host, self.interrupts)
-        self.link = Link(self._file, host, self.interrupts, fec=variant.fec, came_up=self._link_came_up)
+        self.link = Link(self._file, host, self.interrupts, variant, came_up=self._link_came_up)
         self.receiver = Receiver(
             self._file,
             host,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.phy import Abilities, Kind, PartnerLine, State, Technology, TrainingState
+from nicmodels.phy import Kind, PartnerLine, State, Technology, TrainingState
 from nicmodels.xgbe.an73 import AutoNegotiation
 from nicmodels.xgbe.mailbox import Mailbox, Mode
 from nicmodels.xgbe.registers import mmd as r
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nicmodels.phy import Event
     from nicmodels.registers import RegisterFile
     from nicmodels.xgbe.interrupts import InterruptBlock
+    from nicmodels.xgbe.variants import Variant
 
 LINK, LOCK, BASER_LINK = 1 << 2, 1, 1 << 12
 RESTART_TRAINING, ENABLE_TRAINING = 1, 2
@@ -42,11 +43,17 @@ class Link:
     """
 
     def __init__(
-        self, file: RegisterFile, host: Host, interrupts: InterruptBlock, *, fec: bool, came_up: Callable[[], object]
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        variant: Variant,
+        *,
+        came_up: Callable[[], object],
     ) -> None:
         self._file = file
         self._host = host
-        self._fec = fec
+        self._fec = variant.fec
         self._came_up = came_up
         self._stuck = host.faults["link.report.stuck"]
         self._unlatched = host.faults["an.latch.missing"]
@@ -55,10 +62,7 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._asked = False
-        line = host.line or PartnerLine(
-            host.clock,
-            Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True),
-        )
+        line = host.line or PartnerLine(host.clock, variant.partner)
         self.phy = line.plug(null_pages=False)
         self.phy.training.automatic = False
         self.phy.training.enabled = False

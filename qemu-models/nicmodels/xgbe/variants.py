@@ -7,7 +7,11 @@ speeds, connection types).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nicmodels.phy.line import NOT_NEGOTIATING
 
 PORT_MODE_BACKPLANE = 1
 SPEED_1000, SPEED_10000 = 1 << 2, 1 << 4
@@ -17,7 +21,7 @@ FIFO_UNIT = 16384
 
 @dataclass(frozen=True)
 class Variant:
-    """One device id.
+    """One device id, and what its port is connected to.
 
     Attributes:
         device: PCI device id.
@@ -25,6 +29,7 @@ class Variant:
         fifo: bytes of the transmit FIFO, and of the receive FIFO.
         speeds: the port's, as XP_PROP_0 has them.
         fec: 10GBASE-R FEC (clause 74) is there.
+        partner: what the link partner is told to begin with, as the control method ``link.set`` takes it.
     """
 
     device: int
@@ -32,6 +37,7 @@ class Variant:
     fifo: int
     speeds: int = SPEED_1000 | SPEED_10000
     fec: bool = True
+    partner: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def property_0(self) -> int:
@@ -49,5 +55,9 @@ class Variant:
         return self.fifo // FIFO_UNIT * 0x1_0001
 
 
-VARIANTS = {"v2a": Variant(0x1458, 16, 229376), "v2b": Variant(0x1459, 8, 65536)}
+VARIANTS = {
+    "v2a": Variant(0x1458, 16, 229376),
+    "v2b": Variant(0x1459, 8, 65536),
+    "detect": Variant(0x1458, 16, 229376, partner=NOT_NEGOTIATING),
+}
 DEFAULT = "v2a"

@@ -48,6 +48,13 @@ def test_the_best_common_technology(profile: str, partner: tuple[str, ...], expe
         assert rig.read(mac.ANLP1) >> 16 & 0xF
 
 
+def test_a_profile_whose_partner_does_not_negotiate() -> None:
+    rig = Rig("detect")
+    rig.clock.advance(SETTLED)
+    assert speed(rig) == ONE
+    assert not rig.read(mac.LINKS2) & 1 << 6, "found, not negotiated with"
+
+
 def test_the_driver_restricts(rig: Rig) -> None:
     """Without KR support in AUTOC the link falls back: the SmartSpeed of drivers."""
     rig.write(mac.AUTOC, rig.read(mac.AUTOC) & ~(1 << 16) | RESTART)

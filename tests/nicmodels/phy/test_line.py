@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a model is plugged into: the partner that its profile asks for."""
+
+from __future__ import annotations
+
+import pytest
+from nicmodels.phy import Technology
+from nicmodels.phy.line import NOT_NEGOTIATING, PartnerLine
+from nicmodels.reactor import ManualClock
+from nicmodels.xgbe.variants import VARIANTS
+
+
+def test_a_partner_that_nobody_told_anything_has_all_of_ten_gigabit() -> None:
+    abilities = PartnerLine(ManualClock()).partner.describe()["abilities"]
+    assert set(abilities["technologies"]) == {"10GBASE-KR", "10GBASE-KX4", "1000BASE-KX"}
+    assert abilities["negotiates"]
+
+
+@pytest.mark.parametrize("told", [NOT_NEGOTIATING, VARIANTS["detect"].partner])
+def test_a_partner_of_a_profile_s(told: dict[str, object]) -> None:
+    line = PartnerLine(ManualClock(), told)
+    abilities = line.partner.describe()["abilities"]
+    assert abilities["technologies"] == [Technology.KX_1000M.label]
+    assert not abilities["negotiates"]
+
+
+def test_a_profile_that_makes_no_sense() -> None:
+    with pytest.raises(ValueError, match="10GBASE-T"):
+        PartnerLine(ManualClock(), {"abilities": {"technologies": ["10GBASE-T"]}})
