@@ -39,6 +39,7 @@ for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad;
 done
 for family in ipv4 ipv6; do
   echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
+  echo 86400 > /proc/sys/net/$family/neigh/default/delay_first_probe_time
 done
 echo 8 4 1 7 > /proc/sys/kernel/printk
 echo -1 > /proc/sys/kernel/hung_task_warnings

@@ -195,6 +195,17 @@ class Machine:
         """QEMU's id of the NIC under test."""
         return self._device
 
+    def driver_version(self) -> str | None:
+        """What the driver says of its version, and the module's hash of its source; None where it made no interface."""
+        if self.load_error is not None:
+            return None
+        told = self.dut.driver_info()["version"]
+        try:
+            source = self.agent.call("files.read", path=f"/sys/module/{self.driver.module}/srcversion").strip()
+        except AgentError:  # built in, or of a kernel that keeps none
+            return told
+        return f"{told}, srcversion {source}"
+
     def alive(self) -> bool:
         """Whether the guest lives, and the model with it."""
         return self.guest.gone() is None and (self._process is None or self._process.alive())

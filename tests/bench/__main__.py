@@ -20,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "nic
 import rates  # noqa: E402 - found by the line above
 import throughput  # noqa: E402
 from plugfest import acceleration, sandbox  # noqa: E402
+from plugfest.errors import InfrastructureError  # noqa: E402
 from plugfest.guest import Guest  # noqa: E402
 from plugfest.machine import qemu_command  # noqa: E402
 from plugfest.plan import RunPlan  # noqa: E402
@@ -158,8 +159,11 @@ def _time_suite() -> float:
     begin = time.monotonic()
     with TemporaryDirectory() as output:
         command = [sys.executable, "-m", "plugfest", "run", "ixgbe", "--output", f"{output}/suite"]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    return time.monotonic() - begin
+        status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+        seconds = time.monotonic() - begin
+        if status not in (0, 1):  # with any verdict it ran to its end
+            raise InfrastructureError(f"expected the suite to be run, found that it ended with status {status}")
+    return seconds
 
 
 if __name__ == "__main__":

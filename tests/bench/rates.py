@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,11 +89,11 @@ def transmit(bench: Alone, size: int, seconds: float) -> float:
     return _repeat(burst, lambda: count, seconds)
 
 
-def receive(bench: Alone, far: PairWire, size: int, seconds: float) -> float:
+def receive(bench: Alone, send: Callable[[bytes], object], size: int, seconds: float) -> float:
     """Have the model take bursts of broadcast frames off the wire; the driver only gives the descriptors back."""
     queue = bench.driver.receive[0]
     frame = b"\xff" * 6 + bytes(6) + b"\x88\xb5" + bytes(size - 14)
-    burst_size = 64  # what the cable holds
+    burst_size = 64  # what the cable holds, and a tap without loss
     blank = b"".join(buffer.to_bytes(8, "little") + bytes(8) for buffer in queue.buffers)
     ram, tail = bench.driver.ram, queue.register(TAIL)
     count = 0
@@ -100,7 +101,7 @@ def receive(bench: Alone, far: PairWire, size: int, seconds: float) -> float:
     def burst() -> None:
         nonlocal count
         for _ in range(burst_size):
-            far.transmit([frame])
+            send(frame)
         last = queue.ring + (queue.next + burst_size - 1) % RING * 16
         bench.device.frame_arrived()
         while not ram.read(last + 8, 1)[0] & 1:
@@ -113,6 +114,11 @@ def receive(bench: Alone, far: PairWire, size: int, seconds: float) -> float:
         count += burst_size
 
     return _repeat(burst, lambda: count, seconds)
+
+
+def onto(far: PairWire) -> Callable[[bytes], object]:
+    """Send frames from the far end of a cable."""
+    return lambda frame: far.transmit([frame])
 
 
 def _repeat(burst: Callable[[], None], count: Callable[[], int], seconds: float) -> float:
@@ -133,10 +139,13 @@ def measure(seconds: float) -> list[Rate]:
         try:
             with alone(TapWire("rate0")) as bench:
                 rates.append(Rate("tap", "transmit", size, transmit(bench, size, seconds)))
+                with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as far_end:
+                    far_end.bind(("rate0", 0))
+                    rates.append(Rate("tap", "receive", size, receive(bench, far_end.send, size, seconds)))
         finally:
             tap.close()
         near, far = PairWire.pair()
         with alone(near) as bench:
-            rates.append(Rate("pair", "receive", size, receive(bench, far, size, seconds)))
+            rates.append(Rate("pair", "receive", size, receive(bench, onto(far), size, seconds)))
         far.close()
     return rates

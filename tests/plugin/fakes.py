@@ -156,6 +156,9 @@ class FakeMachine:
         self._recording: Path | None = None
         self.booted.append(self)
 
+    def driver_version(self) -> str:
+        return "1.2-k"
+
     def alive(self) -> bool:
         return not self.dead and not self.closed
 

@@ -45,7 +45,15 @@ class History:
 
     def boot(self) -> None:
         model = {"name": "ixgbe", "version": "0.1.0", "profile": "kr", "mac": "02:70:66:00:00:01"}
-        self.add("boot", seconds=1.25, how="snapshot", reason="the first one", speed=0.125, model=model)
+        self.add(
+            "boot",
+            seconds=1.25,
+            how="snapshot",
+            reason="the first one",
+            speed=0.125,
+            model=model,
+            driver="7.3.4, srcversion 8A3",
+        )
 
     def plan(
         self, requirement: str, name: str | None = None, *, fault: str | None = None, **more: object

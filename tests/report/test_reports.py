@@ -91,6 +91,7 @@ class TestHtml:
             "7.3.4+deb13-amd64",
             "11.1.3",
             "model version 0.1.0",
+            "version 7.3.4, srcversion 8A3",
             "Detected Tx Unit Hang",
             "ixgbe_poll+0x10",
             "interrupted",

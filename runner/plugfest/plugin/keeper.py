@@ -81,6 +81,7 @@ class Keeper:
                 reason=self._reason,
                 how=booted.how,
                 speed=booted.speed,
+                driver=booted.driver_version(),
                 model=None if booted.model is None else booted.model.call("model.describe"),
             )
         return self._machine

@@ -69,6 +69,9 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     if model is not None:
         document["run"]["versions"] = {**run["versions"], "model": str(model.get("version", "?"))}
         document["run"]["subject"] = {**run["subject"], "description": model}
+    driver = next((boot["driver"] for boot in boots if boot["driver"]), None)
+    if driver is not None:
+        document["run"]["versions"] = {**document["run"]["versions"], "driver": driver}
     if boots:
         document["run"]["guest"] = {**run["guest"], "speed": round(boots[0]["speed"], 3)}
     if run["options"]["falsify"]:
