@@ -23,8 +23,6 @@ from agent.netlink import interface_index
 SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 BPF_MAP_LOOKUP_ELEM = 1
 BPF_MAP_UPDATE_ELEM = 2
-BPF_MAP_DELETE_ELEM = 3
-BPF_MAP_GET_NEXT_KEY = 4
 BPF_PROG_LOAD = 5
 BPF_OBJ_GET = 7
 BPF_PROG_GET_NEXT_ID = 11
@@ -126,13 +124,13 @@ class Map:
         """Drop our reference."""
         os.close(self.fd)
 
-    def element(self, command: int, key: bytes, value: ctypes.Array[ctypes.c_char] | None) -> None:
+    def element(self, command: int, key: bytes, value: ctypes.Array[ctypes.c_char]) -> None:
         """Make an element call with pointers to `key` and `value`."""
         if len(key) != self.key_size:
             raise ValueError(f"key has {len(key)} bytes, the map's have {self.key_size}")
         key_buffer = ctypes.create_string_buffer(key, len(key))
-        address = ctypes.addressof(value) if value is not None else 0
-        call(command, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key_buffer), address, 0))
+        pointers = (ctypes.addressof(key_buffer), ctypes.addressof(value))
+        call(command, struct.pack("=IIQQQ", self.fd, 0, *pointers, 0))
 
     def lookup(self, key: bytes) -> list[bytes]:
         """Return the value, one a CPU for per-CPU maps."""
@@ -146,26 +144,6 @@ class Map:
             raise ValueError(f"value has {len(value)} bytes, the map's have {self.value_size}")
         whole = value.ljust(self.stride, b"\0") * self.copies
         self.element(BPF_MAP_UPDATE_ELEM, key, ctypes.create_string_buffer(whole, len(whole)))
-
-    def delete(self, key: bytes) -> None:
-        """Remove an entry."""
-        self.element(BPF_MAP_DELETE_ELEM, key, None)
-
-    def used_keys(self) -> list[bytes]:
-        """Return the keys that are in the map."""
-        found: list[bytes] = []
-        following = ctypes.create_string_buffer(self.key_size)
-        previous = 0
-        with suppress(FileNotFoundError):
-            while True:
-                call(
-                    BPF_MAP_GET_NEXT_KEY,
-                    struct.pack("=IIQQ", self.fd, 0, previous, ctypes.addressof(following)),
-                )
-                found.append(following.raw)
-                key_buffer = ctypes.create_string_buffer(following.raw, self.key_size)
-                previous = ctypes.addressof(key_buffer)
-        return found
 
 
 def object_get(path: Path) -> int:
@@ -275,12 +253,6 @@ def map_clear(map: int) -> None:  # noqa: A002
 
 
 @exposed
-def map_lookup(map: int, key: str) -> list[str]:  # noqa: A002
-    """Return the value of `key`, one a CPU for per-CPU maps; keys and values are hexadecimal digits."""
-    return [value.hex() for value in handle.get(map, Map).lookup(bytes.fromhex(key))]
-
-
-@exposed
 def map_update(map: int, key: str, value: str) -> None:  # noqa: A002
     """Set the value of `key`; both in hexadecimal digits."""
     handle.get(map, Map).update(bytes.fromhex(key), bytes.fromhex(value))
@@ -294,19 +266,6 @@ def map_refer(map: int, key: str, value: str, program: int | None) -> None:  # n
     """
     fd = handle.get(program, Program).fd if program is not None else 0
     handle.get(map, Map).update(bytes.fromhex(key), bytes.fromhex(value) + struct.pack("=I", fd))
-
-
-@exposed
-def map_delete(map: int, key: str) -> None:  # noqa: A002
-    """Remove `key`, in hexadecimal digits."""
-    handle.get(map, Map).delete(bytes.fromhex(key))
-
-
-@exposed
-def map_dump(map: int) -> dict[str, list[str]]:  # noqa: A002
-    """Return all keys with their values, in hexadecimal digits."""
-    source = handle.get(map, Map)
-    return {key.hex(): [value.hex() for value in source.lookup(key)] for key in source.used_keys()}
 
 
 @exposed

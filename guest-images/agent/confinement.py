@@ -10,12 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from pathlib import Path
 
 from agent import methods
 from agent.methods import exposed
 
-NETWORK_NAMESPACES = Path("/run/netns")
 NOBODY = 65534
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
@@ -49,17 +47,6 @@ def unshare_network() -> None:
     """Move to a new network namespace, which ends with this process."""
     check_alone()
     moved(_libc.unshare(CLONE_NEWNET))
-
-
-@exposed
-def enter_network(name: str) -> None:
-    """Move to the network namespace that ``ip netns add NAME`` made."""
-    check_alone()
-    fd = os.open(NETWORK_NAMESPACES / name, os.O_RDONLY)
-    try:
-        moved(_libc.setns(fd, CLONE_NEWNET))
-    finally:
-        os.close(fd)
 
 
 @exposed

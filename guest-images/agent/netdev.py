@@ -30,7 +30,6 @@ NETDEV = Family("netdev")
 DEV_GET = 1
 DEV_CHANGE_NTF = 4
 PAGE_POOL_GET = 5
-PAGE_POOL_STATS_GET = 9
 QUEUE_GET = 10
 NAPI_GET = 11
 QSTATS_GET = 12
@@ -93,30 +92,6 @@ PAGE_POOL = Attributes(
         6: ("detach-time", UINT),
         7: ("dmabuf", U32),
         8: ("io-uring", IO_URING),
-    }
-)
-PAGE_POOL_STATS = Attributes(
-    {
-        1: ("info", PAGE_POOL),
-        **{
-            number: (name, UINT)
-            for number, name in enumerate(
-                (
-                    "alloc-fast",
-                    "alloc-slow",
-                    "alloc-slow-high-order",
-                    "alloc-empty",
-                    "alloc-refill",
-                    "alloc-waive",
-                    "recycle-cached",
-                    "recycle-cache-full",
-                    "recycle-ring",
-                    "recycle-ring-full",
-                    "recycle-released-refcnt",
-                ),
-                8,
-            )
-        },
     }
 )
 QSTATS = Attributes(
@@ -240,14 +215,6 @@ def page_pool_get(ifname: str | None = None) -> list[dict[str, Any]]:
     found = NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True)
     ifindex = interface_index(ifname) if ifname else None
     return [pool for pool in found if ifindex in {None, pool.get("ifindex")}]
-
-
-@exposed
-def page_pool_stats(ifname: str) -> list[dict[str, Any]]:
-    """Return the counters of the device's page pools; EOPNOTSUPP where the kernel counts none."""
-    ifindex = interface_index(ifname)
-    found = NETDEV.call(PAGE_POOL_STATS_GET, b"", PAGE_POOL_STATS, dump=True)
-    return [pool for pool in found if pool["info"].get("ifindex") == ifindex]
 
 
 @exposed
