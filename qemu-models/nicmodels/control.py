@@ -13,7 +13,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from nicmodels.vfio_user.server import listen
+from nicmodels.listener import listen
 
 if TYPE_CHECKING:
     import socket

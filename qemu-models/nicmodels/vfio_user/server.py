@@ -6,15 +6,14 @@ Source: QEMU, docs/interop/vfio-user.rst.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
-import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from nicmodels.device import ResetCause
+from nicmodels.listener import listen
 from nicmodels.pci import Msi, MsiX
 from nicmodels.vfio_user import protocol
 from nicmodels.vfio_user.connection import Connection
@@ -35,37 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NOTHING: tuple[bytes, list[int]] = (b"", [])
-
-
-class SocketInUseError(OSError):
-    """Another process listens at the path."""
-
-
-def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """A listening unix socket at `path`; a socket that a dead process left there is replaced.
-
-    Raises:
-        SocketInUseError: somebody listens there.
-        OSError: the path cannot be used.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode):
-            with socket.socket(socket.AF_UNIX, kind) as probe:
-                try:
-                    probe.connect(str(path))
-                except ConnectionRefusedError:
-                    path.unlink()
-                else:
-                    raise SocketInUseError(errno.EADDRINUSE, f"{path}: another process listens there")
-    listener = socket.socket(socket.AF_UNIX, kind)
-    try:
-        listener.bind(str(path))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen at {path}: {error.strerror or error}") from error
-    listener.setblocking(False)
-    return listener
 
 
 class Server:
