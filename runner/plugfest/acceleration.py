@@ -21,6 +21,7 @@ from typing import Literal
 from plugfest.console import Console
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Kernel, Toolchain
+from plugfest.provision.progress import activity
 from plugfest.qemu import Machinery, Qemu
 
 Wanted = Literal["auto", "kvm", "tcg"]
@@ -191,7 +192,8 @@ def _remembered(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> Pro
                 kept.works or 0 <= time.time() - stored["at"] < LAPSE
             ):
                 return kept
-        proof = prove(toolchain, kernel)
+        with activity("finding out whether KVM runs a guest here"):
+            proof = prove(toolchain, kernel)
         file.seek(0)
         file.truncate()
         json.dump({**circumstances, "at": time.time(), "proof": asdict(proof)}, file)

@@ -2,6 +2,8 @@
 """The mirror is the host's own, and what goes wrong with it is one line."""
 
 import os
+import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -124,3 +126,28 @@ def test_missing_mmdebstrap_names_the_package(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(InfrastructureError, match="install the package mmdebstrap"):
         debian.ensure_mmdebstrap()
+
+
+@pytest.mark.parametrize(
+    ("apt", "expected"),
+    [
+        ("case $2 in update) exit 100;; esac; echo '#!/bin/sh' >{bin}/mmdebstrap; chmod +x {bin}/mmdebstrap", None),
+        ("echo 'E: Unable to locate package mmdebstrap' >&2; exit 100", "E: Unable to locate package mmdebstrap"),
+        ("exit 0", "it is not in PATH"),
+    ],
+    ids=["installed, though a source does not answer", "not to be had", "not in PATH"],
+)
+def test_root_has_mmdebstrap_installed_and_is_told(monkeypatch, tmp_path, capsys, apt, expected):
+    folder = tmp_path / "bin"
+    program(folder, "apt-get", apt.format(bin=folder))
+    for name in ("sh", "chmod"):
+        (folder / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    if expected is None:
+        assert debian.ensure_mmdebstrap() == str(folder / "mmdebstrap")
+    else:
+        with pytest.raises(InfrastructureError, match=re.escape(expected)) as found:
+            debian.ensure_mmdebstrap()
+        assert "install the package mmdebstrap yourself" in str(found.value)
+    assert "mmdebstrap is missing: installing it with apt-get" in capsys.readouterr().err

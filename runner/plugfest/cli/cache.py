@@ -13,6 +13,7 @@ from plugfest.cli.options import option
 from plugfest.cli.prepare import settings
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
+from plugfest.provision.progress import activity
 from plugfest.snapshot import Snapshots
 
 _DAY = 86400.0
@@ -79,7 +80,8 @@ def verify(cache_dir: Path | None) -> None:
     damaged = []
     entries = kept.entries()
     for entry in entries:
-        wrong = kept.verify(entry)
+        with activity(f"reading {entry.path.name}"):
+            wrong = kept.verify(entry)
         click.echo(f"{entry.path.name}: {wrong or 'good'}")
         if wrong is not None:
             kept.remove(entry)

@@ -212,7 +212,7 @@ def _explain(text: str, packages: Packages, source: str) -> str:
         found = re.search(pattern, text)
         if found:
             return message.format(found[1], suite=packages.suite, source=source)
-    return f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}"
+    return f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}; try again, or name another mirror by --mirror"
 
 
 def _last_error(text: str) -> str:
