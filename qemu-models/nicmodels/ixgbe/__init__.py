@@ -15,6 +15,7 @@ PROFILES = {
     "kr": "device id 1517: 10GBASE-KR and 1000BASE-KX (default)",
     "kx4": "device id 10f7: 10GBASE-KX4 and 1000BASE-KX",
     "combo": "device id 10f8: 10GBASE-KR, 10GBASE-KX4 and 1000BASE-KX",
+    "detect": "as combo; the partner is 1000BASE-KX and does not negotiate",
 }
 
 

@@ -14,6 +14,7 @@ DESCRIPTION = "AMD XGBE 10 GbE controller, backplane port"
 PROFILES = {
     "v2a": "device id 1458: 16 DMA channels, 224 KiB FIFOs (default)",
     "v2b": "device id 1459: 8 DMA channels, 64 KiB FIFOs",
+    "detect": "as v2a; the partner is 1000BASE-KX and does not negotiate",
 }
 
 
