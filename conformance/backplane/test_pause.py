@@ -22,6 +22,19 @@ def pause(dut, unclaimed):
 
 
 @pytest.fixture
+def ask_pause(dut, evidence):
+    """``ask_pause(Pause(True, False))`` asks for that, tx and rx, to be negotiated; returns whether the driver took it."""
+
+    def ask(asked):
+        refusal = dut.ask("pause", autoneg=True, rx=asked.second, tx=asked.first)
+        if refusal is not None:
+            evidence(f"ethtool -A autoneg on rx {asked.second} tx {asked.first}", str(refusal))
+        return refusal is None
+
+    return ask
+
+
+@pytest.fixture
 def offer_pause(far, local, linked):
     """``offer_pause(Pause(True, False))`` has the partner offer that, with all technologies of the port; waits for the link."""
 
@@ -39,41 +52,82 @@ def offer_pause(far, local, linked):
     falsified_by=("link.pause.wrong", "device.pause.stuck", NOT_TOLD),
 )
 @pytest.mark.budget(400)
-def test_resolved(far, change, model, patience, pause, offer_pause, dut, defer, until, step, evidence):
+def test_resolved(
+    far,
+    local,
+    advertise,
+    change,
+    model,
+    patience,
+    pause,
+    ask_pause,
+    offer_pause,
+    dut,
+    defer,
+    until,
+    step,
+    evidence,
+    unclaimed,
+):
     """Whatever the two ends offer, the driver tells, and the hardware is set to, what the table makes of the two pages.
 
-    The pages are what the partner has got of the driver's and sent of its own.
+    The pages are what the partner has got of the driver's and sent of its own. Which the driver can be brought to send, by
+    ``ethtool -A`` or ``-s advertise``, is kept as evidence, and which not.
     """
     tells = "model.flow_control" in model.call("control.methods")
     if not tells:
         evidence("the hardware's settings", "the model does not tell them")
+    reached = {}
+
+    def hold_against(theirs):
+        """One partner: returns what the driver's page has."""
+        with step(f"Let the partner offer pause {theirs.first:d}, asymmetric {theirs.second:d}"):
+            offer_pause(theirs)
+            ours = far.seen.pause
+            mine = pause_of(ours, theirs)
+            resolved = far.get()["resolved"]["pause"]
+            assert (resolved["transmit"], resolved["receive"]) == pause_of(theirs, ours)
+        with step("The driver tells what follows, and the hardware is set to it"):
+
+            def told():
+                said = pause()
+                return Pause(bool(said["tx"]), bool(said["rx"])) == mine
+
+            until(told, what=f"{mine} follows from {ours} and {theirs}", timeout=patience(3))
+            if tells:
+                set_to = model.call("model.flow_control")
+                assert Pause(set_to["transmit"], set_to["receive"]) == mine
+        return ours
+
+    def hold_against_each(means):
+        """Every partner, where the driver's page has what it has not had yet."""
+        ours = hold_against(PAUSES[-1])
+        if ours not in reached:
+            reached[ours] = means
+            for theirs in PAUSES[:-1]:
+                assert hold_against(theirs) == ours
+
     before = pause()
     defer(change.steady)
     defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
             far.mark()
-            refusal = dut.ask("pause", autoneg=True, rx=asked.second, tx=asked.first)
-            if refusal is not None:
-                evidence(f"ethtool -A autoneg on rx {asked.second} tx {asked.first}", str(refusal))
-                continue
-        for theirs in PAUSES:
-            with step(f"Let the partner offer pause {theirs.first:d}, asymmetric {theirs.second:d}"):
-                offer_pause(theirs)
-                ours = far.seen.pause
-                mine = pause_of(ours, theirs)
-                resolved = far.get()["resolved"]["pause"]
-                assert (resolved["transmit"], resolved["receive"]) == pause_of(theirs, ours)
-            with step("The driver tells what follows, and the hardware is set to it"):
-
-                def told(mine=mine):
-                    said = pause()
-                    return Pause(bool(said["tx"]), bool(said["rx"])) == mine
-
-                until(told, what=f"{mine} follows from {ours} and {theirs}", timeout=patience(3))
-                if tells:
-                    set_to = model.call("model.flow_control")
-                    assert Pause(set_to["transmit"], set_to["receive"]) == mine
+            if ask_pause(asked):
+                hold_against_each(f"ethtool -A rx {asked.second} tx {asked.first}")
+    for wanted in PAUSES:
+        modes = {"Pause": wanted.first, "Asym_Pause": wanted.second}
+        advertised = dut.link_modes().advertised
+        # The kernel does not ask a driver for what it says is so already.
+        if wanted in reached or modes == {mode: mode in advertised for mode in modes}:
+            continue
+        with step(f"Have the driver advertise pause {wanted.first:d}, asymmetric {wanted.second:d}, by link modes"):
+            if advertise(set(local), other=modes, may_refuse=True):
+                hold_against_each(f"ethtool -s advertise {modes}")
+    evidence("pause bits (C0, C1) of the driver's pages", {str(tuple(bits)): means for bits, means in reached.items()})
+    evidence("pause bits that no request led to", [str(tuple(bits)) for bits in PAUSES if bits not in reached])
+    if not reached:
+        unclaimed("flow control that can be set", evidence="each request is refused, see above")
 
 
 @requirement(
@@ -83,26 +137,28 @@ def test_resolved(far, change, model, patience, pause, offer_pause, dut, defer, 
     falsified_by="program:settings.not-set",
 )
 @pytest.mark.budget(120)
-def test_advertised(far, change, pause, highest, start_over, linked, dut, defer, step, evidence):
+def test_advertised(far, change, pause, ask_pause, highest, start_over, linked, dut, defer, step, unclaimed):
     """The page's pause bits are those that the driver says it advertises, and these follow from what it was asked for.
 
     Pause where it is to obey; asymmetric where it is to do one of the two.
     """
+    made = False
     before = pause()
     defer(change.steady)
     defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
-            refusal = dut.ask("pause", autoneg=True, rx=asked.second, tx=asked.first)
-            if refusal is not None:
-                evidence(f"ethtool -A autoneg on rx {asked.second} tx {asked.first}", str(refusal))
+            if not ask_pause(asked):
                 continue
+            made = True
             start_over()
             linked(highest)
         with step("Its page says so, and so does it"):
             advertised = dut.link_modes().advertised
             wanted = Pause(asked.second, asked.first != asked.second)
             assert far.seen.pause == Pause("Pause" in advertised, "Asym_Pause" in advertised) == wanted
+    if not made:
+        unclaimed("flow control that can be set", evidence="each request is refused, see above")
 
 
 @requirement(
