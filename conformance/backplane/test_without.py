@@ -26,7 +26,9 @@ def test_detected(far, local, linked, step, unclaimed, crossing):
             crossing.both_ways()
 
 
-@requirement("CL73-PD-02", level="MUST", source=DETECTION, falsified_by=("link.report.stuck", NOT_TOLD))
+@requirement(
+    "CL73-PD-02", level="MUST", source=DETECTION, falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD)
+)
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
 def test_not_detected(far, highest, gives_up, linked, step):
@@ -91,29 +93,89 @@ def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed
         unclaimed("to turn negotiation off", evidence="each speed is refused, see above")
 
 
+@pytest.fixture
+def forced(far, local, dut, force, linked, crossing, unclaimed):
+    """``stayed = forced()``: a link without negotiation, at the first speed at which the driver takes that; skips where it takes none.
+
+    ``stayed()``: there is a link again, negotiation is off, and frames go both ways; ``stayed(SHORT)``: frames of these octets do.
+    """
+
+    def prepare():
+        name = next((each for each in local.values() if force(SPEEDS[each])), None)
+        if name is None:
+            unclaimed("to turn negotiation off", evidence="each speed is refused, see above")
+        far.offer(name, negotiates=False)
+        linked(name)
+        far.mark()
+
+        def check(*sizes):
+            linked(name)
+            assert not dut.link_modes().autonegotiation
+            crossing.both_ways(*sizes)
+            far.mark()
+
+        return check
+
+    return prepare
+
+
 @requirement(
     "CL73-FORCED-02",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_stop and ndo_open",
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
-@pytest.mark.budget(90)
-def test_forced_stays(far, local, dut, force, linked, defer, crossing, step, unclaimed):
-    """Negotiation that was turned off stays off when the interface goes down and up, and the link is as it was."""
-    name = next((each for each in local.values() if force(SPEEDS[each])), None)
-    if name is None:
-        unclaimed("to turn negotiation off", evidence="each speed is refused, see above")
-    with step(f"Let the partner transmit {name}, without pages: there is a link"):
-        far.offer(name, negotiates=False)
-        linked(name)
+@pytest.mark.budget(120)
+def test_forced_stays(forced, dut, change, step):
+    """Negotiation that was turned off stays off when the interface goes down and up, and when it is reset by a change of MTU.
+
+    The link is as it was.
+    """
+    with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
+        stayed = forced()
     with step("Take the interface down and up: negotiation is off, there is a link, and frames go both ways"):
-        far.mark()
-        defer(dut.set_link, up=True)
-        dut.set_link(up=False)
+        change.link(up=False)
         dut.set_link(up=True)
-        linked(name)
-        assert not dut.link_modes().autonegotiation
-        crossing.both_ways()
+        stayed()
+    with step("Change the MTU: negotiation is off, there is a link, and frames that the MTU lets pass go both ways"):
+        change.link(mtu=dut.mtu - 100)
+        stayed(SHORT)
+
+
+@requirement(
+    "CL73-FORCED-03",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_tx_timeout",
+    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+)
+@pytest.mark.budget(120)
+@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
+def test_forced_over_reset(forced, reset_by_watchdog, step):
+    """Negotiation that was turned off stays off over a reset that the driver makes because a transmit queue hangs."""
+    with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
+        stayed = forced()
+    with step("Have a transmit queue hang until the driver resets the device"):
+        reset_by_watchdog()
+    with step("Negotiation is off, there is a link, and frames go both ways"):
+        stayed()
+
+
+@requirement(
+    "CL73-FORCED-04",
+    level="MUST",
+    source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE, ETHTOOL_TEST, ETH_TEST_FL_OFFLINE",
+    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+)
+@pytest.mark.budget(120)
+def test_forced_over_self_test(forced, self_test, step):
+    """Negotiation that was turned off stays off over the driver's offline test."""
+    with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
+        stayed = forced()
+    with step("Run the offline test"):
+        self_test()
+    with step("Negotiation is off, there is a link, and frames go both ways"):
+        stayed()
 
 
 @requirement(
