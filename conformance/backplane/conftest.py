@@ -118,20 +118,46 @@ def linked(dut, far, until, patience):
 def gives_up(dut, far, until, patience):
     """``gives_up()`` watches the ends try in vain, several times where the driver does: no link, and no carrier, at any time asked.
 
-    ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to.
+    ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to. ``gives_up(one_way=True)``: no carrier; the
+    partner, to which the driver's signal comes, may have a link. Returns how often the driver began to negotiate.
     """
 
-    def wait(technology=None):
+    def wait(technology=None, *, one_way=False):
         if technology is None:
             until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
         attempts, enough = Attempts(far), Deadline.after(WATCHED)
 
         def tried():
             found = far.technology
-            assert found != technology if technology else (dut.carrier, found) == (False, None)
+            if technology:
+                assert found != technology
+            else:
+                assert (dut.carrier, None if one_way else found) == (False, None)
             return attempts.update() >= ATTEMPTS or enough.passed
 
         until(tried, what="the driver has tried again, or been watched for long enough", timeout=2 * WATCHED)
+        return attempts.count
+
+    return wait
+
+
+@pytest.fixture
+def agreed(dut, far, until, patience):
+    """``agreed()`` waits until both ends say the same of the link, and have for `STEADY`; returns its technology, None without one."""
+
+    def wait():
+        since, before = time.monotonic(), None
+
+        def same():
+            nonlocal since, before
+            link, told, technology = dut.link(), dut.link_modes(), far.technology
+            now = (link["carrier-changes"], technology, told.speed)
+            if now != before or told.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
+                since, before = time.monotonic(), now
+            return time.monotonic() - since > STEADY
+
+        until(same, what="both ends say the same of the link", timeout=patience(CONVERGED))
+        return before[1]
 
     return wait
 

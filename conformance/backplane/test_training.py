@@ -24,7 +24,9 @@ def test_trained(far, start_over, linked, step):
         assert (training["frame_lock"], training["local_ready"], training["remote_ready"]) == (True, True, True)
 
 
-@requirement("CL72-TRAIN-02", level="MUST", source=TRAINING, falsified_by=("link.report.stuck", NOT_TOLD))
+@requirement(
+    "CL72-TRAIN-02", level="MUST", source=TRAINING, falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD)
+)
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
@@ -46,7 +48,12 @@ def test_not_trained(far, linked, gives_up, dut, until, step, crossing, what, pa
         crossing.both_ways()
 
 
-@requirement("CL72-TRAIN-03", level="MUST", source=f"{TRAINING}; 73.7.6", falsified_by=("link.report.stuck", NOT_TOLD))
+@requirement(
+    "CL72-TRAIN-03",
+    level="MUST",
+    source=f"{TRAINING}; 73.7.6",
+    falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD),
+)
 @pytest.mark.usefixtures("kr", "several")
 @pytest.mark.budget(120)
 def test_after_failure(far, highest, linked, gives_up, change, dut, defer, until, step, crossing, evidence, patience):

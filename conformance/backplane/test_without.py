@@ -9,6 +9,8 @@ from plugfest.requirement import requirement
 
 SHORT = (60, 61, 1024)
 """Octets of frames that a smaller MTU lets pass."""
+SILENT = 0.02
+"""Seconds."""
 DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GBASE-KX4)"
 
 
@@ -175,6 +177,36 @@ def test_forced_over_self_test(forced, self_test, step):
     with step("Run the offline test"):
         self_test()
     with step("Negotiation is off, there is a link, and frames go both ways"):
+        stayed()
+
+
+@requirement(
+    "CL73-LOSS-01",
+    level="SHOULD",
+    source="Documentation/networking/operstates.rst; IEEE 802.3-2022, 45.2.3.2.7 (PCS receive link status stays low until it is read)",
+    falsified_by=("an.latch.missing", NOT_TOLD),
+)
+@pytest.mark.budget(90)
+def test_brief_loss(forced, far, dut, until, step, patience, evidence):
+    """A loss of the signal that is over before a driver asks is told, where nothing is negotiated: the carrier goes, and comes back."""
+    with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
+        stayed = forced()
+        before, entries = dut.link(), far.record()[-1]["sequence"]
+    with step("Let the partner be silent for some milliseconds"):
+        far.tell(flap={"times": 1, "down": SILENT, "up": SILENT})
+        until(
+            lambda: not far.get()["flapping"] and far.technology is not None,
+            what="the partner transmits again",
+            timeout=patience(5),
+        )
+        evidence("what the partner did", [each["event"] for each in far.record(entries)])
+    with step("The driver tells that the link was lost, and that it came back"):
+
+        def both():
+            now = dut.link()
+            return all(now[name] > before[name] for name in ("carrier-down-count", "carrier-up-count"))
+
+        until(both, what="the carrier has gone and come back", timeout=patience(5))
         stayed()
 
 

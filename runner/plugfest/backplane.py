@@ -32,6 +32,9 @@ DETECTABLE = ("10GBASE-KX4", "1000BASE-KX")
 """What is found without pages, by parallel detection (73.7.4.1)."""
 _EXCHANGE = 0x1F << 5 | 0x1F << 16 | 1 << 14 | 1 << 15
 """Echoed nonce, transmitted nonce, Ack, NP."""
+_NEXT_EXCHANGE = 1 << 11 | 1 << 12 | 1 << 14 | 1 << 15
+"""Toggle, Ack2, Ack, NP of a next page."""
+_MESSAGE_PAGE, _NULL = 1 << 13, 1
 _TECHNOLOGY_BITS = {"1000BASE-KX": 21, "10GBASE-KX4": 22, "10GBASE-KR": 23}
 
 
@@ -71,6 +74,22 @@ class BasePage:
     def fec(self) -> tuple[bool, bool]:
         """F0 (ability) and F1 (request)."""
         return self.bit(46), self.bit(47)
+
+
+@dataclass(frozen=True)
+class NextPage:
+    """A next page: 48 bits, D47 first in its 12 hexadecimal digits (73.7.7)."""
+
+    value: int
+
+    def __str__(self) -> str:
+        """Its digits."""
+        return f"{self.value:012x}"
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is a message page (D13) with the code of the null message (D10:0, annex 28C) and nothing else to say."""
+        return self.value & ~_NEXT_EXCHANGE == _MESSAGE_PAGE | _NULL
 
 
 def best(local: Iterable[str], partner: Iterable[str]) -> str | None:

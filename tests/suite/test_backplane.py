@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from nicmodels.phy import Abilities, Technology
 from nicmodels.phy.abilities import resolve_fec
-from plugfest.backplane import DETECTABLE, MODES, SPEEDS, Attempts, BasePage, FarEnd, Pause, best, fec_of, pause_of
+from plugfest.backplane import (
+    DETECTABLE,
+    MODES,
+    SPEEDS,
+    Attempts,
+    BasePage,
+    FarEnd,
+    NextPage,
+    Pause,
+    best,
+    fec_of,
+    pause_of,
+)
 from plugfest.faults import LocalFaults
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
@@ -140,3 +152,18 @@ def test_attempts() -> None:
     machine.hears("pages", "pages", "silence", "pages", "carrier")
     assert attempts.update() == 2
     assert attempts.update() == 2
+
+
+@pytest.mark.parametrize(
+    ("page", "null"),
+    [
+        (0x2001, True),
+        (0xF801, True),  # toggle, Ack2, Ack and NP are the exchange's
+        (0x2005, False),
+        (0x0001, False),  # unformatted
+        (0x1_0000_2001, False),
+    ],
+)
+def test_a_null_message(page: int, null: bool) -> None:
+    """The message page of code 1, and nothing behind it."""
+    assert NextPage(page).is_null is null
