@@ -59,7 +59,10 @@ ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
 SHORTEST = 60
 """Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
 PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
-REGISTER_NAMES = (("rx_pkts_nic", "tx_pkts_nic"), ("rx_packets", "tx_packets"))
+REGISTER_NAMES = (
+    ("rx_pkts_nic", "rx_bytes_nic", "tx_pkts_nic", "tx_bytes_nic"),
+    ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -184,22 +187,23 @@ class Ledger:
             return QueueCounters(*shifted)
         return found
 
-    def registers(self) -> tuple[int, int] | None:
-        """Frames received and sent by the driver's counters of its device's registers; None where none is known.
+    def registers(self) -> tuple[Account, Account] | None:
+        """What the driver's counters of its device's registers have received and sent; None where none is known.
 
-        Their names are not standard: ixgbe says ``rx_pkts_nic``; igb's and e1000e's ``rx_packets`` are the device's too
-        (stats.gprc), and their interface's counters are made elsewhere.
+        Their names are not standard: ixgbe says ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
+        too (stats.gprc, mmc_stats.rxframecount_gb). Octets are as the register has them, which may be with FCS.
         """
         own = dict(self.ethtool())
-        for received, sent in REGISTER_NAMES:
-            if received in own and sent in own:
-                return int(own[received]), int(own[sent])
+        for names in REGISTER_NAMES:
+            if own.keys() >= set(names):
+                received, received_octets, sent, sent_octets = (int(own[name]) for name in names)
+                return Account(received, received_octets), Account(sent, sent_octets)
         return None
 
-    def registers_later(self) -> tuple[int, int] | None:
+    def registers_later(self) -> tuple[Account, Account] | None:
         """The same, to be compared to an earlier reading."""
         now = self.registers()
-        return (now[0] - 1, now[1]) if now is not None and self._faults[FRAME_MISSING] else now
+        return (now[0] - Account(1), now[1]) if now is not None and self._faults[FRAME_MISSING] else now
 
     def names(self) -> list[str]:
         """The names of the driver's own statistics, in its order."""

@@ -46,12 +46,10 @@ INTERRUPT = (  # vector
     FaultPoint("interrupt.vector.lost", "does not signal the vector"),
     FaultPoint("interrupt.vector.repeated", "signals the vector twice"),
 )
-COUNTERS = (  # queue
-    FaultPoint("rx.counter.doubled", "counts received frames of the queue twice"),
-    FaultPoint("rx.counter.other-queue", "counts received frames on the next queue"),
+COUNTERS = (  # no context: the counters of good frames and octets of the port
+    FaultPoint("rx.counter.doubled", "counts received frames twice"),
     FaultPoint("rx.counter.bytes", "counts one byte too many for each received frame"),
-    FaultPoint("tx.counter.doubled", "counts transmitted frames of the queue twice"),
-    FaultPoint("tx.counter.other-queue", "counts transmitted frames on the next queue"),
+    FaultPoint("tx.counter.doubled", "counts transmitted frames twice"),
     FaultPoint("tx.counter.bytes", "counts one byte too many for each transmitted frame"),
 )
 DEVICE = (  # no context

@@ -15,7 +15,7 @@ from nicmodels.ixgbe.registers import REGISTERS
 from nicmodels.ixgbe.registers import statistics as r
 
 if TYPE_CHECKING:
-    from nicmodels.faults import FaultPoints
+    from nicmodels.faults import Fault, FaultPoints
     from nicmodels.registers import Register, RegisterFile
 
 QUEUES = 128
@@ -54,6 +54,16 @@ def size_bin(length: int) -> int:
     return 5
 
 
+def _miscounted(faults: tuple[Fault, Fault], frames: int, octets: int) -> tuple[int, int]:
+    """What counters of good frames and octets make of these: the same, but for faults "doubled" and "bytes"."""
+    doubled, more = faults
+    if doubled.armed and doubled.fires():
+        frames, octets = 2 * frames, 2 * octets
+    if more.armed and more.fires():
+        octets += frames
+    return frames, octets
+
+
 class Statistics:
     """Counts frames, twice: in the registers and in the account.
 
@@ -67,8 +77,8 @@ class Statistics:
         self.tx = [TxAccount() for _ in range(QUEUES)]
         self.dma_errors = 0
         self._values = file.values
-        self._rx_faults = tuple(faults[f"rx.counter.{each}"] for each in ("doubled", "other-queue", "bytes"))
-        self._tx_faults = tuple(faults[f"tx.counter.{each}"] for each in ("doubled", "other-queue", "bytes"))
+        self._rx_faults = (faults["rx.counter.doubled"], faults["rx.counter.bytes"])
+        self._tx_faults = (faults["tx.counter.doubled"], faults["tx.counter.bytes"])
 
     def count(self, slot: int, amount: int = 1) -> None:
         """Add to a counter; it sticks at its maximum."""
@@ -106,7 +116,8 @@ class Statistics:
         self._count_octets(_RXNFGBCL, _RXNFGBCH, octets)
         if not passed:
             return
-        values[_GPRC] += frames
+        counted, octets = _miscounted(self._rx_faults, frames, octets)
+        values[_GPRC] += counted
         self._count_octets(_GORCL, _GORCH, octets)
         values[_RX_BINS[size_bin(length)]] += frames
         if broadcast:
@@ -121,13 +132,6 @@ class Statistics:
         account.bytes += octets
         self._values[_RXDGPC] += frames
         self._count_octets(_RXDGBCL, _RXDGBCH, octets)
-        doubled, other, more = self._rx_faults
-        if doubled.armed and doubled.fires(queue=queue):
-            frames, octets = 2 * frames, 2 * octets
-        if more.armed and more.fires(queue=queue):
-            octets += frames
-        if other.armed and other.fires(queue=queue):
-            queue += 1
         number = self._values[_RQSMR[queue >> 2 & 31]] >> 8 * (queue & 3) & 0xF
         self._values[_QPRC[number]] += frames
         self._count_octets(_QBRC_L[number], _QBRC_H[number], octets)
@@ -144,13 +148,6 @@ class Statistics:
 
     def sent(self, queue: int, frames: int, octets: int) -> None:
         """Frames of a transmit queue left; octets without CRC."""
-        doubled, other, more = self._tx_faults
-        if doubled.armed and doubled.fires(queue=queue):
-            frames, octets = 2 * frames, 2 * octets
-        if more.armed and more.fires(queue=queue):
-            octets += frames
-        if other.armed and other.fires(queue=queue):
-            queue += 1
         number = self._values[_TQSM[queue >> 2 & 31]] >> 8 * (queue & 3) & 0xF
         self._values[_QPTC[number]] += frames
         self._count_octets(_QBTC_L[number], _QBTC_H[number], octets)
@@ -161,8 +158,9 @@ class Statistics:
         """Frames of `length` bytes (with CRC) each went over the wire."""
         values = self._values
         values[_TPT] += frames
-        values[_GPTC] += frames
-        self._count_octets(_GOTCL, _GOTCH, length * frames)
+        counted, octets = _miscounted(self._tx_faults, frames, length * frames)
+        values[_GPTC] += counted
+        self._count_octets(_GOTCL, _GOTCH, octets)
         values[_TX_BINS[size_bin(length)]] += frames
         if destination[0] & 1:
             values[_BPTC if destination == b"\xff\xff\xff\xff\xff\xff" else _MPTC] += frames
