@@ -50,7 +50,7 @@ def by_number(ledger, unclaimed):
 
 @requirement(
     "QSTAT-NAME-02",
-    level="MUST",
+    level="SHOULD",
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.queue-untold",),
 )
@@ -64,7 +64,7 @@ def test_every_queue_is_named(by_number, traffic, step):
 
 @requirement(
     "QSTAT-NAME-03",
-    level="MUST",
+    level="SHOULD",
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.name-lost",),
 )
@@ -90,7 +90,7 @@ def test_names_stay(ledger, traffic, dut, step, defer, change, unclaimed):
 
 @requirement(
     "QSTAT-NAME-04",
-    level="MUST",
+    level="SHOULD",
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
