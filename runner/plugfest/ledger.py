@@ -72,6 +72,7 @@ class Reading:
     Attributes:
         queues: the driver's counters by queue.
         device: the model's, empty where the subject is no model.
+        carried: likewise, but of a transmit queue what left, after segmentation.
         link: struct rtnl_link_stats64.
         told: each counter of netlink's queue statistics, summed over the queues.
         whole: netlink's statistics of device scope.
@@ -79,6 +80,7 @@ class Reading:
 
     queues: QueueCounters
     device: QueueCounters
+    carried: QueueCounters
     link: Mapping[str, int]
     told: Mapping[str, int] = field(default_factory=dict)
     whole: Mapping[str, int] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Stretch:
     Attributes:
         queues: the driver's, without queues that did not move.
         device: the device's, likewise.
+        carried: likewise, but of a transmit queue what left, after segmentation.
         link_rx: of struct rtnl_link_stats64.
         link_tx: of struct rtnl_link_stats64.
         told: each counter of netlink's queue statistics, summed over the queues.
@@ -111,6 +114,7 @@ class Stretch:
 
     queues: QueueCounters = field(default_factory=QueueCounters)
     device: QueueCounters = field(default_factory=QueueCounters)
+    carried: QueueCounters = field(default_factory=QueueCounters)
     link_rx: Account = field(default_factory=Account)
     link_tx: Account = field(default_factory=Account)
     told: Mapping[str, int] = field(default_factory=dict)
@@ -244,19 +248,22 @@ class Ledger:
     def read(self) -> Reading:
         """Read driver and device now."""
         model = self._machine.model
-        device = from_model(model.call("model.counters")) if model else QueueCounters()
+        device = carried = QueueCounters()
+        if model:
+            counters = model.call("model.counters")
+            device, carried = from_model(counters), from_model(counters, left=True)
         link = self._agent.call("link.stats64", ifname=self._ifname)
         if self.source == "ethtool":
-            return Reading(self._by_queue([]), device, link)
+            return Reading(self._by_queue([]), device, carried, link)
         entries = self.qstats()
         whole = self.whole_device() if entries else {}
-        return Reading(self._by_queue(entries), device, link, summed(entries), whole)
+        return Reading(self._by_queue(entries), device, carried, link, summed(entries), whole)
 
     def later(self) -> Reading:
         """Read driver and device again, to be compared to an earlier reading."""
         now = self.read()
         if self._faults[GONE_BACK]:
-            return Reading(QueueCounters(), now.device, dict.fromkeys(now.link, 0))
+            return Reading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
         return now
 
     @contextmanager
@@ -269,6 +276,7 @@ class Ledger:
             after, sent_after, received_after = self._settled(capture)
         result.queues = after.queues.since(before.queues)
         result.device = after.device.since(before.device)
+        result.carried = after.carried.since(before.carried)
         result.link_rx = self._missed(after.link_rx - before.link_rx)
         result.link_tx = self._missed(after.link_tx - before.link_tx)
         if self._faults[DIFFERS]:

@@ -135,11 +135,17 @@ def from_qstats(statistics: Sequence[Mapping[str, Any]]) -> QueueCounters:
     return QueueCounters(found["rx"], found["tx"])
 
 
-def from_model(counters: Mapping[str, Any]) -> QueueCounters:
-    """Turn a model's control method ``model.counters`` into counters."""
+def from_model(counters: Mapping[str, Any], *, left: bool = False) -> QueueCounters:
+    """Turn a model's control method ``model.counters`` into counters.
+
+    Args:
+        counters: what it returns.
+        left: take of a transmit queue the frames that left, after segmentation, in place of the packets that it was handed.
+    """
+    sent = ("segments", "segment_bytes") if left else ("frames", "bytes")
     rx, tx = (
-        {number: Account(queue["frames"], queue["bytes"]) for number, queue in enumerate(counters[direction])}
-        for direction in ("rx", "tx")
+        {number: Account(*(queue[name] for name in names)) for number, queue in enumerate(counters[direction])}
+        for direction, names in (("rx", ("frames", "bytes")), ("tx", sent))
     )
     return QueueCounters(rx, tx)
 

@@ -90,6 +90,12 @@ def test_a_models_account() -> None:
     assert from_model({"rx": queues, "tx": []}) == QueueCounters({0: Account(), 1: Account(2, 120)}, {})
 
 
+def test_what_left_a_models_queue_is_segments() -> None:
+    queue = {"frames": 1, "bytes": 3000, "segments": 2, "segment_bytes": 3054}
+    assert from_model({"rx": [], "tx": [queue]}, left=True).tx == {0: Account(2, 3054)}
+    assert from_model({"rx": [], "tx": [queue]}).tx == {0: Account(1, 3000)}
+
+
 def test_differences_leave_out_what_did_not_move() -> None:
     before = QueueCounters({0: Account(5, 300), 1: Account(1, 60)}, {})
     after = QueueCounters({0: Account(5, 300), 1: Account(3, 200), 2: Account(1, 60)}, {0: Account(0, 0)})
