@@ -11,7 +11,7 @@ import pytest
 from plugfest.bound_memory import DeviceMemory
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.ledger import Ledger
-from plugfest.readers import Reading, reading
+from plugfest.readers import ALL, Reading, reading
 from plugfest.worker import Worker
 
 SOURCES = {"ethtool": "own", "netlink": "netlink"}
@@ -61,9 +61,14 @@ def counted(request: pytest.FixtureRequest) -> Ledger:
 
 
 @pytest.fixture
-def readers(guest: Guest, dut: Dut, faults: LocalFaults, until: Until) -> Callable[[], AbstractContextManager[Reading]]:
-    """``with readers() as seen:`` has four processes of the guest read the statistics all the while."""
-    return lambda: reading(guest.agent, dut.ifname, faults, until, guest.speed)
+def readers(
+    guest: Guest, dut: Dut, faults: LocalFaults, until: Until
+) -> Callable[..., AbstractContextManager[Reading]]:
+    """``with readers() as seen:`` has four processes of the guest read the statistics all the while, each by another way.
+
+    ``readers(["procfs"] * 4)``: by these ways.
+    """
+    return lambda kinds=ALL: reading(guest.agent, dut.ifname, faults, until, guest.speed, kinds)
 
 
 @pytest.fixture

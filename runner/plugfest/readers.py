@@ -7,7 +7,8 @@ Source: Documentation/networking/statistics.rst, uAPIs; guest-images/agent/reade
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -139,19 +140,35 @@ class Reading:
         reports: what they have found, once they are stopped.
     """
 
-    def __init__(self, agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float) -> None:
-        """Start one process for each way."""
+    def __init__(
+        self,
+        agent: AgentClient,
+        ifname: str,
+        faults: LocalFaults,
+        until: Until,
+        speed: float,
+        kinds: Sequence[str] = ALL,
+    ) -> None:
+        """Start a process for each of these ways; one may come several times."""
         self._agent = agent
         self._faults = faults
         self._until = until
         self._speed = speed
-        self._handle = agent.call("readers.start", ifname=ifname, kinds=list(ALL))
+        self._handles: list[int] = []
         self.reports: list[Report] = []
+        # The agent tells the processes of one handle apart by their kind.
+        times = Counter(kinds)
+        for number in range(max(times.values())):
+            group = [kind for kind, count in times.items() if count > number]
+            self._handles.append(agent.call("readers.start", ifname=ifname, kinds=group))
 
     def attempts(self) -> dict[str, int]:
         """Return how often each process has read so far, or tried to."""
-        found: dict[str, int] = self._agent.call("readers.attempts", readers=self._handle)
-        return found
+        return {
+            f"{kind} {number}": count
+            for number, handle in enumerate(self._handles)
+            for kind, count in self._agent.call("readers.attempts", readers=handle).items()
+        }
 
     def goes_on(self, rounds: int = ROUNDS) -> None:
         """Wait until each process has read, or tried to, so many times more.
@@ -174,8 +191,12 @@ class Reading:
         """
         if self.reports:
             return
-        found = self._agent.call("readers.stop", readers=self._handle, timeout=scaled(PATIENCE, self._speed))
-        self.reports = [self._bent(report_of(each)) for each in found]
+        timeout = scaled(PATIENCE, self._speed)
+        self.reports = [
+            self._bent(report_of(each))
+            for handle in self._handles
+            for each in self._agent.call("readers.stop", readers=handle, timeout=timeout)
+        ]
 
     def _bent(self, report: Report) -> Report:
         changes: dict[str, Any] = {}
@@ -208,7 +229,7 @@ class Reading:
             most: likewise, with what else was on the wire: a reader may have begun after that.
         """
         wrong = []
-        for who, accounts in self.risen().items():
+        for who, accounts in (each for report in self.reports for each in report.risen().items()):
             for way, count, low, high in zip(("received", "sent"), accounts, least, most, strict=True):
                 if not (low.frames <= count.frames <= high.frames and low.octets <= count.octets <= high.octets):
                     wrong.append(f"{who}: {way} {count}, the wire carried {high}, the test's own {low}")
@@ -216,12 +237,16 @@ class Reading:
 
     def summary(self) -> dict[str, dict[str, object]]:
         """Return how often each read, for the reports."""
-        return {each.kind: {"readings": each.readings, "errors": dict(each.errors)} for each in self.reports}
+        return {
+            f"{each.kind} {number}": {"readings": each.readings, "errors": dict(each.errors)}
+            for number, each in enumerate(self.reports)
+        }
 
     def close(self) -> None:
         """End the processes at once. Idempotent."""
         if not self.reports:
-            self._agent.call("handle.close", handle=self._handle)
+            for handle in self._handles:
+                self._agent.call("handle.close", handle=handle)
 
 
 def report_of(values: Mapping[str, Any]) -> Report:
@@ -231,9 +256,11 @@ def report_of(values: Mapping[str, Any]) -> Report:
 
 
 @contextmanager
-def reading(agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float) -> Iterator[Reading]:
+def reading(
+    agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float, kinds: Sequence[str] = ALL
+) -> Iterator[Reading]:
     """Read all the while; the reports are there afterwards."""
-    found = Reading(agent, ifname, faults, until, speed)
+    found = Reading(agent, ifname, faults, until, speed, kinds)
     try:
         found.goes_on(1)
         yield found

@@ -55,6 +55,16 @@ def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
     assert text.startswith("the interface by rtnetlink: received 2 frames/120 octets, the wire carried 3")
 
 
+def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
+    agent = Agent()
+    with reading(agent, "eth0", LocalFaults(), until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
+        assert list(seen.attempts()) == [f"rtnetlink {number}" for number in range(4)]
+    assert (agent.calls.count("readers.start"), len(seen.reports)) == (4, 4)
+    wire = (Account(2, 120), Account())
+    assert seen.differences(wire, wire) == []
+    assert len(seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))) == 4
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
