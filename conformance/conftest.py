@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from plugfest.agent import AgentError
 from plugfest.binding import Binding
+from plugfest.census import Census
 from plugfest.changes import Changes
 from plugfest.crossing import Crossing
 from plugfest.deadline import Deadline, poll
@@ -54,6 +55,14 @@ FEW_DESCRIPTORS, BEYOND = 1024, 64
 def traffic(guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> Traffic:
     """Probes to the DUT, with UDP sockets that take them there, and back."""
     return Traffic(guest, dut, wire, until, defer)
+
+
+@pytest.fixture
+def census(traffic: Traffic, wire: WireEnd, guest: Guest, defer: Callable[..., None]) -> Census:
+    """``with census.during() as count:`` keeps frames coming and counts those that arrive."""
+    other = guest.agent.another()
+    defer(other.close)
+    return Census(traffic, wire, other)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from plugfest.bound_memory import KINDS, BoundMemory, DeviceMemory
-from plugfest.census import Census
 from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import DmaRecord
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from plugfest.plugin.fixtures import Guest, Until
     from plugfest.steering import Steering
     from plugfest.traffic import Traffic
-    from plugfest.wire import WireEnd
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
@@ -171,14 +169,6 @@ def commands(model: ModelClient) -> DeviceCommands:
 def dma(model: ModelClient) -> DmaRecord:
     """Where the device reads and writes; skips where the subject is no model."""
     return DmaRecord(model)
-
-
-@pytest.fixture
-def census(traffic: Traffic, wire: WireEnd, guest: Guest, defer: Callable[..., None]) -> Census:
-    """``with census.during() as count:`` keeps frames coming and counts those that arrive."""
-    other = guest.agent.another()
-    defer(other.close)
-    return Census(traffic, wire, other)
 
 
 @pytest.fixture

@@ -14,6 +14,13 @@ ROUNDS = 20
 MTU_TOO_BIG = 9000
 
 
+def take_turns(xdp, programs):
+    """Replace the first of two programs, which is attached, by the second, and that by the first, many times."""
+    for turn in range(ROUNDS):
+        old, new = programs[turn % 2], programs[(turn + 1) % 2]
+        xdp.put(new, expected=old)
+
+
 @requirement(
     "XDP-ATTACH-01",
     level="MUST",
@@ -65,6 +72,52 @@ def test_replace(native, traffic, dut, step):
         unwritten = [payload[SCRATCH:] for payload in payloads(probes)]
         check_same(traffic.received(probes, scratched=True), unwritten, "payloads in the stack")
         assert dut.link()["carrier-down-count"] == carrier_losses
+
+
+@requirement(
+    "XDP-ATTACH-04",
+    level="SHOULD",
+    source="ip-link(8), xdp: an attached program is replaced atomically",
+    falsified_by=("wire:frame.lost", "rx.frame.dropped"),
+    proves="xdp-act:basic",
+)
+def test_replace_loses_nothing(native, traffic, census, step, evidence):
+    """No frame is lost while programs are replaced under traffic: each is seen by exactly one of them, and reaches the stack."""
+    with step("Attach a program that passes all frames, and load another such"):
+        programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
+        traffic.ready()
+    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), census.during() as count:
+        take_turns(native, programs)
+    evidence("frames", {"sent": len(count.sent), "lost": count.lost})
+    with step("The stack received every frame, once and unchanged"):
+        count.check()
+    with step("Each was seen by exactly one of the programs, and each program saw some"):
+        native.wait(of_frames(probe.frame for probe in count.sent), *programs)
+        assert all(native.seen(each) for each in programs)
+
+
+@requirement(
+    "XDP-ATTACH-05",
+    level="MUST",
+    source="ip-link(8), xdp: an attached program is replaced atomically; Documentation/networking/operstates.rst",
+    falsified_by="program:xdp.attached-while-down",
+    proves="xdp-act:basic",
+)
+def test_replace_takes_no_carrier(native, traffic, dut, step, evidence):
+    """The carrier does not change while programs are replaced under traffic."""
+    with step("Attach a program that passes all frames, load another such, and read the count of carrier changes"):
+        programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
+        traffic.ready()
+        before = dut.link()["carrier-changes"]
+    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), traffic.stream():
+        take_turns(native, programs)
+    traffic.discard()  # sockets that are full take nothing more
+    with step("The count is as before, and frames of every size reach the stack"):
+        traffic.ready()
+        after = dut.link()["carrier-changes"]
+        evidence("carrier changes before and after", (before, after))
+        assert after == before
+        traffic.check_delivery()
 
 
 @requirement(

@@ -32,6 +32,10 @@ NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver
 LRO_LOST = fault_points.declare(
     "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
 )
+ATTACHED_DOWN = fault_points.declare(
+    "program:xdp.attached-while-down",
+    "each program is attached with the interface taken down for it, as an old driver does",
+)
 UNANNOUNCED = fault_points.declare(
     "program:xdp.announcement-lost", "what the kernel announces of devices does not come to our ears"
 )
@@ -148,6 +152,9 @@ class Xdp:
         """
         if self._faults[NOT_ATTACHED]:
             return
+        goes_down = self._faults[ATTACHED_DOWN]
+        if goes_down:
+            self.agent.call("link.set", ifname=self.ifname, up=False)
         self.agent.call(
             "link.xdp_attach",
             ifname=self.ifname,
@@ -156,6 +163,8 @@ class Xdp:
             expected=expected.handle if expected else None,
             if_none=if_none,
         )
+        if goes_down:
+            self.agent.call("link.set", ifname=self.ifname, up=True)
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def refusal(self, name: str, mode: str = "native") -> AgentError | None:
