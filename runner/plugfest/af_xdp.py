@@ -61,11 +61,13 @@ class Received(NamedTuple):
         data: its octets.
         offset: of them within the chunk.
         options: of the descriptor.
+        queue: of its socket.
     """
 
     data: bytes
     offset: int
     options: int
+    queue: int
 
 
 class Umem:
@@ -177,7 +179,10 @@ class Socket:
         """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
         told = self._umem.call("receive", self._number, count=count, timeout=timeout)
         kept = ~XDP_PKT_CONTD if told and self._umem.faults[NOT_JOINED] else ~0
-        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept) for each in told]
+        return [
+            Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept, self.queue)
+            for each in told
+        ]
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
         """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""

@@ -27,8 +27,8 @@ def until(condition: Callable[[], Any], *, what: str, timeout: float = 5.0) -> A
 
 
 def sockets() -> list[Socket]:
-    first = Queue([Received(b"a", 0, XDP_PKT_CONTD)], [Received(b"b", 0, XDP_PKT_CONTD), Received(b"c", 0, 0)])
-    second = Queue([Received(b"d", 0, 0)], [], [Received(b"e", 0, XDP_PKT_CONTD)])
+    first = Queue([Received(b"a", 0, XDP_PKT_CONTD, 0)], [Received(b"b", 0, XDP_PKT_CONTD, 0), Received(b"c", 0, 0, 0)])
+    second = Queue([Received(b"d", 0, 0, 1)], [], [Received(b"e", 0, XDP_PKT_CONTD, 1)])
     return [cast("Socket", first), cast("Socket", second)]
 
 
