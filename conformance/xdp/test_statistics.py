@@ -11,9 +11,13 @@ from plugfest.queue_counters import of_frames, total
 from plugfest.requirement import requirement
 from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
 from plugfest.xdp import SOON
+from plugfest.xdp_counters import SEEN, SENT, by_verdict
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
+OWN = "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, rx-packets: packets consumed by XDP are still counted"
+
+OWN_WRONG = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
 
 
 @requirement(
@@ -102,3 +106,82 @@ def test_redirected_here(ledger, traffic, pair, faults, dut, until, step):
         until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
     with step("The interface counts what the wire carried from it"):
         assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+
+
+def risen(ledger, before):
+    """What each of the driver's own counters of XDP rose by."""
+    return {what: count - before[what] for what, count in by_verdict(ledger.ethtool()).items()}
+
+
+@requirement("XDP-STAT-05", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="aborted")
+@requirement("XDP-STAT-06", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="drop")
+@requirement(
+    "XDP-STAT-07", level="MUST", source=OWN, falsified_by="rx.frame.duplicated", proves="xdp-act:basic", variant="pass"
+)
+@requirement("XDP-STAT-08", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="tx")
+@requirement(
+    "XDP-STAT-09", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:redirect", variant="redirect"
+)
+@pytest.mark.parametrize("verdict", ["aborted", "drop", "pass", "tx", "redirect"])
+def test_own_counters(native, adjustment, claimed, ledger, traffic, wire, pair, verdict, step, unclaimed):
+    """The driver's own counter of a verdict rises by the frames that got it, and no counter of another verdict does."""
+    if verdict == "redirect":
+        claimed("xdp-act:redirect")
+    if verdict not in by_verdict(ledger.ethtool()):
+        unclaimed(f"a counter of its own of {verdict}", evidence=[name for name, _ in ledger.ethtool()])
+    with step(
+        "Attach a program that gives each test frame this verdict, and read the driver's own counters (ethtool -S)"
+    ):
+        pair.accept()
+        adjustment.aim(pair.near.ifname)
+        adjustment.tell(verdict=Action[verdict.upper()])
+        traffic.ready()
+        probes = traffic.probes()
+    with (
+        step("Send test frames of every size, in flows enough to reach every receive queue, and read them again"),
+        wire.capture() as capture,
+    ):
+        before = by_verdict(ledger.ethtool())
+        traffic.send(probes)
+        native.wait(of_frames(probe.frame for probe in probes), adjustment.program)
+        ledger.settle()
+        rises = risen(ledger, before)
+    with step("It rose by their number, as did a counter of all frames that programs saw; what else came was passed"):
+        # Neighbour discovery and the like, which the program passes.
+        others = len(list(capture.sent())) - len(probes)
+        for what, rise in rises.items():
+            least = len(probes) if what in (verdict, SEEN) else 0
+            # By some drivers what goes by XDP_TX is counted as sent, too.
+            most = len(probes) if (verdict, what) == ("tx", SENT) else least
+            most += others if what in ("pass", SEEN) else 0
+            assert least <= rise <= most, f"{what}: {least} to {most} expected; all rose by {rises}"
+
+
+@requirement(
+    "XDP-STAT-10",
+    level="MUST",
+    source=OWN,
+    falsified_by="program:xdp.adjustment-lost",
+    proves="xdp-act:ndo-xmit",
+)
+@pytest.mark.usefixtures("target")
+def test_own_counter_of_target(ledger, traffic, pair, faults, dut, until, step, unclaimed):
+    """The driver's own counter of what other interfaces redirect to this one rises by those frames."""
+    with step("Attach a program to another interface that redirects test frames to the one under test"):
+        before = by_verdict(ledger.ethtool())
+        if SENT not in before:
+            unclaimed(
+                "a counter of its own of what is redirected to it", evidence=[name for name, _ in ledger.ethtool()]
+            )
+        source = Adjustment(pair.near, faults)
+        source.aim(dut.ifname)
+        source.tell(verdict=Action.REDIRECT)
+        frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
+    with step("Let test frames of every size come to the other interface: the counter rises by their number"):
+        pair.outlet.send(frames)
+        until(
+            lambda: risen(ledger, before)[SENT] >= len(frames),
+            what=f"{len(frames)} frames are counted",
+            timeout=SOON,
+        )
+        assert risen(ledger, before)[SENT] == len(frames)
