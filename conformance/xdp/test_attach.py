@@ -254,6 +254,28 @@ def test_large_receive(native, traffic, dut, step, unclaimed, defer, evidence):
 
 
 @requirement(
+    "XDP-REFUSE-06",
+    level="SHOULD",
+    source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
+    falsified_by="program:xdp.refusal-without-words",
+)
+def test_large_receive_says_why(native, dut, step, unclaimed, defer):
+    """A driver that refuses a program because of large receive offload says so in the extended acknowledgement."""
+    features = dut.features()
+    if "rx-lro" not in features.free:
+        unclaimed("LRO", evidence=features)
+    with step("Switch LRO on, and ask to attach a program in native mode"):
+        defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
+        if dut.ask_features({"rx-lro": True}):
+            unclaimed("LRO with its present settings", evidence=dut.features())
+        refused = native.refusal("xdp_pass", "native")
+        if refused is None:
+            unclaimed("a refusal with LRO", evidence=native.state())
+    with step("The refusal carries the driver's own words beside the errno"):
+        assert native.words(refused), f"only the errno came: {refused}"
+
+
+@requirement(
     "XDP-REFUSE-05",
     level="MUST",
     source="Documentation/networking/netdev-features.rst, rx-gro-hw; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
