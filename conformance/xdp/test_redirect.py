@@ -23,6 +23,33 @@ BATCH = 64
 """Frames that any receive ring holds."""
 
 
+@pytest.fixture
+def overfill(adjustment, traffic, native, dut):
+    """``overfill()`` sends more test frames than a receive ring has descriptors, by one queue, few at once; returns how many."""
+
+    def send():
+        count = (dut.get("rings") or {}).get("rx", 512) + BATCH
+        probes = traffic.probes(sizes=(60,) * count, versions=(4,), flows=1)
+        for first in range(0, count, BATCH):
+            traffic.send(probes[first : first + BATCH])
+            native.wait(of_frames(frames_of(probes[: first + BATCH])), adjustment.program)
+        return count
+
+    return send
+
+
+@pytest.fixture
+def record(guest, defer):
+    """``told = record("xdp:xdp_exception")`` records a tracepoint; ``told()`` is what it told, each time by field."""
+
+    def start(event):
+        trace = guest.agent.call("trace.open", events=[event], kilobytes=4096)
+        defer(guest.agent.call, "handle.close", handle=trace)
+        return lambda: [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
+
+    return start
+
+
 @requirement(
     "XDP-REDIRECT-01",
     level="MUST",
@@ -117,28 +144,57 @@ def test_to_cpu(redirecting, traffic, step):
     proves="xdp-act:redirect",
 )
 @pytest.mark.usefixtures("redirecting")
-def test_refused(adjustment, traffic, pair, native, guest, dut, step, defer):
+def test_refused(adjustment, overfill, record, traffic, pair, step):
     """Frames that the target of a redirection refuses are dropped and told of, and cost no buffer: more than a ring full may come."""
-    ring = (dut.get("rings") or {}).get("rx", 512)
-    count = ring + BATCH
     with step(
         "Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"
     ):
         adjustment.aim(pair.near.ifname)
         adjustment.tell(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_redirect_err"):
-        trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"], kilobytes=4096)
-        defer(guest.agent.call, "handle.close", handle=trace)
+        told = record("xdp:xdp_redirect_err")
     with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
-        probes = traffic.probes(sizes=(60,) * count, versions=(4,), flows=1)
-        for first in range(0, count, BATCH):
-            traffic.send(probes[first : first + BATCH])
-            native.wait(of_frames(frames_of(probes[: first + BATCH])), adjustment.program)
+        count = overfill()
     with step("The tracepoint fired for each, with an error; the stack got none of them"):
-        told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
-        assert len(told) == count
-        assert {fields["prog_id"] for fields in told} == {str(adjustment.program.identifier)}
-        assert all(int(fields["err"]) < 0 for fields in told)
+        fields = told()
+        assert len(fields) == count
+        assert {each["prog_id"] for each in fields} == {str(adjustment.program.identifier)}
+        assert all(int(each["err"]) < 0 for each in fields)
+        assert traffic.nothing_received()
+    with step("With the program told to pass, frames of every size reach the stack"):
+        adjustment.tell(verdict=Action.PASS)
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-REDIRECT-06",
+    level="MUST",
+    source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_REDIRECT; include/trace/events/xdp.h, xdp_exception",
+    falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
+    refuses="xdp-act:redirect",
+)
+def test_unadvertised(lacking, adjustment, overfill, record, traffic, pair, step):
+    """A driver that runs programs but does not advertise redirection drops what they redirect, and tells of it; no buffer is lost.
+
+    On a driver that advertises it XDP-REDIRECT-04 asks the same of redirections that the target refuses.
+    """
+    lacking("xdp-act:redirect")
+    with step("Attach a program that redirects test frames to one end of a wire within the guest"):
+        pair.accept()
+        adjustment.aim(pair.near.ifname)
+        adjustment.tell(verdict=Action.REDIRECT)
+    with step("Record the tracepoint xdp:xdp_exception"):
+        told = record("xdp:xdp_exception")
+    with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
+        count = overfill()
+    with step("The tracepoint fired once for each, with this program and the action REDIRECT"):
+        fields = told()
+        assert len(fields) == count
+        assert {(each["prog_id"], each["action"]) for each in fields} == {
+            (str(adjustment.program.identifier), "REDIRECT")
+        }
+    with step("None came out at the far end, and the stack got none"):
+        assert pair.inlet.take(is_probe, 1) == []
         assert traffic.nothing_received()
     with step("With the program told to pass, frames of every size reach the stack"):
         adjustment.tell(verdict=Action.PASS)
