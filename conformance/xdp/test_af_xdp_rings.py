@@ -7,8 +7,8 @@ import errno
 
 import pytest
 from plugfest.af_xdp import RING, gather
-from plugfest.operations import other_rings
-from plugfest.probe import burst, frames_of, number_of
+from plugfest.operations import other_channels, other_rings
+from plugfest.probe import burst, frames_of, number_in, number_of
 from plugfest.requirement import requirement
 from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
 
@@ -215,6 +215,52 @@ def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, 
         assert dut.get("channels") == channels
     with step("Test frames of every size come to the sockets once and unchanged"):
         comes_through(sockets)
+
+
+@requirement(
+    "XDP-XSK-26",
+    level="MUST",
+    source=f"{SOCKET}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
+    falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.dropped"),
+)
+@pytest.mark.budget(60)
+def test_more_channels(
+    af_xdp, bound, to_sockets, mode, dut, change, traffic, until, comes_through, sends, step, unclaimed, evidence
+):
+    """With sockets bound, a channel more is made or refused with a reason; the sockets receive and send on, and the new queue takes one."""
+    before = dut.get("channels") or {}
+    fewer = other_channels(before)
+    if fewer is None or any(count >= before[name.replace("_", "-")] for name, count in fewer.items()):
+        unclaimed("several channels that can be set", evidence=before)
+    with step("Take a channel away, and bind a socket to each receive queue that is left"):
+        if (refused := change.try_settings("channels", **fewer)) is not None:
+            unclaimed("fewer channels while a program is attached", evidence=str(refused))
+        sockets = bound()
+    with step("Ask for the channel that was taken away"):
+        refused = change.ask("channels", **{name: before[name.replace("_", "-")] for name in fewer})
+        change.ready()
+        evidence("answer", str(refused or "made"))
+        assert refused is None or refused.words, f"it was refused without a reason: {refused}"
+    with step("Test frames of every size come to a socket, or by the new queue to the stack, once and unchanged"):
+        gather(sockets, (), until)
+        probes = traffic.probes()
+        traffic.send(probes)
+        reached = [each.data for each in gather(sockets, set(frames_of(probes)), until)]
+        passed = {number_in(payload) for payload in traffic.received(probes)}
+        reached += [probe.frame for probe in probes if probe.number in passed]
+        check_same(
+            [frame for frame in reached if frame in set(frames_of(probes))], frames_of(probes), "frames that came"
+        )
+        assert refused is None or not passed, "the stack received a frame, though each queue has a socket"
+    with step("Frames of every size from each socket are on the wire once, and completed once"):
+        sends(sockets)
+    if refused is None:
+        with step("Bind a socket to the new queue: test frames of every size come to the sockets, some to each"):
+            new = af_xdp.umem(to_sockets.maps["sockets"]).open(traffic.queues() - 1, mode)
+            new.fill(POSTED)
+            new.enter()
+            change.ready()
+            comes_through([*sockets, new])
 
 
 @requirement(
