@@ -6,7 +6,8 @@ Sources: slabinfo(5); Documentation/filesystems/proc.rst, meminfo; Documentation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 LOST = fault_points.declare("program:qapi.memory-lost", "each reading shows as many slab objects more as a ring has")
 
 PAGE = 4096
-SPARE_PAGES = 64
-"""Pages a time that free memory may shrink by: what is cached meanwhile. The buffers of a ring that is lost are hundreds."""
+SPARE_PAGES = 1024
+"""Pages by which the kernel's memory may grow between two readings, however often something was done."""
+KEPT_BY_CPU = re.compile(r"^\s+count:\s+(\d+)$", re.MULTILINE)
+"""In /proc/zoneinfo: free pages that a CPU keeps for itself, which MemFree does not count."""
+NOT_KERNEL = ("MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "SReclaimable")
+"""Fields of meminfo, apart from each other, that are free, a process's, or cached; what is left of the whole is the kernel's own."""
 QUIET = (
     "kmalloc",
     "net_namespace",
@@ -44,15 +49,22 @@ class Reading:
 
     Attributes:
         slab: objects in use by cache.
-        free: octets that could be had.
+        kernel: octets that the kernel has taken for itself: whole pages, as those of rings and buffers, and slabs. What processes
+            have, the agent among them, and what is cached is left out: that grows with what it has to do.
         pools: page pools of the whole guest.
         references: of the driver's module.
     """
 
     slab: dict[str, int] = field(repr=False)
-    free: int
+    kernel: int
     pools: int
     references: int
+
+
+def taken(meminfo: Mapping[str, int], zones: str) -> int:
+    """Return how many octets are the kernel's own, by /proc/meminfo, in octets, and the text of /proc/zoneinfo."""
+    kept = sum(int(pages) * PAGE for pages in KEPT_BY_CPU.findall(zones))
+    return meminfo["MemTotal"] - kept - sum(meminfo[name] for name in NOT_KERNEL)
 
 
 class Residue:
@@ -81,7 +93,7 @@ class Residue:
         pools: list[Any] = self._agent.call("netdev.page_pool_get")
         return Reading(
             slab,
-            self._agent.call("system.meminfo")["MemAvailable"],
+            taken(self._agent.call("system.meminfo"), str(self._agent.call("files.read", path="/proc/zoneinfo"))),
             len(pools),
             self._agent.call("system.modules").get(self._module, 0),
         )
@@ -105,9 +117,11 @@ class Residue:
             steps = [after.slab.get(name, 0) - before.slab.get(name, 0) for before, after in pairwise(readings)]
             if name.startswith(QUIET) and min(steps) >= times:
                 found.append(f"slab {name}: {' and '.join(f'+{each}' for each in steps)} objects in {times} times each")
-        free = [before.free - after.free for before, after in pairwise(readings)]
-        if min(free) >= times * SPARE_PAGES * PAGE:
-            found.append(f"free memory: {' and '.join(f'-{each}' for each in free)} octets in {times} times each")
+        steps = [after.kernel - before.kernel for before, after in pairwise(readings)]
+        if min(steps) >= SPARE_PAGES * PAGE:
+            found.append(
+                f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} octets in {times} times each"
+            )
         for what in ("pools", "references"):
             values = [getattr(each, what) for each in readings]
             if values[-1] > values[0]:

@@ -14,7 +14,7 @@ from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import Access, DmaRecord, stray
 from plugfest.faults import LocalFaults
 from plugfest.queue_view import QueueView
-from plugfest.residue import Reading, Residue
+from plugfest.residue import Reading, Residue, taken
 from plugfest.steering import Steering
 from plugfest.worker import Worker
 
@@ -185,16 +185,30 @@ def test_accesses_are_told_by_queue_kind_and_place() -> None:
 
 
 def test_what_grows_with_each_time_is_told_from_what_grew_once() -> None:
-    def reading(objects: int, others: int = 0, free: int = 800 * MIB, pools: int = 4) -> Reading:
-        return Reading({"kmalloc-64": objects, "dentry": others}, free, pools, 1)
+    def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> Reading:
+        return Reading({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
 
     assert Residue.grown([reading(1000), reading(1200), reading(1210)], 50) == []
     assert Residue.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
     assert "kmalloc-64: +50 and +55" in Residue.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
-    leaking = [reading(0, free=(800 - lost) * MIB) for lost in (0, 100, 200)]
-    assert "free memory" in Residue.grown(leaking, 50)[0]
-    assert Residue.grown([reading(0, free=(800 - lost) * MIB) for lost in (0, 100, 99)], 50) == []
+    leak = 32 * 4096 * 50  # 32 pages a time
+    assert "the kernel's memory" in Residue.grown([reading(0, kernel=80 * MIB + at * leak) for at in range(3)], 50)[0]
+    assert Residue.grown([reading(0, kernel=(80 + more) * MIB) for more in (0, 100, 101)], 50) == []
     assert Residue.grown([reading(0), reading(0), reading(0, pools=5)], 50) == ["pools: [4, 4, 5]"]
+
+
+def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
+    free = {"MemTotal": 100 * MIB, "MemFree": 40 * MIB, "Buffers": MIB, "Cached": 10 * MIB, "SwapCached": 0}
+    told = {**free, "AnonPages": 20 * MIB, "SReclaimable": 8 * MIB, "Slab": 15 * MIB, "MemAvailable": 50 * MIB}
+    zones = """
+      pagesets
+        cpu: 0
+                  count:    200
+                  high:     252
+        cpu: 1
+                  count:    56
+    """
+    assert taken(told, zones) == 20 * MIB
 
 
 def test_a_table_leaves_a_queue_out_or_has_it_alone() -> None:
