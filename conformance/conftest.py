@@ -18,6 +18,7 @@ from plugfest.deadline import Deadline, poll
 from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
 from plugfest.handover import Handover, watch
 from plugfest.ledger import Ledger
+from plugfest.model import ModelError
 from plugfest.operations import Operations
 from plugfest.order_desk import OrderDesk
 from plugfest.outlet import Outlet
@@ -47,6 +48,10 @@ WATCHDOG = 20
 """Seconds, on any guest, for the kernel's watchdog (5 s, or as the driver asks for) and the driver's reset."""
 FILLER = 1000
 """Octets of the frames that fill a queue."""
+UNPOSTED = 64
+"""Buffers that a receive ring may lack: a driver may tell its device of so many at a time, and leaves one descriptor empty."""
+METHOD_NOT_FOUND = -32601
+"""JSON-RPC 2.0, 5.1."""
 FEW_DESCRIPTORS, BEYOND = 1024, 64
 """Descriptors of a driver that does not say how many it has; frames more than that."""
 
@@ -221,6 +226,33 @@ def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
 def ledger(guest: Guest, faults: LocalFaults) -> Ledger:
     """The accounts of driver, device and wire."""
     return Ledger(guest.machine, faults)
+
+
+@pytest.fixture
+def check_account(guest: Guest, dut: Dut, evidence: Callable[[str, object], None]) -> Callable[[], None]:
+    """``check_account()``: by the device's own account no completion tag is outstanding, and each receive queue holds a ring full.
+
+    Nothing is checked of a subject that keeps no such account.
+    """
+
+    def check() -> None:
+        model = guest.machine.model
+        try:
+            ledger = model.call("model.ledger") if model else None
+        except ModelError as error:
+            if error.code != METHOD_NOT_FOUND:
+                raise
+            ledger = None
+        evidence("the device's account", ledger)
+        if ledger is None:
+            return
+        tags = [queue["tags"] for queue in ledger["tx"]]
+        assert not any(tags), f"completion tags outstanding by queue: {tags}"
+        ring = (dut.get("rings") or {})["rx"]
+        held = [queue["held"] for queue in ledger["rx"][: dut.queues()]]
+        assert all(ring - UNPOSTED <= each <= ring for each in held), f"of rings of {ring} the queues hold {held}"
+
+    return check
 
 
 @pytest.fixture

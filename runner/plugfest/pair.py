@@ -13,6 +13,7 @@ from plugfest.xdp import Xdp
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.xdp import Program
 
 NEAR, FAR = "near0", "far0"
 
@@ -42,9 +43,15 @@ class Pair:
         self.inlet = Inlet(guest, FAR, defer)
         self.outlet = Outlet(guest.agent, FAR, defer)
 
-    def accept(self) -> None:
-        """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c)."""
-        self.far.put(self.far.load("xdp_fragments"))
+    def accept(self) -> Program:
+        """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c).
+
+        Returns:
+            That program, which counts the test frames that come out.
+        """
+        program = self.far.load("xdp_fragments")
+        self.far.put(program)
+        return program
 
     def set_mtu(self, octets: int) -> None:
         """Set the MTU of both ends."""

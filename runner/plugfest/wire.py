@@ -147,6 +147,12 @@ class Capture:
             found = list(self._frames)
         return found if noise else [frame for frame in found if not frame.noise]
 
+    def forget(self) -> list[Frame]:
+        """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
+        with self._changed:
+            found, self._frames = self._frames, []
+        return found
+
     def received(self, *, noise: bool = True) -> list[bytes]:
         """Return the frames that the device under test sent."""
         return [frame.data for frame in self.frames(noise=noise) if frame.received]
