@@ -8,6 +8,7 @@ io_uring's zero-copy receive (Documentation/networking/iou-zcrx.rst).
 from __future__ import annotations
 
 import base64
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,18 +43,36 @@ class Receipt:
     Attributes:
         octets: how many.
         sha256: of them, in order.
-        bound: how many came into the bound memory.
-        linear: how many the stack handed over itself.
+        bound: how many came into the bound memory; None where the application is not told.
+        linear: how many the stack handed over itself; likewise.
         fragments: offset and size of each piece of the memory, as far as they were kept.
         ended: whether the other end has closed.
     """
 
     octets: int
     sha256: str
-    bound: int
-    linear: int
+    bound: int | None
+    linear: int | None
     fragments: Sequence[tuple[int, int]] = field(default=(), repr=False)
     ended: bool = True
+
+    def check(self, data: bytes) -> None:
+        """What came must be `data`, and none of it by way of the kernel's memory, where the application is told.
+
+        io_uring tells of octets that it has copied as of those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk): of its
+        memory QAPI-PAYLOAD-02 shows, by the device's own record, that payload was written there and nowhere else.
+
+        Raises:
+            AssertionError: not so.
+        """
+        assert self.octets == len(data), f"{self.octets} octets came of {len(data)}"
+        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the octets that came are not those that were sent"
+        if self.bound is not None:
+            assert (self.bound, self.linear) == (len(data), 0), (
+                f"{self.bound} octets came into the memory, and {self.linear} by way of the kernel's, of {len(data)}"
+            )
+        outside = [(offset, size) for offset, size in self.fragments if not 0 <= offset <= offset + size <= LENGTH]
+        assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
 def refusal(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
@@ -280,7 +299,7 @@ class RingMemory(BoundMemory):
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
         found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
-        return Receipt(found["bytes"], self._digest(found), found["bytes"], 0, fragments, bool(found["ended"]))
+        return Receipt(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
 
 
 KINDS: dict[str, type[BoundMemory]] = {each.kind: each for each in (DeviceMemory, RingMemory)}
