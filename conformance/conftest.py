@@ -63,11 +63,11 @@ def traffic(guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable
 
 
 @pytest.fixture
-def census(traffic: Traffic, wire: WireEnd, guest: Guest, defer: Callable[..., None]) -> Census:
-    """``with census.during() as count:`` keeps frames coming and counts those that arrive."""
+def census(traffic: Traffic, wire: WireEnd, guest: Guest, dut: Dut, defer: Callable[..., None]) -> Census:
+    """``with census.during() as count:`` keeps frames coming and counts those that arrive; ``census.of_sent()`` those that leave."""
     other = guest.agent.another()
     defer(other.close)
-    return Census(traffic, wire, other)
+    return Census(traffic, wire, other, Outlet(other, dut.ifname, defer))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 from plugfest.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops: one queue is stopped and started"
+ROUNDS = 10
 OPERSTATES = "Documentation/networking/operstates.rst, IF_OPER_DOWN; IFLA_CARRIER_DOWN_COUNT"
 
 
@@ -15,12 +16,17 @@ OPERSTATES = "Documentation/networking/operstates.rst, IF_OPER_DOWN; IFLA_CARRIE
     source=OPS,
     falsified_by=("wire:frame.lost", "rx.frame.dropped"),
 )
-def test_other_queues_lose_nothing(spare, memory, census, step, evidence):
+def test_other_queues_lose_nothing(spare, memory, census, ledger, dut, step, evidence):
     """No frame for another queue is lost while a queue is stopped and started."""
+    before = ledger.read()
     with step("Bind and unbind memory while frames come for all other queues"), census.during() as count:
         memory.bind(spare)
         memory.unbind()
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
+    with step("Frames came by every other queue"):
+        came = ledger.read().queues.since(before.queues).rx
+        silent = set(range(dut.queues())) - {spare} - came.keys()
+        assert not silent, f"no frame came by queues {sorted(silent)}: {len(count.sent)} were sent"
     with step("The stack received every frame, once and unchanged"):
         count.check()
 
@@ -90,3 +96,24 @@ def test_every_queue_delivers_after(splitting, memory, crossing, commands, step)
         log.check_rules()
     with step("Frames cross the link both ways, once and unchanged"):
         crossing.both_ways()
+
+
+@requirement(
+    "QAPI-TRAFFIC-05",
+    level="SHOULD",
+    source=OPS,
+    falsified_by="tx.frame.dropped",
+)
+def test_sending_goes_on(spare, memory, census, step, evidence):
+    """No frame that the driver was given to send is lost while a receive queue is stopped and started."""
+    with (
+        step(f"Bind and unbind memory {ROUNDS} times while the guest sends frames from every CPU"),
+        census.of_sent() as count,
+    ):
+        for _ in range(ROUNDS):
+            memory.bind(spare)
+            memory.unbind()
+    evidence("frames", {"sent": len(count.sent), "lost": count.lost})
+    with step("The wire carried every frame, once and unchanged, and there was at least one for each time"):
+        assert len(count.sent) >= ROUNDS, f"{len(count.sent)} frames were sent"
+        count.check()

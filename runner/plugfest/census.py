@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbered frames to the DUT at an even pace while something happens to it, and how many of them its stack got."""
+"""Numbered frames to the DUT, or from it, at an even pace while something happens to it, and how many of them arrived."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest.probe import number_in
+from plugfest.deadline import Deadline, poll
+from plugfest.probe import burst, frames_of, number_in
 from plugfest.traffic import FLOWS_PER_QUEUE, check_same, payloads
 
 if TYPE_CHECKING:
     from plugfest.agent import AgentClient
+    from plugfest.outlet import Outlet
     from plugfest.probe import Probe
     from plugfest.traffic import Traffic
     from plugfest.wire import WireEnd
@@ -21,6 +24,8 @@ PACE = 0.02
 """Seconds between two batches."""
 BATCH = 8
 SIZES = (60, 256, 1024)
+PATIENCE = 10.0
+"""Seconds, on any guest, for the last frames that it sent to be on the wire."""
 GLANCE = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
 
@@ -52,20 +57,62 @@ class Count:
         return len(self.sent) - len(self.arrived)
 
 
+class CountOnWire(Count):
+    """The same of frames that the DUT sent: `arrived` are whole frames that the wire carried."""
+
+    def check(self) -> None:
+        """Each frame must have left once and unchanged.
+
+        Raises:
+            AssertionError: one was lost, changed or doubled.
+        """
+        check_same(self.arrived, frames_of(self.sent), "frames on the wire")
+
+
 class Census:
     """Keeps frames coming and counts them."""
 
-    def __init__(self, traffic: Traffic, wire: WireEnd, agent: AgentClient) -> None:
+    def __init__(self, traffic: Traffic, wire: WireEnd, agent: AgentClient, outlet: Outlet) -> None:
         """Send nothing yet.
 
         Args:
             traffic: makes the frames and has the sockets.
             wire: sends them.
             agent: a connection of its own, to fetch what arrived while the test asks other things.
+            outlet: sends from the DUT, by the same connection.
         """
         self._traffic = traffic
         self._wire = wire
         self._agent = agent
+        self._outlet = outlet
+
+    @contextmanager
+    def of_sent(self, sizes: Sequence[int] = SIZES) -> Iterator[CountOnWire]:
+        """Have the DUT send while the block runs, from each of its CPUs in turn, and so by several queues; then count on the wire."""
+        self._traffic.ready()
+        count = CountOnWire()
+        over = threading.Event()
+        cpus = self._traffic.cpus()
+
+        def pour() -> None:
+            for turn in itertools.count():
+                first = len(count.sent)
+                batch = burst(self._traffic.ends_back, flows=BATCH, sizes=sizes, versions=(4,), first=first)
+                self._outlet.send(frames_of(batch), cpu=turn % cpus)
+                count.sent += batch
+                if over.wait(PACE):
+                    break
+
+        with self._traffic.sightings() as seen:
+            worker = _Beside(pour)
+            try:
+                yield count
+            finally:
+                over.set()
+                worker.join()
+            worker.check()
+            poll(lambda: len(seen.probes()) >= len(count.sent), Deadline.after(PATIENCE))
+            count.arrived = seen.probes()
 
     @contextmanager
     def during(self, sizes: Sequence[int] = SIZES) -> Iterator[Count]:
