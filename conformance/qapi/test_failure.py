@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 import pytest
+from plugfest.agent import AgentError
 from plugfest.requirement import requirement
 
 SOURCE = "net/core/netdev_rx_queue.c, netdev_rx_queue_reconfig: on failure the old queue is started again"
@@ -13,6 +17,12 @@ PATIENCE = 5
 """The same where a command never completes: for which a driver waits before it gives up, perhaps more than once."""
 CORE_WARNS = r"WARNING: net/core/netdev_rx_queue\.c:\d+ at netdev_rx_queue_reconfig"
 """What the core says when the old queue does not start again either: "RX queue N may be unhealthy"."""
+CLOSE_WARNS = r"WARNING: net/core/netdev_rx_queue\.c:\d+ at __netif_mp_close_rxq"
+"""What the core says when a queue could not be restarted to take memory from it."""
+TROUBLE = re.compile(
+    r"fail|err(or|no)?\b|time[ds]?[- ]?out|unhealthy|unable|could ?n.t|cannot|invalid|unexpected|reset", re.IGNORECASE
+)
+"""In a line that says of trouble, as one that the link is up does not."""
 
 
 @pytest.fixture
@@ -47,25 +57,35 @@ def check_recovered(dut, change, until, view, splitting, steering, traffic):
         change.ready()
         assert not view.bound()
         steering.only(queue)
-        traffic.check_delivery()
+        try:
+            traffic.check_delivery()
+        except AgentError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            raise AssertionError(
+                f"queue {queue} still receives into memory that no application reads: {error}"
+            ) from error
 
     return check
 
 
 @pytest.fixture
 def check_survived(spare, memory, allocate, view, guest, commands, check_recovered, evidence):
-    """``check_survived(ask)``: what `ask` asks for is refused and told, the queue serves on, and can be bound after that."""
+    """``check_survived(ask)``: what `ask` asks for is refused and told, the queue serves on, and can be bound after that.
 
-    def check(ask, within=RECOVERY):
+    With ``refusable=False`` it is something that nobody can be refused, as closing.
+    """
+
+    def check(ask, within=RECOVERY, *, refusable=True):
         said = max((entry["sequence"] for entry in guest.agent.call("system.log")), default=-1)
         with commands.during() as log:
             refused = ask()
             evidence("refusal", str(refused))
-            assert refused is not None, "it was accepted"
+            assert refused is not None or not refusable, "it was accepted"
             check_recovered(spare, within)
         lines = [entry["text"] for entry in guest.agent.call("system.log", after=said)]
         evidence("kernel log", "\n".join(lines))
-        assert lines, "the kernel's log has no line about it"
+        assert any(map(TROUBLE.search, lines)), f"the kernel's log has no line about it: {lines}"
         assert len(log.named("reset")) <= 1, log.named("reset")
         second = allocate()
         second.bind(spare)
@@ -162,3 +182,30 @@ def test_stop_never_completes(spare, memory, fail, check_survived, step):
         fail("rx.queue.destroy-hangs", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
         check_survived(lambda: memory.ask(spare), PATIENCE)
+
+
+CLOSING = f"{SOURCE}; __netif_mp_close_rxq: the queue is restarted without the memory"
+
+
+@requirement("QAPI-FAIL-07", level="MUST", source=CLOSING, falsified_by=("program:qapi.stays-bound", "wire:frame.lost"))
+@pytest.mark.fresh_guest  # a queue that is neither old nor new may not survive the test's undoing
+@pytest.mark.provokes(CLOSE_WARNS)
+def test_start_fails_at_unbind(spare, memory, fail, check_survived, step):
+    """When the device refuses to start the queue as memory is unbound, the driver says so, and the queue serves the kernel's memory."""
+    with step("Bind memory to the last receive queue, and have the device refuse once to create that"):
+        memory.bind(spare)
+        fail("rx.queue.create-fails", spare)
+    with step("Unbind it: it is told, the queue receives frames of every size, and memory can be bound to it"):
+        check_survived(memory.unbind, refusable=False)
+
+
+@requirement("QAPI-FAIL-08", level="MUST", source=CLOSING, falsified_by=("program:qapi.stays-bound", "wire:frame.lost"))
+@pytest.mark.fresh_guest
+@pytest.mark.provokes(CLOSE_WARNS)
+def test_stop_fails_at_unbind(spare, memory, fail, check_survived, step):
+    """When the device refuses to stop the queue as memory is unbound, the driver says so, and the queue serves the kernel's memory."""
+    with step("Bind memory to the last receive queue, and have the device refuse once to destroy that"):
+        memory.bind(spare)
+        fail("rx.queue.destroy-fails", spare)
+    with step("Unbind it: it is told, the queue receives frames of every size, and memory can be bound to it"):
+        check_survived(memory.unbind, refusable=False)
