@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from plugfest.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.payload import generate
 from plugfest.requirement import requirement
 
@@ -11,6 +15,8 @@ OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 SOON = 0.3
 """Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
 PATIENCE = 10
+RACES = 3
+"""Times that two things are done at once."""
 
 
 @requirement(
@@ -55,7 +61,7 @@ def test_process_killed(bring, spare, kind, allocate, peer, check_in_service, st
     source=f"{DEVMEM}; network_namespaces(7): a physical device is moved back when its namespace ends",
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_network_namespace_ends(splitting, come_back, worker, allocate, guest, check_in_service, step):
+def test_network_namespace_ends(splitting, come_back, worker, kind, allocate, guest, check_in_service, step):
     """When the namespace of interface and process ends, the interface comes back, its queue without the memory."""
     queue = splitting.queues() - 1
     process = worker()
@@ -63,7 +69,7 @@ def test_network_namespace_ends(splitting, come_back, worker, allocate, guest, c
         process.call("confinement.unshare_network")
         guest.agent.call("link.set", ifname=splitting.ifname, netns_pid=process.pid)
         process.call("link.set", ifname=splitting.ifname, up=True)
-        memory = allocate(process=process)
+        memory = allocate(kind, process)
         memory.bind(queue)
     with step("Kill the process: the interface is back in the first namespace"):
         memory.end(kill=True)
@@ -98,8 +104,8 @@ def test_interface_down(spare, memory, dut, change, view, check_in_service, step
     source="include/net/page_pool/memory_provider.h, uninstall; Documentation/driver-api/driver-model/binding.rst",
     falsified_by=("program:driver.unbind-lost", "program:qapi.pool-left"),
 )
-def test_driver_unbound(spare, kind, allocate, binding, view, step, until):
-    """The driver can be unbound from its device while memory is bound to a queue; both end without a trace."""
+def test_driver_unbound(spare, kind, allocate, binding, change, check_in_service, view, step, until):
+    """The driver can be unbound from its device while memory is bound to a queue; both end without a trace, and it serves again."""
     memory = allocate(kind)
     with step("Bind memory, and unbind the driver from the device"):
         memory.bind(spare)
@@ -108,9 +114,45 @@ def test_driver_unbound(spare, kind, allocate, binding, view, step, until):
     with step("Close what the memory was bound by: no page pool is left"):
         memory.unbind()
         until(lambda: not view.left_pools(), what="no page pool of bound memory is left", timeout=SOON)
-    with step("Bind the driver again: the interface is there, and no queue has memory bound to it"):
+    with step("Bind the driver again: no queue has memory bound to it, and this one receives frames of every size"):
         binding.bind()
         assert not view.bound()
+        change.ready()
+        check_in_service(spare)
+
+
+@requirement(
+    "QAPI-UNBIND-08",
+    level="MUST",
+    source="include/net/page_pool/memory_provider.h, uninstall; net/core/dev.c, dev_memory_provider_uninstall",
+    falsified_by=("program:driver.unbind-lost", "program:qapi.pool-left"),
+)
+@pytest.mark.budget(60)
+def test_driver_unbound_as_the_process_dies(
+    spare, kind, allocate, binding, change, guest, check_in_service, view, step, until, defer
+):
+    """The driver can be unbound in the moment that who bound memory is killed; both end without a trace, and it serves again."""
+    other = guest.agent.another()
+    defer(other.close)
+    for number in range(RACES):
+        memory = allocate(kind)
+        with step(f"Bind memory; kill the process while the driver is unbound from the device, time {number + 1}"):
+            memory.bind(spare)
+            with ThreadPoolExecutor() as pool:
+                killed = pool.submit(other.call, "process.run", command=["kill", "-9", str(memory.worker.pid)])
+                binding.unbind()
+                assert killed.result()["exit_status"] == 0
+            memory.end(kill=True)
+            assert not binding.interfaces()
+        with step("No page pool is left"):
+            until(lambda: not view.left_pools(), what="no page pool of bound memory is left", timeout=SOON)
+        with step(
+            "Bind the driver again: no queue has memory bound to it, and frames of every size reach the stack by this one"
+        ):
+            binding.bind()
+            change.ready()
+            change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+            check_in_service(spare)
 
 
 @requirement(
@@ -119,8 +161,9 @@ def test_driver_unbound(spare, kind, allocate, binding, view, step, until):
     source=OPS,
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_link_down(spare, memory, dut, partner, until, check_in_service, step):
+def test_link_down(spare, kind, allocate, dut, partner, until, check_in_service, step):
     """Memory can be bound and unbound while the link is down; the queue is in service when the link is up again."""
+    memory = allocate(kind)
     with step("Bind memory, and take the partner down"):
         memory.bind(spare)
         partner.set(up=False)
@@ -140,8 +183,9 @@ def test_link_down(spare, memory, dut, partner, until, check_in_service, step):
     source="Documentation/networking/devmem.rst, NIC Setup: bound until the netlink socket is closed",
     falsified_by=("program:qapi.octet-spoilt", "program:qapi.not-bound"),
 )
-def test_down_and_up(bring, memory, spare, dut, change, view, peer, step):
+def test_down_and_up(bring, kind, allocate, spare, dut, change, view, peer, step):
     """A binding outlives the interface's going down and up: the queue receives into the same memory after it."""
+    memory = allocate(kind)
     port = bring(memory)
     data = generate(9, 100_000)
     with step("Bind memory and take the interface down and up"):
