@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from plugfest.bound_memory import KINDS, BoundMemory, DeviceMemory
+from plugfest.bound_memory import BEYOND, KINDS, BoundMemory, DeviceMemory
 from plugfest.device_commands import DeviceCommands
 from plugfest.dma_record import DmaRecord
 from plugfest.dut import TCP_DATA_SPLIT_ENABLED
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from plugfest.steering import Steering
     from plugfest.traffic import Traffic
 
-BEYOND = 1 << 16
-"""A queue that no interface has: asking for it changes nothing."""
 SOON = 0.3
 """Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
 ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}

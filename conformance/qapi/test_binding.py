@@ -88,10 +88,14 @@ def test_queue_keeps_its_napi(spare, memory, view, step):
     source=f"{OPS}, ndo_queue_stop, ndo_queue_start",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue", "program:qapi.stays-bound"),
 )
-def test_device_restarts_one_queue(spare, kind, allocate, view, commands, step, until):
-    """Binding and unbinding each destroy and create one queue in the device, the same, and no other."""
+def test_device_restarts_one_queue(spare, kind, allocate, view, commands, dut, change, step, until):
+    """Binding and unbinding each destroy and create one queue in the device, the same, and no other, and as it was when it came up."""
     memory = allocate(kind)
     restart = [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
+    with step("Take the interface down and up, which creates every queue"), commands.during() as first_up:
+        change.link(up=False)
+        dut.set_link(up=True)
+        change.ready()
     with step("Bind memory to the last receive queue"), commands.during() as binding:
         memory.bind(spare)
     with step("Unbind it"), commands.during() as unbinding:
@@ -101,10 +105,12 @@ def test_device_restarts_one_queue(spare, kind, allocate, view, commands, step, 
         for log in (binding, unbinding):
             assert log.about_receive_queues() == restart
             log.check_rules()
-    with step("Both times with the same ring size, buffer size and interrupt"):
-        first, second = (log.last("create_rx_queue", spare).details for log in (binding, unbinding))
+    with step("Each time with the ring size, buffer sizes and interrupt that the queue had from the start"):
+        made = {"up": first_up, "bound": binding, "unbound": unbinding}
+        details = {when: log.last("create_rx_queue", spare).details for when, log in made.items()}
         for name in ("ring_size", "buffer_size", "header_buffer_size", "ntfy_id"):
-            assert first[name] == second[name], f"{name} is {first[name]} bound and {second[name]} unbound"
+            values = {when: each[name] for when, each in details.items()}
+            assert len(set(values.values())) == 1, f"{name}: {values}"
 
 
 @requirement(
@@ -204,3 +210,29 @@ def test_queue_in_the_middle(splitting, memory, view, step, unclaimed):
         assert view.bound() == {queues - 2: memory.kind}
     with step("The kernel tells the interrupt of each queue's NAPI"):
         assert places(view.states()) == places(before)
+
+
+@requirement(
+    "QAPI-BIND-09",
+    level="MUST",
+    source=f"{OPS}; Documentation/netlink/specs/netdev.yaml, bind-rx, queues",
+    falsified_by=("program:qapi.next-queue", "program:qapi.stays-bound"),
+)
+def test_named_twice(spare, memory, view, commands, check_in_service, step, evidence):
+    """A queue that is named twice in one request is restarted and bound once, or the request is refused and changes nothing."""
+    with step("Ask to bind memory to the last receive queue, naming it twice"), commands.during() as log:
+        refused = memory.ask(spare, spare)
+        evidence("refusal", str(refused))
+    with step(
+        "It is bound, by one restart in the device; or it is refused with words, and the device was told nothing"
+    ):
+        if refused is None:
+            assert view.bound() == {spare: memory.kind}
+            assert log.about_receive_queues() == [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
+        else:
+            assert refused.words, f"only the errno came: {refused}"
+            assert not view.bound()
+            assert not log.about_receive_queues()
+    with step("Unbind it: the queue receives frames of every size into the kernel's memory; no page pool is left"):
+        memory.unbind()
+        check_in_service(spare)

@@ -34,13 +34,16 @@ def check_kept(view, memory, spare):
     source=PROGRAM,
     falsified_by=("program:qapi.not-bound",),
 )
-def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, change, step):
+@pytest.mark.parametrize("mode", ["generic", "native"])
+def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, claimed, change, mode, step):
     """While memory is bound, no XDP program is attached, not even a generic one that takes several buffers: EBUSY."""
+    if mode == "native":
+        claimed("xdp-act:basic")
     change.put_features_back()
-    with step("Bind memory, and ask to attach a generic program"):
+    with step(f"Bind memory, and ask to attach a {mode} program"):
         memory.bind(spare)
         with unchanged():
-            refused = xdp.refusal("xdp_fragments", "generic")
+            refused = xdp.refusal("xdp_fragments", mode)
     with step("It is refused, and nothing is attached"):
         check_kept(refused, errno.EBUSY)
         assert xdp.state()["attached"] == "none"

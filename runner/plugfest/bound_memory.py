@@ -33,6 +33,8 @@ SPOILT = fault_points.declare("program:qapi.octet-spoilt", "one octet of what wa
 LENGTH = 4 << 20
 """Octets of memory: 1024 pages, more than a ring of 512 takes."""
 
+BEYOND = 1 << 16
+"""A queue that no interface has: asking for it changes nothing."""
 EIO = 5
 
 
