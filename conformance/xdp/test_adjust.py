@@ -28,6 +28,8 @@ INNER = (60, 61, 127, 512, 1024, 1400)
 """Lengths of frames that fit into the payload of others."""
 LONGEST_HEAD = 100
 """Octets of a frame that is still one of ours: it has its number within these."""
+META_BEYOND = (-256, -3, 4, -4096)
+"""Octets that the beginning of metadata cannot be moved by."""
 HEADROOM = 256 - 40
 """Octets of XDP_PACKET_HEADROOM that a program can use: the kernel keeps struct xdp_frame at its beginning."""
 
@@ -235,6 +237,28 @@ def test_beyond_limits(adjustment, traffic, step):
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             answers = adjustment.answers()[end]
+            assert (answers.accepted, answers.refused) == (0, len(probes))
+
+
+@requirement(
+    "XDP-ADJUST-12",
+    level="MUST",
+    source=f"{META}; net/core/filter.c, bpf_xdp_adjust_meta: multiples of 4 octets, up to 252, before the frame",
+    falsified_by=("program:xdp.adjustment-lost", "rx.frame.dropped"),
+    proves="xdp-act:basic",
+)
+def test_metadata_beyond_limits(adjustment, traffic, step):
+    """Metadata that is too long, of an odd length or within the frame is refused, and the frame reaches the stack all the same."""
+    for octets in META_BEYOND:
+        with step(
+            f"Ask for the metadata to begin {octets:+} octets from the frame, and send test frames of every length"
+        ):
+            adjustment.tell(meta=octets)
+            probes = traffic.probes(sizes=(60, 512, 1514))
+            traffic.send(probes)
+        with step("The helper refuses all; the stack gets each payload once and unchanged"):
+            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+            answers = adjustment.answers()["meta"]
             assert (answers.accepted, answers.refused) == (0, len(probes))
 
 

@@ -11,6 +11,8 @@ from plugfest.queue_counters import of_frames
 from plugfest.requirement import requirement
 
 FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
+XDP_DROP = 1
+"""include/uapi/linux/bpf.h, enum xdp_action."""
 WHILE_ATTACHED = {"ndo-xmit", "ndo-xmit-sg"}
 """Features that a driver may have only while a program is attached (net/core/xdp.c, xdp_features_set_redirect_target)."""
 
@@ -74,6 +76,36 @@ def test_offload_is_refused(xdp, lacking, traffic, step):
         assert xdp.state()["attached"] == "none"
         assert xdp.features() == features
     with step("Frames reach the stack as before"):
+        traffic.check_delivery()
+
+
+@requirement(
+    "XDP-FEAT-08",
+    level="MUST",
+    source=f"{FEATURES}, hw-offload; include/uapi/linux/if_link.h, XDP_FLAGS_HW_MODE",
+    falsified_by=("program:xdp.not-attached", "rx.frame.duplicated"),
+    proves="xdp-act:hw-offload",
+)
+def test_offload(xdp, claimed, traffic, step):
+    """A driver that advertises hw-offload has its device run a program that is loaded for it: frames that this drops do not come.
+
+    No driver here advertises it: on each of them XDP-FEAT-03 tests that it is refused.
+    """
+    claimed("xdp-act:hw-offload")
+    with step("Load a program for the device that drops every frame, and attach it in offload mode"):
+        program = xdp.load_for_device(XDP_DROP)
+        xdp.put(program, "offload")
+    with step("The kernel tells it as attached, offloaded, by its id"):
+        state = xdp.state()
+        assert (state["attached"], state["prog-id"]) == ("offload", program.identifier)
+    with step("Send test frames of every size: the stack receives none of them"):
+        probes = traffic.probes()
+        traffic.send(probes)
+        assert traffic.received(probes) == []
+    with step("Detach it: nothing is attached, and frames of every size reach the stack"):
+        xdp.detach("offload")
+        assert xdp.state()["attached"] == "none"
+        traffic.ready()
         traffic.check_delivery()
 
 

@@ -205,15 +205,24 @@ def load(
 
 
 @exposed
-def load_return(verdict: int) -> dict[str, Any]:
-    """Load the smallest XDP program, one that only returns `verdict`, without any file; returns its handle and id."""
+def load_return(verdict: int, device: str | None = None) -> dict[str, Any]:
+    """Load the smallest XDP program, one that only returns `verdict`, without any file; returns its handle and id.
+
+    Args:
+        verdict: of enum xdp_action.
+        device: interface whose device is to run it (offload), or null for the host.
+
+    Raises:
+        OSError: the kernel, or the device's driver, refused it.
+    """
     # mov32 r0, verdict; exit
     instructions = struct.pack("=BBhi", 0xB4, 0, 0, verdict) + struct.pack("=BBhi", 0x95, 0, 0, 0)
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"GPL")
     fd = call(
         BPF_PROG_LOAD,
-        struct.pack("=IIQQ", BPF_PROG_TYPE_XDP, 2, ctypes.addressof(code), ctypes.addressof(licence)),
+        struct.pack("=IIQQ", BPF_PROG_TYPE_XDP, 2, ctypes.addressof(code), ctypes.addressof(licence))
+        + struct.pack("=IIQII16xI", 0, 0, 0, 0, 0, interface_index(device) if device else 0),
     )
     loaded = Program(fd)
     return {"program": handle.keep(loaded), "id": loaded.id}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Moves the two ends of a test frame as told by the map `adjustment`, fills what was put before and behind it with the
+ * Moves the two ends of a test frame, and the beginning of its metadata, as told by the map `adjustment`, fills what was put before and behind it with the
  * octets of that map, and returns the verdict that stands there; a redirection goes to the first entry of `target`. What
  * the kernel or the driver answered to each move is counted in `answers`. A move that is refused is left out: the frame
  * must be unharmed.
@@ -16,12 +16,12 @@ struct adjustment {
 	__s32 head;	/* as bpf_xdp_adjust_head: below zero puts octets before the frame */
 	__s32 tail;	/* as bpf_xdp_adjust_tail: above zero puts octets behind it */
 	__u32 verdict;
-	__u32 reserved;
+	__s32 meta;	/* as bpf_xdp_adjust_meta: below zero makes room for metadata before the frame */
 	__u8 before[FILLER];
 	__u8 behind[FILLER];
 };
 
-enum { HEAD, TAIL, MOVES };
+enum { HEAD, TAIL, META, MOVES };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -68,6 +68,8 @@ static __always_inline int adjusted(struct xdp_md *context)
 		    bpf_xdp_store_bytes(context, length - grown, wanted->behind, grown))
 			return XDP_ABORTED;
 	}
+	if (wanted->meta)
+		accepted(&answers, META, bpf_xdp_adjust_meta(context, wanted->meta));
 	if (wanted->verdict == XDP_REDIRECT)
 		return bpf_redirect_map(&target, 0, 0);
 	return wanted->verdict;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The program that moves the ends of frames as it is told: ``xdp_adjust`` of guest-images/bpf.
 
-Source: include/uapi/linux/bpf.h, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, enum xdp_action, struct bpf_devmap_val.
+Source: include/uapi/linux/bpf.h, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_adjust_meta, enum xdp_action, struct bpf_devmap_val.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ NOT_TOLD = fault_points.declare(
 FILLER = 256
 """Octets that may be put before a frame, and behind it."""
 
-_ADJUSTMENT = struct.Struct(f"=iiII{FILLER}s{FILLER}s")
+_ADJUSTMENT = struct.Struct(f"=iiIi{FILLER}s{FILLER}s")
+_MOVES = ("head", "tail", "meta")
 _FIRST = struct.pack("=I", 0)
 
 
@@ -39,7 +40,7 @@ class Action(IntEnum):
 
 @dataclass(frozen=True)
 class Answers:
-    """What the helper of one end returned, over all frames.
+    """What the helper of one move returned, over all frames.
 
     Attributes:
         accepted: frames for which it moved the end.
@@ -64,13 +65,14 @@ class Adjustment:
         self._mode = mode
         self._attached = False
         self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
-        self._write(0, 0, Action.PASS, b"", b"")
+        self._write(0, 0, 0, Action.PASS, b"", b"")
 
     def tell(
         self,
         *,
         head: int = 0,
         tail: int = 0,
+        meta: int = 0,
         verdict: Action = Action.PASS,
         before: bytes = b"",
         behind: bytes = b"",
@@ -80,6 +82,7 @@ class Adjustment:
         Args:
             head: octets to move the frame's head by; below zero they are put before the frame.
             tail: octets to move its end by; above zero they are put behind it.
+            meta: octets to move the beginning of its metadata by; below zero there is room for them before the frame.
             verdict: what to return then.
             before: what the octets put before the frame become.
             behind: likewise those behind it.
@@ -87,7 +90,7 @@ class Adjustment:
         for name in ("answers", "count"):
             self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
         if not self._faults[NOT_TOLD]:
-            self._write(head, tail, verdict, before, behind)
+            self._write(head, tail, meta, verdict, before, behind)
         if not self._attached:
             self._xdp.put(self.program, self._mode)
             self._attached = True
@@ -104,10 +107,10 @@ class Adjustment:
         )
 
     def answers(self) -> dict[str, Answers]:
-        """What the helpers answered since the program was told what to do: by ``head`` and ``tail``."""
+        """What the helpers answered since the program was told what to do: by ``head``, ``tail`` and ``meta``."""
         counters = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["answers"])
-        return {end: Answers(*counts) for end, counts in zip(("head", "tail"), counters, strict=True)}
+        return {end: Answers(*counts) for end, counts in zip(_MOVES, counters, strict=True)}
 
-    def _write(self, head: int, tail: int, verdict: Action, before: bytes, behind: bytes) -> None:
-        value = _ADJUSTMENT.pack(head, tail, verdict, 0, before, behind)
+    def _write(self, head: int, tail: int, meta: int, verdict: Action, before: bytes, behind: bytes) -> None:
+        value = _ADJUSTMENT.pack(head, tail, verdict, meta, before, behind)
         self._xdp.agent.call("bpf.map_update", map=self.program.maps["adjustment"], key=_FIRST.hex(), value=value.hex())

@@ -122,6 +122,16 @@ class Xdp:
             self._defer(self.agent.call, "handle.close", handle=handle)
         return Program(name, loaded["program"], loaded["id"], loaded["maps"])
 
+    def load_for_device(self, verdict: int) -> Program:
+        """Load a program that does no more than return `verdict`, to be run by the device (offload); it is unloaded when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        loaded = self.agent.call("bpf.load_return", verdict=verdict, device=self.ifname)
+        self._defer(self.agent.call, "handle.close", handle=loaded["program"])
+        return Program(f"return {verdict}", loaded["program"], loaded["id"], {})
+
     def attach(self, name: str, mode: str = "native") -> Program:
         """Load and attach; both are undone when the test ends.
 

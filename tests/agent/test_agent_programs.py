@@ -114,3 +114,9 @@ def test_an_object_that_is_not_there_is_a_load_error(agent: Client) -> None:
     with pytest.raises(AgentError) as caught:
         agent.call("bpf.load", object="absent")
     assert caught.value.type in {"LoadError", "FileNotFoundError"}
+
+
+def test_a_program_for_a_device_that_runs_none_is_refused(agent: Client) -> None:
+    with pytest.raises(AgentError) as caught:
+        agent.call("bpf.load_return", verdict=DROP, device="lo")
+    assert caught.value.errno in {errno.EINVAL, errno.EOPNOTSUPP}
