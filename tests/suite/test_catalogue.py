@@ -47,9 +47,13 @@ def test_every_fault_exists() -> None:
     assert unknown == set()
 
 
+LEAST = {"qapi": 0.2, "qstat": 0.25}
+"""Where most of what is compared is what the kernel says of itself, which no device can turn: that is read wrongly instead."""
+
+
 @pytest.mark.parametrize("area", sorted(AREAS))
 def test_most_requirements_are_falsified_by_the_device(area: str) -> None:
     """A fault on the runner's side shows that an assertion is there; one of the device shows that the wire is looked at."""
     mine = [each for each in requirements() if each.area == area]
     by_model = [each for each in mine if set(each.falsified_by) & MODEL]
-    assert len(by_model) * 2 > len(mine) or area in {"qapi", "qstat"}
+    assert len(by_model) > len(mine) * LEAST.get(area, 0.5)
