@@ -133,7 +133,7 @@ def wake_until(socket, until, condition, what):
     falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped"),
 )
 @pytest.mark.budget(60)
-def test_closed_amid_traffic(af_xdp, to_sockets, mode, traffic, change, until, native, step):
+def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, change, until, native, step):
     """Sockets can be closed while frames come in, by the death of their process too, and leave the interface as it was."""
     queues = range(traffic.queues())
     with traffic.stream():
@@ -145,14 +145,13 @@ def test_closed_amid_traffic(af_xdp, to_sockets, mode, traffic, change, until, n
                     socket.fill(POSTED)
                     socket.enter()
                 change.ready()
-                came = dict.fromkeys(queues, False)
+                came = set()
 
                 def fed(sockets=sockets, came=came):
-                    for socket in sockets:
-                        came[socket.queue] |= bool(socket.take())
-                    return all(came.values())
+                    came |= {socket.queue for socket in sockets if socket.take()}
+                    return came >= spread & set(queues)
 
-                until(fed, what="every socket has received a frame", timeout=SOON)
+                until(fed, what="each socket whose queue frames reach has received one", timeout=SOON)
                 if number % 2:
                     for umem in umems:
                         umem.close()
@@ -209,6 +208,8 @@ def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, 
     with step("Ask for a channel less"):
         refused = dut.ask("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
         evidence("answer", str(refused))
+        if refused is not None and refused.errno == errno.EOPNOTSUPP:
+            unclaimed("a change of the number of channels", evidence=str(refused))
         assert refused is not None, "it was granted"
         assert refused.errno == errno.EINVAL
         assert refused.words, f"it was refused without a reason: {refused}"
