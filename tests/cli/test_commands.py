@@ -98,7 +98,7 @@ class TestBadInput:
             (["run", "ixgbe", "--cpus", "0"], ["--cpus", "1<=x<=64"]),
             (
                 ["run", "ixgbe", "--profile", "sfp"],
-                ["--profile sfp: expected one of kr, kx4, combo, which ixgbe has; plugfest models"],
+                ["--profile sfp: expected one of kr, kx4, combo, detect, which ixgbe has; plugfest models"],
             ),
             (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; leave it out"]),
             (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; leave it out"]),
@@ -397,7 +397,7 @@ class TestCache:
         (kept.root / "kernel-abc" / "vmlinux").write_bytes(b"y" * 2048)
         said = plugfest("cache", "verify")
         assert said.status == 3
-        assert "found 1 damaged (kernel-abc)" in said.line
+        assert "found 1 damaged (kernel-abc)" in said.err.splitlines()[-1]
         assert kept.entries() == []
 
     def test_prune(self, plugfest, kept) -> None:

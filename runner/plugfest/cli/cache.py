@@ -79,13 +79,13 @@ def verify(cache_dir: Path | None) -> None:
     kept = Cache(settings(cache_dir, None, None).cache)
     damaged = []
     entries = kept.entries()
-    for entry in entries:
-        with activity(f"reading {entry.path.name}"):
+    with activity(f"reading {len(entries)} entries"):
+        for entry in entries:
             wrong = kept.verify(entry)
-        click.echo(f"{entry.path.name}: {wrong or 'good'}")
-        if wrong is not None:
-            kept.remove(entry)
-            damaged.append(entry.path.name)
+            click.echo(f"{entry.path.name}: {wrong or 'good'}")
+            if wrong is not None:
+                kept.remove(entry)
+                damaged.append(entry.path.name)
     if damaged:
         raise InfrastructureError(
             f"the cache {kept.root}: expected {len(entries)} good entries, found {len(damaged)} damaged "
