@@ -215,9 +215,8 @@ def test_flap_storm(far, highest, linked, dut, guest, until, defer, crossing, re
         with step("There is a link, and frames go both ways"):
             linked(highest, steady=True)
             take_stock()
-    with step(
-        "The carrier was counted as often down as up: at least once in each half, and at most once for each negotiation"
-    ):
+    # A driver that looks only now and then need not see each loss.
+    with step("The carrier was counted as often down as up: at least once, and at most once for each negotiation"):
         now, negotiations = dut.link(), far.negotiations - started
         names = ("carrier-up-count", "carrier-down-count", "carrier-changes")
         ups, downs, changes = (now[name] - before[name] for name in names)
@@ -227,7 +226,7 @@ def test_flap_storm(far, highest, linked, dut, guest, until, defer, crossing, re
             "carrier", {"lost": downs, "losses that netlink told": lost, "negotiations of the partner": negotiations}
         )
         assert (ups, changes) == (downs, ups + downs)
-        assert 2 <= downs <= negotiations
+        assert 1 <= downs <= negotiations
     with step("Netlink told that it was lost, and no more often than it was counted"):
         assert 1 <= lost <= downs
         assert told[-1]["carrier"]
