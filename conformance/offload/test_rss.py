@@ -380,6 +380,6 @@ def test_default_follows_channels(scaling, dut, change, set_uneven, step, defer,
         defer(change.put, "channels", **{name: channels[name.replace("_", "-")] for name in other})
         change.ready()
     with step("The table names each queue that there is and no other, and frames follow it"):
-        now = dut.rss()
+        now = dut.rss_later()
         assert set(now.table) == set(range(dut.queues()))
         scaling.check(now)

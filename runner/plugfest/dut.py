@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plugfest import faults as fault_points
@@ -308,9 +308,14 @@ class Dut:
             return None
         if self._machine.wire.faults[TABLE_LOST]:
             found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
-        if self._machine.wire.faults[TABLE_KEPT]:
-            found["indir"] = [at % (found["rings"] + 1) for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
+
+    def rss_later(self) -> Rss | None:
+        """The same, read after what must have changed it."""
+        now = self.rss()
+        if now is not None and self._machine.wire.faults[TABLE_KEPT]:
+            return replace(now, table=tuple(at % (now.queues + 1) for at in range(len(now.table))))
+        return now
 
     # --- sysfs ----------------------------------------------------------------------------------------------------
 
