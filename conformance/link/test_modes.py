@@ -7,7 +7,6 @@ import errno
 
 from plugfest import faults as fault_points
 from plugfest.agent import AgentError
-from plugfest.backplane import SPEEDS
 from plugfest.requirement import requirement
 
 LINKMODES = "Documentation/networking/ethtool-netlink.rst, LINKMODES_GET; include/uapi/linux/ethtool.h"
@@ -30,8 +29,8 @@ def test_speed(dut, model, partner, change, until, step, evidence, unclaimed):
     if modes is None:
         unclaimed("to report link modes", evidence="ethtool -s: EOPNOTSUPP")
     evidence("link modes", modes)
-    offered = partner.get()["abilities"]["technologies"]
-    speeds = sorted(set(modes.speeds(modes.supported)) & {SPEEDS[technology] for technology in offered})
+    offered = partner.speeds()
+    speeds = sorted(set(modes.speeds(modes.supported)) & offered)
     if not speeds:
         unclaimed("a link mode of a speed that its partner has", evidence={"link modes": modes, "partner": offered})
     for speed in speeds:

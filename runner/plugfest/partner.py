@@ -3,10 +3,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plugfest.machine import Machine
+
+_TECHNOLOGY = re.compile(r"([\d.]+)(G?)BASE-")
+
+
+def speed_of(technology: str) -> int:
+    """Return the Mbit/s of a technology by its name: 1000BASE-KX, 2.5GBASE-KX, 100GBASE-KR4.
+
+    Raises:
+        ValueError: that is no such name.
+    """
+    found = _TECHNOLOGY.match(technology)
+    if found is None:
+        raise ValueError(f"{technology!r}: expected the name of a technology, as 10GBASE-KR")
+    return int(float(found[1]) * (1000 if found[2] else 1))
 
 
 class Partner:
@@ -55,6 +70,10 @@ class Partner:
         assert self._machine.model is not None
         found: dict[str, Any] = self._machine.model.call("link.get")
         return found
+
+    def speeds(self) -> frozenset[int]:
+        """At how many Mbit/s it can run, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""
+        return frozenset(speed_of(technology) for technology in self.get()["abilities"]["technologies"])
 
     def speed(self, speed: int) -> None:
         """Offer only what runs at so many Mbit/s, 0 for all; only where it is modelled."""

@@ -23,6 +23,7 @@ from plugfest.backplane import (
     pause_of,
 )
 from plugfest.faults import LocalFaults
+from plugfest.partner import speed_of
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
 # Table 28B-3: PAUSE and ASM_DIR of the local end, of the partner; what the local end does. Row by row.
@@ -167,3 +168,10 @@ def test_attempts() -> None:
 def test_a_null_message(page: int, null: bool) -> None:
     """The message page of code 1, and nothing behind it."""
     assert NextPage(page).is_null is null
+
+
+def test_a_technology_s_name_tells_its_speed() -> None:
+    for technology in Technology:
+        assert speed_of(technology.label) == technology.speed, technology
+    with pytest.raises(ValueError, match="as 10GBASE-KR"):
+        speed_of("KR")
