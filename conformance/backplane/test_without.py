@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from plugfest.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
+from plugfest.console import TRANSMIT_WATCHDOG
 from plugfest.requirement import requirement
 
 SHORT = (60, 61, 1024)
@@ -151,7 +152,7 @@ def test_forced_stays(forced, dut, change, step):
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
-@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 def test_forced_over_reset(forced, reset_by_watchdog, step):
     """Negotiation that was turned off stays off over a reset that the driver makes because a transmit queue hangs."""
@@ -276,7 +277,7 @@ def settle(far, local, advertise, highest, linked, crossing, dut, evidence):
     falsified_by=("tx.frame.dropped", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
-@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 def test_own_reset(settle, reset_by_watchdog, step):
     """What the driver advertises, and the link, survive a reset that the driver makes because a transmit queue hangs."""

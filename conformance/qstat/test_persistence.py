@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+from plugfest.console import TRANSMIT_WATCHDOG
 from plugfest.history import history as history_of
 from plugfest.history import later, lost
 from plugfest.operations import NotOfferedError
@@ -153,7 +154,7 @@ def test_changes_that_reset(history, ledger, operations, step, unclaimed):
     falsified_by=GONE_BACK,
 )
 @pytest.mark.budget(60)
-@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 def test_own_reset(history, ledger, model, faults, reset_by_watchdog, step, evidence):
     """No counter of the interface, and none of netlink's device-wide ones, goes back when the driver resets its device by itself."""
@@ -174,7 +175,7 @@ def test_own_reset(history, ledger, model, faults, reset_by_watchdog, step, evid
     falsified_by=GONE_BACK,
 )
 @pytest.mark.budget(60)
-@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 @pytest.mark.usefixtures("history")
 def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):

@@ -10,6 +10,7 @@ import errno
 
 import pytest
 from plugfest.agent import AgentError
+from plugfest.console import TRANSMIT_WATCHDOG
 from plugfest.deadline import Deadline
 from plugfest.operations import NotOfferedError
 from plugfest.probe import only
@@ -241,7 +242,7 @@ def test_while_unbound(binding, traffic, readers, step, evidence):
     falsified_by=SEEN,
 )
 @pytest.mark.budget(90)
-@pytest.mark.provokes(r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b")
+@pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 def test_while_it_resets_itself(traffic, readers, reset_by_watchdog, step, evidence):
     """While the driver resets its device because a transmit queue hangs, no reader sees a counter go back or leap."""

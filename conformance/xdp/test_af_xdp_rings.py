@@ -246,12 +246,11 @@ def test_more_channels(
         gather(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
-        reached = [each.data for each in gather(sockets, set(frames_of(probes)), until)]
+        frames = set(frames_of(probes))
+        reached = [each.data for each in gather(sockets, frames, until)]
         passed = {number_in(payload) for payload in traffic.received(probes)}
         reached += [probe.frame for probe in probes if probe.number in passed]
-        check_same(
-            [frame for frame in reached if frame in set(frames_of(probes))], frames_of(probes), "frames that came"
-        )
+        check_same([frame for frame in reached if frame in frames], frames_of(probes), "frames that came")
         assert refused is None or not passed, "the stack received a frame, though each queue has a socket"
     with step("Frames of every size from each socket are on the wire once, and completed once"):
         sends(sockets)

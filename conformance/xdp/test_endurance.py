@@ -153,11 +153,12 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         rate = round(sent.total() / seconds)
         evidence("frames", {"sent": sent.total(), "a second": rate, "longest wait in seconds": round(longest, 3)})
 
-        def lot(kind):
-            return [each for each in probes if each.number % len(kinds) == kind for _ in range(sent[each.number])]
-
+        lots = {
+            kind: [each for each in probes if each.number % len(kinds) == kind for _ in range(sent[each.number])]
+            for kind in kinds
+        }
         with step("Of each verdict the program has counted as many frames and octets as were sent"):
-            wanted = {kind: of_frames(each.frame for each in lot(kind)) for kind in kinds}
+            wanted = {kind: of_frames(each.frame for each in lots[kind]) for kind in kinds}
             until(lambda: native.seen(program) == wanted, what=f"the program has counted {wanted}", timeout=SOON)
         with step(
             "Those of XDP_TX are back on the wire, once and unchanged, those of XDP_PASS in the stack, and no other is"
@@ -165,12 +166,12 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
 
             def all_there():
                 gather()
-                return back.total() >= len(lot(Action.TX)) and taken.total() >= len(lot(Action.PASS))
+                return back.total() >= len(lots[Action.TX]) and taken.total() >= len(lots[Action.PASS])
 
             with suppress(AssertionError):  # what differs says more than that frames are too few
                 until(all_there, what="they are all there", timeout=SOON)
-            check_same(list(back.elements()), [each.frame for each in lot(Action.TX)], "frames back on the wire")
-            check_same(list(taken.elements()), payloads(lot(Action.PASS)), "payloads in the stack")
+            check_same(list(back.elements()), [each.frame for each in lots[Action.TX]], "frames back on the wire")
+            check_same(list(taken.elements()), payloads(lots[Action.PASS]), "payloads in the stack")
     if redirects:
         with step("Those of XDP_REDIRECT are at the far end, and no other is"):
             assert total(pair.far.seen(far_end).values()) == wanted[Action.REDIRECT]

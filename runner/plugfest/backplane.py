@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugfest import faults as fault_points
+from plugfest.partner import speed_of
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -25,7 +26,7 @@ MODES = {
     "1000baseKX/Full": "1000BASE-KX",
 }
 """The link modes of ethtool that the clause has, best first (73.7.6), and the clause's names."""
-SPEEDS = {"10GBASE-KR": 10000, "10GBASE-KX4": 10000, "1000BASE-KX": 1000}
+SPEEDS = {technology: speed_of(technology) for technology in ("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX")}
 STRANGE = ("100GBASE-KR4", "40GBASE-KR4", "25GBASE-KR/CR")
 """Technologies that a partner may have and a 10 Gb/s port has not."""
 DETECTABLE = ("10GBASE-KX4", "1000BASE-KX")

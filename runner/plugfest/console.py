@@ -46,6 +46,9 @@ _PATTERNS: tuple[tuple[str, bool, str], ...] = (
 )
 _PROBLEM = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, (_, _, pattern) in enumerate(_PATTERNS)))
 
+TRANSMIT_WATCHDOG = r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b"
+"""What a test provokes that makes a transmit queue hang: older kernels say it by a WARN (net/sched/sch_generic.c, dev_watchdog)."""
+
 _STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
 _CUT_HERE = "[ cut here ]"
 _TRACE_ENDS = re.compile(r"---\[ end (?:trace|Kernel panic)|Kernel Offset: |^ ?</TASK>$")

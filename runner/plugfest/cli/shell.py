@@ -18,7 +18,7 @@ from plugfest.cli.failure import guarded
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan
 from plugfest.errors import UsageError
-from plugfest.faults import LocalFaults, is_models
+from plugfest.faults import is_models
 from plugfest.plan import RunPlan
 
 
@@ -56,7 +56,7 @@ def shell(driver: str, port: int, **rest: Any) -> int:
 
 def _serve(ready: RunPlan, listener: socket.socket) -> int:
     """Inside the run's namespaces: boot, print, wait for the end."""
-    booted = machine.boot(ready, faults=LocalFaults())
+    booted = machine.boot(ready)
     try:
         key = ready.output / "key"
         booted.guest.key.write(key)

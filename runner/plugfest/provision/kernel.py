@@ -43,12 +43,23 @@ def check_kernel(spec: str) -> None:
     Raises:
         UsageError: it is neither a channel nor anything in the file system.
     """
+    if spec not in CHANNELS:
+        _places(spec)
+
+
+def _places(spec: str) -> tuple[Path, Path | None]:
+    """A build tree, or an image and the folder of its modules if one is named.
+
+    Raises:
+        UsageError: it is neither.
+    """
     first, _, second = spec.partition(":")
     path = Path(first).expanduser()
-    if spec not in CHANNELS and not path.is_file() and not (path.is_dir() and not second):
-        raise UsageError(
-            f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; name another"
-        )
+    if path.is_file() or (path.is_dir() and not second):
+        return path.resolve(), Path(second).expanduser().resolve() if second else None
+    raise UsageError(
+        f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; name another"
+    )
 
 
 def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
@@ -63,17 +74,13 @@ def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
         UsageError: there is no such kernel, or it lacks what a guest needs.
         InfrastructureError: it cannot be fetched or built.
     """
-    check_kernel(spec)
     packages = CHANNELS.get(spec)
     if packages is not None:
         return _ensure(
             settings, spec, packages.recipe(), lambda scratch, tools: _unpack(scratch, packages, settings, tools)
         )
-    first, _, second = spec.partition(":")
-    path = Path(first).expanduser()
-    if path.is_dir() and not second:
-        return _from_tree(settings, spec, path.resolve())
-    return _from_image(settings, spec, path.resolve(), Path(second).expanduser().resolve() if second else None)
+    path, modules = _places(spec)
+    return _from_tree(settings, spec, path) if path.is_dir() else _from_image(settings, spec, path, modules)
 
 
 Prepared = tuple[BootImage, ModuleTree]
