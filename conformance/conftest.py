@@ -9,34 +9,34 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.binding import Binding
-from plugfest.census import Census
-from plugfest.changes import Changes
-from plugfest.crossing import Crossing
 from plugfest.deadline import Deadline, poll
-from plugfest.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
-from plugfest.handover import Handover, watch
-from plugfest.ledger import Ledger
-from plugfest.model import ModelError
-from plugfest.operations import Operations
-from plugfest.order_desk import OrderDesk
-from plugfest.outlet import Outlet
-from plugfest.partner import Partner
-from plugfest.peer import Peer
-from plugfest.probe import burst
-from plugfest.residue import Residue
-from plugfest.steering import Steering
-from plugfest.traffic import Traffic
-from plugfest.xdp import Xdp
+from plugfest.dut.binding import Binding
+from plugfest.dut.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
+from plugfest.dut.leaks import Residue
+from plugfest.dut.operations import Operations
+from plugfest.dut.settings import Changes
+from plugfest.dut.skb_trace import Handover, watch
+from plugfest.dut.steering import Steering
+from plugfest.frames.probe import burst
+from plugfest.link.partner import Partner
+from plugfest.machine.agent import AgentError
+from plugfest.machine.model import ModelError
+from plugfest.statistics.accounts import Ledger
+from plugfest.traffic.both_ways import Crossing
+from plugfest.traffic.continuous import Census
+from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.peer import Peer
+from plugfest.traffic.traffic import Traffic
+from plugfest.traffic.tx_offload import OrderDesk
+from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
-    from plugfest.driver import Driver
-    from plugfest.dut import Dut
+    from plugfest.dut.dut import Dut
     from plugfest.faults import LocalFaults
-    from plugfest.model import ModelClient
+    from plugfest.machine.model import ModelClient
+    from plugfest.machine.wire import WireEnd
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.wire import WireEnd
+    from plugfest.requirements.drivers import Driver
 
 
 SINGLE_BUFFER = 2048

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from plugfest.backplane import MODES, SPEEDS, Attempts, FarEnd, best
-from plugfest.changes import STEADY
 from plugfest.deadline import Deadline
+from plugfest.dut.settings import STEADY
+from plugfest.link.backplane import MODES, SPEEDS, Attempts, FarEnd, best
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""

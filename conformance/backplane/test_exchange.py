@@ -6,9 +6,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from plugfest.backplane import NOT_TOLD, SPEEDS, NextPage, best
-from plugfest.requirement import requirement
-from plugfest.residue import LOST as LOST_MEMORY
+from plugfest.dut.leaks import LOST as LOST_MEMORY
+from plugfest.link.backplane import NOT_TOLD, SPEEDS, NextPage, best
+from plugfest.requirements.requirement import requirement
 
 ARBITRATION = "IEEE 802.3-2022, figure 73-11 (arbitration state diagram)"
 NULL = "null"

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import NOT_TOLD, fec_of
-from plugfest.requirement import requirement
+from plugfest.link.backplane import NOT_TOLD, fec_of
+from plugfest.requirements.requirement import requirement
 
 CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it"
 TWICE = (False, True)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import NOT_TOLD
-from plugfest.requirement import requirement
+from plugfest.link.backplane import NOT_TOLD
+from plugfest.requirements.requirement import requirement
 
 TRAINING = "IEEE 802.3-2022, 72.6.10 (PMD control function), figure 72-5 (training state diagram), max_wait_timer"
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
-from plugfest.console import TRANSMIT_WATCHDOG
-from plugfest.requirement import requirement
+from plugfest.link.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
+from plugfest.machine.console import TRANSMIT_WATCHDOG
+from plugfest.requirements.requirement import requirement
 
 SHORT = (60, 61, 1024)
 """Octets of frames that a smaller MTU lets pass."""

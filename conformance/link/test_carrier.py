@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.probe import burst, only
-from plugfest.requirement import requirement
+from plugfest.frames.probe import burst, only
+from plugfest.requirements.requirement import requirement
 
 OPERSTATES = "Documentation/networking/operstates.rst"
 COUNTS = ("carrier-changes", "carrier-up-count", "carrier-down-count")

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 
 from plugfest import faults as fault_points
-from plugfest.agent import AgentError
-from plugfest.requirement import requirement
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
 
 LINKMODES = "Documentation/networking/ethtool-netlink.rst, LINKMODES_GET; include/uapi/linux/ethtool.h"
 MODES = {

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from plugfest.payload import digest
-from plugfest.requirement import requirement
+from plugfest.frames.payload import digest
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/networking/netdev-features.rst; Documentation/networking/segmentation-offloads.rst"
 LRO = ("rx-lro", "rx-gro-hw")

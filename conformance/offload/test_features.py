@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/networking/netdev-features.rst; Documentation/networking/ethtool-netlink.rst, FEATURES_SET"
 DISRUPTIVE = {"loopback", "rx-all", "rx-fcs"}

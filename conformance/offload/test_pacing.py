@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from plugfest.deadline import Deadline
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 COALESCE = "Documentation/networking/ethtool-netlink.rst, COALESCE_SET"
 PAUSE = "Documentation/networking/ethtool-netlink.rst, PAUSE_SET; IEEE 802.3, annex 31B"

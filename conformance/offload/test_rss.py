@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.dissect import TCP, UDP, dissect
-from plugfest.operations import NotOfferedError, other_channels
-from plugfest.payload import generate
-from plugfest.probe import Ends
-from plugfest.queue_counters import from_model
-from plugfest.requirement import requirement
-from plugfest.segmentation import Order
-from plugfest.toeplitz import FLOWS, IP_DESTINATION, IP_SOURCE, PORT_DESTINATION, PORT_SOURCE, hashed, spread, toeplitz
+from plugfest.dut.operations import NotOfferedError, other_channels
+from plugfest.frames.dissect import TCP, UDP, dissect
+from plugfest.frames.payload import generate
+from plugfest.frames.probe import Ends
+from plugfest.frames.segmentation import Order
+from plugfest.frames.toeplitz import (
+    FLOWS,
+    IP_DESTINATION,
+    IP_SOURCE,
+    PORT_DESTINATION,
+    PORT_SOURCE,
+    hashed,
+    spread,
+    toeplitz,
+)
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import from_model
 
 SOURCE = "Documentation/networking/scaling.rst, RSS; Microsoft, Verifying the RSS hash calculation"
 FLOWS_EACH = 24
@@ -151,7 +160,7 @@ class Scaling:
 
 def finished(order):
     """The order's frame as a host would send it: the checksum complete."""
-    from plugfest.dissect import transport_checksum  # noqa: PLC0415
+    from plugfest.frames.dissect import transport_checksum  # noqa: PLC0415
 
     frame = order.handed()[10:]
     found = dissect(frame)

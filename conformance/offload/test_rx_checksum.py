@@ -7,9 +7,9 @@ import base64
 from collections import Counter
 
 import pytest
-from plugfest.handover import Checksum
-from plugfest.probe import burst
-from plugfest.requirement import requirement
+from plugfest.dut.skb_trace import Checksum
+from plugfest.frames.probe import burst
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/networking/checksum-offloads.rst; include/linux/skbuff.h, CHECKSUM_UNNECESSARY"
 FEATURE = "rx-checksum"

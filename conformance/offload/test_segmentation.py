@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dissect import ACK, CWR, FIN, PSH, TCP, UDP
-from plugfest.outlet import Outlet
-from plugfest.payload import digest, generate
-from plugfest.requirement import requirement
-from plugfest.segmentation import Order
+from plugfest.frames.dissect import ACK, CWR, FIN, PSH, TCP, UDP
+from plugfest.frames.payload import digest, generate
+from plugfest.frames.segmentation import Order
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.packet_sender import Outlet
 
 SOURCE = "Documentation/networking/segmentation-offloads.rst; RFC 9293, section 3.1"
 TIMESTAMPS = bytes.fromhex("0101080a0000000100000002")

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from plugfest.probe import burst
-from plugfest.requirement import requirement
-from plugfest.steering import NTUPLE
+from plugfest.dut.steering import NTUPLE
+from plugfest.frames.probe import burst
+from plugfest.requirements.requirement import requirement
 
 PORT = 42100
 FLOWS = 16

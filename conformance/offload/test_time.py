@@ -6,7 +6,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from plugfest.hardware_clock import (
+from plugfest.frames.ptp import EVENTS, covered, over_ethernet, over_udp
+from plugfest.requirements.requirement import requirement
+from plugfest.timestamps.hardware_clock import (
     NONE,
     NOT_CHANGED,
     NOT_TOLD,
@@ -18,8 +20,6 @@ from plugfest.hardware_clock import (
     HardwareClock,
     Stamping,
 )
-from plugfest.ptp_frames import EVENTS, covered, over_ethernet, over_udp
-from plugfest.requirement import requirement
 
 CLOCK = "Documentation/driver-api/ptp.rst; include/linux/ptp_clock_kernel.h"
 STAMPS = "Documentation/networking/timestamping.rst, 3 (hardware timestamping configuration)"

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dissect import TCP, UDP, dissect, transport_checksum
-from plugfest.handover import Checksum
-from plugfest.payload import generate
-from plugfest.requirement import requirement
-from plugfest.segmentation import Order
+from plugfest.dut.skb_trace import Checksum
+from plugfest.frames.dissect import TCP, UDP, dissect, transport_checksum
+from plugfest.frames.payload import generate
+from plugfest.frames.segmentation import Order
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/networking/checksum-offloads.rst; RFC 1071; RFC 9293, section 3.1; RFC 768"
 LENGTHS = (0, 1, 2, 3, 17, 18, 19, 511, 512, 1023, 1459, 1460)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import base64
 
 import pytest
-from plugfest.outlet import Outlet
-from plugfest.probe import tagged
-from plugfest.requirement import requirement
+from plugfest.frames.probe import tagged
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.packet_sender import Outlet
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"

@@ -9,22 +9,22 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from plugfest.bound_memory import BEYOND, KINDS, BoundMemory, DeviceMemory
-from plugfest.device_commands import DeviceCommands
-from plugfest.dma_record import DmaRecord
-from plugfest.dut import TCP_DATA_SPLIT_ENABLED
-from plugfest.queue_view import QueueView
-from plugfest.tap import DUT_IPV4, DUT_IPV6
-from plugfest.worker import Worker
+from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
+from plugfest.machine.worker import Worker
+from plugfest.queues.device_commands import DeviceCommands
+from plugfest.queues.dma_record import DmaRecord
+from plugfest.queues.memory_provider import BEYOND, KINDS, BoundMemory, DeviceMemory
+from plugfest.queues.netdev_queues import QueueView
 
 if TYPE_CHECKING:
-    from plugfest.changes import Changes
-    from plugfest.dut import Dut
+    from plugfest.dut.dut import Dut
+    from plugfest.dut.settings import Changes
+    from plugfest.dut.steering import Steering
     from plugfest.faults import LocalFaults
-    from plugfest.model import ModelClient
+    from plugfest.machine.model import ModelClient
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.steering import Steering
-    from plugfest.traffic import Traffic
+    from plugfest.traffic.traffic import Traffic
 
 SOON = 0.3
 """Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""

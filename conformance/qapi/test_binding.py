@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from plugfest.dma_record import stray
-from plugfest.requirement import requirement
+from plugfest.queues.dma_record import stray
+from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
 SPEC = "Documentation/netlink/specs/netdev.yaml, queue, napi, page-pool"

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.payload import generate
-from plugfest.requirement import requirement
+from plugfest.frames.payload import generate
+from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
 PROGRAM = "net/core/dev.c, dev_xdp_install; include/net/page_pool/memory_provider.h"

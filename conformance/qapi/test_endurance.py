@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.requirement import requirement
-from plugfest.residue import Residue
+from plugfest.dut.leaks import Residue
+from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 CYCLES = 100

@@ -7,8 +7,8 @@ import errno
 import re
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.requirement import requirement
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "net/core/netdev_rx_queue.c, netdev_rx_queue_reconfig: on failure the old queue is started again"
 RECOVERY = 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/netlink/specs/netdev.yaml, queue-create, lease"
 ADD = ["ip", "link", "add", "numrxqueues", "2", "type", "netkit", "mode", "l2"]

@@ -7,10 +7,10 @@ import errno
 import hashlib
 
 import pytest
-from plugfest.bound_memory import LENGTH
-from plugfest.dma_record import stray
-from plugfest.payload import generate
-from plugfest.requirement import requirement
+from plugfest.frames.payload import generate
+from plugfest.queues.dma_record import stray
+from plugfest.queues.memory_provider import LENGTH
+from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst"
 STREAM = 300_000

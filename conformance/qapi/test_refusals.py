@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.bound_memory import BEYOND, DeviceMemory, RingMemory
-from plugfest.dut import TCP_DATA_SPLIT_DISABLED
-from plugfest.requirement import requirement
+from plugfest.dut.dut import TCP_DATA_SPLIT_DISABLED
+from plugfest.queues.memory_provider import BEYOND, DeviceMemory, RingMemory
+from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 BIND = "Documentation/networking/devmem.rst, NIC Setup; net/core/netdev_rx_queue.c, netif_mp_open_rxq"

@@ -7,10 +7,10 @@ import errno
 import hashlib
 
 import pytest
-from plugfest.dma_record import stray
-from plugfest.payload import generate
-from plugfest.requirement import requirement
-from plugfest.sending_memory import SendingMemory
+from plugfest.frames.payload import generate
+from plugfest.queues.dma_record import stray
+from plugfest.queues.tx_memory import SendingMemory
+from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, TX Interface"
 NETMEM = "Documentation/networking/netmem.rst, Driver TX Requirements"

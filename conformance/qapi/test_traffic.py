@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops: one queue is stopped and started"
 ROUNDS = 10

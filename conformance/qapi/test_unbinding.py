@@ -6,9 +6,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from plugfest.dut import TCP_DATA_SPLIT_ENABLED
-from plugfest.payload import generate
-from plugfest.requirement import requirement
+from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.frames.payload import generate
+from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup: unbound even if the userspace process crashes"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"

@@ -8,18 +8,18 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from plugfest.bound_memory import DeviceMemory
-from plugfest.dut import TCP_DATA_SPLIT_ENABLED
-from plugfest.ledger import Ledger
-from plugfest.readers import ALL, Reading, reading
-from plugfest.worker import Worker
+from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.machine.worker import Worker
+from plugfest.queues.memory_provider import DeviceMemory
+from plugfest.statistics.accounts import Ledger
+from plugfest.statistics.readers import ALL, Reading, reading
 
 SOURCES = {"ethtool": "own", "netlink": "netlink"}
 """Fixtures by the source of the counters, which is the variant of a requirement."""
 
 if TYPE_CHECKING:
-    from plugfest.changes import Changes
-    from plugfest.dut import Dut
+    from plugfest.dut.dut import Dut
+    from plugfest.dut.settings import Changes
     from plugfest.faults import LocalFaults
     from plugfest.plugin.fixtures import Guest, Until
 

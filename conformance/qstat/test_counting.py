@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.handover import Checksum
-from plugfest.ledger import explain
-from plugfest.order_desk import checksummed
-from plugfest.payload import digest, generate
-from plugfest.probe import is_segment, only
-from plugfest.queue_counters import Account, of_frames, total
-from plugfest.requirement import requirement
-from plugfest.segmentation import Order
-from plugfest.traffic import check_same, payloads
-from plugfest.xdp import SOON
+from plugfest.dut.skb_trace import Checksum
+from plugfest.frames.payload import digest, generate
+from plugfest.frames.probe import is_segment, only
+from plugfest.frames.segmentation import Order
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import explain
+from plugfest.statistics.queue_counters import Account, of_frames, total
+from plugfest.traffic.traffic import check_same, payloads
+from plugfest.traffic.tx_offload import checksummed
+from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"

@@ -7,13 +7,13 @@ import base64
 from collections import Counter
 
 import pytest
-from plugfest.handover import Checksum
-from plugfest.ledger import differences, explain
-from plugfest.payload import digest, generate
-from plugfest.probe import burst, only
-from plugfest.requirement import requirement
-from plugfest.segmentation import Order
-from plugfest.traffic import check_same, payloads
+from plugfest.dut.skb_trace import Checksum
+from plugfest.frames.payload import digest, generate
+from plugfest.frames.probe import burst, only
+from plugfest.frames.segmentation import Order
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import differences, explain
+from plugfest.traffic.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 OFF = ("program:qstat.counter-off",)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from plugfest.ledger import explain
-from plugfest.operations import NotOfferedError
-from plugfest.queue_counters import total
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
+from plugfest.dut.operations import NotOfferedError
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import explain
+from plugfest.statistics.queue_counters import total
+from plugfest.traffic.traffic import check_same, payloads
 
 STATISTICS = "Documentation/networking/statistics.rst"
 

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.ledger import explain
-from plugfest.operations import NotOfferedError
-from plugfest.queue_counters import of_frames, total
-from plugfest.requirement import requirement
-from plugfest.xdp import SOON
+from plugfest.dut.operations import NotOfferedError
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import explain
+from plugfest.statistics.queue_counters import of_frames, total
+from plugfest.xdp.programs import SOON
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.console import TRANSMIT_WATCHDOG
-from plugfest.history import history as history_of
-from plugfest.history import later, lost
-from plugfest.operations import NotOfferedError
-from plugfest.requirement import requirement
+from plugfest.dut.operations import NotOfferedError
+from plugfest.machine.console import TRANSMIT_WATCHDOG
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.monotonic import history as history_of
+from plugfest.statistics.monotonic import later, lost
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
 HISTORY = "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"

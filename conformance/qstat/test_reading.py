@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.console import TRANSMIT_WATCHDOG
 from plugfest.deadline import Deadline
-from plugfest.operations import NotOfferedError
-from plugfest.probe import only
-from plugfest.queue_counters import Account, of_frames
-from plugfest.readers import ALL, GONE
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
+from plugfest.dut.operations import NotOfferedError
+from plugfest.frames.probe import only
+from plugfest.machine.agent import AgentError
+from plugfest.machine.console import TRANSMIT_WATCHDOG
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import Account, of_frames
+from plugfest.statistics.readers import ALL, GONE
+from plugfest.traffic.traffic import check_same, payloads
 
 STATISTICS = "Documentation/networking/statistics.rst, uAPIs"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"

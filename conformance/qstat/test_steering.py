@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.aim import by_source_port, misses, share
-from plugfest.ledger import explain
-from plugfest.probe import burst
-from plugfest.queue_counters import total
-from plugfest.requirement import requirement
-from plugfest.steering import NTUPLE
-from plugfest.traffic import check_same, payloads
+from plugfest.dut.steering import NTUPLE
+from plugfest.frames.probe import burst
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import explain
+from plugfest.statistics.queue_counters import total
+from plugfest.traffic.per_queue import by_source_port, misses, share
+from plugfest.traffic.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, queue-id"
 SCALING = "Documentation/networking/scaling.rst"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from plugfest.crossing import Crossing
-from plugfest.outlet import Outlet
-from plugfest.traffic import Traffic
+from plugfest.traffic.both_ways import Crossing
+from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.traffic import Traffic
 
 if TYPE_CHECKING:
+    from plugfest.machine.wire import WireEnd
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.wire import WireEnd
 
 
 @pytest.fixture

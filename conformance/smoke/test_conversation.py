@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from plugfest.dissect import check
-from plugfest.payload import digest
-from plugfest.requirement import requirement
-from plugfest.tap import IPV4, IPV6
-from plugfest.traffic import SIZES
+from plugfest.frames.dissect import check
+from plugfest.frames.payload import digest
+from plugfest.machine.tap import IPV4, IPV6
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import SIZES
 
 ECHO_LENGTHS = (0, 1, 56, 1452, 1472, 1473, 4000, 8000)
 """Octets of an echo request: none, the last in one frame by IPv6 and by IPv4, then such as take several fragments."""

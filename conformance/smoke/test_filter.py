@@ -7,7 +7,7 @@ import base64
 import errno
 
 import pytest
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
 LOCAL = bytes.fromhex("88b5")

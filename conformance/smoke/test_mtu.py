@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 LONGEST = 9710
 """Octets of payload beyond which nothing is tried: no Ethernet device carries more than about 16 KiB."""

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.machine import DUT_MAC
-from plugfest.requirement import requirement
+from plugfest.machine.machine import DUT_MAC
+from plugfest.requirements.requirement import requirement
 
 BINDING = "Documentation/driver-api/driver-model/binding.rst"
 ROUNDS = 3

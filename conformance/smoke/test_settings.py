@@ -7,7 +7,7 @@ import errno
 
 import pytest
 from plugfest import faults as fault_points
-from plugfest.requirement import requirement
+from plugfest.requirements.requirement import requirement
 
 ROUNDS = 2
 STRAY = fault_points.declare("program:registers.stray", "the device is taken to have seen an access to no register")

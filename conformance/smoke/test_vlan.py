@@ -7,10 +7,10 @@ import base64
 import itertools
 
 import pytest
-from plugfest.outlet import Outlet
-from plugfest.payload import generate
-from plugfest.probe import tagged
-from plugfest.requirement import requirement
+from plugfest.frames.payload import generate
+from plugfest.frames.probe import tagged
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.packet_sender import Outlet
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw

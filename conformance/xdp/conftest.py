@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from plugfest.adjustment import Adjustment
-from plugfest.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
-from plugfest.changes import Changes
-from plugfest.clocks import Clocks
-from plugfest.dut import Dut
-from plugfest.inlet import Inlet
-from plugfest.pair import Pair
-from plugfest.probe import ETHERNET, Probe, burst, frames_of
-from plugfest.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
-from plugfest.xdp import Program, Xdp
+from plugfest.dut.dut import Dut
+from plugfest.dut.settings import Changes
+from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
+from plugfest.timestamps.clocks import Clocks
+from plugfest.traffic.packet_receiver import Inlet
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
+from plugfest.xdp.adjustment import Adjustment
+from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
+from plugfest.xdp.programs import Program, Xdp
+from plugfest.xdp.veth import Pair
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
+    from plugfest.machine.wire import WireEnd
     from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.traffic import Sightings, Traffic
-    from plugfest.wire import WireEnd
+    from plugfest.traffic.traffic import Sightings, Traffic
 
 Told = TypeVar("Told")
 

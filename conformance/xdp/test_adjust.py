@@ -6,12 +6,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from plugfest.adjustment import Action
-from plugfest.agent import AgentError
-from plugfest.probe import HEADERS, around, frames_of, is_probe
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
-from plugfest.xdp import SOON
+from plugfest.frames.probe import HEADERS, around, frames_of, is_probe
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import check_same, payloads
+from plugfest.xdp.adjustment import Action
+from plugfest.xdp.programs import SOON
 
 HEAD = "include/uapi/linux/bpf.h, bpf_xdp_adjust_head"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"

@@ -7,10 +7,10 @@ import errno
 import time
 
 import pytest
-from plugfest.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_CHUNK_FLAG
-from plugfest.probe import burst, frames_of
-from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.frames.probe import burst, frames_of
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.xdp.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_CHUNK_FLAG
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 ZERO_COPY = f"{SOCKET}, XDP_COPY and XDP_ZEROCOPY bind flags; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_XSK_ZEROCOPY"

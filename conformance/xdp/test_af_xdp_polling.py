@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import pytest
-from plugfest.af_xdp import Socket
-from plugfest.napi_polls import NapiPolls, watch
-from plugfest.queue_view import QueueView
-from plugfest.requirement import requirement
+from plugfest.queues.napi import NapiPolls, watch
+from plugfest.queues.netdev_queues import QueueView
+from plugfest.requirements.requirement import requirement
+from plugfest.xdp.af_xdp import Socket
 
 POLLING = "Documentation/networking/napi.rst, Busy polling and IRQ mitigation; Documentation/networking/af_xdp.rst"
 DEFERRED = {"napi_defer_hard_irqs": 2, "gro_flush_timeout": 5_000_000_000}

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.af_xdp import RING, gather
-from plugfest.operations import other_channels, other_rings
-from plugfest.probe import burst, frames_of, number_in, number_of
-from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.dut.operations import other_channels, other_rings
+from plugfest.frames.probe import burst, frames_of, number_in, number_of
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.xdp.af_xdp import RING, gather
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 SMALL = 64

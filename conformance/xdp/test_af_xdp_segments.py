@@ -6,7 +6,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.af_xdp import (
+from plugfest.frames.probe import frames_of
+from plugfest.requirements.netdev_flags import MAX_SEGS
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import SIZES, check_same
+from plugfest.xdp.af_xdp import (
     CHUNK,
     XDP_PACKET_HEADROOM,
     XDP_PKT_CONTD,
@@ -15,10 +19,6 @@ from plugfest.af_xdp import (
     gather,
     gather_packets,
 )
-from plugfest.probe import frames_of
-from plugfest.requirement import requirement
-from plugfest.traffic import SIZES, check_same
-from plugfest.xdp_flags import MAX_SEGS
 
 SEGMENTS = "Documentation/networking/af_xdp.rst, XDP_USE_SG bind flag; Multi-Buffer Support"
 MOST = "Documentation/netlink/specs/netdev.yaml, xdp-zc-max-segs"

@@ -6,10 +6,10 @@ from __future__ import annotations
 import struct
 
 import pytest
-from plugfest.af_xdp import XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN
 from plugfest.deadline import scaled
-from plugfest.probe import HEADERS, UDP_CHECKSUM, frames_of, unfinished
-from plugfest.requirement import requirement
+from plugfest.frames.probe import HEADERS, UDP_CHECKSUM, frames_of, unfinished
+from plugfest.requirements.requirement import requirement
+from plugfest.xdp.af_xdp import XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN
 
 METADATA = "Documentation/networking/xsk-tx-metadata.rst; include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
 TIMESTAMP, CHECKSUM, LAUNCH_TIME = 1 << 0, 1 << 1, 1 << 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import errno
 
-from plugfest.probe import ETHERNET, SCRATCH
-from plugfest.queue_counters import of_frames, total
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
+from plugfest.frames.probe import ETHERNET, SCRATCH
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames, total
+from plugfest.traffic.traffic import check_same, payloads
 
 ROUNDS = 20
 MTU_TOO_BIG = 9000

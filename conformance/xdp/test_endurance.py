@@ -10,12 +10,12 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
-from plugfest.adjustment import Action
-from plugfest.probe import is_probe
-from plugfest.queue_counters import of_frames, total
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
-from plugfest.xdp import SOON
+from plugfest.frames.probe import is_probe
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames, total
+from plugfest.traffic.traffic import check_same, payloads
+from plugfest.xdp.adjustment import Action
+from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 CYCLES = 500

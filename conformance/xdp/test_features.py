@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.queue_counters import of_frames
-from plugfest.requirement import requirement
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames
 
 FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
 XDP_DROP = 1

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.probe import ETHERNET, only, swapped, tagged
-from plugfest.queue_counters import of_frames
-from plugfest.requirement import requirement
-from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
-from plugfest.xdp import SOON
+from plugfest.frames.probe import ETHERNET, only, swapped, tagged
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames
+from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
+from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 VLANS = f"{BASIC}; IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.dut import TCP_DATA_SPLIT_ENABLED
-from plugfest.operations import other_channels, other_rings
-from plugfest.queue_counters import of_frames
-from plugfest.requirement import requirement
-from plugfest.traffic import check_same, payloads
+from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.dut.operations import other_channels, other_rings
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames
+from plugfest.traffic.traffic import check_same, payloads
 
 ATTACH = "include/uapi/linux/if_link.h, XDP_FLAGS_MODES; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 KEPT = f"{ATTACH}: a program stays attached until it is detached"

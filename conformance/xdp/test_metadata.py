@@ -6,13 +6,13 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.dissect import UDP
-from plugfest.hints import HintsReader, check_hashes, refusal_generic, refusal_unbound
-from plugfest.probe import tagged
-from plugfest.requirement import requirement
-from plugfest.toeplitz import FLOWS, IP_DESTINATION, IP_SOURCE, PORT_DESTINATION, PORT_SOURCE
-from plugfest.traffic import SIZES, check_same, payloads
+from plugfest.frames.dissect import UDP
+from plugfest.frames.probe import tagged
+from plugfest.frames.toeplitz import FLOWS, IP_DESTINATION, IP_SOURCE, PORT_DESTINATION, PORT_SOURCE
+from plugfest.machine.agent import AgentError
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import SIZES, check_same, payloads
+from plugfest.xdp.rx_metadata import HintsReader, check_hashes, refusal_generic, refusal_unbound
 
 METADATA = "Documentation/networking/xdp-rx-metadata.rst; Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
 BURSTS = 4

@@ -6,14 +6,14 @@ from __future__ import annotations
 import errno
 
 import pytest
-from plugfest.adjustment import Action, Adjustment
 from plugfest.deadline import scaled
-from plugfest.probe import ETHERNET, frames_of, is_probe
-from plugfest.queue_counters import of_frames
-from plugfest.requirement import requirement
-from plugfest.traffic import JUMBO_MTU, PATIENCE, check_same, payloads
-from plugfest.traffic import LONG_SIZES as SIZES
-from plugfest.xdp import SOON
+from plugfest.frames.probe import ETHERNET, frames_of, is_probe
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import of_frames
+from plugfest.traffic.traffic import JUMBO_MTU, PATIENCE, check_same, payloads
+from plugfest.traffic.traffic import LONG_SIZES as SIZES
+from plugfest.xdp.adjustment import Action, Adjustment
+from plugfest.xdp.programs import SOON
 
 RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
 ACROSS = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"

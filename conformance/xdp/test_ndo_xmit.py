@@ -7,12 +7,12 @@ import errno
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from plugfest.adjustment import Action, Adjustment
-from plugfest.outlet import Outlet
-from plugfest.probe import HEADERS, around, burst
-from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
-from plugfest.xdp import SOON
+from plugfest.frames.probe import HEADERS, around, burst
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES
+from plugfest.xdp.adjustment import Action, Adjustment
+from plugfest.xdp.programs import SOON
 
 XMIT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT; Documentation/bpf/redirect.rst"
 XMIT_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT_SG"

@@ -6,11 +6,11 @@ from __future__ import annotations
 import struct
 
 import pytest
-from plugfest.adjustment import Action, Adjustment
-from plugfest.probe import HEADERS, SCRATCH, Ends, burst, frames_of, is_probe
-from plugfest.queue_counters import Account, of_frames, total
-from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES, check_same, payloads
+from plugfest.frames.probe import HEADERS, SCRATCH, Ends, burst, frames_of, is_probe
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import Account, of_frames, total
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same, payloads
+from plugfest.xdp.adjustment import Action, Adjustment
 
 REDIRECT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_REDIRECT; Documentation/bpf/redirect.rst"
 DEVMAP = f"{REDIRECT}; Documentation/bpf/map_devmap.rst"

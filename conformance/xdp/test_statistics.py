@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.adjustment import Action, Adjustment
-from plugfest.ledger import explain
-from plugfest.probe import burst, is_probe
-from plugfest.queue_counters import of_frames, total
-from plugfest.requirement import requirement
-from plugfest.traffic import FLOWS_PER_QUEUE, SIZES
-from plugfest.xdp import SOON
-from plugfest.xdp_counters import SEEN, SENT, by_verdict
+from plugfest.frames.probe import burst, is_probe
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.accounts import explain
+from plugfest.statistics.queue_counters import of_frames, total
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES
+from plugfest.xdp.adjustment import Action, Adjustment
+from plugfest.xdp.counters import SEEN, SENT, by_verdict
+from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 OWN = "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import base64
 
-from plugfest.probe import HEADERS, SCRATCH, around, only, swapped
-from plugfest.queue_counters import from_model, of_frames, total
-from plugfest.requirement import requirement
-from plugfest.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
-from plugfest.xdp import SOON
+from plugfest.frames.probe import HEADERS, SCRATCH, around, only, swapped
+from plugfest.requirements.requirement import requirement
+from plugfest.statistics.queue_counters import from_model, of_frames, total
+from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
+from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 WRITTEN = b"plugfest"

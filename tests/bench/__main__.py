@@ -19,16 +19,17 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "nic
 
 import rates  # noqa: E402 - found by the line above
 import throughput  # noqa: E402
-from plugfest import acceleration, sandbox  # noqa: E402
 from plugfest.errors import InfrastructureError  # noqa: E402
-from plugfest.guest import Guest  # noqa: E402
-from plugfest.machine import qemu_command  # noqa: E402
-from plugfest.plan import RunPlan  # noqa: E402
+from plugfest.machine import acceleration  # noqa: E402
+from plugfest.machine.guest import Guest  # noqa: E402
+from plugfest.machine.machine import qemu_command  # noqa: E402
+from plugfest.machine.snapshot import Snapshots  # noqa: E402
 from plugfest.provision.kernel import ensure_kernel  # noqa: E402
 from plugfest.provision.root import ensure_root  # noqa: E402
 from plugfest.provision.settings import Settings  # noqa: E402
 from plugfest.provision.toolchain import ensure_toolchain  # noqa: E402
-from plugfest.snapshot import Snapshots  # noqa: E402
+from plugfest.run import sandbox  # noqa: E402
+from plugfest.run.plan import RunPlan  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 

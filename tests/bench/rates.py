@@ -16,7 +16,7 @@ from nicmodels.device import Device, Options, ResetCause, Slot
 from nicmodels.models import find
 from nicmodels.reactor import Reactor
 from nicmodels.wire import NullWire, PairWire, TapWire, Wire
-from plugfest.tap import Tap
+from plugfest.machine.tap import Tap
 
 RING = 512
 BURST = 256

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plugfest.deadline import Deadline, poll
-from plugfest.guest import Guest
-from plugfest.model import ModelClient, ModelProcess
-from plugfest.qemu import emulated_device, port_address, vfio_user_device
+from plugfest.machine.guest import Guest
+from plugfest.machine.model import ModelClient, ModelProcess
+from plugfest.machine.qemu import emulated_device, port_address, vfio_user_device
 
 CHUNK = 1 << 20
 WARM_UP = 0.5

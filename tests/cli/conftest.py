@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugfest import cli, journal, sandbox
-from plugfest.acceleration import Acceleration
+from plugfest import cli
 from plugfest.cli import prepare
+from plugfest.machine.acceleration import Acceleration
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.run import journal, sandbox
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Inside:
     environment: dict[str, str] = field(default_factory=dict)
 
     def enter(self, payload: Any, *, folder: Path, environment: dict[str, str], **_: Any) -> sandbox.Outcome:
-        from plugfest.plan import RunPlan
+        from plugfest.run.plan import RunPlan
 
         self.payload, self.environment, self.folder = payload, environment, folder
         self.plan = RunPlan.load(Path(environment["PLUGFEST_PLAN"]))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
-from plugfest import cli, sandbox
+from plugfest import cli
 from plugfest.cli import images, prepare
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
+from plugfest.run import sandbox
 
 IDENTITY = {
     "test": "smoke/test_it.py::test_it",
@@ -186,7 +187,7 @@ class TestBadInput:
         assert "found the journal of another run" in said.line
 
     def test_a_port_that_is_taken(self, plugfest, inside) -> None:
-        from plugfest import relay
+        from plugfest.run import relay
 
         with relay.listen() as taken:
             port = taken.getsockname()[1]
@@ -363,7 +364,7 @@ class TestListing:
         assert "SMOKE" not in table
 
     def test_a_suite_that_is_broken(self, plugfest, monkeypatch, tmp_path) -> None:
-        from plugfest import suite
+        from plugfest.plugin import suite
 
         area = tmp_path / "suite" / "area"
         area.mkdir(parents=True)
@@ -428,7 +429,7 @@ def test_images(plugfest, inside, monkeypatch) -> None:
 
 class TestDoctor:
     def test_a_fit_machine(self, plugfest, monkeypatch) -> None:
-        from plugfest import doctor
+        from plugfest.run import doctor
 
         findings = [doctor.Finding("space", "plenty", "good"), doctor.Finding("KVM", "none", "note")]
         monkeypatch.setattr(doctor, "examine", lambda settings: iter(findings))

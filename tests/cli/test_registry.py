@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from plugfest import driver, known_issues, suite
 from plugfest.errors import UsageError
+from plugfest.plugin import suite
+from plugfest.requirements import drivers as driver
+from plugfest.requirements import known_issues
 
 
 @pytest.fixture(scope="module")

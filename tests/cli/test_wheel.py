@@ -39,7 +39,7 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
     for name in (
         "nicmodels/__main__.py",
         "plugfest/cli/__init__.py",
-        "plugfest/known-issues.toml",
+        "plugfest/requirements/known-issues.toml",
         "plugfest/report/templates/report.html",
         "plugfest/report/templates/report.css",
         "plugfest/report/schema/report.schema.json",
@@ -56,7 +56,7 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
 def test_it_finds_the_suite_and_the_recipes(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
     program = (
-        "import plugfest.location as l, plugfest.suite as s, nicmodels\n"
+        "import plugfest.location as l, plugfest.plugin.suite as s, nicmodels\n"
         "print(l.conformance_root(), l.recipes_root(), nicmodels.__file__, len(s.collect()))"
     )
     done = subprocess.run(

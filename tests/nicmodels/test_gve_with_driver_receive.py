@@ -13,7 +13,7 @@ from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugfest.toeplitz import toeplitz
+from plugfest.frames.toeplitz import toeplitz
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q, Ether

@@ -14,15 +14,15 @@ from plugfest import (
     journal,
     machine,  # noqa: F401
 )
-from plugfest.plan import RunPlan
 from plugfest.plugin import fixtures, hooks, referee  # noqa: F401
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document
+from plugfest.run.plan import RunPlan
 
 HEADER = """
 import time
 import pytest
-from plugfest.requirement import requirement as declare
+from plugfest.requirements.requirement import requirement as declare
 def requirement(identifier="AREA-TEST-01", *, level="MUST", source="a document", falsified_by="value.wrong", **more):
     return declare(identifier, level=level, source=source, falsified_by=falsified_by, **more)
 """

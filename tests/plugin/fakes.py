@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from plugfest.console import Problem, find_problems
 from plugfest.errors import InfrastructureError
 from plugfest.faults import LocalFaults, declare, is_models
-from plugfest.model import ModelError
-from plugfest.plan import RunPlan
-from plugfest.ssh import CommandFailed, CommandResult, GuestGone
+from plugfest.machine.console import Problem, find_problems
+from plugfest.machine.model import ModelError
+from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone
+from plugfest.run.plan import RunPlan
 
 declare("wire:fake.lost", "loses a frame")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from history import HOSTILE, History
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plugfest import journal
 from plugfest.report import document
+from plugfest.run import journal
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" # hash \x1b[31m\x00 end"
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from plugfest import journal
 from plugfest.errors import InfrastructureError
 from plugfest.report import document
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
+from plugfest.run import journal
 
 IDENTITY = ("requirement", "area", "level", "test", "verdict", "reason", "seconds", "artifacts")
 

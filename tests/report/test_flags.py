@@ -8,7 +8,7 @@ import pytest
 from history import History
 from plugfest.report import console, html
 from plugfest.report.flags import not_shown
-from plugfest.xdp_flags import FLAGS, MAX_SEGS, advertised, of
+from plugfest.requirements.netdev_flags import FLAGS, MAX_SEGS, advertised, of
 from rich.console import Console
 
 

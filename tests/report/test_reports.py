@@ -13,7 +13,7 @@ import pytest
 from history import HOSTILE, History
 from plugfest.errors import InfrastructureError
 from plugfest.report import console, document, html, tap, write
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 from rich.console import Console
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plugfest import sandbox
 from plugfest.errors import InfrastructureError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.run import sandbox
 
 FAKE_QEMU = Path(__file__).with_name("fake_qemu.py")
 

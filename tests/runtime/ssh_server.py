@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 
 import paramiko
-from plugfest.ssh import KeyPair
+from plugfest.machine.ssh import KeyPair
 
 
 class SshServer(paramiko.ServerInterface):

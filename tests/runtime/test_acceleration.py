@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plugfest import acceleration
-from plugfest.acceleration import choose, prove
 from plugfest.errors import InfrastructureError, UsageError
+from plugfest.machine import acceleration
+from plugfest.machine.acceleration import choose, prove
 from plugfest.provision.artifact import Kernel, Toolchain
 
 Make = Callable[[str], Toolchain]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugfest.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.errors import InfrastructureError
-from plugfest.ssh import GuestGone, KeyPair, SshSession
-from plugfest.verdict import BudgetExceeded
+from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.ssh import GuestGone, KeyPair, SshSession
+from plugfest.requirements.verdict import BudgetExceeded
 from ssh_server import SshServer
 
 COMMAND = f"exec {sys.executable} {Path(__file__).with_name('fake_agent.py')}"

@@ -12,21 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plugfest import machine as machines
-from plugfest.acceleration import choose
-from plugfest.console import Problem
 from plugfest.deadline import Deadline, poll, until
 from plugfest.errors import InfrastructureError
-from plugfest.guest import Guest
-from plugfest.machine import DriverLoadError, Machine
-from plugfest.plan import RunPlan
+from plugfest.machine import machine as machines
+from plugfest.machine.acceleration import choose
+from plugfest.machine.console import Problem
+from plugfest.machine.guest import Guest
+from plugfest.machine.machine import DriverLoadError, Machine
+from plugfest.machine.qemu import PORTS
+from plugfest.machine.snapshot import Snapshots
+from plugfest.machine.ssh import GuestGone
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import ensure_toolchain
-from plugfest.qemu import PORTS
-from plugfest.snapshot import Snapshots
-from plugfest.ssh import GuestGone
+from plugfest.run.plan import RunPlan
 
 pytestmark = pytest.mark.boot
 
@@ -219,8 +219,9 @@ def test_another_device_in_another_port(boot: Callable[..., None], driver: str) 
 RUNNER = """
 import sys, time
 from pathlib import Path
-from plugfest import machine, sandbox
-from plugfest.plan import RunPlan
+from plugfest.machine import machine
+from plugfest.run import sandbox
+from plugfest.run.plan import RunPlan
 plan = RunPlan.load(Path(sys.argv[1]))
 def payload():
     booted = machine.boot(plan)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugfest.console import Console, find_problems
 from plugfest.deadline import Deadline
+from plugfest.machine.console import Console, find_problems
 
 OOPS = """\
 [   12.1] ixgbe 0000:01:00.0 eth0: NIC Link is Up 10 Gbps

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from plugfest import guard as guards
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
-from plugfest.guard import Guard
+from plugfest.machine import guard as guards
+from plugfest.machine.guard import Guard
 
 KEY = "ssh-ed25519 AAAA plugfest"
 

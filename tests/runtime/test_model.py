@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plugfest import model as models
 from plugfest.errors import InfrastructureError
-from plugfest.model import ModelClient, ModelError, ModelGone, ModelProcess
-from plugfest.tap import Tap
+from plugfest.machine import model as models
+from plugfest.machine.model import ModelClient, ModelError, ModelGone, ModelProcess
+from plugfest.machine.tap import Tap
 
 MAC = "02:70:66:00:00:01"
 

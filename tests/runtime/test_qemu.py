@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plugfest import qemu as qemu_module
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
+from plugfest.machine import qemu as qemu_module
+from plugfest.machine.qemu import CHANNELS, PORTS, Qemu, QemuCommand
+from plugfest.machine.qmp import QmpError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
-from plugfest.qemu import CHANNELS, PORTS, Qemu, QemuCommand
-from plugfest.qmp import QmpError
 
 Start = Callable[[str], Qemu]
 

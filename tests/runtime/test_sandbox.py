@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugfest import relay, sandbox
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
+from plugfest.run import relay, sandbox
 
 RUNNER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from plugfest import sandbox
-from plugfest.tap import Tap
+from plugfest.run import sandbox
+from plugfest.machine.tap import Tap
 folder = Path(sys.argv[1])
 def payload():
     tap = Tap("pf-" + str(os.getppid()))

@@ -10,11 +10,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from plugfest import snapshot as snapshots_module
 from plugfest.errors import InfrastructureError
+from plugfest.machine import snapshot as snapshots_module
+from plugfest.machine.qemu import QemuCommand
+from plugfest.machine.snapshot import KEEP, SnapshotError, Snapshots, fingerprint, key
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
-from plugfest.qemu import QemuCommand
-from plugfest.snapshot import KEEP, SnapshotError, Snapshots, fingerprint, key
 
 MIB = 1 << 20
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugfest import ssh as ssh_module
 from plugfest.errors import InfrastructureError
-from plugfest.ssh import CommandFailed, CommandTimeout, GuestGone, KeyPair, NotAuthorized, SshSession
+from plugfest.machine import ssh as ssh_module
+from plugfest.machine.ssh import CommandFailed, CommandTimeout, GuestGone, KeyPair, NotAuthorized, SshSession
 from ssh_server import SshServer
 
 

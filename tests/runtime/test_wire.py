@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from plugfest import tap as taps
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
 from plugfest.faults import LocalFaults
-from plugfest.tap import Tap
-from plugfest.wire import Capture, WireEnd
+from plugfest.machine import tap as taps
+from plugfest.machine.tap import Tap
+from plugfest.machine.wire import Capture, WireEnd
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
@@ -240,7 +240,7 @@ def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatc
 
     def check() -> None:
         with on_the_wire() as (wire, dut):
-            monkeypatch.setattr("plugfest.wire._BUFFER", 4096)
+            monkeypatch.setattr("plugfest.machine.wire._BUFFER", 4096)
             monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
             seen = Capture(wire.ifname, LocalFaults())
             dut.send(*[frame(number, 1400) for number in range(500)])

@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugfest import machine as machines
-from plugfest import sandbox
-from plugfest.acceleration import choose
 from plugfest.deadline import scaled, until
-from plugfest.machine import Machine
-from plugfest.plan import RunPlan
+from plugfest.machine import machine as machines
+from plugfest.machine.acceleration import choose
+from plugfest.machine.machine import Machine
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import Settings
 from plugfest.provision.toolchain import ensure_toolchain
+from plugfest.run import sandbox
+from plugfest.run.plan import RunPlan
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from plugfest.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, gather, gather_packets
+from plugfest.xdp.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, gather, gather_packets
 
 
 class Queue:

@@ -6,14 +6,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from plugfest.agent import AgentError
-from plugfest.aim import by_source_port, misses, share
-from plugfest.dissect import TCP, UDP, dissect, problems
-from plugfest.dut import Rss
-from plugfest.ledger import Stretch
-from plugfest.probe import Ends
-from plugfest.queue_counters import Account, QueueCounters
-from plugfest.toeplitz import hashed, toeplitz
+from plugfest.dut.dut import Rss
+from plugfest.frames.dissect import TCP, UDP, dissect, problems
+from plugfest.frames.probe import Ends
+from plugfest.frames.toeplitz import hashed, toeplitz
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.accounts import Stretch
+from plugfest.statistics.queue_counters import Account, QueueCounters
+from plugfest.traffic.per_queue import by_source_port, misses, share
 
 ENDS = Ends("02:00:00:00:00:01", "02:00:00:00:00:02", {4: "192.0.2.2"}, {4: "192.0.2.0/24"})
 KEY = bytes(range(40))

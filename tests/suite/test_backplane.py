@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from nicmodels.phy import Abilities, Technology
 from nicmodels.phy.abilities import resolve_fec
-from plugfest.backplane import (
+from plugfest.faults import LocalFaults
+from plugfest.link.backplane import (
     DETECTABLE,
     MODES,
     SPEEDS,
@@ -22,8 +23,7 @@ from plugfest.backplane import (
     fec_of,
     pause_of,
 )
-from plugfest.faults import LocalFaults
-from plugfest.partner import speed_of
+from plugfest.link.partner import speed_of
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
 # Table 28B-3: PAUSE and ASM_DIR of the local end, of the partner; what the local end does. Row by row.

@@ -8,8 +8,9 @@ from functools import cache
 
 import pytest
 from nicmodels.models import models
-from plugfest import faults, suite
-from plugfest.requirement import Requirement
+from plugfest import faults
+from plugfest.plugin import suite
+from plugfest.requirements.requirement import Requirement
 
 MODEL = {point.name for model in models().values() for point in model.faults}
 """The faults of all models: each requirement's are tried on those that have them."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.changes import Changes
-from plugfest.dut import Rss
+from plugfest.dut.dut import Rss
+from plugfest.dut.settings import Changes
+from plugfest.machine.agent import AgentError
 
 
 class Dut:

@@ -7,10 +7,10 @@ import errno
 from typing import Any, cast
 
 import pytest
-from plugfest.agent import AgentClient, AgentError
-from plugfest.clocks import AHEAD, Clocks
 from plugfest.faults import LocalFaults
-from plugfest.model import ModelClient
+from plugfest.machine.agent import AgentClient, AgentError
+from plugfest.machine.model import ModelClient
+from plugfest.timestamps.clocks import AHEAD, Clocks
 
 
 class Told:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dissect import Malformed, check, dissect, problems
+from plugfest.frames.dissect import Malformed, check, dissect, problems
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether

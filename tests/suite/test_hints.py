@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dissect import dissect
-from plugfest.hints import RSS_L3, RSS_L4, RSS_L4_UDP, Answer, check_hashes
-from plugfest.probe import Ends, Probe, burst
-from plugfest.toeplitz import hashed, toeplitz
+from plugfest.frames.dissect import dissect
+from plugfest.frames.probe import Ends, Probe, burst
+from plugfest.frames.toeplitz import hashed, toeplitz
+from plugfest.xdp.rx_metadata import RSS_L3, RSS_L4, RSS_L4_UDP, Answer, check_hashes
 
 KEY = bytes(range(7, 59))
 ADDRESSES, ALL = 0x30, 0xF0

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.agent import AgentError
+from plugfest.dut.operations import Operations
 from plugfest.faults import LocalFaults
-from plugfest.history import history, later, lost
-from plugfest.ledger import Stretch, differences
-from plugfest.operations import Operations
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.accounts import Stretch, differences
+from plugfest.statistics.monotonic import history, later, lost
 
 
 def ledger() -> Any:

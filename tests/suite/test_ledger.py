@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.agent import AgentError
 from plugfest.faults import LocalFaults
-from plugfest.ledger import Ledger, Stretch, explain
-from plugfest.queue_counters import Account, QueueCounters
-from plugfest.traffic import check_same
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.accounts import Ledger, Stretch, explain
+from plugfest.statistics.queue_counters import Account, QueueCounters
+from plugfest.traffic.traffic import check_same
 
 FRAME = b"\xaa" * 60
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.napi_polls import NapiPolls, Poll, polls_of
+from plugfest.queues.napi import NapiPolls, Poll, polls_of
 
 LINES = [
     "napi poll on napi struct 00000000a1b2c3d4 for device eth0 work 0 budget 23",

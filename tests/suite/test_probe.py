@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.probe import (
+from plugfest.frames.probe import (
     HEADERS,
     PORT_FIRST,
     PORT_LAST,

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.hardware_clock import FILTERS
-from plugfest.probe import Ends
-from plugfest.ptp_frames import EVENTS, LENGTHS, NAMES, covered, over_ethernet, over_udp
+from plugfest.frames.probe import Ends
+from plugfest.frames.ptp import EVENTS, LENGTHS, NAMES, covered, over_ethernet, over_udp
+from plugfest.timestamps.hardware_clock import FILTERS
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 

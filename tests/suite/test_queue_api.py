@@ -8,15 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.agent import AgentError
-from plugfest.bound_memory import DeviceMemory, RingMemory
-from plugfest.device_commands import DeviceCommands
-from plugfest.dma_record import Access, DmaRecord, stray
+from plugfest.dut.leaks import Reading, Residue, taken
+from plugfest.dut.steering import Steering
 from plugfest.faults import LocalFaults
-from plugfest.queue_view import QueueView
-from plugfest.residue import Reading, Residue, taken
-from plugfest.steering import Steering
-from plugfest.worker import Worker
+from plugfest.machine.agent import AgentError
+from plugfest.machine.worker import Worker
+from plugfest.queues.device_commands import DeviceCommands
+from plugfest.queues.dma_record import Access, DmaRecord, stray
+from plugfest.queues.memory_provider import DeviceMemory, RingMemory
+from plugfest.queues.netdev_queues import QueueView
 
 MIB = 1 << 20
 

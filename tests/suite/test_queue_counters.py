@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.queue_counters import (
+from plugfest.statistics.queue_counters import (
     Account,
     QueueCounters,
     from_ethtool,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from plugfest.faults import LocalFaults
-from plugfest.queue_counters import Account
-from plugfest.readers import GONE, Report, reading
+from plugfest.statistics.queue_counters import Account
+from plugfest.statistics.readers import GONE, Report, reading
 
 FIRST = {"rx_packets": 5, "rx_bytes": 300, "tx_packets": 1, "tx_bytes": 60}
 LAST = {"rx_packets": 7, "rx_bytes": 420, "tx_packets": 1, "tx_bytes": 60}

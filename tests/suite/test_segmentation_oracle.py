@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from plugfest.dissect import CWR, TCP, UDP
-from plugfest.probe import Ends
-from plugfest.segmentation import Order
+from plugfest.frames.dissect import CWR, TCP, UDP
+from plugfest.frames.probe import Ends
+from plugfest.frames.segmentation import Order
 from scapy.layers import inet
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6

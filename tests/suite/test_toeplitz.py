@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dissect import dissect
-from plugfest.toeplitz import hashed, spread, toeplitz
+from plugfest.frames.dissect import dissect
+from plugfest.frames.toeplitz import hashed, spread, toeplitz
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether

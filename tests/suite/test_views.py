@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugfest import payload
-from plugfest.agent import AgentError
-from plugfest.changes import Changes
-from plugfest.dut import Dut, Features, LinkModes
+from plugfest.dut.dut import Dut, Features, LinkModes
+from plugfest.dut.settings import Changes
+from plugfest.dut.skb_trace import Buffer, Checksum, buffer_of
 from plugfest.faults import LocalFaults
-from plugfest.handover import Buffer, Checksum, buffer_of
+from plugfest.frames import payload
+from plugfest.machine.agent import AgentError
 
 RECIPES = Path(__file__).parents[2] / "guest-images"
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.xdp_counters import SEEN, SENT, by_verdict
+from plugfest.xdp.counters import SEEN, SENT, by_verdict
 
 
 def test_numbers_behind():

@@ -12,9 +12,9 @@ from plugfest.cli.listing import show, table
 from plugfest.cli.options import option
 from plugfest.cli.prepare import settings
 from plugfest.errors import InfrastructureError
+from plugfest.machine.snapshot import Snapshots
 from plugfest.provision.cache import Cache
 from plugfest.provision.progress import activity
-from plugfest.snapshot import Snapshots
 
 _DAY = 86400.0
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from plugfest import doctor as examination
 from plugfest.cli.options import cache_options
 from plugfest.cli.prepare import settings
 from plugfest.errors import InfrastructureError
+from plugfest.run import doctor as examination
 
 _COLOURS = {"good": "green", "note": "yellow", "bad": "red"}
 

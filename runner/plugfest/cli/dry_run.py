@@ -8,11 +8,11 @@ import shlex
 
 import click
 
-from plugfest import driver as registry
-from plugfest import machine, model, qemu
-from plugfest.driver import ModelSubject
-from plugfest.plan import RunPlan
-from plugfest.tap import NAME as TAP
+from plugfest.machine import machine, model, qemu
+from plugfest.machine.tap import NAME as TAP
+from plugfest.requirements import drivers as registry
+from plugfest.requirements.drivers import ModelSubject
+from plugfest.run.plan import RunPlan
 
 
 def print_commands(ready: RunPlan) -> None:

@@ -14,11 +14,11 @@ from rich.table import Table
 
 from plugfest.cli.options import option
 from plugfest.cli.terminal import terminal
-from plugfest.driver import Driver, ModelSubject
-from plugfest.driver import drivers as registry
 from plugfest.errors import InfrastructureError
-from plugfest.requirement import Requirement
-from plugfest.suite import collect
+from plugfest.plugin.suite import collect
+from plugfest.requirements.drivers import Driver, ModelSubject
+from plugfest.requirements.drivers import drivers as registry
+from plugfest.requirements.requirement import Requirement
 
 
 def table(*columns: str) -> Table:

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugfest import __version__, acceleration, sandbox
-from plugfest import driver as registry
+from plugfest import __version__
 from plugfest.choice import advice
 from plugfest.errors import UsageError
 from plugfest.faults import is_models, of_models
-from plugfest.plan import RunPlan
+from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import Settings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
+from plugfest.requirements import drivers as registry
+from plugfest.run import sandbox
+from plugfest.run.plan import RunPlan
 
 
 @dataclass(frozen=True)

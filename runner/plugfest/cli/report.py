@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from plugfest import journal
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
 from plugfest.report import console
 from plugfest.report.write import write_reports
+from plugfest.run import journal
 
 
 @click.command()

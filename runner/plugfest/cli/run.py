@@ -12,16 +12,18 @@ from typing import Any
 
 import click
 
-from plugfest import driver as registry
-from plugfest import faults, journal, sandbox, suite
+from plugfest import faults
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, provenance
 from plugfest.cli.terminal import terminal
 from plugfest.errors import InfrastructureError, UsageError
-from plugfest.plan import VARIABLE, RunPlan
+from plugfest.plugin import suite
 from plugfest.report import console as summary
 from plugfest.report.write import write_reports
+from plugfest.requirements import drivers as registry
+from plugfest.run import journal, sandbox
+from plugfest.run.plan import VARIABLE, RunPlan
 
 
 @click.command()

@@ -12,14 +12,15 @@ from typing import Any
 
 import click
 
-from plugfest import machine, relay, sandbox
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.failure import guarded
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan
 from plugfest.errors import UsageError
 from plugfest.faults import is_models
-from plugfest.plan import RunPlan
+from plugfest.machine import machine
+from plugfest.run import relay, sandbox
+from plugfest.run.plan import RunPlan
 
 
 @click.command()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plugfest.machine import Machine
-    from plugfest.model import ModelClient
+    from plugfest.machine.machine import Machine
+    from plugfest.machine.model import ModelClient
 
 TRACE_LIMIT = 4000
 """Register accesses kept, the last ones."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from plugfest.verdict import BudgetExceeded
+from plugfest.requirements.verdict import BudgetExceeded
 
 DEFAULT = 30.0
 """Seconds that a test may take on a guest of speed 1, unless ``@pytest.mark.budget(seconds)`` says otherwise."""

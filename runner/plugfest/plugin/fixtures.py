@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 import pytest
 
 from plugfest import deadline
-from plugfest.driver import Driver
 from plugfest.plugin.state import KEEPER, TRIAL
 from plugfest.provision.artifact import Kernel
+from plugfest.requirements.drivers import Driver
 
 if TYPE_CHECKING:
-    from plugfest.agent import AgentClient
-    from plugfest.console import Console
-    from plugfest.dut import Dut
+    from plugfest.dut.dut import Dut
     from plugfest.faults import LocalFaults
-    from plugfest.machine import Machine
-    from plugfest.model import ModelClient
+    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.console import Console
+    from plugfest.machine.machine import Machine
+    from plugfest.machine.model import ModelClient
+    from plugfest.machine.ssh import CommandResult, SshSession
+    from plugfest.machine.wire import WireEnd
     from plugfest.plugin.trial import Trial
-    from plugfest.ssh import CommandResult, SshSession
-    from plugfest.wire import WireEnd
 
 Value = TypeVar("Value")
 
@@ -79,7 +79,7 @@ class Guest:
         return self.machine.speed
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
-        """Run a shell command in the guest; see `plugfest.ssh.SshSession.run`."""
+        """Run a shell command in the guest; see `plugfest.machine.ssh.SshSession.run`."""
         return self.ssh.run(command, check=check, timeout=timeout)
 
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plugfest import known_issues
 from plugfest.errors import PlugfestError
-from plugfest.journal import Journal
-from plugfest.plan import VARIABLE, RunPlan
 from plugfest.plugin import hookspecs
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.state import KEEPER, REGISTRY
-from plugfest.requirement import Registry, requirements_of
+from plugfest.requirements import known_issues
+from plugfest.requirements.requirement import Registry, requirements_of
+from plugfest.run.journal import Journal
+from plugfest.run.plan import VARIABLE, RunPlan
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.machine import Machine
+    from plugfest.machine.machine import Machine
 
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
     """Boot a guest in QEMU."""
-    from plugfest import machine  # noqa: PLC0415 - brings the runtime, which collecting does not need
+    from plugfest.machine import machine  # noqa: PLC0415 - brings the runtime, which collecting does not need
 
     return machine.boot(plan, faults=faults)
 

@@ -9,8 +9,8 @@ import pytest
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.machine import Machine
-    from plugfest.plan import RunPlan
+    from plugfest.machine.machine import Machine
+    from plugfest.run.plan import RunPlan
 
 
 @pytest.hookspec(firstresult=True)

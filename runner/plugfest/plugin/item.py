@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugfest.requirement import SHAPE, Requirement, requirements_of
+from plugfest.requirements.requirement import SHAPE, Requirement, requirements_of
 
 FAULT = "_plugfest_fault"
 """Parameter under ``--falsify``: the fault point that is armed during the call."""

@@ -7,19 +7,19 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plugfest import driver as registry
-from plugfest.agent import AgentError, AgentTimeout
-from plugfest.driver import Driver
 from plugfest.errors import InfrastructureError, PlugfestError
 from plugfest.faults import LocalFaults, is_models
+from plugfest.machine.agent import AgentError, AgentTimeout
+from plugfest.requirements import drivers as registry
+from plugfest.requirements.drivers import Driver
 
 if TYPE_CHECKING:
     import pytest
 
-    from plugfest.console import Problem
-    from plugfest.journal import Journal
-    from plugfest.machine import Machine
-    from plugfest.plan import RunPlan
+    from plugfest.machine.console import Problem
+    from plugfest.machine.machine import Machine
+    from plugfest.run.journal import Journal
+    from plugfest.run.plan import RunPlan
 
 
 class BootError(PlugfestError):

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from plugfest.report.colours import STYLES
 from plugfest.report.text import printable
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 
 class LiveConsole:

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plugfest import known_issues
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
-from plugfest.machine import DriverLoadError
+from plugfest.machine.machine import DriverLoadError
+from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.keeper import BootError
 from plugfest.plugin.state import REGISTRY, TRIAL
 from plugfest.plugin.trial import Trial
-from plugfest.ssh import CommandFailed
-from plugfest.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
+from plugfest.requirements import known_issues
+from plugfest.requirements.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
 if TYPE_CHECKING:
-    from plugfest.console import Problem
-    from plugfest.journal import Journal
-    from plugfest.known_issues import KnownIssue
-    from plugfest.model import ModelClient
-    from plugfest.plan import RunPlan
+    from plugfest.machine.console import Problem
+    from plugfest.machine.model import ModelClient
     from plugfest.plugin.keeper import Keeper
     from plugfest.plugin.live import LiveConsole
+    from plugfest.requirements.known_issues import KnownIssue
+    from plugfest.run.journal import Journal
+    from plugfest.run.plan import RunPlan
 
 _SHOWN = {
     "falsified": Verdict.PASS,

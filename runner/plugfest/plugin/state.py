@@ -7,7 +7,7 @@ import pytest
 
 from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.trial import Trial
-from plugfest.requirement import Registry
+from plugfest.requirements.requirement import Registry
 
 KEEPER = pytest.StashKey[Keeper]()
 """On the config: who boots, replaces and closes the guest."""

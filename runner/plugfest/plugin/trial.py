@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from plugfest.verdict import Mishap
+from plugfest.requirements.verdict import Mishap
 
 
 @dataclass

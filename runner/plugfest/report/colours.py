@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 STYLES = {
     Verdict.PASS: "green",

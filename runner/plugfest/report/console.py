@@ -16,7 +16,7 @@ from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
 from plugfest.report.flags import ADVERTISED, not_shown, shown
 from plugfest.report.text import printable
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 _OUTCOME_STYLES = {"falsified": "green", "skipped": "yellow"}
 

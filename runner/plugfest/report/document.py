@@ -14,7 +14,7 @@ import jsonschema
 
 from plugfest.errors import InfrastructureError
 from plugfest.report.flags import matrix
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 SCHEMA_PATH = Path(__file__).with_name("schema") / "report.schema.json"
 SCHEMA_VERSION = 1
@@ -30,7 +30,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     """Make the document of a run from the events of its journal.
 
     Args:
-        events: as `plugfest.journal.read` returns them.
+        events: as `plugfest.run.journal.read` returns them.
         died: how the run ended, when it did not end by itself, as "killed by signal 9".
         status: the exit status that this means; by default the journal's, or 3.
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from plugfest.verdict import Verdict
-from plugfest.xdp_flags import FLAGS
+from plugfest.requirements.netdev_flags import FLAGS
+from plugfest.requirements.verdict import Verdict
 
 ADVERTISED = {True: "yes", False: "no", None: "?"}
 """How a report says whether the driver advertises a flag; nobody asked it where there is a question mark."""

@@ -13,7 +13,7 @@ import jinja2
 
 from plugfest.report.document import Document
 from plugfest.report.flags import ADVERTISED, not_shown, shown
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 TEXT_LIMIT = 256 * 1024
 """Bytes of a text artifact that are embedded, the last ones."""

@@ -11,7 +11,7 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
 from plugfest.report.document import Document
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from plugfest.report.document import Document
 from plugfest.report.text import printable
-from plugfest.verdict import Verdict
+from plugfest.requirements.verdict import Verdict
 
 
 def render(document: Document) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plugfest import journal
 from plugfest.report import document, html, junit, tap
 from plugfest.report.document import Document
+from plugfest.run import journal
 
 
 def write_reports(folder: Path, *, died: str | None = None, status: int | None = None) -> Document:

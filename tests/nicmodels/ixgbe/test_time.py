@@ -7,8 +7,8 @@ import pytest
 import rig as x
 from nicmodels.ixgbe.registers import filters
 from nicmodels.ixgbe.registers import security as r
-from plugfest.probe import Ends
-from plugfest.ptp_frames import EVENTS, SYNC, over_ethernet, over_udp
+from plugfest.frames.probe import Ends
+from plugfest.frames.ptp import EVENTS, SYNC, over_ethernet, over_udp
 from rig import Rig
 
 TEN_GIGABIT = 1 << 24 | 0x66666666 >> 7

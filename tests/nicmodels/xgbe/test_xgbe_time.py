@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import xgbe_rig as x
-from plugfest.probe import Ends
-from plugfest.ptp_frames import (
+from plugfest.frames.probe import Ends
+from plugfest.frames.ptp import (
     DELAY_REQUEST,
     EVENTS,
     PDELAY_REQUEST,

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The driver under test and its device: bound, unbound, loaded, unloaded.
+
+Source: Documentation/driver-api/driver-model/binding.rst; Documentation/ABI/testing/sysfs-bus-pci.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine.machine import Machine
+
+UNBIND_LOST = fault_points.declare("program:driver.unbind-lost", "the driver is not unbound, as if that were done")
+UNLOAD_LOST = fault_points.declare("program:driver.unload-lost", "the module is not unloaded, as if that were done")
+
+MANAGEMENT = "mgmt0"
+"""The interface by which the guest is reached."""
+
+
+class Binding:
+    """What binds the device under test to its driver.
+
+    Attributes:
+        device: its folder in sysfs; of a virtio device, the virtio bus's.
+        driver: the driver's folder.
+    """
+
+    def __init__(self, machine: Machine, faults: LocalFaults) -> None:
+        """Find out; the driver must be bound."""
+        self._machine = machine
+        self._agent = machine.agent
+        self._faults = faults
+        link = f"/sys/class/net/{machine.ifname}/device"
+        self.device: str = self._agent.call("files.resolve", path=link)
+        self.driver: str = self._agent.call("files.resolve", path=f"{link}/driver")
+
+    @property
+    def name(self) -> str:
+        """The device's name on its bus."""
+        return PurePosixPath(self.device).name
+
+    @property
+    def bound(self) -> bool:
+        """Whether the device has a driver."""
+        return bool(self._agent.call("files.exists", path=f"{self.device}/driver"))
+
+    def interfaces(self) -> list[str]:
+        """Return the interfaces that belong to the device."""
+        return [PurePosixPath(path).name for path in self._agent.call("files.glob", path=f"{self.device}/net/*")]
+
+    def unbind(self) -> None:
+        """Take the driver off the device.
+
+        Raises:
+            AssertionError: the kernel refused.
+        """
+        if not self._faults[UNBIND_LOST]:
+            self._write(f"{self.driver}/unbind")
+
+    def bind(self) -> None:
+        """Bind the driver to the device, wait for its interface, give that its addresses.
+
+        Raises:
+            AssertionError: the driver refused, or made no interface.
+        """
+        self._write(f"{self.driver}/bind")
+        self._machine.configure()
+
+    def _write(self, path: str) -> None:
+        try:
+            self._agent.call("files.write", path=path, text=self.name)
+        except AgentError as error:
+            raise AssertionError(f"`echo {self.name} > {path}`: {error.message}") from error
+
+    @property
+    def shared_with_management(self) -> bool:
+        """Whether the guest is reached by the same driver, so that it cannot be unloaded."""
+        other = f"/sys/class/net/{MANAGEMENT}/device/driver"
+        return bool(self._agent.call("files.resolve", path=other) == self.driver)
+
+    def unload(self) -> None:
+        """Unload the driver's module."""
+        if not self._faults[UNLOAD_LOST]:
+            self._machine.unload_driver()
+
+    def load(self) -> None:
+        """Load the driver's module and set its interface up."""
+        self._machine.load_driver()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the driver's module is there; the kernel writes names of modules with underscores."""
+        return self._machine.driver.module.replace("-", "_") in self._agent.call("system.modules")
+
+    def restore(self) -> None:
+        """Have the driver loaded, bound and its interface set up, whatever came before."""
+        if not self.loaded:
+            self.load()
+        elif not self.bound:
+            self.bind()
+        elif not self.interfaces():
+            self.unbind()
+            self.bind()

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The interface under test, as the driver tells it: rtnetlink, ethtool, sysfs."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.queue_counters import QueueCounters, from_ethtool, from_qstats
+
+if TYPE_CHECKING:
+    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.machine import Machine
+
+NOT_SET = fault_points.declare("program:settings.not-set", "a change of settings is not made, as if it were")
+NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is not turned off, as if it were")
+TABLE_LOST = fault_points.declare(
+    "program:rss.table-lost", "the indirection table is read as the default, spread evenly"
+)
+TABLE_KEPT = fault_points.declare(
+    "program:rss.table-kept", "the indirection table is read as the default of one queue more"
+)
+ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
+
+_NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
+_SPEED = re.compile(r"(\d+)base")
+_UNKNOWN_SPEED = (0, 0xFFFFFFFF)
+DUPLEX = {0: "half", 1: "full"}
+TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED = 1, 2
+"""include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_*."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Offloads and their like, by the names of ``ethtool -k``.
+
+    Attributes:
+        known: all that this kernel has a name for.
+        changeable: what the driver lets be changed.
+        wanted: what is asked for.
+        active: what is on.
+        never: what no driver lets be changed.
+    """
+
+    known: frozenset[str]
+    changeable: frozenset[str]
+    wanted: frozenset[str]
+    active: frozenset[str]
+    never: frozenset[str]
+
+    @property
+    def fixed_off(self) -> frozenset[str]:
+        """What ``ethtool -k`` shows as ``off [fixed]``."""
+        return self.known - self.active - (self.changeable - self.never)
+
+    @property
+    def free(self) -> frozenset[str]:
+        """What may be changed, by driver and kernel."""
+        return self.changeable - self.never
+
+    def among(self, *names: str) -> list[str]:
+        """Return which of the names are active."""
+        return [name for name in names if name in self.active]
+
+    def __str__(self) -> str:
+        """Say it like ``ethtool -k``."""
+        lines = []
+        for name in sorted(self.known):
+            state = "on" if name in self.active else "off"
+            note = "" if name in self.free else " [fixed]"
+            if name in self.free and (name in self.active) != (name in self.wanted):
+                note = f" [requested {'on' if name in self.wanted else 'off'}]"
+            lines.append(f"{name}: {state}{note}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Rss:
+    """How received frames are spread.
+
+    Attributes:
+        table: the indirection table: a queue each.
+        key: of the hash.
+        function: 1 for Toeplitz, 2 for XOR, 4 for CRC32 (``ETH_RSS_HASH_*``); 0 where the driver does not say.
+        queues: receive queues that the table may name.
+    """
+
+    table: tuple[int, ...]
+    key: bytes
+    function: int
+    queues: int
+
+
+@dataclass(frozen=True)
+class LinkModes:
+    """Speed, duplex and link modes.
+
+    Attributes:
+        speed: Mbit/s, None while unknown.
+        duplex: half, full, or None while unknown.
+        autonegotiation: whether it is on.
+        supported: names as ``10000baseKR/Full``, and Autoneg, Pause, Backplane ….
+        advertised: likewise.
+        peer: what the partner is said to advertise.
+    """
+
+    speed: int | None
+    duplex: str | None
+    autonegotiation: bool
+    supported: frozenset[str]
+    advertised: frozenset[str]
+    peer: frozenset[str]
+
+    @staticmethod
+    def speeds(modes: frozenset[str]) -> set[int]:
+        """Return the speeds of modes, Mbit/s."""
+        return {int(match[1]) for mode in modes if (match := _SPEED.match(mode))}
+
+
+class Dut:
+    """The interface under test.
+
+    Attributes:
+        ifname: its name.
+    """
+
+    def __init__(self, machine: Machine, ifname: str | None = None) -> None:
+        """Take the machine's interface, or another of its driver's; nothing is asked yet."""
+        self.ifname = ifname or machine.ifname
+        self._machine = machine
+
+    @property
+    def agent(self) -> AgentClient:
+        """The guest's agent; another one after a reboot."""
+        return self._machine.agent
+
+    # --- rtnetlink ------------------------------------------------------------------------------------------------
+
+    def link(self) -> dict[str, Any]:
+        """Return what rtnetlink says of it (the agent's ``link.get``)."""
+        found: dict[str, Any] = self.agent.call("link.get", ifname=self.ifname)
+        return found
+
+    @property
+    def mac(self) -> str:
+        """Its hardware address now."""
+        return str(self.link()["address"])
+
+    @property
+    def mtu(self) -> int:
+        """Octets of payload of its longest frame."""
+        return int(self.link()["mtu"])
+
+    @property
+    def carrier(self) -> bool:
+        """Whether the driver says that the link is up."""
+        return bool(self.link()["carrier"])
+
+    def stats64(self) -> dict[str, int]:
+        """Return struct rtnl_link_stats64."""
+        found: dict[str, int] = self.agent.call("link.stats64", ifname=self.ifname)
+        return found
+
+    def set_link(self, **changes: Any) -> None:
+        """Change up, mtu, address, promisc or allmulti (the agent's ``link.set``).
+
+        Raises:
+            AssertionError: refused; the message has the kernel's words.
+        """
+        refusal = self.ask_link(**changes)
+        assert refusal is None, f"setting {changes} of {self.ifname} was refused: {refusal}"
+
+    def ask_link(self, **changes: Any) -> AgentError | None:
+        """Ask for such a change; returns the refusal, None if it was made."""
+        return self._ask(lambda: self.agent.call("link.set", ifname=self.ifname, **changes))
+
+    # --- ethtool --------------------------------------------------------------------------------------------------
+
+    def get(self, what: str) -> dict[str, Any] | None:
+        """Return one of the agent's ``ethtool.get`` (rings, channels, coalesce, pause …); None where the driver has none."""
+        try:
+            found: dict[str, Any] = self.agent.call("ethtool.get", ifname=self.ifname, what=what)
+        except AgentError as error:
+            if error.errno in _NONE:
+                return None
+            raise
+        return found
+
+    def set(self, what: str, **settings: Any) -> None:
+        """Change such settings; names have ``_`` for ``-``.
+
+        Raises:
+            AssertionError: refused; the message has the driver's words.
+        """
+        refusal = self.ask(what, **settings)
+        assert refusal is None, f"setting {what} {settings} of {self.ifname} was refused: {refusal}"
+
+    def ask(self, what: str, **settings: Any) -> AgentError | None:
+        """Ask for such a change; returns the refusal, None if it was made."""
+        named = {name.replace("_", "-"): value for name, value in settings.items()}
+        return self._ask(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
+
+    def ask_restart(self) -> AgentError | None:
+        """Ask for a restart of negotiation (``ethtool -r``); returns the refusal, None if it was made."""
+        return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
+
+    def _ask(self, change: Any) -> AgentError | None:
+        faults = self._machine.wire.faults
+        if faults[NOT_SET]:
+            return None
+        try:
+            change()
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            return None if faults[ACCEPTED] else error
+        return None
+
+    def features(self) -> Features:
+        """Return the features."""
+        found = self.agent.call("features.get", ifname=self.ifname)
+        return Features(
+            known=frozenset(found["known"]),
+            changeable=frozenset(found["hw"]),
+            wanted=frozenset(found["wanted"]),
+            active=frozenset(found["active"]),
+            never=frozenset(found["nochange"]),
+        )
+
+    def ask_features(self, wanted: Mapping[str, bool]) -> list[str]:
+        """Ask for features to be on or off; returns those which, as the kernel answers, did not become so."""
+        if self._machine.wire.faults[NOT_SET]:
+            return []
+        changes = dict(wanted)
+        if not all(changes.values()) and self._machine.wire.faults[NOT_OFF]:
+            changes = {name: on for name, on in changes.items() if on}
+        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=changes)["refused"]
+        return refused
+
+    def set_features(self, wanted: Mapping[str, bool]) -> None:
+        """Turn features on or off.
+
+        Raises:
+            AssertionError: one did not become so.
+        """
+        refused = self.ask_features(wanted)
+        assert not refused, f"{self.ifname} did not set {', '.join(refused)}"
+
+    def link_modes(self) -> LinkModes | None:
+        """Return speed and modes; None where the driver has none."""
+        found = self.get("linkmodes")
+        if found is None:
+            return None
+        speed = found.get("speed")
+        return LinkModes(
+            speed=None if speed in (None, *_UNKNOWN_SPEED) else speed,
+            duplex=DUPLEX.get(found.get("duplex", -1)),
+            autonegotiation=bool(found.get("autoneg")),
+            supported=frozenset(found["supported"]),
+            advertised=frozenset(found["advertised"]),
+            peer=frozenset(found["peer"]),
+        )
+
+    def driver_info(self) -> dict[str, str]:
+        """Return driver, version, fw-version and bus-info (``ethtool -i``)."""
+        found: dict[str, str] = self.agent.call("ethtool.driver_info", ifname=self.ifname)
+        return found
+
+    def ethtool_stats(self) -> dict[str, int]:
+        """Return the driver's own statistics by name; empty where it has none."""
+        return {str(name): int(value) for name, value in self._stats_list()}
+
+    def _stats_list(self) -> list[list[Any]]:
+        try:
+            found: list[list[Any]] = self.agent.call("ethtool.stats_list", ifname=self.ifname)
+        except AgentError as error:
+            if error.errno in _NONE:
+                return []
+            raise
+        return found
+
+    def queue_stats(self) -> QueueCounters:
+        """Return frames and octets by queue: the driver's own statistics where they tell, else the kernel's queue statistics."""
+        own = from_ethtool(self._stats_list())
+        if own.rx or own.tx:
+            return own
+        try:
+            return from_qstats(self.agent.call("netdev.qstats_get", ifname=self.ifname, scope="queue"))
+        except AgentError as error:
+            if error.errno in (*_NONE, errno.ENOENT):
+                return own
+            raise
+
+    def rss(self) -> Rss | None:
+        """Return how received frames are spread; None where the driver does not say."""
+        try:
+            found = self.agent.call("ethtool.rss", ifname=self.ifname)
+        except AgentError as error:
+            if error.errno in _NONE:
+                return None
+            raise
+        if not found["indir"]:
+            return None
+        if self._machine.wire.faults[TABLE_LOST]:
+            found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
+        return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
+
+    def rss_later(self) -> Rss | None:
+        """The same, read after what must have changed it."""
+        now = self.rss()
+        if now is not None and self._machine.wire.faults[TABLE_KEPT]:
+            return replace(now, table=tuple(at % (now.queues + 1) for at in range(len(now.table))))
+        return now
+
+    # --- sysfs ----------------------------------------------------------------------------------------------------
+
+    def queues(self, direction: str = "rx") -> int:
+        """How many queues of a direction the kernel says it has."""
+        return len(self.agent.call("files.glob", path=f"/sys/class/net/{self.ifname}/queues/{direction}-*"))
+
+    def read(self, name: str) -> str:
+        """Return a file of its folder in sysfs, as ``device/vendor``."""
+        return str(self.agent.call("files.read", path=f"/sys/class/net/{self.ifname}/{name}"))

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is routinely done to an interface, each only where the driver offers it, and undone at once.
+
+Source: Documentation/networking/statistics.rst, "routine operations like bringing the interface down and up".
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from plugfest.machine.agent import AgentError
+
+if TYPE_CHECKING:
+    from plugfest.dut.dut import Dut
+    from plugfest.dut.settings import Changes
+    from plugfest.xdp.programs import Xdp
+
+
+class NotOfferedError(Exception):
+    """The driver does not do this; the message has its words."""
+
+
+def other_rings(rings: Mapping[str, int]) -> dict[str, int] | None:
+    """Return other sizes than the present ones: twice as much, or half where that is too much; None where none can be set."""
+    sizes = {side: (rings.get(side, 0), rings.get(f"{side}-max", 0)) for side in ("rx", "tx")}
+    if not all(size > 0 for size, _ in sizes.values()):
+        return None
+    return {side: 2 * size if 2 * size <= most else size // 2 for side, (size, most) in sizes.items()}
+
+
+def other_channels(channels: Mapping[str, int]) -> dict[str, int] | None:
+    """Return other numbers of channels than the present ones; None where there is but one of each, or none can be set."""
+    for kinds in (("combined",), ("rx", "tx")):
+        counts = {kind: (channels.get(f"{kind}-count", 0), channels.get(f"{kind}-max", 0)) for kind in kinds}
+        if all(most > 1 and count > 0 for count, most in counts.values()):
+            # Fewer where there can be: what was counted by a queue that goes must not be lost.
+            return {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
+    return None
+
+
+class Operations:
+    """The routine operations of one interface.
+
+    Attributes:
+        refused: what the driver would not do, with its words.
+    """
+
+    def __init__(self, dut: Dut, change: Changes, xdp: Xdp) -> None:
+        """Do nothing yet."""
+        self._dut = dut
+        self._change = change
+        self._xdp = xdp
+        self.refused: dict[str, str] = {}
+
+    def one_by_one(self) -> Iterator[str]:
+        """Do each that the driver offers; yields what has been done, as the interface is up again as before."""
+        every: dict[str, Callable[[], None]] = {
+            "the interface goes down and up": self.down_up,
+            "the rings are resized": self.resize_rings,
+            "the number of channels changes": self.change_channels,
+            "the MTU changes": self.change_mtu,
+            "an XDP program is attached and detached": self.attach_program,
+            "the device is reset by a restart of autonegotiation": self.restart_negotiation,
+        }
+        for name, perform in every.items():
+            try:
+                perform()
+            except NotOfferedError as words:
+                self.refused[name] = str(words)
+            else:
+                yield name
+
+    def down_up(self) -> None:
+        """Take the interface down and up."""
+        self._dut.set_link(up=False)
+        self._dut.set_link(up=True)
+        self._change.ready()
+
+    def resize_rings(self) -> None:
+        """Double the rings, or halve those that are as large as can be, and put them back.
+
+        Raises:
+            NotOfferedError: there are none to resize, or the driver refuses.
+        """
+        now = self._dut.get("rings") or {}
+        other = other_rings(now)
+        if other is None:
+            raise NotOfferedError(f"rings: {now}")
+        self._there_and_back("rings", other, {side: now[side] for side in other})
+
+    def change_channels(self) -> None:
+        """Change the number of channels by one, and back.
+
+        Raises:
+            NotOfferedError: there is but one, or the driver refuses.
+        """
+        other, before = self._counts()
+        self._there_and_back("channels", other, before)
+
+    def other_channels(self, defer: Callable[..., None]) -> None:
+        """Change the number of channels by one, for the rest of the test.
+
+        Raises:
+            NotOfferedError: there is but one, or the driver refuses.
+        """
+        other, before = self._counts()
+        refusal = self._change.ask("channels", **other)
+        if refusal is not None:
+            raise NotOfferedError(f"channels {other}: {refusal}")
+        defer(self._change.ready)
+        defer(self._change.put, "channels", **before)
+        self._change.ready()
+
+    def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        now = self._dut.get("channels") or {}
+        other = other_channels(now)
+        if other is None:
+            raise NotOfferedError(f"channels: {now}")
+        return other, {name: now[name.replace("_", "-")] for name in other}
+
+    def change_mtu(self) -> None:
+        """Lower the MTU and raise it again: many drivers set their device up anew."""
+        mtu = self._dut.mtu
+        for octets in (mtu - 100, mtu):
+            self._dut.set_link(mtu=octets)
+            self._change.ready()
+
+    def attach_program(self) -> None:
+        """Attach an XDP program in native mode, and detach it.
+
+        Raises:
+            NotOfferedError: the driver has no native XDP, or refuses the program as it is set up.
+        """
+        if "basic" not in self._xdp.features():
+            raise NotOfferedError(f"xdp-features: {sorted(self._xdp.features())}")
+        try:
+            self._xdp.attach("xdp_pass")
+        except AgentError as error:
+            raise NotOfferedError(str(error)) from error
+        self._change.ready()
+        self._xdp.detach()
+        self._change.ready()
+
+    def restart_negotiation(self) -> None:
+        """Restart autonegotiation (``ethtool -r``), for which many drivers reset their device.
+
+        Raises:
+            NotOfferedError: the driver cannot.
+        """
+        refusal = self._dut.ask_restart()
+        if refusal is not None:
+            if refusal.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise refusal
+            raise NotOfferedError(str(refusal))
+        self._change.ready()
+
+    def _there_and_back(self, what: str, other: dict[str, int], before: dict[str, int]) -> None:
+        refusal = self._change.ask(what, **other)
+        if refusal is not None:
+            raise NotOfferedError(f"{what} {other}: {refusal}")
+        self._change.ready()
+        self._change.put(what, **before)
+        self._change.ready()

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Changes of the interface under test, each undone when the test ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plugfest.dut.dut import Dut
+    from plugfest.machine.agent import AgentError
+    from plugfest.plugin.fixtures import Until
+
+
+STEADY = 2.5
+"""Seconds on any guest: longer than drivers that poll take to find out what became of a link (1 s, by the guest's own timers)."""
+
+
+class Changes:
+    """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
+
+    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
+        """Change nothing yet; `linked` tells whether the link partner has the link."""
+        self._dut = dut
+        self._linked = linked
+        self._until = until
+        self._defer = defer
+
+    def ready(self) -> None:
+        """Wait until the driver says that the link is up, and the kernel has taken that in: before, it sends nothing.
+
+        The link partner must have it too: a driver that speaks too early fails LINK-CARRIER-04, not whatever is tested here.
+        """
+
+        def running() -> bool:
+            link = self._dut.link()
+            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
+
+        self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+
+    def steady(self) -> None:
+        """Wait until the link has been there, to both ends, for `STEADY` without a change.
+
+        After a test that had the driver negotiate anew while it told a carrier: until a driver that polls has found the new link it
+        may not tell that this is lost (CL73-ADV-02), whatever is tested next.
+        """
+        since, before = time.monotonic(), -1
+
+        def stayed() -> bool:
+            nonlocal since, before
+            link = self._dut.link()
+            if link["carrier-changes"] != before or not link["carrier"] or not self._linked():
+                since, before = time.monotonic(), link["carrier-changes"]
+            return time.monotonic() - since > STEADY
+
+        self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
+
+    def link(self, **changes: Any) -> None:
+        """Change up, mtu, address, promisc or allmulti.
+
+        Raises:
+            AssertionError: the driver refused.
+        """
+        refusal = self.try_link(**changes)
+        assert refusal is None, f"setting {changes} of {self._dut.ifname} was refused: {refusal}"
+
+    def try_link(self, **changes: Any) -> AgentError | None:
+        """Ask for such a change; returns the refusal, None if it was made."""
+        now = self._dut.link()
+        before = {"up": "up" in now["flags"], "mtu": now["mtu"], "address": now["address"]}
+        before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
+        refusal = self._dut.ask_link(**changes)
+        if refusal is None:
+            self._defer(self._restore, lambda: self._put_link_back({name: before[name] for name in changes}))
+        return refusal
+
+    def _put_link_back(self, before: Mapping[str, Any]) -> None:
+        """Set what differs: a driver that made no change need not be able to undo one."""
+        now = self._dut.link()
+        states = {name: name in now["flags"] for name in ("up", "promisc", "allmulti")}
+        differing = {name: value for name, value in before.items() if states.get(name, now.get(name)) != value}
+        if differing:
+            self._dut.set_link(**differing)
+
+    def settings(self, what: str, **settings: Any) -> None:
+        """Change rings, channels, coalesce, pause, privflags ….
+
+        Raises:
+            AssertionError: the driver refused, or has none.
+        """
+        refusal = self.try_settings(what, **settings)
+        assert refusal is None, f"setting {what} {settings} of {self._dut.ifname} was refused: {refusal}"
+
+    def try_settings(self, what: str, **settings: Any) -> AgentError | None:
+        """Ask for a change of settings; returns the refusal, None if it was made.
+
+        Raises:
+            AssertionError: the driver has no such settings.
+        """
+        now = self._dut.get(what)
+        assert now is not None, f"{self._dut.ifname} has no {what}"
+        before = {name: now[name.replace("_", "-")] for name in settings}
+        refusal = self.ask(what, **settings)
+        if refusal is None:
+            self._defer(self._restore, lambda: self.put(what, **before))
+            if "up" in self._dut.link()["flags"]:
+                self.ready()
+        return refusal
+
+    def ask(self, what: str, **settings: Any) -> AgentError | None:
+        """Ask for a change of settings that is not undone; returns the refusal, None if it was made.
+
+        If frames were spread over all channels they are so afterwards: whether the default indirection table follows
+        by itself is OFFLOAD-RSS-10's question, and must not become an answer to another's.
+        """
+        spread = what == "channels" and self._spread_over_all()
+        refusal = self._dut.ask(what, **settings)
+        if spread and refusal is None and not self._spread_over_all():
+            self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
+        return refusal
+
+    def put(self, what: str, **settings: Any) -> None:
+        """Make a change of settings as `ask` does.
+
+        Raises:
+            AgentError: the driver refused.
+        """
+        refusal = self.ask(what, **settings)
+        if refusal is not None:
+            raise refusal
+
+    def _spread_over_all(self) -> bool:
+        now = self._dut.rss()
+        return now is not None and set(now.table) == set(range(self._dut.queues()))
+
+    def features(self, wanted: Mapping[str, bool]) -> None:
+        """Turn features on or off.
+
+        Raises:
+            AssertionError: one did not become so.
+        """
+        before = self._dut.features().wanted
+        self._defer(self._restore, lambda: self._dut.set_features({name: name in before for name in wanted}))
+        self._dut.set_features(wanted)
+        self.ready()
+
+    def put_features_back(self) -> None:
+        """Register that all features are put back when the test ends."""
+        before = self._dut.features()
+        states = {name: name in before.wanted for name in before.free}
+        self._defer(self._restore, lambda: self._dut.ask_features(states))
+
+    def rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
+        """Change the indirection table, the hash's key, or both.
+
+        Raises:
+            AgentError: the driver refused.
+        """
+        before = self._dut.rss()
+        assert before is not None, f"{self._dut.ifname} has no indirection table"
+        if key:
+            self._defer(self._dut.agent.call, "ethtool.set_rss", ifname=self._dut.ifname, hkey=before.key.hex())
+        if table:
+            self._defer(self._put_table_back, list(before.table))
+        hexadecimal = key.hex() if key else None
+        self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
+
+    def _put_table_back(self, before: list[int]) -> None:
+        """Have the default again, if that is what it was: the kernel refuses fewer channels than a table names that was set."""
+        self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
+        now = self._dut.rss()
+        if now is None or list(now.table) != before:
+            self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=before)
+
+    def _restore(self, action: Callable[[], object]) -> None:
+        action()
+        if "up" in self._dut.link()["flags"]:
+            self.ready()

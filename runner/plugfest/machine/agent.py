@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's resident agent, over one SSH channel: JSON lines (guest-images/agent/README.md has the protocol)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import paramiko
+
+from plugfest.errors import InfrastructureError
+from plugfest.machine.ssh import GuestGone, SshSession
+
+SOCKET = "/run/plugfest/agent.sock"
+COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
+"""A guest lets its runner in before its agent listens; one that has died will not."""
+
+PATIENCE = 60.0
+"""Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""
+
+_GLANCE = 0.5
+
+
+class AgentError(Exception):
+    """The agent answered that a call failed.
+
+    Attributes:
+        type: the exception's name in the guest, as ``NetlinkError``.
+        message: what it said.
+        errno: the kernel's error number, or None where the failure was not the kernel's.
+    """
+
+    def __init__(self, method: str, type: str, message: str, errno: int | None) -> None:  # noqa: A002 - the protocol's word
+        """Take the reply's ``error``."""
+        number = "" if errno is None else f" (errno {errno})"
+        super().__init__(f"{method}: {type}: {message}{number}")
+        self.type = type
+        self.message = message
+        self.errno = errno
+
+    @property
+    def words(self) -> str:
+        """What the kernel said beyond the errno's own text (the extended acknowledgement), empty if it said no more."""
+        return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
+
+
+class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened
+    """The agent did not answer in time."""
+
+
+class AgentClient:
+    """One connection to the agent; answers come in order, so a call that blocks needs a connection of its own.
+
+    The connection is made at the first call, and made anew after one that was cut off (a timeout, a test's budget): what the
+    old one had opened in the guest is closed by the agent.
+    """
+
+    def __init__(
+        self,
+        ssh: SshSession,
+        *,
+        alive: Callable[[], str | None] = lambda: None,
+        patience: float = PATIENCE,
+        command: str = COMMAND,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            ssh: session that carries the channel.
+            alive: returns None while the guest lives, else what happened to it.
+            patience: seconds that a call may take beyond its own ``timeout`` parameter.
+            command: joins the channel's ends to the agent's socket.
+        """
+        self._ssh = ssh
+        self._alive = alive
+        self._command = command
+        self.patience = patience
+        self._channel: paramiko.Channel | None = None
+        self._buffer = bytearray()
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def another(self) -> AgentClient:
+        """Return a second connection, for a call that blocks while others go on."""
+        return AgentClient(self._ssh, alive=self._alive, patience=self.patience, command=self._command)
+
+    def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method of the agent and return its result.
+
+        A number in the parameter ``timeout`` is the method's own, and lengthens how long the answer may take.
+
+        Args:
+            method: as ``link.get``.
+            params: of the method.
+
+        Raises:
+            AgentError: the method failed in the guest.
+            AgentTimeout: no answer in time.
+            GuestGone: there is no guest any more.
+        """
+        own = params.get("timeout")
+        limit = self.patience + (float(own) if isinstance(own, int | float) else 0.0)
+        with self._lock:
+            try:
+                reply = self._exchange(method, params, limit)
+            except BaseException:
+                # Half a line may be left, or an answer that nobody waits for: the next call starts on a new connection.
+                self.close()
+                raise
+        error = reply.get("error")
+        if error is not None:
+            raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
+        return reply.get("result")
+
+    def _exchange(self, method: str, params: dict[str, Any], limit: float) -> dict[str, Any]:
+        if self._channel is None:
+            self._buffer.clear()
+            self._channel = self._ssh.channel(self._command)
+        number = next(self._numbers)
+        line = json.dumps({"id": number, "method": method, "params": params}, separators=(",", ":")).encode() + b"\n"
+        end = time.monotonic() + limit
+        try:
+            self._channel.settimeout(max(0.1, limit))
+            self._channel.sendall(line)
+        except TimeoutError as error:
+            raise AgentTimeout(f"{method}: the guest did not take the request within {limit:.0f} s") from error
+        except OSError as error:
+            raise GuestGone(
+                f"{method}: expected an agent to ask, found {self._alive() or f'a closed channel ({error})'}"
+            ) from error
+        reply = self._reply(method, end, limit)
+        if reply.get("id") != number:
+            raise InfrastructureError(
+                f"{method}: expected the agent's answer {number}, found {reply.get('id')!r}; the guest's agent is broken"
+            )
+        return reply
+
+    def _reply(self, method: str, end: float, limit: float) -> dict[str, Any]:
+        channel = self._channel
+        assert channel is not None
+        searched = 0
+        while True:
+            newline = self._buffer.find(b"\n", searched)
+            if newline >= 0:
+                line = bytes(self._buffer[:newline])
+                del self._buffer[: newline + 1]
+                try:
+                    reply: dict[str, Any] = json.loads(line)
+                except ValueError as error:
+                    raise InfrastructureError(f"{method}: expected JSON from the agent, found {line[:80]!r}") from error
+                return reply
+            searched = len(self._buffer)
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AgentTimeout(f"{method}: the agent did not answer within {limit:.0f} s")
+            channel.settimeout(min(_GLANCE, left))
+            try:
+                data = channel.recv(1 << 16)
+            except TimeoutError:
+                gone = self._alive()
+                if gone:
+                    raise GuestGone(f"{method}: the guest went away meanwhile: {gone}") from None
+                continue
+            if not data:
+                said = (
+                    channel.recv_stderr(4096).decode("utf-8", "replace").strip() if channel.recv_stderr_ready() else ""
+                )
+                raise GuestGone(
+                    f"{method}: the agent closed the connection: {self._alive() or said or 'it is not running'}"
+                )
+            self._buffer += data
+
+    def close(self) -> None:
+        """Close the connection; the next call makes a new one. Idempotent."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            with suppress(EOFError, OSError, paramiko.SSHException):
+                channel.close()

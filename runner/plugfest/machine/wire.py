@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The other end of the wire: sends frames to the device under test and sees every frame that it sends."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scapy.layers import inet, inet6  # noqa: F401 - what is imported is what Ether dissects
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from plugfest import deadline as deadlines
+from plugfest import faults as fault_points
+from plugfest.errors import InfrastructureError
+from plugfest.faults import LocalFaults
+from plugfest.frames.background import is_noise
+from plugfest.machine import tap as taps
+from plugfest.machine.tap import Tap
+
+LOST = fault_points.declare(
+    "wire:frame.lost", "a frame that the wire end sends is lost on the way (match: number, from 0 in each send)"
+)
+DAMAGED = fault_points.declare(
+    "wire:frame.damaged", "the last octet of a frame that the wire end sends is inverted (match: number)"
+)
+UNSEEN = fault_points.declare("wire:capture.unseen", "a frame of the device under test is left out of a capture")
+FORGED = fault_points.declare(
+    "wire:capture.damaged", "the last octet of a captured frame of the device under test is inverted"
+)
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_AUXDATA, _PACKET_STATISTICS = 8, 6
+_PACKET_OUTGOING = 4
+_SO_TIMESTAMPNS = 35
+_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
+_BUFFER = 256 << 20
+_LONGEST = 1 << 16
+_AUXDATA = struct.Struct("=IIIHHHH")
+_TP_STATUS_VLAN_VALID, _TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
+_ANCILLARY = socket.CMSG_SPACE(_AUXDATA.size) + socket.CMSG_SPACE(16)
+
+Sendable = bytes | Packet
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame on the wire.
+
+    Attributes:
+        data: all octets without FCS, VLAN tags in their places.
+        seconds: wall clock time at which the wire end's kernel saw it.
+        received: whether the device under test sent it; else the wire end did.
+    """
+
+    data: bytes
+    seconds: float
+    received: bool
+
+    @property
+    def packet(self) -> Packet:
+        """The frame, dissected by scapy."""
+        return Ether(self.data)
+
+    @property
+    def noise(self) -> bool:
+        """Whether it is what hosts say unasked: address resolution, neighbour and listener discovery, router solicitation …"""
+        return is_noise(self.data)
+
+
+class Capture:
+    """Frames in both directions, from the moment it is made until `stop`; not one is missing, or `stop` says so."""
+
+    def __init__(self, interface: str, faults: LocalFaults) -> None:
+        """Start. The socket is bound before this returns, so what happens afterwards is seen."""
+        self._faults = faults
+        self._frames: list[Frame] = []
+        self._changed = threading.Condition()
+        self._socket = _bound(interface, _ETH_P_ALL)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        # From here on every frame waits in the socket; the thread only empties it.
+        self._stopping, self._stopped = socket.socketpair()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._stopped, select.POLLIN)
+        buffer = bytearray(_LONGEST + 64)
+        last = False
+        while True:
+            events = dict(poll.poll(0 if last else None))
+            if self._socket.fileno() in events:
+                while self._take(buffer):
+                    pass
+            if last:
+                return
+            # What was on the wire when `stop` was called is in the socket: empty it once more.
+            last = self._stopped.fileno() in events
+
+    def _take(self, buffer: bytearray) -> bool:
+        try:
+            length, ancillary, _, address = self._socket.recvmsg_into([buffer], _ANCILLARY, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # A tap that went down says so once; frames go on when it is up again.
+            return error.errno == errno.ENETDOWN
+        data = bytes(memoryview(buffer)[:length])
+        seconds = 0.0
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                whole, nanoseconds = struct.unpack("=qq", value)
+                seconds = whole + nanoseconds / 1e9
+            elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                data = _with_tag(data, value)
+        received = address[2] != _PACKET_OUTGOING
+        if received and self._faults[UNSEEN]:
+            return True
+        if received and self._faults[FORGED]:
+            data = data[:-1] + bytes([data[-1] ^ 0xFF])
+        with self._changed:
+            self._frames.append(Frame(data, seconds, received))
+            self._changed.notify_all()
+        return True
+
+    def frames(self, *, noise: bool = True) -> list[Frame]:
+        """Return what was seen so far, in order.
+
+        Args:
+            noise: with what hosts say unasked.
+        """
+        with self._changed:
+            found = list(self._frames)
+        return found if noise else [frame for frame in found if not frame.noise]
+
+    def forget(self) -> list[Frame]:
+        """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
+        with self._changed:
+            found, self._frames = self._frames, []
+        return found
+
+    def received(self, *, noise: bool = True) -> list[bytes]:
+        """Return the frames that the device under test sent."""
+        return [frame.data for frame in self.frames(noise=noise) if frame.received]
+
+    def sent(self, *, noise: bool = True) -> list[bytes]:
+        """Return the frames that the wire end sent."""
+        return [frame.data for frame in self.frames(noise=noise) if not frame.received]
+
+    def wait(self, condition: Callable[[list[bytes]], Any], timeout: float) -> bool:
+        """Wait until the received frames meet a condition; says whether they did.
+
+        Args:
+            condition: of the list of received frames.
+            timeout: seconds of wall time.
+        """
+        limit = deadlines.Deadline.after(timeout)
+        with self._changed:
+            while not condition([frame.data for frame in self._frames if frame.received]):
+                if limit.passed:
+                    return False
+                self._changed.wait(limit.remaining)
+            return True
+
+    def stop(self) -> list[Frame]:
+        """Stop and return all frames. Idempotent.
+
+        Raises:
+            InfrastructureError: the host lost frames, so that the capture proves nothing.
+        """
+        if self._thread.is_alive():
+            self._stopping.send(b"x")
+            self._thread.join()
+            _, self._dropped = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            for each in (self._socket, self._stopping, self._stopped):
+                each.close()
+        if self._dropped:
+            raise InfrastructureError(
+                f"expected to see every frame, found that the host lost {self._dropped} of them; raise net.core.rmem_max, or run as root"
+            )
+        return self.frames()
+
+
+class WireEnd:
+    """The wire's other end: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
+
+    Attributes:
+        tap: the interface.
+        ifname: its name.
+        mac: its hardware address.
+        ipv4: its address.
+        ipv6: its address.
+        faults: the run's fault points on this side.
+    """
+
+    mac = taps.MAC
+    ipv4 = taps.IPV4
+    ipv6 = taps.IPV6
+
+    def __init__(self, tap: Tap, faults: LocalFaults | None = None) -> None:
+        """Take the wire's tap."""
+        self.tap = tap
+        self.ifname = tap.name
+        self.faults = faults or LocalFaults()
+        self._socket = _bound(tap.name, 0)
+
+    @property
+    def mtu(self) -> int:
+        """Octets of payload that this end's stack sends in one frame; raw frames obey it too (and 18 more for header and tag)."""
+        return self.tap.mtu
+
+    @mtu.setter
+    def mtu(self, octets: int) -> None:
+        self.tap.mtu = octets
+
+    def send(self, frames: Sendable | Iterable[Sendable]) -> int:
+        """Put frames on the wire, in order; returns how many.
+
+        Args:
+            frames: one or more, without FCS; as octets or as scapy's packets.
+
+        Raises:
+            InfrastructureError: the tap did not take one, as when it is longer than the MTU.
+        """
+        queue = [frames] if isinstance(frames, bytes | Packet) else frames
+        count = 0
+        for number, each in enumerate(queue):
+            data = bytes(each)
+            count += 1
+            if self.faults.fires(LOST, number=number):
+                continue
+            if self.faults.fires(DAMAGED, number=number):
+                data = data[:-1] + bytes([data[-1] ^ 0xFF])
+            self._put(data)
+        return count
+
+    def _put(self, data: bytes) -> None:
+        while True:
+            try:
+                self._socket.send(data)
+            except OSError as error:
+                if error.errno in (errno.ENOBUFS, errno.EAGAIN):
+                    # The device under test is slower than we are: wait until the tap's queue has room.
+                    select.select([], [self._socket], [], 0.1)
+                    continue
+                raise InfrastructureError(
+                    f"expected {self.ifname} to take a frame of {len(data)} octets, found: {error.strerror} (mtu {self.mtu})"
+                ) from error
+            return
+
+    @contextmanager
+    def capture(self) -> Iterator[Capture]:
+        """``with wire.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
+        seen = Capture(self.ifname, self.faults)
+        try:
+            yield seen
+        finally:
+            seen.stop()
+
+    def exchange(
+        self, frames: Sendable | Iterable[Sendable], answer: Callable[[Packet], Any], *, timeout: float
+    ) -> Packet | None:
+        """Send, and return the first frame of the device under test that is an answer; None if none comes in time.
+
+        Args:
+            frames: to send.
+            answer: tells whether a dissected frame is one.
+            timeout: seconds of wall time.
+        """
+        found: list[Packet] = []
+        tried = 0
+
+        def any_answer(received: list[bytes]) -> bool:
+            nonlocal tried
+            for data in received[tried:]:
+                tried += 1
+                packet = Ether(data)
+                if answer(packet):
+                    found.append(packet)
+                    return True
+            return False
+
+        with self.capture() as seen:
+            self.send(frames)
+            seen.wait(any_answer, timeout)
+        return found[0] if found else None
+
+    def noise(self, seconds: float) -> list[Frame]:
+        """Listen to a wire that nobody uses, and return what was heard: a test's budget of unasked frames."""
+        with self.capture() as seen:
+            time.sleep(seconds)
+        return seen.frames()
+
+    def record(self, path: Path) -> Recording:
+        """Record the wire into a pcap file until the recording is stopped; for subjects whose model cannot."""
+        return Recording(self.ifname, path)
+
+    def close(self) -> None:
+        """Close this end's sockets; the tap is closed by who made it. Idempotent."""
+        with suppress(OSError):
+            self._socket.close()
+
+
+class Recording:
+    """A pcap file that grows with what is on the wire.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, interface: str, path: Path) -> None:
+        """Start."""
+        self.path = path
+        # No fault point of the run applies: the recording is what a reader judges a test by.
+        self._capture = Capture(interface, LocalFaults())
+
+    def stop(self) -> int:
+        """Write the file; returns the number of frames. A recording that lost frames is written too, and says so in its name."""
+        path = self.path
+        try:
+            frames = self._capture.stop()
+        except InfrastructureError:
+            frames = self._capture.frames()
+            path = path.with_suffix(".incomplete.pcap")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, _LONGEST, 1))  # nanoseconds, LINKTYPE_ETHERNET
+            for frame in frames:
+                whole, fraction = divmod(round(frame.seconds * 1e9), 1_000_000_000)
+                file.write(struct.pack("=IIII", whole, fraction, len(frame.data), len(frame.data)) + frame.data)
+        return len(frames)
+
+
+def _bound(interface: str, protocol: int) -> socket.socket:
+    try:
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        for forced, asked in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
+            except PermissionError:  # in a user namespace: up to net.core.rmem_max
+                opened.setsockopt(socket.SOL_SOCKET, asked, _BUFFER)
+        opened.bind((interface, protocol))
+    except OSError as error:
+        raise InfrastructureError(
+            f"expected to open a packet socket on {interface}, found: {error.strerror}"
+        ) from error
+    return opened
+
+
+def _with_tag(data: bytes, auxdata: bytes) -> bytes:
+    """Put the VLAN tag back that the kernel took off before it showed the frame."""
+    status, _, _, _, _, tci, tpid = _AUXDATA.unpack(auxdata[: _AUXDATA.size])
+    if not status & _TP_STATUS_VLAN_VALID:
+        return data
+    kind = tpid if status & _TP_STATUS_VLAN_TPID_VALID else 0x8100
+    return data[:12] + struct.pack("!HH", kind, tci) + data[12:]

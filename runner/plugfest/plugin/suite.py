@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The suite as files: its areas, how pytest is called on it, and what it requires."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from plugfest.choice import advice
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.location import conformance_root
+from plugfest.plugin.state import REGISTRY
+from plugfest.requirements.requirement import Requirement
+
+
+def areas() -> list[str]:
+    """Return the suite's areas: the folders that hold tests, sorted."""
+    root = conformance_root()
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and any(path.glob("test_*.py")))
+
+
+def check_areas(wanted: Sequence[str]) -> list[str]:
+    """Return the areas asked for, or all.
+
+    Raises:
+        UsageError: there is no such area; the message lists all.
+    """
+    known = areas()
+    for area in wanted:
+        if area not in known:
+            hint = advice(area, known, "leave it out for all")
+            raise UsageError(f"--area {area}: expected one of {', '.join(known)}; {hint}")
+    return list(wanted) or known
+
+
+def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = (), *, slow: bool = True) -> list[str]:
+    """Return pytest's arguments that select areas of the suite.
+
+    Args:
+        wanted: areas.
+        more: the user's own arguments; test files and node ids among them, within the suite, take the areas' place.
+        slow: also what takes minutes each; so does the user who names files; marks of the user's own come after this one, and count.
+    """
+    root = conformance_root()
+    arguments = [
+        *("-p", "plugfest.plugin", "-p", "no:cacheprovider", "--import-mode=importlib"),
+        *(f"--rootdir={root}", f"--confcutdir={root}", "-c", str(root / "pytest.ini"), "-qq", "--disable-warnings"),
+    ]
+    chosen = [argument for argument in more if _is_path(argument)]
+    others = [argument for argument in more if not _is_path(argument)]
+    places = [_within(root, argument) for argument in chosen] or [str(root / area) for area in wanted]
+    if not (slow or chosen):
+        arguments += ["-m", "not slow"]
+    return [*arguments, *others, *places]
+
+
+def _is_path(argument: str) -> bool:
+    return not argument.startswith("-") and argument.partition("::")[0].endswith(".py")
+
+
+def _within(root: Path, argument: str) -> str:
+    """Find a test file that the user named from the suite's folder, from its parent or from here."""
+    file, separator, rest = argument.partition("::")
+    for candidate in (root / file, root.parent / file, Path(file)):
+        if candidate.is_file():
+            return f"{candidate.resolve()}{separator}{rest}"
+    raise UsageError(
+        f"{argument}: expected a test file of the suite, as {areas()[0]}/test_….py; "
+        "plugfest requirements lists what there is"
+    )
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.found: list[Requirement] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        registry = session.config.stash[REGISTRY]
+        self.found = list(registry)
+
+
+def collect(wanted: Sequence[str] = ()) -> list[Requirement]:
+    """Read the suite's requirements without running it.
+
+    Args:
+        wanted: areas; none for all.
+
+    Raises:
+        UsageError: there is no such area.
+        InfrastructureError: the suite cannot be collected.
+    """
+    collector = _Collector()
+    status, said = _collect(pytest_arguments(check_areas(wanted)), collector)
+    if status != pytest.ExitCode.OK:
+        raise InfrastructureError(
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+        )
+    return collector.found
+
+
+def check_selection(arguments: Sequence[str], more: Sequence[str]) -> None:
+    """See that pytest understands its arguments and that they select a test, before anything is fetched or booted.
+
+    Args:
+        arguments: all of them, from `pytest_arguments`.
+        more: those of the user, for the message.
+
+    Raises:
+        UsageError: not so.
+        InfrastructureError: the suite cannot be collected.
+    """
+    words = " ".join(more) or "none"
+    status, said = _collect(arguments, _Collector())
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(f"pytest's arguments ({words}): expected what pytest understands, found {_first_error(said)}")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError(
+            f"pytest's arguments ({words}): expected to select a test, found none; plugfest requirements lists them"
+        )
+    if status != pytest.ExitCode.OK:
+        raise InfrastructureError(
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+        )
+
+
+def _collect(arguments: Sequence[str], collector: _Collector) -> tuple[int, str]:
+    said = io.StringIO()
+    keep = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            status = pytest.main([*arguments, "--collect-only"], plugins=[collector])
+    finally:
+        sys.dont_write_bytecode = keep
+    return int(status), said.getvalue()
+
+
+_ERRORS = (
+    re.compile(r"^E +(\S.*)", re.MULTILINE),
+    re.compile(r": error: (.+)"),
+    re.compile(r"^ERROR: (.+)", re.MULTILINE),
+)
+
+
+def _first_error(said: str) -> str:
+    """Find the line of pytest's output that says what is wrong: of a broken module, of an argument, of anything else."""
+    for pattern in _ERRORS:
+        found = pattern.search(said)
+        if found is not None:
+            return found[1].strip()
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "that nothing was said"

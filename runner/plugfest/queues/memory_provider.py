@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory of a process in the guest that receive queues receive into: the memory providers of the queue API.
+
+Two kinds, as applications have them: a dma-buf that is bound by netlink (Documentation/networking/devmem.rst), and an area of
+io_uring's zero-copy receive (Documentation/networking/iou-zcrx.rst).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine.worker import Worker
+
+NOT_BOUND = fault_points.declare("program:qapi.not-bound", "memory is not bound to a queue, as if it were")
+NEXT_QUEUE = fault_points.declare(
+    "program:qapi.next-queue", "memory is bound to the queue before the one that was meant"
+)
+STAYS_BOUND = fault_points.declare("program:qapi.stays-bound", "memory is not unbound, as if it were")
+REFUSAL_LOST = fault_points.declare("program:qapi.refusal-lost", "a binding that was refused is taken as made")
+OTHER_ERRNO = fault_points.declare("program:qapi.other-errno", "a refusal comes with the errno EIO and without words")
+SPOILT = fault_points.declare("program:qapi.octet-spoilt", "one octet of what was received is read wrong")
+
+LENGTH = 4 << 20
+"""Octets of memory: 1024 pages, more than a ring of 512 takes."""
+
+BEYOND = 1 << 16
+"""A queue that no interface has: asking for it changes nothing."""
+EIO = 5
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What came of one connection.
+
+    Attributes:
+        octets: how many.
+        sha256: of them, in order.
+        bound: how many came into the bound memory; None where the application is not told.
+        linear: how many the stack handed over itself; likewise.
+        fragments: offset and size of each piece of the memory, as far as they were kept.
+        ended: whether the other end has closed.
+    """
+
+    octets: int
+    sha256: str
+    bound: int | None
+    linear: int | None
+    fragments: Sequence[tuple[int, int]] = field(default=(), repr=False)
+    ended: bool = True
+
+    def check(self, data: bytes) -> None:
+        """What came must be `data`, and none of it by way of the kernel's memory, where the application is told.
+
+        io_uring tells of octets that it has copied as of those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk): of its
+        memory QAPI-PAYLOAD-02 shows, by the device's own record, that payload was written there and nowhere else.
+
+        Raises:
+            AssertionError: not so.
+        """
+        assert self.octets == len(data), f"{self.octets} octets came of {len(data)}"
+        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the octets that came are not those that were sent"
+        if self.bound is not None:
+            assert (self.bound, self.linear) == (len(data), 0), (
+                f"{self.bound} octets came into the memory, and {self.linear} by way of the kernel's, of {len(data)}"
+            )
+        outside = [(offset, size) for offset, size in self.fragments if not 0 <= offset <= offset + size <= LENGTH]
+        assert not outside, f"pieces outside of the memory: {outside[:3]}"
+
+
+def refusal(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
+    """Ask for a binding; returns the refusal, None if it was made.
+
+    Raises:
+        AgentError: it failed otherwise than by a refusal.
+    """
+    if faults[NOT_BOUND]:
+        return None
+    try:
+        bind()
+    except AgentError as error:
+        if error.errno is None:
+            raise
+        if faults[REFUSAL_LOST]:
+            return None
+        return AgentError("bind", error.type, "", EIO) if faults[OTHER_ERRNO] else error
+    return None
+
+
+class BoundMemory(ABC):
+    """Memory of a process of its own, not yet bound.
+
+    Attributes:
+        kind: as netlink's queue-get and page-pool-get name it.
+        worker: the process.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
+        """Allocate nothing yet."""
+        self.worker = worker
+        self._ifname = ifname
+        self._faults = faults
+        self._bound: int | None = None
+        self._listener: int | None = None
+
+    @abstractmethod
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
+        """Bind to queues; returns the handle that unbinds when it is closed."""
+
+    @abstractmethod
+    def pages(self) -> list[int]:
+        """Return the physical address of each page of the memory."""
+
+    @abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """Return octets of the memory."""
+
+    @abstractmethod
+    def receive(self, *, timeout: float) -> Receipt:
+        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+
+    def ask(self, *queues: int, page_size: int | None = None) -> AgentError | None:
+        """Ask to bind to queues; returns the refusal, None if it was made.
+
+        Args:
+            queues: their numbers.
+            page_size: octets of a piece of the memory, None for the kernel's default.
+
+        Raises:
+            AgentError: it failed otherwise than by a refusal.
+        """
+        if self._faults[NEXT_QUEUE]:
+            queues = tuple(max(0, queue - 1) for queue in queues)
+
+        def bind() -> None:
+            self._bound = self._bind(queues, page_size)
+
+        return refusal(bind, self._faults)
+
+    def bind(self, *queues: int) -> None:
+        """Bind to queues.
+
+        Raises:
+            AssertionError: refused; the message has the kernel's words.
+        """
+        refusal = self.ask(*queues)
+        assert refusal is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was refused: {refusal}"
+
+    def unbind(self) -> None:
+        """Close what the memory was bound by."""
+        if self._bound is not None and not self._faults[STAYS_BOUND]:
+            self.worker.call("handle.close", handle=self._bound)
+            self._bound = None
+
+    def end(self, *, kill: bool = False) -> None:
+        """Have the process exit, or kill it."""
+        if not self._faults[STAYS_BOUND]:
+            self.worker.end(kill=kill)
+
+    @abstractmethod
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+
+    def listen(self, address: str, port: int = 0) -> int:
+        """Listen for TCP connections; returns the port."""
+        opened = self.worker.call("tcp.listen", address=address, port=port)
+        self._listener = opened["handle"]
+        return int(opened["port"])
+
+    def _wait(self, method: str, /, *, timeout: float, **parameters: Any) -> Any:
+        """Call a method that waits for a connection.
+
+        Raises:
+            AssertionError: none came in time.
+        """
+        try:
+            return self.worker.call(method, timeout=timeout, **parameters)
+        except AgentError as error:
+            if "TimeoutError" not in error.message:
+                raise
+            raise AssertionError(f"no connection came to the bound queue within {timeout:.0f} s") from error
+
+    def _digest(self, found: dict[str, Any]) -> str:
+        return "spoilt" if self._faults[SPOILT] else str(found["sha256"])
+
+
+class DeviceMemory(BoundMemory):
+    """A udmabuf: host memory that stands for a device's, bound by netlink's bind-rx."""
+
+    kind = "dmabuf"
+
+    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults, *, huge: bool = False) -> None:
+        """Allocate it, in huge pages if asked to."""
+        super().__init__(worker, ifname, faults)
+        self._buffer: int = worker.call("udmabuf.create", length=LENGTH, huge=huge)
+        self._receiver: int | None = None
+
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
+        made = self.worker.call(
+            "devmem.bind", ifname=self._ifname, queues=list(queues), buffer=self._buffer, rx_page_size=page_size
+        )
+        return int(made["handle"])
+
+    def pages(self) -> list[int]:
+        """Return the physical address of each page of the memory."""
+        found: list[int] = self.worker.call("udmabuf.pages", buffer=self._buffer)
+        return found
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return octets of the memory."""
+        return base64.b64decode(self.worker.call("udmabuf.read", buffer=self._buffer, offset=offset, length=length))
+
+    def accept(self, *, timeout: float) -> None:
+        """Take one connection, to be read by `take`."""
+        self._receiver = self._wait("devmem.accept", listener=self._listener, timeout=timeout)
+
+    def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> Receipt:
+        """Read the connection on: to its end, or until `length` octets have come, or nothing for `timeout` seconds.
+
+        Args:
+            length: octets, or None.
+            timeout: seconds.
+            give_back: return each piece of the memory once it is read, so that it is received into again.
+        """
+        found = self.worker.call(
+            "devmem.receive",
+            receiver=self._receiver,
+            buffer=self._buffer,
+            length=length,
+            timeout=timeout,
+            give_back=give_back,
+        )
+        fragments = tuple((offset, size) for offset, size in found["fragments"])
+        return Receipt(
+            found["bytes"], self._digest(found), found["bound"], found["linear"], fragments, bool(found["ended"])
+        )
+
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+        self.accept(timeout=timeout)
+        self.take(1, timeout=timeout, give_back=False)
+
+    def give_back(self) -> int:
+        """Return what `take` kept; returns how many pieces the kernel took back."""
+        return int(self.worker.call("devmem.give_back", receiver=self._receiver))
+
+    def take_plainly(self, *, timeout: float) -> AgentError | None:
+        """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
+        return self.worker.ask("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
+
+    def receive(self, *, timeout: float) -> Receipt:
+        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        self.accept(timeout=timeout)
+        try:
+            return self.take(timeout=timeout)
+        finally:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.worker.call("handle.close", handle=self._receiver)
+
+
+class RingMemory(BoundMemory):
+    """The area of an io_uring zero-copy receive queue."""
+
+    kind = "io-uring"
+
+    def _bind(self, queues: Sequence[int], page_size: int | None) -> int:
+        (queue,) = queues
+        if page_size is not None:
+            raise ValueError("page sizes are asked for with a dma-buf")
+        self._ring = int(self.worker.call("zcrx.register", ifname=self._ifname, queue=queue, length=LENGTH))
+        return self._ring
+
+    def pages(self) -> list[int]:
+        """Return the physical address of each page of the memory."""
+        found: list[int] = self.worker.call("zcrx.pages", ring=self._ring)
+        return found
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return octets of the memory."""
+        return base64.b64decode(self.worker.call("zcrx.read", ring=self._ring, offset=offset, length=length))
+
+    def begin(self, *, timeout: float) -> None:
+        """Take one connection and read the first octets that come, then no more."""
+        self._wait("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
+
+    def receive(self, *, timeout: float) -> Receipt:
+        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
+        fragments = tuple((offset, size) for offset, size in found["fragments"])
+        return Receipt(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
+
+
+KINDS: dict[str, type[BoundMemory]] = {each.kind: each for each in (DeviceMemory, RingMemory)}

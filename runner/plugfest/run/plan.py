@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the command line hands to the run inside its namespaces."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+
+VARIABLE = "PLUGFEST_PLAN"
+"""Environment variable that names the plan's file."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run, provisioned and ready to boot.
+
+    Attributes:
+        driver: name in the registry (`plugfest.requirements.drivers`), as ``ixgbe``.
+        profile: the model's profile, or None for its default.
+        toolchain: QEMU.
+        root: the guest's root.
+        kernel: the kernel, its modules and initramfs.
+        acceleration: ``kvm`` or ``tcg``, already decided.
+        acceleration_reason: why, in one sentence.
+        output: folder of the reports.
+        scratch: private folder of the run (a tmpfs that dies with it): sockets, keys.
+        snapshots: folder of the guest snapshots in the cache, or None to boot cold and store none.
+        extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
+        falsify: arm each requirement's fault and demand that it fails.
+        faults: fault points to arm for the whole run.
+        cpus: the guest's CPUs.
+        memory: the guest's memory, MiB.
+    """
+
+    driver: str
+    profile: str | None
+    toolchain: Toolchain
+    root: GuestRoot
+    kernel: Kernel
+    acceleration: str
+    acceleration_reason: str
+    output: Path
+    scratch: Path
+    snapshots: Path | None = None
+    extra_modules: tuple[Path, ...] = ()
+    falsify: bool = False
+    faults: tuple[str, ...] = ()
+    cpus: int = 2
+    memory: int = 1024
+
+    def dump(self, path: Path) -> None:
+        """Write the plan as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), default=str, indent=2))
+
+    @classmethod
+    def load(cls, path: Path) -> RunPlan:
+        """Read a plan that `dump` wrote."""
+        raw: dict[str, Any] = json.loads(path.read_text())
+        raw["toolchain"]["qemu"] = tuple(raw["toolchain"]["qemu"])
+        raw["toolchain"] = Toolchain(**raw["toolchain"])
+        raw["root"] = GuestRoot(image=Path(raw["root"]["image"]), digest=raw["root"]["digest"])
+        kernel = raw["kernel"]
+        for name in ("image", "initramfs", "modules"):
+            kernel[name] = Path(kernel[name])
+        raw["kernel"] = Kernel(**kernel)
+        for name in ("output", "scratch"):
+            raw[name] = Path(raw[name])
+        raw["snapshots"] = Path(raw["snapshots"]) if raw["snapshots"] else None
+        raw["extra_modules"] = tuple(Path(path) for path in raw["extra_modules"])
+        raw["faults"] = tuple(raw["faults"])
+        return cls(**raw)

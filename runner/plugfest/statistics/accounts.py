@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Three accounts of the same traffic: the driver's, the device's and the wire's, over one stretch of time.
+
+The wire's capture is the measure: it holds whatever else lived on the link in that time too (neighbour discovery), so that
+the other two can be compared to the frame and the octet.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.queue_counters import (
+    Account,
+    QueueCounters,
+    from_ethtool,
+    from_model,
+    from_qstats,
+    numbers_by_name,
+    of_frames,
+    total,
+)
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine.machine import Machine
+    from plugfest.machine.wire import Capture
+
+WRONG_QUEUE = fault_points.declare(
+    "program:qstat.wrong-queue", "each queue's counters are read as those of the next one"
+)
+FRAME_MISSING = fault_points.declare("program:qstat.frame-missing", "the driver's counters miss one frame of a stretch")
+OCTETS_SHORT = fault_points.declare("program:qstat.octets-short", "the driver's counters miss 14 octets a frame")
+DIFFERS = fault_points.declare(
+    "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
+)
+NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
+NAME_LOST = fault_points.declare(
+    "program:qstat.name-lost", "the driver's first statistic is left out in the second reading of the names"
+)
+QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
+GONE_BACK = fault_points.declare(
+    "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
+)
+COUNTER_OFF = fault_points.declare(
+    "program:qstat.counter-off", "netlink's counters of other things than frames and octets rise by one more each"
+)
+WAKE_LOST = fault_points.declare("program:qstat.wake-lost", "netlink's counter of stopped queues rises by one more")
+
+Source = Literal["either", "netlink", "ethtool"]
+"""Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
+ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
+"""What says of what an entry of netlink's is."""
+SHORTEST = 60
+"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
+PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
+REGISTER_NAMES = (
+    ("rx_pkts_nic", "rx_bytes_nic", "tx_pkts_nic", "tx_bytes_nic"),
+    ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What driver and device say at one moment.
+
+    Attributes:
+        queues: the driver's counters by queue.
+        device: the model's, empty where the subject is no model.
+        carried: likewise, but of a transmit queue what left, after segmentation.
+        link: struct rtnl_link_stats64.
+        told: each counter of netlink's queue statistics, summed over the queues.
+        whole: netlink's statistics of device scope.
+    """
+
+    queues: QueueCounters
+    device: QueueCounters
+    carried: QueueCounters
+    link: Mapping[str, int]
+    told: Mapping[str, int] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def link_rx(self) -> Account:
+        """The interface's received frames and octets."""
+        return Account(self.link["rx_packets"], self.link["rx_bytes"])
+
+    @property
+    def link_tx(self) -> Account:
+        """The interface's transmitted frames and octets."""
+        return Account(self.link["tx_packets"], self.link["tx_bytes"])
+
+
+@dataclass
+class Stretch:
+    """The differences over one stretch of time; filled in when it ends.
+
+    Attributes:
+        queues: the driver's, without queues that did not move.
+        device: the device's, likewise.
+        carried: likewise, but of a transmit queue what left, after segmentation.
+        link_rx: of struct rtnl_link_stats64.
+        link_tx: of struct rtnl_link_stats64.
+        told: each counter of netlink's queue statistics, summed over the queues.
+        whole: netlink's statistics of device scope.
+        to_dut: the frames that the wire end sent.
+        from_dut: the frames that the DUT sent.
+    """
+
+    queues: QueueCounters = field(default_factory=QueueCounters)
+    device: QueueCounters = field(default_factory=QueueCounters)
+    carried: QueueCounters = field(default_factory=QueueCounters)
+    link_rx: Account = field(default_factory=Account)
+    link_tx: Account = field(default_factory=Account)
+    told: Mapping[str, int] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
+    to_dut: list[bytes] = field(default_factory=list)
+    from_dut: list[bytes] = field(default_factory=list)
+
+    @property
+    def wire_rx(self) -> Account:
+        """What the wire carried to the DUT."""
+        return of_frames(self.to_dut)
+
+    @property
+    def arrived(self) -> tuple[Account, Account]:
+        """What the wire carried to the DUT: as the tap has it, and with short frames at the 60 octets that Ethernet makes of them.
+
+        A host's stack hands a tap frames unpadded; whether the device pads them is the device's.
+        """
+        return self.wire_rx, of_frames(frame.ljust(SHORTEST, b"\0") for frame in self.to_dut)
+
+    @property
+    def wire_tx(self) -> Account:
+        """What the wire carried from the DUT."""
+        return of_frames(self.from_dut)
+
+
+class Ledger:
+    """Reads the accounts of one machine.
+
+    Args:
+        machine: whose.
+        faults: the fault points on this side.
+        source: whose counters by queue to take.
+    """
+
+    def __init__(self, machine: Machine, faults: LocalFaults, source: Source = "either") -> None:
+        """Read nothing yet."""
+        self.source = source
+        self._machine = machine
+        self._agent = machine.agent
+        self._ifname = machine.dut.ifname
+        self._faults = faults
+
+    def ethtool(self) -> list[list[Any]]:
+        """The driver's own statistics, names and values in its order; empty where it has none."""
+        try:
+            found: list[list[Any]] = self._agent.call("ethtool.stats_list", ifname=self._ifname)
+        except AgentError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return []
+        return found
+
+    def qstats(self, scope: str = "queue") -> list[dict[str, Any]]:
+        """The kernel's queue statistics; empty where the driver or the kernel has none."""
+        try:
+            found: list[dict[str, Any]] = self._agent.call("netdev.qstats_get", ifname=self._ifname, scope=scope)
+        except AgentError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
+                raise
+            return []
+        return found
+
+    def queues(self) -> QueueCounters:
+        """The driver's counters by queue, by the ledger's source; empty where that has none."""
+        return self._by_queue(self.qstats() if self.source != "ethtool" else [])
+
+    def _by_queue(self, entries: list[dict[str, Any]]) -> QueueCounters:
+        found = from_qstats(entries)
+        if not found and self.source != "netlink":
+            found = from_ethtool(self.ethtool())
+        if found and self._faults[WRONG_QUEUE]:
+            shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
+            return QueueCounters(*shifted)
+        return found
+
+    def registers(self) -> tuple[Account, Account] | None:
+        """What the driver's counters of its device's registers have received and sent; None where none is known.
+
+        Their names are not standard: ixgbe says ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
+        too (stats.gprc, mmc_stats.rxframecount_gb). Octets are as the register has them, which may be with FCS.
+        """
+        own = dict(self.ethtool())
+        for names in REGISTER_NAMES:
+            if own.keys() >= set(names):
+                received, received_octets, sent, sent_octets = (int(own[name]) for name in names)
+                return Account(received, received_octets), Account(sent, sent_octets)
+        return None
+
+    def registers_later(self) -> tuple[Account, Account] | None:
+        """The same, to be compared to an earlier reading."""
+        now = self.registers()
+        return (now[0] - Account(1), now[1]) if now is not None and self._faults[FRAME_MISSING] else now
+
+    def names(self) -> list[str]:
+        """The names of the driver's own statistics, in its order."""
+        found = [str(name) for name, _ in self.ethtool()]
+        return found + found[:1] if self._faults[NAME_TWICE] else found
+
+    def names_later(self) -> list[str]:
+        """The same, to be compared to an earlier reading."""
+        return self.names()[self._faults[NAME_LOST] :]
+
+    def numbers_by_name(self) -> Mapping[str, Mapping[str, list[int]]]:
+        """The numbers of the queues that each of the driver's own counters is told of, by direction and counter."""
+        found = numbers_by_name(self.ethtool())
+        untold = {0} if self._faults[QUEUE_UNTOLD] else set()
+        return {
+            way: {name: [number for number in numbers if number not in untold] for name, numbers in counters.items()}
+            for way, counters in found.items()
+        }
+
+    def netlink_queues(self, direction: str) -> list[int]:
+        """The numbers of the queues of a direction that netlink has statistics of, sorted."""
+        numbers = sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
+        return numbers[1:] if self._faults[QUEUE_UNTOLD] else numbers
+
+    def whole_device(self) -> dict[str, int]:
+        """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
+        return summed(self.qstats("device"))
+
+    def whole_device_later(self) -> dict[str, int]:
+        """The same, to be compared to an earlier reading."""
+        now = self.whole_device()
+        if self._faults[GONE_BACK]:
+            return dict.fromkeys(now, 0)
+        if self._faults[DIFFERS]:
+            return {name: value + 1 for name, value in now.items()}
+        return now
+
+    def read(self) -> Reading:
+        """Read driver and device now."""
+        model = self._machine.model
+        device = carried = QueueCounters()
+        if model:
+            counters = model.call("model.counters")
+            device, carried = from_model(counters), from_model(counters, left=True)
+        link = self._agent.call("link.stats64", ifname=self._ifname)
+        if self.source == "ethtool":
+            return Reading(self._by_queue([]), device, carried, link)
+        entries = self.qstats()
+        whole = self.whole_device() if entries else {}
+        return Reading(self._by_queue(entries), device, carried, link, summed(entries), whole)
+
+    def later(self) -> Reading:
+        """Read driver and device again, to be compared to an earlier reading."""
+        now = self.read()
+        if self._faults[GONE_BACK]:
+            return Reading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
+        return now
+
+    @contextmanager
+    def stretch(self) -> Iterator[Stretch]:
+        """Account for what happens in the block, from a quiet moment to a quiet moment."""
+        result = Stretch()
+        with self._machine.wire.capture() as capture:
+            before, sent, received = self._settled(capture)
+            yield result
+            after, sent_after, received_after = self._settled(capture)
+        result.queues = after.queues.since(before.queues)
+        result.device = after.device.since(before.device)
+        result.carried = after.carried.since(before.carried)
+        result.link_rx = self._missed(after.link_rx - before.link_rx)
+        result.link_tx = self._missed(after.link_tx - before.link_tx)
+        if self._faults[DIFFERS]:
+            result.link_rx += Account(1, 60)
+        result.told = self._exceeded(risen(before.told, after.told))
+        result.whole = risen(before.whole, after.whole)
+        if self._faults[DIFFERS]:
+            result.whole = {name: rise + 1 for name, rise in result.whole.items()}
+        result.to_dut = sent_after[len(sent) :]
+        result.from_dut = received_after[len(received) :]
+        result.queues = QueueCounters(
+            {queue: self._missed(account) for queue, account in result.queues.rx.items()},
+            {queue: self._missed(account) for queue, account in result.queues.tx.items()},
+        )
+
+    def _missed(self, account: Account) -> Account:
+        if account.frames and self._faults[FRAME_MISSING]:
+            return account - Account(1, 60)
+        if account.frames and self._faults[OCTETS_SHORT]:
+            return account - Account(0, 14 * account.frames)
+        return account
+
+    def _exceeded(self, rises: Mapping[str, int]) -> Mapping[str, int]:
+        if rises.keys() <= PLAIN or not self._faults[COUNTER_OFF]:
+            return rises
+        return {name: rise + (name not in PLAIN) for name, rise in rises.items()}
+
+    def told_later(self) -> Mapping[str, int]:
+        """Netlink's counters summed over the queues, to be compared to an earlier reading."""
+        return self._exceeded(self.read().told)
+
+    def stops(self, stretch: Stretch) -> dict[str, int]:
+        """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
+        rises = {name: stretch.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
+        return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
+
+    def settle(self) -> None:
+        """Wait until two readings in a row are the same, so that nothing is under way."""
+        with self._machine.wire.capture() as capture:
+            self._settled(capture)
+
+    def _settled(self, capture: Capture) -> tuple[Reading, list[bytes], list[bytes]]:
+        """Read everything until two readings in a row are the same, so that nothing is under way."""
+        previous = None
+        while True:
+            current = (self.read(), list(capture.sent()), list(capture.received()))
+            if current == previous:
+                return current
+            previous = current
+
+
+def summed(entries: list[dict[str, Any]]) -> dict[str, int]:
+    """Add netlink's entries up, counter by counter."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            if name not in ENTRY and isinstance(value, int):
+                found[name] = found.get(name, 0) + value
+    return found
+
+
+def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return what each counter rose by; one that is new rose from 0."""
+    return {name: value - before.get(name, 0) for name, value in after.items()}
+
+
+def differences(stretch: Stretch, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
+    """Say which of netlink's counters rose by something else than they should have; empty if none did.
+
+    Args:
+        stretch: over which.
+        names: the counters that the driver tells.
+        wanted: what each must have risen by.
+    """
+    return [
+        f"{name} rose by {stretch.told.get(name, 0)}, expected {wanted[name]}"
+        for name in names
+        if stretch.told.get(name, 0) != wanted[name]
+    ]
+
+
+def explain(stretch: Stretch) -> str:
+    """Return every view of a stretch on one line, for a failed comparison."""
+    return (
+        f"wire: {stretch.wire_rx} in, {stretch.wire_tx} out; driver's queues: {total(stretch.queues.rx.values())} in, "
+        f"{total(stretch.queues.tx.values())} out; device: {total(stretch.device.rx.values())} in, "
+        f"{total(stretch.device.tx.values())} out; interface: {stretch.link_rx} in, {stretch.link_tx} out"
+    )

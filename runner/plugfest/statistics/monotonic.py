@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every counter of frames and octets at one moment, by scope, so that two moments can be compared.
+
+Source: Documentation/networking/statistics.rst (statistics persist); Documentation/netlink/specs/netdev.yaml, qstats, scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from plugfest import faults as fault_points
+from plugfest.statistics.accounts import ENTRY, GONE_BACK
+from plugfest.statistics.queue_counters import QueueCounters, from_ethtool
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.statistics.accounts import Ledger
+
+DEVICE_BACK = fault_points.declare(
+    "program:qstat.device-gone-back", "netlink's device-wide counters start again at zero in the second reading"
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """Counters that only grow.
+
+    Attributes:
+        interface: struct rtnl_link_stats64.
+        device: netlink's statistics of device scope; empty where there are none.
+        by_netlink: those of queue scope, as ``rx 0 rx-packets``.
+        by_ethtool: the driver's own of each queue, as ``rx 0 packets``.
+    """
+
+    interface: Mapping[str, int] = field(default_factory=dict)
+    device: Mapping[str, int] = field(default_factory=dict)
+    by_netlink: Mapping[str, int] = field(default_factory=dict)
+    by_ethtool: Mapping[str, int] = field(default_factory=dict)
+
+    def by(self, source: Literal["netlink", "ethtool"]) -> Mapping[str, int]:
+        """Return those of the queues by a ledger's source."""
+        return self.by_netlink if source == "netlink" else self.by_ethtool
+
+
+def history(ledger: Ledger) -> History:
+    """Read all of them now."""
+    queues = {
+        f"{entry['queue-type']} {entry['queue-id']} {name}": value
+        for entry in ledger.qstats()
+        for name, value in entry.items()
+        if name not in ENTRY and isinstance(value, int)
+    }
+    own = named(from_ethtool(ledger.ethtool()))
+    return History(ledger.read().link, ledger.whole_device(), queues, own)
+
+
+def later(ledger: Ledger, faults: LocalFaults) -> History:
+    """Read all of them again, to be compared to an earlier reading."""
+    now = history(ledger)
+    if faults[GONE_BACK]:
+        return History(*(dict.fromkeys(each, 0) for each in vars(now).values()))
+    if now.device and faults[DEVICE_BACK]:
+        return History(now.interface, dict.fromkeys(now.device, 0), now.by_netlink, now.by_ethtool)
+    return now
+
+
+def named(queues: QueueCounters) -> dict[str, int]:
+    """Return counters by queue as values by name."""
+    return {
+        f"{direction} {queue} {what}": value
+        for direction, side in (("rx", queues.rx), ("tx", queues.tx))
+        for queue, account in side.items()
+        for what, value in (("packets", account.frames), ("bytes", account.octets))
+    }
+
+
+def lost(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """Say which counters are less than they were; one that is no longer told is not among them.
+
+    A queue that is not active has no counters (netdev.yaml, qstats), and a driver's statistics may become fewer with its queues.
+    """
+    return [f"{name} was {value}, is {after[name]}" for name, value in before.items() if after.get(name, value) < value]

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hardware clock of an interface, and the time stamps that it gives frames.
+
+Source: Documentation/networking/timestamping.rst; Documentation/driver-api/ptp.rst; include/uapi/linux/net_tstamp.h.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plugfest import faults as fault_points
+from plugfest.deadline import Deadline
+from plugfest.machine.agent import AgentError
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.wire import WireEnd
+    from plugfest.plugin.fixtures import Guest
+
+NOT_CHANGED = fault_points.declare(
+    "program:clock.not-changed", "a change of the hardware clock is not made, as if it were"
+)
+SKEWED = fault_points.declare(
+    "program:clock.skewed", "each reading of the hardware clock is told a fiftieth too high since 1970"
+)
+STAMP_LOST = fault_points.declare("program:stamp.lost", "the time stamp of a frame is not told")
+NOT_TOLD = fault_points.declare("program:stamp.not-told", "the interface is not told what to stamp, as if it were")
+
+SECOND = 1_000_000_000
+OFF, ON = 0, 1
+"""HWTSTAMP_TX_OFF and _ON."""
+NONE = "none"
+FILTERS = (
+    *("none", "all", "some", "ptpv1-l4-event", "ptpv1-l4-sync", "ptpv1-l4-delay-req"),
+    *("ptpv2-l4-event", "ptpv2-l4-sync", "ptpv2-l4-delay-req", "ptpv2-l2-event", "ptpv2-l2-sync", "ptpv2-l2-delay-req"),
+    *("ptpv2-event", "ptpv2-sync", "ptpv2-delay-req", "ntp-all"),
+)
+"""The names of HWTSTAMP_FILTER_*, by number, as ``ethtool -T`` has them."""
+MOST, LEAST = 1.5, 1_000_000
+"""What a clock may advance in a time: so many times that, and so many nanoseconds: no clock here is made to run faster than that."""
+ATTEMPTS = 5
+PATIENCE = 2.0
+"""Seconds for a time stamp to come, on a guest of speed 1."""
+TURN = 0.2
+"""Seconds that one look for a frame may take."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a hardware clock says at some moment between two of the guest's own clock; nanoseconds all.
+
+    Attributes:
+        before: of CLOCK_MONOTONIC.
+        time: of the hardware clock.
+        after: of CLOCK_MONOTONIC.
+    """
+
+    before: int
+    time: int
+    after: int
+
+    def follows(self, earlier: Reading) -> bool:
+        """Whether one clock can have shown both: it has not gone back, nor forward by much more than has passed meanwhile."""
+        return 0 <= self.time - earlier.time <= MOST * (self.after - earlier.before) + LEAST
+
+    def elapsed(self, earlier: Reading) -> tuple[int, int]:
+        """Return the least and the most nanoseconds that have passed since another reading, by the guest's clock."""
+        return self.before - earlier.after, self.after - earlier.before
+
+
+class HardwareClock:
+    """A PTP hardware clock."""
+
+    def __init__(self, agent: AgentClient, index: int, faults: LocalFaults, defer: Callable[..., None]) -> None:
+        """Change nothing; what is changed is put back when the test ends.
+
+        Args:
+            agent: of the guest.
+            index: N of /dev/ptpN.
+            faults: of the run.
+            defer: registers what puts it back.
+        """
+        self._agent = agent
+        self._index = index
+        self._faults = faults
+        self._defer = defer
+        self._deferred = False
+
+    def read(self) -> Reading:
+        """Read it, until two readings one after the other agree: some drivers' are a second off now and then (OFFLOAD-PHC-04).
+
+        Raises:
+            AssertionError: it cannot be read, though the driver says that there is one.
+        """
+        last = self._ask("phc.read")
+        for _ in range(ATTEMPTS):
+            before, last = last, self._ask("phc.read")
+            if self._reading(last).follows(self._reading(before)):
+                break
+        return self._reading(last)
+
+    def series(self, seconds: float) -> list[Reading]:
+        """Read it again and again, for so many seconds; every reading counts.
+
+        Raises:
+            AssertionError: it cannot be read.
+        """
+        return [self._reading(each) for each in self._ask("phc.series", seconds=seconds)]
+
+    def _ask(self, method: str, **params: float) -> list[Any]:
+        try:
+            found: list[Any] = self._agent.call(method, index=self._index, **params)
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            raise AssertionError(f"/dev/ptp{self._index} cannot be read: {error}") from error
+        return found
+
+    def _reading(self, told: Sequence[int]) -> Reading:
+        before, time, after = told
+        return Reading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
+
+    @property
+    def reach(self) -> int:
+        """How much faster or slower it can be made to run: parts per billion."""
+        return int(self._agent.call("phc.capabilities", index=self._index)["max-adjustment"])
+
+    def pace(self, parts_per_billion: int) -> AgentError | None:
+        """Let it run so much faster; returns the refusal, None if that was done."""
+        return self._change("phc.pace", parts_per_billion=parts_per_billion)
+
+    def step(self, nanoseconds: int) -> AgentError | None:
+        """Put it forward; returns the refusal, None if that was done."""
+        return self._change("phc.step", nanoseconds=nanoseconds)
+
+    def set(self, nanoseconds: int) -> AgentError | None:
+        """Set it; returns the refusal, None if that was done."""
+        return self._change("phc.set", nanoseconds=nanoseconds)
+
+    def _change(self, method: str, **change: int) -> AgentError | None:
+        if not self._deferred:
+            self._deferred = True
+            self._defer(self._restore, self.read())
+        if self._faults[NOT_CHANGED]:
+            return None
+        try:
+            self._agent.call(method, index=self._index, **change)
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            return error
+        return None
+
+    def _restore(self, first: Reading) -> None:
+        """Let it run by itself, at the time that it would have had; a driver that can do neither has changed nothing."""
+        with suppress(AgentError):
+            self._agent.call("phc.pace", index=self._index, parts_per_billion=0)
+        now = self.read()
+        with suppress(AgentError):
+            offset = first.time - first.before - now.time + now.before
+            self._agent.call("phc.step", index=self._index, nanoseconds=offset)
+
+
+class Stamping:
+    """Which frames an interface stamps, and the stamps of frames."""
+
+    def __init__(
+        self, guest: Guest, ifname: str, wire: WireEnd, faults: LocalFaults, defer: Callable[..., None]
+    ) -> None:
+        """Change nothing; what is stamped is put back when the test ends."""
+        self._agent = guest.agent
+        self._speed = guest.speed
+        self._ifname = ifname
+        self._wire = wire
+        self._faults = faults
+        before = self._agent.call("phc.stamped", ifname=ifname)
+        defer(self._agent.call, "phc.stamp", ifname=ifname, sent=before[0], received=before[1])
+
+    @contextmanager
+    def _socket(self, stamps: str) -> Iterator[int]:
+        """A socket for what is sent or received; a new one each time, since one outlives no interface that goes down."""
+        handle = self._agent.call("packet.open", ifname=self._ifname, stamps=stamps)
+        try:
+            yield handle
+        finally:
+            self._agent.call("handle.close", handle=handle)
+
+    def now(self) -> tuple[int, str]:
+        """Return what is stamped, as the driver tells it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
+        sent, received = self._agent.call("phc.stamped", ifname=self._ifname)
+        return int(sent), FILTERS[received]
+
+    def ask(self, *, sent: int, received: str) -> AgentError | None:
+        """Ask for these to be stamped; returns the refusal, None if that was done, or more."""
+        if self._faults[NOT_TOLD]:
+            return None
+        try:
+            self._agent.call("phc.stamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            return error
+        return None
+
+    def receive(self, frame: bytes) -> int | None:
+        """Let the wire end send a frame; returns the stamp that came with it, None if it came without.
+
+        Raises:
+            AssertionError: the frame did not come.
+        """
+        with self._socket("received") as handle:
+            self._wire.send([frame])
+            enough = Deadline.after(PATIENCE, speed=self._speed)
+            while not enough.passed:
+                found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
+                for each in found:
+                    if base64.b64decode(each["frame"]).startswith(frame):
+                        return None if self._faults[STAMP_LOST] else each.get("stamp")
+        raise AssertionError(f"the frame {frame[:24].hex()}… did not come")
+
+    def send(self, frame: bytes) -> int | None:
+        """Send a frame from the guest; returns the stamp that the driver gave it, None if none came."""
+        encoded = base64.b64encode(frame).decode()
+        with self._socket("sent") as handle:
+            self._agent.call("packet.send", packet=handle, frames=[encoded])
+            enough = Deadline.after(PATIENCE, speed=self._speed)
+            while not enough.passed:
+                found = self._agent.call("packet.sent_stamp", packet=handle, timeout=TURN)
+                if found is not None and base64.b64decode(found["frame"]).startswith(frame):
+                    return None if self._faults[STAMP_LOST] else int(found["stamp"])
+        return None

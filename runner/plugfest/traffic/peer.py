@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TCP and echo between the wire end's own stack and the one behind the interface under test."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plugfest.deadline import Deadline, scaled
+from plugfest.frames.payload import generate
+from plugfest.frames.probe import internet_checksum
+from plugfest.machine.agent import AgentError
+from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
+
+if TYPE_CHECKING:
+    from plugfest.machine.agent import AgentClient
+
+PATIENCE = 3.0
+"""Seconds that one transfer may take, on a guest of speed 1."""
+
+SOON = 0.2
+"""Seconds for the end of a connection to become known, on a guest of speed 1."""
+
+_NUMBERS = itertools.count(1)
+_CHUNK = 1 << 16
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_HERE = {4: IPV4, 6: IPV6}
+_THERE = {4: DUT_IPV4, 6: DUT_IPV6}
+_ECHO = {4: (8, 0), 6: (128, 129)}
+_PROTOCOL = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What the receiving end of a TCP connection got.
+
+    Attributes:
+        octets: how many.
+        sha256: of them.
+        seconds: from connecting to the end, by the receiver's clock.
+    """
+
+    octets: int
+    sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Taking:
+    """A connection that the wire end waits for.
+
+    Attributes:
+        address: of the wire end.
+        port: it listens on.
+        result: gives what arrived, once the connection has ended; raises AssertionError where it does not in time.
+    """
+
+    address: str
+    port: int
+    result: Callable[[], Transfer]
+
+
+class Peer:
+    """The wire end's stack as somebody to talk to."""
+
+    def __init__(self, agent: AgentClient, speed: float) -> None:
+        """Talk to nobody yet.
+
+        Args:
+            agent: of the guest.
+            speed: the guest's.
+        """
+        self._agent = agent
+        self._speed = speed
+        self._patience = scaled(PATIENCE, speed)
+
+    def from_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
+        """Have the DUT connect and send a stream; return what arrived here.
+
+        Args:
+            version: of IP.
+            length: octets.
+            seed: of the stream (`plugfest.frames.payload`).
+            mss: the largest segment that this end asks for.
+
+        Raises:
+            AssertionError: the connection was not made, or broke.
+        """
+        with self.taking(version, mss=mss) as taken:
+            try:
+                self._agent.call(
+                    "tcp.send",
+                    address=_HERE[version],
+                    port=taken.port,
+                    length=length,
+                    seed=seed,
+                    timeout=self._patience,
+                )
+            except AgentError as error:
+                raise AssertionError(f"expected {length} octets by TCP from the DUT, found: {error}") from error
+            return taken.result()
+
+    @contextmanager
+    def taking(self, version: int, *, mss: int | None = None) -> Iterator[Taking]:
+        """Listen for one connection, which something in the block has to make, and read it to its end.
+
+        Args:
+            version: of IP.
+            mss: the largest segment that this end asks for.
+        """
+        with socket.create_server((_HERE[version], 0), family=_FAMILY[version]) as listener:
+            if mss:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+            work = _Background(lambda: _take(listener, self._patience))
+            yield Taking(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
+
+    def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
+        """Connect to the DUT and send it a stream; return what arrived there.
+
+        Args:
+            version: of IP.
+            length: octets.
+            seed: of the stream.
+            mss: the largest segment that the DUT asks for.
+
+        Raises:
+            AssertionError: the connection was not made, or broke.
+        """
+        opened = self._agent.call("tcp.listen", address=_THERE[version], port=0, mss=mss)
+        try:
+            with self.giving(version, opened["port"], generate(seed, length)):
+                try:
+                    got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
+                except AgentError as error:
+                    raise AssertionError(f"expected {length} octets by TCP to the DUT, found: {error}") from error
+        finally:
+            self._agent.call("handle.close", handle=opened["handle"])
+        return Transfer(got["bytes"], got["sha256"], got["seconds"])
+
+    @contextmanager
+    def giving(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
+        """Connect to a port of the DUT and send it `data`, which something in the block has to take.
+
+        Args:
+            version: of IP.
+            port: of the DUT.
+            data: octets.
+            to_end: demand that all was taken and the connection closed in order.
+
+        Raises:
+            AssertionError: it was not.
+        """
+        work = _Background(lambda: _give((_THERE[version], port), data, self._patience))
+        yield
+        if to_end:
+            work.result(scaled(SOON, self._speed))
+
+    def check_echo(self, version: int, length: int) -> None:
+        """Have the DUT answer an echo request of `length` octets with the same octets.
+
+        Raises:
+            AssertionError: it did not; the message says how.
+        """
+        answer, wanted = self.echo(version, length), generate(1, length)
+        what = f"an echo request of {length} octets over IPv{version}"
+        assert answer is not None, f"{what}: no answer"
+        first = next((at for at, pair in enumerate(zip(answer, wanted, strict=False)) if pair[0] != pair[1]), None)
+        same = answer == wanted
+        assert same, (
+            f"{what}: the answer has {len(answer)} octets, and differs from octet {first or min(len(answer), length)} on"
+        )
+
+    def echo(self, version: int, length: int, *, timeout: float = 0.3, tries: int = 3) -> bytes | None:
+        """Send an echo request of `length` octets to the DUT by this end's stack, which fragments it where it must.
+
+        A lost one is sent again, since a link that has just come up may lose a frame.
+
+        Returns:
+            What came back, `plugfest.frames.payload` of seed 1 if all is well; None if nothing did.
+        """
+        with _raw_echo(version) as sock:
+            for _ in range(tries):
+                identity = struct.pack(">HH", os.getpid() & 0xFFFF, next(_NUMBERS) & 0xFFFF)
+                message = bytes((_ECHO[version][0], 0, 0, 0)) + identity + generate(1, length)
+                if version == 4:  # of ICMPv6 the kernel does it
+                    message = message[:2] + internet_checksum(message).to_bytes(2, "big") + message[4:]
+                with suppress(OSError):  # no route or no neighbour: nothing comes back
+                    sock.sendto(message, (_THERE[version], 0))
+                answer = self._answer(sock, version, identity, timeout)
+                if answer is not None:
+                    return answer
+        return None
+
+    def _answer(self, sock: socket.socket, version: int, identity: bytes, timeout: float) -> bytes | None:
+        limit = Deadline.after(timeout, speed=self._speed)
+        while not limit.passed:
+            if not select.select([sock], [], [], limit.remaining)[0]:
+                return None
+            data = sock.recv(1 << 16)
+            if version == 4:
+                data = data[(data[0] & 15) * 4 :]
+            if len(data) >= 8 and data[0] == _ECHO[version][1] and data[4:8] == identity:
+                return data[8:]
+        return None
+
+
+def _raw_echo(version: int) -> socket.socket:
+    sock = socket.socket(_FAMILY[version], socket.SOCK_RAW, _PROTOCOL[version])
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    return sock
+
+
+class _Background:
+    """Something that goes on beside the test."""
+
+    def __init__(self, work: Callable[[], Transfer]) -> None:
+        self._found: list[Transfer] = []
+        self._failed: list[OSError] = []
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name="peer", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found.append(self._work())
+        except OSError as error:
+            self._failed.append(error)
+
+    def result(self, timeout: float) -> Transfer:
+        self._thread.join(timeout)
+        assert not self._failed, f"the wire end's TCP: {self._failed[0]}"
+        assert self._found, f"the wire end's TCP did not end within {timeout:.0f} s"
+        return self._found[0]
+
+
+def _take(listener: socket.socket, timeout: float) -> Transfer:
+    listener.settimeout(timeout)
+    connection, _ = listener.accept()
+    digest = hashlib.sha256()
+    count = 0
+    with connection:
+        connection.settimeout(timeout)
+        while data := connection.recv(_CHUNK):
+            digest.update(data)
+            count += len(data)
+    return Transfer(count, digest.hexdigest(), 0.0)
+
+
+def _give(address: tuple[str, int], data: bytes, timeout: float) -> Transfer:
+    with socket.create_connection(address, timeout=timeout) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(_CHUNK):
+            pass
+    return Transfer(len(data), hashlib.sha256(data).hexdigest(), 0.0)

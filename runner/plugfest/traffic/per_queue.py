@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames aimed at chosen receive queues, another number to each, so that a counter of the wrong queue shows.
+
+Source: Documentation/networking/scaling.rst, RSS; include/uapi/linux/ethtool.h, ETHTOOL_GRXFH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from plugfest.frames.dissect import TCP, UDP, dissect
+from plugfest.frames.probe import Ends
+from plugfest.frames.segmentation import Order
+from plugfest.frames.toeplitz import (
+    FLOWS,
+    IP_DESTINATION,
+    IP_SOURCE,
+    PORT_DESTINATION,
+    PORT_SOURCE,
+    hashed,
+    spread,
+    toeplitz,
+)
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.queue_counters import Account, of_frames, total
+
+if TYPE_CHECKING:
+    from plugfest.dut.dut import Dut, Rss
+    from plugfest.statistics.accounts import Stretch
+
+FEWEST = 5
+STEP = 3
+"""Frames to queue 0, and how many more to each further one."""
+ALL_FIELDS = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
+CLOSED = 9
+"""A port that nobody listens on."""
+FIRST_SOURCE, TRIED = 20000, 2048
+"""Source ports to choose from."""
+
+
+def share(queue: int) -> int:
+    """Return how many frames a queue is to get: no two queues the same."""
+    return FEWEST + STEP * queue
+
+
+def hash_fields(dut: Dut, protocol: int, version: int) -> int:
+    """Return which fields of a flow enter the hash, as the driver says; where it does not: addresses, and the ports of TCP."""
+    try:
+        found = dut.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[protocol, version])
+    except AgentError as error:
+        if error.errno is None:
+            raise
+        return ALL_FIELDS if protocol == TCP else IP_SOURCE | IP_DESTINATION
+    return int(found) & ALL_FIELDS
+
+
+def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
+    """Return frames for each queue of the indirection table that differ in their source port, and in nothing else of the flow.
+
+    Args:
+        dut: says which fields it hashes.
+        rss: its key and table.
+        ends: addresses, to the DUT.
+
+    Returns:
+        By queue; empty where no source port enters the hash.
+    """
+    protocol = next((each for each in (UDP, TCP) if hash_fields(dut, each, 4) & PORT_SOURCE), None)
+    if protocol is None:
+        return {}
+    fields = hash_fields(dut, protocol, 4)
+    wanted = {queue: share(queue) for queue in sorted(set(rss.table))}
+    found: dict[int, list[bytes]] = {queue: [] for queue in wanted}
+    for port in range(FIRST_SOURCE, FIRST_SOURCE + TRIED):
+        frame = Order(ends, 4, b"aimed" * 20, protocol=protocol, ports=(port, CLOSED)).finished()
+        queue = spread([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
+        if len(found[queue]) < wanted[queue]:
+            found[queue].append(frame)
+        if all(len(found[each]) == count for each, count in wanted.items()):
+            break
+    return found
+
+
+def misses(stretch: Stretch, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
+    """Say which counters rose by something else than what was aimed at their queues; empty if none did.
+
+    What else was on the wire meanwhile, as neighbour discovery, may be counted by any queue.
+
+    Args:
+        stretch: over which the frames went.
+        aimed: frames by queue.
+        direction: rx or tx.
+    """
+    counted = stretch.queues.rx if direction == "rx" else stretch.queues.tx
+    whole = stretch.wire_rx if direction == "rx" else stretch.wire_tx
+    wanted = {queue: of_frames(frames) for queue, frames in aimed.items()}
+    others = whole - total(wanted.values())
+    wrong = []
+    for queue in sorted(counted.keys() | wanted.keys()):
+        more = counted.get(queue, Account()) - wanted.get(queue, Account())
+        if not (0 <= more.frames <= others.frames and 0 <= more.octets <= others.octets):
+            wrong.append(
+                f"{direction} queue {queue} counted {counted.get(queue, Account())}, was sent {wanted.get(queue, Account())}"
+            )
+    return wrong

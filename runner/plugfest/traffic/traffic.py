@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Probes between the wire end and the stack behind the interface under test."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from plugfest import faults as fault_points
+from plugfest.deadline import scaled
+from plugfest.frames.probe import (
+    PORT_FIRST,
+    PORT_LAST,
+    SCRATCH,
+    Ends,
+    Probe,
+    burst,
+    is_segment,
+    number_in,
+    only,
+    segmentable,
+)
+from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
+
+if TYPE_CHECKING:
+    from plugfest.dut.dut import Dut
+    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.wire import Capture, WireEnd
+    from plugfest.plugin.fixtures import Guest, Until
+
+FLOWS_PER_QUEUE = 16
+"""Flows for each receive queue: a hash that spreads evenly misses one of 4 queues less than once in 10 million runs."""
+SIZES = (60, 61, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1499, 1513, 1514)
+"""Frame lengths without FCS: the ends, and both sides of every power of two that a driver may copy or split at."""
+JUMBO_MTU = 9000
+LONG_SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 9014)
+"""Frame lengths without FCS up to that MTU, on both sides of what one, two and three buffers hold."""
+
+NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
+NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}
+"""Addresses that no host has: nobody answers what is sent to them."""
+
+ONE_FLOW = fault_points.declare(
+    "program:traffic.one-flow", "frames of a burst all belong to one flow, and so to one queue"
+)
+
+PACE = 0.005
+"""Seconds between two batches of a stream."""
+BATCH = 8
+OUTSIDE_PORT = PORT_LAST + 1
+"""A destination port that the programs of guest-images/bpf leave alone."""
+SOON = 1.0
+"""Seconds for frames that the DUT sends to be on the wire, on a guest of speed 1."""
+PATIENCE = 0.5
+"""Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
+
+
+class Sightings:
+    """The frames that the DUT has put on the wire while this was open."""
+
+    def __init__(self, capture: Capture) -> None:
+        """Read from a capture of the wire end."""
+        self._capture = capture
+
+    def probes(self) -> list[bytes]:
+        """Return the probes among them, in order."""
+        return list(only(self._capture.received()))
+
+    def segments(self) -> list[bytes]:
+        """Return the TCP segments to the probes' port among them, in order."""
+        return [frame for frame in self._capture.received() if is_segment(frame)]
+
+
+class Traffic:
+    """Probes from the wire end to the DUT, and what became of them there.
+
+    Attributes:
+        ends: addresses of the probes to the DUT.
+        ends_back: addresses of the probes from it.
+    """
+
+    def __init__(self, guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> None:
+        """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
+        self._agent = guest.agent
+        self._speed = guest.speed
+        self._ifname = dut.ifname
+        self._wire = wire
+        self._until = until
+        self._next = 0
+        self._sockets: dict[int, int] = {}
+        for port in (PORT_FIRST, OUTSIDE_PORT):
+            opened = self._agent.call("udp.open", address="::", port=port)
+            defer(self._agent.call, "handle.close", handle=opened["handle"])
+            self._sockets[port] = opened["handle"]
+        self.ends = Ends(dut.mac, wire.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
+        self.ends_back = Ends(wire.mac, dut.mac, NOBODY, NETWORKS)
+
+    def ready(self) -> None:
+        """Wait until the link carries frames: a driver may take it down to attach or detach.
+
+        Before the kernel has taken the carrier in, which the operational state shows, what is sent is dropped.
+        """
+
+        def running() -> bool:
+            link = self._agent.call("link.get", ifname=self._ifname)
+            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown")
+
+        self._until(running, what=f"{self._ifname} has carrier", timeout=10)
+
+    def queues(self, direction: str = "rx") -> int:
+        """How many queues of a direction the kernel says the interface has."""
+        return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/{direction}-*"))
+
+    def cpus(self) -> int:
+        """How many CPUs the guest has."""
+        return int(self._agent.call("system.kernel")["cpus"])
+
+    def probes(
+        self,
+        sizes: Sequence[int] = SIZES,
+        versions: Sequence[int] = (4, 6),
+        port: int = PORT_FIRST,
+        flows: int | None = None,
+    ) -> list[Probe]:
+        """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
+        flows = flows or FLOWS_PER_QUEUE * self.queues()
+        if self._wire.faults[ONE_FLOW]:
+            flows, versions = 1, versions[:1]
+        made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
+        self._next += len(made)
+        return made
+
+    def send(self, probes: Sequence[Probe]) -> None:
+        """Put the probes' frames on the wire, once the link carries them."""
+        self.ready()
+        self._wire.send([probe.frame for probe in probes])
+
+    def received(self, probes: Sequence[Probe], *, port: int = PORT_FIRST, scratched: bool = False) -> list[bytes]:
+        """Return the payloads of these probes that the stack got, more than once where it got them so.
+
+        Args:
+            probes: what was sent; payloads of other bursts, late ones, are left out.
+            port: to which they were sent.
+            scratched: leave out the octets that a program may have overwritten.
+        """
+        wanted = {probe.number for probe in probes}
+        found: list[bytes] = []
+
+        def take(timeout: float) -> bool:
+            news = self.waiting(self._agent, timeout=timeout, count=max(1, len(probes) - len(found)), port=port)
+            found.extend(payload for payload in news if number_in(payload) in wanted)
+            return bool(news)
+
+        while len(found) < len(probes) and take(scaled(PATIENCE, self._speed)):
+            pass
+        # A second copy of a frame comes with the first one: it is there by now.
+        take(0)
+        return [payload[SCRATCH:] for payload in found] if scratched else found
+
+    def waiting(
+        self, agent: AgentClient, *, timeout: float, count: int = 1 << 16, port: int = PORT_FIRST
+    ) -> list[bytes]:
+        """Return the payloads that the stack has got, of whatever burst, until none comes for `timeout` seconds.
+
+        Args:
+            agent: a connection that nobody else waits on.
+            timeout: seconds.
+            count: as many at most.
+            port: to which they were sent.
+        """
+        news = agent.call("udp.receive", socket_handle=self._sockets[port], count=count, timeout=timeout, idle=timeout)
+        return [base64.b64decode(each["data"]) for each in news]
+
+    def nothing_received(self) -> bool:
+        """Whether the stack has got no probe, of this burst or another."""
+        return not self._agent.call("udp.receive", socket_handle=self._sockets[PORT_FIRST], count=1, timeout=0)
+
+    def discard(self) -> None:
+        """Throw away what the stack has got."""
+        for handle in self._sockets.values():
+            self._agent.call("udp.drain", socket_handle=handle)
+
+    def check_delivery(self, port: int = PORT_FIRST) -> None:
+        """Send probes of every size in every flow: the stack must get each payload once and unchanged.
+
+        Raises:
+            AssertionError: it did not.
+        """
+        probes = self.probes(port=port)
+        self.send(probes)
+        check_same(self.received(probes, port=port), payloads(probes), "payloads in the stack")
+
+    def send_back(self) -> list[bytes]:
+        """Have the stack send probes of every size, from each CPU in turn, and wait until as many are on the wire.
+
+        Returns:
+            Their frames.
+        """
+        self.ready()
+        packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
+        frames: list[bytes] = []
+        try:
+            with self.sightings() as seen:
+                for cpu in range(self.cpus()):
+                    probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
+                    frames += [probe.frame for probe in probes]
+                    encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
+                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
+                self._until(
+                    lambda: len(seen.probes()) >= len(frames),
+                    what=f"{len(frames)} frames are on the wire",
+                    timeout=SOON,
+                )
+        finally:
+            self._agent.call("handle.close", handle=packet)
+        return frames
+
+    def send_segmented(self, versions: Sequence[int], *, payload: int, segment: int) -> list[int]:
+        """Hand one TCP packet of each IP version to the driver, to be segmented, and wait until its frames are on the wire.
+
+        Args:
+            versions: of IP.
+            payload: octets of TCP payload.
+            segment: octets of it in each frame but the last.
+
+        Returns:
+            The lengths of the frames that must come of it, octets without FCS.
+        """
+        self.ready()
+        packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
+        wanted: list[int] = []
+        try:
+            with self.sightings() as seen:
+                for version in versions:
+                    whole = segmentable(self.ends_back, version, payload, segment)
+                    encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
+                    self._agent.call("packet.send", packet=packet, frames=[encoded])
+                    wanted += whole.lengths
+                self._until(
+                    lambda: len(seen.segments()) >= len(wanted),
+                    what=f"{len(wanted)} segments are on the wire",
+                    timeout=SOON,
+                )
+        finally:
+            self._agent.call("handle.close", handle=packet)
+        return sorted(wanted)
+
+    @contextmanager
+    def sightings(self) -> Iterator[Sightings]:
+        """Watch what the DUT sends."""
+        with self._wire.capture() as capture:
+            yield Sightings(capture)
+
+    @contextmanager
+    def stream(self, pace: float = PACE) -> Iterator[None]:
+        """Keep probes, and frames that programs leave alone, coming in until the block ends.
+
+        Args:
+            pace: seconds between two batches.
+        """
+        frames = [probe.frame for probe in (*self.probes(), *self.probes(port=OUTSIDE_PORT))]
+        over = threading.Event()
+        failures: list[OSError] = []
+
+        def pour() -> None:
+            try:
+                while not over.wait(pace):
+                    self._wire.send(frames[:BATCH])
+                    frames.extend(frames[:BATCH])
+                    del frames[:BATCH]
+            except OSError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=pour, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+
+def payloads(probes: Sequence[Probe]) -> list[bytes]:
+    """Return the payloads of probes."""
+    return [probe.payload for probe in probes]
+
+
+def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
+    """Compare two bags of frames or payloads, and say in one line how they differ.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    missing, extra = Counter(wanted), Counter(found)
+    missing, extra = missing - extra, extra - missing
+    if missing or extra:
+        raise AssertionError(
+            f"{what}: expected {len(wanted)}, found {len(found)}; {missing.total()} missing"
+            f"{_examples(missing)}, {extra.total()} too many or changed{_examples(extra)}"
+        )
+
+
+def _examples(bag: Counter[bytes]) -> str:
+    texts = [f"{len(each)} octets {each[:24].hex()}…" for each in list(bag)[:3]]
+    return f" ({'; '.join(texts)})" if texts else ""

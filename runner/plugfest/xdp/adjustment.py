@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The program that moves the ends of frames as it is told: ``xdp_adjust`` of guest-images/bpf.
+
+Source: include/uapi/linux/bpf.h, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_adjust_meta, enum xdp_action, struct bpf_devmap_val.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from plugfest import faults as fault_points
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.xdp.programs import Program, Xdp
+
+NOT_TOLD = fault_points.declare(
+    "program:xdp.adjustment-lost", "the program is not told what to do to frames, and passes them as they are"
+)
+FILLER = 256
+"""Octets that may be put before a frame, and behind it."""
+
+_ADJUSTMENT = struct.Struct(f"=iiIi{FILLER}s{FILLER}s")
+_MOVES = ("head", "tail", "meta")
+_FIRST = struct.pack("=I", 0)
+
+
+class Action(IntEnum):
+    """Enum xdp_action."""
+
+    ABORTED = 0
+    DROP = 1
+    PASS = 2
+    TX = 3
+    REDIRECT = 4
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the helper of one move returned, over all frames.
+
+    Attributes:
+        accepted: frames for which it moved the end.
+        refused: frames for which it returned an error.
+    """
+
+    accepted: int
+    refused: int
+
+
+class Adjustment:
+    """The program, loaded and told what to do.
+
+    Attributes:
+        program: loaded, not attached.
+    """
+
+    def __init__(self, xdp: Xdp, faults: LocalFaults, *, mode: str = "native", fragments: bool = False) -> None:
+        """Load it, for frames in several buffers if `fragments` is set."""
+        self._xdp = xdp
+        self._faults = faults
+        self._mode = mode
+        self._attached = False
+        self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
+        self._write(0, 0, 0, Action.PASS, b"", b"")
+
+    def tell(
+        self,
+        *,
+        head: int = 0,
+        tail: int = 0,
+        meta: int = 0,
+        verdict: Action = Action.PASS,
+        before: bytes = b"",
+        behind: bytes = b"",
+    ) -> None:
+        """Say what to do to test frames from now on, and attach the program if it is not; answers and accounts start at nothing.
+
+        Args:
+            head: octets to move the frame's head by; below zero they are put before the frame.
+            tail: octets to move its end by; above zero they are put behind it.
+            meta: octets to move the beginning of its metadata by; below zero there is room for them before the frame.
+            verdict: what to return then.
+            before: what the octets put before the frame become.
+            behind: likewise those behind it.
+        """
+        for name in ("answers", "count"):
+            self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
+        if not self._faults[NOT_TOLD]:
+            self._write(head, tail, meta, verdict, before, behind)
+        if not self._attached:
+            self._xdp.put(self.program, self._mode)
+            self._attached = True
+
+    def aim(self, ifname: str, program: Program | None = None) -> None:
+        """Let redirected frames go to an interface, through a second program if one is given."""
+        index = self._xdp.agent.call("link.get", ifname=ifname)["ifindex"]
+        self._xdp.agent.call(
+            "bpf.map_refer",
+            map=self.program.maps["target"],
+            key=_FIRST.hex(),
+            value=struct.pack("=I", index).hex(),
+            program=program.handle if program else None,
+        )
+
+    def answers(self) -> dict[str, Answers]:
+        """What the helpers answered since the program was told what to do: by ``head``, ``tail`` and ``meta``."""
+        counters = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["answers"])
+        return {end: Answers(*counts) for end, counts in zip(_MOVES, counters, strict=True)}
+
+    def _write(self, head: int, tail: int, meta: int, verdict: Action, before: bytes, behind: bytes) -> None:
+        value = _ADJUSTMENT.pack(head, tail, verdict, meta, before, behind)
+        self._xdp.agent.call("bpf.map_update", map=self.program.maps["adjustment"], key=_FIRST.hex(), value=value.hex())

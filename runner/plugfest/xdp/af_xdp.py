@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""AF_XDP sockets on the interface under test: binding them, and taking and sending frames by their rings.
+
+Source: Documentation/networking/af_xdp.rst; include/uapi/linux/if_xdp.h.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+from plugfest.traffic.traffic import PATIENCE
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.plugin.fixtures import Guest, Until
+
+Mode = Literal["copy", "zero-copy"]
+
+OTHER_MODE = fault_points.declare("program:af_xdp.other-mode", "a socket is bound in the other of the two modes")
+NOT_ENTERED = fault_points.declare("program:af_xdp.not-entered", "a socket is not entered in the map of its program")
+NOT_FILLED = fault_points.declare("program:af_xdp.not-filled", "no buffer is posted to a fill ring")
+NOT_COMPLETED = fault_points.declare("program:af_xdp.completion-lost", "of completions the first is not told")
+NOT_WOKEN = fault_points.declare("program:af_xdp.not-woken", "the kernel is not woken for what is to be sent")
+NOT_POLLED = fault_points.declare("program:af_xdp.not-polled", "a socket's system calls do not poll the device")
+MISCOUNTED = fault_points.declare("program:af_xdp.statistics-lost", "all of a socket's statistics are told as 0")
+
+METADATA_LOST = fault_points.declare(
+    "program:af_xdp.metadata-lost", "frames are sent without what was asked of the device with them"
+)
+NOT_JOINED = fault_points.declare(
+    "program:af_xdp.not-joined", "a buffer is told as the last of its packet, whether or not another follows"
+)
+NOT_CONTINUED = fault_points.declare(
+    "program:af_xdp.not-continued", "of a frame in several buffers each is sent as one of its own"
+)
+
+XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG = 1 << 1, 1 << 2, 1 << 3, 1 << 4
+XDP_OPTIONS_ZEROCOPY = 1
+XDP_UMEM_UNALIGNED_CHUNK_FLAG, XDP_UMEM_TX_METADATA_LEN = 1 << 0, 1 << 2
+XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
+XDP_PACKET_HEADROOM = 256
+"""Octets before a received frame that the kernel keeps, besides the umem's own headroom."""
+
+CHUNKS, CHUNK, RING = 1024, 4096, 512
+SOON = 1.0
+"""Seconds for frames to be sent and completed, on a guest of speed 1."""
+_AT_ONCE = 64
+"""Frames in one request to the agent."""
+
+
+class Received(NamedTuple):
+    """One buffer out of a receive ring.
+
+    Attributes:
+        data: its octets.
+        offset: of them within the chunk.
+        options: of the descriptor.
+        queue: of its socket.
+    """
+
+    data: bytes
+    offset: int
+    options: int
+    queue: int
+
+
+class Umem:
+    """A process of the guest with one umem, for one or more sockets."""
+
+    def __init__(self, guest: Guest, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
+        """Take the agent's handle of the process."""
+        self.agent = guest.agent
+        self.faults = faults
+        self.until = until
+        self._ifname = ifname
+        self._handle = handle
+
+    def tell(self, *words: object) -> int:
+        """Give the process a command; returns its number.
+
+        Raises:
+            AgentError: the kernel refused.
+        """
+        told: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, words)))
+        return told
+
+    def call(self, method: str, socket: int, **params: object) -> Any:
+        """Call a method of the agent for one of the sockets."""
+        return self.agent.call(f"af_xdp.{method}", sockets=self._handle, socket=socket, **params)
+
+    def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
+        """Open a socket and bind it to a queue, which the driver must not refuse; see `bind`.
+
+        A queue is busy for a while after its last socket was closed: the kernel gives the pool up by a work item (xp_put_pool).
+
+        Raises:
+            AssertionError: it was refused.
+        """
+
+        def bound() -> Socket | None:
+            try:
+                return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
+            except AgentError as error:
+                if error.errno == errno.EBUSY:
+                    return None
+                raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+
+        found = self.until(bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=SOON)
+        assert found is not None
+        return found
+
+    def bind(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
+        """Open a socket and bind it to a queue.
+
+        Args:
+            queue: of the interface.
+            mode: demanded, so that another is a refusal; of a second socket of this umem it is that of the first.
+            wakeup: ask for the flags by which the kernel says that it wants to be woken.
+            ring: descriptors of its receive and transmit rings.
+            flags: further flags of the binding.
+
+        Raises:
+            AgentError: refused.
+        """
+        if self.faults[OTHER_MODE]:
+            mode = "copy" if mode == "zero-copy" else "zero-copy"
+        flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
+        return Socket(self, self.tell("open", self._ifname, queue, ring, flags), queue)
+
+    def close(self) -> None:
+        """Kill the process, with all its sockets."""
+        self.agent.call("handle.close", handle=self._handle)
+
+
+class Socket:
+    """A bound socket.
+
+    Attributes:
+        queue: that it is bound to.
+    """
+
+    def __init__(self, umem: Umem, number: int, queue: int) -> None:
+        """Take the process's number of it."""
+        self.queue = queue
+        self._umem = umem
+        self._number = number
+
+    @property
+    def zero_copy(self) -> bool:
+        """Whether the kernel says that the device itself uses the umem (XDP_OPTIONS)."""
+        return bool(self._umem.tell("options", self._number) & XDP_OPTIONS_ZEROCOPY)
+
+    def enter(self) -> None:
+        """Enter it in the map of its program, under its queue."""
+        if not self._umem.faults[NOT_ENTERED]:
+            self._umem.tell("map", self._number, self.queue)
+
+    @property
+    def napi(self) -> int | None:
+        """Id of the NAPI instance that its system calls poll (SO_INCOMING_NAPI_ID); None where the kernel knows none."""
+        return self._umem.tell("napi", self._number) or None
+
+    def poll_busily(self, microseconds: int, budget: int) -> None:
+        """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
+        if not self._umem.faults[NOT_POLLED]:
+            self._umem.tell("busy-poll", self._number, microseconds, budget)
+
+    def fill(self, count: int, offset: int = 0) -> int:
+        """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
+        return 0 if self._umem.faults[NOT_FILLED] else self._umem.tell("fill", self._number, count, offset)
+
+    def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
+        """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
+        told = self._umem.call("receive", self._number, count=count, timeout=timeout)
+        kept = ~XDP_PKT_CONTD if told and self._umem.faults[NOT_JOINED] else ~0
+        return [
+            Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept, self.queue)
+            for each in told
+        ]
+
+    def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
+        """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
+        if options & XDP_TX_METADATA and self._umem.faults[METADATA_LOST]:
+            options &= ~XDP_TX_METADATA
+        if options & XDP_PKT_CONTD and self._umem.faults[NOT_CONTINUED]:
+            options &= ~XDP_PKT_CONTD
+        encoded = [base64.b64encode(frame).decode() for frame in frames]
+        return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
+
+    def wants_wakeup(self, ring: Literal["fill", "transmit"]) -> bool:
+        """Whether the kernel asks to be woken for a ring."""
+        return bool(self._umem.tell("wants-wakeup", self._number, ring))
+
+    def wake(self) -> None:
+        """Have the kernel look at the transmit ring."""
+        if not self._umem.faults[NOT_WOKEN]:
+            self._umem.tell("wake", self._number)
+
+    def reap(self, count: int = RING) -> list[bytes]:
+        """Take completions; returns the metadata before each frame."""
+        told = self._umem.call("reap", self._number, count=count)
+        found = [bytes.fromhex(each) for each in told]
+        return found[1:] if found and self._umem.faults[NOT_COMPLETED] else found
+
+    def send(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> list[bytes]:
+        """Send frames, and wait until each is completed; returns the metadata of the completions.
+
+        Raises:
+            AssertionError: no more were taken or completed, or more were.
+        """
+        left = list(frames)
+        completed: list[bytes] = []
+
+        def pushed() -> bool:
+            before = len(left), len(completed)
+            if left:
+                del left[: self.put(left[:_AT_ONCE], options=options, metadata=metadata)]
+            self.wake()
+            completed.extend(self.reap())
+            return (len(left), len(completed)) != before
+
+        try:
+            while left or len(completed) < len(frames):
+                self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=PATIENCE)
+        except AssertionError as error:
+            told = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
+            raise AssertionError(f"{error}; {told}") from None
+        completed += self.reap()
+        assert len(completed) == len(frames), f"{len(frames)} frames were sent, and {len(completed)} completed"
+        return completed
+
+    def statistics(self) -> dict[str, int]:
+        """What the kernel counts of the socket (XDP_STATISTICS)."""
+        told: dict[str, int] = self._umem.call("statistics", self._number)
+        return dict.fromkeys(told, 0) if self._umem.faults[MISCOUNTED] else told
+
+    def close(self) -> None:
+        """Close it; its umem stays."""
+        self._umem.tell("close", self._number)
+
+
+def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
+    """Return what came to sockets until there was as much of what is wanted, or nothing more came.
+
+    Args:
+        sockets: to look at.
+        wanted: frames, no two alike; others are returned too, and not counted.
+        until: the test's.
+    """
+    return [buffer for packet in gather_packets(sockets, wanted, until) for buffer in packet]
+
+
+def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
+    """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
+    found: list[list[Received]] = []
+    begun: list[list[Received]] = [[] for _ in sockets]
+
+    def more() -> bool:
+        news = False
+        for packet, socket in zip(begun, sockets, strict=True):
+            for buffer in socket.take():
+                news = True
+                packet.append(buffer)
+                if not buffer.options & XDP_PKT_CONTD:
+                    found.append(packet.copy())
+                    packet.clear()
+        return news
+
+    # Whoever compares these with what was sent says more than that they are too few.
+    with suppress(AssertionError):
+        while sum(data_of(packet) in wanted for packet in found) < len(wanted):
+            until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=PATIENCE)
+    more()  # a second copy of a frame comes with the first one: it is there by now
+    return [*found, *filter(None, begun)]
+
+
+def data_of(packet: Iterable[Received]) -> bytes:
+    """Return the octets of a packet in several buffers."""
+    return b"".join(buffer.data for buffer in packet)
+
+
+class AfXdp:
+    """Makes umems."""
+
+    def __init__(
+        self, guest: Guest, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
+    ) -> None:
+        """Make none yet."""
+        self._guest = guest
+        self._ifname = ifname
+        self._faults = faults
+        self._until = until
+        self._defer = defer
+
+    def umem(
+        self,
+        sockets: int | None = None,
+        *,
+        chunks: int = CHUNKS,
+        size: int = CHUNK,
+        headroom: int = 0,
+        ring: int = RING,
+        flags: int = 0,
+        metadata: int = 0,
+    ) -> Umem:
+        """Start a process with a umem; it is killed when the test ends.
+
+        Args:
+            sockets: handle of the map that its sockets are entered in.
+            chunks: how many.
+            size: octets of each.
+            headroom: octets before a received frame.
+            ring: descriptors of each fill and completion ring.
+            flags: of struct xdp_umem_reg.
+            metadata: octets before a frame to be sent.
+
+        Raises:
+            AgentError: the kernel refused.
+        """
+        handle = self._guest.agent.call("af_xdp.start", map=sockets)
+        made = Umem(self._guest, self._ifname, self._faults, self._until, handle)
+        self._defer(made.close)
+        made.tell("umem", chunks, size, headroom, ring, flags, metadata)
+        return made
+
+    def refusal(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
+        """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
+        umem = self.umem()
+        try:
+            umem.bind(queue, mode, flags=flags)
+        except AgentError as error:
+            return error
+        finally:
+            umem.close()
+        return None

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""XDP on the interface under test: what is advertised, attaching, and what a program has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plugfest import faults as fault_points
+from plugfest.machine.agent import AgentError
+from plugfest.requirements import netdev_flags as xdp_flags
+from plugfest.statistics.queue_counters import Account, total
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.machine.agent import AgentClient
+    from plugfest.plugin.fixtures import Until
+
+NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
+PASS_INSTEAD = fault_points.declare(
+    "program:xdp.pass-instead", "the program that only passes is attached for any other"
+)
+DROP_INSTEAD = fault_points.declare("program:xdp.drop-instead", "the program that drops is attached for any other")
+STAYS_ATTACHED = fault_points.declare(
+    "program:xdp.stays-attached", "a detach is not made, as if accepted and forgotten"
+)
+REFUSED_STICKS = fault_points.declare(
+    "program:xdp.refused-attach-sticks", "a program that was refused is attached all the same, in generic mode"
+)
+NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver's words are left out of a refusal")
+LRO_LOST = fault_points.declare(
+    "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
+)
+ATTACHED_DOWN = fault_points.declare(
+    "program:xdp.attached-while-down",
+    "each program is attached with the interface taken down for it, as an old driver does",
+)
+UNANNOUNCED = fault_points.declare(
+    "program:xdp.announcement-lost", "what the kernel announces of devices does not come to our ears"
+)
+
+XDP_FLAGS_DRV_MODE = 1 << 2
+"""include/uapi/linux/if_link.h."""
+SOON = 1.0
+"""Seconds for frames that are on the wire to be counted, on a guest of speed 1."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A loaded program.
+
+    Attributes:
+        name: of its object.
+        handle: in the agent.
+        identifier: the kernel's.
+        maps: handles of its maps by name.
+    """
+
+    name: str
+    handle: int
+    identifier: int
+    maps: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """Handle of its map of accounts by receive queue."""
+        return self.maps["count"]
+
+
+class Xdp:
+    """XDP on the interface under test."""
+
+    def __init__(
+        self,
+        agent: AgentClient,
+        ifname: str,
+        *,
+        faults: LocalFaults,
+        defer: Callable[..., None],
+        until: Until,
+        advertises: Callable[[Iterable[str]], None],
+    ) -> None:
+        """Attach nothing yet; what the driver is seen to advertise is told to `advertises`."""
+        self.agent = agent
+        self.ifname = ifname
+        self._faults = faults
+        self._defer = defer
+        self._until = until
+        self._advertises = advertises
+
+    def advertised(self) -> frozenset[str]:
+        """Which flags the driver advertises now (netdev dev-get), by their names in `plugfest.requirements.netdev_flags`."""
+        found = xdp_flags.advertised(self.agent.call("netdev.dev_get", ifname=self.ifname))
+        self._advertises(found)
+        return found
+
+    def features(self) -> set[str]:
+        """Which of them are actions (xdp-features), as ``basic``."""
+        return xdp_flags.of("xdp-act", self.advertised())
+
+    def max_segments(self) -> int:
+        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not say."""
+        return int(self.agent.call("netdev.dev_get", ifname=self.ifname).get(xdp_flags.MAX_SEGS, 1))
+
+    def state(self) -> dict[str, Any]:
+        """What the kernel says is attached."""
+        found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
+        return found
+
+    def load(self, name: str, *, section: bool = False, bound: bool = False) -> Program:
+        """Load an object of guest-images/bpf; it is unloaded when the test ends.
+
+        Args:
+            name: of the object.
+            section: take the program's type from its section, where it is not to be attached to an interface as an XDP program.
+            bound: to the interface under test, and no other (BPF_F_XDP_DEV_BOUND_ONLY), as a program has to be that asks for metadata.
+        """
+        device = self.ifname if bound else None
+        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp", device=device)
+        for handle in (loaded["program"], *loaded["maps"].values()):
+            self._defer(self.agent.call, "handle.close", handle=handle)
+        return Program(name, loaded["program"], loaded["id"], loaded["maps"])
+
+    def load_for_device(self, verdict: int) -> Program:
+        """Load a program that does no more than return `verdict`, to be run by the device (offload); it is unloaded when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        loaded = self.agent.call("bpf.load_return", verdict=verdict, device=self.ifname)
+        self._defer(self.agent.call, "handle.close", handle=loaded["program"])
+        return Program(f"return {verdict}", loaded["program"], loaded["id"], {})
+
+    def attach(self, name: str, mode: str = "native") -> Program:
+        """Load and attach; both are undone when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        if self._faults[PASS_INSTEAD]:
+            name = "xdp_pass"
+        elif self._faults[DROP_INSTEAD]:
+            name = "xdp_drop"
+        program = self.load(name)
+        self.put(program, mode)
+        return program
+
+    def put(
+        self, program: Program, mode: str = "native", *, expected: Program | None = None, if_none: bool = False
+    ) -> None:
+        """Attach a loaded program; whatever is attached in this mode is detached when the test ends.
+
+        Args:
+            program: what to attach.
+            mode: native, generic or offload.
+            expected: what must be attached now (XDP_FLAGS_REPLACE).
+            if_none: only where nothing is attached (XDP_FLAGS_UPDATE_IF_NOEXIST).
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        if self._faults[NOT_ATTACHED]:
+            return
+        goes_down = self._faults[ATTACHED_DOWN]
+        if goes_down:
+            self.agent.call("link.set", ifname=self.ifname, up=False)
+        self.agent.call(
+            "link.xdp_attach",
+            ifname=self.ifname,
+            program=program.handle,
+            mode=mode,
+            expected=expected.handle if expected else None,
+            if_none=if_none,
+        )
+        if goes_down:
+            self.agent.call("link.set", ifname=self.ifname, up=True)
+        self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+
+    def refusal(self, name: str, mode: str = "native") -> AgentError | None:
+        """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
+        program = self.load(name)
+        refused = self.ask(program, mode)
+        if refused is not None and self._faults[REFUSED_STICKS]:
+            self.put(program, "generic")
+        return refused
+
+    def ask(self, program: Program, mode: str = "native") -> AgentError | None:
+        """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
+        try:
+            self.put(program, mode)
+        except AgentError as error:
+            return error
+        return None
+
+    def trial(self, mode: str = "native") -> AgentError | None:
+        """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
+        program = self.load("xdp_pass")
+        call = {"ifname": self.ifname, "mode": mode}
+        try:
+            self.agent.call("link.xdp_attach", program=program.handle, **call)
+        except AgentError as error:
+            return error
+        self.agent.call("link.xdp_attach", program=None, **call)
+        return None
+
+    def words(self, refusal: AgentError) -> str:
+        """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
+        return "" if self._faults[NO_WORDS] else refusal.words
+
+    def detach(self, mode: str = "native") -> None:
+        """Detach what is attached in this mode."""
+        if not self._faults[STAYS_ATTACHED]:
+            self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+
+    def link(self, program: Program) -> int:
+        """Attach a loaded program by a BPF link, in native mode; returns its handle, which is closed when the test ends.
+
+        Raises:
+            AgentError: the kernel or the driver refused.
+        """
+        flags = {"flags": XDP_FLAGS_DRV_MODE}
+        handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
+        self._defer(self.agent.call, "handle.close", handle=handle)
+        return handle
+
+    def unlink(self, handle: int) -> None:
+        """Close a BPF link, which detaches."""
+        if not self._faults[STAYS_ATTACHED]:
+            self.agent.call("handle.close", handle=handle)
+
+    def watch(self) -> int:
+        """Record what is announced of devices from now on (netdev netlink, group mgmt); returns a handle."""
+        handle = int(self.agent.call("netdev.monitor_open"))
+        self._defer(self.agent.call, "handle.close", handle=handle)
+        return handle
+
+    def announced(self, handle: int) -> list[set[str]]:
+        """Return the actions (xdp-features) in each announcement of this interface since the last call."""
+        told = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
+        return [] if self._faults[UNANNOUNCED] else [set(each["xdp-features"]) for each in told]
+
+    def lro_active(self) -> bool:
+        """Whether large receive offload is on."""
+        active = self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
+        return ("rx-lro" in active) != self._faults[LRO_LOST]
+
+    def seen(self, program: Program) -> dict[int, Account]:
+        """What the program has counted, by receive queue, without the queues where nothing came."""
+        counters = self.agent.call("bpf.map_counters", map=program.count)
+        return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
+
+    def clear(self, program: Program) -> None:
+        """Let a program's accounts start at nothing."""
+        self.agent.call("bpf.map_clear", map=program.count)
+
+    def wait(self, sent: Account, *programs: Program) -> None:
+        """Wait until programs, together, have counted exactly what was sent.
+
+        Raises:
+            AssertionError: they did not in time; the message says what they have counted.
+        """
+
+        def counted() -> Account:
+            return total(account for program in programs for account in self.seen(program).values())
+
+        names = " and ".join(program.name for program in programs)
+        try:
+            self._until(lambda: counted() == sent, what=f"{names} has counted {sent}", timeout=SOON)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has counted {counted()}") from None

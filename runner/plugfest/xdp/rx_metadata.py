@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the device says of each received frame, as a program bound to it hears it: ``xdp_hints`` of guest-images/bpf.
+
+Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c, bpf_xdp_metadata_rx_….
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugfest import faults as fault_points
+from plugfest.frames.dissect import dissect
+from plugfest.frames.toeplitz import PORT_DESTINATION, PORT_SOURCE, hashed, toeplitz
+from plugfest.machine.agent import AgentError
+from plugfest.statistics.queue_counters import of_frames
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.frames.probe import Probe
+    from plugfest.traffic.traffic import Traffic
+    from plugfest.xdp.programs import Program, Xdp
+
+OF_ANOTHER = fault_points.declare(
+    "program:hints.of-another-frame", "of each frame, what was said of the one before it is told"
+)
+INVENTED = fault_points.declare("program:hints.invented", "what the driver refuses to say is told as said, and 0")
+WITHOUT_PORTS = fault_points.declare(
+    "program:hints.type-without-ports", "the type of each hash is told as that of one of addresses alone"
+)
+UNREFUSED = fault_points.declare("program:hints.refusal-lost", "a program that was refused is told as accepted")
+
+RSS_L3 = {4: 1 << 0, 6: 1 << 1}
+"""XDP_RSS_L3_IPV4 and XDP_RSS_L3_IPV6 (include/net/xdp.h, enum xdp_rss_hash_type), by IP version."""
+RSS_L4, RSS_L4_UDP = 1 << 3, 1 << 5
+"""XDP_RSS_L4, which drivers must set where ports enter the hash, and the protocol's own, which they may."""
+RSS_L4_PROTOCOLS = 0x1F << 4
+
+
+class Answer(NamedTuple):
+    """What a kfunc answered.
+
+    Attributes:
+        status: 0, or a negative errno.
+        values: what it said: of ``timestamp`` nanoseconds; of ``hash`` that and its type (enum xdp_rss_hash_type); of
+            ``vlan-tag`` the protocol identifier and the tag's control information.
+    """
+
+    status: int
+    values: tuple[int, ...]
+
+
+Hints = dict[str, Answer]
+"""Of one frame, by the names of ``xdp-rx-metadata`` in netdev.yaml."""
+
+
+class HintsReader:
+    """The program, attached in native mode.
+
+    Attributes:
+        program: loaded, bound to the device.
+    """
+
+    def __init__(self, xdp: Xdp, faults: LocalFaults) -> None:
+        """Load it for the interface under test, and attach it; both are undone when the test ends."""
+        self._xdp = xdp
+        self._faults = faults
+        self.program: Program = xdp.load("xdp_hints", bound=True)
+        xdp.put(self.program)
+
+    def hear(
+        self, traffic: Traffic, probes: Sequence[Probe], on_wire: Mapping[bytes, bytes] | None = None
+    ) -> list[Hints]:
+        """Send probes, and return what was said of each, in their order.
+
+        Args:
+            traffic: sends them.
+            probes: as the program is to see them.
+            on_wire: what to send for a frame, as one with a tag that the device takes out; without, the frame.
+
+        Raises:
+            AssertionError: the program did not see each of them once.
+        """
+        self._xdp.clear(self.program)
+        traffic.send([replace(probe, frame=on_wire[probe.frame]) for probe in probes] if on_wire else probes)
+        self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
+        last = max(probe.number for probe in probes)
+        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
+        told = [self._hints(table[probe.number]) for probe in probes]
+        return [told[-1], *told[:-1]] if self._faults[OF_ANOTHER] else told
+
+    def _hints(self, row: Sequence[int]) -> Hints:
+        frames, stamp_answer, stamp, hash_answer, value, kind, vlan_answer, protocol, tci = row
+        assert frames == 1, f"expected the program to see a frame once, found {frames} times"
+        if self._faults[WITHOUT_PORTS]:
+            kind &= ~(RSS_L4 | RSS_L4_PROTOCOLS)
+        answers = {
+            "timestamp": Answer(_signed(stamp_answer), (stamp,)),
+            "hash": Answer(_signed(hash_answer), (value, kind)),
+            "vlan-tag": Answer(_signed(vlan_answer), (protocol, tci)),
+        }
+        if not self._faults[INVENTED]:
+            return answers
+        return {name: Answer(0, answer.values) for name, answer in answers.items()}
+
+
+def check_hashes(probes: Sequence[Probe], answers: Sequence[Answer], key: bytes, choices: Sequence[int]) -> int:
+    """Check what is said of the hashes of UDP frames, which may be left out of some (ENODATA); returns of how many one was told.
+
+    Args:
+        probes: of one IP version.
+        answers: of ``hash``, in their order.
+        key: of the Toeplitz hash.
+        choices: header fields (RXH_…) that may enter the hash, the same for all of the frames.
+
+    Raises:
+        AssertionError: none was told, one is not the frame's own, or its type is not what the kernel says it has to be.
+    """
+    told = [(probe, answer.values) for probe, answer in zip(probes, answers, strict=True) if answer.status == 0]
+    assert told, f"of none of {len(probes)} frames a hash is told"
+    found = [value for _, (value, _) in told]
+    wanted = {fields: [toeplitz(key, hashed(dissect(probe.frame), fields)) for probe, _ in told] for fields in choices}
+    fields = next((fields for fields, hashes in wanted.items() if hashes == found), None)
+    assert fields is not None, f"expected {_some(wanted[choices[0]])}, found {_some(found)}"
+    for probe, (_, kind) in told:
+        named = f"the hash of an IPv{probe.version} frame has the type 0x{kind:x}"
+        assert kind & sum(RSS_L3.values()) == RSS_L3[probe.version], f"{named}: another IP version"
+        ports = bool(fields & (PORT_SOURCE | PORT_DESTINATION))
+        assert bool(kind & RSS_L4) == ports, f"{named}, though ports {'enter' if ports else 'do not enter'} it"
+        assert kind & RSS_L4_PROTOCOLS in (0, RSS_L4_UDP if ports else 0), f"{named}: another protocol"
+    return len(told)
+
+
+def _some(hashes: Sequence[int]) -> str:
+    return " ".join(f"{each:08x}" for each in hashes[:3]) + "…"
+
+
+def refusal_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+    """Load the program bound to no device; returns the refusal, None if it was loaded."""
+    try:
+        xdp.load("xdp_hints")
+    except AgentError as error:
+        return None if faults[UNREFUSED] else error
+    return None
+
+
+def refusal_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+    """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
+    refused = xdp.ask(xdp.load("xdp_hints", bound=True), "generic")
+    return None if faults[UNREFUSED] else refused
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two interfaces of the guest that are the ends of one wire (veth): where frames are redirected to, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from plugfest.traffic.packet_receiver import Inlet
+from plugfest.traffic.packet_sender import Outlet
+from plugfest.xdp.programs import Xdp
+
+if TYPE_CHECKING:
+    from plugfest.faults import LocalFaults
+    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.xdp.programs import Program
+
+NEAR, FAR = "near0", "far0"
+
+
+class Pair:
+    """The two ends; what one sends, the other receives.
+
+    Attributes:
+        near: XDP on the end that a program redirects to, or that redirects what comes to it.
+        far: XDP on the other.
+        inlet: frames as they come out of the far end.
+        outlet: frames into the far end, to come out of the near one.
+    """
+
+    def __init__(self, guest: Guest, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
+        """Make them, and set them up; they are gone when the test ends."""
+        self._guest = guest
+        self._defer = defer
+        guest.agent.call("link.add_pair", name=NEAR, peer=FAR)
+        defer(guest.agent.call, "link.delete", ifname=NEAR)
+        for name in (NEAR, FAR):
+            guest.agent.call("link.set", ifname=name, up=True)
+        self.near, self.far = (
+            Xdp(guest.agent, name, faults=faults, defer=defer, until=until, advertises=lambda _: None)
+            for name in (NEAR, FAR)
+        )
+        self.inlet = Inlet(guest, FAR, defer)
+        self.outlet = Outlet(guest.agent, FAR, defer)
+
+    def accept(self) -> Program:
+        """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c).
+
+        Returns:
+            That program, which counts the test frames that come out.
+        """
+        program = self.far.load("xdp_fragments")
+        self.far.put(program)
+        return program
+
+    def set_mtu(self, octets: int) -> None:
+        """Set the MTU of both ends."""
+        for end in (self.near, self.far):
+            self._guest.agent.call("link.set", ifname=end.ifname, mtu=octets)
