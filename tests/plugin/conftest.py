@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 # Not for their names: what pytester finds imported it leaves imported, and importing this anew costs seconds a test.
-from plugfest import (
-    journal,
-    machine,  # noqa: F401
-)
+from plugfest.machine import machine  # noqa: F401
 from plugfest.plugin import fixtures, hooks, referee  # noqa: F401
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document
+from plugfest.run import journal
 from plugfest.run.plan import RunPlan
 
 HEADER = """

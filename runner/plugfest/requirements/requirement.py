@@ -74,8 +74,16 @@ class Requirement:
 
     @property
     def area(self) -> str:
-        """The folder of the suite that the test is in, as ``xdp``."""
-        return self.path.parent.name
+        """The suite's top folder that the test is in, as ``xdp`` of ``xdp/af_xdp/test_rings.py``."""
+        return self.place.parts[0]
+
+    @property
+    def place(self) -> Path:
+        """The test's file, relative to the suite's folder; to its own folder where it is in none of the suite."""
+        for folder in self.path.parents:
+            if (folder / "pytest.ini").is_file():
+                return self.path.relative_to(folder)
+        return Path(self.path.parent.name) / self.path.name
 
     def describe(self) -> dict[str, object]:
         """Return what the journal and report.json hold of it."""
@@ -93,7 +101,7 @@ class Requirement:
             "proves": list(self.proves),
             "refuses": list(self.refuses),
             "test": self.test,
-            "path": f"{self.area}/{self.path.name}",
+            "path": str(self.place),
             "line": self.line,
         }
 
