@@ -12,30 +12,31 @@ import pytest
 from plugfest.deadline import Deadline, poll
 from plugfest.dut.binding import Binding
 from plugfest.dut.dut import TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED
-from plugfest.dut.leaks import Residue
+from plugfest.dut.leaks import LeakCheck
 from plugfest.dut.operations import Operations
-from plugfest.dut.settings import Changes
-from plugfest.dut.skb_trace import Handover, watch
+from plugfest.dut.settings import Settings
+from plugfest.dut.skb_trace import SkbTrace
+from plugfest.dut.skb_trace import trace_skbs as record_skbs
 from plugfest.dut.steering import Steering
 from plugfest.frames.probe import burst
-from plugfest.link.partner import Partner
+from plugfest.link.partner import LinkPartner
 from plugfest.machine.agent import AgentError
 from plugfest.machine.model import ModelError
-from plugfest.statistics.accounts import Ledger
-from plugfest.traffic.both_ways import Crossing
-from plugfest.traffic.continuous import Census
-from plugfest.traffic.packet_sender import Outlet
-from plugfest.traffic.peer import Peer
+from plugfest.statistics.accounts import Accounting
+from plugfest.traffic.check import TrafficCheck
+from plugfest.traffic.continuous import ContinuousTraffic
+from plugfest.traffic.packet_socket import PacketSender
+from plugfest.traffic.peer import TrafficPeer
 from plugfest.traffic.traffic import Traffic
-from plugfest.traffic.tx_offload import OrderDesk
+from plugfest.traffic.tx_offload import TxOffload
 from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.faults import LocalFaults
     from plugfest.machine.model import ModelClient
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.machine.remote import Remote
+    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.requirements.drivers import Driver
 
 
@@ -57,72 +58,74 @@ FEW_DESCRIPTORS, BEYOND = 1024, 64
 
 
 @pytest.fixture
-def traffic(guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> Traffic:
+def traffic(guest: GuestHandle, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> Traffic:
     """Probes to the DUT, with UDP sockets that take them there, and back."""
-    return Traffic(guest, dut, wire, until, defer)
+    return Traffic(guest, dut, remote, until, defer)
 
 
 @pytest.fixture
-def census(traffic: Traffic, wire: WireEnd, guest: Guest, dut: Dut, defer: Callable[..., None]) -> Census:
-    """``with census.during() as count:`` keeps frames coming and counts those that arrive; ``census.of_sent()`` those that leave."""
+def continuous_traffic(
+    traffic: Traffic, remote: Remote, guest: GuestHandle, dut: Dut, defer: Callable[..., None]
+) -> ContinuousTraffic:
+    """``with census.to_dut() as count:`` keeps frames coming and counts those that arrive; ``census.from_dut()`` those that leave."""
     other = guest.agent.another()
     defer(other.close)
-    return Census(traffic, wire, other, Outlet(other, dut.ifname, defer))
+    return ContinuousTraffic(traffic, remote, other, PacketSender(other, dut.ifname, defer))
 
 
 @pytest.fixture
-def peer(guest: Guest) -> Peer:
+def peer(guest: GuestHandle) -> TrafficPeer:
     """The wire end's own stack: TCP and echo."""
-    return Peer(guest.agent, guest.speed)
+    return TrafficPeer(guest.agent, guest.speed)
 
 
 @pytest.fixture
-def change(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Changes:
-    """``change.features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
-    return Changes(dut, until, defer, lambda: Partner(guest.machine).linked)
+def settings(guest: GuestHandle, dut: Dut, until: Until, defer: Callable[..., None]) -> Settings:
+    """``change.set_features({"tx-tcp-segmentation": False})``: changes that are undone when the test ends."""
+    return Settings(dut, until, defer, lambda: LinkPartner(guest.machine).linked)
 
 
 @pytest.fixture
-def operations(dut: Dut, change: Changes, xdp: Xdp) -> Operations:
+def operations(dut: Dut, settings: Settings, xdp: Xdp) -> Operations:
     """``for done in operations.one_by_one():`` what is routinely done to an interface."""
-    return Operations(dut, change, xdp)
+    return Operations(dut, settings, xdp)
 
 
 @pytest.fixture
-def steering(dut: Dut, change: Changes, defer: Callable[..., None]) -> Steering:
+def steering(dut: Dut, settings: Settings, defer: Callable[..., None]) -> Steering:
     """Which queue gets which frames."""
-    return Steering(dut, change, defer)
+    return Steering(dut, settings, defer)
 
 
 @pytest.fixture
-def outlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Outlet:
+def packet_sender(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> PacketSender:
     """Frames from the interface under test, exactly as the test makes them."""
-    return Outlet(guest.agent, dut.ifname, defer)
+    return PacketSender(guest.agent, dut.ifname, defer)
 
 
 @pytest.fixture
-def crossing(traffic: Traffic, outlet: Outlet, until: Until) -> Crossing:
-    """``crossing.both_ways()``: frames in both directions, each to arrive once and unchanged."""
-    return Crossing(traffic, outlet, until)
+def check_traffic(traffic: Traffic, packet_sender: PacketSender, until: Until) -> TrafficCheck:
+    """``crossing()``: frames in both directions, each to arrive once and unchanged."""
+    return TrafficCheck(traffic, packet_sender, until)
 
 
 @pytest.fixture
-def handover(guest: Guest, dut: Dut) -> Callable[[], AbstractContextManager[Handover]]:
+def trace_skbs(guest: GuestHandle, dut: Dut) -> Callable[[], AbstractContextManager[SkbTrace]]:
     """``with handover() as seen:`` watches what passes between the guest's stack and the driver."""
-    return lambda: watch(guest.agent, dut.ifname)
+    return lambda: record_skbs(guest.agent, dut.ifname)
 
 
 @pytest.fixture
-def partner(guest: Guest, until: Until, dut: Dut, defer: Callable[..., None]) -> Partner:
+def link_partner(guest: GuestHandle, until: Until, dut: Dut, defer: Callable[..., None]) -> LinkPartner:
     """The link partner; it is on again, and the link up, when the test ends."""
-    partner = Partner(guest.machine)
+    partner = LinkPartner(guest.machine)
     defer(until, lambda: dut.carrier, what="the link is up again", timeout=10)
     defer(partner.restore)
     return partner
 
 
 @pytest.fixture
-def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Binding:
+def binding(guest: GuestHandle, faults: LocalFaults, defer: Callable[..., None]) -> Binding:
     """The driver and its device; bound again when the test ends."""
     binding = Binding(guest.machine, faults)
     defer(binding.restore)
@@ -131,7 +134,7 @@ def binding(guest: Guest, faults: LocalFaults, defer: Callable[..., None]) -> Bi
 
 @pytest.fixture
 def xdp(
-    guest: Guest,
+    guest: GuestHandle,
     dut: Dut,
     faults: LocalFaults,
     until: Until,
@@ -143,44 +146,44 @@ def xdp(
 
 
 @pytest.fixture
-def claimed(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Callable[..., None]:
-    """``claimed("xdp-act:redirect")`` skips where the driver does not advertise all of these flags of netdev.yaml."""
+def require(xdp: Xdp, skip_unsupported: Callable[..., NoReturn]) -> Callable[..., None]:
+    """``require("xdp-act:redirect")`` skips where the driver does not advertise all of these flags of netdev.yaml."""
 
     def check(*flags: str) -> None:
         found = xdp.advertised()
         missing = [flag for flag in flags if flag not in found]
         if missing:
-            unclaimed(" and ".join(missing), evidence={"netdev dev-get": sorted(found)})
+            skip_unsupported(" and ".join(missing), evidence={"netdev dev-get": sorted(found)})
 
     return check
 
 
 @pytest.fixture
-def lacking(xdp: Xdp, unclaimed: Callable[..., NoReturn]) -> Callable[[str], None]:
-    """``lacking("xdp-act:redirect")`` skips where the driver does advertise this flag of netdev.yaml."""
+def require_absent(xdp: Xdp, skip_unsupported: Callable[..., NoReturn]) -> Callable[[str], None]:
+    """``require_absent("xdp-act:redirect")`` skips where the driver does advertise this flag of netdev.yaml."""
 
     def check(flag: str) -> None:
         found = xdp.advertised()
         if flag in found:
-            unclaimed(f"the lack of {flag}", evidence={"netdev dev-get": sorted(found)})
+            skip_unsupported(f"the lack of {flag}", evidence={"netdev dev-get": sorted(found)})
 
     return check
 
 
 @pytest.fixture
-def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut, Changes], None]:
+def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut, Settings], None]:
     """``unobstructed(xdp, dut, change)`` lets an interface take a native program.
 
     A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
     split, buffers of another size, a large MTU) is a reason to refuse it: where the driver does so, and says why, that is turned off.
     """
 
-    def clear(xdp: Xdp, dut: Dut, change: Changes) -> None:
+    def clear(xdp: Xdp, dut: Dut, settings: Settings) -> None:
         obstacles: tuple[Callable[[], object], ...] = (
-            lambda: change.features({"rx-gro-hw": False}),
-            lambda: change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
-            lambda: change.settings("rings", rx_buf_len=SINGLE_BUFFER),
-            lambda: change.link(mtu=STANDARD_MTU),
+            lambda: settings.set_features({"rx-gro-hw": False}),
+            lambda: settings.set("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
+            lambda: settings.set("rings", rx_buf_len=SINGLE_BUFFER),
+            lambda: settings.set_link(mtu=STANDARD_MTU),
         )
         rings = dut.get("rings") or {}
         present = (
@@ -192,10 +195,10 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
         for remove, is_there in zip(obstacles, present, strict=True):
             if not is_there:
                 continue
-            refusal = xdp.trial()
+            refusal = xdp.try_attach_and_detach()
             if refusal is None:
                 break
-            assert xdp.words(refusal), f"a program is refused without a reason: {refusal}"
+            assert xdp.extack(refusal), f"a program is refused without a reason: {refusal}"
             evidence("XDP was refused", str(refusal))
             remove()
 
@@ -206,30 +209,30 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
 def native(
     xdp: Xdp,
     dut: Dut,
-    change: Changes,
-    claimed: Callable[..., None],
-    unobstructed: Callable[[Xdp, Dut, Changes], None],
+    settings: Settings,
+    require: Callable[..., None],
+    unobstructed: Callable[[Xdp, Dut, Settings], None],
 ) -> Xdp:
     """XDP in native mode; skips where the driver does not advertise it, and turns off what it says is in its way."""
-    claimed("xdp-act:basic")
-    unobstructed(xdp, dut, change)
+    require("xdp-act:basic")
+    unobstructed(xdp, dut, settings)
     return xdp
 
 
 @pytest.fixture
-def residue(guest: Guest, driver: Driver, faults: LocalFaults) -> Residue:
+def leak_check(guest: GuestHandle, driver: Driver, faults: LocalFaults) -> LeakCheck:
     """What the guest's kernel has allocated."""
-    return Residue(guest.agent, driver.module, faults)
+    return LeakCheck(guest.agent, driver.module, faults)
 
 
 @pytest.fixture
-def ledger(guest: Guest, faults: LocalFaults) -> Ledger:
+def accounting(guest: GuestHandle, faults: LocalFaults) -> Accounting:
     """The accounts of driver, device and wire."""
-    return Ledger(guest.machine, faults)
+    return Accounting(guest.machine, faults)
 
 
 @pytest.fixture
-def check_account(guest: Guest, dut: Dut, evidence: Callable[[str, object], None]) -> Callable[[], None]:
+def check_account(guest: GuestHandle, dut: Dut, evidence: Callable[[str, object], None]) -> Callable[[], None]:
     """``check_account()``: by the device's own account no completion tag is outstanding, and each receive queue holds a ring full.
 
     Nothing is checked of a subject that keeps no such account.
@@ -256,7 +259,7 @@ def check_account(guest: Guest, dut: Dut, evidence: Callable[[str, object], None
 
 
 @pytest.fixture
-def run(guest: Guest) -> Callable[..., str]:
+def run(guest: GuestHandle) -> Callable[..., str]:
     """``run("ip", "maddress", "show")``: runs a program in the guest that must succeed; returns its output."""
 
     def call(*command: str, text: str | None = None) -> str:
@@ -268,30 +271,32 @@ def run(guest: Guest) -> Callable[..., str]:
 
 
 @pytest.fixture
-def desk(guest: Guest, dut: Dut, outlet: Outlet, wire: WireEnd, traffic: Traffic, until: Until) -> OrderDesk:
+def tx_offload(
+    guest: GuestHandle, dut: Dut, packet_sender: PacketSender, remote: Remote, traffic: Traffic, until: Until
+) -> TxOffload:
     """Takes orders for the device to finish, and shows what was handed over and what came of it."""
-    return OrderDesk(guest, dut, outlet, wire, traffic.ends_back, until)
+    return TxOffload(guest, dut, packet_sender, remote, traffic.ends_back, until)
 
 
 @pytest.fixture
-def active(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> Callable[..., list[str]]:
+def active(dut: Dut, settings: Settings, skip_unsupported: Callable[..., NoReturn]) -> Callable[..., list[str]]:
     """``active("rx-hashing")`` turns features on and returns which are; skips where the driver offers none of them."""
 
     def turn_on(*names: str) -> list[str]:
         features = dut.features()
         offered = [name for name in names if name in features.active or name in features.free]
         if not offered:
-            unclaimed(" or ".join(names), evidence={"ethtool -k": str(features)})
+            skip_unsupported(" or ".join(names), evidence={"ethtool -k": str(features)})
         missing = {name: True for name in offered if name not in features.active}
         if missing:
-            change.features(missing)
+            settings.set_features(missing)
         return offered
 
     return turn_on
 
 
 @pytest.fixture
-def inactive(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> Callable[..., None]:
+def inactive(dut: Dut, settings: Settings, skip_unsupported: Callable[..., NoReturn]) -> Callable[..., None]:
     """``inactive("rx-hashing")`` turns features off that are on; skips where the driver does not let them be turned off."""
 
     def turn_off(*names: str) -> None:
@@ -299,10 +304,10 @@ def inactive(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> C
         known = [name for name in names if name in features.active or name in features.free]
         fixed = [name for name in known if name not in features.free]
         if not known or fixed:
-            unclaimed(f"turning off {' or '.join(fixed or names)}", evidence={"ethtool -k": str(features)})
+            skip_unsupported(f"turning off {' or '.join(fixed or names)}", evidence={"ethtool -k": str(features)})
         on = {name: False for name in known if name in features.active}
         if on:
-            change.features(on)
+            settings.set_features(on)
 
     return turn_off
 
@@ -311,10 +316,10 @@ def inactive(dut: Dut, change: Changes, unclaimed: Callable[..., NoReturn]) -> C
 def reset_by_watchdog(
     model: ModelClient,
     dut: Dut,
-    outlet: Outlet,
+    packet_sender: PacketSender,
     traffic: Traffic,
     defer: Callable[..., None],
-    unclaimed: Callable[..., NoReturn],
+    skip_unsupported: Callable[..., NoReturn],
 ) -> Callable[[], None]:
     """``reset_by_watchdog()``: a transmit queue hangs until the driver, told by the kernel's watchdog, has reset its device.
 
@@ -328,26 +333,28 @@ def reset_by_watchdog(
         points = [each["name"] for each in model.call("faults.list")]
         stuck = next((name for name in points if name in STUCK), None)
         if stuck is None:
-            unclaimed("a device that can be made to hang", evidence=points)
+            skip_unsupported("a device that can be made to hang", evidence=points)
         before = resets()
         defer(model.call, "faults.disarm", name=stuck)
         model.call("faults.arm", name=stuck)
         # One flow: one queue. The kernel's watchdog looks only at a queue that takes no more frames.
         (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
-        outlet.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
+        packet_sender.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
         # The kernel's watchdog goes by the clock, however slow the guest.
         done = poll(lambda: resets() > before, Deadline.after(WATCHDOG))
         model.call("faults.disarm", name=stuck)
         traffic.ready()
         if not done:
-            unclaimed("a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]})
+            skip_unsupported(
+                "a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]}
+            )
 
     return hang
 
 
 @pytest.fixture
 def self_test(
-    guest: Guest, dut: Dut, unclaimed: Callable[..., NoReturn], evidence: Callable[[str, object], None]
+    guest: GuestHandle, dut: Dut, skip_unsupported: Callable[..., NoReturn], evidence: Callable[[str, object], None]
 ) -> Callable[[], Mapping[str, Any]]:
     """``self_test()``: runs the driver's offline test, and returns passed and results; skips where there is none."""
 
@@ -357,9 +364,9 @@ def self_test(
         except AgentError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-            unclaimed("a self-test", evidence=str(error))
+            skip_unsupported("a self-test", evidence=str(error))
         if not told["results"]:
-            unclaimed("a self-test", evidence=told)
+            skip_unsupported("a self-test", evidence=told)
         evidence("ethtool -t offline", told)
         return told
 

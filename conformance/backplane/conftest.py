@@ -8,7 +8,7 @@ import time
 import pytest
 from plugfest.deadline import Deadline
 from plugfest.dut.settings import STEADY
-from plugfest.link.backplane import MODES, SPEEDS, Attempts, FarEnd, best
+from plugfest.link.backplane import MODES, SPEEDS, Attempts, BackplanePartner, best
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
@@ -20,61 +20,61 @@ WATCHED = 12.0
 
 
 @pytest.fixture
-def far(guest, model, dut, faults, defer, change, unclaimed):
+def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
     """The link partner of a backplane port; skips where the driver claims none."""
     modes = dut.link_modes()
     if modes is None or "Autoneg" not in modes.supported or not MODES.keys() & modes.supported:
-        unclaimed("negotiation on a backplane (clause 73)", evidence={"link modes": modes})
+        skip_unsupported("negotiation on a backplane (clause 73)", evidence={"link modes": modes})
     if "negotiations" not in model.call("link.get"):
-        unclaimed("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
-    change.ready()
-    defer(change.ready)
-    return FarEnd(guest.machine, faults, defer)
+        skip_unsupported("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
+    settings.ready()
+    defer(settings.ready)
+    return BackplanePartner(guest.machine, faults, defer)
 
 
 @pytest.fixture
-def local(dut, far):  # noqa: ARG001 - skips where there is no backplane
+def local(dut, link_partner):  # noqa: ARG001 - skips where there is no backplane
     """The clause's technologies that the driver advertises, by ethtool's names."""
     return {mode: name for mode, name in MODES.items() if mode in dut.link_modes().advertised}
 
 
 @pytest.fixture
-def several(local, unclaimed):
+def several(local, skip_unsupported):
     """Skips where the port has a single technology."""
     if len(local) < 2:
-        unclaimed("several technologies", evidence={"advertised": sorted(local)})
+        skip_unsupported("several technologies", evidence={"advertised": sorted(local)})
 
 
 @pytest.fixture
-def kr(local, unclaimed):
+def kr(local, skip_unsupported):
     """Skips where the port has no 10GBASE-KR."""
     if "10GBASE-KR" not in local.values():
-        unclaimed("10GBASE-KR", evidence={"advertised": sorted(local)})
+        skip_unsupported("10GBASE-KR", evidence={"advertised": sorted(local)})
 
 
 @pytest.fixture
-def highest(far, local):
+def highest(link_partner, local):
     """What the ends come to when nothing is in the way."""
-    return best(local.values(), far.abilities["technologies"])
+    return best(local.values(), link_partner.abilities["technologies"])
 
 
 @pytest.fixture
-def peer_modes(dut, far, unclaimed):
+def peer_modes(dut, link_partner, skip_unsupported):
     """``peer_modes()``: what the driver tells of the partner; skips where it tells nothing of a partner that has much to tell."""
     found = dut.link_modes()
-    if not found.peer and far.technology is not None:
-        unclaimed("to tell what the partner advertises", evidence={"ETHTOOL_A_LINKMODES_PEER": found})
+    if not found.peer and link_partner.technology is not None:
+        skip_unsupported("to tell what the partner advertises", evidence={"ETHTOOL_A_LINKMODES_PEER": found})
     return lambda: dut.link_modes().peer
 
 
 @pytest.fixture
-def start_over(far, until, patience):
+def start_over(link_partner, until, patience):
     """``start_over(latency=0.02)`` tells the partner that, and to start over; waits until it does."""
 
     def tell(**change):
-        before = far.negotiations
-        far.tell(**change, restart=True)
-        until(lambda: far.negotiations > before, what="the partner starts over", timeout=patience(2))
+        before = link_partner.negotiations
+        link_partner.set(**change, restart=True)
+        until(lambda: link_partner.negotiations > before, what="the partner starts over", timeout=patience(2))
 
     return tell
 
@@ -86,7 +86,7 @@ def patience(guest):
 
 
 @pytest.fixture
-def linked(dut, far, until, patience):
+def linked(dut, link_partner, until, patience):
     """``linked("10GBASE-KR")`` waits until both ends have that link, the driver says so, and it is there to stay.
 
     ``linked(None)`` waits until none has. There to stay is a carrier of which the driver cannot still find out that the link below it
@@ -101,13 +101,19 @@ def linked(dut, far, until, patience):
             nonlocal since, before
             link, told = dut.link(), dut.link_modes()
             if technology is None:
-                return far.technology is None and not link["carrier"] and told.speed is None
-            now = (link["carrier-down-count"], far.negotiations, far.technology, bool(link["carrier"]), told.speed)
+                return link_partner.technology is None and not link["carrier"] and told.speed is None
+            now = (
+                link["carrier-down-count"],
+                link_partner.negotiations,
+                link_partner.technology,
+                bool(link["carrier"]),
+                told.speed,
+            )
             if now != before:
                 since, before = time.monotonic(), now
             if now[2:] != (technology, True, SPEEDS[technology]) or link["operstate"] not in ("up", "unknown"):
                 return False
-            return (far.renewed(link) and not steady) or time.monotonic() - since > STEADY
+            return (link_partner.renewed(link) and not steady) or time.monotonic() - since > STEADY
 
         until(there, what=f"the link is {technology or 'down'} to both ends", timeout=patience(CONVERGED))
 
@@ -115,7 +121,7 @@ def linked(dut, far, until, patience):
 
 
 @pytest.fixture
-def gives_up(dut, far, until, patience):
+def gives_up(dut, link_partner, until, patience):
     """``gives_up()`` watches the ends try in vain, several times where the driver does: no link, and no carrier, at any time asked.
 
     ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to. ``gives_up(one_way=True)``: no carrier; the
@@ -125,10 +131,10 @@ def gives_up(dut, far, until, patience):
     def wait(technology=None, *, one_way=False):
         if technology is None:
             until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        attempts, enough = Attempts(far), Deadline.after(WATCHED)
+        attempts, enough = Attempts(link_partner), Deadline.after(WATCHED)
 
         def tried():
-            found = far.technology
+            found = link_partner.technology
             if technology:
                 assert found != technology
             else:
@@ -142,7 +148,7 @@ def gives_up(dut, far, until, patience):
 
 
 @pytest.fixture
-def agreed(dut, far, until, patience):
+def agreed(dut, link_partner, until, patience):
     """``agreed()`` waits until both ends say the same of the link, and have for `STEADY`; returns its technology, None without one."""
 
     def wait():
@@ -150,7 +156,7 @@ def agreed(dut, far, until, patience):
 
         def same():
             nonlocal since, before
-            link, told, technology = dut.link(), dut.link_modes(), far.technology
+            link, told, technology = dut.link(), dut.link_modes(), link_partner.technology
             now = (link["carrier-changes"], technology, told.speed)
             if now != before or told.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
                 since, before = time.monotonic(), now
@@ -163,7 +169,7 @@ def agreed(dut, far, until, patience):
 
 
 @pytest.fixture
-def negotiates_as_before(dut, change, defer):
+def negotiates_as_before(dut, settings, defer):
     """``negotiates_as_before()``: from now on the test's end has the driver advertise what it did before, and negotiate.
 
     The test is an error where the driver refuses that, or has not done it.
@@ -184,12 +190,12 @@ def negotiates_as_before(dut, change, defer):
             registered = True
             defer(put_back)
 
-    defer(change.steady)
+    defer(settings.steady)
     return register
 
 
 @pytest.fixture
-def advertise(dut, far, negotiates_as_before, until, patience, unclaimed, evidence):
+def advertise(dut, link_partner, negotiates_as_before, until, patience, skip_unsupported, evidence):
     """``advertise({"10000baseKR/Full"})`` has the driver advertise these of ``MODES``, all else as before: it negotiates anew.
 
     Skips where the driver refuses, with its words, unless ``may_refuse=True``: then it returns whether that was done.
@@ -202,20 +208,22 @@ def advertise(dut, far, negotiates_as_before, until, patience, unclaimed, eviden
         wanted = set(modes) | {mode for mode in before.advertised if mode not in MODES}
         for mode, on in (other or {}).items():
             (wanted.add if on else wanted.discard)(mode)
-        started = far.negotiations
-        far.mark()
-        refusal = dut.ask("linkmodes", autoneg=True, advertised=sorted(wanted))
+        started = link_partner.negotiations
+        link_partner.mark()
+        refusal = dut.try_set("linkmodes", autoneg=True, advertised=sorted(wanted))
         if refusal is not None:
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (before.advertised, before.autonegotiation)
             if may_refuse:
                 evidence(f"ethtool -s advertise {', '.join(sorted(wanted))}", str(refusal))
                 return False
-            unclaimed("to change what is advertised", evidence=f"ethtool -s advertise {sorted(wanted)}: {refusal}")
+            skip_unsupported(
+                "to change what is advertised", evidence=f"ethtool -s advertise {sorted(wanted)}: {refusal}"
+            )
         negotiates_as_before()
-        until(lambda: far.negotiations > started, what="the driver negotiates anew", timeout=patience(5))
+        until(lambda: link_partner.negotiations > started, what="the driver negotiates anew", timeout=patience(5))
         until(
-            lambda: (page := far.heard) is not None and page.technologies == ours,
+            lambda: (page := link_partner.base_page_seen) is not None and page.technologies == ours,
             what=f"the partner hears of {', '.join(sorted(ours))} alone",
             timeout=patience(5),
         )

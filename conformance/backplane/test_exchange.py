@@ -37,19 +37,19 @@ WITHHELD = ("an.interrupt.late", "link.interrupt.late")
 @pytest.mark.parametrize("late", [0, LATE], ids=["prompt", "late"])
 @pytest.mark.parametrize("pages", [[NULL], [MESSAGE], [MESSAGE, UNFORMATTED], [NULL, MESSAGE, UNFORMATTED]], ids=repr)
 @pytest.mark.budget(60)
-def test_next_pages(far, highest, start_over, linked, crossing, step, pages, late):
+def test_next_pages(link_partner, highest, start_over, linked, check_traffic, step, pages, late):
     """A partner that has next pages, even late ones, is heard to the end; then the ends come to what their base pages say."""
     with step("Give the partner next pages, and let it start over"):
         start_over(next_pages=pages, next_page_delay=late)
     with step("There is a link, and frames go both ways"):
         linked(highest)
-        crossing.both_ways()
+        check_traffic()
     with step(
         "The driver has answered each page with one of its own: with null messages, where its base page announces none"
     ):
-        answers = [NextPage(int(page, 16)) for page in far.get()["received"]["next_pages"]]
+        answers = [NextPage(int(page, 16)) for page in link_partner.get()["received"]["next_pages"]]
         assert len(answers) >= len(pages)
-        if not far.seen.bit(NEXT_PAGE):
+        if not link_partner.base_page_received.bit(NEXT_PAGE):
             assert [str(answer) for answer in answers if not answer.is_null] == []
 
 
@@ -60,15 +60,15 @@ def test_next_pages(far, highest, start_over, linked, crossing, step, pages, lat
     falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD),
 )
 @pytest.mark.budget(90)
-def test_endless_pages(far, highest, linked, gives_up, dut, until, step, patience):
+def test_endless_pages(link_partner, highest, linked, gives_up, dut, until, step, patience):
     """A partner that never ends brings no link, and no carrier; once it ends, there is a link."""
     with step("Let the partner start over, with another page after each"):
-        far.tell(misbehave={"pages.endless": True}, restart=True)
+        link_partner.set(misbehave={"pages.endless": True}, restart=True)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
     with step("The driver gives up and tries again, without a carrier at any time"):
         gives_up()
     with step("Let the partner end: there is a link"):
-        far.tell(misbehave={"pages.endless": False}, restart=True)
+        link_partner.set(misbehave={"pages.endless": False}, restart=True)
         linked(highest)
 
 
@@ -77,18 +77,22 @@ def test_endless_pages(far, highest, linked, gives_up, dut, until, step, patienc
 )
 @pytest.mark.parametrize("what", ["nonce.copied", "echo.wrong", "acknowledge.lost"])
 @pytest.mark.budget(90)
-def test_wrong_exchange(far, highest, linked, gives_up, dut, until, step, crossing, what, patience):
+def test_wrong_exchange(link_partner, highest, linked, gives_up, dut, until, step, check_traffic, what, patience):
     """A negotiation in which the partner errs (its nonce, its echo, its acknowledge) comes to no link; the next does."""
     with step(f"Let the partner start over, with {what} until told otherwise"):
-        far.tell(misbehave={what: True}, restart=True)
+        link_partner.set(misbehave={what: True}, restart=True)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner has erred", timeout=patience(12))
+        until(
+            lambda: link_partner.get()["misbehaviour"][what]["fired"],
+            what="the partner has erred",
+            timeout=patience(12),
+        )
     with step("The driver tries, and there is neither link nor carrier at any time"):
         gives_up()
     with step("Let it do right: there is a link, and frames go both ways"):
-        far.tell(misbehave={what: False}, restart=True)
+        link_partner.set(misbehave={what: False}, restart=True)
         linked(highest)
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -99,37 +103,58 @@ def test_wrong_exchange(far, highest, linked, gives_up, dut, until, step, crossi
 )
 @pytest.mark.parametrize("technology", sorted(SPEEDS))
 @pytest.mark.budget(90)
-def test_no_signal(far, local, linked, gives_up, dut, until, step, unclaimed, crossing, evidence, technology, patience):
+def test_no_signal(
+    link_partner,
+    local,
+    linked,
+    gives_up,
+    dut,
+    until,
+    step,
+    skip_unsupported,
+    check_traffic,
+    evidence,
+    technology,
+    patience,
+):
     """A negotiation that is complete, but that no signal of the partner follows, leads to no carrier; the driver negotiates again.
 
     The partner has the driver's signal, so that it may have a link until the driver gives up.
     """
     what = "carrier.absent"
     if technology not in local.values():
-        unclaimed(technology, evidence={"advertised": sorted(local)})
+        skip_unsupported(technology, evidence={"advertised": sorted(local)})
     with step(f"Let the partner offer {technology} alone, and transmit nothing once all is agreed"):
-        far.tell(abilities={"technologies": [technology]}, misbehave={what: True}, restart=True)
+        link_partner.set(abilities={"technologies": [technology]}, misbehave={what: True}, restart=True)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        until(lambda: far.get()["misbehaviour"][what]["fired"], what="the partner is silent", timeout=patience(12))
+        until(
+            lambda: link_partner.get()["misbehaviour"][what]["fired"],
+            what="the partner is silent",
+            timeout=patience(12),
+        )
     with step("The driver gives up and negotiates again, without a carrier at any time"):
         attempts = gives_up(one_way=True)
         evidence("negotiations that the driver began meanwhile", attempts)
         assert attempts > 0
     with step("Let the partner transmit: there is a link, and frames go both ways"):
-        far.tell(misbehave={what: False}, restart=True)
+        link_partner.set(misbehave={what: False}, restart=True)
         linked(technology)
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement("CL73-ARB-02", level="MUST", source=f"{ARBITRATION}; 73.7.2", falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.budget(60)
-def test_restart_amid(far, highest, linked, until, step, moment, patience):
+def test_restart_amid(link_partner, highest, linked, until, step, moment, patience):
     """A partner that starts over in the midst of the exchange finds the driver starting over with it."""
-    before = far.negotiations
+    before = link_partner.negotiations
     with step(f"Let the partner start over, and again when it is in {moment}"):
-        far.tell(script=[{"restart": True}, {"at": moment, "restart": True}])
-        until(lambda: far.negotiations >= before + 2, what="the partner has started over twice", timeout=patience(5))
+        link_partner.set(script=[{"restart": True}, {"at": moment, "restart": True}])
+        until(
+            lambda: link_partner.negotiations >= before + 2,
+            what="the partner has started over twice",
+            timeout=patience(5),
+        )
     with step("There is a link"):
         linked(highest)
 
@@ -153,34 +178,34 @@ def test_late_partner(highest, start_over, linked, step):
     falsified_by=("link.speed.wrong", NOT_TOLD),
 )
 @pytest.mark.budget(60)
-def test_remote_fault(far, highest, linked, agreed, until, crossing, step, evidence, patience):
+def test_remote_fault(link_partner, highest, linked, agreed, until, check_traffic, step, evidence, patience):
     """While a partner signals a remote fault, both ends say the same of the link; when it takes that back, there is one.
 
     Whether there is a link meanwhile the clause leaves open; one that there is carries frames. The driver has no fault to signal.
     """
-    technologies = far.abilities["technologies"]
+    technologies = link_partner.abilities["technologies"]
     with step("Let the partner's page have the remote fault"):
-        before = far.negotiations
-        far.offer(*technologies, remote_fault=True)
+        before = link_partner.negotiations
+        link_partner.offer(*technologies, remote_fault=True)
         until(
-            lambda: far.negotiations > before and far.seen is not None,
+            lambda: link_partner.negotiations > before and link_partner.base_page_received is not None,
             what="the driver has answered",
             timeout=patience(12),
         )
-        assert far.get()["abilities"]["remote_fault"]
+        assert link_partner.get()["abilities"]["remote_fault"]
     with step(
         "The driver's page has no remote fault; both ends have a link, of frames that go both ways, or neither has"
     ):
         found = agreed()
         evidence("the link while the partner signals a remote fault", str(found))
         assert found in (highest, None)
-        assert not far.heard.bit(REMOTE_FAULT)
+        assert not link_partner.base_page_seen.bit(REMOTE_FAULT)
         if found is not None:
-            crossing.both_ways()
+            check_traffic()
     with step("Take it back: there is a link, and frames go both ways"):
-        far.offer(*technologies)
+        link_partner.offer(*technologies)
         linked(highest)
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -190,25 +215,27 @@ def test_remote_fault(far, highest, linked, agreed, until, crossing, step, evide
     falsified_by=("link.speed.wrong", NOT_TOLD, LOST_MEMORY),
 )
 @pytest.mark.budget(150)
-def test_flap_storm(far, highest, linked, dut, guest, until, defer, crossing, residue, traffic, step, evidence):
+def test_flap_storm(
+    link_partner, highest, linked, dut, guest, until, defer, check_traffic, leak_check, traffic, step, evidence
+):
     """After a hundred losses of the partner's signal, of some milliseconds each, the link is as it was, and nothing has leaked."""
     readings = []
 
     def take_stock():
-        crossing.both_ways()
+        check_traffic()
         traffic.discard()  # what waits in the sockets is no residue
-        readings.append(residue.read())
+        readings.append(leak_check.read())
 
     take_stock()
-    before, started = dut.link(), far.negotiations
+    before, started = dut.link(), link_partner.negotiations
     monitor = guest.agent.call("link.monitor_open")
     defer(guest.agent.call, "handle.close", handle=monitor)
     for _half in range(2):
         with step(f"Let the partner flap {FLAPS // 2} times"):
-            last = far.negotiations
-            far.tell(flap={"times": FLAPS // 2, "down": 0.005, "up": 0.02})
+            last = link_partner.negotiations
+            link_partner.set(flap={"times": FLAPS // 2, "down": 0.005, "up": 0.02})
             until(
-                lambda last=last: far.negotiations > last and not far.get()["flapping"],
+                lambda last=last: link_partner.negotiations > last and not link_partner.get()["flapping"],
                 what="the partner has flapped",
                 timeout=20,
             )
@@ -217,7 +244,7 @@ def test_flap_storm(far, highest, linked, dut, guest, until, defer, crossing, re
             take_stock()
     # A driver that looks only now and then need not see each loss.
     with step("The carrier was counted as often down as up: at least once, and at most once for each negotiation"):
-        now, negotiations = dut.link(), far.negotiations - started
+        now, negotiations = dut.link(), link_partner.negotiations - started
         names = ("carrier-up-count", "carrier-down-count", "carrier-changes")
         ups, downs, changes = (now[name] - before[name] for name in names)
         told = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname)
@@ -231,7 +258,7 @@ def test_flap_storm(far, highest, linked, dut, guest, until, defer, crossing, re
         assert 1 <= lost <= downs
         assert told[-1]["carrier"]
     with step("Nothing of the kernel's memory has grown by as much as the partner flapped, both times"):
-        grown = residue.grown(readings, FLAPS // 2)
+        grown = leak_check.grown(readings, FLAPS // 2)
         assert not grown, "; ".join(grown)
 
 
@@ -253,25 +280,27 @@ def told(entry):
 )
 @pytest.mark.budget(60)
 @pytest.mark.parametrize("technology", sorted(SPEEDS))
-def test_in_time(far, local, linked, dut, until, step, unclaimed, crossing, evidence, technology, patience):
+def test_in_time(
+    link_partner, local, linked, dut, until, step, skip_unsupported, check_traffic, evidence, technology, patience
+):
     """Between ends that are both ready, the first negotiation leads to the link: no timer of either ends it before.
 
     From the exchange's end to the link pass less than link_fail_inhibit_timer. For another technology than the highest of both a
     driver may need one negotiation more, which tells it to change its mode.
     """
     if technology not in local.values():
-        unclaimed(technology, evidence={"advertised": sorted(local)})
+        skip_unsupported(technology, evidence={"advertised": sorted(local)})
     with step(f"Let the partner offer {technology} alone, and silence it until there is no carrier"):
-        far.tell(up=False, abilities={"technologies": [technology]})
+        link_partner.set(up=False, abilities={"technologies": [technology]})
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        before = far.record()[-1]["sequence"]
+        before = link_partner.record()[-1]["sequence"]
     with step("Turn it on: there is a link, and frames go both ways"):
-        far.tell(up=True)
+        link_partner.set(up=True)
         linked(technology)
-        crossing.both_ways()
+        check_traffic()
     highest = best(local.values(), SPEEDS)
     with step("It was the first negotiation in which the ends heard each other that led there, in time"):
-        entries = far.record(before)
+        entries = link_partner.record(before)
         evidence(
             "what the partner did",
             [
@@ -297,24 +326,26 @@ def test_in_time(far, local, linked, dut, until, step, unclaimed, crossing, evid
     falsified_by=("tx.frame.dropped", NOT_TOLD),
 )
 @pytest.mark.budget(60)
-def test_restart_on_request(dut, far, highest, start_over, linked, until, unclaimed, crossing, step, patience):
+def test_restart_on_request(
+    dut, link_partner, highest, start_over, linked, until, skip_unsupported, check_traffic, step, patience
+):
     """A restart that is asked for starts a negotiation, and leads to the same link."""
     with step("Ask for it, where the driver offers it"):
         start_over(latency=0.001)
         linked(highest)
-        before = far.negotiations
-        far.mark()
-        refusal = dut.ask_restart()
+        before = link_partner.negotiations
+        link_partner.mark()
+        refusal = dut.try_restart_autoneg()
         if refusal is not None:
-            unclaimed("to restart negotiation", evidence=f"ethtool -r: {refusal}")
+            skip_unsupported("to restart negotiation", evidence=f"ethtool -r: {refusal}")
     with step("The driver negotiates anew: there is a link, and frames go both ways"):
-        until(lambda: far.negotiations > before, what="the driver negotiates anew", timeout=patience(5))
+        until(lambda: link_partner.negotiations > before, what="the driver negotiates anew", timeout=patience(5))
         linked(highest)
-        crossing.both_ways()
+        check_traffic()
 
 
 @pytest.fixture
-def interrupts_spoilt(model, defer, until, patience, unclaimed):
+def interrupts_spoilt(model, defer, until, patience, skip_unsupported):
     """``spoil = interrupts_spoilt(LOST)``: by that of these faults which the device has; skips where it has none.
 
     ``count = spoil(negotiate, times=1)`` arms it, has a negotiation started, and waits until it has fired; ``count()`` is how often it has.
@@ -324,7 +355,7 @@ def interrupts_spoilt(model, defer, until, patience, unclaimed):
         names = [each["name"] for each in model.call("faults.list")]
         name = next((name for name in faults if name in names), None)
         if name is None:
-            unclaimed("a device whose negotiation interrupts the driver", evidence=names)
+            skip_unsupported("a device whose negotiation interrupts the driver", evidence=names)
 
         def spoil(negotiate, *, times):
             before = model.call("faults.fired", name=name)[name]
@@ -350,14 +381,14 @@ def interrupts_spoilt(model, defer, until, patience, unclaimed):
     falsified_by=("link.speed.wrong", "tx.frame.dropped"),
 )
 @pytest.mark.budget(90)
-def test_interrupt_lost(far, highest, interrupts_spoilt, linked, crossing, step):
+def test_interrupt_lost(link_partner, highest, interrupts_spoilt, linked, check_traffic, step):
     """A driver to which an interrupt of the negotiation gets lost comes to a link nevertheless, by its own patience."""
     lose = interrupts_spoilt(LOST)
     with step("Lose one interrupt of the next negotiation"):
-        lose(lambda: far.tell(restart=True), times=1)
+        lose(lambda: link_partner.set(restart=True), times=1)
     with step("There is a link, and frames go both ways"):
         linked(highest, steady=True)
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -369,7 +400,7 @@ def test_interrupt_lost(far, highest, interrupts_spoilt, linked, crossing, step)
 @pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
 @pytest.mark.budget(90)
 def test_interrupt_reissued(
-    far, highest, interrupts_spoilt, dut, linked, until, patience, crossing, step, evidence, times
+    link_partner, highest, interrupts_spoilt, dut, linked, until, patience, check_traffic, step, evidence, times
 ):
     """An interrupt of the negotiation that is withheld, and reissued while its cause stands, delays the link and costs no negotiation.
 
@@ -377,18 +408,18 @@ def test_interrupt_reissued(
     """
     withhold = interrupts_spoilt(WITHHELD)
     with step("Silence the partner until there is no carrier"):
-        far.tell(up=False)
+        link_partner.set(up=False)
         until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        before = far.record()[-1]["sequence"]
+        before = link_partner.record()[-1]["sequence"]
     with step(
         f"Withhold {'one interrupt' if times else 'each interrupt'} of the next negotiation, and turn the partner on"
     ):
-        withheld = withhold(lambda: far.tell(up=True), times=times)
+        withheld = withhold(lambda: link_partner.set(up=True), times=times)
     with step("There is a link, and frames go both ways"):
         linked(highest, steady=True)
-        crossing.both_ways()
+        check_traffic()
     with step("It was the first negotiation in which the ends heard each other that led there"):
-        entries = far.record(before)
+        entries = link_partner.record(before)
         evidence("interrupts withheld", withheld())
         checks = sum(each.get("state") == "AN_GOOD_CHECK" for each in entries)
         links = sum(each["event"] == "link up" for each in entries)

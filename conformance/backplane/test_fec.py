@@ -15,21 +15,21 @@ BASE_R = 51
 
 
 @pytest.fixture
-def resolve_fec(far, linked, crossing, dut, step):
+def resolve_fec(link_partner, linked, check_traffic, dut, step):
     """``resolve_fec(able, asks)``: with such a partner the link has FEC where both are able and one asks; frames go both ways."""
 
     def check(able, asks):
         with step(f"Let the partner be {'able' if able else 'unable'}, {'asking' if asks else 'not asking'}"):
-            far.offer("10GBASE-KR", fec=able, fec_request=asks)
+            link_partner.offer("10GBASE-KR", fec=able, fec_request=asks)
             linked("10GBASE-KR")
         with step("FEC is on where both are able and one asks; frames go both ways"):
-            ours = far.seen.fec
+            ours = link_partner.base_page_received.fec
             wanted = fec_of(ours, (able, asks))
-            assert far.get()["resolved"]["fec"] == wanted
+            assert link_partner.get()["resolved"]["fec"] == wanted
             told = dut.get("fec")
             if told is not None:
                 assert (told.get("active") == BASE_R) == wanted
-            crossing.both_ways()
+            check_traffic()
         return ours
 
     return check
@@ -79,15 +79,15 @@ def test_fec(resolve_fec, advertise_each, step, evidence):
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
-def test_request_without_ability(far, advertise_each, linked, crossing, step, evidence):
+def test_request_without_ability(link_partner, advertise_each, linked, check_traffic, step, evidence):
     """A partner that asks for FEC and is not able to use it gets a link without, whatever of it the driver advertises."""
     seen = set()
     for _choice in advertise_each():
         with step("Let the partner be unable, and asking"):
-            far.offer("10GBASE-KR", fec_request=True)
+            link_partner.offer("10GBASE-KR", fec_request=True)
             linked("10GBASE-KR")
-            seen.add(far.seen.fec)
+            seen.add(link_partner.base_page_received.fec)
         with step("There is no FEC, and frames go both ways"):
-            assert not far.get()["resolved"]["fec"]
-            crossing.both_ways()
+            assert not link_partner.get()["resolved"]["fec"]
+            check_traffic()
     evidence("FEC bits (ability, request) of the driver's pages", sorted(seen))

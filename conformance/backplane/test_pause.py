@@ -13,11 +13,11 @@ PAUSES = [Pause(first, second) for first in TWICE for second in TWICE]
 
 
 @pytest.fixture
-def pause(dut, unclaimed):
+def pause(dut, skip_unsupported):
     """``pause()``: what ``ethtool -a`` says; skips where the driver has no flow control that is negotiated."""
     found = dut.get("pause")
     if found is None or not found["autoneg"]:
-        unclaimed("flow control that is negotiated", evidence={"ethtool -a": found})
+        skip_unsupported("flow control that is negotiated", evidence={"ethtool -a": found})
     return lambda: dut.get("pause")
 
 
@@ -26,7 +26,7 @@ def ask_pause(dut, evidence):
     """``ask_pause(Pause(True, False))`` asks for that, tx and rx, to be negotiated; returns whether the driver took it."""
 
     def ask(asked):
-        refusal = dut.ask("pause", autoneg=True, rx=asked.second, tx=asked.first)
+        refusal = dut.try_set("pause", autoneg=True, rx=asked.second, tx=asked.first)
         if refusal is not None:
             evidence(f"ethtool -A autoneg on rx {asked.second} tx {asked.first}", str(refusal))
         return refusal is None
@@ -35,11 +35,11 @@ def ask_pause(dut, evidence):
 
 
 @pytest.fixture
-def offer_pause(far, local, linked):
+def offer_pause(link_partner, local, linked):
     """``offer_pause(Pause(True, False))`` has the partner offer that, with all technologies of the port; waits for the link."""
 
     def offer(theirs):
-        far.offer(*local.values(), pause=theirs.first, asymmetric_pause=theirs.second)
+        link_partner.offer(*local.values(), pause=theirs.first, asymmetric_pause=theirs.second)
         linked(best(local.values(), local.values()))
 
     return offer
@@ -53,10 +53,10 @@ def offer_pause(far, local, linked):
 )
 @pytest.mark.budget(400)
 def test_resolved(
-    far,
+    link_partner,
     local,
     advertise,
-    change,
+    settings,
     model,
     patience,
     pause,
@@ -67,7 +67,7 @@ def test_resolved(
     until,
     step,
     evidence,
-    unclaimed,
+    skip_unsupported,
 ):
     """Whatever the two ends offer, the driver tells, and the hardware is set to, what the table makes of the two pages.
 
@@ -83,9 +83,9 @@ def test_resolved(
         """One partner: returns what the driver's page has."""
         with step(f"Let the partner offer pause {theirs.first:d}, asymmetric {theirs.second:d}"):
             offer_pause(theirs)
-            ours = far.seen.pause
+            ours = link_partner.base_page_received.pause
             mine = pause_of(ours, theirs)
-            resolved = far.get()["resolved"]["pause"]
+            resolved = link_partner.get()["resolved"]["pause"]
             assert (resolved["transmit"], resolved["receive"]) == pause_of(theirs, ours)
         with step("The driver tells what follows, and the hardware is set to it"):
 
@@ -108,11 +108,11 @@ def test_resolved(
                 assert hold_against(theirs) == ours
 
     before = pause()
-    defer(change.steady)
-    defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
+    defer(settings.steady)
+    defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
-            far.mark()
+            link_partner.mark()
             if ask_pause(asked):
                 hold_against_each(f"ethtool -A rx {asked.second} tx {asked.first}")
     for wanted in PAUSES:
@@ -127,7 +127,7 @@ def test_resolved(
     evidence("pause bits (C0, C1) of the driver's pages", {str(tuple(bits)): means for bits, means in reached.items()})
     evidence("pause bits that no request led to", [str(tuple(bits)) for bits in PAUSES if bits not in reached])
     if not reached:
-        unclaimed("flow control that can be set", evidence="each request is refused, see above")
+        skip_unsupported("flow control that can be set", evidence="each request is refused, see above")
 
 
 @requirement(
@@ -137,15 +137,17 @@ def test_resolved(
     falsified_by="program:settings.not-set",
 )
 @pytest.mark.budget(120)
-def test_advertised(far, change, pause, ask_pause, highest, start_over, linked, dut, defer, step, unclaimed):
+def test_advertised(
+    link_partner, settings, pause, ask_pause, highest, start_over, linked, dut, defer, step, skip_unsupported
+):
     """The page's pause bits are those that the driver says it advertises, and these follow from what it was asked for.
 
     Pause where it is to obey; asymmetric where it is to do one of the two.
     """
     made = False
     before = pause()
-    defer(change.steady)
-    defer(lambda: dut.ask("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
+    defer(settings.steady)
+    defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for asked in PAUSES:
         with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
             if not ask_pause(asked):
@@ -156,9 +158,13 @@ def test_advertised(far, change, pause, ask_pause, highest, start_over, linked, 
         with step("Its page says so, and so does it"):
             advertised = dut.link_modes().advertised
             wanted = Pause(asked.second, asked.first != asked.second)
-            assert far.seen.pause == Pause("Pause" in advertised, "Asym_Pause" in advertised) == wanted
+            assert (
+                link_partner.base_page_received.pause
+                == Pause("Pause" in advertised, "Asym_Pause" in advertised)
+                == wanted
+            )
     if not made:
-        unclaimed("flow control that can be set", evidence="each request is refused, see above")
+        skip_unsupported("flow control that can be set", evidence="each request is refused, see above")
 
 
 @requirement(

@@ -21,14 +21,14 @@ def subsets(names):
 
 @requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.budget(240)
-def test_highest(far, local, advertise, linked, gives_up, dut, until, step, patience):
+def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, step, patience):
     """Whatever the two ends advertise, the link is the highest that they have in common; without any there is no link.
 
     The driver's advertisement is changed while there is no link: what a change does to one is `CL73-ADV-02`.
     """
     for ours in subsets(local):
         with step(f"Silence the partner, and have the driver advertise {', '.join(ours)}"):
-            far.tell(up=False)
+            link_partner.set(up=False)
             until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
             now = dut.link_modes().advertised & MODES.keys()  # the kernel does not ask a driver for what is so already
             if set(ours) != now and not advertise(ours, may_refuse=True):
@@ -36,7 +36,7 @@ def test_highest(far, local, advertise, linked, gives_up, dut, until, step, pati
         for theirs in subsets(TECHNOLOGIES):
             common = best((local[mode] for mode in ours), theirs)
             with step(f"Let the partner offer {', '.join(theirs)}: {common or 'no link'}"):
-                far.tell(up=True, abilities={"technologies": list(theirs)})
+                link_partner.set(up=True, abilities={"technologies": list(theirs)})
                 if common is None:
                     gives_up()
                 else:
@@ -49,15 +49,19 @@ def test_highest(far, local, advertise, linked, gives_up, dut, until, step, pati
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
     falsified_by=("link.speed.wrong", NOT_TOLD),
 )
-def test_strange(far, local, linked, until, step, patience):
+def test_strange(link_partner, local, linked, until, step, patience):
     """A partner's technologies that the port does not have do not keep it from what both have."""
     highest = best(local.values(), TECHNOLOGIES)
     with step(f"Let the partner offer {', '.join(STRANGE)}, and {highest}"):
-        far.offer(*STRANGE, highest)
+        link_partner.offer(*STRANGE, highest)
     with step("The link is that"):
-        until(lambda: far.seen is not None, what="the partner has the driver's page", timeout=patience(5))
+        until(
+            lambda: link_partner.base_page_received is not None,
+            what="the partner has the driver's page",
+            timeout=patience(5),
+        )
         linked(highest)
-        assert set(far.get()["abilities"]["technologies"]) == {*STRANGE, highest}
+        assert set(link_partner.get()["abilities"]["technologies"]) == {*STRANGE, highest}
 
 
 @requirement(
@@ -67,11 +71,11 @@ def test_strange(far, local, linked, until, step, patience):
     falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
-def test_partner_is_told(far, local, linked, peer_modes, patience, until, step):
+def test_partner_is_told(link_partner, local, linked, peer_modes, patience, until, step):
     """The driver tells which of its own technologies the partner advertises."""
     for theirs in subsets(local.values()):
         with step(f"Let the partner offer {', '.join(theirs)}"):
-            far.offer(*theirs)
+            link_partner.offer(*theirs)
             linked(best(local.values(), theirs))
         with step("The driver tells these"):
             wanted = {mode for mode, name in MODES.items() if name in theirs}
@@ -90,14 +94,14 @@ def test_partner_is_told(far, local, linked, peer_modes, patience, until, step):
 )
 @pytest.mark.usefixtures("several")
 @pytest.mark.budget(120)
-def test_advertisement(far, local, advertise, linked, step):
+def test_advertisement(link_partner, local, advertise, linked, step):
     """A change of what the driver advertises starts a negotiation, and the partner gets exactly that."""
     for ours in subsets(local):
         with step(f"Have the driver advertise {', '.join(ours)}"):
             advertise(ours)
-            linked(best((local[mode] for mode in ours), far.abilities["technologies"]))
+            linked(best((local[mode] for mode in ours), link_partner.abilities["technologies"]))
         with step("The partner has got these"):
-            assert far.seen.technologies == {local[mode] for mode in ours}
+            assert link_partner.base_page_received.technologies == {local[mode] for mode in ours}
 
 
 @requirement(
@@ -108,15 +112,15 @@ def test_advertisement(far, local, advertise, linked, step):
 )
 @pytest.mark.usefixtures("several")
 @pytest.mark.fresh_guest
-def test_advertisement_without_common(far, local, advertise, linked, gives_up, step):
+def test_advertisement_without_common(link_partner, local, advertise, linked, gives_up, step):
     """A change of what the driver advertises that leaves the ends nothing in common takes the link and the carrier down."""
     first, second = list(local)[:2]
     with step(f"Let the partner offer {local[first]} alone"):
-        far.offer(local[first])
+        link_partner.offer(local[first])
         linked(local[first])
     with step(f"Have the driver advertise {second} alone: there is no carrier"):
         advertise({second})
         gives_up()
     with step("Let the partner offer that: there is a link again"):
-        far.offer(local[second])
+        link_partner.offer(local[second])
         linked(local[second])

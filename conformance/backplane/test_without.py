@@ -17,16 +17,16 @@ DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GB
 
 @requirement("CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", NOT_TOLD))
 @pytest.mark.budget(90)
-def test_detected(far, local, linked, step, unclaimed, crossing):
+def test_detected(link_partner, local, linked, step, skip_unsupported, check_traffic):
     """A partner that transmits without pages what is detected in parallel, and what the port has, gets a link."""
     detectable = [name for name in local.values() if name in DETECTABLE]
     if not detectable:
-        unclaimed("a technology that is detected in parallel", evidence={"advertised": sorted(local)})
+        skip_unsupported("a technology that is detected in parallel", evidence={"advertised": sorted(local)})
     for name in detectable:
         with step(f"Let the partner transmit {name}, without pages: there is a link, and frames go both ways"):
-            far.offer(name, negotiates=False)
+            link_partner.offer(name, negotiates=False)
             linked(name)
-            crossing.both_ways()
+            check_traffic()
 
 
 @requirement(
@@ -34,23 +34,23 @@ def test_detected(far, local, linked, step, unclaimed, crossing):
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
-def test_not_detected(far, highest, gives_up, linked, step):
+def test_not_detected(link_partner, highest, gives_up, linked, step):
     """10GBASE-KR without pages is not detected: there is no link."""
     with step("Let the partner transmit 10GBASE-KR, without pages: there is neither link nor carrier at any time"):
-        far.offer("10GBASE-KR", negotiates=False)
+        link_partner.offer("10GBASE-KR", negotiates=False)
         gives_up()
     with step("Let it negotiate: there is a link"):
-        far.offer(*far.abilities["technologies"])
+        link_partner.offer(*link_partner.abilities["technologies"])
         linked(highest)
 
 
 @pytest.fixture
-def force(dut, far, negotiates_as_before, evidence):
+def force(dut, link_partner, negotiates_as_before, evidence):
     """``force(10000)`` turns negotiation off at a speed; returns whether the driver did."""
 
     def turn_off(speed):
-        far.mark()
-        refusal = dut.ask("linkmodes", autoneg=False, speed=speed, duplex=1)
+        link_partner.mark()
+        refusal = dut.try_set("linkmodes", autoneg=False, speed=speed, duplex=1)
         if refusal is not None:
             evidence(f"ethtool -s autoneg off speed {speed}", str(refusal))
             assert dut.link_modes().autonegotiation
@@ -68,7 +68,9 @@ def force(dut, far, negotiates_as_before, evidence):
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
-def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed, evidence, patience):
+def test_forced(
+    link_partner, local, dut, force, linked, until, check_traffic, step, skip_unsupported, evidence, patience
+):
     """With negotiation off, and a partner of that speed that has none either, there is a link at each speed of the port.
 
     Where the port has several technologies of a speed, the request does not say which: the driver's signal does.
@@ -82,22 +84,24 @@ def test_forced(far, local, dut, force, linked, until, crossing, step, unclaimed
             if not force(speed):
                 continue
             made = True
-            far.offer(min(names), negotiates=False)
+            link_partner.offer(min(names), negotiates=False)
             found = until(
-                lambda names=names: far.carried in names and far.carried, what="it transmits that", timeout=patience(5)
+                lambda names=names: link_partner.carried in names and link_partner.carried,
+                what="it transmits that",
+                timeout=patience(5),
             )
             evidence(f"{speed} Mb/s", found)
         with step("Let the partner transmit that, without pages: there is a link, and frames go both ways"):
-            far.offer(found, negotiates=False)
+            link_partner.offer(found, negotiates=False)
             linked(found)
             assert not dut.link_modes().autonegotiation
-            crossing.both_ways()
+            check_traffic()
     if not made:
-        unclaimed("to turn negotiation off", evidence="each speed is refused, see above")
+        skip_unsupported("to turn negotiation off", evidence="each speed is refused, see above")
 
 
 @pytest.fixture
-def forced(far, local, dut, force, linked, crossing, unclaimed):
+def forced(link_partner, local, dut, force, linked, check_traffic, skip_unsupported):
     """``stayed = forced()``: a link without negotiation, at the first speed at which the driver takes that; skips where it takes none.
 
     ``stayed()``: there is a link again, negotiation is off, and frames go both ways; ``stayed(SHORT)``: frames of these octets do.
@@ -106,16 +110,16 @@ def forced(far, local, dut, force, linked, crossing, unclaimed):
     def prepare():
         name = next((each for each in local.values() if force(SPEEDS[each])), None)
         if name is None:
-            unclaimed("to turn negotiation off", evidence="each speed is refused, see above")
-        far.offer(name, negotiates=False)
+            skip_unsupported("to turn negotiation off", evidence="each speed is refused, see above")
+        link_partner.offer(name, negotiates=False)
         linked(name)
-        far.mark()
+        link_partner.mark()
 
         def check(*sizes):
             linked(name)
             assert not dut.link_modes().autonegotiation
-            crossing.both_ways(*sizes)
-            far.mark()
+            check_traffic(*sizes)
+            link_partner.mark()
 
         return check
 
@@ -129,7 +133,7 @@ def forced(far, local, dut, force, linked, crossing, unclaimed):
     falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
-def test_forced_stays(forced, dut, change, step):
+def test_forced_stays(forced, dut, settings, step):
     """Negotiation that was turned off stays off when the interface goes down and up, and when it is reset by a change of MTU.
 
     The link is as it was.
@@ -137,11 +141,11 @@ def test_forced_stays(forced, dut, change, step):
     with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
         stayed = forced()
     with step("Take the interface down and up: negotiation is off, there is a link, and frames go both ways"):
-        change.link(up=False)
+        settings.set_link(up=False)
         dut.set_link(up=True)
         stayed()
     with step("Change the MTU: negotiation is off, there is a link, and frames that the MTU lets pass go both ways"):
-        change.link(mtu=dut.mtu - 100)
+        settings.set_link(mtu=dut.mtu - 100)
         stayed(SHORT)
 
 
@@ -188,19 +192,19 @@ def test_forced_over_self_test(forced, self_test, step):
     falsified_by=("an.latch.missing", NOT_TOLD),
 )
 @pytest.mark.budget(90)
-def test_brief_loss(forced, far, dut, until, step, patience, evidence):
+def test_brief_loss(forced, link_partner, dut, until, step, patience, evidence):
     """A loss of the signal that is over before a driver asks is told, where nothing is negotiated: the carrier goes, and comes back."""
     with step("Turn negotiation off, and let the partner transmit without pages: there is a link"):
         stayed = forced()
-        before, entries = dut.link(), far.record()[-1]["sequence"]
+        before, entries = dut.link(), link_partner.record()[-1]["sequence"]
     with step("Let the partner be silent for some milliseconds"):
-        far.tell(flap={"times": 1, "down": SILENT, "up": SILENT})
+        link_partner.set(flap={"times": 1, "down": SILENT, "up": SILENT})
         until(
-            lambda: not far.get()["flapping"] and far.technology is not None,
+            lambda: not link_partner.get()["flapping"] and link_partner.technology is not None,
             what="the partner transmits again",
             timeout=patience(5),
         )
-        evidence("what the partner did", [each["event"] for each in far.record(entries)])
+        evidence("what the partner did", [each["event"] for each in link_partner.record(entries)])
     with step("The driver tells that the link was lost, and that it came back"):
 
         def both():
@@ -219,28 +223,28 @@ def test_brief_loss(forced, far, dut, until, step, patience, evidence):
 )
 @pytest.mark.usefixtures("several")
 @pytest.mark.budget(90)
-def test_stays(far, local, advertise, change, dut, linked, crossing, step):
+def test_stays(link_partner, local, advertise, settings, dut, linked, check_traffic, step):
     """What the driver was told to advertise stays when the interface goes down and up, and when it is reset by a change of MTU."""
     mode, name = list(local.items())[-1]
     with step(f"Have the driver advertise {mode} alone"):
         advertise({mode})
         linked(name)
     for what, do in (
-        ("Take the interface down and up", lambda: change.link(up=False) or dut.set_link(up=True)),
-        ("Change the MTU", lambda: change.link(mtu=dut.mtu - 100)),
+        ("Take the interface down and up", lambda: settings.set_link(up=False) or dut.set_link(up=True)),
+        ("Change the MTU", lambda: settings.set_link(mtu=dut.mtu - 100)),
     ):
         with step(f"{what}: the driver still advertises that alone, and so the partner got it"):
-            far.mark()
+            link_partner.mark()
             do()
             linked(name)
             assert dut.link_modes().advertised & MODES.keys() == {mode}
-            assert far.seen.technologies == {name}
+            assert link_partner.base_page_received.technologies == {name}
     with step("Frames that the smaller MTU lets pass go both ways"):
-        crossing.both_ways(SHORT)
+        check_traffic(SHORT)
 
 
 @pytest.fixture
-def settle(far, local, advertise, highest, linked, crossing, dut, evidence):
+def settle(link_partner, local, advertise, highest, linked, check_traffic, dut, evidence):
     """``stayed = settle()``: a link of one technology alone, where the driver can be told to advertise that; else of all that it does.
 
     ``stayed()``: once there is a link again, the partner has got the same page, the driver tells the same, and frames go both ways.
@@ -252,18 +256,18 @@ def settle(far, local, advertise, highest, linked, crossing, dut, evidence):
         evidence("advertised", mode if alone else "all")
         wanted = name if alone else highest
         if not alone:
-            far.tell(latency=0.001, restart=True)
+            link_partner.set(latency=0.001, restart=True)
         linked(wanted)
-        page, modes, negotiations = far.seen, dut.link_modes(), far.negotiations
-        far.mark()
+        page, modes, negotiations = link_partner.base_page_received, dut.link_modes(), link_partner.negotiations
+        link_partner.mark()
 
         def check():
             linked(wanted, steady=True)
-            evidence("negotiations since", far.negotiations - negotiations)
-            assert far.seen.said == page.said
+            evidence("negotiations since", link_partner.negotiations - negotiations)
+            assert link_partner.base_page_received.said == page.said
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
-            crossing.both_ways()
+            check_traffic()
 
         return check
 
@@ -317,7 +321,7 @@ def test_self_test(settle, self_test, step):
     falsified_by=("link.speed.wrong", "tx.frame.dropped"),
 )
 @pytest.mark.budget(150)
-def test_same_page(far, highest, start_over, binding, change, dut, linked, crossing, step):
+def test_same_page(link_partner, highest, start_over, binding, settings, dut, linked, check_traffic, step):
     """The page that a driver sends is the same after down and up, after a reset by a change of MTU, and after it was bound anew.
 
     So is the link that follows from it.
@@ -325,18 +329,18 @@ def test_same_page(far, highest, start_over, binding, change, dut, linked, cross
     with step("Let the partner start over: there is a link"):
         start_over(latency=0.001)
         linked(highest)
-        page, modes = far.seen, dut.link_modes()
+        page, modes = link_partner.base_page_received, dut.link_modes()
     for what, do in (
-        ("Take the interface down and up", lambda: change.link(up=False) or dut.set_link(up=True)),
-        ("Change the MTU", lambda: change.link(mtu=dut.mtu - 100)),
+        ("Take the interface down and up", lambda: settings.set_link(up=False) or dut.set_link(up=True)),
+        ("Change the MTU", lambda: settings.set_link(mtu=dut.mtu - 100)),
         ("Unbind the driver, and bind it", lambda: binding.unbind() or binding.bind()),
     ):
         with step(f"{what}: the partner gets the same page, and the driver tells the same"):
-            far.mark()
+            link_partner.mark()
             do()
             linked(highest)
-            assert far.seen.said == page.said
+            assert link_partner.base_page_received.said == page.said
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
     with step("Frames go both ways"):
-        crossing.both_ways()
+        check_traffic()

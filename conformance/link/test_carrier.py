@@ -46,16 +46,16 @@ def watch(until, prompt, dut):
 
 
 @requirement("LINK-CARRIER-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
-def test_follows_partner(dut, partner, change, watch, step):
+def test_follows_partner(dut, link_partner, settings, watch, step):
     """The driver reports the carrier as gone when the link partner goes, and as there when it comes back."""
-    change.ready()
+    settings.ready()
     for number in range(ROUNDS):
         with step(f"Take the partner down, time {number + 1}: carrier and operational state are down"):
-            partner.set(up=False)
+            link_partner.set(up=False)
             watch(up=False)
             assert "running" not in dut.link()["flags"]
         with step("Bring it up: carrier and operational state are up"):
-            partner.set(up=True)
+            link_partner.set(up=True)
             watch(up=True)
             assert "running" in dut.link()["flags"]
 
@@ -66,15 +66,15 @@ def test_follows_partner(dut, partner, change, watch, step):
     source="Documentation/ABI/testing/sysfs-class-net, carrier_changes, carrier_up_count, carrier_down_count",
     falsified_by="link.report.stuck",
 )
-def test_counted(dut, partner, change, watch, step):
+def test_counted(dut, link_partner, settings, watch, step):
     """Each loss and each return of the carrier is counted once."""
-    change.ready()
+    settings.ready()
     before = dut.link()
     with step(f"Take the partner down and bring it up, {ROUNDS} times"):
         for _ in range(ROUNDS):
-            partner.set(up=False)
+            link_partner.set(up=False)
             watch(up=False)
-            partner.set(up=True)
+            link_partner.set(up=True)
             watch(up=True)
     with step("The counters rose by that"):
         now = dut.link()
@@ -88,9 +88,9 @@ def test_counted(dut, partner, change, watch, step):
     source="include/uapi/linux/rtnetlink.h, RTM_NEWLINK to RTNLGRP_LINK; Documentation/networking/operstates.rst",
     falsified_by="link.report.stuck",
 )
-def test_notified(guest, dut, partner, change, until, prompt, defer, step):
+def test_notified(guest, dut, link_partner, settings, until, prompt, defer, step):
     """User space is notified of each change of the carrier, in order."""
-    change.ready()
+    settings.ready()
     monitor = guest.agent.call("link.monitor_open")
     defer(guest.agent.call, "handle.close", handle=monitor)
     told = []
@@ -102,7 +102,7 @@ def test_notified(guest, dut, partner, change, until, prompt, defer, step):
 
     for up in (False, True):
         with step(f"Turn the partner {'on' if up else 'off'}: a notification says so"):
-            partner.set(up=up)
+            link_partner.set(up=up)
             until(
                 lambda up=up: last() is up,
                 what=f"a notification of carrier {'on' if up else 'off'}",
@@ -115,23 +115,23 @@ def test_notified(guest, dut, partner, change, until, prompt, defer, step):
 
 @requirement("LINK-CARRIER-04", level="MUST", source=OPERSTATES, falsified_by="program:settings.not-set")
 @pytest.mark.budget(120)
-def test_not_before_the_link(dut, partner, change, defer, step):
+def test_not_before_the_link(dut, link_partner, settings, defer, step):
     """An interface that was taken down and comes up again has no carrier before it has a link."""
-    change.ready()
-    defer(change.steady)
-    defer(partner.set, up=True)
+    settings.ready()
+    defer(settings.steady)
+    defer(link_partner.set, up=True)
     defer(dut.set_link, up=True)
     for number in range(RESTARTS):
         with step(f"Take the interface down, and the partner too, time {number + 1}"):
             dut.set_link(up=False)
-            partner.set(up=False)
+            link_partner.set(up=False)
             assert "up" not in dut.link()["flags"]
         with step("Take the interface up: there is no carrier"):
             dut.set_link(up=True)
             assert not dut.carrier
         with step("Bring the partner up: there is"):
-            partner.set(up=True)
-            change.ready()
+            link_partner.set(up=True)
+            settings.ready()
 
 
 @requirement(
@@ -140,21 +140,21 @@ def test_not_before_the_link(dut, partner, change, defer, step):
     source="Documentation/networking/operstates.rst; Documentation/networking/netdevices.rst, ndo_tx_timeout",
     falsified_by=("tx.frame.dropped", "link.report.stuck"),
 )
-def test_down(dut, partner, change, crossing, traffic, outlet, wire, watch, step):
+def test_down(dut, link_partner, settings, check_traffic, traffic, packet_sender, remote, watch, step):
     """While the link is down nothing is on the wire and sending does not hang; when it is up again, traffic goes both ways."""
-    change.ready()
+    settings.ready()
     frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS, sizes=(60, 1514))]
     with step("Take the partner down"):
-        partner.set(up=False)
+        link_partner.set(up=False)
         watch(up=False)
-    with step("Have the DUT send: nothing is on the wire"), wire.capture() as seen:
+    with step("Have the DUT send: nothing is on the wire"), remote.capture() as seen:
         before = dut.stats64()
-        outlet.send(frames)
+        packet_sender.send(frames)
         assert list(only(seen.received())) == []
     with step("Bring the partner up: frames go both ways, unchanged"):
-        partner.set(up=True)
+        link_partner.set(up=True)
         watch(up=True)
-        crossing.both_ways()
+        check_traffic()
     with step("No transmit error was counted"):
         assert dut.stats64()["tx_errors"] == before["tx_errors"]
 
@@ -167,43 +167,45 @@ def test_down(dut, partner, change, crossing, traffic, outlet, wire, watch, step
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_down_under_load(dut, partner, change, crossing, traffic, outlet, watch, until, step, evidence):
+def test_down_under_load(
+    dut, link_partner, settings, check_traffic, traffic, packet_sender, watch, until, step, evidence
+):
     """Whatever was being sent when the link went, sending goes on when it is back.
 
     What the device has not come to then, because its own queues are full, must not be left half done: neither its
     descriptors to a driver that no longer cares, nor the device's place in the ring to chance.
     """
     largest = min(dut.link().get("max-mtu") or JUMBO, JUMBO)
-    change.link(mtu=largest)
-    change.ready()
+    settings.set_link(mtu=largest)
+    settings.ready()
     frames = [probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET,), versions=(4,))]
     with step("Take the partner down while the DUT sends in one flow, more than a device keeps in a queue of its own"):
-        partner.set(up=False)
-        evidence("frames handed over", outlet.send(frames, repeat=LOAD))
+        link_partner.set(up=False)
+        evidence("frames handed over", packet_sender.send(frames, repeat=LOAD))
         watch(up=False)
     with step("Bring the partner up: frames go both ways, unchanged"):
-        partner.set(up=True)
+        link_partner.set(up=True)
         watch(up=True)
-        until(lambda: partner.linked, what="the partner has the link", timeout=5)
+        until(lambda: link_partner.linked, what="the partner has the link", timeout=5)
         traffic.discard()
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement("LINK-FLAP-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
-def test_flaps(dut, partner, change, crossing, watch, until, step, evidence):
+def test_flaps(dut, link_partner, settings, check_traffic, watch, until, step, evidence):
     """However often the link flaps, the driver ends up with the carrier as it is, down or up, and carries traffic."""
-    change.ready()
+    settings.ready()
     before = dut.link()["carrier-changes"]
     with step(f"Let the partner flap {FLAPS} times, and take it down: the carrier is reported down"):
-        partner.flap(FLAPS)
-        until(lambda: partner.quiet, what="the partner has flapped", timeout=5)
-        partner.set(up=False)
+        link_partner.flap(FLAPS)
+        until(lambda: link_partner.quiet, what="the partner has flapped", timeout=5)
+        link_partner.set(up=False)
         watch(up=False)
     with step(f"Let it flap {FLAPS} times more, and leave it up: the carrier is reported up"):
-        partner.flap(FLAPS)
-        until(lambda: partner.quiet, what="the partner has flapped", timeout=5)
-        partner.set(up=True)
+        link_partner.flap(FLAPS)
+        until(lambda: link_partner.quiet, what="the partner has flapped", timeout=5)
+        link_partner.set(up=True)
         watch(up=True)
     with step("Frames go both ways, unchanged"):
         evidence("carrier changes reported", dut.link()["carrier-changes"] - before)
-        crossing.both_ways()
+        check_traffic()

@@ -22,20 +22,22 @@ SWAPPED = fault_points.declare("program:link.modes-swapped", "the supported mode
 
 
 @requirement("LINK-SPEED-01", level="MUST", source=LINKMODES, falsified_by="link.speed.wrong")
-def test_speed(dut, model, partner, change, until, step, evidence, unclaimed):
+def test_speed(dut, model, link_partner, settings, until, step, evidence, skip_unsupported):
     """At each speed that both ends can do, the driver reports the speed and duplex that they agreed on."""
-    change.ready()
+    settings.ready()
     modes = dut.link_modes()
     if modes is None:
-        unclaimed("to report link modes", evidence="ethtool -s: EOPNOTSUPP")
+        skip_unsupported("to report link modes", evidence="ethtool -s: EOPNOTSUPP")
     evidence("link modes", modes)
-    offered = partner.speeds()
+    offered = link_partner.speeds()
     speeds = sorted(set(modes.speeds(modes.supported)) & offered)
     if not speeds:
-        unclaimed("a link mode of a speed that its partner has", evidence={"link modes": modes, "partner": offered})
+        skip_unsupported(
+            "a link mode of a speed that its partner has", evidence={"link modes": modes, "partner": offered}
+        )
     for speed in speeds:
         with step(f"Let the partner offer {speed} Mbit/s alone"):
-            partner.speed(speed)
+            link_partner.speed(speed)
             until(
                 lambda speed=speed: resolved(model) == speed, what=f"the ends agree on {speed} Mbit/s", timeout=PROMPT
             )
@@ -45,9 +47,9 @@ def test_speed(dut, model, partner, change, until, step, evidence, unclaimed):
                 what=f"{speed} Mbit/s and full duplex are reported",
                 timeout=PROMPT,
             )
-            change.ready()
+            settings.ready()
     with step("Let it offer all: the driver reports the highest common speed"):
-        partner.speed(0)
+        link_partner.speed(0)
         until(lambda: resolved(model) == max(speeds), what=f"the ends agree on {max(speeds)} Mbit/s", timeout=PROMPT)
         until(lambda: dut.link_modes().speed == max(speeds), what=f"{max(speeds)} Mbit/s are reported", timeout=PROMPT)
 
@@ -59,31 +61,33 @@ def resolved(model):
 
 
 @requirement("LINK-SPEED-02", level="SHOULD", source=LINKMODES, falsified_by="link.report.stuck")
-def test_unknown(guest, dut, partner, change, until, step, unclaimed):
+def test_unknown(guest, dut, link_partner, settings, until, step, skip_unsupported):
     """Without a link the speed and duplex are unknown; with one they are known, and speed is one of a supported mode."""
-    change.ready()
+    settings.ready()
     modes = dut.link_modes()
     if modes is None or modes.speed is None:
-        unclaimed("to report a speed", evidence={"link modes": modes})
+        skip_unsupported("to report a speed", evidence={"link modes": modes})
     with step("With a link: the speed is that of a supported mode, where modes are told"):
         told = modes.speeds(modes.supported)
         assert not told or modes.speed in told
         assert modes.duplex in ("full", "half")
     with step("Take the partner down: speed and duplex are unknown"):
-        partner.set(up=False)
+        link_partner.set(up=False)
         until(lambda: not dut.carrier, what="the carrier is gone", timeout=min(0.5, 4 * min(1.0, guest.speed)))
         without = dut.link_modes()
         assert (without.speed, without.duplex) == (None, None)
 
 
 @requirement("LINK-MODES-01", level="MUST", source=LINKMODES, falsified_by="program:link.modes-swapped")
-def test_supported(dut, change, faults, step, evidence, unclaimed):
+def test_supported(dut, settings, faults, step, evidence, skip_unsupported):
     """The supported modes are those that the device, by its PCI id, can do; those advertised are among them."""
-    change.ready()
+    settings.ready()
     modes = dut.link_modes()
     identity = (int(dut.read("device/vendor"), 0), int(dut.read("device/device"), 0)) if has_pci(dut) else None
     if modes is None or identity not in MODES:
-        unclaimed("link modes of a PCI id that is known here", evidence={"PCI id": identity, "link modes": modes})
+        skip_unsupported(
+            "link modes of a PCI id that is known here", evidence={"PCI id": identity, "link modes": modes}
+        )
     evidence("link modes", modes)
     must, may = MODES[identity]
     supported = {mode for mode in modes.supported if "base" in mode}
@@ -108,9 +112,9 @@ def has_pci(dut):
     source="include/uapi/linux/ethtool.h, ETHTOOL_NWAY_RST",
     falsified_by=("rx.frame.dropped", "link.speed.wrong"),
 )
-def test_restart(guest, dut, change, until, crossing, step, unclaimed):
+def test_restart(guest, dut, settings, until, check_traffic, step, skip_unsupported):
     """A restart of the negotiation (ethtool -r) brings the link back at the speed that it had, and traffic goes on."""
-    change.ready()
+    settings.ready()
     before = dut.link_modes()
     with step("Restart the negotiation"):
         try:
@@ -118,9 +122,9 @@ def test_restart(guest, dut, change, until, crossing, step, unclaimed):
         except AgentError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-            unclaimed("a restart of the negotiation", evidence=str(error))
+            skip_unsupported("a restart of the negotiation", evidence=str(error))
     with step("The link comes back at the same speed"):
         until(lambda: dut.carrier and dut.link_modes().speed == before.speed, what="the link is back", timeout=10)
     with step("Frames go both ways, unchanged"):
-        change.ready()
-        crossing.both_ways()
+        settings.ready()
+        check_traffic()

@@ -15,28 +15,28 @@ NEEDS = {"tx-generic-segmentation": "tx-scatter-gather", "rx-gro-hw": "rx-checks
 
 
 @requirement("OFFLOAD-FEAT-01", level="MUST", source=SOURCE, falsified_by="program:settings.not-set")
-def test_changeable(dut, change, crossing, step, evidence):
+def test_changeable(dut, settings, check_traffic, step, evidence):
     """The features that the driver offers to change can be turned off, and on, and are then as before; traffic goes on."""
     features = dut.features()
     evidence("ethtool -k", str(features))
     free = features.free - DISRUPTIVE
     on, off = sorted(free & features.active), sorted(free - features.active)
     off = [name for name in off if name not in NEEDS or NEEDS[name] in features.active]
-    change.put_features_back()
+    settings.restore_features()
     with step("Turn all off that are on: all are off"):
-        refused = dut.ask_features(dict.fromkeys(on, False))
+        refused = dut.try_set_features(dict.fromkeys(on, False))
         assert (refused, sorted(dut.features().active & set(on))) == ([], [])
     with step("Turn them on again: all are on"):
-        refused = dut.ask_features(dict.fromkeys(on, True))
+        refused = dut.try_set_features(dict.fromkeys(on, True))
         assert (refused, sorted(dut.features().active & set(on))) == ([], on)
     for name in off:
         with step(f"Turn {name} on, alone, and off again"):
-            assert (dut.ask_features({name: True}), name in dut.features().active) == ([], True)
-            assert (dut.ask_features({name: False}), name in dut.features().active) == ([], False)
+            assert (dut.try_set_features({name: True}), name in dut.features().active) == ([], True)
+            assert (dut.try_set_features({name: False}), name in dut.features().active) == ([], False)
     with step("The features are those of before, and frames go both ways, unchanged"):
-        change.ready()
+        settings.ready()
         assert dut.features().active == features.active
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -45,14 +45,14 @@ def test_changeable(dut, change, crossing, step, evidence):
     source=SOURCE,
     falsified_by=("program:settings.not-set",),
 )
-def test_fixed(dut, crossing, step, evidence):
+def test_fixed(dut, check_traffic, step, evidence):
     """Features that are off and fixed are refused when asked for, each of them, and no feature changes by that."""
     before = dut.features()
     asked = before.fixed_off - before.never
     with step("Ask for all of them to be on"):
-        refused = dut.ask_features(dict.fromkeys(asked, True))
+        refused = dut.try_set_features(dict.fromkeys(asked, True))
         evidence("off and fixed", sorted(asked))
         assert set(refused) == set(asked)
     with step("The features are those of before, and frames go both ways, unchanged"):
         assert dut.features().active == before.active
-        crossing.both_ways()
+        check_traffic()

@@ -19,23 +19,23 @@ OTHERS = 20
 
 
 @requirement("OFFLOAD-COALESCE-01", level="MUST", source=COALESCE, falsified_by="program:settings.not-set")
-def test_settings(dut, change, crossing, step, evidence, unclaimed):
+def test_settings(dut, settings, check_traffic, step, evidence, skip_unsupported):
     """Receive interrupt delays that the driver accepts are told as set, within its granularity; traffic goes on."""
     before = dut.get("coalesce")
     if before is None or "rx-usecs" not in before:
-        unclaimed("interrupt coalescing", evidence={"ethtool -c": before})
+        skip_unsupported("interrupt coalescing", evidence={"ethtool -c": before})
     evidence("ethtool -c", before)
     accepted = []
     for usecs in USECS:
         with step(f"Ask for {usecs} µs"):
-            refusal = change.try_settings("coalesce", rx_usecs=usecs)
+            refusal = settings.try_set("coalesce", rx_usecs=usecs)
             if refusal is None:
                 told = dut.get("coalesce")["rx-usecs"]
                 assert abs(told - usecs) <= max(4, usecs // 8), f"told as {told} µs"
                 accepted.append(usecs)
     with step("At least one was accepted; frames go both ways, unchanged"):
         assert accepted, "no delay was accepted, although the driver tells one"
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -44,15 +44,15 @@ def test_settings(dut, change, crossing, step, evidence, unclaimed):
     source=COALESCE,
     falsified_by="interrupt.vector.repeated",
 )
-def test_effect(model, dut, wire, traffic, change, step, evidence, unclaimed):
+def test_effect(model, dut, remote, traffic, settings, step, evidence, skip_unsupported):
     """With an interrupt delay, no vector fires more often than the delay lets it, nor more often than there are frames."""
     before = dut.get("coalesce")
     if before is None or "rx-usecs" not in before:
-        unclaimed("interrupt coalescing", evidence={"ethtool -c": before})
+        skip_unsupported("interrupt coalescing", evidence={"ethtool -c": before})
     with step(f"Ask for {SLOW} µs between interrupts"):
-        refusal = change.try_settings("coalesce", rx_usecs=SLOW)
+        refusal = settings.try_set("coalesce", rx_usecs=SLOW)
         if refusal is not None:
-            unclaimed(f"a delay of {SLOW} µs", evidence=str(refusal))
+            skip_unsupported(f"a delay of {SLOW} µs", evidence=str(refusal))
         delay = dut.get("coalesce")["rx-usecs"] / 1e6
     with step(f"Send {FRAMES} frames of one flow, each once the device has delivered the one before"):
         traffic.ready()
@@ -60,7 +60,7 @@ def test_effect(model, dut, wire, traffic, change, step, evidence, unclaimed):
         before = model.call("model.counters")
         begin = time.monotonic()
         for number in range(FRAMES):
-            wire.send(frame)
+            remote.send(frame)
             limit = Deadline.after(1)
             while delivered(model, before) <= number and not limit.passed:
                 pass
@@ -80,15 +80,15 @@ def delivered(model, before):
 
 
 @requirement("OFFLOAD-PAUSE-01", level="MUST", source=PAUSE, falsified_by="program:settings.not-set")
-def test_pause(dut, change, crossing, step, evidence, unclaimed):
+def test_pause(dut, settings, check_traffic, step, evidence, skip_unsupported):
     """Pause settings are told as set, or refused without effect; traffic goes on."""
     before = dut.get("pause")
     if before is None:
-        unclaimed("pause frames", evidence={"ethtool -a": before})
+        skip_unsupported("pause frames", evidence={"ethtool -a": before})
     evidence("ethtool -a", before)
     wanted = {"rx": 1 - before["rx"], "tx": 1 - before["tx"], "autoneg": 0}
     with step("Ask for the opposite of what is set, without negotiation"):
-        refusal = change.try_settings("pause", **wanted)
+        refusal = settings.try_set("pause", **wanted)
         told = dut.get("pause")
         if refusal is None:
             assert {name: told[name] for name in wanted} == wanted
@@ -96,5 +96,5 @@ def test_pause(dut, change, crossing, step, evidence, unclaimed):
             evidence("refused", str(refusal))
             assert {name: told[name] for name in wanted} == {name: before[name] for name in wanted}
     with step("Frames go both ways, unchanged"):
-        change.ready()
-        crossing.both_ways()
+        settings.ready()
+        check_traffic()

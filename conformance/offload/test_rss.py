@@ -8,7 +8,7 @@ from plugfest.dut.operations import NotOfferedError, other_channels
 from plugfest.frames.dissect import TCP, UDP, dissect
 from plugfest.frames.payload import generate
 from plugfest.frames.probe import Ends
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from plugfest.frames.toeplitz import (
     FLOWS,
     IP_DESTINATION,
@@ -39,18 +39,18 @@ CLOSED = 9
 class Scaling:
     """Flows, where each should go, and where it went."""
 
-    def __init__(self, guest, dut, wire, traffic, handover, until, unclaimed):
-        self.guest, self.dut, self._wire = guest, dut, wire
+    def __init__(self, guest, dut, remote, traffic, trace_skbs, until, skip_unsupported):
+        self.guest, self.dut, self._remote = guest, dut, remote
         self._found_fields = {}
-        self._traffic, self._handover, self._until = traffic, handover, until
+        self._traffic, self._handover, self._until = traffic, trace_skbs, until
         found = dut.rss()
         queues = dut.queues()
         if found is None or queues < 2:
-            unclaimed("receive-side scaling", evidence={"ethtool -x": found, "receive queues": queues})
+            skip_unsupported("receive-side scaling", evidence={"ethtool -x": found, "receive queues": queues})
         if found.function not in (0, TOEPLITZ):
-            unclaimed("the Toeplitz hash", evidence={"ethtool -x": found})
+            skip_unsupported("the Toeplitz hash", evidence={"ethtool -x": found})
         if not found.key:
-            unclaimed("to say its hash key", evidence={"ethtool -x": found})
+            skip_unsupported("to say its hash key", evidence={"ethtool -x": found})
 
     def fields(self, kind):
         """What of a flow enters the hash, as the driver says; None where it does not say."""
@@ -76,7 +76,7 @@ class Scaling:
         made = []
         for block, (protocol, version) in enumerate(KINDS):
             for number in range(FLOWS_EACH):
-                order = Order(
+                order = TxRequest(
                     far,
                     version,
                     generate(number, 0),
@@ -85,7 +85,7 @@ class Scaling:
                     flow=number,
                 )
                 length = 200 + block * FLOWS_EACH + number
-                made.append(finished(Order(**{**vars(order), "payload": generate(number, length - order.length)})))
+                made.append(finished(TxRequest(**{**vars(order), "payload": generate(number, length - order.length)})))
         return made
 
     def expected(self, rss, frames, told):
@@ -118,9 +118,9 @@ class Scaling:
         def found(seen):
             return {each.length: each for each in seen.received() if each.length in lengths}
 
-        with self._handover() as seen, self._wire.capture() as capture:
+        with self._handover() as seen, self._remote.capture() as capture:
             before = from_model(model.call("model.counters")) if model else None
-            self._wire.send(frames)
+            self._remote.send(frames)
             self._until(
                 lambda: len(found(seen)) == len(lengths),
                 what=f"{len(lengths)} frames are handed to the stack",
@@ -169,9 +169,9 @@ def finished(order):
 
 
 @pytest.fixture
-def scaling(guest, dut, wire, traffic, handover, until, unclaimed):
+def scaling(guest, dut, remote, traffic, trace_skbs, until, skip_unsupported):
     """Flows over the receive queues; skips where the driver has one, or does not say how it spreads."""
-    return Scaling(guest, dut, wire, traffic, handover, until, unclaimed)
+    return Scaling(guest, dut, remote, traffic, trace_skbs, until, skip_unsupported)
 
 
 @requirement("OFFLOAD-RSS-01", level="MUST", source=SOURCE, falsified_by="rx.rss.queue")
@@ -211,7 +211,7 @@ def test_no_hash(scaling, inactive, step):
     source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRSSH",
     falsified_by="rx.rss.queue",
 )
-def test_table(scaling, change, step, unclaimed):
+def test_table(scaling, settings, step, skip_unsupported):
     """The indirection table can be set, to one queue, to others, unevenly; it is told as set, and frames follow it."""
     before = scaling.dut.rss()
     size, last = len(before.table), max(before.table)
@@ -219,9 +219,9 @@ def test_table(scaling, change, step, unclaimed):
     for table in tables:
         with step("Set a table"):
             try:
-                change.rss(table=table)
+                settings.set_rss(table=table)
             except AgentError as error:
-                unclaimed("setting the indirection table", evidence=str(error))
+                skip_unsupported("setting the indirection table", evidence=str(error))
             now = scaling.dut.rss()
             assert list(now.table) == table
             assert now.key == before.key
@@ -235,15 +235,15 @@ def test_table(scaling, change, step, unclaimed):
     source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRSSH",
     falsified_by="rx.rss.queue",
 )
-def test_key(scaling, change, step, unclaimed):
+def test_key(scaling, settings, step, skip_unsupported):
     """The hash key can be set; it is told as set, and frames follow it."""
     size = len(scaling.dut.rss().key)
     key = (KEY * (size // len(KEY) + 1))[:size]
     with step("Set another key"):
         try:
-            change.rss(key=key)
+            settings.set_rss(key=key)
         except AgentError as error:
-            unclaimed("setting the hash key", evidence=str(error))
+            skip_unsupported("setting the hash key", evidence=str(error))
         now = scaling.dut.rss()
         assert now.key == key
     with step("Send frames in many flows: each comes by the queue that the new hash gives"):
@@ -256,19 +256,19 @@ def test_key(scaling, change, step, unclaimed):
     source=f"{SOURCE}; include/uapi/linux/ethtool.h, ETHTOOL_SRXFH",
     falsified_by="rx.rss.queue",
 )
-def test_fields(scaling, guest, dut, defer, step, unclaimed):
+def test_fields(scaling, guest, dut, defer, step, skip_unsupported):
     """The ports of UDP can be put into the hash, or taken out; the driver tells so, and frames follow it."""
     for version in (4, 6):
         before = scaling.fields((UDP, version))
         if before is None:
-            unclaimed("to say what it hashes", evidence="ETHTOOL_GRXFH was refused")
+            skip_unsupported("to say what it hashes", evidence="ETHTOOL_GRXFH was refused")
         other = before ^ (PORT_SOURCE | PORT_DESTINATION)
         with step(f"Change whether the ports of UDP over IPv{version} are hashed"):
             try:
                 call = {"ifname": dut.ifname, "flow": FLOWS[UDP, version]}
                 guest.agent.call("ethtool.set_hash_fields", **call, fields=other)
             except AgentError as error:
-                unclaimed("a choice of hashed fields", evidence=str(error))
+                skip_unsupported("a choice of hashed fields", evidence=str(error))
             defer(guest.agent.call, "ethtool.set_hash_fields", **call, fields=before)
             assert scaling.fields((UDP, version)) == other
     with step("Send frames in many flows: each comes by the queue that the new hash gives"):
@@ -282,17 +282,17 @@ def test_fields(scaling, guest, dut, defer, step, unclaimed):
     falsified_by="rx.rss.queue",
 )
 @pytest.mark.budget(60)
-def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
+def test_most_queues(scaling, dut, settings, defer, step, evidence, skip_unsupported):
     """With as many channels as the driver claims at most, the table can name all their receive queues, and each flow comes by its own."""
     channels = dut.get("channels") or {}
     kinds = ("combined",) if channels.get("combined-max", 0) else ("rx", "tx")
     most = min(channels.get(f"{kind}-max", 0) for kind in kinds)
     if most <= dut.queues():
-        unclaimed("more receive queues than it has", evidence={"ethtool -l": channels})
+        skip_unsupported("more receive queues than it has", evidence={"ethtool -l": channels})
     before = list(dut.rss().table)
     defer(dut.agent.call, "ethtool.set_rss", ifname=dut.ifname, indir=[])
     with step(f"Set {most} channels"):
-        refusal = change.try_settings("channels", **{f"{kind}_count": most for kind in kinds})
+        refusal = settings.try_set("channels", **{f"{kind}_count": most for kind in kinds})
         assert refusal is None, str(refusal)
     with step("There are as many receive queues; spread the indirection table over them"):
         assert dut.queues() == most
@@ -300,9 +300,9 @@ def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
         defer(dut.agent.call, "ethtool.set_rss", ifname=dut.ifname, indir=before)
         size = len(dut.rss().table)
         try:
-            change.rss(table=[at % most for at in range(size)])
+            settings.set_rss(table=[at % most for at in range(size)])
         except AgentError as error:
-            unclaimed("setting the indirection table", evidence=str(error))
+            skip_unsupported("setting the indirection table", evidence=str(error))
         now = dut.rss()
         evidence("ethtool -x", now)
         assert len(set(now.table)) == min(most, size)
@@ -311,7 +311,7 @@ def test_most_queues(scaling, dut, change, defer, step, evidence, unclaimed):
 
 
 @pytest.fixture
-def set_uneven(scaling, change, unclaimed):
+def set_uneven(scaling, settings, skip_unsupported):
     """``table = set_uneven()``: a table that is no default, of queues that are left when there is one less.
 
     The kernel refuses fewer channels than a table names that was set.
@@ -321,9 +321,9 @@ def set_uneven(scaling, change, unclaimed):
         size, last = len(scaling.dut.rss().table), max(scaling.dut.queues() - 2, 0)
         table = [0] * (size // 4) + [last] * (size - size // 4)
         try:
-            change.rss(table=table)
+            settings.set_rss(table=table)
         except AgentError as error:
-            unclaimed("setting the indirection table", evidence=str(error))
+            skip_unsupported("setting the indirection table", evidence=str(error))
         return table
 
     return set_table
@@ -353,15 +353,15 @@ def test_table_stays_over_down(scaling, dut, set_uneven, operations, step):
     source=f"{SOURCE}; net/ethtool/common.c, ethtool_check_max_channel: channels that such a table names cannot be taken away",
     falsified_by=("rx.rss.queue", "program:rss.table-lost"),
 )
-def test_table_stays_over_channels(scaling, dut, set_uneven, operations, step, unclaimed):
+def test_table_stays_over_channels(scaling, dut, set_uneven, operations, step, skip_unsupported):
     """An indirection table that the user has set stays as set when the number of channels changes."""
     with step("Set an uneven table"):
         table = set_uneven()
     with step("Change the number of channels by one and back"):
         try:
             operations.change_channels()
-        except NotOfferedError as words:
-            unclaimed("another number of channels", evidence=str(words))
+        except NotOfferedError as error:
+            skip_unsupported("another number of channels", evidence=str(error))
     with step("The table is the same, and frames follow it"):
         now = dut.rss()
         assert list(now.table) == table
@@ -374,7 +374,7 @@ def test_table_stays_over_channels(scaling, dut, set_uneven, operations, step, u
     source=f"{SOURCE}: by default the table spreads evenly over the queues; net/ethtool/ioctl.c, a table of size 0 is the default again",
     falsified_by=("rx.rss.queue", "program:rss.table-kept"),
 )
-def test_default_follows_channels(scaling, dut, change, set_uneven, step, defer, unclaimed):
+def test_default_follows_channels(scaling, dut, settings, set_uneven, step, defer, skip_unsupported):
     """The default indirection table follows the number of channels, also if the user has had another and gave it back."""
     with step("Set an uneven table, and ask for the default again"):
         set_uneven()
@@ -382,12 +382,12 @@ def test_default_follows_channels(scaling, dut, change, set_uneven, step, defer,
     with step("Change the number of channels by one"):
         channels = dut.get("channels") or {}
         other = other_channels(channels)
-        refusal = None if other is None else dut.ask("channels", **other)
+        refusal = None if other is None else dut.try_set("channels", **other)
         if other is None or refusal is not None:
-            unclaimed("another number of channels", evidence={"ethtool -l": channels, "refusal": str(refusal)})
-        defer(change.ready)
-        defer(change.put, "channels", **{name: channels[name.replace("_", "-")] for name in other})
-        change.ready()
+            skip_unsupported("another number of channels", evidence={"ethtool -l": channels, "refusal": str(refusal)})
+        defer(settings.ready)
+        defer(settings.set_without_undo, "channels", **{name: channels[name.replace("_", "-")] for name in other})
+        settings.ready()
     with step("The table names each queue that there is and no other, and frames follow it"):
         now = dut.rss_later()
         assert set(now.table) == set(range(dut.queues()))

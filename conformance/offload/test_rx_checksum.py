@@ -31,14 +31,14 @@ def spoilt(probe):
 class Listener:
     """A UDP socket of the guest, and what the driver said of each frame for it."""
 
-    def __init__(self, guest, traffic, wire, handover, until, defer):
+    def __init__(self, guest, traffic, remote, trace_skbs, until, defer):
         opened = guest.agent.call("udp.open", address="::", port=PORT)
         self._handle = opened["handle"]
         defer(guest.agent.call, "handle.close", handle=self._handle)
-        self._agent, self._traffic, self._wire = guest.agent, traffic, wire
-        self._handover, self._until = handover, until
+        self._agent, self._traffic, self._remote = guest.agent, traffic, remote
+        self._handover, self._until = trace_skbs, until
 
-    def hear(self, *, bad):
+    def read(self, *, bad):
         """Send a datagram of each length, IPv4 and IPv6, in several flows, and after them a good one on each flow.
 
         Returns:
@@ -55,7 +55,7 @@ class Listener:
 
         self._traffic.ready()
         with self._handover() as seen:
-            self._wire.send(
+            self._remote.send(
                 [*(spoilt(probe) if bad else probe.frame for probe in probes), *(each.frame for each in last)]
             )
             # A flow's frames keep their order: with the last one all that went before it are there.
@@ -68,9 +68,9 @@ class Listener:
 
 
 @pytest.fixture
-def listener(guest, traffic, wire, handover, until, defer):
+def listener(guest, traffic, remote, trace_skbs, until, defer):
     """Hears datagrams with right and wrong checksums."""
-    return Listener(guest, traffic, wire, handover, until, defer)
+    return Listener(guest, traffic, remote, trace_skbs, until, defer)
 
 
 @requirement("OFFLOAD-RXCSUM-01", level="MUST", source=SOURCE, falsified_by="rx.checksum.bad-as-good")
@@ -79,7 +79,7 @@ def test_bad(listener, active, step):
     with step("Turn the offload on"):
         active(FEATURE)
     with step("Send datagrams whose UDP checksum is off by one, IPv4 and IPv6"):
-        told, wanted, got = listener.hear(bad=True)
+        told, wanted, got = listener.read(bad=True)
     with step("The driver tells none as right"):
         assert Checksum.UNNECESSARY not in {each.checksum for each in told}
     with step("None reaches the socket"):
@@ -97,7 +97,7 @@ def test_good(listener, active, step):
     with step("Turn the offload on"):
         active(FEATURE)
     with step("Send good datagrams, IPv4 and IPv6"):
-        told, wanted, got = listener.hear(bad=False)
+        told, wanted, got = listener.read(bad=False)
     with step("The driver tells each as verified, or hands over the sum"):
         assert len(told) == 2 * len(SIZES)
         assert {each.checksum for each in told} <= {Checksum.UNNECESSARY, Checksum.COMPLETE}
@@ -111,7 +111,7 @@ def test_good_arrives(listener, active, step):
     with step("Turn the offload on"):
         active(FEATURE)
     with step("Send good datagrams, IPv4 and IPv6: each reaches the socket once"):
-        _, wanted, got = listener.hear(bad=False)
+        _, wanted, got = listener.read(bad=False)
         assert got == wanted
 
 
@@ -126,9 +126,9 @@ def test_off(listener, inactive, step):
     with step("Turn the offload off"):
         inactive(FEATURE)
     with step("Send good datagrams: the driver says nothing of their checksums, and each reaches the socket"):
-        told, wanted, got = listener.hear(bad=False)
+        told, wanted, got = listener.read(bad=False)
         assert {each.checksum for each in told} == {Checksum.NONE}
         assert got == wanted
     with step("Send bad ones: none reaches the socket"):
-        _, wanted, got = listener.hear(bad=True)
+        _, wanted, got = listener.read(bad=True)
         assert got == wanted

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from plugfest.frames.dissect import ACK, CWR, FIN, PSH, TCP, UDP
 from plugfest.frames.payload import digest, generate
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.packet_socket import PacketSender
 
 SOURCE = "Documentation/networking/segmentation-offloads.rst; RFC 9293, section 3.1"
 TIMESTAMPS = bytes.fromhex("0101080a0000000100000002")
@@ -29,13 +29,13 @@ SIZES = (
 TAG = 100
 
 
-def orders(ends, version, protocol=TCP):
+def requests(ends, version, protocol=TCP):
     """One packet a size, in flows of their own, each with other flags and sequence numbers."""
     made = []
     for number, (length, segment) in enumerate(SIZES):
         flags = (ACK, ACK | PSH, ACK | PSH | FIN)[number % 3]
         made.append(
-            Order(
+            TxRequest(
                 ends,
                 version,
                 generate(number + 1, length),
@@ -53,9 +53,9 @@ def orders(ends, version, protocol=TCP):
 
 def check_cut(work):
     """Expect that the driver was handed each packet whole, and that the device made the frames."""
-    assert sorted(each.segment for each in work.whole) == sorted(order.segment for order in work.orders)
+    assert sorted(each.segment for each in work.whole) == sorted(order.segment for order in work.requests)
     if work.cut is not None:
-        assert work.cut == sum(len(order.pieces) - 1 for order in work.orders)
+        assert work.cut == sum(len(order.pieces) - 1 for order in work.requests)
 
 
 FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.segment.missing", "tx.checksum.wrong")
@@ -67,13 +67,13 @@ FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.se
     source=f"{SOURCE}; RFC 6864",
     falsified_by=(*FAULTS, "tx.segment.identification", "tx.ip-checksum.wrong"),
 )
-def test_ipv4(desk, active, step):
+def test_ipv4(tx_offload, active, step):
     """TCP segmentation offload over IPv4 puts on the wire exactly the frames that the stack would have sent."""
-    asked = orders(desk.ends, 4)
+    asked = requests(tx_offload.ends, 4)
     with step("Turn the offload on"):
         active(TCP_FEATURE[4])
     with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
     with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
         check_cut(work)
     with step("On the wire: sizes, sequence numbers, flags, identifications, checksums, and the payload to the octet"):
@@ -81,13 +81,13 @@ def test_ipv4(desk, active, step):
 
 
 @requirement("OFFLOAD-TSO-02", level="MUST", source=SOURCE, falsified_by=FAULTS)
-def test_ipv6(desk, active, step):
+def test_ipv6(tx_offload, active, step):
     """TCP segmentation offload over IPv6 puts on the wire exactly the frames that the stack would have sent."""
-    asked = orders(desk.ends, 6)
+    asked = requests(tx_offload.ends, 6)
     with step("Turn the offload on"):
         active(TCP_FEATURE[6])
     with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
     with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
         check_cut(work)
     with step("On the wire: sizes, sequence numbers, flags, checksums, and the payload to the octet"):
@@ -100,14 +100,14 @@ def test_ipv6(desk, active, step):
     source="Documentation/networking/netdev-features.rst",
     falsified_by="program:settings.not-set",
 )
-def test_off(desk, inactive, step):
+def test_off(tx_offload, inactive, step):
     """With TCP segmentation offload off, the device is handed no packet to cut, and the wire carries the same frames."""
-    asked = [order for version in (4, 6) for order in orders(desk.ends, version)[:3]]
+    asked = [order for version in (4, 6) for order in requests(tx_offload.ends, version)[:3]]
     asked = [order if order.version == 4 else _other_ports(order) for order in asked]
     with step("Turn the offload off"):
         inactive(*ALL_TSO)
     with step("Send packets that have to be cut"):
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
     with step("The driver got none to be cut, and the device cut none"):
         assert {each.segment for each in work.handed} == {0}
         assert work.cut in (None, 0)
@@ -116,7 +116,7 @@ def test_off(desk, inactive, step):
 
 
 def _other_ports(order):
-    return Order(**{**vars(order), "ports": (order.ports[0] + 100, order.ports[1])})
+    return TxRequest(**{**vars(order), "ports": (order.ports[0] + 100, order.ports[1])})
 
 
 @requirement(
@@ -125,16 +125,23 @@ def _other_ports(order):
     source="RFC 3168, section 6.1.2; Documentation/networking/segmentation-offloads.rst, ECN",
     falsified_by=("tx.checksum.wrong", "tx.frame.dropped"),
 )
-def test_congestion_flag(desk, active, step):
+def test_congestion_flag(tx_offload, active, step):
     """Of a packet with CWR only the first frame has it, whether device or stack cuts such packets."""
     asked = [
-        Order(desk.ends, version, generate(version, 5000), 1400, ports=(30000 + version, 31000), flags=ACK | PSH | CWR)
+        TxRequest(
+            tx_offload.ends,
+            version,
+            generate(version, 5000),
+            1400,
+            ports=(30000 + version, 31000),
+            flags=ACK | PSH | CWR,
+        )
         for version in (4, 6)
     ]
     with step("Turn the offload on"):
         active(*ALL_TSO)
     with step("Hand over packets with CWR"):
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
     with step("Only the first frame of each has it"):
         work.check()
 
@@ -145,10 +152,11 @@ def test_congestion_flag(desk, active, step):
     source=f"{SOURCE}; IEEE 802.1Q, clause 9.6",
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong", "tx.frame.dropped"),
 )
-def test_tagged(desk, active, guest, dut, defer, step):
+def test_tagged(tx_offload, active, guest, dut, defer, step):
     """Each frame of a packet that was sent on a VLAN has its tag, whether device or stack cuts such packets."""
     asked = [
-        Order(desk.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG) for version in (4, 6)
+        TxRequest(tx_offload.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG)
+        for version in (4, 6)
     ]
     with step("Turn the offload on, and make a VLAN interface"):
         active(*ALL_TSO)
@@ -156,7 +164,7 @@ def test_tagged(desk, active, guest, dut, defer, step):
         defer(guest.agent.call, "link.delete", ifname="vlan0")
         guest.agent.call("link.set", ifname="vlan0", up=True)
     with step("Hand over packets on it"):
-        work = desk.do(asked, outlet=Outlet(guest.agent, "vlan0", defer))
+        work = tx_offload.do(asked, packet_sender=PacketSender(guest.agent, "vlan0", defer))
     with step("Each frame has the tag, and all else is as without"):
         work.check()
 
@@ -168,12 +176,12 @@ def test_tagged(desk, active, guest, dut, defer, step):
     falsified_by=("tx.segment.sequence", "tx.checksum.wrong"),
 )
 @pytest.mark.parametrize("mss", [None, 537])
-def test_stream(peer, active, handover, step, mss):
+def test_stream(peer, active, trace_skbs, step, mss):
     """A TCP stream that the device segments arrives whole, with the usual and with an odd segment size."""
     length = 300_007
     with step("Turn the offload on"):
         active(*ALL_TSO)
-    with step("Have the DUT send a stream by TCP"), handover() as seen:
+    with step("Have the DUT send a stream by TCP"), trace_skbs() as seen:
         got = peer.from_dut(4, length, mss=mss)
     with step("It arrives whole"):
         assert (got.octets, got.sha256) == (length, digest(1, length))
@@ -190,18 +198,20 @@ def test_stream(peer, active, handover, step, mss):
     falsified_by=("tx.checksum.wrong", "tx.segment.missing"),
 )
 @pytest.mark.parametrize("version", [4, 6])
-def test_udp(desk, active, step, unclaimed, kernel, version):
+def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
     """UDP segmentation offload puts each datagram on the wire with its own length, identification and checksum."""
     if [int(part) for part in kernel.release.split(".")[:2]] < [6, 2]:
-        unclaimed("UDP segmentation by packet sockets", evidence=f"kernel {kernel.release}: since 6.2")
+        skip_unsupported("UDP segmentation by packet sockets", evidence=f"kernel {kernel.release}: since 6.2")
     asked = [
-        Order(desk.ends, version, generate(number, length), segment, protocol=UDP, ports=(30000 + number, 31000))
+        TxRequest(
+            tx_offload.ends, version, generate(number, length), segment, protocol=UDP, ports=(30000 + number, 31000)
+        )
         for number, (length, segment) in enumerate([(4000, 1000), (4001, 1000), (7 * 333 + 1, 333)])
     ]
     with step("Turn the offload on"):
         active(UDP_FEATURE)
     with step("Hand over packets of several datagrams"):
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
     with step("The driver got each in one piece: the offload is really used"):
         check_cut(work)
     with step("On the wire: lengths, identifications, checksums, and the payload to the octet"):
@@ -214,19 +224,19 @@ def test_udp(desk, active, step, unclaimed, kernel, version):
     source="Documentation/networking/netdev-features.rst, transmit DMA (NETIF_F_SG)",
     falsified_by=("tx.frame.corrupted", "program:settings.not-set"),
 )
-def test_scatter_gather(desk, active, inactive, step):
+def test_scatter_gather(tx_offload, active, inactive, step):
     """Packets in scattered pieces of memory are sent unchanged; with the feature off none are handed to the driver."""
     asked = [
-        Order(desk.ends, 4, generate(1, 60000), 1440),
-        Order(desk.ends, 4, generate(2, 1400), ports=(30001, 31000)),
+        TxRequest(tx_offload.ends, 4, generate(1, 60000), 1440),
+        TxRequest(tx_offload.ends, 4, generate(2, 1400), ports=(30001, 31000)),
     ]
     with step("Turn it on, and send packets of which most is in page fragments"):
         active("tx-scatter-gather")
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
         assert any(each.linear < each.length for each in work.handed), "nothing was handed over in fragments"
         work.check()
     with step("Turn it off: all that is handed over is in one piece, and the wire carries the same"):
         inactive("tx-scatter-gather")
-        work = desk.do(asked)
+        work = tx_offload.do(asked)
         assert [each for each in work.handed if each.linear != each.length] == []
         work.check()

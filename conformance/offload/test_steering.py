@@ -19,17 +19,17 @@ SIZES = tuple(range(300, 300 + FLOWS))
     source="include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS; Documentation/networking/scaling.rst, accelerated RFS",
     falsified_by=("rx.flow-director.ignored", "program:settings.not-set"),
 )
-def test_rule(dut, wire, traffic, active, steering, handover, until, step, evidence, unclaimed):
+def test_rule(dut, remote, traffic, active, steering, trace_skbs, until, step, evidence, skip_unsupported):
     """Flows that match a rule come by the rule's queue, whatever their hash; once the rule is gone they come as before."""
     queues = dut.queues()
     if queues < 2:
-        unclaimed("a queue to steer to", evidence={"receive queues": queues})
+        skip_unsupported("a queue to steer to", evidence={"receive queues": queues})
     frames = [probe.frame for probe in burst(traffic.ends, flows=FLOWS, sizes=SIZES, versions=(4,), port=PORT)]
 
     def landed():
         lengths = {len(frame) for frame in frames}
-        with handover() as seen:
-            wire.send(frames)
+        with trace_skbs() as seen:
+            remote.send(frames)
             until(
                 lambda: len(found(seen, lengths)) == len(lengths),
                 what=f"{len(lengths)} frames are handed over",

@@ -42,28 +42,28 @@ def capabilities(dut):
 
 
 @pytest.fixture
-def clock(guest, dut, capabilities, change, faults, defer, unclaimed):
+def clock(guest, dut, capabilities, settings, faults, defer, skip_unsupported):
     """The hardware clock, as it is when the interface has come up; skips where the driver says that there is none."""
     if "phc-index" not in capabilities:
-        unclaimed("a hardware clock", evidence={"ethtool -T": capabilities})
+        skip_unsupported("a hardware clock", evidence={"ethtool -T": capabilities})
     # A restart of the device, by whatever ran before, may have stopped it: OFFLOAD-STAMP-04 is what asks that.
     dut.set_link(up=False)
     dut.set_link(up=True)
-    change.ready()
+    settings.ready()
     return HardwareClock(guest.agent, capabilities["phc-index"], faults, defer)
 
 
 @pytest.fixture
-def stamping(guest, dut, wire, clock, faults, defer):  # noqa: ARG001 - skips where there is no clock
+def stamping(guest, dut, remote, clock, faults, defer):  # noqa: ARG001 - skips where there is no clock
     """The interface's time stamps."""
-    return Stamping(guest, dut.ifname, wire, faults, defer)
+    return Stamping(guest, dut.ifname, remote, faults, defer)
 
 
 @pytest.fixture
-def stamping_received(stamping, capabilities, unclaimed):
+def stamping_received(stamping, capabilities, skip_unsupported):
     """The same; skips where nothing that is received is stamped."""
     if "hardware-receive" not in capabilities["timestamping"]:
-        unclaimed("hardware time stamps of received frames", evidence={"ethtool -T": capabilities})
+        skip_unsupported("hardware time stamps of received frames", evidence={"ethtool -T": capabilities})
     return stamping
 
 
@@ -90,10 +90,10 @@ def rate(clock, until):
     return measure
 
 
-def refused(refusal, what, unclaimed):
+def refused(refusal, what, skip_unsupported):
     """Skips where the driver refuses to do that to its clock."""
     if refusal is not None:
-        unclaimed(f"to {what} its clock", evidence=str(refusal))
+        skip_unsupported(f"to {what} its clock", evidence=str(refusal))
 
 
 @requirement(
@@ -110,16 +110,16 @@ def test_rate(rate, step, evidence):
 
 
 @requirement("OFFLOAD-PHC-02", level="MUST", source=f"{CLOCK}, adjfine, max_adj", falsified_by=NOT_CHANGED)
-def test_pace(clock, rate, unclaimed, step, evidence):
+def test_pace(clock, rate, skip_unsupported, step, evidence):
     """A clock that is made to run faster, or slower, does so, by as much as it was told, and stops doing so when told."""
     reach = clock.reach
     share = min(SHARE, reach / 2e9)
     evidence("max_adj", reach)
     if share <= 2 * TOLERANCE:
-        unclaimed("to change its clock's rate by as much as can be measured", evidence={"max_adj": reach})
+        skip_unsupported("to change its clock's rate by as much as can be measured", evidence={"max_adj": reach})
     for wanted in (share, -share, 0.0):
         with step(f"Make the clock run faster by {wanted:.0%}: it does"):
-            refused(clock.pace(round(wanted * 1e9)), "change the rate of", unclaimed)
+            refused(clock.pace(round(wanted * 1e9)), "change the rate of", skip_unsupported)
             least, most = rate()
             evidence(f"seconds a second at {wanted:+}", [round(least, 5), round(most, 5)])
             assert least < 1 + wanted + TOLERANCE
@@ -127,12 +127,12 @@ def test_pace(clock, rate, unclaimed, step, evidence):
 
 
 @requirement("OFFLOAD-PHC-03", level="MUST", source=f"{CLOCK}, adjtime, settime64", falsified_by=NOT_CHANGED)
-def test_set(clock, unclaimed, step, evidence):
+def test_set(clock, skip_unsupported, step, evidence):
     """A clock that is put forward or back by a time, or set to one, shows that, whole seconds and parts of one."""
     for offset in (10 * SECOND, -3 * SECOND, 250_000_000, -1_750_000_000, 1, -1):
         with step(f"Put the clock forward by {offset / SECOND} s: it shows that much more than has passed"):
             first = clock.read()
-            refused(clock.step(offset), "put forward", unclaimed)
+            refused(clock.step(offset), "put forward", skip_unsupported)
             last = clock.read()
             least, most = last.elapsed(first)
             found = last.time - first.time - offset
@@ -140,7 +140,7 @@ def test_set(clock, unclaimed, step, evidence):
             assert -TOLERANCE * SECOND <= found <= most * (1 + TOLERANCE) + TOLERANCE * SECOND
     with step("Set the clock: it shows that time, and what has passed since"):
         before = clock.read()
-        refused(clock.set(WHOLE), "set", unclaimed)
+        refused(clock.set(WHOLE), "set", skip_unsupported)
         last = clock.read()
         assert WHOLE <= last.time <= WHOLE + (last.after - before.after) * (1 + TOLERANCE)
 
@@ -171,11 +171,11 @@ def test_readings_agree(clock, step, evidence):
 
 
 @pytest.fixture
-def filters(stamping_received, capabilities, traffic, unclaimed):  # noqa: ARG001 - skips where nothing is stamped
+def filters(stamping_received, capabilities, traffic, skip_unsupported):  # noqa: ARG001 - skips where nothing is stamped
     """What the driver advertises that covers PTP's event messages, the one that takes all last."""
     found = [name for name in capabilities["rx-filters"] if any(covered(name, traffic.ends))]
     if not found:
-        unclaimed("a filter for PTP", evidence={"ethtool -T": capabilities})
+        skip_unsupported("a filter for PTP", evidence={"ethtool -T": capabilities})
     return sorted(found, key=lambda each: (each == "all", each))
 
 
@@ -184,7 +184,7 @@ def faultless(stamping_received, sending, clock, traffic):
     """``faultless(name)``: has a filter set, and returns what is wrong with the stamps of what it covers, a line each."""
 
     def check(name):
-        refusal = stamping_received.ask(sent=sending, received=name)
+        refusal = stamping_received.try_set_filter(sent=sending, received=name)
         assert refusal is None, f"{name} is advertised, and refused: {refusal}"
         wrong = []
         for message in covered(name, traffic.ends):
@@ -201,14 +201,14 @@ def faultless(stamping_received, sending, clock, traffic):
 
 
 @pytest.fixture
-def afresh(stamping_received, change, dut):
+def afresh(stamping_received, settings, dut):
     """``afresh()``: has nothing stamped, and takes the interface down and up, so that nothing is left of what was set before."""
 
     def reset():
-        assert stamping_received.ask(sent=OFF, received=NONE) is None
-        change.link(up=False)
+        assert stamping_received.try_set_filter(sent=OFF, received=NONE) is None
+        settings.set_link(up=False)
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()
 
     return reset
 
@@ -264,12 +264,12 @@ def test_filters_in_turn(filters, faultless, afresh, step):
     falsified_by=("tx.timestamp.late", "tx.timestamp.missing", STAMP_LOST),
 )
 @pytest.mark.budget(60)
-def test_sent(stamping, clock, capabilities, traffic, unclaimed, step, evidence):
+def test_sent(stamping, clock, capabilities, traffic, skip_unsupported, step, evidence):
     """Each event message whose time of sending is asked for gets it, one after the other: a time of the hardware clock."""
     if "hardware-transmit" not in capabilities["timestamping"] or "on" not in capabilities["tx-types"]:
-        unclaimed("hardware time stamps of sent frames", evidence={"ethtool -T": capabilities})
+        skip_unsupported("hardware time stamps of sent frames", evidence={"ethtool -T": capabilities})
     with step("Have the frames stamped that are sent"):
-        refusal = stamping.ask(sent=ON, received=NONE)
+        refusal = stamping.try_set_filter(sent=ON, received=NONE)
         assert refusal is None, f"advertised, and refused: {refusal}"
     last = 0
     for number, message in enumerate(EVENTS):
@@ -299,10 +299,10 @@ def test_none(stamping_received, sending, filters, traffic, step):
     name = filters[-1]
     message = next(covered(name, traffic.ends))
     with step(f"Have {name} stamped: {message.name} is"):
-        assert stamping_received.ask(sent=sending, received=name) is None
+        assert stamping_received.try_set_filter(sent=sending, received=name) is None
         assert stamping_received.receive(message.frame) is not None
     with step("Have none stamped: it is not"):
-        assert stamping_received.ask(sent=sending, received=NONE) is None
+        assert stamping_received.try_set_filter(sent=sending, received=NONE) is None
         assert stamping_received.now()[1] == NONE
         assert stamping_received.receive(message.frame) is None
 
@@ -314,18 +314,18 @@ def test_none(stamping_received, sending, filters, traffic, step):
     falsified_by=("rx.timestamp.missing", "device.time.stopped", STAMP_LOST),
 )
 @pytest.mark.budget(90)
-def test_after_reset(stamping_received, sending, clock, filters, traffic, change, dut, step, evidence):
+def test_after_reset(stamping_received, sending, clock, filters, traffic, settings, dut, step, evidence):
     """After the interface was down and up, and after a change of its MTU, the clock runs, and what the driver tells is stamped."""
     name = filters[-1]
     message = next(covered(name, traffic.ends))
     for what, do in (
-        ("change the MTU", lambda: change.link(mtu=dut.mtu - 100)),
-        ("take the interface down and up", lambda: change.link(up=False) or dut.set_link(up=True)),
+        ("change the MTU", lambda: settings.set_link(mtu=dut.mtu - 100)),
+        ("take the interface down and up", lambda: settings.set_link(up=False) or dut.set_link(up=True)),
     ):
         with step(f"Have {name} stamped, and {what}: the clock runs"):
-            assert stamping_received.ask(sent=sending, received=name) is None
+            assert stamping_received.try_set_filter(sent=sending, received=name) is None
             do()
-            change.ready()
+            settings.ready()
             before = clock.read()
             told = stamping_received.now()[1]
             evidence(f"told to be stamped, after: {what}", told)

@@ -8,7 +8,7 @@ import base64
 import pytest
 from plugfest.frames.probe import tagged
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.packet_socket import PacketSender
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"
@@ -25,23 +25,23 @@ def frames(destination, source):
 
 
 @pytest.fixture
-def vlan(guest, dut, defer, change):
+def vlan(guest, dut, defer, settings):
     """An interface for VLAN 100 on the one under test: its name."""
     guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=VLAN, name="vlan0")
     defer(guest.agent.call, "link.delete", ifname="vlan0")
     guest.agent.call("link.set", ifname="vlan0", up=True)
-    change.ready()
+    settings.ready()
     return "vlan0"
 
 
 @pytest.fixture
-def send_on_vlan(guest, dut, wire, handover, until, vlan, defer):
+def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
     """Sends frames on the VLAN; returns what the driver was handed of them, and what the wire carried."""
 
     def send():
-        data = frames(wire.mac, dut.mac)
-        with wire.capture() as capture, handover() as seen:
-            Outlet(guest.agent, vlan, defer).send(data)
+        data = frames(remote.mac, dut.mac)
+        with remote.capture() as capture, trace_skbs() as seen:
+            PacketSender(guest.agent, vlan, defer).send(data)
             until(lambda: len(ours(capture)) >= len(data), what=f"{len(data)} frames are on the wire", timeout=1)
         # The stack's own on the VLAN has the tag's protocol too, once that is within the frame.
         return of_length(seen.sent(), SIZES), ours(capture)
@@ -58,7 +58,7 @@ def send_on_vlan(guest, dut, wire, handover, until, vlan, defer):
     source=SOURCE,
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong"),
 )
-def test_insert(send_on_vlan, active, dut, wire, step):
+def test_insert(send_on_vlan, active, dut, remote, step):
     """With VLAN insertion on, tags are told beside the frame, and the device puts them in their place."""
     with step("Turn it on, and send frames of every length on a VLAN"):
         active(INSERT)
@@ -66,7 +66,7 @@ def test_insert(send_on_vlan, active, dut, wire, step):
     with step("The driver got the tag beside each frame: the offload is really used"):
         assert [each.tag for each in handed] == [VLAN] * len(SIZES)
     with step("On the wire the tag is in its place, and all else as it was"):
-        assert found == [tagged(each, VLAN) for each in frames(wire.mac, dut.mac)]
+        assert found == [tagged(each, VLAN) for each in frames(remote.mac, dut.mac)]
 
 
 @requirement(
@@ -75,7 +75,7 @@ def test_insert(send_on_vlan, active, dut, wire, step):
     source=SOURCE,
     falsified_by=("program:settings.not-set", "tx.frame.corrupted"),
 )
-def test_no_insert(send_on_vlan, inactive, dut, wire, step):
+def test_no_insert(send_on_vlan, inactive, dut, remote, step):
     """With VLAN insertion off, frames are handed over with the tag in its place, and the wire carries the same."""
     with step("Turn it off, with stripping, to which some drivers tie it, and send frames of every length on a VLAN"):
         inactive(*(name for name in (INSERT, STRIP) if name == INSERT or name in dut.features().free))
@@ -83,17 +83,17 @@ def test_no_insert(send_on_vlan, inactive, dut, wire, step):
     with step("The driver got the tag within each frame"):
         assert [each.tag for each in handed] == [None] * len(SIZES)
     with step("On the wire the tag is in its place, and all else as it was"):
-        assert found == [tagged(each, VLAN) for each in frames(wire.mac, dut.mac)]
+        assert found == [tagged(each, VLAN) for each in frames(remote.mac, dut.mac)]
 
 
 @pytest.fixture
-def receive_on_vlan(guest, dut, wire, handover, until, vlan, defer):
+def receive_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
     """Sends tagged frames to the DUT; returns what the driver handed over, and what the VLAN's interface got."""
 
     def receive():
         handle = guest.agent.call("packet.open", ifname=vlan, protocol=0x88B5)
         defer(guest.agent.call, "handle.close", handle=handle)
-        data = frames(dut.mac, wire.mac)
+        data = frames(dut.mac, remote.mac)
         found = []
 
         def complete():
@@ -102,8 +102,8 @@ def receive_on_vlan(guest, dut, wire, handover, until, vlan, defer):
             return len(found) >= count
 
         count = len(data) * len(PRIORITIES)
-        with handover() as seen:
-            wire.send(tagged(each, priority << 13 | VLAN) for priority in PRIORITIES for each in data)
+        with trace_skbs() as seen:
+            remote.send(tagged(each, priority << 13 | VLAN) for priority in PRIORITIES for each in data)
             until(complete, what=f"{count} frames reach the VLAN's interface", timeout=1)
         assert found == data * len(PRIORITIES)
         return [each for each in seen.received() if each.protocol in (0x8100, 0x88B5)]
@@ -152,18 +152,18 @@ def test_no_strip(receive_on_vlan, inactive, step):
     falsified_by=("rx.vlan.filter-open", "rx.vlan.filter-closed"),
 )
 @pytest.mark.usefixtures("vlan")
-def test_filter(guest, dut, wire, active, handover, until, step, defer):
+def test_filter(guest, dut, remote, active, trace_skbs, until, step, defer):
     """With VLAN filtering on, frames of VLANs that have an interface come to the stack, and frames of others do not."""
     lengths = (60, 1514)
     with step("Turn it on"):
         active(FILTER)
-    with step("Send frames of a VLAN without interface, then of one with, then untagged"), handover() as seen:
-        data = frames(dut.mac, wire.mac)
+    with step("Send frames of a VLAN without interface, then of one with, then untagged"), trace_skbs() as seen:
+        data = frames(dut.mac, remote.mac)
         handle = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
         defer(guest.agent.call, "handle.close", handle=handle)
-        wire.send([tagged(each, STRANGER) for each in data])
-        wire.send([tagged(each, VLAN) for each in data])
-        wire.send(data)
+        remote.send([tagged(each, STRANGER) for each in data])
+        remote.send([tagged(each, VLAN) for each in data])
+        remote.send(data)
         until(
             lambda: len(of_length(seen.received(), lengths)) >= 2 * len(lengths), what="the frames have come", timeout=1
         )
@@ -189,10 +189,10 @@ def of_length(buffers, lengths):
     falsified_by=("program:settings.not-set", "rx.frame.dropped"),
 )
 @pytest.mark.usefixtures("vlan")
-def test_no_filter(dut, wire, inactive, handover, until, step):
+def test_no_filter(dut, remote, inactive, trace_skbs, until, step):
     """With VLAN filtering off, frames of all VLANs come to the stack."""
     with step("Turn it off, and send frames of a VLAN without interface"):
         inactive(FILTER)
-        with handover() as seen:
-            wire.send([tagged(each, STRANGER) for each in frames(dut.mac, wire.mac)])
+        with trace_skbs() as seen:
+            remote.send([tagged(each, STRANGER) for each in frames(dut.mac, remote.mac)])
             until(lambda: len(of_length(seen.received(), SIZES)) >= len(SIZES), what="the frames have come", timeout=1)

@@ -14,16 +14,16 @@ from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
 from plugfest.machine.worker import Worker
 from plugfest.queues.device_commands import DeviceCommands
 from plugfest.queues.dma_record import DmaRecord
-from plugfest.queues.memory_provider import BEYOND, KINDS, BoundMemory, DeviceMemory
+from plugfest.queues.memory_provider import BEYOND, KINDS, DmabufProvider, RxMemoryProvider
 from plugfest.queues.netdev_queues import QueueView
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
-    from plugfest.dut.settings import Changes
+    from plugfest.dut.settings import Settings
     from plugfest.dut.steering import Steering
     from plugfest.faults import LocalFaults
     from plugfest.machine.model import ModelClient
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.traffic.traffic import Traffic
 
 SOON = 0.3
@@ -32,13 +32,13 @@ ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
 
 
 @pytest.fixture
-def view(guest: Guest, dut: Dut, faults: LocalFaults) -> QueueView:
+def view(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> QueueView:
     """The receive queues as netlink shows them."""
     return QueueView(guest.agent, dut.ifname, faults)
 
 
 @pytest.fixture
-def worker(guest: Guest, defer: Callable[..., None]) -> Callable[[], Worker]:
+def worker(guest: GuestHandle, defer: Callable[..., None]) -> Callable[[], Worker]:
     """``worker()``: a process in the guest that can be killed or confined."""
 
     def start() -> Worker:
@@ -50,12 +50,12 @@ def worker(guest: Guest, defer: Callable[..., None]) -> Callable[[], Worker]:
 
 
 @pytest.fixture
-def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., BoundMemory]:
+def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., RxMemoryProvider]:
     """``allocate("io-uring")``: memory of a process of its own that queues can be bound to; a dma-buf without a kind."""
 
     def make(
-        kind: str = DeviceMemory.kind, process: Worker | None = None, ifname: str | None = None, **how: bool
-    ) -> BoundMemory:
+        kind: str = DmabufProvider.kind, process: Worker | None = None, ifname: str | None = None, **how: bool
+    ) -> RxMemoryProvider:
         return KINDS[kind](process or worker(), ifname or dut.ifname, faults, **how)
 
     return make
@@ -75,51 +75,54 @@ def unmanaged() -> dict[str, str]:
 
 @pytest.fixture
 def managed(
-    dut: Dut, allocate: Callable[..., BoundMemory], unmanaged: dict[str, str], unclaimed: Callable[..., NoReturn]
+    dut: Dut,
+    allocate: Callable[..., RxMemoryProvider],
+    unmanaged: dict[str, str],
+    skip_unsupported: Callable[..., NoReturn],
 ) -> Dut:
     """The interface, where its driver stops and starts single queues; skips where it does not (EOPNOTSUPP)."""
     if not unmanaged:
-        refused = allocate().ask(BEYOND)
+        refused = allocate().try_bind(BEYOND)
         if refused is not None and refused.errno == errno.EOPNOTSUPP:
             unmanaged[f"bind-rx to queue {BEYOND}"] = str(refused)
     if unmanaged:
-        unclaimed("stopping and starting single queues", evidence=unmanaged)
+        skip_unsupported("stopping and starting single queues", evidence=unmanaged)
     return dut
 
 
 @pytest.fixture
 def splitting(
     managed: Dut,
-    change: Changes,
+    settings: Settings,
     view: QueueView,
     until: Until,
     defer: Callable[..., None],
-    unclaimed: Callable[..., NoReturn],
+    skip_unsupported: Callable[..., NoReturn],
 ) -> Dut:
     """The interface with header split on, which bound memory needs; skips where the driver has none."""
     rings = managed.get("rings") or {}
     if "tcp-data-split" not in rings:
-        unclaimed("header split", evidence=rings)
+        skip_unsupported("header split", evidence=rings)
     if managed.queues() < 2:
-        unclaimed("more than one receive queue", evidence=managed.get("channels"))
-    if change.try_settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED) is not None:
-        unclaimed("header split with its present settings", evidence=rings)
+        skip_unsupported("more than one receive queue", evidence=managed.get("channels"))
+    if settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED) is not None:
+        skip_unsupported("header split with its present settings", evidence=rings)
     # A ring that was closed gives its queue back some time later, and until then header split stays on.
     defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
     return managed
 
 
 @pytest.fixture
-def spare(splitting: Dut, steering: Steering, unclaimed: Callable[..., NoReturn]) -> int:
+def spare(splitting: Dut, steering: Steering, skip_unsupported: Callable[..., NoReturn]) -> int:
     """The last receive queue, which RSS sends nothing to, as bound memory needs it."""
     queue = splitting.queues() - 1
     if not steering.avoid(queue):
-        unclaimed("an RSS table that leaves a queue out", evidence=str(splitting.rss()))
+        skip_unsupported("an RSS table that leaves a queue out", evidence=str(splitting.rss()))
     return queue
 
 
 @pytest.fixture
-def come_back(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
+def come_back(guest: GuestHandle, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
     """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
 
     def wait() -> None:
@@ -132,7 +135,7 @@ def come_back(guest: Guest, dut: Dut, until: Until, defer: Callable[..., None]) 
 
 
 @pytest.fixture
-def memory(allocate: Callable[..., BoundMemory]) -> BoundMemory:
+def memory(allocate: Callable[..., RxMemoryProvider]) -> RxMemoryProvider:
     """A dma-buf of a process of its own, not yet bound."""
     return allocate()
 
@@ -144,13 +147,13 @@ def version(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def bring(spare: int, steering: Steering, unclaimed: Callable[..., NoReturn]) -> Callable[..., int]:
+def bring(spare: int, steering: Steering, skip_unsupported: Callable[..., NoReturn]) -> Callable[..., int]:
     """``bring(memory)``: binds memory to the spare queue, listens, steers the port to the queue; returns the port."""
 
-    def listen(memory: BoundMemory, version: int = 4) -> int:
+    def listen(memory: RxMemoryProvider, version: int = 4) -> int:
         port = memory.listen(ADDRESSES[version])
         if steering.send("tcp", version, port, spare) is None:
-            unclaimed("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
+            skip_unsupported("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
         memory.bind(spare)
         return port
 

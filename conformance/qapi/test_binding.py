@@ -88,14 +88,14 @@ def test_queue_keeps_its_napi(spare, memory, view, step):
     source=f"{OPS}, ndo_queue_stop, ndo_queue_start",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue", "program:qapi.stays-bound"),
 )
-def test_device_restarts_one_queue(spare, kind, allocate, view, commands, dut, change, step, until):
+def test_device_restarts_one_queue(spare, kind, allocate, view, commands, dut, settings, step, until):
     """Binding and unbinding each destroy and create one queue in the device, the same, and no other, and as it was when it came up."""
     memory = allocate(kind)
     restart = [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
     with step("Take the interface down and up, which creates every queue"), commands.during() as first_up:
-        change.link(up=False)
+        settings.set_link(up=False)
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()
     with step("Bind memory to the last receive queue"), commands.during() as binding:
         memory.bind(spare)
     with step("Unbind it"), commands.during() as unbinding:
@@ -151,11 +151,11 @@ def test_no_dma_while_stopped(splitting, memory, steering, commands, dma, traffi
     source=f"{DEVMEM}: any number of RX queues",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue"),
 )
-def test_several_queues(splitting, memory, view, traffic, step, unclaimed):
+def test_several_queues(splitting, memory, view, traffic, step, skip_unsupported):
     """One dma-buf can be bound to several queues at once, and all are in service again when it is unbound."""
     queues = splitting.queues()
     if queues < 3:
-        unclaimed("three receive queues", evidence=splitting.get("channels"))
+        skip_unsupported("three receive queues", evidence=splitting.get("channels"))
     wanted = (queues - 2, queues - 1)
     with step("Bind memory to the last two receive queues"):
         memory.bind(*wanted)
@@ -179,7 +179,7 @@ def test_every_queue(splitting, allocate, view, traffic, step):
     for queue in range(splitting.queues()):
         memory = allocate()
         with step(f"Bind memory to receive queue {queue} and unbind it"):
-            refusal = memory.ask(queue)
+            refusal = memory.try_bind(queue)
             if refusal is None:
                 assert view.bound() == {queue: memory.kind}
             else:
@@ -198,11 +198,11 @@ def test_every_queue(splitting, allocate, view, traffic, step):
     source=f"{SPEC}, napi-get",
     falsified_by="program:qapi.not-bound",
 )
-def test_queue_in_the_middle(splitting, memory, view, step, unclaimed):
+def test_queue_in_the_middle(splitting, memory, view, step, skip_unsupported):
     """After a queue that is not the last has been restarted, netlink still tells every queue's NAPI and interrupt."""
     queues = splitting.queues()
     if queues < 3:
-        unclaimed("three receive queues", evidence=splitting.get("channels"))
+        skip_unsupported("three receive queues", evidence=splitting.get("channels"))
     with step("Read the queues"):
         before = view.states()
     with step("Bind memory to the last but one receive queue"):
@@ -221,7 +221,7 @@ def test_queue_in_the_middle(splitting, memory, view, step, unclaimed):
 def test_named_twice(spare, memory, view, commands, check_in_service, step, evidence):
     """A queue that is named twice in one request is restarted and bound once, or the request is refused and changes nothing."""
     with step("Ask to bind memory to the last receive queue, naming it twice"), commands.during() as log:
-        refused = memory.ask(spare, spare)
+        refused = memory.try_bind(spare, spare)
         evidence("refusal", str(refused))
     with step(
         "It is bound, by one restart in the device; or it is refused with words, and the device was told nothing"
@@ -230,7 +230,7 @@ def test_named_twice(spare, memory, view, commands, check_in_service, step, evid
             assert view.bound() == {spare: memory.kind}
             assert log.about_receive_queues() == [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
         else:
-            assert refused.words, f"only the errno came: {refused}"
+            assert refused.extack, f"only the errno came: {refused}"
             assert not view.bound()
             assert not log.about_receive_queues()
     with step("Unbind it: the queue receives frames of every size into the kernel's memory; no page pool is left"):

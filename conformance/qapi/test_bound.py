@@ -22,7 +22,7 @@ def check_kept(view, memory, spare):
     def check(refused, *wanted):
         assert refused is not None, "it was accepted"
         assert refused.errno in wanted, str(refused)
-        assert refused.words, f"only the errno came: {refused}"
+        assert refused.extack, f"only the errno came: {refused}"
         assert view.bound() == {spare: memory.kind}
 
     return check
@@ -35,15 +35,15 @@ def check_kept(view, memory, spare):
     falsified_by=("program:qapi.not-bound",),
 )
 @pytest.mark.parametrize("mode", ["generic", "native"])
-def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, claimed, change, mode, step):
+def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, require, settings, mode, step):
     """While memory is bound, no XDP program is attached, not even a generic one that takes several buffers: EBUSY."""
     if mode == "native":
-        claimed("xdp-act:basic")
-    change.put_features_back()
+        require("xdp-act:basic")
+    settings.restore_features()
     with step(f"Bind memory, and ask to attach a {mode} program"):
         memory.bind(spare)
         with unchanged():
-            refused = xdp.refusal("xdp_fragments", mode)
+            refused = xdp.try_attach("xdp_fragments", mode)
     with step("It is refused, and nothing is attached"):
         check_kept(refused, errno.EBUSY)
         assert xdp.state()["attached"] == "none"
@@ -55,16 +55,16 @@ def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, claimed, 
     source="net/ethtool/common.c, ethtool_check_max_channel; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:settings.not-set", "program:settings.refusal-lost"),
 )
-def test_fewer_channels_are_refused(spare, memory, dut, unchanged, check_kept, step, unclaimed):
+def test_fewer_channels_are_refused(spare, memory, dut, unchanged, check_kept, step, skip_unsupported):
     """While memory is bound to a queue, the number of channels cannot be cut to below it: EINVAL."""
     channels = dut.get("channels") or {}
     name = "combined_count" if channels.get("combined-max") else "rx_count"
     if channels.get(name.replace("_", "-"), 0) < 2:
-        unclaimed("a number of channels that can be cut", evidence=channels)
+        skip_unsupported("a number of channels that can be cut", evidence=channels)
     with step("Bind memory to the last receive queue, and ask for one channel less"):
         memory.bind(spare)
         with unchanged():
-            refused = dut.ask("channels", **{name: spare})
+            refused = dut.try_set("channels", **{name: spare})
     with step("It is refused, and the memory is still bound"):
         check_kept(refused, errno.EINVAL)
 
@@ -80,7 +80,7 @@ def test_header_split_stays_on(spare, memory, dut, unchanged, check_kept, step):
     with step("Bind memory, and ask to turn header split off"):
         memory.bind(spare)
         with unchanged():
-            refused = dut.ask("rings", tcp_data_split=WHOLE)
+            refused = dut.try_set("rings", tcp_data_split=WHOLE)
     with step("It is refused, and the memory is still bound"):
         check_kept(refused, errno.EINVAL)
 
@@ -91,12 +91,12 @@ def test_header_split_stays_on(spare, memory, dut, unchanged, check_kept, step):
     source="net/xdp/xsk_buff_pool.c, xp_assign_dev; Documentation/networking/af_xdp.rst, XDP_ZEROCOPY",
     falsified_by=("program:qapi.not-bound", "program:qapi.stays-bound"),
 )
-def test_zero_copy_socket_is_refused(spare, memory, claimed, view, dut, step):
+def test_zero_copy_socket_is_refused(spare, memory, require, view, dut, step):
     """While memory is bound, no zero-copy AF_XDP socket is bound to the interface: EBUSY, and the memory stays bound."""
-    claimed("xdp-act:xsk-zerocopy")
+    require("xdp-act:xsk-zerocopy")
     with step("Bind memory to the last receive queue, and ask to bind a zero-copy socket to the first"):
         memory.bind(spare)
-        refused = memory.worker.ask("xsk.bind", ifname=dut.ifname, queue=0, mode="zero-copy")
+        refused = memory.worker.try_call("xsk.bind", ifname=dut.ifname, queue=0, mode="zero-copy")
     with step("It is refused, and the memory is still bound"):
         assert refused is not None, "it was accepted"
         assert refused.errno == errno.EBUSY, str(refused)
@@ -113,19 +113,19 @@ def test_zero_copy_socket_is_refused(spare, memory, claimed, view, dut, step):
     falsified_by=("program:qapi.not-bound", "program:qapi.octet-spoilt", "rx.payload.misplaced"),
 )
 @pytest.mark.parametrize("what", ["ring size", "MTU"])
-def test_settings_leave_it_bound(bring, memory, spare, dut, change, view, peer, what, step, unclaimed):
+def test_settings_leave_it_bound(bring, memory, spare, dut, settings, view, peer, what, step, skip_unsupported):
     """A change of the ring size or the MTU leaves memory bound, and payload comes into it as before."""
     port = bring(memory)
     data = generate(10, 100_000)
     rings = dut.get("rings")
     with step("Ask for another ring size, or another MTU"):
         if what == "MTU":
-            change.link(mtu=1400)
+            settings.set_link(mtu=1400)
         elif rings["rx"] == rings["rx-max"]:
-            unclaimed("rings that can be made larger", evidence=rings)
-        elif (refusal := change.try_settings("rings", rx=min(2 * rings["rx"], rings["rx-max"]))) is not None:
-            unclaimed("another ring size while memory is bound", evidence=str(refusal))
-        change.ready()
+            skip_unsupported("rings that can be made larger", evidence=rings)
+        elif (refusal := settings.try_set("rings", rx=min(2 * rings["rx"], rings["rx-max"]))) is not None:
+            skip_unsupported("another ring size while memory is bound", evidence=str(refusal))
+        settings.ready()
     with step("The memory is bound, and a TCP stream by the queue comes into it"):
         assert view.bound() == {spare: memory.kind}
         with peer.giving(4, port, data):

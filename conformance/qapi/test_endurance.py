@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dut.leaks import Residue
+from plugfest.dut.leaks import LeakCheck
 from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
@@ -28,7 +28,7 @@ def cycle(memory, queue, count):
     falsified_by=("program:qapi.pool-left", "program:qapi.memory-lost"),
 )
 @pytest.mark.budget(180)
-def test_guest_keeps_its_memory(spare, kind, allocate, residue, traffic, check_in_service, step, evidence):
+def test_guest_keeps_its_memory(spare, kind, allocate, leak_check, traffic, check_in_service, step, evidence):
     """100 cycles under traffic leave no page pool, slab object, page or module reference behind in the guest."""
     memory = allocate(kind)
 
@@ -37,7 +37,7 @@ def test_guest_keeps_its_memory(spare, kind, allocate, residue, traffic, check_i
         with traffic.stream():
             cycle(memory, spare, count)
         traffic.discard()
-        return residue.read()
+        return leak_check.read()
 
     with step(f"Bind and unbind memory {FIRST} times under traffic, and read what the kernel has allocated"):
         readings = [read_after(FIRST)]
@@ -45,7 +45,7 @@ def test_guest_keeps_its_memory(spare, kind, allocate, residue, traffic, check_i
         readings += [read_after(CYCLES // 2) for _ in range(2)]
     evidence("readings", [str(each) for each in readings])
     with step("Nothing has grown with the number of cycles"):
-        grown = Residue.grown(readings, CYCLES // 2)
+        grown = LeakCheck.grown(readings, CYCLES // 2)
         assert not grown, grown
     with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
         check_in_service(spare)
@@ -58,13 +58,13 @@ def test_guest_keeps_its_memory(spare, kind, allocate, residue, traffic, check_i
     falsified_by="rx.buffer.leaked",
 )
 @pytest.mark.budget(180)
-def test_device_keeps_its_account(spare, memory, commands, traffic, crossing, check_account, step):
+def test_device_keeps_its_account(spare, memory, commands, traffic, check_traffic, check_account, step):
     """After 100 cycles under traffic the device has been lent as many buffers and tags as it gave back or still holds."""
     with commands.during() as log, step(f"Bind and unbind memory {CYCLES} times under traffic"), traffic.stream():
         cycle(memory, spare, CYCLES)
     traffic.discard()
     with step("Frames cross the link both ways, once and unchanged"):
-        crossing.both_ways()
+        check_traffic()
     with step("The driver has broken none of the device's rules"):
         log.check_rules()
     with step("No completion tag of a transmit queue is outstanding; each receive queue holds a ring full of buffers"):
@@ -78,11 +78,11 @@ def test_device_keeps_its_account(spare, memory, commands, traffic, crossing, ch
     falsified_by=("wire:frame.lost", "rx.frame.dropped"),
 )
 @pytest.mark.budget(180)
-def test_other_queues_over_100_cycles(spare, memory, census, step, evidence):
+def test_other_queues_over_100_cycles(spare, memory, continuous_traffic, step, evidence):
     """Over 100 cycles no frame for another queue is lost."""
     with (
         step(f"Bind and unbind memory {CYCLES} times while frames come for all other queues"),
-        census.during() as count,
+        continuous_traffic.to_dut() as count,
     ):
         cycle(memory, spare, CYCLES)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})

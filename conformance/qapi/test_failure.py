@@ -46,7 +46,7 @@ def fail(model, dut, until, defer):
 
 
 @pytest.fixture
-def check_recovered(dut, change, until, view, splitting, steering, traffic):
+def check_recovered(dut, settings, until, view, splitting, steering, traffic):
     """``check_recovered(3)``: the link comes up, and the queue receives frames of every size."""
 
     def check(queue, within=RECOVERY):
@@ -54,7 +54,7 @@ def check_recovered(dut, change, until, view, splitting, steering, traffic):
             return len(view.queues()) == splitting.queues() and dut.carrier
 
         until(running, what="the driver has its queues and carrier again", timeout=within)
-        change.ready()
+        settings.ready()
         assert not view.bound()
         steering.only(queue)
         try:
@@ -105,7 +105,7 @@ def test_start_fails(spare, memory, fail, check_survived, step):
     with step("Have the device refuse once to create the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.create-fails", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare))
+        check_survived(lambda: memory.try_bind(spare))
 
 
 @requirement(
@@ -119,7 +119,7 @@ def test_stop_fails(spare, memory, fail, check_survived, step):
     with step("Have the device refuse once to destroy the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.destroy-fails", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare))
+        check_survived(lambda: memory.try_bind(spare))
 
 
 @requirement(
@@ -135,7 +135,7 @@ def test_start_fails_twice(spare, memory, fail, check_survived, step):
     with step("Have the device refuse twice to create the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.create-fails", spare, times=2)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare))
+        check_survived(lambda: memory.try_bind(spare))
 
 
 @requirement(
@@ -150,7 +150,7 @@ def test_stop_fails_twice(spare, memory, fail, check_survived, step):
     with step("Have the device refuse twice to destroy the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.destroy-fails", spare, times=2)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare))
+        check_survived(lambda: memory.try_bind(spare))
 
 
 @requirement(
@@ -166,7 +166,7 @@ def test_start_never_completes(spare, memory, fail, check_survived, step):
     with step("Have the device hang at the command to create the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.create-hangs", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare), PATIENCE)
+        check_survived(lambda: memory.try_bind(spare), PATIENCE)
 
 
 @requirement(
@@ -181,7 +181,7 @@ def test_stop_never_completes(spare, memory, fail, check_survived, step):
     with step("Have the device hang at the command to destroy the last receive queue, and ask to bind memory to it"):
         fail("rx.queue.destroy-hangs", spare)
     with step("It is refused and told; the queue receives frames of every size; then memory can be bound to it"):
-        check_survived(lambda: memory.ask(spare), PATIENCE)
+        check_survived(lambda: memory.try_bind(spare), PATIENCE)
 
 
 CLOSING = f"{SOURCE}; __netif_mp_close_rxq: the queue is restarted without the memory"

@@ -13,12 +13,12 @@ ADD = ["ip", "link", "add", "numrxqueues", "2", "type", "netkit", "mode", "l2"]
 
 
 @pytest.fixture
-def leased(spare, dut, guest, defer, unclaimed):
+def leased(spare, dut, guest, defer, skip_unsupported):
     """A netkit device with one queue, which is leased from the last receive queue; name and queue."""
     before = set(guest.agent.call("link.list_all"))
     told = guest.agent.call("process.run", command=ADD)
     if told["exit_status"] != 0:
-        unclaimed("netkit in this kernel", evidence=told["stderr"])
+        skip_unsupported("netkit in this kernel", evidence=told["stderr"])
     made = sorted(set(guest.agent.call("link.list_all")) - before, key=lambda name: _index(guest, name))
     defer(_delete, guest, made[0])
     # Only the peer, which is made first, takes leases; the other is there to manage it.
@@ -84,7 +84,7 @@ def test_leased_queue_is_refused(spare, kind, allocate, unchanged, step, evidenc
     memory = allocate(kind)
     with step("Ask to bind memory to the leased queue itself"):
         with unchanged():
-            refused = memory.ask(spare)
+            refused = memory.try_bind(spare)
         evidence("refusal", str(refused))
         assert refused is not None, "it was accepted"
         assert refused.errno in {errno.EBUSY, errno.EOPNOTSUPP}, str(refused)

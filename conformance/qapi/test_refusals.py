@@ -7,7 +7,7 @@ import errno
 
 import pytest
 from plugfest.dut.dut import TCP_DATA_SPLIT_DISABLED
-from plugfest.queues.memory_provider import BEYOND, DeviceMemory, RingMemory
+from plugfest.queues.memory_provider import BEYOND, DmabufProvider, IoUringProvider
 from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
@@ -24,12 +24,12 @@ def check_refused(unchanged, evidence):
 
     def check(memory, queue, *wanted):
         with unchanged():
-            refused = memory.ask(queue)
+            refused = memory.try_bind(queue)
         evidence("refusal", str(refused))
         assert refused is not None, "it was accepted"
         assert refused.errno in wanted, str(refused)
         # io_uring's registration has no extended acknowledgement.
-        assert refused.words or memory.kind == RingMemory.kind, f"only the errno came: {refused}"
+        assert refused.extack or memory.kind == IoUringProvider.kind, f"only the errno came: {refused}"
 
     return check
 
@@ -50,33 +50,33 @@ def huge_pages(guest, defer):
     source=f"{OPS}; net/core/netdev-genl.c, netdev_nl_bind_rx_doit",
     falsified_by=FAULTS,
 )
-def test_no_queue_management(dut, kind, allocate, unchanged, crossing, step, unclaimed, evidence):
+def test_no_queue_management(dut, kind, allocate, unchanged, check_traffic, step, skip_unsupported, evidence):
     """A driver that does not stop and start single queues refuses to bind memory, with EOPNOTSUPP, and stays intact."""
     memory = allocate(kind)
     with step("Find out, by a queue that no interface has, whether the driver has the operations"):
-        probed = allocate().ask(BEYOND)
+        probed = allocate().try_bind(BEYOND)
         if probed is not None and probed.errno in {errno.EINVAL, errno.ERANGE}:
-            unclaimed("the lack of queue management", evidence=f"binding to queue {BEYOND} gave {probed}")
+            skip_unsupported("the lack of queue management", evidence=f"binding to queue {BEYOND} gave {probed}")
     with step("Ask to bind memory to the last receive queue: queues, page pools, settings and link stay as they were"):
         with unchanged():
-            refused = memory.ask(dut.queues() - 1)
+            refused = memory.try_bind(dut.queues() - 1)
         evidence("refusal", str(refused))
     with step("It is refused with EOPNOTSUPP"):
         assert refused is not None, "it was accepted with the settings that the driver starts with"
         assert refused.errno == errno.EOPNOTSUPP, str(refused)
     with step("Frames cross the link both ways, once and unchanged"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement("QAPI-REFUSE-02", level="MUST", source=f"{BIND}; {WORDS}", falsified_by=FAULTS)
-def test_header_split_off(managed, kind, allocate, check_refused, change, traffic, step, unclaimed):
+def test_header_split_off(managed, kind, allocate, check_refused, settings, traffic, step, skip_unsupported):
     """Without header split, memory is not bound to a queue: EINVAL."""
     memory = allocate(kind)
     rings = managed.get("rings") or {}
     with step("Turn header split off, where there is any"):
         whole = (0, TCP_DATA_SPLIT_DISABLED)
-        if rings.get("tcp-data-split", 0) not in whole and change.try_settings("rings", tcp_data_split=whole[1]):
-            unclaimed("header split that can be turned off", evidence=rings)
+        if rings.get("tcp-data-split", 0) not in whole and settings.try_set("rings", tcp_data_split=whole[1]):
+            skip_unsupported("header split that can be turned off", evidence=rings)
     with step("Ask to bind memory to the last receive queue"):
         check_refused(memory, managed.queues() - 1, errno.EINVAL)
     with step("Frames of every size reach the stack"):
@@ -84,11 +84,11 @@ def test_header_split_off(managed, kind, allocate, check_refused, change, traffi
 
 
 @requirement("QAPI-REFUSE-03", level="MUST", source=f"{BIND}; {WORDS}", falsified_by=FAULTS)
-def test_program_attached(splitting, kind, allocate, check_refused, change, xdp, traffic, step):
+def test_program_attached(splitting, kind, allocate, check_refused, settings, xdp, traffic, step):
     """With an XDP program attached, even a generic one, memory is not bound to a queue: EEXIST."""
     memory = allocate(kind)
     with step("Attach a generic program that takes frames in several buffers"):
-        change.put_features_back()
+        settings.restore_features()
         xdp.attach("xdp_fragments", "generic")
         traffic.ready()
     with step("Ask to bind memory to the last receive queue"):
@@ -107,7 +107,7 @@ def test_no_such_queue(splitting, kind, allocate, check_refused, step):
 def test_bound_already(spare, kind, allocate, check_refused, view, step):
     """Memory is not bound to a queue that has some: EEXIST, and the first stays bound."""
     with step("Bind memory to the last receive queue, and ask to bind other memory to it"):
-        first, second = DeviceMemory.kind, kind
+        first, second = DmabufProvider.kind, kind
         allocate(first).bind(spare)
         check_refused(allocate(second), spare, errno.EEXIST)
     with step("The first is still bound"):
@@ -141,7 +141,7 @@ def test_no_capability(splitting, kind, allocate, worker, unchanged, confinement
         process.call(f"confinement.{confinement}")
     with step("Have it ask to bind memory to the last receive queue"):
         with unchanged():
-            refused = memory.ask(splitting.queues() - 1)
+            refused = memory.try_bind(splitting.queues() - 1)
         assert refused is not None, "it was accepted"
         assert refused.errno == errno.EPERM, str(refused)
 
@@ -152,18 +152,18 @@ def test_no_capability(splitting, kind, allocate, worker, unchanged, confinement
     source=f"{OPS}: ndo_queue_mem_alloc and ndo_queue_mem_free may be called while the interface is closed",
     falsified_by=("program:qapi.not-bound", "program:qapi.other-errno"),
 )
-def test_interface_down(splitting, kind, allocate, view, change, traffic, step, evidence):
+def test_interface_down(splitting, kind, allocate, view, settings, traffic, step, evidence):
     """While the interface is down, binding is refused for that and changes nothing, or shows when it is up."""
     queue = splitting.queues() - 1
     memory = allocate(kind)
     with step("Take the interface down, and ask to bind memory to the last receive queue"):
-        change.link(up=False)
-        refused = memory.ask(queue)
+        settings.set_link(up=False)
+        refused = memory.try_bind(queue)
         evidence("refusal", str(refused))
         assert refused is None or refused.errno in {errno.EAGAIN, errno.ENETDOWN, errno.EBUSY}, str(refused)
     with step("Take it up: the memory is bound if it was accepted, and only then"):
         splitting.set_link(up=True)
-        change.ready()
+        settings.ready()
         assert view.bound() == ({} if refused else {queue: memory.kind})
     with step("With the memory unbound, frames of every size reach the stack"):
         memory.unbind()
@@ -177,18 +177,18 @@ def test_interface_down(splitting, kind, allocate, view, change, traffic, step, 
     falsified_by=FAULTS,
 )
 @pytest.mark.parametrize(("size", "wanted"), [(8192, errno.EOPNOTSUPP), (12288, errno.EINVAL)])
-def test_page_size(splitting, huge_pages, allocate, view, size, wanted, step, unclaimed, evidence):
+def test_page_size(splitting, huge_pages, allocate, view, size, wanted, step, skip_unsupported, evidence):
     """Pages of another size are refused with EOPNOTSUPP where the driver has none, and such as are no power of 2 always."""
     memory = allocate(huge=huge_pages)
     queue, before = splitting.queues() - 1, view.states()
     with step("Ask to bind memory to the last receive queue in pages of another size"):
-        refused = memory.ask(queue, page_size=size)
+        refused = memory.try_bind(queue, page_size=size)
         evidence("refusal", str(refused))
     with step("It is refused and the queues are as before, or the driver has such pages and it is bound"):
         if wanted == errno.EOPNOTSUPP and refused is None:
             assert view.bound() == {queue: memory.kind}, "it was accepted, and is not bound"
-            unclaimed("the lack of other page sizes", evidence=f"pages of {size} octets were accepted")
+            skip_unsupported("the lack of other page sizes", evidence=f"pages of {size} octets were accepted")
         assert refused is not None, "it was accepted"
         assert refused.errno == wanted, str(refused)
-        assert refused.words, f"only the errno came: {refused}"
+        assert refused.extack, f"only the errno came: {refused}"
         assert view.states() == before

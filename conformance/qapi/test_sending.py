@@ -9,7 +9,7 @@ import hashlib
 import pytest
 from plugfest.frames.payload import generate
 from plugfest.queues.dma_record import stray
-from plugfest.queues.tx_memory import SendingMemory
+from plugfest.queues.tx_memory import TxDmabuf
 from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, TX Interface"
@@ -26,17 +26,17 @@ SHORTEST_PAYLOAD = 256
 @pytest.fixture
 def sender(worker, dut, faults):
     """Memory of a process of its own, not yet bound to the interface."""
-    return SendingMemory(worker(), dut.ifname, faults)
+    return TxDmabuf(worker(), dut.ifname, faults)
 
 
 @pytest.fixture
-def bind(sender, unclaimed):
+def bind(sender, skip_unsupported):
     """``bind()``: the same, bound to the interface; skips where the driver does not take such buffers (EOPNOTSUPP)."""
 
     def ask():
-        refused = sender.ask()
+        refused = sender.try_bind()
         if refused is not None and refused.errno == errno.EOPNOTSUPP:
-            unclaimed("sending out of bound memory", evidence={"netdev bind-tx": str(refused)})
+            skip_unsupported("sending out of bound memory", evidence={"netdev bind-tx": str(refused)})
         assert refused is None, f"binding was refused: {refused}"
         return sender
 
@@ -100,7 +100,7 @@ def test_device_reads_where_it_must(bind, dma, peer, step):
     source=f"{DEVMEM}, NIC Setup: the binding ends with the netlink socket that made it",
     falsified_by="program:qapi.stays-bound",
 )
-def test_unbound(bind, crossing, peer, step):
+def test_unbound(bind, check_traffic, peer, step):
     """Once the binding is closed nothing is sent out of the memory any more, and the interface stays intact."""
     with step("Bind memory to the interface"):
         bound = bind()
@@ -114,7 +114,7 @@ def test_unbound(bind, crossing, peer, step):
         assert isinstance(refused, Exception), "it was sent"
         assert refused.errno == errno.EINVAL, str(refused)
     with step("Frames cross the link both ways, once and unchanged"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -123,16 +123,16 @@ def test_unbound(bind, crossing, peer, step):
     source=f"{NETMEM}: netdev->netmem_tx; net/core/netdev-genl.c, netdev_nl_bind_tx_doit",
     falsified_by=("program:qapi.refusal-lost", "program:qapi.other-errno"),
 )
-def test_no_sending_out_of_bound_memory(sender, unchanged, crossing, step, unclaimed, evidence):
+def test_no_sending_out_of_bound_memory(sender, unchanged, check_traffic, step, skip_unsupported, evidence):
     """Of a driver that does not take such buffers binding is refused, with EOPNOTSUPP, and it stays intact."""
     with step("Ask to bind memory to the interface: queues, page pools, settings and link stay as they were"):
         with unchanged():
-            refused = sender.ask()
+            refused = sender.try_bind()
         evidence("refusal", str(refused))
     with step("It is refused with EOPNOTSUPP, or works"):
         if refused is None and sender.bound:
-            unclaimed("the lack of sending out of bound memory", evidence="netdev bind-tx was accepted")
+            skip_unsupported("the lack of sending out of bound memory", evidence="netdev bind-tx was accepted")
         assert refused is not None, "it was accepted"
         assert refused.errno == errno.EOPNOTSUPP, str(refused)
     with step("Frames cross the link both ways, once and unchanged"):
-        crossing.both_ways()
+        check_traffic()

@@ -16,15 +16,15 @@ OPERSTATES = "Documentation/networking/operstates.rst, IF_OPER_DOWN; IFLA_CARRIE
     source=OPS,
     falsified_by=("wire:frame.lost", "rx.frame.dropped"),
 )
-def test_other_queues_lose_nothing(spare, memory, census, ledger, dut, step, evidence):
+def test_other_queues_lose_nothing(spare, memory, continuous_traffic, accounting, dut, step, evidence):
     """No frame for another queue is lost while a queue is stopped and started."""
-    before = ledger.read()
-    with step("Bind and unbind memory while frames come for all other queues"), census.during() as count:
+    before = accounting.read()
+    with step("Bind and unbind memory while frames come for all other queues"), continuous_traffic.to_dut() as count:
         memory.bind(spare)
         memory.unbind()
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
     with step("Frames came by every other queue"):
-        came = ledger.read().queues.since(before.queues).rx
+        came = accounting.read().queues.since(before.queues).rx
         silent = set(range(dut.queues())) - {spare} - came.keys()
         assert not silent, f"no frame came by queues {sorted(silent)}: {len(count.sent)} were sent"
     with step("The stack received every frame, once and unchanged"):
@@ -65,7 +65,7 @@ def test_link_stays_up(spare, memory, guest, dut, step, defer, evidence):
 def test_no_reset(spare, memory, commands, step):
     """The driver neither resets the device nor touches its other queues to stop and start one."""
     with step("Bind and unbind memory"), commands.during() as log:
-        refused = memory.ask(spare)
+        refused = memory.try_bind(spare)
         memory.unbind()
     with step("The device was not reset, and no other queue, receive or transmit, was destroyed or created"):
         assert not log.named("reset"), log.named("reset")
@@ -84,7 +84,7 @@ def test_no_reset(spare, memory, commands, step):
     source=OPS,
     falsified_by=("wire:frame.lost", "rx.queue.wrong"),
 )
-def test_every_queue_delivers_after(splitting, memory, crossing, commands, step):
+def test_every_queue_delivers_after(splitting, memory, check_traffic, commands, step):
     """After a queue was stopped and started, frames cross the link by every queue, both ways, once and unchanged."""
     queue = splitting.queues() - 2
     with step("Bind and unbind memory to the last receive queue but one"), commands.during() as log:
@@ -95,7 +95,7 @@ def test_every_queue_delivers_after(splitting, memory, crossing, commands, step)
         assert touched == {queue}
         log.check_rules()
     with step("Frames cross the link both ways, once and unchanged"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -104,11 +104,11 @@ def test_every_queue_delivers_after(splitting, memory, crossing, commands, step)
     source=OPS,
     falsified_by="tx.frame.dropped",
 )
-def test_sending_goes_on(spare, memory, census, step, evidence):
+def test_sending_goes_on(spare, memory, continuous_traffic, step, evidence):
     """No frame that the driver was given to send is lost while a receive queue is stopped and started."""
     with (
         step(f"Bind and unbind memory {ROUNDS} times while the guest sends frames from every CPU"),
-        census.of_sent() as count,
+        continuous_traffic.from_dut() as count,
     ):
         for _ in range(ROUNDS):
             memory.bind(spare)

@@ -84,17 +84,17 @@ def test_network_namespace_ends(splitting, come_back, worker, kind, allocate, gu
     source=f"{OPS}: ndo_queue_mem_alloc and ndo_queue_mem_free may be called while the interface is closed",
     falsified_by="program:qapi.stays-bound",
 )
-def test_interface_down(spare, memory, dut, change, view, check_in_service, step):
+def test_interface_down(spare, memory, dut, settings, view, check_in_service, step):
     """Memory can be unbound while the interface is down; the queue is in service when it is up again."""
     with step("Bind memory and take the interface down"):
         memory.bind(spare)
-        change.link(up=False)
+        settings.set_link(up=False)
     with step("Unbind it: no page pool is left"):
         memory.unbind()
         assert not view.left_pools()
     with step("Take the interface up: the queue receives frames of every size into the kernel's memory"):
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()
         check_in_service(spare)
 
 
@@ -104,7 +104,7 @@ def test_interface_down(spare, memory, dut, change, view, check_in_service, step
     source="include/net/page_pool/memory_provider.h, uninstall; Documentation/driver-api/driver-model/binding.rst",
     falsified_by=("program:driver.unbind-lost", "program:qapi.pool-left"),
 )
-def test_driver_unbound(spare, kind, allocate, binding, change, check_in_service, view, step, until):
+def test_driver_unbound(spare, kind, allocate, binding, settings, check_in_service, view, step, until):
     """The driver can be unbound from its device while memory is bound to a queue; both end without a trace, and it serves again."""
     memory = allocate(kind)
     with step("Bind memory, and unbind the driver from the device"):
@@ -117,7 +117,7 @@ def test_driver_unbound(spare, kind, allocate, binding, change, check_in_service
     with step("Bind the driver again: no queue has memory bound to it, and this one receives frames of every size"):
         binding.bind()
         assert not view.bound()
-        change.ready()
+        settings.ready()
         check_in_service(spare)
 
 
@@ -129,7 +129,7 @@ def test_driver_unbound(spare, kind, allocate, binding, change, check_in_service
 )
 @pytest.mark.budget(60)
 def test_driver_unbound_as_the_process_dies(
-    spare, kind, allocate, binding, change, guest, check_in_service, view, step, until, defer
+    spare, kind, allocate, binding, settings, guest, check_in_service, view, step, until, defer
 ):
     """The driver can be unbound in the moment that who bound memory is killed; both end without a trace, and it serves again."""
     other = guest.agent.another()
@@ -150,8 +150,8 @@ def test_driver_unbound_as_the_process_dies(
             "Bind the driver again: no queue has memory bound to it, and frames of every size reach the stack by this one"
         ):
             binding.bind()
-            change.ready()
-            change.settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+            settings.ready()
+            settings.set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
             check_in_service(spare)
 
 
@@ -161,18 +161,18 @@ def test_driver_unbound_as_the_process_dies(
     source=OPS,
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_link_down(spare, kind, allocate, dut, partner, until, check_in_service, step):
+def test_link_down(spare, kind, allocate, dut, link_partner, until, check_in_service, step):
     """Memory can be bound and unbound while the link is down; the queue is in service when the link is up again."""
     memory = allocate(kind)
     with step("Bind memory, and take the partner down"):
         memory.bind(spare)
-        partner.set(up=False)
+        link_partner.set(up=False)
         until(lambda: not dut.carrier, what="the driver reports no carrier", timeout=5)
     with step("Unbind the memory: the link is not reported up for it"):
         memory.unbind()
         assert not dut.carrier
     with step("Bring the partner up: the queue receives frames of every size into the kernel's memory"):
-        partner.set(up=True)
+        link_partner.set(up=True)
         until(lambda: dut.carrier, what="the driver reports carrier", timeout=5)
         check_in_service(spare)
 
@@ -183,15 +183,15 @@ def test_link_down(spare, kind, allocate, dut, partner, until, check_in_service,
     source="Documentation/networking/devmem.rst, NIC Setup: bound until the netlink socket is closed",
     falsified_by=("program:qapi.octet-spoilt", "program:qapi.not-bound"),
 )
-def test_down_and_up(bring, kind, allocate, spare, dut, change, view, peer, step):
+def test_down_and_up(bring, kind, allocate, spare, dut, settings, view, peer, step):
     """A binding outlives the interface's going down and up: the queue receives into the same memory after it."""
     memory = allocate(kind)
     port = bring(memory)
     data = generate(9, 100_000)
     with step("Bind memory and take the interface down and up"):
-        change.link(up=False)
+        settings.set_link(up=False)
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()
     with step("The memory is bound to the queue, and a TCP stream by the queue comes into it"):
         assert view.bound() == {spare: memory.kind}
         with peer.giving(4, port, data):

@@ -7,7 +7,7 @@ import pytest
 from plugfest.dut.skb_trace import Checksum
 from plugfest.frames.payload import digest, generate
 from plugfest.frames.probe import is_segment, only
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import Account, of_frames, total
@@ -37,43 +37,45 @@ SEGMENTED = 10 * SEGMENT + 100
 
 
 @pytest.fixture
-def segmented_versions(dut, unclaimed):
+def segmented_versions(dut, skip_unsupported):
     """The versions of IP of which the device segments TCP; skips where it segments none."""
     features = dut.features()
-    claimed = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
-    versions = [version for version, name in claimed if name in features.active]
+    require = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
+    versions = [version for version, name in require if name in features.active]
     if not versions:
-        unclaimed("TCP segmentation offload", evidence=features)
+        skip_unsupported("TCP segmentation offload", evidence=features)
     return versions
 
 
 @pytest.fixture
-def unfinished(dut, desk, unclaimed):
+def unfinished(dut, tx_offload, skip_unsupported):
     """Packets whose checksum is left to do, in several flows; skips where the device does none."""
     features = dut.features()
     versions = checksummed(features.active)
     if not versions:
-        unclaimed("transmit checksum offload", evidence=features)
+        skip_unsupported("transmit checksum offload", evidence=features)
     return [
-        Order(desk.ends, version, generate(size, size), ports=(30000 + size, 31000))
+        TxRequest(tx_offload.ends, version, generate(size, size), ports=(30000 + size, 31000))
         for version in versions
         for size in (100, 500, 1400)
     ]
 
 
 @pytest.fixture
-def stream(active, peer, handover, evidence, unclaimed):
-    """``stretch = stream(ledger)``: the accounts over a stream by TCP that came whole, merged frames in it; skips where none are."""
+def stream(active, peer, trace_skbs, evidence, skip_unsupported):
+    """``measured = stream(ledger)``: the accounts over a stream by TCP that came whole, merged frames in it; skips where none are."""
     evidence("features", active(*COALESCED))
 
-    def send(ledger):
-        with ledger.stretch() as stretch, handover() as seen:
+    def send(accounting):
+        with accounting.measure() as measured, trace_skbs() as seen:
             got = peer.to_dut(4, STREAM)
             assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
         longest = max((each.length for each in seen.received()), default=0)
-        if longest <= max(map(len, stretch.to_dut)):
-            unclaimed("coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest})
-        return stretch
+        if longest <= max(map(len, measured.to_dut)):
+            skip_unsupported(
+                "coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest}
+            )
+        return measured
 
     return send
 
@@ -85,12 +87,12 @@ def test_received_frames(counted, traffic, step):
     probes = traffic.probes()
     with (
         step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
-        counted.stretch() as stretch,
+        counted.measure() as measured,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
 
 @requirement("QSTAT-RX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
@@ -100,13 +102,13 @@ def test_received_on_their_queue(counted, traffic, step):
     """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
     queues = traffic.queues()
     probes = traffic.probes()
-    with step("Send test frames in flows enough to reach every receive queue"), counted.stretch() as stretch:
+    with step("Send test frames in flows enough to reach every receive queue"), counted.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The device delivered frames by every queue"):
-        assert set(stretch.device.rx) == set(range(queues)), explain(stretch)
+        assert set(measured.device.rx) == set(range(queues)), explain(measured)
     with step("The driver's counters of each queue rose by what the device delivered by that queue"):
-        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
+        assert measured.queues.rx == measured.device.rx, explain(measured)
 
 
 @requirement("QSTAT-TX-01", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
@@ -119,12 +121,12 @@ def test_received_on_their_queue(counted, traffic, step):
 )
 def test_sent_frames(counted, traffic, step):
     """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.stretch() as stretch:
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
         sent = traffic.send_back()
     with step("Every one is on the wire, unchanged"):
-        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+        check_same(list(only(measured.from_dut)), sent, "frames on the wire")
     with step("The transmit queues' counters together rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+        assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
 @requirement("QSTAT-TX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
@@ -132,13 +134,13 @@ def test_sent_frames(counted, traffic, step):
 @pytest.mark.usefixtures("model")
 def test_sent_on_their_queue(counted, traffic, step, evidence):
     """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.stretch() as stretch:
+    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
         traffic.send_back()
     with step("The device was handed frames by more than one queue, if there are more"):
-        evidence("queues used", sorted(stretch.device.tx))
-        assert len(stretch.device.tx) >= min(traffic.cpus(), traffic.queues("tx")), explain(stretch)
+        evidence("queues used", sorted(measured.device.tx))
+        assert len(measured.device.tx) >= min(traffic.cpus(), traffic.queues("tx")), explain(measured)
     with step("The driver's counters of each queue rose by what the device was handed by that queue"):
-        assert stretch.queues.tx == stretch.device.tx, explain(stretch)
+        assert measured.queues.tx == measured.device.tx, explain(measured)
 
 
 @requirement(
@@ -159,26 +161,26 @@ def test_segmented_frames(counted, segmented_versions, traffic, step):
     """What the device segments is counted as the frames and octets that the wire carries."""
     with (
         step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.stretch() as stretch,
+        counted.measure() as measured,
     ):
         wanted = traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
     with step("The wire carries full segments and a last short one"):
-        assert sorted(len(frame) for frame in stretch.from_dut if is_segment(frame)) == wanted
+        assert sorted(len(frame) for frame in measured.from_dut if is_segment(frame)) == wanted
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+        assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
 @requirement("QSTAT-TX-04", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
 @requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"), variant="netlink")
-def test_checksummed_frames(counted, unfinished, desk, step):
+def test_checksummed_frames(counted, unfinished, tx_offload, step):
     """What the device puts the checksum into is counted as any other frame."""
-    with step("Hand over packets with the checksum left to do"), counted.stretch() as stretch:
-        work = desk.do(unfinished)
+    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
+        work = tx_offload.do(unfinished)
     with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
         assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
         work.check()
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.tx.values()) == stretch.wire_tx, explain(stretch)
+        assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
 @requirement("QSTAT-RX-03", level="SHOULD", source=OWN, falsified_by=BENT, variant="ethtool")
@@ -186,9 +188,9 @@ def test_checksummed_frames(counted, unfinished, desk, step):
 def test_coalesced_frames(counted, stream, step):
     """What the device coalesces is counted as the frames and octets that the wire carried."""
     with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        stretch = stream(counted)
+        measured = stream(counted)
     with step("The receive queues' counters rose by the frames and octets that the wire carried"):
-        assert total(stretch.queues.rx.values()) in stretch.arrived, explain(stretch)
+        assert total(measured.queues.rx.values()) in measured.arrived, explain(measured)
 
 
 @requirement("QSTAT-TX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
@@ -198,27 +200,27 @@ def test_segmented_on_their_queue(counted, segmented_versions, traffic, step):
     """What the device segments is counted, as the frames that come of it, on the queue by which it was handed over, and on no other."""
     with (
         step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.stretch() as stretch,
+        counted.measure() as measured,
     ):
         traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
     with step("The device has cut packets"):
-        assert total(stretch.carried.tx.values()).frames > total(stretch.device.tx.values()).frames, explain(stretch)
+        assert total(measured.carried.tx.values()).frames > total(measured.device.tx.values()).frames, explain(measured)
     with step("The driver's counters of each queue rose by what left the device of that queue"):
-        assert stretch.queues.tx == stretch.carried.tx, explain(stretch)
+        assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
 @requirement("QSTAT-TX-06", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
 @requirement("QSTAT-NL-16", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_checksummed_on_their_queue(counted, unfinished, desk, step):
+def test_checksummed_on_their_queue(counted, unfinished, tx_offload, step):
     """What the device puts the checksum into is counted on the queue by which it was handed over, and on no other."""
-    with step("Hand over packets with the checksum left to do"), counted.stretch() as stretch:
-        work = desk.do(unfinished)
+    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
+        work = tx_offload.do(unfinished)
     with step("The driver got them with the checksum left to do"):
         assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
     with step("The driver's counters of each queue rose by what left the device of that queue"):
-        assert stretch.carried.tx, explain(stretch)
-        assert stretch.queues.tx == stretch.carried.tx, explain(stretch)
+        assert measured.carried.tx, explain(measured)
+        assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
 @requirement("QSTAT-RX-04", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
@@ -227,10 +229,10 @@ def test_checksummed_on_their_queue(counted, unfinished, desk, step):
 def test_coalesced_on_their_queue(counted, stream, step):
     """What the device coalesces is counted, as the frames that the wire carried, on the queue by which it came, and on no other."""
     with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        stretch = stream(counted)
+        measured = stream(counted)
     with step("The driver's counters of each queue rose by what the device delivered by that queue"):
-        assert stretch.device.rx, explain(stretch)
-        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
+        assert measured.device.rx, explain(measured)
+        assert measured.queues.rx == measured.device.rx, explain(measured)
 
 
 @requirement(
@@ -239,19 +241,19 @@ def test_coalesced_on_their_queue(counted, stream, step):
     source=f"{LINK_STATS}, rx_packets, rx_bytes, tx_packets, tx_bytes",
     falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "rx.frame.duplicated"),
 )
-def test_interface_statistics(ledger, traffic, step):
+def test_interface_statistics(accounting, traffic, step):
     """The interface's statistics count each frame once, both ways, at its length without FCS."""
     probes = traffic.probes()
-    with step("Send test frames of every size both ways"), ledger.stretch() as stretch:
+    with step("Send test frames of every size both ways"), accounting.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
     with step("Every frame from the interface is on the wire, unchanged"):
-        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+        check_same(list(only(measured.from_dut)), sent, "frames on the wire")
     with step("rx_packets and rx_bytes rose by what the wire carried to the interface"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
     with step("tx_packets and tx_bytes rose by what the wire carried from it"):
-        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+        assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
 @requirement(
@@ -263,13 +265,13 @@ def test_interface_statistics(ledger, traffic, step):
 def test_queues_add_up(by_queue, traffic, step):
     """Over any stretch without reconfiguration, the queues' counters add up to the interface's."""
     probes = traffic.probes()
-    with step("Send test frames of every size both ways"), by_queue.stretch() as stretch:
+    with step("Send test frames of every size both ways"), by_queue.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("The sums over the queues rose as the interface's statistics did"):
-        assert total(stretch.queues.rx.values()) == stretch.link_rx, explain(stretch)
-        assert total(stretch.queues.tx.values()) == stretch.link_tx, explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.link_rx, explain(measured)
+        assert total(measured.queues.tx.values()) == measured.link_tx, explain(measured)
 
 
 @requirement(
@@ -279,7 +281,7 @@ def test_queues_add_up(by_queue, traffic, step):
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_dropped_by_xdp(native, ledger, traffic, step):
+def test_dropped_by_xdp(native, accounting, traffic, step):
     """Frames that an XDP program drops are counted as received, by the queue and by the interface."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames"):
@@ -287,16 +289,16 @@ def test_dropped_by_xdp(native, ledger, traffic, step):
         traffic.ready()
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
     ):
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
         native.wait(sent, program)
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
     with step("So did the receive queues' counters, where there are any"):
-        if ledger.queues():
-            assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        if accounting.queues():
+            assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
 
 @requirement(
@@ -306,7 +308,7 @@ def test_dropped_by_xdp(native, ledger, traffic, step):
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_sent_by_xdp(native, ledger, traffic, step, until):
+def test_sent_by_xdp(native, accounting, traffic, step, until):
     """Frames that an XDP program sends back are counted as received and as sent by the interface."""
     probes = traffic.probes()
     with step("Attach a program that sends test frames back"):
@@ -314,19 +316,19 @@ def test_sent_by_xdp(native, ledger, traffic, step, until):
         traffic.ready()
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        ledger.stretch() as stretch,
-        traffic.sightings() as wire,
+        accounting.measure() as measured,
+        traffic.sightings() as remote,
     ):
         traffic.send(probes)
         until(
-            lambda: len(wire.probes()) >= len(probes),
+            lambda: len(remote.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
             timeout=SOON,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
     with step("tx_packets and tx_bytes rose by what the wire carried from it"):
-        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+        assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
 @requirement(
@@ -336,29 +338,29 @@ def test_sent_by_xdp(native, ledger, traffic, step, until):
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-def test_redirected_by_xdp(native, claimed, ledger, traffic, step, until):
+def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
     """Frames that an XDP program redirects to the interface that they came by are counted as received and as sent by it."""
-    claimed("xdp-act:redirect")
+    require("xdp-act:redirect")
     probes = traffic.probes()
     with step("Attach a program that redirects test frames to where they came from"):
         native.attach("xdp_redirect")
         traffic.ready()
-        claimed("xdp-act:ndo-xmit")
+        require("xdp-act:ndo-xmit")
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        ledger.stretch() as stretch,
-        traffic.sightings() as wire,
+        accounting.measure() as measured,
+        traffic.sightings() as remote,
     ):
         traffic.send(probes)
         until(
-            lambda: len(wire.probes()) >= len(probes),
+            lambda: len(remote.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
             timeout=SOON,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
     with step("tx_packets and tx_bytes rose by what the wire carried from it"):
-        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+        assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
 @requirement("QSTAT-RX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
@@ -371,29 +373,29 @@ def test_redirected_by_xdp(native, claimed, ledger, traffic, step, until):
 )
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.usefixtures("model")
-def test_handled_by_xdp_on_their_queue(native, claimed, counted, traffic, step, until, program):
+def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, until, program):
     """Frames that an XDP program drops, sends back or redirects are counted by the receive queue by which they came, and by no other."""
     if program == "xdp_redirect":
-        claimed("xdp-act:redirect")
+        require("xdp-act:redirect")
     probes = traffic.probes()
     with step(f"Attach {program}, which takes test frames"):
         attached = native.attach(program)
         traffic.ready()
         if program == "xdp_redirect":
-            claimed("xdp-act:ndo-xmit")
+            require("xdp-act:ndo-xmit")
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        counted.stretch() as stretch,
-        traffic.sightings() as wire,
+        counted.measure() as measured,
+        traffic.sightings() as remote,
     ):
         traffic.send(probes)
         if program == "xdp_drop":
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
-            until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+            until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
     with step("The driver's counters of each receive queue rose by what the device delivered by that queue"):
-        assert stretch.device.rx, explain(stretch)
-        assert stretch.queues.rx == stretch.device.rx, explain(stretch)
+        assert measured.device.rx, explain(measured)
+        assert measured.queues.rx == measured.device.rx, explain(measured)
 
 
 @requirement(
@@ -407,7 +409,7 @@ def test_reading_changes_nothing(by_queue, traffic, step):
     probes = traffic.probes()
     with (
         step("Read the statistics by every interface before, while and after test frames come in"),
-        by_queue.stretch() as stretch,
+        by_queue.measure() as measured,
     ):
         for start in range(0, len(probes), 16):
             traffic.send(probes[start : start + 16])
@@ -416,10 +418,10 @@ def test_reading_changes_nothing(by_queue, traffic, step):
             by_queue.read()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The counters rose by what the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with (
         step("Read on while the test sends nothing"),
-        by_queue.stretch() as quiet,
+        by_queue.measure() as quiet,
     ):
         for _ in range(5):
             by_queue.ethtool()
@@ -441,23 +443,25 @@ def test_reading_changes_nothing(by_queue, traffic, step):
         "tx.counter.bytes",
     ),
 )
-def test_registers_are_summed_up(ledger, traffic, step, unclaimed, dut):
+def test_registers_are_summed_up(accounting, traffic, step, skip_unsupported, dut):
     """Counters that a driver takes from its device's registers have each frame once, and its octets, however often they are read."""
-    before = ledger.registers()
+    before = accounting.registers()
     if before is None or dut.driver_info()["driver"] not in REGISTERS:
-        unclaimed("counters of the device's registers that this test knows", evidence=ledger.names())
+        skip_unsupported("counters of the device's registers that this test knows", evidence=accounting.names())
     probes = traffic.probes()
     with (
         step("Read the counters again and again while test frames go both ways"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
     ):
-        before = ledger.registers()
+        before = accounting.registers()
         for start in range(0, len(probes), 16):
             traffic.send(probes[start : start + 16])
-            ledger.registers()
+            accounting.registers()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("They rose by the frames that the wire carried, and by their octets, with FCS or without"):
-        for now, then, wire in zip(ledger.registers_later(), before, (stretch.wire_rx, stretch.wire_tx), strict=True):
+        for now, then, remote in zip(
+            accounting.registers_later(), before, (measured.wire_rx, measured.wire_tx), strict=True
+        ):
             risen = now - then
-            assert risen in (wire, wire + Account(0, FCS * wire.frames)), f"rose by {risen}; {explain(stretch)}"
+            assert risen in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {risen}; {explain(measured)}"

@@ -10,7 +10,7 @@ import pytest
 from plugfest.dut.skb_trace import Checksum
 from plugfest.frames.payload import digest, generate
 from plugfest.frames.probe import burst, only
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import differences, explain
 from plugfest.traffic.traffic import check_same, payloads
@@ -40,13 +40,13 @@ LONG_STREAM = 1_000_000
 
 
 @pytest.fixture
-def told(netlink, unclaimed):
+def told(netlink, skip_unsupported):
     """``told(*names)`` skips where the driver tells none of these counters."""
 
     def names_of(*names):
         found = sorted(netlink.read().told)
         if not set(names) & set(found):
-            unclaimed(" or ".join(names), evidence={"counters of netdev qstats-get": found})
+            skip_unsupported(" or ".join(names), evidence={"counters of netdev qstats-get": found})
         return [name for name in names if name in found]
 
     return names_of
@@ -54,41 +54,41 @@ def told(netlink, unclaimed):
 
 def orders_of(ends):
     """Packets that need a checksum, then packets that need to be cut, with flows of their own."""
-    plain = [Order(ends, 4, generate(size, size), ports=(30000 + size, 31000)) for size in (100, 500, 1400)]
-    cut = [Order(ends, 4, generate(size, size), segment=SEGMENT, ports=(30000 + size, 31000)) for size in CUT]
+    plain = [TxRequest(ends, 4, generate(size, size), ports=(30000 + size, 31000)) for size in (100, 500, 1400)]
+    cut = [TxRequest(ends, 4, generate(size, size), segment=SEGMENT, ports=(30000 + size, 31000)) for size in CUT]
     return plain, cut
 
 
 @requirement("QSTAT-MEAN-01", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_SENT)}", falsified_by=OFF)
-def test_checksums_sent(netlink, told, desk, traffic, outlet, step, until):
+def test_checksums_sent(netlink, told, tx_offload, traffic, packet_sender, step, until):
     """tx-needs-csum counts the wire packets for which the device calculates a checksum, and tx-csum-none those for which it does not."""
     names = told(*CHECKSUM_SENT)
-    plain, cut = orders_of(desk.ends)
+    plain, cut = orders_of(tx_offload.ends)
     finished = [probe.frame for probe in burst(traffic.ends_back, flows=4, sizes=(100,), versions=(4,))]
     with (
         step("Hand over packets with the checksum left to do, some of them to be cut, and finished frames"),
-        netlink.stretch() as stretch,
-        traffic.sightings() as wire,
+        netlink.measure() as measured,
+        traffic.sightings() as remote,
     ):
-        work = desk.do([*plain, *cut])
-        outlet.send(finished)
-        until(lambda: len(wire.probes()) >= len(finished), what="the finished frames are on the wire", timeout=1)
-    asked = [order for order in work.orders if order.length in {each.length for each in work.whole}]
+        work = tx_offload.do([*plain, *cut])
+        packet_sender.send(finished)
+        until(lambda: len(remote.probes()) >= len(finished), what="the finished frames are on the wire", timeout=1)
+    asked = [order for order in work.requests if order.length in {each.length for each in work.whole}]
     needed = sum(len(order.pieces) for order in asked)
-    wanted = {"tx-needs-csum": needed, "tx-csum-none": len(stretch.from_dut) - needed}
+    wanted = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
     with step("The counters rose by as many wire packets"):
-        assert differences(stretch, names, wanted) == [], explain(stretch)
+        assert differences(measured, names, wanted) == [], explain(measured)
 
 
 @requirement("QSTAT-MEAN-02", level="MUST", source=f"{QSTATS}, {', '.join(GSO)}", falsified_by=OFF)
-def test_segmented(netlink, told, desk, step):
+def test_segmented(netlink, told, tx_offload, step):
     """The tx-hw-gso counters have the packets that the device cuts, and the wire packets that come of them; no others."""
     names = told(*GSO)
-    plain, cut = orders_of(desk.ends)
-    with step("Hand over packets to be cut, and some that are not"), netlink.stretch() as stretch:
-        work = desk.do([*plain, *cut])
+    plain, cut = orders_of(tx_offload.ends)
+    with step("Hand over packets to be cut, and some that are not"), netlink.measure() as measured:
+        work = tx_offload.do([*plain, *cut])
     whole = [order for order in cut if order.length in {each.length for each in work.whole}]
-    frames = [frame for order, mine in zip(work.orders, work.frames, strict=True) if order in whole for frame in mine]
+    frames = [frame for order, mine in zip(work.requests, work.frames, strict=True) if order in whole for frame in mine]
     wanted = {
         "tx-hw-gso-packets": len(whole),
         "tx-hw-gso-bytes": sum(order.length for order in whole),
@@ -96,11 +96,11 @@ def test_segmented(netlink, told, desk, step):
         "tx-hw-gso-wire-bytes": sum(map(len, frames)),
     }
     with step("The counters rose by the packets that were cut, and by the frames that came of them"):
-        assert differences(stretch, names, wanted) == [], explain(stretch)
+        assert differences(measured, names, wanted) == [], explain(measured)
 
 
 @requirement("QSTAT-MEAN-03", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_RECEIVED)}", falsified_by=OFF)
-def test_checksums_received(netlink, told, traffic, handover, wire, step, until):
+def test_checksums_received(netlink, told, traffic, trace_skbs, remote, step, until):
     """The rx-csum counters have each received frame as the driver marks it, and rx-csum-bad those whose checksum is wrong."""
     names = told(*CHECKSUM_RECEIVED)
     good = traffic.probes(versions=(4,))
@@ -108,12 +108,12 @@ def test_checksums_received(netlink, told, traffic, handover, wire, step, until)
     lengths = {len(frame) for frame in bad}
     with (
         step("Send frames with right checksums, and frames with wrong ones"),
-        netlink.stretch() as stretch,
-        handover() as seen,
+        netlink.measure() as measured,
+        trace_skbs() as seen,
     ):
         traffic.send(good)
         check_same(traffic.received(good), payloads(good), "payloads in the stack")
-        wire.send(bad)
+        remote.send(bad)
         until(
             lambda: sum(each.length in lengths for each in seen.received()) >= len(good) + len(bad),
             what="all are handed over",
@@ -127,19 +127,19 @@ def test_checksums_received(netlink, told, traffic, handover, wire, step, until)
         "rx-csum-bad": len(bad),
     }
     with step("The counters rose by as many frames as the driver marked so"):
-        assert differences(stretch, names, wanted) == [], explain(stretch)
+        assert differences(measured, names, wanted) == [], explain(measured)
 
 
 @requirement("QSTAT-MEAN-04", level="MUST", source=f"{QSTATS}, {', '.join(GRO)}", falsified_by=OFF)
-def test_coalesced(netlink, told, active, peer, handover, step):
+def test_coalesced(netlink, told, active, peer, trace_skbs, step):
     """The rx-hw-gro counters have the packets that the device coalesced, and the wire packets that went into them; no others."""
     names = told(*GRO)
     with step("Turn coalescing on, and send a stream by TCP: it arrives whole"):
         active(COALESCED)
-        with netlink.stretch() as stretch, handover() as seen:
+        with netlink.measure() as measured, trace_skbs() as seen:
             got = peer.to_dut(4, STREAM)
             assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
-    longest = max(map(len, stretch.to_dut))
+    longest = max(map(len, measured.to_dut))
     whole = seen.received()
     merged, single = (
         [each for each in whole if bool(each.length > longest or each.segment) is coalesced]
@@ -148,12 +148,12 @@ def test_coalesced(netlink, told, active, peer, handover, step):
     wanted = {
         "rx-hw-gro-packets": len(merged),
         "rx-hw-gro-bytes": sum(each.length for each in merged),
-        "rx-hw-gro-wire-packets": len(stretch.to_dut) - len(single),
-        "rx-hw-gro-wire-bytes": stretch.wire_rx.octets - sum(each.length for each in single),
+        "rx-hw-gro-wire-packets": len(measured.to_dut) - len(single),
+        "rx-hw-gro-wire-bytes": measured.wire_rx.octets - sum(each.length for each in single),
     }
     with step("The counters rose by the merged packets, and by the frames that they were made of"):
         assert merged, "nothing was merged"
-        assert differences(stretch, names, wanted) == [], explain(stretch)
+        assert differences(measured, names, wanted) == [], explain(measured)
 
 
 @requirement("QSTAT-MEAN-05", level="MUST", source=f"{QSTATS}, {', '.join(LOSSES)}", falsified_by=OFF)
@@ -161,24 +161,26 @@ def test_nothing_lost(netlink, told, traffic, step):
     """Counters of losses do not rise while every frame arrives and is sent."""
     names = told(*LOSSES)
     probes = traffic.probes()
-    with step("Send test frames both ways: every one arrives"), netlink.stretch() as stretch:
+    with step("Send test frames both ways: every one arrives"), netlink.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
     with step("Every frame was carried, and none of these counters rose"):
-        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
-        assert differences(stretch, names, dict.fromkeys(names, 0)) == [], explain(stretch)
+        check_same(list(only(measured.from_dut)), sent, "frames on the wire")
+        assert differences(measured, names, dict.fromkeys(names, 0)) == [], explain(measured)
 
 
 @requirement(
     "QSTAT-MEAN-06", level="MUST", source=f"{QSTATS}, tx-stop, tx-wake", falsified_by=("program:qstat.wake-lost",)
 )
-def test_stopped_and_woken(netlink, told, change, traffic, guest, peer, dut, step, until, defer, evidence, unclaimed):
+def test_stopped_and_woken(
+    netlink, told, settings, traffic, guest, peer, dut, step, until, defer, evidence, skip_unsupported
+):
     """A queue that was stopped because it was full is woken, and counted so: when all is sent, it was woken as often as stopped."""
     told(*STOPS)
     with step(f"Have no more than {FEW} transmit descriptors, where the driver lets their number be chosen"):
         if (dut.get("rings") or {}).get("tx", 0) > FEW:
-            refusal = change.try_settings("rings", tx=FEW)
+            refusal = settings.try_set("rings", tx=FEW)
             evidence(f"ethtool -G tx {FEW}", str(refusal or "done"))
     flood = RINGS * ((dut.get("rings") or {}).get("tx") or DESCRIPTORS)
     frame = burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,))[0].frame
@@ -189,16 +191,16 @@ def test_stopped_and_woken(netlink, told, change, traffic, guest, peer, dut, ste
         step(
             f"Have the stack send {RINGS} transmit rings full of frames, of one flow, as fast as it can, and a stream by TCP"
         ),
-        netlink.stretch() as stretch,
-        traffic.sightings() as wire,
+        netlink.measure() as measured,
+        traffic.sightings() as remote,
     ):
         sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
-        until(lambda: len(wire.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
+        until(lambda: len(remote.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
         assert peer.from_dut(4, LONG_STREAM).octets == LONG_STREAM
-    rises = netlink.stops(stretch)
+    rises = netlink.stops(measured)
     evidence("tx-stop and tx-wake", rises)
     if not any(rises.values()):
-        unclaimed("a queue that gets full", evidence={"frames": flood, **rises})
+        skip_unsupported("a queue that gets full", evidence={"frames": flood, **rises})
     with step("Each queue is awake, and was woken as often as it was stopped"):
         assert rises["tx-wake"] == rises["tx-stop"]
 

@@ -21,31 +21,31 @@ STATISTICS = "Documentation/networking/statistics.rst"
     source=f"{STATISTICS}, driver-defined statistics; include/uapi/linux/ethtool.h, ETH_SS_STATS",
     falsified_by="program:qstat.name-twice",
 )
-def test_names_are_unique(ledger, step, unclaimed):
+def test_names_are_unique(accounting, step, skip_unsupported):
     """No two of the driver's own statistics have the same name."""
-    names = [name.strip() for name in ledger.names()]
+    names = [name.strip() for name in accounting.names()]
     if not names:
-        unclaimed("statistics of its own", evidence=names)
+        skip_unsupported("statistics of its own", evidence=names)
     with step("Read the names of the driver's own statistics: none comes twice"):
         assert {name: times for name, times in Counter(names).items() if times > 1} == {}
 
 
-def misnumbered(ledger, traffic):
+def misnumbered(accounting, traffic):
     """Say which of the driver's own counters by queue have a gap in their numbers, or leave out a queue that the kernel uses."""
     return [
         f"{way} {name}: {numbers}, expected 0 to {traffic.queues(way) - 1} at least"
-        for way, counters in ledger.numbers_by_name().items()
+        for way, counters in accounting.numbers_by_name().items()
         for name, numbers in counters.items()
         if sorted(numbers) != list(range(len(numbers))) or len(numbers) < traffic.queues(way)
     ]
 
 
 @pytest.fixture
-def by_number(ledger, unclaimed):
+def by_number(accounting, skip_unsupported):
     """The accounts, where the driver has counters by queue of its own; skips where it has none."""
-    if not any(ledger.numbers_by_name().values()):
-        unclaimed("per-queue counters by ethtool", evidence=ledger.names())
-    return ledger
+    if not any(accounting.numbers_by_name().values()):
+        skip_unsupported("per-queue counters by ethtool", evidence=accounting.names())
+    return accounting
 
 
 @requirement(
@@ -68,24 +68,24 @@ def test_every_queue_is_named(by_number, traffic, step):
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.name-lost",),
 )
-def test_names_stay(ledger, traffic, dut, step, defer, change, unclaimed):
+def test_names_stay(accounting, traffic, dut, step, defer, settings, skip_unsupported):
     """The driver's own statistics have the same names, in the same order, after traffic, while the interface is down, and up again."""
-    before = ledger.names()
+    before = accounting.names()
     if not before:
-        unclaimed("statistics of its own", evidence=before)
+        skip_unsupported("statistics of its own", evidence=before)
     with step("Send test frames both ways: the names are the same"):
         traffic.check_delivery()
         traffic.send_back()
-        assert ledger.names_later() == before
+        assert accounting.names_later() == before
     with step("Take the interface down: the names are the same"):
-        defer(change.ready)
+        defer(settings.ready)
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-        assert ledger.names_later() == before
+        assert accounting.names_later() == before
     with step("Take it up: the names are the same"):
         dut.set_link(up=True)
-        change.ready()
-        assert ledger.names_later() == before
+        settings.ready()
+        assert accounting.names_later() == before
 
 
 @requirement(
@@ -94,20 +94,20 @@ def test_names_stay(ledger, traffic, dut, step, defer, change, unclaimed):
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
-def test_names_follow_the_channels(by_number, traffic, operations, step, defer, unclaimed):
+def test_names_follow_the_channels(by_number, traffic, operations, step, defer, skip_unsupported):
     """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
     before = {way: traffic.queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
-        except NotOfferedError as words:
-            unclaimed("another number of channels", evidence=str(words))
+        except NotOfferedError as error:
+            skip_unsupported("another number of channels", evidence=str(error))
     with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
         assert {way: traffic.queues(way) for way in before} != before
         assert misnumbered(by_number, traffic) == []
-    with step("Frames are sent as before"), by_number.stretch() as stretch:
+    with step("Frames are sent as before"), by_number.measure() as measured:
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The receive queues' counters rose by what the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)

@@ -38,18 +38,18 @@ def test_netlink_queues(netlink, traffic, step):
     source=f"{QSTATS}, scope",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_netlink_scopes(netlink, traffic, step, unclaimed):
+def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
     """Netlink's device-wide statistics have what those of its queues have, and rise by what these rise by."""
     if not netlink.whole_device():
-        unclaimed("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
-    with step("Send test frames both ways"), netlink.stretch() as stretch:
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+    with step("Send test frames both ways"), netlink.measure() as measured:
         traffic.check_delivery()
         traffic.send_back()
     with step("The device-wide statistics rose by as much as the queues' together"):
-        rx, tx = total(stretch.queues.rx.values()), total(stretch.queues.tx.values())
+        rx, tx = total(measured.queues.rx.values()), total(measured.queues.tx.values())
         queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
-        told = {name: rise for name, rise in queues.items() if name in stretch.told}
-        assert {name: stretch.whole.get(name) for name in told} == told
+        told = {name: rise for name, rise in queues.items() if name in measured.told}
+        assert {name: measured.whole.get(name) for name in told} == told
 
 
 @requirement(
@@ -64,12 +64,12 @@ def test_dropped_by_xdp(netlink, native, traffic, step):
     with step("Attach a program that drops test frames"):
         program = native.attach("xdp_drop")
         traffic.ready()
-    with step("Send test frames of every size"), netlink.stretch() as stretch:
+    with step("Send test frames of every size"), netlink.measure() as measured:
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step("The receive queues' counters rose by what the wire carried, and those of the device"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
-        assert device_scope(stretch, "rx") in ({}, of_wire(stretch.wire_rx, "rx")), explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
+        assert device_scope(measured, "rx") in ({}, of_wire(measured.wire_rx, "rx")), explain(measured)
 
 
 @requirement(
@@ -79,26 +79,26 @@ def test_dropped_by_xdp(netlink, native, traffic, step):
     falsified_by=("program:qstat.total-differs", "tx.frame.dropped"),
 )
 @pytest.mark.parametrize("program", ["xdp_tx", "xdp_redirect"])
-def test_sent_by_xdp(netlink, native, claimed, traffic, step, until, unclaimed, program):
+def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupported, program):
     """Frames that an XDP program sends back or redirects are counted for the device as sent, and as received."""
     if program == "xdp_redirect":
-        claimed("xdp-act:redirect")
+        require("xdp-act:redirect")
     probes = traffic.probes()
     with step(f"Attach the program {program}"):
         native.attach(program)
         traffic.ready()
         if program == "xdp_redirect":
-            claimed("xdp-act:ndo-xmit")
-    with step("Send test frames of every size"), netlink.stretch() as stretch, traffic.sightings() as wire:
+            require("xdp-act:ndo-xmit")
+    with step("Send test frames of every size"), netlink.measure() as measured, traffic.sightings() as remote:
         traffic.send(probes)
-        until(lambda: len(wire.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+        until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
     with step("The receive queues' counters rose by what the wire carried"):
-        assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with step("The device-wide counters rose by what the wire carried both ways"):
-        if not stretch.whole:
-            unclaimed("netlink queue statistics of device scope", evidence=dict(stretch.whole))
-        assert device_scope(stretch, "rx") == of_wire(stretch.wire_rx, "rx"), explain(stretch)
-        assert device_scope(stretch, "tx") == of_wire(stretch.wire_tx, "tx"), explain(stretch)
+        if not measured.whole:
+            skip_unsupported("netlink queue statistics of device scope", evidence=dict(measured.whole))
+        assert device_scope(measured, "rx") == of_wire(measured.wire_rx, "rx"), explain(measured)
+        assert device_scope(measured, "tx") == of_wire(measured.wire_tx, "tx"), explain(measured)
 
 
 @requirement(
@@ -107,10 +107,10 @@ def test_sent_by_xdp(netlink, native, claimed, traffic, step, until, unclaimed, 
     source=f"{QSTATS}: extend (and partially duplicate) {RTNL}; {BASE}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_agree_with_rtnetlink(netlink, traffic, change, step, unclaimed):
+def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported):
     """Netlink's device-wide counters are those of rtnetlink, in value, before and after traffic, and after the interface was down."""
     if not netlink.whole_device():
-        unclaimed("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
 
     def differences():
         """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
@@ -127,18 +127,18 @@ def test_agree_with_rtnetlink(netlink, traffic, change, step, unclaimed):
         traffic.send_back()
         assert differences() == {}
     with step("Take the interface down and up, then read both"):
-        change.link(up=False)
-        change.link(up=True)
-        change.ready()
+        settings.set_link(up=False)
+        settings.set_link(up=True)
+        settings.ready()
         assert differences() == {}
 
 
 @requirement("QSTAT-NL-13", level="MUST", source=ACTIVE, falsified_by=("program:settings.not-set",))
-def test_while_down(netlink, change, step):
+def test_while_down(netlink, settings, step):
     """While the interface is down no queue has statistics, and the device-wide ones are still told, if there are any."""
     whole = netlink.whole_device()
     with step("Take the interface down: no queue is active, so that none is told of"):
-        change.link(up=False)
+        settings.set_link(up=False)
         assert netlink.qstats() == []
     with step("The device-wide statistics have the same counters as before, and none went back"):
         now = netlink.whole_device()
@@ -149,23 +149,23 @@ def test_while_down(netlink, change, step):
 @requirement(
     "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-untold", "program:settings.not-set")
 )
-def test_after_channel_change(netlink, traffic, operations, step, defer, unclaimed):
+def test_after_channel_change(netlink, traffic, operations, step, defer, skip_unsupported):
     """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
     before = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
-        except NotOfferedError as words:
-            unclaimed("another number of channels", evidence=str(words))
+        except NotOfferedError as error:
+            skip_unsupported("another number of channels", evidence=str(error))
     with step("There is an entry for each queue that there is now"):
         after = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
         assert after != before
         assert after == {way: list(range(traffic.queues(way))) for way in after}
 
 
-def device_scope(stretch, direction):
+def device_scope(measured, direction):
     """What the device-wide counters of a direction's frames and octets rose by; empty where there are none."""
-    return {name: rise for name, rise in stretch.whole.items() if name in PLAIN and name.startswith(direction)}
+    return {name: rise for name, rise in measured.whole.items() if name in PLAIN and name.startswith(direction)}
 
 
 def of_wire(account, direction):

@@ -9,7 +9,7 @@ import pytest
 from plugfest.dut.operations import NotOfferedError
 from plugfest.machine.console import TRANSMIT_WATCHDOG
 from plugfest.requirements.requirement import requirement
-from plugfest.statistics.monotonic import history as history_of
+from plugfest.statistics.monotonic import counter_snapshot as read_counters
 from plugfest.statistics.monotonic import later, lost
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
@@ -33,16 +33,16 @@ def check_not_behind(before, after):
 
 
 @pytest.fixture
-def history(ledger, traffic, step):
+def counter_snapshot(accounting, traffic, step):
     """Frames both ways that the statistics have counted, and what these then said."""
     with step("Send test frames both ways, and read the interface's statistics"):
         traffic.check_delivery()
         traffic.send_back()
-    return ledger.read().link
+    return accounting.read().link
 
 
 @requirement("QSTAT-PERSIST-01", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
-def test_down_and_up(history, ledger, dut, step, defer, traffic):
+def test_down_and_up(counter_snapshot, accounting, dut, step, defer, traffic):
     """The interface's statistics do not go back when it is taken down and up."""
     with step("Take the interface down and up"):
         defer(dut.set_link, up=True)
@@ -50,15 +50,15 @@ def test_down_and_up(history, ledger, dut, step, defer, traffic):
         dut.set_link(up=True)
         traffic.ready()
     with step("No counter of the interface went back"):
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
 
 
 @requirement("QSTAT-PERSIST-02", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
-def test_ring_resize(history, ledger, dut, step, defer, unclaimed, traffic):
+def test_ring_resize(counter_snapshot, accounting, dut, step, defer, skip_unsupported, traffic):
     """The interface's statistics do not go back when the rings are resized."""
     rings = dut.get("rings")
     if not rings or rings["rx"] == rings["rx-max"]:
-        unclaimed("ring sizes that can be raised", evidence=rings)
+        skip_unsupported("ring sizes that can be raised", evidence=rings)
     with step("Double the number of receive and transmit descriptors, within what the driver allows"):
         defer(dut.set, "rings", rx=rings["rx"], tx=rings["tx"])
         bigger = {side: min(2 * rings[side], rings[f"{side}-max"]) for side in ("rx", "tx")}
@@ -67,42 +67,42 @@ def test_ring_resize(history, ledger, dut, step, defer, unclaimed, traffic):
     with step("The rings have the new size"):
         assert {side: dut.get("rings")[side] for side in bigger} == bigger
     with step("No counter of the interface went back"):
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
 
 
 @requirement("QSTAT-PERSIST-03", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
-def test_channel_change(history, ledger, operations, step, defer, unclaimed):
+def test_channel_change(counter_snapshot, accounting, operations, step, defer, skip_unsupported):
     """The interface's statistics do not go back when the number of channels changes."""
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
-        except NotOfferedError as words:
-            unclaimed("another number of channels", evidence=str(words))
+        except NotOfferedError as error:
+            skip_unsupported("another number of channels", evidence=str(error))
     with step("No counter of the interface went back"):
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
 
 
 @requirement("QSTAT-PERSIST-04", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
-def test_xdp_attach(history, native, ledger, step, traffic):
+def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
     """The interface's statistics do not go back when an XDP program is attached and detached."""
     with step("Attach a program that passes all frames"):
         native.attach("xdp_pass")
         traffic.ready()
     with step("No counter of the interface went back"):
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
     with step("Detach it: still none went back"):
         native.detach()
         traffic.ready()
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
 
 
 @pytest.mark.usefixtures("history")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
-def test_device_scope_has_the_history(netlink, faults, operations, step, evidence, unclaimed):
+def test_device_scope_has_the_history(netlink, faults, operations, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not go back over any routine operation."""
-    before = history_of(netlink).device
+    before = read_counters(netlink).device
     if not before:
-        unclaimed("netlink queue statistics of device scope", evidence=before)
+        skip_unsupported("netlink queue statistics of device scope", evidence=before)
     for done in operations.one_by_one():
         with step(f"{done}: no device-wide counter went back"):
             after = later(netlink, faults).device
@@ -120,31 +120,31 @@ def test_queues(counted, faults, operations, step, evidence):
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration. All operations are tried before the verdict.
     """
     gone = {}
-    before = history_of(counted).by(counted.source)
+    before = read_counters(counted).by(counted.source)
     for done in operations.one_by_one():
         with step(f"{done}: read the counters"):
             if found := lost(before, later(counted, faults).by(counted.source)):
                 gone[done] = found
-            before = history_of(counted).by(counted.source)
+            before = read_counters(counted).by(counted.source)
     evidence("not offered", operations.refused)
     with step("None went back over any of them"):
         assert gone == {}
 
 
 @requirement("QSTAT-PERSIST-08", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
-def test_changes_that_reset(history, ledger, operations, step, unclaimed):
+def test_changes_that_reset(counter_snapshot, accounting, operations, step, skip_unsupported):
     """The interface's statistics do not go back when its MTU changes or autonegotiation is restarted: the device is set up anew."""
     refused = {}
     for operation in (operations.change_mtu, operations.restart_negotiation):
         with step("Change the MTU and change it back; restart autonegotiation: no counter of the interface went back"):
             try:
                 operation()
-            except NotOfferedError as words:
-                refused[operation.__name__] = str(words)
+            except NotOfferedError as error:
+                refused[operation.__name__] = str(error)
             else:
-                check_not_behind(history, ledger.later().link)
+                check_not_behind(counter_snapshot, accounting.later().link)
     if len(refused) > 1:
-        unclaimed("a change of the MTU or a restart of autonegotiation", evidence=refused)
+        skip_unsupported("a change of the MTU or a restart of autonegotiation", evidence=refused)
 
 
 @requirement(
@@ -156,16 +156,16 @@ def test_changes_that_reset(history, ledger, operations, step, unclaimed):
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(history, ledger, model, faults, reset_by_watchdog, step, evidence):
+def test_own_reset(counter_snapshot, accounting, model, faults, reset_by_watchdog, step, evidence):
     """No counter of the interface, and none of netlink's device-wide ones, goes back when the driver resets its device by itself."""
-    whole = history_of(ledger)
+    whole = read_counters(accounting)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     evidence("resets", model.call("model.counters")["resets"])
     with step("No counter of the interface went back"):
-        check_not_behind(history, ledger.later().link)
+        check_not_behind(counter_snapshot, accounting.later().link)
     with step("Nor did one of netlink's device-wide ones"):
-        assert lost(whole.device, later(ledger, faults).device) == []
+        assert lost(whole.device, later(accounting, faults).device) == []
 
 
 @requirement(
@@ -183,7 +183,7 @@ def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):
 
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration.
     """
-    before = history_of(by_queue)
+    before = read_counters(by_queue)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     with step("No counter of a queue went back"):
@@ -192,7 +192,7 @@ def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):
 
 
 @pytest.fixture
-def over_restart(restart_queue, ledger, faults, guest, dut, traffic, unclaimed):
+def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_unsupported):
     """``before, after = over_restart(queue)``: what the statistics said before one receive queue was restarted under use, and after.
 
     Skips where the driver restarts no single queues.
@@ -201,17 +201,17 @@ def over_restart(restart_queue, ledger, faults, guest, dut, traffic, unclaimed):
     def restart(queue):
         refusal = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
         if refusal["errno"] == errno.EOPNOTSUPP:
-            unclaimed("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
+            skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
         if restart_queue is None:
-            unclaimed(
+            skip_unsupported(
                 "header split, which bound memory needs", evidence=dut.get("rings") or {"netdev bind-rx": refusal}
             )
         # Only now: turning header split on may have freed the rings already.
         traffic.check_delivery()
         traffic.send_back()
-        before = history_of(ledger)
+        before = read_counters(accounting)
         restart_queue(queue)
-        return before, later(ledger, faults)
+        return before, later(accounting, faults)
 
     return restart
 

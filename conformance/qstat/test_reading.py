@@ -40,18 +40,18 @@ SPACE = "plugfest-other"
     source=SOURCE,
     falsified_by=("program:qstat.reader-short", *SEEN, "rx.frame.duplicated"),
 )
-def test_under_traffic(ledger, traffic, readers, step, evidence):
+def test_under_traffic(accounting, traffic, readers, step, evidence):
     """While frames go both ways, no reader sees a counter go back or leap, and each ends with exactly what the wire carried."""
     probes = traffic.probes()
     with (
         step("Read by netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
         readers() as seen,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
-        ledger.settle()
+        accounting.settle()
         seen.goes_on()
     evidence("readers", seen.summary())
     with step("No reader saw a counter go back or leap, or was refused"):
@@ -59,21 +59,21 @@ def test_under_traffic(ledger, traffic, readers, step, evidence):
     with step(
         "Every frame was carried, and each reader's counters rose by the frames and octets that the wire carried"
     ):
-        check_same(list(only(stretch.from_dut)), sent, "frames on the wire")
+        check_same(list(only(measured.from_dut)), sent, "frames on the wire")
         assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
         own = (of_frames(probe.frame for probe in probes), of_frames(sent))
-        assert seen.differences(own, (stretch.wire_rx, stretch.wire_tx)) == []
+        assert seen.differences(own, (measured.wire_rx, measured.wire_tx)) == []
 
 
 @requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=SEEN)
-def test_while_down(ledger, dut, readers, step, defer, change, evidence, traffic):
+def test_while_down(accounting, dut, readers, step, defer, settings, evidence, traffic):
     """Statistics can be read while the interface is down, and do not change then."""
     with step("Send test frames both ways, and take the interface down"):
         traffic.check_delivery()
         traffic.send_back()
-        ledger.settle()
-        before = ledger.read().link
-        defer(change.ready)
+        accounting.settle()
+        before = accounting.read().link
+        defer(settings.ready)
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
     with step("Read by every way at once: no reader sees a counter go back or leap, or is refused"):
@@ -82,7 +82,7 @@ def test_while_down(ledger, dut, readers, step, defer, change, evidence, traffic
         evidence("readers", seen.summary())
         assert seen.problems(queues_restart=True) == []
     with step("The interface's counters are what they were while it was up, and each reader's stayed the same"):
-        now = ledger.read().link
+        now = accounting.read().link
         names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
         # A frame of the stack's own may be on its way while the interface goes down.
         assert [name for name in names if now[name] < before[name]] == [], f"{before} became {now}"
@@ -92,7 +92,7 @@ def test_while_down(ledger, dut, readers, step, defer, change, evidence, traffic
 @requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=SEEN)
 @pytest.mark.parametrize("kinds", [ALL, *([kind] * len(ALL) for kind in ONE_WAY)], ids=["each", *ONE_WAY])
 @pytest.mark.budget(90)
-def test_while_flapping(dut, traffic, readers, step, defer, change, evidence, kinds):
+def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, kinds):
     """While the interface goes down and up under traffic, over and over, no reader sees a counter go back or leap.
 
     Four processes read, each by another way, and all by the same.
@@ -100,7 +100,7 @@ def test_while_flapping(dut, traffic, readers, step, defer, change, evidence, ki
     with step(
         f"Take the interface down and up {FLAPS} times, fewer where that takes long, under traffic, while four processes read"
     ):
-        defer(change.ready)
+        defer(settings.ready)
         defer(dut.set_link, up=True)
         with readers(kinds) as seen, traffic.stream(PACE):
             enough, flaps = Deadline.after(ENOUGH), 0
@@ -110,7 +110,7 @@ def test_while_flapping(dut, traffic, readers, step, defer, change, evidence, ki
                 seen.goes_on(1)
                 flaps += 1
             evidence("flaps", flaps)
-            change.ready()
+            settings.ready()
             seen.goes_on()
     evidence("readers", seen.summary())
     with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
@@ -118,16 +118,16 @@ def test_while_flapping(dut, traffic, readers, step, defer, change, evidence, ki
 
 
 @requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=SEEN)
-def test_while_reset(operations, traffic, readers, step, change, defer, evidence):
+def test_while_reset(operations, traffic, readers, step, settings, defer, evidence):
     """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
-        defer(change.ready)
+        defer(settings.ready)
         with readers() as seen, traffic.stream(PACE):
             operations.change_mtu()
             try:
                 operations.restart_negotiation()
-            except NotOfferedError as words:
-                evidence("ethtool -r", str(words))
+            except NotOfferedError as error:
+                evidence("ethtool -r", str(error))
             seen.goes_on()
     evidence("readers", seen.summary())
     with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
@@ -135,25 +135,25 @@ def test_while_reset(operations, traffic, readers, step, change, defer, evidence
 
 
 @requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
-def test_while_reconfigured(operations, traffic, readers, step, change, defer, evidence, unclaimed):
+def test_while_reconfigured(operations, traffic, readers, step, settings, defer, evidence, skip_unsupported):
     """While rings and channels change under traffic, reading is safe, and no value is torn.
 
     That counters go back then is told by QSTAT-PERSIST-02 and -03, not here.
     """
     done = []
     with step("Resize the rings and change the number of channels, while four processes read"):
-        defer(change.ready)
+        defer(settings.ready)
         with readers() as seen, traffic.stream(PACE):
             for operation in (operations.resize_rings, operations.change_channels):
                 try:
                     operation()
                     done.append(operation.__name__)
-                except NotOfferedError as words:
-                    evidence(operation.__name__, str(words))
+                except NotOfferedError as error:
+                    evidence(operation.__name__, str(error))
             seen.goes_on()
     evidence("readers", seen.summary())
     if not done:
-        unclaimed("a change of rings or channels", evidence="both are refused, see above")
+        skip_unsupported("a change of rings or channels", evidence="both are refused, see above")
     with step("No reader saw a counter leap, or was refused"):
         assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
 

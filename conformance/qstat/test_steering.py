@@ -22,11 +22,11 @@ FIRST_PORT = 40300
 
 
 @pytest.fixture
-def several(by_queue, dut, unclaimed):
+def several(by_queue, dut, skip_unsupported):
     """The accounts, where there is more than one receive queue and each has counters; skips elsewhere."""
     queues = dut.queues()
     if queues < 2 or len(by_queue.queues().rx) < 2:
-        unclaimed("several receive queues that are counted", evidence={"receive queues": queues})
+        skip_unsupported("several receive queues that are counted", evidence={"receive queues": queues})
     return by_queue
 
 
@@ -36,27 +36,27 @@ def several(by_queue, dut, unclaimed):
     source=f"{QSTATS}; {SCALING}, RSS indirection table",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_table(several, dut, change, traffic, step, unclaimed):
+def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
     """Frames that the indirection table sends to a queue are counted by that queue, and by no other."""
     rss = dut.rss()
     if rss is None:
-        unclaimed("an indirection table", evidence={"ethtool -x": rss})
+        skip_unsupported("an indirection table", evidence={"ethtool -x": rss})
     aimed = {}
     with (
         step("Point the whole indirection table at each queue in turn, and send it another number of frames"),
-        several.stretch() as stretch,
+        several.measure() as measured,
     ):
         for queue in range(dut.queues()):
             try:
-                change.rss(table=[queue] * len(rss.table))
+                settings.set_rss(table=[queue] * len(rss.table))
             except AgentError as error:
-                unclaimed("setting the indirection table", evidence=str(error))
+                skip_unsupported("setting the indirection table", evidence=str(error))
             probes = traffic.probes(versions=(4,))[: share(queue)]
             traffic.send(probes)
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             aimed[queue] = [probe.frame for probe in probes]
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(stretch, aimed) == [], explain(stretch)
+        assert misses(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -75,7 +75,7 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
         for queue, port in rules.items():
             rule = steering.send("udp", 4, port, queue)
             assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
-    with step("Send another number of frames to each of the ports"), several.stretch() as stretch:
+    with step("Send another number of frames to each of the ports"), several.measure() as measured:
         before = total(several.queues().rx.values()).frames
         for queue, port in rules.items():
             probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
@@ -88,7 +88,7 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(stretch, aimed) == [], explain(stretch)
+        assert misses(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -97,28 +97,28 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
     source=f"{QSTATS}; {SCALING}, RSS; Microsoft, Verifying the RSS hash calculation",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_source_port(several, dut, traffic, wire, step, until, unclaimed):
+def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsupported):
     """Frames whose source port hashes to a queue are counted by that queue, and by no other."""
     rss = dut.rss()
     if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
-        unclaimed("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
+        skip_unsupported("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
     with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
         aimed = by_source_port(dut, rss, traffic.ends)
         if not aimed:
-            unclaimed("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
+            skip_unsupported("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
         assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in aimed}
     frames = [frame for each in aimed.values() for frame in each]
-    with step("Send them"), several.stretch() as stretch:
+    with step("Send them"), several.measure() as measured:
         traffic.ready()
         before = total(several.queues().rx.values()).frames
-        wire.send(frames)
+        remote.send(frames)
         until(
             lambda: total(several.queues().rx.values()).frames - before >= len(frames),
             what=f"{len(frames)} frames are counted",
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(stretch, aimed) == [], explain(stretch)
+        assert misses(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -127,11 +127,13 @@ def test_by_source_port(several, dut, traffic, wire, step, until, unclaimed):
     source=f"{QSTATS}; {SCALING}, XPS; Documentation/ABI/testing/sysfs-class-net-queues",
     falsified_by=("program:qstat.wrong-queue", "tx.frame.dropped"),
 )
-def test_by_sender(by_queue, dut, guest, outlet, traffic, handover, until, step, defer, evidence, unclaimed):
+def test_by_sender(
+    by_queue, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
+):
     """Frames that the stack hands to a transmit queue, as it is told to, are counted by that queue, and by no other."""
     queues = dut.queues("tx")
     if queues < 2 or len(by_queue.queues().tx) < 2:
-        unclaimed("several transmit queues that are counted", evidence={"transmit queues": queues})
+        skip_unsupported("several transmit queues that are counted", evidence={"transmit queues": queues})
     maps = [f"/sys/class/net/{dut.ifname}/queues/tx-{queue}/xps_cpus" for queue in range(queues)]
     before = guest.agent.call("files.read_many", paths=maps)
     everyone = f"{(1 << traffic.cpus()) - 1:x}"
@@ -139,19 +141,19 @@ def test_by_sender(by_queue, dut, guest, outlet, traffic, handover, until, step,
     aimed = {}
     with (
         step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
-        by_queue.stretch() as stretch,
-        handover() as seen,
-        traffic.sightings() as wire,
+        by_queue.measure() as measured,
+        trace_skbs() as seen,
+        traffic.sightings() as remote,
     ):
         for queue in range(queues):
             for number, path in enumerate(maps):
                 defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
                 guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
             aimed[queue], made = made[: share(queue)], made[share(queue) :]
-            outlet.send(aimed[queue])
+            packet_sender.send(aimed[queue])
         sent = [frame for frames in aimed.values() for frame in frames]
         until(
-            lambda: len(wire.probes()) >= len(sent),
+            lambda: len(remote.probes()) >= len(sent),
             what=f"{len(sent)} frames are on the wire",
             timeout=1,
         )
@@ -160,10 +162,10 @@ def test_by_sender(by_queue, dut, guest, outlet, traffic, handover, until, step,
         handed = Counter(each.queue for each in seen.sent() if each.length in lengths)
         evidence("handed to each queue", dict(handed))
         if any(handed[queue] < len(frames) for queue, frames in aimed.items()):
-            unclaimed("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
-        check_same(wire.probes(), sent, "frames on the wire")
+            skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
+        check_same(remote.probes(), sent, "frames on the wire")
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(stretch, aimed, "tx") == [], explain(stretch)
+        assert misses(measured, aimed, "tx") == [], explain(measured)
 
 
 def _to_nobody(traffic):

@@ -7,22 +7,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from plugfest.traffic.both_ways import Crossing
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.check import TrafficCheck
+from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import Traffic
 
 if TYPE_CHECKING:
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.machine.remote import Remote
+    from plugfest.plugin.fixtures import GuestHandle, Until
 
 
 @pytest.fixture
-def crossing_after(guest: Guest, wire: WireEnd, until: Until, defer: Callable[..., None]) -> Callable[[], Crossing]:
+def check_traffic_after(
+    guest: GuestHandle, remote: Remote, until: Until, defer: Callable[..., None]
+) -> Callable[[], TrafficCheck]:
     """Makes a `Crossing` when called, for tests that first take the guest or the interface away."""
 
-    def make() -> Crossing:
+    def make() -> TrafficCheck:
         dut = guest.machine.dut
-        traffic = Traffic(guest, dut, wire, until, defer)
-        return Crossing(traffic, Outlet(guest.agent, dut.ifname, defer), until)
+        traffic = Traffic(guest, dut, remote, until, defer)
+        return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
 
     return make

@@ -22,9 +22,9 @@ PINGS = 3
     source="RFC 1122, section 3.2.2.6 (echo); RFC 791, section 2.3 (fragmentation)",
     falsified_by=("rx.frame.corrupted", "tx.frame.dropped"),
 )
-def test_echo_ipv4(peer, change, step):
+def test_echo_ipv4(peer, settings, step):
     """The DUT answers IPv4 echo requests of every length with the same octets, those of several fragments too."""
-    change.ready()
+    settings.ready()
     for length in ECHO_LENGTHS:
         with step(f"Ask for an echo of {length} octets"):
             peer.check_echo(4, length)
@@ -36,9 +36,9 @@ def test_echo_ipv4(peer, change, step):
     source="RFC 4443, section 4.2 (echo); RFC 8200, section 4.5 (fragmentation)",
     falsified_by=("rx.frame.corrupted", "tx.frame.dropped"),
 )
-def test_echo_ipv6(peer, change, step):
+def test_echo_ipv6(peer, settings, step):
     """The DUT answers IPv6 echo requests of every length with the same octets, those of several fragments too."""
-    change.ready()
+    settings.ready()
     for length in ECHO_LENGTHS:
         with step(f"Ask for an echo of {length} octets"):
             peer.check_echo(6, length)
@@ -50,13 +50,13 @@ def test_echo_ipv6(peer, change, step):
     source="RFC 826 (address resolution); RFC 4861, section 4.3 (neighbour discovery)",
     falsified_by=("rx.frame.dropped", "tx.frame.dropped"),
 )
-def test_ping_from_dut(guest, dut, change, wire, step, evidence):
+def test_ping_from_dut(guest, dut, settings, remote, step, evidence):
     """The DUT finds its neighbour's address and gets an answer to each of its own echo requests, by IPv4 and IPv6."""
-    change.ready()
+    settings.ready()
     for address in (IPV4, IPV6):
         with step(f"Forget the neighbours, and ping {address} from the DUT"):
             guest.agent.call("process.run", command=["ip", "neigh", "flush", "dev", dut.ifname])
-            wire.tap.forget_neighbours()
+            remote.tap.forget_neighbours()
             # One at a time: of several, ping waits for the last answer no longer than twice what the others took.
             command = ["ping", "-n", "-q", "-c", "1", "-W", "5", "-I", dut.ifname, address]
             for _ in range(PINGS):
@@ -71,9 +71,9 @@ def test_ping_from_dut(guest, dut, change, wire, step, evidence):
     source="RFC 9293, section 3.8",
     falsified_by=("tx.frame.dropped", "tx.checksum.wrong"),
 )
-def test_tcp_from_dut(peer, change, step):
+def test_tcp_from_dut(peer, settings, step):
     """What the DUT sends by TCP arrives, every octet of it, by IPv4 and IPv6."""
-    change.ready()
+    settings.ready()
     for version in (4, 6):
         with step(f"Have the DUT send {STREAM} octets by TCP over IPv{version}"):
             got = peer.from_dut(version, STREAM, seed=version)
@@ -86,9 +86,9 @@ def test_tcp_from_dut(peer, change, step):
     source="RFC 9293, section 3.8",
     falsified_by=("rx.frame.dropped", "rx.frame.corrupted"),
 )
-def test_tcp_to_dut(peer, change, step):
+def test_tcp_to_dut(peer, settings, step):
     """What is sent to the DUT by TCP arrives, every octet of it, by IPv4 and IPv6."""
-    change.ready()
+    settings.ready()
     for version in (4, 6):
         with step(f"Send the DUT {STREAM} octets by TCP over IPv{version}"):
             got = peer.to_dut(version, STREAM, seed=version)
@@ -101,10 +101,10 @@ def test_tcp_to_dut(peer, change, step):
     source="IEEE 802.3, clause 3.2.7 (lengths of MAC client data); RFC 768",
     falsified_by=("rx.frame.truncated", "rx.frame.duplicated", "rx.frame.corrupted"),
 )
-def test_udp_to_dut(crossing, step):
+def test_udp_to_dut(check_traffic, step):
     """Every datagram to the DUT, in frames of every length, reaches its socket once and unchanged."""
     with step("Send datagrams in frames from the shortest to the longest, IPv4 and IPv6, on every receive queue"):
-        crossing.to_dut(SIZES)
+        check_traffic.to_dut(SIZES)
 
 
 @requirement(
@@ -113,10 +113,10 @@ def test_udp_to_dut(crossing, step):
     source="IEEE 802.3, clause 3.2.7 (lengths of MAC client data); RFC 768",
     falsified_by=("tx.frame.duplicated", "tx.frame.corrupted", "tx.frame.dropped"),
 )
-def test_udp_from_dut(crossing, step):
+def test_udp_from_dut(check_traffic, step):
     """Every datagram of the DUT, in frames of every length, is on the wire once, unchanged and well formed."""
     with step("Have the DUT send datagrams in frames from the shortest to the longest, from every CPU"):
-        frames = crossing.from_dut(SIZES)
+        frames = check_traffic.from_dut(SIZES)
     with step("Lengths and checksums of each are right"):
         check(frames)
 
@@ -127,13 +127,13 @@ def test_udp_from_dut(crossing, step):
     source="IEEE 802.3, clause 4.2.3.3 and 4A.4.2: a frame has at least 64 octets with FCS",
     falsified_by="tx.padding.missing",
 )
-def test_padding(outlet, wire, change, dut, until, step):
+def test_padding(packet_sender, remote, settings, dut, until, step):
     """A frame with less than 46 octets of data is padded to the minimum: the wire carries no runts."""
-    change.ready()
-    head = bytes.fromhex((wire.mac + dut.mac).replace(":", "")) + bytes.fromhex("88b5")
+    settings.ready()
+    head = bytes.fromhex((remote.mac + dut.mac).replace(":", "")) + bytes.fromhex("88b5")
     lengths = range(1, 47)
-    with step("Have the DUT send frames with 1 to 46 octets of data"), wire.capture() as seen:
-        outlet.send(head + bytes([length]) * length for length in lengths)
+    with step("Have the DUT send frames with 1 to 46 octets of data"), remote.capture() as seen:
+        packet_sender.send(head + bytes([length]) * length for length in lengths)
         until(
             lambda: len(_local(seen.received())) >= len(lengths),
             what=f"{len(lengths)} frames are on the wire",

@@ -24,12 +24,12 @@ MANY_GROUPS = 70
 """More groups than the exact filters of the NICs here have room for: e1000e 16, igb 24, virtio 64."""
 
 
-class Doorstep:
+class RxFilterProbe:
     """What comes to the guest's packet layer when frames are sent to addresses."""
 
-    def __init__(self, guest, dut, wire, until, defer):
+    def __init__(self, guest, dut, remote, until, defer):
         self._agent = guest.agent
-        self._wire = wire
+        self._remote = remote
         self._until = until
         self._own = dut.mac
         self._handle = self._agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
@@ -42,7 +42,7 @@ class Doorstep:
         """
         own = sentinel or self._own
         frames = [self._frame(address) for address in (*destinations, own)]
-        self._wire.send(frames)
+        self._remote.send(frames)
         found = []
 
         def all_there():
@@ -74,15 +74,15 @@ class Doorstep:
         self._until(as_expected, what=what, timeout=0.3)
 
     def _frame(self, address):
-        macs = bytes.fromhex((address + self._wire.mac).replace(":", ""))
+        macs = bytes.fromhex((address + self._remote.mac).replace(":", ""))
         return macs + LOCAL + bytes(range(46))
 
 
 @pytest.fixture
-def doorstep(guest, dut, wire, until, defer, change):
+def rx_filter_probe(guest, dut, remote, until, defer, settings):
     """Frames to addresses, and which of them the packet layer sees."""
-    change.ready()
-    return Doorstep(guest, dut, wire, until, defer)
+    settings.ready()
+    return RxFilterProbe(guest, dut, remote, until, defer)
 
 
 @pytest.fixture
@@ -98,17 +98,17 @@ def join(guest, dut, defer):
 
 
 @requirement("SMOKE-FILTER-01", level="MUST", source=RX_MODE, falsified_by="rx.broadcast.ignored")
-def test_broadcast(doorstep, step):
+def test_broadcast(rx_filter_probe, step):
     """Frames to the broadcast address are received."""
     with step("Send a frame to the broadcast address"):
-        doorstep.check(BROADCAST, come=[BROADCAST])
+        rx_filter_probe.check(BROADCAST, come=[BROADCAST])
 
 
 @requirement("SMOKE-FILTER-02", level="SHOULD", source=RX_MODE, falsified_by="rx.unicast.open")
-def test_foreign_unicast(doorstep, step):
+def test_foreign_unicast(rx_filter_probe, step):
     """Frames to another host's address are not received: the device filters."""
     with step("Send a frame to an address that the interface does not have"):
-        doorstep.check(OTHERS, come=[])
+        rx_filter_probe.check(OTHERS, come=[])
 
 
 @requirement(
@@ -117,35 +117,35 @@ def test_foreign_unicast(doorstep, step):
     source="include/uapi/linux/if.h, IFF_PROMISC",
     falsified_by=("rx.promiscuous.ignored", "program:settings.not-set"),
 )
-def test_promiscuous(doorstep, change, dut, step):
+def test_promiscuous(rx_filter_probe, settings, dut, step):
     """In promiscuous mode all frames are received, whatever their address; afterwards no longer."""
-    before = doorstep.arrive(OTHERS, OTHER_GROUP)
+    before = rx_filter_probe.arrive(OTHERS, OTHER_GROUP)
     with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
-        change.link(promisc=True)
+        settings.set_link(promisc=True)
         assert "promisc" in dut.link()["flags"]
-        doorstep.check(OTHERS, OTHER_GROUP, come=[OTHERS, OTHER_GROUP])
+        rx_filter_probe.check(OTHERS, OTHER_GROUP, come=[OTHERS, OTHER_GROUP])
     with step("Turn it off: such frames are treated as before"):
-        change.link(promisc=False)
-        doorstep.check(OTHERS, OTHER_GROUP, come=before)
+        settings.set_link(promisc=False)
+        rx_filter_probe.check(OTHERS, OTHER_GROUP, come=before)
 
 
 @requirement("SMOKE-FILTER-04", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
-def test_joined_group(doorstep, join, step):
+def test_joined_group(rx_filter_probe, join, step):
     """Frames to a multicast group that the interface has joined are received."""
     with step("Join a group, and send a frame to it"):
         join(GROUP)
-        doorstep.check(GROUP, come=[GROUP])
+        rx_filter_probe.check(GROUP, come=[GROUP])
 
 
 @requirement("SMOKE-FILTER-05", level="SHOULD", source=RX_MODE, falsified_by="rx.multicast.open")
-def test_foreign_group(doorstep, join, guest, step):
+def test_foreign_group(rx_filter_probe, join, guest, step):
     """Frames to a multicast group that was not joined, or was left, are not received: the device filters."""
     with step("Join a group, and send a frame to another"):
         membership = join(GROUP)
-        doorstep.check(OTHER_GROUP, come=[])
+        rx_filter_probe.check(OTHER_GROUP, come=[])
     with step("Leave the group, and send a frame to it"):
         guest.agent.call("handle.close", handle=membership)
-        doorstep.check(GROUP, come=[])
+        rx_filter_probe.check(GROUP, come=[])
 
 
 @requirement(
@@ -154,27 +154,27 @@ def test_foreign_group(doorstep, join, guest, step):
     source="include/uapi/linux/if.h, IFF_ALLMULTI",
     falsified_by=("rx.frame.dropped", "program:settings.not-set"),
 )
-def test_all_multicast(doorstep, change, dut, step):
+def test_all_multicast(rx_filter_probe, settings, dut, step):
     """With IFF_ALLMULTI frames to every group are received; afterwards no longer."""
-    before = doorstep.arrive(OTHER_GROUP, GROUP)
+    before = rx_filter_probe.arrive(OTHER_GROUP, GROUP)
     with step("Turn all-multicast mode on, and send frames to groups that were not joined"):
-        change.link(allmulti=True)
+        settings.set_link(allmulti=True)
         assert "allmulti" in dut.link()["flags"]
-        doorstep.check(OTHER_GROUP, GROUP, come=[OTHER_GROUP, GROUP])
+        rx_filter_probe.check(OTHER_GROUP, GROUP, come=[OTHER_GROUP, GROUP])
     with step("Turn it off: such frames are treated as before"):
-        change.link(allmulti=False)
-        doorstep.check(OTHER_GROUP, GROUP, come=before)
+        settings.set_link(allmulti=False)
+        rx_filter_probe.check(OTHER_GROUP, GROUP, come=before)
 
 
 @requirement("SMOKE-FILTER-07", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
-def test_many_groups(doorstep, join, step):
+def test_many_groups(rx_filter_probe, join, step):
     """More groups can be joined than a filter has room for: frames to each of them are received."""
     groups = [f"01:00:5e:40:00:{number:02x}" for number in range(MANY_GROUPS)]
     with step(f"Join {MANY_GROUPS} groups"):
         join(*groups)
     with step("Frames to the first, the last and some between are received"):
         some = [*groups[::30], groups[-1]]
-        doorstep.check(*some, come=some)
+        rx_filter_probe.check(*some, come=some)
 
 
 @requirement(
@@ -183,12 +183,12 @@ def test_many_groups(doorstep, join, step):
     source="include/linux/netdevice.h, dev_uc_add; man bridge(8), fdb add … self",
     falsified_by="device.register.stuck",
 )
-def test_second_address(doorstep, run, dut, step, defer):
+def test_second_address(rx_filter_probe, run, dut, step, defer):
     """Frames to a further unicast address of the interface are received, and those to its own still are."""
     with step("Add a unicast address to the interface's list, and send frames to it"):
         run("bridge", "fdb", "add", OURS, "dev", dut.ifname, "self")
         defer(run, "bridge", "fdb", "del", OURS, "dev", dut.ifname, "self")
-        doorstep.check(OURS, OURS, come=[OURS, OURS])
+        rx_filter_probe.check(OURS, OURS, come=[OURS, OURS])
 
 
 @requirement(
@@ -197,19 +197,19 @@ def test_second_address(doorstep, run, dut, step, defer):
     source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
     falsified_by=("device.register.stuck", "program:settings.not-set"),
 )
-def test_change_address(doorstep, change, dut, wire, peer, until, defer, step, unclaimed):
+def test_change_address(rx_filter_probe, settings, dut, remote, peer, until, defer, step, skip_unsupported):
     """The hardware address can be changed: the DUT then sends from the new one, and takes frames to it."""
-    defer(wire.tap.forget_neighbours)
+    defer(remote.tap.forget_neighbours)
     with step("Change the address; the interface may have to be down for it"):
-        change_address(change, dut, unclaimed)
+        change_address(settings, dut, skip_unsupported)
         assert dut.mac == OURS
     with step("Frames to the new address are received"):
-        assert doorstep.arrive(OURS, sentinel=BROADCAST) == [OURS]
+        assert rx_filter_probe.arrive(OURS, sentinel=BROADCAST) == [OURS]
     with step("What the DUT sends comes from the new address"):
-        wire.tap.forget_neighbours()
-        with wire.capture() as seen:
+        remote.tap.forget_neighbours()
+        with remote.capture() as seen:
             peer.check_echo(4, 56)
-            until(lambda: seen.received(noise=False), what="the answer is on the wire")
+            until(lambda: seen.received(background=False), what="the answer is on the wire")
         assert {frame[6:12].hex(":") for frame in seen.received()} == {OURS}
 
 
@@ -219,22 +219,22 @@ def test_change_address(doorstep, change, dut, wire, peer, until, defer, step, u
     source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
     falsified_by=("rx.unicast.open",),
 )
-def test_old_address(doorstep, change, dut, step, unclaimed):
+def test_old_address(rx_filter_probe, settings, dut, step, skip_unsupported):
     """After a change of the hardware address, frames to the old one are not received: the device filters."""
     old = dut.mac
     with step("Change the address; the interface may have to be down for it"):
-        change_address(change, dut, unclaimed)
+        change_address(settings, dut, skip_unsupported)
     with step("Send a frame to the old address"):
-        assert doorstep.arrive(old, sentinel=OURS) == []
+        assert rx_filter_probe.arrive(old, sentinel=OURS) == []
 
 
-def change_address(change, dut, unclaimed):
+def change_address(settings, dut, skip_unsupported):
     """Change the address, with the interface up if the driver allows, else down meanwhile."""
-    refusal = change.try_link(address=OURS)
+    refusal = settings.try_set_link(address=OURS)
     if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-        unclaimed("a change of the hardware address", evidence=str(refusal))
+        skip_unsupported("a change of the hardware address", evidence=str(refusal))
     if refusal is not None:
-        change.link(up=False)
-        change.link(address=OURS)
+        settings.set_link(up=False)
+        settings.set_link(address=OURS)
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()

@@ -21,35 +21,35 @@ HEADERS = {4: 28, 6: 48}
 
 
 @pytest.fixture
-def wide(wire, defer):
+def wide(remote, defer):
     """The wire end, its own MTU as large as any test needs."""
-    before = wire.mtu
-    defer(setattr, wire, "mtu", before)
-    wire.mtu = LONGEST
-    return wire
+    before = remote.mtu
+    defer(setattr, remote, "mtu", before)
+    remote.mtu = LONGEST
+    return remote
 
 
-def check_echo(peer, wire, version, mtu, until):
+def check_echo(peer, remote, version, mtu, until):
     """Ask for an echo that fills a frame, and find that frame on the wire both ways, in one piece."""
     length = mtu - HEADERS[version]
-    with wire.capture() as seen:
+    with remote.capture() as seen:
         peer.check_echo(version, length)
         until(lambda: any(len(frame) == mtu + 14 for frame in seen.received()), what=f"a frame of {mtu + 14} octets")
-    assert max(len(frame) for frame in seen.received(noise=False)) == mtu + 14
-    assert max(len(frame) for frame in seen.sent(noise=False)) == mtu + 14
+    assert max(len(frame) for frame in seen.received(background=False)) == mtu + 14
+    assert max(len(frame) for frame in seen.sent(background=False)) == mtu + 14
 
 
 @requirement("SMOKE-MTU-01", level="MUST", source=SOURCE, falsified_by="rx.jumbo.dropped")
-def test_largest(dut, wide, peer, change, until, step, evidence, unclaimed):
+def test_largest(dut, wide, peer, settings, until, step, evidence, skip_unsupported):
     """With the largest MTU that the driver claims, frames of exactly that size go both ways, in one piece."""
-    claimed = dut.link()["max-mtu"]
-    evidence("max-mtu", claimed)
-    mtu = min(claimed, LONGEST)
+    require = dut.link()["max-mtu"]
+    evidence("max-mtu", require)
+    mtu = min(require, LONGEST)
     if mtu <= STANDARD:
-        unclaimed("an MTU above 1500", evidence={"max-mtu": claimed})
+        skip_unsupported("an MTU above 1500", evidence={"max-mtu": require})
     with step("Set the largest MTU"):
-        change.link(mtu=mtu)
-        change.ready()
+        settings.set_link(mtu=mtu)
+        settings.ready()
         assert dut.mtu == mtu
     wide.mtu = mtu
     for version in (4, 6):
@@ -58,30 +58,30 @@ def test_largest(dut, wide, peer, change, until, step, evidence, unclaimed):
 
 
 @requirement("SMOKE-MTU-02", level="MUST", source=SOURCE, falsified_by=("rx.jumbo.dropped", "program:settings.not-set"))
-def test_steps(dut, wide, peer, change, until, step, unclaimed):
+def test_steps(dut, wide, peer, settings, until, step, skip_unsupported):
     """Each MTU within the claimed range is usable: around page and buffer sizes, and the standard one again afterwards."""
-    claimed = dut.link()["max-mtu"]
-    sizes = [mtu for mtu in (SMALLEST_IPV6, 2034, 4082, 9000) if mtu <= claimed]
+    require = dut.link()["max-mtu"]
+    sizes = [mtu for mtu in (SMALLEST_IPV6, 2034, 4082, 9000) if mtu <= require]
     if max(sizes) <= STANDARD:
-        unclaimed("an MTU above 1500", evidence={"max-mtu": claimed})
+        skip_unsupported("an MTU above 1500", evidence={"max-mtu": require})
     for mtu in (*sizes, STANDARD):
         with step(f"Set an MTU of {mtu}: an echo that fills a frame is on the wire in one piece, both ways"):
-            change.link(mtu=mtu)
-            change.ready()
+            settings.set_link(mtu=mtu)
+            settings.ready()
             wide.mtu = mtu
             check_echo(peer, wide, 4, mtu, until)
 
 
 @requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.refusal-lost")
-def test_too_large(dut, step, unclaimed):
+def test_too_large(dut, step, skip_unsupported):
     """An MTU above or below the claimed range is refused with EINVAL, and the MTU stays what it was."""
     before = dut.link()
     wrong = [mtu for mtu in (before["max-mtu"] + 1, before["min-mtu"] - 1) if 0 < mtu <= 0x7FFFFFFF]
     if not wrong:
-        unclaimed("a limit of the MTU", evidence={name: before[name] for name in ("min-mtu", "max-mtu")})
+        skip_unsupported("a limit of the MTU", evidence={name: before[name] for name in ("min-mtu", "max-mtu")})
     for mtu in wrong:
         with step(f"Ask for an MTU of {mtu}"):
-            refusal = dut.ask_link(mtu=mtu)
+            refusal = dut.try_set_link(mtu=mtu)
             assert refusal is not None, f"an MTU of {mtu} was accepted; claimed: at most {before['max-mtu']}"
             assert refusal.errno == errno.EINVAL
             assert dut.mtu == before["mtu"]

@@ -62,7 +62,7 @@ def test_unbind(binding, guest, step):
     source=BINDING,
     falsified_by=("device.eeprom.checksum", "device.command.stuck", "rx.frame.dropped", "tx.frame.dropped"),
 )
-def test_rebind(binding, crossing, dut, step):
+def test_rebind(binding, check_traffic, dut, step):
     """Taken off and bound again, several times, the driver carries traffic both ways as before."""
     for number in range(ROUNDS):
         with step(f"Take the driver off the device and bind it again, time {number + 1}"):
@@ -70,7 +70,7 @@ def test_rebind(binding, crossing, dut, step):
             binding.bind()
             assert dut.link()["ifname"] == dut.ifname
     with step("Frames go both ways, unchanged"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -79,10 +79,12 @@ def test_rebind(binding, crossing, dut, step):
     source="Documentation/kbuild/modules.rst; man modprobe(8)",
     falsified_by=("program:driver.unload-lost", "device.eeprom.checksum", "tx.frame.dropped"),
 )
-def test_reload(binding, crossing, driver, step, unclaimed):
+def test_reload(binding, check_traffic, driver, step, skip_unsupported):
     """The module can be unloaded while its interface is up, and loaded again; then traffic goes both ways."""
     if binding.shared_with_management:
-        unclaimed("unloading", evidence=f"{driver.module} also drives the interface by which the guest is reached")
+        skip_unsupported(
+            "unloading", evidence=f"{driver.module} also drives the interface by which the guest is reached"
+        )
     with step("Unload the module"):
         binding.unload()
         assert not binding.loaded
@@ -90,7 +92,7 @@ def test_reload(binding, crossing, driver, step, unclaimed):
         binding.load()
         assert binding.bound
     with step("Frames go both ways, unchanged"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -101,7 +103,7 @@ def test_reload(binding, crossing, driver, step, unclaimed):
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_reboot(guest, dut, crossing_after, step):
+def test_reboot(guest, dut, check_traffic_after, step):
     """After a reboot of the machine the driver finds its device in order, and carries traffic both ways."""
     before = dut.mac
     with step("Reboot with the interface up"):
@@ -109,4 +111,4 @@ def test_reboot(guest, dut, crossing_after, step):
     with step("The interface is there, with the same address"):
         assert guest.machine.dut.mac == before
     with step("Frames go both ways, unchanged"):
-        crossing_after().both_ways()
+        check_traffic_after().both_ways()

@@ -10,7 +10,7 @@ import pytest
 from plugfest.frames.payload import generate
 from plugfest.frames.probe import tagged
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.packet_socket import PacketSender
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
@@ -31,9 +31,9 @@ def frame(destination, source, number, size):
 
 
 @pytest.fixture
-def vlan_interface(guest, dut, defer, change):
+def vlan_interface(guest, dut, defer, settings):
     """Makes a VLAN interface and returns its name."""
-    change.ready()
+    settings.ready()
     numbers = itertools.count()
 
     def make(vlan):
@@ -52,12 +52,12 @@ def vlan_interface(guest, dut, defer, change):
     source=SOURCE,
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong", "tx.frame.corrupted"),
 )
-def test_send(vlan_interface, guest, dut, wire, until, defer, step):
+def test_send(vlan_interface, guest, dut, remote, until, defer, step):
     """What a VLAN interface sends is on the wire with its tag, otherwise unchanged, in frames of every length."""
-    sent = [frame(wire.mac, dut.mac, number, size) for number, size in enumerate(SIZES)]
+    sent = [frame(remote.mac, dut.mac, number, size) for number, size in enumerate(SIZES)]
     for vlan in VLANS:
-        with step(f"Send frames on VLAN {vlan}"), wire.capture() as seen:
-            Outlet(guest.agent, vlan_interface(vlan), defer).send(sent)
+        with step(f"Send frames on VLAN {vlan}"), remote.capture() as seen:
+            PacketSender(guest.agent, vlan_interface(vlan), defer).send(sent)
             until(lambda seen=seen: len(ours(seen)) >= len(sent), what=f"{len(sent)} frames are on the wire", timeout=1)
         with step("Each is on the wire with that tag"):
             assert ours(seen) == [tagged(each, vlan) for each in sent]
@@ -74,7 +74,7 @@ def ours(capture):
     source=SOURCE,
     falsified_by=("rx.vlan.wrong", "rx.vlan.filter-closed", "rx.frame.corrupted"),
 )
-def test_receive(vlan_interface, guest, dut, wire, until, defer, step):
+def test_receive(vlan_interface, guest, dut, remote, until, defer, step):
     """A tagged frame reaches the interface of its VLAN, without the tag, and no other interface; priority makes no difference."""
     sockets = {}
     with step("Make VLAN interfaces"):
@@ -83,13 +83,13 @@ def test_receive(vlan_interface, guest, dut, wire, until, defer, step):
             defer(guest.agent.call, "handle.close", handle=handle)
             sockets[vlan] = handle
     sent = {
-        vlan: [frame(dut.mac, wire.mac, vlan + number, size) for number, size in enumerate(SIZES)] for vlan in VLANS
+        vlan: [frame(dut.mac, remote.mac, vlan + number, size) for number, size in enumerate(SIZES)] for vlan in VLANS
     }
     with step("Send frames with each VLAN's tag, with one that no interface has, and without"):
-        wire.send(tagged(each, STRANGER) for each in sent[1])
-        wire.send(sent[1])
+        remote.send(tagged(each, STRANGER) for each in sent[1])
+        remote.send(sent[1])
         for vlan, frames in sent.items():
-            wire.send(tagged(each, number % 8 << 13 | vlan) for number, each in enumerate(frames))
+            remote.send(tagged(each, number % 8 << 13 | vlan) for number, each in enumerate(frames))
     with step("Each interface has received its own frames, and nothing else"):
         for vlan, handle in sockets.items():
             found = []
@@ -110,18 +110,18 @@ def test_receive(vlan_interface, guest, dut, wire, until, defer, step):
     source=f"{SOURCE}; IEEE 802.3, clause 3.2.7: a tagged frame may be 4 octets longer",
     falsified_by=("rx.frame.truncated", "tx.vlan.missing"),
 )
-def test_hosts(vlan_interface, guest, wire, dut, run, step):
+def test_hosts(vlan_interface, guest, remote, dut, run, step):
     """A host on a VLAN answers an echo request, in frames of the full MTU too: request and answer have the tag."""
     vlan = VLANS[2]
     with step("Give a VLAN interface an address and a neighbour"):
         name = vlan_interface(vlan)
         guest.agent.call("link.add_address", ifname=name, address="198.51.100.2/24")
-        run("ip", "neighbour", "add", "198.51.100.1", "lladdr", wire.mac, "dev", name)
+        run("ip", "neighbour", "add", "198.51.100.1", "lladdr", remote.mac, "dev", name)
     for length in (56, 1472):
         with step(f"Send a tagged echo request with {length} octets: the answer has the tag and the same octets"):
             payload = generate(1, length)
-            request = Ether(dst=dut.mac, src=wire.mac) / Dot1Q(vlan=vlan) / IP(src="198.51.100.1", dst="198.51.100.2")
-            answer = wire.exchange(request / ICMP(id=7) / Raw(payload), lambda found: ICMP in found, timeout=5)
+            request = Ether(dst=dut.mac, src=remote.mac) / Dot1Q(vlan=vlan) / IP(src="198.51.100.1", dst="198.51.100.2")
+            answer = remote.exchange(request / ICMP(id=7) / Raw(payload), lambda found: ICMP in found, timeout=5)
             assert answer is not None, "no answer"
             assert Dot1Q in answer, "the answer has no tag"
             assert (answer[Dot1Q].vlan, answer[ICMP].type, answer[IP].src) == (vlan, 0, "198.51.100.2")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from plugfest.dut.dut import Dut
-from plugfest.dut.settings import Changes
+from plugfest.dut.settings import Settings
 from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
 from plugfest.timestamps.clocks import Clocks
-from plugfest.traffic.packet_receiver import Inlet
+from plugfest.traffic.packet_socket import PacketReceiver
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
 from plugfest.xdp.adjustment import Adjustment
 from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
@@ -22,17 +22,17 @@ from plugfest.xdp.veth import Pair
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.machine.remote import Remote
+    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.traffic.traffic import Sightings, Traffic
 
 Told = TypeVar("Told")
 
 
 @pytest.fixture
-def inlet(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[..., Inlet]:
-    """``inlet()`` takes whole frames as they come out of the driver, or out of the interface that is named."""
-    return lambda ifname=dut.ifname: Inlet(guest, ifname, defer)
+def packet_receiver(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> Callable[..., PacketReceiver]:
+    """``packet_receiver()`` takes whole frames as they come out of the driver, or out of the interface that is named."""
+    return lambda ifname=dut.ifname: PacketReceiver(guest, ifname, defer)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def adjustment(native: Xdp, faults: LocalFaults) -> Adjustment:
 
 
 @pytest.fixture
-def member(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+def member(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
     """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
 
     It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
@@ -76,41 +76,41 @@ def member(guest: Guest, dut: Dut, defer: Callable[..., None]) -> Callable[[int]
 
 
 @pytest.fixture
-def clocks(guest: Guest, dut: Dut, faults: LocalFaults) -> Clocks:
+def clocks(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> Clocks:
     """The clocks that the device may stamp frames by."""
     return Clocks(guest.agent, dut.ifname, guest.machine.model, faults)
 
 
 @pytest.fixture
-def guest_clocks(guest: Guest, dut: Dut, faults: LocalFaults) -> Clocks:
+def guest_clocks(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> Clocks:
     """The guest's own clocks, which the kernel stamps frames by."""
     return Clocks(guest.agent, dut.ifname, None, faults, hardware=False)
 
 
 @pytest.fixture
-def long_frames(dut: Dut, change: Changes, wire: WireEnd, defer: Callable[..., None]) -> Callable[[], list[int]]:
+def long_frames(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
     """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
 
     def enlarge() -> list[int]:
         mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
-        change.link(mtu=mtu)
-        defer(setattr, wire, "mtu", wire.mtu)
-        wire.mtu = max(wire.mtu, mtu)
+        settings.set_link(mtu=mtu)
+        defer(setattr, remote, "mtu", remote.mtu)
+        remote.mtu = max(remote.mtu, mtu)
         return [size for size in LONG_SIZES if size <= mtu + ETHERNET]
 
     return enlarge
 
 
 @pytest.fixture
-def pair(guest: Guest, faults: LocalFaults, defer: Callable[..., None], until: Until) -> Pair:
+def pair(guest: GuestHandle, faults: LocalFaults, defer: Callable[..., None], until: Until) -> Pair:
     """Two interfaces of the guest that are the ends of one wire."""
     return Pair(guest, faults, defer, until)
 
 
 @pytest.fixture
-def redirecting(native: Xdp, claimed: Callable[..., None]) -> Xdp:
+def redirecting(native: Xdp, require: Callable[..., None]) -> Xdp:
     """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
-    claimed("xdp-act:redirect")
+    require("xdp-act:redirect")
     return native
 
 
@@ -127,54 +127,54 @@ class Second:
 
     dut: Dut
     xdp: Xdp
-    wire: WireEnd
-    change: Changes
+    remote: Remote
+    change: Settings
 
 
 @pytest.fixture
 def second(
-    guest: Guest,
+    guest: GuestHandle,
     faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
-    unobstructed: Callable[[Xdp, Dut, Changes], None],
+    unobstructed: Callable[[Xdp, Dut, Settings], None],
 ) -> Second:
     """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
     nic = guest.machine.plug_second()
     dut = Dut(guest.machine, nic.ifname)
-    change = Changes(dut, until, defer, lambda: True)
+    change = Settings(dut, until, defer, lambda: True)
     xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
     change.ready()
     unobstructed(xdp, dut, change)
-    return Second(dut, xdp, nic.wire, change)
+    return Second(dut, xdp, nic.remote, change)
 
 
 @pytest.fixture
-def target(native: Xdp, traffic: Traffic, claimed: Callable[..., None]) -> Xdp:
+def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
     """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
     native.attach("xdp_pass")
     traffic.ready()
-    claimed("xdp-act:ndo-xmit")
+    require("xdp-act:ndo-xmit")
     return native
 
 
 @pytest.fixture
-def af_xdp(guest: Guest, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> AfXdp:
+def af_xdp(guest: GuestHandle, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> AfXdp:
     """AF_XDP on the interface under test."""
     return AfXdp(guest, dut.ifname, faults=faults, until=until, defer=defer)
 
 
 @pytest.fixture(params=("copy", "zero-copy"))
-def mode(request: pytest.FixtureRequest, redirecting: Xdp, claimed: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
+def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
     """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
     chosen: Mode = request.param
     if chosen == "zero-copy":
-        claimed("xdp-act:xsk-zerocopy")
+        require("xdp-act:xsk-zerocopy")
     return chosen
 
 
 @pytest.fixture
-def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Guest) -> set[int]:
+def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: GuestHandle) -> set[int]:
     """The receive queues that test frames in all flows reach; to be asked for before a program is attached.
 
     Those that the RSS table names, all where there is none. Of a device that is not ours: those by which a generic program sees them
@@ -212,7 +212,7 @@ def to_sockets(redirecting: Xdp, spread: set[int]) -> Program:  # noqa: ARG001 -
 
 @pytest.fixture
 def bound(
-    af_xdp: AfXdp, to_sockets: Program, mode: Mode, traffic: Traffic, change: Changes
+    af_xdp: AfXdp, to_sockets: Program, mode: Mode, traffic: Traffic, settings: Settings
 ) -> Callable[..., list[Socket]]:
     """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
 
@@ -226,7 +226,7 @@ def bound(
                 socket.fill(fill, offset)
             socket.enter()
             sockets.append(socket)
-        change.ready()
+        settings.ready()
         return sockets
 
     return bind

@@ -35,7 +35,7 @@ HEADROOM = 256 - 40
 
 
 @pytest.fixture
-def got(request, traffic, inlet, wire, until):
+def got(request, traffic, packet_receiver, remote, until):
     """``got(frames, wanted)`` sends frames, and returns those that came: out of the driver, or back on the wire.
 
     A driver may take its link down to attach, so the link must be up.
@@ -43,19 +43,19 @@ def got(request, traffic, inlet, wire, until):
     where = request.getfixturevalue("verdict")
 
     def from_stack(frames, wanted):
-        raw = inlet()
+        raw = packet_receiver()
         traffic.ready()
-        wire.send(frames)
+        remote.send(frames)
         return raw.take(wanted, len(frames))
 
     def from_wire(frames, wanted):
         traffic.ready()
-        with wire.capture() as capture:
+        with remote.capture() as capture:
 
             def back():
                 return [frame for frame in capture.received() if wanted(frame)]
 
-            wire.send(frames)
+            remote.send(frames)
             until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
             return back()
 
@@ -73,9 +73,9 @@ def of_local(frame):
     return frame[12:14] == LOCAL
 
 
-def header(dut, wire, verdict, length):
+def header(dut, remote, verdict, length):
     """The head of a frame with an EtherType of no protocol, for the stack or for the wire end, `length` octets."""
-    ends = (dut.mac, wire.mac) if verdict is Action.PASS else (wire.mac, dut.mac)
+    ends = (dut.mac, remote.mac) if verdict is Action.PASS else (remote.mac, dut.mac)
     return bytes.fromhex("".join(ends).replace(":", "")) + LOCAL + bytes(at & 0xFF for at in range(length - 14))
 
 
@@ -103,12 +103,12 @@ def wrapped(traffic, version):
     variant="tx",
 )
 @pytest.mark.budget(60)
-def test_grow_head(adjustment, traffic, got, verdict, dut, wire, step):
+def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
     """What a program puts before a frame is there when the frame reaches the stack or the wire, the rest unchanged."""
     for octets in GROWTH_HEAD:
         with step(f"Have {octets} octets put before test frames of every length, and send some"):
-            before = header(dut, wire, verdict, octets)
-            adjustment.tell(head=-octets, verdict=verdict, before=before)
+            before = header(dut, remote, verdict, octets)
+            adjustment.configure(head=-octets, verdict=verdict, before=before)
             # The longest would not fit what a frame may be.
             probes = traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514])
             found = got(frames_of(probes), of_local)
@@ -124,16 +124,16 @@ def test_grow_head(adjustment, traffic, got, verdict, dut, wire, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_cut_head_for_stack(adjustment, traffic, wire, step):
+def test_cut_head_for_stack(adjustment, traffic, remote, step):
     """A frame whose outer headers the program takes off is, to the stack, the inner frame, its checksum good."""
     for version in HEADERS:
         with step(
             f"Have the headers of an outer datagram of IPv{version} taken off, and send frames in such datagrams"
         ):
-            adjustment.tell(head=HEADERS[version])
+            adjustment.configure(head=HEADERS[version])
             outer, inner = wrapped(traffic, version)
             traffic.ready()
-            wire.send(outer)
+            remote.send(outer)
         with step("The stack gets the payload of each inner frame once"):
             check_same(traffic.received(inner), payloads(inner), "payloads in the stack")
 
@@ -158,7 +158,7 @@ def test_cut_head(adjustment, traffic, got, verdict, step):
     """A frame whose head the program cuts off goes on as what is left, octet for octet."""
     for version in HEADERS:
         with step(f"Have the headers of an outer datagram of IPv{version} cut off, and send frames in such datagrams"):
-            adjustment.tell(head=HEADERS[version], verdict=verdict)
+            adjustment.configure(head=HEADERS[version], verdict=verdict)
             outer, inner = wrapped(traffic, version)
             found = got(outer, is_probe)
         with step("Each inner frame comes once and unchanged"):
@@ -187,7 +187,7 @@ def test_grow_tail(adjustment, traffic, got, verdict, step):
     for octets in GROWTH_TAIL:
         with step(f"Have {octets} octets put behind test frames of every length, and send some"):
             behind = bytes(0xA0 + at & 0xFF for at in range(octets))
-            adjustment.tell(tail=octets, verdict=verdict, behind=behind)
+            adjustment.configure(tail=octets, verdict=verdict, behind=behind)
             frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514]))
             found = got(frames, is_probe)
         with step("Each comes once: with these octets behind it, or, of those longer than half a buffer, as it was"):
@@ -213,7 +213,7 @@ def test_cut_tail_on_wire(adjustment, traffic, got, verdict, step):
     """
     for octets in GROWTH_TAIL:
         with step(f"Have {octets} octets cut off the end of test frames, and send some back"):
-            adjustment.tell(tail=-octets, verdict=verdict)
+            adjustment.configure(tail=-octets, verdict=verdict)
             frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size - octets >= LONGEST_HEAD]))
             found = got(frames, is_probe)
         with step("Each is on the wire once, shorter by that and otherwise unchanged"):
@@ -231,7 +231,7 @@ def test_beyond_limits(adjustment, traffic, step):
     """A move beyond the buffer or the frame is refused, and the frame reaches the stack as if it had not been asked for."""
     for end, octets in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
         with step(f"Ask for a move of the {end} by {octets} octets, and send test frames of every length"):
-            adjustment.tell(**{end: octets})
+            adjustment.configure(**{end: octets})
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
@@ -253,7 +253,7 @@ def test_metadata_beyond_limits(adjustment, traffic, step):
         with step(
             f"Ask for the metadata to begin {octets:+} octets from the frame, and send test frames of every length"
         ):
-            adjustment.tell(meta=octets)
+            adjustment.configure(meta=octets)
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
@@ -269,15 +269,15 @@ def test_metadata_beyond_limits(adjustment, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_headroom(adjustment, traffic, inlet, dut, wire, step, evidence):
+def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evidence):
     """A program has XDP_PACKET_HEADROOM, less what the kernel keeps of it, before each frame."""
     with step("Find out how many octets it can put before a frame of 64 octets, in steps of 8"):
-        most, raw = 0, inlet()
+        most, raw = 0, packet_receiver()
         for octets in itertools.takewhile(lambda each: each <= HEADROOM, itertools.count(16, 8)):
-            adjustment.tell(head=-octets, before=header(dut, wire, Action.PASS, octets))
+            adjustment.configure(head=-octets, before=header(dut, remote, Action.PASS, octets))
             (probe,) = traffic.probes(sizes=(64,), versions=(4,), flows=1)
             traffic.ready()
-            wire.send([probe.frame])
+            remote.send([probe.frame])
             if not raw.take(of_local, 1) or not adjustment.answers()["head"].accepted:
                 break
             most = octets
@@ -287,7 +287,7 @@ def test_headroom(adjustment, traffic, inlet, dut, wire, step, evidence):
 
 
 @pytest.fixture
-def reader(native, guest, kernel, unclaimed, defer):
+def reader(native, guest, kernel, skip_unsupported, defer):
     """A program behind the driver that reads metadata (tcx ingress): a function that returns right, wrong and none."""
     loaded = guest.agent.call("bpf.load", object="tc_meta", type=None)
     handles = [loaded["program"], *loaded["maps"].values()]
@@ -296,7 +296,7 @@ def reader(native, guest, kernel, unclaimed, defer):
     try:
         link = guest.agent.call("bpf.link_create", program=loaded["program"], ifname=native.ifname, type="tcx_ingress")
     except AgentError as error:
-        unclaimed("tcx, which this kernel has not", evidence=f"{kernel.release}: {error}")
+        skip_unsupported("tcx, which this kernel has not", evidence=f"{kernel.release}: {error}")
     defer(guest.agent.call, "handle.close", handle=link)
     return lambda: guest.agent.call("bpf.map_counters", map=loaded["maps"]["count"])[0]
 
@@ -308,11 +308,11 @@ def reader(native, guest, kernel, unclaimed, defer):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_metadata(native, traffic, reader, step, unclaimed, evidence):
+def test_metadata(native, traffic, reader, step, skip_unsupported, evidence):
     """What a program puts into a frame's metadata is there, and of this frame, when a classifier behind the driver sees it."""
     with step("Attach a program that puts each test frame's number before it"):
         program = native.load("xdp_meta")
-        native.put(program)
+        native.attach_program(program)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
@@ -320,7 +320,7 @@ def test_metadata(native, traffic, reader, step, unclaimed, evidence):
         ((accepted, refused),) = native.agent.call("bpf.map_counters", map=program.maps["answers"])
         evidence("bpf_xdp_adjust_meta", {"accepted": accepted, "refused": refused})
         if refused and not accepted:
-            unclaimed("metadata before a frame", evidence=f"bpf_xdp_adjust_meta refused {refused} of {refused}")
+            skip_unsupported("metadata before a frame", evidence=f"bpf_xdp_adjust_meta refused {refused} of {refused}")
     with step("The classifier finds each frame's number before it"):
         right, wrong, none = reader()
         assert (right, wrong, none) == (len(probes), 0, 0), f"{right} right, {wrong} wrong, {none} without metadata"

@@ -18,7 +18,7 @@ def take_turns(xdp, programs):
     """Replace the first of two programs, which is attached, by the second, and that by the first, many times."""
     for turn in range(ROUNDS):
         old, new = programs[turn % 2], programs[(turn + 1) % 2]
-        xdp.put(new, expected=old)
+        xdp.attach_program(new, expected=old)
 
 
 @requirement(
@@ -61,7 +61,7 @@ def test_replace(native, traffic, dut, step):
         carrier_losses = dut.link()["carrier-down-count"]
     with step("Replace the first by the second between two halves of a burst of test frames"):
         traffic.send(probes[:half])
-        native.put(second)
+        native.attach_program(second)
         traffic.send(probes[half:])
     with step("Every frame was seen, by one program or the other, and the second saw all that came after it was there"):
         sent = of_frames(probe.frame for probe in probes)
@@ -81,12 +81,12 @@ def test_replace(native, traffic, dut, step):
     falsified_by=("wire:frame.lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_replace_loses_nothing(native, traffic, census, step, evidence):
+def test_replace_loses_nothing(native, traffic, continuous_traffic, step, evidence):
     """No frame is lost while programs are replaced under traffic: each is seen by exactly one of them, and reaches the stack."""
     with step("Attach a program that passes all frames, and load another such"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
-    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), census.during() as count:
+    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), continuous_traffic.to_dut() as count:
         take_turns(native, programs)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
     with step("The stack received every frame, once and unchanged"):
@@ -133,7 +133,7 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
         programs = set(guest.agent.call("bpf.program_ids"))
     with step(f"Attach and detach {ROUNDS} times"), traffic.stream():
         for _ in range(ROUNDS):
-            native.put(program)
+            native.attach_program(program)
             assert native.state()["prog-id"] == program.identifier
             native.detach()
             assert native.state()["attached"] == "none"
@@ -150,17 +150,17 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
     source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
 )
-def test_mtu_too_big(native, traffic, dut, step, unclaimed, defer, evidence):
+def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With an MTU that its single buffers cannot hold, a driver refuses to attach with an errno, and nothing changes."""
     largest = dut.link()["max-mtu"]
     if largest < MTU_TOO_BIG:
-        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step(f"Set the MTU to {MTU_TOO_BIG}"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
         traffic.ready()
     with step("Ask to attach a program that takes no fragments"):
-        refused = native.refusal("xdp_drop", "native")
+        refused = native.try_attach("xdp_drop", "native")
         evidence("refusal", str(refused))
         assert refused is not None, "the driver attached it; no frame of this MTU fits one page with its headroom"
         assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
@@ -176,25 +176,25 @@ def test_mtu_too_big(native, traffic, dut, step, unclaimed, defer, evidence):
     source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
 )
-def test_mtu_change_while_attached(native, traffic, dut, wire, step, unclaimed, defer, evidence):
+def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsupported, defer, evidence):
     """While a program that takes no fragments is attached, a large MTU is refused and changes nothing, or its frames come."""
     largest = dut.link()["max-mtu"]
     if largest < MTU_TOO_BIG:
-        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step("Attach a program that passes all frames and takes no fragments"):
         before = dut.mtu
         program = native.attach("xdp_pass")
         defer(dut.set_link, mtu=before)
         traffic.ready()
     with step(f"Ask for an MTU of {MTU_TOO_BIG}"):
-        refused = dut.ask_link(mtu=MTU_TOO_BIG)
+        refused = dut.try_set_link(mtu=MTU_TOO_BIG)
         evidence("refusal", str(refused))
     with step("The program is as before; so is the MTU, if it was refused"):
         assert native.state().get("prog-id") == program.identifier
         assert dut.mtu == (before if refused else MTU_TOO_BIG)
     with step("Frames up to the MTU that now holds go through the program to the stack"):
-        defer(setattr, wire, "mtu", wire.mtu)
-        wire.mtu = max(wire.mtu, dut.mtu)
+        defer(setattr, remote, "mtu", remote.mtu)
+        remote.mtu = max(remote.mtu, dut.mtu)
         probes = traffic.probes(sizes=(60, 1514) if refused else (60, 1514, 3500, 4096, MTU_TOO_BIG + ETHERNET))
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
@@ -207,19 +207,19 @@ def test_mtu_change_while_attached(native, traffic, dut, wire, step, unclaimed, 
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_refusal_says_why(native, dut, step, unclaimed, defer):
+def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program says why in the extended acknowledgement."""
     largest = dut.link()["max-mtu"]
     if largest < MTU_TOO_BIG:
-        unclaimed(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
     with step(f"Set the MTU to {MTU_TOO_BIG} and ask to attach a program that takes no fragments"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
-        refused = native.refusal("xdp_drop", "native")
+        refused = native.try_attach("xdp_drop", "native")
         if refused is None:
-            unclaimed("a refusal of large MTUs", evidence=native.state())
+            skip_unsupported("a refusal of large MTUs", evidence=native.state())
     with step("The refusal carries the driver's own words beside the errno"):
-        assert native.words(refused), f"only the errno came: {refused}"
+        assert native.extack(refused), f"only the errno came: {refused}"
 
 
 @requirement(
@@ -228,18 +228,18 @@ def test_refusal_says_why(native, dut, step, unclaimed, defer):
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
 )
-def test_large_receive(native, traffic, dut, step, unclaimed, defer, evidence):
+def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
     features = dut.features()
     if "rx-lro" not in features.free:
-        unclaimed("LRO", evidence=features)
+        skip_unsupported("LRO", evidence=features)
     with step("Switch LRO on"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.ask_features({"rx-lro": True}):
-            unclaimed("LRO with its present settings", evidence=dut.features())
+        if dut.try_set_features({"rx-lro": True}):
+            skip_unsupported("LRO with its present settings", evidence=dut.features())
         traffic.ready()
     with step("Ask to attach a program in native mode"):
-        refused = native.refusal("xdp_pass", "native")
+        refused = native.try_attach("xdp_pass", "native")
         evidence("refusal", str(refused))
     with step("Refused: an errno, and LRO is still on; attached: LRO is off"):
         if refused is None:
@@ -259,20 +259,20 @@ def test_large_receive(native, traffic, dut, step, unclaimed, defer, evidence):
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_large_receive_says_why(native, dut, step, unclaimed, defer):
+def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program because of large receive offload says so in the extended acknowledgement."""
     features = dut.features()
     if "rx-lro" not in features.free:
-        unclaimed("LRO", evidence=features)
+        skip_unsupported("LRO", evidence=features)
     with step("Switch LRO on, and ask to attach a program in native mode"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.ask_features({"rx-lro": True}):
-            unclaimed("LRO with its present settings", evidence=dut.features())
-        refused = native.refusal("xdp_pass", "native")
+        if dut.try_set_features({"rx-lro": True}):
+            skip_unsupported("LRO with its present settings", evidence=dut.features())
+        refused = native.try_attach("xdp_pass", "native")
         if refused is None:
-            unclaimed("a refusal with LRO", evidence=native.state())
+            skip_unsupported("a refusal with LRO", evidence=native.state())
     with step("The refusal carries the driver's own words beside the errno"):
-        assert native.words(refused), f"only the errno came: {refused}"
+        assert native.extack(refused), f"only the errno came: {refused}"
 
 
 @requirement(
@@ -281,26 +281,26 @@ def test_large_receive_says_why(native, dut, step, unclaimed, defer):
     source="Documentation/networking/netdev-features.rst, rx-gro-hw; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
     falsified_by=("program:xdp.refused-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
 )
-def test_hardware_gro(native, traffic, dut, change, step, unclaimed, evidence):
+def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, evidence):
     """With hardware GRO on, a driver refuses a native program with words and changes nothing, or attaches it with GRO off or harmless."""
     features = dut.features()
     if "rx-gro-hw" not in features.free:
-        unclaimed("hardware GRO", evidence=features)
+        skip_unsupported("hardware GRO", evidence=features)
     with step("Switch hardware GRO on"):
-        change.put_features_back()
-        if dut.ask_features({"rx-gro-hw": True}):
-            unclaimed("hardware GRO with its present settings", evidence=dut.features())
+        settings.restore_features()
+        if dut.try_set_features({"rx-gro-hw": True}):
+            skip_unsupported("hardware GRO with its present settings", evidence=dut.features())
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active
     with step("Ask to attach a program in native mode"):
-        refused = native.refusal("xdp_pass", "native")
+        refused = native.try_attach("xdp_pass", "native")
         evidence("refusal", str(refused))
     with step("Refused: an errno and words, hardware GRO is still on and nothing attached; attached: it is told so"):
         if refused is None:
             assert native.state()["attached"] == "native"
         else:
             assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
-            assert native.words(refused)
+            assert native.extack(refused)
             assert native.state()["attached"] == "none"
             assert "rx-gro-hw" in dut.features().active
     with step("Frames of every size reach the stack"):

@@ -49,7 +49,7 @@ def scaled_down(guest, amount):
 )
 @pytest.mark.slow
 @pytest.mark.budget(300)
-def test_cycles(native, guest, residue, traffic, crossing, until, check_account, step, evidence):
+def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_account, step, evidence):
     """Hundreds of attachments and detachments under traffic leave nothing behind; frames come after each, and go both ways at the end."""
     program = native.load("xdp_drop")
     cycles = scaled_down(guest, CYCLES)
@@ -58,7 +58,7 @@ def test_cycles(native, guest, residue, traffic, crossing, until, check_account,
         for number in range(times):
             looked_at = number % STRIDE == 0
             native.clear(program)
-            native.put(program)
+            native.attach_program(program)
             if looked_at:
                 until(lambda: native.seen(program), what="the program sees frames", timeout=STALL)
             native.detach()
@@ -68,7 +68,7 @@ def test_cycles(native, guest, residue, traffic, crossing, until, check_account,
 
     def read():
         traffic.discard()  # what waits in the sockets is no residue
-        return residue.read()
+        return leak_check.read()
 
     with traffic.stream(PACE):
         with step(f"Attach and detach {FIRST} times, and read what the kernel has allocated"):
@@ -85,11 +85,11 @@ def test_cycles(native, guest, residue, traffic, crossing, until, check_account,
     evidence("cycles", cycles)
     evidence("readings", [str(each) for each in readings])
     with step("Nothing has grown with the number of cycles"):
-        grown = residue.grown(readings, cycles // 2)
+        grown = leak_check.grown(readings, cycles // 2)
         assert not grown, grown
     with step("Nothing is attached, and frames go both ways, once and unchanged"):
         assert native.state()["attached"] == "none"
-        crossing.both_ways()
+        check_traffic()
         traffic.check_delivery()
     with step("By the account of a device that keeps one, no buffer and no completion is missing"):
         check_account()
@@ -104,7 +104,7 @@ def test_cycles(native, guest, residue, traffic, crossing, until, check_account,
 )
 @pytest.mark.slow
 @pytest.mark.budget(300)
-def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidence):
+def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evidence):
     """Frames with each verdict in turn, as many as the guest takes, for minutes: each goes where its verdict says, and nothing stalls."""
     redirects = "redirect" in native.features()
     kinds = [action for action in Action if redirects or action is not Action.REDIRECT]
@@ -117,7 +117,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         index = native.agent.call("link.get", ifname=pair.near.ifname)["ifindex"]
         target = {"key": FIRST_KEY, "value": struct.pack("=I", index).hex(), "program": None}
         native.agent.call("bpf.map_refer", map=program.maps["target"], **target)
-        native.put(program)
+        native.attach_program(program)
         traffic.ready()
     probes = traffic.probes()
     supply = itertools.cycle(probes)
@@ -130,7 +130,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         counted = native.agent.call("bpf.map_counters", map=program.count, keys=len(kinds))
         return sent.total() - sum(frames for frames, _ in counted)
 
-    with wire.capture() as capture:
+    with remote.capture() as capture:
 
         def gather():
             back.update(frame.data for frame in capture.forget() if frame.received and is_probe(frame.data))
@@ -142,7 +142,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         ):
             while (now := time.monotonic()) < end:
                 batch = list(itertools.islice(supply, WINDOW // 2))
-                wire.send([probe.frame for probe in batch])
+                remote.send([probe.frame for probe in batch])
                 sent.update(probe.number for probe in batch)
                 gather()
                 until(
@@ -174,7 +174,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
             check_same(list(taken.elements()), payloads(lots[Action.PASS]), "payloads in the stack")
     if redirects:
         with step("Those of XDP_REDIRECT are at the far end, and no other is"):
-            assert total(pair.far.seen(far_end).values()) == wanted[Action.REDIRECT]
+            assert total(pair.far.base_page_received(far_end).values()) == wanted[Action.REDIRECT]
     with step("Detach it: frames of every size reach the stack, and nothing else does"):
         native.detach()
         traffic.ready()

@@ -42,12 +42,12 @@ def test_advertised_is_attachable(native, traffic, step):
     falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
     refuses=("xdp-act:basic", "xdp-act:redirect", "xdp-act:rx-sg"),
 )
-def test_unadvertised_is_refused(xdp, lacking, traffic, step):
+def test_unadvertised_is_refused(xdp, require_absent, traffic, step):
     """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
-    lacking("xdp-act:basic")
+    require_absent("xdp-act:basic")
     features = xdp.features()
     with step("Ask to attach a program in native mode"):
-        refused = xdp.refusal("xdp_drop", "native")
+        refused = xdp.try_attach("xdp_drop", "native")
         assert refused is not None
         assert refused.errno == errno.EOPNOTSUPP
     with step("Nothing is attached, and the features are as before"):
@@ -64,12 +64,12 @@ def test_unadvertised_is_refused(xdp, lacking, traffic, step):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:hw-offload",
 )
-def test_offload_is_refused(xdp, lacking, traffic, step):
+def test_offload_is_refused(xdp, require_absent, traffic, step):
     """A driver that does not advertise hw-offload refuses a program for the device, and nothing else changes."""
-    lacking("xdp-act:hw-offload")
+    require_absent("xdp-act:hw-offload")
     features = xdp.features()
     with step("Ask to attach a program in offload mode"):
-        refused = xdp.refusal("xdp_drop", "offload")
+        refused = xdp.try_attach("xdp_drop", "offload")
         assert refused is not None
         assert refused.errno in {errno.EOPNOTSUPP, errno.EINVAL}
     with step("Nothing is attached, and the features are as before"):
@@ -86,15 +86,15 @@ def test_offload_is_refused(xdp, lacking, traffic, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.duplicated"),
     proves="xdp-act:hw-offload",
 )
-def test_offload(xdp, claimed, traffic, step):
+def test_offload(xdp, require, traffic, step):
     """A driver that advertises hw-offload has its device run a program that is loaded for it: frames that this drops do not come.
 
     No driver here advertises it: on each of them XDP-FEAT-03 tests that it is refused.
     """
-    claimed("xdp-act:hw-offload")
+    require("xdp-act:hw-offload")
     with step("Load a program for the device that drops every frame, and attach it in offload mode"):
         program = xdp.load_for_device(XDP_DROP)
-        xdp.put(program, "offload")
+        xdp.attach_program(program, "offload")
     with step("The kernel tells it as attached, offloaded, by its id"):
         state = xdp.state()
         assert (state["attached"], state["prog-id"]) == ("offload", program.identifier)
@@ -168,16 +168,16 @@ def test_conditional_attach(native, step):
         other = native.load("xdp_drop")
     with step("Attach another only if there is none: EBUSY"):
         with pytest.raises(AgentError) as caught:
-            native.put(other, if_none=True)
+            native.attach_program(other, if_none=True)
         assert caught.value.errno == errno.EBUSY
     with step("Attach another in place of one that is not attached: EEXIST"):
         with pytest.raises(AgentError) as caught:
-            native.put(other, expected=other)
+            native.attach_program(other, expected=other)
         assert caught.value.errno == errno.EEXIST
     with step("The first program is still the attached one"):
         assert native.state()["prog-id"] == first.identifier
     with step("Attach another in place of the first: it is the attached one"):
-        native.put(other, expected=first)
+        native.attach_program(other, expected=first)
         assert native.state()["prog-id"] == other.identifier
     with step("Detach: none is attached"):
         native.detach()
@@ -191,7 +191,7 @@ def test_conditional_attach(native, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.announcement-lost"),
     proves="xdp-act:basic",
 )
-def test_changes_are_announced(native, step, unclaimed):
+def test_changes_are_announced(native, step, skip_unsupported):
     """Where attaching or detaching a program changes the advertised features, that is announced to who listens, with the new ones."""
     before = native.features()
     with step("Listen to what is announced of devices, and attach a program"):
@@ -200,7 +200,7 @@ def test_changes_are_announced(native, step, unclaimed):
         assert native.state()["attached"] == "native"
         during = native.features()
     if during == before:
-        unclaimed("features that depend on a program", evidence={"xdp-features": sorted(during)})
+        skip_unsupported("features that depend on a program", evidence={"xdp-features": sorted(during)})
     with step("The change was announced: the last announcement has the features of now"):
         assert native.announced(ears)[-1:] == [during]
     with step("Detach it: that was announced too"):

@@ -25,13 +25,13 @@ def vlan(member):
 
 
 @pytest.fixture
-def unstripped(dut, change, unclaimed):
+def unstripped(dut, settings, skip_unsupported):
     """Tags stay in the frames."""
     features = dut.features()
     if STRIP in features.active and STRIP not in features.free:
-        unclaimed("receiving VLAN tags in frames", evidence={"ethtool -k": str(features)})
+        skip_unsupported("receiving VLAN tags in frames", evidence={"ethtool -k": str(features)})
     if STRIP in features.active:
-        change.features({STRIP: False})
+        settings.set_features({STRIP: False})
 
 
 @requirement(
@@ -42,14 +42,14 @@ def unstripped(dut, change, unclaimed):
     proves="xdp-act:basic",
 )
 @pytest.mark.usefixtures("vlan")
-def test_pass(native, traffic, wire, step):
+def test_pass(native, traffic, remote, step):
     """A tagged frame that the program passes reaches the stack of its VLAN, whether or not the device takes the tag out."""
     probes = traffic.probes()
     with step("Attach a program that counts test frames and passes them"):
         program = native.attach("xdp_pass")
         traffic.ready()
     with step("Send test frames of every size with a tag"):
-        wire.send([tagged(probe.frame, VLAN) for probe in probes])
+        remote.send([tagged(probe.frame, VLAN) for probe in probes])
     with step("The stack receives every payload once and unchanged"):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The program saw each once, with its tag or without"):
@@ -65,19 +65,19 @@ def test_pass(native, traffic, wire, step):
     proves="xdp-act:basic",
 )
 @pytest.mark.usefixtures("vlan", "unstripped")
-def test_tx(native, traffic, wire, step, until):
+def test_tx(native, traffic, remote, step, until):
     """With tags left in the frames, the program sees them, and a frame that it sends back leaves with its tag."""
     probes = traffic.probes()
     frames = [tagged(probe.frame, VLAN) for probe in probes]
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
         program = native.attach("xdp_tx")
         traffic.ready()
-    with step("Send test frames of every size with a tag"), wire.capture() as capture:
+    with step("Send test frames of every size with a tag"), remote.capture() as capture:
 
         def back():
             return list(only(capture.received()))
 
-        wire.send(frames)
+        remote.send(frames)
         until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
     with step("Every frame is on the wire once, with its tag, its addresses exchanged and nothing else changed"):
         check_same(back(), [swapped(frame) for frame in frames], "frames back on the wire")
@@ -93,14 +93,14 @@ def test_tx(native, traffic, wire, step, until):
     proves="xdp-act:basic",
 )
 @pytest.mark.usefixtures("vlan")
-def test_drop(native, traffic, wire, step, until):
+def test_drop(native, traffic, remote, step, until):
     """A tagged frame for which the program returns XDP_DROP is gone, and no other tagged frame is."""
     probes, others = traffic.probes(), traffic.probes(port=OUTSIDE_PORT)
     with step("Attach a program that drops test frames and passes all else"):
         program = native.attach("xdp_drop")
         traffic.ready()
     with step("Send test frames of every size with a tag, and others"):
-        wire.send([tagged(probe.frame, VLAN) for probe in (*probes, *others)])
+        remote.send([tagged(probe.frame, VLAN) for probe in (*probes, *others)])
     with step("The stack receives the others, and none of the test frames"):
         check_same(traffic.received(others, port=OUTSIDE_PORT), payloads(others), "payloads in the stack")
         until(
@@ -112,13 +112,13 @@ def test_drop(native, traffic, wire, step, until):
 
 
 @pytest.fixture
-def longest(native, dut, change, evidence):
+def longest(native, dut, settings, evidence):
     """The largest MTU with which the driver takes a program without fragments; it is set."""
 
     def accepted(mtu):
-        return dut.ask_link(mtu=mtu) is None and native.trial() is None
+        return dut.try_set_link(mtu=mtu) is None and native.try_attach_and_detach() is None
 
-    change.link(mtu=dut.mtu)  # what it is now is put back when the test ends
+    settings.set_link(mtu=dut.mtu)  # what it is now is put back when the test ends
     good = min(STANDARD_MTU, dut.link()["max-mtu"])
     bad = min(dut.link()["max-mtu"], JUMBO_MTU) + 1
     assert accepted(good), f"no program is taken at an MTU of {good}"
@@ -140,12 +140,12 @@ def longest(native, dut, change, evidence):
     proves="xdp-act:basic",
 )
 @pytest.mark.budget(120)
-def test_longest(native, traffic, longest, wire, step, until, defer):
+def test_longest(native, traffic, longest, remote, step, until, defer):
     """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, sent back, and passed."""
     sizes = sorted({*SIZES, 1999, 2048, 3000, longest + ETHERNET - 1, longest + ETHERNET})
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
-        defer(setattr, wire, "mtu", wire.mtu)
-        wire.mtu = max(wire.mtu, longest)
+        defer(setattr, remote, "mtu", remote.mtu)
+        remote.mtu = max(remote.mtu, longest)
         program = native.attach("xdp_tx")
         traffic.ready()
         probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])

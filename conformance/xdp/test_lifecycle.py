@@ -50,7 +50,7 @@ def test_link(native, traffic, check_runs, step):
         link = native.link(program)
         check_runs(program)
     with step("Ask to attach another by netlink: EBUSY, and the first still runs"):
-        refused = native.refusal("xdp_drop")
+        refused = native.try_attach("xdp_drop")
         assert refused is not None
         assert refused.errno == errno.EBUSY
         check_runs(program)
@@ -67,12 +67,12 @@ def test_link(native, traffic, check_runs, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_attach_while_down(native, traffic, change, dut, check_runs, step, evidence):
+def test_attach_while_down(native, traffic, settings, dut, check_runs, step, evidence):
     """Attached while the interface is down, a program runs once it is up; a driver that refuses says so, and nothing changes."""
     with step("Take the interface down, and attach a program"):
-        change.link(up=False)
+        settings.set_link(up=False)
         program = native.load("xdp_pass")
-        refused = native.ask(program)
+        refused = native.try_attach_program(program)
         evidence("refusal", str(refused))
     with step("Take the interface up"):
         dut.set_link(up=True)
@@ -133,18 +133,18 @@ def test_down_and_up(native, dut, check_runs, step, defer):
 )
 @pytest.mark.parametrize("what", ["rings", "channels", "mtu"])
 @pytest.mark.budget(60)
-def test_reconfigured(native, dut, change, check_runs, what, step, unclaimed, evidence):
+def test_reconfigured(native, dut, settings, check_runs, what, step, skip_unsupported, evidence):
     """A program stays attached and runs on every queue when rings, channels or MTU change; what is refused changes nothing."""
     with step("Find out what the driver lets be changed"):
         wanted = other_settings(dut, what)
         if wanted is None:
-            unclaimed(f"a change of the {what}", evidence=dut.get(what))
+            skip_unsupported(f"a change of the {what}", evidence=dut.get(what))
     with step("Attach a program"):
         program = native.attach("xdp_pass")
         check_runs(program)
     with step(f"Change the {what}"):
         before = dut.mtu if what == "mtu" else dut.get(what)
-        refused = change.try_link(**wanted) if what == "mtu" else change.try_settings(what, **wanted)
+        refused = settings.try_set_link(**wanted) if what == "mtu" else settings.try_set(what, **wanted)
         evidence("refusal", str(refused))
     with step("The program runs; what was refused is as it was"):
         check_runs(program)
@@ -170,12 +170,12 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
     """While a program is attached in one of native and generic mode, one in the other is refused with EEXIST."""
     with step("Attach a program in native mode; ask for generic mode: EEXIST, and the first runs"):
         program = native.attach("xdp_pass")
-        refused = native.refusal("xdp_drop", "generic")
+        refused = native.try_attach("xdp_drop", "generic")
         assert refused is not None
         assert refused.errno == errno.EEXIST
         check_runs(program)
     with step("Ask for offload mode: refused too, and the first runs"):
-        refused = native.refusal("xdp_drop", "offload")
+        refused = native.try_attach("xdp_drop", "offload")
         assert refused is not None
         assert native.state()["attached"] == "native"
         check_runs(program)
@@ -183,7 +183,7 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
         native.detach()
         assert native.state()["attached"] == "none"
         other = native.attach("xdp_pass", mode="generic")
-        refused = native.refusal("xdp_drop", "native")
+        refused = native.try_attach("xdp_drop", "native")
         assert refused is not None
         assert refused.errno == errno.EEXIST
         assert native.state()["attached"] == "generic"
@@ -205,11 +205,11 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
     proves="xdp-act:basic",
 )
 @pytest.mark.budget(60)
-def test_unbind(native, binding, guest, traffic, dut, change, step, until):
+def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
     """Taken off its device under traffic with a program attached, the driver lets the program go, and can be bound again."""
     with step("Attach a program, and keep frames coming"):
         loaded = native.load("xdp_drop")
-        native.put(loaded)
+        native.attach_program(loaded)
         traffic.ready()
     # The stream goes on until the driver is there again: while it is not, nobody may take frames from the wire.
     with traffic.stream():
@@ -228,7 +228,7 @@ def test_unbind(native, binding, guest, traffic, dut, change, step, until):
         )
     with step("The new interface has no program, and frames of every size reach the stack"):
         assert dut.link()["ifname"] == dut.ifname
-        change.ready()
+        settings.ready()
         assert native.state()["attached"] == "none"
         traffic.check_delivery()
 
@@ -239,32 +239,32 @@ def test_unbind(native, binding, guest, traffic, dut, change, step, until):
     source="include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_ENABLED; net/core/dev.c, dev_xdp_install",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.refusal-without-words", "rx.frame.dropped"),
 )
-def test_header_split(xdp, dut, change, traffic, unobstructed, check_runs, step, unclaimed, evidence):
+def test_header_split(xdp, dut, settings, traffic, unobstructed, check_runs, step, skip_unsupported, evidence):
     """With header split on, a program that takes no fragments is refused with words, and header split with such a program attached."""
     features = xdp.features()
     rings = dut.get("rings") or {}
     if "basic" not in features or "tcp-data-split" not in rings:
-        unclaimed("native XDP and header split", evidence={"xdp-features": sorted(features), "rings": rings})
+        skip_unsupported("native XDP and header split", evidence={"xdp-features": sorted(features), "rings": rings})
     with step("Turn header split on"):
-        refused = change.try_settings("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        refused = settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
         if refused is not None:
-            unclaimed("header split", evidence=str(refused))
+            skip_unsupported("header split", evidence=str(refused))
     with step("Ask to attach a program that takes no fragments: refused, with words; nothing is attached"):
-        refused = xdp.refusal("xdp_drop")
+        refused = xdp.try_attach("xdp_drop")
         evidence("refusal", str(refused))
         assert refused is not None
         assert refused.errno in {errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP}
-        assert xdp.words(refused)
+        assert xdp.extack(refused)
         assert xdp.state()["attached"] == "none"
     with step("Frames of every size reach the stack"):
         traffic.check_delivery()
     with step("Turn header split off, attach the program, and ask for header split: refused, with words"):
-        unobstructed(xdp, dut, change)
+        unobstructed(xdp, dut, settings)
         program = xdp.attach("xdp_pass")
-        refused = dut.ask("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        refused = dut.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
         evidence("refusal of header split", str(refused))
         assert refused is not None
-        assert xdp.words(refused)
+        assert xdp.extack(refused)
     with step("It is off, and the program runs"):
         assert (dut.get("rings") or {}).get("tcp-data-split") != TCP_DATA_SPLIT_ENABLED
         check_runs(program)

@@ -12,7 +12,7 @@ from plugfest.frames.toeplitz import FLOWS, IP_DESTINATION, IP_SOURCE, PORT_DEST
 from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import SIZES, check_same, payloads
-from plugfest.xdp.rx_metadata import HintsReader, check_hashes, refusal_generic, refusal_unbound
+from plugfest.xdp.rx_metadata import RxMetadataReader, check_hashes, try_attach_generic, try_load_unbound
 
 METADATA = "Documentation/networking/xdp-rx-metadata.rst; Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
 BURSTS = 4
@@ -34,22 +34,22 @@ FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
     falsified_by=("rx.timestamp.late", "program:clocks.ahead", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:timestamp",
 )
-def test_timestamp(native, claimed, traffic, clocks, dut, faults, run, unclaimed, step, evidence):
+def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
     """The timestamp that a program is told of a frame is the time on the device's clock when it came, nanosecond for nanosecond.
 
     Without a model that says what that clock shows, it is the hardware clock that ethtool names, and without one any of the guest's.
     """
-    claimed("xdp-rx-metadata:timestamp")
+    require("xdp-rx-metadata:timestamp")
     capabilities = run("ethtool", "-T", dut.ifname)
     if "hardware-receive" not in capabilities:
-        unclaimed("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
+        skip_unsupported("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = HintsReader(native, faults)
+        reader = RxMetadataReader(native, faults)
     for _ in range(BURSTS):
         with step("Look at the device's clock, send test frames of every size, and look at it again"):
             probes = traffic.probes(sizes=SIZES, flows=len(SIZES))
             before = clocks.read()
-            told = [hints["timestamp"] for hints in reader.hear(traffic, probes)]
+            told = [rx_metadata["timestamp"] for rx_metadata in reader.read(traffic, probes)]
             after = clocks.read()
             evidence("clocks before, after", [before, after])
         with step("Each frame has a timestamp, between the two, and none that came later has an earlier one"):
@@ -66,18 +66,18 @@ def test_timestamp(native, claimed, traffic, clocks, dut, faults, run, unclaimed
     falsified_by=("program:hints.of-another-frame", "program:hints.type-without-ports", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
-def test_hash(native, claimed, active, traffic, dut, guest, faults, unclaimed, step, evidence):
+def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsupported, step, evidence):
     """The hash that a program is told of a frame is the Toeplitz hash of its flow, and its type says what of the frame entered it."""
-    claimed("xdp-rx-metadata:hash")
+    require("xdp-rx-metadata:hash")
     rss = dut.rss()
     if rss is None or rss.function not in (0, TOEPLITZ) or not rss.key:
-        unclaimed("the Toeplitz hash with a key that the driver says", evidence={"ethtool -x": rss})
+        skip_unsupported("the Toeplitz hash with a key that the driver says", evidence={"ethtool -x": rss})
     active("rx-hashing")
     probes = traffic.probes()
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = HintsReader(native, faults)
+        reader = RxMetadataReader(native, faults)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
-        told = [hints["hash"] for hints in reader.hear(traffic, probes)]
+        told = [rx_metadata["hash"] for rx_metadata in reader.read(traffic, probes)]
     with step("Of each a hash is told, or that there is none (ENODATA)"):
         assert {answer.status for answer in told} <= {0, -errno.ENODATA}
     for version in (4, 6):
@@ -111,17 +111,17 @@ def fields_of(guest, dut, version):
     falsified_by=("program:hints.of-another-frame", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:vlan-tag",
 )
-def test_vlan_tag(native, claimed, active, member, traffic, faults, step):
+def test_vlan_tag(native, require, active, member, traffic, faults, step):
     """The tag that a program is told of a frame is that which the device took out of it, and of a frame without one it is told none.
 
     No driver here offers it: on each of them XDP-META-06 tests that it is refused.
     """
-    claimed("xdp-rx-metadata:vlan-tag")
+    require("xdp-rx-metadata:vlan-tag")
     active("rx-vlan-hw-parse")
     for vlan in VLANS:
         member(vlan)
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = HintsReader(native, faults)
+        reader = RxMetadataReader(native, faults)
     with step(
         "Send test frames of every size, each with a tag of another VLAN and priority than the one before it, or with none"
     ):
@@ -131,7 +131,7 @@ def test_vlan_tag(native, claimed, active, member, traffic, faults, step):
             probe.frame: probe.frame if control is None else tagged(probe.frame, control)
             for probe, control in zip(probes, controls, strict=True)
         }
-        told = [hints["vlan-tag"] for hints in reader.hear(traffic, probes, on_wire)]
+        told = [rx_metadata["vlan-tag"] for rx_metadata in reader.read(traffic, probes, on_wire)]
     with step("Of each the program is told its tag, or that it has none (ENODATA)"):
         for control, answer in zip(controls, told, strict=True):
             if control is None:
@@ -169,14 +169,14 @@ REFUSED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
     variant="vlan-tag",
 )
 @pytest.mark.parametrize("name", ["timestamp", "hash", "vlan-tag"])
-def test_not_offered(native, lacking, traffic, faults, name, step):
+def test_not_offered(native, require_absent, traffic, faults, name, step):
     """What the driver does not advertise that it tells of frames, it says of none: a program gets EOPNOTSUPP, and the frames pass."""
-    lacking(f"xdp-rx-metadata:{name}")
+    require_absent(f"xdp-rx-metadata:{name}")
     probes = traffic.probes()
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = HintsReader(native, faults)
+        reader = RxMetadataReader(native, faults)
     with step("Send test frames of every size, IPv4 and IPv6: of each the program is told EOPNOTSUPP"):
-        told = [hints[name] for hints in reader.hear(traffic, probes)]
+        told = [rx_metadata[name] for rx_metadata in reader.read(traffic, probes)]
         assert {answer.status for answer in told} == {-errno.EOPNOTSUPP}
     with step("The stack receives every payload once and unchanged"):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
@@ -191,11 +191,11 @@ def test_not_offered(native, lacking, traffic, faults, name, step):
 def test_only_bound_and_native(native, traffic, faults, step):
     """A program that asks for metadata is refused without a device, and in generic mode, and traffic is as before."""
     with step("Load it without a device: refused"):
-        refused = refusal_unbound(native, faults)
+        refused = try_load_unbound(native, faults)
         assert refused is not None, "it was loaded"
         assert "device-bound" in str(refused), f"expected the verifier's reason, found {refused}"
     with step("Load it for the device, and attach it in generic mode: EINVAL"):
-        refused = refusal_generic(native, faults)
+        refused = try_attach_generic(native, faults)
         assert refused is not None, "it was attached"
         assert refused.errno == errno.EINVAL
     with step("Nothing is attached, and frames reach the stack as before"):

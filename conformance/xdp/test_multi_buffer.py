@@ -27,19 +27,19 @@ GROWTH = (1, 64)
 
 def exchanged(payload):
     """The payload as xdp_exchange leaves it."""
-    stretch = 2 * HALF
-    whole = len(payload) // stretch * stretch
-    parts = [payload[at + HALF : at + stretch] + payload[at : at + HALF] for at in range(0, whole, stretch)]
+    measured = 2 * HALF
+    whole = len(payload) // measured * measured
+    parts = [payload[at + HALF : at + measured] + payload[at : at + HALF] for at in range(0, whole, measured)]
     return b"".join(parts) + payload[whole:]
 
 
 @pytest.fixture
-def jumbo(xdp, dut, long_frames, unclaimed):
+def jumbo(xdp, dut, long_frames, skip_unsupported):
     """XDP on an interface with an MTU of 9000 whose driver takes frames in several buffers; skips where it does not say so."""
     features = xdp.features()
     largest = dut.link()["max-mtu"]
     if "rx-sg" not in features or largest < JUMBO_MTU:
-        unclaimed("frames in several buffers", evidence={"xdp-features": sorted(features), "max-mtu": largest})
+        skip_unsupported("frames in several buffers", evidence={"xdp-features": sorted(features), "max-mtu": largest})
     long_frames()
     return xdp
 
@@ -79,14 +79,14 @@ def test_pass(jumbo, traffic, step):
 def test_drop(fragments, jumbo, traffic, step):
     """Frames in several buffers that are dropped are gone, more of them than a ring has buffers, and others arrive after them."""
     with step("Attach a program that takes fragments and drops test frames"):
-        fragments.tell(verdict=Action.DROP)
+        fragments.configure(verdict=Action.DROP)
     with step("Send several hundred of the longest frames"):
         probes = traffic.probes(sizes=(JUMBO_MTU + ETHERNET,) * 400)
         traffic.send(probes)
         jumbo.wait(of_frames(frames_of(probes)), fragments.program)
         assert traffic.nothing_received()
     with step("Have the program pass test frames: those of every length arrive"):
-        fragments.tell(verdict=Action.PASS)
+        fragments.configure(verdict=Action.PASS)
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
@@ -102,7 +102,7 @@ def test_drop(fragments, jumbo, traffic, step):
 def test_tx(fragments, traffic, step, until):
     """A frame in several buffers that the program sends back leaves whole, once and unchanged."""
     with step("Attach a program that takes fragments and sends test frames back"):
-        fragments.tell(verdict=Action.TX)
+        fragments.configure(verdict=Action.TX)
     with step("Send test frames of every length up to 9014 octets"), traffic.sightings() as seen:
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
@@ -124,7 +124,7 @@ def test_across_buffers(jumbo, traffic, guest, step):
         f"Attach a program that exchanges each {HALF} octets of a test frame's payload with the {HALF} that follow"
     ):
         program = jumbo.load("xdp_exchange")
-        jumbo.put(program)
+        jumbo.attach_program(program)
     with step("Send test frames of every length up to 9014 octets"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
@@ -142,16 +142,16 @@ def test_across_buffers(jumbo, traffic, guest, step):
     proves="xdp-act:rx-sg",
 )
 @pytest.mark.budget(60)
-def test_grow_tail(fragments, traffic, inlet, wire, step):
+def test_grow_tail(fragments, traffic, packet_receiver, remote, step):
     """What a program puts behind the last buffer of a frame arrives with it; where there is no room it is left as it was."""
-    raw = inlet()
+    raw = packet_receiver()
     for octets in GROWTH:
         with step(f"Have {octets} octets put behind test frames of every length, and send some"):
             behind = bytes(0xA0 + at & 0xFF for at in range(octets))
-            fragments.tell(tail=octets, behind=behind)
+            fragments.configure(tail=octets, behind=behind)
             frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + octets <= SIZES[-1]]))
             traffic.ready()
-            wire.send(frames)
+            remote.send(frames)
             found = raw.take(is_probe, len(frames))
         with step("Each arrives once, with these octets behind it or as it was, as the helper said"):
             known = set(frames)
@@ -171,14 +171,14 @@ def test_grow_tail(fragments, traffic, inlet, wire, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     proves="xdp-act:rx-sg",
 )
-def test_cut_tail(fragments, traffic, inlet, wire, step):
+def test_cut_tail(fragments, traffic, packet_receiver, remote, step):
     """A frame of which the program cuts off whole buffers arrives as what is left."""
     with step(f"Have {LONG} octets cut off the end of test frames, and send long ones"):
-        raw = inlet()
-        fragments.tell(tail=-LONG)
+        raw = packet_receiver()
+        fragments.configure(tail=-LONG)
         probes = traffic.probes(sizes=[size for size in SIZES if size > LONG + 100])
         traffic.ready()
-        wire.send(frames_of(probes))
+        remote.send(frames_of(probes))
     with step("Each arrives once, shorter by that and otherwise unchanged"):
         found = raw.take(is_probe, len(probes))
         check_same(found, [frame[:-LONG] for frame in frames_of(probes)], "frames out of the driver")
@@ -198,12 +198,12 @@ def test_redirect(fragments, traffic, pair, step):
         pair.set_mtu(JUMBO_MTU)
         pair.accept()
         fragments.aim(pair.near.ifname)
-        fragments.tell(verdict=Action.REDIRECT)
+        fragments.configure(verdict=Action.REDIRECT)
     with step("Send test frames of every length up to 9014 octets"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
     with step("Each comes out at the far end once and unchanged"):
-        check_same(pair.inlet.take(is_probe, len(probes)), frames_of(probes), "frames at the far end")
+        check_same(pair.packet_receiver.take(is_probe, len(probes)), frames_of(probes), "frames at the far end")
 
 
 @requirement(
@@ -213,16 +213,16 @@ def test_redirect(fragments, traffic, pair, step):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:rx-sg",
 )
-def test_unadvertised(xdp, dut, long_frames, traffic, change, step, unclaimed, evidence):
+def test_unadvertised(xdp, dut, long_frames, traffic, settings, step, skip_unsupported, evidence):
     """A driver without it refuses a program at an MTU that its buffers cannot hold, though it takes fragments, or loses no frame."""
     features = xdp.features()
     if "rx-sg" in features or "basic" not in features:
-        unclaimed("native XDP without fragments", evidence={"xdp-features": sorted(features)})
+        skip_unsupported("native XDP without fragments", evidence={"xdp-features": sorted(features)})
     with step("Set the largest MTU up to 9000, and ask to attach a program that takes fragments"):
         if "rx-gro-hw" in dut.features().active & dut.features().free:
-            change.features({"rx-gro-hw": False})
+            settings.set_features({"rx-gro-hw": False})
         sizes = long_frames()
-        refused = xdp.refusal("xdp_fragments")
+        refused = xdp.try_attach("xdp_fragments")
         evidence("refusal", str(refused))
     with step("Refused: with an errno, and nothing is attached. Attached: it is told as that"):
         if refused is not None:

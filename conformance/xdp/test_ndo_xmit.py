@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from plugfest.frames.probe import HEADERS, around, burst
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES
 from plugfest.xdp.adjustment import Action, Adjustment
 from plugfest.xdp.programs import SOON
@@ -72,7 +72,7 @@ def test_from(source, pair, traffic, come, mode, step):
         source(mode)
     with step("Let test frames of every size, IPv4 and IPv6, come to the other interface"), traffic.sightings() as seen:
         frames = frames_out(traffic)
-        pair.outlet.send(frames)
+        pair.packet_sender.send(frames)
         with step("Each is on the wire once and unchanged"):
             come(seen, frames)
 
@@ -89,7 +89,7 @@ def test_from(source, pair, traffic, come, mode, step):
 def test_from_several_cpus(source, pair, traffic, come, guest, defer, step):
     """Frames that are redirected to the driver from several CPUs at once are each on the wire once and unchanged."""
     cpus = traffic.cpus()
-    outlets = [Outlet(guest.agent.another(), pair.far.ifname, defer) for _ in range(cpus)]
+    outlets = [PacketSender(guest.agent.another(), pair.far.ifname, defer) for _ in range(cpus)]
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         source("native")
     for number in range(ROUNDS):
@@ -117,9 +117,9 @@ def test_from_several_cpus(source, pair, traffic, come, guest, defer, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     refuses="xdp-act:ndo-xmit",
 )
-def test_unadvertised(lacking, source, pair, traffic, crossing, guest, dut, defer, until, step):
+def test_unadvertised(require_absent, source, pair, traffic, check_traffic, guest, dut, defer, until, step):
     """While the driver does not advertise it, frames that are redirected to it are dropped and told of; nothing else changes."""
-    lacking("xdp-act:ndo-xmit")
+    require_absent("xdp-act:ndo-xmit")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
@@ -129,7 +129,7 @@ def test_unadvertised(lacking, source, pair, traffic, crossing, guest, dut, defe
         source("native")
         frames = frames_out(traffic)
         with traffic.sightings() as seen:
-            pair.outlet.send(frames)
+            pair.packet_sender.send(frames)
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
                 what=f"{len(frames)} redirections failed",
@@ -142,7 +142,7 @@ def test_unadvertised(lacking, source, pair, traffic, crossing, guest, dut, defe
         assert len(told) == len(frames)
         assert seen.probes() == []
     with step("Frames cross the interface as before"):
-        crossing.both_ways()
+        check_traffic()
 
 
 @requirement(
@@ -153,9 +153,9 @@ def test_unadvertised(lacking, source, pair, traffic, crossing, guest, dut, defe
     proves="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments(target, source, pair, traffic, come, step, claimed):  # noqa: ARG001 - attached
+def test_fragments(target, source, pair, traffic, come, step, require):  # noqa: ARG001 - attached
     """A frame in several buffers that is redirected to the driver leaves by it whole, once and unchanged."""
-    claimed("xdp-act:ndo-xmit-sg")
+    require("xdp-act:ndo-xmit-sg")
     with step("Attach a program to another interface that cuts the head off long frames and redirects what is left"):
         pair.set_mtu(LONG_MTU)
         program = source("native", fragments=True)
@@ -167,7 +167,7 @@ def test_fragments(target, source, pair, traffic, come, step, claimed):  # noqa:
             wrapped = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
             assert min(map(len, wrapped)) > FIRST_BUFFER
             with traffic.sightings() as seen:
-                pair.outlet.send(wrapped)
+                pair.packet_sender.send(wrapped)
                 come(seen, frames)
             assert program.answers()["head"].refused == 0
 
@@ -180,9 +180,9 @@ def test_fragments(target, source, pair, traffic, come, step, claimed):  # noqa:
     refuses="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments_unadvertised(lacking, source, pair, traffic, guest, defer, until, step):
+def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, defer, until, step):
     """While the driver does not advertise it, frames in several buffers that are redirected to it are dropped and told of."""
-    lacking("xdp-act:ndo-xmit-sg")
+    require_absent("xdp-act:ndo-xmit-sg")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
@@ -193,7 +193,7 @@ def test_fragments_unadvertised(lacking, source, pair, traffic, guest, defer, un
         frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
         filler = bytes(CUT - HEADERS[4])
         with traffic.sightings() as seen:
-            pair.outlet.send([around(traffic.ends_back, 4, 0, filler + frame) for frame in frames])
+            pair.packet_sender.send([around(traffic.ends_back, 4, 0, filler + frame) for frame in frames])
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
                 what=f"{len(frames)} redirections failed",
@@ -222,7 +222,7 @@ def test_down(source, pair, traffic, come, dut, defer, step):
     with step("Take the one under test down, and let test frames come to the other"), traffic.sightings() as seen:
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-        pair.outlet.send(frames_out(traffic), repeat=8)
+        pair.packet_sender.send(frames_out(traffic), repeat=8)
     with step("None is on the wire"):
         assert seen.probes() == []
     with step("Take it up again, and let others come: each is on the wire once and unchanged"):
@@ -230,5 +230,5 @@ def test_down(source, pair, traffic, come, dut, defer, step):
         traffic.ready()
         with traffic.sightings() as seen:
             frames = frames_out(traffic, first=1000)
-            pair.outlet.send(frames)
+            pair.packet_sender.send(frames)
             come(seen, frames)

@@ -63,12 +63,12 @@ def test_to_device(adjustment, traffic, pair, step):
     with step("Attach a program that redirects test frames to one end of a wire within the guest"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
-        adjustment.tell(verdict=Action.REDIRECT)
+        adjustment.configure(verdict=Action.REDIRECT)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
     with step("Each comes out at the other end once and unchanged"):
-        found = pair.inlet.take(is_probe, len(probes))
+        found = pair.packet_receiver.take(is_probe, len(probes))
         check_same(found, frames_of(probes), "frames at the far end")
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
@@ -89,12 +89,12 @@ def test_second_program(adjustment, traffic, pair, native, step):
     ):
         pair.accept()
         adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
-        adjustment.tell(verdict=Action.REDIRECT)
+        adjustment.configure(verdict=Action.REDIRECT)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
     with step("Each comes out at the other end once, with what the second program wrote"):
-        found = pair.inlet.take(is_probe, len(probes))
+        found = pair.packet_receiver.take(is_probe, len(probes))
         bodies = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
         check_same(bodies, [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)], "payloads at the far end")
 
@@ -119,7 +119,7 @@ def test_to_cpu(redirecting, traffic, step):
                 value=struct.pack("=I", CPU_QUEUE).hex(),
                 program=there.handle,
             )
-        redirecting.put(program)
+        redirecting.attach_program(program)
     sent = Account()
     for cpu in range(traffic.cpus()):
         with step(f"Choose CPU {cpu} and send test frames of every size, in flows enough to reach every receive queue"):
@@ -150,7 +150,7 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
         "Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"
     ):
         adjustment.aim(pair.near.ifname)
-        adjustment.tell(verdict=Action.REDIRECT)
+        adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         told = record("xdp:xdp_redirect_err")
     with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
@@ -162,7 +162,7 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
         assert all(int(each["err"]) < 0 for each in fields)
         assert traffic.nothing_received()
     with step("With the program told to pass, frames of every size reach the stack"):
-        adjustment.tell(verdict=Action.PASS)
+        adjustment.configure(verdict=Action.PASS)
         traffic.check_delivery()
 
 
@@ -173,16 +173,16 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     refuses="xdp-act:redirect",
 )
-def test_unadvertised(lacking, adjustment, overfill, record, traffic, pair, step):
+def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pair, step):
     """A driver that runs programs but does not advertise redirection drops what they redirect, and tells of it; no buffer is lost.
 
     On a driver that advertises it XDP-REDIRECT-04 asks the same of redirections that the target refuses.
     """
-    lacking("xdp-act:redirect")
+    require_absent("xdp-act:redirect")
     with step("Attach a program that redirects test frames to one end of a wire within the guest"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
-        adjustment.tell(verdict=Action.REDIRECT)
+        adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_exception"):
         told = record("xdp:xdp_exception")
     with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
@@ -194,10 +194,10 @@ def test_unadvertised(lacking, adjustment, overfill, record, traffic, pair, step
             (str(adjustment.program.identifier), "REDIRECT")
         }
     with step("None came out at the far end, and the stack got none"):
-        assert pair.inlet.take(is_probe, 1) == []
+        assert pair.packet_receiver.take(is_probe, 1) == []
         assert traffic.nothing_received()
     with step("With the program told to pass, frames of every size reach the stack"):
-        adjustment.tell(verdict=Action.PASS)
+        adjustment.configure(verdict=Action.PASS)
         traffic.check_delivery()
 
 
@@ -210,7 +210,7 @@ def test_unadvertised(lacking, adjustment, overfill, record, traffic, pair, step
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_to_second_nic(redirecting, adjustment, second, traffic, faults, wire, until, step, claimed):
+def test_to_second_nic(redirecting, adjustment, second, traffic, faults, remote, until, step, require):
     """Between two NICs of the driver, frames that one redirects to the other leave by that once and unchanged, and back."""
     with step("Attach a program to each of two NICs that redirects test frames to the other"):
         back = Adjustment(second.xdp, faults)
@@ -218,11 +218,11 @@ def test_to_second_nic(redirecting, adjustment, second, traffic, faults, wire, u
             sender.aim(target)
             sender.tell(verdict=Action.REDIRECT)
         assert redirecting.state()["attached"] == "native"
-        claimed("xdp-act:ndo-xmit")
+        require("xdp-act:ndo-xmit")
         traffic.ready()
         second.change.ready()
-    away = Ends(second.dut.mac, wire.mac, traffic.ends.destination, traffic.ends.sources)
-    for ends, near, far in ((traffic.ends, wire, second.wire), (away, second.wire, wire)):
+    away = Ends(second.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
+    for ends, near, far in ((traffic.ends, remote, second.remote), (away, second.remote, remote)):
         with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue of one"):
             sent = frames_of(burst(ends, flows=FLOWS_PER_QUEUE * traffic.queues(), sizes=SIZES))
             with far.capture() as capture:

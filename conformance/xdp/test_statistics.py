@@ -37,7 +37,7 @@ OWN_WRONG = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
     variant="passed",
 )
 @pytest.mark.parametrize("name", ["aborted", "passed"])
-def test_received(native, ledger, traffic, name, step):
+def test_received(native, accounting, traffic, name, step):
     """Frames that a program passes, or aborts on, are counted as received once, by the interface and by the queues."""
     probes = traffic.probes()
     with step("Attach the program"):
@@ -45,14 +45,14 @@ def test_received(native, ledger, traffic, name, step):
         traffic.ready()
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
     ):
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step("The interface, and its queues where it has any, count what the wire carried to it"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
-        if ledger.queues():
-            assert total(stretch.queues.rx.values()) == stretch.wire_rx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
+        if accounting.queues():
+            assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
 
 @requirement(
@@ -63,23 +63,23 @@ def test_received(native, ledger, traffic, name, step):
     proves="xdp-act:redirect",
 )
 @pytest.mark.usefixtures("redirecting")
-def test_redirected_away(adjustment, ledger, traffic, pair, step):
+def test_redirected_away(adjustment, accounting, traffic, pair, step):
     """Frames that a program redirects to another interface are counted as received by this one, and not as sent."""
     with step("Attach a program that redirects test frames to a wire within the guest"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
-        adjustment.tell(verdict=Action.REDIRECT)
+        adjustment.configure(verdict=Action.REDIRECT)
         traffic.ready()
         probes = traffic.probes()
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
     ):
         traffic.send(probes)
-        assert len(pair.inlet.take(is_probe, len(probes))) == len(probes)
+        assert len(pair.packet_receiver.take(is_probe, len(probes))) == len(probes)
     with step("The interface counts what the wire carried to it and from it, and no more"):
-        assert stretch.link_rx == stretch.wire_rx, explain(stretch)
-        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+        assert measured.link_rx == measured.wire_rx, explain(measured)
+        assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
 @requirement(
@@ -90,7 +90,7 @@ def test_redirected_away(adjustment, ledger, traffic, pair, step):
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("target")
-def test_redirected_here(ledger, traffic, pair, faults, dut, until, step):
+def test_redirected_here(accounting, traffic, pair, faults, dut, until, step):
     """Frames that another interface's program redirects to this one are counted as sent by it."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         source = Adjustment(pair.near, faults)
@@ -99,18 +99,18 @@ def test_redirected_here(ledger, traffic, pair, faults, dut, until, step):
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with (
         step("Let test frames of every size come to the other interface"),
-        ledger.stretch() as stretch,
+        accounting.measure() as measured,
         traffic.sightings() as seen,
     ):
-        pair.outlet.send(frames)
+        pair.packet_sender.send(frames)
         until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
     with step("The interface counts what the wire carried from it"):
-        assert stretch.link_tx == stretch.wire_tx, explain(stretch)
+        assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
-def risen(ledger, before):
+def risen(accounting, before):
     """What each of the driver's own counters of XDP rose by."""
-    return {what: count - before[what] for what, count in by_verdict(ledger.ethtool()).items()}
+    return {what: count - before[what] for what, count in by_verdict(accounting.ethtool()).items()}
 
 
 @requirement("XDP-STAT-05", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="aborted")
@@ -123,29 +123,29 @@ def risen(ledger, before):
     "XDP-STAT-09", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:redirect", variant="redirect"
 )
 @pytest.mark.parametrize("verdict", ["aborted", "drop", "pass", "tx", "redirect"])
-def test_own_counters(native, adjustment, claimed, ledger, traffic, wire, pair, verdict, step, unclaimed):
+def test_own_counters(native, adjustment, require, accounting, traffic, remote, pair, verdict, step, skip_unsupported):
     """The driver's own counter of a verdict rises by the frames that got it, and no counter of another verdict does."""
     if verdict == "redirect":
-        claimed("xdp-act:redirect")
-    if verdict not in by_verdict(ledger.ethtool()):
-        unclaimed(f"a counter of its own of {verdict}", evidence=[name for name, _ in ledger.ethtool()])
+        require("xdp-act:redirect")
+    if verdict not in by_verdict(accounting.ethtool()):
+        skip_unsupported(f"a counter of its own of {verdict}", evidence=[name for name, _ in accounting.ethtool()])
     with step(
         "Attach a program that gives each test frame this verdict, and read the driver's own counters (ethtool -S)"
     ):
         pair.accept()
         adjustment.aim(pair.near.ifname)
-        adjustment.tell(verdict=Action[verdict.upper()])
+        adjustment.configure(verdict=Action[verdict.upper()])
         traffic.ready()
         probes = traffic.probes()
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue, and read them again"),
-        wire.capture() as capture,
+        remote.capture() as capture,
     ):
-        before = by_verdict(ledger.ethtool())
+        before = by_verdict(accounting.ethtool())
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), adjustment.program)
-        ledger.settle()
-        rises = risen(ledger, before)
+        accounting.settle()
+        rises = risen(accounting, before)
     with step("It rose by their number, as did a counter of all frames that programs saw; what else came was passed"):
         # Neighbour discovery and the like, which the program passes.
         others = len(list(capture.sent())) - len(probes)
@@ -165,23 +165,23 @@ def test_own_counters(native, adjustment, claimed, ledger, traffic, wire, pair, 
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("target")
-def test_own_counter_of_target(ledger, traffic, pair, faults, dut, until, step, unclaimed):
+def test_own_counter_of_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
     """The driver's own counter of what other interfaces redirect to this one rises by those frames."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
-        before = by_verdict(ledger.ethtool())
+        before = by_verdict(accounting.ethtool())
         if SENT not in before:
-            unclaimed(
-                "a counter of its own of what is redirected to it", evidence=[name for name, _ in ledger.ethtool()]
+            skip_unsupported(
+                "a counter of its own of what is redirected to it", evidence=[name for name, _ in accounting.ethtool()]
             )
         source = Adjustment(pair.near, faults)
         source.aim(dut.ifname)
         source.tell(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with step("Let test frames of every size come to the other interface: the counter rises by their number"):
-        pair.outlet.send(frames)
+        pair.packet_sender.send(frames)
         until(
-            lambda: risen(ledger, before)[SENT] >= len(frames),
+            lambda: risen(accounting, before)[SENT] >= len(frames),
             what=f"{len(frames)} frames are counted",
             timeout=SOON,
         )
-        assert risen(ledger, before)[SENT] == len(frames)
+        assert risen(accounting, before)[SENT] == len(frames)

@@ -102,15 +102,15 @@ def test_tx(native, spread, traffic, guest, step, until):
         before = from_model(device.call("model.counters")) if device else None
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         sent = of_frames(probe.frame for probe in probes)
-        with traffic.sightings() as wire:
+        with traffic.sightings() as remote:
             traffic.send(probes)
             until(
-                lambda: len(wire.probes()) >= len(probes),
+                lambda: len(remote.probes()) >= len(probes),
                 what=f"{len(probes)} frames are back on the wire",
                 timeout=SOON,
             )
     with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
-        check_same(wire.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
+        check_same(remote.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
     with step("The program saw each frame once, on every receive queue"):
         assert total(native.seen(program).values()) == sent
         check_spread(native.seen(program), spread)
@@ -234,7 +234,7 @@ def test_invalid(native, spread, traffic, guest, step, defer):
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_checksum_mended(native, traffic, wire, step):
+def test_checksum_mended(native, traffic, remote, step):
     """A frame whose bad checksum the program makes right reaches the stack: what the device said of it holds no more."""
     probes = traffic.probes()
     written = [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)]
@@ -247,7 +247,7 @@ def test_checksum_mended(native, traffic, wire, step):
             for probe, payload in zip(probes, written, strict=True)
         ]
         starts = [HEADERS[probe.version] for probe in probes]
-        wire.send(
+        remote.send(
             [
                 frame[:start] + probe.payload[:SCRATCH] + frame[start + SCRATCH :]
                 for probe, frame, start in zip(probes, finished, starts, strict=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fault points on the runner's side: of the wire end (``wire:…``) and of the suite's own programs (``program:…``).
+"""Fault points on the runner's side: of the wire end (``remote:…``) and of the suite's own programs (``program:…``).
 
 They complement the model's own (`nicmodels.faults`), which are armed over the control socket. A point is declared once,
 where the code that can misbehave is; the plugin arms it on the run's `LocalFaults`; the code asks
-``if faults["wire:tcp.reset"]:``.
+``if faults["remote:tcp.reset"]:``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def declare(name: str, text: str) -> str:
     """Declare a fault point and return its name.
 
     Args:
-        name: ``wire:subject.what`` or ``program:subject.what``.
+        name: ``remote:subject.what`` or ``program:subject.what``.
         text: what then happens, one line.
 
     Raises:

@@ -26,7 +26,7 @@ from plugfest.machine.machine import qemu_command  # noqa: E402
 from plugfest.machine.snapshot import Snapshots  # noqa: E402
 from plugfest.provision.kernel import ensure_kernel  # noqa: E402
 from plugfest.provision.root import ensure_root  # noqa: E402
-from plugfest.provision.settings import Settings  # noqa: E402
+from plugfest.provision.settings import ProvisionSettings  # noqa: E402
 from plugfest.provision.toolchain import ensure_toolchain  # noqa: E402
 from plugfest.run import sandbox  # noqa: E402
 from plugfest.run.plan import RunPlan  # noqa: E402
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--no-suite", action="store_true", help="do not time the whole ixgbe suite")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
-    settings = Settings()
+    settings = ProvisionSettings()
     toolchain, root, kernel = ensure_toolchain(settings), ensure_root(settings), ensure_kernel(settings)
     chosen = acceleration.choose("auto", toolchain, kernel, cache=settings.cache)
     with TemporaryDirectory() as folder:

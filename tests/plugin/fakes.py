@@ -150,7 +150,7 @@ class FakeMachine:
         self.ssh = FakeShell(self)
         self.agent = None
         self.dut = "dut"
-        self.wire = FakeWire(faults)
+        self.remote = FakeWire(faults)
         self.unsaid: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None

@@ -96,10 +96,10 @@ def test_each_of_several_faults_must_show(suite) -> None:
     suite.run(
         """
 @requirement(falsified_by=("value.wrong", "wire:fake.lost"))
-def test_it(model, wire):
+def test_it(model, remote):
     '''It is right and arrives.'''
     assert model.value() == 42
-    wire.delivers()
+    remote.delivers()
 """,
         falsify=True,
     )
@@ -172,7 +172,7 @@ def test_faults_for_the_whole_run(suite) -> None:
     suite.run(SEES, faults=("value.wrong",))
     assert suite.verdicts() == {"test_it": "fail"}
     suite.run(
-        "\n@requirement()\ndef test_it(wire):\n    '''It arrives.'''\n    assert wire.delivers()\n",
+        "\n@requirement()\ndef test_it(remote):\n    '''It arrives.'''\n    assert remote.delivers()\n",
         faults=("wire:fake.lost",),
     )
     assert suite.verdicts() == {"test_it": "fail"}

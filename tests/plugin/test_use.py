@@ -40,7 +40,7 @@ MISUSE = {
         ["AREA-TEST-01 is declared twice", "give the second an id of its own"],
     ),
     "xfail": ("@pytest.mark.xfail" + GOOD, ["found @pytest.mark.xfail", "known-issues.toml"]),
-    "skip": ("@pytest.mark.skip('x')" + GOOD, ["found @pytest.mark.skip;", "unclaimed(what, evidence=…)"]),
+    "skip": ("@pytest.mark.skip('x')" + GOOD, ["found @pytest.mark.skip;", "skip_unsupported(what, evidence=…)"]),
     "budget": ("@pytest.mark.budget" + GOOD, ["expected @pytest.mark.budget(seconds), found arguments ()"]),
 }
 

@@ -25,7 +25,7 @@ BODIES = {
     "warn": ("guest.run('warn')", "crash", "WARNING: CPU: 0"),
     "warn-late": ("guest.run('warn-late')", "crash", "WARNING: CPU: 0"),
     "oops-and-assertion": ("guest.run('oops'); assert False", "crash", "BUG: kernel NULL pointer dereference"),
-    "skip-with-evidence": ("unclaimed('XDP', evidence=guest.run('ethtool'))", "skip", "not claimed: XDP"),
+    "skip-with-evidence": ("skip_unsupported('XDP', evidence=guest.run('ethtool'))", "skip", "not supported: XDP"),
     "bare-skip": ("pytest.skip('no time')", "error", "skipped without evidence (no time)"),
     "failed-undo": ("defer(guest.run, 'false')", "error", "teardown: UndoError: could not undo"),
     "failed-undo-after-assertion": ("defer(guest.run, 'false'); assert False", "error", "teardown: UndoError"),
@@ -42,7 +42,7 @@ def test_verdict(suite, body: str, verdict: str, reason: str) -> None:
     suite.run(f"""
 @pytest.mark.budget(0.3)
 @requirement()
-def test_it(guest, model, unclaimed, defer, until):
+def test_it(guest, model, skip_unsupported, defer, until):
     '''The value is 42.'''
     {body}
 """)

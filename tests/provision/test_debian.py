@@ -11,7 +11,7 @@ import pytest
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision import debian
 from plugfest.provision.debian import Packages, configured, mirror, unpack
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 
 SOURCES = """\
 # a comment
@@ -37,7 +37,7 @@ def apt(tmp_path: Path) -> Path:
 def test_deb822(apt):
     (apt / "sources.list.d/debian.sources").write_text(SOURCES)
     assert list(configured(apt)) == ["http://one.example/debian/"]
-    assert mirror(Settings(), apt) == "http://one.example/debian"
+    assert mirror(ProvisionSettings(), apt) == "http://one.example/debian"
 
 
 def test_disabled_stanza_does_not_count(apt):
@@ -58,17 +58,17 @@ def test_a_vendors_archive_is_not_debians(apt):
     (apt / "sources.list.d/vendor.list").write_text("deb http://packages.example/apt some-tool main\n")
     (apt / "sources.list.d/ports.list").write_text("deb http://ports.example/debian-ports sid main\n")
     with pytest.raises(InfrastructureError, match="name one with --mirror"):
-        mirror(Settings(), apt)
+        mirror(ProvisionSettings(), apt)
 
 
 def test_the_users_mirror_wins(apt):
     (apt / "sources.list.d/debian.sources").write_text(SOURCES)
-    assert mirror(Settings(mirror="file:///srv/debian/"), apt) == "file:///srv/debian"
+    assert mirror(ProvisionSettings(mirror="file:///srv/debian/"), apt) == "file:///srv/debian"
 
 
 def test_a_mirror_must_be_an_address(apt):
     with pytest.raises(UsageError, match="mend --mirror"):
-        mirror(Settings(mirror="somewhere"), apt)
+        mirror(ProvisionSettings(mirror="somewhere"), apt)
 
 
 def test_no_keyring_no_packages(monkeypatch, tmp_path):
@@ -103,7 +103,7 @@ def test_failures_are_one_line(monkeypatch, tmp_path, said, expected):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
     with pytest.raises(InfrastructureError) as found:
-        unpack(Packages(("nosuch",)), tmp_path / "target", Settings(mirror="http://mirror.example/debian"))
+        unpack(Packages(("nosuch",)), tmp_path / "target", ProvisionSettings(mirror="http://mirror.example/debian"))
     assert expected in str(found.value)
     assert "\n" not in str(found.value)
 
@@ -113,7 +113,9 @@ def test_what_mmdebstrap_is_asked(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
     unpack(
-        Packages(("one", "two"), backports=True), tmp_path / "target", Settings(mirror="http://mirror.example/debian")
+        Packages(("one", "two"), backports=True),
+        tmp_path / "target",
+        ProvisionSettings(mirror="http://mirror.example/debian"),
     )
     words = (tmp_path / "words").read_text().splitlines()
     assert "--variant=extract" in words

@@ -10,29 +10,29 @@ from plugfest.machine.machine import kernel_arguments
 from plugfest.provision.cpio import Archive
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import listed
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_toolchain
 
 
 def test_unknown_kernel_names_the_channels(tmp_path):
     with pytest.raises(UsageError, match=r"expected one of trixie-backports, trixie, bookworm"):
-        ensure_kernel(Settings(tmp_path), "sarge")
+        ensure_kernel(ProvisionSettings(tmp_path), "sarge")
 
 
 def test_tree_that_was_not_built(tmp_path):
     with pytest.raises(UsageError, match="arch/x86/boot/bzImage, found none; build it"):
-        ensure_kernel(Settings(tmp_path / "cache"), str(tmp_path))
+        ensure_kernel(ProvisionSettings(tmp_path / "cache"), str(tmp_path))
 
 
 def test_file_that_is_no_image(tmp_path):
     (tmp_path / "image").write_text("text")
     with pytest.raises(UsageError, match="expected an x86 bzImage"):
-        ensure_kernel(Settings(tmp_path / "cache"), str(tmp_path / "image"))
+        ensure_kernel(ProvisionSettings(tmp_path / "cache"), str(tmp_path / "image"))
 
 
 def test_qemu_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="expected a QEMU program at /nonexistent/qemu"):
-        ensure_toolchain(Settings(tmp_path, qemu="/nonexistent/qemu"))
+        ensure_toolchain(ProvisionSettings(tmp_path, qemu="/nonexistent/qemu"))
 
 
 def test_qemu_without_vfio_user(tmp_path):
@@ -40,7 +40,7 @@ def test_qemu_without_vfio_user(tmp_path):
     own.write_text("#!/bin/sh\necho 'name \"e1000e\", bus PCI'\n")
     own.chmod(0o755)
     with pytest.raises(UsageError, match=r"expected .* to have the device vfio-user-pci"):
-        ensure_toolchain(Settings(tmp_path, qemu=str(own)))
+        ensure_toolchain(ProvisionSettings(tmp_path, qemu=str(own)))
 
 
 def test_archive_is_as_documented():

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from plugfest.errors import UsageError
 from plugfest.provision import toolchain
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import QEMU, ensure_toolchain
 
 
@@ -44,28 +44,28 @@ def no_network(monkeypatch):
 
 def test_the_one_in_path_is_taken_if_it_has_the_device(qemu, no_network):
     program = qemu("vfio-user-pci")
-    found = ensure_toolchain(Settings())
+    found = ensure_toolchain(ProvisionSettings())
     assert (found.qemu, found.version) == ((program,), "10.9.8")
 
 
 def test_the_one_in_path_is_passed_over_if_it_has_not(qemu, no_network):
     qemu("vfio-user-pci-not-quite")
     with pytest.raises(FetchedError):
-        ensure_toolchain(Settings())
+        ensure_toolchain(ProvisionSettings())
 
 
 def test_none_in_path(tmp_path, monkeypatch, no_network):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FetchedError):
-        ensure_toolchain(Settings())
+        ensure_toolchain(ProvisionSettings())
 
 
 def test_the_users_own_must_have_it(qemu, no_network):
     program = qemu("igb")
     with pytest.raises(UsageError, match=r"to have the device vfio-user-pci \(QEMU 10\.1 or later\).*mend --qemu"):
-        ensure_toolchain(Settings(qemu=program))
+        ensure_toolchain(ProvisionSettings(qemu=program))
 
 
 def test_the_users_own_must_be_there(tmp_path, no_network):
     with pytest.raises(UsageError, match=r"expected a QEMU program at .*, found none; mend --qemu"):
-        ensure_toolchain(Settings(qemu=str(tmp_path / "nothing")))
+        ensure_toolchain(ProvisionSettings(qemu=str(tmp_path / "nothing")))

@@ -42,8 +42,8 @@ def full(tmp_path: Path) -> tuple[History, Path]:
     told.result(
         tests[Verdict.SKIP],
         "skip",
-        "not claimed: zero-copy AF_XDP",
-        evidence=[{"name": "not claimed: zero-copy AF_XDP", "text": "xdp-features: basic redirect"}],
+        "not supported: zero-copy AF_XDP",
+        evidence=[{"name": "not supported: zero-copy AF_XDP", "text": "xdp-features: basic redirect"}],
     )
     told.result(
         tests[Verdict.XFAIL],

@@ -162,7 +162,7 @@ class TestTap:
         assert [line.split(" - ")[0] for line in tests] == [
             "ok 1", "not ok 2", "ok 3", "not ok 4", "not ok 5", "not ok 6", "not ok 7", "not ok 8",
         ]  # fmt: skip
-        assert tests[2].endswith("# SKIP not claimed: zero-copy AF_XDP")
+        assert tests[2].endswith("# SKIP not supported: zero-copy AF_XDP")
         assert "# TODO off by one" in tests[3]
         assert lines[-1] == "Bail out! interrupted"
         assert all(line.count("#") == line.count("\\#") + (" # " in line) for line in tests)

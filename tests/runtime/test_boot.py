@@ -24,7 +24,7 @@ from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run.plan import RunPlan
 
@@ -36,7 +36,7 @@ Inside = Callable[[Callable[[], object]], None]
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
     """QEMU's igb on the default kernel; snapshots of this module's own."""
-    settings = Settings()
+    settings = ProvisionSettings()
     toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
     acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
     folder = tmp_path_factory.mktemp("boot")

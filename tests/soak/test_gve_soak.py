@@ -26,7 +26,7 @@ from plugfest.machine.acceleration import choose
 from plugfest.machine.machine import Machine
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
@@ -55,7 +55,7 @@ SOON = 5.0
 
 def plan(profile: str, folder: Path) -> RunPlan:
     """gve on the default kernel."""
-    settings = Settings()
+    settings = ProvisionSettings()
     toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
     acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
     return RunPlan(

@@ -15,8 +15,8 @@ from plugfest.link.backplane import (
     MODES,
     SPEEDS,
     Attempts,
+    BackplanePartner,
     BasePage,
-    FarEnd,
     NextPage,
     Pause,
     best,
@@ -127,7 +127,7 @@ class _Machine:
 
 def test_a_carrier_of_after_the_change() -> None:
     machine = _Machine()
-    far = FarEnd(machine, LocalFaults(), lambda *_: None)  # type: ignore[arg-type]
+    far = BackplanePartner(machine, LocalFaults(), lambda *_: None)  # type: ignore[arg-type]
     far.mark()
     assert not far.renewed(machine.told), "it may be that of before"
     machine.told = {"carrier": 0, "carrier-down-count": 4}
@@ -146,7 +146,7 @@ def test_attempts() -> None:
     """Pages that begin to come; those that change are the same attempt."""
     machine = _Machine()
     machine.hears("silence", "pages", "pages")
-    attempts = Attempts(FarEnd(machine, LocalFaults(), lambda *_: None))  # type: ignore[arg-type]
+    attempts = Attempts(BackplanePartner(machine, LocalFaults(), lambda *_: None))  # type: ignore[arg-type]
     assert attempts.update() == 0
     machine.hears("pages", "silence")
     assert attempts.update() == 0

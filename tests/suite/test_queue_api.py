@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.dut.leaks import Reading, Residue, taken
+from plugfest.dut.leaks import LeakCheck, MemoryUsage, taken
 from plugfest.dut.steering import Steering
 from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
 from plugfest.machine.worker import Worker
 from plugfest.queues.device_commands import DeviceCommands
 from plugfest.queues.dma_record import Access, DmaRecord, stray
-from plugfest.queues.memory_provider import DeviceMemory, RingMemory
+from plugfest.queues.memory_provider import DmabufProvider, IoUringProvider
 from plugfest.queues.netdev_queues import QueueView
 
 MIB = 1 << 20
@@ -71,8 +71,8 @@ def faults() -> LocalFaults:
     return LocalFaults()
 
 
-def memory_of(guest: Any, faults: LocalFaults) -> DeviceMemory:
-    return DeviceMemory(Worker(guest), "eth0", faults)
+def memory_of(guest: Any, faults: LocalFaults) -> DmabufProvider:
+    return DmabufProvider(Worker(guest), "eth0", faults)
 
 
 def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
@@ -96,14 +96,14 @@ def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -
     guest.refusal = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
     )
-    refused = memory.ask(1)
+    refused = memory.try_bind(1)
     assert refused is not None
-    assert (refused.errno, refused.words) == (errno.EINVAL, "tcp-data-split is disabled")
+    assert (refused.errno, refused.extack) == (errno.EINVAL, "tcp-data-split is disabled")
     with pytest.raises(AssertionError, match="tcp-data-split is disabled"):
         memory.bind(1)
     guest.refusal = AgentError("devmem.bind", "TypeError", "no such thing", None)
     with pytest.raises(AgentError, match="no such thing"):
-        memory.ask(1)
+        memory.try_bind(1)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +124,14 @@ def test_bindings_go_wrong_when_told_to(guest: Any, faults: LocalFaults, fault: 
 
 
 def test_refusals_go_wrong_when_told_to(guest: Any, faults: LocalFaults) -> None:
-    memory = RingMemory(Worker(guest), "eth0", faults)
+    memory = IoUringProvider(Worker(guest), "eth0", faults)
     guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
     faults.arm("program:qapi.other-errno")
-    refused = memory.ask(1)
+    refused = memory.try_bind(1)
     assert refused is not None
-    assert (refused.errno, refused.words) == (errno.EIO, "")
+    assert (refused.errno, refused.extack) == (errno.EIO, "")
     faults.arm("program:qapi.refusal-lost")
-    assert memory.ask(1) is None
+    assert memory.try_bind(1) is None
 
 
 def model(**answers: list[Any]) -> Any:
@@ -185,16 +185,16 @@ def test_accesses_are_told_by_queue_kind_and_place() -> None:
 
 
 def test_what_grows_with_each_time_is_told_from_what_grew_once() -> None:
-    def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> Reading:
-        return Reading({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
+    def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> MemoryUsage:
+        return MemoryUsage({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
 
-    assert Residue.grown([reading(1000), reading(1200), reading(1210)], 50) == []
-    assert Residue.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
-    assert "kmalloc-64: +50 and +55" in Residue.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
+    assert LeakCheck.grown([reading(1000), reading(1200), reading(1210)], 50) == []
+    assert LeakCheck.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
+    assert "kmalloc-64: +50 and +55" in LeakCheck.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
     leak = 32 * 4096 * 50  # 32 pages a time
-    assert "the kernel's memory" in Residue.grown([reading(0, kernel=80 * MIB + at * leak) for at in range(3)], 50)[0]
-    assert Residue.grown([reading(0, kernel=(80 + more) * MIB) for more in (0, 100, 101)], 50) == []
-    assert Residue.grown([reading(0), reading(0), reading(0, pools=5)], 50) == ["pools: [4, 4, 5]"]
+    assert "the kernel's memory" in LeakCheck.grown([reading(0, kernel=80 * MIB + at * leak) for at in range(3)], 50)[0]
+    assert LeakCheck.grown([reading(0, kernel=(80 + more) * MIB) for more in (0, 100, 101)], 50) == []
+    assert LeakCheck.grown([reading(0), reading(0), reading(0, pools=5)], 50) == ["pools: [4, 4, 5]"]
 
 
 def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
@@ -213,7 +213,7 @@ def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
 
 def test_a_table_leaves_a_queue_out_or_has_it_alone() -> None:
     tables: list[list[int]] = []
-    change = SimpleNamespace(rss=lambda table: tables.append(list(table)))
+    change = SimpleNamespace(set_rss=lambda table: tables.append(list(table)))
     dut = SimpleNamespace(rss=lambda: SimpleNamespace(table=(0, 1, 2, 3) * 2, queues=4))
     steering = Steering(dut, change, lambda *_: None)  # type: ignore[arg-type]
     assert steering.avoid(3)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plugfest.faults import LocalFaults
 from plugfest.statistics.queue_counters import Account
-from plugfest.statistics.readers import GONE, Report, reading
+from plugfest.statistics.readers import GONE, ReaderReport, concurrent_readers
 
 FIRST = {"rx_packets": 5, "rx_bytes": 300, "tx_packets": 1, "tx_bytes": 60}
 LAST = {"rx_packets": 7, "rx_bytes": 420, "tx_packets": 1, "tx_bytes": 60}
@@ -40,7 +40,7 @@ def read(agent: Agent, *faults: str) -> Any:
     armed = LocalFaults()
     for name in faults:
         armed.arm(name)
-    with reading(agent, "eth0", armed, until, 1.0) as seen:  # type: ignore[arg-type]
+    with concurrent_readers(agent, "eth0", armed, until, 1.0) as seen:  # type: ignore[arg-type]
         seen.goes_on()
     return seen
 
@@ -49,19 +49,19 @@ def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
     seen = read(Agent())
     assert seen.risen() == {"the interface by rtnetlink": (Account(2, 120), Account())}
     assert seen.problems() == []
-    wire = (Account(2, 120), Account())
-    assert seen.differences(wire, wire) == []
+    remote = (Account(2, 120), Account())
+    assert seen.differences(remote, remote) == []
     (text,) = seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))
     assert text.startswith("the interface by rtnetlink: received 2 frames/120 octets, the wire carried 3")
 
 
 def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
     agent = Agent()
-    with reading(agent, "eth0", LocalFaults(), until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
+    with concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
         assert list(seen.attempts()) == [f"rtnetlink {number}" for number in range(4)]
     assert (agent.calls.count("readers.start"), len(seen.reports)) == (4, 4)
-    wire = (Account(2, 120), Account())
-    assert seen.differences(wire, wire) == []
+    remote = (Account(2, 120), Account())
+    assert seen.differences(remote, remote) == []
     assert len(seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))) == 4
 
 
@@ -77,8 +77,8 @@ def test_faults_bend_what_a_reader_saw(fault: str, words: str) -> None:
 
 
 def test_a_frame_that_a_reader_misses_shows() -> None:
-    wire = (Account(2, 120), Account())
-    assert read(Agent(), "program:qstat.reader-short").differences(wire, wire)
+    remote = (Account(2, 120), Account())
+    assert read(Agent(), "program:qstat.reader-short").differences(remote, remote)
 
 
 def test_refusals_count_unless_the_state_explains_them() -> None:
@@ -88,14 +88,14 @@ def test_refusals_count_unless_the_state_explains_them() -> None:
 
 
 def test_a_broken_reader_is_a_problem() -> None:
-    report = Report("netlink", broken="KeyError: 'x'")
+    report = ReaderReport("netlink", broken="KeyError: 'x'")
     assert report.problems(allowed=GONE) == ["netlink: the reader broke: KeyError: 'x'"]
     assert report.risen() == {}
 
 
 def test_counters_of_queues_may_restart_where_that_is_allowed_and_never_leap() -> None:
     moves = {"device rx-packets": (5, 4, 1), "rx 0 rx-packets": (5, 0, 1)}
-    report = Report("netlink", back=moves, leapt={"rx 1 rx-bytes": (0, 1 << 33, 2)})
+    report = ReaderReport("netlink", back=moves, leapt={"rx 1 rx-bytes": (0, 1 << 33, 2)})
     assert report.problems(queues_restart=True) == [
         "netlink: device rx-packets went back from 5 to 4",
         "netlink: rx 1 rx-bytes leapt from 0 to 8589934592, 2 times",
@@ -105,7 +105,7 @@ def test_counters_of_queues_may_restart_where_that_is_allowed_and_never_leap() -
 
 def test_of_ethtools_names_only_those_of_queues_are_known_to_be_counters() -> None:
     moves = {"rx_queue_0_packets": (2, 1, 1), "temperature": (50, 40, 1), "  ucast pkts rx#2": (9, 8, 1)}
-    assert Report("ethtool", back=moves).problems() == [
+    assert ReaderReport("ethtool", back=moves).problems() == [
         "ethtool: rx_queue_0_packets went back from 2 to 1",
         "ethtool:   ucast pkts rx#2 went back from 9 to 8",
     ]
@@ -115,7 +115,7 @@ def test_each_kind_has_its_accounts() -> None:
     first = {"rx 0 rx-packets": 1, "rx 0 rx-bytes": 60, "rx 1 rx-packets": 1, "rx 1 rx-bytes": 60}
     first |= {f"device {way}-{what}": 2 for way in ("rx", "tx") for what in ("packets", "bytes")}
     last = {**first, "rx 1 rx-packets": 3, "rx 1 rx-bytes": 200, "device rx-packets": 4}
-    assert Report("netlink", first=first, last=last).risen() == {
+    assert ReaderReport("netlink", first=first, last=last).risen() == {
         "the device by netlink": (Account(2, 0), Account()),
         "the queues by netlink": (Account(2, 140), Account()),
     }
@@ -129,14 +129,14 @@ def test_each_kind_has_its_accounts() -> None:
     )
     before = dict(zip(blocks, (0, 1, 60, 1, 0, 0), strict=True))
     after = dict(zip(blocks, (0, 1, 60, 1, 2, 120), strict=True))
-    assert Report("ethtool", first=before, last=after).risen() == {
+    assert ReaderReport("ethtool", first=before, last=after).risen() == {
         "the queues by ethtool": (Account(2, 120), Account())
     }
 
 
 def test_the_processes_end_when_the_test_fails() -> None:
     agent = Agent()
-    with pytest.raises(ZeroDivisionError), reading(agent, "eth0", LocalFaults(), until, 1.0):  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError), concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0):  # type: ignore[arg-type]
         raise ZeroDivisionError
     assert agent.calls[-1] == "handle.close"
 
@@ -146,6 +146,6 @@ def test_a_reader_that_stands_still_fails_the_test() -> None:
     agent.call = lambda method, **_: {"rtnetlink": 1} if method == "readers.attempts" else 3  # type: ignore[method-assign]
     with (
         pytest.raises(AssertionError, match="each reader has read 1 times"),
-        reading(agent, "eth0", LocalFaults(), until, 1.0),  # type: ignore[arg-type]
+        concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0),  # type: ignore[arg-type]
     ):
         pass

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from plugfest.dut.dut import Dut, Features, LinkModes
-from plugfest.dut.settings import Changes
-from plugfest.dut.skb_trace import Buffer, Checksum, buffer_of
+from plugfest.dut.settings import Settings
+from plugfest.dut.skb_trace import Checksum, Skb, skb_of
 from plugfest.faults import LocalFaults
 from plugfest.frames import payload
 from plugfest.machine.agent import AgentError
@@ -52,7 +52,7 @@ def entry(event: str, text: str) -> dict[str, Any]:
 
 
 def test_a_received_buffer() -> None:
-    assert buffer_of(entry("napi_gro_receive_entry", RECEIVED)) == Buffer(
+    assert skb_of(entry("napi_gro_receive_entry", RECEIVED)) == Skb(
         received=True,
         length=1514,
         linear=270,
@@ -67,7 +67,7 @@ def test_a_received_buffer() -> None:
 
 
 def test_a_sent_buffer() -> None:
-    found = buffer_of(entry("net_dev_start_xmit", SENT))
+    found = skb_of(entry("net_dev_start_xmit", SENT))
     assert (found.received, found.length, found.linear, found.queue) == (False, 5866, 74, 1)
     assert (found.checksum, found.tag, found.hash, found.segment) == (Checksum.PARTIAL, None, None, 1448)
 
@@ -115,14 +115,14 @@ class FakeMachine:
     def __init__(self) -> None:
         self.ifname = "eth0"
         self.agent = FakeAgent()
-        self.wire = type("Wire", (), {"faults": LocalFaults()})()
+        self.remote = type("Wire", (), {"faults": LocalFaults()})()
 
 
 def test_a_change_is_undone() -> None:
     machine = FakeMachine()
     undo: list[tuple[Any, ...]] = []
-    changes = Changes(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call), lambda: True)  # type: ignore[arg-type]
-    changes.settings("rings", rx=64)
+    changes = Settings(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call), lambda: True)  # type: ignore[arg-type]
+    changes.set("rings", rx=64)
     assert machine.agent.rings["rx"] == 64
     for action, *arguments in undo:
         action(*arguments)
@@ -133,7 +133,7 @@ def test_a_refusal_is_returned_or_fails() -> None:
     machine = FakeMachine()
     dut = Dut(machine)  # type: ignore[arg-type]
     machine.agent.refuse = 22
-    refusal = dut.ask("rings", rx=64)
+    refusal = dut.try_set("rings", rx=64)
     assert refusal is not None
     assert refusal.errno == 22
     with pytest.raises(AssertionError, match="was refused"):
@@ -151,8 +151,8 @@ def test_what_a_driver_has_not_is_none() -> None:
 )
 def test_faults_of_settings(fault: str, asked: int | None) -> None:
     machine = FakeMachine()
-    machine.wire.faults.arm(fault)
+    machine.remote.faults.arm(fault)
     machine.agent.refuse = asked
-    assert Dut(machine).ask("rings", rx=64) is None  # type: ignore[arg-type]
+    assert Dut(machine).try_set("rings", rx=64) is None  # type: ignore[arg-type]
     assert machine.agent.rings["rx"] == 512
-    assert machine.wire.faults.fired(fault) == 1
+    assert machine.remote.faults.fired(fault) == 1

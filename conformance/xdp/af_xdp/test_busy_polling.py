@@ -28,7 +28,7 @@ class Polled(NamedTuple):
 
 
 @pytest.fixture
-def polled(bound, receives, guest, dut, faults, defer, unclaimed, evidence):
+def polled(bound, receives, guest, dut, faults, defer, skip_unsupported, evidence):
     """``polled()``: sockets that poll their queues, whose interrupts are put off; skips where the kernel knows no NAPI of a queue."""
     paths = {f"/sys/class/net/{dut.ifname}/{name}": value for name, value in DEFERRED.items()}
 
@@ -40,7 +40,7 @@ def polled(bound, receives, guest, dut, faults, defer, unclaimed, evidence):
         found = {"netdev queue-get": {queue: told[queue].napi for queue in napis}, "SO_INCOMING_NAPI_ID": napis}
         evidence("NAPI by queue", found)
         if not any(napi for each in found.values() for napi in each.values()):
-            unclaimed("which NAPI serves a receive queue", evidence=found)
+            skip_unsupported("which NAPI serves a receive queue", evidence=found)
         for queue, napi in napis.items():
             assert napi, f"the socket of queue {queue} knows nothing to poll"
             assert told[queue].napi in (None, napi), f"netlink says that NAPI {told[queue].napi} serves queue {queue}"

@@ -81,7 +81,7 @@ def lost_by(socket):
     source=f"{SOCKET}, UMEM Completion Ring",
     falsified_by=("tx.frame.dropped", "program:af_xdp.completion-lost"),
 )
-def test_completions_left(bound, traffic, outlet, until, step):
+def test_completions_left(bound, traffic, packet_sender, until, step):
     """While nobody takes its completions a socket sends no more than they have room for; then all goes on, and nothing is lost."""
     with step(f"Bind a socket to each queue, with room for {SMALL} completions"):
         socket = bound(ring=SMALL, fill=0)[0]
@@ -95,7 +95,9 @@ def test_completions_left(bound, traffic, outlet, until, step):
             # What is handed over by the stack now goes behind whatever the socket has been given leave for.
             for _ in range(WAKES):
                 socket.wake()
-            behind = outlet.send([burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,), first=BEHIND)[0].frame])
+            behind = packet_sender.send(
+                [burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,), first=BEHIND)[0].frame]
+            )
             assert behind == 1
             until(
                 lambda: any(number_of(frame) == BEHIND for frame in seen.probes()),
@@ -133,7 +135,7 @@ def wake_until(socket, until, condition, what):
     falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped"),
 )
 @pytest.mark.budget(60)
-def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, change, until, native, step):
+def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, settings, until, native, step):
     """Sockets can be closed while frames come in, by the death of their process too, and leave the interface as it was."""
     queues = range(traffic.queues())
     with traffic.stream():
@@ -144,7 +146,7 @@ def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, change, 
                 for socket in sockets:
                     socket.fill(POSTED)
                     socket.enter()
-                change.ready()
+                settings.ready()
                 came = set()
 
                 def fed(sockets=sockets, came=came):
@@ -162,7 +164,7 @@ def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, change, 
                         umem.close()
     with step("Detach the program: test frames of every size reach the stack once and unchanged"):
         native.detach()
-        change.ready()
+        settings.ready()
         traffic.discard()
         traffic.check_delivery()
 
@@ -173,18 +175,18 @@ def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, change, 
     source=f"{SOCKET}; Documentation/networking/ethtool-netlink.rst, RINGS_SET",
     falsified_by=("program:af_xdp.not-entered", "program:traffic.one-flow", "rx.frame.dropped"),
 )
-def test_ring_resize(bound, dut, change, comes_through, unclaimed, step, evidence):
+def test_ring_resize(bound, dut, settings, comes_through, skip_unsupported, step, evidence):
     """With sockets bound, a change of the ring sizes is made or refused with a reason, and the sockets receive as before."""
     rings = dut.get("rings") or {}
     sizes = other_rings(rings)
     if sizes is None:
-        unclaimed("rings that can be set", evidence=rings)
+        skip_unsupported("rings that can be set", evidence=rings)
     with step("Bind a socket to each receive queue"):
         sockets = bound()
     with step("Ask for receive and transmit rings of another size"):
-        refused = change.try_settings("rings", **sizes)
+        refused = settings.try_set("rings", **sizes)
         evidence("answer", str(refused or f"made: {sizes}"))
-        assert refused is None or refused.words, f"it was refused without a reason: {refused}"
+        assert refused is None or refused.extack, f"it was refused without a reason: {refused}"
         now = dut.get("rings")
         assert [now[name] for name in sizes] == ([rings[name] for name in sizes] if refused else list(sizes.values()))
     with step("Test frames of every size come to the sockets once and unchanged"):
@@ -197,22 +199,22 @@ def test_ring_resize(bound, dut, change, comes_through, unclaimed, step, evidenc
     source="Documentation/networking/ethtool-netlink.rst, CHANNELS_SET; net/ethtool/common.c, ethtool_check_max_channel",
     falsified_by="rx.frame.dropped",
 )
-def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, step, evidence):
+def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, skip_unsupported, step, evidence):
     """A queue with a socket is not taken away: fewer channels are refused with EINVAL and a reason, and the socket receives."""
     channels = dut.get("channels") or {}
     name = next((name for name in ("combined", "rx") if (channels.get(f"{name}-count") or 0) > 1), None)
     if name is None or traffic.queues() < 2:
-        unclaimed("several channels that can be set", evidence=channels)
+        skip_unsupported("several channels that can be set", evidence=channels)
     with step("Bind a socket to each receive queue"):
         sockets = bound()
     with step("Ask for a channel less"):
-        refused = dut.ask("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
+        refused = dut.try_set("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
         evidence("answer", str(refused))
         if refused is not None and refused.errno == errno.EOPNOTSUPP:
-            unclaimed("a change of the number of channels", evidence=str(refused))
+            skip_unsupported("a change of the number of channels", evidence=str(refused))
         assert refused is not None, "it was granted"
         assert refused.errno == errno.EINVAL
-        assert refused.words, f"it was refused without a reason: {refused}"
+        assert refused.extack, f"it was refused without a reason: {refused}"
         assert dut.get("channels") == channels
     with step("Test frames of every size come to the sockets once and unchanged"):
         comes_through(sockets)
@@ -226,22 +228,34 @@ def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, unclaimed, 
 )
 @pytest.mark.budget(60)
 def test_more_channels(
-    af_xdp, bound, to_sockets, mode, dut, change, traffic, until, comes_through, sends, step, unclaimed, evidence
+    af_xdp,
+    bound,
+    to_sockets,
+    mode,
+    dut,
+    settings,
+    traffic,
+    until,
+    comes_through,
+    sends,
+    step,
+    skip_unsupported,
+    evidence,
 ):
     """With sockets bound, a channel more is made or refused with a reason; the sockets receive and send on, and the new queue takes one."""
     before = dut.get("channels") or {}
     fewer = other_channels(before)
     if fewer is None or any(count >= before[name.replace("_", "-")] for name, count in fewer.items()):
-        unclaimed("several channels that can be set", evidence=before)
+        skip_unsupported("several channels that can be set", evidence=before)
     with step("Take a channel away, and bind a socket to each receive queue that is left"):
-        if (refused := change.try_settings("channels", **fewer)) is not None:
-            unclaimed("fewer channels while a program is attached", evidence=str(refused))
+        if (refused := settings.try_set("channels", **fewer)) is not None:
+            skip_unsupported("fewer channels while a program is attached", evidence=str(refused))
         sockets = bound()
     with step("Ask for the channel that was taken away"):
-        refused = change.ask("channels", **{name: before[name.replace("_", "-")] for name in fewer})
-        change.ready()
+        refused = settings.try_set_without_undo("channels", **{name: before[name.replace("_", "-")] for name in fewer})
+        settings.ready()
         evidence("answer", str(refused or "made"))
-        assert refused is None or refused.words, f"it was refused without a reason: {refused}"
+        assert refused is None or refused.extack, f"it was refused without a reason: {refused}"
     with step("Test frames of every size come to a socket, or by the new queue to the stack, once and unchanged"):
         gather(sockets, (), until)
         probes = traffic.probes()
@@ -259,7 +273,7 @@ def test_more_channels(
             new = af_xdp.umem(to_sockets.maps["sockets"]).open(traffic.queues() - 1, mode)
             new.fill(POSTED)
             new.enter()
-            change.ready()
+            settings.ready()
             comes_through([*sockets, new])
 
 
@@ -269,7 +283,7 @@ def test_more_channels(
     source=f"{SOCKET}; Documentation/networking/netdevices.rst, ndo_stop",
     falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.dropped"),
 )
-def test_down_and_up(bound, dut, change, comes_through, traffic, come, defer, step):
+def test_down_and_up(bound, dut, settings, comes_through, traffic, come, defer, step):
     """A socket stays bound while its interface is down, and receives and sends when it is up again."""
     with step("Bind a socket to each receive queue"):
         sockets = bound()
@@ -277,7 +291,7 @@ def test_down_and_up(bound, dut, change, comes_through, traffic, come, defer, st
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         dut.set_link(up=True)
-        change.ready()
+        settings.ready()
     with step("Test frames of every size come to the sockets once and unchanged"):
         comes_through(sockets)
     with (

@@ -107,18 +107,18 @@ def test_receive(bound, in_several, step):
     proves=MAX_SEGS,
     variant="zero-copy",
 )
-def test_receive_long(claimed, redirecting, bound, in_several, long_frames, mode, unclaimed, step, evidence):
+def test_receive_long(require, redirecting, bound, in_several, long_frames, mode, skip_unsupported, step, evidence):
     """At an MTU of up to 9000 a frame longer than a chunk comes to a socket in several buffers, with zero copy in no more than advertised.
 
     No driver here advertises several zero-copy buffers: XDP-XSK-39 tests that a socket that demands them is refused.
     """
-    claimed("xdp-act:rx-sg", *([MAX_SEGS] if mode == "zero-copy" else []))
+    require("xdp-act:rx-sg", *([MAX_SEGS] if mode == "zero-copy" else []))
     with step(
         "Set the largest MTU up to 9000, and bind a socket to each queue that may use several buffers for a frame"
     ):
         sizes = long_frames()
         if max(sizes) <= room_of():
-            unclaimed(f"frames longer than {room_of()} octets", evidence={"longest": max(sizes)})
+            skip_unsupported(f"frames longer than {room_of()} octets", evidence={"longest": max(sizes)})
         sockets = bound(bind_flags=XDP_USE_SG)
     if mode == "zero-copy":
         most = redirecting.max_segments()
@@ -173,13 +173,13 @@ def test_not_asked_for(bound, traffic, until, step):
     proves=MAX_SEGS,
     variant="zero-copy",
 )
-def test_send(claimed, af_xdp, to_sockets, mode, change, leaves, probes, until, step):
+def test_send(require, af_xdp, to_sockets, mode, settings, leaves, probes, until, step):
     """A frame that a socket sends in several buffers leaves as one, unchanged, and each of its buffers is completed once."""
     if mode == "zero-copy":
-        claimed(MAX_SEGS)
+        require(MAX_SEGS)
     with step("Bind a socket to queue 0 that may use several buffers for a frame (XDP_USE_SG)"):
         socket = af_xdp.umem(to_sockets.maps["sockets"]).open(0, mode, flags=XDP_USE_SG)
-        change.ready()
+        settings.ready()
     frames = frames_of([*probes[4], *probes[6]])
     cut = [halves(frame, PIECES[number % len(PIECES)]) for number, frame in enumerate(frames)]
     completed = []
@@ -218,11 +218,11 @@ def halves(frame, at):
     falsified_by="program:af_xdp.other-mode",
     refuses=MAX_SEGS,
 )
-def test_refused(lacking, af_xdp, to_sockets, traffic, step):  # noqa: ARG001 - attached
+def test_refused(require_absent, af_xdp, to_sockets, traffic, step):  # noqa: ARG001 - attached
     """Where zero-copy frames may have one buffer only, a socket that demands more is refused with EOPNOTSUPP; traffic is as before."""
-    lacking(MAX_SEGS)
+    require_absent(MAX_SEGS)
     with step("Ask to bind a socket to queue 0, demanding zero copy with several buffers (XDP_ZEROCOPY, XDP_USE_SG)"):
-        refused = af_xdp.refusal(0, "zero-copy", XDP_USE_SG)
+        refused = af_xdp.try_bind(0, "zero-copy", XDP_USE_SG)
         assert refused is not None, "it was bound"
         assert refused.errno == errno.EOPNOTSUPP, f"expected EOPNOTSUPP, found {refused}"
     with step("Test frames of every size reach the stack once and unchanged"):

@@ -30,9 +30,9 @@ AT_ONCE = 0.7
     falsified_by="program:af_xdp.other-mode",
     proves="xdp-act:xsk-zerocopy",
 )
-def test_zero_copy(claimed, af_xdp, to_sockets, traffic, step):
+def test_zero_copy(require, af_xdp, to_sockets, traffic, step):
     """Where zero-copy AF_XDP is advertised, a socket that demands it is bound to each queue, and the kernel says that it is."""
-    claimed("xdp-act:xsk-zerocopy")
+    require("xdp-act:xsk-zerocopy")
     for queue in range(traffic.queues()):
         with step(f"Bind a socket to queue {queue}, demanding zero copy (XDP_ZEROCOPY)"):
             socket = af_xdp.umem(to_sockets.maps["sockets"]).open(queue, "zero-copy")
@@ -47,11 +47,11 @@ def test_zero_copy(claimed, af_xdp, to_sockets, traffic, step):
     falsified_by="program:af_xdp.other-mode",
     refuses="xdp-act:xsk-zerocopy",
 )
-def test_zero_copy_refused(lacking, af_xdp, to_sockets, traffic, step):  # noqa: ARG001 - attached
+def test_zero_copy_refused(require_absent, af_xdp, to_sockets, traffic, step):  # noqa: ARG001 - attached
     """Where zero-copy AF_XDP is not advertised, a socket that demands it is refused with EOPNOTSUPP, and traffic is as before."""
-    lacking("xdp-act:xsk-zerocopy")
+    require_absent("xdp-act:xsk-zerocopy")
     with step("Ask to bind a socket to queue 0, demanding zero copy (XDP_ZEROCOPY)"):
-        refused = af_xdp.refusal(0, "zero-copy")
+        refused = af_xdp.try_bind(0, "zero-copy")
         assert refused is not None, "it was bound"
         assert refused.errno == errno.EOPNOTSUPP, f"expected EOPNOTSUPP, found {refused}"
     with step("Test frames of every size reach the stack once and unchanged"):
@@ -109,18 +109,18 @@ def test_send(bound, sends, step):
         "tx.frame.dropped",
     ),
 )
-def test_shared(af_xdp, to_sockets, mode, traffic, change, receives, sends, unclaimed, step):
+def test_shared(af_xdp, to_sockets, mode, traffic, settings, receives, sends, skip_unsupported, step):
     """Sockets of several queues with one umem receive and send as those with a umem each."""
     queues = traffic.queues()
     if queues < 2:
-        unclaimed("more than one receive queue", evidence=queues)
+        skip_unsupported("more than one receive queue", evidence=queues)
     with step("Bind a socket to each queue, all with one umem, and post buffers for each"):
         umem = af_xdp.umem(to_sockets.maps["sockets"], chunks=2 * CHUNKS)
         sockets = [umem.open(queue, mode) for queue in range(queues)]
         for socket in sockets:
             socket.fill(CHUNKS // 2)
             socket.enter()
-        change.ready()
+        settings.ready()
     with step("Test frames of every size come to the sockets once and unchanged"):
         receives(sockets)
     with step("Frames of every size from each are on the wire once, and completed once"):

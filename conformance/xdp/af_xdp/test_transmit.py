@@ -31,12 +31,12 @@ def requesting(bound):
 
 
 @pytest.fixture
-def offered(mode, claimed):
+def offered(mode, require):
     """``offered("tx-checksum")`` skips in zero copy where the driver does not advertise it; in copy mode the stack has it."""
 
     def check(name):
         if mode == "zero-copy":
-            claimed(f"xsk-flags:{name}")
+            require(f"xsk-flags:{name}")
 
     return check
 
@@ -112,7 +112,7 @@ def test_timestamp(offered, requesting, leaves, probes, clocks, guest_clocks, mo
     variant="zero-copy",
 )
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
-def test_launch_time(offered, requesting, clocks, come, traffic, probes, guest, until, unclaimed, step):
+def test_launch_time(offered, requesting, clocks, come, traffic, probes, guest, until, skip_unsupported, step):
     """A frame with a launch time leaves when the device's clock shows that and not before, and what was sent after it goes behind it.
 
     No driver here offers it: XDP-XSK-36 tests that it is disregarded.
@@ -120,7 +120,7 @@ def test_launch_time(offered, requesting, clocks, come, traffic, probes, guest, 
     offered("tx-launch-time-fifo")
     clock = clocks.read()
     if len(clock) != 1:
-        unclaimed("a hardware clock to launch frames by", evidence=clock)
+        skip_unsupported("a hardware clock to launch frames by", evidence=clock)
     first, *rest = frames_of(probes[4])
 
     def now():
@@ -176,9 +176,9 @@ DISREGARDED = f"{METADATA}, Querying Device Capabilities"
 )
 @pytest.mark.parametrize("asked", ["tx-checksum", "tx-timestamp", "tx-launch-time-fifo"])
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
-def test_not_offered(lacking, bound, leaves, probes, asked, step):
+def test_not_offered(require_absent, bound, leaves, probes, asked, step):
     """What zero-copy AF_XDP does not advertise is disregarded where a socket asks for it: the frames leave at once, unchanged."""
-    lacking(f"xsk-flags:{asked}")
+    require_absent(f"xsk-flags:{asked}")
     socket = bound(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
     far_off = 1 << 62
     request = {

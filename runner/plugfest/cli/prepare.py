@@ -17,7 +17,7 @@ from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
 from plugfest.provision.root import ensure_root
-from plugfest.provision.settings import Settings, default_cache
+from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.requirements import drivers as registry
 from plugfest.run import sandbox
@@ -42,9 +42,9 @@ class GuestOptions:
     qemu: str | None
 
 
-def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Settings:
+def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> ProvisionSettings:
     """Return where things are kept and where they come from."""
-    return Settings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
+    return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
 def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False) -> RunPlan:

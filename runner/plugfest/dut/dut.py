@@ -172,10 +172,10 @@ class Dut:
         Raises:
             AssertionError: refused; the message has the kernel's words.
         """
-        refusal = self.ask_link(**changes)
+        refusal = self.try_set_link(**changes)
         assert refusal is None, f"setting {changes} of {self.ifname} was refused: {refusal}"
 
-    def ask_link(self, **changes: Any) -> AgentError | None:
+    def try_set_link(self, **changes: Any) -> AgentError | None:
         """Ask for such a change; returns the refusal, None if it was made."""
         return self._ask(lambda: self.agent.call("link.set", ifname=self.ifname, **changes))
 
@@ -197,24 +197,24 @@ class Dut:
         Raises:
             AssertionError: refused; the message has the driver's words.
         """
-        refusal = self.ask(what, **settings)
+        refusal = self.try_set(what, **settings)
         assert refusal is None, f"setting {what} {settings} of {self.ifname} was refused: {refusal}"
 
-    def ask(self, what: str, **settings: Any) -> AgentError | None:
+    def try_set(self, what: str, **settings: Any) -> AgentError | None:
         """Ask for such a change; returns the refusal, None if it was made."""
         named = {name.replace("_", "-"): value for name, value in settings.items()}
         return self._ask(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
 
-    def ask_restart(self) -> AgentError | None:
+    def try_restart_autoneg(self) -> AgentError | None:
         """Ask for a restart of negotiation (``ethtool -r``); returns the refusal, None if it was made."""
         return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
 
-    def _ask(self, change: Any) -> AgentError | None:
-        faults = self._machine.wire.faults
+    def _ask(self, settings: Any) -> AgentError | None:
+        faults = self._machine.remote.faults
         if faults[NOT_SET]:
             return None
         try:
-            change()
+            settings()
         except AgentError as error:
             if error.errno is None:
                 raise
@@ -232,12 +232,12 @@ class Dut:
             never=frozenset(found["nochange"]),
         )
 
-    def ask_features(self, wanted: Mapping[str, bool]) -> list[str]:
+    def try_set_features(self, wanted: Mapping[str, bool]) -> list[str]:
         """Ask for features to be on or off; returns those which, as the kernel answers, did not become so."""
-        if self._machine.wire.faults[NOT_SET]:
+        if self._machine.remote.faults[NOT_SET]:
             return []
         changes = dict(wanted)
-        if not all(changes.values()) and self._machine.wire.faults[NOT_OFF]:
+        if not all(changes.values()) and self._machine.remote.faults[NOT_OFF]:
             changes = {name: on for name, on in changes.items() if on}
         refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=changes)["refused"]
         return refused
@@ -248,7 +248,7 @@ class Dut:
         Raises:
             AssertionError: one did not become so.
         """
-        refused = self.ask_features(wanted)
+        refused = self.try_set_features(wanted)
         assert not refused, f"{self.ifname} did not set {', '.join(refused)}"
 
     def link_modes(self) -> LinkModes | None:
@@ -306,14 +306,14 @@ class Dut:
             raise
         if not found["indir"]:
             return None
-        if self._machine.wire.faults[TABLE_LOST]:
+        if self._machine.remote.faults[TABLE_LOST]:
             found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
 
     def rss_later(self) -> Rss | None:
         """The same, read after what must have changed it."""
         now = self.rss()
-        if now is not None and self._machine.wire.faults[TABLE_KEPT]:
+        if now is not None and self._machine.remote.faults[TABLE_KEPT]:
             return replace(now, table=tuple(at % (now.queues + 1) for at in range(len(now.table))))
         return now
 

@@ -44,7 +44,7 @@ QUIET = (
 
 
 @dataclass(frozen=True)
-class Reading:
+class MemoryUsage:
     """One moment.
 
     Attributes:
@@ -67,7 +67,7 @@ def taken(meminfo: Mapping[str, int], zones: str) -> int:
     return meminfo["MemTotal"] - kept - sum(meminfo[name] for name in NOT_KERNEL)
 
 
-class Residue:
+class LeakCheck:
     """Reads what is allocated."""
 
     def __init__(self, agent: AgentClient, module: str, faults: LocalFaults) -> None:
@@ -83,7 +83,7 @@ class Residue:
         self._faults = faults
         self._readings = 0
 
-    def read(self) -> Reading:
+    def read(self) -> MemoryUsage:
         """Read it all, after the kernel has freed what it puts off."""
         self._settle()
         slab = {name: each["active"] for name, each in self._agent.call("system.slab").items()}
@@ -91,7 +91,7 @@ class Residue:
         if self._faults[LOST]:
             slab["kmalloc-64"] += 512 * self._readings
         pools: list[Any] = self._agent.call("netdev.page_pool_get")
-        return Reading(
+        return MemoryUsage(
             slab,
             taken(self._agent.call("system.meminfo"), str(self._agent.call("files.read", path="/proc/zoneinfo"))),
             len(pools),
@@ -105,7 +105,7 @@ class Residue:
             self._agent.call("files.write", path=cache, text="1")
 
     @staticmethod
-    def grown(readings: Sequence[Reading], times: int) -> list[str]:
+    def grown(readings: Sequence[MemoryUsage], times: int) -> list[str]:
         """Return what has grown between each reading and the next, at least by one for each time that something was done.
 
         Args:

@@ -14,7 +14,7 @@ from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
-    from plugfest.dut.settings import Changes
+    from plugfest.dut.settings import Settings
     from plugfest.xdp.programs import Xdp
 
 
@@ -47,10 +47,10 @@ class Operations:
         refused: what the driver would not do, with its words.
     """
 
-    def __init__(self, dut: Dut, change: Changes, xdp: Xdp) -> None:
+    def __init__(self, dut: Dut, settings: Settings, xdp: Xdp) -> None:
         """Do nothing yet."""
         self._dut = dut
-        self._change = change
+        self._settings = settings
         self._xdp = xdp
         self.refused: dict[str, str] = {}
 
@@ -76,7 +76,7 @@ class Operations:
         """Take the interface down and up."""
         self._dut.set_link(up=False)
         self._dut.set_link(up=True)
-        self._change.ready()
+        self._settings.ready()
 
     def resize_rings(self) -> None:
         """Double the rings, or halve those that are as large as can be, and put them back.
@@ -106,12 +106,12 @@ class Operations:
             NotOfferedError: there is but one, or the driver refuses.
         """
         other, before = self._counts()
-        refusal = self._change.ask("channels", **other)
+        refusal = self._settings.try_set_without_undo("channels", **other)
         if refusal is not None:
             raise NotOfferedError(f"channels {other}: {refusal}")
-        defer(self._change.ready)
-        defer(self._change.put, "channels", **before)
-        self._change.ready()
+        defer(self._settings.ready)
+        defer(self._settings.set_without_undo, "channels", **before)
+        self._settings.ready()
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         now = self._dut.get("channels") or {}
@@ -125,7 +125,7 @@ class Operations:
         mtu = self._dut.mtu
         for octets in (mtu - 100, mtu):
             self._dut.set_link(mtu=octets)
-            self._change.ready()
+            self._settings.ready()
 
     def attach_program(self) -> None:
         """Attach an XDP program in native mode, and detach it.
@@ -139,9 +139,9 @@ class Operations:
             self._xdp.attach("xdp_pass")
         except AgentError as error:
             raise NotOfferedError(str(error)) from error
-        self._change.ready()
+        self._settings.ready()
         self._xdp.detach()
-        self._change.ready()
+        self._settings.ready()
 
     def restart_negotiation(self) -> None:
         """Restart autonegotiation (``ethtool -r``), for which many drivers reset their device.
@@ -149,17 +149,17 @@ class Operations:
         Raises:
             NotOfferedError: the driver cannot.
         """
-        refusal = self._dut.ask_restart()
+        refusal = self._dut.try_restart_autoneg()
         if refusal is not None:
             if refusal.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise refusal
             raise NotOfferedError(str(refusal))
-        self._change.ready()
+        self._settings.ready()
 
     def _there_and_back(self, what: str, other: dict[str, int], before: dict[str, int]) -> None:
-        refusal = self._change.ask(what, **other)
+        refusal = self._settings.try_set_without_undo(what, **other)
         if refusal is not None:
             raise NotOfferedError(f"{what} {other}: {refusal}")
-        self._change.ready()
-        self._change.put(what, **before)
-        self._change.ready()
+        self._settings.ready()
+        self._settings.set_without_undo(what, **before)
+        self._settings.ready()

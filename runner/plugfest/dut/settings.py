@@ -17,7 +17,7 @@ STEADY = 2.5
 """Seconds on any guest: longer than drivers that poll take to find out what became of a link (1 s, by the guest's own timers)."""
 
 
-class Changes:
+class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
     def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
@@ -56,21 +56,21 @@ class Changes:
 
         self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
 
-    def link(self, **changes: Any) -> None:
+    def set_link(self, **changes: Any) -> None:
         """Change up, mtu, address, promisc or allmulti.
 
         Raises:
             AssertionError: the driver refused.
         """
-        refusal = self.try_link(**changes)
+        refusal = self.try_set_link(**changes)
         assert refusal is None, f"setting {changes} of {self._dut.ifname} was refused: {refusal}"
 
-    def try_link(self, **changes: Any) -> AgentError | None:
+    def try_set_link(self, **changes: Any) -> AgentError | None:
         """Ask for such a change; returns the refusal, None if it was made."""
         now = self._dut.link()
         before = {"up": "up" in now["flags"], "mtu": now["mtu"], "address": now["address"]}
         before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
-        refusal = self._dut.ask_link(**changes)
+        refusal = self._dut.try_set_link(**changes)
         if refusal is None:
             self._defer(self._restore, lambda: self._put_link_back({name: before[name] for name in changes}))
         return refusal
@@ -83,16 +83,16 @@ class Changes:
         if differing:
             self._dut.set_link(**differing)
 
-    def settings(self, what: str, **settings: Any) -> None:
+    def set(self, what: str, **settings: Any) -> None:
         """Change rings, channels, coalesce, pause, privflags ….
 
         Raises:
             AssertionError: the driver refused, or has none.
         """
-        refusal = self.try_settings(what, **settings)
+        refusal = self.try_set(what, **settings)
         assert refusal is None, f"setting {what} {settings} of {self._dut.ifname} was refused: {refusal}"
 
-    def try_settings(self, what: str, **settings: Any) -> AgentError | None:
+    def try_set(self, what: str, **settings: Any) -> AgentError | None:
         """Ask for a change of settings; returns the refusal, None if it was made.
 
         Raises:
@@ -101,32 +101,32 @@ class Changes:
         now = self._dut.get(what)
         assert now is not None, f"{self._dut.ifname} has no {what}"
         before = {name: now[name.replace("_", "-")] for name in settings}
-        refusal = self.ask(what, **settings)
+        refusal = self.try_set_without_undo(what, **settings)
         if refusal is None:
-            self._defer(self._restore, lambda: self.put(what, **before))
+            self._defer(self._restore, lambda: self.set_without_undo(what, **before))
             if "up" in self._dut.link()["flags"]:
                 self.ready()
         return refusal
 
-    def ask(self, what: str, **settings: Any) -> AgentError | None:
+    def try_set_without_undo(self, what: str, **settings: Any) -> AgentError | None:
         """Ask for a change of settings that is not undone; returns the refusal, None if it was made.
 
         If frames were spread over all channels they are so afterwards: whether the default indirection table follows
         by itself is OFFLOAD-RSS-10's question, and must not become an answer to another's.
         """
         spread = what == "channels" and self._spread_over_all()
-        refusal = self._dut.ask(what, **settings)
+        refusal = self._dut.try_set(what, **settings)
         if spread and refusal is None and not self._spread_over_all():
             self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
         return refusal
 
-    def put(self, what: str, **settings: Any) -> None:
+    def set_without_undo(self, what: str, **settings: Any) -> None:
         """Make a change of settings as `ask` does.
 
         Raises:
             AgentError: the driver refused.
         """
-        refusal = self.ask(what, **settings)
+        refusal = self.try_set_without_undo(what, **settings)
         if refusal is not None:
             raise refusal
 
@@ -134,7 +134,7 @@ class Changes:
         now = self._dut.rss()
         return now is not None and set(now.table) == set(range(self._dut.queues()))
 
-    def features(self, wanted: Mapping[str, bool]) -> None:
+    def set_features(self, wanted: Mapping[str, bool]) -> None:
         """Turn features on or off.
 
         Raises:
@@ -145,13 +145,13 @@ class Changes:
         self._dut.set_features(wanted)
         self.ready()
 
-    def put_features_back(self) -> None:
+    def restore_features(self) -> None:
         """Register that all features are put back when the test ends."""
         before = self._dut.features()
         states = {name: name in before.wanted for name in before.free}
-        self._defer(self._restore, lambda: self._dut.ask_features(states))
+        self._defer(self._restore, lambda: self._dut.try_set_features(states))
 
-    def rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
+    def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.
 
         Raises:

@@ -36,7 +36,7 @@ class Checksum(IntEnum):
 
 
 @dataclass(frozen=True)
-class Buffer:
+class Skb:
     """One socket buffer at the boundary.
 
     Attributes:
@@ -64,7 +64,7 @@ class Buffer:
     segment: int
 
 
-class Handover:
+class SkbTrace:
     """The buffers of one interface since `watch` began."""
 
     def __init__(self, agent: AgentClient, ifname: str, handle: int) -> None:
@@ -72,40 +72,40 @@ class Handover:
         self._agent = agent
         self._ifname = ifname
         self._handle = handle
-        self._last: list[Buffer] | None = None
+        self._last: list[Skb] | None = None
 
-    def buffers(self) -> list[Buffer]:
+    def skbs(self) -> list[Skb]:
         """Return all, in order."""
         if self._last is not None:
             return self._last
         entries = self._agent.call("trace.read", trace=self._handle)
-        return [buffer_of(entry) for entry in entries if entry["fields"].get("dev") == self._ifname]
+        return [skb_of(entry) for entry in entries if entry["fields"].get("dev") == self._ifname]
 
-    def received(self) -> list[Buffer]:
+    def received(self) -> list[Skb]:
         """Return what the driver handed to the stack."""
-        return [each for each in self.buffers() if each.received]
+        return [each for each in self.skbs() if each.received]
 
-    def sent(self) -> list[Buffer]:
+    def sent(self) -> list[Skb]:
         """Return what the stack handed to the driver."""
-        return [each for each in self.buffers() if not each.received]
+        return [each for each in self.skbs() if not each.received]
 
     def close(self) -> None:
         """Stop; what was seen stays readable."""
-        self._last = self.buffers()
+        self._last = self.skbs()
         self._agent.call("handle.close", handle=self._handle)
 
 
 @contextmanager
-def watch(agent: AgentClient, ifname: str, events: tuple[str, ...] = RECEIVED + SENT) -> Iterator[Handover]:
+def trace_skbs(agent: AgentClient, ifname: str, events: tuple[str, ...] = RECEIVED + SENT) -> Iterator[SkbTrace]:
     """Record what passes meanwhile."""
-    handover = Handover(agent, ifname, agent.call("trace.open", events=list(events)))
+    handover = SkbTrace(agent, ifname, agent.call("trace.open", events=list(events)))
     try:
         yield handover
     finally:
         handover.close()
 
 
-def buffer_of(entry: Mapping[str, Any]) -> Buffer:
+def skb_of(entry: Mapping[str, Any]) -> Skb:
     """Turn one line of the trace, as the agent's ``trace.read`` returns it, into a buffer."""
     fields: Mapping[str, str] = entry["fields"]
 
@@ -116,7 +116,7 @@ def buffer_of(entry: Mapping[str, Any]) -> Buffer:
     # eth_type_trans() has taken the Ethernet header off a received buffer by then.
     length = number("len") + (_ETHERNET if received else 0)
     queue = number("queue_mapping")
-    return Buffer(
+    return Skb(
         received=received,
         length=length,
         linear=length - number("data_len"),

@@ -15,7 +15,7 @@ from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
-    from plugfest.dut.settings import Changes
+    from plugfest.dut.settings import Settings
 
 NTUPLE = "rx-ntuple-filter"
 """The feature that classification rules belong to."""
@@ -53,10 +53,10 @@ class FlowRule:
 class Steering:
     """Changes where received frames go; each change is undone when the test ends."""
 
-    def __init__(self, dut: Dut, change: Changes, defer: Callable[..., None]) -> None:
+    def __init__(self, dut: Dut, settings: Settings, defer: Callable[..., None]) -> None:
         """Change nothing yet."""
         self._dut = dut
-        self._change = change
+        self._settings = settings
         self._defer = defer
 
     def avoid(self, queue: int) -> bool:
@@ -71,7 +71,7 @@ class Steering:
 
     def _spread(self, queues: list[int], size: int) -> bool:
         if queues:
-            self._change.rss(table=[queues[at % len(queues)] for at in range(size)])
+            self._settings.set_rss(table=[queues[at % len(queues)] for at in range(size)])
         return bool(queues)
 
     def send(self, protocol: str, version: int, port: int, queue: int) -> FlowRule | None:
@@ -85,7 +85,7 @@ class Steering:
         """
         features = self._dut.features()
         if NTUPLE in features.free - features.active:
-            self._change.features({NTUPLE: True})
+            self._settings.set_features({NTUPLE: True})
         try:
             location = self._dut.agent.call(
                 "flow_rules.add", ifname=self._dut.ifname, protocol=protocol, version=version, port=port, queue=queue

@@ -14,7 +14,7 @@ _DISCOVERY = frozenset((130, 131, 132, 133, 134, 135, 136, 137, 143))
 """ICMPv6 types: listener query, report, done; router solicitation, advertisement; neighbour the same; redirect; MLDv2 report."""
 
 
-def is_noise(frame: bytes) -> bool:
+def is_background(frame: bytes) -> bool:
     """Tell whether a frame, with or without VLAN tags, is one of those."""
     if frame[:5] == b"\x01\x80\xc2\x00\x00":  # IEEE 802.1Q, table 8-1: never forwarded
         return True

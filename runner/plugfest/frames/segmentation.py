@@ -38,7 +38,7 @@ _SEQUENCES = 1 << 32
 
 
 @dataclass(frozen=True)
-class Order:
+class TxRequest:
     """One packet for the device to finish.
 
     Attributes:

@@ -93,27 +93,27 @@ class NextPage:
         return self.value & ~_NEXT_EXCHANGE == _MESSAGE_PAGE | _NULL
 
 
-def best(local: Iterable[str], partner: Iterable[str]) -> str | None:
+def best(local: Iterable[str], link_partner: Iterable[str]) -> str | None:
     """The highest common denominator of two ends that both negotiate; None without one."""
-    common = set(local) & set(partner)
+    common = set(local) & set(link_partner)
     return next((name for name in MODES.values() if name in common), None)
 
 
-def pause_of(local: Pause, partner: Pause) -> Pause:
+def pause_of(local: Pause, link_partner: Pause) -> Pause:
     """Whether the local end transmits, and obeys, PAUSE (table 28B-3)."""
-    if local.first and partner.first:
+    if local.first and link_partner.first:
         return Pause(True, True)
-    if local.second and partner.second and local.first != partner.first:
-        return Pause(partner.first, local.first)
+    if local.second and link_partner.second and local.first != link_partner.first:
+        return Pause(link_partner.first, local.first)
     return Pause(False, False)
 
 
-def fec_of(local: tuple[bool, bool], partner: tuple[bool, bool]) -> bool:
+def fec_of(local: tuple[bool, bool], link_partner: tuple[bool, bool]) -> bool:
     """Whether a link of 10 Gb/s a lane has FEC, by each end's F0 (ability) and F1 (request): 73.6.5."""
-    return local[0] and partner[0] and (local[1] or partner[1])
+    return local[0] and link_partner[0] and (local[1] or link_partner[1])
 
 
-class FarEnd:
+class BackplanePartner:
     """The link partner of a model, told to do what a test wants (docs/backplane.md)."""
 
     def __init__(self, machine: Machine, faults: LocalFaults, defer: Callable[..., None]) -> None:
@@ -132,7 +132,7 @@ class FarEnd:
         found: dict[str, Any] = self._machine.model.call("link.get")
         return found
 
-    def tell(self, **change: Any) -> None:
+    def set(self, **change: Any) -> None:
         """``link.set``."""
         if not self._changed:
             self._changed = True
@@ -143,7 +143,7 @@ class FarEnd:
 
     def offer(self, *technologies: str, **flags: bool) -> None:
         """Offer these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
-        self.tell(abilities={"technologies": list(technologies), **flags})
+        self.set(abilities={"technologies": list(technologies), **flags})
 
     def _set(self, **change: Any) -> None:
         assert self._machine.model is not None
@@ -191,13 +191,13 @@ class FarEnd:
         return str(signal["technology"]) if signal["signal"] == "carrier" else None
 
     @property
-    def seen(self) -> BasePage | None:
+    def base_page_received(self) -> BasePage | None:
         """The base page that the DUT has sent in this negotiation."""
         page = self.get()["received"]["base_page"]
         return BasePage(int(page, 16)) if page else None
 
     @property
-    def heard(self) -> BasePage | None:
+    def base_page_seen(self) -> BasePage | None:
         """The base page that it hears, or has heard in this negotiation: also of a DUT that it does not answer."""
         state = self.get()
         page = state["signal"].get("page") or state["received"]["base_page"]
@@ -207,9 +207,9 @@ class FarEnd:
 class Attempts:
     """Counts how often the DUT begins to negotiate: how often its pages begin to come."""
 
-    def __init__(self, far: FarEnd) -> None:
+    def __init__(self, link_partner: BackplanePartner) -> None:
         """Count from now on."""
-        self._far = far
+        self._far = link_partner
         self._last = 0
         self._paging = False
         self.count = 0

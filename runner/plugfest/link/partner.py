@@ -24,7 +24,7 @@ def speed_of(technology: str) -> int:
     return int(float(found[1]) * (1000 if found[2] else 1))
 
 
-class Partner:
+class LinkPartner:
     """What is at the other end of the link."""
 
     def __init__(self, machine: Machine) -> None:

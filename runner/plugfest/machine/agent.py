@@ -45,7 +45,7 @@ class AgentError(Exception):
         self.errno = errno
 
     @property
-    def words(self) -> str:
+    def extack(self) -> str:
         """What the kernel said beyond the errno's own text (the extended acknowledgement), empty if it said no more."""
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 

@@ -21,10 +21,10 @@ from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT, Guest
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
+from plugfest.machine.remote import Recording, Remote
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone, SshSession
 from plugfest.machine.tap import Tap
-from plugfest.machine.wire import Recording, WireEnd
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
 
@@ -56,7 +56,7 @@ class SecondNic:
     """
 
     ifname: str
-    wire: WireEnd
+    remote: Remote
 
 
 def kernel_arguments() -> str:
@@ -120,10 +120,10 @@ class Machine:
         subject = self.driver.subject
         self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
-        self._wires: list[WireEnd] = []
+        self._wires: list[Remote] = []
         try:
-            self.wire = WireEnd(self.tap, faults)
-            self._wires.append(self.wire)
+            self.remote = Remote(self.tap, faults)
+            self._wires.append(self.remote)
             self._serve()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
@@ -283,9 +283,9 @@ class Machine:
         port, _ = self._add(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
-        wire = WireEnd(tap, self.wire.faults)
-        self._wires.append(wire)
-        return SecondNic(ifname, wire)
+        remote = Remote(tap, self.remote.faults)
+        self._wires.append(remote)
+        return SecondNic(ifname, remote)
 
     def load_driver(self) -> None:
         """Load the driver under test, wait for its interface, set that up.
@@ -409,7 +409,7 @@ class Machine:
         if self.model is not None:
             self.model.call("wire.record", path=str(path.resolve()))
         else:
-            self._recording = self.wire.record(path)
+            self._recording = self.remote.record(path)
 
     def stop_recording(self) -> int:
         """Stop it; returns the number of frames."""
@@ -441,8 +441,8 @@ class Machine:
             self.model.close()
         for process in self._processes:
             process.close()
-        for wire in self._wires:
-            wire.close()
+        for remote in self._wires:
+            remote.close()
         for tap in self._taps:
             tap.close()
 

@@ -37,7 +37,7 @@ class Worker:
         limit = {"timeout": params["timeout"]} if "timeout" in params else {}
         return self._agent.call("worker.call", worker=self._handle, method=method, params=params, **limit)
 
-    def ask(self, method: str, /, **params: Any) -> AgentError | None:
+    def try_call(self, method: str, /, **params: Any) -> AgentError | None:
         """Have it carry out a method that may be refused; returns the refusal, None if it was done.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 import pytest
 
 from plugfest import deadline
-from plugfest.plugin.state import KEEPER, TRIAL
+from plugfest.plugin.state import GUEST_MANAGER, TEST_RECORD
 from plugfest.provision.artifact import Kernel
 from plugfest.requirements.drivers import Driver
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from plugfest.machine.console import Console
     from plugfest.machine.machine import Machine
     from plugfest.machine.model import ModelClient
+    from plugfest.machine.remote import Remote
     from plugfest.machine.ssh import CommandResult, SshSession
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.trial import Trial
+    from plugfest.plugin.test_record import TestRecord
 
 Value = TypeVar("Value")
 
@@ -47,7 +47,7 @@ class Until(Protocol):
         """
 
 
-class Guest:
+class GuestHandle:
     """The guest under test: its shell, its agent, its speed.
 
     Attributes:
@@ -86,20 +86,20 @@ class Guest:
 @pytest.fixture
 def _machine(request: pytest.FixtureRequest) -> Machine:
     """The machine of this test: the run's, or a fresh one where the test or its predecessor made that necessary."""
-    return request.config.stash[KEEPER].machine()
+    return request.config.stash[GUEST_MANAGER].machine()
 
 
 @pytest.fixture
-def _trial(request: pytest.FixtureRequest) -> Trial:
+def _test_record(request: pytest.FixtureRequest) -> TestRecord:
     """The record of this test."""
     node: pytest.Item = request.node
-    return node.stash[TRIAL]
+    return node.stash[TEST_RECORD]
 
 
 @pytest.fixture
-def guest(_machine: Machine) -> Guest:
+def guest(_machine: Machine) -> GuestHandle:
     """The guest: ``run``, ``agent``, ``speed``."""
-    return Guest(_machine)
+    return GuestHandle(_machine)
 
 
 @pytest.fixture
@@ -109,74 +109,74 @@ def dut(_machine: Machine) -> Dut:
 
 
 @pytest.fixture
-def wire(_machine: Machine) -> WireEnd:
+def remote(_machine: Machine) -> Remote:
     """The other end of the wire."""
-    return _machine.wire
+    return _machine.remote
 
 
 @pytest.fixture
-def model(_machine: Machine, driver: Driver, unclaimed: Callable[..., NoReturn]) -> ModelClient:
+def model(_machine: Machine, driver: Driver, skip_unsupported: Callable[..., NoReturn]) -> ModelClient:
     """The device, as its model tells it; skips where the subject is no model of ours."""
     if _machine.model is None:
-        unclaimed("the subject has no model to ask", evidence=f"driver {driver.name} runs on {driver.subject}")
+        skip_unsupported("the subject has no model to ask", evidence=f"driver {driver.name} runs on {driver.subject}")
     return _machine.model
 
 
 @pytest.fixture
 def kernel(request: pytest.FixtureRequest) -> Kernel:
     """The guest's kernel."""
-    return request.config.stash[KEEPER].plan.kernel
+    return request.config.stash[GUEST_MANAGER].plan.kernel
 
 
 @pytest.fixture
 def driver(request: pytest.FixtureRequest) -> Driver:
     """The driver under test, as the registry describes it."""
-    return request.config.stash[KEEPER].driver
+    return request.config.stash[GUEST_MANAGER].driver
 
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> LocalFaults:
     """The fault points on the runner's side: ``if faults["program:…"]:``."""
-    return request.config.stash[KEEPER].faults
+    return request.config.stash[GUEST_MANAGER].faults
 
 
 @pytest.fixture
-def step(_trial: Trial) -> Callable[[str], AbstractContextManager[None]]:
+def step(_test_record: TestRecord) -> Callable[[str], AbstractContextManager[None]]:
     """``with step("Take the partner down"):`` one step of the procedure; the sentence is a literal or an f-string."""
-    return _trial.step
+    return _test_record.step
 
 
 @pytest.fixture
-def evidence(_trial: Trial) -> Callable[[str, object], None]:
+def evidence(_test_record: TestRecord) -> Callable[[str, object], None]:
     """``evidence("ethtool -i", guest.run(…))`` keeps what was seen, for the reports."""
-    return _trial.record
+    return _test_record.record
 
 
 @pytest.fixture
-def advertises(_trial: Trial) -> Callable[[Iterable[str]], None]:
+def advertises(_test_record: TestRecord) -> Callable[[Iterable[str]], None]:
     """``advertises({"xdp-act:basic"})`` keeps which flags of netdev.yaml the driver advertises, for the reports' matrix."""
-    return _trial.advertise
+    return _test_record.advertise
 
 
 @pytest.fixture
-def unclaimed(_trial: Trial) -> Callable[..., NoReturn]:
-    """``unclaimed("zero-copy AF_XDP", evidence=features)`` skips: the driver does not claim it, and this shows so."""
+def skip_unsupported(_test_record: TestRecord) -> Callable[..., NoReturn]:
+    """``skip_unsupported("zero-copy AF_XDP", evidence=features)`` skips: the driver does not claim it, and this shows so."""
 
     def skip(what: str, *, evidence: object) -> NoReturn:
-        _trial.record(f"not claimed: {what}", evidence)
-        pytest.skip(f"not claimed: {what}")
+        _test_record.record(f"not supported: {what}", evidence)
+        pytest.skip(f"not supported: {what}")
 
     return skip
 
 
 @pytest.fixture
-def defer(_trial: Trial, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+def defer(_test_record: TestRecord, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     """``defer(guest.run, "ip link del …")`` registers the undo of a change as it is made; a failed undo is an error."""
-    yield _trial.defer
-    if request.config.stash[KEEPER].lost():
-        _trial.abandon_undo()
+    yield _test_record.defer
+    if request.config.stash[GUEST_MANAGER].lost():
+        _test_record.abandon_undo()
     else:
-        _trial.undo()
+        _test_record.undo()
 
 
 @pytest.fixture

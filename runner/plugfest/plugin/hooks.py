@@ -12,10 +12,10 @@ import pytest
 
 from plugfest.errors import PlugfestError
 from plugfest.plugin import hookspecs
+from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
-from plugfest.plugin.keeper import Keeper
 from plugfest.plugin.live import LiveConsole
-from plugfest.plugin.state import KEEPER, REGISTRY
+from plugfest.plugin.state import GUEST_MANAGER, REGISTRY
 from plugfest.requirements import known_issues
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
@@ -71,16 +71,18 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         plan = RunPlan.load(Path(path))
         journal = Journal(plan.output)
-        keeper = Keeper(config, plan, journal)
+        guest_manager = GuestManager(config, plan, journal)
         issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
     except PlugfestError as error:
         raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
-    from plugfest.plugin.referee import Referee  # noqa: PLC0415 - brings the runtime, which collecting does not need
+    from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - brings the runtime, which collecting does not need
 
-    config.stash[KEEPER] = keeper
-    config.pluginmanager.register(Referee(config, plan, keeper, journal, issues, LiveConsole()), "plugfest-referee")
+    config.stash[GUEST_MANAGER] = guest_manager
+    config.pluginmanager.register(
+        VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-referee"
+    )
 
 
 def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
@@ -93,8 +95,8 @@ def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Under ``--falsify``, run each test once for each fault of its requirement."""
     found = requirements_of(metafunc.function)
-    keeper = metafunc.config.stash.get(KEEPER, None)
-    if not found or keeper is None or not keeper.plan.falsify:
+    guest_manager = metafunc.config.stash.get(GUEST_MANAGER, None)
+    if not found or guest_manager is None or not guest_manager.plan.falsify:
         return
     faults = list(dict.fromkeys(fault for each in found for fault in each.falsified_by))
     metafunc.fixturenames.append(FAULT)
@@ -116,7 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(marker):
                 raise pytest.UsageError(
                     f"{item.nodeid}: found @pytest.mark.{marker}; expected none: what a driver does not claim is "
-                    "skipped with unclaimed(what, evidence=…), what is known to fail is listed in known-issues.toml"
+                    "skipped with skip_unsupported(what, evidence=…), what is known to fail is listed in known-issues.toml"
                 )
         budget = item.get_closest_marker("budget")
         if budget is not None and not (

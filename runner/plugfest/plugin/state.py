@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from plugfest.plugin.keeper import Keeper
-from plugfest.plugin.trial import Trial
+from plugfest.plugin.guest_manager import GuestManager
+from plugfest.plugin.test_record import TestRecord
 from plugfest.requirements.requirement import Registry
 
-KEEPER = pytest.StashKey[Keeper]()
+GUEST_MANAGER = pytest.StashKey[GuestManager]()
 """On the config: who boots, replaces and closes the guest."""
 
 REGISTRY = pytest.StashKey[Registry]()
 """On the config: the collected requirements."""
 
-TRIAL = pytest.StashKey[Trial]()
+TEST_RECORD = pytest.StashKey[TestRecord]()
 """On the item: the record of the running test."""

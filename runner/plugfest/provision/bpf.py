@@ -8,14 +8,14 @@ from pathlib import Path
 from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.provision.cache import Cache, digest, digest_of_files
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, ensure_builder, include_flags
 
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror", "-nostdinc")
 """``-g`` for the BTF that libbpf reads maps from."""
 
 
-def ensure_bpf(settings: Settings) -> Path:
+def ensure_bpf(settings: ProvisionSettings) -> Path:
     """Return the folder of compiled programs, ``NAME.o`` for each ``guest-images/bpf/NAME.c``.
 
     Raises:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.progress import activity, say
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 
 APT = Path("/etc/apt")
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
@@ -50,7 +50,7 @@ class Packages:
         return f"{self.suite} backports={self.backports} {' '.join(sorted(self.names))}"
 
 
-def mirror(settings: Settings, apt: Path = APT) -> str:
+def mirror(settings: ProvisionSettings, apt: Path = APT) -> str:
     """Return the address of the Debian mirror: the user's, or the one that the host's apt is configured with.
 
     Raises:
@@ -157,7 +157,7 @@ def ensure_mmdebstrap() -> str:
     return found
 
 
-def unpack(packages: Packages, target: Path, settings: Settings) -> None:
+def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> None:
     """Fetch packages with all that they depend on, check their signatures and unpack them into an empty folder.
 
     Raises:

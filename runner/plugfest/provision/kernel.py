@@ -17,7 +17,7 @@ from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
 from plugfest.provision.modules import NEEDED_FOR_DISKS, NEEDED_FOR_NETWORK, NEEDED_TO_BOOT, ModuleTree, collect
 from plugfest.provision.root import listed
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
@@ -62,7 +62,7 @@ def _places(spec: str) -> tuple[Path, Path | None]:
     )
 
 
-def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
+def ensure_kernel(settings: ProvisionSettings, spec: str = DEFAULT_CHANNEL) -> Kernel:
     """Return a kernel that boots, with its initramfs and modules.
 
     Args:
@@ -86,7 +86,9 @@ def ensure_kernel(settings: Settings, spec: str = DEFAULT_CHANNEL) -> Kernel:
 Prepared = tuple[BootImage, ModuleTree]
 
 
-def _ensure(settings: Settings, spec: str, recipe: str, prepare: Callable[[Path, Unpacked], Prepared]) -> Kernel:
+def _ensure(
+    settings: ProvisionSettings, spec: str, recipe: str, prepare: Callable[[Path, Unpacked], Prepared]
+) -> Kernel:
     recipes = recipes_root()
     start = recipes / "initramfs-init"
     places = listed(recipes / "modules")
@@ -138,7 +140,7 @@ def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
     return archive.finish()
 
 
-def _unpack(scratch: Path, packages: Packages, settings: Settings, tools: Unpacked) -> Prepared:
+def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tools: Unpacked) -> Prepared:
     root = scratch / "packages"
     unpack(packages, root, settings)
     for base in ("usr/lib/modules", "lib/modules"):  # bookworm's packages do not know of the merged /usr
@@ -171,7 +173,7 @@ def _index_apart(root: Path, tree: ModuleTree) -> None:
     tree.index()
 
 
-def _from_tree(settings: Settings, spec: str, tree: Path) -> Kernel:
+def _from_tree(settings: ProvisionSettings, spec: str, tree: Path) -> Kernel:
     image = tree / "arch/x86/boot/bzImage"
     if not image.is_file():
         raise UsageError(
@@ -186,7 +188,7 @@ def _from_tree(settings: Settings, spec: str, tree: Path) -> Kernel:
     return _ensure(settings, spec, _state(image, *sorted(tree.glob("modules.*")), *_built(tree)), prepare)
 
 
-def _from_image(settings: Settings, spec: str, image: Path, modules: Path | None) -> Kernel:
+def _from_image(settings: ProvisionSettings, spec: str, image: Path, modules: Path | None) -> Kernel:
     boot = BootImage(image.read_bytes(), str(image))
     folder = modules or Path("/lib/modules") / boot.release
     if not (folder / "kernel").is_dir():

@@ -9,7 +9,7 @@ from pathlib import Path
 from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.provision.cache import Cache, digest, digest_of_files
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, LINKER, ensure_builder, include_flags
 
 FORMAT = 1
@@ -23,7 +23,7 @@ _FOLDER = "usr/lib/x86_64-linux-gnu"
 _LOADER = "/lib64/ld-linux-x86-64.so.2"
 
 
-def ensure_programs(settings: Settings) -> Path:
+def ensure_programs(settings: ProvisionSettings) -> Path:
     """Return the folder of programs, ``NAME`` for each ``guest-images/programs/NAME.c``.
 
     Raises:

@@ -14,7 +14,7 @@ from plugfest.provision.cache import Cache, digest, digest_of_files, fingerprint
 from plugfest.provision.debian import Packages, unpack
 from plugfest.provision.erofs import make_image
 from plugfest.provision.programs import ensure_programs
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
@@ -37,7 +37,7 @@ _ACCOUNTS = {
 _MIB = 1 << 20
 
 
-def ensure_root(settings: Settings) -> GuestRoot:
+def ensure_root(settings: ProvisionSettings) -> GuestRoot:
     """Return the guest's root, building it if this recipe has none yet.
 
     Raises:

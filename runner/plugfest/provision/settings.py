@@ -15,7 +15,7 @@ def default_cache() -> Path:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProvisionSettings:
     """Where things are kept and where they come from.
 
     Attributes:

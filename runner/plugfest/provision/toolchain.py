@@ -12,7 +12,7 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Toolchain
 from plugfest.provision.cache import Cache, digest, fingerprint
 from plugfest.provision.debian import Packages, unpack
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.unpacked import Unpacked
 
 QEMU = "qemu-system-x86_64"
@@ -29,7 +29,7 @@ FORMAT = 2
 _MIB = 1 << 20
 
 
-def ensure_toolchain(settings: Settings) -> Toolchain:
+def ensure_toolchain(settings: ProvisionSettings) -> Toolchain:
     """Return a QEMU that can attach vfio-user devices: the user's, the one in PATH, or Debian's, fetched into the cache.
 
     Raises:
@@ -58,12 +58,12 @@ def ensure_toolchain(settings: Settings) -> Toolchain:
     return Toolchain(qemu=words, version=version(words), digest=fingerprint(root.root))
 
 
-def ensure_image_tools(settings: Settings) -> Unpacked:
+def ensure_image_tools(settings: ProvisionSettings) -> Unpacked:
     """Return the programs that make the guest's images: mkfs.erofs, depmod, zstd, busybox."""
     return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 25 * _MIB)
 
 
-def ensure_builder(settings: Settings) -> Unpacked:
+def ensure_builder(settings: ProvisionSettings) -> Unpacked:
     """Return the compiler and linker of the guest's programs, BPF and native."""
     return _unpacked(
         settings, "builder", BUILDER_PACKAGES, "compiler (Debian packages)", 360 * _MIB, ("usr/lib/llvm-19/lib",)
@@ -102,7 +102,7 @@ def _own(program: Path) -> Toolchain:
 
 
 def _unpacked(
-    settings: Settings, kind: str, packages: Packages, title: str, size: int, libraries: tuple[str, ...] = ()
+    settings: ProvisionSettings, kind: str, packages: Packages, title: str, size: int, libraries: tuple[str, ...] = ()
 ) -> Unpacked:
     def build(target: Path) -> None:
         unpack(packages, target, settings)

@@ -39,7 +39,7 @@ EIO = 5
 
 
 @dataclass(frozen=True)
-class Receipt:
+class ReceiveResult:
     """What came of one connection.
 
     Attributes:
@@ -77,7 +77,7 @@ class Receipt:
         assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
-def refusal(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
+def error_of(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
     """Ask for a binding; returns the refusal, None if it was made.
 
     Raises:
@@ -96,7 +96,7 @@ def refusal(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
     return None
 
 
-class BoundMemory(ABC):
+class RxMemoryProvider(ABC):
     """Memory of a process of its own, not yet bound.
 
     Attributes:
@@ -127,10 +127,10 @@ class BoundMemory(ABC):
         """Return octets of the memory."""
 
     @abstractmethod
-    def receive(self, *, timeout: float) -> Receipt:
+    def receive(self, *, timeout: float) -> ReceiveResult:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
 
-    def ask(self, *queues: int, page_size: int | None = None) -> AgentError | None:
+    def try_bind(self, *queues: int, page_size: int | None = None) -> AgentError | None:
         """Ask to bind to queues; returns the refusal, None if it was made.
 
         Args:
@@ -146,7 +146,7 @@ class BoundMemory(ABC):
         def bind() -> None:
             self._bound = self._bind(queues, page_size)
 
-        return refusal(bind, self._faults)
+        return error_of(bind, self._faults)
 
     def bind(self, *queues: int) -> None:
         """Bind to queues.
@@ -154,7 +154,7 @@ class BoundMemory(ABC):
         Raises:
             AssertionError: refused; the message has the kernel's words.
         """
-        refusal = self.ask(*queues)
+        refusal = self.try_bind(*queues)
         assert refusal is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was refused: {refusal}"
 
     def unbind(self) -> None:
@@ -195,7 +195,7 @@ class BoundMemory(ABC):
         return "spoilt" if self._faults[SPOILT] else str(found["sha256"])
 
 
-class DeviceMemory(BoundMemory):
+class DmabufProvider(RxMemoryProvider):
     """A udmabuf: host memory that stands for a device's, bound by netlink's bind-rx."""
 
     kind = "dmabuf"
@@ -225,7 +225,7 @@ class DeviceMemory(BoundMemory):
         """Take one connection, to be read by `take`."""
         self._receiver = self._wait("devmem.accept", listener=self._listener, timeout=timeout)
 
-    def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> Receipt:
+    def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> ReceiveResult:
         """Read the connection on: to its end, or until `length` octets have come, or nothing for `timeout` seconds.
 
         Args:
@@ -242,7 +242,7 @@ class DeviceMemory(BoundMemory):
             give_back=give_back,
         )
         fragments = tuple((offset, size) for offset, size in found["fragments"])
-        return Receipt(
+        return ReceiveResult(
             found["bytes"], self._digest(found), found["bound"], found["linear"], fragments, bool(found["ended"])
         )
 
@@ -257,9 +257,9 @@ class DeviceMemory(BoundMemory):
 
     def take_plainly(self, *, timeout: float) -> AgentError | None:
         """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
-        return self.worker.ask("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
+        return self.worker.try_call("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
 
-    def receive(self, *, timeout: float) -> Receipt:
+    def receive(self, *, timeout: float) -> ReceiveResult:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
         self.accept(timeout=timeout)
         try:
@@ -272,7 +272,7 @@ class DeviceMemory(BoundMemory):
         self.worker.call("handle.close", handle=self._receiver)
 
 
-class RingMemory(BoundMemory):
+class IoUringProvider(RxMemoryProvider):
     """The area of an io_uring zero-copy receive queue."""
 
     kind = "io-uring"
@@ -297,11 +297,11 @@ class RingMemory(BoundMemory):
         """Take one connection and read the first octets that come, then no more."""
         self._wait("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
 
-    def receive(self, *, timeout: float) -> Receipt:
+    def receive(self, *, timeout: float) -> ReceiveResult:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
         found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
-        return Receipt(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
+        return ReceiveResult(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
 
 
-KINDS: dict[str, type[BoundMemory]] = {each.kind: each for each in (DeviceMemory, RingMemory)}
+KINDS: dict[str, type[RxMemoryProvider]] = {each.kind: each for each in (DmabufProvider, IoUringProvider)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugfest.machine.agent import AgentError
-from plugfest.queues.memory_provider import LENGTH, STAYS_BOUND, refusal
+from plugfest.queues.memory_provider import LENGTH, STAYS_BOUND, error_of
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sending:
+class TxDmabufResult:
     """What came of one connection that memory was sent by.
 
     Attributes:
@@ -34,7 +34,7 @@ class Sending:
     copied: int
 
 
-class SendingMemory:
+class TxDmabuf:
     """A udmabuf of a process of its own, not yet bound."""
 
     def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
@@ -46,7 +46,7 @@ class SendingMemory:
         self._binding: int | None = None
         self._handle: int | None = None
 
-    def ask(self) -> AgentError | None:
+    def try_bind(self) -> AgentError | None:
         """Ask to bind to the interface; returns the refusal, None if it was made.
 
         Raises:
@@ -57,7 +57,7 @@ class SendingMemory:
             made = self._worker.call("devmem.bind_tx", ifname=self._ifname, buffer=self._buffer)
             self._binding, self._handle = int(made["id"]), int(made["handle"])
 
-        return refusal(bind, self._faults)
+        return error_of(bind, self._faults)
 
     @property
     def bound(self) -> bool:
@@ -75,7 +75,7 @@ class SendingMemory:
         found: list[int] = self._worker.call("udmabuf.pages", buffer=self._buffer)
         return found
 
-    def send(self, address: str, port: int, length: int, *, seed: int, timeout: float) -> Sending | AgentError:
+    def send(self, address: str, port: int, length: int, *, seed: int, timeout: float) -> TxDmabufResult | AgentError:
         """Fill the memory with a stream (`plugfest.frames.payload`) and send it by TCP; returns the refusal if the kernel refused.
 
         Args:
@@ -104,4 +104,4 @@ class SendingMemory:
             if error.errno is None:
                 raise
             return error
-        return Sending(found["bytes"], found["sends"], found["completed"], found["copied"])
+        return TxDmabufResult(found["bytes"], found["sends"], found["completed"], found["copied"])

@@ -123,7 +123,7 @@ def _observed(mishaps: Sequence[Mishap], problems: Sequence[str], skipped: str |
         if not evidence:
             return Judgement(
                 Verdict.ERROR,
-                f"skipped without evidence ({skipped}): expected unclaimed(what, evidence=…), found a bare skip",
+                f"skipped without evidence ({skipped}): expected skip_unsupported(what, evidence=…), found a bare skip",
             )
         return Judgement(Verdict.SKIP, skipped)
     return Judgement(Verdict.PASS)

@@ -15,7 +15,7 @@ from plugfest import location
 from plugfest.errors import PlugfestError
 from plugfest.provision import debian, toolchain
 from plugfest.provision.cache import Cache
-from plugfest.provision.settings import Settings
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import sandbox
 
 NEEDED_SPACE = 4 << 30
@@ -37,7 +37,7 @@ class Finding:
     grade: str
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: ProvisionSettings) -> Iterator[Finding]:
     """Look at everything that a run needs; builds and fetches nothing."""
     yield Finding("Python", f"{platform.python_version()} ({sys.executable})", "good")
     yield _tried("suite", lambda: str(location.conformance_root()))
@@ -107,7 +107,7 @@ def _mmdebstrap() -> Finding:
     return Finding("mmdebstrap", "expected it in PATH, found none; install the package mmdebstrap", "bad")
 
 
-def _qemu(settings: Settings) -> Finding:
+def _qemu(settings: ProvisionSettings) -> Finding:
     program = shutil.which(settings.qemu or toolchain.QEMU)
     if program is None and settings.qemu:
         return Finding("QEMU", f"expected {settings.qemu} to be a program, found none; mend --qemu", "bad")

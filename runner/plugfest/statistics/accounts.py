@@ -29,7 +29,7 @@ from plugfest.statistics.queue_counters import (
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
-    from plugfest.machine.wire import Capture
+    from plugfest.machine.remote import Capture
 
 WRONG_QUEUE = fault_points.declare(
     "program:qstat.wrong-queue", "each queue's counters are read as those of the next one"
@@ -66,7 +66,7 @@ REGISTER_NAMES = (
 
 
 @dataclass(frozen=True)
-class Reading:
+class CounterReading:
     """What driver and device say at one moment.
 
     Attributes:
@@ -97,7 +97,7 @@ class Reading:
 
 
 @dataclass
-class Stretch:
+class Measurement:
     """The differences over one stretch of time; filled in when it ends.
 
     Attributes:
@@ -141,7 +141,7 @@ class Stretch:
         return of_frames(self.from_dut)
 
 
-class Ledger:
+class Accounting:
     """Reads the accounts of one machine.
 
     Args:
@@ -245,7 +245,7 @@ class Ledger:
             return {name: value + 1 for name, value in now.items()}
         return now
 
-    def read(self) -> Reading:
+    def read(self) -> CounterReading:
         """Read driver and device now."""
         model = self._machine.model
         device = carried = QueueCounters()
@@ -254,23 +254,23 @@ class Ledger:
             device, carried = from_model(counters), from_model(counters, left=True)
         link = self._agent.call("link.stats64", ifname=self._ifname)
         if self.source == "ethtool":
-            return Reading(self._by_queue([]), device, carried, link)
+            return CounterReading(self._by_queue([]), device, carried, link)
         entries = self.qstats()
         whole = self.whole_device() if entries else {}
-        return Reading(self._by_queue(entries), device, carried, link, summed(entries), whole)
+        return CounterReading(self._by_queue(entries), device, carried, link, summed(entries), whole)
 
-    def later(self) -> Reading:
+    def later(self) -> CounterReading:
         """Read driver and device again, to be compared to an earlier reading."""
         now = self.read()
         if self._faults[GONE_BACK]:
-            return Reading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
+            return CounterReading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
         return now
 
     @contextmanager
-    def stretch(self) -> Iterator[Stretch]:
+    def measure(self) -> Iterator[Measurement]:
         """Account for what happens in the block, from a quiet moment to a quiet moment."""
-        result = Stretch()
-        with self._machine.wire.capture() as capture:
+        result = Measurement()
+        with self._machine.remote.capture() as capture:
             before, sent, received = self._settled(capture)
             yield result
             after, sent_after, received_after = self._settled(capture)
@@ -308,17 +308,17 @@ class Ledger:
         """Netlink's counters summed over the queues, to be compared to an earlier reading."""
         return self._exceeded(self.read().told)
 
-    def stops(self, stretch: Stretch) -> dict[str, int]:
+    def stops(self, measured: Measurement) -> dict[str, int]:
         """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
-        rises = {name: stretch.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
+        rises = {name: measured.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
         return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
 
     def settle(self) -> None:
         """Wait until two readings in a row are the same, so that nothing is under way."""
-        with self._machine.wire.capture() as capture:
+        with self._machine.remote.capture() as capture:
             self._settled(capture)
 
-    def _settled(self, capture: Capture) -> tuple[Reading, list[bytes], list[bytes]]:
+    def _settled(self, capture: Capture) -> tuple[CounterReading, list[bytes], list[bytes]]:
         """Read everything until two readings in a row are the same, so that nothing is under way."""
         previous = None
         while True:
@@ -343,7 +343,7 @@ def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
     return {name: value - before.get(name, 0) for name, value in after.items()}
 
 
-def differences(stretch: Stretch, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
+def differences(measured: Measurement, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
     """Say which of netlink's counters rose by something else than they should have; empty if none did.
 
     Args:
@@ -352,16 +352,16 @@ def differences(stretch: Stretch, names: Iterable[str], wanted: Mapping[str, int
         wanted: what each must have risen by.
     """
     return [
-        f"{name} rose by {stretch.told.get(name, 0)}, expected {wanted[name]}"
+        f"{name} rose by {measured.told.get(name, 0)}, expected {wanted[name]}"
         for name in names
-        if stretch.told.get(name, 0) != wanted[name]
+        if measured.told.get(name, 0) != wanted[name]
     ]
 
 
-def explain(stretch: Stretch) -> str:
+def explain(measured: Measurement) -> str:
     """Return every view of a stretch on one line, for a failed comparison."""
     return (
-        f"wire: {stretch.wire_rx} in, {stretch.wire_tx} out; driver's queues: {total(stretch.queues.rx.values())} in, "
-        f"{total(stretch.queues.tx.values())} out; device: {total(stretch.device.rx.values())} in, "
-        f"{total(stretch.device.tx.values())} out; interface: {stretch.link_rx} in, {stretch.link_tx} out"
+        f"wire: {measured.wire_rx} in, {measured.wire_tx} out; driver's queues: {total(measured.queues.rx.values())} in, "
+        f"{total(measured.queues.tx.values())} out; device: {total(measured.device.rx.values())} in, "
+        f"{total(measured.device.tx.values())} out; interface: {measured.link_rx} in, {measured.link_tx} out"
     )

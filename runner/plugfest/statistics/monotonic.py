@@ -16,7 +16,7 @@ from plugfest.statistics.queue_counters import QueueCounters, from_ethtool
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.statistics.accounts import Ledger
+    from plugfest.statistics.accounts import Accounting
 
 DEVICE_BACK = fault_points.declare(
     "program:qstat.device-gone-back", "netlink's device-wide counters start again at zero in the second reading"
@@ -24,7 +24,7 @@ DEVICE_BACK = fault_points.declare(
 
 
 @dataclass(frozen=True)
-class History:
+class CounterSnapshot:
     """Counters that only grow.
 
     Attributes:
@@ -44,25 +44,25 @@ class History:
         return self.by_netlink if source == "netlink" else self.by_ethtool
 
 
-def history(ledger: Ledger) -> History:
+def counter_snapshot(accounting: Accounting) -> CounterSnapshot:
     """Read all of them now."""
     queues = {
         f"{entry['queue-type']} {entry['queue-id']} {name}": value
-        for entry in ledger.qstats()
+        for entry in accounting.qstats()
         for name, value in entry.items()
         if name not in ENTRY and isinstance(value, int)
     }
-    own = named(from_ethtool(ledger.ethtool()))
-    return History(ledger.read().link, ledger.whole_device(), queues, own)
+    own = named(from_ethtool(accounting.ethtool()))
+    return CounterSnapshot(accounting.read().link, accounting.whole_device(), queues, own)
 
 
-def later(ledger: Ledger, faults: LocalFaults) -> History:
+def later(accounting: Accounting, faults: LocalFaults) -> CounterSnapshot:
     """Read all of them again, to be compared to an earlier reading."""
-    now = history(ledger)
+    now = counter_snapshot(accounting)
     if faults[GONE_BACK]:
-        return History(*(dict.fromkeys(each, 0) for each in vars(now).values()))
+        return CounterSnapshot(*(dict.fromkeys(each, 0) for each in vars(now).values()))
     if now.device and faults[DEVICE_BACK]:
-        return History(now.interface, dict.fromkeys(now.device, 0), now.by_netlink, now.by_ethtool)
+        return CounterSnapshot(now.interface, dict.fromkeys(now.device, 0), now.by_netlink, now.by_ethtool)
     return now
 
 

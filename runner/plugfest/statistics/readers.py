@@ -53,7 +53,7 @@ _QUEUE = re.compile(r"(?P<direction>rx|tx) (?P<queue>\d+) (?P<name>.+)")
 
 
 @dataclass(frozen=True)
-class Report:
+class ReaderReport:
     """What one process has found.
 
     Attributes:
@@ -140,7 +140,7 @@ def _netlink_queues(values: Mapping[str, int]) -> QueueCounters:
     return from_qstats(list(entries.values()))
 
 
-class Reading:
+class ConcurrentReaders:
     """The processes while they run.
 
     Attributes:
@@ -162,7 +162,7 @@ class Reading:
         self._until = until
         self._speed = speed
         self._handles: list[int] = []
-        self.reports: list[Report] = []
+        self.reports: list[ReaderReport] = []
         # The agent tells the processes of one handle apart by their kind.
         times = Counter(kinds)
         for number in range(max(times.values())):
@@ -205,7 +205,7 @@ class Reading:
             for each in self._agent.call("readers.stop", readers=handle, timeout=timeout)
         ]
 
-    def _bent(self, report: Report) -> Report:
+    def _bent(self, report: ReaderReport) -> ReaderReport:
         changes: dict[str, Any] = {}
         name = next((each for each in report.last if each.endswith(("rx_packets", "rx-packets"))), "")
         if name and self._faults[SEEN_BACK]:
@@ -214,10 +214,10 @@ class Reading:
             changes = {"leapt": {name: (report.last[name], report.last[name] + (1 << 32), 1)}}
         elif name and self._faults[SEEN_SHORT]:
             changes = {"last": {**report.last, name: report.last[name] - 1}}
-        return Report(**{**vars(report), **changes})
+        return ReaderReport(**{**vars(report), **changes})
 
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
-        """Say what was wrong with any reading; see `Report.problems`."""
+        """Say what was wrong with any reading; see `ReaderReport.problems`."""
         return [
             problem
             for report in self.reports
@@ -256,18 +256,18 @@ class Reading:
                 self._agent.call("handle.close", handle=handle)
 
 
-def report_of(values: Mapping[str, Any]) -> Report:
+def report_of(values: Mapping[str, Any]) -> ReaderReport:
     """Turn a report of the agent's ``readers.stop`` into one of ours."""
     moves = {name: {key: tuple(move) for key, move in values.get(name, {}).items()} for name in ("back", "leapt")}
-    return Report(**{**values, **moves})
+    return ReaderReport(**{**values, **moves})
 
 
 @contextmanager
-def reading(
+def concurrent_readers(
     agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float, kinds: Sequence[str] = ALL
-) -> Iterator[Reading]:
+) -> Iterator[ConcurrentReaders]:
     """Read all the while; the reports are there afterwards."""
-    found = Reading(agent, ifname, faults, until, speed, kinds)
+    found = ConcurrentReaders(agent, ifname, faults, until, speed, kinds)
     try:
         found.goes_on(1)
         yield found

@@ -24,7 +24,7 @@ AHEAD = fault_points.declare("program:clocks.ahead", "every clock is read an hou
 
 _HOUR = 3600 * 10**9
 
-Reading = Mapping[str, int]
+Times = Mapping[str, int]
 """Nanoseconds by the name of the clock."""
 
 
@@ -49,12 +49,12 @@ class Clocks:
         self._faults = faults
         self._kept: set[str] | None = None
 
-    def read(self) -> Reading:
+    def read(self) -> Times:
         """Return the time now."""
         ahead = _HOUR if self._faults[AHEAD] else 0
         return {name: now + ahead for name, now in self._read().items()}
 
-    def _read(self) -> Reading:
+    def _read(self) -> Times:
         device = self._model.call("model.clock")["now"] if self._model is not None else None
         if device is not None:
             return {"device": int(device)}
@@ -67,7 +67,7 @@ class Clocks:
         guests: dict[str, int] = self._agent.call("system.nanoseconds")
         return guests
 
-    def check(self, before: Reading, stamps: Sequence[int], after: Reading) -> None:
+    def check(self, before: Times, stamps: Sequence[int], after: Times) -> None:
         """Check that stamps lie between two readings, by a clock by which all did that were checked before.
 
         Raises:

@@ -19,8 +19,8 @@ from plugfest.machine.agent import AgentError
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.fixtures import Guest
+    from plugfest.machine.remote import Remote
+    from plugfest.plugin.fixtures import GuestHandle
 
 NOT_CHANGED = fault_points.declare(
     "program:clock.not-changed", "a change of the hardware clock is not made, as if it were"
@@ -51,7 +51,7 @@ TURN = 0.2
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClockReading:
     """What a hardware clock says at some moment between two of the guest's own clock; nanoseconds all.
 
     Attributes:
@@ -64,11 +64,11 @@ class Reading:
     time: int
     after: int
 
-    def follows(self, earlier: Reading) -> bool:
+    def follows(self, earlier: ClockReading) -> bool:
         """Whether one clock can have shown both: it has not gone back, nor forward by much more than has passed meanwhile."""
         return 0 <= self.time - earlier.time <= MOST * (self.after - earlier.before) + LEAST
 
-    def elapsed(self, earlier: Reading) -> tuple[int, int]:
+    def elapsed(self, earlier: ClockReading) -> tuple[int, int]:
         """Return the least and the most nanoseconds that have passed since another reading, by the guest's clock."""
         return self.before - earlier.after, self.after - earlier.before
 
@@ -91,7 +91,7 @@ class HardwareClock:
         self._defer = defer
         self._deferred = False
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Read it, until two readings one after the other agree: some drivers' are a second off now and then (OFFLOAD-PHC-04).
 
         Raises:
@@ -104,7 +104,7 @@ class HardwareClock:
                 break
         return self._reading(last)
 
-    def series(self, seconds: float) -> list[Reading]:
+    def series(self, seconds: float) -> list[ClockReading]:
         """Read it again and again, for so many seconds; every reading counts.
 
         Raises:
@@ -121,9 +121,9 @@ class HardwareClock:
             raise AssertionError(f"/dev/ptp{self._index} cannot be read: {error}") from error
         return found
 
-    def _reading(self, told: Sequence[int]) -> Reading:
+    def _reading(self, told: Sequence[int]) -> ClockReading:
         before, time, after = told
-        return Reading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
+        return ClockReading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
 
     @property
     def reach(self) -> int:
@@ -132,17 +132,17 @@ class HardwareClock:
 
     def pace(self, parts_per_billion: int) -> AgentError | None:
         """Let it run so much faster; returns the refusal, None if that was done."""
-        return self._change("phc.pace", parts_per_billion=parts_per_billion)
+        return self._settings("phc.pace", parts_per_billion=parts_per_billion)
 
     def step(self, nanoseconds: int) -> AgentError | None:
         """Put it forward; returns the refusal, None if that was done."""
-        return self._change("phc.step", nanoseconds=nanoseconds)
+        return self._settings("phc.step", nanoseconds=nanoseconds)
 
     def set(self, nanoseconds: int) -> AgentError | None:
         """Set it; returns the refusal, None if that was done."""
-        return self._change("phc.set", nanoseconds=nanoseconds)
+        return self._settings("phc.set", nanoseconds=nanoseconds)
 
-    def _change(self, method: str, **change: int) -> AgentError | None:
+    def _settings(self, method: str, **change: int) -> AgentError | None:
         if not self._deferred:
             self._deferred = True
             self._defer(self._restore, self.read())
@@ -156,7 +156,7 @@ class HardwareClock:
             return error
         return None
 
-    def _restore(self, first: Reading) -> None:
+    def _restore(self, first: ClockReading) -> None:
         """Let it run by itself, at the time that it would have had; a driver that can do neither has changed nothing."""
         with suppress(AgentError):
             self._agent.call("phc.pace", index=self._index, parts_per_billion=0)
@@ -170,13 +170,13 @@ class Stamping:
     """Which frames an interface stamps, and the stamps of frames."""
 
     def __init__(
-        self, guest: Guest, ifname: str, wire: WireEnd, faults: LocalFaults, defer: Callable[..., None]
+        self, guest: GuestHandle, ifname: str, remote: Remote, faults: LocalFaults, defer: Callable[..., None]
     ) -> None:
         """Change nothing; what is stamped is put back when the test ends."""
         self._agent = guest.agent
         self._speed = guest.speed
         self._ifname = ifname
-        self._wire = wire
+        self._remote = remote
         self._faults = faults
         before = self._agent.call("phc.stamped", ifname=ifname)
         defer(self._agent.call, "phc.stamp", ifname=ifname, sent=before[0], received=before[1])
@@ -195,7 +195,7 @@ class Stamping:
         sent, received = self._agent.call("phc.stamped", ifname=self._ifname)
         return int(sent), FILTERS[received]
 
-    def ask(self, *, sent: int, received: str) -> AgentError | None:
+    def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
         """Ask for these to be stamped; returns the refusal, None if that was done, or more."""
         if self._faults[NOT_TOLD]:
             return None
@@ -214,7 +214,7 @@ class Stamping:
             AssertionError: the frame did not come.
         """
         with self._socket("received") as handle:
-            self._wire.send([frame])
+            self._remote.send([frame])
             enough = Deadline.after(PATIENCE, speed=self._speed)
             while not enough.passed:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)

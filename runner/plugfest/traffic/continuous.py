@@ -16,8 +16,8 @@ from plugfest.traffic.traffic import FLOWS_PER_QUEUE, check_same, payloads
 if TYPE_CHECKING:
     from plugfest.frames.probe import Probe
     from plugfest.machine.agent import AgentClient
-    from plugfest.machine.wire import WireEnd
-    from plugfest.traffic.packet_sender import Outlet
+    from plugfest.machine.remote import Remote
+    from plugfest.traffic.packet_socket import PacketSender
     from plugfest.traffic.traffic import Traffic
 
 PACE = 0.02
@@ -30,7 +30,7 @@ GLANCE = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
 
 
-class Count:
+class TrafficResult:
     """What was sent and what arrived.
 
     Attributes:
@@ -57,7 +57,7 @@ class Count:
         return len(self.sent) - len(self.arrived)
 
 
-class CountOnWire(Count):
+class SentTrafficResult(TrafficResult):
     """The same of frames that the DUT sent: `arrived` are whole frames that the wire carried."""
 
     def check(self) -> None:
@@ -69,10 +69,10 @@ class CountOnWire(Count):
         check_same(self.arrived, frames_of(self.sent), "frames on the wire")
 
 
-class Census:
+class ContinuousTraffic:
     """Keeps frames coming and counts them."""
 
-    def __init__(self, traffic: Traffic, wire: WireEnd, agent: AgentClient, outlet: Outlet) -> None:
+    def __init__(self, traffic: Traffic, remote: Remote, agent: AgentClient, packet_sender: PacketSender) -> None:
         """Send nothing yet.
 
         Args:
@@ -82,15 +82,15 @@ class Census:
             outlet: sends from the DUT, by the same connection.
         """
         self._traffic = traffic
-        self._wire = wire
+        self._remote = remote
         self._agent = agent
-        self._outlet = outlet
+        self._packet_sender = packet_sender
 
     @contextmanager
-    def of_sent(self, sizes: Sequence[int] = SIZES) -> Iterator[CountOnWire]:
+    def from_dut(self, sizes: Sequence[int] = SIZES) -> Iterator[SentTrafficResult]:
         """Have the DUT send while the block runs, from each of its CPUs in turn, and so by several queues; then count on the wire."""
         self._traffic.ready()
-        count = CountOnWire()
+        count = SentTrafficResult()
         over = threading.Event()
         cpus = self._traffic.cpus()
 
@@ -98,7 +98,7 @@ class Census:
             for turn in itertools.count():
                 first = len(count.sent)
                 batch = burst(self._traffic.ends_back, flows=BATCH, sizes=sizes, versions=(4,), first=first)
-                self._outlet.send(frames_of(batch), cpu=turn % cpus)
+                self._packet_sender.send(frames_of(batch), cpu=turn % cpus)
                 count.sent += batch
                 if over.wait(PACE):
                     break
@@ -115,10 +115,10 @@ class Census:
             count.arrived = seen.probes()
 
     @contextmanager
-    def during(self, sizes: Sequence[int] = SIZES) -> Iterator[Count]:
+    def to_dut(self, sizes: Sequence[int] = SIZES) -> Iterator[TrafficResult]:
         """Send while the block runs, in flows enough to reach every queue that RSS spreads over; then count."""
         self._traffic.ready()
-        count = Count()
+        count = TrafficResult()
         over = threading.Event()
         flows = FLOWS_PER_QUEUE * self._traffic.queues()
         prepared: list[Probe] = []
@@ -131,7 +131,7 @@ class Census:
                     prepared.extend(self._traffic.probes(sizes=sizes, flows=flows))
                 batch = prepared[:BATCH]
                 del prepared[:BATCH]
-                self._wire.send([probe.frame for probe in batch])
+                self._remote.send([probe.frame for probe in batch])
                 count.sent += batch
 
         def fetch() -> None:

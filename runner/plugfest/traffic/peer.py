@@ -69,7 +69,7 @@ class Taking:
     result: Callable[[], Transfer]
 
 
-class Peer:
+class TrafficPeer:
     """The wire end's stack as somebody to talk to."""
 
     def __init__(self, agent: AgentClient, speed: float) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from plugfest.frames.dissect import TCP, UDP, dissect
 from plugfest.frames.probe import Ends
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from plugfest.frames.toeplitz import (
     FLOWS,
     IP_DESTINATION,
@@ -27,7 +27,7 @@ from plugfest.statistics.queue_counters import Account, of_frames, total
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut, Rss
-    from plugfest.statistics.accounts import Stretch
+    from plugfest.statistics.accounts import Measurement
 
 FEWEST = 5
 STEP = 3
@@ -73,7 +73,7 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     wanted = {queue: share(queue) for queue in sorted(set(rss.table))}
     found: dict[int, list[bytes]] = {queue: [] for queue in wanted}
     for port in range(FIRST_SOURCE, FIRST_SOURCE + TRIED):
-        frame = Order(ends, 4, b"aimed" * 20, protocol=protocol, ports=(port, CLOSED)).finished()
+        frame = TxRequest(ends, 4, b"aimed" * 20, protocol=protocol, ports=(port, CLOSED)).finished()
         queue = spread([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
         if len(found[queue]) < wanted[queue]:
             found[queue].append(frame)
@@ -82,7 +82,7 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     return found
 
 
-def misses(stretch: Stretch, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
+def misses(measured: Measurement, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
     """Say which counters rose by something else than what was aimed at their queues; empty if none did.
 
     What else was on the wire meanwhile, as neighbour discovery, may be counted by any queue.
@@ -92,8 +92,8 @@ def misses(stretch: Stretch, aimed: Mapping[int, Sequence[bytes]], direction: st
         aimed: frames by queue.
         direction: rx or tx.
     """
-    counted = stretch.queues.rx if direction == "rx" else stretch.queues.tx
-    whole = stretch.wire_rx if direction == "rx" else stretch.wire_tx
+    counted = measured.queues.rx if direction == "rx" else measured.queues.tx
+    whole = measured.wire_rx if direction == "rx" else measured.wire_tx
     wanted = {queue: of_frames(frames) for queue, frames in aimed.items()}
     others = whole - total(wanted.values())
     wrong = []

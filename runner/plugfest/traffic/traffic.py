@@ -29,8 +29,8 @@ from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.machine.agent import AgentClient
-    from plugfest.machine.wire import Capture, WireEnd
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.machine.remote import Capture, Remote
+    from plugfest.plugin.fixtures import GuestHandle, Until
 
 FLOWS_PER_QUEUE = 16
 """Flows for each receive queue: a hash that spreads evenly misses one of 4 queues less than once in 10 million runs."""
@@ -83,12 +83,12 @@ class Traffic:
         ends_back: addresses of the probes from it.
     """
 
-    def __init__(self, guest: Guest, dut: Dut, wire: WireEnd, until: Until, defer: Callable[..., None]) -> None:
+    def __init__(self, guest: GuestHandle, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> None:
         """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
         self._agent = guest.agent
         self._speed = guest.speed
         self._ifname = dut.ifname
-        self._wire = wire
+        self._remote = remote
         self._until = until
         self._next = 0
         self._sockets: dict[int, int] = {}
@@ -96,8 +96,8 @@ class Traffic:
             opened = self._agent.call("udp.open", address="::", port=port)
             defer(self._agent.call, "handle.close", handle=opened["handle"])
             self._sockets[port] = opened["handle"]
-        self.ends = Ends(dut.mac, wire.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
-        self.ends_back = Ends(wire.mac, dut.mac, NOBODY, NETWORKS)
+        self.ends = Ends(dut.mac, remote.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
+        self.ends_back = Ends(remote.mac, dut.mac, NOBODY, NETWORKS)
 
     def ready(self) -> None:
         """Wait until the link carries frames: a driver may take it down to attach or detach.
@@ -128,7 +128,7 @@ class Traffic:
     ) -> list[Probe]:
         """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
         flows = flows or FLOWS_PER_QUEUE * self.queues()
-        if self._wire.faults[ONE_FLOW]:
+        if self._remote.faults[ONE_FLOW]:
             flows, versions = 1, versions[:1]
         made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
         self._next += len(made)
@@ -137,7 +137,7 @@ class Traffic:
     def send(self, probes: Sequence[Probe]) -> None:
         """Put the probes' frames on the wire, once the link carries them."""
         self.ready()
-        self._wire.send([probe.frame for probe in probes])
+        self._remote.send([probe.frame for probe in probes])
 
     def received(self, probes: Sequence[Probe], *, port: int = PORT_FIRST, scratched: bool = False) -> list[bytes]:
         """Return the payloads of these probes that the stack got, more than once where it got them so.
@@ -252,7 +252,7 @@ class Traffic:
     @contextmanager
     def sightings(self) -> Iterator[Sightings]:
         """Watch what the DUT sends."""
-        with self._wire.capture() as capture:
+        with self._remote.capture() as capture:
             yield Sightings(capture)
 
     @contextmanager
@@ -269,7 +269,7 @@ class Traffic:
         def pour() -> None:
             try:
                 while not over.wait(pace):
-                    self._wire.send(frames[:BATCH])
+                    self._remote.send(frames[:BATCH])
                     frames.extend(frames[:BATCH])
                     del frames[:BATCH]
             except OSError as error:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugfest.dut.skb_trace import SENT, Buffer, watch
-from plugfest.frames.segmentation import Order
+from plugfest.dut.skb_trace import SENT, Skb, trace_skbs
+from plugfest.frames.segmentation import TxRequest
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.frames.probe import Ends
-    from plugfest.machine.wire import WireEnd
-    from plugfest.plugin.fixtures import Guest, Until
-    from plugfest.traffic.packet_sender import Outlet
+    from plugfest.machine.remote import Remote
+    from plugfest.plugin.fixtures import GuestHandle, Until
+    from plugfest.traffic.packet_socket import PacketSender
 
 
 def checksummed(active: Collection[str]) -> list[int]:
@@ -27,7 +27,7 @@ def checksummed(active: Collection[str]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Work:
+class TxResult:
     """What came of some orders.
 
     Attributes:
@@ -38,15 +38,15 @@ class Work:
         cut: frames that the device made beyond one for each packet, None where it cannot be asked.
     """
 
-    orders: Sequence[Order]
+    requests: Sequence[TxRequest]
     frames: Sequence[list[bytes]]
-    handed: Sequence[Buffer]
+    handed: Sequence[Skb]
     cut: int | None
 
     @property
-    def whole(self) -> list[Buffer]:
+    def whole(self) -> list[Skb]:
         """What was handed to the driver with the length of an order: the orders themselves, if the stack has not cut them."""
-        lengths = {order.length for order in self.orders}
+        lengths = {order.length for order in self.requests}
         return [each for each in self.handed if each.length in lengths]
 
     def check(self) -> None:
@@ -55,7 +55,7 @@ class Work:
         Raises:
             AssertionError: it did not.
         """
-        for order, frames in zip(self.orders, self.frames, strict=True):
+        for order, frames in zip(self.requests, self.frames, strict=True):
             wrong = order.problems(frames)
             what = "TCP" if order.protocol == 6 else "UDP"
             about = f"{len(order.payload)} octets of {what} over IPv{order.version}"
@@ -64,23 +64,25 @@ class Work:
             assert not wrong, f"{about}: {'; '.join(wrong[:6])}"
 
 
-class OrderDesk:
+class TxOffload:
     """Takes orders.
 
     Attributes:
         ends: addresses from the DUT to nobody.
     """
 
-    def __init__(self, guest: Guest, dut: Dut, outlet: Outlet, wire: WireEnd, ends: Ends, until: Until) -> None:
+    def __init__(
+        self, guest: GuestHandle, dut: Dut, packet_sender: PacketSender, remote: Remote, ends: Ends, until: Until
+    ) -> None:
         """Take none yet."""
         self.ends = ends
         self._guest = guest
         self._dut = dut
-        self._outlet = outlet
-        self._wire = wire
+        self._packet_sender = packet_sender
+        self._remote = remote
         self._until = until
 
-    def do(self, orders: Sequence[Order], *, outlet: Outlet | None = None) -> Work:
+    def do(self, requests: Sequence[TxRequest], *, packet_sender: PacketSender | None = None) -> TxResult:
         """Hand orders over and wait for their frames; each order has a flow or ports of its own.
 
         Args:
@@ -90,22 +92,22 @@ class OrderDesk:
         Raises:
             AssertionError: there are fewer frames on the wire than there must be.
         """
-        wanted = sum(len(order.pieces) for order in orders)
+        wanted = sum(len(order.pieces) for order in requests)
         before = self._cut()
 
         def mine(frames: Sequence[bytes]) -> list[bytes]:
-            return [frame for frame in frames if any(order.owns(frame) for order in orders)]
+            return [frame for frame in frames if any(order.owns(frame) for order in requests)]
 
-        with self._wire.capture() as capture, watch(self._guest.agent, self._dut.ifname, SENT) as seen:
-            (outlet or self._outlet).hand(orders)
+        with self._remote.capture() as capture, trace_skbs(self._guest.agent, self._dut.ifname, SENT) as seen:
+            (packet_sender or self._packet_sender).hand(requests)
             self._until(
                 lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
             )
         frames = capture.received()
         after = self._cut()
-        return Work(
-            orders=orders,
-            frames=[[frame for frame in frames if order.owns(frame)] for order in orders],
+        return TxResult(
+            requests=requests,
+            frames=[[frame for frame in frames if order.owns(frame)] for order in requests],
             handed=seen.sent(),
             cut=None if after is None or before is None else after - before,
         )

@@ -67,7 +67,7 @@ class Adjustment:
         self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
         self._write(0, 0, 0, Action.PASS, b"", b"")
 
-    def tell(
+    def configure(
         self,
         *,
         head: int = 0,
@@ -92,7 +92,7 @@ class Adjustment:
         if not self._faults[NOT_TOLD]:
             self._write(head, tail, meta, verdict, before, behind)
         if not self._attached:
-            self._xdp.put(self.program, self._mode)
+            self._xdp.attach_program(self.program, self._mode)
             self._attached = True
 
     def aim(self, ifname: str, program: Program | None = None) -> None:

@@ -18,7 +18,7 @@ from plugfest.traffic.traffic import PATIENCE
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.plugin.fixtures import GuestHandle, Until
 
 Mode = Literal["copy", "zero-copy"]
 
@@ -73,7 +73,7 @@ class Received(NamedTuple):
 class Umem:
     """A process of the guest with one umem, for one or more sockets."""
 
-    def __init__(self, guest: Guest, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
+    def __init__(self, guest: GuestHandle, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
         self.faults = faults
@@ -81,7 +81,7 @@ class Umem:
         self._ifname = ifname
         self._handle = handle
 
-    def tell(self, *words: object) -> int:
+    def command(self, *words: object) -> int:
         """Give the process a command; returns its number.
 
         Raises:
@@ -131,7 +131,7 @@ class Umem:
         if self.faults[OTHER_MODE]:
             mode = "copy" if mode == "zero-copy" else "zero-copy"
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
-        return Socket(self, self.tell("open", self._ifname, queue, ring, flags), queue)
+        return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
 
     def close(self) -> None:
         """Kill the process, with all its sockets."""
@@ -154,26 +154,26 @@ class Socket:
     @property
     def zero_copy(self) -> bool:
         """Whether the kernel says that the device itself uses the umem (XDP_OPTIONS)."""
-        return bool(self._umem.tell("options", self._number) & XDP_OPTIONS_ZEROCOPY)
+        return bool(self._umem.command("options", self._number) & XDP_OPTIONS_ZEROCOPY)
 
     def enter(self) -> None:
         """Enter it in the map of its program, under its queue."""
         if not self._umem.faults[NOT_ENTERED]:
-            self._umem.tell("map", self._number, self.queue)
+            self._umem.command("map", self._number, self.queue)
 
     @property
     def napi(self) -> int | None:
         """Id of the NAPI instance that its system calls poll (SO_INCOMING_NAPI_ID); None where the kernel knows none."""
-        return self._umem.tell("napi", self._number) or None
+        return self._umem.command("napi", self._number) or None
 
     def poll_busily(self, microseconds: int, budget: int) -> None:
         """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
         if not self._umem.faults[NOT_POLLED]:
-            self._umem.tell("busy-poll", self._number, microseconds, budget)
+            self._umem.command("busy-poll", self._number, microseconds, budget)
 
     def fill(self, count: int, offset: int = 0) -> int:
         """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
-        return 0 if self._umem.faults[NOT_FILLED] else self._umem.tell("fill", self._number, count, offset)
+        return 0 if self._umem.faults[NOT_FILLED] else self._umem.command("fill", self._number, count, offset)
 
     def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
         """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
@@ -195,12 +195,12 @@ class Socket:
 
     def wants_wakeup(self, ring: Literal["fill", "transmit"]) -> bool:
         """Whether the kernel asks to be woken for a ring."""
-        return bool(self._umem.tell("wants-wakeup", self._number, ring))
+        return bool(self._umem.command("wants-wakeup", self._number, ring))
 
     def wake(self) -> None:
         """Have the kernel look at the transmit ring."""
         if not self._umem.faults[NOT_WOKEN]:
-            self._umem.tell("wake", self._number)
+            self._umem.command("wake", self._number)
 
     def reap(self, count: int = RING) -> list[bytes]:
         """Take completions; returns the metadata before each frame."""
@@ -242,7 +242,7 @@ class Socket:
 
     def close(self) -> None:
         """Close it; its umem stays."""
-        self._umem.tell("close", self._number)
+        self._umem.command("close", self._number)
 
 
 def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
@@ -289,7 +289,7 @@ class AfXdp:
     """Makes umems."""
 
     def __init__(
-        self, guest: Guest, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
+        self, guest: GuestHandle, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
     ) -> None:
         """Make none yet."""
         self._guest = guest
@@ -326,10 +326,10 @@ class AfXdp:
         handle = self._guest.agent.call("af_xdp.start", map=sockets)
         made = Umem(self._guest, self._ifname, self._faults, self._until, handle)
         self._defer(made.close)
-        made.tell("umem", chunks, size, headroom, ring, flags, metadata)
+        made.command("umem", chunks, size, headroom, ring, flags, metadata)
         return made
 
-    def refusal(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
+    def try_bind(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
         """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
         umem = self.umem()
         try:

@@ -143,10 +143,10 @@ class Xdp:
         elif self._faults[DROP_INSTEAD]:
             name = "xdp_drop"
         program = self.load(name)
-        self.put(program, mode)
+        self.attach_program(program, mode)
         return program
 
-    def put(
+    def attach_program(
         self, program: Program, mode: str = "native", *, expected: Program | None = None, if_none: bool = False
     ) -> None:
         """Attach a loaded program; whatever is attached in this mode is detached when the test ends.
@@ -177,23 +177,23 @@ class Xdp:
             self.agent.call("link.set", ifname=self.ifname, up=True)
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
-    def refusal(self, name: str, mode: str = "native") -> AgentError | None:
+    def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
         """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
         program = self.load(name)
-        refused = self.ask(program, mode)
+        refused = self.try_attach_program(program, mode)
         if refused is not None and self._faults[REFUSED_STICKS]:
-            self.put(program, "generic")
+            self.attach_program(program, "generic")
         return refused
 
-    def ask(self, program: Program, mode: str = "native") -> AgentError | None:
+    def try_attach_program(self, program: Program, mode: str = "native") -> AgentError | None:
         """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
         try:
-            self.put(program, mode)
+            self.attach_program(program, mode)
         except AgentError as error:
             return error
         return None
 
-    def trial(self, mode: str = "native") -> AgentError | None:
+    def try_attach_and_detach(self, mode: str = "native") -> AgentError | None:
         """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
         program = self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
@@ -204,9 +204,9 @@ class Xdp:
         self.agent.call("link.xdp_attach", program=None, **call)
         return None
 
-    def words(self, refusal: AgentError) -> str:
+    def extack(self, refusal: AgentError) -> str:
         """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
-        return "" if self._faults[NO_WORDS] else refusal.words
+        return "" if self._faults[NO_WORDS] else refusal.extack
 
     def detach(self, mode: str = "native") -> None:
         """Detach what is attached in this mode."""

@@ -38,7 +38,7 @@ RSS_L4, RSS_L4_UDP = 1 << 3, 1 << 5
 RSS_L4_PROTOCOLS = 0x1F << 4
 
 
-class Answer(NamedTuple):
+class KfuncResult(NamedTuple):
     """What a kfunc answered.
 
     Attributes:
@@ -51,11 +51,11 @@ class Answer(NamedTuple):
     values: tuple[int, ...]
 
 
-Hints = dict[str, Answer]
+RxMetadata = dict[str, KfuncResult]
 """Of one frame, by the names of ``xdp-rx-metadata`` in netdev.yaml."""
 
 
-class HintsReader:
+class RxMetadataReader:
     """The program, attached in native mode.
 
     Attributes:
@@ -67,11 +67,11 @@ class HintsReader:
         self._xdp = xdp
         self._faults = faults
         self.program: Program = xdp.load("xdp_hints", bound=True)
-        xdp.put(self.program)
+        xdp.attach_program(self.program)
 
-    def hear(
+    def read(
         self, traffic: Traffic, probes: Sequence[Probe], on_wire: Mapping[bytes, bytes] | None = None
-    ) -> list[Hints]:
+    ) -> list[RxMetadata]:
         """Send probes, and return what was said of each, in their order.
 
         Args:
@@ -87,25 +87,25 @@ class HintsReader:
         self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
         last = max(probe.number for probe in probes)
         table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
-        told = [self._hints(table[probe.number]) for probe in probes]
+        told = [self._rx_metadata(table[probe.number]) for probe in probes]
         return [told[-1], *told[:-1]] if self._faults[OF_ANOTHER] else told
 
-    def _hints(self, row: Sequence[int]) -> Hints:
+    def _rx_metadata(self, row: Sequence[int]) -> RxMetadata:
         frames, stamp_answer, stamp, hash_answer, value, kind, vlan_answer, protocol, tci = row
         assert frames == 1, f"expected the program to see a frame once, found {frames} times"
         if self._faults[WITHOUT_PORTS]:
             kind &= ~(RSS_L4 | RSS_L4_PROTOCOLS)
         answers = {
-            "timestamp": Answer(_signed(stamp_answer), (stamp,)),
-            "hash": Answer(_signed(hash_answer), (value, kind)),
-            "vlan-tag": Answer(_signed(vlan_answer), (protocol, tci)),
+            "timestamp": KfuncResult(_signed(stamp_answer), (stamp,)),
+            "hash": KfuncResult(_signed(hash_answer), (value, kind)),
+            "vlan-tag": KfuncResult(_signed(vlan_answer), (protocol, tci)),
         }
         if not self._faults[INVENTED]:
             return answers
-        return {name: Answer(0, answer.values) for name, answer in answers.items()}
+        return {name: KfuncResult(0, answer.values) for name, answer in answers.items()}
 
 
-def check_hashes(probes: Sequence[Probe], answers: Sequence[Answer], key: bytes, choices: Sequence[int]) -> int:
+def check_hashes(probes: Sequence[Probe], answers: Sequence[KfuncResult], key: bytes, choices: Sequence[int]) -> int:
     """Check what is said of the hashes of UDP frames, which may be left out of some (ENODATA); returns of how many one was told.
 
     Args:
@@ -136,7 +136,7 @@ def _some(hashes: Sequence[int]) -> str:
     return " ".join(f"{each:08x}" for each in hashes[:3]) + "…"
 
 
-def refusal_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+def try_load_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Load the program bound to no device; returns the refusal, None if it was loaded."""
     try:
         xdp.load("xdp_hints")
@@ -145,9 +145,9 @@ def refusal_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     return None
 
 
-def refusal_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+def try_attach_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
-    refused = xdp.ask(xdp.load("xdp_hints", bound=True), "generic")
+    refused = xdp.try_attach_program(xdp.load("xdp_hints", bound=True), "generic")
     return None if faults[UNREFUSED] else refused
 
 

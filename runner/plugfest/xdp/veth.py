@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from plugfest.traffic.packet_receiver import Inlet
-from plugfest.traffic.packet_sender import Outlet
+from plugfest.traffic.packet_socket import PacketReceiver, PacketSender
 from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import Guest, Until
+    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.xdp.programs import Program
 
 NEAR, FAR = "near0", "far0"
@@ -28,7 +27,7 @@ class Pair:
         outlet: frames into the far end, to come out of the near one.
     """
 
-    def __init__(self, guest: Guest, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
+    def __init__(self, guest: GuestHandle, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
         """Make them, and set them up; they are gone when the test ends."""
         self._guest = guest
         self._defer = defer
@@ -40,8 +39,8 @@ class Pair:
             Xdp(guest.agent, name, faults=faults, defer=defer, until=until, advertises=lambda _: None)
             for name in (NEAR, FAR)
         )
-        self.inlet = Inlet(guest, FAR, defer)
-        self.outlet = Outlet(guest.agent, FAR, defer)
+        self.packet_receiver = PacketReceiver(guest, FAR, defer)
+        self.packet_sender = PacketSender(guest.agent, FAR, defer)
 
     def accept(self) -> Program:
         """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c).
@@ -50,7 +49,7 @@ class Pair:
             That program, which counts the test frames that come out.
         """
         program = self.far.load("xdp_fragments")
-        self.far.put(program)
+        self.far.attach_program(program)
         return program
 
     def set_mtu(self, octets: int) -> None:

@@ -37,7 +37,7 @@ class Evidence:
 
 
 @dataclass
-class Trial:
+class TestRecord:
     """One test's record, from setup to teardown.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from plugfest.dut.dut import Rss
-from plugfest.dut.settings import Changes
+from plugfest.dut.settings import Settings
 from plugfest.machine.agent import AgentError
 
 
@@ -29,7 +29,7 @@ class Dut:
     def queues(self) -> int:
         return self.count
 
-    def ask(self, what: str, **counts: int) -> AgentError | None:
+    def try_set(self, what: str, **counts: int) -> AgentError | None:
         if self._refuses:
             return AgentError("ethtool.set", "NetlinkError", "no", 22)
         self.count = counts.get("combined_count", self.count)
@@ -46,8 +46,8 @@ class Dut:
         self.table = [at % self.count for at in range(len(self.table))]
 
 
-def changes(dut: Dut) -> Changes:
-    return Changes(dut, lambda *_, **__: None, lambda *_: None, lambda: True)  # type: ignore[arg-type]
+def settings(dut: Dut) -> Settings:
+    return Settings(dut, lambda *_, **__: None, lambda *_: None, lambda: True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_frames_stay_spread_over_all_channels(
     table: list[int], options: dict[str, bool], defaulted: int, afterwards: list[int]
 ) -> None:
     dut = Dut(table, **options)
-    refusal = changes(dut).ask("channels", combined_count=3)
+    refusal = settings(dut).try_set_without_undo("channels", combined_count=3)
     assert (refusal is not None) == bool(options.get("refuses"))
     assert (dut.defaulted, dut.table) == (defaulted, afterwards)
 
@@ -71,11 +71,11 @@ def test_frames_stay_spread_over_all_channels(
 def test_what_must_be_made_and_is_refused_is_an_error() -> None:
     dut = Dut([0, 1], refuses=True)
     with pytest.raises(AgentError, match="no"):
-        changes(dut).put("channels", combined_count=3)
+        settings(dut).set_without_undo("channels", combined_count=3)
 
 
 def test_other_settings_leave_the_table_alone() -> None:
     dut = Dut([0, 1])
     dut.count = 3
-    assert changes(dut).ask("rings", rx=512) is None
+    assert settings(dut).try_set_without_undo("rings", rx=512) is None
     assert dut.defaulted == 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from plugfest.frames.dissect import CWR, TCP, UDP
 from plugfest.frames.probe import Ends
-from plugfest.frames.segmentation import Order
+from plugfest.frames.segmentation import TxRequest
 from scapy.layers import inet
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
@@ -24,17 +24,17 @@ ENDS = Ends(
 PAYLOAD = bytes(number * 7 & 0xFF for number in range(3500))
 
 
-def order(version: int = 4, protocol: int = TCP, **changes: object) -> Order:
+def order(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest:
     settings: dict[str, object] = {
         "payload": PAYLOAD,
         "segment": 1000,
         "sequence": 0xFFFFFF00,
         "identification": 0xFFFE,
     }
-    return Order(ENDS, version, protocol=protocol, **{**settings, **changes})  # type: ignore[arg-type]
+    return TxRequest(ENDS, version, protocol=protocol, **{**settings, **changes})  # type: ignore[arg-type]
 
 
-def cut(asked: Order) -> list[Packet]:
+def cut(asked: TxRequest) -> list[Packet]:
     """The frames that must come of an order, as scapy makes them."""
     frames = []
     assert asked.segment is not None

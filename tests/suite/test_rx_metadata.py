@@ -7,11 +7,11 @@ import pytest
 from plugfest.frames.dissect import dissect
 from plugfest.frames.probe import Ends, Probe, burst
 from plugfest.frames.toeplitz import hashed, toeplitz
-from plugfest.xdp.rx_metadata import RSS_L3, RSS_L4, RSS_L4_UDP, Answer, check_hashes
+from plugfest.xdp.rx_metadata import RSS_L3, RSS_L4, RSS_L4_UDP, KfuncResult, check_hashes
 
 KEY = bytes(range(7, 59))
 ADDRESSES, ALL = 0x30, 0xF0
-ENODATA = Answer(-61, (0, 0))
+ENODATA = KfuncResult(-61, (0, 0))
 ENDS = Ends(
     "02:00:00:00:00:01",
     "02:00:00:00:00:02",
@@ -24,8 +24,8 @@ def probes(version: int) -> list[Probe]:
     return burst(ENDS, flows=8, sizes=(64, 128), versions=(version,))
 
 
-def answers(version: int, fields: int, kind: int) -> list[Answer]:
-    return [Answer(0, (toeplitz(KEY, hashed(dissect(probe.frame), fields)), kind)) for probe in probes(version)]
+def answers(version: int, fields: int, kind: int) -> list[KfuncResult]:
+    return [KfuncResult(0, (toeplitz(KEY, hashed(dissect(probe.frame), fields)), kind)) for probe in probes(version)]
 
 
 @pytest.mark.parametrize("version", [4, 6])

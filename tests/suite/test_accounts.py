@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
-from plugfest.statistics.accounts import Ledger, Stretch, explain
+from plugfest.statistics.accounts import Accounting, Measurement, explain
 from plugfest.statistics.queue_counters import Account, QueueCounters
 from plugfest.traffic.traffic import check_same
 
@@ -62,39 +62,39 @@ class Nic:
         yield SimpleNamespace(sent=lambda: self.sent, received=lambda: self.received)
 
 
-def ledger_of(nic: Nic, *faults: str, model: bool = True) -> Ledger:
+def accounting_of(nic: Nic, *faults: str, model: bool = True) -> Accounting:
     armed = LocalFaults()
     for name in faults:
         armed.arm(name)
-    machine = SimpleNamespace(agent=nic, dut=nic, wire=nic, model=nic if model else None)
-    return Ledger(machine, armed)  # type: ignore[arg-type]
+    machine = SimpleNamespace(agent=nic, dut=nic, remote=nic, model=nic if model else None)
+    return Accounting(machine, armed)  # type: ignore[arg-type]
 
 
 def test_a_stretch_has_what_every_side_saw_and_nothing_before_it() -> None:
     nic = Nic()
     nic.deliver(0)
-    ledger = ledger_of(nic)
-    with ledger.stretch() as stretch:
+    ledger = accounting_of(nic)
+    with ledger.measure() as measured:
         nic.deliver(1)
         nic.deliver(1)
-    assert stretch.wire_rx == stretch.link_rx == Account(2, 120)
-    assert stretch.queues == stretch.device == QueueCounters({1: Account(2, 120)}, {})
-    assert stretch.from_dut == []
-    assert "2 frames/120 octets in" in explain(stretch)
+    assert measured.wire_rx == measured.link_rx == Account(2, 120)
+    assert measured.queues == measured.device == QueueCounters({1: Account(2, 120)}, {})
+    assert measured.from_dut == []
+    assert "2 frames/120 octets in" in explain(measured)
 
 
 def test_without_a_model_the_device_says_nothing() -> None:
     nic = Nic()
-    with ledger_of(nic, model=False).stretch() as stretch:
+    with accounting_of(nic, model=False).measure() as measured:
         nic.deliver(0)
-    assert stretch.device == QueueCounters()
-    assert stretch.queues.rx == {0: Account(1, 60)}
+    assert measured.device == QueueCounters()
+    assert measured.queues.rx == {0: Account(1, 60)}
 
 
 def test_netlinks_counters_go_first() -> None:
     nic = Nic(netlink=True)
     nic.rx = [4, 0]
-    assert ledger_of(nic).queues().rx[0] == Account(4, 240)
+    assert accounting_of(nic).queues().rx[0] == Account(4, 240)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ def test_netlinks_counters_go_first() -> None:
 )
 def test_faults_bend_the_drivers_account_alone(fault: str, rx: dict[int, Account]) -> None:
     nic = Nic()
-    with ledger_of(nic, fault).stretch() as stretch:
+    with accounting_of(nic, fault).measure() as measured:
         nic.deliver(0)
-    assert stretch.queues.rx == rx
-    assert stretch.device.rx == {0: Account(1, 60)}
-    assert stretch.wire_rx == Account(1, 60)
+    assert measured.queues.rx == rx
+    assert measured.device.rx == {0: Account(1, 60)}
+    assert measured.wire_rx == Account(1, 60)
 
 
 def test_a_refusal_that_means_something_else_is_raised() -> None:
     nic = Nic()
     nic.call = lambda method, **_: (_ for _ in ()).throw(AgentError(method, "NetlinkError", "no", errno.EPERM))  # type: ignore[method-assign]
     with pytest.raises(AgentError, match="no"):
-        ledger_of(nic).queues()
+        accounting_of(nic).queues()
 
 
 def test_a_comparison_says_what_is_missing_and_what_is_too_many() -> None:
@@ -130,5 +130,5 @@ def test_a_comparison_says_what_is_missing_and_what_is_too_many() -> None:
 
 
 def test_short_frames_may_be_padded_on_their_way() -> None:
-    short = Stretch(to_dut=[bytes(54), bytes(100)])
+    short = Measurement(to_dut=[bytes(54), bytes(100)])
     assert short.arrived == (Account(2, 154), Account(2, 160))

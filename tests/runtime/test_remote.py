@@ -19,8 +19,8 @@ from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
 from plugfest.faults import LocalFaults
 from plugfest.machine import tap as taps
+from plugfest.machine.remote import Capture, Remote
 from plugfest.machine.tap import Tap
-from plugfest.machine.wire import Capture, WireEnd
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
@@ -51,16 +51,16 @@ class Dut:
 
 
 @contextmanager
-def on_the_wire(faults: LocalFaults | None = None) -> Iterator[tuple[WireEnd, Dut]]:
+def on_the_wire(faults: LocalFaults | None = None) -> Iterator[tuple[Remote, Dut]]:
     tap = Tap()
     dut = Dut()
-    wire = WireEnd(tap, faults)
+    remote = Remote(tap, faults)
     try:
         assert poll(lambda: tap.carrier, Deadline.after(5))
-        yield wire, dut
+        yield remote, dut
     finally:
-        wire.close()
-        wire.close()
+        remote.close()
+        remote.close()
         dut.close()
         tap.close()
         tap.close()
@@ -77,9 +77,9 @@ def frame(number: int, size: int = 100, vlan: int | None = None) -> bytes:
 
 def test_every_frame_of_a_burst_is_captured_in_order(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
+        with on_the_wire() as (remote, dut):
             frames = [frame(number) for number in range(20_000)]
-            with wire.capture() as seen:
+            with remote.capture() as seen:
                 dut.send(*frames)
             assert [data for data in seen.received() if data[12:14] == b"\x88\xb5"] == frames
 
@@ -88,21 +88,21 @@ def test_every_frame_of_a_burst_is_captured_in_order(inside: Inside) -> None:
 
 def test_capture_begins_and_ends_where_it_says(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
+        with on_the_wire() as (remote, dut):
             for number in range(50):
                 dut.send(frame(1000 + number))
-                with wire.capture() as seen:
+                with remote.capture() as seen:
                     dut.send(frame(number))
                 dut.send(frame(2000 + number))
-                assert [int.from_bytes(data[14:18], "big") for data in seen.received(noise=False)] == [number]
+                assert [int.from_bytes(data[14:18], "big") for data in seen.received(background=False)] == [number]
 
     inside(check)
 
 
 def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
-            wire.mtu = 9000
+        with on_the_wire() as (remote, dut):
+            remote.mtu = 9000
             frames = [
                 frame(1, 64),
                 frame(2, 64, vlan=5),
@@ -110,10 +110,10 @@ def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
                 frame(4, 9014),
                 frame(5, 9018, vlan=0),
             ]
-            with wire.capture() as seen:
+            with remote.capture() as seen:
                 dut.send(*frames)
-                wire.send(frame(6, 1514, vlan=7))
-            assert seen.received(noise=False) == frames
+                remote.send(frame(6, 1514, vlan=7))
+            assert seen.received(background=False) == frames
             (sent,) = [data for data in seen.sent() if data[12:14] == b"\x81\x00"]
             assert Ether(sent)[Dot1Q].vlan == 7
             assert abs(seen.frames()[0].seconds - time.time()) < 30
@@ -123,10 +123,10 @@ def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
 
 def test_what_is_sent_reaches_the_device(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
+        with on_the_wire() as (remote, dut):
             frames = [frame(number, 60 + number) for number in range(300)]
-            assert wire.send(frames) == 300
-            assert wire.send(Ether(dst=DUT, src=taps.MAC) / IP(dst=taps.DUT_IPV4) / UDP()) == 1
+            assert remote.send(frames) == 300
+            assert remote.send(Ether(dst=DUT, src=taps.MAC) / IP(dst=taps.DUT_IPV4) / UDP()) == 1
             got: list[bytes] = []
             while len(got) < 300:
                 data = dut.receive()
@@ -140,13 +140,13 @@ def test_what_is_sent_reaches_the_device(inside: Inside) -> None:
 def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
     def check() -> None:
         with (
-            on_the_wire() as (wire, _dut),
+            on_the_wire() as (remote, _dut),
             pytest.raises(
                 InfrastructureError,
                 match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)",
             ),
         ):
-            wire.send(frame(1, 2000))
+            remote.send(frame(1, 2000))
 
     inside(check)
 
@@ -155,9 +155,9 @@ def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
     """No router solicitation, no listener report, no address detection; ARP and echo are answered."""
 
     def check() -> None:
-        with on_the_wire() as (wire, dut):
-            assert [heard.packet.summary() for heard in wire.noise(1.5) if not heard.noise] == []
-            with wire.capture() as seen:
+        with on_the_wire() as (remote, dut):
+            assert [heard.packet.summary() for heard in remote.background(1.5) if not heard.background] == []
+            with remote.capture() as seen:
                 dut.send(
                     bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4))
                 )
@@ -175,7 +175,7 @@ def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
 
 def test_exchange(inside: Inside) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
+        with on_the_wire() as (remote, dut):
 
             def echo() -> None:
                 while True:
@@ -186,12 +186,12 @@ def test_exchange(inside: Inside) -> None:
 
             replier = threading.Thread(target=echo)
             replier.start()
-            answer = wire.exchange(
+            answer = remote.exchange(
                 frame(1), lambda packet: packet.type == 0x88B5 and packet.src == taps.MAC, timeout=10
             )
             replier.join()
             assert answer is not None
-            assert wire.exchange(frame(2), lambda packet: packet.src == "02:00:00:00:00:09", timeout=0.2) is None
+            assert remote.exchange(frame(2), lambda packet: packet.src == "02:00:00:00:00:09", timeout=0.2) is None
 
     inside(check)
 
@@ -199,18 +199,18 @@ def test_exchange(inside: Inside) -> None:
 def test_faults(inside: Inside) -> None:
     def check() -> None:
         faults = LocalFaults()
-        with on_the_wire(faults) as (wire, dut):
+        with on_the_wire(faults) as (remote, dut):
             faults.arm("wire:frame.lost", match={"number": 1})
             faults.arm("wire:frame.damaged", match={"number": 2})
             frames = [frame(number) for number in range(4)]
-            with wire.capture() as seen:
-                wire.send(frames)
+            with remote.capture() as seen:
+                remote.send(frames)
             damaged = frames[2][:-1] + bytes([frames[2][-1] ^ 0xFF])
             assert [data for data in seen.sent() if data[12:14] == b"\x88\xb5"] == [frames[0], damaged, frames[3]]
             assert (faults.disarm("wire:frame.lost"), faults.disarm("wire:frame.damaged")) == (1, 1)
             faults.arm("wire:capture.unseen", times=1)
             faults.arm("wire:capture.damaged", times=1)
-            with wire.capture() as seen:
+            with remote.capture() as seen:
                 dut.send(*frames)
             forged = frames[1][:-1] + bytes([frames[1][-1] ^ 0xFF])
             assert seen.received() == [forged, *frames[2:]]
@@ -220,11 +220,11 @@ def test_faults(inside: Inside) -> None:
 
 def test_recording_is_a_pcap_with_both_directions(inside: Inside, tmp_path: Path) -> None:
     def check() -> None:
-        with on_the_wire() as (wire, dut):
-            recording = wire.record(tmp_path / "artifacts" / "wire.pcap")
+        with on_the_wire() as (remote, dut):
+            recording = remote.record(tmp_path / "artifacts" / "wire.pcap")
             frames = [frame(number, vlan=number or None) for number in range(4)]
             dut.send(*frames[:3])
-            wire.send(frames[3])
+            remote.send(frames[3])
             count = recording.stop()
             packets = rdpcap(str(tmp_path / "artifacts" / "wire.pcap"))
             assert count == len(packets) >= 4
@@ -239,10 +239,10 @@ def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatc
     """A capture that is not whole proves nothing, and says so."""
 
     def check() -> None:
-        with on_the_wire() as (wire, dut):
-            monkeypatch.setattr("plugfest.machine.wire._BUFFER", 4096)
+        with on_the_wire() as (remote, dut):
+            monkeypatch.setattr("plugfest.machine.remote._BUFFER", 4096)
             monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
-            seen = Capture(wire.ifname, LocalFaults())
+            seen = Capture(remote.ifname, LocalFaults())
             dut.send(*[frame(number, 1400) for number in range(500)])
             with pytest.raises(
                 InfrastructureError, match=r"expected to see every frame, found that the host lost \d+ of them"
@@ -277,17 +277,17 @@ def test_a_tap_of_several_queues_is_seen_whole(inside: Inside) -> None:
         with pytest.raises(OSError, match="Invalid argument"):
             Dut()
         queues = [Dut(flags=IFF_MULTI_QUEUE) for _ in range(4)]
-        wire = WireEnd(tap)
+        remote = Remote(tap)
         assert poll(lambda: tap.carrier, Deadline.after(5))
-        with wire.capture() as seen:
+        with remote.capture() as seen:
             for number in range(64):
                 queues[number % 4].send(frame(number))
-        numbers = [int.from_bytes(data[14:18], "big") for data in seen.received(noise=False)]
+        numbers = [int.from_bytes(data[14:18], "big") for data in seen.received(background=False)]
         assert sorted(numbers) == list(range(64))
         # And what it sends comes out of one of them.
-        wire.send(bytes(Ether(dst=DUT, src=taps.MAC, type=0x88B5) / Raw(bytes(50))))
+        remote.send(bytes(Ether(dst=DUT, src=taps.MAC, type=0x88B5) / Raw(bytes(50))))
         assert select.select([each.fd for each in queues], [], [], 5)[0]
-        wire.close()
+        remote.close()
         for each in queues:
             each.close()
         tap.close()

@@ -23,7 +23,7 @@ from plugfest import deadline as deadlines
 from plugfest import faults as fault_points
 from plugfest.errors import InfrastructureError
 from plugfest.faults import LocalFaults
-from plugfest.frames.background import is_noise
+from plugfest.frames.background import is_background
 from plugfest.machine import tap as taps
 from plugfest.machine.tap import Tap
 
@@ -73,9 +73,9 @@ class Frame:
         return Ether(self.data)
 
     @property
-    def noise(self) -> bool:
+    def background(self) -> bool:
         """Whether it is what hosts say unasked: address resolution, neighbour and listener discovery, router solicitation …"""
-        return is_noise(self.data)
+        return is_background(self.data)
 
 
 class Capture:
@@ -137,7 +137,7 @@ class Capture:
             self._changed.notify_all()
         return True
 
-    def frames(self, *, noise: bool = True) -> list[Frame]:
+    def frames(self, *, background: bool = True) -> list[Frame]:
         """Return what was seen so far, in order.
 
         Args:
@@ -145,7 +145,7 @@ class Capture:
         """
         with self._changed:
             found = list(self._frames)
-        return found if noise else [frame for frame in found if not frame.noise]
+        return found if background else [frame for frame in found if not frame.background]
 
     def forget(self) -> list[Frame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
@@ -153,13 +153,13 @@ class Capture:
             found, self._frames = self._frames, []
         return found
 
-    def received(self, *, noise: bool = True) -> list[bytes]:
+    def received(self, *, background: bool = True) -> list[bytes]:
         """Return the frames that the device under test sent."""
-        return [frame.data for frame in self.frames(noise=noise) if frame.received]
+        return [frame.data for frame in self.frames(background=background) if frame.received]
 
-    def sent(self, *, noise: bool = True) -> list[bytes]:
+    def sent(self, *, background: bool = True) -> list[bytes]:
         """Return the frames that the wire end sent."""
-        return [frame.data for frame in self.frames(noise=noise) if not frame.received]
+        return [frame.data for frame in self.frames(background=background) if not frame.received]
 
     def wait(self, condition: Callable[[list[bytes]], Any], timeout: float) -> bool:
         """Wait until the received frames meet a condition; says whether they did.
@@ -195,7 +195,7 @@ class Capture:
         return self.frames()
 
 
-class WireEnd:
+class Remote:
     """The wire's other end: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
 
     Attributes:
@@ -264,7 +264,7 @@ class WireEnd:
 
     @contextmanager
     def capture(self) -> Iterator[Capture]:
-        """``with wire.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
+        """``with remote.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
         seen = Capture(self.ifname, self.faults)
         try:
             yield seen
@@ -299,7 +299,7 @@ class WireEnd:
             seen.wait(any_answer, timeout)
         return found[0] if found else None
 
-    def noise(self, seconds: float) -> list[Frame]:
+    def background(self, seconds: float) -> list[Frame]:
         """Listen to a wire that nobody uses, and return what was heard: a test's budget of unasked frames."""
         with self.capture() as seen:
             time.sleep(seconds)

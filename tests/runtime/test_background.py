@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugfest.frames.background import is_noise
+from plugfest.frames.background import is_background
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -56,15 +56,15 @@ SIGNAL = [
 
 @pytest.mark.parametrize("packet", NOISE, ids=Packet.summary)
 def test_noise(packet: Packet) -> None:
-    assert is_noise(bytes(packet))
+    assert is_background(bytes(packet))
 
 
 @pytest.mark.parametrize("packet", SIGNAL, ids=Packet.summary)
 def test_signal(packet: Packet) -> None:
-    assert not is_noise(bytes(packet))
+    assert not is_background(bytes(packet))
 
 
 @given(st.binary(max_size=80), st.sampled_from([0x0800, 0x86DD, 0x8100, 0x0806]))
 def test_any_octets_are_survived(data: bytes, kind: int) -> None:
-    assert is_noise(data) in (True, False)
-    assert is_noise(bytes(12) + kind.to_bytes(2, "big") + data) in (True, False)
+    assert is_background(data) in (True, False)
+    assert is_background(bytes(12) + kind.to_bytes(2, "big") + data) in (True, False)

@@ -35,7 +35,7 @@ class BootError(PlugfestError):
         self.status = cause.exit_status
 
 
-class Keeper:
+class GuestManager:
     """Owns the guest of one run.
 
     Attributes:
@@ -91,7 +91,7 @@ class Keeper:
         """The guest, if one runs."""
         return self._machine
 
-    def hear_out(self) -> None:
+    def drain_console(self) -> None:
         """Wait until the console has told all that the kernel said, so that a test is blamed for its own problems only.
 
         A guest that does not answer is left as it is: what it said last has come, or never will.

@@ -11,19 +11,19 @@ from plugfest.traffic.traffic import FLOWS_PER_QUEUE, Traffic, check_same, paylo
 
 if TYPE_CHECKING:
     from plugfest.plugin.fixtures import Until
-    from plugfest.traffic.packet_sender import Outlet
+    from plugfest.traffic.packet_socket import PacketSender
 
 FEW = (60, 61, 1024, 1514)
 """Frame lengths that are enough where lengths are not the matter."""
 
 
-class Crossing:
+class TrafficCheck:
     """Sends UDP datagrams, IPv4 and IPv6, and checks that they arrive."""
 
-    def __init__(self, traffic: Traffic, outlet: Outlet, until: Until) -> None:
+    def __init__(self, traffic: Traffic, packet_sender: PacketSender, until: Until) -> None:
         """Take the sockets of `traffic` in the guest's stack, and those of `outlet`."""
         self._traffic = traffic
-        self._outlet = outlet
+        self._packet_sender = packet_sender
         self._until = until
 
     def to_dut(self, sizes: Sequence[int] = FEW) -> list[Probe]:
@@ -52,7 +52,7 @@ class Crossing:
             for cpu in range(self._traffic.cpus()):
                 probes = burst(self._traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=sizes, first=len(wanted))
                 frames = [probe.frame for probe in probes]
-                self._outlet.send(frames, cpu=cpu)
+                self._packet_sender.send(frames, cpu=cpu)
                 wanted += frames
             self._until(
                 lambda: len(seen.probes()) >= len(wanted), what=f"{len(wanted)} frames are on the wire", timeout=1
@@ -60,7 +60,7 @@ class Crossing:
         check_same(seen.probes(), wanted, "frames on the wire")
         return wanted
 
-    def both_ways(self, sizes: Sequence[int] = FEW) -> None:
+    def __call__(self, sizes: Sequence[int] = FEW) -> None:
         """Do both.
 
         Raises:

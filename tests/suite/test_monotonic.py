@@ -10,8 +10,8 @@ import pytest
 from plugfest.dut.operations import Operations
 from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
-from plugfest.statistics.accounts import Stretch, differences
-from plugfest.statistics.monotonic import history, later, lost
+from plugfest.statistics.accounts import Measurement, differences
+from plugfest.statistics.monotonic import counter_snapshot, later, lost
 
 
 def ledger() -> Any:
@@ -24,7 +24,7 @@ def ledger() -> Any:
 
 
 def test_every_scope_is_read() -> None:
-    found = history(ledger())
+    found = counter_snapshot(ledger())
     assert found.interface == {"rx_packets": 4}
     assert found.device == {"rx-packets": 9}
     assert found.by_netlink == {"rx 1 rx-packets": 4, "rx 1 rx-alloc-fail": 1}
@@ -45,9 +45,9 @@ def test_the_fault_sets_all_back_or_the_device_alone() -> None:
 
 
 def test_differences_name_the_counter() -> None:
-    stretch = Stretch(told={"tx-needs-csum": 4})
-    assert differences(stretch, ["tx-needs-csum"], {"tx-needs-csum": 4}) == []
-    assert differences(stretch, ["tx-needs-csum", "tx-stop"], {"tx-needs-csum": 5, "tx-stop": 0}) == [
+    measured = Measurement(told={"tx-needs-csum": 4})
+    assert differences(measured, ["tx-needs-csum"], {"tx-needs-csum": 4}) == []
+    assert differences(measured, ["tx-needs-csum", "tx-stop"], {"tx-needs-csum": 5, "tx-stop": 0}) == [
         "tx-needs-csum rose by 4, expected 5"
     ]
 
@@ -62,7 +62,7 @@ class Dut:
         self.rings = rings
         self.asked: list[Any] = []
 
-    def ask_restart(self) -> AgentError | None:
+    def try_restart_autoneg(self) -> AgentError | None:
         return AgentError("ethtool.restart_negotiation", "OSError", "Operation not supported", 95)
 
     def get(self, what: str) -> dict[str, int] | None:
@@ -84,7 +84,7 @@ def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: in
     dut = Dut({"rx": 256, "tx": 256, "rx-max": most, "tx-max": most})
     operations = Operations(
         dut,  # type: ignore[arg-type]
-        SimpleNamespace(ready=lambda: None, ask=dut.ask, put=dut.set),  # type: ignore[arg-type]
+        SimpleNamespace(ready=lambda: None, try_set_without_undo=dut.ask, set_without_undo=dut.set),  # type: ignore[arg-type]
         SimpleNamespace(features=set),  # type: ignore[arg-type]
     )
     done = list(operations.one_by_one())

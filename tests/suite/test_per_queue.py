@@ -11,7 +11,7 @@ from plugfest.frames.dissect import TCP, UDP, dissect, problems
 from plugfest.frames.probe import Ends
 from plugfest.frames.toeplitz import hashed, toeplitz
 from plugfest.machine.agent import AgentError
-from plugfest.statistics.accounts import Stretch
+from plugfest.statistics.accounts import Measurement
 from plugfest.statistics.queue_counters import Account, QueueCounters
 from plugfest.traffic.per_queue import by_source_port, misses, share
 
@@ -54,19 +54,21 @@ def test_tcp_is_taken_where_udps_ports_are_not_hashed_and_nothing_where_none_are
 
 def test_a_counter_of_the_wrong_queue_misses() -> None:
     aimed = {0: [bytes(60)] * 5, 1: [bytes(100)] * 8}
-    wire = [frame for frames in aimed.values() for frame in frames]
-    right = Stretch(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=wire)
+    remote = [frame for frames in aimed.values() for frame in frames]
+    right = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=remote)
     assert misses(right, aimed) == []
-    crossed = Stretch(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=wire)
+    crossed = Measurement(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=remote)
     assert len(misses(crossed, aimed)) == 2
-    short = Stretch(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=wire)
+    short = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=remote)
     assert misses(short, aimed) == ["rx queue 1 counted 7 frames/700 octets, was sent 8 frames/800 octets"]
 
 
 def test_what_else_was_on_the_wire_may_be_counted_anywhere_but_no_more_of_it() -> None:
     aimed = {0: [bytes(60)]}
-    noise = [bytes(86)]
-    once = Stretch(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(1, 86)}), from_dut=aimed[0] + noise)
+    background = [bytes(86)]
+    once = Measurement(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(1, 86)}), from_dut=aimed[0] + background)
     assert misses(once, aimed, "tx") == []
-    twice = Stretch(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(2, 172)}), from_dut=aimed[0] + noise)
+    twice = Measurement(
+        queues=QueueCounters({}, {0: Account(1, 60), 1: Account(2, 172)}), from_dut=aimed[0] + background
+    )
     assert misses(twice, aimed, "tx")

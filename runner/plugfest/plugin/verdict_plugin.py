@@ -19,17 +19,17 @@ from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
+from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
-from plugfest.plugin.keeper import BootError
-from plugfest.plugin.state import REGISTRY, TRIAL
-from plugfest.plugin.trial import Trial
+from plugfest.plugin.state import REGISTRY, TEST_RECORD
+from plugfest.plugin.test_record import TestRecord
 from plugfest.requirements import known_issues
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
 
 if TYPE_CHECKING:
     from plugfest.machine.console import Problem
     from plugfest.machine.model import ModelClient
-    from plugfest.plugin.keeper import Keeper
+    from plugfest.plugin.guest_manager import GuestManager
     from plugfest.plugin.live import LiveConsole
     from plugfest.requirements.known_issues import KnownIssue
     from plugfest.run.journal import Journal
@@ -48,14 +48,14 @@ A fault that fired in no variant of its test is an error of the run (`plugfest.r
 variant that it does not concern."""
 
 
-class Referee:
+class VerdictPlugin:
     """Carries a run out: a pytest plugin, registered only inside a run."""
 
     def __init__(
         self,
         config: pytest.Config,
         plan: RunPlan,
-        keeper: Keeper,
+        guest_manager: GuestManager,
         journal: Journal,
         issues: Sequence[KnownIssue],
         live: LiveConsole,
@@ -63,7 +63,7 @@ class Referee:
         """Take what the run is made of."""
         self._config = config
         self._plan = plan
-        self._keeper = keeper
+        self._guest_manager = guest_manager
         self._journal = journal
         self._issues = issues
         self._live = live
@@ -88,7 +88,7 @@ class Referee:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Attempt, run, judge, replace the guest if it is no longer good."""
-        trial = item.stash[TRIAL] = Trial()
+        record = item.stash[TEST_RECORD] = TestRecord()
         identity = self._identity(item)
         self._fired, self._seconds = 0, 0.0
         self._journal.write("attempt", durable=True, **identity)
@@ -96,19 +96,19 @@ class Referee:
         self._recorder = Recorder(self._plan.output, str(identity["test"]))
         outcome = yield
         if not self._interrupted:
-            self._conclude(item, trial, identity)
+            self._conclude(item, record, identity)
         return outcome
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """See that there is a guest, then set the test's fixtures up within its budget."""
-        trial = item.stash[TRIAL]
+        record = item.stash[TEST_RECORD]
         if "_machine" in getattr(item, "fixturenames", ()):
-            if item.get_closest_marker("fresh_guest") and self._keeper.used:
-                self._keeper.replace(f"{item.name} asks for a fresh one")
-            booting = self._keeper.current is None
+            if item.get_closest_marker("fresh_guest") and self._guest_manager.used:
+                self._guest_manager.replace(f"{item.name} asks for a fresh one")
+            booting = self._guest_manager.current is None
             try:
-                machine = self._keeper.machine()
+                machine = self._guest_manager.machine()
             except BootError as error:
                 self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
                 pytest.exit(str(error), returncode=error.status)
@@ -118,8 +118,8 @@ class Referee:
             self._recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _is_anothers(machine.model, fault):
-                subject = self._keeper.driver.subject
-                trial.record("not falsifiable here", f"{self._keeper.driver.name} runs on {subject}")
+                subject = self._guest_manager.driver.subject
+                record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
         with self._limit(item, "setup"):
             return (yield)
@@ -127,7 +127,7 @@ class Referee:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
-        self._keeper.used = True
+        self._guest_manager.used = True
         with self._limit(item, "call"):
             fault = fault_of(item)
             if fault is None:
@@ -147,7 +147,7 @@ class Referee:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note what left the phase."""
         report = yield
-        trial = item.stash[TRIAL]
+        record = item.stash[TEST_RECORD]
         self._seconds += report.duration
         if call.excinfo is None:
             return report
@@ -155,17 +155,17 @@ class Referee:
         if is_interrupt(error):
             self._stop(item.session)
         if isinstance(error, pytest.skip.Exception):
-            trial.skipped = str(error.msg)
+            record.skipped = str(error.msg)
             return report
-        if not trial.mishaps:
+        if not record.mishaps:
             self._recorder.look()
-        trial.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, trial, report.when)))
-        trial.tracebacks[report.when] = str(report.longrepr)
+        record.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, record, report.when)))
+        record.tracebacks[report.when] = str(report.longrepr)
         if self._plan.falsify or self._known_issue(item) is not None:
             report.outcome = "skipped"
             report.wasxfail = "demanded" if self._plan.falsify else "known issue"
         else:
-            trial.counted = True
+            record.counted = True
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -184,7 +184,7 @@ class Referee:
         """Close the guest and the journal."""
         if (session.shouldfail or session.shouldstop) and not self._interrupted:
             self._journal.write("stopped", reason=str(session.shouldfail or session.shouldstop), exit_status=None)
-        self._keeper.close()
+        self._guest_manager.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._journal.write("end", pytest_exit_status=int(exitstatus), durable=True)
@@ -198,23 +198,23 @@ class Referee:
         if session is not None:
             session.shouldstop = "interrupted"
 
-    def _conclude(self, item: pytest.Item, trial: Trial, identity: Mapping[str, object]) -> None:
+    def _conclude(self, item: pytest.Item, record: TestRecord, identity: Mapping[str, object]) -> None:
         issue = self._known_issue(item)
-        self._keeper.hear_out()
-        problems, provoked = _told_apart(self._keeper.problems(), item)
+        self._guest_manager.drain_console()
+        problems, provoked = _told_apart(self._guest_manager.problems(), item)
         for problem in provoked:
-            trial.record(f"provoked: {problem.title}", problem.excerpt)
+            record.record(f"provoked: {problem.title}", problem.excerpt)
         judgement = judge(
-            mishaps=trial.mishaps,
+            mishaps=record.mishaps,
             problems=[problem.title for problem in problems],
-            skipped=trial.skipped,
-            evidence=bool(trial.evidence),
+            skipped=record.skipped,
+            evidence=bool(record.evidence),
             known_issue=None if issue is None else str(issue),
         )
         fault = self._fault_result(item, judgement)
         failed = judgement.verdict.is_failure if fault is None else fault["outcome"] in ("not falsified", "error")
         if failed or judgement.verdict is Verdict.XFAIL:
-            artifacts = self._recorder.keep(console=self._keeper.excerpt(), tracebacks=trial.tracebacks)
+            artifacts = self._recorder.keep(console=self._guest_manager.excerpt(), tracebacks=record.tracebacks)
         else:
             self._recorder.drop()
             artifacts = {}
@@ -225,35 +225,35 @@ class Referee:
             verdict=judgement.verdict,
             reason=judgement.reason,
             seconds=round(self._seconds, 3),
-            steps=[dataclasses.asdict(entry) for entry in trial.steps],
-            evidence=[dataclasses.asdict(entry) for entry in trial.evidence],
+            steps=[dataclasses.asdict(entry) for entry in record.steps],
+            evidence=[dataclasses.asdict(entry) for entry in record.evidence],
             problems=[problem.excerpt for problem in problems],
             known_issue=None if issue is None else {"reason": issue.reason, "link": issue.link},
             falsification=fault,
             artifacts=artifacts,
-            advertised=None if trial.advertised is None else sorted(trial.advertised),
+            advertised=None if record.advertised is None else sorted(record.advertised),
         )
         self._show(item, judgement, fault)
-        if failed and not trial.counted:
+        if failed and not record.counted:
             self._count_failure(item.session)
-        self._settle(judgement, trial, item, sound=not problems)
+        self._settle(judgement, record, item, sound=not problems)
 
-    def _settle(self, judgement: Judgement, trial: Trial, item: pytest.Item, *, sound: bool) -> None:
+    def _settle(self, judgement: Judgement, record: TestRecord, item: pytest.Item, *, sound: bool) -> None:
         """Decide whether the next test may have this guest."""
-        if self._keeper.current is None:
+        if self._guest_manager.current is None:
             return
         if not sound:
-            self._keeper.replace(f"{item.name} left the kernel with a problem")
+            self._guest_manager.replace(f"{item.name} left the kernel with a problem")
         elif judgement.verdict is Verdict.TIMEOUT or any(
-            m.phase != "call" or m.kind != "assertion" for m in trial.mishaps
+            m.phase != "call" or m.kind != "assertion" for m in record.mishaps
         ):
-            self._keeper.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
+            self._guest_manager.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:
-            self._keeper.replace(f"{item.name} ran under a fault")
-        elif item.get_closest_marker("fresh_guest") and self._keeper.used:
-            self._keeper.replace(f"{item.name} had a guest of its own")
+            self._guest_manager.replace(f"{item.name} ran under a fault")
+        elif item.get_closest_marker("fresh_guest") and self._guest_manager.used:
+            self._guest_manager.replace(f"{item.name} had a guest of its own")
         else:
-            self._keeper.settle()
+            self._guest_manager.settle()
 
     def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None) -> None:
         verdict, reason = judgement.verdict, judgement.reason
@@ -290,13 +290,13 @@ class Referee:
 
     @contextmanager
     def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
-        machine = self._keeper.current
+        machine = self._guest_manager.current
         if not is_models(fault):
-            self._keeper.faults.arm(fault, match=match)
+            self._guest_manager.faults.arm(fault, match=match)
             try:
                 yield
             finally:
-                self._fired = self._keeper.faults.disarm(fault)
+                self._fired = self._guest_manager.faults.disarm(fault)
             return
         if machine is None or machine.model is None:
             raise PlugfestError(
@@ -316,7 +316,7 @@ class Referee:
     def _limit(self, item: pytest.Item, phase: str) -> Generator[None]:
         marker = item.get_closest_marker("budget")
         seconds = float(marker.args[0]) if marker else budget.DEFAULT
-        machine = self._keeper.current
+        machine = self._guest_manager.current
         speed = 1.0 if machine is None else min(1.0, machine.speed)
         with budget.budget(seconds / speed, phase):
             yield
@@ -327,7 +327,7 @@ class Referee:
         return known_issues.matching(
             self._issues,
             required(item).id,
-            self._keeper.driver.name,
+            self._guest_manager.driver.name,
             self._plan.kernel.release,
             self._plan.profile,
             parameters_of(item),
@@ -377,14 +377,14 @@ def kind_of(error: BaseException, phase: str) -> str:
     return "error"
 
 
-def one_line(error: BaseException, trial: Trial, phase: str) -> str:
+def one_line(error: BaseException, record: TestRecord, phase: str) -> str:
     """Say what an exception said, on one line, with the step it left."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, AssertionError | pytest.fail.Exception | BudgetExceeded):
         said = text or "an assertion without a message"
     else:
         said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    step = trial.failing_step if phase == "call" else None
+    step = record.failing_step if phase == "call" else None
     return f"{said} (step: {step})" if step else said
 
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Packet sockets in the guest: they send and receive exactly the frames that a test wants, whatever the guest's addresses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from plugfest.deadline import scaled
+from plugfest.traffic.traffic import PATIENCE
+
+if TYPE_CHECKING:
+    from plugfest.frames.segmentation import TxRequest
+    from plugfest.machine.agent import AgentClient
+    from plugfest.plugin.fixtures import GuestHandle
+
+
+class PacketSender:
+    """Sends frames from an interface of the guest."""
+
+    def __init__(self, agent: AgentClient, ifname: str, defer: Callable[..., None]) -> None:
+        """Open nothing yet.
+
+        Args:
+            agent: of the guest.
+            ifname: the interface: the one under test, or one on top of it.
+            defer: registers the closing of the sockets.
+        """
+        self._agent = agent
+        self._ifname = ifname
+        self._defer = defer
+        self._handles: dict[bool, int] = {}
+
+    def _handle(self, vnet: bool) -> int:
+        if vnet not in self._handles:
+            handle = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=vnet)
+            self._defer(self._agent.call, "handle.close", handle=handle)
+            self._handles[vnet] = handle
+        return self._handles[vnet]
+
+    def send(self, frames: Iterable[bytes], *, cpu: int | None = None, repeat: int = 1) -> int:
+        """Send whole frames, all of them `repeat` times; returns how many."""
+        encoded = [base64.b64encode(frame).decode() for frame in frames]
+        handle = self._handle(False)
+        return int(self._agent.call("packet.send", packet=handle, frames=encoded, cpu=cpu, repeat=repeat))
+
+    def hand(self, requests: Iterable[TxRequest]) -> int:
+        """Hand packets over that the device is to finish; returns how many."""
+        encoded = [base64.b64encode(order.handed()).decode() for order in requests]
+        return int(self._agent.call("packet.send", packet=self._handle(True), frames=encoded))
+
+
+class PacketReceiver:
+    """Takes frames from an interface of the guest, what the guest itself sends left out."""
+
+    def __init__(self, guest: GuestHandle, ifname: str, defer: Callable[..., None]) -> None:
+        """Listen from now on.
+
+        Args:
+            guest: whose interface it is.
+            ifname: the one under test, or any other.
+            defer: registers the closing of the socket.
+        """
+        self._agent = guest.agent
+        self._patience = scaled(PATIENCE, guest.speed)
+        self._handle = self._agent.call("packet.open", ifname=ifname)
+        defer(self._agent.call, "handle.close", handle=self._handle)
+
+    def take(self, wanted: Callable[[bytes], bool], count: int) -> list[bytes]:
+        """Return the frames that came since the last call and that are `wanted`.
+
+        Args:
+            wanted: tells which.
+            count: how many are waited for, until none of any kind comes for a while; more are returned if there are more.
+        """
+        found: list[bytes] = []
+        news = self._receive(max(count, 1), self._patience)
+        while news:
+            found += [frame for frame in news if wanted(frame)]
+            news = self._receive(max(count - len(found), 1), self._patience if len(found) < count else 0)
+        return found
+
+    def _receive(self, count: int, timeout: float) -> list[bytes]:
+        frames = self._agent.call("packet.receive", packet=self._handle, count=count, timeout=timeout)
+        return [base64.b64decode(each["frame"]) for each in frames]
