@@ -8,7 +8,8 @@ import time
 import pytest
 from plugfest.deadline import Deadline
 from plugfest.dut.settings import STEADY
-from plugfest.link.backplane import MODES, SPEEDS, Attempts, BackplanePartner, best
+from plugfest.link.backplane import MODES, SPEEDS, best
+from plugfest.link.partner import Attempts, LinkPartner
 
 CONVERGED = 12.0
 """Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
@@ -29,7 +30,7 @@ def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
         skip_unsupported("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
     settings.ready()
     defer(settings.ready)
-    return BackplanePartner(guest.machine, faults, defer)
+    return LinkPartner(guest, dut, faults=faults, defer=defer)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 from plugfest.dut.leaks import LOST as LOST_MEMORY
-from plugfest.link.backplane import NOT_TOLD, SPEEDS, NextPage, best
+from plugfest.link.backplane import SPEEDS, NextPage, best
+from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 ARBITRATION = "IEEE 802.3-2022, figure 73-11 (arbitration state diagram)"

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.link.backplane import NOT_TOLD, fec_of
+from plugfest.link.backplane import fec_of
+from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it"

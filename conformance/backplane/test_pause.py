@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.link.backplane import NOT_TOLD, Pause, best, pause_of
+from plugfest.link.backplane import Pause, best, pause_of
+from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 RESOLUTION = "IEEE 802.3-2022, 73.6.6 (pause ability), 28B.3 (pause resolution), table 28B-3"

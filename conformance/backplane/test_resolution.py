@@ -6,7 +6,8 @@ from __future__ import annotations
 from itertools import chain, combinations
 
 import pytest
-from plugfest.link.backplane import MODES, NOT_TOLD, STRANGE, best
+from plugfest.link.backplane import MODES, STRANGE, best
+from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 PRIORITY = "IEEE 802.3-2022, 73.7.6 (priority resolution), table 73-5"

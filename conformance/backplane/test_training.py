@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.link.backplane import NOT_TOLD
+from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 TRAINING = "IEEE 802.3-2022, 72.6.10 (PMD control function), figure 72-5 (training state diagram), max_wait_timer"

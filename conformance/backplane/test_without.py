@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.link.backplane import DETECTABLE, MODES, NOT_TOLD, SPEEDS
+from plugfest.link.backplane import DETECTABLE, MODES, SPEEDS
+from plugfest.link.partner import NOT_TOLD
 from plugfest.machine.console import TRANSMIT_WATCHDOG
 from plugfest.requirements.requirement import requirement
 

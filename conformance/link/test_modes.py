@@ -37,7 +37,7 @@ def test_speed(dut, model, link_partner, settings, until, step, evidence, skip_u
         )
     for speed in speeds:
         with step(f"Let the partner offer {speed} Mbit/s alone"):
-            link_partner.speed(speed)
+            link_partner.set(speed=speed)
             until(
                 lambda speed=speed: resolved(model) == speed, what=f"the ends agree on {speed} Mbit/s", timeout=PROMPT
             )
@@ -49,7 +49,7 @@ def test_speed(dut, model, link_partner, settings, until, step, evidence, skip_u
             )
             settings.ready()
     with step("Let it offer all: the driver reports the highest common speed"):
-        link_partner.speed(0)
+        link_partner.set(speed=0)
         until(lambda: resolved(model) == max(speeds), what=f"the ends agree on {max(speeds)} Mbit/s", timeout=PROMPT)
         until(lambda: dut.link_modes().speed == max(speeds), what=f"{max(speeds)} Mbit/s are reported", timeout=PROMPT)
 

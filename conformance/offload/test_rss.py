@@ -112,7 +112,7 @@ class Scaling:
     def send(self, frames):
         """Send them; returns what the driver handed over of each, by its length, and what the device delivered by each queue."""
         self._traffic.ready()
-        model = self.guest.machine.model
+        model = self.guest.model
         lengths = {len(frame) for frame in frames}
 
         def found(seen):

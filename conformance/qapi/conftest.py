@@ -11,54 +11,20 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
-from plugfest.machine.worker import Worker
-from plugfest.queues.device_commands import DeviceCommands
-from plugfest.queues.dma_record import DmaRecord
-from plugfest.queues.memory_provider import BEYOND, KINDS, DmabufProvider, RxMemoryProvider
+from plugfest.queues.memory_provider import BEYOND, KINDS, RxMemoryProvider
 from plugfest.queues.netdev_queues import QueueView
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
     from plugfest.dut.settings import Settings
     from plugfest.dut.steering import Steering
-    from plugfest.faults import LocalFaults
-    from plugfest.machine.model import ModelClient
-    from plugfest.plugin.fixtures import GuestHandle, Until
+    from plugfest.machine.machine import Machine
     from plugfest.traffic.traffic import Traffic
 
 SOON = 0.3
 """Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
 ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
-
-
-@pytest.fixture
-def view(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> QueueView:
-    """The receive queues as netlink shows them."""
-    return QueueView(guest.agent, dut.ifname, faults)
-
-
-@pytest.fixture
-def worker(guest: GuestHandle, defer: Callable[..., None]) -> Callable[[], Worker]:
-    """``worker()``: a process in the guest that can be killed or confined."""
-
-    def start() -> Worker:
-        made = Worker(guest.agent)
-        defer(made.close)
-        return made
-
-    return start
-
-
-@pytest.fixture
-def allocate(worker: Callable[[], Worker], dut: Dut, faults: LocalFaults) -> Callable[..., RxMemoryProvider]:
-    """``allocate("io-uring")``: memory of a process of its own that queues can be bound to; a dma-buf without a kind."""
-
-    def make(
-        kind: str = DmabufProvider.kind, process: Worker | None = None, ifname: str | None = None, **how: bool
-    ) -> RxMemoryProvider:
-        return KINDS[kind](process or worker(), ifname or dut.ifname, faults, **how)
-
-    return make
 
 
 @pytest.fixture(params=sorted(KINDS))
@@ -122,22 +88,16 @@ def spare(splitting: Dut, steering: Steering, skip_unsupported: Callable[..., No
 
 
 @pytest.fixture
-def come_back(guest: GuestHandle, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
+def come_back(guest: Machine, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
     """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
 
     def wait() -> None:
         until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=1)
         if not guest.agent.call("link.addresses", ifname=dut.ifname):
-            guest.machine.configure()
+            guest.configure()
 
     defer(wait)
     return wait
-
-
-@pytest.fixture
-def memory(allocate: Callable[..., RxMemoryProvider]) -> RxMemoryProvider:
-    """A dma-buf of a process of its own, not yet bound."""
-    return allocate()
 
 
 @pytest.fixture(params=(4, 6), ids=("ipv4", "ipv6"))
@@ -158,18 +118,6 @@ def bring(spare: int, steering: Steering, skip_unsupported: Callable[..., NoRetu
         return port
 
     return listen
-
-
-@pytest.fixture
-def commands(model: ModelClient) -> DeviceCommands:
-    """What the driver commands its device; skips where the subject is no model."""
-    return DeviceCommands(model)
-
-
-@pytest.fixture
-def dma(model: ModelClient) -> DmaRecord:
-    """Where the device reads and writes; skips where the subject is no model."""
-    return DmaRecord(model)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -12,7 +11,6 @@ from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.machine.worker import Worker
 from plugfest.queues.memory_provider import DmabufProvider
 from plugfest.statistics.accounts import Accounting
-from plugfest.statistics.readers import ALL, ConcurrentReaders, concurrent_readers
 
 SOURCES = {"ethtool": "own", "netlink": "netlink"}
 """Fixtures by the source of the counters, which is the variant of a requirement."""
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.dut.settings import Settings
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import GuestHandle, Until
+    from plugfest.machine.machine import Machine
 
 
 @pytest.fixture
@@ -37,9 +35,9 @@ def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) 
 
 
 @pytest.fixture
-def own(guest: GuestHandle, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def own(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
     """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
-    ledger = Accounting(guest.machine, faults, "ethtool")
+    ledger = Accounting(guest, dut.ifname, faults, "ethtool")
     if not ledger.queues():
         skip_unsupported(
             "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in ledger.ethtool()]}
@@ -48,9 +46,9 @@ def own(guest: GuestHandle, faults: LocalFaults, skip_unsupported: Callable[...,
 
 
 @pytest.fixture
-def netlink(guest: GuestHandle, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def netlink(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
     """The accounts, the driver's by the kernel's queue statistics; skips where it has none."""
-    ledger = Accounting(guest.machine, faults, "netlink")
+    ledger = Accounting(guest, dut.ifname, faults, "netlink")
     if not ledger.qstats():
         skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
     return ledger
@@ -63,19 +61,8 @@ def counted(request: pytest.FixtureRequest) -> Accounting:
 
 
 @pytest.fixture
-def readers(
-    guest: GuestHandle, dut: Dut, faults: LocalFaults, until: Until
-) -> Callable[..., AbstractContextManager[ConcurrentReaders]]:
-    """``with readers() as seen:`` has four processes of the guest read the statistics all the while, each by another way.
-
-    ``readers(["procfs"] * 4)``: by these ways.
-    """
-    return lambda kinds=ALL: concurrent_readers(guest.agent, dut.ifname, faults, until, guest.speed, kinds)
-
-
-@pytest.fixture
 def restart_queue(
-    guest: GuestHandle, dut: Dut, settings: Settings, faults: LocalFaults, defer: Callable[..., None]
+    guest: Machine, dut: Dut, settings: Settings, faults: LocalFaults, defer: Callable[..., None]
 ) -> Callable[[int], None] | None:
     """``restart_queue(3)`` stops and starts one receive queue, twice, by binding memory to it and taking it away again.
 

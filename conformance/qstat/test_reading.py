@@ -166,7 +166,7 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
     """
     name = dut.ifname
     traffic.check_delivery()
-    defer(guest.machine.configure)
+    defer(guest.configure)
     defer(run, "sh", "-c", f"ip link show {OTHER_NAME} 2>/dev/null && ip link set {OTHER_NAME} name {name}; :")
     run("ip", "netns", "add", SPACE)
     defer(run, "sh", "-c", f"ip -n {SPACE} link set {name} netns 1 2>/dev/null; ip netns delete {SPACE}")

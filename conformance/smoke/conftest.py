@@ -12,18 +12,19 @@ from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import Traffic
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.plugin.fixtures import GuestHandle, Until
 
 
 @pytest.fixture
 def check_traffic_after(
-    guest: GuestHandle, remote: Remote, until: Until, defer: Callable[..., None]
+    guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
 ) -> Callable[[], TrafficCheck]:
     """Makes a `Crossing` when called, for tests that first take the guest or the interface away."""
 
     def make() -> TrafficCheck:
-        dut = guest.machine.dut
+        dut = guest.dut
         traffic = Traffic(guest, dut, remote, until, defer)
         return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
 

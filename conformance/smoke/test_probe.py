@@ -24,7 +24,7 @@ def test_probe(binding, guest, dut, driver, step, evidence):
         binding.unbind()
         binding.bind()
     with step("There is one interface of the device"):
-        assert binding.interfaces() == [guest.machine.ifname]
+        assert binding.interfaces() == [guest.ifname]
     with step("Its address is the device's, now and permanently"):
         link = dut.link()
         assert link["address"] == DUT_MAC
@@ -50,8 +50,8 @@ def test_unbind(binding, guest, step):
         assert binding.interfaces() == []
         assert not binding.bound
     with step("No queue of the device is enabled, where the device can be asked"):
-        if guest.machine.model is not None:
-            queues = guest.machine.model.call("model.queues")
+        if guest.model is not None:
+            queues = guest.model.call("model.queues")
             running = [f"{way} {n}" for way in ("rx", "tx") for n, queue in enumerate(queues[way]) if queue["enabled"]]
             assert running == []
 
@@ -107,8 +107,8 @@ def test_reboot(guest, dut, check_traffic_after, step):
     """After a reboot of the machine the driver finds its device in order, and carries traffic both ways."""
     before = dut.mac
     with step("Reboot with the interface up"):
-        guest.machine.reboot()
+        guest.reboot()
     with step("The interface is there, with the same address"):
-        assert guest.machine.dut.mac == before
+        assert guest.dut.mac == before
     with step("Frames go both ways, unchanged"):
         check_traffic_after().both_ways()

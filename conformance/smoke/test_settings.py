@@ -73,8 +73,8 @@ def test_ring_sizes(dut, guest, settings, check_traffic, step, evidence, skip_un
         with step("The driver tells these sizes, and the device has them, where it can be asked"):
             told = dut.get("rings")
             assert {name: told[name] for name in sizes} == sizes
-            if guest.machine.model is not None:
-                queues = guest.machine.model.call("model.queues")
+            if guest.model is not None:
+                queues = guest.model.call("model.queues")
                 for way, size in sizes.items():
                     assert {queue["size"] for queue in queues[way] if queue["enabled"]} == {size}
         with step("Frames go both ways, unchanged"):
@@ -136,7 +136,7 @@ def test_self_test(self_test, settings, check_traffic, step):
 def test_register_dump(guest, dut, check_traffic, step, evidence, skip_unsupported):
     """A register dump disturbs nothing: the link stays up, and traffic goes on both ways."""
     command = ["ethtool", "-d", dut.ifname, "raw", "on"]
-    model = guest.machine.model
+    model = guest.model
     unknown = unknown_registers(model) if model else {}
     check_traffic()
     changes = dut.link()["carrier-changes"]

@@ -12,27 +12,18 @@ import pytest
 from plugfest.dut.dut import Dut
 from plugfest.dut.settings import Settings
 from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
-from plugfest.timestamps.clocks import Clocks
-from plugfest.traffic.packet_socket import PacketReceiver
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
-from plugfest.xdp.adjustment import Adjustment
 from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
 from plugfest.xdp.programs import Program, Xdp
-from plugfest.xdp.veth import Pair
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.faults import LocalFaults
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.traffic.traffic import Sightings, Traffic
 
 Told = TypeVar("Told")
-
-
-@pytest.fixture
-def packet_receiver(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> Callable[..., PacketReceiver]:
-    """``packet_receiver()`` takes whole frames as they come out of the driver, or out of the interface that is named."""
-    return lambda ifname=dut.ifname: PacketReceiver(guest, ifname, defer)
 
 
 @pytest.fixture
@@ -54,13 +45,7 @@ def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
 
 
 @pytest.fixture
-def adjustment(native: Xdp, faults: LocalFaults) -> Adjustment:
-    """The program that moves the ends of frames as it is told, to be attached in native mode."""
-    return Adjustment(native, faults)
-
-
-@pytest.fixture
-def member(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+def member(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
     """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
 
     It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
@@ -76,18 +61,6 @@ def member(guest: GuestHandle, dut: Dut, defer: Callable[..., None]) -> Callable
 
 
 @pytest.fixture
-def clocks(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> Clocks:
-    """The clocks that the device may stamp frames by."""
-    return Clocks(guest.agent, dut.ifname, guest.machine.model, faults)
-
-
-@pytest.fixture
-def guest_clocks(guest: GuestHandle, dut: Dut, faults: LocalFaults) -> Clocks:
-    """The guest's own clocks, which the kernel stamps frames by."""
-    return Clocks(guest.agent, dut.ifname, None, faults, hardware=False)
-
-
-@pytest.fixture
 def long_frames(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
     """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
 
@@ -99,12 +72,6 @@ def long_frames(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..
         return [size for size in LONG_SIZES if size <= mtu + ETHERNET]
 
     return enlarge
-
-
-@pytest.fixture
-def pair(guest: GuestHandle, faults: LocalFaults, defer: Callable[..., None], until: Until) -> Pair:
-    """Two interfaces of the guest that are the ends of one wire."""
-    return Pair(guest, faults, defer, until)
 
 
 @pytest.fixture
@@ -133,15 +100,15 @@ class Second:
 
 @pytest.fixture
 def second(
-    guest: GuestHandle,
+    guest: Machine,
     faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
 ) -> Second:
     """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
-    nic = guest.machine.plug_second()
-    dut = Dut(guest.machine, nic.ifname)
+    nic = guest.plug_second()
+    dut = Dut(guest, nic.ifname)
     change = Settings(dut, until, defer, lambda: True)
     xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
     change.ready()
@@ -158,12 +125,6 @@ def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
     return native
 
 
-@pytest.fixture
-def af_xdp(guest: GuestHandle, dut: Dut, faults: LocalFaults, until: Until, defer: Callable[..., None]) -> AfXdp:
-    """AF_XDP on the interface under test."""
-    return AfXdp(guest, dut.ifname, faults=faults, until=until, defer=defer)
-
-
 @pytest.fixture(params=("copy", "zero-copy"))
 def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
     """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
@@ -174,13 +135,13 @@ def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[...
 
 
 @pytest.fixture
-def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: GuestHandle) -> set[int]:
+def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
     """The receive queues that test frames in all flows reach; to be asked for before a program is attached.
 
     Those that the RSS table names, all where there is none. Of a device that is not ours: those by which a generic program sees them
     come. Whether such a device obeys its table is QSTAT-STEER-01's, and QEMU's vmxnet3 does not.
     """
-    if guest.machine.model:
+    if guest.model:
         rss = dut.rss()
         return set(rss.table) if rss else set(range(traffic.queues()))
     probes = traffic.probes()

@@ -174,7 +174,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
             check_same(list(taken.elements()), payloads(lots[Action.PASS]), "payloads in the stack")
     if redirects:
         with step("Those of XDP_REDIRECT are at the far end, and no other is"):
-            assert total(pair.far.base_page_received(far_end).values()) == wanted[Action.REDIRECT]
+            assert total(pair.far.seen(far_end).values()) == wanted[Action.REDIRECT]
     with step("Detach it: frames of every size reach the stack, and nothing else does"):
         native.detach()
         traffic.ready()

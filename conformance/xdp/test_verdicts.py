@@ -95,7 +95,7 @@ def test_drop(native, spread, traffic, step):
 def test_tx(native, spread, traffic, guest, step, until):
     """A frame for which the program returns XDP_TX leaves by the same interface once, as the program left it."""
     probes = traffic.probes()
-    device = guest.machine.model
+    device = guest.model
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
         program = native.attach("xdp_tx")
         traffic.ready()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Value = TypeVar("Value")
 
@@ -22,6 +22,22 @@ def scaled(seconds: float, speed: float) -> float:
         speed: the guest's speed; one that is faster than 1 gets no less time, since the host's clock does not run faster.
     """
     return seconds / min(1.0, max(speed, 0.001))
+
+
+class Until(Protocol):
+    """Waits for a condition; `until` with the guest's speed."""
+
+    def __call__(self, condition: Callable[[], Value], *, what: str, timeout: float = ...) -> Value:
+        """Return the condition's first true value.
+
+        Args:
+            condition: called again and again.
+            what: what is waited for, as "the carrier comes up"; part of the message when it does not come.
+            timeout: seconds on a guest of speed 1; a slower guest gets more.
+
+        Raises:
+            AssertionError: it did not become true in time.
+        """
 
 
 @dataclass(frozen=True)

@@ -149,12 +149,15 @@ class FakeMachine:
             self.model.armed = {name: {} for name in plan.faults if is_models(name)}
         self.ssh = FakeShell(self)
         self.agent = None
-        self.dut = "dut"
+        self.ifname, self.load_error = "eth0", None
         self.remote = FakeWire(faults)
         self.unsaid: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None
         self.booted.append(self)
+
+    def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
+        return self.ssh.run(command, check=check, timeout=timeout)
 
     def driver_version(self) -> str:
         return "1.2-k"

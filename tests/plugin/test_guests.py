@@ -32,7 +32,7 @@ def test_second(guest, defer):
     ],
 )
 def test_a_broken_guest_is_replaced(suite, first: str, guests: int) -> None:
-    suite.run(TWO.format(first=first, second="assert guest.machine.alive()"))
+    suite.run(TWO.format(first=first, second="assert guest.alive()"))
     assert len(suite.machines) == guests
     assert all(machine.closed for machine in suite.machines)
     assert suite.verdicts()["test_second"] == "pass"
@@ -63,12 +63,12 @@ def test_first(guest):
 @requirement("AREA-TEST-02")
 def test_fresh(guest):
     '''Fresh.'''
-    assert guest.machine.number == 1
+    assert guest.number == 1
 
 @requirement("AREA-TEST-03")
 def test_last(guest):
     '''Last.'''
-    assert guest.machine.number == 2
+    assert guest.number == 2
 """)
     assert set(suite.verdicts().values()) == {"pass"}
     reasons = [boot["reason"] for boot in suite.document()["run"]["boots"]]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.deadline import Deadline, poll, until
+from plugfest.dut.dut import Dut
 from plugfest.errors import InfrastructureError
 from plugfest.machine import machine as machines
 from plugfest.machine.acceleration import choose
@@ -74,7 +75,7 @@ def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[M
 
 
 def pings(machine: Machine) -> None:
-    until(lambda: machine.dut.carrier, what="the carrier comes up", timeout=10, speed=machine.speed)
+    until(lambda: Dut(machine).carrier, what="the carrier comes up", timeout=10, speed=machine.speed)
     for address in ("192.0.2.1", "2001:db8::1"):
         machine.ssh.run(f"ping -c 2 -i 0.2 -W 10 {address}")
 
@@ -182,7 +183,7 @@ def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pyt
             DriverLoadError,
             match=r"expected an interface of igb within .* s, found PCI device 0000:01:00\.0 without one",
         ):
-            _ = machine.dut
+            Dut(machine)
         assert machine.ssh.run("echo alive").stdout == "alive\n"
 
     monkeypatch.setattr(machines, "PROBE", 0.3)

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from plugfest.deadline import scaled, until
+from plugfest.dut.dut import Dut
 from plugfest.machine import machine as machines
 from plugfest.machine.acceleration import choose
 from plugfest.machine.machine import Machine
@@ -124,7 +125,7 @@ class Soak:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.dut = machine.dut
+        self.dut = Dut(machine)
         self.model: Any = machine.model
         self.frames = self._frames()
         self.left: list[str] = []
@@ -310,7 +311,7 @@ def soaked(profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
         machine = machines.boot(made)
         try:
             soak = Soak(machine)
-            soak.wait(lambda: machine.dut.carrier, "the carrier is there")
+            soak.wait(lambda: Dut(machine).carrier, "the carrier is there")
             with soak.traffic():
                 work(soak)
             machine.guest.synchronize()

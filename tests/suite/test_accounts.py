@@ -66,8 +66,8 @@ def accounting_of(nic: Nic, *faults: str, model: bool = True) -> Accounting:
     armed = LocalFaults()
     for name in faults:
         armed.arm(name)
-    machine = SimpleNamespace(agent=nic, dut=nic, remote=nic, model=nic if model else None)
-    return Accounting(machine, armed)  # type: ignore[arg-type]
+    machine = SimpleNamespace(agent=nic, remote=nic, model=nic if model else None)
+    return Accounting(machine, "eth0", armed)  # type: ignore[arg-type]
 
 
 def test_a_stretch_has_what_every_side_saw_and_nothing_before_it() -> None:

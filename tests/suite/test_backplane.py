@@ -14,16 +14,15 @@ from plugfest.link.backplane import (
     DETECTABLE,
     MODES,
     SPEEDS,
-    Attempts,
-    BackplanePartner,
     BasePage,
     NextPage,
     Pause,
     best,
     fec_of,
     pause_of,
+    speed_of,
 )
-from plugfest.link.partner import speed_of
+from plugfest.link.partner import Attempts, LinkPartner
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
 # Table 28B-3: PAUSE and ASM_DIR of the local end, of the partner; what the local end does. Row by row.
@@ -125,9 +124,13 @@ class _Machine:
             self.record.append({"sequence": len(self.record) + 1, "event": "signal", "signal": signal})
 
 
+def partner_of(machine: _Machine) -> LinkPartner:
+    return LinkPartner(machine, machine, faults=LocalFaults(), defer=lambda *_: None)  # type: ignore[arg-type]
+
+
 def test_a_carrier_of_after_the_change() -> None:
     machine = _Machine()
-    far = BackplanePartner(machine, LocalFaults(), lambda *_: None)  # type: ignore[arg-type]
+    far = partner_of(machine)
     far.mark()
     assert not far.renewed(machine.told), "it may be that of before"
     machine.told = {"carrier": 0, "carrier-down-count": 4}
@@ -146,7 +149,7 @@ def test_attempts() -> None:
     """Pages that begin to come; those that change are the same attempt."""
     machine = _Machine()
     machine.hears("silence", "pages", "pages")
-    attempts = Attempts(BackplanePartner(machine, LocalFaults(), lambda *_: None))  # type: ignore[arg-type]
+    attempts = Attempts(partner_of(machine))
     assert attempts.update() == 0
     machine.hears("pages", "silence")
     assert attempts.update() == 0

@@ -112,6 +112,8 @@ class FakeAgent:
 class FakeMachine:
     """As much of a machine as a Dut needs."""
 
+    load_error = None
+
     def __init__(self) -> None:
         self.ifname = "eth0"
         self.agent = FakeAgent()

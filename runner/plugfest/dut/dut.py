@@ -130,7 +130,13 @@ class Dut:
     """
 
     def __init__(self, machine: Machine, ifname: str | None = None) -> None:
-        """Take the machine's interface, or another of its driver's; nothing is asked yet."""
+        """Take the machine's interface, or another of its driver's; nothing is asked yet.
+
+        Raises:
+            DriverLoadError: the driver created no netdev.
+        """
+        if machine.load_error is not None:
+            raise machine.load_error
         self.ifname = ifname or machine.ifname
         self._machine = machine
 

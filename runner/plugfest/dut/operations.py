@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.dut.settings import Settings
-    from plugfest.xdp.programs import Xdp
+
+
+class NativeXdp(Protocol):
+    """What the operations need of `plugfest.xdp.programs.Xdp`, which is built on this room."""
+
+    def features(self) -> set[str]:
+        """Return the actions that the driver advertises, as ``basic``."""
+
+    def attach(self, name: str) -> object:
+        """Load a program and attach it in native mode."""
+
+    def detach(self) -> None:
+        """Detach it."""
 
 
 class NotOfferedError(Exception):
@@ -47,7 +59,7 @@ class Operations:
         refused: what the driver would not do, with its words.
     """
 
-    def __init__(self, dut: Dut, settings: Settings, xdp: Xdp) -> None:
+    def __init__(self, dut: Dut, settings: Settings, xdp: NativeXdp) -> None:
         """Do nothing yet."""
         self._dut = dut
         self._settings = settings

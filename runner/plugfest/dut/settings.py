@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
     from plugfest.machine.agent import AgentError
-    from plugfest.plugin.fixtures import Until
 
 
 STEADY = 2.5

@@ -1,52 +1,90 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The link partner, whatever the subject: a model's own, or QEMU's switch for the cable of a device that it emulates."""
+"""The link partner: a model's own (docs/backplane.md), or QEMU's switch for the cable of a device that QEMU emulates."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from plugfest import faults as fault_points
+from plugfest.link.backplane import BasePage, speed_of
+
 if TYPE_CHECKING:
+    from plugfest.dut.dut import Dut
+    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
 
-_TECHNOLOGY = re.compile(r"([\d.]+)(G?)BASE-")
-
-
-def speed_of(technology: str) -> int:
-    """Return the Mbit/s of a technology by its name: 1000BASE-KX, 2.5GBASE-KX, 100GBASE-KR4.
-
-    Raises:
-        ValueError: that is no such name.
-    """
-    found = _TECHNOLOGY.match(technology)
-    if found is None:
-        raise ValueError(f"{technology!r}: expected the name of a technology, as 10GBASE-KR")
-    return int(float(found[1]) * (1000 if found[2] else 1))
+NOT_TOLD = fault_points.declare("program:backplane.not-told", "the partner is not told what to do, as if it were")
 
 
 class LinkPartner:
-    """What is at the other end of the link."""
+    """What is at the other end of the link; what a test changes of it is put back when the test ends.
 
-    def __init__(self, machine: Machine) -> None:
+    Attributes:
+        abilities: what it offered before the test changed anything, as ``link.get`` of the model has them; empty without a model.
+    """
+
+    def __init__(self, machine: Machine, dut: Dut, *, faults: LocalFaults, defer: Callable[..., None]) -> None:
         """Change nothing yet."""
         self._machine = machine
+        self._dut = dut
+        self._faults = faults
+        self._defer = defer
+        self._changed: set[str] = set()
+        self._losses: int | None = None
+        self.abilities: Mapping[str, Any] = self.get()["abilities"] if self.modelled else {}
 
     @property
     def modelled(self) -> bool:
         """Whether it has abilities and speeds; QEMU's has none."""
         return self._machine.model is not None
 
-    def set(self, *, up: bool) -> None:
-        """Turn it on or off."""
+    def get(self) -> dict[str, Any]:
+        """Return the result of the model's ``link.get``; only where it is modelled."""
+        assert self._machine.model is not None
+        found: dict[str, Any] = self._machine.model.call("link.get")
+        return found
+
+    def set(self, **change: Any) -> None:
+        """Change it.
+
+        Args:
+            change: the parameters of the model's ``link.set``; where it is not modelled, ``up`` alone.
+        """
+        if not self._changed:
+            self._defer(self._restore)
+        self._changed |= change.keys()
+        self.mark()
+        if not self._faults[NOT_TOLD]:
+            self._set(**change)
+
+    def _set(self, **change: Any) -> None:
         if self._machine.model is not None:
-            self._machine.model.call("link.set", up=up)
+            self._machine.model.call("link.set", **change)
         else:
+            (up,) = change.values()
             self._machine.guest.qemu.qmp.execute("set_link", {"name": self._machine.device, "up": up})
+
+    def _restore(self) -> None:
+        if not self.modelled:
+            self._set(up=True)
+        elif self._changed <= {"up", "speed", "flap"}:
+            self._set(speed=0)
+            self._set(up=True)
+        else:
+            well = dict.fromkeys(self.get()["misbehaviour"], False)
+            self._set(script=[])
+            self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
+            self._set(abilities=dict(self.abilities), speed=0, restart=True)
+
+    def offer(self, *technologies: str, **flags: bool) -> None:
+        """Offer these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
+        self.set(abilities={"technologies": list(technologies), **flags})
 
     def flap(self, times: int) -> None:
         """Go down and up again, as fast as it can; ends up."""
-        if self._machine.model is not None:
-            self._machine.model.call("link.set", flap={"times": times, "down": 0.002, "up": 0.008})
+        if self.modelled:
+            self.set(flap={"times": times, "down": 0.002, "up": 0.008})
             return
         for _ in range(times):
             self.set(up=False)
@@ -55,7 +93,7 @@ class LinkPartner:
     @property
     def quiet(self) -> bool:
         """Whether it has done all that it was asked to, and the link is where that leads."""
-        if self._machine.model is None:
+        if not self.modelled:
             return True
         state = self.get()
         return not state["flapping"] and state["phase"] != "negotiating"
@@ -63,25 +101,79 @@ class LinkPartner:
     @property
     def linked(self) -> bool:
         """Whether it has the link; where it is not modelled it is taken to have."""
-        return self._machine.model is None or self.get()["phase"] == "linked"
-
-    def get(self) -> dict[str, Any]:
-        """Return what ``link.get`` of the model says; only where it is modelled."""
-        assert self._machine.model is not None
-        found: dict[str, Any] = self._machine.model.call("link.get")
-        return found
+        return not self.modelled or self.get()["phase"] == "linked"
 
     def speeds(self) -> frozenset[int]:
         """At how many Mbit/s it can run, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""
         return frozenset(speed_of(technology) for technology in self.get()["abilities"]["technologies"])
 
-    def speed(self, speed: int) -> None:
-        """Offer only what runs at so many Mbit/s, 0 for all; only where it is modelled."""
-        assert self._machine.model is not None
-        self._machine.model.call("link.set", speed=speed)
+    def mark(self) -> None:
+        """Take down how often the driver has lost the carrier: something is about to be done that takes the link down."""
+        link = self._dut.link()
+        self._losses = int(link["carrier-down-count"]) if link["carrier"] else None
 
-    def restore(self) -> None:
-        """Turn it on, with all that it can do."""
-        if self.modelled:
-            self.speed(0)
-        self.set(up=True)
+    def renewed(self, link: Mapping[str, Any]) -> bool:
+        """Whether a carrier that the driver tells is one of after `mark`: there was none then, or it has been off since.
+
+        A driver that polls may not know yet that the link it tells of is gone.
+        """
+        return bool(link["carrier"]) and (self._losses is None or int(link["carrier-down-count"]) > self._losses)
+
+    def record(self, after: int = 0) -> list[dict[str, Any]]:
+        """What ``link.record`` has beyond an entry."""
+        assert self._machine.model is not None
+        entries: list[dict[str, Any]] = self._machine.model.call("link.record", after=after)
+        return entries
+
+    @property
+    def negotiations(self) -> int:
+        """How often it has begun to negotiate."""
+        return int(self.get()["negotiations"])
+
+    @property
+    def technology(self) -> str | None:
+        """The technology of the link, None without one."""
+        link = self.get()["resolved"]
+        return str(link["technology"]) if link else None
+
+    @property
+    def carried(self) -> str | None:
+        """The technology whose own signal arrives, without pages; None where none does."""
+        signal = self.get()["signal"]
+        return str(signal["technology"]) if signal["signal"] == "carrier" else None
+
+    @property
+    def base_page_received(self) -> BasePage | None:
+        """The base page that the DUT has sent in this negotiation."""
+        page = self.get()["received"]["base_page"]
+        return BasePage(int(page, 16)) if page else None
+
+    @property
+    def base_page_seen(self) -> BasePage | None:
+        """The base page that it hears, or has heard in this negotiation: also of a DUT that it does not answer."""
+        state = self.get()
+        page = state["signal"].get("page") or state["received"]["base_page"]
+        return BasePage(int(page, 16)) if page else None
+
+
+class Attempts:
+    """Counts how often the DUT begins to negotiate: how often its pages begin to come."""
+
+    def __init__(self, link_partner: LinkPartner) -> None:
+        """Count from now on."""
+        self._link_partner = link_partner
+        self._last = 0
+        self._paging = False
+        self.count = 0
+        self.update()
+        self.count = 0
+
+    def update(self) -> int:
+        """Return how many have begun."""
+        for entry in self._link_partner.record(self._last):
+            self._last = int(entry["sequence"])
+            if entry["event"] == "signal":
+                paging = entry["signal"] == "pages"
+                self.count += paging and not self._paging
+                self._paging = paging
+        return self.count

@@ -23,13 +23,12 @@ from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
 from plugfest.machine.snapshot import Snapshots
-from plugfest.machine.ssh import GuestGone, SshSession
+from plugfest.machine.ssh import CommandResult, GuestGone, SshSession
 from plugfest.machine.tap import Tap
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
 
 if TYPE_CHECKING:
-    from plugfest.dut.dut import Dut
     from plugfest.run.plan import RunPlan
 
 DUT_MAC = "02:70:66:00:00:01"
@@ -116,7 +115,6 @@ class Machine:
         self._port = 0
         self._numbers = itertools.count(1)
         self._device = ""
-        self._dut: Dut | None = None
         subject = self.driver.subject
         self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
@@ -176,21 +174,6 @@ class Machine:
         return self.guest.how
 
     @property
-    def dut(self) -> Dut:
-        """The interface under test, as the driver tells it.
-
-        Raises:
-            DriverLoadError: the driver made none.
-        """
-        if self.load_error is not None:
-            raise self.load_error
-        if self._dut is None or self._dut.ifname != self.ifname:
-            from plugfest.dut.dut import Dut  # noqa: PLC0415 - it needs a machine, and this the interface
-
-            self._dut = Dut(self)
-        return self._dut
-
-    @property
     def device(self) -> str:
         """QEMU's id of the NIC under test."""
         return self._device
@@ -199,12 +182,16 @@ class Machine:
         """What the driver says of its version, and the module's hash of its source; None where it made no interface."""
         if self.load_error is not None:
             return None
-        told = self.dut.driver_info()["version"]
+        told: str = self.agent.call("ethtool.driver_info", ifname=self.ifname)["version"]
         try:
             source = self.agent.call("files.read", path=f"/sys/module/{self.driver.module}/srcversion").strip()
         except AgentError:  # built in, or of a kernel that keeps none
             return told
         return f"{told}, srcversion {source}"
+
+    def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
+        """Run a shell command in the guest; see `plugfest.machine.ssh.SshSession.run`."""
+        return self.ssh.run(command, check=check, timeout=timeout)
 
     def alive(self) -> bool:
         """Whether the guest lives, and the model with it."""

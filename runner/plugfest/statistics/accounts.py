@@ -146,16 +146,17 @@ class Accounting:
 
     Args:
         machine: whose.
+        ifname: the interface under test.
         faults: the fault points on this side.
         source: whose counters by queue to take.
     """
 
-    def __init__(self, machine: Machine, faults: LocalFaults, source: Source = "either") -> None:
+    def __init__(self, machine: Machine, ifname: str, faults: LocalFaults, source: Source = "either") -> None:
         """Read nothing yet."""
         self.source = source
         self._machine = machine
         self._agent = machine.agent
-        self._ifname = machine.dut.ifname
+        self._ifname = ifname
         self._faults = faults
 
     def ethtool(self) -> list[list[Any]]:

@@ -25,9 +25,9 @@ from plugfest.statistics.queue_counters import (
 )
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
-    from plugfest.plugin.fixtures import Until
 
 SEEN_BACK = fault_points.declare(
     "program:qstat.reader-back", "each reader is told to have seen a counter of the interface go back"

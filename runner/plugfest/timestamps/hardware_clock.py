@@ -19,8 +19,8 @@ from plugfest.machine.agent import AgentError
 if TYPE_CHECKING:
     from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.plugin.fixtures import GuestHandle
 
 NOT_CHANGED = fault_points.declare(
     "program:clock.not-changed", "a change of the hardware clock is not made, as if it were"
@@ -170,7 +170,7 @@ class Stamping:
     """Which frames an interface stamps, and the stamps of frames."""
 
     def __init__(
-        self, guest: GuestHandle, ifname: str, remote: Remote, faults: LocalFaults, defer: Callable[..., None]
+        self, guest: Machine, ifname: str, remote: Remote, faults: LocalFaults, defer: Callable[..., None]
     ) -> None:
         """Change nothing; what is stamped is put back when the test ends."""
         self._agent = guest.agent

@@ -10,7 +10,7 @@ from plugfest.frames.probe import Probe, burst
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, Traffic, check_same, payloads
 
 if TYPE_CHECKING:
-    from plugfest.plugin.fixtures import Until
+    from plugfest.deadline import Until
     from plugfest.traffic.packet_socket import PacketSender
 
 FEW = (60, 61, 1024, 1514)

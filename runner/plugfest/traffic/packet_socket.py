@@ -13,7 +13,7 @@ from plugfest.traffic.traffic import PATIENCE
 if TYPE_CHECKING:
     from plugfest.frames.segmentation import TxRequest
     from plugfest.machine.agent import AgentClient
-    from plugfest.plugin.fixtures import GuestHandle
+    from plugfest.machine.machine import Machine
 
 
 class PacketSender:
@@ -54,7 +54,7 @@ class PacketSender:
 class PacketReceiver:
     """Takes frames from an interface of the guest, what the guest itself sends left out."""
 
-    def __init__(self, guest: GuestHandle, ifname: str, defer: Callable[..., None]) -> None:
+    def __init__(self, guest: Machine, ifname: str, defer: Callable[..., None]) -> None:
         """Listen from now on.
 
         Args:

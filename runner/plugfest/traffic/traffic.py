@@ -27,10 +27,11 @@ from plugfest.frames.probe import (
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
     from plugfest.machine.agent import AgentClient
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Capture, Remote
-    from plugfest.plugin.fixtures import GuestHandle, Until
 
 FLOWS_PER_QUEUE = 16
 """Flows for each receive queue: a hash that spreads evenly misses one of 4 queues less than once in 10 million runs."""
@@ -83,7 +84,7 @@ class Traffic:
         ends_back: addresses of the probes from it.
     """
 
-    def __init__(self, guest: GuestHandle, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> None:
+    def __init__(self, guest: Machine, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> None:
         """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
         self._agent = guest.agent
         self._speed = guest.speed

@@ -11,10 +11,11 @@ from plugfest.dut.skb_trace import SENT, Skb, trace_skbs
 from plugfest.frames.segmentation import TxRequest
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
     from plugfest.frames.probe import Ends
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.plugin.fixtures import GuestHandle, Until
     from plugfest.traffic.packet_socket import PacketSender
 
 
@@ -72,7 +73,7 @@ class TxOffload:
     """
 
     def __init__(
-        self, guest: GuestHandle, dut: Dut, packet_sender: PacketSender, remote: Remote, ends: Ends, until: Until
+        self, guest: Machine, dut: Dut, packet_sender: PacketSender, remote: Remote, ends: Ends, until: Until
     ) -> None:
         """Take none yet."""
         self.ends = ends
@@ -113,7 +114,7 @@ class TxOffload:
         )
 
     def _cut(self) -> int | None:
-        model = self._guest.machine.model
+        model = self._guest.model
         if model is None:
             return None
         return sum(int(queue["segments"] - queue["frames"]) for queue in model.call("model.counters")["tx"])

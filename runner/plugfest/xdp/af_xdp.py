@@ -17,8 +17,9 @@ from plugfest.machine.agent import AgentError
 from plugfest.traffic.traffic import PATIENCE
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import GuestHandle, Until
+    from plugfest.machine.machine import Machine
 
 Mode = Literal["copy", "zero-copy"]
 
@@ -73,7 +74,7 @@ class Received(NamedTuple):
 class Umem:
     """A process of the guest with one umem, for one or more sockets."""
 
-    def __init__(self, guest: GuestHandle, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
+    def __init__(self, guest: Machine, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
         self.faults = faults
@@ -289,7 +290,7 @@ class AfXdp:
     """Makes umems."""
 
     def __init__(
-        self, guest: GuestHandle, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
+        self, guest: Machine, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
     ) -> None:
         """Make none yet."""
         self._guest = guest

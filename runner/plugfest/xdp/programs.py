@@ -13,9 +13,9 @@ from plugfest.requirements import netdev_flags as xdp_flags
 from plugfest.statistics.queue_counters import Account, total
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
-    from plugfest.plugin.fixtures import Until
 
 NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
 PASS_INSTEAD = fault_points.declare(

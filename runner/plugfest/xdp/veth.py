@@ -10,8 +10,9 @@ from plugfest.traffic.packet_socket import PacketReceiver, PacketSender
 from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.faults import LocalFaults
-    from plugfest.plugin.fixtures import GuestHandle, Until
+    from plugfest.machine.machine import Machine
     from plugfest.xdp.programs import Program
 
 NEAR, FAR = "near0", "far0"
@@ -27,7 +28,7 @@ class Pair:
         outlet: frames into the far end, to come out of the near one.
     """
 
-    def __init__(self, guest: GuestHandle, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
+    def __init__(self, guest: Machine, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
         """Make them, and set them up; they are gone when the test ends."""
         self._guest = guest
         self._defer = defer
