@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agent import handle, methods, worker
+from agent import handle, methods
+from agent.process import worker
 
 SOCKET = "/run/plugfest/agent.sock"
 
@@ -72,7 +73,7 @@ def listen(path: str) -> socket.socket:
 
 def main() -> int:
     """Import every module, so that no call waits for that; listen and serve until killed."""
-    methods.every()
+    methods.load_all()
     worker.prepare(serve_connection)
     listener = listen(os.environ.get("PLUGFEST_AGENT_SOCKET", SOCKET))
     while True:

@@ -97,7 +97,7 @@ def test_an_unknown_kind_is_refused(agent: Client) -> None:
 def watch_class(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The agent's class that compares readings, here."""
     monkeypatch.syspath_prepend(str(RECIPES))
-    from agent import readers
+    from agent.process import readers
 
     monkeypatch.setattr(readers, "interface_index", lambda _: 7)
     yield readers.Watch
@@ -124,7 +124,7 @@ def test_what_goes_back_or_leaps_is_told_with_both_values(watch_class: Any) -> N
 
 
 def test_counters_of_another_interface_begin_anew(watch_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent import readers
+    from agent.process import readers
 
     def read(index: int) -> dict[str, int]:
         if index == 7 and watch.readings:

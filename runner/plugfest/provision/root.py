@@ -53,7 +53,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
         IMAGE_PACKAGES.recipe(),
         (recipes / "init").read_bytes(),
         (recipes / "fstab").read_bytes(),
-        digest_of_files(recipes / "agent", "*.py"),
+        digest_of_files(recipes / "agent", "**/*.py"),
         bpf.name,
         programs.name,
     )

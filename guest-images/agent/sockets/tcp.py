@@ -8,8 +8,9 @@ import socket
 import time
 from typing import Any
 
-from agent import handle, payload
+from agent import handle
 from agent.methods import exposed
+from agent.sockets import payload
 
 CHUNK = 1 << 17
 

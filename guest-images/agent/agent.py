@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the agent says about itself: methods ``agent.*``."""
+"""The agent itself. Methods ``agent.*``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from agent.methods import exposed
 
 @exposed
 def ping() -> dict[str, int]:
-    """Answer at once; returns the agent's process id."""
+    """Return the agent's process id."""
     return {"pid": os.getpid()}
 
 
 @exposed
 def list_methods() -> list[dict[str, str]]:
-    """Return every method with its parameters and what it does, sorted by name."""
+    """Return all methods, sorted by name: method, parameters, and text (the first paragraph of the docstring)."""
     import inspect  # noqa: PLC0415 - with all that it imports, a quarter of a second in an emulated guest, for this call alone
 
     return [
@@ -26,5 +26,5 @@ def list_methods() -> list[dict[str, str]]:
             "parameters": str(inspect.signature(function)),
             "text": (inspect.getdoc(function) or "").partition("\n\n")[0],
         }
-        for name, function in sorted(methods.every().items())
+        for name, function in sorted(methods.load_all().items())
     ]

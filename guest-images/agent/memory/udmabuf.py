@@ -13,7 +13,8 @@ import os
 import struct
 from contextlib import suppress
 
-from agent import handle, physical
+from agent import handle
+from agent.memory import pagemap as physical
 from agent.methods import exposed
 
 UDMABUF_CREATE = 0x40187542

@@ -53,7 +53,7 @@ def unshare_network() -> None:
 def unshare_user() -> None:
     """Become root, with every capability, of a new user namespace: none of them counts in the network namespace."""
     check_alone()
-    methods.every()
+    methods.load_all()
     moved(_libc.unshare(CLONE_NEWUSER))
 
 
@@ -61,7 +61,7 @@ def unshare_user() -> None:
 def drop_privileges() -> None:
     """Become nobody, without any capability."""
     check_alone()
-    methods.every()  # nobody may not be able to read them later
+    methods.load_all()  # nobody may not be able to read them later
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -14,10 +14,11 @@ import struct
 import time
 from typing import Any
 
-from agent import handle, payload, tcp
-from agent.devmem import SCM_DEVMEM_DMABUF
+from agent import handle
+from agent.memory.devmem import SCM_DEVMEM_DMABUF
+from agent.memory.udmabuf import Udmabuf
 from agent.methods import exposed
-from agent.udmabuf import Udmabuf
+from agent.sockets import payload, tcp
 
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 EXTENDED_ERROR = struct.Struct("=IBBBBII")

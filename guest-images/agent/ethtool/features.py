@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.ethtool import COMMANDS, ETHTOOL, FEATURES, plain
+from agent.ethtool.ethtool import COMMANDS, ETHTOOL, FEATURES, plain
 from agent.methods import exposed
 
 GET = COMMANDS["features"][0]

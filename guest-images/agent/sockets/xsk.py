@@ -13,9 +13,10 @@ import socket
 import struct
 from contextlib import suppress
 
-from agent import handle, physical
+from agent import handle
+from agent.memory import pagemap as physical
 from agent.methods import exposed
-from agent.netlink import interface_index
+from agent.netlink.attributes import interface_index
 
 AF_XDP = 44
 SOL_XDP = 283

@@ -9,7 +9,8 @@ import os
 import subprocess
 from typing import Any
 
-from agent import bpf, handle
+from agent import handle
+from agent.bpf import bpf
 from agent.methods import exposed
 
 FOLDER = "/usr/lib/plugfest/programs"

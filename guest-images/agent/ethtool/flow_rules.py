@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 import struct
 
-from agent.ethtool import ioctl
+from agent.ethtool.ethtool import ioctl
 from agent.methods import exposed
 
 INSERT = 0x32

@@ -18,7 +18,7 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
-from agent.netlink import interface_index
+from agent.netlink.attributes import interface_index
 
 SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 BPF_MAP_LOOKUP_ELEM = 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
-from agent.netlink import (
+from agent.netlink.attributes import (
     HEX,
     MAC,
     NETLINK_ROUTE,
@@ -331,7 +331,7 @@ def xdp_attach(
     Raises:
         NetlinkError: the kernel or the driver refused; errno and its text say why.
     """
-    from agent.bpf import Program  # noqa: PLC0415 - only needed with programs
+    from agent.bpf.bpf import Program  # noqa: PLC0415 - only needed with programs
 
     flags = XDP_MODES[mode] | (XDP_FLAGS_UPDATE_IF_NOEXIST if if_none else 0)
     attributes: dict[str, Any] = {"fd": -1 if program is None else handle.get(program, Program).fd}

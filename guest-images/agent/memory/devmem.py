@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 from agent import handle
+from agent.memory.udmabuf import Udmabuf
 from agent.methods import exposed
-from agent.netdev import BIND_RX, BIND_TX, DMABUF, NETDEV
-from agent.netlink import NETLINK_GENERIC, Netlink, interface_index
-from agent.udmabuf import Udmabuf
+from agent.netlink.attributes import NETLINK_GENERIC, Netlink, interface_index
+from agent.netlink.netdev import BIND_RX, BIND_TX, DMABUF, NETDEV
 
 MSG_SOCK_DEVMEM = 0x2000000
 SCM_DEVMEM_LINEAR = 78

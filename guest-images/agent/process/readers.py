@@ -23,11 +23,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import ethtool, handle
-from agent.link import RTM_GETLINK, decoded, header
+from agent import handle
+from agent.ethtool import ethtool
 from agent.methods import exposed
-from agent.netdev import NETDEV, QSTATS, QSTATS_GET
-from agent.netlink import NETLINK_GENERIC, NETLINK_ROUTE, Netlink, interface_index
+from agent.netlink.attributes import NETLINK_GENERIC, NETLINK_ROUTE, Netlink, interface_index
+from agent.netlink.link import RTM_GETLINK, decoded, header
+from agent.netlink.netdev import NETDEV, QSTATS, QSTATS_GET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,9 +19,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from agent import handle, physical
+from agent import handle
+from agent.memory import pagemap as physical
 from agent.methods import exposed
-from agent.netlink import interface_index
+from agent.netlink.attributes import interface_index
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
 """The same on every architecture."""

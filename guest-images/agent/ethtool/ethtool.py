@@ -15,7 +15,7 @@ import struct
 from typing import Any
 
 from agent.methods import exposed
-from agent.netlink import FLAG, HEX, STRING, U8, U32, Array, Attributes, Family
+from agent.netlink.attributes import FLAG, HEX, STRING, U8, U32, Array, Attributes, Family
 
 ETHTOOL = Family("ethtool")
 SIOCETHTOOL = 0x8946

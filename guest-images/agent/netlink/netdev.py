@@ -10,7 +10,7 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
-from agent.netlink import (
+from agent.netlink.attributes import (
     NETLINK_GENERIC,
     S32,
     U32,

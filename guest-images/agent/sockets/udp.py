@@ -9,9 +9,10 @@ import socket
 import time
 from typing import Any
 
-from agent import handle, payload
+from agent import handle
 from agent.methods import exposed
-from agent.tcp import family, prepare
+from agent.sockets import payload
+from agent.sockets.tcp import family, prepare
 
 UDP_SEGMENT = 103
 SO_RCVBUFFORCE = 33
