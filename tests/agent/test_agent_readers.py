@@ -89,7 +89,7 @@ def test_closing_the_handle_ends_the_processes(agent: Client) -> None:
 
 
 def test_an_unknown_kind_is_refused(agent: Client) -> None:
-    with pytest.raises(AgentError, match="no such readers: sysfs; there are netlink, ethtool"):
+    with pytest.raises(AgentError, match="no readers of kind sysfs; the kinds are netlink, ethtool"):
         agent.call("readers.start", ifname="right", kinds=["sysfs"])
 
 

@@ -97,6 +97,6 @@ def test_the_agent_itself_is_not_confined(agent: Client) -> None:
 
 
 def test_an_objection_to_an_attribute_names_its_place(agent: Client) -> None:
-    with pytest.raises(AgentError, match="attribute at octet") as caught:
+    with pytest.raises(AgentError, match="attribute at byte") as caught:
         agent.call("netdev.napi_set", id=0x7FFFFFF, settings={"defer-hard-irqs": 1})
     assert caught.value.errno == errno.ENOENT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Receiving TCP into memory that was bound to receive queues, and the bindings. Methods ``devmem.*``.
+"""Bindings of dma-bufs to queues, and receiving TCP through them. Methods ``devmem.*``.
 
 Source: Documentation/networking/devmem.rst; include/uapi/linux/uio.h (struct dmabuf_cmsg, struct dmabuf_token).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import select
 import socket
 import struct
@@ -18,8 +17,10 @@ from typing import Any
 from agent import handle
 from agent.memory.udmabuf import Udmabuf
 from agent.methods import exposed
-from agent.netlink.attributes import NETLINK_GENERIC, Netlink, interface_index
+from agent.netlink.connection import NETLINK_GENERIC, Netlink
 from agent.netlink.netdev import BIND_RX, BIND_TX, DMABUF, NETDEV
+from agent.system.interface import interface_index
+from agent.system.libc import checked, libc
 
 MSG_SOCK_DEVMEM = 0x2000000
 SCM_DEVMEM_LINEAR = 78
@@ -28,25 +29,23 @@ SO_DEVMEM_DONTNEED = 80
 DMABUF_CMSG = struct.Struct("=QIIII")
 TOKEN = struct.Struct("=II")
 TOKENS_AT_ONCE = 128
-"""As many as the kernel takes in one call."""
+"""The kernel's limit per call."""
 CHUNK = 1 << 17
 ANCILLARY = 64 * socket.CMSG_SPACE(DMABUF_CMSG.size)
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class Binding:
-    """Memory bound to receive queues, or to be sent from, by a netlink socket of its own: it is unbound when that is closed.
+    """A dma-buf bound for receiving or sending, by a netlink socket of its own: the kernel unbinds it when that is closed.
 
     Attributes:
-        id: the kernel's name of the binding.
+        id: the kernel's id of the binding.
     """
 
     def __init__(self, command: int, request: dict[str, Any]) -> None:
-        """Bind, by one of `BIND_RX` and `BIND_TX`.
+        """Bind it, by the command `BIND_RX` or `BIND_TX`.
 
         Raises:
-            NetlinkError: refused; errno and the kernel's or the driver's words.
+            NetlinkError: the kernel or the driver refused; errno and the extended error text.
         """
         NETDEV.resolve()
         self.netlink = Netlink(NETLINK_GENERIC)
@@ -57,48 +56,44 @@ class Binding:
             raise
 
     def close(self) -> None:
-        """Unbind."""
+        """Unbind it."""
         self.netlink.close()
 
 
 class Receiver:
-    """A connection whose octets come into bound memory.
+    """A connection that receives into bound memory.
 
     Attributes:
         socket: of the connection.
-        held: tokens of fragments that were received and not given back.
+        held: tokens of received fragments that were not returned.
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        """Take over the connection."""
+        """Own the connection."""
         self.socket = connection
         self.held: list[int] = []
 
     def close(self) -> None:
-        """Close the connection; what was held goes back to the memory."""
+        """Close the connection, which returns the held fragments."""
         self.socket.close()
 
     def give_back(self, count: int | None = None) -> int:
-        """Return the first `count` held fragments, or all; returns how many the kernel took."""
+        """Return the first `count` held fragments to the kernel, or all; returns how many it took."""
         wanted, self.held = (self.held, []) if count is None else (self.held[:count], self.held[count:])
         taken = 0
         for at in range(0, len(wanted), TOKENS_AT_ONCE):
             tokens = b"".join(TOKEN.pack(token, 1) for token in wanted[at : at + TOKENS_AT_ONCE])
-            result = _libc.setsockopt(
-                self.socket.fileno(), socket.SOL_SOCKET, SO_DEVMEM_DONTNEED, tokens, ctypes.c_uint(len(tokens))
-            )
-            if result < 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-            taken += result
+            # The standard library drops the result of setsockopt(2), the number of fragments.
+            arguments = (socket.SOL_SOCKET, SO_DEVMEM_DONTNEED, tokens, ctypes.c_uint(len(tokens)))
+            taken += checked(libc.setsockopt(self.socket.fileno(), *arguments))
         return taken
 
 
 @exposed
 def bind(ifname: str, queues: list[int], buffer: int, rx_page_size: int | None = None) -> dict[str, int]:
-    """Bind a dma-buf (`udmabuf.create`) to receive queues (bind-rx); returns handle and the kernel's id.
+    """Bind a dma-buf (`udmabuf.create`) to receive queues (bind-rx); returns handle, and the kernel's id of the binding.
 
-    Closing the handle closes the netlink socket that it was bound by, and so unbinds it.
+    Closing the handle unbinds it.
     """
     request = {
         "ifindex": interface_index(ifname),
@@ -112,14 +107,14 @@ def bind(ifname: str, queues: list[int], buffer: int, rx_page_size: int | None =
 
 @exposed
 def bind_tx(ifname: str, buffer: int) -> dict[str, int]:
-    """Bind a dma-buf (`udmabuf.create`) to an interface, to be sent from (bind-tx); returns as `bind`."""
+    """Bind a dma-buf (`udmabuf.create`) to an interface for sending (bind-tx); returns what `bind` returns."""
     made = Binding(BIND_TX, {"ifindex": interface_index(ifname), "fd": handle.get(buffer, Udmabuf).fd})
     return {"handle": handle.keep(made), "id": made.id}
 
 
 @exposed
 def accept(listener: int, timeout: float = 30) -> int:
-    """Take one connection of a listener (`tcp.listen`); returns a handle."""
+    """Accept a connection of a listener (`tcp.listen`); returns a handle."""
     server = handle.get(listener, socket.socket)
     server.settimeout(timeout)
     connection, _ = server.accept()
@@ -130,12 +125,12 @@ def accept(listener: int, timeout: float = 30) -> int:
 def receive(
     receiver: int, buffer: int, length: int | None = None, timeout: float = 30, give_back: bool = True
 ) -> dict[str, Any]:
-    """Read a connection to its end, or until `length` octets have come, or until none has come for `timeout` seconds.
+    """Read a connection to its end, or until `length` bytes have arrived, or until none has for `timeout` seconds.
 
     Returns:
-        bytes and sha256 of all, in order; bound: the octets that came into the memory, and linear: those that the stack
-        handed over itself; fragments: offset and size of each piece of the memory, up to 4096; ids of the bindings;
-        ended: whether the other end has closed.
+        bytes and sha256 of all data, in order; bound, the bytes that arrived in the dma-buf, and linear, those that the kernel
+        copied; fragments, offset and size of each piece of the dma-buf, up to 4096; ids of the bindings; ended, whether the
+        other end has closed the connection.
     """
     connection = handle.get(receiver, Receiver)
     memory = handle.get(buffer, Udmabuf).memory
@@ -150,7 +145,7 @@ def receive(
         if not size and not ancillary:
             found["ended"] = True
             break
-        take(connection, memory, data, size, ancillary, digest, found)
+        add_received(connection, memory, data, size, ancillary, digest, found)
         if give_back:
             connection.give_back()
         end = time.monotonic() + timeout
@@ -158,7 +153,7 @@ def receive(
     return found
 
 
-def take(
+def add_received(
     connection: Receiver,
     memory: Any,
     data: bytearray,
@@ -167,7 +162,7 @@ def take(
     digest: Any,
     found: dict[str, Any],
 ) -> None:
-    """Account for what one recvmsg brought."""
+    """Add the result of a recvmsg(2) to the result of `receive`."""
     pieces = [(kind, DMABUF_CMSG.unpack_from(raw)) for level, kind, raw in ancillary if level == socket.SOL_SOCKET]
     if not any(kind in {SCM_DEVMEM_LINEAR, SCM_DEVMEM_DMABUF} for kind, _ in pieces):
         digest.update(data[:size])
@@ -194,13 +189,13 @@ def take(
 
 @exposed
 def give_back(receiver: int, count: int | None = None) -> int:
-    """Return fragments that `receive` held, the first `count` or all; returns how many the kernel took."""
+    """Return fragments that `receive` held to the kernel, the first `count` or all; returns how many it took."""
     return handle.get(receiver, Receiver).give_back(count)
 
 
 @exposed
 def receive_plainly(receiver: int, timeout: float = 30) -> int:
-    """Read once as an application does that knows nothing of bound memory; returns how many octets came."""
+    """Read once without MSG_SOCK_DEVMEM, as an ordinary application does; returns the number of bytes."""
     connection = handle.get(receiver, Receiver)
     connection.socket.settimeout(timeout)
     return len(connection.socket.recv(CHUNK))

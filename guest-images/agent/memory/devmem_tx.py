@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sending TCP from memory that was bound to an interface (`devmem.bind_tx`). Methods ``devmem_tx.*``.
+"""Sending TCP from a dma-buf that is bound to an interface (`devmem.bind_tx`). Methods ``devmem_tx.*``.
 
 Source: Documentation/networking/devmem.rst (TX Interface); Documentation/networking/msg_zerocopy.rst.
 """
@@ -7,7 +7,6 @@ Source: Documentation/networking/devmem.rst (TX Interface); Documentation/networ
 from __future__ import annotations
 
 import ctypes
-import os
 import select
 import socket
 import struct
@@ -19,6 +18,7 @@ from agent.memory.devmem import SCM_DEVMEM_DMABUF
 from agent.memory.udmabuf import Udmabuf
 from agent.methods import exposed
 from agent.sockets import payload, tcp
+from agent.system.libc import checked, libc
 
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
@@ -26,23 +26,21 @@ EXTENDED_ERROR = struct.Struct("=IBBBBII")
 ORIGIN_ZEROCOPY, COPIED = 5, 1
 CHUNK = 1 << 16
 
-_libc = ctypes.CDLL(None, use_errno=True)
 
-
-class Piece(ctypes.Structure):
+class IoVec(ctypes.Structure):
     """struct iovec, whose address is an offset into the dma-buf."""
 
     _fields_ = (("base", ctypes.c_size_t), ("length", ctypes.c_size_t))
 
 
-class Message(ctypes.Structure):
+class MessageHeader(ctypes.Structure):
     """struct msghdr."""
 
     _fields_ = (
         ("name", ctypes.c_void_p),
         ("name_length", ctypes.c_uint),
-        ("pieces", ctypes.POINTER(Piece)),
-        ("piece_count", ctypes.c_size_t),
+        ("iov", ctypes.POINTER(IoVec)),
+        ("iov_length", ctypes.c_size_t),
         ("control", ctypes.c_char_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
@@ -60,30 +58,30 @@ def send(
     device: str | None = None,
     timeout: float = 30,
 ) -> dict[str, Any]:
-    """Connect, and send stream `seed` (`agent.payload`) out of a dma-buf, which it must fit; then wait for the other end to close.
+    """Connect, send stream `seed` (`agent.sockets.payload`) from a dma-buf, and wait for the other end to close the connection.
 
     Args:
-        address: where to.
+        address: of the other end.
         port: of the other end.
-        buffer: the dma-buf.
-        length: octets.
+        buffer: handle of the dma-buf.
+        length: bytes; at most the size of the dma-buf.
         seed: of the stream.
-        binding: the kernel's id of the binding; None sends the same octets as any application does.
-        device: the interface to be bound to.
+        binding: the kernel's id of the binding; None sends the same bytes with send(2).
+        device: interface to bind the socket to.
         timeout: seconds.
 
     Returns:
-        bytes; sends: calls that it took; completed: how many of them the kernel has told to be done with, and copied: how many of
-        these it had copied after all.
+        bytes; sends, the number of calls; completed, how many of them the kernel has completed, and copied, how many of these
+        it copied.
 
     Raises:
-        OSError: the kernel refused, or the time is over.
+        OSError: the kernel refused, or the timeout expired.
     """
     memory = handle.get(buffer, Udmabuf).memory
     memory[:length] = b"".join(payload.chunks(seed, length, CHUNK))
-    connection = socket.socket(tcp.family(address), socket.SOCK_STREAM)
+    connection = socket.socket(tcp.address_family(address), socket.SOCK_STREAM)
     with connection:
-        tcp.prepare(connection, device, None)
+        tcp.set_options(connection, device, None)
         connection.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
         seconds = struct.pack("=qq", int(timeout), 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
@@ -105,23 +103,19 @@ def send(
 
 
 def send_piece(fd: int, binding: int, offset: int, size: int) -> int:
-    """Send octets of a bound dma-buf; returns how many were taken."""
+    """Send bytes of a bound dma-buf; returns how many the kernel took."""
     control = struct.pack("=QiiI4x", 20, socket.SOL_SOCKET, SCM_DEVMEM_DMABUF, binding)
-    piece = Piece(offset, size)
-    message = Message(None, 0, ctypes.pointer(piece), 1, control, len(control), 0)
-    result = int(_libc.sendmsg(fd, ctypes.byref(message), MSG_ZEROCOPY))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+    piece = IoVec(offset, size)
+    message = MessageHeader(None, 0, ctypes.pointer(piece), 1, control, len(control), 0)
+    return checked(libc.sendmsg(fd, ctypes.byref(message), MSG_ZEROCOPY))
 
 
 def completions(connection: socket.socket, wanted: int, timeout: float) -> tuple[int, int]:
-    """Wait until the kernel has told of `wanted` sends; returns of how many it has, and how many of these were copied."""
+    """Wait until the kernel has completed `wanted` sends; returns how many it has, and how many of these it copied."""
     done = copied = 0
     end = time.monotonic() + timeout
     poll = select.poll()
-    poll.register(connection, 0)  # errors are always told
+    poll.register(connection, 0)  # POLLERR is always reported
     while done < wanted and time.monotonic() < end:
         if not any(events & select.POLLERR for _, events in poll.poll(100)):
             continue

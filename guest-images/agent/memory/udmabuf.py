@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of this process as a dma-buf, by the udmabuf driver. Methods ``udmabuf.*``.
+"""dma-bufs of this process's memory, by the udmabuf driver. Methods ``udmabuf.*``.
 
 Source: include/uapi/linux/udmabuf.h.
 """
@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 
 from agent import handle
-from agent.memory import pagemap as physical
+from agent.memory import pagemap
 from agent.methods import exposed
 
 UDMABUF_CREATE = 0x40187542
@@ -23,26 +23,26 @@ F_SEAL_SHRINK = 2
 
 
 class Udmabuf:
-    """Memory that can be bound to a device, and read here.
+    """A dma-buf, which can be bound to a device and mapped here.
 
     Attributes:
         fd: of the dma-buf.
-        memory: the same octets.
+        memory: a mapping of it.
     """
 
     def __init__(self, length: int, huge: bool) -> None:
-        """Allocate `length` octets, a multiple of the page size, filled with zeros."""
+        """Allocate `length` bytes of zeros, a multiple of the page size."""
         self.fd = -1
         flags = os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge else 0)
         self.file = os.memfd_create("plugfest", flags)
         try:
             os.ftruncate(self.file, length)
-            # The driver takes only memory that cannot become shorter behind its back.
+            # The driver accepts only memory that cannot shrink.
             fcntl.fcntl(self.file, F_ADD_SEALS, F_SEAL_SHRINK)
             self.memory = mmap.mmap(self.file, length)
             device = os.open("/dev/udmabuf", os.O_RDWR | os.O_CLOEXEC)
             try:
-                # Of a mutable argument the call's own result comes back, which is the descriptor.
+                # With a mutable argument fcntl.ioctl returns the result of the call, which is the descriptor.
                 self.fd = fcntl.ioctl(device, UDMABUF_CREATE, bytearray(struct.pack("=IIQQ", self.file, 0, 0, length)))
             finally:
                 os.close(device)
@@ -51,7 +51,7 @@ class Udmabuf:
             raise
 
     def close(self) -> None:
-        """Give it back, as far as the kernel does not use it."""
+        """Release it; the kernel frees the memory when no queue uses it."""
         with suppress(AttributeError, BufferError):
             self.memory.close()
         for fd in (self.fd, self.file):
@@ -61,24 +61,24 @@ class Udmabuf:
 
 @exposed
 def create(length: int, huge: bool = False) -> int:
-    """Make a dma-buf of `length` octets of zeros, a multiple of the page size, or of a huge page's; returns a handle."""
+    """Create a dma-buf of `length` bytes of zeros, a multiple of the page size (of a huge page's, with `huge`); returns a handle."""
     return handle.keep(Udmabuf(length, huge))
 
 
 @exposed
 def read(buffer: int, offset: int, length: int) -> str:
-    """Return octets of it (base64)."""
+    """Return bytes of the dma-buf (base64)."""
     return base64.b64encode(handle.get(buffer, Udmabuf).memory[offset : offset + length]).decode()
 
 
 @exposed
 def fill(buffer: int, value: int) -> None:
-    """Set every octet to `value`."""
+    """Set every byte to `value`."""
     memory = handle.get(buffer, Udmabuf).memory
     memory[:] = bytes((value,)) * len(memory)
 
 
 @exposed
 def pages(buffer: int) -> list[int]:
-    """Return the physical address of each of its pages, in order; 0 where the kernel does not tell."""
-    return physical.pages(handle.get(buffer, Udmabuf).memory)
+    """Return the physical address of each page, in order; 0 where the kernel does not show it."""
+    return pagemap.pages(handle.get(buffer, Udmabuf).memory)

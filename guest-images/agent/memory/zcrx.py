@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Receiving TCP into memory of this process by io_uring's zero-copy receive. Methods ``zcrx.*``, for workers.
+"""Receiving TCP into memory of this process by io_uring zero-copy receive. Methods ``zcrx.*``, for workers.
 
-A ring belongs to the thread that made it, and the agent has one a connection: ask a worker, by `worker.call`.
+A ring belongs to the thread that created it, and the agent has one thread per connection: use `worker.call`.
 Source: Documentation/networking/iou-zcrx.rst; include/uapi/linux/io_uring.h and io_uring/zcrx.h.
 """
 
@@ -20,9 +20,10 @@ from contextlib import suppress
 from typing import Any
 
 from agent import handle
-from agent.memory import pagemap as physical
+from agent.memory import pagemap
 from agent.methods import exposed
-from agent.netlink.attributes import interface_index
+from agent.system.interface import interface_index
+from agent.system.libc import address, checked, libc
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
 """The same on every architecture."""
@@ -45,64 +46,60 @@ ENTRIES = 64
 REFILL_ENTRIES = 1024
 SQE_SIZE = 64
 CQE = struct.Struct("=QiIQQ")
-"""user_data, res, flags; offset into the area, padding."""
+"""struct io_uring_cqe and io_uring_zcrx_cqe: user_data, res, flags; offset into the area, padding."""
 REFILL = struct.Struct("=QII")
 PARAMS = struct.Struct("=10I" + "8IQ" * 2)
 SQ_OFFSETS, CQ_OFFSETS = 10, 19
-"""Where in the parameters the rings' offsets start."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
+"""Indexes of sq_off and cq_off in the fields of struct io_uring_params."""
 
 
 def system_call(number: int, *arguments: Any) -> int:
-    """Make a system call and return what it returned.
+    """Call a system call and return its result.
 
     Raises:
         OSError: with the kernel's errno.
     """
-    result: int = _libc.syscall(number, *(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+    return checked(
+        libc.syscall(number, *(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments))
+    )
 
 
 class Words:
-    """Aligned words of 32 bits in shared memory: each is read and written at once.
+    """Aligned 32-bit words in shared memory, each read and written in one access.
 
     Args:
         memory: the mapping.
     """
 
     def __init__(self, memory: mmap.mmap) -> None:
-        """See the mapping as words."""
+        """Use the mapping."""
         self.words = memoryview(memory).cast("I")
 
     def __getitem__(self, offset: int) -> int:
-        """Return the word at an offset in octets."""
+        """Return the word at an offset in bytes."""
         return self.words[offset // 4]
 
     def __setitem__(self, offset: int, value: int) -> None:
-        """Set the word at an offset in octets."""
+        """Set the word at an offset in bytes."""
         self.words[offset // 4] = value & 0xFFFFFFFF
 
     def close(self) -> None:
-        """Let go of the mapping."""
+        """Release the mapping."""
         self.words.release()
 
 
 class Zcrx:
-    """A ring with a receive queue registered to it, and the memory that the queue receives into.
+    """A ring with a registered receive queue, and the memory that the queue receives into.
 
     Attributes:
         area: that memory.
     """
 
     def __init__(self, ifname: str, queue: int, length: int) -> None:
-        """Make the ring and register the queue.
+        """Create the ring and register the queue.
 
         Raises:
-            OSError: refused; there is no extended acknowledgement.
+            OSError: the kernel or the driver refused; there is no extended error text.
         """
         parameters = ctypes.create_string_buffer(PARAMS.size)
         flags = SETUP_CQE32 | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN
@@ -127,11 +124,9 @@ class Zcrx:
             raise
 
     def _register(self, ifindex: int, queue: int) -> None:
-        area = ctypes.create_string_buffer(
-            struct.pack("=QQQIIQQ", physical.address(self.area), len(self.area), 0, 0, 0, 0, 0)
-        )
+        area = ctypes.create_string_buffer(struct.pack("=QQQIIQQ", address(self.area), len(self.area), 0, 0, 0, 0, 0))
         region = ctypes.create_string_buffer(
-            struct.pack("=QQIIQ4Q", physical.address(self.refill), len(self.refill), MEMORY_REGION_USER, *[0] * 6)
+            struct.pack("=QQIIQ4Q", address(self.refill), len(self.refill), MEMORY_REGION_USER, *[0] * 6)
         )
         pointers = (ctypes.addressof(area), ctypes.addressof(region))
         request = ctypes.create_string_buffer(
@@ -143,7 +138,7 @@ class Zcrx:
         self.token: int = struct.unpack_from("=Q", area.raw, 16)[0]
 
     def close(self) -> None:
-        """Close the ring; the kernel gives the queue back in its own time."""
+        """Close the ring; the kernel releases the queue some time later."""
         os.close(self.fd)
         for each in (self.words, self.refill_words):
             each.close()
@@ -151,8 +146,8 @@ class Zcrx:
             with suppress(BufferError):
                 memory.close()
 
-    def ask(self, connection: int) -> None:
-        """Queue a receive that goes on until the connection ends."""
+    def request_receive(self, connection: int) -> None:
+        """Submit a multishot receive of a connection."""
         tail = self.words[self.sq_tail]
         index = tail & self.words[self.sq_mask]
         entry = struct.pack("=BBHiQQIIQHHIQQ", OP_RECV_ZC, 0, RECV_MULTISHOT, connection, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
@@ -183,7 +178,7 @@ class Zcrx:
         return result, flags, offset & AREA_MASK
 
     def give_back(self, offset: int, length: int) -> None:
-        """Return a piece of the area."""
+        """Return a piece of the area to the kernel, by the refill ring."""
         tail = self.refill_words[self.refill_tail]
         at = self.refill_entries + (tail & self.entries - 1) * REFILL.size
         REFILL.pack_into(self.refill, at, offset | self.token, length, 0)
@@ -192,29 +187,29 @@ class Zcrx:
 
 @exposed
 def register(ifname: str, queue: int, length: int) -> int:
-    """Make a ring and register receive queue `queue` with `length` octets of memory; closing the handle gives it back."""
+    """Create a ring and register receive queue `queue` with `length` bytes of memory; closing the handle releases the queue."""
     return handle.keep(Zcrx(ifname, queue, length))
 
 
 @exposed
 def pages(ring: int) -> list[int]:
-    """Return the physical address of each page of the memory, in order; 0 where the kernel does not tell."""
-    return physical.pages(handle.get(ring, Zcrx).area)
+    """Return the physical address of each page of the memory, in order; 0 where the kernel does not show it."""
+    return pagemap.pages(handle.get(ring, Zcrx).area)
 
 
 @exposed
 def read(ring: int, offset: int, length: int) -> str:
-    """Return octets of the memory (base64)."""
+    """Return bytes of the memory (base64)."""
     return base64.b64encode(handle.get(ring, Zcrx).area[offset : offset + length]).decode()
 
 
 @exposed
 def receive(ring: int, listener: int, length: int | None = None, timeout: float = 30) -> dict[str, Any]:
-    """Take one connection of a listener (`tcp.listen`) and read it to its end, or until `length` octets have come.
+    """Accept a connection of a listener (`tcp.listen`) and read it to its end, or until `length` bytes have arrived.
 
     Returns:
-        bytes and sha256 of all, in order; fragments: offset and size of each piece of the memory, up to 4096; ended:
-        whether the other end has closed, false if nothing came for `timeout` seconds.
+        bytes and sha256 of all data, in order; fragments, offset and size of each piece of the memory, up to 4096; ended,
+        whether the other end has closed the connection, false if nothing arrived for `timeout` seconds.
     """
     found = handle.get(ring, Zcrx)
     server = handle.get(listener, socket.socket)
@@ -224,7 +219,7 @@ def receive(ring: int, listener: int, length: int | None = None, timeout: float 
     digest = hashlib.sha256()
     result: dict[str, Any] = {"bytes": 0, "fragments": [], "ended": False}
     with connection:
-        found.ask(connection.fileno())
+        found.request_receive(connection.fileno())
         end = time.monotonic() + timeout
         while length is None or result["bytes"] < length:
             if not found.wait(max(0.0, end - time.monotonic())):
@@ -241,7 +236,7 @@ def receive(ring: int, listener: int, length: int | None = None, timeout: float 
                 result["fragments"].append([offset, size])
             found.give_back(offset, size)
             if not flags & CQE_MORE:
-                found.ask(connection.fileno())
+                found.request_receive(connection.fileno())
             end = time.monotonic() + timeout
     result["sha256"] = digest.hexdigest()
     return result

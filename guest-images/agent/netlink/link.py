@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from agent import handle
+from agent.bpf.objects import Program
 from agent.methods import exposed
 from agent.netlink.attributes import (
     HEX,
     MAC,
-    NETLINK_ROUTE,
+    NLA_F_NESTED,
     S32,
     STRING,
     U8,
@@ -27,12 +28,10 @@ from agent.netlink.attributes import (
     Attributes,
     Bits,
     Choice,
-    Message,
-    Monitor,
     attribute,
-    interface_index,
-    shared,
 )
+from agent.netlink.connection import NETLINK_ROUTE, Message, Monitor, shared
+from agent.system.interface import interface_index
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -41,7 +40,6 @@ RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTNLGRP_LINK = 1
-NLA_F_NESTED = 0x8000
 
 IFF_NAMES = (
     "up",
@@ -107,14 +105,14 @@ STATS64 = (
 
 
 class Stats64:
-    """struct rtnl_link_stats64: 64-bit counters in a fixed order, more of them in newer kernels."""
+    """struct rtnl_link_stats64: 64-bit counters in a fixed order; newer kernels append some."""
 
     def decode(self, data: bytes) -> dict[str, int]:
         """Return the counters by their names in if_link.h."""
         return dict(zip(STATS64, struct.unpack(f"={len(data) // 8}Q", data[: len(data) // 8 * 8]), strict=False))
 
     def encode(self, value: Any) -> bytes:
-        """Statistics are only read."""
+        """Not supported: the kernel takes no statistics."""
         raise NotImplementedError
 
 
@@ -146,7 +144,7 @@ LINK = Attributes(
             Choice(("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"), size=1),
         ),
         18: ("linkinfo", LINKINFO),
-        19: ("netns-pid", U32),
+        19: ("net-ns-pid", U32),
         23: ("stats64", Stats64()),
         30: ("promiscuity", U32),
         31: ("num-tx-queues", U32),
@@ -174,7 +172,7 @@ LINK = Attributes(
         61: ("allmulti", U32),
     }
 )
-"""IFLA_* by number as in if_link.h."""
+"""IFLA_*, without what tests do not need."""
 
 ADDRESS = Attributes({1: ("address", HEX), 2: ("local", HEX), 3: ("label", STRING), 8: ("flags", U32)})
 IFA_F_NODAD = 0x02
@@ -187,7 +185,7 @@ def header(family: int = 0, index: int = 0, flags: int = 0, change: int = 0) -> 
 
 
 def decoded(message: Message) -> dict[str, Any]:
-    """Return a link message as a flat dictionary."""
+    """Return an RTM_NEWLINK or RTM_DELLINK as a flat dictionary, without unknown attributes."""
     _, _, _, index, flags, _ = struct.unpack_from("=BBHiII", message.body)
     found = LINK.decode(message.body[16:])
     known = {name: value for name, value in found.items() if not name.startswith("#")}
@@ -197,7 +195,7 @@ def decoded(message: Message) -> dict[str, Any]:
 
 @exposed
 def get(ifname: str) -> dict[str, Any]:
-    """Return the interface: ifindex, flags, mtu, address, operstate, carrier and its counts, stats64, xdp, driver."""
+    """Return the interface: ifindex, flags, driver (null where it has none), and the attributes by their names in `LINK`."""
     body = header(index=interface_index(ifname))
     found = decoded(shared(NETLINK_ROUTE).request(RTM_GETLINK, body)[0])
     driver = Path("/sys/class/net", ifname, "device/driver")
@@ -213,7 +211,7 @@ def list_all() -> list[str]:
 
 @exposed
 def stats64(ifname: str) -> dict[str, int]:
-    """Return struct rtnl_link_stats64 by the names of if_link.h."""
+    """Return struct rtnl_link_stats64 by the names of its members."""
     stats: dict[str, int] = get(ifname)["stats64"]
     return stats
 
@@ -230,9 +228,12 @@ def set(  # noqa: A001 - the name of the netlink verb
     txqlen: int | None = None,
     netns_pid: int | None = None,
 ) -> None:
-    """Change what is given in one request; NetlinkError carries errno and the extended error text.
+    """Change the given settings in one request.
 
-    With `netns_pid` the interface moves to the network namespace that this process is in.
+    With `netns_pid` the interface moves to the network namespace of that process.
+
+    Raises:
+        NetlinkError: the kernel or the driver refused; errno and the extended error text.
     """
     flags = change = 0
     for bit, wanted in ((IFF_UP, up), (IFF_PROMISC, promisc), (IFF_ALLMULTI, allmulti)):
@@ -240,7 +241,7 @@ def set(  # noqa: A001 - the name of the netlink verb
             change |= bit
             flags |= bit if wanted else 0
     body = header(index=interface_index(ifname), flags=flags, change=change)
-    body += LINK.encode({"mtu": mtu, "address": address, "ifname": name, "txqlen": txqlen, "netns-pid": netns_pid})
+    body += LINK.encode({"mtu": mtu, "address": address, "ifname": name, "txqlen": txqlen, "net-ns-pid": netns_pid})
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body)
 
 
@@ -258,7 +259,7 @@ def add_vlan(ifname: str, vlan: int, name: str, protocol: int = 0x8100) -> None:
 
 @exposed
 def add_pair(name: str, peer: str) -> None:
-    """Create the veth interfaces `name` and `peer`, which are the two ends of one wire."""
+    """Create the veth pair `name` and `peer`."""
     there = attribute(VETH_INFO_PEER | NLA_F_NESTED, header() + LINK.encode({"ifname": peer}))
     info = attribute(IFLA_INFO_KIND, b"veth\0") + attribute(IFLA_INFO_DATA | NLA_F_NESTED, there)
     body = header() + LINK.encode({"ifname": name}) + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
@@ -267,7 +268,7 @@ def add_pair(name: str, peer: str) -> None:
 
 @exposed
 def delete(ifname: str) -> None:
-    """Remove a virtual interface."""
+    """Delete a virtual interface."""
     shared(NETLINK_ROUTE).request(RTM_DELLINK, header(index=interface_index(ifname)))
 
 
@@ -275,7 +276,7 @@ def address_body(ifname: str, address: str) -> bytes:
     """Return a struct ifaddrmsg and the attributes for `address` as ``192.0.2.2/24``."""
     interface = ipaddress.ip_interface(address)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    # Duplicate address detection would keep a v6 address unusable for a second or more.
+    # Duplicate address detection keeps an IPv6 address unusable for a second or more.
     flags = IFA_F_NODAD if interface.version == 6 else 0
     packed = interface.ip.packed.hex()
     head = struct.pack("=BBBBi", family, interface.network.prefixlen, flags, 0, interface_index(ifname))
@@ -284,13 +285,13 @@ def address_body(ifname: str, address: str) -> bytes:
 
 @exposed
 def add_address(ifname: str, address: str) -> None:
-    """Add an address with prefix length; v6 ones without duplicate address detection, so that they work at once."""
+    """Add an address as ``192.0.2.2/24``; an IPv6 address works at once, without duplicate address detection."""
     shared(NETLINK_ROUTE).request(RTM_NEWADDR, address_body(ifname, address), create=True)
 
 
 @exposed
 def delete_address(ifname: str, address: str) -> None:
-    """Remove an address."""
+    """Delete an address as ``192.0.2.2/24``."""
     shared(NETLINK_ROUTE).request(RTM_DELADDR, address_body(ifname, address))
 
 
@@ -325,14 +326,12 @@ def xdp_attach(
         ifname: the interface.
         program: handle of the program (`bpf.load`), or null.
         mode: native, generic, offload, or any (the kernel chooses).
-        expected: handle of the program that must be attached now (XDP_FLAGS_REPLACE).
-        if_none: refuse with EBUSY when one is attached already (XDP_FLAGS_UPDATE_IF_NOEXIST).
+        expected: handle of the program that must be attached already (XDP_FLAGS_REPLACE).
+        if_none: fail with EBUSY where a program is attached already (XDP_FLAGS_UPDATE_IF_NOEXIST).
 
     Raises:
-        NetlinkError: the kernel or the driver refused; errno and its text say why.
+        NetlinkError: the kernel or the driver refused; errno and the extended error text.
     """
-    from agent.bpf.bpf import Program  # noqa: PLC0415 - only needed with programs
-
     flags = XDP_MODES[mode] | (XDP_FLAGS_UPDATE_IF_NOEXIST if if_none else 0)
     attributes: dict[str, Any] = {"fd": -1 if program is None else handle.get(program, Program).fd}
     if expected is not None:
@@ -345,31 +344,34 @@ def xdp_attach(
 
 @exposed
 def xdp(ifname: str) -> dict[str, Any]:
-    """Return what is attached: ``{"attached": "native", "prog-id": 7, …}``; attached is none otherwise."""
+    """Return the attached program: ``{"attached": "native", "prog-id": 7, …}``; ``{"attached": "none"}`` without one."""
     found: dict[str, Any] = get(ifname).get("xdp", {"attached": "none"})
     return found
 
 
 @exposed
 def monitor_open() -> int:
-    """Start to record link notifications; returns a handle. The kernel queues them until they are read."""
+    """Subscribe to link notifications; returns a handle. The kernel queues them until they are read."""
     return handle.keep(Monitor(NETLINK_ROUTE, RTNLGRP_LINK))
 
 
 @exposed
 def monitor_read(monitor: int, ifname: str | None = None, timeout: float = 0) -> list[dict[str, Any]]:
-    """Return the link notifications since the last read, waiting up to `timeout` seconds for a first one.
+    """Return the link notifications since the last read; where there are none, wait up to `timeout` seconds for the first.
 
-    Each is what `link.get` returns plus ``type`` (new or del). ENOBUFS means that some were lost, and is raised.
+    Each has the attributes that `link.get` returns, and type (new or del).
+
+    Raises:
+        OSError: ENOBUFS, notifications were lost.
     """
     end = time.monotonic() + timeout
     source = handle.get(monitor, Monitor)
     found: list[dict[str, Any]] = []
     while True:
-        told = source.read(0 if found else max(0.0, end - time.monotonic()))
-        if not told:
+        received = source.read(0 if found else max(0.0, end - time.monotonic()))
+        if not received:
             return found
-        for message in told:
+        for message in received:
             if message.type in {RTM_NEWLINK, RTM_DELLINK}:
                 event = decoded(message)
                 if ifname in {None, event.get("ifname")}:

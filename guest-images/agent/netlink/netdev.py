@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's `netdev` family: XDP features, queues, NAPIs, page pools, per-queue statistics. Methods ``netdev.*``.
+"""The generic netlink family netdev: XDP features, queues, NAPIs, page pools, per-queue statistics. Methods ``netdev.*``.
 
-Source: Documentation/netlink/specs/netdev.yaml and include/uapi/linux/netdev.h; names are those of the spec.
+Source: Documentation/netlink/specs/netdev.yaml; the names are those of the specification.
 """
 
 from __future__ import annotations
@@ -10,20 +10,10 @@ from typing import Any
 
 from agent import handle
 from agent.methods import exposed
-from agent.netlink.attributes import (
-    NETLINK_GENERIC,
-    S32,
-    U32,
-    UINT,
-    Attributes,
-    Bits,
-    Choice,
-    Family,
-    Hex,
-    Monitor,
-    NetlinkError,
-    interface_index,
-)
+from agent.netlink.attributes import S32, U32, UINT, Attributes, Bits, Choice, Hex
+from agent.netlink.connection import NETLINK_GENERIC, Monitor, NetlinkError
+from agent.netlink.generic import Family
+from agent.system.interface import interface_index
 
 NETDEV = Family("netdev")
 
@@ -138,46 +128,45 @@ QSTATS = Attributes(
     }
 )
 
-BIND_RX_WITHOUT = 13
-"""NETDEV_CMD_BIND_RX, with a descriptor that is no dma-buf's."""
-NO_BUFFER = 0x7FFFFFFF
-BIND = Attributes(
-    {1: ("ifindex", U32), 2: ("queue", Attributes({1: ("id", U32), 3: ("type", QUEUE_TYPE)})), 3: ("fd", U32)}
-)
+NO_DMABUF = 0x7FFFFFFF
+"""A file descriptor that is not open."""
 
 
 @exposed
 def dev_get(ifname: str) -> dict[str, Any]:
-    """Return xdp-features, xdp-rx-metadata-features, xsk-features as lists of names; xdp-zc-max-segs."""
+    """Return xdp-features, xdp-rx-metadata-features and xsk-features as lists of names, and xdp-zc-max-segs."""
     return NETDEV.call(DEV_GET, DEV.encode({"ifindex": interface_index(ifname)}), DEV)[0]
 
 
 @exposed
 def monitor_open() -> int:
-    """Start to record what devices announce (multicast group ``mgmt``); returns a handle."""
+    """Subscribe to the notifications of devices (multicast group ``mgmt``); returns a handle."""
     NETDEV.resolve()
     return handle.keep(Monitor(NETLINK_GENERIC, NETDEV.groups["mgmt"]))
 
 
 @exposed
 def monitor_read(monitor: int, ifname: str, timeout: float = 0) -> list[dict[str, Any]]:
-    """Return the device's changes (dev-change-ntf) since the last read, waiting up to `timeout` seconds for a first message.
+    """Return the device's dev-change-ntf since the last read; where there is no message, wait up to `timeout` seconds for one.
 
-    Each is what `netdev.dev_get` returns. ENOBUFS means that some were lost, and is raised.
+    Each has the attributes that `netdev.dev_get` returns.
+
+    Raises:
+        OSError: ENOBUFS, notifications were lost.
     """
     index = interface_index(ifname)
-    told = handle.get(monitor, Monitor).read(timeout)
+    received = handle.get(monitor, Monitor).read(timeout)
     changes = [
-        DEV.decode(each.body[4:]) for each in told if each.type == NETDEV.number and each.body[0] == DEV_CHANGE_NTF
+        DEV.decode(each.body[4:]) for each in received if each.type == NETDEV.number and each.body[0] == DEV_CHANGE_NTF
     ]
     return [each for each in changes if each["ifindex"] == index]
 
 
 @exposed
 def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> list[dict[str, Any]]:  # noqa: A002
-    """Return the device's queues: type (rx, tx), id, napi-id, and dmabuf, io-uring, xsk, lease where bound.
+    """Return the device's queues: type (rx, tx), id, napi-id, and dmabuf, io-uring, xsk, lease where the queue has one.
 
-    With both `type` and `id` only that queue is asked for, and ENOENT is an error.
+    With both `type` and `id`, only that queue; a queue that does not exist is an error then (ENOENT).
     """
     ifindex = interface_index(ifname)
     if type is not None and id is not None:
@@ -188,7 +177,7 @@ def queue_get(ifname: str, type: str | None = None, id: int | None = None) -> li
 
 @exposed
 def queue_create(ifname: str, lender: str, queue: int) -> int:
-    """Give a virtual device `ifname` (netkit) a receive queue that is leased from queue `queue` of `lender`; returns its id."""
+    """Create a receive queue of a virtual device (netkit), leased from queue `queue` of the device `lender`; returns its id."""
     lease = {"ifindex": interface_index(lender), "queue": {"id": queue, "type": "rx"}}
     request = QUEUE.encode({"ifindex": interface_index(ifname), "type": "rx", "lease": lease})
     return int(NETDEV.call(QUEUE_CREATE, request, QUEUE)[0]["id"])
@@ -196,21 +185,21 @@ def queue_create(ifname: str, lender: str, queue: int) -> int:
 
 @exposed
 def napi_get(ifname: str) -> list[dict[str, Any]]:
-    """Return the device's NAPI instances: id, irq, pid, deferral settings."""
+    """Return the device's NAPI instances: id, irq, pid, and the settings of `napi_set`."""
     return NETDEV.call(NAPI_GET, NAPI.encode({"ifindex": interface_index(ifname)}), NAPI, dump=True)
 
 
 @exposed
 def napi_set(id: int, settings: dict[str, Any]) -> None:  # noqa: A002
-    """Set defer-hard-irqs, gro-flush-timeout, irq-suspend-timeout or threaded of one NAPI."""
+    """Set defer-hard-irqs, gro-flush-timeout, irq-suspend-timeout or threaded of a NAPI instance."""
     NETDEV.call(NAPI_SET, NAPI.encode({"id": id, **settings}), NAPI)
 
 
 @exposed
 def page_pool_get(ifname: str | None = None) -> list[dict[str, Any]]:
-    """Return the page pools that belong to the device, or all: id, napi-id, inflight, inflight-mem, dmabuf or io-uring.
+    """Return the page pools of the device, or all: id, napi-id, inflight, inflight-mem, dmabuf or io-uring.
 
-    One that waits for its last buffers, its queue being gone, has detach-time.
+    A pool whose queue is gone and that waits for its last buffers has detach-time.
     """
     found = NETDEV.call(PAGE_POOL_GET, b"", PAGE_POOL, dump=True)
     ifindex = interface_index(ifname) if ifname else None
@@ -219,9 +208,9 @@ def page_pool_get(ifname: str | None = None) -> list[dict[str, Any]]:
 
 @exposed
 def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
-    """Return the statistics of `scope` ``device`` (one entry) or ``queue`` (one a queue, with queue-type and queue-id).
+    """Return the statistics of `scope` ``device`` (one entry) or ``queue`` (one per queue, with queue-type and queue-id).
 
-    Empty where the driver has none (the kernel then answers with no entry, or EOPNOTSUPP, which is raised).
+    Where the driver has none the kernel returns no entry, or EOPNOTSUPP, which is raised.
     """
     request = {"ifindex": interface_index(ifname), "scope": ["queue"] if scope == "queue" else None}
     return NETDEV.call(QSTATS_GET, QSTATS.encode(request), QSTATS, dump=True)
@@ -229,13 +218,13 @@ def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
 
 @exposed
 def queue_api_refusal(ifname: str, queue: int = 0) -> dict[str, Any]:
-    """Ask to bind a receive queue to what is no dma-buf, and return errno and text of the refusal that must come.
+    """Request bind-rx with a descriptor that is no dma-buf, which must fail, and return errno and text of the error.
 
-    EOPNOTSUPP says that the driver cannot restart single queues (struct netdev_queue_mgmt_ops); any other, that it got past that.
+    EOPNOTSUPP means that the driver cannot restart single queues (struct netdev_queue_mgmt_ops), any other error that it can.
     """
-    asked = BIND.encode({"ifindex": interface_index(ifname), "queue": {"id": queue, "type": "rx"}, "fd": NO_BUFFER})
+    request = {"ifindex": interface_index(ifname), "queues": [{"id": queue, "type": "rx"}], "fd": NO_DMABUF}
     try:
-        NETDEV.call(BIND_RX_WITHOUT, asked, BIND)
+        NETDEV.call(BIND_RX, DMABUF.encode(request), DMABUF)
     except NetlinkError as error:
         return {"errno": error.errno, "text": str(error.strerror)}
-    raise RuntimeError("a queue was bound to a buffer that there is not")
+    raise RuntimeError("the kernel bound a queue to a descriptor that is not open")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs in the guest. Methods ``process.*``."""
+"""Programs. Methods ``process.*``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from agent.methods import exposed
 
 
 class Running:
-    """A program in the background with its output in files without a name.
+    """A program in the background, with its output in anonymous files.
 
     Args:
         command: program and arguments.
     """
 
     def __init__(self, command: list[str]) -> None:
-        """Start it in a session of its own."""
+        """Start the program in a session of its own."""
         self.output = os.fdopen(os.memfd_create("stdout"), "wb")
         self.errors = os.fdopen(os.memfd_create("stderr"), "wb")
         self.process = subprocess.Popen(
@@ -29,7 +29,7 @@ class Running:
         )
 
     def close(self) -> None:
-        """Kill it and all it started."""
+        """Kill the program and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signals.SIGKILL)
         self.process.wait()
@@ -37,7 +37,7 @@ class Running:
         self.errors.close()
 
     def text(self) -> dict[str, str]:
-        """Return what it has written so far."""
+        """Return stdout and stderr so far."""
         found = {}
         for name, file in (("stdout", self.output), ("stderr", self.errors)):
             found[name] = os.pread(file.fileno(), 1 << 24, 0).decode(errors="replace")
@@ -46,7 +46,7 @@ class Running:
 
 @exposed
 def run(command: list[str], input: str | None = None, timeout: float = 60) -> dict[str, Any]:  # noqa: A002
-    """Run a program to its end; returns exit_status, stdout and stderr. A non-zero status is no error here."""
+    """Run a program to its end; returns exit_status, stdout and stderr. A non-zero exit status is no error here."""
     result = subprocess.run(
         command, input=input, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
     )
@@ -62,7 +62,7 @@ def start(command: list[str]) -> dict[str, int]:
 
 @exposed
 def wait(process: int, timeout: float = 60) -> dict[str, Any]:
-    """Wait for a started program to end; returns exit_status, stdout, stderr. Not ending in time is an error."""
+    """Wait for the end of a started program; returns exit_status, stdout, stderr. A timeout is an error."""
     running = handle.get(process, Running)
     status = running.process.wait(timeout)
     return {"exit_status": status, **running.text()}
@@ -70,12 +70,12 @@ def wait(process: int, timeout: float = 60) -> dict[str, Any]:
 
 @exposed
 def poll(process: int) -> dict[str, Any]:
-    """Return exit_status (null while it runs) and what the program has written so far."""
+    """Return exit_status (null while the program runs), and stdout and stderr so far."""
     running = handle.get(process, Running)
     return {"exit_status": running.process.poll(), **running.text()}
 
 
 @exposed
 def signal(process: int, name: str = "SIGTERM") -> None:
-    """Send a signal by name to a started program."""
+    """Send a signal, given by name, to a started program."""
     handle.get(process, Running).process.send_signal(signals.Signals[name])

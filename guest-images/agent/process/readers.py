@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Processes that read an interface's statistics over and over, each by one interface of the kernel. Methods ``readers.*``.
+"""Processes that read an interface's statistics in a loop, each by another uAPI. Methods ``readers.*``.
 
-Every reading is compared to the one before it: a counter that went back, or that rose by more than any traffic could make it,
-is kept with both values. Processes, not threads, so that several are inside the kernel at the same moment.
+Each compares every reading to the previous one: it records a counter that decreased, or that rose by more than traffic
+explains, with both values. They are processes, not threads, so that several are in the kernel at the same time.
 Source: Documentation/networking/statistics.rst, uAPIs.
 """
 
@@ -24,39 +24,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import handle
-from agent.ethtool import ethtool
+from agent.ethtool.ioctl import ETH_SS_STATS, ETHTOOL_GSTATS, ethtool_ioctl, strings
 from agent.methods import exposed
-from agent.netlink.attributes import NETLINK_GENERIC, NETLINK_ROUTE, Netlink, interface_index
+from agent.netlink.connection import NETLINK_GENERIC, NETLINK_ROUTE, Netlink
 from agent.netlink.link import RTM_GETLINK, decoded, header
 from agent.netlink.netdev import NETDEV, QSTATS, QSTATS_GET
+from agent.system.interface import interface_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 KINDS = ("netlink", "ethtool", "procfs", "rtnetlink")
 IMPLAUSIBLE = 1 << 31
-"""A rise between two readings that no guest's traffic makes, but a value torn between its halves does."""
+"""A rise between two readings that no guest's traffic causes, but a torn read of a 64-bit counter does."""
 KEPT = 16
-"""Counters that are kept of those that went back or leapt."""
-POLITE = 19
-"""Niceness: what happens to the interface is to go on at its pace; each reader then reads whenever a CPU is idle."""
+"""The number of counters to record of each kind of anomaly."""
+NICENESS = 19
+"""The readers only take CPU time that the traffic does not need."""
 SPARE = 4096
-"""Statistics for which there is room beyond those announced: older kernels write as many as there are by then."""
+"""Spare statistics in the buffer: older kernels write as many as exist at that moment, not as many as were requested."""
 PROCFS = (
     *("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "rx_fifo_errors", "rx_frame", "rx_compressed", "multicast"),
     *("tx_bytes", "tx_packets", "tx_errors", "tx_dropped", "tx_fifo_errors", "collisions", "tx_carrier"),
     "tx_compressed",
 )
 """The columns of /proc/net/dev (net/core/net-procfs.c)."""
-NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP"}
-"""Of error numbers; one of them has two."""
+NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}
+"""Names of error numbers; EOPNOTSUPP has a second name, ENOTSUP."""
 SLOT = struct.Struct("=Q")
 HALT = 0
-"""The slot that ends the processes when it is not zero; each process has the one of its number from 1, its attempts."""
+"""The slot that ends the processes when it is not zero; the slots from 1 have the attempts of each process."""
 
 
 def by_netlink() -> Callable[[int], dict[str, int]]:
-    """Return a reader of the queue statistics of both scopes."""
+    """Return a reader of the queue statistics (qstats) in both scopes."""
     netlink = Netlink(NETLINK_GENERIC)
     family = NETDEV.number
 
@@ -76,18 +77,18 @@ def by_netlink() -> Callable[[int], dict[str, int]]:
 
 
 def by_ethtool() -> Callable[[int], dict[str, int]]:
-    """Return a reader of the driver's own statistics; a name that comes again gets its number behind ``#``."""
+    """Return a reader of the driver's statistics; the second of a duplicate name is ``name#2``."""
 
     def read(index: int) -> dict[str, int]:
         ifname = socket.if_indextoname(index)
-        names = ethtool.strings(ifname, ethtool.ETH_SS_STATS)
-        head = struct.pack("=II", ethtool.ETHTOOL_GSTATS, len(names))
+        names = strings(ifname, ETH_SS_STATS)
+        head = struct.pack("=II", ETHTOOL_GSTATS, len(names))
         buffer = array.array("B", head + bytes((len(names) + SPARE) * 8))
-        ethtool.ioctl(ifname, buffer)
+        ethtool_ioctl(ifname, buffer)
         raw = buffer.tobytes()
         count = struct.unpack_from("=I", raw, 4)[0]
         if count != len(names):
-            # The number of statistics changed between the two calls: no value can be told its name.
+            # The number of statistics changed between the two calls: the names do not match the values.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         seen: Counter[str] = Counter()
         found: dict[str, int] = {}
@@ -128,11 +129,11 @@ READ = {"netlink": by_netlink, "ethtool": by_ethtool, "procfs": by_procfs, "rtne
 
 
 class Watch:
-    """What one process finds out.
+    """The readings of one process, compared.
 
     Args:
-        ifname: the interface, followed by its index, and by this name when that is gone.
-        read: takes one reading.
+        ifname: the interface, identified by its index, and by this name once that index is gone.
+        read: takes a reading of the interface with an index.
     """
 
     def __init__(self, ifname: str, read: Callable[[int], dict[str, int]]) -> None:
@@ -149,7 +150,7 @@ class Watch:
         self.leapt: dict[str, list[int]] = {}
 
     def once(self) -> None:
-        """Take a reading, compare it to the last of the same interface; a refusal is counted."""
+        """Take a reading and compare it to the previous one of the same interface; an error is counted."""
         try:
             now = self._read(self._index)
         except OSError as error:
@@ -162,28 +163,28 @@ class Watch:
         for name, value in now.items():
             before = self._latest.get(name, value)
             if value < before:
-                self._keep(self.back, name, before, value)
+                self._record(self.back, name, before, value)
             elif value - before >= IMPLAUSIBLE:
-                self._keep(self.leapt, name, before, value)
+                self._record(self.leapt, name, before, value)
         self.last = now
-        # A counter that is not told in one reading must not have gone back by the next one that tells it.
+        # A counter that is missing in one reading must not have decreased in the next one that has it.
         self._latest |= now
 
     def _follow(self) -> None:
-        """Take the interface of the old name in place of one that is gone: its counters begin anew."""
+        """Switch to the new interface of that name; its counters start from zero."""
         with suppress(OSError):
             index = interface_index(self._ifname)
             if index != self._index:
                 self._index, self._latest = index, {}
 
-    def _keep(self, kept: dict[str, list[int]], name: str, before: int, value: int) -> None:
+    def _record(self, kept: dict[str, list[int]], name: str, before: int, value: int) -> None:
         if name in kept:
             kept[name][2] += 1
         elif len(kept) < KEPT:
             kept[name] = [before, value, 1]
 
     def report(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return the results."""
         names = ("readings", "errors", "first", "last", "back", "leapt")
         return {name: getattr(self, name) for name in names}
 
@@ -197,10 +198,10 @@ class Readers:
     """
 
     def __init__(self, ifname: str, kinds: list[str]) -> None:
-        """Start them; they read at once."""
+        """Start the processes."""
         unknown = [kind for kind in kinds if kind not in READ]
         if unknown:
-            raise ValueError(f"no such readers: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+            raise ValueError(f"no readers of kind {', '.join(unknown)}; the kinds are {', '.join(KINDS)}")
         if "netlink" in kinds:
             NETDEV.resolve()
         self.kinds = kinds
@@ -220,7 +221,7 @@ class Readers:
         if process == 0:
             status = 1
             try:
-                # Nothing of the agent's may be kept open here, least of all a connection that it closes.
+                # The child must keep none of the agent's files open, above all no connection that the agent closes.
                 os.closerange(3, theirs)
                 os.closerange(theirs + 1, 4096)
                 self._work(ifname, kind, number, theirs)
@@ -232,7 +233,7 @@ class Readers:
         self.reports.append(mine)
 
     def _work(self, ifname: str, kind: str, number: int, out: int) -> None:
-        os.nice(POLITE)
+        os.nice(NICENESS)
         watch: Watch | None = None
         try:
             watch = Watch(ifname, READ[kind]())
@@ -244,21 +245,21 @@ class Readers:
             watch.once()
             report = {"kind": kind, **watch.report()}
         except Exception as error:
-            # Whatever it is, the host must hear of it.
+            # The host reports it, whatever it is.
             report = {"kind": kind, "broken": f"{type(error).__name__}: {error}"}
         data = json.dumps(report).encode()
         while data:
             data = data[os.write(out, data) :]
 
     def attempts(self) -> dict[str, int]:
-        """Return how often each has read, or tried to."""
+        """Return the attempts to read of each process."""
         return {kind: SLOT.unpack_from(self.shared, number * SLOT.size)[0] for number, kind in enumerate(self.kinds, 1)}
 
     def stop(self, timeout: float) -> list[dict[str, Any]]:
-        """Have each take a last reading and end; returns their reports.
+        """Let each process take a last reading and end; returns their reports.
 
         Raises:
-            TimeoutError: one did not, which hangs in the kernel then.
+            TimeoutError: a process did not end; it hangs in the kernel.
         """
         SLOT.pack_into(self.shared, HALT, 1)
         end = time.monotonic() + timeout
@@ -266,19 +267,19 @@ class Readers:
         for number, source in enumerate(self.reports):
             while True:
                 if not select.select([source], [], [], max(0.0, end - time.monotonic()))[0]:
-                    raise TimeoutError(f"the reader by {self.kinds[number]} does not end")
+                    raise TimeoutError(f"the {self.kinds[number]} reader does not end")
                 data = os.read(source, 1 << 16)
                 if not data:
                     break
                 texts[number] += data
         self.close()
         return [
-            json.loads(text) if text else {"kind": kind, "broken": "it ended without a word"}
+            json.loads(text) if text else {"kind": kind, "broken": "it ended without a report"}
             for kind, text in zip(self.kinds, texts, strict=True)
         ]
 
     def close(self) -> None:
-        """End the processes at once. Idempotent."""
+        """Kill the processes. Idempotent."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -292,22 +293,23 @@ class Readers:
 
 @exposed
 def start(ifname: str, kinds: list[str] | None = None) -> int:
-    """Start a process for each of netlink, ethtool, procfs, rtnetlink that reads the interface's statistics; returns a handle."""
+    """Start a process for each kind (netlink, ethtool, procfs, rtnetlink) that reads the interface's statistics; returns a handle."""
     return handle.keep(Readers(ifname, list(KINDS) if kinds is None else kinds))
 
 
 @exposed
 def attempts(readers: int) -> dict[str, int]:
-    """Return how often each has read so far, or tried to."""
+    """Return the number of readings that each process has attempted, by kind."""
     return handle.get(readers, Readers).attempts()
 
 
 @exposed
 def stop(readers: int, timeout: float = 10) -> list[dict[str, Any]]:
-    """Have each take a last reading and end, and return what each has found.
+    """Let each process take a last reading and end, and return their reports.
 
-    kind, readings, errors (``{"ENODEV": 3}``), first and last (values by name), back and leapt (before, after, how often, by
-    name); or broken, in place of all but kind, why it could not go on.
+    Returns:
+        For each, kind, readings, errors (``{"ENODEV": 3}``), first and last (values by name), back and leapt (by name: the
+        value before, the value after, the number of times); or kind and broken, the error that ended it.
     """
     found = handle.get(readers, Readers).stop(timeout)
     handle.close(readers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Processes that answer the agent's own methods, for what has to be killed or confined. Methods ``worker.*``.
+"""Processes that answer the agent's methods, for tests that kill or confine a process. Methods ``worker.*``.
 
-Workers are forked by the nursery, a process that the agent leaves behind before it starts its first thread: a fork of a
-process with threads may inherit a lock that nobody will release, and starting another Python costs a second in an emulated guest.
+A fork server, which the agent forks before it starts its first thread, forks the workers: a fork of a process with threads
+may inherit a lock that no thread releases, and starting another Python takes a second in an emulated guest.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PID_SIZE = 4
 
 
 class WorkerError(OSError):
-    """A method failed in a worker as it would have here; errno is None where the failure was not the kernel's."""
+    """A method failed in a worker with an error of the kernel; errno is that error."""
 
 
 class WorkerGoneError(RuntimeError):
-    """There is no worker any more that could answer."""
+    """The worker has ended, or this process has no fork server."""
 
 
-class Nursery:
+class ForkServer:
     """The process that forks workers.
 
     Args:
@@ -41,60 +41,66 @@ class Nursery:
     """
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
-        """Fork it; the caller must have no other thread yet."""
+        """Fork the process; the caller must have no other thread yet."""
         self.lock = threading.Lock()
         self.socket, there = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             self.socket.close()
             with suppress(KeyboardInterrupt):
-                self._rear(there, serve)
+                self._run(there, serve)
             os._exit(0)
         there.close()
 
     @staticmethod
-    def _rear(orders: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    def _run(requests: socket.socket, serve: Callable[[socket.socket], None]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
         while True:
-            data, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
+            data, descriptors, _, _ = socket.recv_fds(requests, 1, 1)
             if not data:
                 return
             pid = os.fork()
             if pid == 0:
-                orders.close()
+                requests.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 try:
                     serve(socket.socket(fileno=descriptors[0]))
                 finally:
                     os._exit(0)
             os.close(descriptors[0])
-            orders.sendall(pid.to_bytes(_PID_SIZE, "little"))
+            requests.sendall(pid.to_bytes(_PID_SIZE, "little"))
 
     def fork(self, connection: socket.socket) -> int:
-        """Have a worker forked that answers on `connection`; returns its process id."""
+        """Fork a worker that answers on `connection`; returns its process id."""
         with self.lock:
             socket.send_fds(self.socket, [b"w"], [connection.fileno()])
             return int.from_bytes(self.socket.recv(_PID_SIZE, socket.MSG_WAITALL), "little")
 
 
 class Worker:
-    """One worker.
+    """A worker.
 
     Attributes:
         pid: its process id.
     """
 
-    def __init__(self, nursery: Nursery) -> None:
-        """Have it forked."""
+    def __init__(self, fork_server: ForkServer) -> None:
+        """Fork it."""
         self.socket, there = socket.socketpair()
         with there:
-            self.pid = nursery.fork(there)
+            self.pid = fork_server.fork(there)
         self.process = os.pidfd_open(self.pid)
         self.lines = self.socket.makefile("rb")
         self.lock = threading.Lock()
 
     def call(self, method: str, params: dict[str, Any]) -> Any:
-        """Have it carry out a method; one at a time."""
+        """Call a method in the worker, one at a time.
+
+        Raises:
+            WorkerError: the method failed with an error of the kernel.
+            RuntimeError: the method failed otherwise.
+            WorkerGoneError: the worker has ended.
+        """
         with self.lock:
             try:
                 self.socket.sendall(json.dumps({"id": 0, "method": method, "params": params}).encode() + b"\n")
@@ -102,58 +108,58 @@ class Worker:
             except OSError as error:
                 raise WorkerGoneError(f"worker {self.pid}: {error}") from error
         if not line:
-            raise WorkerGoneError(f"worker {self.pid} ended while it was asked for {method}")
+            raise WorkerGoneError(f"worker {self.pid} ended during {method}")
         reply = json.loads(line)
         if "error" in reply:
-            error = reply["error"]
-            if error["errno"] is None:
-                raise RuntimeError(f"{error['type']}: {error['message']}")
-            raise WorkerError(error["errno"], error["message"])
+            found = reply["error"]
+            if found["errno"] is None:
+                raise RuntimeError(f"{found['type']}: {found['message']}")
+            raise WorkerError(found["errno"], found["message"])
         return reply["result"]
 
     def kill(self) -> None:
-        """Send SIGKILL; a process that is gone is no error."""
+        """Send SIGKILL; a process that has ended is no error."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.process, signal.SIGKILL)
 
     def gone(self, timeout: float) -> bool:
-        """Wait until it has exited, which is after it has closed everything; returns whether it has."""
+        """Wait for its exit, after which all its files are closed; returns whether it has exited in time."""
         return bool(select.select([self.process], [], [], timeout)[0])
 
     def close(self) -> None:
-        """Kill it."""
+        """Kill the worker."""
         self.kill()
         self.lines.close()
         self.socket.close()
         os.close(self.process)
 
 
-_nursery: list[Nursery] = []
+_fork_server: list[ForkServer] = []
 
 
 def prepare(serve: Callable[[socket.socket], None]) -> None:
-    """Leave the nursery behind; called once, before the first thread."""
-    _nursery.append(Nursery(serve))
+    """Fork the fork server; called once, before the first thread starts."""
+    _fork_server.append(ForkServer(serve))
 
 
 @exposed
 def start() -> dict[str, int]:
     """Start a worker; returns its handle and pid. Closing the handle kills it."""
-    if not _nursery:
-        raise WorkerGoneError("this process starts no workers; ask the agent itself")
-    made = Worker(_nursery[0])
-    return {"handle": handle.keep(made), "pid": made.pid}
+    if not _fork_server:
+        raise WorkerGoneError("this process has no fork server; call worker.start of the agent itself")
+    started = Worker(_fork_server[0])
+    return {"handle": handle.keep(started), "pid": started.pid}
 
 
 @exposed
 def call(worker: int, method: str, params: dict[str, Any] | None = None, timeout: float = 0) -> Any:  # noqa: ARG001
-    """Have a worker carry out any of these methods, and return its result; `timeout` is for the asking end alone."""
+    """Call a method in a worker, and return its result; only the caller reads `timeout`."""
     return handle.get(worker, Worker).call(method, params or {})
 
 
 @exposed
 def end(worker: int, kill: bool = False, timeout: float = 10) -> bool:
-    """Have a worker end, by itself or by SIGKILL, and wait for it; returns whether it has ended in time."""
+    """End a worker, by closing its connection or by SIGKILL, and wait for its exit; returns whether it has exited in time."""
     found = handle.get(worker, Worker)
     if kill:
         found.kill()

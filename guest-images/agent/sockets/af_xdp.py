@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_XDP sockets with their rings, by a program in C: ``guest-images/programs/af_xdp.c``. Methods ``af_xdp.*``."""
+"""AF_XDP sockets and their rings, driven by a C program, ``guest-images/programs/af_xdp.c``. Methods ``af_xdp.*``."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import subprocess
 from typing import Any
 
 from agent import handle
-from agent.bpf import bpf
+from agent.bpf.objects import Map
 from agent.methods import exposed
 
 FOLDER = "/usr/lib/plugfest/programs"
 
 
-class Refused(OSError):  # noqa: N818 - reads as what happened
-    """The program said that a command failed, with the kernel's errno."""
+class CommandError(OSError):
+    """A command of the program failed; errno is the kernel's."""
 
 
 class Sockets:
-    """The program, whose sockets share one umem.
+    """A process of the program, whose sockets share a umem.
 
     Args:
-        descriptor: of the map (BPF_MAP_TYPE_XSKMAP) that its sockets are entered in, None for none.
+        descriptor: of the map (BPF_MAP_TYPE_XSKMAP) for its sockets, None for none.
     """
 
     def __init__(self, descriptor: int | None) -> None:
-        """Start it."""
+        """Start the process."""
         program = os.path.join(os.environ.get("PLUGFEST_PROGRAMS", FOLDER), "af_xdp")  # noqa: PTH118 - as exec wants it
         maps = () if descriptor is None else (descriptor,)
         self.process = subprocess.Popen(
@@ -40,11 +40,11 @@ class Sockets:
         )
 
     def ask(self, command: str) -> tuple[int, list[str]]:
-        """Give a command; returns the number of its ``ok``, and the lines before that.
+        """Carry out a command; returns the number after its ``ok``, and the lines before that.
 
         Raises:
-            Refused: it failed.
-            RuntimeError: the program is gone.
+            CommandError: it failed.
+            RuntimeError: the process ended.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -57,12 +57,12 @@ class Sockets:
                 return int(rest), lines
             if kind == "error":
                 number, _, what = rest.partition(" ")
-                raise Refused(int(number), f"{os.strerror(int(number))}: {what}")
+                raise CommandError(int(number), f"{os.strerror(int(number))}: {what}")
             lines.append(f"{kind} {rest}")
         raise RuntimeError(f"af_xdp ended with status {self.process.wait()}")
 
     def close(self) -> None:
-        """Kill it: its sockets go with it."""
+        """Kill the process, which closes its sockets."""
         self.process.kill()
         self.process.communicate()
 
@@ -73,29 +73,29 @@ def _sockets(sockets: int) -> Sockets:
 
 @exposed
 def start(map: int | None = None) -> int:  # noqa: A002
-    """Start a process for sockets that share one umem, to be entered in the XSKMAP of this handle; returns a handle."""
-    return handle.keep(Sockets(None if map is None else handle.get(map, bpf.Map).fd))
+    """Start a process for sockets that share a umem; `map` is the handle of an XSKMAP for them. Returns a handle."""
+    return handle.keep(Sockets(None if map is None else handle.get(map, Map).fd))
 
 
 @exposed
 def ask(sockets: int, command: str) -> int:
-    """Give a command that has no more to say than a number; returns that."""
+    """Carry out a command whose result is a number, and return that."""
     return _sockets(sockets).ask(command)[0]
 
 
 @exposed
 def statistics(sockets: int, socket: int) -> dict[str, int]:
-    """Return XDP_STATISTICS by the names of struct xdp_statistics."""
+    """Return the socket's XDP_STATISTICS by the names of struct xdp_statistics."""
     _, lines = _sockets(sockets).ask(f"statistics {socket}")
     return {name: int(number) for name, _, number in (line.partition(" ") for line in lines)}
 
 
 @exposed
 def receive(sockets: int, socket: int, count: int, timeout: float) -> list[dict[str, Any]]:
-    """Return up to so many buffers, waiting so many seconds for each.
+    """Receive up to `count` buffers, waiting up to `timeout` seconds for each.
 
     Returns:
-        For each ``options`` (XDP_PKT_CONTD: another buffer of the packet follows), ``offset`` within its chunk, ``data``.
+        For each, options (XDP_PKT_CONTD: another buffer of the packet follows), offset in its chunk, and data (base64).
     """
     _, lines = _sockets(sockets).ask(f"receive {socket} {count} {int(timeout * 1000)}")
     found = []
@@ -108,20 +108,20 @@ def receive(sockets: int, socket: int, count: int, timeout: float) -> list[dict[
 
 @exposed
 def send(sockets: int, socket: int, frames: list[str], options: int = 0, metadata: str = "") -> int:
-    """Put frames into the transmit ring until it is full; returns how many it took. The kernel is not woken.
+    """Put frames into the TX ring until it is full; returns their number. Does not wake up the kernel.
 
     Args:
-        sockets: handle.
-        socket: number.
-        frames: base64.
+        sockets: handle of the process.
+        socket: number of the socket in the process.
+        frames: in base64.
         options: of each descriptor (XDP_TX_METADATA).
-        metadata: hexadecimal, put before each frame.
+        metadata: before each frame, in hexadecimal digits.
     """
     own = _sockets(sockets)
     for number, frame in enumerate(frames):
         try:
             own.ask(f"send {socket} {options} {base64.b64decode(frame).hex()} {metadata}")
-        except Refused as error:
+        except CommandError as error:
             if error.errno == errno.ENOBUFS:
                 return number
             raise
@@ -130,6 +130,6 @@ def send(sockets: int, socket: int, frames: list[str], options: int = 0, metadat
 
 @exposed
 def reap(sockets: int, socket: int, count: int) -> list[str]:
-    """Take up to so many completions; returns the metadata before each frame, hexadecimal."""
+    """Take up to `count` completions; returns the metadata of each frame, in hexadecimal digits."""
     _, lines = _sockets(sockets).ask(f"reap {socket} {count}")
     return [line.partition(" ")[2] for line in lines]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Link-layer groups that an interface joins. Methods ``membership.*``.
+"""Memberships of an interface in multicast groups of the link layer. Methods ``membership.*``.
 
 Source: packet(7), PACKET_ADD_MEMBERSHIP; include/uapi/linux/if_packet.h (struct packet_mreq).
 """
@@ -19,7 +19,7 @@ PACKET_MR_MULTICAST = 0
 
 @exposed
 def join(ifname: str, groups: list[str]) -> int:
-    """Join multicast addresses as ``01:00:5e:00:00:01``; closing the handle that is returned leaves them."""
+    """Join the groups of multicast addresses as ``01:00:5e:00:00:01``; closing the returned handle leaves them."""
     member = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     index = socket.if_nametoindex(ifname)
     for group in groups:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Raw frames on an interface of the guest, with what the driver said about each. Methods ``packet.*``.
+"""Raw frames on an interface, with the metadata that the driver reported for each. Methods ``packet.*``.
 
 Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virtio_net.h (struct virtio_net_hdr);
 Documentation/networking/timestamping.rst.
@@ -28,7 +28,7 @@ SO_TIMESTAMPING = 37
 TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
 """SOF_TIMESTAMPING_*."""
 STAMPS = struct.Struct("=6q")
-"""struct scm_timestamping: three times, the third being the hardware's."""
+"""struct scm_timestamping: three times in s and ns; the third is the hardware's."""
 AUXDATA = struct.Struct("=IIIHHHH")
 VNET_HEADER = struct.Struct("=BBHHHH")
 STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
@@ -36,16 +36,16 @@ PACKET_TYPES = ("host", "broadcast", "multicast", "otherhost", "outgoing")
 GSO_TYPES = {0: "none", 1: "tcp4", 3: "udp", 4: "tcp6", 5: "udp-l4"}
 
 
-class Tap:
+class PacketSocket:
     """A packet socket.
 
     Attributes:
         socket: bound to the interface.
-        vnet: frames are preceded by a virtio-net header both ways.
+        vnet: whether a virtio-net header precedes each frame, in both directions.
     """
 
     def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool, stamps: int = 0) -> None:
-        """Open and bind."""
+        """Open and bind the socket."""
         self.vnet = vnet
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
@@ -68,21 +68,26 @@ class Tap:
 def open(  # noqa: A001 - the verb
     ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: bool = False, stamps: str | None = None
 ) -> int:
-    """Open a packet socket on `ifname`; returns a handle. `outgoing` shows frames the guest sends as well.
+    """Open a packet socket on `ifname`; returns a handle.
 
-    `stamps` asks for the hardware's time stamps, of what is ``received`` or of what is ``sent``.
+    Args:
+        ifname: the interface.
+        protocol: EtherType, in host byte order.
+        outgoing: receive the frames that the guest sends, too.
+        vnet: put a struct virtio_net_hdr before each frame, in both directions.
+        stamps: request hardware timestamps of frames that are ``received`` or ``sent``.
     """
     asked = {None: 0, "received": RX_HARDWARE, "sent": TX_HARDWARE}[stamps]
-    return handle.keep(Tap(ifname, protocol, outgoing, vnet, asked))
+    return handle.keep(PacketSocket(ifname, protocol, outgoing, vnet, asked))
 
 
 @exposed
 def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None) -> int:
-    """Send raw frames (base64), the whole list `repeat` times, from one CPU if given; returns how many.
+    """Send raw frames (base64), the whole list `repeat` times, on one CPU if given; returns the number of frames.
 
     On a socket with `vnet` each frame starts with a virtio-net header.
     """
-    sock = handle.get(packet, Tap).socket
+    sock = handle.get(packet, PacketSocket).socket
     raw = [base64.b64decode(frame) for frame in frames]
     before = os.sched_getaffinity(0)
     if cpu is not None:
@@ -100,25 +105,25 @@ def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None
 def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
     """Return up to `count` frames that arrive within `timeout` seconds.
 
-    Each has frame (base64), length (as on the wire, without the stripped tag), type, status (checksum-valid …),
-    vlan ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}``, and stamp
-    (nanoseconds) where the hardware has stamped it for a socket that asks for that.
+    Each has frame (base64), length (bytes on the wire, without a stripped tag), type, status (checksum-valid …), vlan
+    ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}`` and checksum, and stamp
+    (ns) where the socket requests timestamps and the hardware took one.
     """
-    tap = handle.get(packet, Tap)
+    source = handle.get(packet, PacketSocket)
     end = time.monotonic() + timeout
     found: list[dict[str, Any]] = []
     while len(found) < count:
-        if not select.select([tap.socket], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not select.select([source.socket], [], [], max(0.0, end - time.monotonic()))[0]:
             break
-        found.append(decode(tap))
+        found.append(receive_one(source))
     return found
 
 
-def decode(tap: Tap) -> dict[str, Any]:
-    """Read one frame and its ancillary data."""
-    data, ancillary, _, origin = tap.socket.recvmsg(1 << 17, 256)
+def receive_one(source: PacketSocket) -> dict[str, Any]:
+    """Receive a frame and its ancillary data."""
+    data, ancillary, _, origin = source.socket.recvmsg(1 << 17, 256)
     one: dict[str, Any] = {"type": PACKET_TYPES[origin[2]] if origin[2] < len(PACKET_TYPES) else str(origin[2])}
-    if tap.vnet:
+    if source.vnet:
         flags, gso_type, _, gso_size, start, offset = VNET_HEADER.unpack_from(data)
         data = data[VNET_HEADER.size :]
         one["gso"] = {"type": GSO_TYPES.get(gso_type & 0x7F, str(gso_type)), "size": gso_size}
@@ -137,7 +142,7 @@ def decode(tap: Tap) -> dict[str, Any]:
 
 
 def stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """Return the hardware's time stamp among ancillary data, nanoseconds."""
+    """Return the hardware timestamp in ancillary data, in ns."""
     for level, kind, raw in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPING):
             seconds, nanoseconds = STAMPS.unpack_from(raw)[4:]
@@ -147,8 +152,8 @@ def stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int | None:
 
 @exposed
 def sent_stamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
-    """Return the next frame (base64) that the hardware has told the time of sending of, and that stamp; null if none comes."""
-    sock = handle.get(packet, Tap).socket
+    """Return the next transmit timestamp of the hardware: frame (base64) and stamp (ns); null where none arrives in time."""
+    sock = handle.get(packet, PacketSocket).socket
     waiting = select.poll()
     waiting.register(sock, 0)
     end = time.monotonic() + timeout
@@ -162,8 +167,8 @@ def sent_stamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
 
 @exposed
 def drain(packet: int) -> int:
-    """Throw away what waits in the socket; returns how many frames that was."""
-    sock = handle.get(packet, Tap).socket
+    """Discard the frames in the receive buffer; returns their number."""
+    sock = handle.get(packet, PacketSocket).socket
     count = 0
     while select.select([sock], [], [], 0)[0]:
         sock.recv(1)

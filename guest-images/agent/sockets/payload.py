@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bytes that both ends can make and check without sending them around.
+"""Payload that either end of a connection generates and checks by itself.
 
-A stream of seed `s` is the SHAKE-128 output of ``s`` in decimal, 65521 bytes of it (a prime, so that whole lost or
-doubled blocks and pages show), over and over.
+The stream of seed `s` repeats the first 65521 bytes of the SHAKE-128 output of ``s`` in decimal. The period is a prime, so
+that lost or duplicated blocks and pages change the data.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PERIOD = 65521
 
 @lru_cache(8)
 def block(seed: int) -> bytes:
-    """Return one period of the stream."""
+    """Return one period of the stream of a seed."""
     return hashlib.shake_128(str(seed).encode()).digest(PERIOD)
 
 
 def generate(seed: int, length: int, offset: int = 0) -> bytes:
-    """Return `length` bytes of the stream from `offset`."""
+    """Return `length` bytes of the stream, from `offset`."""
     period = block(seed)
     start = offset % PERIOD
     return (period[start:] + period * (length // PERIOD + 1))[:length]

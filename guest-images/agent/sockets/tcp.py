@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TCP both ways with a payload that is known (`agent.payload`). Methods ``tcp.*``; some wait for the other end."""
+"""TCP in both directions, with generated payload (`agent.sockets.payload`). Methods ``tcp.*``; some wait for the other end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from agent.sockets import payload
 CHUNK = 1 << 17
 
 
-def family(address: str) -> socket.AddressFamily:
-    """Return AF_INET or AF_INET6 by the look of the address."""
+def address_family(address: str) -> socket.AddressFamily:
+    """Return AF_INET or AF_INET6."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def prepare(sock: socket.socket, device: str | None, mss: int | None) -> None:
-    """Bind to a device and limit the segment size, where asked to."""
+def set_options(sock: socket.socket, device: str | None, mss: int | None) -> None:
+    """Bind a socket to a device and limit its MSS, where given."""
     if device:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
     if mss:
@@ -30,10 +30,10 @@ def prepare(sock: socket.socket, device: str | None, mss: int | None) -> None:
 
 @exposed
 def listen(address: str, port: int = 0, device: str | None = None, mss: int | None = None) -> dict[str, int]:
-    """Listen; returns handle and port. Connections are taken by `receive` or `serve`."""
-    listener = socket.socket(family(address), socket.SOCK_STREAM)
+    """Listen; returns handle and port. `receive` and `serve` accept connections."""
+    listener = socket.socket(address_family(address), socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    prepare(listener, device, mss)
+    set_options(listener, device, mss)
     listener.bind((address, port))
     listener.listen(64)
     return {"handle": handle.keep(listener), "port": listener.getsockname()[1]}
@@ -41,7 +41,7 @@ def listen(address: str, port: int = 0, device: str | None = None, mss: int | No
 
 @exposed
 def receive(listener: int, timeout: float = 60) -> dict[str, Any]:
-    """Take one connection and read it to its end; returns bytes, sha256, seconds and peer."""
+    """Accept a connection and read it to its end; returns bytes, sha256, seconds and peer."""
     server = handle.get(listener, socket.socket)
     server.settimeout(timeout)
     connection, peer = server.accept()
@@ -61,11 +61,11 @@ def receive(listener: int, timeout: float = 60) -> dict[str, Any]:
 
 @exposed
 def serve(listener: int, length: int, seed: int = 1, timeout: float = 60) -> dict[str, Any]:
-    """Take one connection, send `length` bytes of stream `seed` to it and close; returns as `send`."""
+    """Accept a connection, send it `length` bytes of stream `seed` and close it; returns what `send` returns."""
     server = handle.get(listener, socket.socket)
     server.settimeout(timeout)
     connection, _ = server.accept()
-    return pour(connection, length, seed, CHUNK, timeout)
+    return send_stream(connection, length, seed, CHUNK, timeout)
 
 
 @exposed
@@ -81,10 +81,10 @@ def send(
     mss: int | None = None,
     timeout: float = 60,
 ) -> dict[str, Any]:
-    """Connect, send `length` bytes of stream `seed` by `chunk`, close; returns bytes, sha256, seconds, local."""
-    connection = socket.socket(family(address), socket.SOCK_STREAM)
+    """Connect, send `length` bytes of stream `seed` in writes of `chunk` bytes, close; returns bytes, sha256, seconds, local."""
+    connection = socket.socket(address_family(address), socket.SOCK_STREAM)
     try:
-        prepare(connection, device, mss)
+        set_options(connection, device, mss)
         connection.settimeout(timeout)
         if source or source_port:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,11 +93,11 @@ def send(
     except OSError:
         connection.close()
         raise
-    return pour(connection, length, seed, chunk, timeout)
+    return send_stream(connection, length, seed, chunk, timeout)
 
 
-def pour(connection: socket.socket, length: int, seed: int, chunk: int, timeout: float) -> dict[str, Any]:
-    """Send the stream, wait until the peer has closed too, and close."""
+def send_stream(connection: socket.socket, length: int, seed: int, chunk: int, timeout: float) -> dict[str, Any]:
+    """Send the stream, shut down, wait until the peer has closed, and close the connection."""
     digest = hashlib.sha256()
     with connection:
         connection.settimeout(timeout)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""UDP datagrams both ways. Methods ``udp.*``."""
+"""UDP in both directions. Methods ``udp.*``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from agent import handle
 from agent.methods import exposed
 from agent.sockets import payload
-from agent.sockets.tcp import family, prepare
+from agent.sockets.tcp import address_family, set_options
 
 UDP_SEGMENT = 103
 SO_RCVBUFFORCE = 33
@@ -20,11 +20,11 @@ SO_RCVBUFFORCE = 33
 
 @exposed
 def open(address: str = "", port: int = 0, device: str | None = None, segment: int | None = None) -> dict[str, int]:  # noqa: A001
-    """Open and bind a socket; `segment` asks for UDP segmentation offload of that size. Returns handle and port."""
-    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    """Open and bind a socket, with a segment size for UDP GSO where `segment` is given; returns handle and port."""
+    sock = socket.socket(address_family(address), socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
-    prepare(sock, device, None)
+    set_options(sock, device, None)
     if segment:
         sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
     sock.bind((address, port))
@@ -35,7 +35,7 @@ def open(address: str = "", port: int = 0, device: str | None = None, segment: i
 def send(
     socket_handle: int, address: str, port: int, length: int, count: int = 1, seed: int = 1, data: str | None = None
 ) -> int:
-    """Send `count` datagrams: `data`, or `length` bytes each out of stream `seed`; returns how many."""
+    """Send `count` datagrams, each with `data` or the next `length` bytes of stream `seed`; returns their number."""
     sock = handle.get(socket_handle, socket.socket)
     for index in range(count):
         body = base64.b64decode(data) if data is not None else payload.generate(seed, length, index * length)
@@ -47,7 +47,7 @@ def send(
 def receive(socket_handle: int, count: int, timeout: float = 5, idle: float | None = None) -> list[dict[str, Any]]:
     """Return up to `count` datagrams that arrive within `timeout` seconds: data (base64) and peer.
 
-    With `idle` it is over too when none has come for so many seconds, and `timeout` counts from the last one.
+    With `idle`, there is no overall limit: the call ends when no datagram has arrived for `idle` seconds.
     """
     sock = handle.get(socket_handle, socket.socket)
     end = time.monotonic() + timeout
@@ -62,7 +62,7 @@ def receive(socket_handle: int, count: int, timeout: float = 5, idle: float | No
 
 @exposed
 def drain(socket_handle: int) -> int:
-    """Throw away what waits in the socket; returns how many datagrams that was."""
+    """Discard the datagrams in the receive buffer; returns their number."""
     sock = handle.get(socket_handle, socket.socket)
     count = 0
     while select.select([sock], [], [], 0)[0]:

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_XDP sockets that take a receive queue. Methods ``xsk.*``.
+"""AF_XDP sockets that only occupy a receive queue; `af_xdp` moves packets. Methods ``xsk.*``.
 
 Source: Documentation/networking/af_xdp.rst; include/uapi/linux/if_xdp.h.
 """
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import os
 import socket
 import struct
 from contextlib import suppress
 
 from agent import handle
-from agent.memory import pagemap as physical
 from agent.methods import exposed
-from agent.netlink.attributes import interface_index
+from agent.system.interface import interface_index
+from agent.system.libc import address, checked, libc
 
 AF_XDP = 44
 SOL_XDP = 283
@@ -29,35 +27,31 @@ CHUNK = 4096
 CHUNKS = 64
 RING = struct.pack("=i", 64)
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class Xsk:
-    """A socket with memory of its own, bound to one queue."""
+    """A socket with a umem of its own, bound to a queue."""
 
     def __init__(self, ifname: str, queue: int, mode: str) -> None:
-        """Open and bind.
+        """Open and bind the socket.
 
         Raises:
-            OSError: refused.
+            OSError: the kernel or the driver refused.
         """
         self.socket = socket.socket(AF_XDP, socket.SOCK_RAW, 0)
         self.memory = mmap.mmap(-1, CHUNK * CHUNKS)
         try:
-            umem = struct.pack("=QQIIII", physical.address(self.memory), len(self.memory), CHUNK, 0, 0, 0)
+            umem = struct.pack("=QQIIII", address(self.memory), len(self.memory), CHUNK, 0, 0, 0)
             self.socket.setsockopt(SOL_XDP, XDP_UMEM_REG, umem)
             for ring in (XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING):
                 self.socket.setsockopt(SOL_XDP, ring, RING)
             name = struct.pack("=HHIII", AF_XDP, FLAGS[mode], interface_index(ifname), queue, 0)
-            if _libc.bind(self.socket.fileno(), name, len(name)) < 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
+            checked(libc.bind(self.socket.fileno(), name, len(name)))
         except OSError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let go of the queue."""
+        """Release the queue."""
         self.socket.close()
         with suppress(BufferError):
             self.memory.close()
@@ -65,5 +59,5 @@ class Xsk:
 
 @exposed
 def bind(ifname: str, queue: int, mode: str = "copy") -> int:
-    """Bind an AF_XDP socket to a queue, in mode ``copy`` or ``zero-copy``; returns a handle. No program is attached."""
+    """Bind an AF_XDP socket to a queue, in mode ``copy`` or ``zero-copy``; returns a handle. Attaches no program."""
     return handle.keep(Xsk(ifname, queue, mode))

@@ -13,13 +13,13 @@ from agent.methods import exposed
 
 @exposed
 def read(path: str) -> str:
-    """Return a text file's contents without the final newline."""
+    """Return the contents of a text file without the final newline."""
     return Path(path).read_text(errors="replace").rstrip("\n")
 
 
 @exposed
 def write(path: str, text: str, create: bool = False) -> None:
-    """Write text by one system call, as sysfs wants it; the file must exist unless `create`."""
+    """Write text with one system call, as sysfs requires; the file must exist unless `create`."""
     fd = os.open(path, os.O_WRONLY | (os.O_CREAT | os.O_TRUNC if create else 0), 0o644)
     try:
         os.write(fd, text.encode())
@@ -29,7 +29,7 @@ def write(path: str, text: str, create: bool = False) -> None:
 
 @exposed
 def put(path: str, data: str, executable: bool = False) -> None:
-    """Create a file from base64 `data`, with its folders."""
+    """Create a file and its folders; `data` is base64."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(base64.b64decode(data))
@@ -56,7 +56,7 @@ def resolve(path: str) -> str:
 
 @exposed
 def read_many(paths: list[str]) -> dict[str, str | None]:
-    """Return several text files at once, null for one that cannot be read."""
+    """Return the contents of several text files by path, null for one that cannot be read."""
     found: dict[str, str | None] = {}
     for path in paths:
         try:

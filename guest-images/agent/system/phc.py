@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PTP hardware clocks of the guest, and what an interface is told to stamp by them. Methods ``phc.*``.
+"""PTP hardware clocks, and which frames an interface timestamps. Methods ``phc.*``.
 
 Source: Documentation/driver-api/ptp.rst; include/uapi/linux/ptp_clock.h, timex.h, net_tstamp.h; clock_adjtime(2).
 """
@@ -9,29 +9,29 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import socket
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from agent.methods import exposed
+from agent.system.interface import interface_ioctl
+from agent.system.libc import checked, libc
 
 PTP_CLOCK_GETCAPS = 0x80503D01
 CAPABILITIES = ("max-adjustment", "alarms", "external-stamps", "periodic-outputs", "pps", "pins")
 ADJ_FREQUENCY, ADJ_SETOFFSET, ADJ_NANO = 0x2, 0x100, 0x2000
 TIMEX = 208
-"""Octets of struct timex on a 64-bit machine: modes, then freq and time at these."""
+"""Size of struct timex on a 64-bit machine, in bytes."""
 FREQUENCY, SECONDS = 16, 72
+"""Offsets of freq and time in struct timex; modes is at 0."""
 SIOCSHWTSTAMP, SIOCGHWTSTAMP = 0x89B0, 0x89B1
 SECOND = 1_000_000_000
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
 def clock(index: int) -> Iterator[int]:
-    """Open a hardware clock and give its number as clock_gettime(2) takes it."""
+    """Open ``/dev/ptpINDEX`` and yield its clock id for clock_gettime(2) (FD_TO_CLOCKID)."""
     fd = os.open(f"/dev/ptp{index}", os.O_RDWR | os.O_CLOEXEC)
     try:
         yield ~fd << 3 | 3
@@ -41,7 +41,7 @@ def clock(index: int) -> Iterator[int]:
 
 @exposed
 def capabilities(index: int) -> dict[str, int]:
-    """Return what the clock can: max-adjustment (parts per billion), and how many of each kind of signal."""
+    """Return the clock's capabilities: max-adjustment (parts per billion), and the number of each kind of signal."""
     fd = os.open(f"/dev/ptp{index}", os.O_RDWR | os.O_CLOEXEC)
     try:
         raw = fcntl.ioctl(fd, PTP_CLOCK_GETCAPS, bytes(80))
@@ -50,36 +50,36 @@ def capabilities(index: int) -> dict[str, int]:
     return dict(zip(CAPABILITIES, struct.unpack_from("=6i", raw), strict=True))
 
 
-def reading(number: int) -> list[int]:
-    """Return CLOCK_MONOTONIC before, the clock of this number, and CLOCK_MONOTONIC after: nanoseconds."""
+def reading(clock_id: int) -> list[int]:
+    """Return CLOCK_MONOTONIC before, the clock, and CLOCK_MONOTONIC after, in ns."""
     before = time.monotonic_ns()
-    found = time.clock_gettime_ns(number)
+    found = time.clock_gettime_ns(clock_id)
     return [before, found, time.monotonic_ns()]
 
 
 @exposed
 def read(index: int) -> list[int]:
-    """Return CLOCK_MONOTONIC before, the hardware clock, and CLOCK_MONOTONIC after: nanoseconds."""
-    with clock(index) as number:
-        return reading(number)
+    """Return CLOCK_MONOTONIC before, the hardware clock, and CLOCK_MONOTONIC after, in ns."""
+    with clock(index) as clock_id:
+        return reading(clock_id)
 
 
 @exposed
 def series(index: int, seconds: float) -> list[list[int]]:
-    """Read as `read` does, again and again, for so many seconds."""
+    """Return as many results of `read` as fit into `seconds`, at least one."""
     found: list[list[int]] = []
-    with clock(index) as number:
+    with clock(index) as clock_id:
         end = time.monotonic_ns() + int(seconds * SECOND)
         while not found or found[-1][2] < end:
-            found.append(reading(number))
+            found.append(reading(clock_id))
     return found
 
 
 @exposed
 def set(index: int, nanoseconds: int) -> None:  # noqa: A001 - the verb
-    """Set the clock to a time since 1970."""
-    with clock(index) as number:
-        time.clock_settime_ns(number, nanoseconds)
+    """Set the clock, in ns since 1970."""
+    with clock(index) as clock_id:
+        time.clock_settime_ns(clock_id, nanoseconds)
 
 
 def adjust(index: int, modes: int, *, frequency: int = 0, offset: int = 0) -> None:
@@ -88,48 +88,47 @@ def adjust(index: int, modes: int, *, frequency: int = 0, offset: int = 0) -> No
     Args:
         index: of the clock.
         modes: ADJ_*.
-        frequency: parts per million, with 16 binary places.
+        frequency: parts per million, with 16 fractional bits.
         offset: nanoseconds.
+
+    Raises:
+        OSError: the driver refused.
     """
     buffer = bytearray(TIMEX)
     struct.pack_into("=I", buffer, 0, modes)
     struct.pack_into("=q", buffer, FREQUENCY, frequency)
     struct.pack_into("=qq", buffer, SECONDS, *divmod(offset, SECOND))
     raw = (ctypes.c_char * TIMEX).from_buffer(buffer)
-    with clock(index) as number:
-        if _libc.clock_adjtime(ctypes.c_int(number), raw) < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), f"/dev/ptp{index}")
+    with clock(index) as clock_id:
+        checked(libc.clock_adjtime(ctypes.c_int(clock_id), raw), f"/dev/ptp{index}")
 
 
 @exposed
 def step(index: int, nanoseconds: int) -> None:
-    """Put the clock forward by so much, or back."""
+    """Step the clock by an offset; a negative one steps it back."""
     adjust(index, ADJ_SETOFFSET | ADJ_NANO, offset=nanoseconds)
 
 
 @exposed
 def pace(index: int, parts_per_billion: int) -> None:
-    """Let the clock run so much faster than by itself, or slower."""
+    """Set the clock's frequency offset; a positive one makes it faster."""
     adjust(index, ADJ_FREQUENCY, frequency=parts_per_billion * (1 << 16) // 1000)
 
 
 def configuration(ifname: str, request: int, sent: int = 0, received: int = 0) -> list[int]:
-    """Send struct hwtstamp_config through an ioctl; returns what came back of it."""
+    """Pass a struct hwtstamp_config to an ioctl; return its tx_type and rx_filter afterwards."""
     config = ctypes.create_string_buffer(struct.pack("=3i", 0, sent, received))
-    argument = struct.pack("16sQ16x", ifname.encode(), ctypes.addressof(config))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, request, argument)
+    interface_ioctl(ifname, request, ctypes.addressof(config))
     return list(struct.unpack_from("=3i", config.raw))[1:]
 
 
 @exposed
 def stamped(ifname: str) -> list[int]:
-    """Return which frames the interface stamps: of those sent (HWTSTAMP_TX_*), of those received (HWTSTAMP_FILTER_*)."""
+    """Return which frames the interface timestamps: HWTSTAMP_TX_* of those sent, HWTSTAMP_FILTER_* of those received."""
     return configuration(ifname, SIOCGHWTSTAMP)
 
 
 @exposed
 def stamp(ifname: str, sent: int, received: int) -> list[int]:
-    """Choose which frames the interface stamps; returns what the driver made of it, which may be more."""
+    """Choose which frames the interface timestamps; returns the driver's choice, which may include more frames."""
     return configuration(ifname, SIOCSHWTSTAMP, sent, received)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's kernel: clock, memory, interrupts, log, modules. Methods ``system.*``."""
+"""The kernel: clocks, memory, interrupts, log, modules. Methods ``system.*``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clock() -> dict[str, float]:
 
 @exposed
 def nanoseconds() -> dict[str, int]:
-    """Return the guest's clocks in ns."""
+    """Return realtime, tai, monotonic and boottime in ns."""
     return {name.lower(): time.clock_gettime_ns(getattr(time, f"CLOCK_{name}")) for name in CLOCKS}
 
 
@@ -41,7 +41,7 @@ def set_clock(realtime: float) -> None:
 
 @exposed
 def kernel() -> dict[str, Any]:
-    """Return release, version, machine, command line and the CPUs on line."""
+    """Return release, version, machine, command-line, and cpus, the number of CPUs."""
     name = os.uname()
     return {
         "release": name.release,
@@ -54,7 +54,7 @@ def kernel() -> dict[str, Any]:
 
 @exposed
 def speed() -> float:
-    """Return the seconds a fixed piece of work takes here, to scale deadlines by."""
+    """Return the seconds that a fixed computation takes in this guest, to scale deadlines by."""
     start = time.perf_counter()
     sum(each * each for each in range(100_000))
     return time.perf_counter() - start
@@ -83,7 +83,7 @@ def slab() -> dict[str, dict[str, int]]:
 
 @exposed
 def interrupts() -> list[dict[str, Any]]:
-    """Return /proc/interrupts: irq, count (summed over the CPUs), counts (one a CPU), name."""
+    """Return /proc/interrupts: irq, count (summed over the CPUs), counts (one per CPU), name."""
     lines = Path("/proc/interrupts").read_text().splitlines()
     cpus = len(lines[0].split())
     found = []
@@ -105,7 +105,7 @@ def modules() -> dict[str, int]:
 
 @exposed
 def log(after: int = -1) -> list[dict[str, Any]]:
-    """Return the kernel's log: sequence, level, seconds, text of each record whose sequence is above `after`."""
+    """Return the kernel log's records with a sequence above `after`: sequence, level, seconds, text."""
     found = []
     fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -132,12 +132,12 @@ def log(after: int = -1) -> list[dict[str, Any]]:
 
 @exposed
 def log_write(text: str) -> None:
-    """Put a line into the kernel's log and onto the console, as a mark."""
-    # A record without its newline may be continued, and is not printed before the next one begins.
+    """Write a line to the kernel log, and so to the console."""
+    # The kernel prints a record without a newline only when the next record begins.
     Path("/dev/kmsg").write_text(f"{text}\n")
 
 
 @exposed
 def entropy() -> str:
-    """Return 16 fresh random bytes in hexadecimal digits."""
+    """Return 16 random bytes in hexadecimal digits."""
     return os.urandom(16).hex()

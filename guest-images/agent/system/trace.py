@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernel tracepoints, each recording in a trace instance of its own. Methods ``trace.*``.
+"""Kernel tracepoints, recorded in trace instances of their own. Methods ``trace.*``.
 
 Source: Documentation/trace/ftrace.rst (instances), Documentation/trace/events.rst.
 """
@@ -23,15 +23,15 @@ _numbers = itertools.count(1)
 
 
 class Recording:
-    """A trace instance with events switched on.
+    """A trace instance with enabled events.
 
     Args:
         events: as ``xdp:xdp_exception``.
-        kilobytes: buffer a CPU.
+        kilobytes: size of the buffer of each CPU.
     """
 
     def __init__(self, events: list[str], kilobytes: int) -> None:
-        """Create the instance and switch the events on."""
+        """Create the instance and enable the events."""
         if not (TRACEFS / "instances").exists():
             subprocess.run(["mount", "-t", "tracefs", "tracefs", str(TRACEFS)], check=True)
         self.folder = TRACEFS / "instances" / f"plugfest-{os.getpid()}-{next(_numbers)}"
@@ -45,19 +45,19 @@ class Recording:
             raise
 
     def close(self) -> None:
-        """Remove the instance and with it the recording."""
+        """Remove the instance and what it recorded."""
         self.folder.rmdir()
 
 
 @exposed
 def open(events: list[str], kilobytes: int = 512) -> int:  # noqa: A001 - the verb
-    """Start to record tracepoints such as ``xdp:xdp_exception``; returns a handle."""
+    """Start recording tracepoints such as ``xdp:xdp_exception``; returns a handle."""
     return handle.keep(Recording(events, kilobytes))
 
 
 @exposed
 def read(trace: int, clear: bool = False) -> list[dict[str, Any]]:
-    """Return what was recorded: cpu, time, event, text, and fields for each ``name=value`` in it."""
+    """Return the recorded events: cpu, time (seconds), event, text, and fields, the ``name=value`` pairs of the text."""
     folder = handle.get(trace, Recording).folder
     found = []
     for line in (folder / "trace").read_text(errors="replace").splitlines():
