@@ -53,7 +53,7 @@ def ensure_root(settings: Settings) -> GuestRoot:
         IMAGE_PACKAGES.recipe(),
         (recipes / "init").read_bytes(),
         (recipes / "fstab").read_bytes(),
-        digest_of_files(recipes / "agent", "**/*.py"),
+        agent_digest(recipes),
         bpf.name,
         programs.name,
     )
@@ -71,6 +71,11 @@ def ensure_root(settings: Settings) -> GuestRoot:
         "root", key, build, title="guest root (Debian packages)", size=100 * _MIB, space=500 * _MIB
     )
     return GuestRoot(image=path / _IMAGE, digest=fingerprint(path))
+
+
+def agent_digest(recipes: Path) -> str:
+    """Hash the agent's modules, in all its folders."""
+    return digest_of_files(recipes / "agent", "**/*.py")
 
 
 def listed(path: Path) -> tuple[str, ...]:
