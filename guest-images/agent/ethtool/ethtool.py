@@ -21,11 +21,12 @@ ETHTOOL = Family("ethtool")
 
 HEADER = Attributes({1: ("dev-index", U32), 2: ("dev-name", STRING), 3: ("flags", U32)})
 BIT = Attributes({1: ("index", U32), 2: ("name", STRING), 3: ("value", FLAG)})
+BITS = Attributes({1: ("bit", BIT)}, repeated=("bit",))
 BITSET = Attributes(
     {
         1: ("nomask", FLAG),
         2: ("size", U32),
-        3: ("bits", Attributes({1: ("bit", BIT)}, repeated=("bit",))),
+        3: ("bits", BITS),
         4: ("value", HEX),
         5: ("mask", HEX),
     }

@@ -69,10 +69,6 @@ IFF_ALLMULTI = 1 << 9
 XDP_MODES = {"native": 1 << 2, "generic": 1 << 1, "offload": 1 << 3, "any": 0}
 XDP_FLAGS_UPDATE_IF_NOEXIST = 1 << 0
 XDP_FLAGS_REPLACE = 1 << 4
-IFLA_XDP = 43
-IFLA_LINKINFO = 18
-IFLA_INFO_KIND = 1
-IFLA_INFO_DATA = 2
 VETH_INFO_PEER = 1
 
 STATS64 = (
@@ -153,7 +149,7 @@ LINK = Attributes(
         35: ("carrier-changes", U32),
         40: ("gso-max-segs", U32),
         41: ("gso-max-size", U32),
-        IFLA_XDP: ("xdp", XDP),
+        43: ("xdp", XDP),
         44: (
             "event",
             Choice(
@@ -261,8 +257,8 @@ def add_vlan(ifname: str, vlan: int, name: str, protocol: int = 0x8100) -> None:
 def add_pair(name: str, peer: str) -> None:
     """Create the veth pair `name` and `peer`."""
     there = attribute(VETH_INFO_PEER | NLA_F_NESTED, header() + LINK.encode({"ifname": peer}))
-    info = attribute(IFLA_INFO_KIND, b"veth\0") + attribute(IFLA_INFO_DATA | NLA_F_NESTED, there)
-    body = header() + LINK.encode({"ifname": name}) + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    info = LINKINFO.encode({"kind": "veth"}) + attribute(LINKINFO.numbers["data"] | NLA_F_NESTED, there)
+    body = header() + LINK.encode({"ifname": name}) + attribute(LINK.numbers["linkinfo"] | NLA_F_NESTED, info)
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body, create=True)
 
 
@@ -338,7 +334,7 @@ def xdp_attach(
         flags |= XDP_FLAGS_REPLACE
         attributes["expected-fd"] = handle.get(expected, Program).fd
     attributes["flags"] = flags
-    body = header(index=interface_index(ifname)) + attribute(IFLA_XDP | NLA_F_NESTED, XDP.encode(attributes))
+    body = header(index=interface_index(ifname)) + LINK.encode({"xdp": attributes})
     shared(NETLINK_ROUTE).request(RTM_NEWLINK, body)
 
 

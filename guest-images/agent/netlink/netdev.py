@@ -66,7 +66,7 @@ NAPI = Attributes(
         2: ("id", U32),
         3: ("irq", U32),
         4: ("pid", U32),
-        5: ("defer-hard-irqs", S32),
+        5: ("defer-hard-irqs", U32),
         6: ("gro-flush-timeout", UINT),
         7: ("irq-suspend-timeout", UINT),
         8: ("threaded", Choice(("disabled", "enabled", "busy-poll"))),
