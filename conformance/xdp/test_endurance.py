@@ -110,7 +110,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
     kinds = [action for action in Action if redirects or action is not Action.REDIRECT]
     with step("Attach a program that gives each test frame the verdict that its number asks for"):
         far_end = pair.accept()
-        program = native.load("xdp_mixed")
+        program = native.load("xdp_mixed_verdicts")
         native.agent.call(
             "bpf.map_update", map=program.maps["kinds"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
         )

@@ -64,7 +64,7 @@ class Adjustment:
         self._faults = faults
         self._mode = mode
         self._attached = False
-        self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
+        self.program: Program = xdp.load("xdp_adjust_frags" if fragments else "xdp_adjust")
         self._write(0, 0, 0, Action.PASS, b"", b"")
 
     def tell(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the device says of each received frame, as a program bound to it hears it: ``xdp_hints`` of guest-images/bpf.
+"""What the device says of each received frame, as a program bound to it hears it: ``xdp_rx_metadata`` of guest-images/bpf.
 
 Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c, bpf_xdp_metadata_rx_….
 """
@@ -66,7 +66,7 @@ class HintsReader:
         """Load it for the interface under test, and attach it; both are undone when the test ends."""
         self._xdp = xdp
         self._faults = faults
-        self.program: Program = xdp.load("xdp_hints", bound=True)
+        self.program: Program = xdp.load("xdp_rx_metadata", bound=True)
         xdp.put(self.program)
 
     def hear(
@@ -139,7 +139,7 @@ def _some(hashes: Sequence[int]) -> str:
 def refusal_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Load the program bound to no device; returns the refusal, None if it was loaded."""
     try:
-        xdp.load("xdp_hints")
+        xdp.load("xdp_rx_metadata")
     except AgentError as error:
         return None if faults[UNREFUSED] else error
     return None
@@ -147,7 +147,7 @@ def refusal_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
 
 def refusal_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
-    refused = xdp.ask(xdp.load("xdp_hints", bound=True), "generic")
+    refused = xdp.ask(xdp.load("xdp_rx_metadata", bound=True), "generic")
     return None if faults[UNREFUSED] else refused
 
 

@@ -3,7 +3,7 @@
 #include "adjust.h"
 
 SEC("xdp.frags")
-int xdp_adjust_fragments(struct xdp_md *context)
+int xdp_adjust_frags(struct xdp_md *context)
 {
 	return adjusted(context);
 }

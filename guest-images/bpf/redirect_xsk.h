@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Counts test frames and hands them to the AF_XDP socket of the queue that they came by; to the stack, if there is none. */
-#ifndef PLUGFEST_TO_SOCKET_H
-#define PLUGFEST_TO_SOCKET_H
+#ifndef PLUGFEST_REDIRECT_XSK_H
+#define PLUGFEST_REDIRECT_XSK_H
 
 #include "probe.h"
 
@@ -12,7 +12,7 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
-static __always_inline int to_socket(struct xdp_md *context)
+static __always_inline int redirect_xsk(struct xdp_md *context)
 {
 	if (!test_datagram(context))
 		return XDP_PASS;

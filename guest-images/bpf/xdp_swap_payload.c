@@ -10,7 +10,7 @@
 #define MOST 160
 
 SEC("xdp.frags")
-int xdp_exchange(struct xdp_md *context)
+int xdp_swap_payload(struct xdp_md *context)
 {
 	struct udphdr *udp = test_datagram(context);
 	__u8 stretch[STRETCH], other[STRETCH];

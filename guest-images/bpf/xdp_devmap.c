@@ -3,7 +3,7 @@
 #include "modify.h"
 
 SEC("xdp/devmap")
-int xdp_on_device(struct xdp_md *context)
+int xdp_devmap(struct xdp_md *context)
 {
 	overwritten(context);
 	return XDP_PASS;

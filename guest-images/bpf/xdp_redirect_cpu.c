@@ -17,7 +17,7 @@ struct {
 } chosen SEC(".maps");
 
 SEC("xdp")
-int xdp_to_cpu(struct xdp_md *context)
+int xdp_redirect_cpu(struct xdp_md *context)
 {
 	__u32 first = 0, *cpu = bpf_map_lookup_elem(&chosen, &first);
 

@@ -3,7 +3,7 @@
 #include "probe.h"
 
 SEC("xdp/cpumap")
-int xdp_on_cpu(struct xdp_md *context)
+int xdp_cpumap(struct xdp_md *context)
 {
 	if (test_datagram(context))
 		book_in(context, bpf_get_smp_processor_id());

@@ -20,7 +20,7 @@ struct {
 } target SEC(".maps");
 
 SEC("xdp")
-int xdp_mixed(struct xdp_md *context)
+int xdp_mixed_verdicts(struct xdp_md *context)
 {
 	__u32 first = 0, number, *most = bpf_map_lookup_elem(&kinds, &first), verdict;
 

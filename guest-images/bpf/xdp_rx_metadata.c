@@ -39,7 +39,7 @@ struct {
 } hints SEC(".maps");
 
 SEC("xdp")
-int xdp_hints(struct xdp_md *context)
+int xdp_rx_metadata(struct xdp_md *context)
 {
 	enum xdp_rss_hash_type type = 0;
 	struct hints *found;

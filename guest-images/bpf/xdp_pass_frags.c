@@ -3,7 +3,7 @@
 #include "probe.h"
 
 SEC("xdp.frags")
-int xdp_fragments(struct xdp_md *context)
+int xdp_pass_frags(struct xdp_md *context)
 {
 	if (test_datagram(context))
 		book(context);
