@@ -112,7 +112,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         far_end = pair.accept()
         program = native.load("xdp_mixed_verdicts")
         native.agent.call(
-            "bpf.map_update", map=program.maps["kinds"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
+            "bpf.map_update", map=program.maps["verdicts"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
         )
         index = native.agent.call("link.get", ifname=pair.near.ifname)["ifindex"]
         target = {"key": FIRST_KEY, "value": struct.pack("=I", index).hex(), "program": None}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Counts test frames and hands them to the AF_XDP socket of the queue that they came by; to the stack, if there is none. */
+/* Counts test frames and redirects them to the AF_XDP socket of their receive queue, or passes them to the stack without one. */
 #ifndef PLUGFEST_REDIRECT_XSK_H
 #define PLUGFEST_REDIRECT_XSK_H
 
@@ -16,7 +16,7 @@ static __always_inline int redirect_xsk(struct xdp_md *context)
 {
 	if (!test_datagram(context))
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
 }
 

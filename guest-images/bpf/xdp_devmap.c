@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The second program of a device map: overwrites the head of a test frame's payload on its way out. */
+/* The program of a devmap entry: overwrites the head of a test frame's payload before the frame is sent. */
 #include "modify.h"
 
 SEC("xdp/devmap")
 int xdp_devmap(struct xdp_md *context)
 {
-	overwritten(context);
+	overwrite(context);
 	return XDP_PASS;
 }
 

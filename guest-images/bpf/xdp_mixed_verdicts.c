@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Gives each test frame the verdict that its number asks for: the number modulo how many verdicts stand in `kinds`, which
- * are enum xdp_action's from 0; XDP_REDIRECT goes to the first entry of `target`. Counts by verdict. All else passes.
+ * Returns for each test frame the verdict (enum xdp_action) that is the number of the frame modulo `verdicts`; XDP_REDIRECT
+ * goes to the first entry of `target`. Counts by verdict. Other frames pass.
  */
 #include "probe.h"
 
@@ -10,7 +10,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
-} kinds SEC(".maps");
+} verdicts SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
@@ -22,12 +22,12 @@ struct {
 SEC("xdp")
 int xdp_mixed_verdicts(struct xdp_md *context)
 {
-	__u32 first = 0, number, *most = bpf_map_lookup_elem(&kinds, &first), verdict;
+	__u32 first = 0, number, *verdict_count = bpf_map_lookup_elem(&verdicts, &first), verdict;
 
-	if (!most || !*most || !numbered(context, &number))
+	if (!verdict_count || !*verdict_count || !read_number(context, &number))
 		return XDP_PASS;
-	verdict = number % *most;
-	book_in(context, verdict);
+	verdict = number % *verdict_count;
+	count_frame_in(context, verdict);
 	if (verdict == XDP_REDIRECT)
 		return bpf_redirect_map(&target, 0, 0);
 	return verdict;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counts test frames and passes all; takes frames in several buffers (BPF_F_XDP_HAS_FRAGS). */
+/* Counts test frames and passes all frames; supports multi-buffer frames (BPF_F_XDP_HAS_FRAGS). */
 #include "probe.h"
 
 SEC("xdp.frags")
 int xdp_pass_frags(struct xdp_md *context)
 {
 	if (test_datagram(context))
-		book(context);
+		count_frame(context);
 	return XDP_PASS;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counts test frames and sends them to the CPU that stands in the map `chosen`; all else passes. */
+/* Counts test frames and redirects them to the CPU in the map `chosen`; other frames pass. */
 #include "probe.h"
 
 struct {
@@ -23,7 +23,7 @@ int xdp_redirect_cpu(struct xdp_md *context)
 
 	if (!cpu || !test_datagram(context))
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	return bpf_redirect_map(&target, *cpu, 0);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Hands test frames to AF_XDP sockets; see redirect_xsk.h. All else passes. */
+/* Redirects test frames to AF_XDP sockets; see redirect_xsk.h. Other frames pass. */
 #include "redirect_xsk.h"
 
 SEC("xdp")

@@ -86,7 +86,7 @@ class HintsReader:
         traffic.send([replace(probe, frame=on_wire[probe.frame]) for probe in probes] if on_wire else probes)
         self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
         last = max(probe.number for probe in probes)
-        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
+        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["rx_metadata"], keys=last + 1)
         told = [self._hints(table[probe.number]) for probe in probes]
         return [told[-1], *told[:-1]] if self._faults[OF_ANOTHER] else told
 
