@@ -116,7 +116,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, wire, until, step, evidenc
         )
         index = native.agent.call("link.get", ifname=pair.near.ifname)["ifindex"]
         target = {"key": FIRST_KEY, "value": struct.pack("=I", index).hex(), "program": None}
-        native.agent.call("bpf.map_refer", map=program.maps["target"], **target)
+        native.agent.call("bpf.map_set_program", map=program.maps["target"], **target)
         native.put(program)
         traffic.ready()
     probes = traffic.probes()

@@ -113,7 +113,7 @@ def test_to_cpu(redirecting, traffic, step):
         program = redirecting.load("xdp_redirect_cpu")
         for cpu in range(traffic.cpus()):
             redirecting.agent.call(
-                "bpf.map_refer",
+                "bpf.map_set_program",
                 map=program.maps["target"],
                 key=struct.pack("=I", cpu).hex(),
                 value=struct.pack("=I", CPU_QUEUE).hex(),

@@ -99,7 +99,7 @@ class Adjustment:
         """Let redirected frames go to an interface, through a second program if one is given."""
         index = self._xdp.agent.call("link.get", ifname=ifname)["ifindex"]
         self._xdp.agent.call(
-            "bpf.map_refer",
+            "bpf.map_set_program",
             map=self.program.maps["target"],
             key=_FIRST.hex(),
             value=struct.pack("=I", index).hex(),

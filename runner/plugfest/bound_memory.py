@@ -257,7 +257,7 @@ class DeviceMemory(BoundMemory):
 
     def take_plainly(self, *, timeout: float) -> AgentError | None:
         """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
-        return self.worker.ask("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
+        return self.worker.ask("devmem.receive_without_devmem", receiver=self._receiver, timeout=timeout)
 
     def receive(self, *, timeout: float) -> Receipt:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""

@@ -149,7 +149,7 @@ def map_update(map: int, key: str, value: str) -> None:  # noqa: A002
 
 
 @exposed
-def map_refer(map: int, key: str, value: str, program: int | None) -> None:  # noqa: A002
+def map_set_program(map: int, key: str, value: str, program: int | None) -> None:  # noqa: A002
     """Set an entry of a CPU or device map: a 32-bit value in hexadecimal digits, and the program that runs there, or null.
 
     Source: include/uapi/linux/bpf.h, struct bpf_cpumap_val and bpf_devmap_val.

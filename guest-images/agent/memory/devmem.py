@@ -194,7 +194,7 @@ def give_back(receiver: int, count: int | None = None) -> int:
 
 
 @exposed
-def receive_plainly(receiver: int, timeout: float = 30) -> int:
+def receive_without_devmem(receiver: int, timeout: float = 30) -> int:
     """Read once without MSG_SOCK_DEVMEM, as an ordinary application does; returns the number of bytes."""
     connection = handle.get(receiver, Receiver)
     connection.socket.settimeout(timeout)

@@ -217,7 +217,7 @@ def qstats_get(ifname: str, scope: str = "device") -> list[dict[str, Any]]:
 
 
 @exposed
-def queue_api_refusal(ifname: str, queue: int = 0) -> dict[str, Any]:
+def queue_api_error(ifname: str, queue: int = 0) -> dict[str, Any]:
     """Request bind-rx with a descriptor that is no dma-buf, which must fail, and return errno and text of the error.
 
     EOPNOTSUPP means that the driver cannot restart single queues (struct netdev_queue_mgmt_ops), any other error that it can.

@@ -151,7 +151,7 @@ def stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int | None:
 
 
 @exposed
-def sent_stamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
+def tx_timestamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
     """Return the next transmit timestamp of the hardware: frame (base64) and stamp (ns); null where none arrives in time."""
     sock = handle.get(packet, PacketSocket).socket
     waiting = select.poll()

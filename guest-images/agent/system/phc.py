@@ -110,7 +110,7 @@ def step(index: int, nanoseconds: int) -> None:
 
 
 @exposed
-def pace(index: int, parts_per_billion: int) -> None:
+def adjust_frequency(index: int, parts_per_billion: int) -> None:
     """Set the clock's frequency offset; a positive one makes it faster."""
     adjust(index, ADJ_FREQUENCY, frequency=parts_per_billion * (1 << 16) // 1000)
 
@@ -123,12 +123,12 @@ def configuration(ifname: str, request: int, sent: int = 0, received: int = 0) -
 
 
 @exposed
-def stamped(ifname: str) -> list[int]:
+def get_hwtstamp(ifname: str) -> list[int]:
     """Return which frames the interface timestamps: HWTSTAMP_TX_* of those sent, HWTSTAMP_FILTER_* of those received."""
     return configuration(ifname, SIOCGHWTSTAMP)
 
 
 @exposed
-def stamp(ifname: str, sent: int, received: int) -> list[int]:
+def set_hwtstamp(ifname: str, sent: int, received: int) -> list[int]:
     """Choose which frames the interface timestamps; returns the driver's choice, which may include more frames."""
     return configuration(ifname, SIOCSHWTSTAMP, sent, received)
