@@ -3,7 +3,7 @@
 
 Debian has no small package with them. linux-libc-dev (3 MB) has headers that the kernel generates from netdev.yaml and
 ethtool.yaml, but these hold neither the types nor the names as netlink's documents spell them, and if_link.h is not
-generated. linux-source has everything: 170 MB to fetch once, of which 25 files stay in the cache; only the test reads
+generated. linux-source has everything: 170 MB to fetch once, of which half a megabyte stays in the cache; only the test reads
 them, so that a run of the suite never fetches it.
 
 Source: Documentation/userspace-api/netlink/specs.rst, tools/net/ynl/pyynl/lib/nlspec.py.
