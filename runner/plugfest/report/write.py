@@ -13,6 +13,8 @@ from plugfest.report.document import Document
 def write_reports(folder: Path, *, died: str | None = None, status: int | None = None) -> Document:
     """Write ``report.json``, ``report.html``, ``junit.xml`` and ``report.tap`` into a run's output folder.
 
+    Beside each register trace and capture it writes a page that ``report.html`` links to.
+
     Args:
         folder: the output folder, which holds the journal.
         died: how the run ended, when it did not end by itself.
@@ -26,7 +28,7 @@ def write_reports(folder: Path, *, died: str | None = None, status: int | None =
     """
     found = document.build(journal.read(folder), died=died, status=status)
     document.write(found, folder / "report.json")
-    (folder / "report.html").write_text(html.render(found, folder), encoding="utf-8")
     (folder / "report.tap").write_text(tap.render(found), encoding="utf-8")
     junit.write(found, folder / "junit.xml")
+    html.write(found, folder)
     return found
