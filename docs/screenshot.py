@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import itertools
 import json
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,16 +65,22 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        # The pipe is the child's descriptors 3 and 4; above them no descriptor of ours is in their way.
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program, *OPTIONS, f"--user-data-dir={self._profile.name}", "about:blank"],
-            pass_fds=(theirs_in, theirs_out),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        # The pipe is Chromium's descriptors 3 and 4: ends of it that have these numbers move out of each other's way.
+        moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (theirs_in, theirs_out)]
+        self._process = os.posix_spawn(
+            program,
+            [program, *OPTIONS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, moved[0], 3),
+                (os.POSIX_SPAWN_DUP2, moved[1], 4),
+            ],
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
+        for end in (theirs_in, theirs_out, *moved):
+            os.close(end)
         self._requests = os.fdopen(ours_out, "wb")
         self._answers = os.fdopen(ours_in, "rb")
         self._messages = self._read()
@@ -86,13 +93,15 @@ class Chromium:
     def __enter__(self) -> Chromium:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
         """End it."""
-        self._process.terminate()
-        self._process.wait(10)
+        os.kill(self._process, signal.SIGTERM)
+        os.waitpid(self._process, 0)
         self._requests.close()
         self._answers.close()
         self._profile.cleanup()
@@ -115,7 +124,16 @@ class Chromium:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True, fragment: str = "") -> None:
+    def open(
+        self,
+        page: Path,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        script: bool = True,
+        fragment: str = "",
+    ) -> None:
         """Load a page and wait until it is there.
 
         Args:

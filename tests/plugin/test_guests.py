@@ -147,7 +147,7 @@ def test_it(guest):
 """,
         driver="igb",
     )
-    assert set(suite.only()["artifacts"]) == {"console.log", "counters.txt", "dmesg.txt", "traceback.txt", "wire.pcap"}
+    assert set(suite.only()["artifacts"]) == {"console.txt", "counters.txt", "dmesg.txt", "traceback.txt", "wire.pcap"}
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An artifact as a page links to it."""
+"""The artifacts of a test, as a page links to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TITLES = {
     "counters.txt": "kernel counters",
     "model.json": "model state",
 }
-"""What the page calls each, in the order in which it names them."""
+"""What a page calls each, in the order in which it lists them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Artifact:
         Args:
             folder: the output folder.
             name: the artifact's name.
-            path: its path within the folder. There is no link to one that leads out of it.
+            path: its path within the folder. A path that leads out of the folder gets no link.
         """
         file = (folder / path).resolve()
         if not file.is_relative_to(folder.resolve()):
@@ -61,29 +61,29 @@ class Artifact:
 
     @property
     def title(self) -> str:
-        """What the page calls it."""
+        """What a page calls it."""
         return _TITLES.get(self.name, self.name)
 
     @property
     def rank(self) -> tuple[int, str]:
-        """Sorts the artifacts of a test: what is read first comes first."""
+        """Sort key: the most useful artifact first."""
         names = list(_TITLES)
         return (names.index(self.name) if self.name in names else len(names), self.name)
 
     @property
     def binary(self) -> bool:
-        """Whether a browser has to save it."""
+        """Whether a browser saves the file instead of showing it."""
         return self.name.endswith(".pcap")
 
     @property
     def size_text(self) -> str:
-        """Its size for people."""
+        """Its size with a unit."""
         if self.size < 1000:
             return f"{self.size} B"
         return f"{self.size / 1000:.0f} kB" if self.size < 1_000_000 else f"{self.size / 1_000_000:.1f} MB"
 
 
 def table_page(path: str) -> str | None:
-    """Return the path of the page that shows an artifact as a table, or None where it is read as it is."""
+    """Return the path of the page that shows an artifact as a table, or None if there is no such page."""
     file = Path(path)
     return str(file.with_suffix(".html")) if file.name == "trace.txt" or file.suffix == ".pcap" else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``report.html``: the report that people read. One page, with what is heavy behind links into the output folder."""
+"""``report.html``: the report that people read. Large artifacts stay in files of their own, which it links to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugfest.report import pages, tables
+from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
 from plugfest.report.document import Document
-from plugfest.report.flags import ADVERTISED, not_shown, shown
 from plugfest.verdict import Verdict
 
 _ORDER = (
@@ -24,7 +23,7 @@ _ORDER = (
     Verdict.SKIP,
     Verdict.PASS,
 )
-"""Worst first: a requirement takes the place of the worst of its variants."""
+"""Worst first. A requirement is listed under the worst verdict of its variants."""
 
 _FILES = ("report.json", "junit.xml", "report.tap", "console.log", "model.log", "journal.jsonl")
 
@@ -34,9 +33,9 @@ class Row:
     """One requirement and the results of its variants.
 
     Attributes:
-        requirement: as the document has it.
+        requirement: of the document.
         results: at least one, worst first.
-        open: whether the page shows it unfolded.
+        open: whether the page shows it expanded.
     """
 
     requirement: Mapping[str, Any]
@@ -55,22 +54,28 @@ class Row:
 
     @property
     def reasons(self) -> list[tuple[str, str]]:
-        """What the folded row says, once for each reason: the variants it holds for, and the reason.
+        """What the collapsed row shows: each reason once, behind the names of its variants.
 
-        The variants are left out where they are all of them.
+        The names are empty where the reason is that of all variants.
         """
         found: dict[str, list[str]] = {}
         for result in self.results:
             issue = result["known_issue"]
-            reason = issue["reason"] if issue and result["verdict"] == Verdict.XFAIL else result["reason"]
+            reason = result["reason"]
+            if issue is not None and result["verdict"] == Verdict.XFAIL:
+                reason = issue["reason"]
+            elif _known_issue_unseen(result):
+                reason = f"known issue did not show: {issue['reason']}"
             if reason:
                 found.setdefault(reason, []).append(variant(result))
-        return [("" if len(names) == len(self.results) else ", ".join(names), reason) for reason, names in found.items()]
+        return [
+            ("" if len(names) == len(self.results) else ", ".join(names), reason) for reason, names in found.items()
+        ]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the page and what stands under it."""
+    """A heading of the page and the requirements under it."""
 
     key: str
     title: str
@@ -111,9 +116,9 @@ def render(document: Document, folder: Path) -> str:
         levels=sorted({row.requirement["level"] for row in rows}),
         sections=_sections(rows, falsified="falsification" in document),
         falsification=document.get("falsification"),
-        flags=shown(document),
-        advertised=ADVERTISED,
-        not_shown=not_shown,
+        flags=flags.rows(document),
+        advertised=flags.ADVERTISED,
+        untested=flags.untested,
         unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
         variant=variant,
         artifacts=lambda result: _artifacts(result, folder),
@@ -122,7 +127,7 @@ def render(document: Document, folder: Path) -> str:
 
 
 def variant(result: Mapping[str, Any]) -> str:
-    """Return what tells a result from those of its requirement's other variants: the test's parameters, or its name."""
+    """Return what identifies a result among its requirement's variants: the test's parameters, or its name."""
     name = str(result["test"]).rpartition("::")[2]
     return name.partition("[")[2].removesuffix("]") or name
 
@@ -145,9 +150,9 @@ def _rank(result: Mapping[str, Any]) -> int:
 
 
 def _sections(rows: Sequence[Row], *, falsified: bool) -> list[Section]:
-    """Put what needs a reader first; the rest stands by area.
+    """List failures first, then known issues, then the rest by area.
 
-    Under ``--falsify`` a failure is what is demanded, and all stands by area.
+    Under ``--falsify`` a failure is the expected verdict: then everything is listed by area.
     """
     first = []
     if not falsified:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes a page of a template, with its style and script in it: a page needs no other file and loads none."""
+"""Renders a page from its template. Style and script are inline, so that a page works from ``file://`` and loads nothing."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _text(name: str) -> str:
 def render(template: str, *, script: str, **values: object) -> str:
     """Return a page.
 
-    Its content security policy allows this script alone, by its hash: text out of a guest can never become one.
+    The page's content security policy allows only this script, by its hash: no text from a guest can run as a script.
 
     Args:
         template: file name of the template.
-        script: file name of the script that stands in the page.
-        values: what the template names.
+        script: file name of the page's script.
+        values: the template's variables.
     """
     text = _text(script)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

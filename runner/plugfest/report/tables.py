@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Register traces and captures as tables that a browser can search: a page beside each."""
+"""Register traces and captures as tables that can be searched in a browser: a page beside each file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from plugfest.report.document import Document
 from plugfest.report.text import printable
 
 FRAME_LIMIT = 2000
-"""Frames of a capture that a page shows, the last ones; the capture has them all."""
+"""How many frames of a capture its page shows: the last ones."""
 HEADER = 80
-"""Bytes of a frame that a page shows: the headers of Ethernet, a VLAN tag, IPv6 and TCP, and a few more."""
+"""How many bytes of a frame its page shows: enough for the headers of Ethernet, a VLAN tag, IPv6 and TCP."""
 _DIRECTIONS = {1: "to the DUT", 2: "from the DUT"}
-"""Of pcapng's epb_flags, as the device sees them (draft-ietf-opsawg-pcapng, 4.3.1)."""
+"""By the direction in pcapng's epb_flags, which is the device's (draft-ietf-opsawg-pcapng, 4.3.1)."""
 _ACCESS = re.compile(r"\s*(\d+\.\d+) ([RW]) ([^ :]+): (?:(\S+) )?(0x[0-9a-f]+)(?: (.*))?")
 
 
@@ -38,7 +38,7 @@ class Access:
         seconds: since the first access of the trace.
         microseconds: since the access before.
         op: ``R`` or ``W``.
-        register: its name, with the index of one of several.
+        register: its name; with an index if there are several.
         value: in hexadecimal.
         fields: decoded.
     """
@@ -58,7 +58,7 @@ class Frame:
     Attributes:
         number: from 1.
         seconds: since the first frame of the capture.
-        direction: in words; empty where the capture does not have it.
+        direction: in words; empty if the capture has none.
         length: in bytes, without FCS.
         summary: the protocols and their addresses.
         head: the frame's first `HEADER` bytes in hexadecimal.
@@ -102,7 +102,7 @@ def _page(document: Document, result: Mapping[str, Any], file: Path, path: str) 
         except (Scapy_Exception, OSError, EOFError) as error:
             rows, note = (), f"{file.name} cannot be read as a capture: {error}"
         if rows and rows[0].number > 1:
-            note = f"The last {len(rows)} of {rows[-1].number} frames; {file.name} has them all."
+            note = f"The last {len(rows)} of {rows[-1].number} frames; {file.name} has all of them."
     return pages.render(
         "table.html",
         script="table.js",
@@ -118,7 +118,7 @@ def _page(document: Document, result: Mapping[str, Any], file: Path, path: str) 
 
 
 def read_trace(lines: Iterable[str]) -> list[Access]:
-    """Read a register trace, as `plugfest.plugin.artifacts.format_trace` lays it out; other lines are left out."""
+    """Read a register trace in the format of `plugfest.plugin.artifacts.format_trace`; ignore other lines."""
     accesses: list[Access] = []
     first = before = None
     for match in filter(None, map(_ACCESS.match, lines)):
@@ -126,7 +126,7 @@ def read_trace(lines: Iterable[str]) -> list[Access]:
         first = seconds if first is None else first
         since = 0.0 if before is None else (seconds - before) * 1e6
         before = seconds
-        # The decoded value has the name as the map has it: no index where there is but one.
+        # The name in the decoded value has an index only if there are several such registers.
         accesses.append(Access(seconds - first, since, match[2], match[4] or match[3], match[5], match[6] or ""))
     return accesses
 
@@ -134,7 +134,7 @@ def read_trace(lines: Iterable[str]) -> list[Access]:
 def read_capture(path: Path) -> list[Frame]:
     """Read the last `FRAME_LIMIT` frames of a capture, pcap or pcapng.
 
-    One that ends amid a frame, because its writer was killed, is read up to there.
+    A capture that ends within a frame, because its writer was killed, is read up to that frame.
 
     Raises:
         Scapy_Exception: it is neither.
@@ -154,6 +154,7 @@ def read_capture(path: Path) -> list[Frame]:
 def _records(path: Path) -> Iterator[tuple[bytes, float, str, int]]:
     with RawPcapReader(str(path)) as reader:
         scale = 1e9 if getattr(reader, "nano", False) else 1e6
+        about: Any
         for data, about in reader:
             if isinstance(reader, RawPcapNgReader):
                 ticks = (about.tshigh << 32) + about.tslow
@@ -165,7 +166,7 @@ def _records(path: Path) -> Iterator[tuple[bytes, float, str, int]]:
 def _summary(data: bytes) -> str:
     try:
         return printable(Ether(data).summary())
-    except Exception as error:  # scapy raises whatever a malformed frame leads it to, and such a frame is worth a row
+    except Exception as error:  # scapy may raise anything for a malformed frame, and such a frame needs its row
         return f"malformed: {type(error).__name__}"
 
 
