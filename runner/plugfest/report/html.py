@@ -60,12 +60,8 @@ class Row:
         """
         found: dict[str, list[str]] = {}
         for result in self.results:
-            issue = result["known_issue"]
-            reason = result["reason"]
-            if issue is not None and result["verdict"] == Verdict.XFAIL:
-                reason = issue["reason"]
-            elif _known_issue_unseen(result):
-                reason = f"known issue did not show: {issue['reason']}"
+            shows = result["known_issue"] is not None and result["verdict"] == Verdict.XFAIL
+            reason = result["known_issue"]["reason"] if shows else observed(result)
             if reason:
                 found.setdefault(reason, []).append(variant(result))
         return [
@@ -121,6 +117,7 @@ def render(document: Document, folder: Path) -> str:
         untested=flags.untested,
         unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
         variant=variant,
+        observed=observed,
         artifacts=lambda result: _artifacts(result, folder),
         files=[name for name in _FILES if (folder / name).is_file()],
     )
@@ -130,6 +127,17 @@ def variant(result: Mapping[str, Any]) -> str:
     """Return what identifies a result among its requirement's variants: the test's parameters, or its name."""
     name = str(result["test"]).rpartition("::")[2]
     return name.partition("[")[2].removesuffix("]") or name
+
+
+def observed(result: Mapping[str, Any]) -> str:
+    """Return the reason of a result without the known issue that `plugfest.verdict.judge` puts into it."""
+    reason, issue = str(result["reason"]), result["known_issue"]
+    if issue is None:
+        return reason
+    known = f"{issue['reason']}, {issue['link']}"
+    if reason == f"known issue did not show: {known}":
+        return "The known issue did not show."
+    return reason.removeprefix(f"{known} (").removesuffix(")") if reason.startswith(f"{known} (") else reason
 
 
 def _rows(document: Document) -> list[Row]:
