@@ -187,9 +187,16 @@ def main() -> None:
     parser.add_argument("--dark", action="store_true", help="as a reader sees it who prefers dark pages")
     parser.add_argument("--at", default="", metavar="ID", help="unfold this requirement and go there")
     options = parser.parse_args()
-    with Chromium() as browser:
-        browser.open(options.page, width=options.width, height=options.height, dark=options.dark, fragment=options.at)
-        options.picture.write_bytes(browser.screenshot())
+    if not options.page.is_file():
+        parser.error(f"{options.page}: expected a HTML file, found none")
+    try:
+        with Chromium() as browser:
+            browser.open(
+                options.page, width=options.width, height=options.height, dark=options.dark, fragment=options.at
+            )
+            options.picture.write_bytes(browser.screenshot())
+    except NoChromiumError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
