@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from nicmodels.device import Options
-from nicmodels.models import UnknownModelError, find, models
-from nicmodels.serve import ServeError, ServeOptions, configure_logging, serve
+from nicmodels.models.registry import UnknownModelError, find, models
+from nicmodels.nic.device import Options
+from nicmodels.server.serve import ServeError, ServeOptions, configure_logging, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nicmodels.models import Model
+    from nicmodels.models.registry import Model
 
 USAGE_ERROR = 2
 

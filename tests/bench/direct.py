@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nicmodels.device import Device
-from nicmodels.reactor import Reactor
+from nicmodels.nic.device import Device
+from nicmodels.server.reactor import Reactor
 from vfio_client import GuestRam
 
 COMMAND = 0x04

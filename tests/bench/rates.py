@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from direct import DirectClient
 from ixgbe_driver import EOP, IFCS, RS, TAIL, IxgbeDriver, data_descriptor
-from nicmodels.device import Device, Options, ResetCause, Slot
-from nicmodels.models import find
-from nicmodels.reactor import Reactor
+from nicmodels.models.registry import find
+from nicmodels.nic.device import Device, Options, Slot
+from nicmodels.pci import ResetCause
+from nicmodels.server.reactor import Reactor
 from nicmodels.wire import NullWire, PairWire, TapWire, Wire
 from plugfest.tap import Tap
 

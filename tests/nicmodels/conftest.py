@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nicmodels.device import Device, Host
+    from nicmodels.nic.device import Device, Host
     from nicmodels.wire import Wire
 
 

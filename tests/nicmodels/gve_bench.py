@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from far_end import MAC, PEER, RAM, FarEnd
 from gve_driver import DEVICE_STATUS, DqoReceive, DqoTransmit, GveDriver
-from nicmodels.device import Options
-from nicmodels.models import find
+from nicmodels.models.registry import find
+from nicmodels.nic.device import Options
 from nicmodels.wire import PairWire
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -18,7 +18,7 @@ from scapy.packet import Raw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nicmodels.device import Device
+    from nicmodels.nic.device import Device
     from scapy.packet import Packet
     from served import ServedDevice
 

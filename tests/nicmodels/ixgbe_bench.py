@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from far_end import MAC, PEER, RAM, FarEnd, pseudo_header
 from ixgbe_driver import STATUS, IxgbeDriver
-from nicmodels.device import Options
-from nicmodels.models import find
+from nicmodels.models.registry import find
+from nicmodels.nic.device import Options
 from nicmodels.wire import PairWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nicmodels.device import Device
+    from nicmodels.nic.device import Device
     from scapy.packet import Packet
     from served import ServedDevice
 

@@ -8,10 +8,11 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from nicmodels.device import Device, Host, ResetCause, Slot
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoints
-from nicmodels.reactor import Reactor
+from nicmodels.faults.points import FaultPoints
+from nicmodels.nic.device import Device, Host, Slot
+from nicmodels.pci import ResetCause
+from nicmodels.server.reactor import Reactor
 from nicmodels.vfio_user.server import Server
 from nicmodels.wire import NullWire
 from vfio_client import VfioClient

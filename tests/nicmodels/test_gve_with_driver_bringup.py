@@ -11,9 +11,9 @@ import pytest
 from far_end import MAC
 from gve_bench import Bench, plain
 from gve_driver import DqoReceive, DqoTransmit, RefusedError
-from nicmodels.device import Options
-from nicmodels.gve import Gve
-from nicmodels.gve.profiles import VARIANTS, Profile
+from nicmodels.models.gve import Gve
+from nicmodels.models.gve.profiles import VARIANTS, Profile
+from nicmodels.nic.device import Options
 from vfio_client import MSIX
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ def test_revision_0_places_the_queue_by_page_number(serve: Callable[..., object]
 
 
 def test_options_that_the_device_has_not(serve: Callable[..., object]) -> None:
-    from nicmodels.device import Slot
+    from nicmodels.nic.device import Slot
 
     for options in (Options(profile="fast"), Options(mac=b"\x01\0\0\0\0\0"), Options(queues=17)):
         with pytest.raises(ValueError, match=r"profile|MAC|queues"):

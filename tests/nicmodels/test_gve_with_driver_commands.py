@@ -11,10 +11,11 @@ import pytest
 from gve_bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.device import Options, ResetCause, Slot
-from nicmodels.gve.commands import Status
-from nicmodels.gve.device import Gve
-from nicmodels.gve.profiles import VARIANTS
+from nicmodels.models.gve.commands import Status
+from nicmodels.models.gve.device import Gve
+from nicmodels.models.gve.profiles import VARIANTS
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from far_end import MAC, PEER, TimedOutError
 from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive, DqoTransmit
 from gve_gqi_driver import GqiTransmit
-from nicmodels.gve import fault_points
+from nicmodels.models.gve import fault_points
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from test_gve_with_driver_bringup import status_of

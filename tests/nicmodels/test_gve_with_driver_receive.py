@@ -612,7 +612,7 @@ def test_statistics_report(bench: Bench) -> None:
 @given(st.lists(st.binary(min_size=14, max_size=200), min_size=1, max_size=20))
 def test_garbage_frames(frames: list[bytes]) -> None:
     """Whatever comes from the wire, each frame takes a buffer and none is lost."""
-    from nicmodels.gve.rx_dqo import RxQueueDqo
+    from nicmodels.models.gve.rx_dqo import RxQueueDqo
     from test_gve_with_driver_transmit import device_with_memory
 
     device, slot, base = device_with_memory()

@@ -14,8 +14,9 @@ from far_end import MAC, PEER, pseudo_header
 from gve_bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.device import Options, ResetCause, Slot
-from nicmodels.gve import Gve
+from nicmodels.models.gve import Gve
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
@@ -328,7 +329,7 @@ def device_with_memory() -> tuple[Gve, Slot, int]:
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=64), st.integers(0, 300))
 def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
     """Whatever the descriptors are, the model neither fails nor loses count."""
-    from nicmodels.gve.tx_dqo import TxQueueDqo
+    from nicmodels.models.gve.tx_dqo import TxQueueDqo
 
     device, slot, base = device_with_memory()
     fields = {

@@ -18,6 +18,7 @@ from nicmodels.pci.extended import (
     DeviceSerialNumber,
     ExtendedCapability,
 )
+from nicmodels.pci.reset import ResetCause
 
 __all__ = [
     "AdvancedErrorReporting",
@@ -33,6 +34,7 @@ __all__ = [
     "MsiX",
     "PciExpress",
     "PowerManagement",
+    "ResetCause",
     "VendorSpecific",
     "VitalProductData",
 ]

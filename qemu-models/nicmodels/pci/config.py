@@ -47,7 +47,7 @@ D3HOT = 3
 
 
 class ConfigListener(Protocol):
-    """Who acts on what software writes; `nicmodels.device.Device` does."""
+    """Who acts on what software writes; `nicmodels.nic.device.Device` does."""
 
     def command_changed(self) -> None:
         """The command register has another value."""

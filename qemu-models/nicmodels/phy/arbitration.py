@@ -29,8 +29,8 @@ from nicmodels.phy.page import (
 from nicmodels.phy.timers import PAGE, Timers
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Timer
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 ACKNOWLEDGED_PAGES = 7
 """How many more pages go out after the other end's acknowledge (remaining_ack_cnt: 6 to 8)."""

@@ -14,8 +14,8 @@ from nicmodels.phy.timers import PAGE, Timers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nicmodels.clock import Timer
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 CONSECUTIVE = 3
 """Pages that have to be equal (73.10.1)."""

@@ -22,7 +22,7 @@ from nicmodels.phy.transceiver import Transceiver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nicmodels.reactor import Clock
+    from nicmodels.clock import Clock
 
 BACKPLANE = Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True)
 """What a partner has that nobody told otherwise: all that ports of 10 Gb/s have."""

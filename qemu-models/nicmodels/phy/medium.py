@@ -16,8 +16,8 @@ from nicmodels.phy.page import Codeword
 from nicmodels.phy.timeline import Timeline
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Clock
     from nicmodels.phy.abilities import Technology
-    from nicmodels.reactor import Clock
 
 DELAY = 5e-9
 """A metre of backplane."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoints
+from nicmodels.faults.points import FaultPoints
 from nicmodels.phy.abilities import Abilities
 from nicmodels.phy.arbitration import State
 from nicmodels.phy.change import Change

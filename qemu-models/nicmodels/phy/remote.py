@@ -18,7 +18,7 @@ from nicmodels.phy.timeline import Timeline
 from nicmodels.phy.transceiver import Transceiver
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Clock, Timer
+    from nicmodels.clock import Clock, Timer
     from nicmodels.wire import PairWire
 
 KEPT = 100e-6

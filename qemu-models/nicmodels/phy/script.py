@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Timer
+    from nicmodels.clock import Timer
 
 
 @dataclass(frozen=True)

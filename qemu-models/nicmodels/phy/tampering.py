@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nicmodels.faults import FaultPoint
+from nicmodels.faults.points import FaultPoint
 from nicmodels.phy.medium import SILENCE, Carrier, Pages, Port, Signal, TrainingFrames
 from nicmodels.phy.page import ACKNOWLEDGE, ECHO, ECHO_SHIFT, NONCE, NONCE_SHIFT
 

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
-from nicmodels.reactor import Timer
+from nicmodels.clock import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nicmodels.reactor import Clock
+    from nicmodels.clock import Clock
 
 BURST = 2000
 """Events in a row before the rest of the process gets its turn."""

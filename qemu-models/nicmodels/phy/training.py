@@ -19,9 +19,9 @@ from nicmodels.phy.medium import Signal, TrainingFrames
 from nicmodels.phy.timers import TRAINING_FRAME, max_wait
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Timer
     from nicmodels.phy.abilities import Technology
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 PRESET, INITIALIZE = 1 << 13, 1 << 12
 RECEIVER_READY = 1 << 15

@@ -18,8 +18,8 @@ from nicmodels.phy.script import Script, Step, flapping, flapping_from_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from nicmodels.clock import Clock, Timer
     from nicmodels.phy.abilities import Resolution
-    from nicmodels.reactor import Clock, Timer
 
     Listener = Callable[[Resolution | None], object]
 

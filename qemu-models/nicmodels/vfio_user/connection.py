@@ -22,7 +22,8 @@ from nicmodels.vfio_user.memory import DmaError
 from nicmodels.vfio_user.protocol import HEADER, HEADER_SIZE, MAX_MESSAGE, Command, RequestError, invalid
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Reactor
+    from collections.abc import Callable
+
     from nicmodels.vfio_user.memory import Buffer
     from nicmodels.vfio_user.regions import Regions
 
@@ -32,7 +33,7 @@ IN_SIZE = 2 * MAX_MESSAGE
 OUT_SIZE = 1 << 16
 OUT_FULL = OUT_SIZE - 64
 MAX_TURN = 0.002
-"""Seconds that one turn may take before the reactor looks after wires and timers."""
+"""Seconds that one turn may take before the loop looks after wires and timers."""
 SPIN = 50e-6
 """Seconds to poll for the client's next message before sleeping."""
 SPIN_TRUST = 8
@@ -40,6 +41,25 @@ DMA_TIMEOUT = 5.0
 SEND_TIMEOUT = 1.0
 _CUT_OFF = int(socket.MSG_CTRUNC)  # arithmetic of enumerations costs more than the rest of a receive
 _ANCILLARY = socket.CMSG_SPACE(protocol.MAX_FDS * 4)
+
+
+class EventLoop(Protocol):
+    """What the server needs of an event loop; `nicmodels.server.reactor.Reactor` is one."""
+
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` while `fd` is readable."""
+
+    def remove_reader(self, fd: int) -> None:
+        """Call the reader of `fd` no more."""
+
+    def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` while `fd` is writable."""
+
+    def remove_writer(self, fd: int) -> None:
+        """Call the writer of `fd` no more."""
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` in the next turn of the loop."""
 
 
 class Requests(Protocol):
@@ -63,21 +83,21 @@ class Requests(Protocol):
 
 
 class Connection:
-    """The server's end of a client's socket. `start` gives it to the reactor.
+    """The server's end of a client's socket. `start` gives it to the loop.
 
     Args:
         sock: connected; the connection owns it.
-        reactor: calls it.
+        loop: calls it.
         requests: answers.
 
     Attributes:
         messages: how many were parsed (a REGION_WRITE_MULTI is one).
     """
 
-    def __init__(self, sock: socket.socket, reactor: Reactor, requests: Requests) -> None:
+    def __init__(self, sock: socket.socket, loop: EventLoop, requests: Requests) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._reactor = reactor
+        self._loop = loop
         self._requests = requests
         self._regions: Regions | None = None
         self._sizes = [0] * protocol.REGION_COUNT
@@ -102,7 +122,7 @@ class Connection:
 
     def start(self) -> None:
         """Listen to the client."""
-        self._reactor.add_reader(self._sock.fileno(), self._readable)
+        self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def negotiated(self, regions: Regions, max_transfer: int) -> None:
         """The version is agreed: region accesses are served from now on."""
@@ -122,8 +142,8 @@ class Connection:
         if not self._open:
             return
         self._open = False
-        self._reactor.remove_reader(self._sock.fileno())
-        self._reactor.remove_writer(self._sock.fileno())
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         for _, fds in self._fds:
             _close_all(fds or [])
@@ -420,7 +440,7 @@ class Connection:
                 poll.poll(100)
 
     def _flush(self) -> bool:
-        """Send what waits; false when it could not leave at once, and then the reactor goes on when it can."""
+        """Send what waits; false when it could not leave at once, and then the loop goes on when it can."""
         if not self._open:
             return False
         if self._out_end and not self._backlog:
@@ -441,7 +461,7 @@ class Connection:
         return self._drain()
 
     def _drain(self) -> bool:
-        """Send the backlog; while there is one, the reactor watches for room instead of messages."""
+        """Send the backlog; while there is one, the loop watches for room instead of messages."""
         if not self._backlog:
             return True
         try:
@@ -454,9 +474,9 @@ class Connection:
         del self._backlog[:sent]
         fd = self._sock.fileno()
         if self._backlog:
-            self._reactor.remove_reader(fd)
-            self._reactor.remove_writer(fd)
-            self._reactor.add_writer(fd, self._writable)
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+            self._loop.add_writer(fd, self._writable)
             return False
         return True
 
@@ -465,8 +485,8 @@ class Connection:
         if not self._drain():
             return
         fd = self._sock.fileno()
-        self._reactor.remove_writer(fd)
-        self._reactor.add_reader(fd, self._readable)
+        self._loop.remove_writer(fd)
+        self._loop.add_reader(fd, self._readable)
         self._parse()
         self._flush()
 
@@ -556,7 +576,7 @@ class Connection:
         """Close, but not now: the model is in the middle of an access."""
         if not self._lost:
             self._lost = True
-            self._reactor.call_soon(lambda: self.close(reason))
+            self._loop.call_soon(lambda: self.close(reason))
 
     def _receive_more(self) -> None:
         """Receive behind what is there; the parser, which called the model that asked, has its place in the buffer."""

@@ -15,7 +15,7 @@ from nicmodels.vfio_user.protocol import REGION_CONFIG, REGION_COUNT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nicmodels.device import Device
+    from nicmodels.vfio_user.device import PciDevice
 
     Reader = Callable[[int, int, int], int]
     Writer = Callable[[int, int, int, int], None]
@@ -27,7 +27,7 @@ class TableShadow:
     QEMU keeps the table to itself. A client that does not may still read back what it wrote.
     """
 
-    def __init__(self, device: Device, ranges: list[tuple[int, int]]) -> None:
+    def __init__(self, device: PciDevice, ranges: list[tuple[int, int]]) -> None:
         self._device = device
         self._ranges = [(start, start + size, bytearray(size)) for start, size in ranges]
 
@@ -56,7 +56,7 @@ class Regions:
         writers: `writer(region, offset, value, size)` of each region.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: PciDevice) -> None:
         config = device.config
         self.device = device
         self.sizes = [0] * REGION_COUNT

@@ -12,12 +12,11 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nicmodels.device import ResetCause
-from nicmodels.listener import listen
-from nicmodels.pci import Msi, MsiX
+from nicmodels.pci import Msi, MsiX, ResetCause
 from nicmodels.vfio_user import protocol
 from nicmodels.vfio_user.connection import Connection
 from nicmodels.vfio_user.interrupts import IrqIndex
+from nicmodels.vfio_user.listener import listen
 from nicmodels.vfio_user.memory import MappingExistsError, MappingMissingError
 from nicmodels.vfio_user.protocol import Command, IrqAction, IrqData, IrqRequest, RequestError, invalid
 from nicmodels.vfio_user.regions import Regions
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nicmodels.device import Device
-    from nicmodels.reactor import Reactor
+    from nicmodels.vfio_user.connection import EventLoop
+    from nicmodels.vfio_user.device import PciDevice
 
     Handler = Callable[[memoryview, list[int]], tuple[bytes, list[int]]]
 
@@ -42,7 +41,7 @@ class Server:
     Args:
         device: reset with POWER_ON already.
         path: of the unix socket.
-        reactor: runs the server.
+        loop: runs the server.
 
     Attributes:
         rejected: how many requests of each command number were answered with an error.
@@ -52,9 +51,9 @@ class Server:
         OSError: the socket cannot be had.
     """
 
-    def __init__(self, device: Device, path: Path, reactor: Reactor) -> None:
+    def __init__(self, device: PciDevice, path: Path, loop: EventLoop) -> None:
         self.device = device
-        self.reactor = reactor
+        self.loop = loop
         self.rejected: Counter[int] = Counter()
         self.model_errors = 0
         self._path = path
@@ -68,7 +67,7 @@ class Server:
         )
         device.command_changed()
         self._listener = listen(path)
-        reactor.add_reader(self._listener.fileno(), self._accept)
+        loop.add_reader(self._listener.fileno(), self._accept)
 
     @property
     def connected(self) -> bool:
@@ -77,7 +76,7 @@ class Server:
 
     def close(self) -> None:
         """Drop the client and stop listening."""
-        self.reactor.remove_reader(self._listener.fileno())
+        self.loop.remove_reader(self._listener.fileno())
         self._listener.close()
         if self._session is not None:
             self._session.connection.close("the server ends")
@@ -118,7 +117,7 @@ class Session:
         self._device = server.device
         self._host = server.device.host
         self._regions: Regions | None = None
-        self.connection = Connection(sock, server.reactor, self)
+        self.connection = Connection(sock, server.loop, self)
         self._handlers: dict[int, Handler] = {
             Command.VERSION: self._version,
             Command.DMA_MAP: self._dma_map,

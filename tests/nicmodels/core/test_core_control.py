@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.control import ControlServer
-from nicmodels.methods import CommonMethods
+from nicmodels.server.control import ControlServer
+from nicmodels.server.methods import CommonMethods
 from nicmodels.wire import PairWire, PcapRecorder
 from toy import SCRATCH, Toy
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vfio_client as v
-from nicmodels.device import ResetCause
+from nicmodels.pci import ResetCause
 from toy import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, Toy
 from vfio_client import VfioClient, VfioError
 

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nicmodels.clock import ManualClock
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoint, FaultPoints, UnknownFaultError
-from nicmodels.reactor import ManualClock, Reactor
+from nicmodels.faults.points import FaultPoint, FaultPoints, UnknownFaultError
+from nicmodels.server.reactor import Reactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

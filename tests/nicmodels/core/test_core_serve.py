@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nicmodels
+import nicmodels.models
 import pytest
-from nicmodels import models as registry
 from nicmodels.__main__ import mac_address, main, queue_count
+from nicmodels.models.registry import models
 from vfio_client import VfioClient
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def create(host, options):
 LAUNCH = """
 import sys
 sys.path[:0] = [{here!r}]
-import nicmodels
-nicmodels.__path__.append({folder!r})
+import nicmodels.models
+nicmodels.models.__path__.append({folder!r})
 from nicmodels.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -181,8 +181,8 @@ def test_bad_arguments(
     message: str,
 ) -> None:
     """One line on standard error, status 2, nothing left behind."""
-    monkeypatch.setattr(nicmodels, "__path__", [*nicmodels.__path__, str(folder)])
-    monkeypatch.setattr("nicmodels.serve.die_with_parent", lambda: None)
+    monkeypatch.setattr(nicmodels.models, "__path__", [*nicmodels.models.__path__, str(folder)])
+    monkeypatch.setattr("nicmodels.server.serve.die_with_parent", lambda: None)
     try:
         status = main([each.format(s=tmp_path / "device") for each in arguments])
     except SystemExit as end:
@@ -201,7 +201,7 @@ def test_argument_types() -> None:
 
 
 def test_every_model_of_the_package_has_a_description() -> None:
-    for model in registry.models().values():
+    for model in models().values():
         assert model.description
         assert callable(model.create)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from nicmodels.offload.checksum import fold, pseudo_header_sum
 from nicmodels.offload.completion import complete
-from nicmodels.reactor import Reactor
+from nicmodels.server.reactor import Reactor
 from nicmodels.wire import NullWire, Offload, PairWire, PcapRecorder, TapWire
 from nicmodels.wire.tap import TapError
 from scapy.utils import RawPcapNgReader

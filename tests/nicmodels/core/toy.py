@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nicmodels.device import Device, Host, ResetCause
-from nicmodels.faults import FaultPoint
+from nicmodels.faults.points import FaultPoint
+from nicmodels.nic.device import Device, Host
 from nicmodels.pci import (
     AdvancedErrorReporting,
     Bar,
@@ -18,6 +18,7 @@ from nicmodels.pci import (
     MsiX,
     PciExpress,
     PowerManagement,
+    ResetCause,
 )
 from nicmodels.registers import RO, RW, Field, Register, RegisterFile, RegisterMap
 from nicmodels.vfio_user.memory import DmaError

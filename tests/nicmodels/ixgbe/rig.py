@@ -8,10 +8,11 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nicmodels.device import Options, ResetCause, Slot
-from nicmodels.ixgbe import Ixgbe
-from nicmodels.ixgbe.registers import REGISTERS, filters, receive, statistics, transmit
-from nicmodels.reactor import ManualClock
+from nicmodels.clock import ManualClock
+from nicmodels.models.ixgbe import Ixgbe
+from nicmodels.models.ixgbe.registers import REGISTERS, filters, receive, statistics, transmit
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 from nicmodels.wire import NullWire, Offload
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from nicmodels.ixgbe.registers import general
+from nicmodels.models.ixgbe.registers import general
 from rig import MAC, Rig
 
 SK, CS, DI, DO, REQUEST, GRANT = 1, 2, 4, 8, 0x40, 0x80

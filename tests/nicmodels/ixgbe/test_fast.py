@@ -7,7 +7,7 @@ import frames
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nicmodels.ixgbe.registers import BLOCKS, filters, receive
+from nicmodels.models.ixgbe.registers import BLOCKS, filters, receive
 from nicmodels.offload.completion import complete
 from nicmodels.wire import Offload
 from nicmodels.wire.protocol import WireCounters

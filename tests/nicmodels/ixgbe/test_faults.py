@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import frames
 import pytest
-from nicmodels.ixgbe import fault_points
-from nicmodels.ixgbe.registers import filters, general, interrupt, mac, receive, statistics
+from nicmodels.models.ixgbe import fault_points
+from nicmodels.models.ixgbe.registers import filters, general, interrupt, mac, receive, statistics
 from rig import IXSM, MAC, TSE, TXSM, VLE, Rig, context
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Dot1Q, Ether

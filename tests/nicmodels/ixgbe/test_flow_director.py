@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import frames
 import pytest
-from nicmodels.ixgbe.registers import filters
+from nicmodels.models.ixgbe.registers import filters
 from rig import Rig
 
 BUCKET_KEY, SIGNATURE_KEY = 0x3DAD14E2, 0x174D3614

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import frames
 import pytest
-from nicmodels.ixgbe.registers import general, interrupt, mac
+from nicmodels.models.ixgbe.registers import general, interrupt, mac
 from nicmodels.phy import Abilities
 from rig import Rig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import frames
 import pytest
-from nicmodels.ixgbe.registers import interrupt as r
+from nicmodels.models.ixgbe.registers import interrupt as r
 from rig import Rig
 
 UNIT = 2.048e-6

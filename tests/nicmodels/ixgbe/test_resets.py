@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import frames
 import pytest
-from nicmodels.device import ResetCause
-from nicmodels.ixgbe.registers import REGISTERS, filters, general, interrupt, mac, receive, statistics, transmit
+from nicmodels.models.ixgbe.registers import REGISTERS, filters, general, interrupt, mac, receive, statistics, transmit
+from nicmodels.pci import ResetCause
 from rig import MAC, Rig
 
 SOFTWARE, LINK = 1 << 26, 1 << 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import rig as x
-from nicmodels.ixgbe.registers import filters
-from nicmodels.ixgbe.registers import security as r
+from nicmodels.models.ixgbe.registers import filters
+from nicmodels.models.ixgbe.registers import security as r
 from plugfest.probe import Ends
 from plugfest.ptp_frames import EVENTS, SYNC, over_ethernet, over_udp
 from rig import Rig

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import (
     NULL_PAGE,
     Abilities,
@@ -20,7 +21,6 @@ from nicmodels.phy import (
     Transceiver,
     resolve,
 )
-from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 NEXT_PAGE = 1 << 15

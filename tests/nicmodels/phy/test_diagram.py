@@ -11,11 +11,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Arbitration, Carrier, LinkControl, Pages, Technology, Timeline, Timers
 from nicmodels.phy.medium import SILENCE
 from nicmodels.phy.page import Codeword
 from nicmodels.phy.timers import BOUNDS
-from nicmodels.reactor import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

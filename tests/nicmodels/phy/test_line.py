@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from nicmodels.clock import ManualClock
+from nicmodels.models.xgbe.variants import VARIANTS
 from nicmodels.phy import Technology
 from nicmodels.phy.line import NOT_NEGOTIATING, PartnerLine
-from nicmodels.reactor import ManualClock
-from nicmodels.xgbe.variants import VARIANTS
 
 
 def test_a_partner_that_nobody_told_anything_has_all_of_ten_gigabit() -> None:

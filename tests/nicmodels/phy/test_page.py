@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import NULL_PAGE, Codeword, Timeline, Timers
 from nicmodels.phy.detection import PageDetector
-from nicmodels.reactor import ManualClock
 
 PAGE = 106 * 3.2e-9
 """Seconds: a delimiter of 8 transition positions, 49 bits of 2, and 3.2 ns each (73.5.3)."""

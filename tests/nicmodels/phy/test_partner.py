@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from nicmodels.faults import UnknownFaultError
+from nicmodels.clock import ManualClock
+from nicmodels.faults.points import UnknownFaultError
 from nicmodels.phy import Abilities, Kind, LinkPartner, Medium, State, Technology, Transceiver, resolve
 from nicmodels.phy.medium import Pages, Signal
-from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 NEGOTIATED = 0.12

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import NULL_PAGE, Abilities, Carrier, Pages, RemoteLine, Technology, TrainingFrames, resolve
 from nicmodels.phy.medium import SILENCE, describe
 from nicmodels.phy.remote import parse
-from nicmodels.reactor import ManualClock
 from nicmodels.wire import PairWire, WireCounters
 
 if TYPE_CHECKING:

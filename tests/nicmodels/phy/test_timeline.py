@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Timeline
-from nicmodels.reactor import ManualClock
 
 
 class RunningClock(ManualClock):

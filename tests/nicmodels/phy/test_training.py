@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Technology, Timeline, Training, TrainingFrames
 from nicmodels.phy.medium import SILENCE
 from nicmodels.phy.training import RANGES, Tap, Transmitter
-from nicmodels.reactor import ManualClock
 
 KR = Technology.KR_10G
 FRAME = 548 * 8 / 10.3125e9

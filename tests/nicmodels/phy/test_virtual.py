@@ -4,9 +4,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Abilities, Phase, Resolution, VirtualPartner
 from nicmodels.phy.script import Step
-from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 

@@ -7,10 +7,11 @@ import os
 
 import pytest
 import xgbe_rig as x
-from nicmodels.device import Options, ResetCause, Slot
+from nicmodels.models.xgbe import Xgbe
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 from nicmodels.vfio_user.interrupts import IrqIndex
 from nicmodels.vfio_user.protocol import IrqAction
-from nicmodels.xgbe import Xgbe
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from xgbe_rig import XgbeRig

@@ -6,7 +6,7 @@ from __future__ import annotations
 import xgbe_rig as x
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nicmodels.device import ResetCause
+from nicmodels.pci import ResetCause
 from xgbe_rig import XgbeRig
 
 WORD = st.integers(0, 0xFFFF_FFFF)

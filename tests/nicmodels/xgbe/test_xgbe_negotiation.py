@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import xgbe_rig as x
-from nicmodels.device import Slot
+from nicmodels.clock import ManualClock
+from nicmodels.models.xgbe.device import Xgbe
+from nicmodels.nic.device import Slot
 from nicmodels.phy import RemoteLine
-from nicmodels.reactor import ManualClock
 from nicmodels.wire import PairWire
-from nicmodels.xgbe.device import Xgbe
 from xgbe_rig import XgbeRig
 
 KX_BIT, KR_BIT = 0x20, 0x80

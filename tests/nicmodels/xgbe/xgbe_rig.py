@@ -12,12 +12,13 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nicmodels.device import Options, ResetCause, Slot
+from nicmodels.clock import ManualClock
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoints
-from nicmodels.reactor import ManualClock
+from nicmodels.faults.points import FaultPoints
+from nicmodels.models.xgbe import Xgbe
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 from nicmodels.wire import NullWire
-from nicmodels.xgbe import Xgbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

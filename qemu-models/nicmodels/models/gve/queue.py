@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""What queues of every direction and format have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nicmodels.faults.points import Fault
+    from nicmodels.models.gve.dma_record import DmaRecord
+    from nicmodels.models.gve.ledger import Ledger
+    from nicmodels.models.gve.statistics import Statistics
+    from nicmodels.nic.device import Host
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a queue lives.
+
+    Attributes:
+        host: what the device stands in.
+        ledger, statistics, record: of the device.
+        faults: of the queue's direction, by name.
+    """
+
+    host: Host
+    ledger: Ledger
+    statistics: Statistics
+    record: DmaRecord
+    faults: Mapping[str, Fault]
+
+
+class Queue:
+    """A queue that was created.
+
+    Args:
+        around: where it lives.
+        fields: of the command that creates it.
+
+    Attributes:
+        index: its number.
+        block: its notification block.
+        packets: given to the driver, or taken from it, since the queue was created; a coalesced one, or one to be
+            segmented, counts once: what a driver that counts from its ring's creation must have counted.
+        written: when completions were last written, by the device's clock.
+    """
+
+    def __init__(self, around: Surroundings, fields: Mapping[str, int]) -> None:
+        self.index = fields["queue"]
+        self.block = fields["ntfy_id"]
+        self.packets = 0
+        self.written = 0.0
+        self._memory = around.host.memory
+        self._ledger = around.ledger
+        self._statistics = around.statistics
+        self._record = around.record
+        self._faults = around.faults
+
+    def _standing(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
+        """What `model.queues` says of it."""
+        return {
+            "enabled": True,
+            "size": size,
+            "head": head,
+            "tail": tail,
+            "packets": self.packets,
+            "block": self.block,
+            "written": self.written,
+        }

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""The receive path: frames from the wire to a queue. What a queue makes of them is its format's business.
+
+Sources: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst; gve_adminq.h. There is no filter by
+address in the interface: what the virtual switch forwards to the port is received, whatever its address.
+
+Frames come in bursts: each queue writes its completions and interrupts once a burst. A frame that finds no buffer waits
+for one, up to a limit for each queue; beyond that frames are lost and counted.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from nicmodels.faults.frames import Arrivals
+from nicmodels.models.gve.fault_points import RECEIVE
+from nicmodels.models.gve.packet import Packet
+from nicmodels.models.gve.rsc import HardwareGro
+from nicmodels.models.gve.rx_dqo import RxQueueDqo
+from nicmodels.models.gve.rx_gqi import RxQueueGqi
+from nicmodels.offload.completion import complete
+from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nicmodels.models.gve.flow_rules import FlowRules
+    from nicmodels.models.gve.interrupts import NotificationBlocks
+    from nicmodels.models.gve.link import Link
+    from nicmodels.models.gve.profiles import Profile
+    from nicmodels.models.gve.rss import ReceiveScaling
+    from nicmodels.models.gve.statistics import Statistics
+    from nicmodels.nic.device import Host
+
+    RxQueue = RxQueueDqo | RxQueueGqi
+
+BURST = 64
+TURN = 256
+WAITING_BYTES = 1 << 18
+MINIMUM, ETHERNET, TAG, MAX_STANDARD = 60, 14, 4, 1514
+BROADCAST = b"\xff" * 6
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+
+
+class Receiver:
+    """All receive queues.
+
+    Args:
+        host: what the device stands in.
+        profile: what the device can do.
+        mac: its address.
+        link: frames arrive only while it is up.
+        statistics, blocks, scaling, rules: of the device.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        profile: Profile,
+        mac: bytes,
+        link: Link,
+        statistics: Statistics,
+        blocks: NotificationBlocks,
+        scaling: ReceiveScaling,
+        rules: FlowRules,
+    ) -> None:
+        self.faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self.queues: list[RxQueue | None] = [None] * profile.max_rx
+        self._host = host
+        self._mac = mac
+        self._link = link
+        self._statistics = statistics
+        self._blocks = blocks
+        self._scaling = scaling
+        self._rules = rules
+        self._limit = profile.largest_mtu + ETHERNET
+        self._arrivals = Arrivals(self.faults)
+        self._gro = HardwareGro(self._hand_over, self.faults["rx.coalescing.corrupted"])
+        self._waiting: list[deque[Packet]] = [deque() for _ in self.queues]
+        self._waiting_bytes = [0] * profile.max_rx
+        self._gone: dict[int, RxQueueDqo] = {}
+        self._touched: set[int] = set()
+        self._faulty = False
+        self._scheduled = False
+
+    def reset(self) -> None:
+        """No queues."""
+        for index in self.present():
+            self.remove(index)
+        self._gro.reset()
+        self._arrivals.reset()
+        self._gone.clear()
+
+    def present(self) -> Iterable[int]:
+        """The numbers of the queues that exist."""
+        return [queue.index for queue in self.queues if queue is not None]
+
+    def add(self, queue: RxQueue) -> None:
+        """A queue was created."""
+        self.queues[queue.index] = queue
+        self._gone.pop(queue.index, None)
+        self._scaling.queues_changed(len(list(self.present())))
+
+    def remove(self, index: int) -> None:
+        """A queue is destroyed: it sees no frame and touches no memory from now on."""
+        queue = self.queues[index]
+        if queue is None:
+            return
+        self._gro.finish(index)
+        self._flush()
+        queue.stop()
+        self.queues[index] = None
+        self._statistics.rx[index].dropped += len(self._waiting[index])
+        self._waiting[index].clear()
+        self._waiting_bytes[index] = 0
+        if isinstance(queue, RxQueueDqo):
+            self._gone[index] = queue
+        self._scaling.queues_changed(len(list(self.present())))
+
+    def replenished(self, index: int) -> None:
+        """The driver has posted buffers: what waits for them can go on."""
+        if self._waiting[index]:
+            self._schedule()
+
+    # The wire
+
+    def arrived(self) -> None:
+        """Take frames off the wire until there are none."""
+        self._faulty = self._arrivals.holding or any(fault.armed for fault in self.faults.values())
+        for queue in self.queues:
+            if queue is not None:
+                queue.faulty = self._faulty
+        self._drain()
+        wire = self._host.wire
+        up = self._link.up
+        for number in range(TURN):
+            frame = wire.receive()
+            if frame is None:
+                break
+            if up:
+                offload = wire.received_offload
+                for each in complete(frame, offload, wire.counters):
+                    self._take(each, known_good=offload is not None)
+            if number % BURST == BURST - 1:
+                self._end_burst()
+        else:
+            self._schedule()
+        self._end_burst()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._host.clock.call_later(0.0, self._again)
+
+    def _again(self) -> None:
+        self._scheduled = False
+        self.arrived()
+
+    def _take(self, frame: memoryview, *, known_good: bool) -> None:
+        size = len(frame)
+        if size < ETHERNET:
+            return
+        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
+            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
+        if self._faulty:
+            if self._lost(frame):
+                return
+            for each in self._arrivals.spoil(frame):
+                self._receive(each, known_good=known_good and each is frame)
+        else:
+            self._receive(frame, known_good=known_good)
+
+    def _lost(self, frame: memoryview) -> bool:
+        """The faults by which a frame is lost; one changes its tag instead."""
+        faults = self.faults
+        destination = bytes(frame[:6])
+        if faults["rx.frame.dropped"]:
+            return True
+        if destination == BROADCAST:
+            if faults["rx.broadcast.ignored"]:
+                return True
+        elif destination[0] & 1:
+            if faults["rx.multicast.ignored"] or faults["rx.promiscuous.ignored"]:
+                return True
+        elif destination != self._mac and faults["rx.promiscuous.ignored"]:
+            return True
+        if len(frame) > MAX_STANDARD + TAG and faults["rx.jumbo.dropped"]:
+            return True
+        if frame[12] == 0x81 and frame[13] == 0:
+            if faults["rx.vlan.filter-closed"]:
+                return True
+            if faults["rx.vlan.wrong"]:
+                tci = frame[14] << 8 | frame[15]
+                struct.pack_into(">H", frame, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
+        return False
+
+    def _receive(self, frame: memoryview, *, known_good: bool) -> None:
+        """Steer a frame, verify it and hand it to its queue."""
+        headers = parse(frame)
+        index, value = self._steer(frame, headers)
+        size = len(frame)
+        if size > self._limit + TAG * len(headers.vlans):
+            self._statistics.over_mru[index] += 1
+            self._statistics.rx[index].dropped += 1
+            return
+        ip_good = ip_checksum_ok(frame, headers)
+        good = True if known_good and headers.l4 in (TCP, UDP) else l4_checksum_ok(frame, headers)
+        if self._faulty and (ip_good is not None or good is not None):
+            ip_good, good = self._misjudge(index, ip_good, good)
+        split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0
+        now = int(self._host.clock.now() * 1e9)
+        if self._faulty and self.faults["rx.timestamp.late"].fires(queue=index):
+            now += SECOND
+        stamp = now & 0xFFFF_FFFF
+        packet = Packet([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
+        queue = self.queues[index]
+        if queue is None:
+            self._after_stop(index, packet)
+            return
+        if queue.coalesces and isinstance(queue, RxQueueDqo):
+            if good and ip_good is not False:
+                if self._gro.receive(queue, packet):
+                    return
+            else:
+                self._gro.finish(index)
+        self._hand_over(queue, packet)
+
+    def _steer(self, frame: memoryview, headers: Headers) -> tuple[int, int]:
+        """The queue, and the RSS hash."""
+        choice = self._scaling.scaling.choose(frame, headers)
+        index, value = (choice.entry, choice.hash) if choice is not None else (0, 0)
+        faults = self.faults
+        if self._faulty and choice is not None:
+            if faults["rx.rss.queue"].fires(queue=index):
+                index = (index + 1) % max(len(list(self.present())), 1)
+            if faults["rx.rss.hash"].fires(queue=index):
+                value ^= 1
+            if faults["rx.rss.unreported"].fires(queue=index):
+                value = 0
+        if len(self._rules):
+            steered = self._rules.match(frame, headers)
+            if steered is not None and not (self._faulty and faults["rx.flow-director.ignored"].fires(queue=steered)):
+                index = steered
+        return index, value
+
+    def _misjudge(self, queue: int, ip_good: bool | None, good: bool | None) -> tuple[bool | None, bool | None]:
+        """The faults of checksum verification."""
+        faults = self.faults
+        if ip_good is False or good is False:
+            if faults["rx.checksum.bad-as-good"].fires(queue=queue):
+                return (None if ip_good is None else True), (None if good is None else True)
+        elif faults["rx.checksum.good-as-bad"].fires(queue=queue):
+            return (False if good is None else ip_good), (None if good is None else False)
+        if faults["rx.checksum.unreported"].fires(queue=queue):
+            return None, None
+        return ip_good, good
+
+    # To the host
+
+    def _hand_over(self, queue: RxQueue, packet: Packet) -> None:
+        index = queue.index
+        waiting = self._waiting[index]
+        if not waiting and self._deliver(queue, packet):
+            return
+        if self._waiting_bytes[index] + packet.length > WAITING_BYTES:
+            self._statistics.no_buffers[index] += packet.frames
+            self._statistics.rx[index].dropped += packet.frames
+            return
+        waiting.append(packet.kept())
+        self._waiting_bytes[index] += packet.length
+
+    def _deliver(self, queue: RxQueue, packet: Packet) -> bool:
+        if not queue.deliver(packet):
+            return False
+        queue.packets += 1
+        account = self._statistics.rx[queue.index]
+        account.frames += packet.frames
+        account.bytes += packet.frame_bytes
+        self._touched.add(queue.index)
+        return True
+
+    def _drain(self) -> None:
+        """Deliver what waits, in order, as far as there are buffers."""
+        for index, waiting in enumerate(self._waiting):
+            queue = self.queues[index]
+            while waiting and queue is not None and self._deliver(queue, waiting[0]):
+                self._waiting_bytes[index] -= waiting.popleft().length
+
+    def _after_stop(self, index: int, packet: Packet) -> None:
+        """A frame for a queue that does not exist is lost."""
+        self._statistics.rx[index].dropped += packet.frames
+        gone = self._gone.get(index)
+        fault = self.faults["rx.stopped.dma"]
+        if gone is not None and fault.armed and gone.posted and fault.fires(queue=index):
+            gone.write_after_stop(packet)
+
+    def _end_burst(self) -> None:
+        self._gro.finish()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write the completions of the burst, and interrupt."""
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, set()
+        for index in touched:
+            queue = self.queues[index]
+            if queue is not None and queue.flush():
+                queue.written = self._host.clock.now()
+                self._blocks.event(queue.block)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""What the device does to packets before they are on the wire: checksums, segmentation, padding; and the faults of that.
+
+Sources: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h and gve_tx_dqo.c (what hardware requires: sizes, segment
+sizes, number of buffers), gve_desc.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from nicmodels.faults.frames import spoil_departure, spoil_segments
+from nicmodels.offload.chain import behead, part
+from nicmodels.offload.chain import length as chain_length
+from nicmodels.offload.checksum import insert_checksum
+from nicmodels.offload.headers import TCP, UDP
+from nicmodels.offload.segmentation import FlagMasks, segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nicmodels.faults.points import Fault
+    from nicmodels.models.gve.link import Link
+    from nicmodels.models.gve.statistics import Statistics
+    from nicmodels.nic.device import Host
+
+    Buffer = bytes | bytearray | memoryview
+
+MINIMUM = 60
+FIELDS = {TCP: 16, UDP: 6}
+_EVERY_FLAG = FlagMasks(0xFFF, 0xFFF, 0xFFF)
+
+
+class Checksum(NamedTuple):
+    """A checksum to complete: its field holds the pseudo-header's sum. Bytes from the start of the packet.
+
+    Attributes:
+        start, end: what is summed up.
+        field: where the checksum is.
+        never_zero: store 0xFFFF for 0, as UDP demands.
+    """
+
+    start: int
+    field: int
+    end: int
+    never_zero: bool
+
+
+class Sender:
+    """Puts packets on the wire.
+
+    Args:
+        host: what the device stands in.
+        link: without it frames go nowhere.
+        statistics: of the device.
+        faults: of transmission, by name.
+
+    Attributes:
+        faulty: whether any fault of transmission is armed; the transmitter keeps it up to date.
+    """
+
+    def __init__(self, host: Host, link: Link, statistics: Statistics, faults: Mapping[str, Fault]) -> None:
+        self.faulty = False
+        self._host = host
+        self._link = link
+        self._statistics = statistics
+        self._faults = faults
+
+    def plain(self, queue: int, buffers: list[Buffer], checksum: Checksum | None = None) -> None:
+        """Send a packet as one frame.
+
+        Args:
+            queue: it comes from.
+            buffers: its bytes.
+            checksum: what to complete; None for nothing.
+
+        Raises:
+            ValueError: the checksum is not in the packet.
+        """
+        total = chain_length(buffers)
+        frame = buffers
+        if checksum is not None:
+            start, field, end, never_zero = checksum
+            head, rest = behead(buffers, field + 2)
+            covered = rest if end >= total else part(buffers, field + 2, end)
+            insert_checksum(head, covered, start, field, never_zero=never_zero)
+            if self.faulty and self._fires("tx.checksum.wrong", queue):
+                head[field + 1] ^= 1
+            frame = [head, *rest]
+        if self.faulty:
+            frame = self._spoil_ip(queue, frame)
+        self._leave(queue, total, [frame])
+
+    def segmented(
+        self,
+        queue: int,
+        buffers: list[Buffer],
+        header: int,
+        l3: int,
+        l4: int,
+        protocol: int,
+        mss: int,
+        *,
+        seeded: bool,
+    ) -> None:
+        """Cut a packet into frames.
+
+        Args:
+            queue: it comes from.
+            buffers: its bytes.
+            header: bytes of header that each frame repeats.
+            l3, l4: where the IP header and the TCP or UDP header start.
+            protocol: TCP or UDP.
+            mss: payload bytes a frame.
+            seeded: the checksum field holds the pseudo-header's sum without the length, as DQO has it; otherwise what it
+                holds belongs to the whole packet, as GQI has it, and the sum is computed.
+
+        Raises:
+            ValueError: the headers are not what they are said to be.
+        """
+        total = chain_length(buffers)
+        head, payload = behead(buffers, header)
+        if l3 >= header:
+            raise ValueError(f"expected an IP header before byte {header}; found its start at {l3}")
+        ipv4 = head[l3] >> 4 == 4
+        if ipv4:
+            # The stack has summed the header up for the whole packet; each frame gets a sum of its own.
+            head[l3 + 10 : l3 + 12] = b"\0\0"
+        fires = partial(self._fires, queue=queue)
+        frames = list(
+            segment(
+                head,
+                payload,
+                mss,
+                l3_offset=l3,
+                l4_offset=l4,
+                protocol=protocol,
+                masks=_EVERY_FLAG if self.faulty and fires("tx.segment.flags") else FlagMasks(),
+                identification_mask=0 if self.faulty and fires("tx.segment.identification") else 0xFFFF,
+                seeded=seeded,
+            )
+        )
+        if self.faulty:
+            spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
+        self._leave(queue, total, frames)
+
+    def _leave(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
+        octets = 0
+        up = self._link.up
+        wire = self._host.wire
+        for each in frames:
+            frame = each
+            size = chain_length(frame)
+            if size < MINIMUM and not (self.faulty and self._fires("tx.padding.missing", queue)):
+                frame = [*frame, bytes(MINIMUM - size)]
+                size = MINIMUM
+            octets += size
+            if not up:
+                continue
+            if self.faulty:
+                for spoiled in self._spoil(queue, frame):
+                    wire.transmit(spoiled)
+            else:
+                wire.transmit(frame)
+        account = self._statistics.tx[queue]
+        account.frames += 1
+        account.bytes += total
+        account.segments += len(frames)
+        account.segment_bytes += octets
+
+    def _spoil_ip(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
+        data = bytearray().join(frame)
+        at = 18 if data[12:14] == b"\x81\0" else 14
+        if data[at - 2 : at] == b"\x08\0" and self._fires("tx.ip-checksum.wrong", queue):
+            data[at + 11] ^= 1
+        return [data]
+
+    def _spoil(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
+        data = bytearray().join(frame)
+        if data[12:14] == b"\x81\0":
+            if self._fires("tx.vlan.missing", queue):
+                del data[12:16]
+            elif self._fires("tx.vlan.wrong", queue):
+                tci = data[14] << 8 | data[15]
+                struct.pack_into(">H", data, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
+        return spoil_departure([data], partial(self._fires, queue=queue))
+
+    def _fires(self, name: str, queue: int) -> bool:
+        fault = self._faults[name]
+        return fault.armed and fault.fires(queue=queue)

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""A short cut for what most traffic is: TCP segments of known flows, one descriptor each.
+
+The first segment of a flow takes the whole way through `nicmodels.models.ixgbe.receive`; what filters and steering said of it
+is kept here, and holds for the segments that follow until the driver writes a register other than those of `NEUTRAL`.
+Checksums are verified for every frame. Frames that are anything but plain go the whole way, and so do all while a
+receive fault is armed. What the host left to be cut (wire segmentation "host") is cut here straight into the buffers.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
+from nicmodels.offload.checksum import word_sum
+from nicmodels.offload.completion import cut
+from nicmodels.offload.headers import ETHERTYPE_IPV4, TCP, parse
+from nicmodels.vfio_user.memory import DmaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nicmodels.models.ixgbe.receive import Receiver, Report, RxQueue
+    from nicmodels.models.ixgbe.statistics import Statistics
+    from nicmodels.offload.headers import Headers
+    from nicmodels.registers import RegisterFile
+
+NEUTRAL = frozenset(
+    REGISTERS.offset(register, index)
+    for register in (
+        receive.RDT,
+        transmit.TDT,
+        interrupt.EICR,
+        interrupt.EICS,
+        interrupt.EIMS,
+        interrupt.EIMC,
+        interrupt.EIMS_EX,
+        interrupt.EIMC_EX,
+        interrupt.EICS_EX,
+        interrupt.EITR,
+    )
+    for index in range(register.total)
+)
+"""What drivers write while traffic flows, and what has no influence on where a frame goes."""
+
+MATCHED = REGISTERS.offset(filters.FDIRMATCH) >> 2
+MISSED = REGISTERS.offset(filters.FDIRMISS) >> 2
+ETHERNET = 14
+MINIMUM, FCS = 60, 4
+SYN = 2
+DONE = 1 | 2  # DD, EOP
+IPCS, L4CS = 0x40, 0x20
+LIMIT = 4096
+_WRITE_BACK = struct.Struct("<IIIHH")
+
+
+class Flow(NamedTuple):
+    """What is known of a flow.
+
+    Attributes:
+        key: its addresses and ports, as they stand in its frames.
+        ethernet: its Ethernet header.
+        queue: where it goes.
+        info, hash: as in the descriptor.
+        status: DD, EOP, the checksum bits of a good segment, and whether a flow director filter matched.
+        addresses: sum of the pseudo-header without the length.
+        counter: slot of the flow director's counter to increment, or None.
+    """
+
+    key: bytes
+    ethernet: bytes
+    queue: RxQueue
+    info: int
+    hash: int
+    status: int
+    addresses: int
+    counter: int | None
+
+
+class Train:
+    """A TCP packet of a known flow that is longer than a frame, on its way into the buffers segment by segment.
+
+    Attributes:
+        flow: its flow.
+        left: bytes that have not been taken yet.
+    """
+
+    def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], octets: int) -> None:
+        self.flow = flow
+        self.left = octets
+        self._segments = segments
+        self._waiting: bytes | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        frame = self._waiting
+        if frame is None:
+            frame = b"".join(next(self._segments)).ljust(MINIMUM, b"\0")
+        self._waiting = None
+        self.left -= len(frame)
+        return frame
+
+    def put_back(self, frame: bytes) -> None:
+        """There was no room for it: it is the next one again."""
+        self._waiting = frame
+        self.left += len(frame)
+
+
+class FastPath:
+    """The known flows."""
+
+    def __init__(self, file: RegisterFile, statistics: Statistics, receiver: Receiver) -> None:
+        self._values = file.values
+        self._statistics = statistics
+        self._receiver = receiver
+        self._flows: dict[bytes, Flow] = {}
+        self._limit = 0
+
+    def forget(self) -> None:
+        """Something was configured: every flow takes the whole way once more."""
+        self._flows.clear()
+
+    def learn(
+        self, frame: memoryview, headers: Headers, queue: RxQueue, report: Report, limit: int, counter: int | None
+    ) -> None:
+        """Remember the flow of a segment that was delivered; `limit` is the longest frame without CRC."""
+        if headers.l4 != TCP or headers.fragment or headers.options or headers.l3_offset != ETHERNET or frame[0] & 1:
+            return
+        if frame[headers.l4_offset + 13] & SYN:  # it may have gone by the SYN filter
+            return
+        if len(self._flows) >= LIMIT:
+            self._flows.clear()
+        first = 26 if headers.version == 4 else 22
+        addresses = headers.l4_offset
+        status = report.status & ~(IPCS | L4CS) | DONE | L4CS | (IPCS if headers.version == 4 else 0)
+        self._limit = limit
+        key = bytes(frame[first : addresses + 4])
+        self._flows[key] = Flow(
+            key,
+            bytes(frame[:ETHERNET]),
+            queue,
+            report.info,
+            report.hash,
+            status,
+            TCP + word_sum(frame[first:addresses]),
+            counter,
+        )
+
+    def knows(self, flow: Flow) -> bool:
+        """Whether nothing was configured since the flow was learned."""
+        return self._flows.get(flow.key) is flow
+
+    def train(self, frame: memoryview, size: int) -> Train | None:
+        """Take a packet off the wire that is to be cut into segments of `size` bytes; None when it has to go the whole way."""
+        if not self._flows:
+            return None
+        headers = parse(frame)
+        start, end = headers.payload_offset, headers.l3_end
+        if headers.l4 != TCP or headers.options or headers.l3_offset != ETHERNET or end <= start:
+            return None
+        flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
+        if flow is None or flow.ethernet != frame[:ETHERNET] or frame[headers.l4_offset + 13] & SYN:
+            return None
+        if flow.queue.drops:  # frames without a descriptor are not kept, each by itself
+            return None
+        longest = start + min(size, end - start)
+        if longest > min(self._limit, flow.queue.size) or longest < MINIMUM:
+            return None
+        count = -(-(end - start) // size)
+        last = max(start + (end - start) - (count - 1) * size, MINIMUM)
+        arrived = self._statistics.arrived
+        if count > 1:
+            arrived(longest + FCS, 0, broadcast=False, passed=True, frames=count - 1)
+        arrived(last + FCS, 0, broadcast=False, passed=True)
+        # A copy: what finds no descriptor waits, and the wire's own buffer is filled again meanwhile.
+        return Train(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
+
+    def place(self, train: Train) -> bool:
+        """Put segments into the buffers of their queue; False when there are fewer descriptors than segments."""
+        flow, receiver = train.flow, self._receiver
+        queue, posted, write = flow.queue, flow.queue.posted, receiver.memory.write
+        frames = octets = 0
+        done = True
+        for frame in train:
+            if not posted and not receiver.fetch(queue, 1):
+                train.put_back(frame)
+                done = False
+                break
+            index, address, _ = posted.popleft()
+            size = len(frame)
+            try:
+                write(address, frame)
+            except DmaError:
+                receiver.dma_error(queue)
+                continue
+            receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+            frames += 1
+            octets += size
+        if frames:
+            self._delivered(flow, octets, frames)
+        return done
+
+    def _delivered(self, flow: Flow, octets: int, frames: int = 1) -> None:
+        self._statistics.delivered(flow.queue.index, octets, frames)
+        if flow.counter is not None:
+            self._values[flow.counter] += frames
+
+    def take(self, frame: memoryview, *, known_good: bool, waited: bool = False) -> bool:
+        """Deliver a segment of a known flow; False when it has to take the whole way.
+
+        Args:
+            frame: without CRC.
+            known_good: its TCP checksum has just been computed.
+            waited: it comes from the packet buffer: its arrival has been counted.
+        """
+        flows = self._flows
+        size = len(frame)
+        if not flows or not MINIMUM <= size <= self._limit:
+            return False
+        if frame[12] << 8 | frame[13] == ETHERTYPE_IPV4:
+            if frame[14] != 0x45 or frame[23] != TCP or frame[20] & 0x3F or frame[21]:
+                return False
+            flow = flows.get(bytes(frame[26:38]))
+            l4 = 34
+            end = 14 + (frame[16] << 8 | frame[17])
+            if word_sum(frame[14:34]) != 65535:
+                return False
+        else:
+            if frame[20] != TCP or frame[14] >> 4 != 6 or size < 74:
+                return False
+            flow = flows.get(bytes(frame[22:58]))
+            l4 = 54
+            end = 54 + (frame[18] << 8 | frame[19])
+        if flow is None or flow.ethernet != frame[:ETHERNET] or not l4 + 20 <= end <= size:
+            return False
+        if frame[l4 + 13] & SYN or not 20 <= frame[l4 + 12] >> 4 << 2 <= end - l4:
+            return False
+        if not known_good and (flow.addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
+            return False
+        queue = flow.queue
+        receiver = self._receiver
+        if size > queue.size or not (queue.posted or receiver.fetch(queue, 1)):
+            return False
+        index, address, _ = queue.posted.popleft()
+        if not waited:
+            self._statistics.arrived(size + FCS, 0, broadcast=False, passed=True)
+        try:
+            receiver.memory.write(address, frame)
+        except DmaError:
+            receiver.dma_error(queue)
+            return True
+        receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+        self._delivered(flow, size)
+        return True

@@ -1,0 +1,647 @@
+# SPDX-License-Identifier: MIT
+"""The receive path: frames to descriptors.
+
+Source: 82599 datasheet, section 7.1 (receive): 7.1.1 (filtering), 7.1.5 and 7.1.6 (descriptors), 7.1.11 (checksums).
+
+Frames come in bursts: the descriptors of a burst are fetched together, written back together, and each queue
+interrupts once. What finds no descriptor waits in the packet buffer, in order; when that is full frames are missed,
+or, with flow control, stay with the partner.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from nicmodels.faults.frames import Arrivals
+from nicmodels.models.ixgbe.fast import MATCHED, MISSED, FastPath, Train
+from nicmodels.models.ixgbe.fault_points import RECEIVE
+from nicmodels.models.ixgbe.registers import REGISTERS, mac
+from nicmodels.models.ixgbe.registers import filters as f
+from nicmodels.models.ixgbe.registers import receive as r
+from nicmodels.models.ixgbe.registers import statistics as s
+from nicmodels.models.ixgbe.rsc import RscEngine
+from nicmodels.offload.checksum import word_sum
+from nicmodels.offload.completion import complete
+from nicmodels.offload.headers import SCTP, TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
+from nicmodels.rings import DescriptorRing
+from nicmodels.vfio_user.memory import DmaError
+
+if TYPE_CHECKING:
+    from nicmodels.models.ixgbe.filters import ReceiveFilters
+    from nicmodels.models.ixgbe.interrupts import InterruptBlock
+    from nicmodels.models.ixgbe.link import Link
+    from nicmodels.models.ixgbe.ptp import SystemTime
+    from nicmodels.models.ixgbe.statistics import Statistics
+    from nicmodels.models.ixgbe.steering import Steering, Target
+    from nicmodels.nic.device import Host
+    from nicmodels.registers import RegisterFile
+    from nicmodels.wire import Offload
+
+    Buffer = bytes | bytearray | memoryview
+
+BROADCAST = b"\xff" * 6
+QUEUES = 128
+BURST = 64
+TURN = 256
+FETCH = 64
+MINIMUM = 60
+FCS = 4
+ENABLE, VME = 1 << 25, 1 << 30
+DROP_EN = 1 << 28
+_VLNCTRL = REGISTERS.offset(f.VLNCTRL) >> 2
+_RXCSUM = REGISTERS.offset(f.RXCSUM) >> 2
+_HLREG0 = REGISTERS.offset(mac.HLREG0) >> 2
+_MAXFRS = REGISTERS.offset(mac.MAXFRS) >> 2
+LEGACY, ONE_BUFFER, SPLIT, SPLIT_ALWAYS = 0, 1, 2, 5
+RXEN = 1
+CRC_STRIP = 2
+JUMBO, LOOPBACK = 1 << 2, 1 << 15
+MAX_STANDARD = 1518
+PCSD = 1 << 13
+TFCE = 1 << 3
+# Status and error bits of the write-back format; the error bits stand where they do in the second quadword.
+DD, EOP, FLM, VP, UDPCS, L4CS, IPCS, PIF = 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80
+STAMPED, LOOPED = 1 << 16, 1 << 18
+L4E, IPE, FDIR_ERROR = 1 << 30, 1 << 31, 0
+SPH = 1 << 31
+TYPE_IPV4, TYPE_IPV4_EX, TYPE_IPV6, TYPE_IPV6_EX = 0x10, 0x20, 0x40, 0x80
+TYPE_L4 = {TCP: 0x100, UDP: 0x200, SCTP: 0x400}
+TYPE_ETQF = 0x8000
+_WRITE_BACK = struct.Struct("<IIIHH")
+_LEGACY = struct.Struct("<QHHBBH")
+
+
+class Report(NamedTuple):
+    """What the write-back says of a frame, apart from its length.
+
+    Attributes:
+        info: packet type and RSS type.
+        hash: RSS hash, flow director identifier, or fragment checksum and IP identification.
+        status: status and errors, without DD and EOP.
+        vlan: the tag that was stripped.
+        header_length: bytes of header for a split; 0 for none.
+    """
+
+    info: int
+    hash: int
+    status: int
+    vlan: int
+    header_length: int = 0
+
+
+class RxQueue:
+    """A receive queue. `posted` holds the descriptors that were fetched: (index, packet buffer, header buffer)."""
+
+    __slots__ = ("descriptor_type", "drops", "enabled", "header_size", "index", "posted", "ring", "size", "strips")
+
+    def __init__(self, index: int, ring: DescriptorRing) -> None:
+        self.index = index
+        self.ring = ring
+        self.enabled = False
+        self.posted: deque[tuple[int, int, int]] = deque()
+        self.size = 2048
+        self.header_size = 256
+        self.descriptor_type = LEGACY
+        self.drops = False
+        self.strips = False
+
+
+class Receiver:
+    """All receive queues and the packet buffer in front of them."""
+
+    def __init__(
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        statistics: Statistics,
+        link: Link,
+        filters: ReceiveFilters,
+        steering: Steering,
+        time: SystemTime,
+    ) -> None:
+        self._file = file
+        self._values = file.values
+        self._host = host
+        self._interrupts = interrupts
+        self._statistics = statistics
+        self._link = link
+        self._filters = filters
+        self._steering = steering
+        self._time = time
+        self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self._stuck = host.faults["device.register.stuck"]
+        self._broken_loopback = host.faults["device.loopback.broken"]
+        self._faulty = False
+        self._scheduled = False
+        self._paused = False
+        self._buffered: deque[tuple[bytes | Train, bool, int]] = deque()
+        self._buffered_bytes = 0
+        self._arrivals = Arrivals(self._faults)
+        self._written: dict[int, list[tuple[int, bytes]]] = {}
+        self.queues = [RxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
+        self.memory = host.memory
+        self.rsc = RscEngine(file, host, self)
+        self.fast = FastPath(file, statistics, self)
+        file.on_write(r.RDBAL, self._write_base)
+        file.on_write(r.RDBAH, self._write_base_high)
+        file.on_write(r.RDLEN, self._write_length)
+        file.on_read(r.RDH, self._read_head, peek=self._read_head)
+        file.on_write(r.RDH, self._write_head)
+        file.on_write(r.RDT, self._write_tail)
+        file.on_write(r.RXDCTL, self._write_control)
+        file.on_write(r.SRRCTL, self._write_split)
+        file.on_write(r.RXCTRL, self._write_rxctrl)
+
+    def reset(self) -> None:
+        """All queues off, nothing buffered."""
+        self.fast.forget()
+        self.rsc.reset()
+        for queue in self.queues:
+            queue.enabled = False
+            queue.ring.setup(0, 0)
+            queue.posted.clear()
+            self._write_split(queue.index, r.SRRCTL.reset)
+            queue.strips = False
+        self._buffered.clear()
+        self._buffered_bytes = 0
+        self._arrivals.reset()
+        self._written.clear()
+        self._paused = False
+
+    # Registers
+
+    def _write_base(self, index: int, value: int) -> None:
+        if self._stuck.armed and self._stuck.fires():
+            return
+        self._file[r.RDBAL, index] = value & r.RDBAL.writable
+        self._place(index)
+
+    def _write_base_high(self, index: int, value: int) -> None:
+        self._file[r.RDBAH, index] = value
+        self._place(index)
+
+    def _place(self, index: int) -> None:
+        self.queues[index].ring.base = self._file[r.RDBAH, index] << 32 | self._file[r.RDBAL, index]
+
+    def _write_length(self, index: int, value: int) -> None:
+        self._file[r.RDLEN, index] = value & r.RDLEN.writable
+        ring = self.queues[index].ring
+        ring.count = (value & r.RDLEN.writable) // ring.size
+
+    def _read_head(self, index: int) -> int:
+        queue = self.queues[index]
+        return queue.posted[0][0] if queue.posted else queue.ring.head
+
+    def _write_head(self, index: int, value: int) -> None:
+        if not self.queues[index].enabled:
+            self.queues[index].ring.head = value & 0xFFFF
+
+    def _write_tail(self, index: int, value: int) -> None:
+        value &= 0xFFFF
+        self._file[r.RDT, index] = value
+        queue = self.queues[index]
+        queue.ring.tail = value
+        if queue.enabled and (self._buffered or self._paused):
+            self._schedule()
+
+    def _write_control(self, index: int, value: int) -> None:
+        self._file[r.RXDCTL, index] = value & r.RXDCTL.writable
+        queue = self.queues[index]
+        queue.strips = bool(value & VME)
+        enabled = bool(value & ENABLE)
+        if enabled == queue.enabled:
+            return
+        self.rsc.finish(queue.index)
+        self._flush()
+        queue.enabled = enabled
+        queue.posted.clear()
+        if enabled:
+            queue.ring.head = 0
+            queue.ring.tail = self._file[r.RDT, index]
+        self._host.events.add("queue.enable" if enabled else "queue.disable", direction="rx", queue=index)
+        if enabled and (self._buffered or self._paused):
+            self._schedule()
+
+    def _write_split(self, index: int, value: int) -> None:
+        self._file[r.SRRCTL, index] = value
+        queue = self.queues[index]
+        queue.size = (value & 0x1F or 2) * 1024
+        queue.header_size = (value >> 8 & 0x3F) * 64
+        queue.descriptor_type = value >> 25 & 7
+        queue.drops = bool(value & DROP_EN)
+
+    def _write_rxctrl(self, _index: int, value: int) -> None:
+        before = self._file[r.RXCTRL]
+        self._file[r.RXCTRL] = value
+        if before & RXEN and not value & RXEN:
+            self.rsc.finish()
+            self._flush()
+            self._buffered.clear()
+            self._buffered_bytes = 0
+        elif value & RXEN:
+            self._schedule()
+
+    # The wire
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._host.clock.call_later(0.0, self._again)
+
+    def _again(self) -> None:
+        self._scheduled = False
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Take frames off the wire until there are none, or the partner is paused."""
+        self._faulty = self._arrivals.holding or any(fault.armed for fault in self._faults.values())
+        self._drain()
+        listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
+        wire = self._host.wire
+        fast = None if self._faulty else self.fast
+        was_paused, self._paused = self._paused, False
+        taken = flushed = 0
+        while taken < TURN:
+            if self._buffered and self._full():
+                if self._file[r.FCCFG] & TFCE:
+                    self._paused = True
+                    break
+                frame = wire.receive()
+                if frame is None:
+                    break
+                if listening:
+                    self._statistics.missed()
+                taken += 1
+                continue
+            frame = wire.receive()
+            if frame is None:
+                break
+            taken += 1 + len(frame) // MAX_STANDARD  # what is to be cut counts as about as many
+            if listening:
+                offload = wire.received_offload
+                if offload is None:
+                    if fast is None or self._buffered or not fast.take(frame, known_good=False):
+                        self._take(frame)
+                elif not self._take_train(frame, offload):
+                    for each in complete(frame, offload, wire.counters):
+                        if fast is None or self._buffered or not fast.take(each, known_good=True):
+                            self._take(each, known_good=True)
+            if taken - flushed >= BURST:
+                flushed = taken
+                self._end_burst()
+        else:
+            self._schedule()
+        if self._paused != was_paused:
+            self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
+        self._end_burst()
+
+    def _take_train(self, frame: memoryview, offload: Offload) -> bool:
+        """Take what is to be cut by the short cut, where that is open."""
+        if self._faulty or offload.segment_type is None or not offload.segment_size:
+            return False
+        train = self.fast.train(frame, offload.segment_size)
+        if train is None:
+            return False
+        if self._buffered or not self.fast.place(train):
+            self._buffered.append((train, True, 0))
+            self._buffered_bytes += train.left
+        return True
+
+    def loop_back(self, frame: bytes) -> None:
+        """A frame that MAC loopback turned around."""
+        if self._broken_loopback.armed and self._broken_loopback.fires():
+            return
+        if self._file[r.RXCTRL] & RXEN:
+            self._faulty = any(fault.armed for fault in self._faults.values())
+            self._take(memoryview(frame), mark=LOOPED)
+            self._schedule()
+
+    def _full(self) -> bool:
+        return self._buffered_bytes >= (self._file[r.RXPBSIZE, 0] or 1 << 10)
+
+    def _buffer(self, frame: Buffer, known_good: bool, mark: int) -> None:
+        self._buffered.append((bytes(frame), known_good, mark))
+        self._buffered_bytes += len(frame)
+
+    def _drain(self) -> None:
+        """Deliver what waits in the packet buffer, in order, as far as there are descriptors."""
+        fast = None if self._faulty else self.fast
+        while self._buffered:
+            frame, known_good, mark = self._buffered[0]
+            if isinstance(frame, Train):
+                before = frame.left
+                done = self._drain_train(frame)
+                self._buffered_bytes -= before - frame.left
+                if not done:
+                    break
+            else:
+                view = memoryview(frame)
+                short = fast is not None and not mark and fast.take(view, known_good=known_good, waited=True)
+                if not short and not self._deliver(view, known_good, mark):
+                    break
+                self._buffered_bytes -= len(frame)
+            self._buffered.popleft()
+
+    def _drain_train(self, train: Train) -> bool:
+        """Deliver a train's segments; False when the rest has to wait for descriptors."""
+        if not self._faulty and self.fast.knows(train.flow):
+            return self.fast.place(train)
+        for frame in train:
+            if not self._deliver(memoryview(frame), known_good=True, mark=0):
+                train.put_back(frame)
+                return False
+        return True
+
+    def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
+        """MAC and filters; then to the host, or to the packet buffer. `mark` goes into the status of its descriptor."""
+        size = len(frame)
+        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
+            if size < 14:
+                self._statistics.count_register(s.RUC)
+                return
+            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
+            size = MINIMUM
+        destination = bytes(frame[:6])
+        vet = self._values[_VLNCTRL] & 0xFFFF
+        tagged = frame[12] << 8 | frame[13] == vet
+        control = self._values[_HLREG0]
+        limit = (self._values[_MAXFRS] >> 16 if control & JUMBO else MAX_STANDARD) + (4 if tagged else 0)
+        if size + FCS > limit or (self._faulty and size + FCS > MAX_STANDARD + 4 and self._faults["rx.jumbo.dropped"]):
+            self._statistics.count_register(s.ROC)
+            return
+        if self._faulty and self._faults["rx.frame.dropped"]:
+            return
+        tci = frame[14] << 8 | frame[15] if tagged else None
+        passed = self._filters.passes(destination) and self._filters.passes_vlan(tci)
+        broadcast = destination == BROADCAST
+        self._statistics.arrived(size + FCS, destination[0], broadcast=broadcast, passed=passed)
+        if not passed:
+            return
+        if self._time.listens and self._time.received(frame, parse(frame)):
+            mark |= STAMPED
+        if self._faulty:
+            for each in self._arrivals.spoil(frame):
+                self._enqueue(each, known_good and each is frame, mark)
+        else:
+            self._enqueue(frame, known_good, mark)
+
+    def _enqueue(self, frame: memoryview, known_good: bool, mark: int) -> None:
+        if self._buffered or not self._deliver(frame, known_good, mark):
+            self._buffer(frame, known_good, mark)
+
+    # To the host
+
+    def _deliver(self, frame: memoryview, known_good: bool, mark: int) -> bool:
+        """Steer a frame and hand it to its queue; False when it has to wait for descriptors."""
+        headers = parse(frame)
+        vet = self._values[_VLNCTRL] & 0xFFFF
+        tci = frame[14] << 8 | frame[15] if frame[12] << 8 | frame[13] == vet else None
+        target = self._steering.target(frame, headers, tci)
+        if target.queue is None:
+            return True
+        queue = self.queues[target.queue]
+        if not queue.enabled:
+            return True
+        checks = self._checks(queue, frame, headers, known_good)
+        strip = tci is not None and queue.strips
+        if strip and self._faulty and self._faults["rx.vlan.not-stripped"].fires(queue=queue.index):
+            strip = False
+        pieces: list[Buffer] = [frame[:12], frame[16:]] if strip else [frame]
+        report = self._report(queue, frame, headers, target, checks, tci if strip else None)
+        if mark:
+            report = report._replace(status=report.status | mark)
+        if not self._strips_crc():
+            pieces.append(struct.pack("<I", zlib.crc32(frame)))
+        elif checks & (L4E | IPE) == 0 and self.rsc.takes(queue.index):
+            outcome = self.rsc.receive(queue, frame, headers, report, strip=4 if strip else 0, good=bool(checks & L4CS))
+            if outcome is not None:
+                if outcome:
+                    self._statistics.delivered(queue.index, len(frame))
+                return outcome
+        if not self._place_frame(queue, pieces, report):
+            if queue.drops:
+                self._statistics.dropped(queue.index)
+                return True
+            return False
+        self._statistics.delivered(queue.index, len(frame))
+        if tci is None and not mark and not self._faulty and checks & L4CS and not checks & (L4E | IPE):
+            self._learn(frame, headers, queue, report, target)
+        return True
+
+    def _learn(self, frame: memoryview, headers: Headers, queue: RxQueue, report: Report, target: Target) -> None:
+        """Let the segments that follow take the short cut, where the queue's setup allows."""
+        if queue.descriptor_type != ONE_BUFFER or not self._strips_crc() or self.rsc.takes(queue.index):
+            return
+        if not self._values[_RXCSUM] & PCSD:
+            return
+        counter = None
+        if target.flow_director is not None:
+            counter = MATCHED if target.flow_director else MISSED
+        jumbo = self._values[_HLREG0] & JUMBO
+        limit = (self._values[_MAXFRS] >> 16 if jumbo else MAX_STANDARD) - FCS
+        self.fast.learn(frame, headers, queue, report, limit, counter)
+
+    def _strips_crc(self) -> bool:
+        return bool(self._values[_HLREG0] & CRC_STRIP)
+
+    def _checks(self, queue: RxQueue, frame: memoryview, headers: Headers, known_good: bool) -> int:
+        """Checksum status and errors."""
+        checks = 0
+        ip = ip_checksum_ok(frame, headers)
+        if ip is not None:
+            checks |= IPCS if ip else IPCS | IPE
+        l4 = True if known_good and headers.l4 in (TCP, UDP) else l4_checksum_ok(frame, headers)
+        if l4 is not None:
+            checks |= L4CS if l4 else L4CS | L4E
+            if headers.l4 == UDP:
+                checks |= UDPCS
+        if self._faulty and checks & (IPCS | L4CS):
+            if checks & (IPE | L4E) and self._faults["rx.checksum.bad-as-good"].fires(queue=queue.index):
+                checks &= ~(IPE | L4E)
+            elif not checks & (IPE | L4E) and self._faults["rx.checksum.good-as-bad"].fires(queue=queue.index):
+                checks |= L4E if checks & L4CS else IPE
+            elif self._faults["rx.checksum.unreported"].fires(queue=queue.index):
+                checks = 0
+        return checks
+
+    def _report(
+        self, queue: RxQueue, frame: memoryview, headers: Headers, target: Target, checks: int, tci: int | None
+    ) -> Report:
+        if headers.version == 4:
+            kind = TYPE_IPV4_EX | TYPE_IPV4 if headers.options else TYPE_IPV4
+        elif headers.version == 6:
+            kind = TYPE_IPV6_EX | TYPE_IPV6 if headers.options else TYPE_IPV6
+        else:
+            kind = 0
+        if headers.l4:
+            kind |= TYPE_L4[headers.l4]
+        if target.ethertype_filter is not None:
+            kind = TYPE_ETQF | target.ethertype_filter << 4
+        status = checks
+        if target.flow_match:
+            status |= FLM
+        if frame[0] & 1 and bytes(frame[:6]) != BROADCAST and self._filters.matching(bytes(frame[:6])) is None:
+            status |= PIF
+        vlan = 0
+        if tci is not None:
+            status |= VP
+            vlan = tci
+            if self._faulty and self._faults["rx.vlan.wrong"].fires(queue=queue.index):
+                vlan = vlan & 0xF000 | (vlan + 1) & 0xFFF
+        info, value = kind | target.rss_type, target.hash
+        if not self._values[_RXCSUM] & PCSD:
+            info, value = kind, self._fragment(frame, headers)
+        split = 0
+        if queue.descriptor_type in (SPLIT, SPLIT_ALWAYS):
+            split = self._split_at(queue, headers, stripped=tci is not None)
+        return Report(info, value, status, vlan, split)
+
+    def _fragment(self, frame: memoryview, headers: Headers) -> int:
+        """Fragment checksum and IP identification: what the descriptor shows without RXCSUM.PCSD."""
+        if headers.version != 4:
+            return 0
+        start = headers.l3_offset
+        value = int.from_bytes(frame[start + 4 : start + 6], "big")
+        if headers.fragment and self._values[_RXCSUM] & 1 << 12:
+            value |= word_sum(frame[headers.l4_offset : headers.l3_end]) << 16
+        return value
+
+    def _split_at(self, queue: RxQueue, headers: Headers, *, stripped: bool) -> int:
+        """Bytes of header by PSRTYPE, or 0 when the packet is not split."""
+        types = self._file[r.PSRTYPE, 0]
+        at = 0
+        if (headers.l4 == TCP and types & 1 << 4) or (headers.l4 == UDP and types & 1 << 5):
+            at = headers.payload_offset
+        elif (headers.version == 4 and types & 1 << 8) or (headers.version == 6 and types & 1 << 9):
+            at = headers.l4_offset
+        elif types & 1 << 12:
+            at = headers.l3_offset
+        if at and stripped:
+            at -= 4
+        return at if at <= queue.header_size else 0
+
+    def fetch(self, queue: RxQueue, number: int) -> bool:
+        """Have at least `number` descriptors in `posted`; False when the driver has not given so many."""
+        posted, ring = queue.posted, queue.ring
+        if len(posted) >= number:
+            return True
+        if len(posted) + ring.available < number:
+            return False
+        descriptors = ring.fetch(max(FETCH, number))
+        index, count = ring.head, ring.count
+        for packet, header in descriptors:
+            posted.append((index, packet, header))
+            index += 1
+            if index == count:
+                index = 0
+        ring.head = index
+        return len(posted) >= number
+
+    def _place_frame(self, queue: RxQueue, pieces: list[Buffer], report: Report) -> bool:
+        """Copy a frame into posted buffers; False when there are not enough."""
+        total = 0
+        for piece in pieces:
+            total += len(piece)
+        size = queue.size
+        header = report.header_length
+        if queue.descriptor_type == SPLIT_ALWAYS and not header:
+            header = min(total, queue.header_size)
+        needed = max(-(-(total - header) // size), 1)
+        try:
+            if not self.fetch(queue, needed):
+                return False
+            if self._faulty and total > 1024 and self._faults["rx.frame.truncated"].fires(queue=queue.index):
+                pieces, total, needed, header = [b"".join(pieces)[:1024]], 1024, 1, 0
+            if needed == 1 and not header:
+                index, address, _ = queue.posted.popleft()
+                self._copy(address, pieces)
+                self.write_back(queue, index, report, total, EOP)
+            else:
+                self._scatter(queue, b"".join(pieces), header, report)
+        except DmaError:
+            self.dma_error(queue)
+        return True
+
+    def dma_error(self, queue: RxQueue) -> None:
+        """An address of the queue is not there: what was to go there is lost."""
+        self._statistics.dma_errors += 1
+        self._host.events.add("dma.error", direction="rx", queue=queue.index)
+
+    def _copy(self, address: int, pieces: list[Buffer]) -> None:
+        memory = self._host.memory
+        for piece in pieces:
+            memory.write(address, piece)
+            address += len(piece)
+
+    def _scatter(self, queue: RxQueue, data: bytes, header: int, report: Report) -> None:
+        """A frame over several descriptors, or split into header and payload."""
+        view = memoryview(data)
+        memory = self._host.memory
+        size = queue.size
+        first_info = report.info
+        if header:
+            memory.write(queue.posted[0][2] & ~1, view[:header])
+            first_info |= header << 21 & 0x7FE0_0000 | SPH
+        view = view[header:]
+        first = True
+        while True:
+            index, address, _ = queue.posted.popleft()
+            part = view[:size]
+            view = view[size:]
+            memory.write(address, part)
+            last = not view
+            shown = report if last else Report(report.info, 0, 0, 0)
+            if first:
+                shown = shown._replace(info=first_info)
+            self.write_back(queue, index, shown, len(part), EOP if last else 0)
+            first = False
+            if last:
+                return
+
+    def write_back(self, queue: RxQueue, index: int, report: Report, length: int, status: int) -> None:
+        """Note a descriptor for the write-back at the end of the burst."""
+        bits = report.status | status | DD
+        if queue.descriptor_type == LEGACY:
+            errors = (bits >> 24 & 0xC0) if status & EOP else 0
+            address = self._host.memory.read(queue.ring.address(index), 8)
+            data = address + _LEGACY.pack(0, length, 0, bits & 0xFF, errors, report.vlan)[8:]
+        else:
+            data = _WRITE_BACK.pack(report.info, report.hash, bits & 0xFFFF_FFFF, length, report.vlan)
+        self.note(queue.index, index, data)
+
+    def note(self, queue: int, index: int, data: bytes) -> None:
+        """Note a descriptor's bytes for the write-back at the end of the burst."""
+        entries = self._written.get(queue)
+        if entries is None:
+            entries = self._written[queue] = []
+        entries.append((index, data))
+
+    def _end_burst(self) -> None:
+        self.rsc.finish()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write the descriptors of the burst back, in runs, and interrupt."""
+        if not self._written:
+            return
+        written, self._written = self._written, {}
+        for number, entries in written.items():
+            queue = self.queues[number]
+            ring = queue.ring
+            at = 0
+            try:
+                while at < len(entries):
+                    first = entries[at][0]
+                    end = at + 1
+                    while end < len(entries) and entries[end][0] == first + end - at:
+                        end += 1
+                    data = entries[at][1] if end == at + 1 else b"".join([data for _, data in entries[at:end]])
+                    ring.write(first, data)
+                    at = end
+            except DmaError:
+                self.dma_error(queue)
+            self._interrupts.receive(number)

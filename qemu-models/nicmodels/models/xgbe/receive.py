@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""The receive path: the MAC, and the receive queues in front of the DMA.
+
+Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (receive queues), MAC_Rx_Configuration, MTL_RxQ_Operation_Mode.
+
+Frames come in bursts. What finds no descriptor waits in its receive queue, in order; when that is full frames are lost,
+or, with flow control, stay with the partner.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from nicmodels.faults.frames import Arrivals
+from nicmodels.models.xgbe import descriptors as d
+from nicmodels.models.xgbe.delivery import Delivery, Waiting
+from nicmodels.models.xgbe.fault_points import RECEIVE
+from nicmodels.models.xgbe.inspection import Inspector
+from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
+from nicmodels.offload.completion import complete
+from nicmodels.offload.headers import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nicmodels.models.xgbe.filters import Filters
+    from nicmodels.models.xgbe.interrupts import InterruptBlock
+    from nicmodels.models.xgbe.mmc import Counters
+    from nicmodels.models.xgbe.ptp import SystemTime
+    from nicmodels.models.xgbe.steering import Steering
+    from nicmodels.nic.device import Host
+    from nicmodels.registers import RegisterFile
+
+    Buffer = bytes | bytearray | memoryview
+
+BURST, TURN = 64, 256
+MINIMUM, FCS, ETHERNET = 60, 4, 14
+RE, GPSLCE, WD, JE, LM = (1 << bit for bit in (0, 6, 7, 8, 10))
+STANDARD, JUMBO, WATCHDOG, WATCHDOG_JUMBO = 1518, 9018, 2048, 10240
+STORE, FORWARD_ERRORS, KEEP_CHECKSUM_ERRORS, FLOW_CONTROL = 1 << 5, 1 << 4, 1 << 6, 1 << 7
+THRESHOLDS = (64, 32, 96, 128)
+TRANSMIT_FLOW_CONTROL = 1 << 1
+MAC_CONTROL, PAUSE, PAUSE_ADDRESS = 0x8808, 1, bytes.fromhex("0180c2000001")
+PASS_CONTROL = 3 << 6
+_RCR = REGISTERS.offset(mac.RCR) >> 2
+
+
+class Receiver:
+    """All receive channels, and the receive queues in front of them.
+
+    Args:
+        hears: whether the link brings frames.
+        pause: told for how many quanta a PAUSE frame asks.
+    """
+
+    def __init__(
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        counters: Counters,
+        filters: Filters,
+        steering: Steering,
+        time: SystemTime,
+        *,
+        channels: int,
+        hears: Callable[[], bool],
+        pause: Callable[[int], None],
+    ) -> None:
+        self._file = file
+        self._values = file.values
+        self._host = host
+        self._counters = counters
+        self._filters = filters
+        self._steering = steering
+        self._hears = hears
+        self._pause = pause
+        self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self._inspector = Inspector(file, filters, time, self._faults)
+        self._broken_loopback = host.faults["device.loopback.broken"]
+        self._faulty = False
+        self._arrivals = Arrivals(self._faults)
+        self._scheduled = False
+        self._holding = False
+        self.queues: list[deque[Waiting]] = [deque() for _ in range(channels)]
+        self._buffered = [0] * channels
+        self.delivery = Delivery(
+            file,
+            host,
+            interrupts,
+            counters,
+            self._inspector,
+            self._faults,
+            channels=channels,
+            resumed=self._resume,
+        )
+        file.on_write(mac.RCR, self._write_mac)
+        file.on_write(mac.RQC0R, self._write_queues)
+        file.on_read(mtl.RQDR, self._queue_state, peek=self._queue_state)
+
+    def reset(self) -> None:
+        """All channels stopped, nothing waiting."""
+        self.delivery.reset()
+        for queue in self.queues:
+            queue.clear()
+        self._buffered = [0] * len(self.queues)
+        self._arrivals.reset()
+        self._holding = False
+
+    # Registers
+
+    def _write_mac(self, _index: int, value: int) -> None:
+        self._file[mac.RCR] = value
+        if value & RE:
+            self._schedule()
+
+    def _write_queues(self, _index: int, value: int) -> None:
+        """A queue that is turned off loses what waits in it."""
+        self._file[mac.RQC0R] = value
+        for number, queue in enumerate(self.queues):
+            if not value >> 2 * number & 3:
+                queue.clear()
+                self._buffered[number] = 0
+
+    def _queue_state(self, index: int) -> int:
+        if index >= len(self.queues) or not self.queues[index]:
+            return 0
+        return min(len(self.queues[index]), 0x3FFF) << 16 | 2 << 4
+
+    # The wire
+
+    def _resume(self) -> None:
+        """A channel was started, or given descriptors: what waits for them goes on."""
+        if self._holding or any(self._buffered):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._host.clock.call_later(0.0, self._again)
+
+    def _again(self) -> None:
+        self._scheduled = False
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Take frames off the wire until there are none, or the partner is paused."""
+        self._faulty = any(fault.armed for fault in self._faults.values())
+        self._drain()
+        control = self._values[_RCR]
+        listening = control & RE and not control & LM and self._hears()
+        wire = self._host.wire
+        self._holding = False
+        for number in range(TURN):
+            if listening and self._holds():
+                self._holding = True
+                break
+            frame = wire.receive()
+            if frame is None:
+                break
+            if listening:
+                for each in complete(frame, wire.received_offload, wire.counters):
+                    self._take(each)
+            if number % BURST == BURST - 1:
+                self.delivery.flush()
+        else:
+            self._schedule()
+        self.delivery.flush()
+
+    def loop_back(self, frame: bytes) -> None:
+        """A frame that MAC loopback turned around."""
+        if self._broken_loopback.armed and self._broken_loopback.fires():
+            return
+        if self._values[_RCR] & RE:
+            self._faulty = any(fault.armed for fault in self._faults.values())
+            self._take(memoryview(frame))
+            self._schedule()
+
+    def _room(self, queue: int) -> int:
+        """Bytes of a receive queue."""
+        return ((self._file[mtl.RQOMR, queue] >> 16 & 0x1FF) + 1) * 256
+
+    def _holds(self) -> bool:
+        """Whether a queue is so full that the partner has been told to pause."""
+        return any(
+            waiting
+            and self._file[mtl.RQOMR, number] & FLOW_CONTROL
+            and self._file[mac.QTFCR, min(number, 7)] & TRANSMIT_FLOW_CONTROL
+            and waiting >= self._room(number) - 1024 - (self._file[mtl.RQFCR, number] >> 1 & 0x3F) * 512
+            for number, waiting in enumerate(self._buffered)
+        )
+
+    def _drain(self) -> None:
+        """Deliver what waits in the receive queues, in order, as far as there are descriptors."""
+        for number, queue in enumerate(self.queues):
+            while queue:
+                waiting = queue[0]
+                if not self.delivery.deliver(waiting):
+                    break
+                queue.popleft()
+                self._buffered[number] -= len(waiting.frame)
+
+    def _take(self, frame: memoryview) -> None:
+        """MAC and filters; then to the host, or to a receive queue."""
+        size = len(frame)
+        if size < ETHERNET:
+            self._counters.runt()
+            return
+        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
+            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
+        if self._faulty:
+            if self._faults["rx.frame.dropped"] or (len(frame) + FCS > 1522 and self._faults["rx.jumbo.dropped"]):
+                return
+            for each in self._arrivals.spoil(frame):
+                self._receive(each)
+        else:
+            self._receive(frame)
+
+    def _limit(self, *, tagged: bool) -> tuple[int, int]:
+        """Longest frame that is no giant, and where the watchdog cuts; with FCS."""
+        control = self._values[_RCR]
+        giant = (JUMBO if control & JE else STANDARD) + (4 if tagged else 0)
+        if control & GPSLCE:
+            giant = control >> 16 & 0x3FFF
+        return giant, 0x4000 if control & WD else WATCHDOG_JUMBO if control & JE else WATCHDOG
+
+    def _receive(self, frame: memoryview) -> None:
+        destination = bytes(frame[:6])
+        kind = frame[12] << 8 | frame[13]
+        if kind == MAC_CONTROL and self._control(frame, destination):
+            return
+        tagged = kind == self._filters.tag_type()
+        tci = frame[14] << 8 | frame[15] if tagged else None
+        if not self._filters.passes(destination) or not self._filters.passes_vlan(tci):
+            return
+        size = len(frame) + FCS
+        giant, watchdog = self._limit(tagged=tagged)
+        error = 0
+        if size > watchdog:
+            self._counters.cut()
+            frame = frame[: watchdog - FCS]
+        if size > giant:
+            self._counters.oversized(size)
+            error = d.ERROR | d.ERROR_GIANT << d.TYPE_SHIFT
+        else:
+            self._counters.arrived(size, destination, tagged=tagged)
+        headers = parse(frame)
+        target = self._steering.target(frame, headers, tci)
+        if target.queue is None:
+            return
+        error = error or self._inspector.checks(frame, headers, target.channel)
+        if error and self._drops_errors(target.queue, size, error):
+            self._counters.dropped(target.channel)
+            return
+        stripped, report = self._inspector.report(
+            frame,
+            headers,
+            target.channel,
+            tci=tci,
+            value=target.hash,
+            error=error,
+            splits=self.delivery.channels[target.channel].splits,
+        )
+        waiting = Waiting(stripped, target.channel, report, len(frame))
+        queue = self.queues[target.queue]
+        if not queue and self.delivery.deliver(waiting):
+            return
+        if self._buffered[target.queue] + size > self._room(target.queue):
+            self._counters.overflowed()
+            self._counters.dropped(target.channel)
+            return
+        queue.append(waiting)
+        self._buffered[target.queue] += len(stripped)
+
+    def _control(self, frame: memoryview, destination: bytes) -> bool:
+        """A MAC control frame: PAUSE is obeyed; whether it goes no further."""
+        if destination == PAUSE_ADDRESS and frame[14] << 8 | frame[15] == PAUSE:
+            self._counters.pause()
+            if self._file[mac.RFCR] & 1:
+                self._pause(frame[16] << 8 | frame[17])
+        return not self._file[mac.PFR] & PASS_CONTROL
+
+    def _drops_errors(self, queue: int, size: int, error: int) -> bool:
+        """Whether a frame with an error ends in its queue: where its start has not gone to the DMA before it was known."""
+        mode = self._file[mtl.RQOMR, queue]
+        if mode & FORWARD_ERRORS:
+            return False
+        if error >> d.TYPE_SHIFT & 15 in (d.ERROR_IP, d.ERROR_PAYLOAD) and mode & KEEP_CHECKSUM_ERRORS:
+            return False
+        return bool(mode & STORE) or size <= THRESHOLDS[mode & 3]
