@@ -238,7 +238,7 @@ def check_account(guest: Guest, dut: Dut, evidence: Callable[[str, object], None
     def check() -> None:
         model = guest.machine.model
         try:
-            ledger = model.call("model.ledger") if model else None
+            ledger = model.call("model.accounting") if model else None
         except ModelError as error:
             if error.code != METHOD_NOT_FOUND:
                 raise

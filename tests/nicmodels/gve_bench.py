@@ -85,7 +85,7 @@ class Bench:
 
     def violations(self) -> dict[str, int]:
         """The rules that the driver broke, and how often."""
-        return dict(self.control("model.ledger")["violations"])
+        return dict(self.control("model.accounting")["violations"])
 
     def state(self) -> str:
         """The model's own view, for the message of a time-out."""
@@ -100,14 +100,14 @@ class Bench:
         self.served.call(lambda: [self.far.put(frame) for frame in frames])
 
     def balanced(self) -> bool:
-        """Whether the ledger's sums are right for each queue."""
-        ledger = self.control("model.ledger")
+        """Whether the accounting's sums are right for each queue."""
+        accounting = self.control("model.accounting")
         return all(
             each["posted"] == each["completed"] + each["held"] + each["returned"] and each["held"] >= 0
-            for each in ledger["rx"]
+            for each in accounting["rx"]
         ) and all(
             each["packets"] == each["completions"] + each["tags"] + each["abandoned"] and each["tags"] >= 0
-            for each in ledger["tx"]
+            for each in accounting["tx"]
         )
 
     def close(self) -> None:

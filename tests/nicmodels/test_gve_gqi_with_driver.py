@@ -61,7 +61,7 @@ def test_transmit(bench: Bench) -> None:
     bench.tx[0].send(PLAIN)
     bench.tx[0].send(PLAIN[:50], PLAIN[50:], metadata=True)
     assert bench.far.take(2) == [PLAIN, PLAIN]
-    assert bench.control("model.ledger")["tx"][0] == {"tags": 0, "packets": 2, "completions": 2, "abandoned": 0}
+    assert bench.control("model.accounting")["tx"][0] == {"tags": 0, "packets": 2, "completions": 2, "abandoned": 0}
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -174,4 +174,4 @@ def test_rss_by_default(serve: Callable[..., object]) -> None:
 def test_reset_and_again(bench: Bench) -> None:
     bench.driver.reset()
     assert bench.balanced()
-    assert bench.control("model.ledger")["rx"][0]["held"] == 0
+    assert bench.control("model.accounting")["rx"][0]["held"] == 0

@@ -276,7 +276,7 @@ def test_reset_by_the_driver(bench: Bench) -> None:
     assert driver.read(g.ADMINQ_COUNTER) == 0
     assert not [queue for queue in bench.control("model.queues")["rx"] if queue["enabled"]]
     assert bench.balanced()
-    assert bench.control("model.ledger")["rx"][0]["held"] == 0
+    assert bench.control("model.accounting")["rx"][0]["held"] == 0
     assert bench.control("model.counters")["resets"]["driver"] == 1
     # All over again, at another place.
     driver.start_adminq()

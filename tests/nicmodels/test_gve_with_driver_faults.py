@@ -156,7 +156,7 @@ def test_completions(bench: Bench) -> None:
     bench.far.take()
     queue.poll()
     assert queue.done == []
-    assert bench.control("model.ledger")["tx"][0]["tags"] == 1
+    assert bench.control("model.accounting")["tx"][0]["tags"] == 1
     bench.arm("tx.completion.other-tag", times=1)
     queue.write(PLAIN, tag=20)
     queue.ring_doorbell()
@@ -300,8 +300,8 @@ def test_buffers(bench: Bench) -> None:
     del queue
     bench.arm("rx.buffer.leaked", times=1)
     assert whole(received(bench, frame)[0]) == frame
-    held = [each["held"] for each in bench.control("model.ledger")["rx"][:2]]
-    assert held == [lent, lent], "the ledger still has the buffer that the device never gives back"
+    held = [each["held"] for each in bench.control("model.accounting")["rx"][:2]]
+    assert held == [lent, lent], "the accounting still has the buffer that the device never gives back"
 
 
 @shows("rx.timestamp.late")
@@ -384,7 +384,7 @@ def test_the_wrong_queue(bench: Bench) -> None:
     third.post()
     bench.arm("rx.queue.wrong", times=1)
     DqoReceive(bench.driver, 1).create()
-    assert bench.control("model.ledger")["rx"][2]["held"] == 0, "its buffers are forgotten"
+    assert bench.control("model.accounting")["rx"][2]["held"] == 0, "its buffers are forgotten"
 
 
 # Link, interrupts, device

@@ -490,8 +490,8 @@ def test_buffers_of_a_destroyed_queue_go_back(bench: Bench) -> None:
     queue = bench.rx[1]
     bench.control("dma.start")
     queue.destroy()
-    ledger = bench.control("model.ledger")["rx"][1]
-    assert (ledger["posted"], ledger["held"], ledger["returned"]) == (255, 0, 255)
+    accounting = bench.control("model.accounting")["rx"][1]
+    assert (accounting["posted"], accounting["held"], accounting["returned"]) == (255, 0, 255)
     bench.driver.set_rss(KEY, [1] * 128)
     for _ in range(5):
         bench.far.send(datagram())
@@ -537,9 +537,9 @@ def test_generation_over_many_rounds(bench: Bench) -> None:
         assert [got.frame for got in queue.wait(50)] == frames
     assert bench.balanced()
     assert bench.violations() == {}
-    ledger = bench.control("model.ledger")["rx"][0]
-    assert ledger["completed"] == 1400
-    assert ledger["held"] == len(queue.lent)
+    accounting = bench.control("model.accounting")["rx"][0]
+    assert accounting["completed"] == 1400
+    assert accounting["held"] == len(queue.lent)
 
 
 def test_interrupts(bench: Bench) -> None:
@@ -620,7 +620,7 @@ def test_garbage_frames(frames: list[bytes]) -> None:
         "queue": 0, "ntfy_id": 0, "buffer_size": 2048, "header_buffer_size": 256, "rsc": 1, "ring_size": 256,
         "buffer_ring_size": 256, "descriptor_address": base, "data_address": base + 0x4000,
     }  # fmt: skip
-    queue = RxQueueDqo(device.surroundings(device.receiver.faults), fields, stamps=True)
+    queue = RxQueueDqo(device.resources.queue_context(device.receiver.faults), fields, stamps=True)
     device.receiver.add(queue)
     entries = b"".join(
         struct.pack("<H6xQQ8x", n, base + 0x10000 + n * 2048, base + 0x100000 + n * 256) for n in range(128)
@@ -631,5 +631,5 @@ def test_garbage_frames(frames: list[bytes]) -> None:
         device.receiver._take(memoryview(bytearray(frame)), known_good=False)
     device.receiver._end_burst()
     assert device.statistics.rx[0].frames == len(frames)
-    assert device.ledger.rx[0].completed <= len(frames)
+    assert device.accounting.rx[0].completed <= len(frames)
     assert device.statistics.dma_errors == 0

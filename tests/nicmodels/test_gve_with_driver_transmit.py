@@ -63,7 +63,7 @@ def test_one_frame(bench: Bench) -> None:
     assert bench.far.take() == [PLAIN]
     account = bench.control("model.counters")["tx"][0]
     assert account == {"frames": 1, "bytes": 100, "segments": 1, "segment_bytes": 100}
-    assert bench.control("model.ledger")["tx"][0] == {"tags": 0, "packets": 1, "completions": 1, "abandoned": 0}
+    assert bench.control("model.accounting")["tx"][0] == {"tags": 0, "packets": 1, "completions": 1, "abandoned": 0}
 
 
 def test_without_a_context(bench: Bench) -> None:
@@ -237,12 +237,12 @@ def test_a_tag_that_is_outstanding(bench: Bench) -> None:
     queue.write(PLAIN, tag=5)
     queue.ring_doorbell()
     bench.far.take()
-    assert bench.control("model.ledger")["tx"][0]["tags"] == 1
+    assert bench.control("model.accounting")["tx"][0]["tags"] == 1
     queue.send(PLAIN, tag=5)
     assert bench.violations() == {"tx.tag.reused": 1}
     queue.destroy()
-    ledger = bench.control("model.ledger")["tx"][0]
-    assert (ledger["tags"], ledger["abandoned"]) == (0, 1)
+    accounting = bench.control("model.accounting")["tx"][0]
+    assert (accounting["tags"], accounting["abandoned"]) == (0, 1)
 
 
 def test_without_a_link_packets_go_nowhere_and_are_completed(bench: Bench) -> None:
@@ -337,12 +337,12 @@ def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
         "completion_address": base + 0x10000, "completion_ring_size": 256,
     }  # fmt: skip
     transmitter = device.transmitter
-    queue = TxQueueDqo(device.surroundings(transmitter.faults), fields, transmitter.sender)
+    queue = TxQueueDqo(device.resources.queue_context(transmitter.faults), fields, transmitter.tx_offload)
     transmitter.add(queue)
     slot.memory.write(base, b"".join(descriptors))
     transmitter.doorbell(0, tail)
     for _ in range(4):
         slot.clock.advance(0.001)
-    ledger = device.ledger.tx[0]
-    assert ledger.tags == 0
-    assert ledger.packets == ledger.completions
+    accounting = device.accounting.tx[0]
+    assert accounting.tags == 0
+    assert accounting.packets == accounting.completions

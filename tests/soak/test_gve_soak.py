@@ -3,7 +3,7 @@
 
 After each, driver and device must have counted the same on each queue, since it was created, both ways: an interrupt that
 was lost would leave something lying. Where the driver itself leaves something (see `Standing.left_by_driver`) the next event
-must fetch it. And the device's ledger must be even: no buffer and no completion tag is forgotten by either side.
+must fetch it. And the device's accounting must balance: no buffer and no completion tag is forgotten by either side.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Soak:
         return kind
 
     def check(self, after: str) -> None:
-        """With no more coming in: all is consumed, all queues work, and the ledger is even."""
+        """With no more coming in: all is consumed, all queues work, and the accounting balances."""
         self._pause.set()
         self.wait(self._paused.is_set, "the pouring pauses")
         left = self._settle(after)
@@ -204,12 +204,12 @@ class Soak:
             f"{len(self.frames)} frames are delivered after {after}",
         )
         self._settle(after, left)
-        ledger = self.model.call("model.ledger")
-        for number, each in enumerate(ledger["rx"]):
+        accounting = self.model.call("model.accounting")
+        for number, each in enumerate(accounting["rx"]):
             assert each["posted"] == each["completed"] + each["held"] + each["returned"], (after, number, each)
-        for number, each in enumerate(ledger["tx"]):
+        for number, each in enumerate(accounting["tx"]):
             assert each["packets"] == each["completions"] + each["abandoned"], (after, number, each)
-        self._check_violations(after, ledger["violations"])
+        self._check_violations(after, accounting["violations"])
         self._buffers_are_back(after)
         self._paused.clear()
         self._pause.clear()
@@ -234,10 +234,10 @@ class Soak:
 
         def back() -> bool:
             queues = self.model.call("model.queues")["rx"]
-            ledger = self.model.call("model.ledger")["rx"]
+            accounting = self.model.call("model.accounting")["rx"]
             return all(
                 not queue["enabled"] or queue["size"] - each["held"] <= 64
-                for queue, each in zip(queues, ledger, strict=True)
+                for queue, each in zip(queues, accounting, strict=True)
             )
 
         self.wait(back, f"the buffers are posted again after {after}")

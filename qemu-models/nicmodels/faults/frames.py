@@ -16,9 +16,9 @@ from nicmodels.offload.checksum import fold, word_sum
 from nicmodels.offload.headers import TCP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from nicmodels.faults.points import Fault, FaultPoints
+    from nicmodels.faults.points import FaultPoints, FaultSet
     from nicmodels.offload.checksum import Buffer
 
     Fires = Callable[[str], bool]
@@ -82,10 +82,10 @@ class Arrivals:
     """The faults that change what arrives: lost, twice, corrupted or in another order.
 
     Args:
-        faults: by name, `RECEIVED` among them.
+        faults: of reception, `RECEIVED` among them.
     """
 
-    def __init__(self, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, faults: FaultSet) -> None:
         self._faults = faults
         self._held: bytes | None = None
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nicmodels.events import EventLog
 
@@ -111,6 +111,36 @@ class Fault:
         }
 
 
+class FaultSet:
+    """The faults of one part of a model, such as its transmit path; several classes may share a set.
+
+    Args:
+        faults: by name.
+
+    Attributes:
+        active: whether any was armed when `poll` last looked; the only thing a hot path has to test.
+    """
+
+    __slots__ = ("_faults", "active")
+
+    def __init__(self, faults: Mapping[str, Fault]) -> None:
+        self._faults = faults
+        self.active = False
+
+    def poll(self) -> bool:
+        """Look whether any is armed. Call it once a burst."""
+        self.active = any(fault.armed for fault in self._faults.values())
+        return self.active
+
+    def fires(self, name: str, **context: Any) -> bool:
+        """Whether the fault of that name happens here and now."""
+        fault = self._faults[name]
+        return fault.armed and fault.fires(**context)
+
+    def __getitem__(self, name: str) -> Fault:
+        return self._faults[name]
+
+
 class FaultPoints:
     """All fault points of a model, by name."""
 
@@ -143,6 +173,10 @@ class FaultPoints:
         except KeyError:
             known = ", ".join(sorted(self._faults)) or "none"
             raise UnknownFaultError(f"unknown fault {name!r}; this model has: {known}") from None
+
+    def subset(self, points: Iterable[FaultPoint]) -> FaultSet:
+        """The faults of some points, for one part of the model."""
+        return FaultSet({point.name: self[point.name] for point in points})
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._faults.values())

@@ -7,18 +7,14 @@ authentication header), RFC 768, 9293 and 9260.
 
 from __future__ import annotations
 
+from nicmodels.ethernet import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from nicmodels.offload.checksum import Buffer, crc32c, pseudo_header_sum, word_sum
-
-ETHERTYPE_IPV4 = 0x0800
-ETHERTYPE_IPV6 = 0x86DD
-ETHERTYPE_VLAN = 0x8100
-ETHERTYPE_QINQ = 0x88A8
 
 TCP = 6
 UDP = 17
 SCTP = 132
 
-_TAGS = frozenset((ETHERTYPE_VLAN, ETHERTYPE_QINQ, 0x9100))
+_TAGS = frozenset((ETH_P_8021Q, ETH_P_8021AD, 0x9100))
 _MAX_TAGS = 4
 
 _HOP_BY_HOP = 0
@@ -108,9 +104,9 @@ def _parse(frame: Buffer, length: int) -> Headers:
         ethertype = frame[offset + 2] << 8 | frame[offset + 3]
         offset += 4
     headers = Headers(offset, ethertype, vlans)
-    if ethertype == ETHERTYPE_IPV4:
+    if ethertype == ETH_P_IP:
         _parse_ipv4(frame, length, offset, headers)
-    elif ethertype == ETHERTYPE_IPV6:
+    elif ethertype == ETH_P_IPV6:
         _parse_ipv6(frame, length, offset, headers)
     if headers.l4:
         _parse_l4(frame, headers)

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Buffer = bytes | bytearray | memoryview
 
@@ -211,6 +211,21 @@ class GuestMemory:
             iova += len(piece)
             length -= len(piece)
         return pieces
+
+    def gather(self, pieces: Sequence[tuple[int, int]]) -> list[Buffer]:
+        """The bytes of a scattered packet: views where guest memory is mapped here, copies where it is not.
+
+        Args:
+            pieces: DMA address and length in bytes of each piece; empty pieces are left out.
+
+        Raises:
+            DmaError: some of a piece is not mapped or not readable, or bus mastering is off.
+        """
+        try:
+            return [self.view(address, length) for address, length in pieces if length]
+        except DmaError:
+            # A piece lies across two mappings, or its mapping came without a descriptor.
+            return [self.read(address, length) for address, length in pieces if length]
 
     def read(self, iova: int, length: int) -> bytes:
         """Copy `length` bytes out of guest memory, across mappings and by messages where need be.

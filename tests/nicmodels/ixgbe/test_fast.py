@@ -75,7 +75,7 @@ def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
     statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
     assert registers_of(quick, statistics) == registers_of(whole, statistics)
     assert quick.device.statistics.describe() == whole.device.statistics.describe()
-    assert not whole.device.receiver.fast._flows
+    assert not whole.device.receiver.flow_cache._flows
 
 
 @settings(max_examples=20, deadline=None)

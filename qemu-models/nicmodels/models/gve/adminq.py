@@ -25,8 +25,8 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nicmodels.models.gve.accounting import Accounting
     from nicmodels.models.gve.commands import Layout
-    from nicmodels.models.gve.ledger import Ledger
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
 
@@ -42,14 +42,14 @@ class AdminQueue:
     Args:
         file: the registers.
         host: what the device stands in.
-        ledger: where what no status can answer is noted.
+        accounting: where what no status can answer is noted.
         execute: does a command, given its name and fields; raises CommandError, DmaError or NeverCompletedError.
     """
 
-    def __init__(self, file: RegisterFile, host: Host, ledger: Ledger, execute: Execute) -> None:
+    def __init__(self, file: RegisterFile, host: Host, accounting: Accounting, execute: Execute) -> None:
         self._file = file
         self._host = host
-        self._ledger = ledger
+        self._accounting = accounting
         self._execute = execute
         self._stuck = host.faults["device.command.stuck"]
         self._base = 0
@@ -67,7 +67,7 @@ class AdminQueue:
         """The queue is `length` bytes at `base`; nothing was executed yet."""
         entries = length // COMMAND_SIZE
         if length % COMMAND_SIZE or not entries or entries & (entries - 1):
-            self._ledger.violation("adminq.length", length=length)
+            self._accounting.violation("adminq.length", length=length)
             entries = 0
         self._base, self._entries, self._hangs = base, entries, False
         self._count(0)
@@ -88,12 +88,12 @@ class AdminQueue:
             return
         number = (value - self._executed) & _MASK
         if not self._entries:
-            self._ledger.violation("adminq.unplaced", value=value)
+            self._accounting.violation("adminq.unplaced", value=value)
             return
         if number > self._entries:
             # There cannot be so many. What stands in the ring cannot be trusted; the counter says that all is done, so
             # that nobody waits, and the statuses that nothing was done.
-            self._ledger.violation("adminq.doorbell", value=value, executed=self._executed, entries=self._entries)
+            self._accounting.violation("adminq.doorbell", value=value, executed=self._executed, entries=self._entries)
             self._count(value)
             return
         for _ in range(number):
@@ -131,7 +131,7 @@ class AdminQueue:
         try:
             memory.write(address + 4, status.to_bytes(4, "big"))
         except DmaError:
-            self._ledger.violation("adminq.memory", address=address)
+            self._accounting.violation("adminq.memory", address=address)
 
     def _find(self, opcode: int, body: bytes) -> tuple[Layout, bytes]:
         """The layout of a command, and its bytes: those of the inner command for an extended one."""

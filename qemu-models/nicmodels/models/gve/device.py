@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.models.gve import doorbells, fault_points
 from nicmodels.models.gve import registers as r
-from nicmodels.models.gve.administration import Administration
+from nicmodels.models.gve.accounting import Accounting
+from nicmodels.models.gve.admin_commands import AdminCommands
 from nicmodels.models.gve.adminq import PAGE, AdminQueue
 from nicmodels.models.gve.dma_record import DmaRecord
 from nicmodels.models.gve.doorbells import Doorbells
 from nicmodels.models.gve.flow_rules import FlowRules
 from nicmodels.models.gve.interrupts import NotificationBlocks
-from nicmodels.models.gve.ledger import Ledger
 from nicmodels.models.gve.link import Link
 from nicmodels.models.gve.page_lists import PageLists
 from nicmodels.models.gve.profiles import DEFAULT, VARIANTS, Profile
-from nicmodels.models.gve.queue import Surroundings
 from nicmodels.models.gve.receive import Receiver
+from nicmodels.models.gve.resources import Resources
 from nicmodels.models.gve.rss import ReceiveScaling
 from nicmodels.models.gve.statistics import Statistics
 from nicmodels.models.gve.transmit import Transmitter
@@ -34,10 +34,8 @@ from nicmodels.registers import RegisterFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nicmodels.faults.points import Fault
-
 GOOGLE, GVNIC, SUBSYSTEM = 0x1AE0, 0x0042, 0x0058
-ETHERNET = 0x020000
+CLASS_ETHERNET = 0x020000
 REGISTER_BAR, MSIX_BAR, DOORBELL_BAR = 0, 1, 2
 NAME_LIMIT = 64
 
@@ -61,8 +59,8 @@ class Gve(Nic):
             raise ValueError(f"{options.queues} queues asked for, but the device has {self.profile.max_rx}")
         self.config = _config_space(self.profile)
         self.record = DmaRecord(host.clock.now)
-        self.ledger = Ledger(host.events, self.profile.max_rx, self.profile.max_tx)
-        self.doorbells = Doorbells(self.profile, self.ledger)
+        self.accounting = Accounting(host.events, self.profile.max_rx, self.profile.max_tx)
+        self.doorbells = Doorbells(self.profile, self.accounting)
         self.blocks = NotificationBlocks(host, self.profile.vectors)
         self.link = Link(host, self.blocks.manage)
         self.statistics = Statistics(host, self.profile, self._rx_present)
@@ -73,9 +71,26 @@ class Gve(Nic):
         self.receiver = Receiver(
             host, self.profile, self.mac, self.link, self.statistics, self.blocks, self.scaling, self.rules
         )
-        self._administration = Administration(self)
+        self.resources = Resources(
+            host=host,
+            profile=self.profile,
+            mac=self.mac,
+            default_queues=self.default_queues,
+            accounting=self.accounting,
+            record=self.record,
+            doorbells=self.doorbells,
+            blocks=self.blocks,
+            link=self.link,
+            statistics=self.statistics,
+            scaling=self.scaling,
+            rules=self.rules,
+            page_lists=self.page_lists,
+            transmitter=self.transmitter,
+            receiver=self.receiver,
+        )
+        self._commands = AdminCommands(self.resources)
         self._file = RegisterFile(r.REGISTERS, host.clock.now)
-        self._adminq = AdminQueue(self._file, host, self.ledger, self._administration.execute)
+        self._adminq = AdminQueue(self._file, host, self.accounting, self._commands.execute)
         self._incomplete = host.faults["device.reset.incomplete"]
         self._requests = 0
         self._is_reset = True
@@ -151,47 +166,13 @@ class Gve(Nic):
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
             "model.blocks": self.blocks.describe,
-            "model.clock": self._tell_clock,
-            "model.ledger": self.ledger.describe,
+            "model.clock": self._read_clock,
+            "model.accounting": self.accounting.describe,
         }
 
-    def _tell_clock(self) -> dict[str, int | None]:
+    def _read_clock(self) -> dict[str, int | None]:
         """Nanoseconds of the clock that packets are stamped by; None where the device has none."""
         return {"now": int(self.host.clock.now() * 1e9) if self.profile.timestamps else None}
-
-    # Resources, for the admin commands
-
-    def surroundings(self, faults: Mapping[str, Fault]) -> Surroundings:
-        """Where a queue lives that is created."""
-        return Surroundings(self.host, self.ledger, self.statistics, self.record, faults)
-
-    def connect_block(self, number: int) -> None:
-        """A notification block's doorbell works from now on."""
-        write = self.blocks.write_dqo if self.profile.format.is_dqo else self.blocks.write_gqi
-        self.doorbells.connect(self.doorbells.block(number), lambda value: write(number, value))
-
-    def connect_tx(self, index: int) -> None:
-        """A transmit queue's doorbell works from now on."""
-        self.doorbells.connect(self.doorbells.tx(index), lambda value: self.transmitter.doorbell(index, value))
-
-    def connect_rx(self, index: int) -> None:
-        """A receive queue's doorbell works from now on."""
-        queue = self.receiver.queues[index]
-        assert queue is not None, "it has just been created"
-        hear = queue.doorbell
-
-        def post(value: int) -> None:
-            hear(value)
-            self.receiver.replenished(index)
-
-        self.doorbells.connect(self.doorbells.rx(index), post)
-
-    def release_resources(self) -> None:
-        """The driver takes back what it gave with configure_device_resources."""
-        self.doorbells.reset()
-        self.blocks.reset()
-        self.statistics.reset()
-        self.scaling.reset()
 
     # Registers
 
@@ -245,8 +226,8 @@ class Gve(Nic):
             self.receiver.reset()
             self.transmitter.reset()
             self.page_lists.reset()
-            self._administration.reset()
-            self.release_resources()
+            self._commands.reset()
+            self.resources.release()
             self.rules.reset()
         self._adminq.release()
         self._requests = 0
@@ -276,7 +257,7 @@ def _config_space(profile: Profile) -> ConfigSpace:
         vendor=GOOGLE,
         device=GVNIC,
         revision=profile.revision,
-        class_code=ETHERNET,
+        class_code=CLASS_ETHERNET,
         subsystem_vendor=GOOGLE,
         subsystem=SUBSYSTEM,
         bars=(

@@ -15,7 +15,7 @@ from nicmodels.models.gve.registers import swapped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nicmodels.models.gve.ledger import Ledger
+    from nicmodels.models.gve.accounting import Accounting
     from nicmodels.models.gve.profiles import Profile
 
 COUNT = 1024
@@ -27,11 +27,11 @@ class Doorbells:
 
     Args:
         profile: how many queues and blocks there may be.
-        ledger: where a doorbell that nobody hears is noted.
+        accounting: where a doorbell that nobody hears is noted.
     """
 
-    def __init__(self, profile: Profile, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, profile: Profile, accounting: Accounting) -> None:
+        self._accounting = accounting
         self._swap = not profile.format.is_dqo
         self._tx = profile.blocks
         self._rx = self._tx + profile.max_tx
@@ -65,10 +65,10 @@ class Doorbells:
         """A guest's write."""
         index = offset >> 2
         if size != 4 or offset & 3 or index >= COUNT:
-            self._ledger.violation("doorbell.access", offset=offset, size=size)
+            self._accounting.violation("doorbell.access", offset=offset, size=size)
             return
         hearer = self._hearers[index]
         if hearer is None:
-            self._ledger.violation("doorbell.unknown", index=index, value=value)
+            self._accounting.violation("doorbell.unknown", index=index, value=value)
             return
         hearer(swapped(value, 4) if self._swap else value)

@@ -8,35 +8,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nicmodels.faults.points import Fault
+    from nicmodels.faults.points import FaultSet
+    from nicmodels.models.gve.accounting import Accounting
     from nicmodels.models.gve.dma_record import DmaRecord
-    from nicmodels.models.gve.ledger import Ledger
     from nicmodels.models.gve.statistics import Statistics
     from nicmodels.nic.device import Host
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class QueueContext:
     """Where a queue lives.
 
     Attributes:
         host: what the device stands in.
-        ledger, statistics, record: of the device.
+        accounting, statistics, record: of the device.
         faults: of the queue's direction, by name.
     """
 
     host: Host
-    ledger: Ledger
+    accounting: Accounting
     statistics: Statistics
     record: DmaRecord
-    faults: Mapping[str, Fault]
+    faults: FaultSet
 
 
 class Queue:
     """A queue that was created.
 
     Args:
-        around: where it lives.
+        context: what it has of the device.
         fields: of the command that creates it.
 
     Attributes:
@@ -47,18 +47,18 @@ class Queue:
         written: when completions were last written, by the device's clock.
     """
 
-    def __init__(self, around: Surroundings, fields: Mapping[str, int]) -> None:
+    def __init__(self, context: QueueContext, fields: Mapping[str, int]) -> None:
         self.index = fields["queue"]
         self.block = fields["ntfy_id"]
         self.packets = 0
         self.written = 0.0
-        self._memory = around.host.memory
-        self._ledger = around.ledger
-        self._statistics = around.statistics
-        self._record = around.record
-        self._faults = around.faults
+        self._memory = context.host.memory
+        self._accounting = context.accounting
+        self._statistics = context.statistics
+        self._record = context.record
+        self._faults = context.faults
 
-    def _standing(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
+    def _state(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
         """What `model.queues` says of it."""
         return {
             "enabled": True,

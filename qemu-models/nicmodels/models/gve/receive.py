@@ -14,12 +14,14 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import Arrivals
 from nicmodels.models.gve.fault_points import RECEIVE
-from nicmodels.models.gve.packet import Packet
 from nicmodels.models.gve.rsc import HardwareGro
 from nicmodels.models.gve.rx_dqo import RxQueueDqo
 from nicmodels.models.gve.rx_gqi import RxQueueGqi
+from nicmodels.models.gve.rx_packet import RxPacket
+from nicmodels.nic.engine import ReceiveLoop
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
 
@@ -36,11 +38,7 @@ if TYPE_CHECKING:
 
     RxQueue = RxQueueDqo | RxQueueGqi
 
-BURST = 64
-TURN = 256
 WAITING_BYTES = 1 << 18
-MINIMUM, ETHERNET, TAG, MAX_STANDARD = 60, 14, 4, 1514
-BROADCAST = b"\xff" * 6
 SECOND = 1_000_000_000
 """Nanoseconds."""
 
@@ -67,7 +65,7 @@ class Receiver:
         scaling: ReceiveScaling,
         rules: FlowRules,
     ) -> None:
-        self.faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self.faults = host.faults.subset(RECEIVE)
         self.queues: list[RxQueue | None] = [None] * profile.max_rx
         self._host = host
         self._mac = mac
@@ -76,15 +74,15 @@ class Receiver:
         self._blocks = blocks
         self._scaling = scaling
         self._rules = rules
-        self._limit = profile.largest_mtu + ETHERNET
+        self._limit = profile.largest_mtu + ETH_HLEN
         self._arrivals = Arrivals(self.faults)
         self._gro = HardwareGro(self._hand_over, self.faults["rx.coalescing.corrupted"])
-        self._waiting: list[deque[Packet]] = [deque() for _ in self.queues]
+        self._waiting: list[deque[RxPacket]] = [deque() for _ in self.queues]
         self._waiting_bytes = [0] * profile.max_rx
         self._gone: dict[int, RxQueueDqo] = {}
         self._touched: set[int] = set()
         self._faulty = False
-        self._scheduled = False
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
 
     def reset(self) -> None:
         """No queues."""
@@ -123,48 +121,29 @@ class Receiver:
     def replenished(self, index: int) -> None:
         """The driver has posted buffers: what waits for them can go on."""
         if self._waiting[index]:
-            self._schedule()
+            self._loop.schedule()
 
     # The wire
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none."""
-        self._faulty = self._arrivals.holding or any(fault.armed for fault in self.faults.values())
-        for queue in self.queues:
-            if queue is not None:
-                queue.faulty = self._faulty
+        self._faulty = self.faults.poll() or self._arrivals.holding
         self._drain()
         wire = self._host.wire
         up = self._link.up
-        for number in range(TURN):
-            frame = wire.receive()
-            if frame is None:
-                break
+        for frame in self._loop.frames():
             if up:
                 offload = wire.received_offload
                 for each in complete(frame, offload, wire.counters):
                     self._take(each, known_good=offload is not None)
-            if number % BURST == BURST - 1:
-                self._end_burst()
-        else:
-            self._schedule()
         self._end_burst()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._host.clock.call_later(0.0, self._again)
-
-    def _again(self) -> None:
-        self._scheduled = False
-        self.arrived()
 
     def _take(self, frame: memoryview, *, known_good: bool) -> None:
         size = len(frame)
-        if size < ETHERNET:
+        if size < ETH_HLEN:
             return
-        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
-            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
+        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+            frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
         if self._faulty:
             if self._lost(frame):
                 return
@@ -187,7 +166,7 @@ class Receiver:
                 return True
         elif destination != self._mac and faults["rx.promiscuous.ignored"]:
             return True
-        if len(frame) > MAX_STANDARD + TAG and faults["rx.jumbo.dropped"]:
+        if len(frame) > ETH_FRAME_LEN + VLAN_HLEN and faults["rx.jumbo.dropped"]:
             return True
         if frame[12] == 0x81 and frame[13] == 0:
             if faults["rx.vlan.filter-closed"]:
@@ -202,7 +181,7 @@ class Receiver:
         headers = parse(frame)
         index, value = self._steer(frame, headers)
         size = len(frame)
-        if size > self._limit + TAG * len(headers.vlans):
+        if size > self._limit + VLAN_HLEN * len(headers.vlans):
             self._statistics.over_mru[index] += 1
             self._statistics.rx[index].dropped += 1
             return
@@ -212,10 +191,10 @@ class Receiver:
             ip_good, good = self._misjudge(index, ip_good, good)
         split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0
         now = int(self._host.clock.now() * 1e9)
-        if self._faulty and self.faults["rx.timestamp.late"].fires(queue=index):
+        if self._faulty and self.faults.fires("rx.timestamp.late", queue=index):
             now += SECOND
         stamp = now & 0xFFFF_FFFF
-        packet = Packet([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
+        packet = RxPacket([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
         queue = self.queues[index]
         if queue is None:
             self._after_stop(index, packet)
@@ -234,15 +213,15 @@ class Receiver:
         index, value = (choice.entry, choice.hash) if choice is not None else (0, 0)
         faults = self.faults
         if self._faulty and choice is not None:
-            if faults["rx.rss.queue"].fires(queue=index):
+            if faults.fires("rx.rss.queue", queue=index):
                 index = (index + 1) % max(len(list(self.present())), 1)
-            if faults["rx.rss.hash"].fires(queue=index):
+            if faults.fires("rx.rss.hash", queue=index):
                 value ^= 1
-            if faults["rx.rss.unreported"].fires(queue=index):
+            if faults.fires("rx.rss.unreported", queue=index):
                 value = 0
         if len(self._rules):
             steered = self._rules.match(frame, headers)
-            if steered is not None and not (self._faulty and faults["rx.flow-director.ignored"].fires(queue=steered)):
+            if steered is not None and not (self._faulty and faults.fires("rx.flow-director.ignored", queue=steered)):
                 index = steered
         return index, value
 
@@ -250,17 +229,17 @@ class Receiver:
         """The faults of checksum verification."""
         faults = self.faults
         if ip_good is False or good is False:
-            if faults["rx.checksum.bad-as-good"].fires(queue=queue):
+            if faults.fires("rx.checksum.bad-as-good", queue=queue):
                 return (None if ip_good is None else True), (None if good is None else True)
-        elif faults["rx.checksum.good-as-bad"].fires(queue=queue):
+        elif faults.fires("rx.checksum.good-as-bad", queue=queue):
             return (False if good is None else ip_good), (None if good is None else False)
-        if faults["rx.checksum.unreported"].fires(queue=queue):
+        if faults.fires("rx.checksum.unreported", queue=queue):
             return None, None
         return ip_good, good
 
     # To the host
 
-    def _hand_over(self, queue: RxQueue, packet: Packet) -> None:
+    def _hand_over(self, queue: RxQueue, packet: RxPacket) -> None:
         index = queue.index
         waiting = self._waiting[index]
         if not waiting and self._deliver(queue, packet):
@@ -272,7 +251,7 @@ class Receiver:
         waiting.append(packet.kept())
         self._waiting_bytes[index] += packet.length
 
-    def _deliver(self, queue: RxQueue, packet: Packet) -> bool:
+    def _deliver(self, queue: RxQueue, packet: RxPacket) -> bool:
         if not queue.deliver(packet):
             return False
         queue.packets += 1
@@ -289,7 +268,7 @@ class Receiver:
             while waiting and queue is not None and self._deliver(queue, waiting[0]):
                 self._waiting_bytes[index] -= waiting.popleft().length
 
-    def _after_stop(self, index: int, packet: Packet) -> None:
+    def _after_stop(self, index: int, packet: RxPacket) -> None:
         """A frame for a queue that does not exist is lost."""
         self._statistics.rx[index].dropped += packet.frames
         gone = self._gone.get(index)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nicmodels.faults.points import Fault
-    from nicmodels.models.gve.packet import Packet
     from nicmodels.models.gve.rx_dqo import RxQueueDqo
+    from nicmodels.models.gve.rx_packet import RxPacket
     from nicmodels.offload.coalescing import Flow
     from nicmodels.offload.headers import Headers
 
@@ -33,7 +33,7 @@ class _Open:
 
     __slots__ = ("first", "frame_bytes", "identification", "payloads", "queue", "segment", "short")
 
-    def __init__(self, queue: RxQueueDqo, first: Packet, segment: int) -> None:
+    def __init__(self, queue: RxQueueDqo, first: RxPacket, segment: int) -> None:
         self.queue = queue
         self.first = first
         self.segment = segment
@@ -51,7 +51,7 @@ class HardwareGro:
         corrupted: the fault of appended segments.
     """
 
-    def __init__(self, deliver: Callable[[RxQueueDqo, Packet], object], corrupted: Fault) -> None:
+    def __init__(self, deliver: Callable[[RxQueueDqo, RxPacket], object], corrupted: Fault) -> None:
         self._deliver = deliver
         self._corrupted = corrupted
         self._coalescer = Coalescer(LIMITS)
@@ -60,7 +60,7 @@ class HardwareGro:
         """Forget what is open."""
         self._coalescer = Coalescer(LIMITS)
 
-    def receive(self, queue: RxQueueDqo, packet: Packet) -> bool:
+    def receive(self, queue: RxQueueDqo, packet: RxPacket) -> bool:
         """Offer a packet whose checksums are right; False when it is to be delivered alone, now."""
         frame = packet.pieces[0]
         headers = packet.headers

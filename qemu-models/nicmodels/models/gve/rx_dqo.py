@@ -10,8 +10,8 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
+from nicmodels.models.gve.accounting import IDS
 from nicmodels.models.gve.completions import CompletionRing
-from nicmodels.models.gve.ledger import IDS
 from nicmodels.models.gve.packet_types import packet_type
 from nicmodels.models.gve.queue import Queue
 from nicmodels.offload.chain import part
@@ -21,9 +21,9 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.models.gve.packet import Packet
     from nicmodels.models.gve.page_lists import PageList
-    from nicmodels.models.gve.queue import Surroundings
+    from nicmodels.models.gve.queue import QueueContext
+    from nicmodels.models.gve.rx_packet import RxPacket
 
 BUFFER = "<H6xQQ8x"
 BUFFER_SIZE = 32
@@ -48,7 +48,7 @@ class RxQueueDqo(Queue):
     """One queue.
 
     Args:
-        around: where it lives.
+        context: what it has of the device.
         fields: of the command create_rx_queue.
         stamps: whether packets are stamped.
         pages: the queue's page list; None with raw addressing.
@@ -59,25 +59,23 @@ class RxQueueDqo(Queue):
         header_size: bytes a header buffer; 0 without header split.
         coalesces: whether segments are merged.
         limit: bytes of a coalesced packet that fit the buffers it may take.
-        faulty: whether any fault of reception is armed; the receiver keeps it up to date.
     """
 
     def __init__(
         self,
-        around: Surroundings,
+        context: QueueContext,
         fields: Mapping[str, int],
         *,
         stamps: bool,
         pages: PageList | None = None,
     ) -> None:
-        super().__init__(around, fields)
+        super().__init__(context, fields)
         self.pages = pages
         self.size = fields["buffer_size"]
         self.header_size = fields["header_buffer_size"]
         self.coalesces = bool(fields["rsc"])
         self.limit = min(MOST_BUFFERS * self.size, 65535)
-        self.faulty = False
-        self._account = around.ledger.rx[self.index]
+        self._account = context.accounting.rx[self.index]
         self._stamp_valid = STAMP_VALID if stamps else 0
         self._buffers = DescriptorRing(self._memory, BUFFER)
         self._buffers.setup(fields["data_address"], fields["buffer_ring_size"] * BUFFER_SIZE)
@@ -91,7 +89,7 @@ class RxQueueDqo(Queue):
         """The driver has posted buffers: `value` is the new tail."""
         ring = self._buffers
         if value >= ring.count:
-            self._ledger.violation("rx.tail", queue=self.index, value=value, size=ring.count)
+            self._accounting.violation("rx.tail", queue=self.index, value=value, size=ring.count)
             return
         ring.tail = value
         number = ring.available
@@ -108,25 +106,25 @@ class RxQueueDqo(Queue):
         for entry in descriptors:
             identity = entry[0]
             if held[identity]:
-                self._ledger.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
+                self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
             held[identity] = 1
         self.posted.extend(descriptors)  # type: ignore[arg-type]
         account = self._account
         account.posted += number
         if account.held > self._completions.count:
-            self._ledger.violation("rx.completions.overrun", queue=self.index, held=account.held)
+            self._accounting.violation("rx.completions.overrun", queue=self.index, held=account.held)
 
     def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._buffers
         head = (ring.head - len(self.posted)) % ring.count
-        return self._standing(ring.count, head, ring.tail)
+        return self._state(ring.count, head, ring.tail)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""
         self._account.returned += self._account.held
 
-    def deliver(self, packet: Packet) -> bool:
+    def deliver(self, packet: RxPacket) -> bool:
         """Put a packet into buffers; False when too few are posted."""
         posted = self.posted
         size = self.size
@@ -139,7 +137,7 @@ class RxQueueDqo(Queue):
         count = -(-payload // size) or 1
         if len(posted) < count:
             return False
-        if self.faulty:
+        if self._faults.active:
             return self._deliver_faulty(packet, header, payload, count, overflow=overflow)
         if count == 1 and not split and len(packet.pieces) == 1:
             identity, address, _ = posted.popleft()
@@ -156,7 +154,7 @@ class RxQueueDqo(Queue):
             self._statistics.dma_error("rx", self.index)
             return False
 
-    def write_after_stop(self, packet: Packet) -> bool:
+    def write_after_stop(self, packet: RxPacket) -> bool:
         """A fault's: put a packet into a buffer that went back to the driver; False when there was none."""
         if not self.posted:
             return False
@@ -172,7 +170,7 @@ class RxQueueDqo(Queue):
     def _put(self, address: int, data: bytes | bytearray | memoryview, kind: str = "payload") -> int:
         """Write into a buffer; gives the length, or -1 when the address is not there or not the queue's."""
         if self.pages is not None and not self.pages.holds(address, len(data)):
-            self._ledger.violation("rx.buffer.unregistered", queue=self.index, address=address)
+            self._accounting.violation("rx.buffer.unregistered", queue=self.index, address=address)
             return -1
         if self._record.on:
             self._record.add(self.index, "rx", kind, address, len(data))  # type: ignore[arg-type]
@@ -183,7 +181,7 @@ class RxQueueDqo(Queue):
             return -1
         return len(data)
 
-    def _scatter(self, packet: Packet, header: int, count: int, split: int, *, overflow: bool) -> None:
+    def _scatter(self, packet: RxPacket, header: int, count: int, split: int, *, overflow: bool) -> None:
         """Several buffers, a header buffer, or several pieces."""
         data = packet.pieces[0] if len(packet.pieces) == 1 else b"".join(packet.pieces)
         size, posted = self.size, self.posted
@@ -207,7 +205,7 @@ class RxQueueDqo(Queue):
 
     def _complete(
         self,
-        packet: Packet,
+        packet: RxPacket,
         identity: int,
         length: int,
         *,
@@ -258,20 +256,20 @@ class RxQueueDqo(Queue):
         self._held[identity] = 0
         self._account.completed += 1
 
-    def _deliver_faulty(self, packet: Packet, header: int, payload: int, count: int, *, overflow: bool) -> bool:
+    def _deliver_faulty(self, packet: RxPacket, header: int, payload: int, count: int, *, overflow: bool) -> bool:
         """The same, with the faults that concern buffers."""
         faults, queue = self._faults, self.index
-        if len(self.posted) > count and faults["rx.buffer.leaked"].fires(queue=queue):
+        if len(self.posted) > count and faults.fires("rx.buffer.leaked", queue=queue):
             self.posted.popleft()
-        if header and faults["rx.header.unsplit"].fires(queue=queue):
+        if header and faults.fires("rx.header.unsplit", queue=queue):
             header, payload = 0, packet.length
             count = -(-payload // self.size)
             if len(self.posted) < count:
                 return False
-        if packet.length > 1024 and faults["rx.frame.truncated"].fires(queue=queue):
+        if packet.length > 1024 and faults.fires("rx.frame.truncated", queue=queue):
             packet = packet._replace(pieces=part(packet.pieces, 0, 1024), length=1024)
             header, count = min(header, 1024), 1
-        if len(self.posted) > count and faults["rx.payload.misplaced"].fires(queue=queue):
+        if len(self.posted) > count and faults.fires("rx.payload.misplaced", queue=queue):
             identity, _, header_address = self.posted[0]
             self.posted[0] = (identity, self.posted[1][1], header_address)
         self._scatter(packet, header, count, SPLIT_HEADER if overflow or header else 0, overflow=overflow)
@@ -284,7 +282,7 @@ class RxQueueDqo(Queue):
             self._record.add(self.index, "rx", "descriptor", at, BUFFER_SIZE)
 
 
-def _has_routing_or_destination(packet: Packet) -> bool:
+def _has_routing_or_destination(packet: RxPacket) -> bool:
     """Whether a destination options or routing header is among the IPv6 extension headers."""
     frame = packet.pieces[0]
     start = packet.headers.l3_offset

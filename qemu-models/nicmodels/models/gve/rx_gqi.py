@@ -19,9 +19,9 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nicmodels.models.gve.packet import Packet
     from nicmodels.models.gve.page_lists import PageList
-    from nicmodels.models.gve.queue import Surroundings
+    from nicmodels.models.gve.queue import QueueContext
+    from nicmodels.models.gve.rx_packet import RxPacket
 
 SLOT_SIZE = 8
 DESCRIPTOR = struct.Struct(">48xI4xBB2sHH")
@@ -36,7 +36,7 @@ class RxQueueGqi(Queue):
     """One queue.
 
     Args:
-        around: where it lives.
+        context: what it has of the device.
         fields: of the command create_rx_queue.
         pages: the queue's page list: slots are offsets into it.
 
@@ -47,15 +47,14 @@ class RxQueueGqi(Queue):
 
     def __init__(
         self,
-        around: Surroundings,
+        context: QueueContext,
         fields: Mapping[str, int],
         pages: PageList,
     ) -> None:
-        super().__init__(around, fields)
+        super().__init__(context, fields)
         self.size = fields["buffer_size"]
-        self.faulty = False
         self.pages = pages
-        self._account = around.ledger.rx[self.index]
+        self._account = context.accounting.rx[self.index]
         self._count = fields["ring_size"]
         self._slots = fields["data_address"]
         self._descriptors = fields["descriptor_address"]
@@ -68,7 +67,7 @@ class RxQueueGqi(Queue):
         """The driver has filled slots: `value` counts them all."""
         number = (value - self._filled) & _MASK
         if (value - self._done) & _MASK > self._count:
-            self._ledger.violation("rx.fill", queue=self.index, value=value, size=self._count)
+            self._accounting.violation("rx.fill", queue=self.index, value=value, size=self._count)
             return
         self._filled = value
         self._account.posted += number
@@ -76,19 +75,19 @@ class RxQueueGqi(Queue):
     def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
-        return self._standing(count, self._done % count, self._filled % count)
+        return self._state(count, self._done % count, self._filled % count)
 
     def stop(self) -> None:
         """The queue is destroyed: what it holds goes back to the driver."""
         self._account.returned += self._account.held
 
-    def deliver(self, packet: Packet) -> bool:
+    def deliver(self, packet: RxPacket) -> bool:
         """Put a packet into buffers; False when too few are there."""
         count = -(-(packet.length + PAD) // self.size)
         if (self._filled - self._done) & _MASK < count:
             return False
         pieces = packet.pieces
-        if self.faulty and packet.length > 1024 and self._faults["rx.frame.truncated"].fires(queue=self.index):
+        if self._faults.active and packet.length > 1024 and self._faults.fires("rx.frame.truncated", queue=self.index):
             pieces, count = list(part(pieces, 0, 1024)), 1
         data = bytes(PAD) + b"".join(pieces)
         flags = self._flags(packet)
@@ -125,7 +124,7 @@ class RxQueueGqi(Queue):
                 self._record.add(self.index, "rx", "completion", at, DESCRIPTOR_SIZE)
         return True
 
-    def _place(self, data: bytes, packet: Packet, flags: int, partial: bytes, *, last: bool) -> None:
+    def _place(self, data: bytes, packet: RxPacket, flags: int, partial: bytes, *, last: bool) -> None:
         """One buffer and its descriptor."""
         index = self._done % self._count
         slot = self._slots + index * SLOT_SIZE
@@ -151,7 +150,7 @@ class RxQueueGqi(Queue):
         self._done = (self._done + 1) & _MASK
         self._account.completed += 1
 
-    def _flags(self, packet: Packet) -> int:
+    def _flags(self, packet: RxPacket) -> int:
         headers = packet.headers
         flags = {4: IPV4, 6: IPV6}.get(headers.version, 0)
         if headers.fragment:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nicmodels.models.gve.fault_points import TRANSMIT
-from nicmodels.models.gve.sender import Sender
+from nicmodels.models.gve.tx_offload import TxOffload
+from nicmodels.nic.engine import WorkList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,13 +40,12 @@ class Transmitter:
     def __init__(
         self, host: Host, profile: Profile, link: Link, statistics: Statistics, blocks: NotificationBlocks
     ) -> None:
-        self.faults = {point.name: host.faults[point.name] for point in TRANSMIT}
+        self.faults = host.faults.subset(TRANSMIT)
         self.queues: list[TxQueue | None] = [None] * profile.max_tx
-        self.sender = Sender(host, link, statistics, self.faults)
+        self.tx_offload = TxOffload(host, link, statistics, self.faults)
         self._clock = host.clock
         self._blocks = blocks
-        self._pending: dict[int, None] = {}
-        self._scheduled = False
+        self._work = WorkList(host.clock, self._run)
 
     def reset(self) -> None:
         """No queues."""
@@ -66,32 +66,24 @@ class Transmitter:
         if queue is not None:
             queue.stop()
             self.queues[index] = None
-            self._pending.pop(index, None)
+            self._work.discard(index)
 
     def doorbell(self, index: int, value: int) -> None:
         """A queue's doorbell."""
         queue = self.queues[index]
         if queue is not None and queue.doorbell(value):
-            self._note(index)
-
-    def _note(self, index: int) -> None:
-        self._pending[index] = None
-        if not self._scheduled:
-            self._scheduled = True
-            self._clock.call_later(0.0, self._run)
+            self._work.add(index)
 
     def _run(self) -> None:
-        self._scheduled = False
-        self.sender.faulty = any(fault.armed for fault in self.faults.values())
+        self.faults.poll()
         stuck = self.faults["tx.queue.stuck"]
-        pending, self._pending = self._pending, {}
-        for index in pending:
+        for index in self._work.take():
             queue = self.queues[index]
             if queue is None or (stuck.armed and stuck.fires(queue=index)):
                 continue
-            told, more = queue.work()
-            if told:
+            completed, more = queue.work()
+            if completed:
                 queue.written = self._clock.now()
                 self._blocks.event(queue.block)
             if more:
-                self._note(index)
+                self._work.add(index)

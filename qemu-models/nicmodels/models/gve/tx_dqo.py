@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.models.gve.accounting import IDS
 from nicmodels.models.gve.completions import CompletionRing
-from nicmodels.models.gve.ledger import IDS
 from nicmodels.models.gve.queue import Queue
-from nicmodels.models.gve.sender import FIELDS, Checksum
+from nicmodels.models.gve.tx_offload import FIELDS, Checksum
 from nicmodels.offload.chain import behead
 from nicmodels.offload.headers import UDP, parse
 from nicmodels.rings import DescriptorRing
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nicmodels.models.gve.page_lists import PageList
-    from nicmodels.models.gve.queue import Surroundings
-    from nicmodels.models.gve.sender import Sender
+    from nicmodels.models.gve.queue import QueueContext
+    from nicmodels.models.gve.tx_offload import TxOffload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -52,9 +52,9 @@ class TxQueueDqo(Queue):
     """One queue.
 
     Args:
-        around: where it lives.
+        context: what it has of the device.
         fields: of the command create_tx_queue.
-        sender: puts packets on the wire.
+        tx_offload: puts packets on the wire.
         pages: the queue's page list; None with raw addressing.
 
     Attributes:
@@ -63,15 +63,15 @@ class TxQueueDqo(Queue):
 
     def __init__(
         self,
-        around: Surroundings,
+        context: QueueContext,
         fields: Mapping[str, int],
-        sender: Sender,
+        tx_offload: TxOffload,
         pages: PageList | None = None,
     ) -> None:
-        super().__init__(around, fields)
+        super().__init__(context, fields)
         self.pages = pages
-        self._account = around.ledger.tx[self.index]
-        self._sender = sender
+        self._account = context.accounting.tx[self.index]
+        self._tx_offload = tx_offload
         self._ring = DescriptorRing(self._memory)
         self._ring.setup(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
         self._completions = CompletionRing(
@@ -86,7 +86,7 @@ class TxQueueDqo(Queue):
         """The driver has written descriptors: `value` is the new tail. Whether there is work."""
         ring = self._ring
         if value >= ring.count:
-            self._ledger.violation("tx.tail", queue=self.index, value=value, size=ring.count)
+            self._accounting.violation("tx.tail", queue=self.index, value=value, size=ring.count)
             return False
         ring.tail = value
         return bool(ring.available)
@@ -94,7 +94,7 @@ class TxQueueDqo(Queue):
     def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         ring = self._ring
-        return self._standing(ring.count, ring.head, ring.tail)
+        return self._state(ring.count, ring.head, ring.tail)
 
     def stop(self) -> None:
         """The queue is destroyed: what is outstanding goes back to the driver."""
@@ -126,7 +126,7 @@ class TxQueueDqo(Queue):
                 if high & EOP:
                     self._packet(high, following)
                 elif high & REPORT:
-                    self._ledger.violation("tx.report.early", queue=self.index)
+                    self._accounting.violation("tx.report.early", queue=self.index)
             else:
                 # Context descriptors have their type where a packet descriptor has its own: in byte 8 (DTYPE).
                 self._context(kind, low, high)
@@ -139,13 +139,13 @@ class TxQueueDqo(Queue):
 
     def _context(self, kind: int, low: int, high: int) -> None:
         if self._pieces:
-            self._ledger.violation("tx.descriptor.order", queue=self.index, type=kind)
+            self._accounting.violation("tx.descriptor.order", queue=self.index, type=kind)
             self._pieces = []
         if kind == TSO_CONTEXT:
             if high & TSO:
                 self._tso = (low & 0xFF_FFFF, low >> 32 & SIZE_MASK, low >> 48 & 0xFF)
         elif kind != GENERAL_CONTEXT:
-            self._ledger.violation("tx.descriptor.type", queue=self.index, type=kind)
+            self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind)
 
     def _packet(self, high: int, head: int) -> None:
         """A packet is complete: send it, and note its completion."""
@@ -156,23 +156,26 @@ class TxQueueDqo(Queue):
         account.packets += 1
         self.packets += 1
         if self._outstanding[tag]:
-            self._ledger.violation("tx.tag.reused", queue=self.index, tag=tag)
+            self._accounting.violation("tx.tag.reused", queue=self.index, tag=tag)
         self._outstanding[tag] = 1
+        if self._record.on:
+            for address, length in pieces:
+                self._record.add(self.index, "tx", "payload", address, length)
         try:
-            buffers = self._gather(pieces)
+            buffers = self._memory.gather(pieces)
         except DmaError:
             self._statistics.dma_error("tx", self.index)
         else:
             try:
                 self._send(buffers, pieces, tso, checksum=bool(high & CHECKSUM))
             except ValueError as error:
-                self._ledger.violation("tx.packet", queue=self.index, reason=str(error))
+                self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
         if high & REPORT:
             if self._since_report < REPORT_INTERVAL:
-                self._ledger.violation("tx.report.interval", queue=self.index, interval=self._since_report)
+                self._accounting.violation("tx.report.interval", queue=self.index, interval=self._since_report)
             self._since_report = 0
             self._complete(COMPLETED_DESCRIPTORS, head)
-        if self._sender.faulty and self._spoil_completion(tag):
+        if self._faults.active and self._spoil_completion(tag):
             return
         self._complete(COMPLETED_PACKET, tag)
         self._outstanding[tag] = 0
@@ -185,23 +188,12 @@ class TxQueueDqo(Queue):
 
     def _spoil_completion(self, tag: int) -> bool:
         """The faults of completions; whether the right one must not be written."""
-        if self._faults["tx.completion.lost"].fires(queue=self.index):
+        if self._faults.fires("tx.completion.lost", queue=self.index):
             return True
-        if self._faults["tx.completion.other-tag"].fires(queue=self.index):
+        if self._faults.fires("tx.completion.other-tag", queue=self.index):
             self._complete(COMPLETED_PACKET, (tag + 2) & 0x7FFF)
             return True
         return False
-
-    def _gather(self, pieces: list[tuple[int, int]]) -> list[Buffer]:
-        if self._record.on:
-            for address, length in pieces:
-                self._record.add(self.index, "tx", "payload", address, length)
-        memory = self._memory
-        try:
-            return [memory.view(address, length) for address, length in pieces if length]
-        except DmaError:
-            # Across two mappings, or not mapped into this process: a copy does.
-            return [memory.read(address, length) for address, length in pieces if length]
 
     def _send(
         self,
@@ -236,7 +228,7 @@ class TxQueueDqo(Queue):
             if headers.l4 in FIELDS and not headers.fragment:
                 l4 = headers.l4_offset
                 where = Checksum(l4, l4 + FIELDS[headers.l4], headers.l3_end, headers.l4 == UDP)
-        self._sender.plain(self.index, buffers, where)
+        self._tx_offload.send(self.index, buffers, where)
 
     def _send_segments(
         self, buffers: list[Buffer], pieces: list[tuple[int, int]], total: int, tso: tuple[int, int, int]
@@ -253,7 +245,7 @@ class TxQueueDqo(Queue):
         headers = parse(head, total)
         if headers.l4 not in FIELDS or headers.payload_offset != header:
             raise ValueError(f"expected a TCP or UDP header that ends at {header}; found {headers!r}")
-        self._sender.segmented(
+        self._tx_offload.send_segments(
             self.index, buffers, header, headers.l3_offset, headers.l4_offset, headers.l4, mss, seeded=True
         )
 

@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nicmodels.models.gve.queue import Queue
-from nicmodels.models.gve.sender import Checksum
+from nicmodels.models.gve.tx_offload import Checksum
 from nicmodels.offload.headers import TCP, UDP
 from nicmodels.vfio_user.memory import DmaError
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nicmodels.models.gve.page_lists import PageList
-    from nicmodels.models.gve.queue import Surroundings
-    from nicmodels.models.gve.sender import Sender
+    from nicmodels.models.gve.queue import QueueContext
+    from nicmodels.models.gve.tx_offload import TxOffload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -38,9 +38,9 @@ class TxQueueGqi(Queue):
     """One queue.
 
     Args:
-        around: where it lives.
+        context: what it has of the device.
         fields: of the command create_tx_queue.
-        sender: puts packets on the wire.
+        tx_offload: puts packets on the wire.
         pages: the queue's page list.
         counter: DMA address of its event counter.
 
@@ -49,16 +49,16 @@ class TxQueueGqi(Queue):
 
     def __init__(
         self,
-        around: Surroundings,
+        context: QueueContext,
         fields: Mapping[str, int],
-        sender: Sender,
+        tx_offload: TxOffload,
         pages: PageList,
         counter: int,
     ) -> None:
-        super().__init__(around, fields)
+        super().__init__(context, fields)
         self.pages = pages
-        self._account = around.ledger.tx[self.index]
-        self._sender = sender
+        self._account = context.accounting.tx[self.index]
+        self._tx_offload = tx_offload
         self._base = fields["ring_address"]
         self._count = fields["ring_size"]
         self._counter = counter
@@ -68,7 +68,7 @@ class TxQueueGqi(Queue):
     def doorbell(self, value: int) -> bool:
         """The driver has written descriptors: `value` counts them all. Whether there is work."""
         if (value - self._done) & _MASK > self._count:
-            self._ledger.violation("tx.request", queue=self.index, value=value, size=self._count)
+            self._accounting.violation("tx.request", queue=self.index, value=value, size=self._count)
             return False
         self._posted = value
         return value != self._done
@@ -76,7 +76,7 @@ class TxQueueGqi(Queue):
     def describe(self) -> dict[str, float | bool]:
         """For `model.queues`."""
         count = self._count
-        return self._standing(count, self._done % count, self._posted % count)
+        return self._state(count, self._done % count, self._posted % count)
 
     def stop(self) -> None:
         """The queue is destroyed: what is outstanding goes back to the driver."""
@@ -106,7 +106,7 @@ class TxQueueGqi(Queue):
         kind = flags >> 4
         account = self._account
         if kind not in (STANDARD, SEGMENTED) or not 1 <= count <= self._count:
-            self._ledger.violation("tx.descriptor.type", queue=self.index, type=kind, count=count)
+            self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind, count=count)
             self._done = (self._done + 1) & _MASK
             return True
         if count > waiting:
@@ -119,7 +119,7 @@ class TxQueueGqi(Queue):
                 extents.append((offset, size))
                 l3, mss = 2 * l3_next, mss_next
             elif flags_next >> 4 != METADATA:
-                self._ledger.violation("tx.descriptor.order", queue=self.index, type=flags_next >> 4)
+                self._accounting.violation("tx.descriptor.order", queue=self.index, type=flags_next >> 4)
         account.packets += 1
         self.packets += 1
         try:
@@ -129,13 +129,15 @@ class TxQueueGqi(Queue):
             field = 2 * l4 + 2 * check
             protocol = _FIELDS.get(2 * check, TCP)
             if kind == SEGMENTED:
-                self._sender.segmented(self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss, seeded=False)
+                self._tx_offload.send_segments(
+                    self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss, seeded=False
+                )
             else:
                 where = Checksum(2 * l4, field, total, protocol == UDP) if flags & CHECKSUM else None
-                self._sender.plain(self.index, buffers, where)
+                self._tx_offload.send(self.index, buffers, where)
         except ValueError as error:
-            self._ledger.violation("tx.packet", queue=self.index, reason=str(error))
-        if self._sender.faulty and self._faults["tx.completion.lost"].fires(queue=self.index):
+            self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
+        if self._faults.active and self._faults.fires("tx.completion.lost", queue=self.index):
             return False
         self._done = (self._done + count) & _MASK
         account.completions += 1

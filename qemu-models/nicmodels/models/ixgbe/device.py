@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nicmodels.models.ixgbe import fault_points, registers
 from nicmodels.models.ixgbe.board import Board
 from nicmodels.models.ixgbe.eeprom import Eeprom, image
-from nicmodels.models.ixgbe.fast import NEUTRAL
 from nicmodels.models.ixgbe.filters import ReceiveFilters
+from nicmodels.models.ixgbe.flow_cache import NEUTRAL
 from nicmodels.models.ixgbe.flow_director import FlowDirector
 from nicmodels.models.ixgbe.interrupts import InterruptBlock
 from nicmodels.models.ixgbe.link import Link
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 INTEL = 0x8086
 SUBSYSTEM = 0x000C
 REVISION = 1
-ETHERNET = 0x020000
+CLASS_ETHERNET = 0x020000
 REGISTER_BAR, IO_BAR, MSIX_BAR = 0, 2, 4
 VECTORS = 64
 QUEUES = 128
@@ -121,13 +121,13 @@ class Ixgbe(Nic):
         """BAR 0: registers; BAR 2: IOADDR and IODATA (datasheet 9.2.3.4)."""
         if bar == REGISTER_BAR:
             if offset not in NEUTRAL or size != 4:
-                self.receiver.fast.forget()
+                self.receiver.flow_cache.flush()
             self._file.write(offset, value, size)
         elif bar == IO_BAR:
             if offset < 4:
                 self._io_address = value & 0x7FFFC
             else:
-                self.receiver.fast.forget()
+                self.receiver.flow_cache.flush()
                 self._file.write(self._io_address, value, size)
 
     def frame_arrived(self) -> None:
@@ -215,7 +215,7 @@ def _config_space(device: int, address: bytes) -> ConfigSpace:
         vendor=INTEL,
         device=device,
         revision=REVISION,
-        class_code=ETHERNET,
+        class_code=CLASS_ETHERNET,
         subsystem_vendor=INTEL,
         subsystem=SUBSYSTEM,
         bars=(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import filters as r
 
@@ -22,7 +23,6 @@ MFE = 1 << 2
 VFE = 1 << 30
 CFI, CFIEN = 1 << 28, 1 << 29
 ADDRESS_VALID = 1 << 31
-BROADCAST = b"\xff" * 6
 _MO_SHIFT = (4, 3, 2, 0)
 
 

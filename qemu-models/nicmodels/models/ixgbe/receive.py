@@ -13,20 +13,36 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import Arrivals
-from nicmodels.models.ixgbe.fast import MATCHED, MISSED, FastPath, Train
 from nicmodels.models.ixgbe.fault_points import RECEIVE
+from nicmodels.models.ixgbe.flow_cache import MATCHED, MISSED, FlowCache, GsoPacket
 from nicmodels.models.ixgbe.registers import REGISTERS, mac
 from nicmodels.models.ixgbe.registers import filters as f
 from nicmodels.models.ixgbe.registers import receive as r
 from nicmodels.models.ixgbe.registers import statistics as s
 from nicmodels.models.ixgbe.rsc import RscEngine
+from nicmodels.models.ixgbe.rx_queues import (
+    EOP,
+    FLM,
+    IPCS,
+    L4CS,
+    ONE_BUFFER,
+    PIF,
+    SPLIT,
+    SPLIT_ALWAYS,
+    UDPCS,
+    VP,
+    RxQueue,
+    RxQueues,
+    RxStatus,
+)
+from nicmodels.nic.engine import ReceiveLoop
 from nicmodels.offload.checksum import word_sum
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import SCTP, TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
-from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -42,71 +58,25 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-BROADCAST = b"\xff" * 6
-QUEUES = 128
-BURST = 64
-TURN = 256
-FETCH = 64
-MINIMUM = 60
-FCS = 4
 ENABLE, VME = 1 << 25, 1 << 30
 DROP_EN = 1 << 28
 _VLNCTRL = REGISTERS.offset(f.VLNCTRL) >> 2
 _RXCSUM = REGISTERS.offset(f.RXCSUM) >> 2
 _HLREG0 = REGISTERS.offset(mac.HLREG0) >> 2
 _MAXFRS = REGISTERS.offset(mac.MAXFRS) >> 2
-LEGACY, ONE_BUFFER, SPLIT, SPLIT_ALWAYS = 0, 1, 2, 5
 RXEN = 1
 CRC_STRIP = 2
 JUMBO, LOOPBACK = 1 << 2, 1 << 15
-MAX_STANDARD = 1518
+MAX_STANDARD = ETH_FRAME_LEN + ETH_FCS_LEN
 PCSD = 1 << 13
 TFCE = 1 << 3
-# Status and error bits of the write-back format; the error bits stand where they do in the second quadword.
-DD, EOP, FLM, VP, UDPCS, L4CS, IPCS, PIF = 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80
+# Error bits of the write-back format stand where they do in the second quadword; so do these of its status.
 STAMPED, LOOPED = 1 << 16, 1 << 18
 L4E, IPE, FDIR_ERROR = 1 << 30, 1 << 31, 0
 SPH = 1 << 31
 TYPE_IPV4, TYPE_IPV4_EX, TYPE_IPV6, TYPE_IPV6_EX = 0x10, 0x20, 0x40, 0x80
 TYPE_L4 = {TCP: 0x100, UDP: 0x200, SCTP: 0x400}
 TYPE_ETQF = 0x8000
-_WRITE_BACK = struct.Struct("<IIIHH")
-_LEGACY = struct.Struct("<QHHBBH")
-
-
-class Report(NamedTuple):
-    """What the write-back says of a frame, apart from its length.
-
-    Attributes:
-        info: packet type and RSS type.
-        hash: RSS hash, flow director identifier, or fragment checksum and IP identification.
-        status: status and errors, without DD and EOP.
-        vlan: the tag that was stripped.
-        header_length: bytes of header for a split; 0 for none.
-    """
-
-    info: int
-    hash: int
-    status: int
-    vlan: int
-    header_length: int = 0
-
-
-class RxQueue:
-    """A receive queue. `posted` holds the descriptors that were fetched: (index, packet buffer, header buffer)."""
-
-    __slots__ = ("descriptor_type", "drops", "enabled", "header_size", "index", "posted", "ring", "size", "strips")
-
-    def __init__(self, index: int, ring: DescriptorRing) -> None:
-        self.index = index
-        self.ring = ring
-        self.enabled = False
-        self.posted: deque[tuple[int, int, int]] = deque()
-        self.size = 2048
-        self.header_size = 256
-        self.descriptor_type = LEGACY
-        self.drops = False
-        self.strips = False
 
 
 class Receiver:
@@ -126,26 +96,24 @@ class Receiver:
         self._file = file
         self._values = file.values
         self._host = host
-        self._interrupts = interrupts
         self._statistics = statistics
         self._link = link
         self._filters = filters
         self._steering = steering
         self._time = time
-        self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
+        self._faults = host.faults.subset(RECEIVE)
         self._stuck = host.faults["device.register.stuck"]
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
-        self._scheduled = False
         self._paused = False
-        self._buffered: deque[tuple[bytes | Train, bool, int]] = deque()
+        self._buffered: deque[tuple[bytes | GsoPacket, bool, int]] = deque()
         self._buffered_bytes = 0
         self._arrivals = Arrivals(self._faults)
-        self._written: dict[int, list[tuple[int, bytes]]] = {}
-        self.queues = [RxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
-        self.memory = host.memory
-        self.rsc = RscEngine(file, host, self)
-        self.fast = FastPath(file, statistics, self)
+        self._rx = RxQueues(host, interrupts, statistics)
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
+        self.queues = self._rx.queues
+        self.rsc = RscEngine(file, host, self._rx)
+        self.flow_cache = FlowCache(file, statistics, self._rx)
         file.on_write(r.RDBAL, self._write_base)
         file.on_write(r.RDBAH, self._write_base_high)
         file.on_write(r.RDLEN, self._write_length)
@@ -158,7 +126,7 @@ class Receiver:
 
     def reset(self) -> None:
         """All queues off, nothing buffered."""
-        self.fast.forget()
+        self.flow_cache.flush()
         self.rsc.reset()
         for queue in self.queues:
             queue.enabled = False
@@ -169,7 +137,7 @@ class Receiver:
         self._buffered.clear()
         self._buffered_bytes = 0
         self._arrivals.reset()
-        self._written.clear()
+        self._rx.reset()
         self._paused = False
 
     # Registers
@@ -206,7 +174,7 @@ class Receiver:
         queue = self.queues[index]
         queue.ring.tail = value
         if queue.enabled and (self._buffered or self._paused):
-            self._schedule()
+            self._loop.schedule()
 
     def _write_control(self, index: int, value: int) -> None:
         self._file[r.RXDCTL, index] = value & r.RXDCTL.writable
@@ -216,7 +184,7 @@ class Receiver:
         if enabled == queue.enabled:
             return
         self.rsc.finish(queue.index)
-        self._flush()
+        self._rx.flush()
         queue.enabled = enabled
         queue.posted.clear()
         if enabled:
@@ -224,7 +192,7 @@ class Receiver:
             queue.ring.tail = self._file[r.RDT, index]
         self._host.events.add("queue.enable" if enabled else "queue.disable", direction="rx", queue=index)
         if enabled and (self._buffered or self._paused):
-            self._schedule()
+            self._loop.schedule()
 
     def _write_split(self, index: int, value: int) -> None:
         self._file[r.SRRCTL, index] = value
@@ -239,76 +207,57 @@ class Receiver:
         self._file[r.RXCTRL] = value
         if before & RXEN and not value & RXEN:
             self.rsc.finish()
-            self._flush()
+            self._rx.flush()
             self._buffered.clear()
             self._buffered_bytes = 0
         elif value & RXEN:
-            self._schedule()
+            self._loop.schedule()
 
     # The wire
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._host.clock.call_later(0.0, self._again)
-
-    def _again(self) -> None:
-        self._scheduled = False
-        self.arrived()
-
     def arrived(self) -> None:
         """Take frames off the wire until there are none, or the partner is paused."""
-        self._faulty = self._arrivals.holding or any(fault.armed for fault in self._faults.values())
+        self._faulty = self._faults.poll() or self._arrivals.holding
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
-        fast = None if self._faulty else self.fast
-        was_paused, self._paused = self._paused, False
-        taken = flushed = 0
-        while taken < TURN:
-            if self._buffered and self._full():
-                if self._file[r.FCCFG] & TFCE:
-                    self._paused = True
-                    break
-                frame = wire.receive()
-                if frame is None:
-                    break
-                if listening:
-                    self._statistics.missed()
-                taken += 1
-                continue
-            frame = wire.receive()
-            if frame is None:
-                break
-            taken += 1 + len(frame) // MAX_STANDARD  # what is to be cut counts as about as many
+        cache = None if self._faulty else self.flow_cache
+        was_paused, self._paused = self._paused, self._pauses()
+        # A frame that is to be segmented counts as about as many as it becomes.
+        for frame in () if self._paused else self._loop.frames(MAX_STANDARD):
             if listening:
+                if self._buffered and self._full():
+                    self._statistics.missed()
+                    continue
                 offload = wire.received_offload
                 if offload is None:
-                    if fast is None or self._buffered or not fast.take(frame, known_good=False):
+                    if cache is None or self._buffered or not cache.deliver(frame, known_good=False):
                         self._take(frame)
-                elif not self._take_train(frame, offload):
+                elif not self._take_gso(frame, offload):
                     for each in complete(frame, offload, wire.counters):
-                        if fast is None or self._buffered or not fast.take(each, known_good=True):
+                        if cache is None or self._buffered or not cache.deliver(each, known_good=True):
                             self._take(each, known_good=True)
-            if taken - flushed >= BURST:
-                flushed = taken
-                self._end_burst()
-        else:
-            self._schedule()
+            if self._buffered and self._pauses():
+                self._paused = True
+                break
         if self._paused != was_paused:
             self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
         self._end_burst()
 
-    def _take_train(self, frame: memoryview, offload: Offload) -> bool:
+    def _pauses(self) -> bool:
+        """Whether the packet buffer is so full that the partner is sent PAUSE."""
+        return bool(self._buffered and self._full() and self._file[r.FCCFG] & TFCE)
+
+    def _take_gso(self, frame: memoryview, offload: Offload) -> bool:
         """Take what is to be cut by the short cut, where that is open."""
         if self._faulty or offload.segment_type is None or not offload.segment_size:
             return False
-        train = self.fast.train(frame, offload.segment_size)
-        if train is None:
+        packet = self.flow_cache.begin_gso(frame, offload.segment_size)
+        if packet is None:
             return False
-        if self._buffered or not self.fast.place(train):
-            self._buffered.append((train, True, 0))
-            self._buffered_bytes += train.left
+        if self._buffered or not self.flow_cache.deliver_gso(packet):
+            self._buffered.append((packet, True, 0))
+            self._buffered_bytes += packet.left
         return True
 
     def loop_back(self, frame: bytes) -> None:
@@ -316,9 +265,9 @@ class Receiver:
         if self._broken_loopback.armed and self._broken_loopback.fires():
             return
         if self._file[r.RXCTRL] & RXEN:
-            self._faulty = any(fault.armed for fault in self._faults.values())
+            self._faulty = self._faults.poll()
             self._take(memoryview(frame), mark=LOOPED)
-            self._schedule()
+            self._loop.schedule()
 
     def _full(self) -> bool:
         return self._buffered_bytes >= (self._file[r.RXPBSIZE, 0] or 1 << 10)
@@ -329,48 +278,50 @@ class Receiver:
 
     def _drain(self) -> None:
         """Deliver what waits in the packet buffer, in order, as far as there are descriptors."""
-        fast = None if self._faulty else self.fast
+        cache = None if self._faulty else self.flow_cache
         while self._buffered:
             frame, known_good, mark = self._buffered[0]
-            if isinstance(frame, Train):
+            if isinstance(frame, GsoPacket):
                 before = frame.left
-                done = self._drain_train(frame)
+                done = self._drain_gso(frame)
                 self._buffered_bytes -= before - frame.left
                 if not done:
                     break
             else:
                 view = memoryview(frame)
-                short = fast is not None and not mark and fast.take(view, known_good=known_good, waited=True)
-                if not short and not self._deliver(view, known_good, mark):
+                cached = cache is not None and not mark and cache.deliver(view, known_good=known_good, counted=True)
+                if not cached and not self._deliver(view, known_good, mark):
                     break
                 self._buffered_bytes -= len(frame)
             self._buffered.popleft()
 
-    def _drain_train(self, train: Train) -> bool:
+    def _drain_gso(self, packet: GsoPacket) -> bool:
         """Deliver a train's segments; False when the rest has to wait for descriptors."""
-        if not self._faulty and self.fast.knows(train.flow):
-            return self.fast.place(train)
-        for frame in train:
+        if not self._faulty and self.flow_cache.holds(packet.flow):
+            return self.flow_cache.deliver_gso(packet)
+        for frame in packet:
             if not self._deliver(memoryview(frame), known_good=True, mark=0):
-                train.put_back(frame)
+                packet.put_back(frame)
                 return False
         return True
 
     def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
         """MAC and filters; then to the host, or to the packet buffer. `mark` goes into the status of its descriptor."""
         size = len(frame)
-        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
-            if size < 14:
+        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+            if size < ETH_HLEN:
                 self._statistics.count_register(s.RUC)
                 return
-            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
-            size = MINIMUM
+            frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
+            size = ETH_ZLEN
         destination = bytes(frame[:6])
         vet = self._values[_VLNCTRL] & 0xFFFF
         tagged = frame[12] << 8 | frame[13] == vet
         control = self._values[_HLREG0]
         limit = (self._values[_MAXFRS] >> 16 if control & JUMBO else MAX_STANDARD) + (4 if tagged else 0)
-        if size + FCS > limit or (self._faulty and size + FCS > MAX_STANDARD + 4 and self._faults["rx.jumbo.dropped"]):
+        if size + ETH_FCS_LEN > limit or (
+            self._faulty and size > ETH_FRAME_LEN + VLAN_HLEN and self._faults["rx.jumbo.dropped"]
+        ):
             self._statistics.count_register(s.ROC)
             return
         if self._faulty and self._faults["rx.frame.dropped"]:
@@ -378,7 +329,7 @@ class Receiver:
         tci = frame[14] << 8 | frame[15] if tagged else None
         passed = self._filters.passes(destination) and self._filters.passes_vlan(tci)
         broadcast = destination == BROADCAST
-        self._statistics.arrived(size + FCS, destination[0], broadcast=broadcast, passed=passed)
+        self._statistics.arrived(size + ETH_FCS_LEN, destination[0], broadcast=broadcast, passed=passed)
         if not passed:
             return
         if self._time.listens and self._time.received(frame, parse(frame)):
@@ -408,7 +359,7 @@ class Receiver:
             return True
         checks = self._checks(queue, frame, headers, known_good)
         strip = tci is not None and queue.strips
-        if strip and self._faulty and self._faults["rx.vlan.not-stripped"].fires(queue=queue.index):
+        if strip and self._faulty and self._faults.fires("rx.vlan.not-stripped", queue=queue.index):
             strip = False
         pieces: list[Buffer] = [frame[:12], frame[16:]] if strip else [frame]
         report = self._report(queue, frame, headers, target, checks, tci if strip else None)
@@ -432,7 +383,7 @@ class Receiver:
             self._learn(frame, headers, queue, report, target)
         return True
 
-    def _learn(self, frame: memoryview, headers: Headers, queue: RxQueue, report: Report, target: Target) -> None:
+    def _learn(self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, target: Target) -> None:
         """Let the segments that follow take the short cut, where the queue's setup allows."""
         if queue.descriptor_type != ONE_BUFFER or not self._strips_crc() or self.rsc.takes(queue.index):
             return
@@ -442,8 +393,8 @@ class Receiver:
         if target.flow_director is not None:
             counter = MATCHED if target.flow_director else MISSED
         jumbo = self._values[_HLREG0] & JUMBO
-        limit = (self._values[_MAXFRS] >> 16 if jumbo else MAX_STANDARD) - FCS
-        self.fast.learn(frame, headers, queue, report, limit, counter)
+        limit = (self._values[_MAXFRS] >> 16 if jumbo else MAX_STANDARD) - ETH_FCS_LEN
+        self.flow_cache.learn(frame, headers, queue, report, limit, counter)
 
     def _strips_crc(self) -> bool:
         return bool(self._values[_HLREG0] & CRC_STRIP)
@@ -460,17 +411,17 @@ class Receiver:
             if headers.l4 == UDP:
                 checks |= UDPCS
         if self._faulty and checks & (IPCS | L4CS):
-            if checks & (IPE | L4E) and self._faults["rx.checksum.bad-as-good"].fires(queue=queue.index):
+            if checks & (IPE | L4E) and self._faults.fires("rx.checksum.bad-as-good", queue=queue.index):
                 checks &= ~(IPE | L4E)
-            elif not checks & (IPE | L4E) and self._faults["rx.checksum.good-as-bad"].fires(queue=queue.index):
+            elif not checks & (IPE | L4E) and self._faults.fires("rx.checksum.good-as-bad", queue=queue.index):
                 checks |= L4E if checks & L4CS else IPE
-            elif self._faults["rx.checksum.unreported"].fires(queue=queue.index):
+            elif self._faults.fires("rx.checksum.unreported", queue=queue.index):
                 checks = 0
         return checks
 
     def _report(
         self, queue: RxQueue, frame: memoryview, headers: Headers, target: Target, checks: int, tci: int | None
-    ) -> Report:
+    ) -> RxStatus:
         if headers.version == 4:
             kind = TYPE_IPV4_EX | TYPE_IPV4 if headers.options else TYPE_IPV4
         elif headers.version == 6:
@@ -490,7 +441,7 @@ class Receiver:
         if tci is not None:
             status |= VP
             vlan = tci
-            if self._faulty and self._faults["rx.vlan.wrong"].fires(queue=queue.index):
+            if self._faulty and self._faults.fires("rx.vlan.wrong", queue=queue.index):
                 vlan = vlan & 0xF000 | (vlan + 1) & 0xFFF
         info, value = kind | target.rss_type, target.hash
         if not self._values[_RXCSUM] & PCSD:
@@ -498,7 +449,7 @@ class Receiver:
         split = 0
         if queue.descriptor_type in (SPLIT, SPLIT_ALWAYS):
             split = self._split_at(queue, headers, stripped=tci is not None)
-        return Report(info, value, status, vlan, split)
+        return RxStatus(info, value, status, vlan, split)
 
     def _fragment(self, frame: memoryview, headers: Headers) -> int:
         """Fragment checksum and IP identification: what the descriptor shows without RXCSUM.PCSD."""
@@ -524,24 +475,7 @@ class Receiver:
             at -= 4
         return at if at <= queue.header_size else 0
 
-    def fetch(self, queue: RxQueue, number: int) -> bool:
-        """Have at least `number` descriptors in `posted`; False when the driver has not given so many."""
-        posted, ring = queue.posted, queue.ring
-        if len(posted) >= number:
-            return True
-        if len(posted) + ring.available < number:
-            return False
-        descriptors = ring.fetch(max(FETCH, number))
-        index, count = ring.head, ring.count
-        for packet, header in descriptors:
-            posted.append((index, packet, header))
-            index += 1
-            if index == count:
-                index = 0
-        ring.head = index
-        return len(posted) >= number
-
-    def _place_frame(self, queue: RxQueue, pieces: list[Buffer], report: Report) -> bool:
+    def _place_frame(self, queue: RxQueue, pieces: list[Buffer], report: RxStatus) -> bool:
         """Copy a frame into posted buffers; False when there are not enough."""
         total = 0
         for piece in pieces:
@@ -552,24 +486,19 @@ class Receiver:
             header = min(total, queue.header_size)
         needed = max(-(-(total - header) // size), 1)
         try:
-            if not self.fetch(queue, needed):
+            if not self._rx.fetch(queue, needed):
                 return False
-            if self._faulty and total > 1024 and self._faults["rx.frame.truncated"].fires(queue=queue.index):
+            if self._faulty and total > 1024 and self._faults.fires("rx.frame.truncated", queue=queue.index):
                 pieces, total, needed, header = [b"".join(pieces)[:1024]], 1024, 1, 0
             if needed == 1 and not header:
                 index, address, _ = queue.posted.popleft()
                 self._copy(address, pieces)
-                self.write_back(queue, index, report, total, EOP)
+                self._rx.write_back(queue, index, report, total, EOP)
             else:
                 self._scatter(queue, b"".join(pieces), header, report)
         except DmaError:
-            self.dma_error(queue)
+            self._rx.dma_error(queue)
         return True
-
-    def dma_error(self, queue: RxQueue) -> None:
-        """An address of the queue is not there: what was to go there is lost."""
-        self._statistics.dma_errors += 1
-        self._host.events.add("dma.error", direction="rx", queue=queue.index)
 
     def _copy(self, address: int, pieces: list[Buffer]) -> None:
         memory = self._host.memory
@@ -577,7 +506,7 @@ class Receiver:
             memory.write(address, piece)
             address += len(piece)
 
-    def _scatter(self, queue: RxQueue, data: bytes, header: int, report: Report) -> None:
+    def _scatter(self, queue: RxQueue, data: bytes, header: int, report: RxStatus) -> None:
         """A frame over several descriptors, or split into header and payload."""
         view = memoryview(data)
         memory = self._host.memory
@@ -594,54 +523,14 @@ class Receiver:
             view = view[size:]
             memory.write(address, part)
             last = not view
-            shown = report if last else Report(report.info, 0, 0, 0)
+            shown = report if last else RxStatus(report.info, 0, 0, 0)
             if first:
                 shown = shown._replace(info=first_info)
-            self.write_back(queue, index, shown, len(part), EOP if last else 0)
+            self._rx.write_back(queue, index, shown, len(part), EOP if last else 0)
             first = False
             if last:
                 return
 
-    def write_back(self, queue: RxQueue, index: int, report: Report, length: int, status: int) -> None:
-        """Note a descriptor for the write-back at the end of the burst."""
-        bits = report.status | status | DD
-        if queue.descriptor_type == LEGACY:
-            errors = (bits >> 24 & 0xC0) if status & EOP else 0
-            address = self._host.memory.read(queue.ring.address(index), 8)
-            data = address + _LEGACY.pack(0, length, 0, bits & 0xFF, errors, report.vlan)[8:]
-        else:
-            data = _WRITE_BACK.pack(report.info, report.hash, bits & 0xFFFF_FFFF, length, report.vlan)
-        self.note(queue.index, index, data)
-
-    def note(self, queue: int, index: int, data: bytes) -> None:
-        """Note a descriptor's bytes for the write-back at the end of the burst."""
-        entries = self._written.get(queue)
-        if entries is None:
-            entries = self._written[queue] = []
-        entries.append((index, data))
-
     def _end_burst(self) -> None:
         self.rsc.finish()
-        self._flush()
-
-    def _flush(self) -> None:
-        """Write the descriptors of the burst back, in runs, and interrupt."""
-        if not self._written:
-            return
-        written, self._written = self._written, {}
-        for number, entries in written.items():
-            queue = self.queues[number]
-            ring = queue.ring
-            at = 0
-            try:
-                while at < len(entries):
-                    first = entries[at][0]
-                    end = at + 1
-                    while end < len(entries) and entries[end][0] == first + end - at:
-                        end += 1
-                    data = entries[at][1] if end == at + 1 else b"".join([data for _, data in entries[at:end]])
-                    ring.write(first, data)
-                    at = end
-            except DmaError:
-                self.dma_error(queue)
-            self._interrupts.receive(number)
+        self._rx.flush()

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import filters as f
 from nicmodels.models.ixgbe.registers import receive as r
+from nicmodels.models.ixgbe.rx_queues import EOP, ONE_BUFFER
 from nicmodels.offload.coalescing import Coalescer, Limits
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
-    from nicmodels.models.ixgbe.receive import Receiver, Report, RxQueue
+    from nicmodels.models.ixgbe.rx_queues import RxQueue, RxQueues, RxStatus
     from nicmodels.nic.device import Host
     from nicmodels.offload.coalescing import Flow
     from nicmodels.offload.headers import Headers
@@ -30,9 +31,7 @@ _RSCCTL = tuple(REGISTERS.offset(r.RSCCTL, index) >> 2 for index in range(r.RSCC
 RSCEN = 1
 RSC_DIS = 1 << 5
 RSCACKDIS = 1 << 7
-ONE_BUFFER = 1
 MAX_DESCRIPTORS = (1, 4, 8, 16)
-EOP = 2
 COUNT_SHIFT = 17
 SEGMENTS_A_BUFFER = 14
 """More segments cannot start in one descriptor: RSCCNT has four bits, and is one more than their number."""
@@ -54,7 +53,7 @@ class _Chain:
     """Where a merged packet is."""
 
     queue: RxQueue
-    report: Report
+    report: RxStatus
     strip: int
     buffers: list[_Buffer]
 
@@ -62,10 +61,10 @@ class _Chain:
 class RscEngine:
     """The open merged packets."""
 
-    def __init__(self, file: RegisterFile, host: Host, receiver: Receiver) -> None:
+    def __init__(self, file: RegisterFile, host: Host, rx: RxQueues) -> None:
         self._file = file
         self._host = host
-        self._receiver = receiver
+        self._rx = rx
         self._corrupted = host.faults["rx.coalescing.corrupted"]
         self._coalescer = Coalescer()
 
@@ -77,10 +76,10 @@ class RscEngine:
         """Whether RSC is on for a queue."""
         if not self._file.values[_RSCCTL[queue]] & RSCEN or self._file[f.RFCTL] & RSC_DIS:
             return False
-        return self._receiver.queues[queue].descriptor_type == ONE_BUFFER
+        return self._rx.queues[queue].descriptor_type == ONE_BUFFER
 
     def receive(
-        self, queue: RxQueue, frame: memoryview, headers: Headers, report: Report, *, strip: int, good: bool
+        self, queue: RxQueue, frame: memoryview, headers: Headers, report: RxStatus, *, strip: int, good: bool
     ) -> bool | None:
         """Offer a frame whose checksums are right.
 
@@ -92,7 +91,7 @@ class RscEngine:
         if limits != coalescer.limits:
             self.finish()
             self._coalescer = coalescer = Coalescer(limits)
-        if not good or not self._receiver.fetch(queue, 1 + -(-len(frame) // queue.size)):
+        if not good or not self._rx.fetch(queue, 1 + -(-len(frame) // queue.size)):
             self.finish(queue.index)
             return None
         decision = coalescer.receive(frame, headers, scope=(queue.index, report.vlan), fits=self._fits)
@@ -105,7 +104,7 @@ class RscEngine:
             started = self._append(queue, flow, frame, headers, report, strip)
         except DmaError:
             coalescer.close(flow)
-            self._receiver.dma_error(queue)
+            self._rx.dma_error(queue)
             return True
         if decision.complete or started.segments == SEGMENTS_A_BUFFER:
             coalescer.close(flow)
@@ -125,10 +124,10 @@ class RscEngine:
         queue = chain.queue
         more = -(-max(size - (queue.size - chain.buffers[-1].used), 0) // queue.size)
         limit = MAX_DESCRIPTORS[self._file[r.RSCCTL, queue.index] >> 2 & 3]
-        return len(chain.buffers) + more <= limit and self._receiver.fetch(queue, more)
+        return len(chain.buffers) + more <= limit and self._rx.fetch(queue, more)
 
     def _append(
-        self, queue: RxQueue, flow: Flow, frame: memoryview, headers: Headers, report: Report, strip: int
+        self, queue: RxQueue, flow: Flow, frame: memoryview, headers: Headers, report: RxStatus, strip: int
     ) -> _Buffer:
         """Write the payload behind what is there; gives the buffer that it starts in."""
         chain: _Chain | None = flow.buffers
@@ -169,7 +168,7 @@ class RscEngine:
         try:
             self._host.memory.write(chain.buffers[0].address, header)
         except DmaError:
-            self._receiver.dma_error(chain.queue)
+            self._rx.dma_error(chain.queue)
         last = len(chain.buffers) - 1
         for position, buffer in enumerate(chain.buffers):
             report = chain.report if position == last else chain.report._replace(status=0, vlan=0)
@@ -177,4 +176,4 @@ class RscEngine:
                 report = report._replace(info=report.info | (buffer.segments + 1) << COUNT_SHIFT)
             if position != last:
                 report = report._replace(status=chain.buffers[position + 1].index << NEXT_SHIFT)
-            self._receiver.write_back(chain.queue, buffer.index, report, buffer.used, EOP if position == last else 0)
+            self._rx.write_back(chain.queue, buffer.index, report, buffer.used, EOP if position == last else 0)

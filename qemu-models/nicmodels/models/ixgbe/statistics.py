@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nicmodels.registers import Register, RegisterFile
 
 QUEUES = 128
-FCS = 4
 MAXIMUM = 0xFFFF_FFFF
 HIGH_MAXIMUM = 0xF
 

@@ -14,10 +14,12 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
 from nicmodels.faults.frames import spoil_departure, spoil_segments, spoil_tag
 from nicmodels.models.ixgbe.fault_points import TRANSMIT
 from nicmodels.models.ixgbe.registers import mac
 from nicmodels.models.ixgbe.registers import transmit as r
+from nicmodels.nic.engine import WorkList
 from nicmodels.offload import vlan
 from nicmodels.offload.chain import behead
 from nicmodels.offload.chain import length as chain_length
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from nicmodels.registers import RegisterFile
 
     Buffer = bytes | bytearray | memoryview
-    Piece = tuple[int, int]
 
 QUEUES = 128
 BATCH = 256
@@ -47,8 +48,6 @@ ENABLE = 1 << 25
 TRANSMIT_ENABLE = 1
 HEAD_WRITE_BACK = 1
 PAD_ENABLE, LOOPBACK = 1 << 10, 1 << 15
-MINIMUM = 60
-FCS = 4
 # The second quadword of a descriptor.
 STAMP = 1 << 19
 EOP, IFCS, IC, RS, DEXT, VLE, TSE = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 29, 1 << 30, 1 << 31
@@ -141,10 +140,8 @@ class Transmitter:
         self._link = link
         self._time = time
         self._loop_back = loop_back
-        self._faults = {point.name: host.faults[point.name] for point in TRANSMIT}
-        self._faulty = False
-        self._pending: dict[int, TxQueue] = {}
-        self._scheduled = False
+        self._faults = host.faults.subset(TRANSMIT)
+        self._work = WorkList(host.clock, self._run)
         self.queues = [TxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
         file.on_write(r.TDBAL, self._write_base)
         file.on_write(r.TDBAH, self._write_base_high)
@@ -161,13 +158,13 @@ class Transmitter:
             queue.enabled = False
             queue.ring.setup(0, 0)
             queue.contexts = [Context(), Context()]
-        self._pending.clear()
+        self._work.clear()
 
     def kick(self) -> None:
         """The link came up, or transmission was enabled: what waits goes on."""
         for queue in self.queues:
             if queue.enabled and queue.ring.available:
-                self._note(queue)
+                self._work.add(queue.index)
 
     def _write_base(self, index: int, value: int) -> None:
         self._file[r.TDBAL, index] = value & r.TDBAL.writable
@@ -198,7 +195,7 @@ class Transmitter:
         queue = self.queues[index]
         queue.ring.tail = value
         if queue.enabled:
-            self._note(queue)
+            self._work.add(queue.index)
 
     def _write_control(self, index: int, value: int) -> None:
         """ENABLE reads back at once; SWFLSH clears itself, since nothing waits to be written back."""
@@ -212,32 +209,24 @@ class Transmitter:
         if enabled:
             queue.ring.tail = self._file[r.TDT, index]
             queue.contexts = [Context(), Context()]
-            self._note(queue)
+            self._work.add(queue.index)
 
     def _write_dma(self, _index: int, value: int) -> None:
         self._file[r.DMATXCTL] = value
         if value & TRANSMIT_ENABLE:
             self.kick()
 
-    def _note(self, queue: TxQueue) -> None:
-        self._pending[queue.index] = queue
-        if not self._scheduled:
-            self._scheduled = True
-            self._host.clock.call_later(0.0, self._run)
-
     def _run(self) -> None:
-        self._scheduled = False
-        pending = self._pending
         loopback = self._file[mac.HLREG0] & LOOPBACK
         # Without a link the hardware stops its DMA; what is queued waits.
         if not self._file[r.DMATXCTL] & TRANSMIT_ENABLE or not (self._link.up or loopback):
             return
-        self._faulty = any(fault.armed for fault in self._faults.values())
-        for index in list(pending):
-            queue = pending.pop(index)
+        self._faults.poll()
+        for index in self._work.take():
+            queue = self.queues[index]
             if queue.enabled:
                 try:
-                    self._work(queue)
+                    self._send_batch(queue)
                 except DmaError:
                     self._halt(queue)
 
@@ -247,19 +236,20 @@ class Transmitter:
         self._statistics.dma_errors += 1
         self._host.events.add("dma.error", direction="tx", queue=queue.index)
 
-    def _work(self, queue: TxQueue) -> None:
+    def _send_batch(self, queue: TxQueue) -> None:
         """Send what is complete between head and tail, at most one batch; then write back and interrupt."""
-        if self._faulty and self._fires("tx.queue.stuck", queue):
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=queue.index):
             return
         ring = queue.ring
         descriptors = ring.fetch(BATCH)
-        fast = not self._faulty and self._host.wire.segmentation == "host"
+        fast = not self._faults.active and self._host.wire.segmentation == "host"
         fast = fast and not self._file[mac.HLREG0] & LOOPBACK
         send = self._send_fast if fast else self._send
+        gather = self._host.memory.gather
         index, count = ring.head, ring.count
         done: list[int] = []
         reported = 0
-        pieces: list[Piece] = []
+        pieces: list[tuple[int, int]] = []
         first = 0
         taken = 0
         for position, (low, high) in enumerate(descriptors, 1):
@@ -274,7 +264,7 @@ class Transmitter:
                 if high & RS:
                     done.append(index)
                 if high & EOP:
-                    send(queue, self._gather(pieces), self._packet(queue, first))
+                    send(queue, gather(pieces), self._packet(queue, first))
                     pieces = []
                     taken = position
                     reported = len(done)
@@ -287,23 +277,15 @@ class Transmitter:
         if reported:
             self._write_back(queue, done[:reported])
         if ring.available and (taken == len(descriptors) or len(descriptors) == BATCH):
-            self._note(queue)
+            self._work.add(queue.index)
 
     def _packet(self, queue: TxQueue, first: int) -> Packet:
         if first & DEXT:
             return Packet(first, queue.contexts[first >> 36 & 1], legacy=False)
         return Packet(first, Context(vlan=first >> 48), legacy=True)
 
-    def _gather(self, pieces: list[Piece]) -> list[Buffer]:
-        memory = self._host.memory
-        try:
-            return [memory.view(address, length) for address, length in pieces if length]
-        except DmaError:
-            # Across two mappings, or not mapped into this process: a copy does.
-            return [memory.read(address, length) for address, length in pieces if length]
-
     def _write_back(self, queue: TxQueue, done: list[int]) -> None:
-        if self._faulty and self._fires("tx.writeback.lost", queue):
+        if self._faults.active and self._faults.fires("tx.writeback.lost", queue=queue.index):
             return
         memory, ring = self._host.memory, queue.ring
         low = self._file[r.TDWBAL, queue.index]
@@ -316,10 +298,6 @@ class Transmitter:
                 memory.write(base + 16 * index, DONE)
         self._interrupts.transmit(queue.index)
 
-    def _fires(self, name: str, queue: TxQueue) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=queue.index)
-
     # Fast: the host finishes the frame
 
     def _send_fast(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
@@ -329,7 +307,7 @@ class Transmitter:
         context = packet.context
         if (
             packet.legacy
-            or total < MINIMUM
+            or total < ETH_ZLEN
             or command & STAMP
             or command & (VLE | TSE) == VLE | TSE
             or (command & TSE and total > _HOST_LIMIT)
@@ -346,7 +324,7 @@ class Transmitter:
             destination = bytes(buffers[0][:6])
             self._host.wire.transmit(buffers, offload)
             self._account(queue, total, 1, total)
-            self._statistics.left(total + FCS, destination)
+            self._statistics.left(total + ETH_FCS_LEN, destination)
             return
         size = context.mac_length + context.ip_length + context.l4_length
         if context.protocol != TCP or total <= size or not context.mss or not context.plausible:
@@ -368,12 +346,12 @@ class Transmitter:
         payload = total - size
         count = -(-payload // context.mss)
         last = payload - (count - 1) * context.mss
-        last = max(size + last, MINIMUM)
+        last = max(size + last, ETH_ZLEN)
         self._account(queue, total, count, (count - 1) * (size + context.mss) + last)
         destination = bytes(head[:6])
         if count > 1:
-            self._statistics.left(size + context.mss + FCS, destination, count - 1)
-        self._statistics.left(last + FCS, destination)
+            self._statistics.left(size + context.mss + ETH_FCS_LEN, destination, count - 1)
+        self._statistics.left(last + ETH_FCS_LEN, destination)
 
     def _account(self, queue: TxQueue, total: int, segments: int, octets: int) -> None:
         account = self._statistics.tx[queue.index]
@@ -387,7 +365,7 @@ class Transmitter:
 
     def _send(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
         total = chain_length(buffers)
-        if total < 14:
+        if total < ETH_HLEN:
             return
         try:
             frames = (
@@ -426,14 +404,14 @@ class Transmitter:
             if context.ip_length < 20:
                 raise ValueError(f"expected an IPv4 header to write a checksum into; found {context.ip_length} bytes")
             struct.pack_into(">H", head, start + 10, fold(word_sum(head[start:l4])))
-            if self._faulty and self._fires("tx.ip-checksum.wrong", queue):
+            if self._faults.active and self._faults.fires("tx.ip-checksum.wrong", queue=queue.index):
                 head[start + 11] ^= 1
         if field:
             if context.protocol == SCTP:
                 insert_crc32c(head, rest, l4, field)
             else:
                 insert_checksum(head, rest, l4, field, never_zero=context.protocol == UDP)
-            if self._faulty and self._fires("tx.checksum.wrong", queue):
+            if self._faults.active and self._faults.fires("tx.checksum.wrong", queue=queue.index):
                 head[field + 1] ^= 1
         return [head, *rest]
 
@@ -444,8 +422,8 @@ class Transmitter:
         head, payload = behead(buffers, l4 + context.l4_length)
         low, high = self._file[r.DTXTCPFLGL], self._file[r.DTXTCPFLGH]
         masks = FlagMasks(low & 0xFFF, low >> 16 & 0xFFF, high & 0xFFF)
-        faulty = self._faulty
-        if faulty and self._fires("tx.segment.flags", queue):
+        faulty = self._faults.active
+        if faulty and self._faults.fires("tx.segment.flags", queue=queue.index):
             masks = FlagMasks(0xFFF, 0xFFF, 0xFFF)
         frames = list(
             segment(
@@ -456,7 +434,9 @@ class Transmitter:
                 l4_offset=l4,
                 protocol=context.protocol,
                 masks=masks,
-                identification_mask=0 if faulty and self._fires("tx.segment.identification", queue) else 0xFFFF,
+                identification_mask=0
+                if faulty and self._faults.fires("tx.segment.identification", queue=queue.index)
+                else 0xFFFF,
                 seeded=True,
             )
         )
@@ -467,27 +447,29 @@ class Transmitter:
                 l4,
                 ipv4=context.ipv4,
                 protocol=context.protocol,
-                fires=partial(self._fires, queue=queue),
+                fires=partial(self._faults.fires, queue=queue.index),
             )
         return frames
 
     def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
-        spoilt = spoil_tag(tci, partial(self._fires, queue=queue)) if self._faulty else tci
+        spoilt = spoil_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci
         return list(frame) if spoilt is None else vlan.insert(frame, spoilt, self._file[r.DMATXCTL] >> 16)
 
     def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
         """Put a frame on the wire; gives its length without CRC."""
         size = chain_length(frame)
-        pads = size < MINIMUM and self._file[mac.HLREG0] & PAD_ENABLE
-        if pads and not (self._faulty and self._fires("tx.padding.missing", queue)):
-            frame = [*frame, bytes(MINIMUM - size)]
-            size = MINIMUM
+        pads = size < ETH_ZLEN and self._file[mac.HLREG0] & PAD_ENABLE
+        if pads and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue.index)):
+            frame = [*frame, bytes(ETH_ZLEN - size)]
+            size = ETH_ZLEN
         destination = b"".join(frame)[:6] if len(frame[0]) < 6 else bytes(frame[0][:6])
         loopback = self._file[mac.HLREG0] & LOOPBACK
-        for each in spoil_departure(frame, partial(self._fires, queue=queue)) if self._faulty else (frame,):
+        for each in (
+            spoil_departure(frame, partial(self._faults.fires, queue=queue.index)) if self._faults.active else (frame,)
+        ):
             if loopback:
                 self._loop_back(b"".join(each))
             else:
                 self._host.wire.transmit(each)
-        self._statistics.left(max(size, MINIMUM) + FCS, destination)
+        self._statistics.left(max(size, ETH_ZLEN) + ETH_FCS_LEN, destination)
         return size

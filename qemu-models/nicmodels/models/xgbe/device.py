@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 AMD = 0x1022
 REVISION = 0
-ETHERNET = 0x020000
+CLASS_ETHERNET = 0x020000
 REGISTER_BAR, XPCS_BAR, MSIX_BAR = 0, 1, 2
 REGISTER_SIZE, MSIX_SIZE, MSIX_PENDING = 0x20000, 0x2000, 0x1000
 SOFTWARE_RESET = 1
@@ -81,7 +81,7 @@ class Xgbe(Nic):
             self.steering,
             self.time,
             channels=channels,
-            hears=lambda: self.link.up,
+            link_up=lambda: self.link.up,
             pause=self._pause,
         )
         self.transmitter = Transmitter(
@@ -91,14 +91,14 @@ class Xgbe(Nic):
             self.counters,
             self.time,
             channels=channels,
-            carries=lambda: self.link.up,
+            link_up=lambda: self.link.up,
             loop_back=self.receiver.loop_back,
         )
         self.core = Mac(
             self._file,
             self.interrupts,
             variant,
-            lambda channel: (self.receiver.delivery.state(channel), self.transmitter.state(channel)),
+            lambda channel: (self.receiver.dma.state(channel), self.transmitter.state(channel)),
         )
         self.i2c = I2cController(self._file, self.interrupts)
         self.flow_control = FlowControl(
@@ -167,7 +167,7 @@ class Xgbe(Nic):
                 queue_state(
                     channel.ring, enabled=channel.running, head=channel.posted[0][0] if channel.posted else None
                 )
-                for channel in self.receiver.delivery.channels
+                for channel in self.receiver.dma.channels
             ],
             "tx": [queue_state(channel.ring, enabled=channel.running) for channel in self.transmitter.channels],
         }
@@ -224,7 +224,7 @@ def _config_space(device: int, vectors: int) -> ConfigSpace:
         vendor=AMD,
         device=device,
         revision=REVISION,
-        class_code=ETHERNET,
+        class_code=CLASS_ETHERNET,
         subsystem_vendor=AMD,
         subsystem=device,
         bars=(

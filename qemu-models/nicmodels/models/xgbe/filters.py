@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST, ETH_P_8021AD, ETH_P_8021Q
 from nicmodels.models.xgbe.registers import REGISTERS
 from nicmodels.models.xgbe.registers import mac as r
 
@@ -24,9 +25,7 @@ PR, HUC, HMC, DAIF, PM, DBF, HPF, VTFE, RA = (
     *(1 << 5, 1 << 10, 1 << 16, 1 << 31),
 )
 ETV, VTIM, ESVL, VTHM = 1 << 16, 1 << 17, 1 << 18, 1 << 25
-C_TAG, S_TAG = 0x8100, 0x88A8
 ADDRESS_ENABLE, SOURCE = 1 << 31, 1 << 30
-BROADCAST = b"\xff" * 6
 TABLE_SHIFT = 24
 """256 bits of hash table are addressed by the upper 8 bits of the hash."""
 
@@ -137,7 +136,7 @@ class Filters:
 
     def tag_type(self) -> int:
         """The EtherType that makes a frame a VLAN frame for the filter and for stripping."""
-        return S_TAG if self._values[_VLANTR] & ESVL else C_TAG
+        return ETH_P_8021AD if self._values[_VLANTR] & ESVL else ETH_P_8021Q
 
     def passes_vlan(self, tci: int | None) -> bool:
         """Whether a tag matches the VLAN filter; without a tag, or a filter, all pass."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST
 from nicmodels.models.xgbe.registers import REGISTERS
 from nicmodels.models.xgbe.registers import mmc as r
 from nicmodels.nic.account import RxAccount, TxAccount
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from nicmodels.registers import Register, RegisterFile
 
 RESET, STOP_ROLLOVER, RESET_ON_READ, FREEZE, PRESET, PRESET_FULL = (1 << bit for bit in range(6))
-BROADCAST = b"\xff" * 6
 _SIZES = ((64, 0), (127, 1), (255, 2), (511, 3), (1023, 4))
 _RX_BINS = (
     *(r.RX64OCTETS_GB, r.RX65TO127OCTETS_GB, r.RX128TO255OCTETS_GB),

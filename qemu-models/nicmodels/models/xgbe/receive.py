@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_P_PAUSE, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import Arrivals
 from nicmodels.models.xgbe import descriptors as d
-from nicmodels.models.xgbe.delivery import Delivery, Waiting
 from nicmodels.models.xgbe.fault_points import RECEIVE
-from nicmodels.models.xgbe.inspection import Inspector
 from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
+from nicmodels.models.xgbe.rx_dma import QueuedFrame, RxDma
+from nicmodels.models.xgbe.rx_offload import RxOffload
+from nicmodels.nic.engine import ReceiveLoop
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import parse
 
@@ -34,14 +36,12 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-BURST, TURN = 64, 256
-MINIMUM, FCS, ETHERNET = 60, 4, 14
 RE, GPSLCE, WD, JE, LM = (1 << bit for bit in (0, 6, 7, 8, 10))
-STANDARD, JUMBO, WATCHDOG, WATCHDOG_JUMBO = 1518, 9018, 2048, 10240
+STANDARD, JUMBO, WATCHDOG, WATCHDOG_JUMBO = ETH_FRAME_LEN + ETH_FCS_LEN, 9018, 2048, 10240
 STORE, FORWARD_ERRORS, KEEP_CHECKSUM_ERRORS, FLOW_CONTROL = 1 << 5, 1 << 4, 1 << 6, 1 << 7
 THRESHOLDS = (64, 32, 96, 128)
 TRANSMIT_FLOW_CONTROL = 1 << 1
-MAC_CONTROL, PAUSE, PAUSE_ADDRESS = 0x8808, 1, bytes.fromhex("0180c2000001")
+PAUSE, PAUSE_ADDRESS = 1, bytes.fromhex("0180c2000001")
 PASS_CONTROL = 3 << 6
 _RCR = REGISTERS.offset(mac.RCR) >> 2
 
@@ -50,7 +50,7 @@ class Receiver:
     """All receive channels, and the receive queues in front of them.
 
     Args:
-        hears: whether the link brings frames.
+        link_up: whether the link brings frames.
         pause: told for how many quanta a PAUSE frame asks.
     """
 
@@ -65,7 +65,7 @@ class Receiver:
         time: SystemTime,
         *,
         channels: int,
-        hears: Callable[[], bool],
+        link_up: Callable[[], bool],
         pause: Callable[[int], None],
     ) -> None:
         self._file = file
@@ -74,23 +74,23 @@ class Receiver:
         self._counters = counters
         self._filters = filters
         self._steering = steering
-        self._hears = hears
+        self._link_up = link_up
         self._pause = pause
-        self._faults = {point.name: host.faults[point.name] for point in RECEIVE}
-        self._inspector = Inspector(file, filters, time, self._faults)
+        self._faults = host.faults.subset(RECEIVE)
+        self._rx_offload = RxOffload(file, filters, time, self._faults)
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._arrivals = Arrivals(self._faults)
-        self._scheduled = False
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
         self._holding = False
-        self.queues: list[deque[Waiting]] = [deque() for _ in range(channels)]
+        self.queues: list[deque[QueuedFrame]] = [deque() for _ in range(channels)]
         self._buffered = [0] * channels
-        self.delivery = Delivery(
+        self.dma = RxDma(
             file,
             host,
             interrupts,
             counters,
-            self._inspector,
+            self._rx_offload,
             self._faults,
             channels=channels,
             resumed=self._resume,
@@ -101,7 +101,7 @@ class Receiver:
 
     def reset(self) -> None:
         """All channels stopped, nothing waiting."""
-        self.delivery.reset()
+        self.dma.reset()
         for queue in self.queues:
             queue.clear()
         self._buffered = [0] * len(self.queues)
@@ -113,7 +113,7 @@ class Receiver:
     def _write_mac(self, _index: int, value: int) -> None:
         self._file[mac.RCR] = value
         if value & RE:
-            self._schedule()
+            self._loop.schedule()
 
     def _write_queues(self, _index: int, value: int) -> None:
         """A queue that is turned off loses what waits in it."""
@@ -133,49 +133,36 @@ class Receiver:
     def _resume(self) -> None:
         """A channel was started, or given descriptors: what waits for them goes on."""
         if self._holding or any(self._buffered):
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._host.clock.call_later(0.0, self._again)
-
-    def _again(self) -> None:
-        self._scheduled = False
-        self.arrived()
+            self._loop.schedule()
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none, or the partner is paused."""
-        self._faulty = any(fault.armed for fault in self._faults.values())
+        self._faulty = self._faults.poll()
         self._drain()
         control = self._values[_RCR]
-        listening = control & RE and not control & LM and self._hears()
+        listening = control & RE and not control & LM and self._link_up()
         wire = self._host.wire
-        self._holding = False
-        for number in range(TURN):
-            if listening and self._holds():
-                self._holding = True
-                break
-            frame = wire.receive()
-            if frame is None:
-                break
+        self._holding = bool(listening and self._holds())
+        for frame in () if self._holding else self._loop.frames():
             if listening:
                 for each in complete(frame, wire.received_offload, wire.counters):
                     self._take(each)
-            if number % BURST == BURST - 1:
-                self.delivery.flush()
-        else:
-            self._schedule()
-        self.delivery.flush()
+                if self._holds():
+                    self._holding = True
+                    break
+        self._end_burst()
 
     def loop_back(self, frame: bytes) -> None:
         """A frame that MAC loopback turned around."""
         if self._broken_loopback.armed and self._broken_loopback.fires():
             return
         if self._values[_RCR] & RE:
-            self._faulty = any(fault.armed for fault in self._faults.values())
+            self._faulty = self._faults.poll()
             self._take(memoryview(frame))
-            self._schedule()
+            self._loop.schedule()
+
+    def _end_burst(self) -> None:
+        self.dma.flush()
 
     def _room(self, queue: int) -> int:
         """Bytes of a receive queue."""
@@ -195,22 +182,24 @@ class Receiver:
         """Deliver what waits in the receive queues, in order, as far as there are descriptors."""
         for number, queue in enumerate(self.queues):
             while queue:
-                waiting = queue[0]
-                if not self.delivery.deliver(waiting):
+                queued = queue[0]
+                if not self.dma.deliver(queued):
                     break
                 queue.popleft()
-                self._buffered[number] -= len(waiting.frame)
+                self._buffered[number] -= len(queued.frame)
 
     def _take(self, frame: memoryview) -> None:
         """MAC and filters; then to the host, or to a receive queue."""
         size = len(frame)
-        if size < ETHERNET:
+        if size < ETH_HLEN:
             self._counters.runt()
             return
-        if size < MINIMUM:  # taps carry frames without padding; Ethernet does not
-            frame = memoryview(bytes(frame) + bytes(MINIMUM - size))
+        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+            frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
         if self._faulty:
-            if self._faults["rx.frame.dropped"] or (len(frame) + FCS > 1522 and self._faults["rx.jumbo.dropped"]):
+            if self._faults["rx.frame.dropped"] or (
+                len(frame) > ETH_FRAME_LEN + VLAN_HLEN and self._faults["rx.jumbo.dropped"]
+            ):
                 return
             for each in self._arrivals.spoil(frame):
                 self._receive(each)
@@ -228,18 +217,18 @@ class Receiver:
     def _receive(self, frame: memoryview) -> None:
         destination = bytes(frame[:6])
         kind = frame[12] << 8 | frame[13]
-        if kind == MAC_CONTROL and self._control(frame, destination):
+        if kind == ETH_P_PAUSE and self._control(frame, destination):
             return
         tagged = kind == self._filters.tag_type()
         tci = frame[14] << 8 | frame[15] if tagged else None
         if not self._filters.passes(destination) or not self._filters.passes_vlan(tci):
             return
-        size = len(frame) + FCS
+        size = len(frame) + ETH_FCS_LEN
         giant, watchdog = self._limit(tagged=tagged)
         error = 0
         if size > watchdog:
             self._counters.cut()
-            frame = frame[: watchdog - FCS]
+            frame = frame[: watchdog - ETH_FCS_LEN]
         if size > giant:
             self._counters.oversized(size)
             error = d.ERROR | d.ERROR_GIANT << d.TYPE_SHIFT
@@ -249,28 +238,28 @@ class Receiver:
         target = self._steering.target(frame, headers, tci)
         if target.queue is None:
             return
-        error = error or self._inspector.checks(frame, headers, target.channel)
+        error = error or self._rx_offload.checks(frame, headers, target.channel)
         if error and self._drops_errors(target.queue, size, error):
             self._counters.dropped(target.channel)
             return
-        stripped, report = self._inspector.report(
+        stripped, report = self._rx_offload.report(
             frame,
             headers,
             target.channel,
             tci=tci,
             value=target.hash,
             error=error,
-            splits=self.delivery.channels[target.channel].splits,
+            splits=self.dma.channels[target.channel].splits,
         )
-        waiting = Waiting(stripped, target.channel, report, len(frame))
+        queued = QueuedFrame(stripped, target.channel, report, len(frame))
         queue = self.queues[target.queue]
-        if not queue and self.delivery.deliver(waiting):
+        if not queue and self.dma.deliver(queued):
             return
         if self._buffered[target.queue] + size > self._room(target.queue):
             self._counters.overflowed()
             self._counters.dropped(target.channel)
             return
-        queue.append(waiting)
+        queue.append(queued)
         self._buffered[target.queue] += len(stripped)
 
     def _control(self, frame: memoryview, destination: bytes) -> bool:

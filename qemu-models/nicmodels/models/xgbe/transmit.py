@@ -13,13 +13,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN
 from nicmodels.models.xgbe import descriptors as d
-from nicmodels.models.xgbe.departures import ETHERNET, FCS, Departure, Departures
 from nicmodels.models.xgbe.fault_points import TRANSMIT
-from nicmodels.models.xgbe.finisher import Finisher
 from nicmodels.models.xgbe.interrupts import FBE, TBU, TI, TPS
 from nicmodels.models.xgbe.registers import dma, mtl
 from nicmodels.models.xgbe.ring import OwnedRing
+from nicmodels.models.xgbe.tx_offload import TxOffload
+from nicmodels.models.xgbe.tx_queues import TxPacket, TxQueues
+from nicmodels.nic.engine import WorkList
 from nicmodels.offload.chain import length as chain_length
 from nicmodels.vfio_user.memory import DmaError
 
@@ -59,7 +61,7 @@ class Transmitter:
     """All transmit channels.
 
     Args:
-        carries: whether the link takes frames.
+        link_up: whether the link takes frames.
         loop_back: takes the frames that MAC loopback turns around.
     """
 
@@ -72,29 +74,27 @@ class Transmitter:
         time: SystemTime,
         *,
         channels: int,
-        carries: Callable[[], bool],
+        link_up: Callable[[], bool],
         loop_back: Callable[[bytes], None],
     ) -> None:
         self._file = file
         self._host = host
         self._interrupts = interrupts
         self._counters = counters
-        self._faults = {point.name: host.faults[point.name] for point in TRANSMIT}
-        self._finisher = Finisher(file, self._faults)
-        self._departures = Departures(
+        self._faults = host.faults.subset(TRANSMIT)
+        self._work = WorkList(host.clock, self._run)
+        self._tx_offload = TxOffload(file, self._faults)
+        self._tx_queues = TxQueues(
             file,
             host,
             counters,
             time,
             self._faults,
             queues=channels,
-            carries=carries,
+            link_up=link_up,
             loop_back=loop_back,
             emptied=self._resume,
         )
-        self._faulty = False
-        self._pending: dict[int, TxChannel] = {}
-        self._scheduled = False
         self.channels = [TxChannel(index, OwnedRing(host.memory)) for index in range(channels)]
         file.on_write(dma.TDLR_LO, self._write_base)
         file.on_write(dma.TDLR_HI, self._write_base_high)
@@ -109,22 +109,22 @@ class Transmitter:
             channel.running = False
             channel.ring.setup(0, 0)
             channel.mss = channel.vlan = 0
-        self._pending.clear()
-        self._departures.reset()
+        self._work.clear()
+        self._tx_queues.reset()
 
     def kick(self) -> None:
         """The link came up: what waits goes on."""
-        self._departures.release()
+        self._tx_queues.release()
 
     def pause(self, seconds: float) -> None:
         """A PAUSE frame came: send nothing for so long; 0 ends a pause."""
-        self._departures.pause(seconds)
+        self._tx_queues.pause(seconds)
 
     def _resume(self) -> None:
         """A queue has room, or was enabled."""
         for channel in self.channels:
             if channel.running and channel.ring.available:
-                self._note(channel)
+                self._work.add(channel.index)
 
     def state(self, index: int) -> int:
         """The engine's state as DMA_DSR shows it."""
@@ -158,7 +158,7 @@ class Transmitter:
             channel = self.channels[index]
             channel.ring.place_tail(value)
             if channel.running:
-                self._note(channel)
+                self._work.add(channel.index)
 
     def _write_control(self, index: int, value: int) -> None:
         self._file[dma.TCR, index] = value
@@ -171,7 +171,7 @@ class Transmitter:
         channel.running = running
         self._host.events.add("queue.enable" if running else "queue.disable", direction="tx", queue=index)
         if running:
-            self._note(channel)
+            self._work.add(channel.index)
         else:
             self._interrupts.event(index, TPS)
 
@@ -183,21 +183,13 @@ class Transmitter:
 
     # Work
 
-    def _note(self, channel: TxChannel) -> None:
-        self._pending[channel.index] = channel
-        if not self._scheduled:
-            self._scheduled = True
-            self._host.clock.call_later(0.0, self._run)
-
     def _run(self) -> None:
-        self._scheduled = False
-        self._faulty = self._finisher.faulty = any(fault.armed for fault in self._faults.values())
-        pending = self._pending
-        for index in list(pending):
-            channel = pending.pop(index)
+        self._faults.poll()
+        for index in self._work.take():
+            channel = self.channels[index]
             if channel.running and self._file[mtl.TQOMR, index] & QUEUE_MODE == QUEUE_ENABLED:
                 try:
-                    self._work(channel)
+                    self._send_batch(channel)
                 except DmaError:
                     self._halt(channel)
 
@@ -209,13 +201,9 @@ class Transmitter:
         self._host.events.add("dma.error", direction="tx", queue=channel.index)
         self._interrupts.event(channel.index, FBE)
 
-    def _fires(self, name: str, channel: TxChannel) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=channel.index)
-
-    def _work(self, channel: TxChannel) -> None:
+    def _send_batch(self, channel: TxChannel) -> None:
         """Move what is complete between head and tail, at most one batch, into the queue; then give the descriptors back."""
-        if self._faulty and self._fires("tx.queue.stuck", channel):
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=channel.index):
             return
         ring = channel.ring
         found = ring.owned(BATCH)
@@ -228,7 +216,7 @@ class Transmitter:
                 if not packet:
                     taken = position
                 continue
-            if not packet and not self._departures.has_room(channel.index):
+            if not packet and not self._tx_queues.has_room(channel.index):
                 full = True
                 break
             packet.append(each)
@@ -238,12 +226,12 @@ class Transmitter:
                 packet = []
                 taken = position
         if taken:
-            if not (self._faulty and self._fires("tx.writeback.lost", channel)):
+            if not (self._faults.active and self._faults.fires("tx.writeback.lost", queue=channel.index)):
                 self._give_back(ring, found[:taken])
             ring.advance(taken)
         causes = TI if interrupt else 0
         if not full and len(found) == BATCH and taken:
-            self._note(channel)
+            self._work.add(channel.index)
         elif not full:
             causes |= TBU
         if causes:
@@ -270,38 +258,33 @@ class Transmitter:
             pieces.append((low | (high & d.ADDRESS_HIGH) << 32 if wide else low, lengths & d.LENGTH_MASK))
             if not wide:
                 pieces.append((high, lengths >> d.BUFFER_2_SHIFT & d.LENGTH_MASK))
-        memory = self._host.memory
-        try:
-            return [memory.view(address, length) for address, length in pieces if length]
-        except DmaError:
-            # Across two mappings, or not mapped into this process: a copy does.
-            return [memory.read(address, length) for address, length in pieces if length]
+        return self._host.memory.gather(pieces)
 
     def _send(self, channel: TxChannel, packet: list[Descriptor]) -> None:
         first = packet[0]
         buffers = self._gather(packet)
         total = chain_length(buffers)
-        if not first[3] & d.FIRST or total < ETHERNET:
+        if not first[3] & d.FIRST or total < ETH_HLEN:
             self._host.events.add(
                 "tx.malformed", queue=channel.index, reason="no first descriptor, or no Ethernet header"
             )
             return
-        number, finisher = channel.index, self._finisher
+        number, tx_offload = channel.index, self._tx_offload
         cuts = bool(first[3] & d.TSE and self._file[dma.TCR, number] & SEGMENTS)
         crc = d.CRC_AND_PAD if cuts else first[3] >> d.CPC_SHIFT & 3
         try:
             if cuts:
-                frames = finisher.segments(
+                frames = tx_offload.segments(
                     number, buffers, first, channel.mss or self._file[dma.CR, number] & d.MSS_MASK
                 )
             else:
                 if crc in (d.NEITHER, d.CRC_REPLACED):
-                    buffers = [b"".join(buffers)[:-FCS]]
-                frames = [finisher.single(number, buffers, first)]
-            frames = [finisher.tag(number, frame, first[2] >> d.VTIR_SHIFT & 3, channel.vlan) for frame in frames]
+                    buffers = [b"".join(buffers)[:-ETH_FCS_LEN]]
+                frames = [tx_offload.single(number, buffers, first)]
+            frames = [tx_offload.tag(number, frame, first[2] >> d.VTIR_SHIFT & 3, channel.vlan) for frame in frames]
         except ValueError as error:
             # Lengths that contradict the frame: hardware sends garbage; the model drops it and says why.
             self._host.events.add("tx.malformed", queue=number, reason=str(error))
             return
         self._counters.handed(number, total)
-        self._departures.put(number, Departure(frames, crc == d.CRC_AND_PAD, bool(first[2] & d.TX_TIMESTAMP)))
+        self._tx_queues.put(number, TxPacket(frames, crc == d.CRC_AND_PAD, bool(first[2] & d.TX_TIMESTAMP)))

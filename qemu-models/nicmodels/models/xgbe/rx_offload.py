@@ -11,14 +11,13 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_HLEN
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.registers import REGISTERS, mac
 from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nicmodels.faults.points import Fault
+    from nicmodels.faults.points import FaultSet
     from nicmodels.models.xgbe.filters import Filters
     from nicmodels.models.xgbe.ptp import SystemTime
     from nicmodels.registers import RegisterFile
@@ -32,7 +31,7 @@ ICMP, ICMP6 = 1, 58
 _RCR = REGISTERS.offset(mac.RCR) >> 2
 
 
-class Report(NamedTuple):
+class RxStatus(NamedTuple):
     """What the write-back says of a frame, apart from its length.
 
     Attributes:
@@ -50,19 +49,15 @@ class Report(NamedTuple):
     time: tuple[int, int] | None
 
 
-class Inspector:
+class RxOffload:
     """Checksums, types, tags and headers of a frame."""
 
-    def __init__(self, file: RegisterFile, filters: Filters, time: SystemTime, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, file: RegisterFile, filters: Filters, time: SystemTime, faults: FaultSet) -> None:
         self._file = file
         self._values = file.values
         self._filters = filters
         self._time = time
         self._faults = faults
-
-    def _fires(self, name: str, channel: int) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=channel)
 
     def checks(self, frame: memoryview, headers: Headers, channel: int) -> int:
         """What the checksum engine finds wrong, as error and type in the fourth doubleword."""
@@ -80,9 +75,9 @@ class Inspector:
             if l4 is False and not error:
                 error = d.ERROR_PAYLOAD
         if verified:
-            if error and self._fires("rx.checksum.bad-as-good", channel):
+            if error and self._faults.fires("rx.checksum.bad-as-good", queue=channel):
                 error = 0
-            elif not error and headers.l4 and self._fires("rx.checksum.good-as-bad", channel):
+            elif not error and headers.l4 and self._faults.fires("rx.checksum.good-as-bad", queue=channel):
                 error = d.ERROR_PAYLOAD
         return d.ERROR | error << d.TYPE_SHIFT if error else 0
 
@@ -96,48 +91,48 @@ class Inspector:
         value: int | None,
         error: int,
         splits: bool,
-    ) -> tuple[bytes, Report]:
+    ) -> tuple[bytes, RxStatus]:
         """The frame as it goes to memory, and what the descriptors say of it."""
         status = error
         if headers.version and self._values[_RCR] & IPC:
             status |= self._l34(headers) << d.L34_SHIFT
-        told = None
+        vlan = None
         stripped = bytes(frame)
         removed = 0
         shown = bool(headers.vlans) and not error
         if tci is not None:
             strips = self._strips(tci)
-            if strips and self._fires("rx.vlan.not-stripped", channel):
+            if strips and self._faults.fires("rx.vlan.not-stripped", queue=channel):
                 strips = shown = False
             if strips:
                 stripped = stripped[:12] + stripped[16:]
                 removed = 4
             if shown and self._file[mac.VLANTR] & EVLRXS:
-                told = tci
-                if self._fires("rx.vlan.wrong", channel):
-                    told = told & 0xF000 | (told + 1) & 0xFFF
+                vlan = tci
+                if self._faults.fires("rx.vlan.wrong", queue=channel):
+                    vlan = vlan & 0xF000 | (vlan + 1) & 0xFFF
         if shown:
             status |= self._tag_type(frame, headers) << d.TYPE_SHIFT
         if value is not None:
-            if self._fires("rx.rss.hash", channel):
+            if self._faults.fires("rx.rss.hash", queue=channel):
                 value ^= 1
-            if self._fires("rx.rss.unreported", channel):
+            if self._faults.fires("rx.rss.unreported", queue=channel):
                 value = None
         stripped = self._trailer(stripped, headers)
         header = 0
         if splits and headers.version:
             header = (headers.payload_offset if headers.l4 in (TCP, UDP) else headers.l4_offset) - removed
             fits = header <= self.header_size() and header < len(stripped)
-            if not fits or (self._fires("rx.split.off", channel)):
+            if not fits or (self._faults.fires("rx.split.off", queue=channel)):
                 header = 0
-        return stripped, Report(told, value, status, header, self._time.received(frame, headers))
+        return stripped, RxStatus(vlan, value, status, header, self._time.received(frame, headers))
 
     def _trailer(self, data: bytes, headers: Headers) -> bytes:
         """Padding and FCS, as far as they are not stripped: ACS does both for frames with a length, CST FCS for others."""
         control = self._values[_RCR]
         if headers.ethertype < LENGTH_LIMIT:
             if control & ACS:
-                return data[: max(len(data) - max(len(data) - 14 - headers.ethertype, 0), 14)]
+                return data[: max(len(data) - max(len(data) - ETH_HLEN - headers.ethertype, 0), ETH_HLEN)]
         elif control & CST:
             return data
         return data + struct.pack("<I", zlib.crc32(data))

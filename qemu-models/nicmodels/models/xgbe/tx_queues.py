@@ -15,15 +15,15 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_ZLEN
 from nicmodels.faults.frames import spoil_departure
 from nicmodels.models.xgbe.registers import mac, mtl
 from nicmodels.offload.chain import length as chain_length
-from nicmodels.offload.headers import ETHERTYPE_QINQ, ETHERTYPE_VLAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from nicmodels.faults.points import Fault
+    from nicmodels.faults.points import FaultSet
     from nicmodels.models.xgbe.mmc import Counters
     from nicmodels.models.xgbe.ptp import SystemTime
     from nicmodels.nic.device import Host
@@ -37,10 +37,9 @@ PAUSED, NOT_EMPTY = 1 << 0, 1 << 4
 TRANSMITTER, JABBER_OFF = 1, 1 << 16
 LOOPBACK, JUMBO = 1 << 10, 1 << 8
 JABBER, JABBER_JUMBO = 2048, 10240
-MINIMUM, FCS, ETHERNET = 60, 4, 14
 
 
-class Departure(NamedTuple):
+class TxPacket(NamedTuple):
     """A packet on its way out.
 
     Attributes:
@@ -54,12 +53,12 @@ class Departure(NamedTuple):
     stamped: bool
 
 
-class Departures:
+class TxQueues:
     """All transmit queues.
 
     Args:
-        faults: by name.
-        carries: whether the link takes frames.
+        faults: of transmission.
+        link_up: whether the link takes frames.
         loop_back: takes the frames that MAC loopback turns around.
         emptied: told when there is room again.
     """
@@ -70,10 +69,10 @@ class Departures:
         host: Host,
         counters: Counters,
         time: SystemTime,
-        faults: Mapping[str, Fault],
+        faults: FaultSet,
         *,
         queues: int,
-        carries: Callable[[], bool],
+        link_up: Callable[[], bool],
         loop_back: Callable[[bytes], None],
         emptied: Callable[[], None],
     ) -> None:
@@ -82,11 +81,10 @@ class Departures:
         self._counters = counters
         self._time = time
         self._faults = faults
-        self._faulty = False
-        self._carries = carries
+        self._link_up = link_up
         self._loop_back = loop_back
         self._emptied = emptied
-        self._waiting: list[deque[Departure]] = [deque() for _ in range(queues)]
+        self._waiting: list[deque[TxPacket]] = [deque() for _ in range(queues)]
         self._levels = [0] * queues
         self._paused_until = 0.0
         file.on_write(mtl.TQOMR, self._write_queue)
@@ -108,26 +106,26 @@ class Departures:
         """Whether a queue takes a packet: what is begun is taken whole, as the last part of it never waits for the next."""
         return self._levels[queue] < ((self._file[mtl.TQOMR, queue] >> 16 & 0x3FF) + 1) * SIZE_UNIT
 
-    def put(self, queue: int, departure: Departure) -> None:
+    def put(self, queue: int, packet: TxPacket) -> None:
         """Send a packet, or keep a copy of it until it can be sent."""
         if not self._waiting[queue] and self._sends():
-            self._faulty = any(fault.armed for fault in self._faults.values())
-            self._send(queue, departure)
+            self._faults.poll()
+            self._send(queue, packet)
             return
-        frames: list[list[Buffer]] = [[b"".join(frame)] for frame in departure.frames]
-        self._waiting[queue].append(departure._replace(frames=frames))
+        frames: list[list[Buffer]] = [[b"".join(frame)] for frame in packet.frames]
+        self._waiting[queue].append(packet._replace(frames=frames))
         self._levels[queue] += sum(len(frame[0]) for frame in frames)
 
     def release(self) -> None:
         """Something has changed: send what waits, if that can be now; then there is room."""
         if not self._sends():
             return
-        self._faulty = any(fault.armed for fault in self._faults.values())
+        self._faults.poll()
         for queue, waiting in enumerate(self._waiting):
             while waiting:
-                departure = waiting.popleft()
-                self._levels[queue] -= sum(chain_length(frame) for frame in departure.frames)
-                self._send(queue, departure)
+                packet = waiting.popleft()
+                self._levels[queue] -= sum(chain_length(frame) for frame in packet.frames)
+                self._send(queue, packet)
         self._emptied()
 
     # Registers
@@ -159,33 +157,35 @@ class Departures:
         """Whether the MAC takes frames now."""
         if not self._file[mac.TCR] & TRANSMITTER or self._host.clock.now() < self._paused_until:
             return False
-        return bool(self._file[mac.RCR] & LOOPBACK) or self._carries()
+        return bool(self._file[mac.RCR] & LOOPBACK) or self._link_up()
 
-    def _fires(self, name: str, queue: int) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=queue)
-
-    def _send(self, queue: int, departure: Departure) -> None:
-        for frame in departure.frames:
-            self._emit(queue, frame, pads=departure.pads)
-        if departure.stamped:
+    def _send(self, queue: int, packet: TxPacket) -> None:
+        for frame in packet.frames:
+            self._emit(queue, frame, pads=packet.pads)
+        if packet.stamped:
             self._time.transmitted()
 
     def _emit(self, queue: int, frame: list[Buffer], *, pads: bool) -> None:
         """Put a frame on the wire, and count it."""
         size = chain_length(frame)
-        if pads and size < MINIMUM and not (self._faulty and self._fires("tx.padding.missing", queue)):
-            frame = [*frame, bytes(MINIMUM - size)]
-            size = MINIMUM
+        if (
+            pads
+            and size < ETH_ZLEN
+            and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue))
+        ):
+            frame = [*frame, bytes(ETH_ZLEN - size)]
+            size = ETH_ZLEN
         control = self._file[mac.RCR]
-        if not self._file[mac.TCR] & JABBER_OFF and size + FCS > (JABBER_JUMBO if control & JUMBO else JABBER):
+        if not self._file[mac.TCR] & JABBER_OFF and size + ETH_FCS_LEN > (JABBER_JUMBO if control & JUMBO else JABBER):
             self._host.events.add("tx.jabber", queue=queue, length=size)
             return
-        head = frame[0] if len(frame[0]) >= ETHERNET else b"".join(frame)[:ETHERNET]
-        for each in spoil_departure(frame, partial(self._fires, queue=queue)) if self._faulty else (frame,):
+        head = frame[0] if len(frame[0]) >= ETH_HLEN else b"".join(frame)[:ETH_HLEN]
+        for each in (
+            spoil_departure(frame, partial(self._faults.fires, queue=queue)) if self._faults.active else (frame,)
+        ):
             if control & LOOPBACK:
                 self._loop_back(b"".join(each))
             else:
                 self._host.wire.transmit(each)
-        tagged = size >= ETHERNET and head[12] << 8 | head[13] in (ETHERTYPE_VLAN, ETHERTYPE_QINQ)
-        self._counters.left(queue, size, max(size, MINIMUM) + FCS, bytes(head[:6]), tagged=tagged)
+        tagged = size >= ETH_HLEN and head[12] << 8 | head[13] in (ETH_P_8021Q, ETH_P_8021AD)
+        self._counters.left(queue, size, max(size, ETH_ZLEN) + ETH_FCS_LEN, bytes(head[:6]), tagged=tagged)

@@ -10,44 +10,37 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q
 from nicmodels.faults.frames import spoil_segments, spoil_tag
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.registers import mac
 from nicmodels.offload import vlan
 from nicmodels.offload.chain import behead
 from nicmodels.offload.checksum import fold, insert_checksum, pseudo_header_sum, word_sum
-from nicmodels.offload.headers import ETHERTYPE_QINQ, ETHERTYPE_VLAN, TCP, UDP, parse
+from nicmodels.offload.headers import TCP, UDP, parse
 from nicmodels.offload.segmentation import FlagMasks, segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nicmodels.faults.points import Fault
+    from nicmodels.faults.points import FaultSet
     from nicmodels.registers import RegisterFile
 
     Buffer = bytes | bytearray | memoryview
     Descriptor = tuple[int, ...]
 
-ETHERNET = 14
 FROM_DESCRIPTOR, S_TAG = 1 << 20, 1 << 19
 UDP_FIELD, TCP_FIELD, ICMP_FIELD, ICMP = 6, 16, 2, 1
 
 
-class Finisher:
+class TxOffload:
     """Finishes packets as their first descriptor asks.
 
     Args:
-        faults: by name.
+        faults: of transmission.
     """
 
-    def __init__(self, file: RegisterFile, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, file: RegisterFile, faults: FaultSet) -> None:
         self._file = file
         self._faults = faults
-        self.faulty = False
-
-    def _fires(self, name: str, queue: int) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=queue)
 
     def single(self, queue: int, buffers: list[Buffer], first: Descriptor) -> list[Buffer]:
         """A frame that is sent as it is, with the checksums it asked for."""
@@ -61,7 +54,7 @@ class Finisher:
             end = start + ((data[start] & 15) << 2)
             data[start + 10 : start + 12] = b"\0\0"
             struct.pack_into(">H", data, start + 10, fold(word_sum(data[start:end])))
-            if self.faulty and self._fires("tx.ip-checksum.wrong", queue):
+            if self._faults.active and self._faults.fires("tx.ip-checksum.wrong", queue=queue):
                 data[start + 11] ^= 1
         if mode == d.CIC_IP or headers.fragment or not headers.version:
             return [data]
@@ -83,7 +76,7 @@ class Finisher:
         rest = data[headers.l3_end :]
         head = data[: headers.l3_end]
         insert_checksum(head, (), l4, field, never_zero=headers.l4 == UDP)
-        if self.faulty and self._fires("tx.checksum.wrong", queue):
+        if self._faults.active and self._faults.fires("tx.checksum.wrong", queue=queue):
             head[field + 1] ^= 1
         return [head, rest] if rest else [head]
 
@@ -92,13 +85,13 @@ class Finisher:
         size = first[2] & d.LENGTH_MASK
         head, payload = behead(buffers, size)
         l4 = size - (first[3] >> d.TCP_HEADER_SHIFT & 15) * 4
-        l3 = ETHERNET
-        while l3 + 4 <= len(head) and head[l3 - 2] << 8 | head[l3 - 1] in (ETHERTYPE_VLAN, ETHERTYPE_QINQ):
+        l3 = ETH_HLEN
+        while l3 + 4 <= len(head) and head[l3 - 2] << 8 | head[l3 - 1] in (ETH_P_8021Q, ETH_P_8021AD):
             l3 += 4
         masks = FlagMasks()
-        if self.faulty and self._fires("tx.segment.flags", queue):
+        if self._faults.active and self._faults.fires("tx.segment.flags", queue=queue):
             masks = FlagMasks(0xFFF, 0xFFF, 0xFFF)
-        same = self.faulty and self._fires("tx.segment.identification", queue)
+        same = self._faults.active and self._faults.fires("tx.segment.identification", queue=queue)
         frames = list(
             segment(
                 head,
@@ -110,9 +103,9 @@ class Finisher:
                 identification_mask=0 if same else 0xFFFF,
             )
         )
-        if self.faulty:
+        if self._faults.active:
             ipv4 = head[l3] >> 4 == 4
-            spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=TCP, fires=partial(self._fires, queue=queue))
+            spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=TCP, fires=partial(self._faults.fires, queue=queue))
         return frames
 
     def tag(self, queue: int, frame: list[Buffer], action: int, tci: int) -> list[Buffer]:
@@ -121,7 +114,7 @@ class Finisher:
             return frame
         control = self._file[mac.VLANIR]
         if action in (d.REMOVE, d.REPLACE):
-            for tpid in (ETHERTYPE_VLAN, ETHERTYPE_QINQ):
+            for tpid in (ETH_P_8021Q, ETH_P_8021AD):
                 found, stripped = vlan.strip(b"".join(frame), tpid)
                 if found is not None:
                     frame = stripped
@@ -129,9 +122,5 @@ class Finisher:
         if action == d.REMOVE:
             return frame
         inserted = tci if control & FROM_DESCRIPTOR else control & 0xFFFF
-        spoilt = spoil_tag(inserted, partial(self._fires, queue=queue)) if self.faulty else inserted
-        return (
-            frame
-            if spoilt is None
-            else vlan.insert(frame, spoilt, ETHERTYPE_QINQ if control & S_TAG else ETHERTYPE_VLAN)
-        )
+        spoilt = spoil_tag(inserted, partial(self._faults.fires, queue=queue)) if self._faults.active else inserted
+        return frame if spoilt is None else vlan.insert(frame, spoilt, ETH_P_8021AD if control & S_TAG else ETH_P_8021Q)

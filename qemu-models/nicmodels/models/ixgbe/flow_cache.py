@@ -9,19 +9,20 @@ receive fault is armed. What the host left to be cut (wire segmentation "host") 
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_P_IP, ETH_ZLEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
+from nicmodels.models.ixgbe.rx_queues import DD, EOP, IPCS, L4CS, WRITE_BACK
 from nicmodels.offload.checksum import word_sum
 from nicmodels.offload.completion import cut
-from nicmodels.offload.headers import ETHERTYPE_IPV4, TCP, parse
+from nicmodels.offload.headers import TCP, parse
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nicmodels.models.ixgbe.receive import Receiver, Report, RxQueue
+    from nicmodels.models.ixgbe.rx_queues import RxQueue, RxQueues, RxStatus
     from nicmodels.models.ixgbe.statistics import Statistics
     from nicmodels.offload.headers import Headers
     from nicmodels.registers import RegisterFile
@@ -46,13 +47,8 @@ NEUTRAL = frozenset(
 
 MATCHED = REGISTERS.offset(filters.FDIRMATCH) >> 2
 MISSED = REGISTERS.offset(filters.FDIRMISS) >> 2
-ETHERNET = 14
-MINIMUM, FCS = 60, 4
 SYN = 2
-DONE = 1 | 2  # DD, EOP
-IPCS, L4CS = 0x40, 0x20
 LIMIT = 4096
-_WRITE_BACK = struct.Struct("<IIIHH")
 
 
 class Flow(NamedTuple):
@@ -78,7 +74,7 @@ class Flow(NamedTuple):
     counter: int | None
 
 
-class Train:
+class GsoPacket:
     """A TCP packet of a known flow that is longer than a frame, on its way into the buffers segment by segment.
 
     Attributes:
@@ -86,9 +82,9 @@ class Train:
         left: bytes that have not been taken yet.
     """
 
-    def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], octets: int) -> None:
+    def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], length: int) -> None:
         self.flow = flow
-        self.left = octets
+        self.left = length
         self._segments = segments
         self._waiting: bytes | None = None
 
@@ -98,7 +94,7 @@ class Train:
     def __next__(self) -> bytes:
         frame = self._waiting
         if frame is None:
-            frame = b"".join(next(self._segments)).ljust(MINIMUM, b"\0")
+            frame = b"".join(next(self._segments)).ljust(ETH_ZLEN, b"\0")
         self._waiting = None
         self.left -= len(frame)
         return frame
@@ -109,25 +105,25 @@ class Train:
         self.left += len(frame)
 
 
-class FastPath:
+class FlowCache:
     """The known flows."""
 
-    def __init__(self, file: RegisterFile, statistics: Statistics, receiver: Receiver) -> None:
+    def __init__(self, file: RegisterFile, statistics: Statistics, rx: RxQueues) -> None:
         self._values = file.values
         self._statistics = statistics
-        self._receiver = receiver
+        self._rx = rx
         self._flows: dict[bytes, Flow] = {}
         self._limit = 0
 
-    def forget(self) -> None:
+    def flush(self) -> None:
         """Something was configured: every flow takes the whole way once more."""
         self._flows.clear()
 
     def learn(
-        self, frame: memoryview, headers: Headers, queue: RxQueue, report: Report, limit: int, counter: int | None
+        self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, limit: int, counter: int | None
     ) -> None:
         """Remember the flow of a segment that was delivered; `limit` is the longest frame without CRC."""
-        if headers.l4 != TCP or headers.fragment or headers.options or headers.l3_offset != ETHERNET or frame[0] & 1:
+        if headers.l4 != TCP or headers.fragment or headers.options or headers.l3_offset != ETH_HLEN or frame[0] & 1:
             return
         if frame[headers.l4_offset + 13] & SYN:  # it may have gone by the SYN filter
             return
@@ -135,12 +131,12 @@ class FastPath:
             self._flows.clear()
         first = 26 if headers.version == 4 else 22
         addresses = headers.l4_offset
-        status = report.status & ~(IPCS | L4CS) | DONE | L4CS | (IPCS if headers.version == 4 else 0)
+        status = report.status & ~(IPCS | L4CS) | DD | EOP | L4CS | (IPCS if headers.version == 4 else 0)
         self._limit = limit
         key = bytes(frame[first : addresses + 4])
         self._flows[key] = Flow(
             key,
-            bytes(frame[:ETHERNET]),
+            bytes(frame[:ETH_HLEN]),
             queue,
             report.info,
             report.hash,
@@ -149,44 +145,44 @@ class FastPath:
             counter,
         )
 
-    def knows(self, flow: Flow) -> bool:
+    def holds(self, flow: Flow) -> bool:
         """Whether nothing was configured since the flow was learned."""
         return self._flows.get(flow.key) is flow
 
-    def train(self, frame: memoryview, size: int) -> Train | None:
+    def begin_gso(self, frame: memoryview, size: int) -> GsoPacket | None:
         """Take a packet off the wire that is to be cut into segments of `size` bytes; None when it has to go the whole way."""
         if not self._flows:
             return None
         headers = parse(frame)
         start, end = headers.payload_offset, headers.l3_end
-        if headers.l4 != TCP or headers.options or headers.l3_offset != ETHERNET or end <= start:
+        if headers.l4 != TCP or headers.options or headers.l3_offset != ETH_HLEN or end <= start:
             return None
         flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
-        if flow is None or flow.ethernet != frame[:ETHERNET] or frame[headers.l4_offset + 13] & SYN:
+        if flow is None or flow.ethernet != frame[:ETH_HLEN] or frame[headers.l4_offset + 13] & SYN:
             return None
         if flow.queue.drops:  # frames without a descriptor are not kept, each by itself
             return None
         longest = start + min(size, end - start)
-        if longest > min(self._limit, flow.queue.size) or longest < MINIMUM:
+        if longest > min(self._limit, flow.queue.size) or longest < ETH_ZLEN:
             return None
         count = -(-(end - start) // size)
-        last = max(start + (end - start) - (count - 1) * size, MINIMUM)
+        last = max(start + (end - start) - (count - 1) * size, ETH_ZLEN)
         arrived = self._statistics.arrived
         if count > 1:
-            arrived(longest + FCS, 0, broadcast=False, passed=True, frames=count - 1)
-        arrived(last + FCS, 0, broadcast=False, passed=True)
+            arrived(longest + ETH_FCS_LEN, 0, broadcast=False, passed=True, frames=count - 1)
+        arrived(last + ETH_FCS_LEN, 0, broadcast=False, passed=True)
         # A copy: what finds no descriptor waits, and the wire's own buffer is filled again meanwhile.
-        return Train(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
+        return GsoPacket(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
 
-    def place(self, train: Train) -> bool:
+    def deliver_gso(self, packet: GsoPacket) -> bool:
         """Put segments into the buffers of their queue; False when there are fewer descriptors than segments."""
-        flow, receiver = train.flow, self._receiver
-        queue, posted, write = flow.queue, flow.queue.posted, receiver.memory.write
-        frames = octets = 0
+        flow, rx = packet.flow, self._rx
+        queue, posted, write = flow.queue, flow.queue.posted, rx.memory.write
+        frames = length = 0
         done = True
-        for frame in train:
-            if not posted and not receiver.fetch(queue, 1):
-                train.put_back(frame)
+        for frame in packet:
+            if not posted and not rx.fetch(queue, 1):
+                packet.put_back(frame)
                 done = False
                 break
             index, address, _ = posted.popleft()
@@ -194,33 +190,33 @@ class FastPath:
             try:
                 write(address, frame)
             except DmaError:
-                receiver.dma_error(queue)
+                rx.dma_error(queue)
                 continue
-            receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+            rx.note(queue.index, index, WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
             frames += 1
-            octets += size
+            length += size
         if frames:
-            self._delivered(flow, octets, frames)
+            self._delivered(flow, length, frames)
         return done
 
-    def _delivered(self, flow: Flow, octets: int, frames: int = 1) -> None:
-        self._statistics.delivered(flow.queue.index, octets, frames)
+    def _delivered(self, flow: Flow, length: int, frames: int = 1) -> None:
+        self._statistics.delivered(flow.queue.index, length, frames)
         if flow.counter is not None:
             self._values[flow.counter] += frames
 
-    def take(self, frame: memoryview, *, known_good: bool, waited: bool = False) -> bool:
+    def deliver(self, frame: memoryview, *, known_good: bool, counted: bool = False) -> bool:
         """Deliver a segment of a known flow; False when it has to take the whole way.
 
         Args:
             frame: without CRC.
             known_good: its TCP checksum has just been computed.
-            waited: it comes from the packet buffer: its arrival has been counted.
+            counted: it comes from the packet buffer: its arrival has been counted.
         """
         flows = self._flows
         size = len(frame)
-        if not flows or not MINIMUM <= size <= self._limit:
+        if not flows or not ETH_ZLEN <= size <= self._limit:
             return False
-        if frame[12] << 8 | frame[13] == ETHERTYPE_IPV4:
+        if frame[12] << 8 | frame[13] == ETH_P_IP:
             if frame[14] != 0x45 or frame[23] != TCP or frame[20] & 0x3F or frame[21]:
                 return False
             flow = flows.get(bytes(frame[26:38]))
@@ -234,24 +230,24 @@ class FastPath:
             flow = flows.get(bytes(frame[22:58]))
             l4 = 54
             end = 54 + (frame[18] << 8 | frame[19])
-        if flow is None or flow.ethernet != frame[:ETHERNET] or not l4 + 20 <= end <= size:
+        if flow is None or flow.ethernet != frame[:ETH_HLEN] or not l4 + 20 <= end <= size:
             return False
         if frame[l4 + 13] & SYN or not 20 <= frame[l4 + 12] >> 4 << 2 <= end - l4:
             return False
         if not known_good and (flow.addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
             return False
         queue = flow.queue
-        receiver = self._receiver
-        if size > queue.size or not (queue.posted or receiver.fetch(queue, 1)):
+        rx = self._rx
+        if size > queue.size or not (queue.posted or rx.fetch(queue, 1)):
             return False
         index, address, _ = queue.posted.popleft()
-        if not waited:
-            self._statistics.arrived(size + FCS, 0, broadcast=False, passed=True)
+        if not counted:
+            self._statistics.arrived(size + ETH_FCS_LEN, 0, broadcast=False, passed=True)
         try:
-            receiver.memory.write(address, frame)
+            rx.memory.write(address, frame)
         except DmaError:
-            receiver.dma_error(queue)
+            rx.dma_error(queue)
             return True
-        receiver.note(queue.index, index, _WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+        rx.note(queue.index, index, WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
         self._delivered(flow, size)
         return True

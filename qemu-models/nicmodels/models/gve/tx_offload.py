@@ -11,6 +11,7 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_ZLEN
 from nicmodels.faults.frames import spoil_departure, spoil_segments
 from nicmodels.offload.chain import behead, part
 from nicmodels.offload.chain import length as chain_length
@@ -19,16 +20,13 @@ from nicmodels.offload.headers import TCP, UDP
 from nicmodels.offload.segmentation import FlagMasks, segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nicmodels.faults.points import Fault
+    from nicmodels.faults.points import FaultSet
     from nicmodels.models.gve.link import Link
     from nicmodels.models.gve.statistics import Statistics
     from nicmodels.nic.device import Host
 
     Buffer = bytes | bytearray | memoryview
 
-MINIMUM = 60
 FIELDS = {TCP: 16, UDP: 6}
 _EVERY_FLAG = FlagMasks(0xFFF, 0xFFF, 0xFFF)
 
@@ -48,27 +46,23 @@ class Checksum(NamedTuple):
     never_zero: bool
 
 
-class Sender:
+class TxOffload:
     """Puts packets on the wire.
 
     Args:
         host: what the device stands in.
         link: without it frames go nowhere.
         statistics: of the device.
-        faults: of transmission, by name.
-
-    Attributes:
-        faulty: whether any fault of transmission is armed; the transmitter keeps it up to date.
+        faults: of transmission.
     """
 
-    def __init__(self, host: Host, link: Link, statistics: Statistics, faults: Mapping[str, Fault]) -> None:
-        self.faulty = False
+    def __init__(self, host: Host, link: Link, statistics: Statistics, faults: FaultSet) -> None:
         self._host = host
         self._link = link
         self._statistics = statistics
         self._faults = faults
 
-    def plain(self, queue: int, buffers: list[Buffer], checksum: Checksum | None = None) -> None:
+    def send(self, queue: int, buffers: list[Buffer], checksum: Checksum | None = None) -> None:
         """Send a packet as one frame.
 
         Args:
@@ -86,14 +80,14 @@ class Sender:
             head, rest = behead(buffers, field + 2)
             covered = rest if end >= total else part(buffers, field + 2, end)
             insert_checksum(head, covered, start, field, never_zero=never_zero)
-            if self.faulty and self._fires("tx.checksum.wrong", queue):
+            if self._faults.active and self._faults.fires("tx.checksum.wrong", queue=queue):
                 head[field + 1] ^= 1
             frame = [head, *rest]
-        if self.faulty:
+        if self._faults.active:
             frame = self._spoil_ip(queue, frame)
         self._leave(queue, total, [frame])
 
-    def segmented(
+    def send_segments(
         self,
         queue: int,
         buffers: list[Buffer],
@@ -128,7 +122,7 @@ class Sender:
         if ipv4:
             # The stack has summed the header up for the whole packet; each frame gets a sum of its own.
             head[l3 + 10 : l3 + 12] = b"\0\0"
-        fires = partial(self._fires, queue=queue)
+        fires = partial(self._faults.fires, queue=queue)
         frames = list(
             segment(
                 head,
@@ -137,29 +131,29 @@ class Sender:
                 l3_offset=l3,
                 l4_offset=l4,
                 protocol=protocol,
-                masks=_EVERY_FLAG if self.faulty and fires("tx.segment.flags") else FlagMasks(),
-                identification_mask=0 if self.faulty and fires("tx.segment.identification") else 0xFFFF,
+                masks=_EVERY_FLAG if self._faults.active and fires("tx.segment.flags") else FlagMasks(),
+                identification_mask=0 if self._faults.active and fires("tx.segment.identification") else 0xFFFF,
                 seeded=seeded,
             )
         )
-        if self.faulty:
+        if self._faults.active:
             spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
         self._leave(queue, total, frames)
 
     def _leave(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
-        octets = 0
+        length = 0
         up = self._link.up
         wire = self._host.wire
         for each in frames:
             frame = each
             size = chain_length(frame)
-            if size < MINIMUM and not (self.faulty and self._fires("tx.padding.missing", queue)):
-                frame = [*frame, bytes(MINIMUM - size)]
-                size = MINIMUM
-            octets += size
+            if size < ETH_ZLEN and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue)):
+                frame = [*frame, bytes(ETH_ZLEN - size)]
+                size = ETH_ZLEN
+            length += size
             if not up:
                 continue
-            if self.faulty:
+            if self._faults.active:
                 for spoiled in self._spoil(queue, frame):
                     wire.transmit(spoiled)
             else:
@@ -168,25 +162,21 @@ class Sender:
         account.frames += 1
         account.bytes += total
         account.segments += len(frames)
-        account.segment_bytes += octets
+        account.segment_bytes += length
 
     def _spoil_ip(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
         data = bytearray().join(frame)
         at = 18 if data[12:14] == b"\x81\0" else 14
-        if data[at - 2 : at] == b"\x08\0" and self._fires("tx.ip-checksum.wrong", queue):
+        if data[at - 2 : at] == b"\x08\0" and self._faults.fires("tx.ip-checksum.wrong", queue=queue):
             data[at + 11] ^= 1
         return [data]
 
     def _spoil(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
         data = bytearray().join(frame)
         if data[12:14] == b"\x81\0":
-            if self._fires("tx.vlan.missing", queue):
+            if self._faults.fires("tx.vlan.missing", queue=queue):
                 del data[12:16]
-            elif self._fires("tx.vlan.wrong", queue):
+            elif self._faults.fires("tx.vlan.wrong", queue=queue):
                 tci = data[14] << 8 | data[15]
                 struct.pack_into(">H", data, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
-        return spoil_departure([data], partial(self._fires, queue=queue))
-
-    def _fires(self, name: str, queue: int) -> bool:
-        fault = self._faults[name]
-        return fault.armed and fault.fires(queue=queue)
+        return spoil_departure([data], partial(self._faults.fires, queue=queue))

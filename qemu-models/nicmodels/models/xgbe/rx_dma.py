@@ -22,13 +22,13 @@ from nicmodels.models.xgbe.ring import OwnedRing
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from nicmodels.clock import Timer
-    from nicmodels.faults.points import Fault
-    from nicmodels.models.xgbe.inspection import Inspector, Report
+    from nicmodels.faults.points import FaultSet
     from nicmodels.models.xgbe.interrupts import InterruptBlock
     from nicmodels.models.xgbe.mmc import Counters
+    from nicmodels.models.xgbe.rx_offload import RxOffload, RxStatus
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
 
@@ -57,7 +57,7 @@ class RxChannel:
         self.watchdog: Timer | None = None
 
 
-class Waiting(NamedTuple):
+class QueuedFrame(NamedTuple):
     """A frame in a receive queue.
 
     Attributes:
@@ -69,15 +69,15 @@ class Waiting(NamedTuple):
 
     frame: bytes
     channel: int
-    report: Report
+    report: RxStatus
     length: int
 
 
-class Delivery:
+class RxDma:
     """All receive channels.
 
     Args:
-        faults: by name.
+        faults: of reception.
         resumed: told when a channel was started, or given descriptors.
     """
 
@@ -87,8 +87,8 @@ class Delivery:
         host: Host,
         interrupts: InterruptBlock,
         counters: Counters,
-        inspector: Inspector,
-        faults: Mapping[str, Fault],
+        rx_offload: RxOffload,
+        faults: FaultSet,
         *,
         channels: int,
         resumed: Callable[[], None],
@@ -98,7 +98,7 @@ class Delivery:
         self._memory = host.memory
         self._interrupts = interrupts
         self._counters = counters
-        self._inspector = inspector
+        self._rx_offload = rx_offload
         self._truncated = faults["rx.frame.truncated"]
         self._stuck = host.faults["device.register.stuck"]
         self._resumed = resumed
@@ -218,12 +218,12 @@ class Delivery:
             return max(-(-total // (2 * channel.size)), 1) if channel.size else 0
         if not channel.size:
             return 0
-        rest = total - (header or min(total, self._inspector.header_size()))
+        rest = total - (header or min(total, self._rx_offload.header_size()))
         return max(-(-rest // channel.size), 1)
 
-    def deliver(self, waiting: Waiting) -> bool:
+    def deliver(self, queued: QueuedFrame) -> bool:
         """Hand a frame to its channel; False when it has to wait for descriptors."""
-        frame, number, report, length = waiting
+        frame, number, report, length = queued
         channel = self.channels[number]
         if not channel.running or channel.starved:
             return not channel.running and not channel.ring.base
@@ -242,7 +242,7 @@ class Delivery:
         self._counters.delivered(number, length)
         return True
 
-    def _scatter(self, channel: RxChannel, frame: bytes, report: Report, needed: int) -> None:
+    def _scatter(self, channel: RxChannel, frame: bytes, report: RxStatus, needed: int) -> None:
         """Copy a frame into the buffers of posted descriptors, and note their write-back."""
         view = memoryview(frame)
         total, at = len(frame), 0
@@ -252,7 +252,7 @@ class Delivery:
             first, final = number == 0, number == needed - 1
             room = channel.size
             if channel.splits:
-                room = (report.header or self._inspector.header_size()) if first else 0
+                room = (report.header or self._rx_offload.header_size()) if first else 0
             at = self._fill(self._address(low, high), view, at, room)
             at = self._fill(self._address(low_2, last), view, at, channel.size)
             word_0 = word_1 = word_2 = word_3 = 0

@@ -10,7 +10,7 @@ from nicmodels.offload.checksum import Buffer
 from nicmodels.offload.headers import Headers
 
 
-class Packet(NamedTuple):
+class RxPacket(NamedTuple):
     """A frame, or several that were coalesced.
 
     Attributes:
@@ -38,6 +38,6 @@ class Packet(NamedTuple):
     frames: int = 1
     frame_bytes: int = 0
 
-    def kept(self) -> Packet:
+    def kept(self) -> RxPacket:
         """The same with bytes of its own: what the wire lends is valid for a moment only."""
         return self._replace(pieces=[bytes(piece) for piece in self.pieces])

@@ -18,7 +18,7 @@ IDS = 1 << 16
 
 
 @dataclass
-class RxLedger:
+class RxAccounting:
     """Buffers of a receive queue since the model started.
 
     Attributes:
@@ -39,7 +39,7 @@ class RxLedger:
 
 
 @dataclass
-class TxLedger:
+class TxAccounting:
     """Packets of a transmit queue since the model started.
 
     Attributes:
@@ -58,7 +58,7 @@ class TxLedger:
         return self.packets - self.completions - self.abandoned
 
 
-class Ledger:
+class Accounting:
     """The account of a device.
 
     Args:
@@ -71,8 +71,8 @@ class Ledger:
     """
 
     def __init__(self, events: EventLog, rx: int, tx: int) -> None:
-        self.rx = [RxLedger() for _ in range(rx)]
-        self.tx = [TxLedger() for _ in range(tx)]
+        self.rx = [RxAccounting() for _ in range(rx)]
+        self.tx = [TxAccounting() for _ in range(tx)]
         self.violations: Counter[str] = Counter()
         self._events = events
 
@@ -82,7 +82,7 @@ class Ledger:
         self._events.add("violation", rule=rule, **details)
 
     def describe(self) -> dict[str, Any]:
-        """The result of the control method `model.ledger`."""
+        """The result of the control method `model.accounting`."""
         return {
             "rx": [
                 {"posted": each.posted, "completed": each.completed, "held": each.held, "returned": each.returned}

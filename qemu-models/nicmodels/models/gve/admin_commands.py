@@ -25,8 +25,8 @@ from nicmodels.models.gve.tx_dqo import DESCRIPTOR_SIZE, TxQueueDqo
 from nicmodels.models.gve.tx_gqi import TxQueueGqi
 
 if TYPE_CHECKING:
-    from nicmodels.models.gve.device import Gve
     from nicmodels.models.gve.page_lists import PageList
+    from nicmodels.models.gve.resources import Resources
 
 Fields = dict[str, Any]
 
@@ -41,17 +41,17 @@ PTYPE_MAP_SIZE = 2 * packet_types.COUNT
 RX_BUFFER_SIZES = (2048, 4096)
 
 
-class Administration:
+class AdminCommands:
     """Does commands.
 
     Args:
-        device: whose parts they concern.
+        device: the parts that the commands configure.
 
     Attributes:
         configured: whether the driver has given the device its resources.
     """
 
-    def __init__(self, device: Gve) -> None:
+    def __init__(self, device: Resources) -> None:
         self.configured = False
         self._device = device
         self._memory = device.host.memory
@@ -134,7 +134,7 @@ class Administration:
         device = self._device
         if device.receiver.present() or device.transmitter.present():
             raise CommandError(Status.FAILED_PRECONDITION, "there are queues")
-        device.release_resources()
+        device.release()
         self.configured = False
 
     def _register_page_list(self, fields: Fields) -> None:
@@ -210,8 +210,8 @@ class Administration:
         if not profile.tx_ring.has(fields["ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"ring of {fields['ring_size']}")
         self._check_memory(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
-        around = device.surroundings(device.transmitter.faults)
-        sender = device.transmitter.sender
+        context = device.queue_context(device.transmitter.faults)
+        tx_offload = device.transmitter.tx_offload
         if profile.format.is_dqo:
             size = fields["completion_ring_size"]
             if size & (size - 1) or size < fields["ring_size"]:
@@ -220,7 +220,7 @@ class Administration:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             listed = self._claim_pages(fields, f"tx {index}")
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueDqo(around, fields, sender, listed))
+            device.transmitter.add(TxQueueDqo(context, fields, tx_offload, listed))
         else:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             address, number = self._counters
@@ -230,7 +230,7 @@ class Administration:
             self._memory.write(counter, bytes(4))
             pages = device.page_lists.claim(fields["page_list"], f"tx {index}")
             self._write_resources(fields, device.doorbells.tx(index), index)
-            device.transmitter.add(TxQueueGqi(around, fields, sender, pages, counter))
+            device.transmitter.add(TxQueueGqi(context, fields, tx_offload, pages, counter))
         device.connect_tx(index)
         device.host.events.add("queue.enable", direction="tx", queue=index)
 
@@ -254,12 +254,12 @@ class Administration:
         self._check_queue(fields, profile.max_rx, device.receiver.queues)
         if not profile.rx_ring.has(fields["ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"ring of {fields['ring_size']}")
-        around = device.surroundings(device.receiver.faults)
+        context = device.queue_context(device.receiver.faults)
         if profile.format.is_dqo:
             self._check_rx_dqo(fields)
             listed = self._claim_pages(fields, f"rx {index}")
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueDqo(around, fields, stamps=profile.timestamps, pages=listed))
+            device.receiver.add(RxQueueDqo(context, fields, stamps=profile.timestamps, pages=listed))
         else:
             if fields["buffer_size"] != RX_BUFFER_SIZES[0]:
                 raise CommandError(Status.INVALID_ARGUMENT, f"buffers of {fields['buffer_size']} bytes")
@@ -269,7 +269,7 @@ class Administration:
             self._check_memory(fields["resources_address"], RESOURCES_SIZE)
             pages = device.page_lists.claim(fields["page_list"], f"rx {index}")
             self._write_resources(fields, device.doorbells.rx(index), profile.max_tx + index)
-            device.receiver.add(RxQueueGqi(around, fields, pages))
+            device.receiver.add(RxQueueGqi(context, fields, pages))
         self._rx_fields[index] = fields
         device.connect_rx(index)
         device.host.events.add("queue.enable", direction="rx", queue=index)
