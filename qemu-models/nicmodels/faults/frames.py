@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The faults of frames that every NIC can have: their fault points, and what they do to a frame.
+"""What the faults of `nicmodels.faults.groups` do to frames and timestamps.
 
-A model declares the points (`TRANSMITTED`, `SEGMENTS`, `TAGGED`, `RECEIVED`, `STAMPED`) with its own, and gives the functions here a
-`fires(name)` that asks its faults with its own context.
+A model calls these functions with a `fires(name)` that asks its own faults with its own context.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from nicmodels.faults.points import FaultPoint
 from nicmodels.offload.chain import length as chain_length
 from nicmodels.offload.checksum import fold, word_sum
 from nicmodels.offload.headers import TCP
@@ -23,48 +21,15 @@ if TYPE_CHECKING:
 
     Fires = Callable[[str], bool]
 
-TRANSMITTED = (
-    FaultPoint("tx.checksum.wrong", "writes the TCP, UDP or SCTP checksum off by one"),
-    FaultPoint("tx.ip-checksum.wrong", "writes the IPv4 header checksum off by one"),
-    FaultPoint("tx.frame.dropped", "completes the descriptor but keeps the frame from the wire"),
-    FaultPoint("tx.frame.duplicated", "puts the frame on the wire twice"),
-    FaultPoint("tx.frame.corrupted", "flips a bit in the last byte of the frame"),
-    FaultPoint("tx.padding.missing", "does not pad short frames"),
-)
-SEGMENTS = (
-    FaultPoint("tx.segment.sequence", "gives each segment but the first a TCP sequence number one too high"),
-    FaultPoint("tx.segment.flags", "leaves FIN and PSH set in all segments"),
-    FaultPoint("tx.segment.identification", "gives all segments the same IPv4 identification"),
-    FaultPoint("tx.segment.length", "cuts the last byte off the last segment, and says so in its IP header"),
-    FaultPoint("tx.segment.missing", "loses the last segment"),
-)
-TAGGED = (
-    FaultPoint("tx.vlan.missing", "does not insert the VLAN tag"),
-    FaultPoint("tx.vlan.wrong", "inserts a tag with the next VLAN id"),
-)
-RECEIVED = (
-    FaultPoint("rx.frame.truncated", "reports frames over 1024 bytes as 1024 bytes long"),
-    FaultPoint("rx.frame.dropped", "loses the frame and does not count it"),
-    FaultPoint("rx.frame.duplicated", "delivers the frame twice"),
-    FaultPoint("rx.frame.corrupted", "flips a bit in the last byte of the frame"),
-    FaultPoint("rx.frame.reordered", "delivers the frame after the next one"),
-)
-STAMPED = (
-    FaultPoint("rx.timestamp.late", "stamps a received frame with a time a second after it came"),
-    FaultPoint("rx.timestamp.missing", "does not stamp a received frame"),
-    FaultPoint("tx.timestamp.late", "stamps a sent frame with a time a second after it left"),
-    FaultPoint("tx.timestamp.missing", "does not stamp a sent frame"),
-)
-TIME_STOPPED = FaultPoint("device.time.stopped", "lets the system time stand still")
 LATE = 1_000_000_000
 """Nanoseconds."""
 
 
-class Stamps:
-    """The faults of time stamps.
+class TimestampFaults:
+    """The faults of timestamps.
 
     Args:
-        faults: `STAMPED` among them.
+        faults: `TIMESTAMPS` among them.
     """
 
     def __init__(self, faults: FaultPoints) -> None:
@@ -72,17 +37,17 @@ class Stamps:
         self._missing = {side: faults[f"{side}.timestamp.missing"] for side in ("rx", "tx")}
 
     def lateness(self, side: str) -> int | None:
-        """Nanoseconds to add to the time of a frame of a side, rx or tx; None for no stamp at all."""
+        """Nanoseconds to add to the timestamp of a frame of a side, rx or tx; None for no timestamp at all."""
         if self._missing[side]:
             return None
         return LATE if self._late[side] else 0
 
 
-class Arrivals:
-    """The faults that change what arrives: lost, twice, corrupted or in another order.
+class RxFrameFaults:
+    """The faults that corrupt, duplicate or reorder received frames.
 
     Args:
-        faults: of reception, `RECEIVED` among them.
+        faults: of reception, `RX_FRAMES` among them.
     """
 
     def __init__(self, faults: FaultSet) -> None:
@@ -91,15 +56,15 @@ class Arrivals:
 
     @property
     def holding(self) -> bool:
-        """Whether a frame is held back: it follows the next, whatever is armed then."""
+        """Whether a frame is held back: it is delivered after the next one, whatever is armed then."""
         return self._held is not None
 
     def reset(self) -> None:
-        """Forget what is held back."""
+        """Drop the frame that is held back."""
         self._held = None
 
-    def spoil(self, frame: memoryview) -> list[memoryview]:
-        """What is delivered in place of a frame that was not lost."""
+    def apply(self, frame: memoryview) -> list[memoryview]:
+        """The frames to deliver in place of a frame that was not dropped."""
         faults = self._faults
         if faults["rx.frame.corrupted"]:
             data = bytearray(frame)
@@ -117,15 +82,15 @@ class Arrivals:
         return frames
 
 
-def spoil_tag(tci: int, fires: Fires) -> int | None:
-    """What is inserted in place of a tag; None for nothing."""
+def change_tag(tci: int, fires: Fires) -> int | None:
+    """The tag control information to insert in place of `tci`; None to insert no tag."""
     if fires("tx.vlan.missing"):
         return None
     return tci & 0xF000 | (tci + 1) & 0xFFF if fires("tx.vlan.wrong") else tci
 
 
-def spoil_departure(frame: list[Buffer], fires: Fires) -> list[list[Buffer]]:
-    """What goes on the wire in place of a frame."""
+def change_transmitted(frame: list[Buffer], fires: Fires) -> list[list[Buffer]]:
+    """The frames to transmit in place of a frame."""
     if fires("tx.frame.corrupted"):
         data = bytearray().join(frame)
         data[-1] ^= 1
@@ -135,11 +100,11 @@ def spoil_departure(frame: list[Buffer], fires: Fires) -> list[list[Buffer]]:
     return [frame, frame] if fires("tx.frame.duplicated") else [frame]
 
 
-def spoil_segments(frames: list[list[Buffer]], l3: int, l4: int, *, ipv4: bool, protocol: int, fires: Fires) -> None:
-    """The faults of segmentation; checksums stay right, so that only the field itself is wrong.
+def change_segments(frames: list[list[Buffer]], l3: int, l4: int, *, ipv4: bool, protocol: int, fires: Fires) -> None:
+    """Apply the faults of segmentation. Checksums are adjusted, so that only the field itself is wrong.
 
     Args:
-        frames: what segmentation gave; changed in place.
+        frames: the segments; changed in place.
         l3, l4: where the IP header and the TCP or UDP header start.
         ipv4: whether it is IPv4.
         protocol: TCP or UDP.

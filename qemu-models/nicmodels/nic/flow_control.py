@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.faults.points import FaultPoint
+from nicmodels.faults.groups import PAUSE_STUCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nicmodels.faults.points import FaultPoints
     from nicmodels.registers import Register, RegisterFile
-
-PAUSE_STUCK = FaultPoint("device.pause.stuck", "drops writes to the registers that turn flow control on and off")
 
 
 class Setting(NamedTuple):

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import BROADCAST, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
-from nicmodels.faults.frames import Arrivals
+from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.gve.fault_points import RECEIVE
 from nicmodels.models.gve.rsc import HardwareGro
 from nicmodels.models.gve.rx_dqo import RxQueueDqo
@@ -75,7 +75,7 @@ class Receiver:
         self._scaling = scaling
         self._rules = rules
         self._limit = profile.largest_mtu + ETH_HLEN
-        self._arrivals = Arrivals(self.faults)
+        self._frame_faults = RxFrameFaults(self.faults)
         self._gro = HardwareGro(self._hand_over, self.faults["rx.coalescing.corrupted"])
         self._waiting: list[deque[RxPacket]] = [deque() for _ in self.queues]
         self._waiting_bytes = [0] * profile.max_rx
@@ -89,7 +89,7 @@ class Receiver:
         for index in self.present():
             self.remove(index)
         self._gro.reset()
-        self._arrivals.reset()
+        self._frame_faults.reset()
         self._gone.clear()
 
     def present(self) -> Iterable[int]:
@@ -127,7 +127,7 @@ class Receiver:
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none."""
-        self._faulty = self.faults.poll() or self._arrivals.holding
+        self._faulty = self.faults.poll() or self._frame_faults.holding
         self._drain()
         wire = self._host.wire
         up = self._link.up
@@ -147,7 +147,7 @@ class Receiver:
         if self._faulty:
             if self._lost(frame):
                 return
-            for each in self._arrivals.spoil(frame):
+            for each in self._frame_faults.apply(frame):
                 self._receive(each, known_good=known_good and each is frame)
         else:
             self._receive(frame, known_good=known_good)

@@ -175,7 +175,7 @@ class TxQueueDqo(Queue):
                 self._accounting.violation("tx.report.interval", queue=self.index, interval=self._since_report)
             self._since_report = 0
             self._complete(COMPLETED_DESCRIPTORS, head)
-        if self._faults.active and self._spoil_completion(tag):
+        if self._faults.active and self._fault_completion(tag):
             return
         self._complete(COMPLETED_PACKET, tag)
         self._outstanding[tag] = 0
@@ -186,7 +186,7 @@ class TxQueueDqo(Queue):
         first = self.index & QUEUE_MASK | kind << KIND_SHIFT | completions.generation << GENERATION_SHIFT
         completions.note(COMPLETION.pack(first, value))
 
-    def _spoil_completion(self, tag: int) -> bool:
+    def _fault_completion(self, tag: int) -> bool:
         """The faults of completions; whether the right one must not be written."""
         if self._faults.fires("tx.completion.lost", queue=self.index):
             return True

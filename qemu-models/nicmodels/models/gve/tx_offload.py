@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ethernet import ETH_ZLEN
-from nicmodels.faults.frames import spoil_departure, spoil_segments
+from nicmodels.faults.frames import change_segments, change_transmitted
 from nicmodels.offload.chain import behead, part
 from nicmodels.offload.chain import length as chain_length
 from nicmodels.offload.checksum import insert_checksum
@@ -84,7 +84,7 @@ class TxOffload:
                 head[field + 1] ^= 1
             frame = [head, *rest]
         if self._faults.active:
-            frame = self._spoil_ip(queue, frame)
+            frame = self._fault_ip_checksum(queue, frame)
         self._leave(queue, total, [frame])
 
     def send_segments(
@@ -137,7 +137,7 @@ class TxOffload:
             )
         )
         if self._faults.active:
-            spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
+            change_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
         self._leave(queue, total, frames)
 
     def _leave(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
@@ -154,8 +154,8 @@ class TxOffload:
             if not up:
                 continue
             if self._faults.active:
-                for spoiled in self._spoil(queue, frame):
-                    wire.transmit(spoiled)
+                for changed in self._fault_frame(queue, frame):
+                    wire.transmit(changed)
             else:
                 wire.transmit(frame)
         account = self._statistics.tx[queue]
@@ -164,14 +164,14 @@ class TxOffload:
         account.segments += len(frames)
         account.segment_bytes += length
 
-    def _spoil_ip(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
+    def _fault_ip_checksum(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
         data = bytearray().join(frame)
         at = 18 if data[12:14] == b"\x81\0" else 14
         if data[at - 2 : at] == b"\x08\0" and self._faults.fires("tx.ip-checksum.wrong", queue=queue):
             data[at + 11] ^= 1
         return [data]
 
-    def _spoil(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
+    def _fault_frame(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
         data = bytearray().join(frame)
         if data[12:14] == b"\x81\0":
             if self._faults.fires("tx.vlan.missing", queue=queue):
@@ -179,4 +179,4 @@ class TxOffload:
             elif self._faults.fires("tx.vlan.wrong", queue=queue):
                 tci = data[14] << 8 | data[15]
                 struct.pack_into(">H", data, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
-        return spoil_departure([data], partial(self._faults.fires, queue=queue))
+        return change_transmitted([data], partial(self._faults.fires, queue=queue))

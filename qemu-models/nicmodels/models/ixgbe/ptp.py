@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.faults.frames import Stamps
+from nicmodels.faults.frames import TimestampFaults
 from nicmodels.models.ixgbe.registers import filters
 from nicmodels.models.ixgbe.registers import security as r
 from nicmodels.offload import ptp
@@ -45,7 +45,7 @@ class SystemTime:
         self._clock = host.clock
         self._speed = speed
         self._stopped = host.faults["device.time.stopped"]
-        self._stamps = Stamps(host.faults)
+        self._timestamp_faults = TimestampFaults(host.faults)
         self._time = 0
         self._since = host.clock.now()
         self._period = PERIODS[10000]
@@ -108,7 +108,7 @@ class SystemTime:
 
     def transmitted(self) -> None:
         """A frame left whose descriptor asks for its time."""
-        late = self._stamps.lateness("tx") if self._file[r.TSYNCTXCTL] & (ENABLE | VALID) == ENABLE else None
+        late = self._timestamp_faults.lateness("tx") if self._file[r.TSYNCTXCTL] & (ENABLE | VALID) == ENABLE else None
         if late is not None:
             self._keep(r.TXSTMPL, r.TXSTMPH, r.TSYNCTXCTL, late)
 
@@ -120,7 +120,7 @@ class SystemTime:
     def received(self, frame: memoryview, headers: Headers) -> bool:
         """A frame has come, while `listens`; whether it was stamped."""
         message = self._wanted(frame, headers)
-        late = None if message is None else self._stamps.lateness("rx")
+        late = None if message is None else self._timestamp_faults.lateness("rx")
         if message is None or late is None:
             return False
         at = message.offset

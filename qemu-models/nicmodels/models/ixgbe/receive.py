@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
-from nicmodels.faults.frames import Arrivals
+from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.ixgbe.fault_points import RECEIVE
 from nicmodels.models.ixgbe.flow_cache import MATCHED, MISSED, FlowCache, GsoPacket
 from nicmodels.models.ixgbe.registers import REGISTERS, mac
@@ -108,7 +108,7 @@ class Receiver:
         self._paused = False
         self._buffered: deque[tuple[bytes | GsoPacket, bool, int]] = deque()
         self._buffered_bytes = 0
-        self._arrivals = Arrivals(self._faults)
+        self._frame_faults = RxFrameFaults(self._faults)
         self._rx = RxQueues(host, interrupts, statistics)
         self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
         self.queues = self._rx.queues
@@ -136,7 +136,7 @@ class Receiver:
             queue.strips = False
         self._buffered.clear()
         self._buffered_bytes = 0
-        self._arrivals.reset()
+        self._frame_faults.reset()
         self._rx.reset()
         self._paused = False
 
@@ -217,7 +217,7 @@ class Receiver:
 
     def arrived(self) -> None:
         """Take frames off the wire until there are none, or the partner is paused."""
-        self._faulty = self._faults.poll() or self._arrivals.holding
+        self._faulty = self._faults.poll() or self._frame_faults.holding
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
@@ -335,7 +335,7 @@ class Receiver:
         if self._time.listens and self._time.received(frame, parse(frame)):
             mark |= STAMPED
         if self._faulty:
-            for each in self._arrivals.spoil(frame):
+            for each in self._frame_faults.apply(frame):
                 self._enqueue(each, known_good and each is frame, mark)
         else:
             self._enqueue(frame, known_good, mark)

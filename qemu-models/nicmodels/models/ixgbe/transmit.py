@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
-from nicmodels.faults.frames import spoil_departure, spoil_segments, spoil_tag
+from nicmodels.faults.frames import change_segments, change_tag, change_transmitted
 from nicmodels.models.ixgbe.fault_points import TRANSMIT
 from nicmodels.models.ixgbe.registers import mac
 from nicmodels.models.ixgbe.registers import transmit as r
@@ -441,7 +441,7 @@ class Transmitter:
             )
         )
         if faulty:
-            spoil_segments(
+            change_segments(
                 frames,
                 context.mac_length,
                 l4,
@@ -452,8 +452,8 @@ class Transmitter:
         return frames
 
     def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
-        spoilt = spoil_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci
-        return list(frame) if spoilt is None else vlan.insert(frame, spoilt, self._file[r.DMATXCTL] >> 16)
+        changed = change_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci
+        return list(frame) if changed is None else vlan.insert(frame, changed, self._file[r.DMATXCTL] >> 16)
 
     def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
         """Put a frame on the wire; gives its length without CRC."""
@@ -465,7 +465,9 @@ class Transmitter:
         destination = b"".join(frame)[:6] if len(frame[0]) < 6 else bytes(frame[0][:6])
         loopback = self._file[mac.HLREG0] & LOOPBACK
         for each in (
-            spoil_departure(frame, partial(self._faults.fires, queue=queue.index)) if self._faults.active else (frame,)
+            change_transmitted(frame, partial(self._faults.fires, queue=queue.index))
+            if self._faults.active
+            else (frame,)
         ):
             if loopback:
                 self._loop_back(b"".join(each))

@@ -1,80 +1,59 @@
 # SPDX-License-Identifier: MIT
-"""Everything this model does wrong on request. The context that `match` can name stands behind each group.
+"""The fault points of this model. The context that `match` can name stands behind each group.
 
-What other models have and this one has not, the hardware has no part for: counters know no queue, descriptors do not say
-that a checksum was verified (only that it was wrong), and there are neither flow rules nor coalescing of frames.
+The hardware has no per-queue counters, flow rules or coalescing, and its descriptors report only wrong checksums, not
+verified ones: the faults that other models have of these are missing here.
 """
 
 from __future__ import annotations
 
-from nicmodels.faults.frames import RECEIVED, SEGMENTS, STAMPED, TAGGED, TIME_STOPPED, TRANSMITTED
+from nicmodels.faults import groups
 from nicmodels.faults.points import FaultPoint
-from nicmodels.nic.flow_control import PAUSE_STUCK
 
 LINK = (  # no context
-    FaultPoint("link.fec.wrong", "tells the partner's FEC bits (F0 and F1) the other way round"),
-    FaultPoint("link.pause.wrong", "tells the partner's PAUSE bit (C0) the other way round"),
-    FaultPoint("link.report.stuck", "keeps reporting the link state of the moment it was armed"),
-    FaultPoint("link.speed.wrong", "tells the other technology in the partner's base page: KX for KR, and KR for KX"),
+    FaultPoint("link.fec.wrong", "reports the partner's FEC bits (F0 and F1) inverted"),
+    groups.LINK_PAUSE_WRONG,
+    groups.LINK_REPORT_STUCK,
+    FaultPoint("link.speed.wrong", "reports KX for KR, and KR for KX, in the partner's base page"),
 )
 AUTONEGOTIATION = (  # cause, where there is one: page, incompatible, complete
     FaultPoint("an.interrupt.lost", "sets the cause of an auto-negotiation interrupt, but sends none"),
     FaultPoint(
         "an.interrupt.late",
-        "withholds an auto-negotiation interrupt, and reissues it 50 ms later if its cause still stands",
+        "withholds an auto-negotiation interrupt, and reissues it 50 ms later if its cause is still set",
     ),
-    FaultPoint("an.reissue.lost", "does not send the auto-negotiation interrupt again when asked to"),
-    FaultPoint("an.page.late", "tells of a received page 600 ms late"),
-    FaultPoint("an.page.stale", "keeps showing the base page of the negotiation before"),
-    FaultPoint("an.complete.lost", "never says that the negotiation is complete"),
-    FaultPoint("an.training.ignored", "does not start link training when it is told to"),
-    FaultPoint("an.training.failed", "lets link training fail"),
+    FaultPoint("an.reissue.lost", "does not reissue the auto-negotiation interrupt when the driver requests it"),
+    FaultPoint("an.page.late", "reports a received page 600 ms late"),
+    FaultPoint("an.page.stale", "keeps reporting the base page of the previous negotiation"),
+    FaultPoint("an.complete.lost", "never reports that the negotiation is complete"),
+    FaultPoint("an.training.ignored", "does not start link training when the driver requests it"),
+    FaultPoint("an.training.failed", "fails link training"),
     FaultPoint("an.latch.missing", "does not latch the loss of the link in the PCS status"),
-    FaultPoint("an.mailbox.stuck", "never finishes a command of the firmware's mailbox"),
+    FaultPoint("an.mailbox.stuck", "never completes a command of the firmware's mailbox"),
 )
 TRANSMIT = (  # queue
-    *TRANSMITTED,
-    *SEGMENTS,
-    *TAGGED,
-    FaultPoint("tx.writeback.lost", "never gives the descriptors back"),
-    FaultPoint("tx.queue.stuck", "ignores the tail: the queue hangs"),
+    *groups.TX_FRAMES,
+    *groups.TX_SEGMENTS,
+    *groups.TX_TAGS,
+    groups.TX_TAIL_IGNORED,
+    FaultPoint("tx.writeback.lost", "never returns the descriptors"),
 )
 RECEIVE = (  # queue, where it is known
-    FaultPoint("rx.checksum.bad-as-good", "reports a wrong checksum as right"),
-    FaultPoint("rx.checksum.good-as-bad", "reports a right checksum as wrong"),
-    FaultPoint("rx.rss.hash", "writes the RSS hash with its lowest bit flipped"),
-    FaultPoint("rx.rss.queue", "delivers to the channel after the one that RSS gave"),
-    FaultPoint("rx.rss.unreported", "does not say that the hash is valid"),
-    FaultPoint("rx.vlan.not-stripped", "leaves the tag in the frame although stripping is on"),
-    FaultPoint("rx.vlan.wrong", "reports the next VLAN id"),
-    FaultPoint("rx.vlan.filter-open", "lets all VLANs pass the VLAN filter"),
-    FaultPoint("rx.vlan.filter-closed", "lets no VLAN pass the VLAN filter"),
-    FaultPoint("rx.split.off", "does not split headers although that is on"),
-    *RECEIVED,
-    FaultPoint("rx.jumbo.dropped", "drops frames over 1518 bytes, whatever the maximum is"),
-    FaultPoint("rx.promiscuous.ignored", "filters by address although promiscuous mode is on"),
-    FaultPoint("rx.multicast.ignored", "drops multicast that the table lets pass"),
-    FaultPoint("rx.multicast.open", "lets all multicast pass the table"),
-    FaultPoint("rx.broadcast.ignored", "drops broadcast"),
-    FaultPoint("rx.unicast.open", "lets all unicast pass"),
-)
-INTERRUPT = (  # vector
-    FaultPoint("interrupt.vector.lost", "does not signal the vector"),
-    FaultPoint("interrupt.vector.repeated", "signals the vector twice"),
-)
-COUNTERS = (  # no context: the management counters know no queue
-    FaultPoint("rx.counter.doubled", "counts received frames twice"),
-    FaultPoint("rx.counter.bytes", "counts one byte too many for each received frame"),
-    FaultPoint("tx.counter.doubled", "counts transmitted frames twice"),
-    FaultPoint("tx.counter.bytes", "counts one byte too many for each transmitted frame"),
+    *groups.RX_FRAMES,
+    *groups.RX_CHECKSUMS,
+    *groups.RX_RSS,
+    FaultPoint("rx.rss.unreported", "does not mark the hash as valid"),
+    *groups.RX_TAGS,
+    *groups.RX_ADDRESSES,
+    *groups.RX_LIMITS,
+    FaultPoint("rx.split.off", "does not split headers although header split is on"),
 )
 DEVICE = (  # no context
-    PAUSE_STUCK,
+    groups.PAUSE_STUCK,
     FaultPoint("device.reset.incomplete", "leaves rings and channels running over a software reset"),
-    FaultPoint("device.eeprom.checksum", "does not say that the station address is valid, as with a broken EEPROM"),
+    FaultPoint("device.eeprom.checksum", "does not mark the station address as valid, as with a broken EEPROM"),
     FaultPoint("device.register.stuck", "drops writes to RDLR_LO, MACALR and the hash table"),
-    FaultPoint("device.loopback.broken", "loses the frames that MAC loopback turns around"),
-    TIME_STOPPED,
-    *STAMPED,
+    groups.LOOPBACK_BROKEN,
+    *groups.TIMESTAMPS,
 )
-ALL = (*LINK, *AUTONEGOTIATION, *TRANSMIT, *RECEIVE, *INTERRUPT, *COUNTERS, *DEVICE)
+ALL = (*LINK, *AUTONEGOTIATION, *TRANSMIT, *RECEIVE, *groups.VECTORS, *groups.COUNTERS, *DEVICE)

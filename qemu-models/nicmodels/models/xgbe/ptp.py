@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.faults.frames import Stamps
+from nicmodels.faults.frames import TimestampFaults
 from nicmodels.models.xgbe.registers import mac as r
 from nicmodels.offload import ptp
 
@@ -41,7 +41,7 @@ class SystemTime:
         self._clock = host.clock
         self._interrupts = interrupts
         self._stopped = host.faults["device.time.stopped"]
-        self._stamps = Stamps(host.faults)
+        self._timestamp_faults = TimestampFaults(host.faults)
         self._base = 0
         self._since = host.clock.now()
         file.on_write(r.TSCR, self._write_control)
@@ -125,7 +125,7 @@ class SystemTime:
         if self._file[r.TSSR] & CAPTURED and not self._file[r.TSCR] & OVERWRITE:
             self._file[r.TXSNR] |= MISSED
             return
-        late = self._stamps.lateness("tx")
+        late = self._timestamp_faults.lateness("tx")
         if late is None:
             return
         self._file[r.TXSSR], self._file[r.TXSNR] = self.split(late)
@@ -137,7 +137,7 @@ class SystemTime:
         control = self._file[r.TSCR]
         if not control & TSENA or not (control & ALL or self._wanted(frame, headers, control)):
             return None
-        late = self._stamps.lateness("rx")
+        late = self._timestamp_faults.lateness("rx")
         return None if late is None else self.split(late)
 
     @staticmethod

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_P_PAUSE, ETH_ZLEN, VLAN_HLEN
-from nicmodels.faults.frames import Arrivals
+from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.fault_points import RECEIVE
 from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
@@ -80,7 +80,7 @@ class Receiver:
         self._rx_offload = RxOffload(file, filters, time, self._faults)
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
-        self._arrivals = Arrivals(self._faults)
+        self._frame_faults = RxFrameFaults(self._faults)
         self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
         self._holding = False
         self.queues: list[deque[QueuedFrame]] = [deque() for _ in range(channels)]
@@ -105,7 +105,7 @@ class Receiver:
         for queue in self.queues:
             queue.clear()
         self._buffered = [0] * len(self.queues)
-        self._arrivals.reset()
+        self._frame_faults.reset()
         self._holding = False
 
     # Registers
@@ -201,7 +201,7 @@ class Receiver:
                 len(frame) > ETH_FRAME_LEN + VLAN_HLEN and self._faults["rx.jumbo.dropped"]
             ):
                 return
-            for each in self._arrivals.spoil(frame):
+            for each in self._frame_faults.apply(frame):
                 self._receive(each)
         else:
             self._receive(frame)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q
-from nicmodels.faults.frames import spoil_segments, spoil_tag
+from nicmodels.faults.frames import change_segments, change_tag
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.registers import mac
 from nicmodels.offload import vlan
@@ -105,7 +105,7 @@ class TxOffload:
         )
         if self._faults.active:
             ipv4 = head[l3] >> 4 == 4
-            spoil_segments(frames, l3, l4, ipv4=ipv4, protocol=TCP, fires=partial(self._faults.fires, queue=queue))
+            change_segments(frames, l3, l4, ipv4=ipv4, protocol=TCP, fires=partial(self._faults.fires, queue=queue))
         return frames
 
     def tag(self, queue: int, frame: list[Buffer], action: int, tci: int) -> list[Buffer]:
@@ -122,5 +122,7 @@ class TxOffload:
         if action == d.REMOVE:
             return frame
         inserted = tci if control & FROM_DESCRIPTOR else control & 0xFFFF
-        spoilt = spoil_tag(inserted, partial(self._faults.fires, queue=queue)) if self._faults.active else inserted
-        return frame if spoilt is None else vlan.insert(frame, spoilt, ETH_P_8021AD if control & S_TAG else ETH_P_8021Q)
+        changed = change_tag(inserted, partial(self._faults.fires, queue=queue)) if self._faults.active else inserted
+        return (
+            frame if changed is None else vlan.insert(frame, changed, ETH_P_8021AD if control & S_TAG else ETH_P_8021Q)
+        )

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_ZLEN
-from nicmodels.faults.frames import spoil_departure
+from nicmodels.faults.frames import change_transmitted
 from nicmodels.models.xgbe.registers import mac, mtl
 from nicmodels.offload.chain import length as chain_length
 
@@ -181,7 +181,7 @@ class TxQueues:
             return
         head = frame[0] if len(frame[0]) >= ETH_HLEN else b"".join(frame)[:ETH_HLEN]
         for each in (
-            spoil_departure(frame, partial(self._faults.fires, queue=queue)) if self._faults.active else (frame,)
+            change_transmitted(frame, partial(self._faults.fires, queue=queue)) if self._faults.active else (frame,)
         ):
             if control & LOOPBACK:
                 self._loop_back(b"".join(each))
