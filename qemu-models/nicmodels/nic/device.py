@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nicmodels.clock import Clock
     from nicmodels.pci import Bar, ConfigSpace
-    from nicmodels.phy import Line
+    from nicmodels.phy import LinkSegment
     from nicmodels.registers import RegisterFile
     from nicmodels.wire import Wire
 
@@ -50,8 +50,8 @@ class Host(Protocol):
         """The cable, for frames."""
 
     @property
-    def line(self) -> Line | None:
-        """The cable, for what is below frames; None where nobody is there but the model's own link partner."""
+    def link_segment(self) -> LinkSegment | None:
+        """The connection of the PHY to another model; None to use the model's own link partner."""
 
     @property
     def faults(self) -> FaultPoints:
@@ -70,7 +70,7 @@ class Slot:
     interrupts: Interrupts = field(default_factory=Interrupts)
     clock: Clock = field(default_factory=ManualClock)
     wire: Wire = field(default_factory=NullWire)
-    line: Line | None = None
+    link_segment: LinkSegment | None = None
     faults: FaultPoints = field(default_factory=FaultPoints)
     events: EventLog = field(default_factory=EventLog)
 

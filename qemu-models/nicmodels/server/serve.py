@@ -19,7 +19,7 @@ from nicmodels.events import EventLog
 from nicmodels.faults.points import FaultPoints, UnknownFaultError
 from nicmodels.nic.device import Options, Slot
 from nicmodels.pci import ResetCause
-from nicmodels.phy import RemoteLine
+from nicmodels.phy import RemoteSegment
 from nicmodels.server.control import ControlServer
 from nicmodels.server.methods import CommonMethods
 from nicmodels.server.reactor import Reactor
@@ -28,7 +28,7 @@ from nicmodels.wire import NullWire, PairWire, PcapRecorder, TapWire
 
 if TYPE_CHECKING:
     from nicmodels.models.registry import Model
-    from nicmodels.phy import Line
+    from nicmodels.phy import LinkSegment
     from nicmodels.wire import Wire
 
 PR_SET_PDEATHSIG = 1
@@ -79,8 +79,8 @@ def open_wire(text: str) -> Wire:
     raise ServeError(f"wire {text!r}: expected tap:NAME, pair:PATH or null")
 
 
-def _open_line(text: str, reactor: Reactor, stack: contextlib.ExitStack) -> Line | None:
-    """The line below the frames of a `pair:PATH` wire, at PATH.line; other wires have none."""
+def _open_link_segment(text: str, reactor: Reactor, stack: contextlib.ExitStack) -> LinkSegment | None:
+    """The link segment of a `pair:PATH` wire, at PATH.line; other wires have none."""
     kind, _, place = text.partition(":")
     if kind != "pair":
         return None
@@ -89,11 +89,11 @@ def _open_line(text: str, reactor: Reactor, stack: contextlib.ExitStack) -> Line
     except OSError as error:
         raise ServeError(f"wire {text}: {error.strerror or error}") from error
     stack.callback(wire.close)
-    line = RemoteLine(reactor, wire)
+    segment = RemoteSegment(reactor, wire)
     fd = wire.fileno()
     assert fd is not None
-    reactor.add_reader(fd, line.port.readable)
-    return line
+    reactor.add_reader(fd, segment.port.readable)
+    return segment
 
 
 def serve(model: Model, options: ServeOptions) -> None:
@@ -110,7 +110,7 @@ def serve(model: Model, options: ServeOptions) -> None:
         recorder = PcapRecorder(open_wire(options.wire))
         stack.callback(recorder.close)
         slot = Slot(clock=reactor, wire=recorder, events=events, faults=FaultPoints(events=events))
-        slot.line = _open_line(options.wire, reactor, stack)
+        slot.link_segment = _open_link_segment(options.wire, reactor, stack)
         try:
             device = model.create(slot, options.model)
         except ValueError as error:

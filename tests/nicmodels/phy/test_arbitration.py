@@ -142,7 +142,7 @@ def test_silence_instead_of_an_acknowledge_starts_over() -> None:
 
 def test_training_that_never_ends_restarts_negotiation() -> None:
     bench = Bench()
-    bench.far.training.content = False
+    bench.far.training.converges = False
     bench.clock.advance(0.559)
     assert bench.near.training.state is TrainingState.TRAIN_REMOTE
     bench.clock.advance(0.002)

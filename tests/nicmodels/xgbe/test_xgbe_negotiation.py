@@ -10,7 +10,7 @@ import xgbe_rig as x
 from nicmodels.clock import ManualClock
 from nicmodels.models.xgbe.device import Xgbe
 from nicmodels.nic.device import Slot
-from nicmodels.phy import RemoteLine
+from nicmodels.phy import RemoteSegment
 from nicmodels.wire import PairWire
 from xgbe_rig import XgbeRig
 
@@ -310,7 +310,7 @@ def test_another_model_at_the_other_end() -> None:
     """A line that the host has is plugged into: the other end is then nobody's to control."""
     near, far = PairWire.pair()
     clock = ManualClock()
-    device = Xgbe(Slot(clock=clock, line=RemoteLine(clock, near)))
+    device = Xgbe(Slot(clock=clock, line=RemoteSegment(clock, near)))
     methods = device.control_methods()
     assert methods["link.get"]()["phase"] == "silent"
     with pytest.raises(ValueError, match="its own driver controls"):

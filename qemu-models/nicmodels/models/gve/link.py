@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.phy import Abilities, VirtualPartner
+from nicmodels.phy import Abilities, VirtualSwitchPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class Link:
         self._silent = host.faults["link.interrupt.lost"]
         self._flaps = host.faults["link.flap.on-queue-command"]
         self._last = (False, 0)
-        self.partner = VirtualPartner(host.clock, abilities=_ALL, delay=DELAY)
+        self.partner = VirtualSwitchPort(host.clock, abilities=_ALL, delay=DELAY)
         self.partner.subscribe(self._changed)
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.ixgbe.interrupts import LSC
 from nicmodels.models.ixgbe.registers import general, mac
-from nicmodels.phy import Abilities, Kind, PartnerLine, State, Technology
+from nicmodels.phy import Abilities, Kind, LocalSegment, State, Technology
 from nicmodels.phy.page import SELECTOR_FIELD, Codeword
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ class Link:
         self._silent = host.faults["link.interrupt.lost"]
         self._last = _Report(up=False, speed=0)
         self._stayed_up = False
-        line = host.line or PartnerLine(host.clock, variant.partner)
-        self.phy = line.plug()
-        self.partner = line.partner
-        self.phy.witness = self._event
+        segment = host.link_segment or LocalSegment(host.clock, variant.partner)
+        self.phy = segment.attach()
+        self.partner = segment.partner
+        self.phy.observer = self._event
         self.phy.subscribe(lambda event: came_up() if event.kind is Kind.LINK_UP else None)
         self._hook(file)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nicmodels.phy.line import NOT_NEGOTIATING
+from nicmodels.phy.link_segment import NOT_NEGOTIATING
 
 LMS_KX4_KX_KR = 4 << 13
 SELECTOR_IEEE_802_3 = 1 << 2

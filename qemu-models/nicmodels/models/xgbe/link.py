@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nicmodels.models.xgbe.an73 import AutoNegotiation
 from nicmodels.models.xgbe.mailbox import Mailbox, Mode
 from nicmodels.models.xgbe.registers import mmd as r
-from nicmodels.phy import Kind, PartnerLine, State, Technology, TrainingState
+from nicmodels.phy import Kind, LocalSegment, State, Technology, TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,11 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._asked = False
-        line = host.line or PartnerLine(host.clock, variant.partner)
-        self.phy = line.plug(null_pages=False)
+        segment = host.link_segment or LocalSegment(host.clock, variant.partner)
+        self.phy = segment.attach(null_pages=False)
         self.phy.training.automatic = False
         self.phy.training.enabled = False
-        self.partner = line.partner
+        self.partner = segment.partner
         self.negotiation = AutoNegotiation(file, host, interrupts, self.phy, changed=self._restarted)
         self.mailbox = Mailbox(file, host, changed=self._mode_changed, receiver_reset=self._receiver_reset)
         self.phy.subscribe(self._event)

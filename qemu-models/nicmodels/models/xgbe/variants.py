@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nicmodels.phy.line import NOT_NEGOTIATING
+from nicmodels.phy.link_segment import NOT_NEGOTIATING
 
 PORT_MODE_BACKPLANE = 1
 SPEED_1000, SPEED_10000 = 1 << 2, 1 << 4

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A line to another model, in a process of its own: two models negotiate with each other through the same engine.
+"""A link segment to another model, in a process of its own: two models negotiate with each other.
 
-Each end runs its own timeline on the host's clock. What one transmits reaches the other as a message, late by however
-long that process was busy; but a signal lasts at the other end as long as it lasted here, or longer. So an exchange of
-pages that last a third of a microsecond each is what it would be on a longer line.
+Each end runs its own timeline on the host's clock. A signal reaches the other end as a message, late by however long
+that process was busy; but it lasts there at least as long as it lasted here. So pages of a third of a microsecond are
+exchanged as on a longer cable.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from nicmodels.wire import PairWire
 
 KEPT = 100e-6
-"""Seconds of a signal that last as long there as here: pages and acknowledges. Of longer ones the lag is taken off."""
-AGAIN = 1e-3
-"""Seconds until a message is sent again that the other process had no room for."""
+"""Signals up to this many seconds (pages, acknowledges) last as long at the other end; of longer ones the lag is subtracted."""
+RETRY = 1e-3
+"""Seconds until a message is sent again for which the other process had no room."""
 
 
 class RemotePort(Port):
-    """This end's side of a line, whose other side is in another process.
+    """This end's side of a link segment whose other side is in another process.
 
     Args:
         timeline: of this end.
-        wire: carries the messages; its descriptor is for the caller to watch, with `readable` as callback.
+        wire: carries the messages; the caller watches its descriptor, with `readable` as callback.
     """
 
     def __init__(self, timeline: Timeline, wire: PairWire) -> None:
@@ -41,11 +41,11 @@ class RemotePort(Port):
         self._connected = False
         self._connections = 0
         self._began = self._due = timeline.now()
-        self._again: Timer | None = None
+        self._retry: Timer | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether the other process is there."""
+        """Whether the other process is connected."""
         return self._connected
 
     def drive(self, signal: Signal) -> None:
@@ -55,7 +55,7 @@ class RemotePort(Port):
             self._send()
 
     def readable(self) -> None:
-        """Messages have come, or the other process has come or gone."""
+        """Messages arrived, or the other process connected or disconnected."""
         self.timeline.settle()
         while (message := self._wire.receive()) is not None:
             self._arrived(bytes(message))
@@ -66,28 +66,28 @@ class RemotePort(Port):
         self.timeline.settle()
 
     def _follow_connection(self) -> None:
-        """An end that is gone is silent; it is found gone by receiving as well as by sending."""
+        """A disconnected end is silent; receiving as well as sending detects that it is."""
         if self._connected and not self._wire.connected:
             self._schedule(self.timeline.now(), SILENCE)
         self._connected = self._wire.connected
 
     def _send(self) -> None:
-        """Send what is driven now, which also makes good for a message that is still to be sent again."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        """Send the current signal, which also replaces a message that waits for its retry."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         message = json.dumps({"time": self.timeline.now(), **describe(self.driven)}).encode()
         lost = self._wire.counters.transmit_drops
         self._wire.transmit((message,))
         if self._wire.counters.transmit_drops != lost and self._wire.connected:
-            self._again = self.timeline.call_later(AGAIN, self._send)
+            self._retry = self.timeline.call_later(RETRY, self._send)
         self._follow_connection()
 
     def _arrived(self, message: bytes) -> None:
         try:
             content = json.loads(message)
             began, signal = float(content["time"]), parse(content)
-        except (ValueError, KeyError, TypeError):  # not an end of this line
+        except (ValueError, KeyError, TypeError):  # not a message of the other end
             return
         self._schedule(began, signal)
 
@@ -102,7 +102,7 @@ def parse(content: dict[str, Any]) -> Signal:
     """The signal that `nicmodels.phy.medium.describe` describes.
 
     Raises:
-        ValueError, KeyError: it is none.
+        ValueError, KeyError: it is not one.
     """
     match content["signal"]:
         case "silence":
@@ -117,8 +117,8 @@ def parse(content: dict[str, Any]) -> Signal:
     raise ValueError(f"expected a signal; found {content['signal']!r}")
 
 
-class RemoteLine:
-    """A line to another model.
+class RemoteSegment:
+    """A link segment to another model.
 
     Args:
         clock: the model's.
@@ -133,26 +133,26 @@ class RemoteLine:
         self.port = RemotePort(Timeline(clock), wire)
         self.partner = RemotePartner(self.port)
 
-    def plug(self, *, null_pages: bool = True) -> Transceiver:
-        """The end of the caller; the nonces differ from the other's because nobody chooses them."""
+    def attach(self, *, null_pages: bool = True) -> Transceiver:
+        """Attach the caller's transceiver; its nonces are random, so that they differ from the other end's."""
         phy = Transceiver(self.port, null_pages=null_pages)
         self.partner.watch(phy)
         return phy
 
 
 class RemotePartner:
-    """The other model, of which this process knows what arrives from it."""
+    """The other model, as far as its signals show."""
 
     def __init__(self, port: RemotePort) -> None:
         self._port = port
         self._phy: Transceiver | None = None
 
     def watch(self, phy: Transceiver) -> None:
-        """The end that faces it."""
+        """Set the local transceiver."""
         self._phy = phy
 
     def describe(self) -> dict[str, Any]:
-        """``link.get``: as far as this end can tell."""
+        """``link.get``: what this end knows."""
         link = self._phy.link if self._phy is not None else None
         phase = "negotiating" if self._port.connected else "silent"
         return {
@@ -165,10 +165,10 @@ class RemotePartner:
         }
 
     def control(self, **change: Any) -> dict[str, Any]:
-        """``link.set``: there is nothing to set.
+        """``link.set``: nothing can be set.
 
         Raises:
-            ValueError: something is to be set.
+            ValueError: a setting was given.
         """
         if change:
             raise ValueError("expected a scripted partner; the other end is a model, which its own driver controls")

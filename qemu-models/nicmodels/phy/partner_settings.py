@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A change of a link partner, and how JSON says it (docs/backplane.md)."""
+"""Settings of a link partner, and their JSON form (docs/backplane.md)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ TIMERS = frozenset(each.name for each in fields(Timers)) - {"page_test_max"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """What is to be changed; None, or an empty mapping, leaves it as it is.
+class PartnerSettings:
+    """The settings to change; None, or an empty mapping, leaves a setting as it is.
 
     Attributes:
         up: whether it transmits.
-        speed: Mbit/s of the only technologies that it offers; 0 lifts that.
-        abilities: what it can do.
-        base_page: pages to be sent in place of that of its abilities: one, or none.
-        next_pages: what it has to say behind that.
-        next_page_delay: seconds from a page received until its next page is loaded.
+        speed: Mbit/s of the only technologies that it advertises; 0 lifts the restriction.
+        abilities: its abilities.
+        base_page: the page to send instead of that of its abilities, in a tuple; an empty tuple for none.
+        next_pages: the next pages that follow.
+        next_page_delay: seconds from a received page until the partner loads its next page.
         latency: seconds by which everything that it transmits is late.
         timers: seconds, by name.
-        misbehave: by point of `nicmodels.phy.tampering.POINTS`: true, false, or for how many negotiations.
-        restart: whether it starts over, changed or not.
+        misbehave: by point of `nicmodels.phy.partner_faults.POINTS`: true, false, or for how many negotiations.
+        restart: whether it restarts negotiation even if nothing changed.
         train: whether it starts training.
     """
 
@@ -48,12 +48,12 @@ class Change:
     train: bool = False
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Change:
-        """From the parameters of ``link.set``; those that are null count as not given.
+    def from_json(cls, value: Mapping[str, Any]) -> PartnerSettings:
+        """From the parameters of ``link.set``; null counts as not given.
 
         Raises:
-            ValueError: a value that makes no sense.
-            TypeError: a parameter that there is not.
+            ValueError: an invalid value.
+            TypeError: an unknown parameter.
         """
         if unknown := value.keys() - _PARSERS.keys():
             raise TypeError(f"expected {', '.join(_PARSERS)}; found {', '.join(sorted(unknown))}")

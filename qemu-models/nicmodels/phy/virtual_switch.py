@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The other end of a port that has no line: what a virtual NIC is connected to, such as a hypervisor's switch.
+"""The other end of a port without a PHY: the port of a hypervisor's switch that a virtual NIC is connected to.
 
-Nothing is negotiated there: the two ends' abilities are resolved after a delay. A partner that negotiates is
+No pages are exchanged: the two ends' abilities are resolved after a delay. The partner that negotiates is
 `nicmodels.phy.partner.LinkPartner`.
 """
 
@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.phy.abilities import Abilities, resolve
-from nicmodels.phy.offer import Offer
+from nicmodels.phy.advertisement import Advertisement
 from nicmodels.phy.script import Script, Step, flapping, flapping_from_json
 
 if TYPE_CHECKING:
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 
 
 class Phase(enum.Enum):
-    """How far the two ends have come."""
+    """The progress of the link."""
 
     SILENT = "silent"
-    """At least one of them does not transmit."""
+    """At least one end does not transmit."""
     NEGOTIATING = "negotiating"
-    """Both transmit; the outcome is still to come, or there is no common ground."""
+    """Both ends transmit; they have not resolved yet, or have no technology in common."""
     LINKED = "linked"
     """The link is up."""
 
 
-class VirtualPartner:
-    """The other end.
+class VirtualSwitchPort:
+    """The switch's port, the link partner of a virtual NIC.
 
-    Listeners run on the clock, never inside a method of this object: a register write that restarts negotiation sees
-    the link down at once (`resolved`), its listener a moment later. Each transition is reported, a bounce as well.
+    Listeners run on the clock, never inside a method of this object: a register write that restarts the link sees it
+    down at once (`resolved`), its listener a moment later. Every transition is reported, including a bounce.
 
     Args:
         clock: the model's.
-        abilities: what the partner can do.
-        delay: seconds from both ends transmitting to the link being up.
-        up: false for a partner that starts silent.
+        abilities: the partner's.
+        delay: seconds from both ends transmitting to link up.
+        up: false for a partner that does not transmit yet.
     """
 
     def __init__(self, clock: Clock, *, abilities: Abilities, delay: float = 0.005, up: bool = True) -> None:
         self.delay = delay
         self._clock = clock
-        self._offer = Offer(abilities)
+        self._advertisement = Advertisement(abilities)
         self._up = up
         self._local: Abilities | None = None
         self._resolved: Resolution | None = None
@@ -68,8 +68,8 @@ class VirtualPartner:
 
     @property
     def abilities(self) -> Abilities:
-        """What the partner offers now: all it can do, or what of that has the speed it was set to."""
-        return self._offer.now
+        """What the partner advertises: all its abilities, or those of the speed that it was set to."""
+        return self._advertisement.abilities
 
     @property
     def resolved(self) -> Resolution | None:
@@ -83,7 +83,7 @@ class VirtualPartner:
 
     @property
     def phase(self) -> Phase:
-        """How far the two ends have come."""
+        """The progress of the link."""
         if not self._up or self._local is None:
             return Phase.SILENT
         return Phase.NEGOTIATING if self._resolved is None else Phase.LINKED
@@ -93,9 +93,9 @@ class VirtualPartner:
         self._listeners.append(listener)
 
     def local(self, abilities: Abilities | None) -> None:
-        """The local end (re)starts with these abilities; None when its transmitter is off.
+        """Start or restart the local end with these abilities; None turns its transmitter off.
 
-        Always takes the link down first, as a restart of negotiation does, also when nothing has changed.
+        The link goes down first even if nothing changes, as after a restart of negotiation.
         """
         self._local = abilities
         self._restart()
@@ -107,29 +107,29 @@ class VirtualPartner:
         speed: int | None = None,
         abilities: Abilities | None = None,
     ) -> None:
-        """Change the partner; what is not given stays, and the link bounces only if something changed.
+        """Change the partner. What is not given stays as it is; the link bounces only if something changed.
 
         Args:
             up: whether it transmits.
-            speed: offer only what runs at this many Mbit/s; 0 lifts that.
-            abilities: what it can do from now on; lifts the restriction to a speed unless one is given.
+            speed: advertise only technologies of this many Mbit/s; 0 lifts the restriction.
+            abilities: the new abilities; they lift the restriction to a speed unless one is given.
 
         Raises:
             ValueError: none of its technologies has that speed.
         """
         before = (self._up, self.abilities)
-        self._offer = self._offer.changed(abilities, speed)
+        self._advertisement = self._advertisement.changed(abilities, speed)
         if up is not None:
             self._up = up
         if (self._up, self.abilities) != before:
             self._restart()
 
     def play(self, script: Iterable[Step]) -> None:
-        """Do changes (arguments of `set`) by and by; replaces a script that still runs."""
+        """Run a script of changes (arguments of `set`); replaces a script that still runs."""
         self._script.play(script)
 
     def flap(self, times: int, *, down: float, up: float) -> None:
-        """Go down `times` times, for `down` seconds each, with `up` seconds between; ends up.
+        """Take the link down `times` times, for `down` seconds each, `up` seconds apart; it ends up.
 
         Raises:
             ValueError: a negative number.
@@ -137,14 +137,14 @@ class VirtualPartner:
         self._script.play(flapping(times, down=down, up=up))
 
     def stop(self) -> None:
-        """Drop what is left of the script; the partner stays as it is."""
+        """Stop the script; the partner stays as it is."""
         self._script.stop()
 
     def describe(self) -> dict[str, Any]:
         """The result of the control method ``link.get``."""
         return {
             "up": self._up,
-            "speed": self._offer.speed,
+            "speed": self._advertisement.speed,
             "abilities": self.abilities.to_json(),
             "phase": self.phase.value,
             "resolved": self._resolved.to_json() if self._resolved else None,
@@ -161,7 +161,7 @@ class VirtualPartner:
         """The control method ``link.set``: `set` (and `flap`: times, down, up) with JSON values.
 
         Raises:
-            ValueError: a value that makes no sense; nothing has changed then.
+            ValueError: an invalid value; nothing was changed.
         """
         script = None if flap is None else flapping_from_json(flap)
         self.set(up=up, speed=speed, abilities=None if abilities is None else Abilities.from_json(abilities))

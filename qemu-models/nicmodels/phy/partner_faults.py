@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a partner does wrong on request: it spoils what an honest engine transmits, so that the engine stays a reference."""
+"""The faults of the link partner. They change what a correct transceiver transmits, so that the transceiver stays a reference."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from nicmodels.phy.page import Codeword
 
 POINTS = (
-    FaultPoint("nonce.copied", "transmits the other end's nonce as its own, as a line that is looped back would"),
+    FaultPoint("nonce.copied", "transmits the other end's nonce as its own, as a looped-back link does"),
     FaultPoint("echo.wrong", "echoes a nonce that is not the other end's"),
     FaultPoint("acknowledge.lost", "never sets the acknowledge bit"),
-    FaultPoint("pages.endless", "has another next page after each"),
-    FaultPoint("training.unwilling", "its receiver is never ready"),
+    FaultPoint("pages.endless", "follows each next page with another"),
+    FaultPoint("training.unwilling", "its receiver never becomes ready"),
     FaultPoint("training.deaf", "its transmitter answers no coefficient update"),
     FaultPoint("training.absent", "sends no training frames"),
-    FaultPoint("carrier.absent", "stays silent once negotiation and training are done"),
+    FaultPoint("carrier.absent", "transmits nothing after negotiation and training"),
 )
-"""Each lasts for a negotiation, from ABILITY DETECT on."""
+"""Each lasts for one negotiation, from ABILITY DETECT on."""
 
 
-class TamperedPort(Port):
-    """A port in front of the medium's, which it spoils.
+class FaultyPort(Port):
+    """A port in front of the medium's that applies the faults.
 
     Args:
         port: the medium's.
-        arrived: called with each signal that arrives, before the listener.
+        arrived: called with each signal that arrives, before the listener is.
 
     Attributes:
-        active: names of `POINTS` that are in force.
-        latency: seconds by which all that is transmitted is late.
-        base_page: whether the pages that are driven are base pages.
+        active: names of the active `POINTS`.
+        latency: seconds by which everything that is transmitted is late.
+        base_page: whether the transmitted pages are base pages.
     """
 
     def __init__(self, port: Port, arrived: Callable[[Signal], object]) -> None:
@@ -46,23 +46,23 @@ class TamperedPort(Port):
         self.base_page: Callable[[], bool] = lambda: True
         self._port = port
         self._arrived = arrived
-        self._wanted: Signal = SILENCE
+        self._transmitted: Signal = SILENCE
         self._nonce = 0
         self._free = 0.0
         port.listen(self.arrive)
 
-    def misbehave(self, active: frozenset[str]) -> None:
-        """Points that are in force from now on, and no others."""
+    def activate(self, active: frozenset[str]) -> None:
+        """Activate these points, and no others."""
         self.active = active
         self._send()
 
     def drive(self, signal: Signal) -> None:
-        """Transmit `signal`, or what becomes of it."""
+        """Transmit `signal`, as the active faults change it."""
         self.driven = signal
         self._send()
 
     def arrive(self, signal: Signal) -> None:
-        """A new signal is there."""
+        """A new signal arrives."""
         self.received = signal
         self._arrived(signal)
         if isinstance(signal, Pages) and signal.codeword.nonce != self._nonce and self.base_page():
@@ -71,29 +71,29 @@ class TamperedPort(Port):
         self._listener(signal)
 
     def _send(self) -> None:
-        wanted = self._spoiled(self.driven)
-        if wanted == self._wanted:
+        signal = self._changed(self.driven)
+        if signal == self._transmitted:
             return
-        self._wanted = wanted
+        self._transmitted = signal
         now = self.timeline.now()
         when = max(now + self.latency, self._free)
         if when <= now:
-            self._port.drive(wanted)
+            self._port.drive(signal)
         else:
             self._free = when
-            self.timeline.call_later(when - now, lambda: self._port.drive(wanted))
+            self.timeline.call_later(when - now, lambda: self._port.drive(signal))
 
-    def _spoiled(self, signal: Signal) -> Signal:
+    def _changed(self, signal: Signal) -> Signal:
         match signal:
             case Pages(codeword):
-                return Pages(self._spoiled_page(codeword))
+                return Pages(self._changed_page(codeword))
             case Carrier() if "carrier.absent" in self.active:
                 return SILENCE
             case TrainingFrames() if "training.absent" in self.active:
                 return SILENCE
         return signal
 
-    def _spoiled_page(self, page: Codeword) -> Codeword:
+    def _changed_page(self, page: Codeword) -> Codeword:
         if self.base_page():
             if "nonce.copied" in self.active:
                 page = page.replaced(NONCE, self._nonce << NONCE_SHIFT)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.clock import ManualClock
-from nicmodels.phy import NULL_PAGE, Abilities, Carrier, Pages, RemoteLine, Technology, TrainingFrames, resolve
+from nicmodels.phy import NULL_PAGE, Abilities, Carrier, Pages, RemoteSegment, Technology, TrainingFrames, resolve
 from nicmodels.phy.medium import SILENCE, describe
-from nicmodels.phy.remote import parse
+from nicmodels.phy.remote_segment import parse
 from nicmodels.wire import PairWire, WireCounters
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Pair:
         source = random.Random(seed)
         self.wires = [LateWire(self.clock, lambda: source.uniform(0, most)) for _ in range(2)]
         self.wires[0].other, self.wires[1].other = self.wires[1], self.wires[0]
-        self.lines = [RemoteLine(self.clock, wire) for wire in self.wires]
-        self.ends = [line.plug() for line in self.lines]
+        self.lines = [RemoteSegment(self.clock, wire) for wire in self.wires]
+        self.ends = [line.attach() for line in self.lines]
         for wire, line, end, offer in zip(self.wires, self.lines, self.ends, (near, far), strict=True):
             wire.readable = line.port.readable
             end.arbitration.advertise(offer.base_page())
@@ -182,7 +182,7 @@ def test_signals_as_messages(signal: object) -> None:
 @pytest.mark.parametrize("message", [b"{", b"[]", b'{"time": 1, "signal": "noise"}', b'{"signal": "silence"}'])
 def test_garbage_is_ignored(message: bytes) -> None:
     one, other = PairWire.pair()
-    line = RemoteLine(ManualClock(), one)
+    line = RemoteSegment(ManualClock(), one)
     other.transmit((message,))
     line.port.readable()
     assert line.port.received == SILENCE

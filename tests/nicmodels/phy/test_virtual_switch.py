@@ -5,7 +5,7 @@ import json
 
 import pytest
 from nicmodels.clock import ManualClock
-from nicmodels.phy import Abilities, Phase, Resolution, VirtualPartner
+from nicmodels.phy import Abilities, Phase, Resolution, VirtualSwitchPort
 from nicmodels.phy.script import Step
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
@@ -16,7 +16,7 @@ class Bench:
 
     def __init__(self, delay: float = 0.5, **options: bool) -> None:
         self.clock = ManualClock()
-        self.partner = VirtualPartner(self.clock, abilities=BOTH, delay=delay, **options)
+        self.partner = VirtualSwitchPort(self.clock, abilities=BOTH, delay=delay, **options)
         self.told: list[int | None] = []
         self.partner.subscribe(self._listen)
 

@@ -7,18 +7,18 @@ import pytest
 from nicmodels.clock import ManualClock
 from nicmodels.models.xgbe.variants import VARIANTS
 from nicmodels.phy import Technology
-from nicmodels.phy.line import NOT_NEGOTIATING, PartnerLine
+from nicmodels.phy.link_segment import NOT_NEGOTIATING, LocalSegment
 
 
 def test_a_partner_that_nobody_told_anything_has_all_of_ten_gigabit() -> None:
-    abilities = PartnerLine(ManualClock()).partner.describe()["abilities"]
+    abilities = LocalSegment(ManualClock()).partner.describe()["abilities"]
     assert set(abilities["technologies"]) == {"10GBASE-KR", "10GBASE-KX4", "1000BASE-KX"}
     assert abilities["negotiates"]
 
 
 @pytest.mark.parametrize("told", [NOT_NEGOTIATING, VARIANTS["detect"].partner])
 def test_a_partner_of_a_profile_s(told: dict[str, object]) -> None:
-    line = PartnerLine(ManualClock(), told)
+    line = LocalSegment(ManualClock(), told)
     abilities = line.partner.describe()["abilities"]
     assert abilities["technologies"] == [Technology.KX_1000M.label]
     assert not abilities["negotiates"]
@@ -26,4 +26,4 @@ def test_a_partner_of_a_profile_s(told: dict[str, object]) -> None:
 
 def test_a_profile_that_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="10GBASE-T"):
-        PartnerLine(ManualClock(), {"abilities": {"technologies": ["10GBASE-T"]}})
+        LocalSegment(ManualClock(), {"abilities": {"technologies": ["10GBASE-T"]}})
