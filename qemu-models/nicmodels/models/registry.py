@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The registry of models: every sub-package of `nicmodels.models` with a `create(host, options) -> Device`.
 
-A model package has `DESCRIPTION` (one line), `PROFILES` (name to one line, may be empty) and `create`; and a module
-`fault_points` whose `ALL` are its fault points, if it has any.
+A model package has `DESCRIPTION` (one line), `PROFILES` (name to one line, may be empty), `DEFAULT_PROFILE` (a name, if
+there are profiles) and `create`; and a module `fault_points` whose `ALL` are its fault points, if it has any.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ class Model:
         name: of the package.
         description: one line.
         profiles: variant name to one line.
+        default_profile: the one used if the options name none; None without profiles.
         faults: its fault points.
-        create: makes a device; raises ValueError for options it cannot do.
+        create: makes a device; raises ValueError for options that it does not support.
     """
 
     name: str
     description: str
     profiles: Mapping[str, str]
+    default_profile: str | None
     faults: tuple[FaultPoint, ...]
     create: Callable[[Host, Options], Device]
 
@@ -53,9 +55,14 @@ def models() -> dict[str, Model]:
             package = importlib.import_module(f"nicmodels.models.{info.name}")
             create = getattr(package, "create", None)
             if create is not None:
-                description = getattr(package, "DESCRIPTION", "")
-                profiles = getattr(package, "PROFILES", {})
-                found[info.name] = Model(info.name, description, profiles, _faults(package.__name__), create)
+                found[info.name] = Model(
+                    info.name,
+                    getattr(package, "DESCRIPTION", ""),
+                    getattr(package, "PROFILES", {}),
+                    getattr(package, "DEFAULT_PROFILE", None),
+                    _faults(package.__name__),
+                    create,
+                )
     return found
 
 
@@ -70,10 +77,10 @@ def find(name: str) -> Model:
     """The model of that name.
 
     Raises:
-        UnknownModelError: there is none.
+        UnknownModelError: no model has this name.
     """
     known = models()
     if name not in known:
         names = ", ".join(sorted(known)) or "none"
-        raise UnknownModelError(f"unknown model {name!r}; there are: {names}")
+        raise UnknownModelError(f"unknown model {name!r}; known models: {names}")
     return known[name]

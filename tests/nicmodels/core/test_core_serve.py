@@ -153,7 +153,7 @@ def test_list(start: Callable[..., subprocess.Popen[str]]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("serve", "none", "--socket", "{s}"), "unknown model 'none'; there are: "),
+        (("serve", "none", "--socket", "{s}"), "unknown model 'none'; known models: "),
         (("serve", "toymodel"), "required: --socket"),
         (("serve", "toymodel", "--socket", "{s}", "--wire", "string"), "expected tap:NAME, pair:PATH or null"),
         (("serve", "toymodel", "--socket", "{s}", "--wire", "tap:"), "expected tap:NAME, pair:PATH or null"),

@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from nicmodels.nic.device import Device, Host, Options
 
 DESCRIPTION = "Google virtual NIC (gVNIC)"
-PROFILES = {name: variant.title + (" (default)" if name == DEFAULT else "") for name, variant in VARIANTS.items()}
+PROFILES = {name: variant.title for name, variant in VARIANTS.items()}
+DEFAULT_PROFILE = DEFAULT
 
 
 def create(host: Host, options: Options) -> Device:
-    """A device; raises ValueError for options that it cannot do."""
+    """Make a device.
+
+    Raises:
+        ValueError: the device does not support the options.
+    """
     return Gve(host, options)
 
 
-__all__ = ["DESCRIPTION", "PROFILES", "Gve", "create"]
+__all__ = ["DEFAULT_PROFILE", "DESCRIPTION", "PROFILES", "Gve", "create"]

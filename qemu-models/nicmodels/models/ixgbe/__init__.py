@@ -6,22 +6,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nicmodels.models.ixgbe.device import Ixgbe
+from nicmodels.models.ixgbe.variants import DEFAULT, VARIANTS
 
 if TYPE_CHECKING:
     from nicmodels.nic.device import Device, Host, Options
 
 DESCRIPTION = "Intel 82599 10 GbE controller, backplane variants"
-PROFILES = {
-    "kr": "device id 1517: 10GBASE-KR and 1000BASE-KX (default)",
-    "kx4": "device id 10f7: 10GBASE-KX4 and 1000BASE-KX",
-    "combo": "device id 10f8: 10GBASE-KR, 10GBASE-KX4 and 1000BASE-KX",
-    "detect": "as combo; the partner is 1000BASE-KX and does not negotiate",
-}
+PROFILES = {name: variant.title for name, variant in VARIANTS.items()}
+DEFAULT_PROFILE = DEFAULT
 
 
 def create(host: Host, options: Options) -> Device:
-    """A device; raises ValueError for options that the chip cannot do."""
+    """Make a device.
+
+    Raises:
+        ValueError: the chip does not support the options.
+    """
     return Ixgbe(host, options)
 
 
-__all__ = ["DESCRIPTION", "PROFILES", "Ixgbe", "create"]
+__all__ = ["DEFAULT_PROFILE", "DESCRIPTION", "PROFILES", "Ixgbe", "create"]

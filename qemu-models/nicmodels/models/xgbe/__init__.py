@@ -6,21 +6,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nicmodels.models.xgbe.device import Xgbe
+from nicmodels.models.xgbe.variants import DEFAULT, VARIANTS
 
 if TYPE_CHECKING:
     from nicmodels.nic.device import Device, Host, Options
 
 DESCRIPTION = "AMD XGBE 10 GbE controller, backplane port"
-PROFILES = {
-    "v2a": "device id 1458: 16 DMA channels, 224 KiB FIFOs (default)",
-    "v2b": "device id 1459: 8 DMA channels, 64 KiB FIFOs",
-    "detect": "as v2a; the partner is 1000BASE-KX and does not negotiate",
-}
+PROFILES = {name: variant.title for name, variant in VARIANTS.items()}
+DEFAULT_PROFILE = DEFAULT
 
 
 def create(host: Host, options: Options) -> Device:
-    """A device; raises ValueError for options that the port cannot do."""
+    """Make a device.
+
+    Raises:
+        ValueError: the port does not support the options.
+    """
     return Xgbe(host, options)
 
 
-__all__ = ["DESCRIPTION", "PROFILES", "Xgbe", "create"]
+__all__ = ["DEFAULT_PROFILE", "DESCRIPTION", "PROFILES", "Xgbe", "create"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two device ids, and what their ports have.
+"""The two device ids, and what their ports support.
 
 Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-pci.c (xgbe_v2a, xgbe_v2b: FIFO sizes), xgbe-phy-v2.c (port modes,
 speeds, connection types).
@@ -21,17 +21,19 @@ FIFO_UNIT = 16384
 
 @dataclass(frozen=True)
 class Variant:
-    """One device id, and what its port is connected to.
+    """One device id, and the partner that its port is connected to.
 
     Attributes:
+        title: one line.
         device: PCI device id.
         channels: DMA channels, and queues, each way.
         fifo: bytes of the transmit FIFO, and of the receive FIFO.
-        speeds: the port's, as XP_PROP_0 has them.
-        fec: 10GBASE-R FEC (clause 74) is there.
-        partner: what the link partner is told to begin with, as the control method ``link.set`` takes it.
+        speeds: the port's, as in XP_PROP_0.
+        fec: the port has 10GBASE-R FEC (clause 74).
+        partner: the settings that the link partner starts with, as the control method ``link.set`` takes them.
     """
 
+    title: str
     device: int
     channels: int
     fifo: int
@@ -56,8 +58,10 @@ class Variant:
 
 
 VARIANTS = {
-    "v2a": Variant(0x1458, 16, 229376),
-    "v2b": Variant(0x1459, 8, 65536),
-    "detect": Variant(0x1458, 16, 229376, partner=NOT_NEGOTIATING),
+    "v2a": Variant("16 DMA channels, 224 KiB FIFOs (1022:1458)", 0x1458, 16, 229376),
+    "v2b": Variant("8 DMA channels, 64 KiB FIFOs (1022:1459)", 0x1459, 8, 65536),
+    "detect": Variant(
+        "as v2a; the partner is 1000BASE-KX and does not negotiate", 0x1458, 16, 229376, partner=NOT_NEGOTIATING
+    ),
 }
 DEFAULT = "v2a"
