@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Time as every layer sees it: a `Clock` with timers. `ManualClock` is the one of tests, `server.reactor.Reactor` that of a served model.
+"""The interface of time: a `Clock` with timers. Tests use `ManualClock`, a served model `nicmodels.server.reactor.Reactor`.
 
-This module and `nicmodels.events` are below all layers and import none of them.
+This module, `nicmodels.events` and `nicmodels.ethernet` are below all layers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Timer:
-    """A callback to be run once at `when` (seconds on its clock's scale)."""
+    """A callback that runs once, at `when` in seconds of its clock."""
 
     __slots__ = ("callback", "cancelled", "when")
 
@@ -24,7 +24,7 @@ class Timer:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Keep the callback from running; harmless when it already ran."""
+        """Keep the callback from running; no effect if it already ran."""
         self.cancelled = True
 
     def __lt__(self, other: Timer) -> bool:
@@ -32,13 +32,13 @@ class Timer:
 
 
 class Clock(Protocol):
-    """Time as a model sees it."""
+    """Time and timers of a model."""
 
     def now(self) -> float:
         """Seconds, monotonic, from an arbitrary start."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Run `callback` once, `seconds` from now (0: as soon as the loop is free)."""
+        """Run `callback` once, `seconds` from now 0 for the next turn of the event loop."""
 
 
 class ManualClock:

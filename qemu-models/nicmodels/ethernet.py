@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Ethernet's sizes, types and addresses, by the names that Linux gives them.
 
-Source: Linux, include/uapi/linux/if_ether.h, include/linux/if_vlan.h. Sizes are in bytes. Below all layers, as `nicmodels.clock`.
+Source: Linux, include/uapi/linux/if_ether.h, include/linux/if_vlan.h. Sizes are in bytes.
+Like `nicmodels.clock`, this module is below all layers.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def receive(bench: Alone, send: Callable[[bytes], object], size: int, seconds: f
 
 
 def onto(far: PairWire) -> Callable[[bytes], object]:
-    """Send frames from the far end of a cable."""
+    """Send frames from the peer at the other end of a cable."""
     return lambda frame: far.transmit([frame])
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A bench for gVNIC: the model in a thread, the little driver on one side, the far end of a cable on the other."""
+"""A bench for gVNIC: the model in a thread, the little driver on one side, the peer at the other end of a cable on the other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from far_end import MAC, PEER, RAM, FarEnd
 from gve_driver import DEVICE_STATUS, DqoReceive, DqoTransmit, GveDriver
 from nicmodels.models.registry import find
 from nicmodels.nic.device import Options
@@ -14,6 +13,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
+from wire_peer import MAC, PEER, RAM, WirePeer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """Model, driver and far end. The driver has not touched the device yet."""
+    """Model, driver and wire peer. The driver has not touched the device yet."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Bench:
         self.client = self.served.client()
         self.driver = GveDriver(self.client, self.client.add_ram(RAM, ram))
         self.driver.explain = self.state
-        self.far = FarEnd(far, lambda: self.driver.read(DEVICE_STATUS))
+        self.peer = WirePeer(far, lambda: self.driver.read(DEVICE_STATUS))
         self.rx: list[DqoReceive] = []
         self.tx: list[DqoTransmit] = []
 
@@ -97,7 +97,7 @@ class Bench:
     def burst(self, frames: Iterable[Packet | bytes]) -> None:
         """Send frames that the device finds on the wire all at once."""
         self.driver.read(DEVICE_STATUS)
-        self.served.call(lambda: [self.far.put(frame) for frame in frames])
+        self.served.call(lambda: [self.peer.put(frame) for frame in frames])
 
     def balanced(self) -> bool:
         """Whether the accounting's sums are right for each queue."""
@@ -111,8 +111,8 @@ class Bench:
         )
 
     def close(self) -> None:
-        """Unplug the far end; the rest belongs to `serve`."""
-        self.far.wire.close()
+        """Unplug the peer; the rest belongs to `serve`."""
+        self.peer.wire.close()
 
 
 def segments(

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from far_end import TimedOutError
 from vfio_client import MSIX
+from wire_peer import TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

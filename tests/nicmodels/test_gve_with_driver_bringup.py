@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC
 from gve_bench import Bench, plain
 from gve_driver import DqoReceive, DqoTransmit, RefusedError
 from nicmodels.models.gve import Gve
 from nicmodels.models.gve.profiles import VARIANTS, Profile
 from nicmodels.nic.device import Options
 from vfio_client import MSIX
+from wire_peer import MAC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,7 +270,7 @@ def test_doorbells_that_nobody_hears(bench: Bench) -> None:
 
 def test_reset_by_the_driver(bench: Bench) -> None:
     driver = bench.start(queues=4).driver
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.rx[0].wait()
     driver.reset()
     assert driver.read(g.ADMINQ_COUNTER) == 0
@@ -285,7 +285,7 @@ def test_reset_by_the_driver(bench: Bench) -> None:
     driver.configure()
     queue = DqoReceive(driver, 0).create()
     queue.post()
-    bench.far.send(plain())
+    bench.peer.send(plain())
     assert queue.wait()[0].frame == plain()
 
 
@@ -295,7 +295,7 @@ def test_reset_asked_for_by_the_device(bench: Bench) -> None:
     bench.control("device.reset")
     bench.client.wait_irq(MSIX, driver.blocks)
     assert driver.read(g.DEVICE_STATUS) & g.STATUS_RESET
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.rx[0].wait()
     driver.reset()
     assert not driver.read(g.DEVICE_STATUS) & g.STATUS_RESET

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC, PEER, TimedOutError
 from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive, DqoTransmit
 from gve_gqi_driver import GqiTransmit
@@ -19,6 +18,7 @@ from test_gve_with_driver_bringup import status_of
 from test_gve_with_driver_receive import KEY, rule, spec4
 from test_gve_with_driver_transmit import PLAIN, outgoing, partial
 from vfio_client import MSIX
+from wire_peer import MAC, PEER, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def received(bench: Bench, *frames: bytes) -> list[g.Received]:
     """What comes of frames for queue 0, once a marker behind them has come."""
     marker = plain(77)
     for frame in (*frames, marker):
-        bench.far.send(frame)
+        bench.peer.send(frame)
     found: list[g.Received] = []
 
     def there() -> bool:
@@ -74,7 +74,7 @@ def sent(bench: Bench, *pieces: bytes, **options: object) -> list[bytes]:
     queue.send(marker)
     frames: list[bytes] = []
     while not frames or frames[-1] != marker:
-        frames += bench.far.take()
+        frames += bench.peer.take()
     return frames[:-1]
 
 
@@ -153,7 +153,7 @@ def test_completions(bench: Bench) -> None:
     bench.arm("tx.completion.lost", times=1)
     queue.write(PLAIN, tag=9)
     queue.ring_doorbell()
-    bench.far.take()
+    bench.peer.take()
     queue.poll()
     assert queue.done == []
     assert bench.control("model.accounting")["tx"][0]["tags"] == 1
@@ -177,7 +177,7 @@ def test_gqi_completions(serve: Callable[..., object]) -> None:
     bench.arm("tx.completion.lost")
     queue.write(PLAIN)
     queue.ring_doorbell()
-    bench.far.take()
+    bench.peer.take()
     assert queue.done == 0
     bench.close()
 
@@ -225,7 +225,7 @@ def test_scaling(bench: Bench) -> None:
     assert received(bench, frame)[0].hash == 0
     bench.disarm("rx.rss.unreported")
     bench.arm("rx.rss.queue")
-    bench.far.send(frame)
+    bench.peer.send(frame)
     assert whole(bench.rx[1].wait()[0]) == frame
 
 
@@ -266,10 +266,10 @@ def test_jumbo(serve: Callable[..., object]) -> None:
 def test_steering(bench: Bench) -> None:
     bench.driver.set_rss(KEY, [0] * 128)
     assert bench.driver.extended(g.CONFIGURE_RULE, rule(1, 1, spec4(), spec4())) == g.PASSED
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     bench.rx[1].wait()
     bench.arm("rx.flow-director.ignored")
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     bench.rx[0].wait()
 
 
@@ -325,7 +325,7 @@ def test_memory_of_a_stopped_queue(bench: Bench) -> None:
     queue.destroy()
     bench.control("dma.start")
     bench.arm("rx.stopped.dma")
-    bench.far.send(datagram(300))
+    bench.peer.send(datagram(300))
     bench.driver.until(lambda: bench.disarm("rx.stopped.dma") == 1 or bool(bench.arm("rx.stopped.dma")), "the fault")
     found = bench.control("dma.read")
     assert {each["queue"] for each in found} == {1}
@@ -425,17 +425,17 @@ def test_interrupts(bench: Bench) -> None:
     vector = queue.block
     driver.arm(vector)
     bench.arm("interrupt.vector.lost", vector=vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     assert bench.client.irq_count(MSIX, vector) == 0
     bench.disarm("interrupt.vector.lost")
     driver.arm(vector)
     bench.arm("interrupt.vector.repeated", times=1)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     assert bench.client.irq_count(MSIX, vector) == 2
     bench.arm("interrupt.lost", vector=vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     driver.arm(vector)
     driver.read(g.DEVICE_STATUS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's DQO transmit path, seen by an independent driver and the far end of a cable."""
+"""The gVNIC model's DQO transmit path, seen by an independent driver and the peer at the other end of a cable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC, PEER, pseudo_header
 from gve_bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 from vfio_client import MSIX
+from wire_peer import MAC, PEER, pseudo_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def partial(packet: Packet, *, with_length: bool) -> tuple[bytes, int]:
 
 def test_one_frame(bench: Bench) -> None:
     bench.tx[0].send(PLAIN)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
     account = bench.control("model.counters")["tx"][0]
     assert account == {"frames": 1, "bytes": 100, "segments": 1, "segment_bytes": 100}
     assert bench.control("model.accounting")["tx"][0] == {"tags": 0, "packets": 1, "completions": 1, "abandoned": 0}
@@ -69,20 +69,20 @@ def test_one_frame(bench: Bench) -> None:
 def test_without_a_context(bench: Bench) -> None:
     """As XDP frames come: a packet descriptor alone."""
     bench.tx[1].send(PLAIN, context=False)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("cuts", [(1,), (14, 40), (20, 21, 22, 23, 24, 25, 26, 27, 28)])
 def test_several_buffers(bench: Bench, cuts: tuple[int, ...]) -> None:
     edges = (0, *cuts, len(PLAIN))
     bench.tx[0].send(*(PLAIN[start:end] for start, end in itertools.pairwise(edges)))
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("size", [17, 59, 60, 61])
 def test_padding(bench: Bench, size: int) -> None:
     bench.tx[0].send(PLAIN[:size])
-    assert bench.far.take() == [PLAIN[:size].ljust(60, b"\0")]
+    assert bench.peer.take() == [PLAIN[:size].ljust(60, b"\0")]
 
 
 @pytest.mark.parametrize("tagged", [False, True])
@@ -94,19 +94,19 @@ def test_checksum(bench: Bench, version: int, protocol: type[Packet], size: int,
     data, header = partial(packet, with_length=True)
     bench.tx[0].send(data[:header], data[header:], checksum=True)
     expected = bytes(packet)
-    assert bench.far.take() == [expected.ljust(60, b"\0")]
+    assert bench.peer.take() == [expected.ljust(60, b"\0")]
 
 
 def test_checksum_does_not_sum_padding(bench: Bench) -> None:
     packet = outgoing(4, UDP, 1)
     data, _ = partial(packet, with_length=True)
     bench.tx[0].send(data + b"\xff" * 20, checksum=True)
-    assert bench.far.take()[0][: len(data)] == bytes(packet)
+    assert bench.peer.take()[0][: len(data)] == bytes(packet)
 
 
 def test_checksum_of_what_has_none_leaves_it(bench: Bench) -> None:
     bench.tx[0].send(PLAIN, checksum=True)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("tagged", [False, True])
@@ -124,7 +124,7 @@ def test_tcp_segmentation(bench: Bench, version: int, size: int, mss: int, tagge
         tso=(mss, header),
     )
     count = -(-size // mss)
-    frames = bench.far.take(count)
+    frames = bench.peer.take(count)
     payload = packet[Raw].load
     for number, frame in enumerate(frames):
         got = Ether(frame)
@@ -155,7 +155,7 @@ def test_udp_segmentation(bench: Bench, version: int) -> None:
     packet = outgoing(version, UDP, 2500)
     data, header = partial(packet, with_length=False)
     bench.tx[0].send(data[:header], data[header:], checksum=True, tso=(1000, header))
-    frames = [Ether(frame) for frame in bench.far.take(3)]
+    frames = [Ether(frame) for frame in bench.peer.take(3)]
     assert [len(frame[UDP].payload) for frame in frames] == [1000, 1000, 500]
     assert b"".join(bytes(frame[UDP].payload) for frame in frames) == packet[Raw].load
     for frame in frames:
@@ -184,7 +184,7 @@ def test_broken_rules_are_noted_and_answered(bench: Bench, make: Callable[[objec
     queue.wait(tag)
     assert bench.violations() == {rule: 1}
     queue.send(PLAIN)
-    assert PLAIN in bench.far.rest() or bench.far.take() == [PLAIN]
+    assert PLAIN in bench.peer.rest() or bench.peer.take() == [PLAIN]
 
 
 def test_segments_over_too_many_buffers(bench: Bench) -> None:
@@ -197,7 +197,7 @@ def test_segments_over_too_many_buffers(bench: Bench) -> None:
     assert bench.violations() == {"tx.packet": 1}
     large = [data[at : at + 125] for at in range(header, len(data), 125)]
     queue.send(data[:header], *large, checksum=True, tso=(1000, header))
-    assert len(bench.far.take(5)) == 5
+    assert len(bench.peer.take(5)) == 5
     assert bench.violations() == {"tx.packet": 1}
 
 
@@ -226,7 +226,7 @@ def test_generation_over_many_rounds(bench: Bench) -> None:
             bench.driver.until(lambda: queue.poll() or len(queue.done) >= 40, "40 completions")
             assert sorted(queue.done) == sorted(n % 128 for n in range(number - 39, number + 1))
             queue.done.clear()
-            bench.far.take(40)
+            bench.peer.take(40)
     assert bench.balanced()
     assert bench.violations() == {}
 
@@ -236,7 +236,7 @@ def test_a_tag_that_is_outstanding(bench: Bench) -> None:
     queue = bench.tx[0]
     queue.write(PLAIN, tag=5)
     queue.ring_doorbell()
-    bench.far.take()
+    bench.peer.take()
     assert bench.control("model.accounting")["tx"][0]["tags"] == 1
     queue.send(PLAIN, tag=5)
     assert bench.violations() == {"tx.tag.reused": 1}
@@ -249,7 +249,7 @@ def test_without_a_link_packets_go_nowhere_and_are_completed(bench: Bench) -> No
     bench.control("link.set", up=False)
     bench.driver.until(lambda: not bench.driver.link, "the link to go")
     bench.tx[0].send(PLAIN)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
 
 
 def test_interrupts(bench: Bench) -> None:
@@ -306,7 +306,7 @@ def test_an_address_that_is_not_there(bench: Bench) -> None:
     queue.wait(3)
     assert bench.control("model.counters")["dma_errors"] == 1
     queue.send(PLAIN)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 def device_with_memory() -> tuple[Gve, Slot, int]:

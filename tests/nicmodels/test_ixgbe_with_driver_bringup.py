@@ -122,7 +122,7 @@ def test_nothing_passes_while_the_link_is_down(bench: Bench) -> None:
     bench.start()
     bench.control("link.set", up=False)
     bench.driver.until(lambda: bench.driver.link == 0, "link down")
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.driver.read(STATUS)
     assert bench.driver.receive[0].poll() == []
 
@@ -141,7 +141,7 @@ def test_reset_and_again(bench: Bench, how: str) -> None:
     driver = bench.driver
     bench.start(queues=2)
     driver.transmit[1].send(FRAME)
-    bench.far.take()
+    bench.peer.take()
     assert bench.receive([INWARD])[0].frame == INWARD
     driver.write(EIMS, 0xFFFF)
     if how == "software":
@@ -159,10 +159,10 @@ def test_reset_and_again(bench: Bench, how: str) -> None:
     assert driver.read(FCTRL) == 0
     assert driver.read(GPTC) == 0
     assert driver.mac == MAC
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.start(queues=2)
     driver.transmit[1].send(FRAME)
-    assert bench.far.take() == [FRAME]
+    assert bench.peer.take() == [FRAME]
     assert bench.receive([INWARD])[0].frame == INWARD
 
 

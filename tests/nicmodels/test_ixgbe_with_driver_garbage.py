@@ -64,11 +64,11 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 def still_works(bench: Bench) -> None:
     """A device that was maltreated is whole again after a reset."""
     bench.start(ring=32)
-    bench.far.rest()
+    bench.peer.rest()
     bench.driver.ram._next = RAM + (1 << 20)
     bench.driver.transmit[0].send(OUTWARD)
-    assert OUTWARD in bench.far.take(1) + bench.far.rest()
-    bench.far.send(INWARD)
+    assert OUTWARD in bench.peer.take(1) + bench.peer.rest()
+    bench.peer.send(INWARD)
     assert bench.driver.receive[0].wait(1)[0].frame == INWARD
 
 
@@ -87,7 +87,7 @@ def test_a_buffer_that_is_not_there(bench: Bench) -> None:
     before = errors(bench)
     ring.put(data_descriptor(UNMAPPED, 100, command=EOP | IFCS | RS, paylen=100))
     bench.driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     assert errors(bench) == before + 1
     still_works(bench)
 
@@ -99,7 +99,7 @@ def test_a_receive_buffer_that_is_not_there(bench: Bench) -> None:
     driver.stop_receive(queue)
     driver.start_receive(queue)
     before = errors(bench)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     driver.until(lambda: errors(bench) > before, "the DMA error counted")
     still_works(bench)
@@ -119,7 +119,7 @@ def test_rings_that_are_not_there(bench: Bench, register: Callable[[int, int], i
     for tail in (1, 31, 32, 0xFFFF, 0):
         driver.write(register(1, TAIL), tail)
     driver.spread(bytes(40), 0b11, [1] * 128)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     still_works(bench)
 
@@ -129,7 +129,7 @@ def test_a_tail_beyond_the_ring(bench: Bench, tail: int) -> None:
     driver = bench.driver
     driver.write(tx_register(0, TAIL), tail)
     driver.write(rx_register(0, TAIL), tail)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     still_works(bench)
 
@@ -141,7 +141,7 @@ def test_any_transmit_descriptors(bench: Bench, descriptors: list[tuple[int, int
     bench.start(ring=32)
     bench.driver.transmit[0].put(*(struct.pack("<QII", *each) for each in descriptors))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -183,7 +183,7 @@ def test_any_context(
     command = EOP | IFCS | RS | (TSE if segment else 0)
     ring.put(context, data_descriptor(address, size, command=command, options=3, paylen=paylen, index=used))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -194,7 +194,7 @@ def test_any_legacy_checksum(bench: Bench, length: int, start: int, offset: int)
     ring = bench.driver.transmit[0]
     ring.put(legacy_descriptor(RAM, length, command=EOP | IFCS | RS | IC, start=start, offset=offset))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -219,7 +219,7 @@ def test_any_receive_descriptors(
         if not queue.ring - 16384 <= packet < ring_end:
             driver.ram.write(queue.ring + index * 16, struct.pack("<QQ", packet, header))
     for size in sizes:
-        bench.far.send(INWARD[:14] + bytes(size - 14))
+        bench.peer.send(INWARD[:14] + bytes(size - 14))
     driver.read(STATUS)
 
 
@@ -231,11 +231,11 @@ def test_any_register_writes(bench: Bench, writes: list[tuple[int, int]]) -> Non
     bench.client.reset()
     bench.driver.start(ring=32)
     bench.driver.write_many(writes)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.driver.transmit[0].put(legacy_descriptor(RAM, 100))
     for offset, _ in writes:
         bench.driver.read(offset)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 def test_it_works_after_all_that(bench: Bench) -> None:
@@ -259,11 +259,11 @@ def test_bus_mastering_off(bench: Bench) -> None:
     driver = bench.driver
     command = bench.client.config_read(4, 2)
     bench.client.config_write(4, command & ~4, 2)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     ring = driver.transmit[0]
     ring.put(data_descriptor(ring.buffer(OUTWARD), len(OUTWARD), command=EOP | IFCS | RS, paylen=len(OUTWARD)))
     driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     assert driver.receive[0].poll() == []
     bench.client.config_write(4, command, 2)
     still_works(bench)
@@ -273,7 +273,7 @@ def test_memory_that_goes_away(bench: Bench) -> None:
     """DMA_UNMAP under running rings."""
     driver = bench.driver
     bench.client.dma_unmap(RAM, 16 << 20)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.write(tx_register(0, TAIL), 5)
     driver.read(STATUS)
     bench.client.dma_map(RAM, 16 << 20, driver.ram.fd)
@@ -287,7 +287,7 @@ def test_nothing_but_an_unfinished_packet(bench: Bench) -> None:
     for _ in range(20):
         ring.put(*[data_descriptor(address, 2000, command=IFCS, paylen=1 << 17, options=POPTS_TXSM)] * 31)
     bench.driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     still_works(bench)
 
 

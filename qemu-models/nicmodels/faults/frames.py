@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the faults of `nicmodels.faults.groups` do to frames and timestamps.
 
-A model calls these functions with a `fires(name)` that asks its own faults with its own context.
+A model passes a `fires(name)` that checks its own faults in its own context.
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ def change_segments(frames: list[list[Buffer]], l3: int, l4: int, *, ipv4: bool,
 
     Args:
         frames: the segments; changed in place.
-        l3, l4: where the IP header and the TCP or UDP header start.
+        l3, l4: offsets of the IP header and of the TCP or UDP header.
         ipv4: whether it is IPv4.
         protocol: TCP or UDP.
-        fires: asks the fault of that name.
+        fires: whether the fault of that name fires.
     """
     check = l4 + (16 if protocol == TCP else 6)
     if len(frames) > 1 and protocol == TCP and fires("tx.segment.sequence"):
@@ -144,6 +144,6 @@ def change_segments(frames: list[list[Buffer]], l3: int, l4: int, *, ipv4: bool,
 
 
 def _adjust(head: bytearray, field: int, difference: int) -> None:
-    """Correct a checksum for data that changed: the sum of the data's words grew by `difference`."""
+    """Adjust a checksum for changed data: the sum of the data's words grew by `difference`."""
     total = 0xFFFF - int.from_bytes(head[field : field + 2], "big") + difference
     struct.pack_into(">H", head, field, fold(total))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fault points: named places where a model misbehaves on request.
 
-A model declares its points once (``host.faults.declare(FaultPoint("tx.checksum.wrong", "..."))``), keeps the returned
-`Fault` and asks it where the fault would happen::
+A model declares its points once (``host.faults.declare(FaultPoint("tx.checksum.wrong", "..."))``), keeps the `Fault`
+and checks it where the fault would happen::
 
     if self._wrong_checksum.armed and self._wrong_checksum.fires(queue=3):
 
@@ -30,7 +30,7 @@ class FaultPoint:
 
     Attributes:
         name: `direction.subject.what`, such as `tx.checksum.wrong`.
-        text: what the model does when the fault fires; one sentence fragment.
+        text: what the model does when the fault fires, such as `transmits the frame twice`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Fault:
         point: its declaration.
         armed: true while the fault may fire; the only thing a hot path has to test.
         times: how many firings are left; None means until disarmed.
-        match: context that must be equal for the fault to fire, such as `{"queue": 3}`.
+        match: the context in which the fault fires, such as `{"queue": 3}`.
         fired: how often it fired since the model started.
     """
 
@@ -71,15 +71,15 @@ class Fault:
         self.armed = True
 
     def disarm(self) -> None:
-        """Let the fault fire no more; `fired` is kept."""
+        """Stop the fault from firing; `fired` is kept."""
         self.armed = False
         self.times = None
         self.match = {}
 
     def fires(self, **context: Any) -> bool:
-        """Whether the fault happens here and now; if so it is counted, recorded and, when used up, disarmed.
+        """Whether the fault fires in this context; if so it is counted, recorded and, after its last firing, disarmed.
 
-        A key of `match` that the context does not have keeps the fault from firing.
+        The fault does not fire if the context lacks a key of `match`.
         """
         if not self.armed:
             return False
@@ -100,7 +100,7 @@ class Fault:
         return self.armed and self.fires()
 
     def describe(self) -> dict[str, Any]:
-        """What the control method `faults.list` says of this point."""
+        """The entry of this point in the control method `faults.list`."""
         return {
             "name": self.point.name,
             "text": self.point.text,
@@ -128,12 +128,12 @@ class FaultSet:
         self.active = False
 
     def poll(self) -> bool:
-        """Look whether any is armed. Call it once a burst."""
+        """Update `active`, and return it. Call it once per burst."""
         self.active = any(fault.armed for fault in self._faults.values())
         return self.active
 
     def fires(self, name: str, **context: Any) -> bool:
-        """Whether the fault of that name happens here and now."""
+        """Whether the fault of that name fires in this context."""
         fault = self._faults[name]
         return fault.armed and fault.fires(**context)
 

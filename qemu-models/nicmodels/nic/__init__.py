@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What all NIC models are made from: `Device` and its `Host`, `Nic`, its queues' work list, its accounts, flow control."""
+"""The parts that all NIC models share: `Device` and its `Host`, `Nic`, the queue engine, frame counts, flow control."""

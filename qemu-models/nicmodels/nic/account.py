@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device's own account of frames, by queue, which no register or driver has a part in: `model.counters`."""
+"""A device's own counts of frames by queue, independent of registers and drivers (control method `model.counters`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class RxAccount:
-    """What a receive queue did since the model started: frames and bytes (without CRC) as they arrived on the wire."""
+    """The counts of a receive queue since the model started: frames and bytes (without CRC) as received from the wire."""
 
     frames: int = 0
     bytes: int = 0
@@ -17,12 +17,12 @@ class RxAccount:
 
 @dataclass
 class TxAccount:
-    """What a transmit queue did since the model started.
+    """The counts of a transmit queue since the model started.
 
     Attributes:
-        frames: packets as the driver handed them over.
+        frames: packets from the driver.
         bytes: of those packets.
-        segments: frames that left, after segmentation.
+        segments: frames after segmentation.
         segment_bytes: of those frames, with inserted VLAN tags and padding, without CRC.
     """
 

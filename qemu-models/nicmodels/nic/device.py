@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a model is (`Device`) and what it gets (`Host`).
+"""The base class of models (`Device`), and their environment (`Host`).
 
-A model derives from `Device`, builds its configuration space and registers in its constructor, and acts on the verbs
-below. What is outside the device (guest memory, interrupts, time, the wire, faults, events) comes by its `Host`.
+A model derives from `Device`, creates its configuration space and registers in its constructor, and implements the
+methods below. Its `Host` provides guest memory, interrupts, time, the wire, faults and events.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """What a model gets from whoever runs it."""
+    """A model's environment."""
 
     @property
     def memory(self) -> GuestMemory:
@@ -47,7 +47,7 @@ class Host(Protocol):
 
     @property
     def wire(self) -> Wire:
-        """The cable, for frames."""
+        """Carries the frames."""
 
     @property
     def link_segment(self) -> LinkSegment | None:
@@ -64,7 +64,7 @@ class Host(Protocol):
 
 @dataclass
 class Slot:
-    """A `Host` put together from parts; the defaults suit tests (no wire, a clock that is advanced by hand)."""
+    """A `Host` made of parts; the defaults are for tests (no wire, a manual clock)."""
 
     memory: GuestMemory = field(default_factory=GuestMemory)
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -77,12 +77,12 @@ class Slot:
 
 @dataclass
 class Options:
-    """What the command line asks of a model; a model refuses what it cannot do with `ValueError`.
+    """The command line's options for a model, which raises `ValueError` for those that it does not support.
 
     Attributes:
-        profile: the variant (device id, media); None means the model's default.
-        mac: 6 bytes; None means the model's default.
-        queues: how many queue pairs; None means as many as the hardware has.
+        profile: the variant (device id, media); None for the model's default.
+        mac: 6 bytes; None for the model's default.
+        queues: number of queue pairs; None for as many as the hardware has.
     """
 
     profile: str | None = None
@@ -91,9 +91,9 @@ class Options:
 
 
 class Device(ABC):
-    """A PCI device. Subclasses set `config` (whose `bars` say which BARs there are) in their constructor.
+    """A PCI device. Subclasses set `config`, which defines the BARs, in their constructor.
 
-    `resets` counts what `restart` did, by the cause's value.
+    `resets` counts the calls of `restart`, by the cause's value.
 
     The server calls `bar_read` and `bar_write` with plain ints, and looks both up once per connection. Offsets are
     within the BAR's size; sizes are 1, 2, 4 or 8 bytes; values are little-endian unsigned integers.
@@ -110,7 +110,7 @@ class Device(ABC):
 
     @property
     def bars(self) -> Mapping[int, Bar]:
-        """The BARs by index, as the configuration space has them."""
+        """The BARs of the configuration space, by index."""
         return self.config.bars
 
     @property
@@ -128,9 +128,9 @@ class Device(ABC):
 
     @abstractmethod
     def reset(self, cause: ResetCause) -> None:
-        """Return to the state after `cause`. The configuration space has been reset already.
+        """Enter the state after `cause`. The configuration space has already been reset.
 
-        Not called by the constructor: whoever creates a device calls `restart(ResetCause.POWER_ON)` once.
+        The constructor does not call it: the creator of a device calls `restart(ResetCause.POWER_ON)` once.
         """
 
     def restart(self, cause: ResetCause) -> None:
@@ -142,7 +142,7 @@ class Device(ABC):
         self.reset(cause)
 
     def command_changed(self) -> None:
-        """Let the command register's bits take effect: bus mastering and INTx disable."""
+        """Apply the command register's bits: bus mastering and INTx disable."""
         memory, interrupts = self.host.memory, self.host.interrupts
         memory.bus_master = interrupts.bus_master = self.config.bus_master
         if interrupts.intx_disabled != self.config.intx_disabled:
@@ -150,18 +150,18 @@ class Device(ABC):
             interrupts.update_intx()
 
     def function_reset(self, *, from_d3hot: bool = False) -> None:
-        """What the configuration space found: a function-level reset, or a return from D3hot."""
+        """The configuration space received a function-level reset, or a return from D3hot."""
         self.restart(ResetCause.D3HOT if from_d3hot else ResetCause.FLR)
 
     def frame_arrived(self) -> None:  # noqa: B027 - a device without a wire has nothing to do
         """Frames wait on the wire.
 
-        Edge-triggered: called when a frame has arrived, not as long as one waits. So receive until the wire says None,
-        or remember that frames are left and go on when there is room (a tail write) or time (`clock.call_later`).
+        Edge-triggered: called when a frame arrives, not while one waits. So receive until the wire returns None, or
+        remember that frames are left and continue when there is room (a tail write) or time (`clock.call_later`).
         """
 
     def close(self) -> None:  # noqa: B027
-        """Release what the device holds; called once, when the server ends."""
+        """Release the device's resources; called once, when the server ends."""
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """Control methods of this model: name to a callable; parameters come by keyword, the result is a JSON value."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a queue engine needs whatever its descriptors look like: a work list of queues, and the loop that takes bursts of frames.
+"""The parts of a queue engine that do not depend on the descriptors: the work list of queues, and the receive loop.
 
-Both defer to the event loop: doorbells that are written together become one batch, and a wire that never falls silent
-does not keep timers and control clients waiting.
+Both run from the event loop: doorbells that are written together become one batch, and a busy wire does not delay
+timers and control clients.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BURST = 64
 """Frames after which completions are written and interrupts raised."""
 TURN = 256
-"""Frames after which the event loop gets its turn."""
+"""Frames after which the event loop runs."""
 
 
 class WorkList:
@@ -26,7 +26,7 @@ class WorkList:
 
     Args:
         clock: schedules the work.
-        work: called once the event loop is free; it takes the queues with `take`, or leaves them for later.
+        work: called from the event loop; it takes the queues with `take`, or leaves them for later.
     """
 
     def __init__(self, clock: Clock, work: Callable[[], object]) -> None:
@@ -43,7 +43,7 @@ class WorkList:
             self._clock.call_later(0.0, self._run)
 
     def discard(self, queue: int) -> None:
-        """Drop a queue that is gone."""
+        """Drop a queue."""
         self._pending.pop(queue, None)
 
     def clear(self) -> None:
@@ -51,7 +51,7 @@ class WorkList:
         self._pending.clear()
 
     def take(self) -> Iterable[int]:
-        """The queues with work; what is added from now on waits for the next turn."""
+        """Take all queues with work; those added from now on wait for the next run."""
         pending, self._pending = self._pending, {}
         return pending
 
@@ -61,13 +61,13 @@ class WorkList:
 
 
 class ReceiveLoop:
-    """Takes frames off the wire, in bursts of `BURST`, at most `TURN` at a time.
+    """Receives frames from the wire, in bursts of `BURST`, at most `TURN` at a time.
 
     Args:
         clock: schedules the next turn.
-        wire: has the frames.
-        receive: the turn: it iterates over `frames` and ends with the last burst's completions.
-        end_burst: writes the completions of a burst, and interrupts.
+        wire: the source of the frames.
+        receive: runs a turn: it iterates over `frames`, then ends the last burst.
+        end_burst: writes the completions of a burst, and raises its interrupts.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class ReceiveLoop:
         self._scheduled = False
 
     def schedule(self) -> None:
-        """Run another turn once the event loop is free."""
+        """Run a turn from the event loop."""
         if not self._scheduled:
             self._scheduled = True
             self._clock.call_later(0.0, self._run)
 
     def frames(self, unit: int | None = None) -> Iterator[memoryview]:
-        """The frames of a turn, each valid until the next; when the turn is over and frames may be left, another is scheduled.
+        """The frames of a turn, each valid until the next. If frames may be left at its end, another turn is scheduled.
 
         Args:
-            unit: bytes beyond which a frame counts as several, for a device that receives what the host has not segmented
-                yet; None to count each as one.
+            unit: a frame counts as one, plus one for each `unit` bytes; for frames that the device still has to segment.
+                None to count each frame as one.
         """
         receive = self._wire.receive
         taken = flushed = 0

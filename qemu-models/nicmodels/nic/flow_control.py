@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a MAC is set to do with PAUSE frames (IEEE 802.3, annex 31B): the account that a driver's settings are held against."""
+"""A MAC's flow control (IEEE 802.3, annex 31B), which tests compare with the driver's settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Setting(NamedTuple):
-    """Where a register says that something is on: `register & mask == value`."""
+    """The condition that a setting is on: `register & mask == value`."""
 
     register: Register
     mask: int
@@ -23,13 +23,13 @@ class Setting(NamedTuple):
 
 
 class FlowControl:
-    """The two settings.
+    """The settings of both directions.
 
     Args:
-        file: has their registers.
-        faults: with `PAUSE_STUCK`.
-        transmit: PAUSE frames are sent.
-        receive: PAUSE frames are obeyed.
+        file: holds their registers.
+        faults: must have `PAUSE_STUCK`.
+        transmit: the MAC sends PAUSE frames.
+        receive: the MAC obeys PAUSE frames.
     """
 
     def __init__(self, file: RegisterFile, faults: FaultPoints, *, transmit: Setting, receive: Setting) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A network controller, as `model.*` tell of it: who it is, its own account of frames, its queues."""
+"""A network controller with the control methods `model.*`: its identity, its frame counts, its queues."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DEFAULT_MAC = bytes.fromhex("027066000001")
 
 
 class Account(Protocol):
-    """What a device counts for itself, apart from its registers."""
+    """A device's own counts, apart from its registers."""
 
     dma_errors: int
 
     def describe(self) -> dict[str, Any]:
-        """Frames and bytes, by queue."""
+        """The counts as JSON values, by queue."""
 
 
 def queue_state(ring: DescriptorRing, *, enabled: bool, head: int | None = None) -> dict[str, Any]:
-    """A queue as `model.queues` shows it; `head` is the descriptor that it works on, if not the ring's."""
+    """A queue's entry in `model.queues`; `head` is the next descriptor to process, by default the ring's head."""
     return {
         "enabled": enabled,
         "size": ring.count,
@@ -39,15 +39,15 @@ class Nic(Device):
     """A device with queues of frames.
 
     Args:
-        variants: the profiles that there are.
-        default: which it is where the options name none.
+        variants: the names of the profiles.
+        default: the profile if the options name none.
 
     Attributes:
         variant: the profile's name.
         mac: the station address.
 
     Raises:
-        ValueError: the options ask for a profile or a MAC address that the device cannot have.
+        ValueError: an unknown profile, or an invalid MAC address.
     """
 
     version: ClassVar[str] = "1"
@@ -56,7 +56,7 @@ class Nic(Device):
         super().__init__(host)
         self.variant = options.profile or default
         if self.variant not in variants:
-            raise ValueError(f"unknown profile {self.variant!r}; there are: {', '.join(variants)}")
+            raise ValueError(f"unknown profile {self.variant!r}; known profiles: {', '.join(variants)}")
         self.mac = options.mac or DEFAULT_MAC
         if len(self.mac) != 6 or self.mac[0] & 1:
             raise ValueError(f"MAC address {self.mac.hex(':')} is not 6 bytes of a unicast address")
@@ -64,7 +64,7 @@ class Nic(Device):
     @property
     @abstractmethod
     def account(self) -> Account:
-        """The device's own account."""
+        """The device's own counts."""
 
     @property
     @abstractmethod
@@ -73,7 +73,7 @@ class Nic(Device):
 
     @abstractmethod
     def queues(self) -> dict[str, list[dict[str, Any]]]:
-        """The receive ("rx") and transmit ("tx") queues, each as `queue_state` gives it."""
+        """The receive ("rx") and transmit ("tx") queues, each as returned by `queue_state`."""
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PCI: configuration space, one class a capability, BARs."""
+"""PCI: configuration space, one class per capability, BARs."""
 
 from nicmodels.pci.bar import Bar, BarKind, MmapArea
 from nicmodels.pci.capabilities import (

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The control socket: JSON-RPC 2.0, one object (or batch) a line, for any number of clients.
+"""The control socket: JSON-RPC 2.0, one object or batch per line, for any number of clients.
 
 Source: the JSON-RPC 2.0 specification (2013). Parameters are by name only; a notification (no `id`) gets no answer.
-A method fails by raising: `ControlError`, `ValueError`, `LookupError` or `TypeError` become "invalid params" with their
-message, anything else an internal error.
+A method fails by raising an exception: `ControlError`, `ValueError`, `LookupError` and `TypeError` become "invalid params"
+with their message, any other an internal error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BACKLOG_LIMIT = 64 << 20
 
 
 class ControlError(Exception):
-    """A method cannot do what was asked.
+    """A method failed.
 
     Attributes:
         code: JSON-RPC error code.
@@ -47,7 +47,7 @@ class ControlError(Exception):
 
 
 class ControlServer:
-    """Answers at a unix socket.
+    """Serves control methods at a unix socket.
 
     Args:
         path: of the socket.
@@ -55,7 +55,7 @@ class ControlServer:
         methods: name to callable; parameters go in by keyword, the result must be a JSON value.
 
     Raises:
-        OSError: the socket cannot be had.
+        OSError: cannot listen at the path.
     """
 
     def __init__(self, path: Path, reactor: Reactor, methods: Mapping[str, Callable[..., Any]]) -> None:
@@ -68,7 +68,7 @@ class ControlServer:
         reactor.add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Drop the clients and stop listening."""
+        """Disconnect the clients and stop listening."""
         self._reactor.remove_reader(self._listener.fileno())
         self._listener.close()
         for client in list(self._clients):
@@ -76,11 +76,11 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def answer(self, line: bytes) -> bytes | None:
-        """The answer to a line, without the newline; None when there is none to give."""
+        """The response to a line, without the newline; None if there is none."""
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            return _dump(_error(None, PARSE_ERROR, f"no JSON: {error}"))
+            return _dump(_error(None, PARSE_ERROR, f"not JSON: {error}"))
         if not isinstance(request, list):
             response = self._call(request)
             return None if response is None else _dump(response)
@@ -89,8 +89,8 @@ class ControlServer:
         responses = [response for each in request if (response := self._call(each)) is not None]
         return _dump(responses) if responses else None
 
-    def forget(self, client: _Client) -> None:
-        """A client is gone."""
+    def remove(self, client: _Client) -> None:
+        """A client disconnected."""
         self._clients.discard(client)
 
     def _accept(self) -> None:
@@ -105,7 +105,7 @@ class ControlServer:
             return _error(None, INVALID_REQUEST, "expected an object")
         identity = request.get("id")
         if isinstance(identity, bool) or not isinstance(identity, int | float | str | None):
-            return _error(None, INVALID_REQUEST, "the id is no number, string or null")
+            return _error(None, INVALID_REQUEST, "the id is not a number, string or null")
         name, params = request.get("method"), request.get("params", {})
         if request.get("jsonrpc") != "2.0" or not isinstance(name, str):
             return _error(identity, INVALID_REQUEST, 'expected "jsonrpc": "2.0" and a method')
@@ -136,7 +136,7 @@ class ControlServer:
 
 
 class _Client:
-    """One control client. Its answers wait here until it reads them; a client that never does is dropped."""
+    """One control client. Responses are buffered until the client reads them; a client that never does is disconnected."""
 
     def __init__(self, sock: socket.socket, reactor: Reactor, server: ControlServer) -> None:
         sock.setblocking(False)
@@ -150,13 +150,13 @@ class _Client:
         reactor.add_reader(sock.fileno(), self._readable)
 
     def close(self) -> None:
-        """Drop the client."""
+        """Disconnect the client."""
         if self._open:
             self._open = False
             self._reactor.remove_reader(self._sock.fileno())
             self._reactor.remove_writer(self._sock.fileno())
             self._sock.close()
-            self._server.forget(self)
+            self._server.remove(self)
 
     def _readable(self) -> None:
         try:
@@ -194,11 +194,11 @@ class _Client:
                 return
             del self._out[:sent]
         if len(self._out) > BACKLOG_LIMIT:
-            logger.warning("a control client does not read its answers: dropped")
+            logger.warning("a control client does not read its responses: disconnected")
             self.close()
         elif self._out and not self._writing:
             self._writing = True
-            # Until it has read its answers, it is not asked for more questions.
+            # No more requests are read until the client has read its responses.
             self._reactor.remove_reader(self._sock.fileno())
             self._reactor.add_writer(self._sock.fileno(), self._writable)
         elif not self._out and self._writing:

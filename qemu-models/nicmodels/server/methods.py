@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class CommonMethods:
-    """Faults, register access and trace, recording, events.
+    """Control methods for faults, registers, the register trace, captures and events.
 
     Args:
         device: the model.
-        host: what it stands in.
-        server: serves it.
-        recorder: around its wire.
+        host: the model's host.
+        server: the vfio-user server.
+        recorder: around the model's wire.
     """
 
     def __init__(self, device: Device, host: Host, server: Server, recorder: PcapRecorder) -> None:
@@ -34,7 +34,7 @@ class CommonMethods:
         self._recorder = recorder
 
     def table(self) -> dict[str, Callable[..., Any]]:
-        """Name to method; the model's own come on top and win."""
+        """Name to method; those of the model replace common ones of the same name."""
         methods: dict[str, Callable[..., Any]] = {
             "events.read": self.events_read,
             "faults.arm": self.faults_arm,
@@ -56,13 +56,13 @@ class CommonMethods:
         return methods
 
     def faults_list(self) -> list[dict[str, Any]]:
-        """All fault points."""
+        """List all fault points."""
         return [fault.describe() for fault in self._host.faults]
 
     def faults_arm(
         self, *, name: str, times: int | None = None, match: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Arm one; gives its new state."""
+        """Arm a fault; returns its new state."""
         if times is not None and (not isinstance(times, int) or isinstance(times, bool)):
             raise ControlError(f"times is {times!r}, expected a number")
         if match is not None and not isinstance(match, dict):
@@ -72,18 +72,18 @@ class CommonMethods:
         return fault.describe()
 
     def faults_disarm(self, *, name: str | None = None) -> list[dict[str, Any]]:
-        """Disarm one, or all without a name."""
+        """Disarm a fault, or all without a name."""
         for fault in self._host.faults if name is None else (self._host.faults[name],):
             fault.disarm()
         return self.faults_list()
 
     def faults_fired(self, *, name: str | None = None) -> dict[str, int]:
-        """How often each fired (or the one named), since the model started."""
+        """The firings of each fault, or of the one named, since the model started."""
         faults = self._host.faults if name is None else (self._host.faults[name],)
         return {fault.point.name: fault.fired for fault in faults}
 
     def registers_read(self, *, name: str, index: int = 0) -> dict[str, Any]:
-        """A register's value without side effects."""
+        """Read a register without side effects."""
         file = self._file()
         register = file.map[name]
         value = file.peek(register, index)
@@ -97,7 +97,7 @@ class CommonMethods:
         return {"limit": limit}
 
     def trace_stop(self) -> dict[str, int]:
-        """Stop recording; gives how many accesses there were in the trace."""
+        """Stop recording; returns the number of accesses in the trace."""
         trace = self._file().trace
         self._file().stop_trace()
         return {"entries": 0 if trace is None else len(trace)}
@@ -130,7 +130,7 @@ class CommonMethods:
         return self._host.events.after(after)
 
     def server_state(self) -> dict[str, Any]:
-        """The vfio-user server's own account."""
+        """The state of the vfio-user server."""
         return {
             "connected": self._server.connected,
             "rejected": {str(command): count for command, count in self._server.rejected.items()},
@@ -149,11 +149,11 @@ class CommonMethods:
         return {"frames": self._recorder.stop()}
 
     def wire_counters(self) -> dict[str, int]:
-        """The wire's own account."""
+        """The wire's counters."""
         return dict(vars(self._recorder.counters))
 
     def wire_segmentation(self, *, by: str | None = None) -> dict[str, str]:
-        """Who segments: "device" or "host"; without a parameter, tells."""
+        """Set which side segments, "device" or "host"; without a parameter, return it."""
         if by is not None:
             if by not in ("device", "host"):
                 raise ControlError(f"by is {by!r}, expected device or host")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_WAIT = 3600.0
-"""Seconds that one call of the kernel waits: a guest may set a timer beyond what a time_t holds."""
+"""Seconds that one system call waits: a guest may set a timer that does not fit a time_t."""
 
 
 class Reactor:
@@ -37,7 +37,7 @@ class Reactor:
         self.now = time.monotonic
 
     def add_reader(self, fd: int, callback: Callable[[], object], *, edge: bool = False) -> None:
-        """Call `callback` when `fd` is readable (or hung up); with `edge`, once for each arrival.
+        """Call `callback` while `fd` is readable or hung up; with `edge`, once per arrival.
 
         Raises:
             ValueError: the descriptor already has a reader.
@@ -50,20 +50,20 @@ class Reactor:
         self._update(fd)
 
     def remove_reader(self, fd: int) -> None:
-        """Forget the reader of `fd`; nothing happens when it has none."""
+        """Remove the reader of `fd`, if it has one."""
         if self._readers.pop(fd, None) is not None:
             self._edge.discard(fd)
             self._update(fd)
 
     def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
-        """Call `callback` while `fd` is writable (or hung up)."""
+        """Call `callback` while `fd` is writable or hung up."""
         if fd in self._writers:
             raise ValueError(f"file descriptor {fd} already has a writer")
         self._writers[fd] = callback
         self._update(fd)
 
     def remove_writer(self, fd: int) -> None:
-        """Forget the writer of `fd`; nothing happens when it has none."""
+        """Remove the writer of `fd`, if it has one."""
         if self._writers.pop(fd, None) is not None:
             self._update(fd)
 
@@ -78,17 +78,17 @@ class Reactor:
         self._soon.append(callback)
 
     def stop(self) -> None:
-        """Let `run` return after the current turn; a `run` that has not begun yet returns at once."""
+        """Make `run` return after the current turn; a `run` that has not started returns at once."""
         self._stopping = True
 
     def run(self) -> None:
-        """Turn until `stop`."""
+        """Run until `stop`."""
         while not self._stopping:
             self.turn()
         self._stopping = False
 
     def turn(self, timeout: float | None = None) -> None:
-        """Wait for something (at most `timeout` seconds) and run what is due; tests drive the loop with it."""
+        """Wait for an event, at most `timeout` seconds, and run what is due; tests drive the loop with it."""
         for fd, mask in self._wait(timeout):
             if mask & ~select.EPOLLOUT:
                 callback = self._readers.get(fd)
@@ -124,7 +124,7 @@ class Reactor:
         if timeout is None:
             return self._epoll.poll(-1, 64)
         if 0.0 < timeout < 0.02:
-            # epoll_wait counts whole milliseconds; select() on the epoll descriptor counts microseconds, which
+            # epoll_wait has a resolution of milliseconds; select() on the epoll descriptor has microseconds, which
             # interrupt moderation needs.
             ready, _, _ = select.select((self._epoll,), (), (), timeout)
             if not ready:

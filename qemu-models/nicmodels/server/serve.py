@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Serving one model in a process: `python -m nicmodels serve NAME --socket S --control C --wire W`."""
+"""Serves one model in a process: `python -m nicmodels serve NAME --socket S --control C --wire W`."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ PR_SET_TIMERSLACK = 29
 
 
 class ServeError(Exception):
-    """The model cannot be served as asked; one line."""
+    """The model cannot be served; the message is one line."""
 
 
 @dataclass
 class ServeOptions:
-    """What the command line says.
+    """The options of the command line.
 
     Attributes:
         socket: path of the vfio-user socket.
         control: path of the control socket; None for none.
         wire: `tap:NAME`, `pair:PATH` or `null`.
-        model: what the model is asked.
+        model: options for the model.
         faults: names of the fault points to arm from the start.
         profiler: file to write cProfile statistics to; None for none.
     """
@@ -61,10 +61,10 @@ class ServeOptions:
 
 
 def open_wire(text: str) -> Wire:
-    """The wire that `tap:NAME`, `pair:PATH` or `null` names.
+    """Open the wire `tap:NAME`, `pair:PATH` or `null`.
 
     Raises:
-        ServeError: another text, or the wire cannot be had.
+        ServeError: an unknown wire, or it cannot be opened.
     """
     kind, _, place = text.partition(":")
     try:
@@ -80,7 +80,7 @@ def open_wire(text: str) -> Wire:
 
 
 def _open_link_segment(text: str, reactor: Reactor, stack: contextlib.ExitStack) -> LinkSegment | None:
-    """The link segment of a `pair:PATH` wire, at PATH.line; other wires have none."""
+    """Open the link segment of a `pair:PATH` wire, at PATH.line; other wires have none."""
     kind, _, place = text.partition(":")
     if kind != "pair":
         return None
@@ -100,7 +100,7 @@ def serve(model: Model, options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent dies; prints `ready` once the sockets listen.
 
     Raises:
-        ServeError: an option is wrong, or a socket or wire cannot be had.
+        ServeError: an invalid option, or a socket or wire cannot be opened.
     """
     die_with_parent()
     reactor = Reactor()
@@ -134,7 +134,7 @@ def serve(model: Model, options: ServeOptions) -> None:
         if fd is not None:
             reactor.add_reader(fd, device.frame_arrived, edge=True)
         _stop_on_signals(reactor, stack)
-        # What lives now lives to the end: the collector need not look at it again.
+        # All current objects live until the end: the collector does not need to examine them again.
         gc.collect()
         gc.freeze()
         sys.stdout.write("ready\n")
@@ -146,12 +146,12 @@ def serve(model: Model, options: ServeOptions) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process with its parent, and let timers be exact to the microsecond."""
+    """Let the kernel end this process with its parent, and set the timer slack to a nanosecond."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getppid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel was told
+    if os.getppid() != parent:  # it died before prctl
         raise ServeError("the parent process is gone")
 
 
@@ -170,7 +170,7 @@ def _stop_on_signals(reactor: Reactor, stack: contextlib.ExitStack) -> None:
 
 
 def _run_profiled(reactor: Reactor, path: Path) -> None:
-    import cProfile  # noqa: PLC0415 - only where it is asked for
+    import cProfile  # noqa: PLC0415 - only with --profiler
 
     profile = cProfile.Profile()
     profile.runcall(reactor.run)

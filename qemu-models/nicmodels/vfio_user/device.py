@@ -41,7 +41,7 @@ class PciDevice(Protocol):
 
     @property
     def host(self) -> DeviceHost:
-        """What the device stands in."""
+        """The device's environment."""
 
     @property
     def bars(self) -> Mapping[int, Bar]:

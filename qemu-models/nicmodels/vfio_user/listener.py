@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A listening unix socket that outlives nobody: what a dead process left in its place is replaced."""
+"""Listening unix sockets, which replace the socket files of dead processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SocketInUseError(OSError):
 
 
 def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """A listening unix socket at `path`; a socket that a dead process left there is replaced.
+    """Listen at `path`; a socket file that a dead process left there is replaced.
 
     Raises:
-        SocketInUseError: somebody listens there.
+        SocketInUseError: another process listens there.
         OSError: the path cannot be used.
     """
     with contextlib.suppress(FileNotFoundError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The vfio-user server of one device: listens at a unix socket, serves one client at a time, survives its going.
+"""The vfio-user server of one device: it listens at a unix socket, and serves one client after the other.
 
 Source: QEMU, docs/interop/vfio-user.rst.
 """
@@ -39,7 +39,7 @@ class Server:
     """Serves `device` at `path`.
 
     Args:
-        device: reset with POWER_ON already.
+        device: already reset with POWER_ON.
         path: of the unix socket.
         loop: runs the server.
 
@@ -48,7 +48,7 @@ class Server:
         model_errors: how often the model raised an exception in a client's request.
 
     Raises:
-        OSError: the socket cannot be had.
+        OSError: cannot listen at the path.
     """
 
     def __init__(self, device: PciDevice, path: Path, loop: EventLoop) -> None:
@@ -75,7 +75,7 @@ class Server:
         return self._session is not None
 
     def close(self) -> None:
-        """Drop the client and stop listening."""
+        """Disconnect the client and stop listening."""
         self.loop.remove_reader(self._listener.fileno())
         self._listener.close()
         if self._session is not None:
@@ -87,7 +87,7 @@ class Server:
             sock, _ = self._listener.accept()
         except BlockingIOError:
             return
-        # A new QEMU may connect before the old one's end was seen.
+        # A new QEMU may connect before the end of the old one is noticed.
         if self._session is not None and self._session.connection.hung_up:
             self._session.connection.close("closed by the client")
         if self._session is not None:
@@ -99,7 +99,7 @@ class Server:
         self._session.connection.start()
 
     def session_ended(self, reason: str) -> None:
-        """The client is gone: unmap its memory, close its eventfds, reset the device."""
+        """The client disconnected: unmap its memory, close its eventfds, reset the device."""
         self._session = None
         host = self.device.host
         host.events.add("client.disconnected", reason=reason)
@@ -110,7 +110,7 @@ class Server:
 
 
 class Session:
-    """What the server knows of one client: the handlers of all messages off the hot path."""
+    """One client's session: the handlers of all messages off the hot path."""
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
         self._server = server
@@ -135,7 +135,7 @@ class Session:
     # What the connection calls
 
     def handle(self, command: int, payload: memoryview, fds: list[int]) -> tuple[bytes, list[int]]:
-        """Answer one request; see `connection.Requests`."""
+        """Handle a request; see `connection.Requests`."""
         handler = self._handlers.get(command)
         if self._regions is None and command != Command.VERSION:
             raise invalid(f"command {command} before VERSION")
@@ -148,18 +148,18 @@ class Session:
         return handler(payload, fds)
 
     def rejected(self, command: int, reason: str) -> None:
-        """Count and record a request that was refused."""
+        """Count and record a rejected request."""
         self._server.rejected[command] += 1
         self._host.events.add("client.error", command=command, reason=reason)
 
     def model_failed(self, error: Exception) -> None:
-        """Count and record a mistake of the model."""
+        """Count and record an exception of the model."""
         self._server.model_errors += 1
         self._host.events.add("model.error", reason=f"{type(error).__name__}: {error}")
         logger.error("the model failed: %s", error, exc_info=error)
 
     def disconnected(self, reason: str) -> None:
-        """The connection is closed."""
+        """The connection was closed."""
         self._server.session_ended(reason)
 
     # Handlers

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vfio_client as v
+from example_device import REGISTERS, SCRATCH, ExampleDevice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import ServedDevice
-from toy import REGISTERS, SCRATCH, Toy
 from vfio_client import Disconnected, VfioClient, VfioError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FUZZ = settings(
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDevice]:
-    device = ServedDevice(Toy, tmp_path_factory.mktemp("garbage") / "device.sock")
+    device = ServedDevice(ExampleDevice, tmp_path_factory.mktemp("garbage") / "device.sock")
     yield device
     device.close()
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vfio_client as v
+from example_device import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, ExampleDevice
 from nicmodels.pci import ResetCause
-from toy import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, Toy
 from vfio_client import VfioClient, VfioError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MAX_TRANSFER = 1 << 20
 
 @pytest.fixture
 def served(serve: Callable[..., ServedDevice]) -> ServedDevice:
-    return serve(Toy)
+    return serve(ExampleDevice)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ class TestInfo:
         refused(client, errno.EINVAL, v.DEVICE_GET_REGION_INFO, payload)
 
     def test_sparse_mmap(self, serve: Callable[..., ServedDevice], shared_fd: int) -> None:
-        client = serve(partial(Toy, shared_fd=shared_fd)).client()
+        client = serve(partial(ExampleDevice, shared_fd=shared_fd)).client()
         short = client.region_info(4)
         assert (short.flags, short.argsz, short.cap_offset, short.areas, short.fds) == (0xF, 64, 32, [], [])
         full = client.region_info(4, argsz=short.argsz)

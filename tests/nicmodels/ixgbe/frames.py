@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from rig import MAC, PEER
+from ixgbe_harness import MAC, PEER
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether

@@ -24,7 +24,7 @@ class TimedOutError(AssertionError):
     """The device did not do in time what it had to."""
 
 
-class FarEnd:
+class WirePeer:
     """The test's end of the cable.
 
     Args:

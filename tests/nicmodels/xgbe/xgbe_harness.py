@@ -123,7 +123,7 @@ class XgbeRig:
         self.slot = Slot(clock=self.clock, wire=self.wire, events=events, faults=FaultPoints(events=events))
         self.device = Xgbe(self.slot, Options(profile=profile))
         self.device.restart(ResetCause.POWER_ON)
-        fd = os.memfd_create("rig")
+        fd = os.memfd_create("harness")
         os.ftruncate(fd, RAM)
         self.slot.memory.map(fd, 0, 0, RAM)
         os.close(fd)

@@ -65,7 +65,7 @@ class Received:
     vlan: int
 
 
-class Rig:
+class Harness:
     """The device and the least a driver does.
 
     Args:
@@ -79,7 +79,7 @@ class Rig:
         self.slot = Slot(clock=self.clock, wire=self.wire)
         self.device = Ixgbe(self.slot, Options(profile=profile))
         self.device.restart(ResetCause.POWER_ON)
-        fd = os.memfd_create("rig")
+        fd = os.memfd_create("harness")
         os.ftruncate(fd, RAM)
         self.slot.memory.map(fd, 0, 0, RAM)
         os.close(fd)
@@ -101,7 +101,7 @@ class Rig:
     def fired(self, name: str) -> int:
         return self.slot.faults[name].fired
 
-    def start(self) -> Rig:
+    def start(self) -> Harness:
         """Rings, filters for the own address and broadcast, checksum and RSS reports in the descriptors."""
         self.tails = [0] * self.queues
         self.heads = [0] * self.queues
@@ -191,6 +191,6 @@ def context(*, vlan: int = 0, l4: int = 1, l4_length: int = 20, mss: int = 0, ip
     return low, 2 << 20 | DEXT | (1 << 10 if ipv4 else 0) | l4 << 11 | l4_length << 40 | mss << 48
 
 
-def registers_of(rig: Rig, registers: Iterable[Register]) -> dict[str, int]:
+def registers_of(harness: Harness, registers: Iterable[Register]) -> dict[str, int]:
     """Values by name, read as a driver reads them."""
-    return {register.name: rig.read(register) for register in registers}
+    return {register.name: harness.read(register) for register in registers}

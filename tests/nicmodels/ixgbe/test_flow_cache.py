@@ -7,16 +7,16 @@ import frames
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ixgbe_harness import IXSM, MAC, RING, TSE, TXSM, Harness, context, registers_of
 from nicmodels.models.ixgbe.registers import BLOCKS, filters, receive
 from nicmodels.offload.completion import complete
 from nicmodels.wire import Offload
 from nicmodels.wire.protocol import WireCounters
-from rig import IXSM, MAC, RING, TSE, TXSM, Rig, context, registers_of
 from test_faults import seeded
 
 
 def tcp(flags: tuple[str, ...], payload: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
-    """TCP of three flows, to the rig and to somebody else, with so many octets of payload."""
+    """TCP of three flows, to the harness and to somebody else, with so many octets of payload."""
     return st.builds(
         frames.tcp,
         sport=st.sampled_from((1000, 1001, 1002)),
@@ -51,16 +51,16 @@ def damaged(draw: st.DrawFn) -> bytes:
 bursts = st.lists(st.lists(st.one_of(segments, segments, segments, others, damaged()), max_size=6), max_size=6)
 
 
-def setup(rig: Rig) -> None:
-    rig.write(filters.MRQC, 1 | 0x33 << 16)
+def setup(harness: Harness) -> None:
+    harness.write(filters.MRQC, 1 | 0x33 << 16)
     for index in range(10):
-        rig.write(filters.RSSRK, 0x9E3779B9 * (index + 1) & 0xFFFFFFFF, index)
+        harness.write(filters.RSSRK, 0x9E3779B9 * (index + 1) & 0xFFFFFFFF, index)
     for index in range(32):
-        rig.write(filters.RETA, 0x01000100, index)
-    rig.write(receive.RXDCTL, 1 << 25 | 1 << 30)
+        harness.write(filters.RETA, 0x01000100, index)
+    harness.write(receive.RXDCTL, 1 << 25 | 1 << 30)
 
 
-quick, whole = Rig().start(), Rig().start()
+quick, whole = Harness().start(), Harness().start()
 for each in (quick, whole):
     setup(each)
 # Armed, but for a queue that there is not: it never fires, and keeps everything from the short cut.
@@ -86,7 +86,7 @@ def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
 )
 def test_what_the_host_left_to_be_cut(bursts: list[list[bytes | tuple[bytes, int]]]) -> None:
     """It arrives as if the host had cut and summed it, also when it is longer than the ring."""
-    cutting, given = Rig().start(), Rig().start()
+    cutting, given = Harness().start(), Harness().start()
     for each in (cutting, given):
         setup(each)
     for burst in bursts:
@@ -108,48 +108,48 @@ def test_what_the_host_left_to_be_cut(bursts: list[list[bytes | tuple[bytes, int
     assert cutting.device.statistics.describe() == given.device.statistics.describe()
 
 
-def test_a_train_that_waits_for_descriptors(rig: Rig) -> None:
+def test_a_train_that_waits_for_descriptors(harness: Harness) -> None:
     """In order, and by the filters of the time when it goes on."""
-    rig.receive(frames.tcp())
+    harness.receive(frames.tcp())
     packet = frames.tcp(payload=bytes(range(256)) * 200, options=False)
-    rig.wire.incoming.append((packet, Offload(34, 16, "tcp4", 536, 54)))
-    rig.device.frame_arrived()
-    first = rig.collect()
+    harness.wire.incoming.append((packet, Offload(34, 16, "tcp4", 536, 54)))
+    harness.device.frame_arrived()
+    first = harness.collect()
     assert len(first) == RING - 1
-    rig.write(filters.MRQC, 0)  # forgets the flow
-    rest = rig.receive()
+    harness.write(filters.MRQC, 0)  # forgets the flow
+    rest = harness.receive()
     got = [each.data for each in (*first, *rest)]
     assert b"".join(frame[54:] for frame in got)[: 256 * 200] == bytes(range(256)) * 200
     assert all(each.status & 0xC000_0000 == 0 and each.status & 0x20 for each in (*first, *rest))
-    assert rig.device.statistics.rx[0].frames == len(got) + 1
+    assert harness.device.statistics.rx[0].frames == len(got) + 1
 
 
 def test_the_short_cut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = Rig().start()
-    rig.receive(frames.tcp())
+    harness = Harness().start()
+    harness.receive(frames.tcp())
 
     def fail(*_arguments: object, **_keywords: object) -> None:
         raise AssertionError("a segment of a known flow went the whole way")
 
-    monkeypatch.setattr(rig.device.receiver, "_take", fail)
-    assert [each.data for each in rig.receive(frames.tcp(sequence=2))] == [frames.tcp(sequence=2)]
+    monkeypatch.setattr(harness.device.receiver, "_take", fail)
+    assert [each.data for each in harness.receive(frames.tcp(sequence=2))] == [frames.tcp(sequence=2)]
 
 
 @pytest.mark.parametrize(
     ("register", "value"),
     [(filters.FCTRL, 0), (filters.RAH, 0), (receive.RXDCTL, 0), (receive.RXCTRL, 0), (filters.RAL, 1)],
 )
-def test_configuration_ends_it(rig: Rig, register: object, value: int) -> None:
+def test_configuration_ends_it(harness: Harness, register: object, value: int) -> None:
     """What is written to a register holds for the next segment of a known flow too."""
-    assert len(rig.receive(frames.tcp())) == 1
-    rig.write(register, value)
-    assert len(rig.receive(frames.tcp(sequence=2))) == (1 if register is filters.FCTRL else 0)
+    assert len(harness.receive(frames.tcp())) == 1
+    harness.write(register, value)
+    assert len(harness.receive(frames.tcp(sequence=2))) == (1 if register is filters.FCTRL else 0)
 
 
-def test_a_wrong_checksum_in_a_known_flow(rig: Rig) -> None:
-    rig.receive(frames.tcp())
+def test_a_wrong_checksum_in_a_known_flow(harness: Harness) -> None:
+    harness.receive(frames.tcp())
     frame = frames.tcp(sequence=2)
-    (received,) = rig.receive(frame[:-1] + b"\xff")
+    (received,) = harness.receive(frame[:-1] + b"\xff")
     assert received.status & 1 << 30
 
 
@@ -159,21 +159,21 @@ def test_transmitting_counts_the_same(command: int, size: int) -> None:
     """Who segments, the device or the host, makes no difference to registers and account."""
     results = []
     for segmentation in ("device", "host"):
-        rig = Rig().start()
-        rig.wire.segmentation = segmentation
+        harness = Harness().start()
+        harness.wire.segmentation = segmentation
         frame = seeded(bytes(size), segmented=bool(command))
-        rig.transmit(frame, context(mss=400), command=command, options=TXSM | (IXSM if command else 0))
-        assert rig.done()
-        results.append((registers_of(rig, BLOCKS["statistics"]), rig.device.statistics.tx[0]))
+        harness.transmit(frame, context(mss=400), command=command, options=TXSM | (IXSM if command else 0))
+        assert harness.done()
+        results.append((registers_of(harness, BLOCKS["statistics"]), harness.device.statistics.tx[0]))
     assert results[0] == results[1]
 
 
 def test_the_host_is_told_what_to_do() -> None:
-    rig = Rig().start()
-    rig.wire.segmentation = "host"
+    harness = Harness().start()
+    harness.wire.segmentation = "host"
     frame = seeded(bytes(1200), segmented=True)
-    (sent,) = rig.transmit(frame, context(mss=400), command=TSE, options=TXSM | IXSM)
-    (offload,) = rig.wire.offloads
+    (sent,) = harness.transmit(frame, context(mss=400), command=TSE, options=TXSM | IXSM)
+    (offload,) = harness.wire.offloads
     assert offload is not None
     assert (offload.checksum_start, offload.checksum_offset) == (34, 16)
     assert (offload.segment_type, offload.segment_size, offload.header_length) == ("tcp4", 400, 54)

@@ -35,13 +35,13 @@ STATUS = Register("STATUS", 0x2C, RO, title="1 done, 2 failed", fields=(Field("D
 RAISE = Register("RAISE", 0x30, RW, title="Raises the MSI-X vector written")
 LINE = Register("LINE", 0x34, RW, title="Drives INTx")
 CRASH = Register("CRASH", 0x38, RW, title="The model raises an exception")
-REGISTERS = RegisterMap("toy", (IDENTITY, SCRATCH, SOURCE, TARGET, LENGTH, STATUS, RAISE, LINE, CRASH))
+REGISTERS = RegisterMap("example", (IDENTITY, SCRATCH, SOURCE, TARGET, LENGTH, STATUS, RAISE, LINE, CRASH))
 
 
-class Toy(Device):
+class ExampleDevice(Device):
     """BAR 0: registers. BAR 2: MSI-X table. BAR 4: memory, its second page mappable if a descriptor is given."""
 
-    name: ClassVar[str] = "toy"
+    name: ClassVar[str] = "example"
     fault_points: ClassVar[tuple[FaultPoint, ...]] = (FaultPoint("dma.copy.lost", "does not copy"),)
 
     def __init__(self, host: Host, shared_fd: int | None = None) -> None:
@@ -107,7 +107,7 @@ class Toy(Device):
             self.host.wire.transmit([frame])
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
-        return {"toy.frames": lambda: len(self.frames), "toy.echo": lambda *, text: text}
+        return {"example.frames": lambda: len(self.frames), "example.echo": lambda *, text: text}
 
     def _copy(self, _index: int, length: int) -> None:
         self.file[STATUS] = 0
@@ -121,4 +121,4 @@ class Toy(Device):
             self.file[STATUS] = 1
 
     def _crash(self, _index: int, _value: int) -> int:
-        raise RuntimeError("the toy broke")
+        raise RuntimeError("the example broke")
