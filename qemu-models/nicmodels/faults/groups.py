@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The fault points that several models have, declared once. The context that `match` can name stands behind each group.
+"""The fault points that several models have, declared once. The context that `match` can name is in the comment of each group.
 
-`nicmodels list --faults` and the control method `faults.list` print the texts: each says what the device does.
+`nicmodels list --faults` and the control method `faults.list` print the texts: each states what the device does.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ class ConfigSpace:
         for capability in self.extended:
             at = free if capability.offset is None else capability.offset
             if not previous and at != FIRST_EXTENDED:
-                raise ValueError(f"the first extended capability stands at {FIRST_EXTENDED:#x}, not at {at:#x}")
+                raise ValueError(f"the first extended capability must be at {FIRST_EXTENDED:#x}, not at {at:#x}")
             body = capability.body()
             self._claim(used, capability, at, 4 + len(body), FIRST_EXTENDED, SIZE)
             self._put(at, (capability.id | capability.version << 16).to_bytes(4, "little"))

@@ -295,7 +295,7 @@ class Session:
         offset, region, count = protocol.unpack(protocol.ACCESS, payload, "REGION_WRITE")
         data = payload[protocol.ACCESS.size :]
         if len(data) != count:
-            raise invalid(f"REGION_WRITE: {len(data)} bytes of data, count says {count}")
+            raise invalid(f"REGION_WRITE: {len(data)} bytes of data, but count is {count}")
         regions = self._check_access("REGION_WRITE", region, offset, count)
         regions.write(region, offset, data)
         return protocol.ACCESS.pack(offset, region, count), []

@@ -258,7 +258,7 @@ class TestTap:
                 wire.segmentation = "host"
             with pytest.raises(ValueError, match="cannot take an offload"):
                 wire.transmit([FRAME], Offload(14, 2))
-            with pytest.raises(ValueError, match="by device or by host"):
+            with pytest.raises(ValueError, match="expected device or host"):
                 wire.segmentation = "both"  # type: ignore[assignment]
             with pytest.raises(TapError, match="in use"):
                 TapWire("t0")

@@ -310,7 +310,7 @@ def test_another_model_at_the_other_end() -> None:
     """A line that the host has is plugged into: the other end is then nobody's to control."""
     near, far = PairWire.pair()
     clock = ManualClock()
-    device = Xgbe(Slot(clock=clock, line=RemoteSegment(clock, near)))
+    device = Xgbe(Slot(clock=clock, link_segment=RemoteSegment(clock, near)))
     methods = device.control_methods()
     assert methods["link.get"]()["phase"] == "silent"
     with pytest.raises(ValueError, match="its own driver controls"):

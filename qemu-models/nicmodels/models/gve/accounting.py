@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The account of what the driver lends the device: receive buffers by id, transmit packets by completion tag.
+"""Accounting of what the device owns: receive buffers by id, transmit packets by completion tag.
 
-At each moment, for each receive queue, posted = completed + held + returned; and packets = completions + tags +
-abandoned for each transmit queue. What does not fit is a violation: counted, and recorded as an event.
+At any time, for each receive queue, posted = completed + held + returned; and for each transmit queue, packets =
+completions + tags + abandoned. A driver that breaks the protocol commits a violation, which is counted and recorded as
+an event.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class RxAccounting:
     """Buffers of a receive queue since the model started.
 
     Attributes:
-        posted: lent by the driver.
-        completed: given back with a completion.
-        returned: went back with the queue, when it was destroyed or the device reset.
-        held: lent and not given back, of the queue as it is now.
+        posted: posted by the driver.
+        completed: returned with a completion.
+        returned: returned without one, when the queue was destroyed or the device reset.
+        held: owned by the device now.
     """
 
     posted: int = 0
@@ -34,7 +35,7 @@ class RxAccounting:
 
     @property
     def held(self) -> int:
-        """What the device has now."""
+        """Buffers that the device owns now."""
         return self.posted - self.completed - self.returned
 
 
@@ -43,9 +44,9 @@ class TxAccounting:
     """Packets of a transmit queue since the model started.
 
     Attributes:
-        packets: handed over by the driver.
-        completions: told as done.
-        abandoned: went with the queue, when it was destroyed or the device reset.
+        packets: posted by the driver.
+        completions: completed by the device.
+        abandoned: not completed when the queue was destroyed or the device reset.
     """
 
     packets: int = 0
@@ -54,20 +55,20 @@ class TxAccounting:
 
     @property
     def tags(self) -> int:
-        """What is outstanding now."""
+        """Packets that are outstanding now."""
         return self.packets - self.completions - self.abandoned
 
 
 class Accounting:
-    """The account of a device.
+    """The accounting of a device.
 
     Args:
-        events: gets the violations.
-        rx, tx: how many queues there are.
+        events: records violations.
+        rx, tx: number of queues.
 
     Attributes:
         rx, tx: the accounts, by queue.
-        violations: how often each rule was broken.
+        violations: number of violations of each rule.
     """
 
     def __init__(self, events: EventLog, rx: int, tx: int) -> None:
@@ -77,7 +78,7 @@ class Accounting:
         self._events = events
 
     def violation(self, rule: str, **details: Any) -> None:
-        """The driver broke a rule; details must be JSON values."""
+        """Count and record a violation by the driver; details must be JSON values."""
         self.violations[rule] += 1
         self._events.add("violation", rule=rule, **details)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the admin commands do, and when they are refused.
+"""The admin commands: their effects and their errors.
 
-Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h and gve_adminq.c. The interface names the statuses; which of
-them answers which mistake is chosen here by their names: FAILED_PRECONDITION for a command that comes out of order,
-ALREADY_EXISTS and NOT_FOUND for what is or is not there, OUT_OF_RANGE for a number beyond its limit, INVALID_ARGUMENT
-for everything else in the command (an address that is not there, too), UNIMPLEMENTED for what the device does not have.
+Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h and gve_adminq.c. The interface defines the statuses, but not
+which error has which; this model returns FAILED_PRECONDITION for a command out of order, ALREADY_EXISTS and NOT_FOUND for
+objects, OUT_OF_RANGE for a number beyond its limit, UNIMPLEMENTED for what the device does not support, and
+INVALID_ARGUMENT for every other error, including an unmapped address.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ Fields = dict[str, Any]
 RESOURCES_SIZE = 64
 DRIVER_INFO_SIZE = 304
 _CAPABILITIES = 16
-"""Where the capability flags stand in struct gve_driver_info."""
+"""Offset of the capability flags in struct gve_driver_info."""
 _CAPABILITY = {QueueFormat.GQI_QPL: 0, QueueFormat.GQI_RDA: 1, QueueFormat.DQO_RDA: 3}
-"""The bit that a driver must set for a format. That of DQO_QPL is "reserved for future use": nothing can be asked of it."""
+"""The bit that a driver must set for a format. That of DQO_QPL is "reserved for future use", so it is not checked."""
 TIMESTAMP_SIZE = 40
 PTYPE_MAP_SIZE = 2 * packet_types.COUNT
 RX_BUFFER_SIZES = (2048, 4096)
 
 
 class AdminCommands:
-    """Does commands.
+    """Executes the admin commands.
 
     Args:
         device: the parts that the commands configure.
 
     Attributes:
-        configured: whether the driver has given the device its resources.
+        configured: whether the driver has configured the device's resources.
     """
 
     def __init__(self, device: Resources) -> None:
@@ -67,18 +67,18 @@ class AdminCommands:
         self._rx_fields: dict[int, Fields] = {}
 
     def reset(self) -> None:
-        """The driver has given nothing."""
+        """Drop the driver's configuration."""
         self.configured = False
         self._counters = (0, 0)
         self._rx_fields.clear()
 
     def execute(self, name: str, fields: Fields) -> None:
-        """Do a command.
+        """Execute a command.
 
         Raises:
-            CommandError: it is refused.
+            CommandError: the command failed.
             DmaError: an address is not in guest memory.
-            NeverCompletedError: a fault keeps it from being done.
+            NeverCompletedError: a fault keeps the command from completing.
         """
         getattr(self, f"_{name}")(fields)
 
@@ -133,7 +133,7 @@ class AdminCommands:
         self._need_resources()
         device = self._device
         if device.receiver.present() or device.transmitter.present():
-            raise CommandError(Status.FAILED_PRECONDITION, "there are queues")
+            raise CommandError(Status.FAILED_PRECONDITION, "queues exist")
         device.release()
         self.configured = False
 
@@ -144,7 +144,7 @@ class AdminCommands:
         self._device.page_lists.unregister(fields["page_list"])
 
     def _set_driver_parameter(self, fields: Fields) -> None:
-        """The MTU is all that there is, and it is the stack's business: the device takes what its maximum allows."""
+        """The only parameter is the MTU; the device accepts every value up to its maximum."""
         if fields["parameter"] != 1:
             raise CommandError(Status.INVALID_ARGUMENT, f"parameter {fields['parameter']}")
         if not 68 <= fields["value"] <= self._profile.largest_mtu:
@@ -206,7 +206,7 @@ class AdminCommands:
         device.link.queue_command()
         self._check_queue(fields, profile.max_tx, device.transmitter.queues)
         if self._tx_create_fails.armed and self._tx_create_fails.fires(queue=index):
-            raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+            raise CommandError(Status.INTERNAL_ERROR, "fault injection")
         if not profile.tx_ring.has(fields["ring_size"]):
             raise CommandError(Status.INVALID_ARGUMENT, f"ring of {fields['ring_size']}")
         self._check_memory(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
@@ -239,9 +239,9 @@ class AdminCommands:
         index = fields["queue"]
         self._device.link.queue_command()
         if self._create_fails.armed and self._create_fails.fires(queue=index):
-            raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+            raise CommandError(Status.INTERNAL_ERROR, "fault injection")
         if self._create_hangs.armed and self._create_hangs.fires(queue=index):
-            raise NeverCompletedError("a fault says so")
+            raise NeverCompletedError("fault injection")
         self._add_rx(fields)
         if self._wrong.armed and self._rx_fields.get(index + 1) and self._wrong.fires(queue=index):
             other = self._rx_fields[index + 1]
@@ -305,9 +305,9 @@ class AdminCommands:
         self._device.link.queue_command()
         self._find_queue(index, self._device.receiver.queues)
         if self._destroy_fails.armed and self._destroy_fails.fires(queue=index):
-            raise CommandError(Status.INTERNAL_ERROR, "a fault says so")
+            raise CommandError(Status.INTERNAL_ERROR, "fault injection")
         if self._destroy_hangs.armed and self._destroy_hangs.fires(queue=index):
-            raise NeverCompletedError("a fault says so")
+            raise NeverCompletedError("fault injection")
         self._remove_rx(index)
         if self._wrong.armed and index + 1 in self._rx_fields and self._wrong.fires(queue=index):
             self._remove_rx(index + 1)
@@ -329,7 +329,7 @@ class AdminCommands:
             raise CommandError(Status.FAILED_PRECONDITION, "resources are not configured")
 
     def _describe_queue(self, fields: Fields) -> None:
-        """Have the event log name the vector, too."""
+        """Add the vector to the event log's entry."""
         fields["vector"] = self._device.blocks.vector(fields["ntfy_id"])
 
     def _check_queue(self, fields: Fields, limit: int, queues: list[Any]) -> None:
@@ -350,7 +350,7 @@ class AdminCommands:
             raise CommandError(Status.NOT_FOUND, f"queue {index}")
 
     def _claim_pages(self, fields: Fields, user: str) -> PageList | None:
-        """The page list of a DQO queue; None with raw addressing. The last check: nothing gives the list back."""
+        """The page list of a DQO queue; None with raw addressing. This is the last check, since nothing releases the list."""
         if self._profile.format is QueueFormat.DQO_QPL:
             return self._device.page_lists.claim(fields["page_list"], user)
         if fields["page_list"] != RAW:
@@ -358,7 +358,7 @@ class AdminCommands:
         return None
 
     def _check_memory(self, address: int, length: int) -> None:
-        """Whether all of a range is writable guest memory."""
+        """Check that a range is writable guest memory; raises DmaError."""
         self._memory.views(address, length, writable=True)
 
     def _write_resources(self, fields: Fields, doorbell: int, counter: int) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The admin queue: a ring of commands in guest memory, a doorbell and an event counter, both counting all commands.
+"""The admin queue: a ring of commands in guest memory, a doorbell and an event counter, which both count all commands.
 
 Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (admin queue); gve_adminq.c (placement).
-Commands are executed inside the doorbell write, in order; each gets its status before the counter moves.
+Commands are executed during the doorbell write, in order; the status is written before the counter is incremented.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class AdminQueue:
 
     Args:
         file: the registers.
-        host: what the device stands in.
-        accounting: where what no status can answer is noted.
-        execute: does a command, given its name and fields; raises CommandError, DmaError or NeverCompletedError.
+        host: the device's host.
+        accounting: takes the violations that no status can report.
+        execute: executes a command, given its name and fields; raises CommandError, DmaError or NeverCompletedError.
     """
 
     def __init__(self, file: RegisterFile, host: Host, accounting: Accounting, execute: Execute) -> None:
@@ -60,11 +60,11 @@ class AdminQueue:
 
     @property
     def placed(self) -> bool:
-        """Whether the driver has said where the queue is."""
+        """Whether the driver has placed the queue."""
         return self._entries > 0
 
     def place(self, base: int, length: int) -> None:
-        """The queue is `length` bytes at `base`; nothing was executed yet."""
+        """Place the queue: `length` bytes at `base`; the counter starts at 0."""
         entries = length // COMMAND_SIZE
         if length % COMMAND_SIZE or not entries or entries & (entries - 1):
             self._accounting.violation("adminq.length", length=length)
@@ -73,7 +73,7 @@ class AdminQueue:
         self._count(0)
 
     def release(self) -> None:
-        """There is no queue."""
+        """Remove the queue."""
         self._base = self._entries = 0
         self._hangs = False
         self._count(0)
@@ -91,8 +91,8 @@ class AdminQueue:
             self._accounting.violation("adminq.unplaced", value=value)
             return
         if number > self._entries:
-            # There cannot be so many. What stands in the ring cannot be trusted; the counter says that all is done, so
-            # that nobody waits, and the statuses that nothing was done.
+            # The ring does not hold so many commands, so none is executed. The counter moves, so that the driver does
+            # not wait; the statuses show that nothing was executed.
             self._accounting.violation("adminq.doorbell", value=value, executed=self._executed, entries=self._entries)
             self._count(value)
             return
@@ -103,7 +103,7 @@ class AdminQueue:
             self._count((self._executed + 1) & _MASK)
 
     def _command(self, address: int) -> None:
-        """Execute the command there, and write its status, unless it hangs."""
+        """Execute the command at an address, and write its status, unless it hangs."""
         memory = self._host.memory
         name, reason = "unreadable", None
         fields: dict[str, Any] = {}
@@ -134,7 +134,7 @@ class AdminQueue:
             self._accounting.violation("adminq.memory", address=address)
 
     def _find(self, opcode: int, body: bytes) -> tuple[Layout, bytes]:
-        """The layout of a command, and its bytes: those of the inner command for an extended one."""
+        """The layout and the bytes of a command; for an extended one those of the inner command."""
         if opcode == EXTENDED:
             opcode, length, address = EXTENDED_COMMAND.unpack_from(body)
             layout = BY_OPCODE.get(opcode)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Admin commands: their layouts, one line a field, and the statuses that answer them. All is big-endian.
+"""Layouts of the admin commands, and their statuses. All fields are big-endian.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h.
 """
@@ -17,7 +17,7 @@ EXTENDED = 0xFF
 
 
 class Status(enum.IntEnum):
-    """What the device answers (enum gve_adminq_statuses)."""
+    """The status of a command (enum gve_adminq_statuses)."""
 
     UNSET = 0
     PASSED = 1
@@ -40,10 +40,10 @@ class Status(enum.IntEnum):
 
 
 class CommandError(Exception):
-    """A command is refused.
+    """A command failed.
 
     Attributes:
-        status: the answer.
+        status: its status.
     """
 
     def __init__(self, status: Status, reason: str) -> None:
@@ -52,7 +52,7 @@ class CommandError(Exception):
 
 
 class NeverCompletedError(Exception):
-    """A command is not completed, and none after it: the admin queue stands still until the device is reset."""
+    """A command does not complete, nor any later one: the admin queue hangs until the device is reset."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Layout:
     Attributes:
         name: in lower case, as in the event log.
         opcode: in the command, or in the extended command.
-        layout: of the bytes behind opcode and status, or of the whole inner command of an extended one.
-        fields: names of what `layout` unpacks.
-        extended: the command is longer than 56 bytes: the queue holds only its address.
+        layout: of the bytes after opcode and status, or of the inner command of an extended one.
+        fields: names of the fields of `layout`.
+        extended: the command is longer than 56 bytes, so that the queue holds only its address.
     """
 
     name: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A completion ring: the device writes entries with a generation bit that flips when the ring wraps.
+"""A completion ring: its entries have a generation bit that flips when the ring wraps.
 
-The driver polls while the device writes, entry by entry: an entry must not be seen before it is complete. So of a batch
-the first entry comes last, and its first half, which holds the generation bit, after its second.
+The driver polls while the device writes, and must not see an entry before it is complete. So the first entry of a batch
+is written last, and its first half, which holds the generation bit, after its second half.
 
 Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (DQO traffic queues).
 """
@@ -20,14 +20,14 @@ class CompletionRing:
     """The ring of one queue.
 
     Args:
-        memory: where it is.
-        record: of DMA.
+        memory: guest memory.
+        record: the DMA record.
         base: DMA address.
         count: entries, a power of two.
-        size: bytes an entry; entries of more than 8 bytes are written in two halves.
+        size: bytes per entry; entries of more than 8 bytes are written in two halves.
 
     Attributes:
-        generation: 1 in the first round, then alternating; what the entries to come must carry.
+        generation: the generation bit of the next entry: 1 in the first round, then alternating.
     """
 
     def __init__(self, memory: GuestMemory, record: DmaRecord, base: int, count: int, size: int) -> None:
@@ -42,7 +42,7 @@ class CompletionRing:
         self._entries: list[bytes] = []
 
     def note(self, entry: bytes) -> None:
-        """Take an entry for the next write; it must carry `generation` as it was before the call."""
+        """Add an entry to the next write; its generation bit must be `generation` before the call."""
         self._entries.append(entry)
         self._noted += 1
         if self._noted == self.count:
@@ -50,7 +50,7 @@ class CompletionRing:
             self.generation ^= 1
 
     def write(self, queue: int, direction: Direction) -> bool:
-        """Write what was noted; False when that was nothing.
+        """Write the added entries; False if there are none.
 
         Raises:
             DmaError: the ring is not in guest memory.

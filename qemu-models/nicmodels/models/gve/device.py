@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Google's gVNIC as a PCI device: configuration space, BARs, resets, and what tests may ask.
+"""Google's gVNIC as a PCI device: configuration space, BARs, resets, control methods.
 
 Sources: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst and
 drivers/net/ethernet/google/gve/gve_register.h, gve_adminq.c: there is no public specification.
@@ -44,7 +44,7 @@ class Gve(Nic):
     """One gVNIC.
 
     Raises:
-        ValueError: the options ask for a profile, MAC address or number of queues that this device has not.
+        ValueError: a profile, MAC address or number of queues that this device does not support.
     """
 
     name: ClassVar[str] = "gve"
@@ -56,7 +56,7 @@ class Gve(Nic):
         self.profile = profile or VARIANTS[self.variant]
         self.default_queues = options.queues or self.profile.default_queues
         if not 1 <= self.default_queues <= self.profile.max_rx:
-            raise ValueError(f"{options.queues} queues asked for, but the device has {self.profile.max_rx}")
+            raise ValueError(f"{options.queues} queues requested, but the device has {self.profile.max_rx}")
         self.config = _config_space(self.profile)
         self.record = DmaRecord(host.clock.now)
         self.accounting = Accounting(host.events, self.profile.max_rx, self.profile.max_tx)
@@ -106,7 +106,7 @@ class Gve(Nic):
         return self._file
 
     def bar_read(self, bar: int, offset: int, size: int) -> int:
-        """BAR 0: registers; BAR 2: doorbells read as 0; BAR 1 belongs to whoever emulates MSI-X."""
+        """BAR 0: registers; BAR 2: doorbells read as 0; BAR 1: MSI-X, which QEMU emulates."""
         if bar != REGISTER_BAR:
             return 0
         if size == 8:
@@ -129,7 +129,7 @@ class Gve(Nic):
         self.receiver.arrived()
 
     def reset(self, cause: ResetCause) -> None:
-        """Everything, and the link at power-on."""
+        """Reset everything; power-on also starts the link."""
         self._reset_device(complete=True)
         self._file.reset()
         self._file[r.MAX_TX_QUEUES] = self.profile.max_tx
@@ -139,7 +139,7 @@ class Gve(Nic):
 
     @property
     def account(self) -> Statistics:
-        """The device's own account."""
+        """The device's own counts."""
         return self.statistics
 
     @property
@@ -148,7 +148,7 @@ class Gve(Nic):
         return self.blocks.raised
 
     def queues(self) -> dict[str, list[dict[str, Any]]]:
-        """Those that there may be; those that there are, as they are."""
+        """All queues that the device supports; those that do not exist are disabled."""
         none = {"enabled": False, "size": 0, "head": 0, "tail": 0}
         return {
             "rx": [none if queue is None else queue.describe() for queue in self.receiver.queues],
@@ -159,7 +159,7 @@ class Gve(Nic):
         """`model.*`, `link.*`, `dma.*` and `device.reset`."""
         return {
             **super().control_methods(),
-            "device.reset": self._ask_for_reset,
+            "device.reset": self._request_reset,
             "dma.read": self.record.read,
             "dma.start": self.record.start,
             "dma.stop": self.record.stop,
@@ -171,7 +171,7 @@ class Gve(Nic):
         }
 
     def _read_clock(self) -> dict[str, int | None]:
-        """Nanoseconds of the clock that packets are stamped by; None where the device has none."""
+        """The NIC clock in nanoseconds, by which packets are timestamped; None if the device has none."""
         return {"now": int(self.host.clock.now() * 1e9) if self.profile.timestamps else None}
 
     # Registers
@@ -194,7 +194,7 @@ class Gve(Nic):
             self._start(base, file[r.ADMINQ_LENGTH] >> 16)
 
     def _write_pfn(self, _index: int, value: int) -> None:
-        """Revision 0: a page number places the admin queue, zero releases it and resets the device."""
+        """Revision 0: a page number places the admin queue; 0 releases it and resets the device."""
         self._file[r.ADMINQ_PFN] = value
         if self.profile.revision >= 1:
             return
@@ -216,7 +216,7 @@ class Gve(Nic):
         self._adminq.place(base, length)
 
     def _driver_reset(self) -> None:
-        """The driver resets the device: all resources go back to it, the admin queue too."""
+        """The driver resets the device: all resources are released, including the admin queue."""
         self.resets["driver"] += 1
         self.host.events.add("reset", cause="driver")
         self._reset_device(complete=not (self._incomplete.armed and self._incomplete.fires()))
@@ -235,8 +235,8 @@ class Gve(Nic):
 
     # Control methods
 
-    def _ask_for_reset(self) -> dict[str, int]:
-        """Have the device ask the driver for a reset, as it does when it is to be serviced."""
+    def _request_reset(self) -> dict[str, int]:
+        """Let the device request a reset from the driver, as it does for maintenance."""
         if self._is_reset:
             raise ValueError("the device is in reset: no driver runs it")
         self._requests |= r.STATUS_RESET

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A record of the device's accesses to queues and buffers in guest memory: `dma.start`, `dma.read`, `dma.stop`.
 
-Whoever accesses asks `if record.on:` first, so that a record that is off costs one attribute.
+Accesses test `if record.on:` first, so that a record that is off costs one attribute.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MOST = 1 << 20
 
 
 class DmaRecord:
-    """The last accesses, the oldest dropped; a gap in the sequence shows that.
+    """The last accesses; the oldest are dropped, which leaves a gap in the sequence numbers.
 
     Args:
-        now: gives seconds.
+        now: the current time in seconds.
 
     Attributes:
         on: whether accesses are recorded.
@@ -41,7 +41,7 @@ class DmaRecord:
         self._entries.append((self._sequence, self._now(), queue, direction, kind, address, length))
 
     def start(self, *, limit: int = LIMIT) -> dict[str, int]:
-        """Forget what there is, and record the last `limit` accesses from now on."""
+        """Clear the record, and record the last `limit` accesses from now on."""
         if not isinstance(limit, int) or not 0 < limit <= MOST:
             raise ValueError(f"limit is {limit!r}, expected 1 to {MOST}")
         self._entries = deque(maxlen=limit)
@@ -49,7 +49,7 @@ class DmaRecord:
         return {"limit": limit}
 
     def stop(self) -> dict[str, int]:
-        """Record no more; what there is can still be read."""
+        """Stop recording; the record can still be read."""
         self.on = False
         return {"entries": len(self._entries)}
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The doorbells of BAR 2: an array of dwords, one a notification block and one a queue, each at an index of its own.
+"""The doorbells of BAR 2: an array of dwords, one per notification block and one per queue.
 
 Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst: DQO doorbells are little-endian, GQI
-ones big-endian. Which index belongs to what is the device's choice; it tells the driver in configure_device_resources
-and in the queue resources.
+doorbells big-endian. The device chooses the indices, and reports them in configure_device_resources and in the queue
+resources.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SIZE = 4 * COUNT
 
 
 class Doorbells:
-    """All doorbells, and who hears them.
+    """All doorbells, and their handlers.
 
     Args:
-        profile: how many queues and blocks there may be.
-        accounting: where a doorbell that nobody hears is noted.
+        profile: defines the number of queues and blocks.
+        accounting: takes violations, such as a write to an unconnected doorbell.
     """
 
     def __init__(self, profile: Profile, accounting: Accounting) -> None:
@@ -35,7 +35,7 @@ class Doorbells:
         self._swap = not profile.format.is_dqo
         self._tx = profile.blocks
         self._rx = self._tx + profile.max_tx
-        self._hearers: list[Callable[[int], object] | None] = [None] * COUNT
+        self._handlers: list[Callable[[int], object] | None] = [None] * COUNT
 
     def block(self, number: int) -> int:
         """The index of a notification block's doorbell."""
@@ -49,17 +49,17 @@ class Doorbells:
         """The index of a receive queue's doorbell."""
         return self._rx + queue
 
-    def connect(self, index: int, hearer: Callable[[int], object]) -> None:
-        """From now on writes go to `hearer`."""
-        self._hearers[index] = hearer
+    def connect(self, index: int, handler: Callable[[int], object]) -> None:
+        """Set the handler of a doorbell's writes."""
+        self._handlers[index] = handler
 
     def disconnect(self, index: int) -> None:
-        """Nobody hears the doorbell any more."""
-        self._hearers[index] = None
+        """Remove the handler of a doorbell."""
+        self._handlers[index] = None
 
     def reset(self) -> None:
-        """Nobody hears any."""
-        self._hearers = [None] * COUNT
+        """Remove all handlers."""
+        self._handlers = [None] * COUNT
 
     def write(self, offset: int, value: int, size: int) -> None:
         """A guest's write."""
@@ -67,8 +67,8 @@ class Doorbells:
         if size != 4 or offset & 3 or index >= COUNT:
             self._accounting.violation("doorbell.access", offset=offset, size=size)
             return
-        hearer = self._hearers[index]
-        if hearer is None:
+        handler = self._handlers[index]
+        if handler is None:
             self._accounting.violation("doorbell.unknown", index=index, value=value)
             return
-        hearer(swapped(value, 4) if self._swap else value)
+        handler(swapped(value, 4) if self._swap else value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Flow steering rules: by type, addresses, ports or SPI, and traffic class, each under a mask.
+"""Flow steering rules: type, addresses, ports or SPI, and traffic class, each with a mask.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (flow-steering related definitions), gve.h (gve_flow_spec).
 """
@@ -33,10 +33,10 @@ class Rule(NamedTuple):
     """One rule.
 
     Attributes:
-        raw: as the driver gave it.
-        version, protocol: what it is for.
-        queue: where it steers to.
-        key, mask: addresses, ports or SPI, traffic class; as one number, only the masked bits set.
+        raw: as from the driver.
+        version, protocol: the IP version and protocol that it matches.
+        queue: the queue that it steers to.
+        key, mask: addresses, ports or SPI, traffic class; as one number, with only the masked bits.
     """
 
     raw: bytes
@@ -48,11 +48,11 @@ class Rule(NamedTuple):
 
 
 class FlowRules:
-    """All rules, by location; of those that match the lowest location wins.
+    """All rules, by location; the matching rule at the lowest location wins.
 
     Args:
-        limit: how many there may be.
-        queues: how many receive queues there may be.
+        limit: maximum number of rules.
+        queues: maximum number of receive queues.
     """
 
     def __init__(self, limit: int, queues: int) -> None:
@@ -64,14 +64,14 @@ class FlowRules:
         return len(self._rules)
 
     def reset(self) -> None:
-        """No rules."""
+        """Remove all rules."""
         self._rules.clear()
 
     def configure(self, operation: int, raw: bytes, location: int) -> None:
         """The command configure_flow_rule.
 
         Raises:
-            CommandError: no such operation, type, location or queue; or there is a rule already, or none.
+            CommandError: an invalid operation, type, location or queue; the rule exists already, or does not exist.
         """
         if not self._limit:
             raise CommandError(Status.UNIMPLEMENTED, "no flow steering")
@@ -102,7 +102,7 @@ class FlowRules:
         """The answer to query_flow_rules, of at most `room` bytes.
 
         Raises:
-            CommandError: no such query, or not even the descriptor has room.
+            CommandError: an invalid query, or no room for the descriptor.
         """
         if not self._limit:
             raise CommandError(Status.UNIMPLEMENTED, "no flow steering")
@@ -120,7 +120,7 @@ class FlowRules:
         return QUERY.pack(len(self._rules), self._limit, len(entries), QUERY.size + len(body)) + body
 
     def match(self, frame: Buffer, headers: Headers) -> int | None:
-        """The queue that a rule steers the frame to, or None. Fragments match no rule."""
+        """The queue that a rule steers a frame to, or None. Fragments match no rule."""
         if headers.fragment or not headers.version:
             return None
         found = None
@@ -134,7 +134,7 @@ class FlowRules:
 
 
 def _spec(frame: Buffer, headers: Headers) -> int:
-    """A frame in the form of a rule's key."""
+    """A frame's fields in the format of a rule's key."""
     start = headers.l3_offset
     if headers.version == 4:
         source = bytes(frame[start + 12 : start + 16]) + bytes(12)

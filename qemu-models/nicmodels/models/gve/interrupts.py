@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Notification blocks: which vector a queue's events raise, when it may be raised again, and the management vector.
+"""Notification blocks: the vectors of queues, their arming and moderation, and the management vector.
 
 Sources: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (interrupts); gve_dqo.h (GVE_ITR_*),
 gve_desc.h (GVE_IRQ_*).
 
-DQO: a vector that is raised is disarmed; the doorbell arms it. An event of a disarmed vector stays pending (as in the
-PBA), and raises the vector once it is armed: no wakeup is lost. GQI: the same, with mask and acknowledgement.
+DQO: raising a vector disarms it; the doorbell arms it. An event of a disarmed vector stays pending, as in the PBA, and
+raises the vector once it is armed, so that no event is lost. GQI: the same, with mask and acknowledgement.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class NotificationBlocks:
     """All blocks, and the management vector.
 
     Args:
-        host: what the device stands in.
-        vectors: how many the device has.
+        host: the device's host.
+        vectors: number of MSI-X vectors.
 
     Attributes:
         raised: how often each vector was signalled.
-        count: how many blocks are configured; 0 before and after.
+        count: number of configured blocks.
     """
 
     def __init__(self, host: Host, vectors: int) -> None:
@@ -64,13 +64,13 @@ class NotificationBlocks:
         self._forgotten = host.faults["interrupt.lost"]
 
     def configure(self, count: int, first_vector: int) -> None:
-        """Give the blocks their vectors, from `first_vector` on; the management vector is the one they leave."""
+        """Assign vectors to blocks, from `first_vector` on; the remaining one is the management vector."""
         self.reset()
         self.count = count
         self._first = first_vector
 
     def reset(self) -> None:
-        """No block is configured."""
+        """Remove all blocks."""
         for block in self._blocks[: self.count]:
             if block.timer is not None:
                 block.timer.cancel()
@@ -82,8 +82,8 @@ class NotificationBlocks:
         return self._first + number
 
     def describe(self) -> list[dict[str, float | bool]]:
-        """The result of the control method `model.blocks`: of each configured block, whether its vector may be raised, is
-        masked (GQI), is to be raised as soon as it may be or as its interval is over; how often it was, and when last.
+        """The result of the control method `model.blocks`: for each configured block whether its vector is armed, masked
+        (GQI), pending, or waiting for the end of its interval; how often it was raised, and when last.
         """
         return [
             {
@@ -98,7 +98,7 @@ class NotificationBlocks:
         ]
 
     def event(self, number: int) -> None:
-        """A queue of this block has something for the driver."""
+        """A queue of this block has an event for the driver."""
         block = self._blocks[number]
         if block.armed and not block.masked:
             self._due(number, block)
@@ -108,7 +108,7 @@ class NotificationBlocks:
             block.pending = True
 
     def manage(self) -> None:
-        """Something changed in the device status register."""
+        """The device status register changed."""
         if self.count:
             self._raise(self.count if self._first == 0 else 0)
 
@@ -124,7 +124,7 @@ class NotificationBlocks:
             self._due(number, block)
 
     def write_gqi(self, number: int, value: int) -> None:
-        """A GQI interrupt doorbell: a write without the mask bit unmasks; one that is no mask re-arms, too."""
+        """A GQI interrupt doorbell: a write without the mask bit unmasks and arms."""
         block = self._blocks[number]
         block.masked = bool(value & GQI_MASK)
         if not block.masked:
@@ -133,7 +133,7 @@ class NotificationBlocks:
                 self._due(number, block)
 
     def _due(self, number: int, block: _Block) -> None:
-        """Raise the vector now, or when its interval is over."""
+        """Raise the vector now, or at the end of its interval."""
         block.pending = True
         if block.timer is not None:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The link: gVNIC has no modes to choose from, only a state and a speed in Mbit/s."""
+"""The link: gVNIC has no link modes, only a state and a speed in Mbit/s."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nicmodels.phy import Resolution
 
 _ALL = Abilities.of("1000BASE-KX", "10GBASE-KR", "25GBASE-KR/CR", "50GBASE-KR/CR", "100GBASE-KR4")
-"""What the virtual port can be: the speed is the only thing that the device tells of it."""
+"""The technologies of the virtual port, of which the device reports only the speed."""
 DELAY = 0.005
 
 
@@ -22,8 +22,8 @@ class Link:
     """The local end.
 
     Args:
-        host: what the device stands in.
-        changed: called when the state that the device reports has changed.
+        host: the device's host.
+        changed: called when the reported state changes.
 
     Attributes:
         partner: the other end.
@@ -31,7 +31,7 @@ class Link:
 
     def __init__(self, host: Host, changed: Callable[[], None]) -> None:
         self._host = host
-        self._tell = changed
+        self._report_change = changed
         self._stuck = host.faults["link.report.stuck"]
         self._wrong = host.faults["link.speed.wrong"]
         self._silent = host.faults["link.interrupt.lost"]
@@ -41,7 +41,7 @@ class Link:
         self.partner.subscribe(self._changed)
 
     def start(self) -> None:
-        """Connect: what a power-on does."""
+        """Start the link, at power-on."""
         self.partner.local(_ALL)
 
     @property
@@ -51,17 +51,17 @@ class Link:
 
     @property
     def reported_up(self) -> bool:
-        """What the device status register says."""
+        """The link state in the device status register."""
         return self._report()[0]
 
     @property
     def reported_speed(self) -> int:
-        """Mbit/s as report_link_speed says; of a link that is down, the one it had (0 before there was any)."""
+        """The speed of report_link_speed in Mbit/s; while the link is down the last one, or 0 if there was none."""
         speed = self._report()[1]
         return speed // 2 if self._wrong.armed and self._wrong.fires() else speed
 
     def queue_command(self) -> None:
-        """A queue is created or destroyed, which does not concern the link."""
+        """A queue is created or destroyed, which does not affect the link without the fault."""
         if self._flaps.armed and self._flaps.fires():
             self.partner.local(_ALL)
 
@@ -78,4 +78,4 @@ class Link:
         if self._stuck.armed and self._stuck.fires():
             return
         if not (self._silent.armed and self._silent.fires()):
-            self._tell()
+            self._report_change()

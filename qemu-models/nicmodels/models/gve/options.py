@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device descriptor and the options behind it: what the device tells of itself.
+"""The device descriptor and its options.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h, struct gve_device_descriptor, struct gve_device_option_*.
 """
@@ -22,7 +22,7 @@ RSS_TABLE = 128
 
 MODIFY_RING, JUMBO_FRAMES, BUFFER_SIZES, FLOW_STEERING, NIC_TIMESTAMP, RSS_CONFIG = 0x6, 0x8, 0xA, 0xB, 0xD, 0xE
 _FORMATS = {QueueFormat.GQI_RDA: 0x2, QueueFormat.GQI_QPL: 0x3, QueueFormat.DQO_RDA: 0x4, QueueFormat.DQO_QPL: 0x7}
-# The bits by which a format's option tells what else there is (enum gve_sup_feature_mask).
+# The feature bits in the options (enum gve_sup_feature_mask).
 _FEATURES = {
     MODIFY_RING: 1 << 0,
     JUMBO_FRAMES: 1 << 2,
@@ -34,7 +34,7 @@ _FEATURES = {
 
 
 def counters(profile: Profile) -> int:
-    """How many event counters there are: one a queue."""
+    """The number of event counters: one per queue."""
     return profile.max_tx + profile.max_rx
 
 
@@ -42,9 +42,9 @@ def describe(profile: Profile, mac: bytes, default_queues: int) -> bytes:
     """The answer to describe_device: descriptor and options.
 
     Args:
-        profile: what the device can do.
+        profile: the device's profile.
         mac: its address, 6 bytes.
-        default_queues: how many queues of each kind the driver is to use.
+        default_queues: number of queues of each direction proposed to the driver.
     """
     options = list(_options(profile))
     body = b"".join(_OPTION.pack(number, len(data), 0) + data for number, data in options)
@@ -80,7 +80,7 @@ def _options(profile: Profile) -> list[tuple[int, bytes]]:
     features = 0
     for number, _ in found:
         features |= _FEATURES[number]
-    # Each option starts with the features that it has itself.
+    # Each option starts with its own feature bits.
     found = [(number, _FEATURES[number].to_bytes(4, "big") + data[4:]) for number, data in found]
     form = struct.pack(">I", features)
     if profile.format is QueueFormat.DQO_RDA:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Packet types: ten bits of a DQO receive completion, and what each stands for (get_ptype_map).
+"""Packet types: the ten bits of a DQO receive completion, and their map (get_ptype_map).
 
-Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (gve_l3_type, gve_l4_type, gve_ptype_map). The numbers are
-the device's choice.
+Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (gve_l3_type, gve_l4_type, gve_ptype_map). The device
+chooses the numbers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def packet_type(headers: Headers) -> int:
 
 
 def table() -> bytes:
-    """The answer to get_ptype_map: two bytes a type."""
+    """The answer to get_ptype_map: two bytes per type."""
     entries = bytearray(2 * COUNT)
     for l3 in (L3_IPV4, L3_IPV6):
         for l4 in (L4_UNKNOWN, L4_OTHER, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP):

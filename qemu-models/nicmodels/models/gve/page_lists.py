@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Queue page lists: pages that the driver registers, and that a queue's packets must be in.
+"""Queue page lists: the pages that the driver registers for a queue's buffers.
 
-GQI gives offsets into the list, DQO the pages' DMA addresses.
+GQI descriptors hold offsets into the list, DQO descriptors the pages' DMA addresses.
 
 Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (addressing mode, GQI traffic queues);
 drivers/net/ethernet/google/gve/gve_tx_dqo.c (gve_tx_buf_get_addr), gve_buffer_mgmt_dqo.c (gve_alloc_qpl_page_dqo).
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from nicmodels.vfio_user.memory import GuestMemory
 
 RAW = 0xFFFF_FFFF
-"""The id that stands for raw addressing."""
+"""The id of raw addressing."""
 PAGE = 4096
 
 
 class PageList:
-    """One list.
+    """A page list.
 
     Args:
         pages: DMA addresses.
 
     Attributes:
-        user: the queue that uses it, such as `rx 3`; None for none.
+        user: the queue that uses it, such as `rx 3`, or None.
     """
 
     def __init__(self, pages: tuple[int, ...]) -> None:
@@ -40,15 +40,15 @@ class PageList:
         self._registered = frozenset(pages)
 
     def holds(self, address: int, length: int) -> bool:
-        """Whether a range of DMA addresses is all in pages of the list: DQO gives addresses, not offsets."""
+        """Whether a range of DMA addresses is entirely in pages of the list."""
         first, last = address & -PAGE, (address + max(length, 1) - 1) & -PAGE
         return all(page in self._registered for page in range(first, last + PAGE, PAGE))
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The pieces of memory under a range: address and length of each.
+        """The address and length of each piece of memory in a range of offsets.
 
         Raises:
-            ValueError: the range leaves the list.
+            ValueError: the range is not in the list.
         """
         if offset < 0 or offset + length > len(self.pages) * PAGE:
             raise ValueError(f"expected offsets below {len(self.pages) * PAGE:#x}; found {offset:#x}+{length:#x}")
@@ -64,8 +64,8 @@ class PageLists:
     """All lists, by id.
 
     Args:
-        memory: where the addresses come from.
-        limit: how many pages may be registered in all.
+        memory: guest memory.
+        limit: maximum number of registered pages in all lists.
     """
 
     def __init__(self, memory: GuestMemory, limit: int) -> None:
@@ -77,14 +77,14 @@ class PageLists:
         return len(self._lists)
 
     def reset(self) -> None:
-        """No lists."""
+        """Remove all lists."""
         self._lists.clear()
 
     def register(self, fields: dict[str, int]) -> None:
         """The command register_page_list.
 
         Raises:
-            CommandError: the id is taken, there are too many pages, or they have another size.
+            CommandError: the id is in use, there are too many pages, or their size is wrong.
             DmaError: the addresses are not in guest memory.
         """
         identity, number = fields["page_list"], fields["num_pages"]
@@ -105,7 +105,7 @@ class PageLists:
         """The command unregister_page_list.
 
         Raises:
-            CommandError: there is no such list, or a queue uses it.
+            CommandError: no such list, or a queue uses it.
         """
         found = self._lists.get(identity)
         if found is None:
@@ -115,10 +115,10 @@ class PageLists:
         del self._lists[identity]
 
     def claim(self, identity: int, user: str) -> PageList:
-        """The list for a queue that is created.
+        """Claim a list for a new queue.
 
         Raises:
-            CommandError: there is no such list, or another queue uses it.
+            CommandError: no such list, or another queue uses it.
         """
         found = self._lists.get(identity)
         if found is None:

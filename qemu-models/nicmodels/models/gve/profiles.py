@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the variants of the device offer, as data: formats, sizes and counts.
+"""The profiles of the device: queue formats, sizes and counts.
 
 Sources: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (device descriptor, device options), gve.h (queue formats).
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 class QueueFormat(enum.IntEnum):
-    """How descriptors and buffers are laid out (gve.h, enum gve_queue_format)."""
+    """The format of descriptors and buffers (gve.h, enum gve_queue_format)."""
 
     GQI_RDA = 1
     GQI_QPL = 2
@@ -20,13 +20,13 @@ class QueueFormat(enum.IntEnum):
 
     @property
     def is_dqo(self) -> bool:
-        """Whether descriptors and completions have rings of their own; little-endian."""
+        """Whether descriptors and completions have separate rings, in little-endian."""
         return self in (QueueFormat.DQO_RDA, QueueFormat.DQO_QPL)
 
 
 @dataclass(frozen=True)
 class RingSizes:
-    """The sizes that a ring may have, powers of two, in descriptors."""
+    """The sizes of a ring in descriptors, powers of two."""
 
     default: int
     minimum: int
@@ -39,24 +39,24 @@ class RingSizes:
 
 @dataclass(frozen=True)
 class Profile:
-    """One variant.
+    """One profile.
 
     Attributes:
         title: one line.
         format: the queue format that the device offers.
-        mtu: the largest MTU, as the device descriptor tells it.
-        jumbo: the largest MTU by the jumbo frames option, which overrides `mtu`; None without the option.
-        max_tx, max_rx: how many queues there may be; XDP needs two transmit queues for each receive queue.
-        default_queues: how many of each the driver is told to use.
-        vectors: MSI-X vectors: one a notification block, and one for management.
-        tx_ring, rx_ring: what rings may have.
-        packet_buffer: the largest receive buffer, bytes; above 2048 only by the buffer sizes option.
+        mtu: the largest MTU in the device descriptor.
+        jumbo: the largest MTU in the jumbo frames option, which overrides `mtu`; None without the option.
+        max_tx, max_rx: maximum number of queues; XDP needs two transmit queues for each receive queue.
+        default_queues: number of queues of each direction proposed to the driver.
+        vectors: MSI-X vectors: one per notification block, and one for management.
+        tx_ring, rx_ring: ring sizes.
+        packet_buffer: bytes of the largest receive buffer; above 2048 only with the buffer sizes option.
         header_buffer: bytes of a header buffer; 0 without header split.
-        flow_rules: how many flow steering rules; 0 without the option.
+        flow_rules: maximum number of flow steering rules; 0 without the option.
         rss_option: RSS key and table can be queried; otherwise the driver must configure them (DQO).
-        timestamps: the device has a clock and stamps received packets.
-        registered_pages: how many pages may be registered (QPL).
-        tx_pages, rx_pages: pages a queue page list.
+        timestamps: the device has a clock and timestamps received packets.
+        registered_pages: maximum number of registered pages (QPL).
+        tx_pages, rx_pages: pages per queue page list.
         revision: of the PCI function; from 1 on the admin queue is placed by base and length, before by page number.
     """
 
@@ -82,12 +82,12 @@ class Profile:
 
     @property
     def largest_mtu(self) -> int:
-        """Bytes of the largest IP packet on the wire."""
+        """The largest MTU, in bytes."""
         return self.mtu if self.jumbo is None else self.jumbo
 
     @property
     def blocks(self) -> int:
-        """Notification blocks: every vector but the one for management."""
+        """Number of notification blocks: one per vector except for management."""
         return self.vectors - 1
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What queues of every direction and format have in common."""
+"""The common part of queues of all directions and formats."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QueueContext:
-    """Where a queue lives.
+    """The parts of the device that a queue uses.
 
     Attributes:
-        host: what the device stands in.
+        host: the device's host.
         accounting, statistics, record: of the device.
-        faults: of the queue's direction, by name.
+        faults: of the queue's direction.
     """
 
     host: Host
@@ -33,18 +33,18 @@ class QueueContext:
 
 
 class Queue:
-    """A queue that was created.
+    """A queue.
 
     Args:
-        context: what it has of the device.
-        fields: of the command that creates it.
+        context: the parts of the device that it uses.
+        fields: of the command that created it.
 
     Attributes:
         index: its number.
         block: its notification block.
-        packets: given to the driver, or taken from it, since the queue was created; a coalesced one, or one to be
-            segmented, counts once: what a driver that counts from its ring's creation must have counted.
-        written: when completions were last written, by the device's clock.
+        packets: packets to or from the driver since the queue was created; a coalesced packet, or one to be segmented,
+            counts once, as in a driver that counts from its ring's creation.
+        written: time when completions were last written, by the device's clock.
     """
 
     def __init__(self, context: QueueContext, fields: Mapping[str, int]) -> None:
@@ -59,7 +59,7 @@ class Queue:
         self._faults = context.faults
 
     def _state(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
-        """What `model.queues` says of it."""
+        """The entry in `model.queues`."""
         return {
             "enabled": True,
             "size": size,

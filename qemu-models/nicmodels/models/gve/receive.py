@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The receive path: frames from the wire to a queue. What a queue makes of them is its format's business.
+"""The receive path, from the wire to the queues, which are format-specific.
 
-Sources: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst; gve_adminq.h. There is no filter by
-address in the interface: what the virtual switch forwards to the port is received, whatever its address.
+Sources: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst; gve_adminq.h. The interface has no address
+filters: the device receives every frame that the virtual switch forwards.
 
-Frames come in bursts: each queue writes its completions and interrupts once a burst. A frame that finds no buffer waits
-for one, up to a limit for each queue; beyond that frames are lost and counted.
+Frames are received in bursts: each queue writes its completions and interrupts once per burst. A frame without a buffer
+waits for one, up to a limit per queue; beyond it frames are dropped and counted.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Receiver:
     """All receive queues.
 
     Args:
-        host: what the device stands in.
-        profile: what the device can do.
+        host: the device's host.
+        profile: the device's profile.
         mac: its address.
-        link: frames arrive only while it is up.
+        link: frames are received only while it is up.
         statistics, blocks, scaling, rules: of the device.
     """
 
@@ -76,7 +76,7 @@ class Receiver:
         self._rules = rules
         self._limit = profile.largest_mtu + ETH_HLEN
         self._frame_faults = RxFrameFaults(self.faults)
-        self._gro = HardwareGro(self._hand_over, self.faults["rx.coalescing.corrupted"])
+        self._gro = HardwareGro(self._enqueue, self.faults["rx.coalescing.corrupted"])
         self._waiting: list[deque[RxPacket]] = [deque() for _ in self.queues]
         self._waiting_bytes = [0] * profile.max_rx
         self._gone: dict[int, RxQueueDqo] = {}
@@ -85,7 +85,7 @@ class Receiver:
         self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
 
     def reset(self) -> None:
-        """No queues."""
+        """Remove all queues."""
         for index in self.present():
             self.remove(index)
         self._gro.reset()
@@ -93,17 +93,17 @@ class Receiver:
         self._gone.clear()
 
     def present(self) -> Iterable[int]:
-        """The numbers of the queues that exist."""
+        """The numbers of the existing queues."""
         return [queue.index for queue in self.queues if queue is not None]
 
     def add(self, queue: RxQueue) -> None:
-        """A queue was created."""
+        """Add a new queue."""
         self.queues[queue.index] = queue
         self._gone.pop(queue.index, None)
         self._scaling.queues_changed(len(list(self.present())))
 
     def remove(self, index: int) -> None:
-        """A queue is destroyed: it sees no frame and touches no memory from now on."""
+        """Remove a queue, which receives no frame and accesses no memory from now on."""
         queue = self.queues[index]
         if queue is None:
             return
@@ -119,14 +119,14 @@ class Receiver:
         self._scaling.queues_changed(len(list(self.present())))
 
     def replenished(self, index: int) -> None:
-        """The driver has posted buffers: what waits for them can go on."""
+        """The driver posted buffers: deliver the frames that wait for them."""
         if self._waiting[index]:
             self._loop.schedule()
 
     # The wire
 
     def arrived(self) -> None:
-        """Take frames off the wire until there are none."""
+        """Receive frames until the wire has none."""
         self._faulty = self.faults.poll() or self._frame_faults.holding
         self._drain()
         wire = self._host.wire
@@ -142,7 +142,7 @@ class Receiver:
         size = len(frame)
         if size < ETH_HLEN:
             return
-        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+        if size < ETH_ZLEN:  # unlike Ethernet, a tap carries frames without padding
             frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
         if self._faulty:
             if self._lost(frame):
@@ -153,7 +153,7 @@ class Receiver:
             self._receive(frame, known_good=known_good)
 
     def _lost(self, frame: memoryview) -> bool:
-        """The faults by which a frame is lost; one changes its tag instead."""
+        """Apply the faults that drop a frame, and the one that changes its tag."""
         faults = self.faults
         destination = bytes(frame[:6])
         if faults["rx.frame.dropped"]:
@@ -177,7 +177,7 @@ class Receiver:
         return False
 
     def _receive(self, frame: memoryview, *, known_good: bool) -> None:
-        """Steer a frame, verify it and hand it to its queue."""
+        """Steer a frame, verify its checksums and pass it to its queue."""
         headers = parse(frame)
         index, value = self._steer(frame, headers)
         size = len(frame)
@@ -188,7 +188,7 @@ class Receiver:
         ip_good = ip_checksum_ok(frame, headers)
         good = True if known_good and headers.l4 in (TCP, UDP) else l4_checksum_ok(frame, headers)
         if self._faulty and (ip_good is not None or good is not None):
-            ip_good, good = self._misjudge(index, ip_good, good)
+            ip_good, good = self._fault_checksums(index, ip_good, good)
         split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0
         now = int(self._host.clock.now() * 1e9)
         if self._faulty and self.faults.fires("rx.timestamp.late", queue=index):
@@ -205,10 +205,10 @@ class Receiver:
                     return
             else:
                 self._gro.finish(index)
-        self._hand_over(queue, packet)
+        self._enqueue(queue, packet)
 
     def _steer(self, frame: memoryview, headers: Headers) -> tuple[int, int]:
-        """The queue, and the RSS hash."""
+        """Select the queue; returns it and the RSS hash."""
         choice = self._scaling.scaling.choose(frame, headers)
         index, value = (choice.entry, choice.hash) if choice is not None else (0, 0)
         faults = self.faults
@@ -225,8 +225,8 @@ class Receiver:
                 index = steered
         return index, value
 
-    def _misjudge(self, queue: int, ip_good: bool | None, good: bool | None) -> tuple[bool | None, bool | None]:
-        """The faults of checksum verification."""
+    def _fault_checksums(self, queue: int, ip_good: bool | None, good: bool | None) -> tuple[bool | None, bool | None]:
+        """Apply the faults of checksum verification."""
         faults = self.faults
         if ip_good is False or good is False:
             if faults.fires("rx.checksum.bad-as-good", queue=queue):
@@ -239,7 +239,7 @@ class Receiver:
 
     # To the host
 
-    def _hand_over(self, queue: RxQueue, packet: RxPacket) -> None:
+    def _enqueue(self, queue: RxQueue, packet: RxPacket) -> None:
         index = queue.index
         waiting = self._waiting[index]
         if not waiting and self._deliver(queue, packet):
@@ -262,14 +262,14 @@ class Receiver:
         return True
 
     def _drain(self) -> None:
-        """Deliver what waits, in order, as far as there are buffers."""
+        """Deliver waiting packets, in order, while there are buffers."""
         for index, waiting in enumerate(self._waiting):
             queue = self.queues[index]
             while waiting and queue is not None and self._deliver(queue, waiting[0]):
                 self._waiting_bytes[index] -= waiting.popleft().length
 
     def _after_stop(self, index: int, packet: RxPacket) -> None:
-        """A frame for a queue that does not exist is lost."""
+        """Drop a frame for a queue that does not exist."""
         self._statistics.rx[index].dropped += packet.frames
         gone = self._gone.get(index)
         fault = self.faults["rx.stopped.dma"]

@@ -4,8 +4,7 @@
 Sources: Linux, drivers/net/ethernet/google/gve/gve_register.h;
 Documentation/networking/device_drivers/ethernet/google/gve.rst (endianness, admin queue, device resets).
 
-The register file holds each big-endian dword as the number that it stands for; `native` maps an access of the guest,
-which is little-endian, to one of the register file.
+The register file holds the values of big-endian dwords as numbers; `native` maps the guest's little-endian accesses to it.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ DEVICE_STATUS = Register(
     fields=(Field("RESET", 1), Field("LINK", 2), Field("REPORT_STATS", 3), Field("IS_RESET", 4)),
 )
 DRIVER_STATUS = Register("DRIVER_STATUS", 0x04, RW, title="Driver status", fields=(Field("RUN", 0), Field("RESET", 1)))
-MAX_TX_QUEUES = Register("MAX_TX_QUEUES", 0x08, RO, title="How many transmit queues there may be")
-MAX_RX_QUEUES = Register("MAX_RX_QUEUES", 0x0C, RO, title="How many receive queues there may be")
+MAX_TX_QUEUES = Register("MAX_TX_QUEUES", 0x08, RO, title="Maximum number of transmit queues")
+MAX_RX_QUEUES = Register("MAX_RX_QUEUES", 0x0C, RO, title="Maximum number of receive queues")
 ADMINQ_PFN = Register("ADMINQ_PFN", 0x10, RW, title="Page number of the admin queue (revision 0); 0 releases it")
 ADMINQ_DOORBELL = Register("ADMINQ_DOORBELL", 0x14, RW, title="Commands submitted so far")
 ADMINQ_EVENT_COUNTER = Register("ADMINQ_EVENT_COUNTER", 0x18, RO, title="Commands executed so far")
 DRIVER_VERSION = Register(
-    "DRIVER_VERSION", 0x1C, RW, title="The driver's name, a character a write", fields=(Field("CHARACTER", 0, 7),)
+    "DRIVER_VERSION", 0x1C, RW, title="The driver's name, one character per write", fields=(Field("CHARACTER", 0, 7),)
 )
 ADMINQ_BASE_HIGH = Register("ADMINQ_BASE_HIGH", 0x20, RW, title="Address of the admin queue, bits 63 to 32")
 ADMINQ_BASE_LOW = Register("ADMINQ_BASE_LOW", 0x24, RW, title="Address of the admin queue, bits 31 to 0")
@@ -55,10 +54,10 @@ DRIVER_RUN, DRIVER_RESET = 1 << 0, 1 << 1
 
 
 def native(offset: int, size: int) -> int:
-    """Where an access of 1, 2 or 4 bytes that stays within a dword is in the register file."""
+    """The register file's offset of an access of 1, 2 or 4 bytes within a dword."""
     return (offset & ~3) + 4 - (offset & 3) - size
 
 
 def swapped(value: int, size: int) -> int:
-    """The bytes of a number in the other order."""
+    """Swap the bytes of a number."""
     return int.from_bytes(value.to_bytes(size, "little"), "big")

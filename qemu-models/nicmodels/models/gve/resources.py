@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """One device's parts.
+    """The parts of a device.
 
     Attributes:
         mac: the station address, 6 bytes.
-        default_queues: how many queues of each direction the device proposes to the driver.
+        default_queues: number of queues of each direction proposed to the driver.
     """
 
     host: Host
@@ -51,20 +51,20 @@ class Resources:
     receiver: Receiver
 
     def queue_context(self, faults: FaultSet) -> QueueContext:
-        """What a new queue has of the device."""
+        """The parts of the device that a new queue uses."""
         return QueueContext(self.host, self.accounting, self.statistics, self.record, faults)
 
     def connect_block(self, number: int) -> None:
-        """Give a notification block its doorbell."""
+        """Connect a notification block's doorbell."""
         write = self.blocks.write_dqo if self.profile.format.is_dqo else self.blocks.write_gqi
         self.doorbells.connect(self.doorbells.block(number), lambda value: write(number, value))
 
     def connect_tx(self, index: int) -> None:
-        """Give a transmit queue its doorbell."""
+        """Connect a transmit queue's doorbell."""
         self.doorbells.connect(self.doorbells.tx(index), lambda value: self.transmitter.doorbell(index, value))
 
     def connect_rx(self, index: int) -> None:
-        """Give a receive queue its doorbell."""
+        """Connect a receive queue's doorbell."""
         queue = self.receiver.queues[index]
         assert queue is not None, "it has just been created"
         ring = queue.doorbell
@@ -76,7 +76,7 @@ class Resources:
         self.doorbells.connect(self.doorbells.rx(index), post)
 
     def release(self) -> None:
-        """Return what the driver gave with configure_device_resources."""
+        """Release the resources of configure_device_resources."""
         self.doorbells.reset()
         self.blocks.reset()
         self.statistics.reset()

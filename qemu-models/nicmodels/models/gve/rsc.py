@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Receive coalescing of a DQO device: hardware GRO.
 
-What GRO merges must be able to be cut into the very packets again (Linux,
-Documentation/networking/netdev-features.rst, rx-gro-hw): so beyond the rules of `nicmodels.offload.coalescing` all
-segments but the last have the same size, and all have the same headers but for sequence number, length, identification,
-checksums and PSH.
+A merged packet must be segmentable into the original packets (Linux, Documentation/networking/netdev-features.rst,
+rx-gro-hw). So, beyond the rules of `nicmodels.offload.coalescing`, all segments but the last have the same size, and all
+headers are equal except for sequence number, length, identification, checksums and PSH.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _DONT_FRAGMENT = 0x40
 
 
 class _Open:
-    """A packet in the making."""
+    """An open packet."""
 
     __slots__ = ("first", "frame_bytes", "identification", "payloads", "queue", "segment", "short")
 
@@ -47,7 +46,7 @@ class HardwareGro:
     """The open packets of all queues.
 
     Args:
-        deliver: takes a packet that is complete.
+        deliver: called with each complete packet.
         corrupted: the fault of appended segments.
     """
 
@@ -57,11 +56,11 @@ class HardwareGro:
         self._coalescer = Coalescer(LIMITS)
 
     def reset(self) -> None:
-        """Forget what is open."""
+        """Drop the open packets."""
         self._coalescer = Coalescer(LIMITS)
 
     def receive(self, queue: RxQueueDqo, packet: RxPacket) -> bool:
-        """Offer a packet whose checksums are right; False when it is to be delivered alone, now."""
+        """Try to merge a packet with right checksums; False if it is to be delivered alone, now."""
         frame = packet.pieces[0]
         headers = packet.headers
         decision = self._coalescer.receive(
@@ -75,7 +74,7 @@ class HardwareGro:
         size = headers.l3_end - headers.payload_offset
         opened: _Open | None = flow.buffers
         if opened is None:
-            # What the wire lends is valid for a moment only.
+            # Copied, since the wire reuses its buffer.
             header = packet._replace(pieces=[bytes(frame[: headers.payload_offset])])
             opened = flow.buffers = _Open(queue, header, size)
         payload = bytes(frame[headers.payload_offset : headers.l3_end])
@@ -97,7 +96,7 @@ class HardwareGro:
                 self._complete(flow)
 
     def _continues(self, flow: Flow, size: int, frame: Buffer, headers: Headers) -> bool:
-        """Whether a segment that follows in sequence may be merged so that it can be cut off again."""
+        """Whether the next segment in sequence may be merged so that GSO can restore it."""
         opened: _Open = flow.buffers
         if opened.short or size > opened.segment or flow.ip_length + size > opened.queue.limit:
             return False
@@ -112,7 +111,7 @@ class HardwareGro:
                 return False
         elif frame[start : start + 4] != own[start : start + 4] or frame[start + 7] != own[start + 7]:
             return False
-        # Acknowledgement; flags but PSH; window; options.
+        # Acknowledgement; flags except PSH; window; options.
         return (
             frame[l4 + 8 : l4 + 13] == own[l4 + 8 : l4 + 13]
             and (frame[l4 + 13] ^ own[l4 + 13]) & ~8 == 0

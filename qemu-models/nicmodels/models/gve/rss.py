@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Receive-side scaling: what the driver configured, or what the device does by itself.
+"""Receive-side scaling: the driver's configuration, or the device's defaults.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (configure_rss, query_rss); include/uapi/linux/ethtool.h
 (ETH_RSS_HASH_TOP).
@@ -23,7 +23,7 @@ DEFAULT_KEY = bytes.fromhex(
 )
 DEFAULT_TYPES = 1 << 1 | 1 << 4 | 1 << 6 | 1 << 7
 QUERY = struct.Struct(">IHBx")
-# Bits by enum gve_rss_hash_type; those of extension headers need no type of their own here.
+# Bits by enum gve_rss_hash_type; those with extension headers need no separate type here.
 _TYPES = (
     HashType.IPV4,
     HashType.TCP_IPV4,
@@ -40,11 +40,11 @@ _TYPES = (
 class ReceiveScaling:
     """Key, hash types and table.
 
-    Without a table of the driver's the device spreads over the queues that there are, evenly.
+    Without a table from the driver the device spreads frames evenly over the existing queues.
 
     Args:
-        memory: where keys and tables come from.
-        queues: how many receive queues there may be.
+        memory: guest memory.
+        queues: maximum number of receive queues.
     """
 
     def __init__(self, memory: GuestMemory, queues: int) -> None:
@@ -56,28 +56,28 @@ class ReceiveScaling:
 
     @property
     def scaling(self) -> Scaling:
-        """What hashes frames and chooses queues now."""
+        """The current configuration."""
         return self._scaling
 
     def reset(self) -> None:
-        """As the device does by itself."""
+        """Restore the defaults."""
         self._key, self._types = DEFAULT_KEY, DEFAULT_TYPES
         self._table = None
         self._present = 0
         self._apply()
 
     def queues_changed(self, present: int) -> None:
-        """There are so many receive queues now, numbered from 0."""
+        """Set the number of existing receive queues, numbered from 0."""
         self._present = present
         if self._table is None:
             self._apply()
 
     def configure(self, fields: dict[str, int]) -> None:
-        """The command configure_rss; sizes of zero leave key or table as they are.
+        """The command configure_rss; a size of 0 keeps the key or the table.
 
         Raises:
-            CommandError: sizes, types, algorithm or a queue that there is not.
-            DmaError: key or table are not in guest memory.
+            CommandError: an invalid size, type, algorithm or queue.
+            DmaError: the key or the table is not in guest memory.
         """
         if fields["hash_algorithm"] not in (0, TOEPLITZ):
             raise CommandError(Status.INVALID_ARGUMENT, f"hash algorithm {fields['hash_algorithm']}")

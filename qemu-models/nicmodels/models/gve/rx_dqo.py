@@ -40,25 +40,25 @@ RSC, SPLIT_HEADER = 1 << 10, 1 << 11
 DONE, EOP, HEADER_OVERFLOW, PROCESSED, IP_ERROR, L4_ERROR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 STAMP_VALID = 1
 MOST_BUFFERS = 19
-"""The most that a coalesced packet takes (gve_rx_dqo.c, on GVE_RX_BUF_THRESH_DQO)."""
+"""Maximum number of buffers of a coalesced packet (gve_rx_dqo.c, on GVE_RX_BUF_THRESH_DQO)."""
 _ROUTING, _DESTINATION = 43, 60
 
 
 class RxQueueDqo(Queue):
-    """One queue.
+    """A DQO receive queue.
 
     Args:
-        context: what it has of the device.
+        context: the parts of the device that it uses.
         fields: of the command create_rx_queue.
-        stamps: whether packets are stamped.
+        stamps: whether packets are timestamped.
         pages: the queue's page list; None with raw addressing.
 
     Attributes:
         pages: as given.
-        size: bytes a packet buffer.
-        header_size: bytes a header buffer; 0 without header split.
+        size: bytes of a packet buffer.
+        header_size: bytes of a header buffer; 0 without header split.
         coalesces: whether segments are merged.
-        limit: bytes of a coalesced packet that fit the buffers it may take.
+        limit: maximum bytes of a coalesced packet.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RxQueueDqo(Queue):
         self.posted: deque[tuple[int, int, int]] = deque()
 
     def doorbell(self, value: int) -> None:
-        """The driver has posted buffers: `value` is the new tail."""
+        """The driver posted buffers; `value` is the new tail."""
         ring = self._buffers
         if value >= ring.count:
             self._accounting.violation("rx.tail", queue=self.index, value=value, size=ring.count)
@@ -115,17 +115,17 @@ class RxQueueDqo(Queue):
             self._accounting.violation("rx.completions.overrun", queue=self.index, held=account.held)
 
     def describe(self) -> dict[str, float | bool]:
-        """For `model.queues`."""
+        """The entry in `model.queues`."""
         ring = self._buffers
         head = (ring.head - len(self.posted)) % ring.count
         return self._state(ring.count, head, ring.tail)
 
     def stop(self) -> None:
-        """The queue is destroyed: what it holds goes back to the driver."""
+        """The queue is destroyed: its buffers return to the driver."""
         self._account.returned += self._account.held
 
     def deliver(self, packet: RxPacket) -> bool:
-        """Put a packet into buffers; False when too few are posted."""
+        """Write a packet into buffers; False if too few are posted."""
         posted = self.posted
         size = self.size
         split = packet.header_length if self.header_size else 0
@@ -147,7 +147,7 @@ class RxQueueDqo(Queue):
         return True
 
     def flush(self) -> bool:
-        """Write the completions of a burst; whether there were any."""
+        """Write the completions of a burst; returns whether there were any."""
         try:
             return self._completions.write(self.index, "rx")
         except DmaError:
@@ -155,7 +155,7 @@ class RxQueueDqo(Queue):
             return False
 
     def write_after_stop(self, packet: RxPacket) -> bool:
-        """A fault's: put a packet into a buffer that went back to the driver; False when there was none."""
+        """For a fault: write a packet into a buffer that was returned to the driver; False if there is none."""
         if not self.posted:
             return False
         identity, address, header = self.posted.popleft()
@@ -168,7 +168,7 @@ class RxQueueDqo(Queue):
         return True
 
     def _put(self, address: int, data: bytes | bytearray | memoryview, kind: str = "payload") -> int:
-        """Write into a buffer; gives the length, or -1 when the address is not there or not the queue's."""
+        """Write into a buffer; returns the length, or -1 if the address is not mapped or not the queue's."""
         if self.pages is not None and not self.pages.holds(address, len(data)):
             self._accounting.violation("rx.buffer.unregistered", queue=self.index, address=address)
             return -1
@@ -182,7 +182,7 @@ class RxQueueDqo(Queue):
         return len(data)
 
     def _scatter(self, packet: RxPacket, header: int, count: int, split: int, *, overflow: bool) -> None:
-        """Several buffers, a header buffer, or several pieces."""
+        """Deliver into several buffers, with a header buffer, or from several pieces."""
         data = packet.pieces[0] if len(packet.pieces) == 1 else b"".join(packet.pieces)
         size, posted = self.size, self.posted
         at = header
@@ -213,7 +213,7 @@ class RxQueueDqo(Queue):
         split: int,
         overflow: bool = False,
     ) -> None:
-        """Note the completion of one buffer."""
+        """Add the completion of one buffer."""
         headers = packet.headers
         completions = self._completions
         flags = 0
@@ -257,7 +257,7 @@ class RxQueueDqo(Queue):
         self._account.completed += 1
 
     def _deliver_faulty(self, packet: RxPacket, header: int, payload: int, count: int, *, overflow: bool) -> bool:
-        """The same, with the faults that concern buffers."""
+        """Deliver a packet with the faults of buffers."""
         faults, queue = self._faults, self.index
         if len(self.posted) > count and faults.fires("rx.buffer.leaked", queue=queue):
             self.posted.popleft()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A GQI receive queue: a ring of slots that say where buffers are, and a descriptor for each slot; all big-endian.
+"""A GQI receive queue: a ring of buffer slots, and a descriptor for each slot; all big-endian.
 
 Sources: Linux, drivers/net/ethernet/google/gve/gve_desc.h (gve_rx_desc, gve_rx_data_slot);
 Documentation/networking/device_drivers/ethernet/google/gve.rst (GQI traffic queues).
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import ETH_HLEN
 from nicmodels.models.gve.queue import Queue
 from nicmodels.offload.chain import part
 from nicmodels.offload.checksum import chain_sum
@@ -27,20 +28,20 @@ SLOT_SIZE = 8
 DESCRIPTOR = struct.Struct(">48xI4xBB2sHH")
 DESCRIPTOR_SIZE = DESCRIPTOR.size
 PAD = 2
-"""The Ethernet header starts two bytes into the first buffer, so that what follows is aligned."""
+"""The Ethernet header starts two bytes into the first buffer, which aligns the IP header."""
 FRAGMENT, IPV4, IPV6, IS_TCP, IS_UDP, ERROR, CONTINUED = (1 << (3 + bit) for bit in (3, 4, 5, 6, 7, 8, 10))
 _MASK = 0xFFFF_FFFF
 
 
 class RxQueueGqi(Queue):
-    """One queue.
+    """A GQI receive queue.
 
     Args:
-        context: what it has of the device.
+        context: the parts of the device that it uses.
         fields: of the command create_rx_queue.
-        pages: the queue's page list: slots are offsets into it.
+        pages: the queue's page list, into which slots are offsets.
 
-    Attributes: as those of `nicmodels.models.gve.rx_dqo.RxQueueDqo`.
+    Attributes: as of `nicmodels.models.gve.rx_dqo.RxQueueDqo`.
     """
 
     coalesces = False
@@ -64,7 +65,7 @@ class RxQueueGqi(Queue):
         self._noted: list[tuple[int, bytes]] = []
 
     def doorbell(self, value: int) -> None:
-        """The driver has filled slots: `value` counts them all."""
+        """The driver filled slots; `value` counts all filled so far."""
         number = (value - self._filled) & _MASK
         if (value - self._done) & _MASK > self._count:
             self._accounting.violation("rx.fill", queue=self.index, value=value, size=self._count)
@@ -73,16 +74,16 @@ class RxQueueGqi(Queue):
         self._account.posted += number
 
     def describe(self) -> dict[str, float | bool]:
-        """For `model.queues`."""
+        """The entry in `model.queues`."""
         count = self._count
         return self._state(count, self._done % count, self._filled % count)
 
     def stop(self) -> None:
-        """The queue is destroyed: what it holds goes back to the driver."""
+        """The queue is destroyed: its buffers return to the driver."""
         self._account.returned += self._account.held
 
     def deliver(self, packet: RxPacket) -> bool:
-        """Put a packet into buffers; False when too few are there."""
+        """Write a packet into buffers; False if too few are posted."""
         count = -(-(packet.length + PAD) // self.size)
         if (self._filled - self._done) & _MASK < count:
             return False
@@ -91,8 +92,8 @@ class RxQueueGqi(Queue):
             pieces, count = list(part(pieces, 0, 1024)), 1
         data = bytes(PAD) + b"".join(pieces)
         flags = self._flags(packet)
-        # The sum of everything behind the Ethernet header: the driver completes the checksum from it.
-        total = chain_sum(part((data,), PAD + 14, len(data)))
+        # The sum of everything after the Ethernet header, from which the driver completes the checksum.
+        total = chain_sum(part((data,), PAD + ETH_HLEN, len(data)))
         partial = (total % 65535 or (total and 65535)).to_bytes(2, "big")
         if packet.l4_good is None and packet.ip_good is None and packet.headers.version:
             partial = b"\0\0"
@@ -102,9 +103,9 @@ class RxQueueGqi(Queue):
         return True
 
     def flush(self) -> bool:
-        """Write the descriptors of a burst; whether there were any.
+        """Write the descriptors of a burst; returns whether there were any.
 
-        The driver polls by the sequence number at the end of each: the first descriptor's comes last of all.
+        The driver polls the sequence number at the end of each descriptor, so the first descriptor's is written last.
         """
         noted, self._noted = self._noted, []
         if not noted:
@@ -125,7 +126,7 @@ class RxQueueGqi(Queue):
         return True
 
     def _place(self, data: bytes, packet: RxPacket, flags: int, partial: bytes, *, last: bool) -> None:
-        """One buffer and its descriptor."""
+        """Write one buffer, and add its descriptor."""
         index = self._done % self._count
         slot = self._slots + index * SLOT_SIZE
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A received packet on its way to a queue, with what the device found out about it."""
+"""A received packet, with the results of parsing, steering and checksum verification."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nicmodels.offload.headers import Headers
 
 
 class RxPacket(NamedTuple):
-    """A frame, or several that were coalesced.
+    """A frame, or several coalesced frames.
 
     Attributes:
         pieces: its bytes, in order.
         length: of all of them.
-        headers: of the frame, or of the first of them.
-        header_length: bytes that header split splits off; 0 for a packet that is not split.
-        ip_good, l4_good: whether the checksum is right; None where it was not verified.
-        hash: by RSS; 0 for none.
-        segment: payload bytes of each segment that was coalesced; 0 for a single frame.
-        frames: how many frames it is made of.
-        frame_bytes: of those frames, as they were on the wire.
-        stamp: nanoseconds of the device's clock, the lower 32 bits.
+        headers: of the first frame.
+        header_length: bytes for header split; 0 if the packet is not split.
+        ip_good, l4_good: whether the checksum is right; None if it was not verified.
+        hash: the RSS hash; 0 for none.
+        segment: payload bytes of each coalesced segment; 0 for a single frame.
+        frames: number of frames.
+        frame_bytes: of those frames, on the wire.
+        stamp: the timestamp: nanoseconds of the NIC clock, the lower 32 bits.
     """
 
     pieces: Sequence[Buffer]
@@ -39,5 +39,5 @@ class RxPacket(NamedTuple):
     frame_bytes: int = 0
 
     def kept(self) -> RxPacket:
-        """The same with bytes of its own: what the wire lends is valid for a moment only."""
+        """A copy with its own bytes, since the wire reuses its buffer."""
         return self._replace(pieces=[bytes(piece) for piece in self.pieces])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The device's account, and the part of the statistics report that the device writes.
+"""The device's own counts, and the device's part of the statistics report.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_adminq.h (stats_report, enum gve_stat_names); gve_main.c and
-gve_ethtool.c: the device's entries stand at the end of the report, four for each receive queue that exists.
+gve_ethtool.c: the device's entries are at the end of the report, four for each existing receive queue.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ QUEUE_DROPS, NO_BUFFERS, OVER_MRU, INVALID_CHECKSUM = 65, 66, 67, 68
 
 
 class Statistics:
-    """Counts frames, and reports what the driver cannot see.
+    """Counts frames, and reports what the driver cannot count.
 
     Args:
-        host: what the device stands in.
-        profile: how many queues there may be.
-        present: gives the numbers of the receive queues that exist.
+        host: the device's host.
+        profile: defines the maximum number of queues.
+        present: returns the numbers of the existing receive queues.
 
     Attributes:
-        rx, tx: the account, by queue.
-        no_buffers, over_mru: frames lost, by receive queue.
-        dma_errors: how often a queue was given an address that is not there.
+        rx, tx: the device's own counts, by queue.
+        no_buffers, over_mru: dropped frames, by receive queue.
+        dma_errors: accesses to unmapped addresses.
     """
 
     def __init__(self, host: Host, profile: Profile, present: Callable[[], Iterable[int]]) -> None:
@@ -52,7 +52,7 @@ class Statistics:
         self._timer: Timer | None = None
 
     def report_to(self, address: int, length: int, milliseconds: int) -> None:
-        """Write the report there, again and again; a length of 0 ends it."""
+        """Write the report periodically; a length of 0 stops it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,7 +61,7 @@ class Statistics:
             self._timer = self._host.clock.call_later(self._report[2], self._again)
 
     def reset(self) -> None:
-        """No report."""
+        """Stop the report."""
         self.report_to(0, 0, 0)
 
     def write_report(self) -> None:
@@ -87,12 +87,12 @@ class Statistics:
                 self.dma_error("report", 0)
 
     def dma_error(self, direction: str, queue: int) -> None:
-        """The driver gave an address that is not there."""
+        """Count and record an access to an unmapped address."""
         self.dma_errors += 1
         self._host.events.add("dma.error", direction=direction, queue=queue)
 
     def describe(self) -> dict[str, list[dict[str, Any]]]:
-        """The account as JSON values."""
+        """The device's own counts as JSON values."""
         return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}
 
     def _again(self) -> None:

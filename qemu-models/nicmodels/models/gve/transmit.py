@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The transmit path: doorbells to work. What descriptors say is their format's business.
+"""The transmit path: the queues and their scheduling. Descriptors are format-specific.
 
-A doorbell only notes that its queue has work; the work is done when the loop is free, so doorbells that arrive together
-are one batch: one fetch, one interrupt.
+A doorbell schedules its queue; the work is done from the event loop, so that doorbells that arrive together are one
+batch, with one fetch and one interrupt.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Transmitter:
     """All transmit queues.
 
     Args:
-        host: what the device stands in.
-        profile: what the device can do.
-        link: without it frames go nowhere.
+        host: the device's host.
+        profile: the device's profile.
+        link: while it is down, frames are dropped.
         statistics, blocks: of the device.
     """
 
@@ -48,20 +48,20 @@ class Transmitter:
         self._work = WorkList(host.clock, self._run)
 
     def reset(self) -> None:
-        """No queues."""
+        """Remove all queues."""
         for index in list(self.present()):
             self.remove(index)
 
     def present(self) -> Iterable[int]:
-        """The numbers of the queues that exist."""
+        """The numbers of the existing queues."""
         return [queue.index for queue in self.queues if queue is not None]
 
     def add(self, queue: TxQueue) -> None:
-        """A queue was created."""
+        """Add a new queue."""
         self.queues[queue.index] = queue
 
     def remove(self, index: int) -> None:
-        """A queue is destroyed: what it has not sent yet is not sent any more."""
+        """Remove a queue; packets that it has not sent are dropped."""
         queue = self.queues[index]
         if queue is not None:
             queue.stop()
@@ -69,7 +69,7 @@ class Transmitter:
             self._work.discard(index)
 
     def doorbell(self, index: int, value: int) -> None:
-        """A queue's doorbell."""
+        """The driver wrote a queue's doorbell."""
         queue = self.queues[index]
         if queue is not None and queue.doorbell(value):
             self._work.add(index)

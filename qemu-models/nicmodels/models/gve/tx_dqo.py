@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A DQO transmit queue: a ring of descriptors, and a ring of completions that give the packets' tags back.
+"""A DQO transmit queue: a ring of descriptors, and a ring of completions that return the packets' tags.
 
 Source: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h (gve_tx_pkt_desc_dqo, the context descriptors,
-gve_tx_compl_desc), gve_tx_dqo.c (what hardware requires).
+gve_tx_compl_desc), gve_tx_dqo.c (requirements of the hardware).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TSO = 1 << 5
 COMPLETED_PACKET, COMPLETED_DESCRIPTORS = 2, 4
 KIND_SHIFT, GENERATION_SHIFT, QUEUE_MASK = 11, 15, 0x7FF
 MOST_BUFFERS = 10
-"""Data descriptors of a packet, or of a segment; a segment's header is one of them."""
+"""Maximum number of data descriptors of a packet, or of a segment, whose header counts as one."""
 SIZES = range(17, 9728 + 1)
 SEGMENT_SIZES = range(88, 9728 + 1)
 MOST_HEADER, MOST_TSO = 255, 0x3FFFF
@@ -49,12 +49,12 @@ _HEAD = 256
 
 
 class TxQueueDqo(Queue):
-    """One queue.
+    """A DQO transmit queue.
 
     Args:
-        context: what it has of the device.
+        context: the parts of the device that it uses.
         fields: of the command create_tx_queue.
-        tx_offload: puts packets on the wire.
+        tx_offload: transmits packets.
         pages: the queue's page list; None with raw addressing.
 
     Attributes:
@@ -83,7 +83,7 @@ class TxQueueDqo(Queue):
         self._since_report = REPORT_INTERVAL
 
     def doorbell(self, value: int) -> bool:
-        """The driver has written descriptors: `value` is the new tail. Whether there is work."""
+        """The driver wrote descriptors; `value` is the new tail. Returns whether there is work."""
         ring = self._ring
         if value >= ring.count:
             self._accounting.violation("tx.tail", queue=self.index, value=value, size=ring.count)
@@ -92,19 +92,19 @@ class TxQueueDqo(Queue):
         return bool(ring.available)
 
     def describe(self) -> dict[str, float | bool]:
-        """For `model.queues`."""
+        """The entry in `model.queues`."""
         ring = self._ring
         return self._state(ring.count, ring.head, ring.tail)
 
     def stop(self) -> None:
-        """The queue is destroyed: what is outstanding goes back to the driver."""
+        """The queue is destroyed: outstanding packets are abandoned."""
         self._account.abandoned += self._account.tags
 
     def work(self) -> tuple[bool, bool]:
-        """Send what the driver has handed over, at most a batch.
+        """Send posted packets, at most one batch.
 
         Returns:
-            Whether there are completions to tell of, and whether there is more to do.
+            Whether completions were written, and whether there is more work.
         """
         ring = self._ring
         try:
@@ -128,7 +128,7 @@ class TxQueueDqo(Queue):
                 elif high & REPORT:
                     self._accounting.violation("tx.report.early", queue=self.index)
             else:
-                # Context descriptors have their type where a packet descriptor has its own: in byte 8 (DTYPE).
+                # Context descriptors have their type in the same place as packet descriptors: byte 8 (DTYPE).
                 self._context(kind, low, high)
         more = bool(ring.available)
         try:
@@ -148,7 +148,7 @@ class TxQueueDqo(Queue):
             self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind)
 
     def _packet(self, high: int, head: int) -> None:
-        """A packet is complete: send it, and note its completion."""
+        """Send a complete packet, and add its completion."""
         tag = high >> TAG_SHIFT & 0xFFFF
         pieces, self._pieces = self._pieces, []
         tso, self._tso = self._tso, None
@@ -187,7 +187,7 @@ class TxQueueDqo(Queue):
         completions.note(COMPLETION.pack(first, value))
 
     def _fault_completion(self, tag: int) -> bool:
-        """The faults of completions; whether the right one must not be written."""
+        """Apply the faults of completions; returns whether to suppress the right completion."""
         if self._faults.fires("tx.completion.lost", queue=self.index):
             return True
         if self._faults.fires("tx.completion.other-tag", queue=self.index):
@@ -203,10 +203,10 @@ class TxQueueDqo(Queue):
         *,
         checksum: bool,
     ) -> None:
-        """Check what hardware requires, and send.
+        """Check the hardware's requirements, and send.
 
         Raises:
-            ValueError: a rule is broken; nothing is sent.
+            ValueError: a requirement is not met; nothing is sent.
         """
         if self.pages is not None:
             for address, length in pieces:
@@ -237,7 +237,7 @@ class TxQueueDqo(Queue):
         if mss not in SEGMENT_SIZES or header > MOST_HEADER or total > MOST_TSO or payload != total - header:
             raise ValueError(
                 f"expected a segment size from {SEGMENT_SIZES.start} to {SEGMENT_SIZES.stop - 1}, at most {MOST_HEADER} "
-                f"bytes of header and {MOST_TSO} in all; found {mss}, {header}, and {payload} of {total} to be cut"
+                f"bytes of header and {MOST_TSO} in all; found {mss}, {header}, and {payload} of {total} to segment"
             )
         if len(pieces) >= MOST_BUFFERS and not _segments_fit([length for _, length in pieces], header, mss):
             raise ValueError(f"expected at most {MOST_BUFFERS} buffers a segment; found more")
@@ -251,7 +251,7 @@ class TxQueueDqo(Queue):
 
 
 def _segments_fit(lengths: list[int], header: int, mss: int) -> bool:
-    """Whether no segment takes more buffers than hardware can: its header, and each buffer that it has a part of."""
+    """Whether no segment takes more buffers than the hardware supports, its header counting as one."""
     position = 0
     edges = [position := position + length for length in lengths]
     total, start, at = position, header, 0

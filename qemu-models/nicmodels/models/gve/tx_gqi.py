@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A GQI transmit queue: a ring of descriptors, done in order and counted in an event counter; all big-endian.
+"""A GQI transmit queue: a ring of descriptors, completed in order by an event counter; all big-endian.
 
 Sources: Linux, drivers/net/ethernet/google/gve/gve_desc.h (gve_tx_pkt_desc, gve_tx_seg_desc, gve_tx_mtd_desc);
 Documentation/networking/device_drivers/ethernet/google/gve.rst (GQI traffic queues).
@@ -35,16 +35,16 @@ _FIELDS = {16: TCP, 6: UDP}
 
 
 class TxQueueGqi(Queue):
-    """One queue.
+    """A GQI transmit queue.
 
     Args:
-        context: what it has of the device.
+        context: the parts of the device that it uses.
         fields: of the command create_tx_queue.
-        tx_offload: puts packets on the wire.
+        tx_offload: transmits packets.
         pages: the queue's page list.
         counter: DMA address of its event counter.
 
-    Attributes: as those of `nicmodels.models.gve.tx_dqo.TxQueueDqo`.
+    Attributes: as of `nicmodels.models.gve.tx_dqo.TxQueueDqo`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TxQueueGqi(Queue):
         self._done = 0
 
     def doorbell(self, value: int) -> bool:
-        """The driver has written descriptors: `value` counts them all. Whether there is work."""
+        """The driver wrote descriptors; `value` counts all posted so far. Returns whether there is work."""
         if (value - self._done) & _MASK > self._count:
             self._accounting.violation("tx.request", queue=self.index, value=value, size=self._count)
             return False
@@ -74,16 +74,16 @@ class TxQueueGqi(Queue):
         return value != self._done
 
     def describe(self) -> dict[str, float | bool]:
-        """For `model.queues`."""
+        """The entry in `model.queues`."""
         count = self._count
         return self._state(count, self._done % count, self._posted % count)
 
     def stop(self) -> None:
-        """The queue is destroyed: what is outstanding goes back to the driver."""
+        """The queue is destroyed: outstanding packets are abandoned."""
         self._account.abandoned += self._account.tags
 
     def work(self) -> tuple[bool, bool]:
-        """Send what the driver has handed over, at most a batch; as `TxQueueDqo.work`."""
+        """Send posted packets, at most one batch; returns as `TxQueueDqo.work` does."""
         before = self._done
         try:
             while (self._done - before) & _MASK < BATCH and self._packet():
@@ -97,7 +97,7 @@ class TxQueueGqi(Queue):
         return self._done != before, self._done != self._posted
 
     def _packet(self) -> bool:
-        """Send the next packet; False when there is none, or not all of it."""
+        """Send the next packet; False if there is none, or it is incomplete."""
         waiting = (self._posted - self._done) & _MASK
         if not waiting:
             return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the device does to packets before they are on the wire: checksums, segmentation, padding; and the faults of that.
+"""Transmit offloads: checksums, segmentation, padding; and their faults.
 
-Sources: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h and gve_tx_dqo.c (what hardware requires: sizes, segment
-sizes, number of buffers), gve_desc.h.
+Sources: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h and gve_tx_dqo.c (the hardware's limits on sizes, segment
+sizes and number of buffers), gve_desc.h.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _EVERY_FLAG = FlagMasks(0xFFF, 0xFFF, 0xFFF)
 
 
 class Checksum(NamedTuple):
-    """A checksum to complete: its field holds the pseudo-header's sum. Bytes from the start of the packet.
+    """A checksum to complete, whose field holds the pseudo-header's sum. Offsets are in bytes from the start of the packet.
 
     Attributes:
-        start, end: what is summed up.
-        field: where the checksum is.
-        never_zero: store 0xFFFF for 0, as UDP demands.
+        start, end: the range that it covers.
+        field: its offset.
+        never_zero: store 0xFFFF for 0, as UDP requires.
     """
 
     start: int
@@ -47,11 +47,11 @@ class Checksum(NamedTuple):
 
 
 class TxOffload:
-    """Puts packets on the wire.
+    """Applies the offloads, and transmits.
 
     Args:
-        host: what the device stands in.
-        link: without it frames go nowhere.
+        host: the device's host.
+        link: while it is down, frames are dropped.
         statistics: of the device.
         faults: of transmission.
     """
@@ -66,9 +66,9 @@ class TxOffload:
         """Send a packet as one frame.
 
         Args:
-            queue: it comes from.
+            queue: its queue.
             buffers: its bytes.
-            checksum: what to complete; None for nothing.
+            checksum: the checksum to complete, or None.
 
         Raises:
             ValueError: the checksum is not in the packet.
@@ -85,7 +85,7 @@ class TxOffload:
             frame = [head, *rest]
         if self._faults.active:
             frame = self._fault_ip_checksum(queue, frame)
-        self._leave(queue, total, [frame])
+        self._transmit(queue, total, [frame])
 
     def send_segments(
         self,
@@ -99,20 +99,20 @@ class TxOffload:
         *,
         seeded: bool,
     ) -> None:
-        """Cut a packet into frames.
+        """Segment a packet, and send the frames.
 
         Args:
-            queue: it comes from.
+            queue: its queue.
             buffers: its bytes.
             header: bytes of header that each frame repeats.
-            l3, l4: where the IP header and the TCP or UDP header start.
+            l3, l4: offsets of the IP header and of the TCP or UDP header.
             protocol: TCP or UDP.
-            mss: payload bytes a frame.
-            seeded: the checksum field holds the pseudo-header's sum without the length, as DQO has it; otherwise what it
-                holds belongs to the whole packet, as GQI has it, and the sum is computed.
+            mss: payload bytes per frame.
+            seeded: the checksum field holds the pseudo-header's sum without the length, as in DQO; otherwise it holds the
+                sum of the whole packet, as in GQI, and the sum is computed here.
 
         Raises:
-            ValueError: the headers are not what they are said to be.
+            ValueError: the headers do not match the arguments.
         """
         total = chain_length(buffers)
         head, payload = behead(buffers, header)
@@ -120,7 +120,7 @@ class TxOffload:
             raise ValueError(f"expected an IP header before byte {header}; found its start at {l3}")
         ipv4 = head[l3] >> 4 == 4
         if ipv4:
-            # The stack has summed the header up for the whole packet; each frame gets a sum of its own.
+            # The stack computed the checksum for the whole packet; each frame gets its own.
             head[l3 + 10 : l3 + 12] = b"\0\0"
         fires = partial(self._faults.fires, queue=queue)
         frames = list(
@@ -138,9 +138,9 @@ class TxOffload:
         )
         if self._faults.active:
             change_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
-        self._leave(queue, total, frames)
+        self._transmit(queue, total, frames)
 
-    def _leave(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
+    def _transmit(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
         length = 0
         up = self._link.up
         wire = self._host.wire

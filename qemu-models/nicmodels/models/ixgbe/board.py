@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What surrounds the datapath: semaphores, MDIO, the free running and TCP timers.
+"""Around the datapath: semaphores, MDIO, the free-running timer and the TCP timer.
 
 Source: 82599 datasheet, sections 8.2.3.1 (FRTIMER, TCPTIMER), 8.2.3.4 (SWSM), 8.2.3.22 (MSCA).
 """
@@ -39,17 +39,17 @@ class Board:
         file.on_read(FRTIMER, self._read_timer, peek=self._read_timer)
 
     def reset(self) -> None:
-        """The TCP timer stops; semaphores stay."""
+        """Stop the TCP timer; semaphores keep their state."""
         self._stop()
 
     def _read_swsm(self, _index: int) -> int:
-        """Reading takes the driver semaphore: who reads SMBI as zero has it."""
+        """Reading acquires the driver semaphore: the reader that reads SMBI as zero has it."""
         value = self._file[SWSM]
         self._file[SWSM] = value | SMBI
         return value
 
     def _write_msca(self, _index: int, value: int) -> None:
-        """MDIO completes at once; no PHY answers on a backplane board, so the bus reads as pulled up."""
+        """MDIO completes at once; no PHY answers on a backplane board, so the pulled-up bus reads as ones."""
         if value & MDI_COMMAND:
             if value >> 26 & 3 in (MDI_READ, MDI_READ_INCREMENT):
                 self._file[MSRWD] = NO_PHY << 16 | self._file[MSRWD] & 0xFFFF
@@ -57,7 +57,7 @@ class Board:
         self._file[MSCA] = value
 
     def _write_tcp_timer(self, _index: int, value: int) -> None:
-        """The TCP timer: a duration in milliseconds, started by KS, paused while COUNT_EN is clear, ended by FINISH."""
+        """The TCP timer: a duration in milliseconds; KS starts it, COUNT_EN clear pauses it, FINISH ends it."""
         self._file[TCPTIMER] = value & ~(KICK_START | COUNT_FINISH)
         running = self._timer is not None
         if value & COUNT_FINISH:

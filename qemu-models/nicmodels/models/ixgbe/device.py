@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Intel 82599 as a PCI device: configuration space, BARs, resets, and what tests may ask.
+"""The Intel 82599 as a PCI device: configuration space, BARs, resets, control methods.
 
 Source: Intel 82599 10 GbE Controller Datasheet (331520), chapters 4 (initialization), 8 (registers), 9 (PCIe).
 """
@@ -62,7 +62,7 @@ class Ixgbe(Nic):
     """One port of an 82599.
 
     Raises:
-        ValueError: the options ask for a profile, MAC address or number of queues that this chip has not.
+        ValueError: a profile, MAC address or number of queues that this chip does not support.
     """
 
     name: ClassVar[str] = "ixgbe"
@@ -72,7 +72,7 @@ class Ixgbe(Nic):
         options = options or Options()
         super().__init__(host, options, VARIANTS, DEFAULT)
         if options.queues not in (None, QUEUES):
-            raise ValueError(f"{options.queues} queues asked for, but the 82599 always has {QUEUES}")
+            raise ValueError(f"{options.queues} queues requested, but the 82599 always has {QUEUES}")
         variant = VARIANTS[self.variant]
         self.config = _config_space(variant.device, self.mac)
         self._file = RegisterFile(REGISTERS, host.clock.now)
@@ -110,7 +110,7 @@ class Ixgbe(Nic):
         return self._file
 
     def bar_read(self, bar: int, offset: int, size: int) -> int:
-        """BAR 0: registers; BAR 2: the I/O window on them; BAR 4 belongs to whoever emulates MSI-X."""
+        """BAR 0: registers; BAR 2: the I/O window to them; BAR 4: MSI-X, which QEMU emulates."""
         if bar == REGISTER_BAR:
             return self._file.read(offset, size)
         if bar == IO_BAR:
@@ -135,7 +135,7 @@ class Ixgbe(Nic):
         self.receiver.arrived()
 
     def reset(self, cause: ResetCause) -> None:
-        """Everything, the link too; wake-up logic and tables in memories survive FLR and D3hot (4.2.1, 4.2.3)."""
+        """Reset everything, including the link; FLR and D3hot keep wake-up logic and tables in memories (4.2.1, 4.2.3)."""
         keep = MEMORIES | STICKY if cause in (ResetCause.FLR, ResetCause.D3HOT) else frozenset()
         self._file.reset(keep)
         self._reset_port()
@@ -143,7 +143,7 @@ class Ixgbe(Nic):
 
     @property
     def account(self) -> Statistics:
-        """The device's own account."""
+        """The device's own counts."""
         return self.statistics
 
     @property
@@ -152,7 +152,7 @@ class Ixgbe(Nic):
         return self.interrupts.raised
 
     def queues(self) -> dict[str, list[dict[str, Any]]]:
-        """All 128 each way."""
+        """All 128 queues of each direction."""
         return {
             "rx": [
                 queue_state(queue.ring, enabled=queue.enabled, head=queue.posted[0][0] if queue.posted else None)
@@ -167,7 +167,7 @@ class Ixgbe(Nic):
         return {**super().control_methods(), **own, **link_methods(self.link.partner)}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
-        """RST and LRST clear themselves; a reset takes no time here (datasheet 8.2.3.1.1)."""
+        """RST and LRST are self-clearing; a reset completes at once (datasheet 8.2.3.1.1)."""
         self._file[general.CTRL] = value & MASTER_DISABLE
         status = self._file[general.STATUS]
         self._file[general.STATUS] = status & ~MASTER_ENABLED if value & MASTER_DISABLE else status | MASTER_ENABLED
@@ -177,8 +177,8 @@ class Ixgbe(Nic):
             self._software_reset(with_link=False)
 
     def _software_reset(self, *, with_link: bool) -> None:
-        """All but memories, wake-up, semaphores; the MAC and the link only for a link reset (datasheet 4.2.1)."""
-        self._account("link" if with_link else "software")
+        """Reset all but memories, wake-up and semaphores; MAC and link only for a link reset (datasheet 4.2.1)."""
+        self._count_reset("link" if with_link else "software")
         if self._incomplete.armed and self._incomplete.fires():
             return
         keep = MEMORIES | STICKY
@@ -190,7 +190,7 @@ class Ixgbe(Nic):
             self.link.reset()
 
     def _reset_port(self) -> None:
-        """Everything behind the registers, but not the link."""
+        """Reset all blocks but the link."""
         self.interrupts.reset()
         self.transmitter.reset()
         self.receiver.reset()
@@ -201,7 +201,7 @@ class Ixgbe(Nic):
         self.time.reset()
         self._file[general.CTRL_EXT] = self._file[general.CTRL_EXT] & ~DRIVER_LOADED
 
-    def _account(self, cause: str) -> None:
+    def _count_reset(self, cause: str) -> None:
         self.resets[cause] += 1
         self.host.events.add("reset", cause=cause)
 
@@ -210,7 +210,7 @@ class Ixgbe(Nic):
 
 
 def _config_space(device: int, address: bytes) -> ConfigSpace:
-    """The configuration space (datasheet 9.3): drivers read MSI-X control at 0x72 and the link at 0xB2 by number."""
+    """The configuration space (datasheet 9.3): drivers read MSI-X control at 0x72 and link status at 0xB2 by number."""
     return ConfigSpace(
         vendor=INTEL,
         device=device,

@@ -25,12 +25,12 @@ START, DONE = 1, 2
 
 
 def image(variant: Variant, mac: bytes) -> list[int]:
-    """The words of an EEPROM for this variant and MAC address; the checksum is right."""
+    """The words of an EEPROM for this variant and MAC address, with a valid checksum."""
     words = [0] * WORDS
     words[0x00] = 0x0000  # control word 1
     words[0x01] = 0x2000  # control word 2
     words[0x02] = 0x0000
-    for pointer in range(0x03, 0x10):  # no analog, PCIe, core, MAC, firmware sections: the reset values hold
+    for pointer in range(0x03, 0x10):  # no analog, PCIe, core, MAC and firmware sections: reset values apply
         words[pointer] = NO_POINTER
     words[0x15], words[0x16] = 0xE687, 0x7300  # board number, the old format
     words[0x17] = NO_POINTER  # no option ROM
@@ -49,7 +49,7 @@ def image(variant: Variant, mac: bytes) -> list[int]:
 
 
 class Eeprom:
-    """The part behind EERD, EEWR and the SPI pins of EEC."""
+    """The EEPROM behind EERD, EEWR and the SPI pins of EEC."""
 
     def __init__(self, file: RegisterFile, words: list[int], checksum_fault: Fault) -> None:
         self.words = words
@@ -63,7 +63,7 @@ class Eeprom:
         file.on_write(EEC, self._write_eec)
 
     def word(self, address: int) -> int:
-        """A word as the chip answers it; all ones beyond the end."""
+        """A word of the image; all ones beyond the end."""
         if address >= len(self.words):
             return 0xFFFF
         value = self.words[address]
@@ -110,7 +110,7 @@ class Eeprom:
             self._out = [0] * 8
         elif opcode == READ and len(bits) == 24:
             start = _number(bits[8:24]) >> 1
-            # Software may read on and on: the chip counts the address up.
+            # Software may continue reading: the chip increments the address.
             self._out = [
                 word >> bit & 1
                 for address in range(start, len(self.words))
@@ -128,7 +128,7 @@ class Eeprom:
                 self.words[address] = word >> 8 | word << 8 & 0xFF00
 
     def _swapped(self, address: int) -> int:
-        # The chip stores bytes, the low one of a word first.
+        # The chip stores bytes, the low byte of a word first.
         word = self.word(address)
         return word >> 8 | word << 8 & 0xFF00
 

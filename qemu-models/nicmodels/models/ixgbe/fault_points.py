@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fault points of this model. The context that `match` can name stands behind each group."""
+"""The fault points of this model. The context that `match` can name is in the comment of each group."""
 
 from __future__ import annotations
 

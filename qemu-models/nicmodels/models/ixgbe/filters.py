@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which frames pass: addresses, multicast table, VLAN table, promiscuous modes.
+"""The layer 2 filters: addresses, multicast table, VLAN table, promiscuous modes.
 
 Source: 82599 datasheet, section 7.1.1 (packet filtering), 8.2.3.7 (FCTRL, MCSTCTRL, MTA, RAL, RAH, VFTA, VLNCTRL).
 """
@@ -29,7 +29,7 @@ _MO_SHIFT = (4, 3, 2, 0)
 class ReceiveFilters:
     """The layer 2 filters.
 
-    The address table is kept as a dictionary, made anew after a write to RAL or RAH.
+    The address table is cached in a dictionary, which is rebuilt after a write to RAL or RAH.
     """
 
     def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
@@ -65,7 +65,7 @@ class ReceiveFilters:
         return self._addresses.get(destination)
 
     def passes(self, destination: bytes) -> bool:
-        """Whether the address filters let a frame in."""
+        """Whether the address filters pass a frame."""
         control = self._file.values[_FCTRL]
         if destination[0] & 1:
             if destination == BROADCAST:
@@ -89,12 +89,12 @@ class ReceiveFilters:
         multicast = self._file[r.MCSTCTRL]
         if not multicast & MFE:
             return False
-        # 12 of the last 16 bits of the address as they are sent, chosen by MCSTCTRL.MO (datasheet 7.1.1.1.4).
+        # 12 of the last 16 bits of the address in transmission order, selected by MCSTCTRL.MO (datasheet 7.1.1.1.4).
         vector = (destination[4] | destination[5] << 8) >> _MO_SHIFT[multicast & 3] & 0xFFF
         return bool(self._file[r.MTA, vector >> 5] >> (vector & 31) & 1)
 
     def passes_vlan(self, tci: int | None) -> bool:
-        """Whether the VLAN filter lets a frame in; `tci` is its tag, None if it has none."""
+        """Whether the VLAN filter passes a frame; `tci` is its tag, None if it has none."""
         control = self._file.values[_VLNCTRL]
         if not control & VFE or tci is None:
             return True

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A short cut for what most traffic is: TCP segments of known flows, one descriptor each.
+"""A flow cache for the bulk of traffic: TCP segments of known flows, one descriptor each.
 
-The first segment of a flow takes the whole way through `nicmodels.models.ixgbe.receive`; what filters and steering said of it
-is kept here, and holds for the segments that follow until the driver writes a register other than those of `NEUTRAL`.
-Checksums are verified for every frame. Frames that are anything but plain go the whole way, and so do all while a
-receive fault is armed. What the host left to be cut (wire segmentation "host") is cut here straight into the buffers.
+The first segment of a flow takes the slow path, `nicmodels.models.ixgbe.receive`. The results of filters and steering are
+cached, and apply to the segments that follow until the driver writes a register that is not in `NEUTRAL`. Checksums are
+verified for every frame. Unusual frames take the slow path, and so do all frames while a receive fault is armed. TCP
+that the host left to be segmented (wire segmentation "host") is segmented here, straight into the buffers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NEUTRAL = frozenset(
     )
     for index in range(register.total)
 )
-"""What drivers write while traffic flows, and what has no influence on where a frame goes."""
+"""The registers that drivers write under traffic, and that do not influence which queue a frame is delivered to."""
 
 MATCHED = REGISTERS.offset(filters.FDIRMATCH) >> 2
 MISSED = REGISTERS.offset(filters.FDIRMISS) >> 2
@@ -52,16 +52,16 @@ LIMIT = 4096
 
 
 class Flow(NamedTuple):
-    """What is known of a flow.
+    """A cached flow.
 
     Attributes:
-        key: its addresses and ports, as they stand in its frames.
+        key: its addresses and ports, as in its frames.
         ethernet: its Ethernet header.
-        queue: where it goes.
+        queue: its receive queue.
         info, hash: as in the descriptor.
         status: DD, EOP, the checksum bits of a good segment, and whether a flow director filter matched.
         addresses: sum of the pseudo-header without the length.
-        counter: slot of the flow director's counter to increment, or None.
+        counter: slot of the flow director counter to increment, or None.
     """
 
     key: bytes
@@ -75,11 +75,11 @@ class Flow(NamedTuple):
 
 
 class GsoPacket:
-    """A TCP packet of a known flow that is longer than a frame, on its way into the buffers segment by segment.
+    """A GSO packet of a cached flow, delivered segment by segment.
 
     Attributes:
         flow: its flow.
-        left: bytes that have not been taken yet.
+        left: bytes that have not been delivered yet.
     """
 
     def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], length: int) -> None:
@@ -100,13 +100,13 @@ class GsoPacket:
         return frame
 
     def put_back(self, frame: bytes) -> None:
-        """There was no room for it: it is the next one again."""
+        """Put a segment back that found no room; it is the next one again."""
         self._waiting = frame
         self.left += len(frame)
 
 
 class FlowCache:
-    """The known flows."""
+    """The cached flows."""
 
     def __init__(self, file: RegisterFile, statistics: Statistics, rx: RxQueues) -> None:
         self._values = file.values
@@ -116,16 +116,16 @@ class FlowCache:
         self._limit = 0
 
     def flush(self) -> None:
-        """Something was configured: every flow takes the whole way once more."""
+        """The configuration changed: drop all flows."""
         self._flows.clear()
 
     def learn(
         self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, limit: int, counter: int | None
     ) -> None:
-        """Remember the flow of a segment that was delivered; `limit` is the longest frame without CRC."""
+        """Cache the flow of a delivered segment; `limit` is the longest frame without CRC."""
         if headers.l4 != TCP or headers.fragment or headers.options or headers.l3_offset != ETH_HLEN or frame[0] & 1:
             return
-        if frame[headers.l4_offset + 13] & SYN:  # it may have gone by the SYN filter
+        if frame[headers.l4_offset + 13] & SYN:  # the SYN filter may have steered it
             return
         if len(self._flows) >= LIMIT:
             self._flows.clear()
@@ -146,11 +146,11 @@ class FlowCache:
         )
 
     def holds(self, flow: Flow) -> bool:
-        """Whether nothing was configured since the flow was learned."""
+        """Whether the flow is still in the cache."""
         return self._flows.get(flow.key) is flow
 
     def begin_gso(self, frame: memoryview, size: int) -> GsoPacket | None:
-        """Take a packet off the wire that is to be cut into segments of `size` bytes; None when it has to go the whole way."""
+        """Start the delivery of a packet in segments of `size` bytes; None if it must take the slow path."""
         if not self._flows:
             return None
         headers = parse(frame)
@@ -160,7 +160,7 @@ class FlowCache:
         flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
         if flow is None or flow.ethernet != frame[:ETH_HLEN] or frame[headers.l4_offset + 13] & SYN:
             return None
-        if flow.queue.drops:  # frames without a descriptor are not kept, each by itself
+        if flow.queue.drops:  # segments without a descriptor are dropped one by one
             return None
         longest = start + min(size, end - start)
         if longest > min(self._limit, flow.queue.size) or longest < ETH_ZLEN:
@@ -171,11 +171,11 @@ class FlowCache:
         if count > 1:
             arrived(longest + ETH_FCS_LEN, 0, broadcast=False, passed=True, frames=count - 1)
         arrived(last + ETH_FCS_LEN, 0, broadcast=False, passed=True)
-        # A copy: what finds no descriptor waits, and the wire's own buffer is filled again meanwhile.
+        # Copied, because segments may wait for descriptors while the wire reuses its buffer.
         return GsoPacket(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
 
     def deliver_gso(self, packet: GsoPacket) -> bool:
-        """Put segments into the buffers of their queue; False when there are fewer descriptors than segments."""
+        """Deliver segments to their queue; False if descriptors ran out."""
         flow, rx = packet.flow, self._rx
         queue, posted, write = flow.queue, flow.queue.posted, rx.memory.write
         frames = length = 0
@@ -205,12 +205,12 @@ class FlowCache:
             self._values[flow.counter] += frames
 
     def deliver(self, frame: memoryview, *, known_good: bool, counted: bool = False) -> bool:
-        """Deliver a segment of a known flow; False when it has to take the whole way.
+        """Deliver a segment of a cached flow; False if it must take the slow path.
 
         Args:
             frame: without CRC.
-            known_good: its TCP checksum has just been computed.
-            counted: it comes from the packet buffer: its arrival has been counted.
+            known_good: its TCP checksum was just computed.
+            counted: its arrival has been counted, since it comes from the packet buffer.
         """
         flows = self._flows
         size = len(frame)

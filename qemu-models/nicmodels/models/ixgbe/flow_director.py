@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Flow director: perfect and signature filters that send a flow to a queue.
+"""Flow director: perfect and signature filters that steer a flow to a queue.
 
 Source: 82599 datasheet, section 7.1.2.7 (flow director filters, hash function), 8.2.3.21 (registers).
-Commands complete at once. A filter is found by its bucket, as hardware does: one with a wrong hash never matches.
+Commands complete at once. As in hardware a filter is looked up by its bucket: one with a wrong hash never matches.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _CACHE = 4096
 
 
 class Match(NamedTuple):
-    """What the flow director says of a frame.
+    """The flow director's result for a frame.
 
     Attributes:
-        queue: where it goes; None when the filter names none.
-        drop: it is dropped.
-        identifier: what the descriptor shows in place of the RSS hash; None unless status is reported.
+        queue: the queue; None if the filter has none.
+        drop: the frame is dropped.
+        identifier: the descriptor's value in place of the RSS hash; None unless status is reported.
     """
 
     queue: int | None
@@ -52,7 +52,7 @@ class _Filter:
 
 
 class _Flow(NamedTuple):
-    """The fields of a frame that filters can compare, as the registers hold them."""
+    """The fields of a frame that filters compare, in the registers' format."""
 
     kind: int
     vlan: int
@@ -62,7 +62,7 @@ class _Flow(NamedTuple):
     flex: int
 
     def hash(self, key: int) -> int:
-        """16 bits of the hash under a 32-bit key (datasheet 7.1.2.7.15)."""
+        """The 16-bit hash with a 32-bit key (datasheet 7.1.2.7.15)."""
         head = self.kind << 16 | self.vlan
         high = self.ports ^ self.flex << 16
         for shift in range(0, 128, 32):
@@ -97,16 +97,16 @@ class FlowDirector:
         self.reset()
 
     def reset(self) -> None:
-        """No filters; off."""
+        """Remove all filters and turn off."""
         self._filters.clear()
         self._matches.clear()
         self.enabled = False
 
     def match(self, frame: memoryview, headers: Headers, vlan: int) -> Match | None:
-        """What the filters say of a frame; None when none matches.
+        """Match a frame; None if no filter matches.
 
         Args:
-            frame: as it was on the wire.
+            frame: as received from the wire.
             headers: of the frame.
             vlan: its tag control information, 0 without a tag.
         """
@@ -169,7 +169,7 @@ class FlowDirector:
         return Match(queue, bool(command & DROP), identifier)
 
     def _masked(self, flow: _Flow) -> _Flow:
-        """The flow with the fields that the masks exclude set to zero; a mask bit of one excludes."""
+        """The flow with masked fields set to zero; a mask bit of one excludes."""
         file = self._file
         mask = file[r.FDIRM]
         vlan = flow.vlan & ~((0xFFF if mask & 1 else 0) | (0xE000 if mask & 2 else 0))
@@ -230,7 +230,7 @@ class FlowDirector:
         return (1 << (10 if control & PERFECT else 12) + size) - 2
 
     def _write_command(self, _index: int, value: int) -> None:
-        """Execute the command; CMD reads as zero when it is done, which is at once."""
+        """Execute the command, which completes at once: CMD reads as zero."""
         command = value & 3
         key = self._key()
         found = key in self._filters
@@ -275,9 +275,10 @@ class FlowDirector:
 
 
 def _reversed_halves(value: int) -> int:
-    """Port masks have their bits in reverse order in each half: source in the low, destination in the high one.
+    """Convert a port mask, whose bits are reversed in each half: source in the low half, destination in the high half.
 
-    The result is laid out as on the wire: source port in the upper half.
+    Returns:
+        The mask in wire order, with the source port in the upper half.
     """
     low = int(f"{value & 0xFFFF:016b}"[::-1], 2)
     high = int(f"{value >> 16:016b}"[::-1], 2)
@@ -285,7 +286,7 @@ def _reversed_halves(value: int) -> int:
 
 
 def _bytes_mask(excluded: int) -> int:
-    """A bit a byte of an IPv6 address, bit 0 for the first byte on the wire, to a 128-bit mask."""
+    """Convert a mask with one bit per byte of an IPv6 address, bit 0 for the first byte on the wire, to 128 bits."""
     mask = 0
     for byte in range(16):
         if excluded >> byte & 1:

@@ -3,7 +3,7 @@
 
 Source: 82599 datasheet, section 7.3 (interrupts), 8.2.3.5 (registers).
 With GPIE.MULTIPLE_MSIX each MSI-X vector is a cause of its own (64 of them; EICR and EIMS show the first 16) and the
-other causes share the vector of IVAR_MISC. Without, the queues share causes 0 to 15, and all causes one interrupt.
+other causes share the vector of IVAR_MISC. Without it the queues share causes 0 to 15, and all causes one interrupt.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ MULTIPLE_MSIX, OCD, EIAME = 1 << 4, 1 << 5, 1 << 30
 
 
 class InterruptBlock:
-    """What turns causes into interrupts.
+    """Turns causes into interrupts.
 
     Attributes:
         raised: how often each vector was signalled; INTx and MSI count as vector 0.
-        rx_vector, tx_vector: by queue, what IVAR allocates: the bit's number, or None.
+        rx_vector, tx_vector: by queue, the bit number that IVAR allocates, or None.
     """
 
     def __init__(self, file: RegisterFile, host: Host) -> None:
@@ -56,7 +56,7 @@ class InterruptBlock:
         self.reset()
         file.on_read(r.EICR, self._read_eicr, peek=self._causes)
         file.on_write(r.EICR, self._write_eicr)
-        # Reading EICS gives the causes without clearing them (Linux and DPDK rely on it, against an erratum).
+        # Reading EICS returns the causes without clearing them (Linux and DPDK rely on it, because of an erratum).
         file.on_read(r.EICS, self._causes, peek=self._causes)
         file.on_write(r.EICS, self._write_eics)
         file.on_read(r.EIMS, self._read_eims, peek=self._read_eims)
@@ -76,7 +76,7 @@ class InterruptBlock:
         file.on_write(r.GPIE, self._write_gpie)
 
     def reset(self) -> None:
-        """No cause, everything masked, no moderation."""
+        """Clear all causes, mask everything, turn moderation off."""
         self._queue_causes = 0
         self._other_causes = 0
         self._queue_mask = 0
@@ -105,7 +105,7 @@ class InterruptBlock:
             self._set(1 << vector, 0)
 
     def other(self, cause: int) -> None:
-        """Another cause, as its bit in EICR."""
+        """Set another cause, given as its bit in EICR."""
         self._set(0, cause)
 
     # Causes and masks
@@ -123,7 +123,7 @@ class InterruptBlock:
         self._check(new_queues & self._queue_causes, new_others & self._other_causes)
 
     def _check(self, queues: int, others: int) -> None:
-        """Interrupt for causes that have just become both set and unmasked."""
+        """Interrupt for causes that just became both set and unmasked."""
         if not self._multiple:
             self._update_single(bool(queues or others))
             return
@@ -150,7 +150,7 @@ class InterruptBlock:
         return any(self._other_vector(cause) == vector for cause in (others & TCP_TIMER, others & ~TCP_TIMER) if cause)
 
     def _fire(self, vector: int) -> None:
-        """Signal the vector now, or when its interval is over."""
+        """Signal the vector now, or at the end of its interval."""
         if self._timers[vector] is not None:
             return
         interval = self._interval[vector]
@@ -172,7 +172,7 @@ class InterruptBlock:
             self._assert(vector)
 
     def _assert(self, vector: int) -> None:
-        """Send the message, then clear and mask what is to be cleared and masked automatically."""
+        """Send the message, then auto-clear and auto-mask."""
         bit = 1 << vector
         others = self._other_causes & self._other_mask
         mine = 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The link: AUTOC sets up the local end, LINKS and its kin are views of what became of it.
+"""The link: AUTOC configures the local end; LINKS, LINKS2 and ANLP1 report the result.
 
-Source: 82599 datasheet, section 3.7.4 (backplane auto-negotiation), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2); what is
-negotiated, and when, is IEEE 802.3, clause 73, and training is clause 72: `nicmodels.phy`.
+Source: 82599 datasheet, section 3.7.4 (backplane auto-negotiation), 8.2.3.22 (AUTOC, LINKS, ANLP1, LINKS2).
+Negotiation (IEEE 802.3, clause 73) and training (clause 72) are in `nicmodels.phy`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LMS_1G, LMS_10G_PARALLEL, LMS_1G_AN, LMS_10G_SERIAL = 0, 1, 2, 3
 LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII = 4, 6, 7
 NEGOTIATING = (LMS_BACKPLANE, LMS_BACKPLANE_1G, LMS_BACKPLANE_SGMII)
 FORCED = {LMS_10G_PARALLEL: Technology.KX4_10G, LMS_10G_SERIAL: Technology.KR_10G}
-"""What runs where nothing is negotiated; the other modes are 1 Gb/s."""
+"""The technologies of modes without negotiation; the other modes are 1 Gb/s."""
 SPEED_BITS = {10000: 3, 1000: 2}
 LINK_UP, AN_COMPLETED, LINK_STATUS = 1 << 30, 1 << 31, 1 << 7
 PAGE_RECEIVED, NEXT_PAGE_RECEIVED, RECEIVER_IDLE = 1 << 6, 1 << 5, 1 << 19
@@ -44,12 +44,12 @@ ENABLED = {Technology.KX_1000M: PCS_1G, Technology.KX4_10G: XGXS, Technology.KR_
 AN_SUPPORTED = 1 << 6
 PAUSE = 1 << 10
 LATE = 0.05
-"""Seconds that a cause of an interrupt is late on request."""
+"""Seconds of delay of the fault link.interrupt.late."""
 PCS_LINK_OK, PCS_SYNC_OK = 1, 1 << 4
 
 
 class _Report(NamedTuple):
-    """What the registers say of the link."""
+    """The link state that the registers report."""
 
     up: bool
     speed: int
@@ -59,8 +59,8 @@ class Link:
     """The local end of the link.
 
     Args:
-        changed: told at the instant that the link comes or goes.
-        came_up: told when frames can pass again.
+        changed: called at the instant when the link goes up or down.
+        came_up: called when frames can pass again.
 
     Attributes:
         phy: the local transceiver.
@@ -113,7 +113,7 @@ class Link:
             file.on_read(register, view, peek=view)
 
     def reset(self) -> None:
-        """A link reset: AUTOC and AUTOC2 come from the EEPROM, and negotiation starts."""
+        """A link reset: load AUTOC and AUTOC2 from the EEPROM, and start negotiation."""
         self._file[mac.AUTOC] = self._variant.autoc
         self._file[mac.AUTOC2] = self._variant.autoc2
         self.phy.power(not self._variant.autoc2 & TRANSMITTER_OFF)
@@ -126,7 +126,7 @@ class Link:
 
     @property
     def speed(self) -> int:
-        """Mbit/s; of a link that is forced up the one that its mode has; 0 while down."""
+        """Mbit/s; for a link that is forced up that of its mode; 0 while down."""
         if self.phy.link is not None:
             return self.phy.link.speed
         autoc = self._file[mac.AUTOC]
@@ -134,10 +134,10 @@ class Link:
             return 0
         return 1000 if autoc >> 13 & 7 in (LMS_1G, LMS_1G_AN) else 10000
 
-    # What the driver does
+    # Configuration
 
     def _start(self) -> None:
-        """Restart_AN: the mode of AUTOC takes effect, and the link starts anew in it."""
+        """Restart_AN: apply the mode of AUTOC, and restart the link in it."""
         autoc, arbitration = self._file[mac.AUTOC], self.phy.arbitration
         mode = autoc >> 13 & 7
         self.phy.force(None)
@@ -152,14 +152,14 @@ class Link:
 
     @staticmethod
     def _base_page(autoc: int) -> Codeword:
-        """What the local end offers by AUTOC."""
-        offered = {
+        """The local end's base page, by AUTOC."""
+        advertised = {
             Technology.KX4_10G: autoc >> 31 & 1,
             Technology.KX_1000M: autoc >> 30 & 1,
             Technology.KR_10G: autoc >> 16 & 1,
         }
         abilities = Abilities(
-            frozenset(each for each, on in offered.items() if on),
+            frozenset(each for each, on in advertised.items() if on),
             pause=bool(autoc & SYMMETRIC),
             asymmetric_pause=bool(autoc & ASYMMETRIC),
             fec=bool(autoc & FECA),
@@ -177,10 +177,10 @@ class Link:
         self._file[mac.AUTOC2] = value
         self.phy.power(not value & TRANSMITTER_OFF)
 
-    # What becomes of it
+    # Events
 
     def _event(self, event: Event) -> None:
-        """At its instant: whoever reads that the link has changed finds the cause set."""
+        """Runs at the event's instant, so that a driver that reads the changed link finds the cause set."""
         if event.kind is Kind.LINK_UP:
             self._events.add("link.up", **event.details)
         elif event.kind is Kind.LINK_DOWN:
@@ -198,7 +198,7 @@ class Link:
             return
         self._interrupts.other(LSC)
 
-    # What the registers say
+    # Status registers
 
     def _report(self) -> _Report:
         if not (self._stuck.armed and self._stuck.fires()):
@@ -225,7 +225,7 @@ class Link:
         return value | (LINK_STATUS if self._stayed_up else 0)
 
     def _read_links(self, index: int) -> int:
-        """LINK_STATUS is latched low: it says that the link was up all the time since the last read."""
+        """LINK_STATUS is latched low: it is set if the link was up since the last read."""
         value = self._links(index)
         self._stayed_up = bool(value & LINK_UP)
         return value
@@ -240,11 +240,10 @@ class Link:
         return self._arbitration_state() << 16 | page & 0xFFFF
 
     def _arbitration_state(self) -> int:
-        """ANAS: where arbitration is; 0 is "auto-negotiation enable".
+        """ANAS: the arbitration state; 0 is "auto-negotiation enable".
 
-        In a mode without negotiation it shows whether the link is there. That it is not 0 then follows from how the
-        vendor has the link's pipeline reset: write Restart_AN with a mode that does not negotiate, and wait until ANAS
-        is not 0.
+        In a mode without negotiation it shows whether the link is up. It is not 0 then, since the vendor's drivers reset
+        the link's pipeline by writing Restart_AN with a mode that does not negotiate, and wait until ANAS is not 0.
         """
         if self.phy.arbitration.enabled:
             state = self.phy.arbitration.state

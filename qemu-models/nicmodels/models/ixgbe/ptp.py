@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The system time, and the time stamps of one frame each way.
+"""The PTP hardware clock, and the timestamps of one frame in each direction.
 
-Source: 82599 datasheet, section 7.9 (time sync), 8.2.3.26 (its registers). A stamp is kept until its high half is read; until
-then no other frame of that direction gets one.
+Source: 82599 datasheet, section 7.9 (time sync), 8.2.3.26 (its registers). A timestamp is kept until its high half is read; until
+then no other frame of that direction is timestamped.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ VALID, ENABLE = 1, 1 << 4
 L2_V2, L4_V1, L2_L4_V2, EVENTS_V2 = 0, 1, 2, 5
 """TSYNCRXCTL.Type."""
 FIRST_GENERAL = 8
-"""Message types of version 2 below are of event messages."""
+"""Message types of version 2 below this value are event messages."""
 ETQF_1588, ETQF_ENABLE = 1 << 30, 1 << 31
 PERIODS = {10000: 6.4e-9, 1000: 64e-9}
-"""Seconds of the clock that SYSTIM counts, by Mbit/s; that of 10 Gb/s also without a link."""
+"""Period in seconds of the clock that SYSTIM counts, by Mbit/s; without a link that of 10 Gb/s."""
 IDENTITY, SEQUENCE = 22, 30
-"""Where sourceUuid (version 1) and the end of sourcePortIdentity (version 2) begin in a message, and its sequenceId."""
+"""Offsets in a message: sourceUuid (version 1) or the end of sourcePortIdentity (version 2), and sequenceId."""
 
 
 class SystemTime:
-    """SYSTIM, TSYNCRXCTL and TSYNCTXCTL, and the stamps.
+    """SYSTIM, TSYNCRXCTL and TSYNCTXCTL, and the timestamps.
 
     Args:
-        speed: of the link, Mbit/s; 0 without one.
+        speed: of the link, Mbit/s; 0 without a link.
     """
 
     def __init__(self, file: RegisterFile, host: Host, speed: Callable[[], int]) -> None:
@@ -61,12 +61,12 @@ class SystemTime:
         file.on_read(r.TXSTMPH, lambda _index: self._take(r.TXSTMPH, r.TSYNCTXCTL), peek=lambda _i: file[r.TXSTMPH])
 
     def reset(self) -> None:
-        """Time zero, standing still: a reset clears TIMINCA."""
+        """Stop the clock at 0: a reset clears TIMINCA."""
         self._time = 0
         self._since = self._clock.now()
 
     def link_changed(self) -> None:
-        """From now on the time counts another clock."""
+        """Count with the clock of the new link speed."""
         self._set(self._now())
         self._period = PERIODS.get(self._speed(), PERIODS[10000])
 
@@ -95,30 +95,30 @@ class SystemTime:
         self._set(self._now() - offset if value >> 31 else self._now() + offset)
         self._file[r.TIMADJH] = value
 
-    # Stamps
+    # Timestamps
 
     def _write_control(self, register: Register, value: int) -> None:
-        """Whether there is a stamp is not for the driver to say."""
+        """The valid bit is read-only."""
         self._file[register] = value & ~VALID | self._file[register] & VALID
 
     def _take(self, high: Register, control: Register) -> int:
-        """Reading the high half takes the stamp: the next one may come."""
+        """Reading the high half releases the timestamp for the next frame."""
         self._file[control] &= ~VALID
         return self._file[high]
 
     def transmitted(self) -> None:
-        """A frame left whose descriptor asks for its time."""
+        """A frame was transmitted whose descriptor requests a timestamp."""
         late = self._timestamp_faults.lateness("tx") if self._file[r.TSYNCTXCTL] & (ENABLE | VALID) == ENABLE else None
         if late is not None:
             self._keep(r.TXSTMPL, r.TXSTMPH, r.TSYNCTXCTL, late)
 
     @property
     def listens(self) -> bool:
-        """Whether a frame that comes now may be stamped."""
+        """Whether a frame received now may be timestamped."""
         return self._file[r.TSYNCRXCTL] & (ENABLE | VALID) == ENABLE
 
     def received(self, frame: memoryview, headers: Headers) -> bool:
-        """A frame has come, while `listens`; whether it was stamped."""
+        """A frame was received while `listens`; returns whether it was timestamped."""
         message = self._wanted(frame, headers)
         late = None if message is None else self._timestamp_faults.lateness("rx")
         if message is None or late is None:
@@ -136,7 +136,7 @@ class SystemTime:
         self._file[control] |= VALID
 
     def _wanted(self, frame: memoryview, headers: Headers) -> ptp.Message | None:
-        """The message in a frame, if it is one that is stamped by type, version and layer."""
+        """The PTP message in a frame, if its type, version and layer are timestamped."""
         selected = self._file[r.RXMTRL]
         message = ptp.find(frame, headers, selected >> 16)
         if message is None:
@@ -157,7 +157,7 @@ class SystemTime:
         return message if message.kind == selected >> 8 & 0xF else None
 
     def _passes_to_1588(self) -> bool:
-        """Whether an EtherType filter hands PTP's frames to the time sync logic."""
+        """Whether an EtherType filter passes PTP frames to the time sync logic."""
         wanted = ETQF_ENABLE | ETQF_1588 | ptp.ETHERTYPE
         mask = ETQF_ENABLE | ETQF_1588 | 0xFFFF
         return any(self._file[filters.ETQF, index] & mask == wanted for index in range(filters.ETQF.total))

@@ -3,9 +3,9 @@
 
 Source: 82599 datasheet, section 7.1 (receive): 7.1.1 (filtering), 7.1.5 and 7.1.6 (descriptors), 7.1.11 (checksums).
 
-Frames come in bursts: the descriptors of a burst are fetched together, written back together, and each queue
-interrupts once. What finds no descriptor waits in the packet buffer, in order; when that is full frames are missed,
-or, with flow control, stay with the partner.
+Frames are received in bursts: the descriptors of a burst are fetched together and written back together, and each queue
+interrupts once. Frames without a descriptor wait in the packet buffer, in order; when it is full, frames are missed or,
+with flow control, the link partner is paused.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ JUMBO, LOOPBACK = 1 << 2, 1 << 15
 MAX_STANDARD = ETH_FRAME_LEN + ETH_FCS_LEN
 PCSD = 1 << 13
 TFCE = 1 << 3
-# Error bits of the write-back format stand where they do in the second quadword; so do these of its status.
+# Status and error bits of the write-back format, at their positions in the second quadword.
 STAMPED, LOOPED = 1 << 16, 1 << 18
 L4E, IPE, FDIR_ERROR = 1 << 30, 1 << 31, 0
 SPH = 1 << 31
@@ -125,7 +125,7 @@ class Receiver:
         file.on_write(r.RXCTRL, self._write_rxctrl)
 
     def reset(self) -> None:
-        """All queues off, nothing buffered."""
+        """Disable all queues and empty the packet buffer."""
         self.flow_cache.flush()
         self.rsc.reset()
         for queue in self.queues:
@@ -216,14 +216,14 @@ class Receiver:
     # The wire
 
     def arrived(self) -> None:
-        """Take frames off the wire until there are none, or the partner is paused."""
+        """Receive frames until the wire has none, or the partner is paused."""
         self._faulty = self._faults.poll() or self._frame_faults.holding
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         wire = self._host.wire
         cache = None if self._faulty else self.flow_cache
         was_paused, self._paused = self._paused, self._pauses()
-        # A frame that is to be segmented counts as about as many as it becomes.
+        # A GSO packet counts as about as many frames as it is segmented into.
         for frame in () if self._paused else self._loop.frames(MAX_STANDARD):
             if listening:
                 if self._buffered and self._full():
@@ -245,11 +245,11 @@ class Receiver:
         self._end_burst()
 
     def _pauses(self) -> bool:
-        """Whether the packet buffer is so full that the partner is sent PAUSE."""
+        """Whether the packet buffer is full and flow control pauses the partner."""
         return bool(self._buffered and self._full() and self._file[r.FCCFG] & TFCE)
 
     def _take_gso(self, frame: memoryview, offload: Offload) -> bool:
-        """Take what is to be cut by the short cut, where that is open."""
+        """Deliver a GSO packet through the flow cache, if its flow is cached."""
         if self._faulty or offload.segment_type is None or not offload.segment_size:
             return False
         packet = self.flow_cache.begin_gso(frame, offload.segment_size)
@@ -261,7 +261,7 @@ class Receiver:
         return True
 
     def loop_back(self, frame: bytes) -> None:
-        """A frame that MAC loopback turned around."""
+        """Receive a frame from MAC loopback."""
         if self._broken_loopback.armed and self._broken_loopback.fires():
             return
         if self._file[r.RXCTRL] & RXEN:
@@ -277,7 +277,7 @@ class Receiver:
         self._buffered_bytes += len(frame)
 
     def _drain(self) -> None:
-        """Deliver what waits in the packet buffer, in order, as far as there are descriptors."""
+        """Deliver frames from the packet buffer, in order, while there are descriptors."""
         cache = None if self._faulty else self.flow_cache
         while self._buffered:
             frame, known_good, mark = self._buffered[0]
@@ -296,7 +296,7 @@ class Receiver:
             self._buffered.popleft()
 
     def _drain_gso(self, packet: GsoPacket) -> bool:
-        """Deliver a train's segments; False when the rest has to wait for descriptors."""
+        """Deliver a GSO packet's segments; False if the rest has to wait for descriptors."""
         if not self._faulty and self.flow_cache.holds(packet.flow):
             return self.flow_cache.deliver_gso(packet)
         for frame in packet:
@@ -306,9 +306,9 @@ class Receiver:
         return True
 
     def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
-        """MAC and filters; then to the host, or to the packet buffer. `mark` goes into the status of its descriptor."""
+        """Apply MAC and filters, then deliver or buffer the frame. `mark` is added to the status of its descriptor."""
         size = len(frame)
-        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+        if size < ETH_ZLEN:  # unlike Ethernet, a tap carries frames without padding
             if size < ETH_HLEN:
                 self._statistics.count_register(s.RUC)
                 return
@@ -347,7 +347,7 @@ class Receiver:
     # To the host
 
     def _deliver(self, frame: memoryview, known_good: bool, mark: int) -> bool:
-        """Steer a frame and hand it to its queue; False when it has to wait for descriptors."""
+        """Steer a frame and deliver it to its queue; False if it has to wait for descriptors."""
         headers = parse(frame)
         vet = self._values[_VLNCTRL] & 0xFFFF
         tci = frame[14] << 8 | frame[15] if frame[12] << 8 | frame[13] == vet else None
@@ -384,7 +384,7 @@ class Receiver:
         return True
 
     def _learn(self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, target: Target) -> None:
-        """Let the segments that follow take the short cut, where the queue's setup allows."""
+        """Cache the flow, if the queue's configuration allows."""
         if queue.descriptor_type != ONE_BUFFER or not self._strips_crc() or self.rsc.takes(queue.index):
             return
         if not self._values[_RXCSUM] & PCSD:
@@ -400,7 +400,7 @@ class Receiver:
         return bool(self._values[_HLREG0] & CRC_STRIP)
 
     def _checks(self, queue: RxQueue, frame: memoryview, headers: Headers, known_good: bool) -> int:
-        """Checksum status and errors."""
+        """Checksum status and error bits."""
         checks = 0
         ip = ip_checksum_ok(frame, headers)
         if ip is not None:
@@ -452,7 +452,7 @@ class Receiver:
         return RxStatus(info, value, status, vlan, split)
 
     def _fragment(self, frame: memoryview, headers: Headers) -> int:
-        """Fragment checksum and IP identification: what the descriptor shows without RXCSUM.PCSD."""
+        """Fragment checksum and IP identification, which the descriptor reports without RXCSUM.PCSD."""
         if headers.version != 4:
             return 0
         start = headers.l3_offset
@@ -462,7 +462,7 @@ class Receiver:
         return value
 
     def _split_at(self, queue: RxQueue, headers: Headers, *, stripped: bool) -> int:
-        """Bytes of header by PSRTYPE, or 0 when the packet is not split."""
+        """Bytes of header by PSRTYPE; 0 if the packet is not split."""
         types = self._file[r.PSRTYPE, 0]
         at = 0
         if (headers.l4 == TCP and types & 1 << 4) or (headers.l4 == UDP and types & 1 << 5):
@@ -476,7 +476,7 @@ class Receiver:
         return at if at <= queue.header_size else 0
 
     def _place_frame(self, queue: RxQueue, pieces: list[Buffer], report: RxStatus) -> bool:
-        """Copy a frame into posted buffers; False when there are not enough."""
+        """Copy a frame into posted buffers; False if there are not enough."""
         total = 0
         for piece in pieces:
             total += len(piece)

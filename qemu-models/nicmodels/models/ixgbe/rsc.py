@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Receive side coalescing: merged packets in the rings.
+"""Receive side coalescing: merged packets in the receive queues.
 
 Source: 82599 datasheet, section 7.11 (RSC), 7.1.6.2 (RSCCNT, NEXTP), 8.2.3.8 (RSCCTL, RSCDBU).
 
-Which segments merge is `nicmodels.offload.coalescing`'s business. Here their payload goes into guest buffers as it
-comes; the header and the descriptors follow when the packet is complete: by its rules, or at the end of a burst, which
-stands for the interrupt that is due.
+`nicmodels.offload.coalescing` decides which segments are merged. Their payload is written into guest buffers at once; the
+header and the descriptors follow when the packet is complete, by the rules or at the end of a burst, which stands for the
+interrupt.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RSCACKDIS = 1 << 7
 MAX_DESCRIPTORS = (1, 4, 8, 16)
 COUNT_SHIFT = 17
 SEGMENTS_A_BUFFER = 14
-"""More segments cannot start in one descriptor: RSCCNT has four bits, and is one more than their number."""
+"""The most segments that can start in one descriptor: RSCCNT has four bits, and is one more than their number."""
 NEXT_SHIFT = 4
 
 
@@ -50,7 +50,7 @@ class _Buffer:
 
 @dataclass
 class _Chain:
-    """Where a merged packet is."""
+    """The buffers of a merged packet."""
 
     queue: RxQueue
     report: RxStatus
@@ -69,7 +69,7 @@ class RscEngine:
         self._coalescer = Coalescer()
 
     def reset(self) -> None:
-        """Forget what is open."""
+        """Drop the open packets."""
         self._coalescer = Coalescer()
 
     def takes(self, queue: int) -> bool:
@@ -81,10 +81,10 @@ class RscEngine:
     def receive(
         self, queue: RxQueue, frame: memoryview, headers: Headers, report: RxStatus, *, strip: int, good: bool
     ) -> bool | None:
-        """Offer a frame whose checksums are right.
+        """Try to merge a frame with right checksums.
 
         Returns:
-            True: it is merged. False: it has to wait for descriptors. None: it is to be delivered alone, now.
+            True if it was merged, False if it has to wait for descriptors, None if it is to be delivered alone, now.
         """
         coalescer = self._coalescer
         limits = Limits(header=queue.header_size, acknowledgements=not self._file[r.RSCDBU] & RSCACKDIS)
@@ -129,7 +129,7 @@ class RscEngine:
     def _append(
         self, queue: RxQueue, flow: Flow, frame: memoryview, headers: Headers, report: RxStatus, strip: int
     ) -> _Buffer:
-        """Write the payload behind what is there; gives the buffer that it starts in."""
+        """Append the payload; returns the buffer that it starts in."""
         chain: _Chain | None = flow.buffers
         if chain is None:
             index, address, _ = queue.posted.popleft()
@@ -156,10 +156,10 @@ class RscEngine:
         return started
 
     def _deliver(self, flow: Flow) -> None:
-        """Write the header, and hand the descriptors back.
+        """Write the header, and return the descriptors.
 
         Each descriptor's RSCCNT is one more than the number of segments that start in it, so that the sum of RSCCNT - 1
-        over the chain is how many were merged; NEXTP links them. A packet of one segment shows no RSC at all.
+        over the chain is how many were merged; NEXTP links them. A packet of one segment has no RSC fields.
         """
         chain: _Chain = flow.buffers
         header = flow.header()

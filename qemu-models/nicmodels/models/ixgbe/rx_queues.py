@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The receive queues: descriptors are fetched ahead, and written back once a burst.
+"""The receive queues: descriptors are fetched ahead, and written back once per burst.
 
 Source: 82599 datasheet, 7.1.5 and 7.1.6 (receive descriptors), 7.1.8 (descriptor fetch and write-back).
 """
@@ -83,7 +83,7 @@ class RxQueues:
         self._written.clear()
 
     def fetch(self, queue: RxQueue, number: int) -> bool:
-        """Have at least `number` descriptors in `posted`; False when the driver has not given so many."""
+        """Fetch until `posted` has at least `number` descriptors; False if the driver has not posted so many."""
         posted, ring = queue.posted, queue.ring
         if len(posted) >= number:
             return True
@@ -100,12 +100,12 @@ class RxQueues:
         return len(posted) >= number
 
     def dma_error(self, queue: RxQueue) -> None:
-        """An address of the queue is not there: what was to go there is lost."""
+        """An address of the queue is not mapped: the data is lost."""
         self._statistics.dma_errors += 1
         self._events.add("dma.error", direction="rx", queue=queue.index)
 
     def write_back(self, queue: RxQueue, index: int, report: RxStatus, length: int, status: int) -> None:
-        """Note a descriptor for the write-back at the end of the burst."""
+        """Add a descriptor to the write-back at the end of the burst."""
         bits = report.status | status | DD
         if queue.descriptor_type == LEGACY:
             errors = (bits >> 24 & 0xC0) if status & EOP else 0
@@ -116,14 +116,14 @@ class RxQueues:
         self.note(queue.index, index, data)
 
     def note(self, queue: int, index: int, data: bytes) -> None:
-        """Note a descriptor's bytes for the write-back at the end of the burst."""
+        """Add a descriptor's bytes to the write-back at the end of the burst."""
         entries = self._written.get(queue)
         if entries is None:
             entries = self._written[queue] = []
         entries.append((index, data))
 
     def flush(self) -> None:
-        """Write the descriptors of the burst back, in runs, and interrupt."""
+        """Write the descriptors of the burst back, in contiguous runs, and interrupt."""
         if not self._written:
             return
         written, self._written = self._written, {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The statistics registers, and the model's own account, which does not depend on them.
+"""The statistics registers, and the model's own counts, which do not depend on them.
 
-Source: 82599 datasheet, section 8.2.3.23: counters stick at their maximum and clear when read; octet counters have 36
+Source: 82599 datasheet, section 8.2.3.23: counters stick at their maximum and clear when read; byte counters have 36
 bits and cover a frame from the destination address to the CRC.
 """
 
@@ -53,22 +53,22 @@ def size_bin(length: int) -> int:
     return 5
 
 
-def _miscounted(faults: tuple[Fault, Fault], frames: int, octets: int) -> tuple[int, int]:
-    """What counters of good frames and octets make of these: the same, but for faults "doubled" and "bytes"."""
+def _miscounted(faults: tuple[Fault, Fault], frames: int, length: int) -> tuple[int, int]:
+    """The amounts to count, as changed by the faults "doubled" and "bytes"."""
     doubled, more = faults
     if doubled.armed and doubled.fires():
-        frames, octets = 2 * frames, 2 * octets
+        frames, length = 2 * frames, 2 * length
     if more.armed and more.fires():
-        octets += frames
-    return frames, octets
+        length += frames
+    return frames, length
 
 
 class Statistics:
-    """Counts frames, twice: in the registers and in the account.
+    """Counts frames in the registers, and in `rx` and `tx`.
 
     Attributes:
-        rx, tx: the account, by queue.
-        dma_errors: how often a queue was given an address that is not there.
+        rx, tx: the model's own counts, by queue.
+        dma_errors: accesses of a queue to unmapped addresses.
     """
 
     def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
@@ -88,7 +88,7 @@ class Statistics:
         """Add to a counter, by its declaration."""
         self.count(_slot(register, index), amount)
 
-    def _count_octets(self, low: int, high: int, amount: int) -> None:
+    def _count_bytes(self, low: int, high: int, amount: int) -> None:
         values = self._values
         total = values[low] + amount
         if total > MAXIMUM:
@@ -98,72 +98,72 @@ class Statistics:
         values[low] = total
 
     def arrived(self, length: int, first: int, *, broadcast: bool, passed: bool, frames: int = 1) -> None:
-        """Good frames on the wire, before (`passed` false) or after the address filters.
+        """Count good frames from the wire.
 
         Args:
             length: of each, with CRC.
             first: the first byte of the destination address.
             broadcast: whether the destination is the broadcast address.
-            passed: whether a filter let them in.
-            frames: how many.
+            passed: whether they passed the filters.
+            frames: number of frames.
         """
         values = self._values
-        octets = length * frames
+        total = length * frames
         values[_TPR] += frames
-        self._count_octets(_TORL, _TORH, octets)
+        self._count_bytes(_TORL, _TORH, total)
         values[_RXNFGPC] += frames
-        self._count_octets(_RXNFGBCL, _RXNFGBCH, octets)
+        self._count_bytes(_RXNFGBCL, _RXNFGBCH, total)
         if not passed:
             return
-        counted, octets = _miscounted(self._rx_faults, frames, octets)
+        counted, total = _miscounted(self._rx_faults, frames, total)
         values[_GPRC] += counted
-        self._count_octets(_GORCL, _GORCH, octets)
+        self._count_bytes(_GORCL, _GORCH, total)
         values[_RX_BINS[size_bin(length)]] += frames
         if broadcast:
             values[_BPRC] += frames
         elif first & 1:
             values[_MPRC] += frames
 
-    def delivered(self, queue: int, octets: int, frames: int = 1) -> None:
-        """Frames of so many bytes (without CRC) in all went to a receive queue."""
+    def delivered(self, queue: int, length: int, frames: int = 1) -> None:
+        """Count frames delivered to a receive queue; `length` is their total in bytes, without CRC."""
         account = self.rx[queue]
         account.frames += frames
-        account.bytes += octets
+        account.bytes += length
         self._values[_RXDGPC] += frames
-        self._count_octets(_RXDGBCL, _RXDGBCH, octets)
+        self._count_bytes(_RXDGBCL, _RXDGBCH, length)
         number = self._values[_RQSMR[queue >> 2 & 31]] >> 8 * (queue & 3) & 0xF
         self._values[_QPRC[number]] += frames
-        self._count_octets(_QBRC_L[number], _QBRC_H[number], octets)
+        self._count_bytes(_QBRC_L[number], _QBRC_H[number], length)
 
     def dropped(self, queue: int) -> None:
-        """A frame for a queue without descriptors was dropped (SRRCTL.DROP_EN)."""
+        """Count a frame dropped for want of descriptors (SRRCTL.DROP_EN)."""
         self.rx[queue].dropped += 1
         number = self._values[_RQSMR[queue >> 2]] >> 8 * (queue & 3) & 0xF
         self.count(_QPRDC[number])
 
     def missed(self) -> None:
-        """The packet buffer was full."""
+        """Count a frame missed because the packet buffer was full."""
         self.count_register(r.MPC)
 
-    def sent(self, queue: int, frames: int, octets: int) -> None:
-        """Frames of a transmit queue left; octets without CRC."""
+    def sent(self, queue: int, frames: int, length: int) -> None:
+        """Count frames of a transmit queue; `length` is their total in bytes, without CRC."""
         number = self._values[_TQSM[queue >> 2 & 31]] >> 8 * (queue & 3) & 0xF
         self._values[_QPTC[number]] += frames
-        self._count_octets(_QBTC_L[number], _QBTC_H[number], octets)
+        self._count_bytes(_QBTC_L[number], _QBTC_H[number], length)
         self._values[_TXDGPC] += frames
-        self._count_octets(_TXDGBCL, _TXDGBCH, octets)
+        self._count_bytes(_TXDGBCL, _TXDGBCH, length)
 
     def left(self, length: int, destination: bytes, frames: int = 1) -> None:
-        """Frames of `length` bytes (with CRC) each went over the wire."""
+        """Count frames transmitted on the wire, each of `length` bytes with CRC."""
         values = self._values
         values[_TPT] += frames
-        counted, octets = _miscounted(self._tx_faults, frames, length * frames)
+        counted, total = _miscounted(self._tx_faults, frames, length * frames)
         values[_GPTC] += counted
-        self._count_octets(_GOTCL, _GOTCH, octets)
+        self._count_bytes(_GOTCL, _GOTCH, total)
         values[_TX_BINS[size_bin(length)]] += frames
         if destination[0] & 1:
             values[_BPTC if destination == b"\xff\xff\xff\xff\xff\xff" else _MPTC] += frames
 
     def describe(self) -> dict[str, list[dict[str, int]]]:
-        """The account as JSON values."""
+        """The model's own counts as JSON values."""
         return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which receive queue a frame goes to.
+"""Receive queue selection.
 
 Source: 82599 datasheet, section 7.1.2 (receive queues assignment): EtherType filters, SYN filter, five-tuple filters,
 flow director, then RSS and traffic class. Pools (VMDq) are by destination address, else the default pool.
@@ -48,15 +48,15 @@ _PROTOCOLS = {TCP: 0, UDP: 1, SCTP: 2}
 
 
 class Target(NamedTuple):
-    """Where a frame goes, and what its descriptor says about that.
+    """The queue of a frame, and what its descriptor reports about the selection.
 
     Attributes:
-        queue: 0 to 127; None when a filter drops the frame.
+        queue: 0 to 127; None if a filter drops the frame.
         rss_type: as in the descriptor; 0 for none.
         hash: the RSS hash, or the flow director's identifier.
         flow_match: a flow director filter matched.
         ethertype_filter: index of the EtherType filter that matched, or None.
-        flow_director: whether the flow director found a filter, where it was asked; None where it was not.
+        flow_director: whether the flow director found a filter; None if it was not consulted.
     """
 
     queue: int | None
@@ -84,7 +84,7 @@ class Steering:
         self.reset()
 
     def reset(self) -> None:
-        """What is derived from registers is derived anew."""
+        """Drop what is cached from registers."""
         self._scaling: Scaling | None = None
         self._ethertypes: dict[int, int] | None = None
         self._tuples: list[int] | None = None
@@ -102,10 +102,10 @@ class Steering:
         self._file.on_write(register, write)
 
     def target(self, frame: memoryview, headers: Headers, tci: int | None) -> Target:
-        """Where the frame goes.
+        """Select the queue of a frame.
 
         Args:
-            frame: as it was on the wire.
+            frame: as received from the wire.
             headers: of the frame.
             tci: its VLAN tag, or None.
         """
@@ -141,7 +141,7 @@ class Steering:
         return Target(queue & 0x7F, rss_type, value, matched, ethertype, director)
 
     def _hash(self, frame: memoryview, headers: Headers) -> tuple[int, int, int]:
-        """RSS type, hash, and entry of the redirection table."""
+        """RSS type, hash, and redirection table entry."""
         mode = self._file.values[_MRQC] & 0xF
         if mode not in RSS_MODES:
             return 0, 0, 0
@@ -192,7 +192,7 @@ class Steering:
         return self._file[r.PFVTCTL] >> 7 & 0x3F
 
     def _by_tuple(self, frame: memoryview, headers: Headers) -> int | None:
-        """The SYN filter and the five-tuple filters, in the order that SYNQF.SYNQFP says."""
+        """The SYN filter and the five-tuple filters, in the order set by SYNQF.SYNQFP."""
         syn = self._file.values[_SYNQF]
         by_syn = None
         if syn & 1 and headers.l4 == TCP and frame[headers.l4_offset + 13] & (SYN | ACK) == SYN:
@@ -211,7 +211,7 @@ class Steering:
         return best[1] if best is not None else by_syn
 
     def _tuple_matches(self, index: int, control: int, frame: memoryview, headers: Headers) -> bool:
-        """A mask bit of one leaves the field out; addresses and ports are stored byte by byte as on the wire."""
+        """Match a five-tuple filter. A mask bit of one excludes its field; addresses and ports are in wire byte order."""
         mask = control >> 25 & 0x1F
         start, l4 = headers.l3_offset, headers.l4_offset
         ports = self._file[r.SDPQF, index]

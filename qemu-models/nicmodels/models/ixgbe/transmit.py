@@ -3,9 +3,9 @@
 
 Source: 82599 datasheet, section 7.2 (transmit): 7.2.3 (descriptors), 7.2.4 (segmentation), 7.2.5 (checksums).
 
-A tail write only notes that the queue has work; the work is done when the loop is free, so tail writes that arrive
-together are one batch: one fetch, one interrupt. `_send_fast` leaves checksums and segmentation to the host (wire
-segmentation "host") and hands guest memory to the kernel as it is; `_send` does everything here, and knows the faults.
+A tail write schedules its queue; the work is done from the event loop, so that tail writes that arrive together are one
+batch, with one fetch and one interrupt. `_send_fast` leaves checksums and segmentation to the host (wire segmentation
+"host") and passes guest memory to the kernel without a copy; `_send` does everything here, faults included.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ class Context(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """What the descriptors of one packet say besides where it is.
+    """The control data of a packet's descriptors.
 
     Attributes:
         command: the second quadword of its first descriptor.
         context: the context it refers to.
-        legacy: whether it came by legacy descriptors; checksum start and offset are then in the command.
+        legacy: whether its descriptors are legacy ones, with checksum start and offset in the command.
     """
 
     command: int
@@ -120,7 +120,7 @@ class Transmitter:
     """All transmit queues.
 
     Args:
-        loop_back: takes the frames that MAC loopback turns around.
+        loop_back: receives frames in MAC loopback.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Transmitter:
         file.on_write(r.DMATXCTL, self._write_dma)
 
     def reset(self) -> None:
-        """All queues off and empty."""
+        """Disable and empty all queues."""
         for queue in self.queues:
             queue.enabled = False
             queue.ring.setup(0, 0)
@@ -161,7 +161,7 @@ class Transmitter:
         self._work.clear()
 
     def kick(self) -> None:
-        """The link came up, or transmission was enabled: what waits goes on."""
+        """The link came up, or transmission was enabled: resume all queues."""
         for queue in self.queues:
             if queue.enabled and queue.ring.available:
                 self._work.add(queue.index)
@@ -198,7 +198,7 @@ class Transmitter:
             self._work.add(queue.index)
 
     def _write_control(self, index: int, value: int) -> None:
-        """ENABLE reads back at once; SWFLSH clears itself, since nothing waits to be written back."""
+        """ENABLE reads back at once; SWFLSH is self-clearing, since no write-back is pending."""
         self._file[r.TXDCTL, index] = value & r.TXDCTL.writable
         queue = self.queues[index]
         enabled = bool(value & ENABLE)
@@ -218,7 +218,7 @@ class Transmitter:
 
     def _run(self) -> None:
         loopback = self._file[mac.HLREG0] & LOOPBACK
-        # Without a link the hardware stops its DMA; what is queued waits.
+        # Without a link the hardware stops its DMA; queued packets wait.
         if not self._file[r.DMATXCTL] & TRANSMIT_ENABLE or not (self._link.up or loopback):
             return
         self._faults.poll()
@@ -231,13 +231,13 @@ class Transmitter:
                     self._halt(queue)
 
     def _halt(self, queue: TxQueue) -> None:
-        """The ring or a buffer is not where the guest said: the queue stops, as after a PCIe master abort."""
+        """The ring or a buffer is not mapped: the queue stops, as after a PCIe master abort."""
         queue.ring.head = queue.ring.tail
         self._statistics.dma_errors += 1
         self._host.events.add("dma.error", direction="tx", queue=queue.index)
 
     def _send_batch(self, queue: TxQueue) -> None:
-        """Send what is complete between head and tail, at most one batch; then write back and interrupt."""
+        """Send the complete packets between head and tail, at most one batch; then write back and interrupt."""
         if self._faults.active and self._faults.fires("tx.queue.stuck", queue=queue.index):
             return
         ring = queue.ring
@@ -298,7 +298,7 @@ class Transmitter:
                 memory.write(base + 16 * index, DONE)
         self._interrupts.transmit(queue.index)
 
-    # Fast: the host finishes the frame
+    # Fast path: the host completes the frame
 
     def _send_fast(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
         command = packet.command
@@ -323,7 +323,7 @@ class Transmitter:
                 offload = Offload(context.mac_length + context.ip_length, _FIELDS[context.protocol])
             destination = bytes(buffers[0][:6])
             self._host.wire.transmit(buffers, offload)
-            self._account(queue, total, 1, total)
+            self._count(queue, total, 1, total)
             self._statistics.left(total + ETH_FCS_LEN, destination)
             return
         size = context.mac_length + context.ip_length + context.l4_length
@@ -332,7 +332,7 @@ class Transmitter:
             return
         head, rest = behead(buffers, size)
         start, l4 = context.mac_length, context.mac_length + context.ip_length
-        # The host wants the headers of the whole packet: its length, and the pseudo-header's sum with that length.
+        # The host expects the headers of the whole packet, with its length and the pseudo-header's sum.
         if context.ipv4:
             struct.pack_into(">H", head, start + 2, total - start)
             head[start + 10 : start + 12] = b"\0\0"
@@ -347,21 +347,21 @@ class Transmitter:
         count = -(-payload // context.mss)
         last = payload - (count - 1) * context.mss
         last = max(size + last, ETH_ZLEN)
-        self._account(queue, total, count, (count - 1) * (size + context.mss) + last)
+        self._count(queue, total, count, (count - 1) * (size + context.mss) + last)
         destination = bytes(head[:6])
         if count > 1:
             self._statistics.left(size + context.mss + ETH_FCS_LEN, destination, count - 1)
         self._statistics.left(last + ETH_FCS_LEN, destination)
 
-    def _account(self, queue: TxQueue, total: int, segments: int, octets: int) -> None:
+    def _count(self, queue: TxQueue, total: int, segments: int, segment_bytes: int) -> None:
         account = self._statistics.tx[queue.index]
         account.frames += 1
         account.bytes += total
         account.segments += segments
-        account.segment_bytes += octets
-        self._statistics.sent(queue.index, segments, octets)
+        account.segment_bytes += segment_bytes
+        self._statistics.sent(queue.index, segments, segment_bytes)
 
-    # Complete: everything is done here
+    # Slow path: the frame is completed here
 
     def _send(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
         total = chain_length(buffers)
@@ -376,16 +376,16 @@ class Transmitter:
             if packet.command & VLE:
                 frames = [self._tag(queue, frame, packet.context.vlan) for frame in frames]
         except ValueError as error:
-            # Lengths that contradict the frame: hardware hangs or sends garbage; the model drops it and says why.
+            # The lengths contradict the frame. Hardware hangs or sends garbage; the model drops the packet and records it.
             self._host.events.add("tx.malformed", queue=queue.index, reason=str(error))
             return
-        octets = sum(self._emit(queue, frame) for frame in frames)
+        segment_bytes = sum(self._emit(queue, frame) for frame in frames)
         if packet.command & STAMP and not packet.legacy:
             self._time.transmitted()
-        self._account(queue, total, len(frames), octets)
+        self._count(queue, total, len(frames), segment_bytes)
 
     def _single(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[Buffer]:
-        """A frame that is sent as it is, with its checksums completed."""
+        """A packet sent as one frame, with its checksums completed."""
         command, context = packet.command, packet.context
         if packet.legacy:
             if not command & IC:
@@ -416,7 +416,7 @@ class Transmitter:
         return [head, *rest]
 
     def _segments(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[list[Buffer]]:
-        """The frames of a packet that is segmented."""
+        """The segments of a packet."""
         context = packet.context
         l4 = context.mac_length + context.ip_length
         head, payload = behead(buffers, l4 + context.l4_length)
@@ -456,7 +456,7 @@ class Transmitter:
         return list(frame) if changed is None else vlan.insert(frame, changed, self._file[r.DMATXCTL] >> 16)
 
     def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
-        """Put a frame on the wire; gives its length without CRC."""
+        """Transmit a frame; returns its length without CRC."""
         size = chain_length(frame)
         pads = size < ETH_ZLEN and self._file[mac.HLREG0] & PAD_ENABLE
         if pads and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue.index)):

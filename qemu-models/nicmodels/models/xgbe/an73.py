@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Auto-negotiation as the registers of MMD 7 show it, and its interrupt: a view of `nicmodels.phy.Arbitration`.
+"""The auto-negotiation registers of MMD 7 and their interrupt, on top of `nicmodels.phy.Arbitration`.
 
-Source: IEEE 802.3-2022, 45.2.7; the interrupt registers are the vendor's: Linux, xgbe-mdio.c (a written zero clears).
+Source: IEEE 802.3-2022, 45.2.7; the interrupt registers are the vendor's: Linux, xgbe-mdio.c (writing a zero clears).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NEGOTIATED = {Technology.KX_1000M: 1 << 1, Technology.KX4_10G: 1 << 2, Technolog
 FEC_NEGOTIATED = 1 << 4
 PAUSE, FEC = 1 << 10, 3 << 14
 LATE = 0.6
-"""Seconds: longer than a driver gives the exchange of pages."""
+"""Seconds: longer than a driver waits for the exchange of pages."""
 WITHHELD = 0.05
-"""Seconds: much less than link_fail_inhibit_timer, which runs on meanwhile."""
+"""Seconds: much less than link_fail_inhibit_timer, which keeps running."""
 KX, KR = "1000BASE-KX", "10GBASE-KR"
 
 
@@ -41,7 +41,7 @@ class AutoNegotiation:
 
     Args:
         phy: the local end.
-        changed: told after the driver has enabled, disabled or restarted negotiation.
+        changed: called after the driver enabled, disabled or restarted negotiation.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class AutoNegotiation:
         file.on_read(r.AN_BACKPLANE, self._backplane, peek=self._backplane)
         file.on_write(r.AN_INT, self._write_causes)
         file.on_write(r.AN_INTMASK, self._write_mask)
-        interrupts.gate(AN, self._lets)
+        interrupts.gate(AN, self._may_send)
 
     def reset(self) -> None:
-        """Negotiation off, nothing to say."""
+        """Disable negotiation, and clear the status."""
         self._latched = 0
         self._link_stayed = False
         self._shown = Codeword(0)
@@ -96,7 +96,7 @@ class AutoNegotiation:
         return bool(self._file[r.AN_CTRL] & ENABLE)
 
     def event(self, event: Event) -> None:
-        """What the local end tells."""
+        """Handle an event of the local transceiver."""
         cause = CAUSES.get(event.kind)
         if event.kind is Kind.PAGE_RECEIVED:
             if event.details["base"] and not (self._stale.armed and self._stale.fires()):
@@ -120,7 +120,7 @@ class AutoNegotiation:
         self._file[r.AN_INT] |= bits
         self._update()
 
-    def _lets(self, again: bool) -> bool:
+    def _may_send(self, again: bool) -> bool:
         if not again and self._withheld.armed and self._withheld.fires():
             self._clock.call_later(WITHHELD, lambda: self._interrupts.reissue(AN))
             return False
@@ -193,7 +193,7 @@ class AutoNegotiation:
         return value
 
     def _read_status(self, index: int) -> int:
-        """Page received and parallel detection fault are latched high, the link low; reading says what holds now."""
+        """Page received and parallel detection fault are latched high, the link low; reading releases the latches."""
         value = self._status(index)
         self._latched = 0
         self._link_stayed = self._phy.link is not None

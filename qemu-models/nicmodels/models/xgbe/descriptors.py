@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bits of descriptors: four doublewords each, the last with the owner.
+"""The bits of descriptors, which have four doublewords; the owner bit is in the last.
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.3 (transmit and receive descriptors); Linux,
 drivers/net/ethernet/amd/xgbe/xgbe-common.h (TX_*_DESC*, RX_*_DESC*).
@@ -8,7 +8,7 @@ drivers/net/ethernet/amd/xgbe/xgbe-common.h (TX_*_DESC*, RX_*_DESC*).
 from __future__ import annotations
 
 OWN, CONTEXT, FIRST, LAST = 1 << 31, 1 << 30, 1 << 29, 1 << 28
-# Transmit, third doubleword: two lengths, what to do with a tag, timestamp, interrupt.
+# Transmit, third doubleword: two lengths, VLAN tag action, timestamp, interrupt.
 LENGTH_MASK = 0x3FFF
 BUFFER_2_SHIFT = 16
 VTIR_SHIFT = 14

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The AMD XGBE as a PCI device: configuration space, BARs, resets, and what tests may ask.
+"""The AMD XGBE as a PCI device: configuration space, BARs, resets, control methods.
 
-Source: Linux, drivers/net/ethernet/amd/xgbe (no public datasheet has these registers); see the modules for what documents
-what they do.
+Source: Linux, drivers/net/ethernet/amd/xgbe, since no public datasheet has these registers; each module names the
+documentation of its functions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Xgbe(Nic):
     """One port, in backplane mode.
 
     Raises:
-        ValueError: the options ask for a profile, MAC address or number of queues that this device has not.
+        ValueError: a profile, MAC address or number of queues that this device does not support.
     """
 
     name: ClassVar[str] = "xgbe"
@@ -62,7 +62,7 @@ class Xgbe(Nic):
         self.profile = variant = VARIANTS[self.variant]
         channels = variant.channels
         if options.queues not in (None, channels):
-            raise ValueError(f"{options.queues} queues asked for, but {self.variant} always has {channels}")
+            raise ValueError(f"{options.queues} queues requested, but {self.variant} always has {channels}")
         self.config = _config_space(variant.device, CHANNEL + channels)
         self._file = RegisterFile(REGISTERS, host.clock.now)
         self.interrupts = InterruptBlock(self._file, host, channels)
@@ -114,17 +114,17 @@ class Xgbe(Nic):
 
     @property
     def registers(self) -> RegisterFile | None:
-        """All registers: those of BAR 0, and those of the PCS behind its window."""
+        """All registers: those of BAR 0, and those of the PCS behind the window of BAR 1."""
         return self._file
 
     def bar_read(self, bar: int, offset: int, size: int) -> int:
-        """BAR 0: registers; BAR 1: the window on the PCS; BAR 2 belongs to whoever emulates MSI-X."""
+        """BAR 0: registers; BAR 1: the window to the PCS; BAR 2: MSI-X, which QEMU emulates."""
         if bar == REGISTER_BAR:
             return self._file.read(offset, size)
         return self.xpcs.read(offset, size) if bar == XPCS_BAR else 0
 
     def bar_write(self, bar: int, offset: int, value: int, size: int) -> None:
-        """BAR 0: registers; BAR 1: the window on the PCS."""
+        """BAR 0: registers; BAR 1: the window to the PCS."""
         if bar == REGISTER_BAR:
             self._file.write(offset, value, size)
         elif bar == XPCS_BAR:
@@ -136,7 +136,7 @@ class Xgbe(Nic):
         self.receiver.arrived()
 
     def reset(self, cause: ResetCause) -> None:
-        """Everything, SerDes and PCS too."""
+        """Reset everything, including SerDes and PCS."""
         del cause
         self._file.reset()
         self.interrupts.power_on()
@@ -152,7 +152,7 @@ class Xgbe(Nic):
 
     @property
     def account(self) -> Counters:
-        """The device's own account."""
+        """The device's own counts."""
         return self.counters
 
     @property
@@ -178,14 +178,14 @@ class Xgbe(Nic):
         return {**super().control_methods(), **own, **link_methods(self.link.partner)}
 
     def _write_mode(self, _index: int, value: int) -> None:
-        """SWR clears itself; a reset takes no time here."""
+        """SWR is self-clearing; a reset completes at once."""
         if value & SOFTWARE_RESET:
             self._software_reset()
         else:
             self.interrupts.write_mode(value)
 
     def _software_reset(self) -> None:
-        """MAC, MTL and DMA with all their registers; properties, I2C, PCS and SerDes stay."""
+        """Reset MAC, MTL and DMA with all their registers; properties, I2C, PCS and SerDes keep their state."""
         self.resets["software"] += 1
         self.host.events.add("reset", cause="software")
         if self._incomplete.armed and self._incomplete.fires():
@@ -219,7 +219,7 @@ class Xgbe(Nic):
 
 
 def _config_space(device: int, vectors: int) -> ConfigSpace:
-    """Three 32-bit memory BARs, MSI-X with a vector a line, MSI with one."""
+    """Three 32-bit memory BARs, MSI-X with a vector per interrupt line, MSI with one vector."""
     return ConfigSpace(
         vendor=AMD,
         device=device,

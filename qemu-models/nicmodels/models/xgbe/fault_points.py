@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fault points of this model. The context that `match` can name stands behind each group.
+"""The fault points of this model. The context that `match` can name is in the comment of each group.
 
 The hardware has no per-queue counters, flow rules or coalescing, and its descriptors report only wrong checksums, not
 verified ones: the faults that other models have of these are missing here.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which frames pass: addresses, hash table, VLAN tag and hash, promiscuous modes.
+"""The layer 2 filters: addresses, hash table, VLAN tag and hash, promiscuous modes.
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6 (packet filtering) and MAC_Packet_Filter; the hash is the upper bits of the
 CRC-32, bit-reversed (Stratix 10 HPS register map, gmacgrp_hash_table_reg0; Linux, xgbe-dev.c, xgbe_set_mac_hash_table).
@@ -27,16 +27,16 @@ PR, HUC, HMC, DAIF, PM, DBF, HPF, VTFE, RA = (
 ETV, VTIM, ESVL, VTHM = 1 << 16, 1 << 17, 1 << 18, 1 << 25
 ADDRESS_ENABLE, SOURCE = 1 << 31, 1 << 30
 TABLE_SHIFT = 24
-"""256 bits of hash table are addressed by the upper 8 bits of the hash."""
+"""The upper 8 bits of the hash index the 256 bits of the hash table."""
 
 
 def address_hash(address: bytes) -> int:
-    """The CRC-32 of an address, its bits reversed: its upper bits address the hash table."""
+    """The bit-reversed CRC-32 of an address; its upper bits index the hash table."""
     return _reversed(zlib.crc32(address))
 
 
 def vlan_hash(vlan: int, bits: int) -> int:
-    """The four bits that address the VLAN hash table: of the CRC-32 over 12 or 16 bits, least significant first."""
+    """The index into the VLAN hash table: four bits of the CRC-32 over 12 or 16 bits, least significant first."""
     crc = 0xFFFF_FFFF
     for position in range(bits):
         crc = crc >> 1 ^ (0xEDB8_8320 if (crc ^ vlan >> position) & 1 else 0)
@@ -48,7 +48,7 @@ def _reversed(value: int) -> int:
 
 
 class Filters:
-    """The layer 2 filters. The address table is kept as a dictionary, made anew after a write to it."""
+    """The layer 2 filters. The address table is cached in a dictionary, which is rebuilt after a write to it."""
 
     def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
         self._file = file
@@ -74,7 +74,7 @@ class Filters:
         self._exact = None
 
     def matching(self, address: bytes) -> int | None:
-        """The index of the address register that a destination equals."""
+        """The index of the address register that matches a destination, or None."""
         if self._exact is None:
             self._read_addresses()
         assert self._exact is not None
@@ -108,7 +108,7 @@ class Filters:
         return bool(self._file[r.HTR, value >> 5] >> (value & 31) & 1)
 
     def passes(self, destination: bytes) -> bool:
-        """Whether the address filters let a frame in."""
+        """Whether the address filters pass a frame."""
         control = self._values[_PFR]
         if control & (PR | RA) and not (self._no_promiscuous.armed and self._no_promiscuous.fires()):
             return True
@@ -135,11 +135,11 @@ class Filters:
         return self._listed(destination, control, HMC) != bool(control & DAIF)
 
     def tag_type(self) -> int:
-        """The EtherType that makes a frame a VLAN frame for the filter and for stripping."""
+        """The EtherType of VLAN tags for the filter and for stripping."""
         return ETH_P_8021AD if self._values[_VLANTR] & ESVL else ETH_P_8021Q
 
     def passes_vlan(self, tci: int | None) -> bool:
-        """Whether a tag matches the VLAN filter; without a tag, or a filter, all pass."""
+        """Whether a tag matches the VLAN filter; frames pass without a tag or a filter."""
         if tci is None or self._values[_PFR] & RA or not self._values[_PFR] & VTFE:
             return True
         if self._all_vlans.armed and self._all_vlans.fires():
@@ -149,7 +149,7 @@ class Filters:
         return self.vlan_matches(tci)
 
     def vlan_matches(self, tci: int) -> bool:
-        """Whether a tag is the one in MAC_VLANTR, or in the hash table; with VL zero each is."""
+        """Whether a tag matches MAC_VLANTR or the hash table; with VL 0 every tag does."""
         tag = self._values[_VLANTR]
         bits = 12 if tag & ETV else 16
         mask = (1 << bits) - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The I2C controller: its enable handshake, and a bus without targets, since a backplane port has no module.
+"""The I2C controller: its enable handshake, and a bus without targets, because a backplane port has no module.
 
 Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-i2c.c; drivers/i2c/busses/i2c-designware-core.h.
 """
@@ -24,7 +24,7 @@ _ACTIVE, _BUSY = 1, 1 << 31
 
 
 class I2cController:
-    """The controller: each transfer is aborted, since no address is acknowledged."""
+    """The controller: every transfer is aborted, because no address is acknowledged."""
 
     def __init__(self, file: RegisterFile, interrupts: InterruptBlock) -> None:
         self._file = file
@@ -40,11 +40,11 @@ class I2cController:
             file.on_write(mutex, partial(self._write_mutex, mutex))
 
     def reset(self) -> None:
-        """Disabled, nothing pending."""
+        """Clear the interrupt."""
         self._interrupts.level(I2C, active=False)
 
     def _write_enable(self, _index: int, value: int) -> None:
-        """Takes effect at once; an abort finds nothing to abort and clears itself."""
+        """Takes effect at once; an abort has nothing to abort and is self-clearing."""
         self._file[r.ENABLE] = self._file[r.ENABLE_STATUS] = value & EN
         raw = self._file[r.RAW_INTR_STAT]
         self._file[r.RAW_INTR_STAT] = raw | TX_EMPTY if value & EN else 0
@@ -71,7 +71,7 @@ class I2cController:
         return 0
 
     def _write_mutex(self, mutex: Register, _index: int, value: int) -> None:
-        """Nobody else wants the bus: a request is granted at once, which BUSY clear says."""
+        """There is no other requester: a request is granted at once, by clearing BUSY."""
         self._file[mutex] = value & ~_BUSY if value & _ACTIVE else 0
 
     def _changed(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The interrupt block: levels in, messages out.
 
-Four lines (MAC and DMA, ECC, I2C, auto-negotiation) and one a DMA channel, each an MSI-X vector of its own. A line's
-rising edge sends its message, if XP_INT_EN lets it; XP_INT_REISSUE_EN sends it again if the line still stands.
+There are four lines (MAC and DMA, ECC, I2C, auto-negotiation) and one per DMA channel, each with its own MSI-X vector. A
+rising edge sends the line's message if XP_INT_EN enables it; XP_INT_REISSUE_EN sends it again if the line is still active.
 Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-pci.c (order of the vectors), xgbe-drv.c and xgbe-mdio.c (reissue);
 Agilex 5 HPS TRM (Intel 814346), DMA_Mode.INTM: which line a channel's causes drive.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nicmodels.registers import RegisterFile
 
 DEVICE, ECC, I2C, AN, CHANNEL = 0, 1, 2, 3, 4
-"""Lines; `CHANNEL` is the first channel's."""
+"""Lines; `CHANNEL` is that of the first channel."""
 TI, TPS, TBU, RI, RBU, RPS, FBE = 1 << 0, 1 << 1, 1 << 2, 1 << 6, 1 << 7, 1 << 8, 1 << 12
 AIS, NIS = 1 << 14, 1 << 15
 NORMAL = TI | RI | TBU
@@ -35,7 +35,7 @@ _IER = tuple(REGISTERS.offset(dma.IER, index) >> 2 for index in range(dma.CHANNE
 
 
 class InterruptBlock:
-    """What turns causes into interrupts.
+    """Turns causes into interrupts.
 
     Attributes:
         raised: how often each vector was signalled; INTx and MSI count as vector 0.
@@ -67,18 +67,18 @@ class InterruptBlock:
         file.on_write(xp.ECC_ISR, self._write_ecc)
         file.on_write(xp.ECC_IER, self._write_ecc_enable)
 
-    def gate(self, line: int, lets: Callable[[bool], bool]) -> None:
-        """Ask `lets(again)` before each message of a line, `again` for one reissued: what keeps it is a fault."""
-        self._gates[line] = lets
+    def gate(self, line: int, may_send: Callable[[bool], bool]) -> None:
+        """Call `may_send(again)` before each message of a line, with `again` for a reissue; a fault returns false."""
+        self._gates[line] = may_send
 
     def reset(self) -> None:
-        """The lines of the Ethernet core fall; the register file has been reset."""
+        """Deactivate the lines of the Ethernet core; the register file has been reset."""
         self._mode = 0
         for line in (DEVICE, *range(CHANNEL, CHANNEL + self._channels)):
             self.level(line, active=False)
 
     def power_on(self) -> None:
-        """All lines fall."""
+        """Deactivate all lines."""
         self._levels = 0
         self._mode = 0
         self._host.interrupts.intx(False)
@@ -101,12 +101,12 @@ class InterruptBlock:
         values = self._values
         values[_SR[channel]] |= causes
         if self._mode == 0 and causes & COMPLETION:
-            # Without INTM the channel's line gives a pulse for each completion, enabled or not.
+            # Without INTM the channel's line pulses for each completion, enabled or not.
             self._send(CHANNEL + channel)
         self._update(channel)
 
     def mac_changed(self) -> None:
-        """A cause of the MAC or of its counters came or went."""
+        """A cause of the MAC or of its counters changed."""
         self.level(DEVICE, active=bool(self._device()))
 
     # Lines
@@ -133,11 +133,11 @@ class InterruptBlock:
         active = self._active(channel)
         if self._mode:
             self.level(CHANNEL + channel, active=bool(active & COMPLETION))
-        # The device's line carries all channels, so it is computed as a whole, unless it stands anyway.
+        # The device's line combines all channels, so it is computed as a whole.
         self.level(DEVICE, active=bool(self._device()))
 
     def _device(self) -> int:
-        """DMA_ISR, less what has lines of its own in this mode."""
+        """DMA_ISR, without the causes that have their own lines in this mode."""
         hidden = COMPLETION if self._mode else 0
         status = 0
         values = self._values
@@ -189,8 +189,8 @@ class InterruptBlock:
     def _send(self, line: int, *, again: bool = False) -> None:
         if not self._file[xp.INT_EN] >> line & 1:
             return
-        lets = self._gates.get(line)
-        if lets is not None and not lets(again):
+        may_send = self._gates.get(line)
+        if may_send is not None and not may_send(again):
             return
         interrupts = self._host.interrupts
         mode = interrupts.mode
@@ -210,11 +210,11 @@ class InterruptBlock:
                 interrupts.msi()
 
     def reissue(self, line: int) -> None:
-        """Send a line's message again if it still stands."""
+        """Send a line's message again if it is still active."""
         self._reissue(0, 1 << line)
 
     def _reissue(self, _index: int, value: int) -> None:
-        """What still stands is sent again; the register keeps nothing."""
+        """Send the messages of active lines again; the register stores nothing."""
         value &= self._levels
         while value:
             low = value & -value
@@ -244,7 +244,7 @@ class InterruptBlock:
             self.level(DEVICE, active=bool(self._device()))
 
     def write_mode(self, value: int) -> None:
-        """DMA_MR without its reset bit, which is the device's: INTM."""
+        """DMA_MR.INTM; the reset bit is handled by the device."""
         self._file[dma.MR] = value & ~1
         self._mode = value >> 12 & 3
         for channel in range(self._channels):

@@ -34,8 +34,7 @@ class Link:
     """The local end.
 
     Args:
-        fec: whether the port has 10GBASE-R FEC.
-        came_up: told when frames can pass again.
+        came_up: called when frames can pass again.
 
     Attributes:
         phy: the local transceiver.
@@ -61,7 +60,7 @@ class Link:
         self._bad_training = host.faults["an.training.failed"]
         self._shown = 0
         self._stayed_up = False
-        self._asked = False
+        self._training_requested = False
         segment = host.link_segment or LocalSegment(host.clock, variant.partner)
         self.phy = segment.attach(null_pages=False)
         self.phy.training.automatic = False
@@ -78,10 +77,10 @@ class Link:
         file.on_read(r.BASER_STAT1, self._baser_status, peek=self._baser_status)
 
     def reset(self) -> None:
-        """SerDes off, no negotiation."""
+        """Turn the SerDes off, and disable negotiation."""
         self.mailbox.reset()
         self._file[r.FEC_ABILITY] = FEC_ABLE if self._fec else 0
-        self._asked = False
+        self._training_requested = False
         self._stayed_up = False
         self.negotiation.reset()
         self._mode_changed(Mode.OFF)
@@ -97,16 +96,16 @@ class Link:
         return self.phy.link.speed if self.phy.link is not None else 0
 
     def _fec_agrees(self) -> bool:
-        """Whether FEC is on where the negotiation has both ends use it, and only there (73.6.5)."""
+        """Whether FEC is enabled exactly if both ends negotiated it (73.6.5)."""
         link = self.phy.link
         if link is None or not link.negotiated or link.technology is not Technology.KR_10G:
             return True
         return bool(self._file[r.FEC_CTRL] & FEC_ENABLE) == link.fec
 
-    # What the driver does
+    # Configuration
 
     def _mode_changed(self, mode: Mode) -> None:
-        """The SerDes runs another rate; powered off it is silent."""
+        """The SerDes changes its rate, or powers off."""
         technology = TECHNOLOGIES.get(mode)
         self._stayed_up = False
         with self.phy.timeline.instant():
@@ -115,25 +114,25 @@ class Link:
             self.phy.power(technology is not None)
 
     def _receiver_reset(self) -> None:
-        """A receiver reset cycle: the link is lost if it was up, since its lock is."""
+        """A receiver reset cycle has no effect."""
 
     def _restarted(self) -> None:
         self._stayed_up = False
-        self._asked = False
+        self._training_requested = False
 
     def _write_training(self, _index: int, value: int) -> None:
-        """RESTART starts training, and clears itself; before the technology is selected it is kept for then."""
+        """RESTART starts training, and is self-clearing; before a technology is selected, training starts when one is."""
         self._file[r.PMD_CTRL] = value & ENABLE_TRAINING
         self.phy.training.enabled = bool(value & ENABLE_TRAINING)
         if value & RESTART_TRAINING and value & ENABLE_TRAINING:
             if self._no_training.armed and self._no_training.fires():
                 return
-            self._asked = not self.phy.train()
+            self._training_requested = not self.phy.train()
             if self._bad_training.armed and self._bad_training.fires():
                 self.phy.training.stop()
 
     def _write_fec(self, _index: int, value: int) -> None:
-        """A link whose ends had not agreed on FEC may carry frames now."""
+        """The link may come up now if the ends had disagreed on FEC."""
         before = self.up
         self._file[r.FEC_CTRL] = value & r.FEC_CTRL.writable
         if self.up and not before:
@@ -141,8 +140,8 @@ class Link:
 
     def _event(self, event: Event) -> None:
         self.negotiation.event(event)
-        if event.kind is Kind.STATE and event.details["state"] == State.AN_GOOD_CHECK.name and self._asked:
-            self._asked = not self.phy.train()
+        if event.kind is Kind.STATE and event.details["state"] == State.AN_GOOD_CHECK.name and self._training_requested:
+            self._training_requested = not self.phy.train()
         elif event.kind is Kind.LINK_UP:
             self._host.events.add("link.up", **event.details)
             if self.up:
@@ -151,7 +150,7 @@ class Link:
             self._stayed_up = self._unlatched.armed and self._unlatched.fires()
             self._host.events.add("link.down")
 
-    # What the registers say
+    # Status registers
 
     def _locked(self) -> bool:
         """Whether the PCS is locked to what is received."""
@@ -165,7 +164,7 @@ class Link:
         return self._shown
 
     def _read_status(self, index: int) -> int:
-        """The link bit is latched low: once down it reads as down until it has been read."""
+        """The link bit is latched low: after a loss of the link it reads as down once."""
         value = self._status(index)
         self._stayed_up = self._locked()
         return value

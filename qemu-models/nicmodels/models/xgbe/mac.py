@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the MAC says of itself, and its MDIO master: no PHY answers on a backplane board, so the bus reads as pulled up.
+"""The MAC's feature registers, and its MDIO master: no PHY answers on a backplane board, so the pulled-up bus reads as ones.
 
 Source: Agilex 5 HPS TRM (Intel 814346), MAC_HW_Feature*, MDIO_Single_Command_*.
 """
@@ -47,7 +47,7 @@ class Mac:
         file.on_read(dma.DSR, self._debug_status, peek=self._debug_status)
 
     def reset(self) -> None:
-        """The features stand in read-only registers."""
+        """Set the feature registers."""
         self._file[mac.HWF0R] = _fields(
             mac.HWF0R,
             GMIISEL=1,
@@ -87,7 +87,7 @@ class Mac:
         self._interrupts.mac_changed()
 
     def _debug_status(self, index: int) -> int:
-        """Four bits receive, four bits transmit a channel: three channels from bit 8 on, then four a register."""
+        """Four bits receive and four bits transmit state per channel: three channels from bit 8 on, then four per register."""
         if index == 0:
             channels, at = range(3), 8
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The mailbox to the firmware, which sets the SerDes to a rate.
+"""The mailbox to the firmware, which sets the rate of the SerDes.
 
 Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-phy-v2.c (xgbe_phy_perform_ratechange), xgbe.h (xgbe_mb_cmd).
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from nicmodels.registers import RegisterFile
 
 DURATION = 0.002
-"""Seconds that a command takes; the SerDes changes rate when it is done."""
+"""Seconds that a command takes; the SerDes changes its rate at the end."""
 
 
 class Command(enum.IntEnum):
-    """What the firmware is asked to do."""
+    """The firmware's commands."""
 
     POWER_OFF = 0
     SET_1G = 1
@@ -37,24 +37,24 @@ KX = 3
 
 
 class Mode(enum.Enum):
-    """What the SerDes is set to."""
+    """The mode of the SerDes."""
 
     OFF = "off"
     KX = "1000BASE-KX"
     KR = "10GBASE-KR"
     OTHER = "other"
-    """A mode that is none of a backplane's."""
+    """A mode other than those of a backplane."""
 
 
 class Mailbox:
-    """One command at a time.
+    """The mailbox, which takes one command at a time.
 
     Args:
-        changed: told of a new mode.
-        receiver_reset: told of a receiver reset cycle.
+        changed: called with a new mode.
+        receiver_reset: called for a receiver reset cycle.
 
     Attributes:
-        mode: what the SerDes is set to.
+        mode: of the SerDes.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Mailbox:
         file.on_write(xp.DRIVER_INT_REQ, self._write_request)
 
     def reset(self) -> None:
-        """No command under way, SerDes off."""
+        """Drop a running command, and turn the SerDes off."""
         self._epoch += 1
         self.mode = Mode.OFF
 
     def _write_request(self, _index: int, value: int) -> None:
-        """A request clears itself; the status tells until it is done. One that comes meanwhile is lost."""
+        """A request is self-clearing; the status is set until it is done. A request during another is lost."""
         self._file[xp.DRIVER_INT_REQ] = 0
         if not value & 1 or self._file[xp.DRIVER_INT_RO]:
             return

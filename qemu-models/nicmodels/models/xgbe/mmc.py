@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The management counters, and the model's own account, which does not depend on them.
+"""The MAC management counters, and the model's own counts, which do not depend on them.
 
 Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-dev.c (xgbe_config_mmc, xgbe_mmc_read); Agilex 5 HPS TRM (Intel
-814346), MMC_Control: reset on read, freeze, and that frames which the address filter drops are not counted. Octets are
-those from the destination address to the FCS.
+814346), MMC_Control: reset on read, freeze; frames that the address filter drops are not counted. Byte counters cover a frame from the
+destination address to the FCS.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def size_bin(length: int) -> int:
 
 
 class Counters:
-    """Counts frames, twice: in the registers and in the account.
+    """Counts frames in the registers, and in `rx` and `tx`.
 
     Attributes:
-        rx, tx: the account, by channel.
-        dma_errors: how often a channel was given an address that is not there.
+        rx, tx: the model's own counts, by channel.
+        dma_errors: accesses of a channel to unmapped addresses.
     """
 
     def __init__(self, file: RegisterFile, host: Host, interrupts: InterruptBlock, channels: int) -> None:
@@ -69,7 +69,7 @@ class Counters:
         file = self._file
 
         def read(index: int) -> int:
-            """The low half takes the high one along: it is read next, of the same count."""
+            """Reading the low half latches the high half, which is read next."""
             if index:
                 return self._high[register]
             value = file[register]
@@ -86,7 +86,7 @@ class Counters:
         file.on_read(register, read, peek=peek)
 
     def reset(self) -> None:
-        """The registers have been cleared with the register file; the account goes on."""
+        """The register file has been reset; the model's own counts continue."""
         self._frozen = False
         self._high = dict.fromkeys(self._slots, 0)
 
@@ -105,7 +105,7 @@ class Counters:
                 self._set(register, preset)
 
     def _acknowledge(self, register: Register) -> None:
-        """Reading a counter takes back its interrupt."""
+        """Reading a counter clears its interrupt."""
         receive = register in r.RECEIVE_BITS
         status = r.RISR if receive else r.TISR
         bit = 1 << (r.RECEIVE_BITS if receive else r.TRANSMIT_BITS)[register]
@@ -114,7 +114,7 @@ class Counters:
             self._interrupts.mac_changed()
 
     def count(self, register: Register, amount: int = 1) -> None:
-        """Add to a counter; at half and at its maximum it sets its interrupt."""
+        """Add to a counter, which sets its interrupt at half of and at its maximum."""
         if self._frozen:
             return
         values = self._file.values
@@ -142,13 +142,13 @@ class Counters:
     # Frames
 
     def arrived(self, length: int, destination: bytes, *, tagged: bool) -> None:
-        """A good frame that the filters let in, of `length` bytes with FCS."""
+        """Count a good frame that passed the filters, of `length` bytes with FCS."""
         times = 2 if self._rx_doubled.armed and self._rx_doubled.fires() else 1
-        octets = length * times + (1 if self._rx_more.armed and self._rx_more.fires() else 0)
+        total = length * times + (1 if self._rx_more.armed and self._rx_more.fires() else 0)
         count = self.count
         count(r.RXFRAMECOUNT_GB, times)
-        count(r.RXOCTETCOUNT_GB, octets)
-        count(r.RXOCTETCOUNT_G, octets)
+        count(r.RXOCTETCOUNT_GB, total)
+        count(r.RXOCTETCOUNT_G, total)
         count(_RX_BINS[size_bin(length)])
         if not destination[0] & 1:
             count(r.RXUNICASTFRAMES_G, times)
@@ -160,56 +160,56 @@ class Counters:
             count(r.RXVLANFRAMES_GB)
 
     def oversized(self, length: int) -> None:
-        """A frame beyond the maximum, of `length` bytes with FCS."""
+        """Count a frame beyond the maximum, of `length` bytes with FCS."""
         self.count(r.RXFRAMECOUNT_GB)
         self.count(r.RXOCTETCOUNT_GB, length)
         self.count(r.RXOVERSIZE_G)
         self.count(_RX_BINS[size_bin(length)])
 
     def runt(self) -> None:
-        """A frame too short to have addresses."""
+        """Count a frame too short for two addresses."""
         self.count(r.RXRUNTERROR)
 
     def overflowed(self) -> None:
-        """A frame that found no room in its queue."""
+        """Count a frame dropped because its queue was full."""
         self.count(r.RXFIFOOVERFLOW)
 
     def cut(self) -> None:
-        """A frame that the watchdog cut."""
+        """Count a frame that the watchdog cut."""
         self.count(r.RXWATCHDOGERROR)
 
     def pause(self) -> None:
-        """A PAUSE frame came."""
+        """Count a received PAUSE frame."""
         self.count(r.RXPAUSEFRAMES)
 
     def delivered(self, channel: int, length: int) -> None:
-        """A frame of `length` bytes (without FCS) went to a receive channel."""
+        """Count a frame delivered to a receive channel, of `length` bytes without FCS."""
         account = self.rx[channel]
         account.frames += 1
         account.bytes += length
 
     def dropped(self, channel: int) -> None:
-        """A frame for a receive channel was dropped."""
+        """Count a dropped frame of a receive channel."""
         self.rx[channel].dropped += 1
 
-    def handed(self, channel: int, length: int) -> None:
-        """The driver handed a packet of `length` bytes over."""
+    def posted(self, channel: int, length: int) -> None:
+        """Count a packet of `length` bytes from the driver."""
         account = self.tx[channel]
         account.frames += 1
         account.bytes += length
 
     def left(self, channel: int, size: int, length: int, destination: bytes, *, tagged: bool) -> None:
-        """A frame of `size` bytes, `length` on the wire with FCS, went over it."""
+        """Count a transmitted frame of `size` bytes, `length` bytes on the wire with FCS."""
         account = self.tx[channel]
         account.segments += 1
         account.segment_bytes += size
         times = 2 if self._tx_doubled.armed and self._tx_doubled.fires() else 1
-        octets = length * times + (1 if self._tx_more.armed and self._tx_more.fires() else 0)
+        total = length * times + (1 if self._tx_more.armed and self._tx_more.fires() else 0)
         count = self.count
         for register in (r.TXFRAMECOUNT_GB, r.TXFRAMECOUNT_G):
             count(register, times)
         for register in (r.TXOCTETCOUNT_GB, r.TXOCTETCOUNT_G):
-            count(register, octets)
+            count(register, total)
         count(_TX_BINS[size_bin(length)])
         if not destination[0] & 1:
             count(r.TXUNICASTFRAMES_GB, times)
@@ -223,5 +223,5 @@ class Counters:
             count(r.TXVLANFRAMES_G)
 
     def describe(self) -> dict[str, list[dict[str, int]]]:
-        """The account as JSON values."""
+        """The model's own counts as JSON values."""
         return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}

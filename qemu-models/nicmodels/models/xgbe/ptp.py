@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The system time and the timestamps of frames.
+"""The PTP hardware clock and the timestamps of frames.
 
-Source: Agilex 5 HPS TRM (Intel 814346), MAC_Timestamp_Control (with the table of what SNAPTYPSEL, TSMSTRENA and TSEVNTENA take),
+Source: Agilex 5 HPS TRM (Intel 814346), MAC_Timestamp_Control (with the table of SNAPTYPSEL, TSMSTRENA and TSEVNTENA),
 MAC_Sub_Second_Increment, MAC_Timestamp_Addend.
 """
 
@@ -30,11 +30,11 @@ CAPTURED = 1 << 15
 SECOND = 1_000_000_000
 BINARY_SECOND = 1 << 31
 SYNC_AND_DELAY, PATH_DELAY = 2, 3
-"""Values of SNAPTYPSEL that stand for themselves, whatever TSEVNTENA and TSMSTRENA say."""
+"""Values of SNAPTYPSEL that do not depend on TSEVNTENA and TSMSTRENA."""
 
 
 class SystemTime:
-    """Seconds and nanoseconds, counted by an accumulator of 32 bits that steps SSIR at each overflow."""
+    """Seconds and nanoseconds, counted by a 32-bit accumulator, which adds SSIR at each overflow."""
 
     def __init__(self, file: RegisterFile, host: Host, interrupts: InterruptBlock) -> None:
         self._file = file
@@ -51,7 +51,7 @@ class SystemTime:
         file.on_read(r.TXSSR, self._read_seconds, peek=lambda _index: file[r.TXSSR])
 
     def reset(self) -> None:
-        """Time zero, standing still."""
+        """Stop the clock at 0."""
         self._base = 0
         self._since = self._clock.now()
         self._addend = 0
@@ -73,7 +73,7 @@ class SystemTime:
     _addend = 0
 
     def split(self, late: int = 0) -> tuple[int, int]:
-        """Seconds and sub-seconds as the registers show them, `late` nanoseconds from now."""
+        """Seconds and sub-seconds in the registers' format, `late` nanoseconds from now."""
         seconds, nanoseconds = divmod(self.now() + late, SECOND)
         if not self._file[r.TSCR] & DIGITAL:
             nanoseconds = nanoseconds * BINARY_SECOND // SECOND
@@ -91,7 +91,7 @@ class SystemTime:
         return self._file[r.STSUR], nanoseconds
 
     def _write_control(self, _index: int, value: int) -> None:
-        """INIT, UPDATE and the addend's update clear themselves at once."""
+        """INIT, UPDATE and the addend's update are self-clearing and complete at once."""
         self._rebase()
         self._file[r.TSCR] = value & ~(INIT | UPDATE | ADDEND_UPDATE)
         seconds, nanoseconds = self._given()
@@ -100,7 +100,7 @@ class SystemTime:
         if value & INIT:
             self._rebase(seconds * SECOND + nanoseconds)
         elif value & UPDATE:
-            # To subtract, seconds come as a two's complement and nanoseconds as their complement to a second.
+            # To subtract, seconds are in two's complement and nanoseconds are the complement to a second.
             if self._file[r.STNUR] & SUBTRACT:
                 signed = seconds - (1 << 32) if seconds >> 31 else seconds
                 self._rebase(max(self.now() + signed * SECOND - (SECOND - nanoseconds), 0))
@@ -112,14 +112,14 @@ class SystemTime:
         self._file[r.SSIR] = value & 0xFF_FF00
 
     def _read_seconds(self, _index: int) -> int:
-        """Reading the seconds takes the timestamp: the next one may come."""
+        """Reading the seconds releases the timestamp for the next frame."""
         value = self._file[r.TXSSR]
         self._file[r.TSSR] &= ~CAPTURED
         self._interrupts.mac_changed()
         return value
 
     def transmitted(self) -> None:
-        """A frame that asked for a timestamp left."""
+        """A frame was transmitted whose descriptor requests a timestamp."""
         if not self._file[r.TSCR] & TSENA:
             return
         if self._file[r.TSSR] & CAPTURED and not self._file[r.TSCR] & OVERWRITE:
@@ -133,7 +133,7 @@ class SystemTime:
         self._interrupts.mac_changed()
 
     def received(self, frame: memoryview, headers: Headers) -> tuple[int, int] | None:
-        """The timestamp of a frame, if frames of its kind get one."""
+        """The timestamp of a received frame, or None if it gets none."""
         control = self._file[r.TSCR]
         if not control & TSENA or not (control & ALL or self._wanted(frame, headers, control)):
             return None
@@ -154,7 +154,7 @@ class SystemTime:
 
 
 def snapshots(control: int) -> frozenset[int]:
-    """The message types that are stamped by SNAPTYPSEL, TSEVNTENA and TSMSTRENA."""
+    """The message types timestamped with SNAPTYPSEL, TSEVNTENA and TSMSTRENA."""
     snapshot = control >> SNAPSHOT_SHIFT & 3
     if snapshot == SYNC_AND_DELAY:
         return frozenset({ptp.SYNC, ptp.DELAY_REQUEST})

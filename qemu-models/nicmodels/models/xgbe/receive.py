@@ -3,8 +3,8 @@
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (receive queues), MAC_Rx_Configuration, MTL_RxQ_Operation_Mode.
 
-Frames come in bursts. What finds no descriptor waits in its receive queue, in order; when that is full frames are lost,
-or, with flow control, stay with the partner.
+Frames are received in bursts. Frames without a descriptor wait in their receive queue, in order; when it is full, frames
+are dropped or, with flow control, the link partner is paused.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Receiver:
     """All receive channels, and the receive queues in front of them.
 
     Args:
-        link_up: whether the link brings frames.
-        pause: told for how many quanta a PAUSE frame asks.
+        link_up: whether the link is up.
+        pause: called with the quanta of a received PAUSE frame.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Receiver:
         file.on_read(mtl.RQDR, self._queue_state, peek=self._queue_state)
 
     def reset(self) -> None:
-        """All channels stopped, nothing waiting."""
+        """Stop all channels, and empty all queues."""
         self.dma.reset()
         for queue in self.queues:
             queue.clear()
@@ -116,7 +116,7 @@ class Receiver:
             self._loop.schedule()
 
     def _write_queues(self, _index: int, value: int) -> None:
-        """A queue that is turned off loses what waits in it."""
+        """Disabling a queue drops its frames."""
         self._file[mac.RQC0R] = value
         for number, queue in enumerate(self.queues):
             if not value >> 2 * number & 3:
@@ -131,12 +131,12 @@ class Receiver:
     # The wire
 
     def _resume(self) -> None:
-        """A channel was started, or given descriptors: what waits for them goes on."""
+        """A channel was started, or descriptors were posted: continue with waiting frames."""
         if self._holding or any(self._buffered):
             self._loop.schedule()
 
     def arrived(self) -> None:
-        """Take frames off the wire until there are none, or the partner is paused."""
+        """Receive frames until the wire has none, or the partner is paused."""
         self._faulty = self._faults.poll()
         self._drain()
         control = self._values[_RCR]
@@ -153,7 +153,7 @@ class Receiver:
         self._end_burst()
 
     def loop_back(self, frame: bytes) -> None:
-        """A frame that MAC loopback turned around."""
+        """Receive a frame from MAC loopback."""
         if self._broken_loopback.armed and self._broken_loopback.fires():
             return
         if self._values[_RCR] & RE:
@@ -169,7 +169,7 @@ class Receiver:
         return ((self._file[mtl.RQOMR, queue] >> 16 & 0x1FF) + 1) * 256
 
     def _holds(self) -> bool:
-        """Whether a queue is so full that the partner has been told to pause."""
+        """Whether a queue is so full that flow control pauses the partner."""
         return any(
             waiting
             and self._file[mtl.RQOMR, number] & FLOW_CONTROL
@@ -179,7 +179,7 @@ class Receiver:
         )
 
     def _drain(self) -> None:
-        """Deliver what waits in the receive queues, in order, as far as there are descriptors."""
+        """Deliver frames from the receive queues, in order, while there are descriptors."""
         for number, queue in enumerate(self.queues):
             while queue:
                 queued = queue[0]
@@ -189,12 +189,12 @@ class Receiver:
                 self._buffered[number] -= len(queued.frame)
 
     def _take(self, frame: memoryview) -> None:
-        """MAC and filters; then to the host, or to a receive queue."""
+        """Pad a frame, and apply the faults of received frames."""
         size = len(frame)
         if size < ETH_HLEN:
             self._counters.runt()
             return
-        if size < ETH_ZLEN:  # taps carry frames without padding; Ethernet does not
+        if size < ETH_ZLEN:  # unlike Ethernet, a tap carries frames without padding
             frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
         if self._faulty:
             if self._faults["rx.frame.dropped"] or (
@@ -207,7 +207,7 @@ class Receiver:
             self._receive(frame)
 
     def _limit(self, *, tagged: bool) -> tuple[int, int]:
-        """Longest frame that is no giant, and where the watchdog cuts; with FCS."""
+        """The longest frame that is not a giant, and the length at which the watchdog cuts, with FCS."""
         control = self._values[_RCR]
         giant = (JUMBO if control & JE else STANDARD) + (4 if tagged else 0)
         if control & GPSLCE:
@@ -263,7 +263,7 @@ class Receiver:
         self._buffered[target.queue] += len(stripped)
 
     def _control(self, frame: memoryview, destination: bytes) -> bool:
-        """A MAC control frame: PAUSE is obeyed; whether it goes no further."""
+        """Handle a MAC control frame; returns whether it is filtered."""
         if destination == PAUSE_ADDRESS and frame[14] << 8 | frame[15] == PAUSE:
             self._counters.pause()
             if self._file[mac.RFCR] & 1:
@@ -271,7 +271,7 @@ class Receiver:
         return not self._file[mac.PFR] & PASS_CONTROL
 
     def _drops_errors(self, queue: int, size: int, error: int) -> bool:
-        """Whether a frame with an error ends in its queue: where its start has not gone to the DMA before it was known."""
+        """Whether a queue drops a frame with an error: if its start was not passed to the DMA before the error was known."""
         mode = self._file[mtl.RQOMR, queue]
         if mode & FORWARD_ERRORS:
             return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A ring of this DMA: 16-byte descriptors with an owner bit, a base, a length and a tail that are addresses.
+"""This DMA's ring: 16-byte descriptors with an owner bit; base and tail are addresses.
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.3: the DMA reads descriptors from the current one up to, but not including,
-the tail, as long as they are its own.
+the tail, while it owns them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIZE = 16
 
 
 class OwnedRing(DescriptorRing):
-    """A descriptor ring that ends at the tail, or at the first descriptor that is not the DMA's."""
+    """A descriptor ring that ends at the tail, or at the first descriptor that the DMA does not own."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class OwnedRing(DescriptorRing):
 
     @property
     def available(self) -> int:
-        """How many descriptors stand before the tail; a tail just behind the ring never comes."""
+        """Number of descriptors before the tail; a tail just after the ring is never reached."""
         head, tail, count = self.head, self.tail, self.count
         if head >= count or tail > count:
             return 0
@@ -37,12 +37,12 @@ class OwnedRing(DescriptorRing):
         return tail - head if tail >= head else count - head + tail
 
     def place_tail(self, address: int) -> None:
-        """The low half of the tail's address; one that is not of the ring leaves no descriptor."""
+        """Set the tail by the low half of its address; an address outside the ring leaves no descriptors."""
         offset = address - self.base & 0xFFFF_FFFF
         self.tail = offset // SIZE if not offset % SIZE and offset // SIZE <= self.count else self.count + 1
 
     def owned(self, limit: int) -> list[tuple[int, ...]]:
-        """Up to `limit` descriptors from head on that are the DMA's, in order.
+        """Up to `limit` descriptors from head on that the DMA owns, in order.
 
         Raises:
             DmaError: the ring is not in guest memory.

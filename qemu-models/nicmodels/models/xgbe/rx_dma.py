@@ -4,8 +4,8 @@
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (receive DMA), 5.1.6.3.4 (descriptors), 5.1.6.3.6 (split headers).
 
 Descriptors of a burst are written back together, and each channel interrupts once. With split headers buffer 1 takes the
-header, up to the size in MAC_RCR.HDSMS, or the start of a frame that is not split, and all else goes to buffer 2 of as
-many descriptors as it takes; without, both buffers have RBSZ bytes.
+header, up to the size in MAC_RCR.HDSMS, or the start of a frame that is not split, and the rest goes to buffer 2 of as
+many descriptors as necessary; without, both buffers have RBSZ bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WRITE_BACK = struct.Struct("<IIII")
 
 
 class RxChannel:
-    """A receive channel. `posted` holds the descriptors that were fetched: (index, four doublewords)."""
+    """A receive channel. `posted` holds the descriptors fetched: (index, four doublewords)."""
 
     __slots__ = ("index", "posted", "ring", "running", "size", "splits", "starved", "watchdog")
 
@@ -61,10 +61,10 @@ class QueuedFrame(NamedTuple):
     """A frame in a receive queue.
 
     Attributes:
-        frame: as it goes to memory.
-        channel: where it goes.
-        report: what the descriptors say of it.
-        length: as it was on the wire, without FCS.
+        frame: as written to memory.
+        channel: its DMA channel.
+        report: its status in the descriptors.
+        length: on the wire, without FCS.
     """
 
     frame: bytes
@@ -78,7 +78,7 @@ class RxDma:
 
     Args:
         faults: of reception.
-        resumed: told when a channel was started, or given descriptors.
+        resumed: called when a channel was started, or descriptors were posted.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class RxDma:
         file.on_read(dma.CARDR, self._current, peek=self._current)
 
     def reset(self) -> None:
-        """All channels stopped and empty."""
+        """Stop and empty all channels."""
         for channel in self.channels:
             channel.running = channel.starved = channel.splits = False
             channel.ring.setup(0, 0)
@@ -125,7 +125,7 @@ class RxDma:
         self._causes.clear()
 
     def state(self, index: int) -> int:
-        """The engine's state as DMA_DSR shows it."""
+        """The engine's state in DMA_DSR."""
         channel = self.channels[index]
         return STOPPED if not channel.running else SUSPENDED if channel.starved else WAITING
 
@@ -201,7 +201,7 @@ class RxDma:
     # To the host
 
     def _fetch(self, channel: RxChannel, number: int) -> bool:
-        """Have at least `number` descriptors in `posted`; False when the driver has not given so many."""
+        """Fetch until `posted` has at least `number` descriptors; False if the driver has not posted so many."""
         posted, ring = channel.posted, channel.ring
         if len(posted) >= number:
             return True
@@ -213,7 +213,7 @@ class RxDma:
         return len(posted) >= number
 
     def _needed(self, channel: RxChannel, total: int, header: int) -> int:
-        """Descriptors for a frame, without that for its timestamp."""
+        """Number of descriptors for a frame, without the one for its timestamp."""
         if not channel.splits:
             return max(-(-total // (2 * channel.size)), 1) if channel.size else 0
         if not channel.size:
@@ -222,7 +222,7 @@ class RxDma:
         return max(-(-rest // channel.size), 1)
 
     def deliver(self, queued: QueuedFrame) -> bool:
-        """Hand a frame to its channel; False when it has to wait for descriptors."""
+        """Deliver a frame to its channel; False if it has to wait for descriptors."""
         frame, number, report, length = queued
         channel = self.channels[number]
         if not channel.running or channel.starved:
@@ -243,7 +243,7 @@ class RxDma:
         return True
 
     def _scatter(self, channel: RxChannel, frame: bytes, report: RxStatus, needed: int) -> None:
-        """Copy a frame into the buffers of posted descriptors, and note their write-back."""
+        """Copy a frame into the buffers of posted descriptors, and add their write-back."""
         view = memoryview(frame)
         total, at = len(frame), 0
         interrupt = False
@@ -282,7 +282,7 @@ class RxDma:
         return low | (high & d.ADDRESS_HIGH) << 32 if self._file[dma.SBMR] & EAME else low
 
     def _fill(self, address: int, view: memoryview, at: int, room: int) -> int:
-        """Write what fits; an address of zero is no buffer."""
+        """Write what fits; an address of 0 means no buffer."""
         part = view[at : at + room]
         if not address or not part:
             return at
@@ -290,7 +290,7 @@ class RxDma:
         return at + len(part)
 
     def _complete(self, channel: RxChannel, *, interrupt: bool) -> None:
-        """RI at once where the descriptor asks for it, else when the watchdog runs out."""
+        """RI at once if the descriptor requests it, otherwise when the watchdog expires."""
         if interrupt:
             self._stop_watchdog(channel)
             self._causes[channel.index] = self._causes.get(channel.index, 0) | RI
@@ -309,7 +309,7 @@ class RxDma:
             channel.watchdog = None
 
     def _dma_error(self, channel: RxChannel) -> None:
-        """An address of the channel is not there: a fatal bus error stops it."""
+        """An address of the channel is not mapped: a fatal bus error stops it."""
         channel.running = False
         channel.posted.clear()
         self._file[dma.RCR, channel.index] &= ~START
@@ -318,7 +318,7 @@ class RxDma:
         self._causes[channel.index] = self._causes.get(channel.index, 0) | FBE
 
     def _note(self, channel: int, index: int, data: bytes) -> None:
-        """Note a descriptor's bytes for the write-back at the end of the burst."""
+        """Add a descriptor's bytes to the write-back at the end of the burst."""
         entries = self._written.get(channel)
         if entries is None:
             entries = self._written[channel] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the MAC finds out about a received frame, and what the descriptors say of it.
+"""Receive offloads: checksum verification, VLAN stripping, header split, and their status in the descriptors.
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.3.4 (receive descriptors), 5.1.6.3.6 (split headers), 5.1.6 (checksum
 engine, VLAN stripping, pad and FCS stripping); Linux, drivers/net/ethernet/amd/xgbe/xgbe-dev.c (xgbe_dev_read).
@@ -32,13 +32,13 @@ _RCR = REGISTERS.offset(mac.RCR) >> 2
 
 
 class RxStatus(NamedTuple):
-    """What the write-back says of a frame, apart from its length.
+    """The status of a frame in the write-back, apart from its length.
 
     Attributes:
         vlan: the tag that was stripped, or None.
         hash: the RSS hash, or None.
-        status: error, type and L3/L4 type, as they stand in the fourth doubleword.
-        header: bytes of header for a split, 0 for none.
+        status: error, type and L3/L4 type, as in the fourth doubleword.
+        header: bytes of header for a split; 0 for none.
         time: seconds and nanoseconds for a context descriptor, or None.
     """
 
@@ -50,7 +50,7 @@ class RxStatus(NamedTuple):
 
 
 class RxOffload:
-    """Checksums, types, tags and headers of a frame."""
+    """Applies the offloads to a frame."""
 
     def __init__(self, file: RegisterFile, filters: Filters, time: SystemTime, faults: FaultSet) -> None:
         self._file = file
@@ -60,7 +60,7 @@ class RxOffload:
         self._faults = faults
 
     def checks(self, frame: memoryview, headers: Headers, channel: int) -> int:
-        """What the checksum engine finds wrong, as error and type in the fourth doubleword."""
+        """The checksum engine's error, as error and type in the fourth doubleword; 0 for none."""
         if not self._values[_RCR] & IPC:
             return 0
         error = 0
@@ -92,7 +92,7 @@ class RxOffload:
         error: int,
         splits: bool,
     ) -> tuple[bytes, RxStatus]:
-        """The frame as it goes to memory, and what the descriptors say of it."""
+        """The frame as written to memory, and its status in the descriptors."""
         status = error
         if headers.version and self._values[_RCR] & IPC:
             status |= self._l34(headers) << d.L34_SHIFT
@@ -128,7 +128,7 @@ class RxOffload:
         return stripped, RxStatus(vlan, value, status, header, self._time.received(frame, headers))
 
     def _trailer(self, data: bytes, headers: Headers) -> bytes:
-        """Padding and FCS, as far as they are not stripped: ACS does both for frames with a length, CST FCS for others."""
+        """Strip padding and FCS: ACS strips both of frames with a length field, CST the FCS of others."""
         control = self._values[_RCR]
         if headers.ethertype < LENGTH_LIMIT:
             if control & ACS:
@@ -144,7 +144,7 @@ class RxOffload:
         return d.TYPE_TWO_TAGS if len(headers.vlans) > 1 else d.TYPE_C_TAG
 
     def _strips(self, tci: int) -> bool:
-        """MAC_VLANTR.EVLS: never, if the VLAN filter matches, if it does not, always."""
+        """MAC_VLANTR.EVLS: strip never, if the VLAN filter matches, if it does not, or always."""
         mode = self._file[mac.VLANTR] >> 21 & 3
         return mode == 3 or (mode != 0 and (mode == 1) == self._filters.vlan_matches(tci))
 

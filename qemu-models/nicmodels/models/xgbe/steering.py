@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Where a frame goes: to a receive queue by its VLAN priority, from there to a DMA channel by RSS, by address, or fixed.
+"""Receive queue selection by VLAN priority, and DMA channel selection by RSS, by address, or fixed.
 
 Source: Agilex 5 HPS TRM (Intel 814346), chapter 5.1.6 (queue and channel selection), MAC_RSS_*; the order of the key's
-registers is only told by Linux, drivers/net/ethernet/amd/xgbe/xgbe-dev.c (xgbe_write_rss_hash_key): register 9 holds
-the key's first four bytes, register 0 its last.
+registers is from Linux, drivers/net/ethernet/amd/xgbe/xgbe-dev.c (xgbe_write_rss_hash_key): register 9 holds the key's
+first four bytes, register 0 its last.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MULTICAST_QUEUE = 1 << 15
 
 
 class Target(NamedTuple):
-    """Where a frame goes.
+    """The destination of a frame.
 
     Attributes:
-        queue: the receive queue; None where it is not enabled.
+        queue: the receive queue; None if it is not enabled.
         channel: the DMA channel.
-        hash: the RSS hash; None where none was computed.
+        hash: the RSS hash; None if none was computed.
     """
 
     queue: int | None
@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
 
 class Steering:
-    """Queue and channel selection, and the window to hash key and indirection table."""
+    """Queue and channel selection, and the indirect access to hash key and indirection table."""
 
     def __init__(self, file: RegisterFile, faults: FaultPoints, filters: Filters, channels: int) -> None:
         self._file = file
@@ -56,13 +56,13 @@ class Steering:
         file.on_write(mac.RSSCR, self._write_control)
 
     def reset(self) -> None:
-        """Key and table are cleared."""
+        """Clear key and table."""
         self._key = [0] * KEY_WORDS
         self._table = [0] * TABLE
         self._scaling = None
 
     def _write_address(self, _index: int, value: int) -> None:
-        """An access to key or table; it takes no time, so OB clears at once."""
+        """An access to key or table completes at once, so OB reads as 0."""
         self._file[mac.RSSAR] = value & ~BUSY
         if not value & BUSY:
             return
@@ -125,6 +125,6 @@ class Steering:
         return min(control & 0xF, self._channels - 1)
 
     def _next(self, channel: int) -> int:
-        """Another channel of the indirection table, so that somebody reads what goes there."""
+        """The next channel in the indirection table, which the driver uses too."""
         used = sorted(set(self._table))
         return used[(used.index(channel) + 1) % len(used)] if channel in used else channel

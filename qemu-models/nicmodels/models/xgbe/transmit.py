@@ -3,9 +3,9 @@
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (transmit DMA), 5.1.6.3 (descriptors).
 
-A tail write only notes that the channel has work; the work is done when the loop is free, so tail writes that arrive
-together are one batch: one fetch, one interrupt. A channel's packets go to the queue of its number; when that is full, the
-DMA stands where it is.
+A tail write schedules its channel; the work is done from the event loop, so that tail writes that arrive together are one
+batch, with one fetch and one interrupt. A channel's packets go to the queue of its number; when that is full, the DMA
+waits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STOPPED, SUSPENDED = 0, 6
 
 
 class TxChannel:
-    """A transmit channel: its ring, and what context descriptors said last."""
+    """A transmit channel: its ring, and the values of the last context descriptors."""
 
     __slots__ = ("index", "mss", "ring", "running", "vlan")
 
@@ -61,8 +61,8 @@ class Transmitter:
     """All transmit channels.
 
     Args:
-        link_up: whether the link takes frames.
-        loop_back: takes the frames that MAC loopback turns around.
+        link_up: whether the link is up.
+        loop_back: receives frames in MAC loopback.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Transmitter:
         file.on_read(dma.CATDR, self._current, peek=self._current)
 
     def reset(self) -> None:
-        """All channels stopped and empty."""
+        """Stop and empty all channels."""
         for channel in self.channels:
             channel.running = False
             channel.ring.setup(0, 0)
@@ -113,11 +113,11 @@ class Transmitter:
         self._tx_queues.reset()
 
     def kick(self) -> None:
-        """The link came up: what waits goes on."""
+        """The link came up: send the queued packets."""
         self._tx_queues.release()
 
     def pause(self, seconds: float) -> None:
-        """A PAUSE frame came: send nothing for so long; 0 ends a pause."""
+        """A PAUSE frame was received: send nothing for this time; 0 ends a pause."""
         self._tx_queues.pause(seconds)
 
     def _resume(self) -> None:
@@ -127,7 +127,7 @@ class Transmitter:
                 self._work.add(channel.index)
 
     def state(self, index: int) -> int:
-        """The engine's state as DMA_DSR shows it."""
+        """The engine's state in DMA_DSR."""
         return SUSPENDED if self.channels[index].running else STOPPED
 
     # Registers
@@ -194,7 +194,7 @@ class Transmitter:
                     self._halt(channel)
 
     def _halt(self, channel: TxChannel) -> None:
-        """The ring or a buffer is not where the guest said: a fatal bus error stops the channel."""
+        """The ring or a buffer is not mapped: a fatal bus error stops the channel."""
         channel.running = False
         self._file[dma.TCR, channel.index] &= ~START
         self._counters.dma_errors += 1
@@ -202,7 +202,7 @@ class Transmitter:
         self._interrupts.event(channel.index, FBE)
 
     def _send_batch(self, channel: TxChannel) -> None:
-        """Move what is complete between head and tail, at most one batch, into the queue; then give the descriptors back."""
+        """Move complete packets between head and tail, at most one batch, into the queue; then return the descriptors."""
         if self._faults.active and self._faults.fires("tx.queue.stuck", queue=channel.index):
             return
         ring = channel.ring
@@ -227,7 +227,7 @@ class Transmitter:
                 taken = position
         if taken:
             if not (self._faults.active and self._faults.fires("tx.writeback.lost", queue=channel.index)):
-                self._give_back(ring, found[:taken])
+                self._return_descriptors(ring, found[:taken])
             ring.advance(taken)
         causes = TI if interrupt else 0
         if not full and len(found) == BATCH and taken:
@@ -243,8 +243,8 @@ class Transmitter:
         if descriptor[3] & d.VLAN_VALID:
             channel.vlan = descriptor[3] & 0xFFFF
 
-    def _give_back(self, ring: OwnedRing, found: list[Descriptor]) -> None:
-        """Clear the owner bit of each, and all status: there is none to tell."""
+    def _return_descriptors(self, ring: OwnedRing, found: list[Descriptor]) -> None:
+        """Clear the owner bits; there is no status to report."""
         index = ring.head
         for each in found:
             kept = each[3] & (d.CONTEXT | d.FIRST | d.LAST)
@@ -270,10 +270,10 @@ class Transmitter:
             )
             return
         number, tx_offload = channel.index, self._tx_offload
-        cuts = bool(first[3] & d.TSE and self._file[dma.TCR, number] & SEGMENTS)
-        crc = d.CRC_AND_PAD if cuts else first[3] >> d.CPC_SHIFT & 3
+        segments = bool(first[3] & d.TSE and self._file[dma.TCR, number] & SEGMENTS)
+        crc = d.CRC_AND_PAD if segments else first[3] >> d.CPC_SHIFT & 3
         try:
-            if cuts:
+            if segments:
                 frames = tx_offload.segments(
                     number, buffers, first, channel.mss or self._file[dma.CR, number] & d.MSS_MASK
                 )
@@ -283,8 +283,8 @@ class Transmitter:
                 frames = [tx_offload.single(number, buffers, first)]
             frames = [tx_offload.tag(number, frame, first[2] >> d.VTIR_SHIFT & 3, channel.vlan) for frame in frames]
         except ValueError as error:
-            # Lengths that contradict the frame: hardware sends garbage; the model drops it and says why.
+            # The lengths contradict the frame. Hardware sends garbage; the model drops the packet and records it.
             self._host.events.add("tx.malformed", queue=number, reason=str(error))
             return
-        self._counters.handed(number, total)
+        self._counters.posted(number, total)
         self._tx_queues.put(number, TxPacket(frames, crc == d.CRC_AND_PAD, bool(first[2] & d.TX_TIMESTAMP)))

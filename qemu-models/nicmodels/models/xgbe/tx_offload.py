@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the transmit path makes of a packet: checksums, segments, tags.
+"""Transmit offloads: checksums, segmentation, VLAN tags.
 
 Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6 (segmentation, checksum, VLAN insertion), 5.1.6.3 (descriptors).
 """
@@ -32,7 +32,7 @@ UDP_FIELD, TCP_FIELD, ICMP_FIELD, ICMP = 6, 16, 2, 1
 
 
 class TxOffload:
-    """Finishes packets as their first descriptor asks.
+    """Applies the offloads that a packet's first descriptor requests.
 
     Args:
         faults: of transmission.
@@ -43,7 +43,7 @@ class TxOffload:
         self._faults = faults
 
     def single(self, queue: int, buffers: list[Buffer], first: Descriptor) -> list[Buffer]:
-        """A frame that is sent as it is, with the checksums it asked for."""
+        """A packet sent as one frame, with the requested checksums."""
         mode = first[3] >> d.CIC_SHIFT & 3
         if mode == d.CIC_NONE:
             return buffers
@@ -81,7 +81,7 @@ class TxOffload:
         return [head, rest] if rest else [head]
 
     def segments(self, queue: int, buffers: list[Buffer], first: Descriptor, mss: int) -> list[list[Buffer]]:
-        """The frames of a packet that is segmented: the first descriptor's buffer holds the headers."""
+        """The segments of a packet, whose headers are in the first descriptor's buffer."""
         size = first[2] & d.LENGTH_MASK
         head, payload = behead(buffers, size)
         l4 = size - (first[3] >> d.TCP_HEADER_SHIFT & 15) * 4
@@ -109,7 +109,7 @@ class TxOffload:
         return frames
 
     def tag(self, queue: int, frame: list[Buffer], action: int, tci: int) -> list[Buffer]:
-        """What the descriptor wants done with a tag: that of the context, `tci`, or of the register."""
+        """Insert, remove or replace the VLAN tag; the tag is the context's, `tci`, or the register's."""
         if action == d.KEEP:
             return frame
         control = self._file[mac.VLANIR]

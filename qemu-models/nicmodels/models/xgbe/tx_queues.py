@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The transmit queues between DMA and MAC, and the MAC that empties them onto the wire.
+"""The MTL transmit queues between DMA and MAC, and the MAC's transmitter.
 
-Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (the transmit DMA moves a packet into the queue, and closes its descriptors
-then), MTL_TxQ_Operation_Mode (TQS, FTQ), MTL_TxQ_Debug, MAC_Tx_Configuration, 802.3x flow control.
+Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (the transmit DMA moves a packet into the queue, then closes its
+descriptors), MTL_TxQ_Operation_Mode (TQS, FTQ), MTL_TxQ_Debug, MAC_Tx_Configuration, 802.3x flow control.
 
-What the MAC cannot send (the link is down, the partner has paused it, TE is off) stays in its queue, in order, and leaves
-when it can: amd-xgbe counts on descriptors that keep their owner then, and on a queue that says it is not empty (Linux,
-xgbe-drv.c, xgbe_tx_poll; xgbe-dev.c, xgbe_txq_prepare_tx_stop).
+Packets that the MAC cannot send (the link is down, the partner has paused it, TE is off) stay in their queue, in order.
+amd-xgbe relies on descriptors that keep their owner then, and on a queue that reports not empty (Linux, xgbe-drv.c,
+xgbe_tx_poll; xgbe-dev.c, xgbe_txq_prepare_tx_stop).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ JABBER, JABBER_JUMBO = 2048, 10240
 
 
 class TxPacket(NamedTuple):
-    """A packet on its way out.
+    """A packet in a transmit queue.
 
     Attributes:
-        frames: what it became: one frame, or its segments.
+        frames: one frame, or its segments.
         pads: whether the MAC pads short frames.
-        stamped: whether its time is to be kept.
+        stamped: whether it is timestamped.
     """
 
     frames: list[list[Buffer]]
@@ -59,8 +59,8 @@ class TxQueues:
     Args:
         faults: of transmission.
         link_up: whether the link takes frames.
-        loop_back: takes the frames that MAC loopback turns around.
-        emptied: told when there is room again.
+        loop_back: receives frames in MAC loopback.
+        emptied: called when there is room again.
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class TxQueues:
         file.on_read(mtl.TQDR, self._state, peek=self._state)
 
     def reset(self) -> None:
-        """All queues empty, no pause."""
+        """Empty all queues, and end a pause."""
         for queue in range(len(self._waiting)):
             self._flush(queue)
         self._paused_until = 0.0
 
     def pause(self, seconds: float) -> None:
-        """A PAUSE frame came: send nothing for so long; 0 ends a pause."""
+        """A PAUSE frame was received: send nothing for this time; 0 ends a pause."""
         self._paused_until = self._host.clock.now() + seconds
         self._host.clock.call_later(seconds, self.release)
 
     def has_room(self, queue: int) -> bool:
-        """Whether a queue takes a packet: what is begun is taken whole, as the last part of it never waits for the next."""
+        """Whether a queue accepts a packet, which it then accepts as a whole."""
         return self._levels[queue] < ((self._file[mtl.TQOMR, queue] >> 16 & 0x3FF) + 1) * SIZE_UNIT
 
     def put(self, queue: int, packet: TxPacket) -> None:
-        """Send a packet, or keep a copy of it until it can be sent."""
+        """Send a packet, or queue a copy until it can be sent."""
         if not self._waiting[queue] and self._sends():
             self._faults.poll()
             self._send(queue, packet)
@@ -117,7 +117,7 @@ class TxQueues:
         self._levels[queue] += sum(len(frame[0]) for frame in frames)
 
     def release(self) -> None:
-        """Something has changed: send what waits, if that can be now; then there is room."""
+        """Send the queued packets, if the MAC can send now."""
         if not self._sends():
             return
         self._faults.poll()
@@ -131,7 +131,7 @@ class TxQueues:
     # Registers
 
     def _write_queue(self, index: int, value: int) -> None:
-        """FTQ loses what waits, and clears itself."""
+        """FTQ drops the queued packets, and is self-clearing."""
         self._file[mtl.TQOMR, index] = value & ~FLUSH
         if index < len(self._waiting):
             if value & FLUSH:
@@ -154,7 +154,7 @@ class TxQueues:
     # The wire
 
     def _sends(self) -> bool:
-        """Whether the MAC takes frames now."""
+        """Whether the MAC can send now."""
         if not self._file[mac.TCR] & TRANSMITTER or self._host.clock.now() < self._paused_until:
             return False
         return bool(self._file[mac.RCR] & LOOPBACK) or self._link_up()
@@ -166,7 +166,7 @@ class TxQueues:
             self._time.transmitted()
 
     def _emit(self, queue: int, frame: list[Buffer], *, pads: bool) -> None:
-        """Put a frame on the wire, and count it."""
+        """Transmit a frame, and count it."""
         size = chain_length(frame)
         if (
             pads

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The PCS's registers as BAR 1 shows them: through a window, 16 bits each.
+"""The PCS's 16-bit registers, behind a window of BAR 1.
 
-The definition register says where in the BAR the window is and how large; the select register moves it over the space of
-(MMD, number), two bytes a register. Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-common.h (PCS_V2_WINDOW_*),
+The definition register holds offset and size of the window in the BAR; the select register moves it over the space of
+(MMD, number), with two bytes per register. Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-common.h (PCS_V2_WINDOW_*),
 xgbe-dev.c (xgbe_get_pcs_index_and_offset).
 """
 
@@ -21,7 +21,7 @@ WINDOW, SIZE_CODE = 0x0000, 5
 SIZE = 1 << SIZE_CODE + 7
 DEFINED = WINDOW >> 6 << 6 | SIZE_CODE << 2
 UNKNOWN = 0x1000_0000
-"""Accesses to registers that are not there are counted at this offset and beyond: MMD, then number."""
+"""Accesses to unknown registers are counted at this offset plus MMD and number."""
 
 
 class Xpcs:
@@ -32,7 +32,7 @@ class Xpcs:
         self._select = 0
 
     def reset(self) -> None:
-        """The window stands at the start."""
+        """Move the window to the start."""
         self._select = 0
 
     def read(self, offset: int, size: int) -> int:

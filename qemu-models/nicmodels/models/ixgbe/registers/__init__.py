@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The registers of the 82599, one module a block of the datasheet's chapter 8.
+"""The registers of the 82599, one module per block of the datasheet's chapter 8.
 
-Source: Intel 82599 10 GbE Controller Datasheet (331520), chapter 8; the few offsets that only drivers document come
-from Linux, drivers/net/ethernet/intel/ixgbe/ixgbe_type.h, and say so in their titles.
+Source: Intel 82599 10 GbE Controller Datasheet (331520), chapter 8; a few offsets that only drivers document are
+from Linux, drivers/net/ethernet/intel/ixgbe/ixgbe_type.h, as their titles note.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MEMORIES = frozenset(
         general.FTFT,
     }
 )
-"""Tables in internal memory; software has to initialize them, and no reset of a running device does."""
+"""Tables in internal memory: software initializes them, and no reset of a running device does."""
 
 STICKY = frozenset(
     {
@@ -65,7 +65,7 @@ STICKY = frozenset(
         general.I2CCTL,
     }
 )
-"""What belongs to the board, the firmware or wake-up: software and link resets leave it alone."""
+"""Registers of the board, the firmware and wake-up, which software and link resets keep."""
 
 __all__ = [
     "BLOCKS",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Receive filters and queue selection: 82599 datasheet, sections 8.2.3.7 and 8.2.3.27 (virtualization).
 
-The address, VLAN, hash and filter tables are memories: no reset but power-on changes them.
+The address, VLAN, hash and filter tables are memories, which only power-on resets.
 """
 
 from __future__ import annotations

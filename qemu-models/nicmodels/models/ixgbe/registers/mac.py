@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""MAC, PCS and auto-negotiation: 82599 datasheet, section 8.2.3.22. A software reset (CTRL.RST) leaves them alone."""
+"""MAC, PCS and auto-negotiation: 82599 datasheet, section 8.2.3.22. A software reset (CTRL.RST) keeps them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""LinkSec, IPsec and time stamping: 82599 datasheet, sections 8.2.3.12, 8.2.3.13 and 8.2.3.26.
+"""LinkSec, IPsec and timestamping: 82599 datasheet, sections 8.2.3.12, 8.2.3.13 and 8.2.3.26.
 
-The model is the part with the security block fused off: SECTXSTAT and SECRXSTAT say so.
+The model has the security block fused off, as SECTXSTAT and SECRXSTAT report.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Statistics: 82599 datasheet, section 8.2.3.23. Counters clear when read; octet counts are pairs, low dword first."""
+"""Statistics: 82599 datasheet, section 8.2.3.23. Counters clear when read; byte counts are pairs, low dword first."""
 
 from __future__ import annotations
 

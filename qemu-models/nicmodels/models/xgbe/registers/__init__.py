@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The registers, one module a block: all of BAR 0, and behind it those of the PCS, which BAR 1 shows through a window.
+"""The registers, one module per block: those of BAR 0, followed by those of the PCS behind the window of BAR 1.
 
 Names are those of Linux, drivers/net/ethernet/amd/xgbe/xgbe-common.h, the only public list of this device's registers;
-a module says which sibling of the Synopsys core documents what they do.
+each module names the documentation of its functions, which is that of a sibling of the Synopsys core.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ BLOCKS = {
 }
 REGISTERS = RegisterMap("xgbe", chain.from_iterable(BLOCKS.values()))
 BOARD = frozenset((*BLOCKS["properties"], *BLOCKS["i2c"], *BLOCKS["mmd"]))
-"""What is not part of the Ethernet core (properties, I2C, PCS): a software reset leaves it alone."""
+"""Registers outside the Ethernet core (properties, I2C, PCS), which a software reset keeps."""
 
 __all__ = ["BLOCKS", "BOARD", "REGISTERS", "dma", "i2c", "mac", "mmc", "mmd", "mtl", "properties"]

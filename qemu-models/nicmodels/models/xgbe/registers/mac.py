@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The MAC: configuration, filters, flow control, features, MDIO, receive-side scaling, time.
 
-Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-common.h (offsets and fields of this device); for what fields do, the
+Source: Linux, drivers/net/ethernet/amd/xgbe/xgbe-common.h (offsets and fields of this device); for their functions, the
 Agilex 5 HPS Technical Reference Manual (Intel 814346), chapter 5.1, which documents the same Synopsys core.
 """
 

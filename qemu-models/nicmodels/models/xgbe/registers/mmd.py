@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The registers of the PCS, behind its window: 16 bits each, by MMD and number.
 
-They stand in the register file too, at offsets that no BAR reaches, so that they can be read and traced by name; `PLACES`
-says which register is where. Source: IEEE 802.3-2022, clause 45 (MMDs 1, 3, 7); Linux,
+They are in the register file too, at offsets beyond any BAR, so that they can be read and traced by name; `PLACES` maps
+MMD and number to registers. Source: IEEE 802.3-2022, clause 45 (MMDs 1, 3, 7); Linux,
 drivers/net/ethernet/amd/xgbe/xgbe-common.h (vendor's registers from 0x8000 on, and MMD 31).
 """
 
@@ -18,7 +18,7 @@ PLACES: dict[tuple[int, int], Register] = {}
 def _mmd(
     name: str, mmd: int, number: int, title: str, *fields: Field, reset: int = 0, writable: int = 0xFFFF, count: int = 1
 ) -> Register:
-    """Declare `count` registers from `number` on; a hook makes them more than storage."""
+    """Declare `count` registers from `number` on; hooks add behaviour."""
     used = sum(each.total for each in dict.fromkeys(PLACES.values()))
     register = Register(
         name, BASE + 4 * used, RW, count=count, reset=reset, writable=writable, title=title, fields=fields
@@ -33,7 +33,7 @@ _FIRST: dict[Register, int] = {}
 
 
 def index_of(register: Register, number: int) -> int:
-    """Which of an array's registers has this number."""
+    """The index of a number in a register array."""
     return number - _FIRST[register]
 
 

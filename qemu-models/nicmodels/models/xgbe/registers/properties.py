@@ -85,8 +85,12 @@ DRIVER_SCRATCH_0 = Register(
     fields=(Field("COMMAND", 0, 7), Field("SUB_COMMAND", 8, 15)),
 )
 DRIVER_SCRATCH_1 = Register("XP_DRIVER_SCRATCH_1", BASE + 0x6C, RW, title="Argument to the firmware")
-INT_REISSUE_EN = Register("XP_INT_REISSUE_EN", BASE + 0x74, RW, title="Reissue: a written one sends what still stands")
-INT_EN = Register("XP_INT_EN", BASE + 0x78, RW, writable=0x1F_FFFF, title="Interrupt Enable: a bit an interrupt line")
+INT_REISSUE_EN = Register(
+    "XP_INT_REISSUE_EN", BASE + 0x74, RW, title="Reissue: writing a one sends the message of an active line again"
+)
+INT_EN = Register(
+    "XP_INT_EN", BASE + 0x78, RW, writable=0x1F_FFFF, title="Interrupt Enable: one bit per interrupt line"
+)
 I2C_MUTEX = Register(
     "XP_I2C_MUTEX",
     BASE + 0x80,
