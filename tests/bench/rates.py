@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames a second through the 82599 model alone: no guest, no QEMU, the little driver's rings in this process."""
+"""Frames a second through the 82599 model alone: no guest, no QEMU, the minimal driver's rings in this process."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def receive(bench: Alone, send: Callable[[bytes], object], size: int, seconds: f
 
 
 def onto(far: PairWire) -> Callable[[bytes], object]:
-    """Send frames from the peer at the other end of a cable."""
+    """Send frames from the other end of a cable."""
     return lambda frame: far.transmit([frame])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A bench for gVNIC: the model in a thread, the little driver on one side, the peer at the other end of a cable on the other."""
+"""A test bench for gVNIC: the model in a thread, a minimal driver, and a peer at the other end of the cable."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Bench:
 
     @property
     def device(self) -> Device:
-        """The model; touch it only by `call` and `control`."""
+        """The model; access it only by `call` and `control`."""
         return self.served.device
 
     def start(self, queues: int = 1, *, msix: bool = False, **options: Any) -> Bench:
@@ -61,17 +61,17 @@ class Bench:
         return self
 
     def control(self, method: str, **params: object) -> Any:
-        """A control method of the model, after all that the driver has written."""
+        """Call a control method of the model, after all writes of the driver."""
         self.driver.read(DEVICE_STATUS)
         return self.served.call(lambda: self.device.control_methods()[method](**params))
 
     def arm(self, name: str, times: int | None = None, **match: object) -> None:
-        """Arm a fault, after all that the driver has written."""
+        """Arm a fault, after all writes of the driver."""
         self.driver.read(DEVICE_STATUS)
         self.served.call(lambda: self.served.slot.faults[name].arm(times, match))
 
     def disarm(self, name: str) -> int:
-        """Disarm a fault; gives how often it fired."""
+        """Disarm a fault; returns how often it fired."""
         self.driver.read(DEVICE_STATUS)
         fault = self.served.slot.faults[name]
         self.served.call(fault.disarm)
@@ -88,19 +88,19 @@ class Bench:
         return dict(self.control("model.accounting")["violations"])
 
     def state(self) -> str:
-        """The model's own view, for the message of a time-out."""
+        """The model's state, for the message of a timeout."""
         counters = self.control("model.counters")
         wire = self.served.slot.wire.counters
         events = self.served.call(self.served.slot.events.after)[-6:]
         return f"(wire {wire}, rx {counters['rx'][0]}, tx {counters['tx'][0]}, {self.violations()}, {events})"
 
     def burst(self, frames: Iterable[Packet | bytes]) -> None:
-        """Send frames that the device finds on the wire all at once."""
+        """Send frames that are all on the wire when the device receives."""
         self.driver.read(DEVICE_STATUS)
         self.served.call(lambda: [self.peer.put(frame) for frame in frames])
 
     def balanced(self) -> bool:
-        """Whether the accounting's sums are right for each queue."""
+        """Whether the accounting of each queue balances."""
         accounting = self.control("model.accounting")
         return all(
             each["posted"] == each["completed"] + each["held"] + each["returned"] and each["held"] >= 0
@@ -111,7 +111,7 @@ class Bench:
         )
 
     def close(self) -> None:
-        """Unplug the peer; the rest belongs to `serve`."""
+        """Disconnect the peer; `serve` closes the rest."""
         self.peer.wire.close()
 
 
@@ -144,5 +144,5 @@ def datagram(size: int = 100, *, version: int = 4, port: int = 4000, **fields: A
 
 
 def plain(size: int = 100, destination: bytes = MAC, kind: int = 0x88B5) -> bytes:
-    """A frame without IP, of this many bytes."""
+    """A frame without IP, of `size` bytes."""
     return bytes(Ether(dst=destination, src=PEER, type=kind)) + bytes(index & 0xFF for index in range(size - 14))

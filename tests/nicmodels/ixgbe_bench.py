@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A bench for the 82599: the model in a thread, the little driver on one side, the peer at the other end of a cable on the other."""
+"""A test bench for the 82599: the model in a thread, a minimal driver, and a peer at the other end of the cable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Bench:
 
     @property
     def device(self) -> Device:
-        """The model; touch it only by `call` and `control`."""
+        """The model; access it only by `call` and `control`."""
         return self.served.device
 
     def start(self, **options: object) -> Bench:
@@ -45,12 +45,12 @@ class Bench:
         return self
 
     def control(self, method: str, **params: object) -> object:
-        """A control method of the model, after all that the driver has written."""
+        """Call a control method of the model, after all writes of the driver."""
         self.driver.read(STATUS)
         return self.served.call(lambda: self.device.control_methods()[method](**params))
 
     def state(self) -> str:
-        """The model's own view, for the message of a time-out."""
+        """The model's state, for the message of a timeout."""
         counters = self.control("model.counters")
         queues = [queue for queue in self.control("model.queues")["rx"] if queue["enabled"]]
         events = self.served.slot.events.after()[-8:]
@@ -58,7 +58,7 @@ class Bench:
         return f"(link {self.driver.link}, wire {wire}, counters {counters['rx'][0]}, rings {queues[:4]}, {events})"
 
     def receive(self, frames: Iterable[Packet | bytes], queue: int = 0) -> list[object]:
-        """Send frames from the peer and give what the driver finds on a queue."""
+        """Send frames from the peer; returns the packets that the driver receives on a queue."""
         count = 0
         for frame in frames:
             self.peer.send(frame)
@@ -66,12 +66,12 @@ class Bench:
         return self.driver.receive[queue].wait(count)
 
     def burst(self, frames: Iterable[Packet | bytes]) -> None:
-        """Send frames that the device finds on the wire all at once."""
+        """Send frames that are all on the wire when the device receives."""
         self.driver.read(STATUS)
         self.served.call(lambda: [self.peer.put(frame) for frame in frames])
 
     def settle(self) -> None:
-        """Wait until the device has dealt with all that the peer has sent: its wire is not in step with its registers."""
+        """Wait until the device has received all frames of the peer, since the wire is not ordered with register accesses."""
         sent, taken = self.peer.wire.counters, self.served.slot.wire.counters
         self.driver.until(lambda: taken.received == sent.transmitted, "frames taken from the wire")
         self.driver.read(STATUS)
@@ -83,5 +83,5 @@ class Bench:
         return first.frame == bytes(marker)
 
     def close(self) -> None:
-        """Unplug the peer; the rest belongs to `serve`."""
+        """Disconnect the peer; `serve` closes the rest."""
         self.peer.wire.close()

@@ -48,19 +48,19 @@ class ServedDevice:
         self._thread.start()
 
     def client(self, **options: object) -> VfioClient:
-        """A connected client that has agreed on the version; closed with the device."""
+        """A connected client that has negotiated the version; closed with the device."""
         client = self.connect()
         client.negotiate(**options)
         return client
 
     def connect(self) -> VfioClient:
-        """A connected client that has not said anything yet."""
+        """A connected client that has sent nothing yet."""
         client = VfioClient(self.path)
         self._clients.append(client)
         return client
 
     def call(self, function: Callable[[], Result], timeout: float = 10.0) -> Result:
-        """Run `function` on the reactor's thread and give its result: what a test asks a device for."""
+        """Run `function` on the reactor's thread; returns its result."""
         future: Future[Result] = Future()
 
         def run() -> None:

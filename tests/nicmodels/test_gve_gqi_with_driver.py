@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's GQI format with queue page lists, seen by an independent driver."""
+"""The gVNIC model's GQI format with queue page lists, with an independent driver."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_receive(bench: Bench, size: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_what_descriptors_tell(bench: Bench, version: int) -> None:
+def test_what_descriptors_report(bench: Bench, version: int) -> None:
     for frame, flag in ((datagram(version=version), UDP_FLAG), (segments(1, version=version)[0], TCP_FLAG)):
         bench.peer.send(frame)
         (got,) = bench.rx[0].wait()
@@ -142,7 +142,7 @@ def test_receive_many_rounds(bench: Bench) -> None:
 
 
 def test_interrupts(bench: Bench) -> None:
-    """Masked, nothing comes; acknowledged, what came meanwhile does."""
+    """A masked vector sends nothing; acknowledged, it sends what was pending."""
     driver, queue = bench.driver, bench.rx[0]
     doorbell = driver.interrupt_doorbells[queue.block]
     driver.ring(doorbell, 0)
@@ -157,7 +157,7 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_rss_by_default(serve: Callable[..., object]) -> None:
-    """Without any configuration flows are spread over the queues that there are."""
+    """Without configuration flows are spread over the existing queues."""
     bench = Bench(serve, profile="gqi", ram=64 << 20)
     bench.driver.start()
     queues = [GqiReceive(bench.driver, index).create() for index in range(4)]

@@ -22,7 +22,7 @@ TX_LIST, RX_LIST, PAGES = 3, 7, 4096
 
 @pytest.fixture
 def bench(serve: Callable[..., object]) -> Iterator[Bench]:
-    """A device whose queues 0 have page lists; what is allocated from now on lies in both."""
+    """A device whose queues 0 have page lists; later allocations are in both lists."""
     bench = Bench(serve, profile="qpl")
     driver = bench.driver.start()
     table = driver.ram.allocate(8 * PAGES)
@@ -73,7 +73,7 @@ def test_lists_of_queues(bench: Bench) -> None:
 
 
 def test_what_is_in_no_registered_page(bench: Bench) -> None:
-    """A packet is completed and not sent; a buffer is given back with an error and not written."""
+    """A packet is completed but not sent; a buffer is returned with an error and not written."""
     driver, tx, rx = bench.driver, bench.tx[0], bench.rx[0]
     outside = driver.counters
     tx.push(struct.pack("<8xBB6x", g.TX_GENERAL, 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bring-up, admin queue, link and resets of the gVNIC model, seen by an independent driver."""
+"""Bring-up, admin queue, link and resets of the gVNIC model, with an independent driver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def status_of(call: Callable[[], object]) -> int:
-    """The status by which a command is refused."""
+    """The status of a failed command."""
     with pytest.raises(RefusedError) as refusal:
         call()
     return refusal.value.status
@@ -56,7 +56,7 @@ def test_description(serve: Callable[..., object], profile: str) -> None:
     assert bench.driver.read(g.MAX_TX) >= 2 * bench.driver.read(g.MAX_RX) >= 32
     assert bench.driver.vectors >= 2 * bench.driver.read(g.MAX_TX) + 1
     assert device.tx_entries == variant.tx_ring.default
-    # A bit of the features stands for each option.
+    # Each option has a feature bit.
     bits = {
         g.OPTION_RING: 1,
         g.OPTION_JUMBO: 4,
@@ -235,7 +235,7 @@ def test_driver_parameter(bench: Bench) -> None:
 
 
 def test_several_commands_at_once(bench: Bench) -> None:
-    """As Linux creates queues: many commands, one doorbell, over the ring's end."""
+    """Many commands with one doorbell, across the end of the ring, as Linux creates queues."""
     driver = bench.driver.start()
     queues = [DqoReceive(driver, index) for index in range(16)]
     for _ in range(5):
@@ -252,12 +252,12 @@ def test_a_doorbell_that_cannot_be(bench: Bench) -> None:
     driver = bench.driver.start()
     driver.put(g.LINK_SPEED, struct.pack(">Q", driver.ram.allocate(8)))
     driver.write(g.ADMINQ_DOORBELL, driver.executed + 1000)
-    assert driver.read(g.ADMINQ_COUNTER) == driver.executed + 1000, "nobody waits for ever"
+    assert driver.read(g.ADMINQ_COUNTER) == driver.executed + 1000, "the driver must not wait for ever"
     assert driver.ram.read(driver.queue + driver.executed % 64 * 64 + 4, 4) == bytes(4), "nothing was executed"
     assert bench.violations() == {"adminq.doorbell": 1}
 
 
-def test_doorbells_that_nobody_hears(bench: Bench) -> None:
+def test_unconnected_doorbells(bench: Bench) -> None:
     driver = bench.driver.start()
     driver.ring(1000, 1)
     queue = DqoReceive(driver, 0).create()
@@ -278,7 +278,7 @@ def test_reset_by_the_driver(bench: Bench) -> None:
     assert bench.balanced()
     assert bench.control("model.accounting")["rx"][0]["held"] == 0
     assert bench.control("model.counters")["resets"]["driver"] == 1
-    # All over again, at another place.
+    # Again, at another address.
     driver.start_adminq()
     assert not driver.read(g.DEVICE_STATUS) & g.STATUS_IS_RESET
     driver.describe()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every fault point of gVNIC does what its text says, and nothing before it is armed."""
+"""Every fault point of gVNIC does what its text describes, and nothing before it is armed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MULTICAST = bytes.fromhex("01005e010203")
 
 
 def shows(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Mark a test as the one that shows these faults; `test_all_faults_are_shown` counts them."""
+    """Mark a test as covering these faults; `test_all_faults_are_shown` checks that all are covered."""
     SHOWN.update(names)
     return lambda function: function
 
@@ -41,7 +41,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def received(bench: Bench, *frames: bytes) -> list[g.Received]:
-    """What comes of frames for queue 0, once a marker behind them has come."""
+    """The packets received for queue 0 before a marker."""
     marker = plain(77)
     for frame in (*frames, marker):
         bench.peer.send(frame)
@@ -62,7 +62,7 @@ def whole(got: g.Received) -> bytes:
 
 
 def sent(bench: Bench, *pieces: bytes, **options: object) -> list[bytes]:
-    """What is on the wire of a packet, before a marker."""
+    """The frames that a packet puts on the wire before a marker."""
     marker = PLAIN[:77]
     queue = bench.tx[0]
     queue.write(*pieces, **options)
@@ -296,12 +296,12 @@ def test_buffers(bench: Bench) -> None:
     assert (got.header, len(got.frame)) == (frame[:42], 400)
     assert got.frame != frame[42:]
     queue = bench.rx[0] if bench.control("model.counters")["rx"][0]["frames"] > 2 else bench.rx[1]
-    lent = len(queue.lent)
+    posted = len(queue.posted)
     del queue
     bench.arm("rx.buffer.leaked", times=1)
     assert whole(received(bench, frame)[0]) == frame
     held = [each["held"] for each in bench.control("model.accounting")["rx"][:2]]
-    assert held == [lent, lent], "the accounting still has the buffer that the device never gives back"
+    assert held == [posted, posted], "the accounting still has the buffer that the device never returns"
 
 
 @shows("rx.timestamp.late")
@@ -321,7 +321,7 @@ def test_late_stamps(bench: Bench) -> None:
 def test_memory_of_a_stopped_queue(bench: Bench) -> None:
     bench.driver.set_rss(KEY, [1] * 128)
     queue = bench.rx.pop()
-    first = min(queue.lent)
+    first = min(queue.posted)
     queue.destroy()
     bench.control("dma.start")
     bench.arm("rx.stopped.dma")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's DQO receive path, seen by an independent driver and the peer at the other end of a cable."""
+"""The gVNIC model's DQO receive path, with an independent driver and a wire peer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_short_frames_are_padded(bench: Bench) -> None:
 
 
 def test_whatever_the_address(bench: Bench) -> None:
-    """The interface has no filter by address."""
+    """The interface has no address filters."""
     for destination in (MAC, PEER, b"\xff" * 6, bytes.fromhex("01005e010203")):
         bench.peer.send(plain(destination=destination))
         assert bench.rx[0].wait()[0].frame[:6] == destination
@@ -100,7 +100,7 @@ def test_checksums(bench: Bench, version: int, good: bool) -> None:
 
 
 def wait_any(bench: Bench) -> g.Received:
-    """The one packet that comes, by whatever queue."""
+    """The one received packet, from any queue."""
     found: list[g.Received] = []
 
     def there() -> bool:
@@ -147,7 +147,7 @@ def test_packet_types(bench: Bench) -> None:
         assert (table[2 * kind], table[2 * kind + 1]) == kinds
 
 
-def test_ipv6_extension_headers_are_told(bench: Bench) -> None:
+def test_ipv6_extension_headers_are_reported(bench: Bench) -> None:
     ether, ip = Ether(dst=MAC, src=PEER), IPv6(src="2001:db8::1", dst="2001:db8::2")
     bench.peer.send(bytes(ether / ip / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2) / Raw(bytes(40))))
     assert wait_any(bench).flags & 2
@@ -182,7 +182,7 @@ def test_rss_that_cannot_be(bench: Bench) -> None:
     assert driver.ask(g.CONFIGURE_RSS, struct.pack(">HBxHHQQ", 0, 9, 0, 0, 0, 0)) == g.INVALID_ARGUMENT
 
 
-def test_rss_is_told(split: Bench) -> None:
+def test_rss_is_reported(split: Bench) -> None:
     driver = split.driver
     table = [number * 7 % 3 for number in range(128)]
     at = driver.ram.allocate(4096)
@@ -193,7 +193,7 @@ def test_rss_is_told(split: Bench) -> None:
     assert (total, types, algorithm) == (8 + 40 + 512, 0b11010010, 1)
     assert driver.ram.read(at + 8, 40) == KEY
     assert list(struct.unpack(">128I", driver.ram.read(at + 48, 512))) == table
-    # Zero sizes change nothing.
+    # Sizes of 0 change nothing.
     assert driver.ask(g.CONFIGURE_RSS, struct.pack(">HBxHHQQ", 0, 0, 0, 0, 0, 0)) == g.PASSED
     driver.command(g.QUERY_RSS, struct.pack(">QQ", 4096, at))
     assert driver.ram.read(at + 8, 40) == KEY
@@ -398,7 +398,7 @@ def wait_any_of(bench: Bench) -> bytes:
     ],
 )  # fmt: skip
 def test_what_cannot_be_cut_again_is_not_merged(serve: Callable[..., object], change: dict[str, object]) -> None:
-    """Hardware GRO must be reversible: a segment whose headers differ starts a new packet, or ends the one before."""
+    """Hardware GRO must be reversible: a segment with other headers starts a new packet, or ends the previous one."""
     bench = start(serve, rsc=True)
     base = [Ether(frame) for frame in segments(3, 500)]
     odd = base[2]
@@ -539,7 +539,7 @@ def test_generation_over_many_rounds(bench: Bench) -> None:
     assert bench.violations() == {}
     accounting = bench.control("model.accounting")["rx"][0]
     assert accounting["completed"] == 1400
-    assert accounting["held"] == len(queue.lent)
+    assert accounting["held"] == len(queue.posted)
 
 
 def test_interrupts(bench: Bench) -> None:
@@ -557,7 +557,7 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_what_was_raised_is_not_raised_again(bench: Bench) -> None:
-    """The pending bit stands for events since the last interrupt, not for what the driver has not read yet."""
+    """The pending bit is set by events since the last interrupt, not by completions that the driver has not read."""
     driver, queue = bench.driver, bench.rx[0]
     driver.arm(queue.block)
     bench.peer.send(plain())
@@ -611,7 +611,7 @@ def test_statistics_report(bench: Bench) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(min_size=14, max_size=200), min_size=1, max_size=20))
 def test_garbage_frames(frames: list[bytes]) -> None:
-    """Whatever comes from the wire, each frame takes a buffer and none is lost."""
+    """Every frame from the wire takes a buffer, and none is lost."""
     from nicmodels.models.gve.rx_dqo import RxQueueDqo
     from test_gve_with_driver_transmit import device_with_memory
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's DQO transmit path, seen by an independent driver and the peer at the other end of a cable."""
+"""The gVNIC model's DQO transmit path, with an independent driver and a wire peer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def outgoing(version: int, protocol: type[Packet], size: int, *, tagged: bool = 
 
 
 def partial(packet: Packet, *, with_length: bool) -> tuple[bytes, int]:
-    """The packet as a stack hands it over for the device to sum up, and where its payload starts."""
+    """The packet as a stack passes it for checksum offload, and the offset of its payload."""
     data = bytearray(bytes(packet))
     kind = TCP if TCP in packet else UDP
     at = len(data) - len(bytes(packet[kind]))
@@ -67,7 +67,7 @@ def test_one_frame(bench: Bench) -> None:
 
 
 def test_without_a_context(bench: Bench) -> None:
-    """As XDP frames come: a packet descriptor alone."""
+    """A packet descriptor alone, as for XDP frames."""
     bench.tx[1].send(PLAIN, context=False)
     assert bench.peer.take() == [PLAIN]
 
@@ -146,7 +146,7 @@ def test_tcp_segmentation(bench: Bench, version: int, size: int, mss: int, tagge
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Cut into what a descriptor can say."""
+    """Split into buffers that a descriptor can hold."""
     return [data[at : at + 16383] for at in range(0, len(data), 16383)]
 
 
@@ -191,7 +191,7 @@ def test_segments_over_too_many_buffers(bench: Bench) -> None:
     packet = outgoing(4, TCP, 5000)
     data, header = partial(packet, with_length=False)
     queue = bench.tx[0]
-    # 100 bytes a buffer: ten buffers and a header make a segment of 1000.
+    # At 100 bytes per buffer, ten buffers and a header make a segment of 1000 bytes.
     small = [data[at : at + 100] for at in range(header, len(data), 100)]
     queue.send(data[:header], *small, checksum=True, tso=(1000, header))
     assert bench.violations() == {"tx.packet": 1}
@@ -253,7 +253,7 @@ def test_without_a_link_packets_go_nowhere_and_are_completed(bench: Bench) -> No
 
 
 def test_interrupts(bench: Bench) -> None:
-    """Armed, an event raises the vector once; what comes while it is not armed raises it when it is armed again."""
+    """An event raises an armed vector once; an event while it is not armed raises it when it is armed again."""
     driver, queue = bench.driver, bench.tx[0]
     queue.send(PLAIN)
     assert bench.client.irq_count(MSIX, 0) == 0, "the vector was not armed"
@@ -272,7 +272,7 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_moderation(bench: Bench) -> None:
-    """Two events within the interval: the second interrupt comes when it is over, not earlier and not never."""
+    """Of two events within the interval the second raises the interrupt at its end, not earlier and not never."""
     import time
 
     driver, queue = bench.driver, bench.tx[0]
@@ -328,7 +328,7 @@ def device_with_memory() -> tuple[Gve, Slot, int]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=64), st.integers(0, 300))
 def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
-    """Whatever the descriptors are, the model neither fails nor loses count."""
+    """With arbitrary descriptors the model neither fails nor loses count."""
     from nicmodels.models.gve.tx_dqo import TxQueueDqo
 
     device, slot, base = device_with_memory()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bring-up, EEPROM, link, statistics and reset of the 82599 model, seen by an independent driver."""
+"""Bring-up, EEPROM, link, statistics and reset of the 82599 model, with an independent driver."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_semaphores(bench: Bench) -> None:
 
 
 def test_no_phy_answers_on_mdio(bench: Bench) -> None:
-    """A backplane part has none: reads end and give all ones."""
+    """A backplane part has no PHY: reads complete and return all ones."""
     driver = bench.driver
     driver.reset()
     driver.write(MSCA, 1 << 16 | 1 << 30 | 2 | 0 << 26)
@@ -185,7 +185,7 @@ def test_registers_keep_what_they_have_room_for(bench: Bench) -> None:
 
 
 def test_both_addresses_of_the_82598_registers(bench: Bench) -> None:
-    """MRQC, RETA, RSSRK and the first receive addresses also answer where the 82598 had them (8.2.2.1)."""
+    """MRQC, RETA, RSSRK and the first receive addresses are also at their offsets of the 82598 (8.2.2.1)."""
     driver = bench.driver
     driver.reset()
     driver.write(0x05818, 1)

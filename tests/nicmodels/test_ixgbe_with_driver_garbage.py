@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A driver gone mad: whatever it writes, the 82599 model neither crashes nor hangs, and counts what it could not do."""
+"""A broken driver: with arbitrary writes the 82599 model neither crashes nor hangs, and counts errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def still_works(bench: Bench) -> None:
-    """A device that was maltreated is whole again after a reset."""
+    """The device works again after a reset."""
     bench.start(ring=32)
     bench.peer.rest()
     bench.driver.ram._next = RAM + (1 << 20)
@@ -77,12 +77,12 @@ def errors(bench: Bench) -> int:
 
 
 def reuse_memory(bench: Bench) -> None:
-    """Each example starts its rings where the one before did."""
+    """Each example starts its rings at the same place."""
     bench.driver.ram._next = RAM
 
 
 def test_a_buffer_that_is_not_there(bench: Bench) -> None:
-    """Not sent, counted; the ring is not stuck for ever."""
+    """The packet is counted and not sent; the ring does not hang."""
     ring = bench.driver.transmit[0]
     before = errors(bench)
     ring.put(data_descriptor(UNMAPPED, 100, command=EOP | IFCS | RS, paylen=100))
@@ -172,7 +172,7 @@ def test_any_context(
     segment: bool,
     head: bytes,
 ) -> None:
-    """Lengths that contradict the frame, contexts that were never written."""
+    """Lengths that contradict the frame, and contexts that were never written."""
     reuse_memory(bench)
     bench.start(ring=32)
     ring = bench.driver.transmit[0]
@@ -226,7 +226,7 @@ def test_any_receive_descriptors(
 @examples
 @given(st.lists(st.tuples(st.integers(0, 0x7FFF).map(lambda n: n * 4), words), max_size=60))
 def test_any_register_writes(bench: Bench, writes: list[tuple[int, int]]) -> None:
-    """All registers, all values, in any order, with traffic; then a client's reset, and all is well."""
+    """Arbitrary values in all registers, with traffic; after the client's reset the device works."""
     reuse_memory(bench)
     bench.client.reset()
     bench.driver.start(ring=32)
@@ -247,7 +247,7 @@ def test_it_works_after_all_that(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 1), (1, 1), (2, 2), (0, 8), (1, 4), (0x1FFFC, 8), (0x1FFFF, 1)])
 def test_odd_accesses(bench: Bench, offset: int, size: int) -> None:
-    """The 82599 answers aligned doublewords; anything else must not hurt."""
+    """The 82599 supports aligned doublewords; other accesses must do no harm."""
     for access in (lambda: bench.client.read(0, offset, size), lambda: bench.client.write(0, offset, 0, size)):
         with contextlib.suppress(VfioError):
             access()
@@ -255,7 +255,7 @@ def test_odd_accesses(bench: Bench, offset: int, size: int) -> None:
 
 
 def test_bus_mastering_off(bench: Bench) -> None:
-    """No DMA at all: frames are not delivered, descriptors not fetched; on again, traffic goes on."""
+    """Without bus mastering frames are not delivered and descriptors not fetched; when it is back, traffic continues."""
     driver = bench.driver
     command = bench.client.config_read(4, 2)
     bench.client.config_write(4, command & ~4, 2)
@@ -281,7 +281,7 @@ def test_memory_that_goes_away(bench: Bench) -> None:
 
 
 def test_nothing_but_an_unfinished_packet(bench: Bench) -> None:
-    """A ring full of descriptors without EOP cannot be sent and must not be collected without end."""
+    """A ring full of descriptors without EOP cannot be sent, and must not be collected for ever."""
     ring = bench.driver.transmit[0]
     address = ring.buffer(bytes(2000))
     for _ in range(20):
@@ -292,7 +292,7 @@ def test_nothing_but_an_unfinished_packet(bench: Bench) -> None:
 
 
 def test_segments_of_one_byte(bench: Bench) -> None:
-    """64 KiB cut into single bytes: it takes a while, and then the device answers."""
+    """64 KiB in buffers of one byte: the device takes a while, and then responds."""
     driver = bench.driver
     ring = driver.transmit[0]
     header = OUTWARD[:12] + b"\x08\x00" + b"\x45".ljust(20, b"\0") + bytes(12) + b"\x50".ljust(8, b"\0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interrupts of the 82599 model: causes, masks, vectors and moderation (datasheet 7.3), with the little driver."""
+"""Interrupts of the 82599 model: causes, masks, vectors and moderation (datasheet 7.3), with a minimal driver."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_causes_are_cleared_by_reading_and_by_writing(bench: Bench) -> None:
 
 
 def test_auto_mask_and_auto_clear(bench: Bench) -> None:
-    """EIAC and EIAM with GPIE.EIAME: one message, then silence until the driver unmasks (7.3.1.4)."""
+    """EIAC and EIAM with GPIE.EIAME: one message, then none until the driver unmasks (7.3.1.4)."""
     driver = bench.driver
     driver.use_msix(5, auto=True)
     driver.unmask(0xF)

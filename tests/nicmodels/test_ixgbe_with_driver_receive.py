@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reception by the 82599 model: what the little driver finds in its rings against what scapy put on the wire."""
+"""Reception by the 82599 model: compares the packets in a minimal driver's rings with the frames that scapy sent."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_frames_arrive_as_they_are(bare: Bench, legacy: bool) -> None:
 
 
 def test_short_frames_arrive_padded(bench: Bench) -> None:
-    """A tap hands over unpadded frames; a wire would not."""
+    """A tap carries unpadded frames, unlike Ethernet."""
     (packet,) = bench.receive([plain(42)])
     assert packet.frame == plain(42) + bytes(18)
 
@@ -162,7 +162,7 @@ def test_promiscuous_modes(bench: Bench) -> None:
 
 @pytest.mark.parametrize("offset", range(4))
 def test_the_multicast_table(bench: Bench, offset: int) -> None:
-    """MCSTCTRL.MO says which 12 bits of the address select a bit of the table (8.2.3.7.7)."""
+    """MCSTCTRL.MO selects the 12 bits of the address that index the table (8.2.3.7.7)."""
     driver = bench.driver
     group = bytes.fromhex("01005e7f1234")
     shift = {0: 4, 1: 3, 2: 2, 3: 0}[offset]
@@ -279,7 +279,7 @@ def test_padding_does_not_count(bench: Bench) -> None:
 
 
 def toeplitz(data: bytes) -> int:
-    """The definition, bit by bit."""
+    """The Toeplitz hash by its definition, bit by bit."""
     key = int.from_bytes(KEY, "big")
     result = 0
     for index in range(len(data) * 8):
@@ -381,7 +381,7 @@ def arrive(bench: Bench, frames: list[bytes], count: int) -> list[object]:
 
 @pytest.mark.parametrize(("code", "limit"), [(0, 1), (1, 4), (2, 8), (3, 16)])
 def test_the_descriptor_limit(bare: Bench, code: int, limit: int) -> None:
-    """RSCCTL.MAXDESC: no packet takes more descriptors than that; nothing is lost."""
+    """No packet takes more descriptors than RSCCTL.MAXDESC; nothing is lost."""
     bare.start(rsc=code, buffer_size=1024)
     data = b""
     longest = 0
@@ -447,7 +447,7 @@ def test_no_coalescing_where_it_is_off(bare: Bench) -> None:
 
 
 def test_a_ring_without_descriptors_drops(bare: Bench) -> None:
-    """With SRRCTL.Drop_En, frames that find no descriptor are lost and counted on the queue (QPRDC)."""
+    """With SRRCTL.Drop_En, frames without a descriptor are dropped and counted on the queue (QPRDC)."""
     bare.start(ring=8)
     driver = bare.driver
     driver.read(0x01430)
@@ -462,7 +462,7 @@ def test_a_ring_without_descriptors_drops(bare: Bench) -> None:
 
 
 def test_without_drop_enable_frames_wait(bare: Bench) -> None:
-    """Without it they wait in the packet buffer until descriptors come."""
+    """Without it they wait in the packet buffer for descriptors."""
     bare.start(ring=8, drop=False)
     for n in range(12):
         bare.peer.send(plain(100 + n))
@@ -499,7 +499,7 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
 
 
 def test_queue_statistics(bare: Bench) -> None:
-    """QPRC and QBRC count on the set that RQSMR gives the queue."""
+    """QPRC and QBRC count in the set that RQSMR assigns to the queue."""
     bare.start(queues=2)
     driver = bare.driver
     driver.spread(KEY, 0b10, [1] * 128)
@@ -567,7 +567,7 @@ def test_ethertype_filters_reach_all_queues(wide: Bench) -> None:
 
 
 def test_five_tuple_filters(wide: Bench) -> None:
-    """FTQF and its kin (7.1.2.5); addresses and ports stand in the registers as they come over the wire."""
+    """FTQF and related registers (7.1.2.5), which hold addresses and ports in wire byte order."""
     driver = wide.driver
 
     def program(number: int, queue: int, packet: Packet, *, ignore: int = 0, priority: int = 1) -> None:

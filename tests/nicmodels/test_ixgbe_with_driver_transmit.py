@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Transmission by the 82599 model: what the little driver asks for against what scapy would have built."""
+"""Transmission by the 82599 model: compares the frames that a minimal driver requests with those that scapy builds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def unfinished(packet: Packet) -> tuple[bytes, int, int, int]:
-    """A frame as a stack hands it to a driver: pseudo-header sum in the checksum field, IPv4 checksum 0.
+    """A frame as a stack passes it to a driver: pseudo-header sum in the checksum field, IPv4 checksum 0.
 
     Returns:
         The frame, and the lengths of its Ethernet, IP and TCP, UDP or SCTP header.
@@ -138,7 +138,7 @@ def test_many_frames_by_one_tail_write(bench: Bench) -> None:
 
 
 def test_a_frame_without_its_end_waits(bench: Bench) -> None:
-    """Descriptors of an unfinished packet do not go out until its EOP is there."""
+    """A packet is not sent before its EOP."""
     ring = bench.driver.transmit[0]
     address = ring.buffer(RAW[:100])
     ring.put(data_descriptor(address, 40, command=IFCS, paylen=100))
@@ -213,7 +213,7 @@ def test_only_the_checksum_asked_for(bench: Bench) -> None:
 
 
 def test_two_contexts_a_queue(bench: Bench) -> None:
-    """Both live until overwritten, on each queue for itself (7.2.3.2.3)."""
+    """Both contexts last until overwritten, separately for each queue (7.2.3.2.3)."""
     one, other = PACKETS["tcp4"], PACKETS["udp6"]
     rings = bench.driver.transmit
     for ring in rings:
@@ -340,8 +340,8 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
     driver.transmit[0].send(b"\x01\x00\x5e" + RAW[3:60])
     frames = bench.peer.take(len(sizes) + 2)
     assert driver.read(GPTC) == len(frames)
-    octets = driver.read(GOTCL) | driver.read(GOTCH) << 32
-    assert octets == sum(len(f) + 4 for f in frames)
+    counted = driver.read(GOTCL) | driver.read(GOTCH) << 32
+    assert counted == sum(len(f) + 4 for f in frames)
     assert driver.read(BPTC) == 1
     assert driver.read(MPTC) == 1
     assert [driver.read(PTC + 4 * n) for n in range(6)] == [3, 2, 2, 2, 2, 2]
@@ -350,7 +350,7 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
 
 
 def test_queue_statistics(bench: Bench) -> None:
-    """QPTC and QBTC count on the set that TQSM gives the queue (8.2.3.23.71)."""
+    """QPTC and QBTC count in the set that TQSM assigns to the queue (8.2.3.23.71)."""
     driver = bench.driver
     driver.write(0x08600, 3 | 5 << 8)
     for index in (3, 5):
@@ -401,7 +401,7 @@ def test_the_transmit_unit_can_be_off(bench: Bench) -> None:
 
 
 def test_mac_loopback(bench: Bench) -> None:
-    """HLREG0.LPBK turns frames around before the wire (3.7.6.2)."""
+    """HLREG0.LPBK loops frames back before the wire (3.7.6.2)."""
     driver = bench.driver
     driver.set_bits(0x04240, 1 << 15)
     driver.set_bits(0x042A0, 1)

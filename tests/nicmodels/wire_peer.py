@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The test's end of a cable, whatever NIC is at the other; and addresses that all benches use."""
+"""The test's end of a cable, and the addresses of all test benches."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 MAC = bytes.fromhex("027066000001")
 PEER = bytes.fromhex("0270660000fe")
 RAM = 0x1_0000_0000
-"""Above 4 GiB, so that the high halves of addresses count."""
+"""Above 4 GiB, so that the high halves of addresses matter."""
 
 
 class TimedOutError(AssertionError):
-    """The device did not do in time what it had to."""
+    """The device did not respond in time."""
 
 
 class WirePeer:
@@ -29,7 +29,7 @@ class WirePeer:
 
     Args:
         wire: the cable.
-        flush: called before a frame is sent, so that what the driver has written before is in force when it arrives.
+        flush: called before a frame is sent, so that the driver's earlier writes take effect before it arrives.
     """
 
     def __init__(self, wire: PairWire, flush: Callable[[], object]) -> None:
@@ -37,21 +37,21 @@ class WirePeer:
         self._flush = flush
 
     def send(self, frame: Packet | bytes) -> None:
-        """Put a frame on the cable."""
+        """Send a frame."""
         self._flush()
         self.put(frame)
 
     def put(self, frame: Packet | bytes) -> None:
-        """Put a frame on the cable; the driver's writes may come after it."""
+        """Send a frame; the driver's writes may arrive after it."""
         before = self.wire.counters.transmitted
         self.wire.transmit([bytes(frame)])
         assert self.wire.counters.transmitted == before + 1, "the cable is full: send fewer frames at once"
 
     def take(self, count: int = 1, timeout: float = 10.0) -> list[bytes]:
-        """Exactly `count` frames that the device has sent.
+        """Receive exactly `count` frames from the device.
 
         Raises:
-            TimedOutError: fewer came.
+            TimedOutError: fewer arrived.
         """
         frames: list[bytes] = []
         deadline = time.monotonic() + timeout
@@ -67,7 +67,7 @@ class WirePeer:
         return frames
 
     def rest(self) -> list[bytes]:
-        """What is on the cable now; the device has sent it before, because it answers in order."""
+        """Receive all frames that are on the cable now."""
         frames = []
         while (frame := self.wire.receive()) is not None:
             frames.append(bytes(frame))
@@ -75,7 +75,7 @@ class WirePeer:
 
 
 def pseudo_header(source: bytes, destination: bytes, protocol: int, length: int) -> int:
-    """The folded, not complemented sum that a driver leaves in a checksum field."""
+    """The folded, not complemented sum that a driver writes into a checksum field."""
     data = source + destination + struct.pack(">II", length, protocol)
     total = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:

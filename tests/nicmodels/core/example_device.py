@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small device for the tests of the core: some registers, a copy engine, a wire loop."""
+"""A small device for the core's tests: some registers, a copy engine, a wire that echoes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The control socket: JSON-RPC 2.0, the methods that every model has, slow and rude clients."""
+"""The control socket: JSON-RPC 2.0, the common methods of models, slow and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ControlClient:
-    """A line-based client that knows nothing but JSON."""
+    """A line-based JSON client."""
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -292,7 +292,7 @@ class TestMethods:
         deadline = time.monotonic() + 5
         while client.call("example.frames") < 1:
             assert time.monotonic() < deadline, "the frame did not arrive"
-        assert client.call("wire.stop") == {"frames": 2}  # in, and echoed out
+        assert client.call("wire.stop") == {"frames": 2}  # received, and echoed
         assert client.call("wire.counters") == {
             "transmitted": 1,
             "transmit_drops": 0,

@@ -428,7 +428,7 @@ class TestMemory:
         client.close()
         again = served.client()
         assert again.read(0, 0) == ID
-        assert served.slot.memory.errors == 0  # refused by the bus: none; the client was gone
+        assert served.slot.memory.errors == 0  # refused by the bus, not by the client
         assert served.device.causes[-1] is ResetCause.DISCONNECT
 
     def test_bus_master_off(self, client: VfioClient) -> None:
@@ -650,7 +650,7 @@ class TestInterrupts:
         client.disable_irqs(v.MSIX)
         served.call(lambda: None)
         os.close(fd)
-        assert len(list(Path("/proc/self/fd").iterdir())) <= here + 1  # one that came with a read may still wait
+        assert len(list(Path("/proc/self/fd").iterdir())) <= here + 1  # one sent with a read may still be queued
 
 
 class TestResets:
@@ -712,7 +712,7 @@ class TestClients:
         assert served.client().read(0, 0) == ID
 
     def test_guest_reboot(self, client: VfioClient) -> None:
-        """Firmware and kernel unmap and map over and over, and reset the device in between."""
+        """Firmware and kernel unmap and map repeatedly, and reset the device in between."""
         for _ in range(20):
             client.add_ram(0, 0xA0000)
             client.add_ram(0x100000, 0x100000, writable=False)
@@ -730,7 +730,7 @@ class TestClients:
         assert [event["event"] for event in served.slot.events.after()][-1] == "client.refused"
 
     def test_new_client_replaces_one_that_hung_up(self, served: ServedDevice) -> None:
-        """Both events wait when the server looks: the old client's end and the new client."""
+        """The end of the old client and the new client are both pending when the server polls."""
         first = served.client()
 
         def stall() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Puts this folder on the import path and gives the harness."""
+"""Puts this folder on the import path, and defines the harness."""
 
 from __future__ import annotations
 

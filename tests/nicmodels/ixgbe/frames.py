@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames as scapy makes them: an author of checksums that the model does not share."""
+"""Frames built by scapy, whose checksums are independent of the model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An 82599 on a table: bare memory, a clock turned by hand, a wire that is two lists. No server, no QEMU, no driver."""
+"""A test harness for the 82599: guest memory, a manual clock, a wire of two lists. No server, no QEMU, no driver."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PEER = bytes.fromhex("020000000002")
 
 
 class ListWire(NullWire):
-    """A wire that keeps what is sent, with its offload, and gives what is in `incoming`."""
+    """A wire that records sent frames with their offloads, and receives those in `incoming`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class ListWire(NullWire):
 
 @dataclass(frozen=True)
 class Received:
-    """A frame out of the ring, with the write-back of its last descriptor."""
+    """A received frame, with the write-back of its last descriptor."""
 
     queue: int
     data: bytes
@@ -66,11 +66,11 @@ class Received:
 
 
 class Harness:
-    """The device and the least a driver does.
+    """The device, and the minimum of a driver.
 
     Args:
         profile: the variant.
-        queues: how many of each kind are set up.
+        queues: number of queues of each direction.
     """
 
     def __init__(self, profile: str | None = None, queues: int = 2) -> None:
@@ -79,7 +79,7 @@ class Harness:
         self.slot = Slot(clock=self.clock, wire=self.wire)
         self.device = Ixgbe(self.slot, Options(profile=profile))
         self.device.restart(ResetCause.POWER_ON)
-        fd = os.memfd_create("harness")
+        fd = os.memfd_create("guest")
         os.ftruncate(fd, RAM)
         self.slot.memory.map(fd, 0, 0, RAM)
         os.close(fd)
@@ -102,7 +102,7 @@ class Harness:
         return self.slot.faults[name].fired
 
     def start(self) -> Harness:
-        """Rings, filters for the own address and broadcast, checksum and RSS reports in the descriptors."""
+        """Set up rings, filters for the own address and broadcast, checksum offload and RSS."""
         self.tails = [0] * self.queues
         self.heads = [0] * self.queues
         self.write(filters.FCTRL, 1 << 10)
@@ -129,7 +129,7 @@ class Harness:
         self.memory.write(RX_RING + (queue * RING + index) * 16, struct.pack("<QQ", address, 0))
 
     def receive(self, *frames: bytes | tuple[bytes, Offload]) -> list[Received]:
-        """Put frames on the wire; gives what is in the rings then, and what comes as soon as there is room again."""
+        """Send frames to the device; returns the received packets, including those that waited for descriptors."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()
         self.clock.advance(0)
@@ -140,7 +140,7 @@ class Harness:
         return found
 
     def collect(self) -> list[Received]:
-        """Take what is in the rings."""
+        """Collect the received packets from the rings."""
         found = []
         for queue in range(self.queues):
             parts = b""
@@ -160,7 +160,7 @@ class Harness:
         return found
 
     def send(self, *descriptors: tuple[int, int], queue: int = 0) -> list[bytes]:
-        """Post descriptors; gives what left since the last call."""
+        """Post descriptors; returns the frames sent since the last call."""
         for low, high in descriptors:
             tail = self.tails[queue]
             self.memory.write(TX_RING + (queue * RING + tail) * 16, struct.pack("<QQ", low, high))
@@ -192,5 +192,5 @@ def context(*, vlan: int = 0, l4: int = 1, l4_length: int = 20, mss: int = 0, ip
 
 
 def registers_of(harness: Harness, registers: Iterable[Register]) -> dict[str, int]:
-    """Values by name, read as a driver reads them."""
+    """Register values by name, read as by a driver."""
     return {register.name: harness.read(register) for register in registers}

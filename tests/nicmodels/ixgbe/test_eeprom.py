@@ -11,7 +11,7 @@ SK, CS, DI, DO, REQUEST, GRANT = 1, 2, 4, 8, 0x40, 0x80
 
 
 class Spi:
-    """A driver that toggles pins: data changes while the clock is low, is sampled while it is high."""
+    """A bit-banging driver: data changes while the clock is low, and is sampled while it is high."""
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
@@ -63,7 +63,7 @@ def test_the_checksum_is_right(profile: str, device: int) -> None:
 
 
 def test_reading_by_pins(harness: Harness) -> None:
-    """One read command after another word by word, low byte first."""
+    """Read commands, word by word, low byte first."""
     spi = Spi(harness)
     spi.select()
     spi.out(0x05, 8)

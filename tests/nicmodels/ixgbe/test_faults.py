@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every fault point of the 82599 does what its text says, and nothing before it is armed."""
+"""Every fault point of the 82599 does what its text describes, and nothing before it is armed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OF_TIME = {
     "device.time.stopped",
     *(f"{side}.timestamp.{what}" for side in ("rx", "tx") for what in ("late", "missing")),
 }
-"""Those that test_time.py shows."""
+"""Covered by test_time.py."""
 
 
 def probe(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Mark a test as the one that shows a fault; `test_all_faults_are_shown` counts them."""
+    """Mark a test as covering a fault; `test_all_faults_are_shown` checks that all are covered."""
     PROBED.add(name)
     return lambda function: function
 
@@ -44,7 +44,7 @@ def checksums_right(frame: bytes) -> bool:
 
 
 def seeded(payload: bytes = frames.PAYLOAD[:900], *, segmented: bool = False) -> bytes:
-    """A TCP segment as a driver hands it over: pseudo-header sum in the checksum, with the length or without."""
+    """A TCP segment as a driver passes it: pseudo-header sum in the checksum, with the length or without."""
     frame = bytearray(frames.tcp(payload=payload, options=False, flags="PA" if segmented else "A"))
     total = sum(struct.unpack(">4H", frame[26:34])) + 6 + (0 if segmented else len(frame) - 34)
     frame[24:26] = b"\0\0"
@@ -368,7 +368,7 @@ def test_interrupts(harness: Harness, name: str | None, count: int) -> None:
 @probe("tx.counter.doubled")
 @probe("tx.counter.bytes")
 def test_counters_of_good_frames(harness: Harness, name: str | None, expected: dict[str, int]) -> None:
-    """The registers lie; the model's own account, and the queues' counters, do not."""
+    """The fault changes the registers, but not the model's own counts and the queues' counters."""
     if name is not None:
         harness.arm(name)
     frame = frames.ethernet(size=86)
@@ -484,17 +484,17 @@ def test_flow_control(harness: Harness) -> None:
     pause = harness.read(mac.ANLP1) & 1 << 10
     harness.arm("link.pause.wrong")
     assert harness.read(mac.ANLP1) & 1 << 10 != pause
-    told = harness.device.control_methods()["model.flow_control"]
+    flow_control = harness.device.control_methods()["model.flow_control"]
     harness.write(mac.MFLCN, 1 << 3)
     harness.write(receive.FCCFG, 1 << 3)
-    assert told() == {"transmit": True, "receive": True}
+    assert flow_control() == {"transmit": True, "receive": True}
     harness.arm("device.pause.stuck")
     harness.write(mac.MFLCN, 0)
     harness.write(receive.FCCFG, 2 << 3)
-    assert told() == {"transmit": True, "receive": True}
+    assert flow_control() == {"transmit": True, "receive": True}
     harness.slot.faults["device.pause.stuck"].disarm()
     harness.write(receive.FCCFG, 2 << 3)
-    assert told() == {"transmit": False, "receive": True}, "flow control by priority is another"
+    assert flow_control() == {"transmit": False, "receive": True}, "flow control by priority is another"
 
 
 def test_all_faults_are_shown() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The short cuts change nothing: whatever comes, what the driver sees and what the registers count is the same."""
+"""The flow cache and host offloads change nothing: descriptors and counters are the same as on the slow path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from test_faults import seeded
 
 
 def tcp(flags: tuple[str, ...], payload: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
-    """TCP of three flows, to the harness and to somebody else, with so many octets of payload."""
+    """TCP of three flows, to the device and to another address, with `payload` bytes."""
     return st.builds(
         frames.tcp,
         sport=st.sampled_from((1000, 1001, 1002)),
@@ -30,7 +30,7 @@ def tcp(flags: tuple[str, ...], payload: st.SearchStrategy[int]) -> st.SearchStr
 
 
 segments = tcp(("A", "PA", "S", "FA", "RA"), st.integers(0, 1400))
-trains = tcp(("A", "PA", "FPA", "CEPA", "S"), st.integers(1, 6_000))
+gso_packets = tcp(("A", "PA", "FPA", "CEPA", "S"), st.integers(1, 6_000))
 others = st.one_of(
     st.builds(frames.udp, payload=st.integers(0, 1400).map(bytes)),
     st.builds(frames.ethernet, size=st.integers(0, 1500), vlan=st.sampled_from((None, 5))),
@@ -40,7 +40,7 @@ others = st.one_of(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A segment with one byte changed anywhere, or its end cut off or padded."""
+    """A segment with one byte changed, or its end cut off or padded."""
     frame = bytearray(draw(segments))
     position = draw(st.integers(0, len(frame) - 1))
     frame[position] ^= draw(st.integers(0, 255))
@@ -60,32 +60,33 @@ def setup(harness: Harness) -> None:
     harness.write(receive.RXDCTL, 1 << 25 | 1 << 30)
 
 
-quick, whole = Harness().start(), Harness().start()
-for each in (quick, whole):
+cached, uncached = Harness().start(), Harness().start()
+for each in (cached, uncached):
     setup(each)
-# Armed, but for a queue that there is not: it never fires, and keeps everything from the short cut.
-whole.arm("rx.frame.truncated", queue=99)
+# Armed for a queue that does not exist: it never fires, and keeps all frames on the slow path.
+uncached.arm("rx.frame.truncated", queue=99)
 
 
 @settings(max_examples=60, deadline=None)
 @given(bursts)
 def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
     for burst in bursts:
-        assert quick.receive(*burst) == whole.receive(*burst)
+        assert cached.receive(*burst) == uncached.receive(*burst)
     statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
-    assert registers_of(quick, statistics) == registers_of(whole, statistics)
-    assert quick.device.statistics.describe() == whole.device.statistics.describe()
-    assert not whole.device.receiver.flow_cache._flows
+    assert registers_of(cached, statistics) == registers_of(uncached, statistics)
+    assert cached.device.statistics.describe() == uncached.device.statistics.describe()
+    assert not uncached.device.receiver.flow_cache._flows
 
 
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
-        st.lists(st.one_of(segments, st.tuples(trains, st.sampled_from((130, 1440, 4000)))), max_size=4), max_size=4
+        st.lists(st.one_of(segments, st.tuples(gso_packets, st.sampled_from((130, 1440, 4000)))), max_size=4),
+        max_size=4,
     )
 )
-def test_what_the_host_left_to_be_cut(bursts: list[list[bytes | tuple[bytes, int]]]) -> None:
-    """It arrives as if the host had cut and summed it, also when it is longer than the ring."""
+def test_what_the_host_left_to_segment(bursts: list[list[bytes | tuple[bytes, int]]]) -> None:
+    """It arrives as if the host had segmented it and computed its checksums, even if it is longer than the ring."""
     cutting, given = Harness().start(), Harness().start()
     for each in (cutting, given):
         setup(each)
@@ -108,15 +109,15 @@ def test_what_the_host_left_to_be_cut(bursts: list[list[bytes | tuple[bytes, int
     assert cutting.device.statistics.describe() == given.device.statistics.describe()
 
 
-def test_a_train_that_waits_for_descriptors(harness: Harness) -> None:
-    """In order, and by the filters of the time when it goes on."""
+def test_a_gso_packet_that_waits_for_descriptors(harness: Harness) -> None:
+    """Its segments stay in order, and later ones use the filters of that time."""
     harness.receive(frames.tcp())
     packet = frames.tcp(payload=bytes(range(256)) * 200, options=False)
     harness.wire.incoming.append((packet, Offload(34, 16, "tcp4", 536, 54)))
     harness.device.frame_arrived()
     first = harness.collect()
     assert len(first) == RING - 1
-    harness.write(filters.MRQC, 0)  # forgets the flow
+    harness.write(filters.MRQC, 0)  # flushes the cache
     rest = harness.receive()
     got = [each.data for each in (*first, *rest)]
     assert b"".join(frame[54:] for frame in got)[: 256 * 200] == bytes(range(256)) * 200
@@ -124,12 +125,12 @@ def test_a_train_that_waits_for_descriptors(harness: Harness) -> None:
     assert harness.device.statistics.rx[0].frames == len(got) + 1
 
 
-def test_the_short_cut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness().start()
     harness.receive(frames.tcp())
 
     def fail(*_arguments: object, **_keywords: object) -> None:
-        raise AssertionError("a segment of a known flow went the whole way")
+        raise AssertionError("a segment of a cached flow took the slow path")
 
     monkeypatch.setattr(harness.device.receiver, "_take", fail)
     assert [each.data for each in harness.receive(frames.tcp(sequence=2))] == [frames.tcp(sequence=2)]
@@ -140,7 +141,7 @@ def test_the_short_cut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     [(filters.FCTRL, 0), (filters.RAH, 0), (receive.RXDCTL, 0), (receive.RXCTRL, 0), (filters.RAL, 1)],
 )
 def test_configuration_ends_it(harness: Harness, register: object, value: int) -> None:
-    """What is written to a register holds for the next segment of a known flow too."""
+    """A register write applies to the next segment of a cached flow."""
     assert len(harness.receive(frames.tcp())) == 1
     harness.write(register, value)
     assert len(harness.receive(frames.tcp(sequence=2))) == (1 if register is filters.FCTRL else 0)
@@ -156,7 +157,7 @@ def test_a_wrong_checksum_in_a_known_flow(harness: Harness) -> None:
 @pytest.mark.parametrize("command", [0, TSE])
 @pytest.mark.parametrize("size", [1, 10, 400, 401, 1200])
 def test_transmitting_counts_the_same(command: int, size: int) -> None:
-    """Who segments, the device or the host, makes no difference to registers and account."""
+    """Registers and counts are the same whether the device or the host segments."""
     results = []
     for segmentation in ("device", "host"):
         harness = Harness().start()
@@ -168,7 +169,7 @@ def test_transmitting_counts_the_same(command: int, size: int) -> None:
     assert results[0] == results[1]
 
 
-def test_the_host_is_told_what_to_do() -> None:
+def test_the_offload_passed_to_the_host() -> None:
     harness = Harness().start()
     harness.wire.segmentation = "host"
     frame = seeded(bytes(1200), segmented=True)

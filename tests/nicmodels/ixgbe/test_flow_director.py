@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Flow director: filters found by a hash that is computed here bit by bit, in another way than the model does."""
+"""Flow director: filters are found by a hash, which is computed here bit by bit, unlike in the model."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_filter_in_the_wrong_bucket_is_not_found(harness: Harness) -> None:
 def test_masked_ports_do_not_matter(harness: Harness) -> None:
     enable(harness, 1 << 4)
     harness.write(filters.FDIRM, 0b110111)
-    harness.write(filters.FDIRTCPM, 0x0000FFFF)  # no source port; the bits are in reverse order, which all ones hide
+    harness.write(filters.FDIRTCPM, 0x0000FFFF)  # no source port; the bits are reversed, which all ones do not show
     place = hash16(BUCKET_KEY, words(sport=0)) & 0x1FFF
     add_perfect(harness, 1, 1, bucket=place)
     assert [each.queue for each in harness.receive(frames.tcp(sport=5), frames.tcp(sport=6))] == [1, 1]

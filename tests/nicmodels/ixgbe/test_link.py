@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The link: what AUTOC offers, what becomes of it with different partners, and who is told."""
+"""The link: AUTOC's advertisement, its results with different partners, and interrupts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LSC = 1 << 20
 
 
 SETTLED = 0.3
-"""Seconds: break_link_timer, training, and once in 32 times the whole again because the nonces are equal (73.10.4)."""
+"""Seconds: break_link_timer, training, and in one of 32 cases all of it again because the nonces are equal (73.10.4)."""
 
 
 def speed(harness: Harness) -> int | None:
@@ -86,7 +86,7 @@ def test_changes_interrupt(harness: Harness) -> None:
 
 
 def test_the_cause_is_set_when_the_link_is_seen_to_change(harness: Harness) -> None:
-    """Without a turn of the loop in between: a restart takes the link down in the middle of the driver's write."""
+    """A restart takes the link down during the driver's write, without a turn of the event loop."""
     harness.read(interrupt.EICR)
     harness.write(mac.AUTOC, harness.read(mac.AUTOC) | RESTART)
     assert speed(harness) is None
@@ -108,7 +108,7 @@ def test_link_status_is_latched_low(harness: Harness) -> None:
 
 
 def test_nothing_passes_without_a_link(harness: Harness) -> None:
-    """Received frames are lost; what is queued for transmission waits for the link."""
+    """Received frames are dropped; queued frames wait for the link."""
     harness.device.link.partner.set(up=False)
     harness.clock.advance(SETTLED)
     assert harness.receive(frames.tcp()) == []
@@ -178,7 +178,7 @@ def test_a_mode_takes_effect_at_restart(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("technology", "expected"), [("1000BASE-KX", ONE), ("10GBASE-KX4", TEN), ("10GBASE-KR", None)])
 def test_parallel_detection(technology: str, expected: int | None) -> None:
-    """Of a partner that does not negotiate (73.7.4.1): complete, but the partner is not able to."""
+    """With a partner that does not negotiate (73.7.4.1) negotiation completes, and the partner is not able to."""
     harness = Harness("combo")
     harness.device.link.partner.control(abilities={"technologies": [technology], "negotiates": False})
     harness.clock.advance(SETTLED)
@@ -189,11 +189,11 @@ def test_parallel_detection(technology: str, expected: int | None) -> None:
 
 
 def test_the_pages_of_the_partner(harness: Harness) -> None:
-    told = harness.device.link.partner.control(
+    state = harness.device.link.partner.control(
         abilities={"technologies": ["10GBASE-KR", "25GBASE-KR/CR"], "fec": True, "remote_fault": True},
         next_pages=[{"message": 5, "data": 0x89ABCDEF}],
     )
-    assert told["next_pages"]
+    assert state["next_pages"]
     harness.clock.advance(SETTLED)
     base = harness.read(mac.ANLP1) & 0xFFFF | harness.read(mac.ANLP2) << 16
     assert base & 0xA01F == 1 | 1 << 13 | 1 << 15, "selector, RF, NP"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interrupt moderation to the microsecond, on a clock that is turned by hand."""
+"""Interrupt moderation to the microsecond, on a manual clock."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_masked_in_the_meantime(moderated: Harness) -> None:
 
 
 def test_automatic_masking(moderated: Harness) -> None:
-    """One interrupt, then none until the driver unmasks; what came in between fires then."""
+    """One interrupt, then none until the driver unmasks; a pending one is sent then."""
     moderated.write(r.GPIE, MULTIPLE | AUTO_MASK)
     moderated.write(r.EIAM_EX, 0xFFFFFFFF)
     moderated.write(r.EITR, 1 << 31, 2)
@@ -99,7 +99,7 @@ def test_vectors_above_sixteen(harness: Harness) -> None:
 
 
 def test_reading_causes_without_clearing(harness: Harness) -> None:
-    """EICS reads as EICR does but clears nothing: what drivers use against an erratum."""
+    """EICS reads as EICR but clears nothing, which drivers use to avoid an erratum."""
     harness.read(r.EICR)
     harness.write(r.EICS, 1 << 20)
     assert harness.read(r.EICS) & 1 << 20

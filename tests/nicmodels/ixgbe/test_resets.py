@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What each reset changes and what it leaves alone."""
+"""What each reset changes, and what it keeps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_reset_stops_the_data_path(harness: Harness, bit: int) -> None:
 
 @pytest.mark.parametrize("bit", [SOFTWARE, LINK])
 def test_a_reset_leaves_tables_alone(harness: Harness, bit: int) -> None:
-    """They are memories: software has to initialize them (datasheet 4.6.7)."""
+    """They are memories, which software initializes (datasheet 4.6.7)."""
     for register in (filters.MTA, filters.VFTA, filters.RETA, filters.RSSRK):
         harness.write(register, 0x0101_0101, 3)
     harness.write(filters.RAL, 0x12345678, 0)

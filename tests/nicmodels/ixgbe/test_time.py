@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system time of the 82599: its rate, what is added to it; and which frames get its stamps."""
+"""The PTP hardware clock of the 82599: rate, adjustments, and which frames are timestamped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plugfest.probe import Ends
 from plugfest.ptp_frames import EVENTS, SYNC, over_ethernet, over_udp
 
 TEN_GIGABIT = 1 << 24 | 0x66666666 >> 7
-"""TIMINCA as Linux sets it: 6.4 ns with 21 binary places, each period."""
+"""TIMINCA as Linux sets it: 6.4 ns per period, with 21 binary places."""
 SHIFT = 21
 SECOND = 1_000_000_000
 RX_ENABLE, TX_ENABLE, VALID = 1 << 4, 1 << 4, 1
@@ -33,7 +33,7 @@ def now(harness: Harness) -> int:
 
 @pytest.fixture
 def started(harness: Harness) -> Harness:
-    """The time runs, from zero."""
+    """The clock runs, from zero."""
     harness.write(r.TIMINCA, TEN_GIGABIT)
     harness.write(r.SYSTIML, 0)
     harness.write(r.SYSTIMH, 0)
@@ -56,7 +56,7 @@ def test_rate_by_increment(started: Harness) -> None:
 
 
 def test_rate_by_speed(started: Harness) -> None:
-    """The clock that is counted is ten times slower at 1 Gb/s; without a link it is as at 10."""
+    """The counted clock is ten times slower at 1 Gb/s; without a link it is that of 10 Gb/s."""
     started.clock.advance(1)
     partner = started.device.control_methods()["link.set"]
     partner(speed=1000)
@@ -83,7 +83,7 @@ def test_adjustment(started: Harness, sign: int) -> None:
 
 
 def received(harness: Harness, frame: bytes) -> tuple[bool, int | None]:
-    """Whether the descriptor says that there is a stamp, and the stamp (nanoseconds), which is taken."""
+    """Whether the descriptor reports a timestamp, and the timestamp in nanoseconds, which is read."""
     (got,) = harness.receive(frame)
     valid = bool(harness.read(r.TSYNCRXCTL) & VALID)
     stamp = (harness.read(r.RXSTMPL) | harness.read(r.RXSTMPH) << 32) >> SHIFT

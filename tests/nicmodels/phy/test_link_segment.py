@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a model is plugged into: the partner that its profile asks for."""
+"""The link segment of a model, to the partner of its profile."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nicmodels.phy import Technology
 from nicmodels.phy.link_segment import NOT_NEGOTIATING, LocalSegment
 
 
-def test_a_partner_that_nobody_told_anything_has_all_of_ten_gigabit() -> None:
+def test_a_partner_has_all_of_ten_gigabit_by_default() -> None:
     abilities = LocalSegment(ManualClock()).partner.describe()["abilities"]
     assert set(abilities["technologies"]) == {"10GBASE-KR", "10GBASE-KX4", "1000BASE-KX"}
     assert abilities["negotiates"]
 
 
-@pytest.mark.parametrize("told", [NOT_NEGOTIATING, VARIANTS["detect"].partner])
-def test_a_partner_of_a_profile_s(told: dict[str, object]) -> None:
-    line = LocalSegment(ManualClock(), told)
-    abilities = line.partner.describe()["abilities"]
+@pytest.mark.parametrize("settings", [NOT_NEGOTIATING, VARIANTS["detect"].partner])
+def test_a_partner_of_a_profile_s(settings: dict[str, object]) -> None:
+    segment = LocalSegment(ManualClock(), settings)
+    abilities = segment.partner.describe()["abilities"]
     assert abilities["technologies"] == [Technology.KX_1000M.label]
     assert not abilities["negotiates"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages bit by bit: base page (figure 73-6), message and unformatted next pages (73.7.7.1), and when they count."""
+"""Pages bit by bit: base page (figure 73-6), message and unformatted next pages (73.7.7.1), and their detection."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Receiver:
         self.detector = PageDetector(Timeline(self.clock), lambda: None, Timers())
 
     def pages(self, page: int | None, count: float) -> tuple[bool, bool]:
-        """After so many: ability_match, acknowledge_match."""
+        """The matches after a number of pages: ability_match, acknowledge_match."""
         self.detector.receive(None if page is None else Codeword(page))
         self.clock.advance(count * PAGE)
         return self.detector.ability_match is not None, self.detector.acknowledge_match is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two engines with a process boundary between them, which delays each message as it likes."""
+"""Two transceivers with a process boundary between them, which delays each message."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 
 
 class LateWire:
-    """One end of a pipe that keeps order, but not time.
+    """One end of a pipe that keeps the order of messages, but delays them.
 
     Args:
-        delay: gives seconds, for each message anew.
+        delay: returns the seconds for a message.
     """
 
     def __init__(self, clock: ManualClock, delay: object) -> None:
@@ -59,7 +59,7 @@ class LateWire:
 
 
 class Pair:
-    """Two engines."""
+    """Two transceivers."""
 
     def __init__(self, near: Abilities, far: Abilities, most: float, seed: int = 1) -> None:
         self.clock = ManualClock()
@@ -139,7 +139,7 @@ def test_a_message_without_room_is_sent_again() -> None:
 
 
 def test_what_is_sent_again_is_sent_once() -> None:
-    """However often something else was to be sent meanwhile: the last counts."""
+    """Only the last of several pending signals is sent."""
     pair = Pair(BOTH, BOTH, 0.0)
     pair.clock.advance(0.2)
     port, wire = pair.lines[0].port, pair.wires[0]

@@ -12,21 +12,21 @@ BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 
 
 class Bench:
-    """A partner, its clock, and what its listener was told."""
+    """A partner, its clock, and the events of its listener."""
 
     def __init__(self, delay: float = 0.5, **options: bool) -> None:
         self.clock = ManualClock()
         self.partner = VirtualSwitchPort(self.clock, abilities=BOTH, delay=delay, **options)
-        self.told: list[int | None] = []
+        self.reported: list[int | None] = []
         self.partner.subscribe(self._listen)
 
     def _listen(self, outcome: Resolution | None) -> None:
-        self.told.append(outcome and outcome.speed)
+        self.reported.append(outcome and outcome.speed)
 
     def linked(self) -> Bench:
         self.partner.local(BOTH)
         self.clock.advance(self.partner.delay)
-        self.told.clear()
+        self.reported.clear()
         return self
 
 
@@ -36,10 +36,10 @@ def test_the_link_comes_up_after_the_delay() -> None:
     assert bench.partner.phase is Phase.SILENT
     bench.partner.local(BOTH)
     bench.clock.advance(0.49)
-    assert (bench.partner.resolved, bench.partner.received, bench.told) == (None, None, [])
+    assert (bench.partner.resolved, bench.partner.received, bench.reported) == (None, None, [])
     assert bench.partner.phase is Phase.NEGOTIATING
     bench.clock.advance(0.01)
-    assert bench.told == [10000]
+    assert bench.reported == [10000]
     assert bench.partner.received == BOTH
     assert bench.partner.phase is Phase.LINKED
 
@@ -48,9 +48,9 @@ def test_the_link_comes_up_after_the_delay() -> None:
 def test_a_restart_is_a_bounce(delay: float) -> None:
     bench = Bench(delay).linked()
     bench.partner.local(BOTH)
-    assert (bench.partner.resolved, bench.told) == (None, [])
+    assert (bench.partner.resolved, bench.reported) == (None, [])
     bench.clock.advance(delay)
-    assert bench.told == [None, 10000]
+    assert bench.reported == [None, 10000]
 
 
 def test_a_restart_within_negotiation_starts_over() -> None:
@@ -59,16 +59,16 @@ def test_a_restart_within_negotiation_starts_over() -> None:
     bench.clock.advance(0.4)
     bench.partner.local(BOTH)
     bench.clock.advance(0.4)
-    assert bench.told == []
+    assert bench.reported == []
     bench.clock.advance(0.1)
-    assert bench.told == [10000]
+    assert bench.reported == [10000]
 
 
 def test_the_local_end_goes_silent() -> None:
     bench = Bench().linked()
     bench.partner.local(None)
     bench.clock.advance(10)
-    assert bench.told == [None]
+    assert bench.reported == [None]
     assert bench.partner.phase is Phase.SILENT
 
 
@@ -76,10 +76,10 @@ def test_the_partner_goes_silent_and_returns() -> None:
     bench = Bench().linked()
     bench.partner.set(up=False)
     bench.clock.advance(10)
-    assert (bench.told, bench.partner.up, bench.partner.received) == ([None], False, None)
+    assert (bench.reported, bench.partner.up, bench.partner.received) == ([None], False, None)
     bench.partner.set(up=True)
     bench.clock.advance(0.5)
-    assert bench.told == [None, 10000]
+    assert bench.reported == [None, 10000]
 
 
 def test_nothing_changed_nothing_bounces() -> None:
@@ -87,7 +87,7 @@ def test_nothing_changed_nothing_bounces() -> None:
     bench.partner.set(up=True, abilities=BOTH, speed=0)
     bench.partner.set()
     bench.clock.advance(10)
-    assert bench.told == []
+    assert bench.reported == []
 
 
 def test_speed_restricts_and_lifts() -> None:
@@ -96,7 +96,7 @@ def test_speed_restricts_and_lifts() -> None:
     bench.clock.advance(1)
     bench.partner.set(speed=0)
     bench.clock.advance(1)
-    assert bench.told == [None, 1000, None, 10000]
+    assert bench.reported == [None, 1000, None, 10000]
     with pytest.raises(ValueError, match="found 100 Mbit/s"):
         bench.partner.set(up=False, speed=100)
     assert bench.partner.up
@@ -108,14 +108,14 @@ def test_new_abilities_lift_the_speed() -> None:
     bench.partner.set(speed=1000)
     bench.partner.set(abilities=Abilities.of("10GBASE-KR"))
     bench.clock.advance(1)
-    assert bench.told[-1] == 10000
+    assert bench.reported[-1] == 10000
 
 
 def test_no_common_ground() -> None:
     bench = Bench().linked()
     bench.partner.set(abilities=Abilities.of("10GBASE-KX4"))
     bench.clock.advance(1)
-    assert bench.told == [None]
+    assert bench.reported == [None]
     assert bench.partner.phase is Phase.NEGOTIATING
     assert bench.partner.received == Abilities.of("10GBASE-KX4")
 
@@ -124,19 +124,19 @@ def test_a_partner_that_starts_silent() -> None:
     bench = Bench(up=False)
     bench.partner.local(BOTH)
     bench.clock.advance(10)
-    assert bench.told == []
+    assert bench.reported == []
 
 
 def test_flapping() -> None:
     bench = Bench(delay=0.1).linked()
     bench.partner.flap(3, down=1, up=2)
     bench.clock.advance(0.5)
-    assert bench.told == [None]
+    assert bench.reported == [None]
     bench.clock.advance(20)
-    assert bench.told == [None, 10000] * 3
+    assert bench.reported == [None, 10000] * 3
 
 
-def test_it_says_whether_it_still_flaps() -> None:
+def test_it_reports_whether_it_still_flaps() -> None:
     bench = Bench(delay=0.1).linked()
     assert not bench.partner.describe()["flapping"]
     bench.partner.flap(2, down=1, up=2)
@@ -151,33 +151,33 @@ def test_flapping_faster_than_the_link_comes_up() -> None:
     bench = Bench(delay=0.5).linked()
     bench.partner.flap(100, down=0.1, up=0.1)
     bench.clock.advance(30)
-    assert bench.told == [None, 10000]
+    assert bench.reported == [None, 10000]
 
 
 def test_a_script_is_replaced_and_stopped() -> None:
     bench = Bench(delay=0.1).linked()
     bench.partner.play([Step(1, change={"up": False}), Step(1, change={"speed": 1000}), Step(change={"up": True})])
     bench.clock.advance(3)
-    assert bench.told == [None, 1000]
+    assert bench.reported == [None, 1000]
     bench.partner.flap(5, down=1, up=1)
     bench.partner.play([Step(1, change={"speed": 0})])
     bench.clock.advance(3)
-    assert bench.told == [None, 1000, None, 10000]
+    assert bench.reported == [None, 1000, None, 10000]
     bench.partner.flap(5, down=1, up=1)
     bench.partner.stop()
     bench.partner.stop()
     bench.clock.advance(30)
-    assert bench.told == [None, 1000, None, 10000]
+    assert bench.reported == [None, 1000, None, 10000]
 
 
 def test_control_speaks_json() -> None:
     bench = Bench().linked()
-    told = bench.partner.control(speed=1000, up=True)
-    assert told == json.loads(json.dumps(bench.partner.describe()))
-    assert (told["phase"], told["resolved"], told["speed"]) == ("negotiating", None, 1000)
+    state = bench.partner.control(speed=1000, up=True)
+    assert state == json.loads(json.dumps(bench.partner.describe()))
+    assert (state["phase"], state["resolved"], state["speed"]) == ("negotiating", None, 1000)
     bench.clock.advance(1)
-    told = bench.partner.control(abilities={"technologies": ["10GBASE-KR"], "pause": True})
-    assert told["abilities"]["technologies"] == ["10GBASE-KR"]
+    state = bench.partner.control(abilities={"technologies": ["10GBASE-KR"], "pause": True})
+    assert state["abilities"]["technologies"] == ["10GBASE-KR"]
     bench.clock.advance(1)
     assert bench.partner.describe()["resolved"] == {
         "technology": "10GBASE-KR",
@@ -189,7 +189,7 @@ def test_control_speaks_json() -> None:
     }
     bench.partner.control(flap={"times": 1, "down": 1, "up": 1})
     bench.clock.advance(5)
-    assert bench.told[-2:] == [None, 10000]
+    assert bench.reported[-2:] == [None, 10000]
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,4 @@ def test_control_refuses(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         bench.partner.control(**arguments)
     bench.clock.advance(1)
-    assert bench.told == []
+    assert bench.reported == []

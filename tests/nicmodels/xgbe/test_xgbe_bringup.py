@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a driver does before traffic: identity, resets, mailbox, I2C, MDIO, interrupts, queues."""
+"""The steps of a driver before traffic: identity, resets, mailbox, I2C, MDIO, interrupts, queues."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_refuses_what_it_cannot_do(options: Options) -> None:
 
 
 def test_software_reset_spares_the_board(harness: XgbeRig) -> None:
-    """MAC, MTL and DMA start over; interrupt enables, SerDes mode and the negotiated link stay."""
+    """MAC, MTL and DMA are reset; interrupt enables, SerDes mode and the negotiated link stay."""
     harness.write(x.DMA_MR, harness.read(x.DMA_MR) | 1)
     assert not harness.read(x.DMA_MR) & 1
     assert harness.read(x.MAC_TCR) == harness.read(x.CH_TDLR) == 0
@@ -99,7 +99,7 @@ def test_mdio_finds_nobody(harness: XgbeRig) -> None:
 
 
 def test_interrupts_are_edges_that_can_be_reissued(harness: XgbeRig) -> None:
-    """A channel's line sends one message until it falls; reissue sends what still stands; INT_EN holds it back."""
+    """A channel's line sends one message until it is inactive; reissue sends that of an active line; INT_EN masks it."""
     raised = harness.device.interrupts.raised
     before = raised[0]
     harness.transmit(bytes(60))
@@ -117,7 +117,7 @@ def test_interrupts_are_edges_that_can_be_reissued(harness: XgbeRig) -> None:
 
 @pytest.mark.parametrize(("profile", "channels"), [("v2a", 16), ("v2b", 8)])
 def test_every_channel_has_rings_and_a_line_of_its_own(profile: str, channels: int) -> None:
-    """Each channel sends, and gets what the indirection table gives it, and only its own vector is signalled."""
+    """Each channel sends, receives by the indirection table, and signals only its own vector."""
     harness = XgbeRig(profile, channels).link().start()
     interrupts = harness.slot.interrupts
     interrupts.resize(4 + channels, 1, 1)
@@ -144,7 +144,7 @@ def test_every_channel_has_rings_and_a_line_of_its_own(profile: str, channels: i
 
 
 def test_interrupt_watchdog(harness: XgbeRig) -> None:
-    """Without the descriptor's wish RI comes when the watchdog runs out: 256 clocks of 2 ns a unit."""
+    """Without the descriptor's request RI is set when the watchdog expires: 256 clocks of 2 ns per unit."""
     address = harness._rx(0, 0)
     harness.memory.write(address + 12, (x.OWN).to_bytes(4, "little"))
     harness.write(harness.channel(x.CH_RIWT, 0), 100)
@@ -178,7 +178,7 @@ def test_unknown_registers_are_counted(harness: XgbeRig) -> None:
 
 
 def test_system_time(harness: XgbeRig) -> None:
-    """125 MHz, 20 ns a step at an addend of 0.4: a second a second; set, moved forth and back."""
+    """125 MHz and 20 ns per step at an addend of 0.4 make real time; the clock can be set and adjusted both ways."""
     harness.write(x.MAC_TSCR, 0x203)
     harness.write(x.MAC_SSIR, 20 << 16)
     harness.write(x.MAC_TSAR, int(0.4 * (1 << 32)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whatever a driver writes and whatever the wire brings, the device goes on: it counts, and raises nothing."""
+"""With arbitrary writes and frames the device keeps working: it counts errors, and raises no exception."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_any_frame(frames: list[bytes], filters: int, tags: int) -> None:
 
 
 def test_addresses_that_are_not_there(harness: XgbeRig) -> None:
-    """A bus error stops the channel, is counted and told by FBE; others go on."""
+    """A bus error stops the channel, is counted and reported by FBE; the others continue."""
     harness.send((0xDEAD0000, 0, 60, x.OWN | x.FIRST | x.LAST))
     assert harness.read(x.CH_SR) & 1 << 12
     assert not harness.read(x.CH_TCR) & 1
@@ -80,7 +80,7 @@ _RIGS: list[XgbeRig] = []
 
 
 def _looped() -> XgbeRig:
-    """A started device in MAC loopback, which needs no link; the same one every time, after a reset."""
+    """A started device in MAC loopback, which needs no link; the same one each time, after a reset."""
     if not _RIGS:
         _RIGS.append(XgbeRig())
     harness = _RIGS[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Auto-negotiation through the registers of MMD 7, training through MMD 1, the link as MMD 3 tells it."""
+"""Auto-negotiation through the registers of MMD 7, training through MMD 1, and the link status of MMD 3."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_partner_page(port: XgbeRig) -> None:
 
 
 def test_no_link_without_training(port: XgbeRig) -> None:
-    """A driver that does not start training gets no link, and the exchange starts over after link_fail_inhibit."""
+    """Without training by the driver there is no link, and negotiation restarts after link_fail_inhibit."""
     port.negotiate()
     assert port.cause() == x.PAGE
     port.clock.advance(0.4)
@@ -56,7 +56,7 @@ def test_training_status(port: XgbeRig) -> None:
     port.train()
     assert port.cause() == x.COMPLETE
     assert port.mmd(1, 151) & 0xF == 3, "receiver trained, frame lock, no longer training, no failure"
-    assert port.mmd(7, 1) & 0x24 == 0x20, "complete; the link bit tells of the time before"
+    assert port.mmd(7, 1) & 0x24 == 0x20, "complete; the link bit is of the time before"
     assert port.mmd(7, 1) & 4
     assert port.mmd(7, 48) & 0x1F == 0x19, "10GBASE-KR, FEC"
     assert port.mmd(3, 32) & 0x1001 == 0x1001
@@ -93,7 +93,7 @@ def test_incompatible_then_kx(port: XgbeRig) -> None:
 
 
 def test_parallel_detection(port: XgbeRig) -> None:
-    """A partner that runs KX without negotiation is found by its signal: complete without a page."""
+    """A partner that runs KX without negotiation is detected by its signal; negotiation completes without a page."""
     partner(port, abilities={"technologies": ["1000BASE-KX"], "negotiates": False})
     port.mailbox(x.SET_1G, x.KX)
     port.negotiate()
@@ -115,7 +115,7 @@ def test_next_pages(port: XgbeRig) -> None:
 
 
 class CreepingClock(ManualClock):
-    """A clock that goes on by some microseconds whenever it is read, as time does while a model works."""
+    """A clock that advances by some microseconds with each reading, as while a model works."""
 
     latest = 0.0
 
@@ -125,7 +125,7 @@ class CreepingClock(ManualClock):
 
 
 def test_next_pages_in_real_time() -> None:
-    """A page that the driver loads drives the line at one instant, so that the partner's answer does not overtake it."""
+    """A page that the driver loads is transmitted at one instant, so that the partner's answer does not overtake it."""
     port = XgbeRig(clock=CreepingClock())
     port.mailbox(x.SET_KR)
     partner(port, next_pages=["null"])
@@ -141,7 +141,7 @@ def test_next_pages_in_real_time() -> None:
 
 
 def test_forced_modes(port: XgbeRig) -> None:
-    """Without negotiation at both ends the mode that is set is the link; no interrupt."""
+    """Without negotiation at both ends the SerDes mode is the link, without an interrupt."""
     partner(port, abilities={"technologies": ["10GBASE-KR"], "negotiates": False})
     port.clock.advance(0.2)
     port.mmd(3, 1)
@@ -155,7 +155,7 @@ def test_forced_modes(port: XgbeRig) -> None:
 
 
 def test_latched_link(harness: XgbeRig) -> None:
-    """A loss that is over is told once."""
+    """A loss of the link that is over is reported once."""
     assert harness.mmd(3, 1) & 4
     partner(harness, up=False)
     harness.clock.advance(0.2)
@@ -178,7 +178,7 @@ def test_flapping_partner_converges(harness: XgbeRig) -> None:
 
 
 def test_interrupt_mask_and_reissue(harness: XgbeRig) -> None:
-    """A masked cause sends nothing; unmasked it is sent; a cause that stands can be sent again."""
+    """A masked cause sends nothing until it is unmasked; an active cause can be reissued."""
     raised = harness.device.interrupts.raised
     harness.mmd_write(7, x.INT_MASK, 0)
     harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
@@ -200,7 +200,7 @@ def test_lost_interrupt(harness: XgbeRig) -> None:
 
 
 def test_lost_interrupt_is_sent_again(harness: XgbeRig) -> None:
-    """What was lost leaves when it is asked for again, unless that is lost too."""
+    """A lost interrupt is sent on reissue, unless that is lost too."""
     raised = harness.device.interrupts.raised
     harness.arm("an.interrupt.lost")
     harness.mmd_write(7, 0, 0x1200)
@@ -218,7 +218,7 @@ def test_lost_interrupt_is_sent_again(harness: XgbeRig) -> None:
 
 @pytest.mark.parametrize("handled", [False, True])
 def test_withheld_interrupt_is_reissued(harness: XgbeRig, handled: bool) -> None:
-    """It comes 50 ms late, unless its cause has been cleared meanwhile."""
+    """It is sent 50 ms late, unless its cause was cleared in the meantime."""
     raised = harness.device.interrupts.raised
     harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
     harness.slot.faults["an.interrupt.late"].arm(times=1)
@@ -298,16 +298,16 @@ def test_wrong_pause_and_fec(harness: XgbeRig) -> None:
 
 def test_flow_control_as_it_is_set(harness: XgbeRig) -> None:
     transmit, receive = 0x70, 0x90
-    told = harness.device.control_methods()["model.flow_control"]
+    flow_control = harness.device.control_methods()["model.flow_control"]
     harness.write(transmit, 2)
-    assert told() == {"transmit": True, "receive": False}
+    assert flow_control() == {"transmit": True, "receive": False}
     harness.arm("device.pause.stuck")
     harness.write(receive, 1)
-    assert told() == {"transmit": True, "receive": False}
+    assert flow_control() == {"transmit": True, "receive": False}
 
 
 def test_another_model_at_the_other_end() -> None:
-    """A line that the host has is plugged into: the other end is then nobody's to control."""
+    """A port attaches to the host's link segment, whose other end cannot be set."""
     near, far = PairWire.pair()
     clock = ManualClock()
     device = Xgbe(Slot(clock=clock, link_segment=RemoteSegment(clock, near)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reception: filters, split headers, checksums, RSS, tags, sizes, queues that fill, timestamps, counters, faults."""
+"""Reception: filters, split headers, checksums, RSS, tags, sizes, full queues, timestamps, counters, faults."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_split_headers(harness: XgbeRig, version: int, transport: Packet, size: 
 
 @pytest.mark.parametrize("size", [46, 200, 242, 243, 1400])
 def test_unsplit_frames(harness: XgbeRig, size: int) -> None:
-    """The first buffer takes what the header buffer holds, the second the rest."""
+    """The first buffer takes the size of the header buffer, the second the rest."""
     (got,) = harness.receive(local(size=size))
     assert (got.data, got.header) == (local(size=size), 0)
 
@@ -138,7 +138,7 @@ def test_stripping(harness: XgbeRig) -> None:
 
 
 def test_checksum_errors(harness: XgbeRig) -> None:
-    """Beyond the threshold a frame with a wrong checksum comes, with the error; a short one ends in its queue."""
+    """A frame beyond the threshold with a wrong checksum is delivered with the error; a short one is dropped."""
     frame = bytearray(packet())
     frame[-1] ^= 1
     assert [each.error for each in harness.receive(bytes(frame))] == [6]
@@ -164,7 +164,7 @@ def toeplitz(key: bytes, data: bytes) -> int:
 
 @pytest.mark.parametrize("transport", [UDP, TCP])
 def test_rss(harness: XgbeRig, transport: type[Packet]) -> None:
-    """Register 9 holds the key's first word, its first byte lowest; the hash's low bits choose the channel."""
+    """Register 9 holds the key's first word, its first byte lowest; the hash's low bits select the channel."""
     key = b"".join(bytes([0x11 * (index + 1) & 0xFF] * 4) for index in reversed(range(10)))
     for port in range(1000, 1010):
         frame = packet(transport=transport(sport=port, dport=80))
@@ -185,7 +185,7 @@ def test_fixed_and_address_channels(harness: XgbeRig) -> None:
 
 
 def test_queue_fills_and_drains(harness: XgbeRig) -> None:
-    """Without descriptors frames wait in the queue; what finds no room is lost and counted; nothing is reordered."""
+    """Without descriptors frames wait in the queue; those without room are dropped and counted; none is reordered."""
     frames = [local(size=1000 + number) for number in range(70)]
     harness.wire.incoming.extend(frames)
     harness.device.frame_arrived()
@@ -242,7 +242,7 @@ def test_counters(harness: XgbeRig) -> None:
 
 
 def test_counter_interrupt(harness: XgbeRig) -> None:
-    """A counter at half of its range asks for attention until it is read."""
+    """A counter at half of its range sets its interrupt until it is read."""
     harness.write(x.MMC_CR, 1 << 4)
     harness.write(x.MMC_RIER, 0x7FFFFF)
     for _ in range(20):

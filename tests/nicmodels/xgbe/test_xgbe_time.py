@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system time: its rate, what is added to it; and which frames get its stamps."""
+"""The PTP hardware clock: rate, adjustments, and which frames are timestamped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDS = Ends(
 
 
 def started(harness: XgbeRig, ratio: float = 1.0) -> None:
-    """Let the time run at a ratio of the real one: 125 MHz, 10 ns a step, so 0.8 is the addend of 1."""
+    """Run the clock at a ratio of real time: at 125 MHz and 10 ns per step an addend of 0.8 is real time."""
     harness.write(x.MAC_TSCR, TSENA | FINE | DIGITAL)
     harness.write(x.MAC_SSIR, TEN_NANOSECONDS)
     harness.write(x.MAC_TSAR, round(ratio * 0.8 * (1 << 32)))
@@ -66,7 +66,7 @@ def test_rate_changes_from_now_on(harness: XgbeRig) -> None:
 
 @pytest.mark.parametrize("offset", [5 * SECOND, 1_250_000_000, 7, -SECOND, -2_000_000_001, -1, -999_999_999])
 def test_update(harness: XgbeRig, offset: int) -> None:
-    """To subtract, the seconds are their two's complement, and the nanoseconds what is missing to a second (MAC_STNUR)."""
+    """To subtract, seconds are in two's complement, and nanoseconds the complement to a second (MAC_STNUR)."""
     update(harness, 1000, 0, INIT)
     harness.write(x.MAC_TSCR, DIGITAL)
     update(harness, 1000, 500, INIT)
@@ -109,7 +109,7 @@ MASKS = {
     "all of four": (SNAPSHOT, set(EVENTS)),
     "Sync, and path delays": (SNAPSHOT | EVENT, {SYNC, PDELAY_REQUEST, PDELAY_RESPONSE}),
     "Delay_Req, and path delays": (SNAPSHOT | EVENT | MASTER, {DELAY_REQUEST, PDELAY_REQUEST, PDELAY_RESPONSE}),
-    "two, whatever the others say": (2 * SNAPSHOT | EVENT, {SYNC, DELAY_REQUEST}),
+    "two, whatever the others are": (2 * SNAPSHOT | EVENT, {SYNC, DELAY_REQUEST}),
     "path delays alone": (3 * SNAPSHOT | EVENT, {PDELAY_REQUEST, PDELAY_RESPONSE}),
 }
 
@@ -123,7 +123,7 @@ def test_messages(harness: XgbeRig, what: str) -> None:
 
 
 def test_general_messages(harness: XgbeRig) -> None:
-    """Follow_Up and its like are stamped where not only events are."""
+    """Follow_Up and other general messages are timestamped if not only events are."""
     follow_up = bytearray(over_ethernet(ENDS, SYNC, 1).frame)
     follow_up[14] = 8
     harness.write(x.MAC_TSCR, TSENA | V2 | ETHERNET)
@@ -161,7 +161,7 @@ def test_layers(harness: XgbeRig, bits: int, wanted: set[str]) -> None:
 
 
 def test_stamp_waits_or_is_overwritten(harness: XgbeRig) -> None:
-    """A second stamp that would overwrite one that was not taken is missed, unless TXTSSTSM lets it."""
+    """A second timestamp is missed if the first has not been read, unless TXTSSTSM allows overwriting."""
     started(harness)
     stamps = []
     for overwrite in (0, 1 << 24):

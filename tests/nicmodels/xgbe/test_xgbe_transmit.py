@@ -48,7 +48,7 @@ def test_no_checksum_unless_asked(harness: XgbeRig) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("tag", [None, 0x2064])
 def test_segments(harness: XgbeRig, version: int, tag: int | None) -> None:
-    """Each frame is what a stack would have made of its part; the tag comes into each."""
+    """Each segment is what a stack would send for its part; each has the tag."""
     whole = packet(version, TCP(sport=9, dport=10, seq=7, flags="PA"), PAYLOAD[:2500])
     header = spoilt(whole)[:-2500]
     sent = harness.segment(header, PAYLOAD[:2500], 1000, options=INSERT if tag else 0, tag=tag)
@@ -102,7 +102,7 @@ def unlink(harness: XgbeRig) -> None:
 
 
 def relink(harness: XgbeRig) -> list[bytes]:
-    """Have the link again; gives what left then."""
+    """Bring the link up again; returns the frames sent then."""
     harness.device.control_methods()["link.set"](up=True)
     harness.cause(2)
     harness.train()
@@ -112,7 +112,7 @@ def relink(harness: XgbeRig) -> list[bytes]:
 
 
 def test_without_a_link_packets_wait_in_the_queue_and_then_in_the_ring(harness: XgbeRig) -> None:
-    """A queue of 256 bytes: two packets of 200 go in, the descriptor of the third stays the device's."""
+    """A queue of 256 bytes: two packets of 200 bytes fit, and the device still owns the third's descriptor."""
     unlink(harness)
     frames = [bytes([number]) * 200 for number in range(4)]
     for frame in frames[:2]:
@@ -129,7 +129,7 @@ def test_without_a_link_packets_wait_in_the_queue_and_then_in_the_ring(harness: 
 
 
 def test_descriptor_taken_back_from_a_full_queue_stops_it(harness: XgbeRig) -> None:
-    """The DMA waits at the descriptor that it has come to, whatever the tail says: it is no longer its own."""
+    """The DMA waits at a descriptor that it does not own, whatever the tail."""
     unlink(harness)
     for _ in range(3):
         harness.transmit(bytes(200))
@@ -213,7 +213,7 @@ def test_timestamp(harness: XgbeRig) -> None:
 
 
 def test_counters(harness: XgbeRig) -> None:
-    """Octets to the FCS, cleared by reading, all of them by MMC_CR.CR, none while frozen."""
+    """Bytes up to the FCS; cleared by reading, all by MMC_CR.CR, and not counted while frozen."""
     harness.write(x.MMC_CR, 4)
     harness.transmit(x.PEER + bytes(54))
     assert [harness.read(each) for each in (x.MMC_TXOCTETS, x.MMC_TXFRAMES, x.MMC_TX64, x.MMC_TXUNICAST)] == [

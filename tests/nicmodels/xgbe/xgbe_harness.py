@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An XGBE on a table, and a tiny driver: bare memory, a clock turned by hand, a wire that is two lists.
+"""A test harness for XGBE with a minimal driver: guest memory, a manual clock, a wire of two lists.
 
-Offsets and bits are spelled out here a second time, from Linux' xgbe-common.h and IEEE 802.3, clause 45: nothing is shared
-with the model, so that a disagreement shows.
+Offsets and bits are repeated here, from Linux, xgbe-common.h, and IEEE 802.3, clause 45, instead of sharing them with the
+model, so that a mistake in the model shows.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ ERROR, HASH_VALID, CONTEXT_NEXT = 1 << 15, 1 << 26, 1 << 27
 
 
 class ListWire(NullWire):
-    """A wire that keeps what is sent, and gives what is in `incoming`."""
+    """A wire that records sent frames, and receives those in `incoming`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,10 +85,10 @@ class ListWire(NullWire):
 
 @dataclass(frozen=True)
 class Received:
-    """A frame out of a ring, as its descriptors tell it.
+    """A received frame, by its descriptors.
 
     Attributes:
-        header: how many bytes were split off.
+        header: bytes of the split header.
         status: the last descriptor's fourth doubleword.
         time: seconds and nanoseconds of a context descriptor.
     """
@@ -108,12 +108,12 @@ class Received:
 
 
 class XgbeRig:
-    """The device and the least a driver does.
+    """The device, and the minimum of a driver.
 
     Args:
         profile: the variant.
-        channels: how many of each kind are set up.
-        clock: one that a test has made.
+        channels: number of channels of each direction.
+        clock: the device's; a manual clock by default.
     """
 
     def __init__(self, profile: str | None = None, channels: int = 2, clock: ManualClock | None = None) -> None:
@@ -123,7 +123,7 @@ class XgbeRig:
         self.slot = Slot(clock=self.clock, wire=self.wire, events=events, faults=FaultPoints(events=events))
         self.device = Xgbe(self.slot, Options(profile=profile))
         self.device.restart(ResetCause.POWER_ON)
-        fd = os.memfd_create("harness")
+        fd = os.memfd_create("guest")
         os.ftruncate(fd, RAM)
         self.slot.memory.map(fd, 0, 0, RAM)
         os.close(fd)
@@ -168,7 +168,7 @@ class XgbeRig:
     # Link
 
     def mailbox(self, command: int, argument: int = 0) -> None:
-        """Have the firmware do something, and wait until it has."""
+        """Execute a firmware command, and wait for it."""
         self.write(XP_SCRATCH_0, command | argument << 8)
         self.write(XP_INT_REQ, 1)
         for _ in range(50):
@@ -187,7 +187,7 @@ class XgbeRig:
         self.mmd_write(7, 0, 0x1200)
 
     def cause(self, seconds: float = 1.0) -> int:
-        """Wait for an AN interrupt, and clear it; 0 when none comes."""
+        """Wait for an AN interrupt, and clear it; 0 if there is none."""
         end = self.clock.now() + seconds
         while self.clock.now() < end:
             found = self.mmd(7, INT)
@@ -198,7 +198,7 @@ class XgbeRig:
         return 0
 
     def train(self) -> None:
-        """FEC as both ends offer it, then training."""
+        """Enable FEC as negotiated, then train."""
         both = self.mmd(7, 18) & self.mmd(7, 21) & 0x4000
         asked = (self.mmd(7, 18) | self.mmd(7, 21)) & 0x8000
         self.mmd_write(1, 171, 1 if both and asked else 0)
@@ -218,7 +218,7 @@ class XgbeRig:
     # Data
 
     def start(self, *, split: bool = True) -> XgbeRig:
-        """Rings, queues, filters for the own address and broadcast, RSS over the channels, checksums verified."""
+        """Set up rings, queues, filters for the own address and broadcast, RSS over the channels, checksum offload."""
         self.heads = [0] * self.channels
         self.tails = [0] * self.channels
         self.write(XP_INT_EN, 0x1FFFFF)
@@ -269,14 +269,14 @@ class XgbeRig:
         self.memory.write(self._rx(channel, number), struct.pack("<IIII", *words))
 
     def receive(self, *frames: bytes) -> list[Received]:
-        """Put frames on the wire; gives what is in the rings then."""
+        """Send frames to the device; returns the received ones."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()
         self.clock.advance(0)
         return self.collect()
 
     def collect(self, *, post: bool = True) -> list[Received]:
-        """Take what is in the rings, with split headers."""
+        """Collect the received frames from the rings, with split headers."""
         return [each for channel in range(self.channels) for each in self._collect(channel, post)]
 
     def _collect(self, channel: int, post: bool) -> list[Received]:
@@ -306,7 +306,7 @@ class XgbeRig:
             self.heads[channel] = (number + 1) % RING
 
     def send(self, *descriptors: tuple[int, int, int, int], channel: int = 0) -> list[bytes]:
-        """Post descriptors; gives what left since the last call."""
+        """Post descriptors; returns the frames sent since the last call."""
         for words in descriptors:
             self.memory.write(self._tx(channel, self.tails[channel]), struct.pack("<IIII", *words))
             self.tails[channel] = (self.tails[channel] + 1) % RING
@@ -326,7 +326,7 @@ class XgbeRig:
     def segment(
         self, header: bytes, payload: bytes, mss: int, *, options: int = 0, tag: int | None = None
     ) -> list[bytes]:
-        """Have a packet of TCP cut: a context descriptor, the headers, the payload."""
+        """Send a TSO packet: a context descriptor, the headers, the payload."""
         self.memory.write(TX_BUFFERS, header + payload)
         words = (mss, CONTEXT | OWN | 1 << 26 | (0 if tag is None else 1 << 16 | tag))
         return self.send(
@@ -336,5 +336,5 @@ class XgbeRig:
         )
 
     def owned(self, channel: int = 0) -> list[int]:
-        """The transmit descriptors that are still the device's."""
+        """The transmit descriptors that the device still owns."""
         return [number for number in range(RING) if self.memory.read(self._tx(channel, number) + 12, 4)[3] & 0x80]
