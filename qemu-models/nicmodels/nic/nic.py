@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_MAC = bytes.fromhex("027066000001")
 
 
-class Account(Protocol):
+class FrameAccount(Protocol):
     """A device's own counts, apart from its registers."""
 
     dma_errors: int
@@ -63,7 +63,7 @@ class Nic(Device):
 
     @property
     @abstractmethod
-    def account(self) -> Account:
+    def account(self) -> FrameAccount:
         """The device's own counts."""
 
     @property

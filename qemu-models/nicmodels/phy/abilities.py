@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Technology(enum.Enum):
     """A physical layer. The value is its bit A0, A1, ... in the technology ability field, and its speed in Mbit/s.
 
-    The members are in the order of table 73-5 (the module's docstring says how much of it is verified): two ends use the
+    The members are in the order of table 73-5 (see the module's docstring on how much of it is verified): two ends use the
     first that both have.
     """
 

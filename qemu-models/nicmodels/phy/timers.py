@@ -16,7 +16,7 @@ from nicmodels.phy.abilities import Technology
 PAGE = 339.2e-9
 """A DME page: 106 transition positions of 3.2 ns, delimiter included."""
 TRAINING_FRAME = 548 * 8 / 10.3125e9
-"""72.6.10.2: 4 octets of marker, 16 each of coefficient update and status (one bit takes 8), 512 of training pattern."""
+"""72.6.10.2: 4 bytes of marker, 16 each of coefficient update and status (one bit takes 8), 512 of training pattern."""
 
 
 class Bounds(NamedTuple):
