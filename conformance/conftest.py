@@ -98,7 +98,7 @@ def check_account(guest: Machine, dut: Dut, evidence: Callable[[str, object], No
     def check() -> None:
         model = guest.model
         try:
-            ledger = model.call("model.ledger") if model else None
+            ledger = model.call("model.accounting") if model else None
         except ModelError as error:
             if error.code != METHOD_NOT_FOUND:
                 raise
