@@ -40,13 +40,13 @@ def test_a_finding(findings) -> None:
     requirement = Requirement("A-B-01", "MUST", "a source", "It counts from 0.", ("x.y",))
     tested = {name: drivers()[name] for name in ("igb", "e1000e", "ixgbe")}
     page = findings["render"]([issue], [requirement], tested)
-    assert "1 bugs" in page
+    assert "1 findings" in page
     assert "| [igb](#igb) | Intel 82576 Gigabit | 0 | 0 | 1 | 0 |" in page
     assert "| [ixgbe](#ixgbe) | Intel 82599 10 Gigabit, backplane | 0 | 0 | 0 | 0 |" in page
     assert (
         "## igb\n\n### qemu: off by one\n\n"
-        "**Bug of QEMU's device · Linux >=7.3 · drivers igb, e1000e · profiles std · zero-copy only**\n\n"
-        "It counts from 1.\n\n- `hw/net/igb.c`\n- `hw/net/igb_core.c`, `igb_write()`\n- <https://example.org/1>\n"
+        "**Bug of QEMU's device · Linux ≥ 7.3 · drivers igb, e1000e · profiles std · zero-copy only**\n\n"
+        "It counts from 1.\n\n- Source: `hw/net/igb.c`\n- Source: `hw/net/igb_core.c`, `igb_write()`\n- Reference: <https://example.org/1>\n"
         "- A-B-01 (MUST): It counts from 0.\n\n"
         "## e1000e\n\n### qemu: off by one\n\nSee [igb](#igb).\n\n## ixgbe\n"
     ) in page

@@ -92,6 +92,8 @@ def test_pytests_own_arguments(suite) -> None:
     two = GOOD + "    assert False\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)
     suite.run(two, "-k", "other")
     assert suite.verdicts() == {"test_other": "pass"}
+    suite.run(two, "-k", "AREA-TEST-02")
+    assert suite.verdicts() == {"test_other": "pass"}
     suite.run(two, "-x")
     assert suite.verdicts() == {"test_it": "fail", "test_other": "miss"}
     assert suite.document()["run"]["exit_status"] == 1
