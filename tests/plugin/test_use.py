@@ -118,7 +118,7 @@ def test_known_issues(suite, tmp_path) -> None:
     suite.run(GOOD + "    assert False, 'off'\n", argument)
     assert suite.only()["verdict"] == "xfail"
     assert suite.only()["reason"] == "ixgbe: off by one, https://example.org/1 (found: fail: off)"
-    assert suite.only()["known_issue"] == {"reason": "It counts from 1.", "link": "https://example.org/1"}
+    assert suite.only()["known_issue"] == {"reason": "ixgbe: off by one", "link": "https://example.org/1"}
     assert suite.document()["run"]["exit_status"] == 0
     suite.run(GOOD, argument)
     assert (suite.only()["verdict"], suite.only()["reason"]) == (
