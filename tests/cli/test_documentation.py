@@ -83,5 +83,5 @@ def test_the_error_lines_are_those_of_the_source() -> None:
     lines = [line for cell in cells for line in re.findall(r"`(.*?)`", cell)]
     assert len(lines) > 20
     for line in lines:
-        for piece in re.split(r"…|'x'|\bx\b|\bN\b|/dev/net/tun|/etc/apt|107|127\.0\.0\.1", line):
+        for piece in re.split(r"…|'x'|\bx\b|\bN\b|/dev/net/tun|/etc/apt|107|127\.0\.0\.1|vfio-user-pci", line):
             assert piece.strip(" :;,") in source, line
