@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from plugfest.machine.remote import Remote
     from plugfest.traffic.traffic import Sightings, Traffic
 
-Told = TypeVar("Told")
+Result = TypeVar("Told")
 
 
 @pytest.fixture
-def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
+def check_on_wire(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
     """``come(seen, frames)`` waits until the wire has carried as many frames, or carries no more, and checks that it carried these."""
 
     def check(seen: Sightings, frames: Sequence[bytes]) -> None:
@@ -45,44 +45,44 @@ def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
 
 
 @pytest.fixture
-def member(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+def add_vlan_interface(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
     """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
 
     It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
     """
 
-    def join(vlan: int) -> None:
+    def add(vlan: int) -> None:
         name = f"vlan{vlan}"
         guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=vlan, name=name)
         defer(guest.agent.call, "link.delete", ifname=name)
         guest.agent.call("link.set", ifname=name, up=True)
 
-    return join
+    return add
 
 
 @pytest.fixture
-def long_frames(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
+def set_jumbo_mtu(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
     """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
 
-    def enlarge() -> list[int]:
+    def set_mtu() -> list[int]:
         mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
         settings.set_link(mtu=mtu)
         defer(setattr, remote, "mtu", remote.mtu)
         remote.mtu = max(remote.mtu, mtu)
         return [size for size in LONG_SIZES if size <= mtu + ETHERNET]
 
-    return enlarge
+    return set_mtu
 
 
 @pytest.fixture
-def redirecting(native: Xdp, require: Callable[..., None]) -> Xdp:
+def native_redirect(native: Xdp, require: Callable[..., None]) -> Xdp:
     """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
     require("xdp-act:redirect")
     return native
 
 
 @dataclass(frozen=True)
-class Second:
+class SecondNic:
     """A second NIC of the driver under test.
 
     Attributes:
@@ -99,13 +99,13 @@ class Second:
 
 
 @pytest.fixture
-def second(
+def second_nic(
     guest: Machine,
     faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
-) -> Second:
+) -> SecondNic:
     """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
@@ -113,11 +113,11 @@ def second(
     xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
     change.ready()
     unobstructed(xdp, dut, change)
-    return Second(dut, xdp, nic.remote, change)
+    return SecondNic(dut, xdp, nic.remote, change)
 
 
 @pytest.fixture
-def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
+def redirect_target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
     """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
     native.attach("xdp_pass")
     traffic.ready()
@@ -126,7 +126,7 @@ def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
 
 
 @pytest.fixture(params=("copy", "zero-copy"))
-def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
+def mode(request: pytest.FixtureRequest, native_redirect: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
     """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
     chosen: Mode = request.param
     if chosen == "zero-copy":
@@ -135,7 +135,7 @@ def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[...
 
 
 @pytest.fixture
-def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
+def queues_reached_by_rss(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
     """The receive queues that test frames in all flows reach; to be asked for before a program is attached.
 
     Those that the RSS table names, all where there is none. Of a device that is not ours: those by which a generic program sees them
@@ -154,26 +154,26 @@ def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
 
 
 @pytest.fixture
-def check_each_fed(spread: set[int]) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
+def check_every_socket_received(queues_reached_by_rss: set[int]) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
     """``check_each_fed(sockets, found)``: among the buffers that came are some of every socket whose queue test frames reach."""
 
     def check(sockets: Sequence[Socket], found: Sequence[Received]) -> None:
-        fed = {each.queue for each in found}
-        without = sorted({socket.queue for socket in sockets} & spread - fed)
+        receiving_queues = {each.queue for each in found}
+        without = sorted({socket.queue for socket in sockets} & queues_reached_by_rss - receiving_queues)
         assert not without, f"no frame came to the sockets of queues {without}, all to those of {sorted(fed)}"
 
     return check
 
 
 @pytest.fixture
-def to_sockets(redirecting: Xdp, spread: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
+def xsk_program(native_redirect: Xdp, queues_reached_by_rss: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
     """A program, attached in native mode, that gives test frames to the sockets in its map; without one they reach the stack."""
-    return redirecting.attach("xdp_to_socket")
+    return native_redirect.attach("xdp_to_socket")
 
 
 @pytest.fixture
-def bound(
-    af_xdp: AfXdp, to_sockets: Program, mode: Mode, traffic: Traffic, settings: Settings
+def bind_sockets(
+    af_xdp: AfXdp, xsk_program: Program, mode: Mode, traffic: Traffic, settings: Settings
 ) -> Callable[..., list[Socket]]:
     """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
 
@@ -182,7 +182,7 @@ def bound(
     ) -> list[Socket]:
         sockets = []
         for queue in range(traffic.queues()):
-            socket = af_xdp.umem(to_sockets.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
+            socket = af_xdp.umem(xsk_program.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
             if fill:
                 socket.fill(fill, offset)
             socket.enter()
@@ -194,8 +194,8 @@ def bound(
 
 
 @pytest.fixture
-def receives(
-    traffic: Traffic, check_each_fed: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
+def check_receive(
+    traffic: Traffic, check_every_socket_received: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
 ) -> Callable[[Sequence[Socket]], list[Received]]:
     """``receives(sockets)``: each test frame comes to one of them once and unchanged, and some to each; returns the buffers."""
 
@@ -204,7 +204,7 @@ def receives(
         traffic.send(probes)
         found = gather(sockets, set(frames_of(probes)), until)
         check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
-        check_each_fed(sockets, found)
+        check_every_socket_received(sockets, found)
         assert all(each.options == 0 for each in found), "a frame is said to go on in another buffer"
         assert traffic.nothing_received(), "the stack received a frame that a socket had"
         return found
@@ -213,7 +213,7 @@ def receives(
 
 
 @pytest.fixture
-def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
+def check_transmit(traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
     """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
 
     Left out are sockets of queues that the driver has for receiving alone.
@@ -228,28 +228,28 @@ def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) 
                 frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
                 socket.send(frames)
                 sent += frames
-            come(seen, sent)
+            check_on_wire(seen, sent)
 
     return check
 
 
 @pytest.fixture
-def leaves(
-    traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]
-) -> Callable[[Callable[[], Told], Sequence[bytes]], Told]:
+def send_and_check(
+    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+) -> Callable[[Callable[[], Result], Sequence[bytes]], Result]:
     """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
 
-    def check(send: Callable[[], Told], wanted: Sequence[bytes]) -> Told:
+    def check(send: Callable[[], Result], wanted: Sequence[bytes]) -> Result:
         with traffic.sightings() as seen:
-            told = send()
-            come(seen, wanted)
-        return told
+            result = send()
+            check_on_wire(seen, wanted)
+        return result
 
     return check
 
 
 @pytest.fixture
-def probes(traffic: Traffic) -> dict[int, list[Probe]]:
+def probes_by_version(traffic: Traffic) -> dict[int, list[Probe]]:
     """Probes from the interface under test, of every size, by IP version."""
     return {
         version: burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, versions=(version,), first=100 * version)

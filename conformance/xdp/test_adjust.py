@@ -17,49 +17,49 @@ HEAD = "include/uapi/linux/bpf.h, bpf_xdp_adjust_head"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
 META = "include/uapi/linux/bpf.h, bpf_xdp_adjust_meta; Documentation/networking/xdp-rx-metadata.rst"
 VERDICTS = {"pass": Action.PASS, "tx": Action.TX}
-LOCAL = bytes.fromhex("88b5")
-GROWTH_HEAD = (16, 64, 128)
+ETH_P_802_EX1 = bytes.fromhex("88b5")
+HEAD_GROWTH = (16, 64, 128)
 """Octets that a program may put before a frame: an outer header, or two."""
-GROWTH_TAIL = (1, 4, 64)
+TAIL_GROWTH = (1, 4, 64)
 SIZES = (60, 61, 64, 127, 128, 256, 512, 1023, 1500)
-ROOMY = 512
+ALWAYS_GROWABLE = 512
 """A frame of this length leaves room behind it in the smallest buffer that a driver may use, of half a page."""
-INNER = (60, 61, 127, 512, 1024, 1400)
+INNER_SIZES = (60, 61, 127, 512, 1024, 1400)
 """Lengths of frames that fit into the payload of others."""
-LONGEST_HEAD = 100
+MINIMUM_CUT_SIZE = 100
 """Octets of a frame that is still one of ours: it has its number within these."""
-META_BEYOND = (-256, -3, 4, -4096)
+INVALID_META_OFFSETS = (-256, -3, 4, -4096)
 """Octets that the beginning of metadata cannot be moved by."""
-HEADROOM = 256 - 40
+USABLE_HEADROOM = 256 - 40
 """Octets of XDP_PACKET_HEADROOM that a program can use: the kernel keeps struct xdp_frame at its beginning."""
 
 
 @pytest.fixture
-def got(request, traffic, packet_receiver, remote, until):
+def send_and_collect(request, traffic, packet_receiver, remote, until):
     """``got(frames, wanted)`` sends frames, and returns those that came: out of the driver, or back on the wire.
 
     A driver may take its link down to attach, so the link must be up.
     """
-    where = request.getfixturevalue("verdict")
+    verdict = request.getfixturevalue("verdict")
 
     def from_stack(frames, wanted):
-        raw = packet_receiver()
+        receiver = packet_receiver()
         traffic.ready()
         remote.send(frames)
-        return raw.take(wanted, len(frames))
+        return receiver.take(wanted, len(frames))
 
     def from_wire(frames, wanted):
         traffic.ready()
         with remote.capture() as capture:
 
-            def back():
+            def frames_sent_back():
                 return [frame for frame in capture.received() if wanted(frame)]
 
             remote.send(frames)
-            until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
-            return back()
+            until(lambda: len(frames_sent_back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
+            return frames_sent_back()
 
-    return from_stack if where is Action.PASS else from_wire
+    return from_stack if verdict is Action.PASS else from_wire
 
 
 @pytest.fixture(params=VERDICTS)
@@ -68,20 +68,20 @@ def verdict(request):
     return VERDICTS[request.param]
 
 
-def of_local(frame):
+def has_local_header(frame):
     """Whether a frame is one that a program put something before."""
-    return frame[12:14] == LOCAL
+    return frame[12:14] == ETH_P_802_EX1
 
 
-def header(dut, remote, verdict, length):
+def local_header(dut, remote, verdict, length):
     """The head of a frame with an EtherType of no protocol, for the stack or for the wire end, `length` octets."""
     ends = (dut.mac, remote.mac) if verdict is Action.PASS else (remote.mac, dut.mac)
-    return bytes.fromhex("".join(ends).replace(":", "")) + LOCAL + bytes(at & 0xFF for at in range(length - 14))
+    return bytes.fromhex("".join(ends).replace(":", "")) + ETH_P_802_EX1 + bytes(at & 0xFF for at in range(length - 14))
 
 
-def wrapped(traffic, version):
+def encapsulate(traffic, version):
     """Frames of INNER's lengths, each in the payload of a datagram of its own, and the frames alone."""
-    inner = traffic.probes(sizes=INNER, versions=(version,))
+    inner = traffic.probes(sizes=INNER_SIZES, versions=(version,))
     outer = [around(traffic.ends, version, probe.flow, probe.frame, probe.number) for probe in inner]
     return outer, inner
 
@@ -103,17 +103,17 @@ def wrapped(traffic, version):
     variant="tx",
 )
 @pytest.mark.budget(60)
-def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
+def test_grow_head(adjustment, traffic, send_and_collect, verdict, dut, remote, step):
     """What a program puts before a frame is there when the frame reaches the stack or the wire, the rest unchanged."""
-    for octets in GROWTH_HEAD:
-        with step(f"Have {octets} octets put before test frames of every length, and send some"):
-            before = header(dut, remote, verdict, octets)
-            adjustment.configure(head=-octets, verdict=verdict, before=before)
+    for length in HEAD_GROWTH:
+        with step(f"Have {length} octets put before test frames of every length, and send some"):
+            prepended = local_header(dut, remote, verdict, length)
+            adjustment.configure(head=-length, verdict=verdict, before=prepended)
             # The longest would not fit what a frame may be.
-            probes = traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514])
-            found = got(frames_of(probes), of_local)
+            probes = traffic.probes(sizes=[size for size in SIZES if size + length <= 1514])
+            found = send_and_collect(frames_of(probes), has_local_header)
         with step("Each comes once, with these octets before it"):
-            check_same(found, [before + frame for frame in frames_of(probes)], "frames")
+            check_same(found, [prepended + frame for frame in frames_of(probes)], "frames")
             assert adjustment.answers()["head"].refused == 0
 
 
@@ -124,14 +124,14 @@ def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_cut_head_for_stack(adjustment, traffic, remote, step):
+def test_decapsulate(adjustment, traffic, remote, step):
     """A frame whose outer headers the program takes off is, to the stack, the inner frame, its checksum good."""
     for version in HEADERS:
         with step(
             f"Have the headers of an outer datagram of IPv{version} taken off, and send frames in such datagrams"
         ):
             adjustment.configure(head=HEADERS[version])
-            outer, inner = wrapped(traffic, version)
+            outer, inner = encapsulate(traffic, version)
             traffic.ready()
             remote.send(outer)
         with step("The stack gets the payload of each inner frame once"):
@@ -154,13 +154,13 @@ def test_cut_head_for_stack(adjustment, traffic, remote, step):
     proves="xdp-act:basic",
     variant="pass",
 )
-def test_cut_head(adjustment, traffic, got, verdict, step):
+def test_cut_head(adjustment, traffic, send_and_collect, verdict, step):
     """A frame whose head the program cuts off goes on as what is left, octet for octet."""
     for version in HEADERS:
         with step(f"Have the headers of an outer datagram of IPv{version} cut off, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version], verdict=verdict)
-            outer, inner = wrapped(traffic, version)
-            found = got(outer, is_probe)
+            outer, inner = encapsulate(traffic, version)
+            found = send_and_collect(outer, is_probe)
         with step("Each inner frame comes once and unchanged"):
             check_same(found, frames_of(inner), "frames")
 
@@ -182,20 +182,20 @@ def test_cut_head(adjustment, traffic, got, verdict, step):
     variant="tx",
 )
 @pytest.mark.budget(60)
-def test_grow_tail(adjustment, traffic, got, verdict, step):
+def test_grow_tail(adjustment, traffic, send_and_collect, verdict, step):
     """What a program puts behind a frame is there when the frame goes on; where there is no room it is left as it was."""
-    for octets in GROWTH_TAIL:
-        with step(f"Have {octets} octets put behind test frames of every length, and send some"):
-            behind = bytes(0xA0 + at & 0xFF for at in range(octets))
-            adjustment.configure(tail=octets, verdict=verdict, behind=behind)
-            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514]))
-            found = got(frames, is_probe)
+    for length in TAIL_GROWTH:
+        with step(f"Have {length} octets put behind test frames of every length, and send some"):
+            appended = bytes(0xA0 + at & 0xFF for at in range(length))
+            adjustment.configure(tail=length, verdict=verdict, behind=appended)
+            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + length <= 1514]))
+            found = send_and_collect(frames, is_probe)
         with step("Each comes once: with these octets behind it, or, of those longer than half a buffer, as it was"):
-            grown = [frame for frame in found if frame.endswith(behind) and frame not in frames]
+            grown = [frame for frame in found if frame.endswith(appended) and frame not in frames]
             answers = adjustment.answers()["tail"]
             assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
-            check_same([frame[: -len(behind)] if frame in grown else frame for frame in found], frames, "frames")
-            assert not [frame for frame in found if len(frame) <= ROOMY and frame not in grown]
+            check_same([frame[: -len(appended)] if frame in grown else frame for frame in found], frames, "frames")
+            assert not [frame for frame in found if len(frame) <= ALWAYS_GROWABLE and frame not in grown]
 
 
 @requirement(
@@ -206,18 +206,18 @@ def test_grow_tail(adjustment, traffic, got, verdict, step):
     proves="xdp-act:basic",
 )
 @pytest.mark.parametrize("verdict", [Action.TX], ids=["tx"])
-def test_cut_tail_on_wire(adjustment, traffic, got, verdict, step):
+def test_cut_tail_on_wire(adjustment, traffic, send_and_collect, verdict, step):
     """A frame whose tail the program cuts off leaves by XDP_TX as what is left.
 
     A driver may pad to the shortest Ethernet frame, so what is left is longer than that here.
     """
-    for octets in GROWTH_TAIL:
-        with step(f"Have {octets} octets cut off the end of test frames, and send some back"):
-            adjustment.configure(tail=-octets, verdict=verdict)
-            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size - octets >= LONGEST_HEAD]))
-            found = got(frames, is_probe)
+    for length in TAIL_GROWTH:
+        with step(f"Have {length} octets cut off the end of test frames, and send some back"):
+            adjustment.configure(tail=-length, verdict=verdict)
+            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size - length >= MINIMUM_CUT_SIZE]))
+            found = send_and_collect(frames, is_probe)
         with step("Each is on the wire once, shorter by that and otherwise unchanged"):
-            check_same(found, [frame[:-octets] for frame in frames], "frames")
+            check_same(found, [frame[:-length] for frame in frames], "frames")
 
 
 @requirement(
@@ -227,11 +227,11 @@ def test_cut_tail_on_wire(adjustment, traffic, got, verdict, step):
     falsified_by=("program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_beyond_limits(adjustment, traffic, step):
+def test_invalid_moves(adjustment, traffic, step):
     """A move beyond the buffer or the frame is refused, and the frame reaches the stack as if it had not been asked for."""
-    for end, octets in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
-        with step(f"Ask for a move of the {end} by {octets} octets, and send test frames of every length"):
-            adjustment.configure(**{end: octets})
+    for end, length in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
+        with step(f"Ask for a move of the {end} by {length} octets, and send test frames of every length"):
+            adjustment.configure(**{end: length})
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
@@ -247,13 +247,13 @@ def test_beyond_limits(adjustment, traffic, step):
     falsified_by=("program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_metadata_beyond_limits(adjustment, traffic, step):
+def test_invalid_metadata(adjustment, traffic, step):
     """Metadata that is too long, of an odd length or within the frame is refused, and the frame reaches the stack all the same."""
-    for octets in META_BEYOND:
+    for length in INVALID_META_OFFSETS:
         with step(
-            f"Ask for the metadata to begin {octets:+} octets from the frame, and send test frames of every length"
+            f"Ask for the metadata to begin {length:+} octets from the frame, and send test frames of every length"
         ):
-            adjustment.configure(meta=octets)
+            adjustment.configure(meta=length)
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
@@ -272,22 +272,22 @@ def test_metadata_beyond_limits(adjustment, traffic, step):
 def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evidence):
     """A program has XDP_PACKET_HEADROOM, less what the kernel keeps of it, before each frame."""
     with step("Find out how many octets it can put before a frame of 64 octets, in steps of 8"):
-        most, raw = 0, packet_receiver()
-        for octets in itertools.takewhile(lambda each: each <= HEADROOM, itertools.count(16, 8)):
-            adjustment.configure(head=-octets, before=header(dut, remote, Action.PASS, octets))
+        largest, receiver = 0, packet_receiver()
+        for length in itertools.takewhile(lambda each: each <= USABLE_HEADROOM, itertools.count(16, 8)):
+            adjustment.configure(head=-length, before=local_header(dut, remote, Action.PASS, length))
             (probe,) = traffic.probes(sizes=(64,), versions=(4,), flows=1)
             traffic.ready()
             remote.send([probe.frame])
-            if not raw.take(of_local, 1) or not adjustment.answers()["head"].accepted:
+            if not receiver.take(has_local_header, 1) or not adjustment.answers()["head"].accepted:
                 break
-            most = octets
-        evidence("octets", most)
-    with step(f"These are {HEADROOM}"):
-        assert most == HEADROOM, f"{most} octets can be put before a frame"
+            largest = length
+        evidence("octets", largest)
+    with step(f"These are {USABLE_HEADROOM}"):
+        assert largest == USABLE_HEADROOM, f"{largest} octets can be put before a frame"
 
 
 @pytest.fixture
-def reader(native, guest, kernel, skip_unsupported, defer):
+def metadata_classifier(native, guest, kernel, skip_unsupported, defer):
     """A program behind the driver that reads metadata (tcx ingress): a function that returns right, wrong and none."""
     loaded = guest.agent.call("bpf.load", object="tc_meta", type=None)
     handles = [loaded["program"], *loaded["maps"].values()]
@@ -308,7 +308,7 @@ def reader(native, guest, kernel, skip_unsupported, defer):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_metadata(native, traffic, reader, step, skip_unsupported, evidence):
+def test_metadata(native, traffic, metadata_classifier, step, skip_unsupported, evidence):
     """What a program puts into a frame's metadata is there, and of this frame, when a classifier behind the driver sees it."""
     with step("Attach a program that puts each test frame's number before it"):
         program = native.load("xdp_meta")
@@ -317,10 +317,10 @@ def test_metadata(native, traffic, reader, step, skip_unsupported, evidence):
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-        ((accepted, refused),) = native.agent.call("bpf.map_counters", map=program.maps["answers"])
-        evidence("bpf_xdp_adjust_meta", {"accepted": accepted, "refused": refused})
-        if refused and not accepted:
-            skip_unsupported("metadata before a frame", evidence=f"bpf_xdp_adjust_meta refused {refused} of {refused}")
+        ((accepted, rejected),) = native.agent.call("bpf.map_counters", map=program.maps["answers"])
+        evidence("bpf_xdp_adjust_meta", {"accepted": accepted, "refused": rejected})
+        if rejected and not accepted:
+            skip_unsupported("metadata before a frame", evidence=f"bpf_xdp_adjust_meta refused {rejected} of {rejected}")
     with step("The classifier finds each frame's number before it"):
-        right, wrong, none = reader()
+        right, wrong, none = metadata_classifier()
         assert (right, wrong, none) == (len(probes), 0, 0), f"{right} right, {wrong} wrong, {none} without metadata"

@@ -14,10 +14,10 @@ ROUNDS = 20
 MTU_TOO_BIG = 9000
 
 
-def take_turns(xdp, programs):
+def replace_repeatedly(xdp, programs):
     """Replace the first of two programs, which is attached, by the second, and that by the first, many times."""
-    for turn in range(ROUNDS):
-        old, new = programs[turn % 2], programs[(turn + 1) % 2]
+    for round_number in range(ROUNDS):
+        old, new = programs[round_number % 2], programs[(round_number + 1) % 2]
         xdp.attach_program(new, expected=old)
 
 
@@ -55,22 +55,22 @@ def test_replace(native, traffic, dut, step):
     probes = traffic.probes()
     half = len(probes) // 2
     with step("Attach a program, and prepare another"):
-        first = native.attach("xdp_pass")
-        second = native.load("xdp_modify")
+        first_program = native.attach("xdp_pass")
+        second_program = native.load("xdp_modify")
         traffic.ready()
         carrier_losses = dut.link()["carrier-down-count"]
     with step("Replace the first by the second between two halves of a burst of test frames"):
         traffic.send(probes[:half])
-        native.attach_program(second)
+        native.attach_program(second_program)
         traffic.send(probes[half:])
     with step("Every frame was seen, by one program or the other, and the second saw all that came after it was there"):
         sent = of_frames(probe.frame for probe in probes)
 
-        native.wait(sent, first, second)
-        assert total(native.seen(second).values()).frames >= len(probes) - half
+        native.wait(sent, first_program, second_program)
+        assert total(native.seen(second_program).values()).frames >= len(probes) - half
     with step("The stack received every frame, and the carrier never went"):
-        unwritten = [payload[SCRATCH:] for payload in payloads(probes)]
-        check_same(traffic.received(probes, scratched=True), unwritten, "payloads in the stack")
+        expected = [payload[SCRATCH:] for payload in payloads(probes)]
+        check_same(traffic.received(probes, scratched=True), expected, "payloads in the stack")
         assert dut.link()["carrier-down-count"] == carrier_losses
 
 
@@ -87,7 +87,7 @@ def test_replace_loses_nothing(native, traffic, continuous_traffic, step, eviden
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
     with step(f"Replace the one by the other {ROUNDS} times, while frames come"), continuous_traffic.to_dut() as count:
-        take_turns(native, programs)
+        replace_repeatedly(native, programs)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
     with step("The stack received every frame, once and unchanged"):
         count.check()
@@ -103,14 +103,14 @@ def test_replace_loses_nothing(native, traffic, continuous_traffic, step, eviden
     falsified_by="program:xdp.attached-while-down",
     proves="xdp-act:basic",
 )
-def test_replace_takes_no_carrier(native, traffic, dut, step, evidence):
+def test_replace_keeps_carrier(native, traffic, dut, step, evidence):
     """The carrier does not change while programs are replaced under traffic."""
     with step("Attach a program that passes all frames, load another such, and read the count of carrier changes"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
         before = dut.link()["carrier-changes"]
     with step(f"Replace the one by the other {ROUNDS} times, while frames come"), traffic.stream():
-        take_turns(native, programs)
+        replace_repeatedly(native, programs)
     traffic.discard()  # sockets that are full take nothing more
     with step("The count is as before, and frames of every size reach the stack"):
         traffic.ready()
@@ -152,18 +152,18 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
 )
 def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With an MTU that its single buffers cannot hold, a driver refuses to attach with an errno, and nothing changes."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
     with step(f"Set the MTU to {MTU_TOO_BIG}"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
         traffic.ready()
     with step("Ask to attach a program that takes no fragments"):
-        refused = native.try_attach("xdp_drop", "native")
-        evidence("refusal", str(refused))
-        assert refused is not None, "the driver attached it; no frame of this MTU fits one page with its headroom"
-        assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
+        error = native.try_attach("xdp_drop", "native")
+        evidence("refusal", str(error))
+        assert error is not None, "the driver attached it; no frame of this MTU fits one page with its headroom"
+        assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
     with step("Nothing is attached, the MTU is as it was set, and frames reach the stack"):
         assert native.state()["attached"] == "none"
         assert dut.mtu == MTU_TOO_BIG
@@ -178,24 +178,24 @@ def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, eviden
 )
 def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsupported, defer, evidence):
     """While a program that takes no fragments is attached, a large MTU is refused and changes nothing, or its frames come."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
     with step("Attach a program that passes all frames and takes no fragments"):
         before = dut.mtu
         program = native.attach("xdp_pass")
         defer(dut.set_link, mtu=before)
         traffic.ready()
     with step(f"Ask for an MTU of {MTU_TOO_BIG}"):
-        refused = dut.try_set_link(mtu=MTU_TOO_BIG)
-        evidence("refusal", str(refused))
+        error = dut.try_set_link(mtu=MTU_TOO_BIG)
+        evidence("refusal", str(error))
     with step("The program is as before; so is the MTU, if it was refused"):
         assert native.state().get("prog-id") == program.identifier
-        assert dut.mtu == (before if refused else MTU_TOO_BIG)
+        assert dut.mtu == (before if error else MTU_TOO_BIG)
     with step("Frames up to the MTU that now holds go through the program to the stack"):
         defer(setattr, remote, "mtu", remote.mtu)
         remote.mtu = max(remote.mtu, dut.mtu)
-        probes = traffic.probes(sizes=(60, 1514) if refused else (60, 1514, 3500, 4096, MTU_TOO_BIG + ETHERNET))
+        probes = traffic.probes(sizes=(60, 1514) if error else (60, 1514, 3500, 4096, MTU_TOO_BIG + ETHERNET))
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
@@ -207,19 +207,19 @@ def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsu
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
+def test_mtu_too_big_extack(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program says why in the extended acknowledgement."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
     with step(f"Set the MTU to {MTU_TOO_BIG} and ask to attach a program that takes no fragments"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
-        refused = native.try_attach("xdp_drop", "native")
-        if refused is None:
+        error = native.try_attach("xdp_drop", "native")
+        if error is None:
             skip_unsupported("a refusal of large MTUs", evidence=native.state())
     with step("The refusal carries the driver's own words beside the errno"):
-        assert native.extack(refused), f"only the errno came: {refused}"
+        assert native.extack(error), f"only the errno came: {error}"
 
 
 @requirement(
@@ -228,7 +228,7 @@ def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
 )
-def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evidence):
+def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
     features = dut.features()
     if "rx-lro" not in features.free:
@@ -239,14 +239,14 @@ def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evid
             skip_unsupported("LRO with its present settings", evidence=dut.features())
         traffic.ready()
     with step("Ask to attach a program in native mode"):
-        refused = native.try_attach("xdp_pass", "native")
-        evidence("refusal", str(refused))
+        error = native.try_attach("xdp_pass", "native")
+        evidence("refusal", str(error))
     with step("Refused: an errno, and LRO is still on; attached: LRO is off"):
-        if refused is None:
+        if error is None:
             assert native.state()["attached"] == "native"
             assert not native.lro_active()
         else:
-            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
             assert native.state()["attached"] == "none"
             assert native.lro_active()
     with step("Frames of every size reach the stack"):
@@ -259,7 +259,7 @@ def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evid
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
+def test_lro_extack(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program because of large receive offload says so in the extended acknowledgement."""
     features = dut.features()
     if "rx-lro" not in features.free:
@@ -268,11 +268,11 @@ def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
         if dut.try_set_features({"rx-lro": True}):
             skip_unsupported("LRO with its present settings", evidence=dut.features())
-        refused = native.try_attach("xdp_pass", "native")
-        if refused is None:
+        error = native.try_attach("xdp_pass", "native")
+        if error is None:
             skip_unsupported("a refusal with LRO", evidence=native.state())
     with step("The refusal carries the driver's own words beside the errno"):
-        assert native.extack(refused), f"only the errno came: {refused}"
+        assert native.extack(error), f"only the errno came: {error}"
 
 
 @requirement(
@@ -293,14 +293,14 @@ def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, ev
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active
     with step("Ask to attach a program in native mode"):
-        refused = native.try_attach("xdp_pass", "native")
-        evidence("refusal", str(refused))
+        error = native.try_attach("xdp_pass", "native")
+        evidence("refusal", str(error))
     with step("Refused: an errno and words, hardware GRO is still on and nothing attached; attached: it is told so"):
-        if refused is None:
+        if error is None:
             assert native.state()["attached"] == "native"
         else:
-            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
-            assert native.extack(refused)
+            assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert native.extack(error)
             assert native.state()["attached"] == "none"
             assert "rx-gro-hw" in dut.features().active
     with step("Frames of every size reach the stack"):

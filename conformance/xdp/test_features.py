@@ -13,7 +13,7 @@ from plugfest.statistics.queue_counters import of_frames
 FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
 XDP_DROP = 1
 """include/uapi/linux/bpf.h, enum xdp_action."""
-WHILE_ATTACHED = {"ndo-xmit", "ndo-xmit-sg"}
+REDIRECT_TARGET_FEATURES = {"ndo-xmit", "ndo-xmit-sg"}
 """Features that a driver may have only while a program is attached (net/core/xdp.c, xdp_features_set_redirect_target)."""
 
 
@@ -42,14 +42,14 @@ def test_advertised_is_attachable(native, traffic, step):
     falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
     refuses=("xdp-act:basic", "xdp-act:redirect", "xdp-act:rx-sg"),
 )
-def test_unadvertised_is_refused(xdp, require_absent, traffic, step):
+def test_unadvertised_is_rejected(xdp, require_absent, traffic, step):
     """A driver that does not advertise the basic set refuses a native program with EOPNOTSUPP, and nothing else changes."""
     require_absent("xdp-act:basic")
     features = xdp.features()
     with step("Ask to attach a program in native mode"):
-        refused = xdp.try_attach("xdp_drop", "native")
-        assert refused is not None
-        assert refused.errno == errno.EOPNOTSUPP
+        error = xdp.try_attach("xdp_drop", "native")
+        assert error is not None
+        assert error.errno == errno.EOPNOTSUPP
     with step("Nothing is attached, and the features are as before"):
         assert xdp.state()["attached"] == "none"
         assert xdp.features() == features
@@ -64,14 +64,14 @@ def test_unadvertised_is_refused(xdp, require_absent, traffic, step):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:hw-offload",
 )
-def test_offload_is_refused(xdp, require_absent, traffic, step):
+def test_offload_is_rejected(xdp, require_absent, traffic, step):
     """A driver that does not advertise hw-offload refuses a program for the device, and nothing else changes."""
     require_absent("xdp-act:hw-offload")
     features = xdp.features()
     with step("Ask to attach a program in offload mode"):
-        refused = xdp.try_attach("xdp_drop", "offload")
-        assert refused is not None
-        assert refused.errno in {errno.EOPNOTSUPP, errno.EINVAL}
+        error = xdp.try_attach("xdp_drop", "offload")
+        assert error is not None
+        assert error.errno in {errno.EOPNOTSUPP, errno.EINVAL}
     with step("Nothing is attached, and the features are as before"):
         assert xdp.state()["attached"] == "none"
         assert xdp.features() == features
@@ -148,7 +148,7 @@ def test_features_follow_the_program(native, step, evidence):
         during = native.features()
         evidence("xdp-features before, during", {"before": sorted(before), "during": sorted(during)})
         assert before - during == set()
-        assert during - before <= WHILE_ATTACHED
+        assert during - before <= REDIRECT_TARGET_FEATURES
     with step("Detach it: the features are those of before"):
         native.detach()
         assert native.state()["attached"] == "none"
@@ -164,21 +164,21 @@ def test_features_follow_the_program(native, step, evidence):
 def test_conditional_attach(native, step):
     """An attach that is only for an empty interface, or only for a given predecessor, is refused where that does not hold."""
     with step("Attach a program in native mode"):
-        first = native.attach("xdp_pass")
-        other = native.load("xdp_drop")
+        attached = native.attach("xdp_pass")
+        replacement = native.load("xdp_drop")
     with step("Attach another only if there is none: EBUSY"):
-        with pytest.raises(AgentError) as caught:
-            native.attach_program(other, if_none=True)
-        assert caught.value.errno == errno.EBUSY
+        with pytest.raises(AgentError) as raised:
+            native.attach_program(replacement, if_none=True)
+        assert raised.value.errno == errno.EBUSY
     with step("Attach another in place of one that is not attached: EEXIST"):
-        with pytest.raises(AgentError) as caught:
-            native.attach_program(other, expected=other)
-        assert caught.value.errno == errno.EEXIST
+        with pytest.raises(AgentError) as raised:
+            native.attach_program(replacement, expected=replacement)
+        assert raised.value.errno == errno.EEXIST
     with step("The first program is still the attached one"):
-        assert native.state()["prog-id"] == first.identifier
+        assert native.state()["prog-id"] == attached.identifier
     with step("Attach another in place of the first: it is the attached one"):
-        native.attach_program(other, expected=first)
-        assert native.state()["prog-id"] == other.identifier
+        native.attach_program(replacement, expected=attached)
+        assert native.state()["prog-id"] == replacement.identifier
     with step("Detach: none is attached"):
         native.detach()
         assert native.state()["attached"] == "none"
@@ -191,19 +191,19 @@ def test_conditional_attach(native, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.announcement-lost"),
     proves="xdp-act:basic",
 )
-def test_changes_are_announced(native, step, skip_unsupported):
+def test_feature_change_notification(native, step, skip_unsupported):
     """Where attaching or detaching a program changes the advertised features, that is announced to who listens, with the new ones."""
     before = native.features()
     with step("Listen to what is announced of devices, and attach a program"):
-        ears = native.watch()
+        monitor = native.watch()
         native.attach("xdp_pass")
         assert native.state()["attached"] == "native"
         during = native.features()
     if during == before:
         skip_unsupported("features that depend on a program", evidence={"xdp-features": sorted(during)})
     with step("The change was announced: the last announcement has the features of now"):
-        assert native.announced(ears)[-1:] == [during]
+        assert native.announced(monitor)[-1:] == [during]
     with step("Detach it: that was announced too"):
         native.detach()
         assert native.features() == before
-        assert native.announced(ears)[-1:] == [before]
+        assert native.announced(monitor)[-1:] == [before]

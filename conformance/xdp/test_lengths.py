@@ -12,26 +12,26 @@ from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 VLANS = f"{BASIC}; IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
-STRIP = "rx-vlan-hw-parse"
+VLAN_STRIPPING = "rx-vlan-hw-parse"
 VLAN = 100
 STANDARD_MTU = 1500
 JUMBO_MTU = 9000
 
 
 @pytest.fixture
-def vlan(member):
+def vlan_interface(add_vlan_interface):
     """The device takes frames of VLAN 100."""
-    member(VLAN)
+    add_vlan_interface(VLAN)
 
 
 @pytest.fixture
-def unstripped(dut, settings, skip_unsupported):
+def vlan_stripping_off(dut, settings, skip_unsupported):
     """Tags stay in the frames."""
     features = dut.features()
-    if STRIP in features.active and STRIP not in features.free:
+    if VLAN_STRIPPING in features.active and VLAN_STRIPPING not in features.free:
         skip_unsupported("receiving VLAN tags in frames", evidence={"ethtool -k": str(features)})
-    if STRIP in features.active:
-        settings.set_features({STRIP: False})
+    if VLAN_STRIPPING in features.active:
+        settings.set_features({VLAN_STRIPPING: False})
 
 
 @requirement(
@@ -41,7 +41,7 @@ def unstripped(dut, settings, skip_unsupported):
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.corrupted"),
     proves="xdp-act:basic",
 )
-@pytest.mark.usefixtures("vlan")
+@pytest.mark.usefixtures("vlan_interface")
 def test_pass(native, traffic, remote, step):
     """A tagged frame that the program passes reaches the stack of its VLAN, whether or not the device takes the tag out."""
     probes = traffic.probes()
@@ -64,7 +64,7 @@ def test_pass(native, traffic, remote, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "tx.frame.corrupted"),
     proves="xdp-act:basic",
 )
-@pytest.mark.usefixtures("vlan", "unstripped")
+@pytest.mark.usefixtures("vlan_interface", "vlan_stripping_off")
 def test_tx(native, traffic, remote, step, until):
     """With tags left in the frames, the program sees them, and a frame that it sends back leaves with its tag."""
     probes = traffic.probes()
@@ -74,13 +74,13 @@ def test_tx(native, traffic, remote, step, until):
         traffic.ready()
     with step("Send test frames of every size with a tag"), remote.capture() as capture:
 
-        def back():
+        def frames_sent_back():
             return list(only(capture.received()))
 
         remote.send(frames)
-        until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
+        until(lambda: len(frames_sent_back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
     with step("Every frame is on the wire once, with its tag, its addresses exchanged and nothing else changed"):
-        check_same(back(), [swapped(frame) for frame in frames], "frames back on the wire")
+        check_same(frames_sent_back(), [swapped(frame) for frame in frames], "frames back on the wire")
     with step("The program saw each once, at its length with the tag"):
         native.wait(of_frames(frames), program)
 
@@ -92,7 +92,7 @@ def test_tx(native, traffic, remote, step, until):
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-@pytest.mark.usefixtures("vlan")
+@pytest.mark.usefixtures("vlan_interface")
 def test_drop(native, traffic, remote, step, until):
     """A tagged frame for which the program returns XDP_DROP is gone, and no other tagged frame is."""
     probes, others = traffic.probes(), traffic.probes(port=OUTSIDE_PORT)
@@ -112,24 +112,24 @@ def test_drop(native, traffic, remote, step, until):
 
 
 @pytest.fixture
-def longest(native, dut, settings, evidence):
+def largest_mtu(native, dut, settings, evidence):
     """The largest MTU with which the driver takes a program without fragments; it is set."""
 
-    def accepted(mtu):
+    def accepts(mtu):
         return dut.try_set_link(mtu=mtu) is None and native.try_attach_and_detach() is None
 
     settings.set_link(mtu=dut.mtu)  # what it is now is put back when the test ends
-    good = min(STANDARD_MTU, dut.link()["max-mtu"])
-    bad = min(dut.link()["max-mtu"], JUMBO_MTU) + 1
-    assert accepted(good), f"no program is taken at an MTU of {good}"
-    if bad - 1 > good and accepted(bad - 1):
-        good = bad - 1
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if accepted(middle) else (good, middle)
-    dut.set_link(mtu=good)
-    evidence("largest MTU for a program without fragments", good)
-    return good
+    accepted = min(STANDARD_MTU, dut.link()["max-mtu"])
+    too_large = min(dut.link()["max-mtu"], JUMBO_MTU) + 1
+    assert accepts(accepted), f"no program is taken at an MTU of {accepted}"
+    if too_large - 1 > accepted and accepts(too_large - 1):
+        accepted = too_large - 1
+    while too_large - accepted > 1:
+        mtu = (accepted + too_large) // 2
+        accepted, too_large = (mtu, too_large) if accepts(mtu) else (accepted, mtu)
+    dut.set_link(mtu=accepted)
+    evidence("largest MTU for a program without fragments", accepted)
+    return accepted
 
 
 @requirement(
@@ -140,15 +140,15 @@ def longest(native, dut, settings, evidence):
     proves="xdp-act:basic",
 )
 @pytest.mark.budget(120)
-def test_longest(native, traffic, longest, remote, step, until, defer):
+def test_largest_mtu(native, traffic, largest_mtu, remote, step, until, defer):
     """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, sent back, and passed."""
-    sizes = sorted({*SIZES, 1999, 2048, 3000, longest + ETHERNET - 1, longest + ETHERNET})
+    sizes = sorted({*SIZES, 1999, 2048, 3000, largest_mtu + ETHERNET - 1, largest_mtu + ETHERNET})
     with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
         defer(setattr, remote, "mtu", remote.mtu)
-        remote.mtu = max(remote.mtu, longest)
+        remote.mtu = max(remote.mtu, largest_mtu)
         program = native.attach("xdp_tx")
         traffic.ready()
-        probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])
+        probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])
     with step("Send test frames of every length up to the longest that the MTU allows"), traffic.sightings() as seen:
         traffic.send(probes)
         until(
@@ -161,6 +161,6 @@ def test_longest(native, traffic, longest, remote, step, until, defer):
         "Attach a program that passes all in its place: the stack gets the payload of each frame once and unchanged"
     ):
         native.attach("xdp_pass")
-        probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])
+        probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")

@@ -17,14 +17,14 @@ DEVMAP = f"{REDIRECT}; Documentation/bpf/map_devmap.rst"
 CPUMAP = f"{REDIRECT}; Documentation/bpf/map_cpumap.rst"
 WRITTEN = b"plugfest"
 """What the second program of the device map writes over the first octets of the payload."""
-CPU_QUEUE = 2048
+CPUMAP_QUEUE_SIZE = 2048
 """Frames that may wait for a CPU."""
 BATCH = 64
 """Frames that any receive ring holds."""
 
 
 @pytest.fixture
-def overfill(adjustment, traffic, native, dut):
+def send_more_than_ring(adjustment, traffic, native, dut):
     """``overfill()`` sends more test frames than a receive ring has descriptors, by one queue, few at once; returns how many."""
 
     def send():
@@ -39,7 +39,7 @@ def overfill(adjustment, traffic, native, dut):
 
 
 @pytest.fixture
-def record(guest, defer):
+def record_tracepoint(guest, defer):
     """``told = record("xdp:xdp_exception")`` records a tracepoint; ``told()`` is what it told, each time by field."""
 
     def start(event):
@@ -57,8 +57,8 @@ def record(guest, defer):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.corrupted", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_to_device(adjustment, traffic, pair, step):
+@pytest.mark.usefixtures("native_redirect")
+def test_redirect_to_device(adjustment, traffic, pair, step):
     """A frame that a program redirects to another interface leaves by that, once and unchanged, and reaches no stack here."""
     with step("Attach a program that redirects test frames to one end of a wire within the guest"):
         pair.accept()
@@ -81,8 +81,8 @@ def test_to_device(adjustment, traffic, pair, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_second_program(adjustment, traffic, pair, native, step):
+@pytest.mark.usefixtures("native_redirect")
+def test_devmap_program(adjustment, traffic, pair, native, step):
     """A frame that is redirected through a device map with a second program leaves as that program made it."""
     with step(
         "Attach a program that redirects test frames, through a second one that overwrites the head of their payload"
@@ -95,8 +95,8 @@ def test_second_program(adjustment, traffic, pair, native, step):
         traffic.send(probes)
     with step("Each comes out at the other end once, with what the second program wrote"):
         found = pair.packet_receiver.take(is_probe, len(probes))
-        bodies = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
-        check_same(bodies, [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)], "payloads at the far end")
+        found_payloads = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
+        check_same(found_payloads, [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)], "payloads at the far end")
 
 
 @requirement(
@@ -106,34 +106,34 @@ def test_second_program(adjustment, traffic, pair, native, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.corrupted", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-def test_to_cpu(redirecting, traffic, step):
+def test_redirect_to_cpu(native_redirect, traffic, step):
     """A frame that is redirected to a CPU is seen there by that CPU's program, and reaches the stack once and unchanged."""
     with step("Load a program for each CPU that counts, and one that sends test frames to the chosen CPU"):
-        there = redirecting.load("xdp_on_cpu", section=True)
-        program = redirecting.load("xdp_to_cpu")
+        cpu_program = native_redirect.load("xdp_on_cpu", section=True)
+        program = native_redirect.load("xdp_to_cpu")
         for cpu in range(traffic.cpus()):
-            redirecting.agent.call(
+            native_redirect.agent.call(
                 "bpf.map_refer",
                 map=program.maps["target"],
                 key=struct.pack("=I", cpu).hex(),
-                value=struct.pack("=I", CPU_QUEUE).hex(),
-                program=there.handle,
+                value=struct.pack("=I", CPUMAP_QUEUE_SIZE).hex(),
+                program=cpu_program.handle,
             )
-        redirecting.attach_program(program)
+        native_redirect.attach_program(program)
     sent = Account()
     for cpu in range(traffic.cpus()):
         with step(f"Choose CPU {cpu} and send test frames of every size, in flows enough to reach every receive queue"):
-            choice = {"key": struct.pack("=I", 0).hex(), "value": struct.pack("=I", cpu).hex()}
-            redirecting.agent.call("bpf.map_update", map=program.maps["chosen"], **choice)
+            entry = {"key": struct.pack("=I", 0).hex(), "value": struct.pack("=I", cpu).hex()}
+            native_redirect.agent.call("bpf.map_update", map=program.maps["chosen"], **entry)
             probes = traffic.probes()
             traffic.send(probes)
         with step("The stack receives every payload once and unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         with step("Each frame was seen by the receiving queue's program, then on this CPU and no other"):
-            account = of_frames(probe.frame for probe in probes)
-            sent += account
-            assert total(redirecting.seen(program).values()) == sent
-            assert redirecting.seen(there) == dict.fromkeys(range(cpu + 1), account)
+            sent_to_cpu = of_frames(probe.frame for probe in probes)
+            sent += sent_to_cpu
+            assert total(native_redirect.seen(program).values()) == sent
+            assert native_redirect.seen(cpu_program) == dict.fromkeys(range(cpu + 1), sent_to_cpu)
 
 
 @requirement(
@@ -143,8 +143,8 @@ def test_to_cpu(redirecting, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_refused(adjustment, overfill, record, traffic, pair, step):
+@pytest.mark.usefixtures("native_redirect")
+def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
     """Frames that the target of a redirection refuses are dropped and told of, and cost no buffer: more than a ring full may come."""
     with step(
         "Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"
@@ -152,11 +152,11 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_redirect_err"):
-        told = record("xdp:xdp_redirect_err")
+        events = record_tracepoint("xdp:xdp_redirect_err")
     with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
-        count = overfill()
+        count = send_more_than_ring()
     with step("The tracepoint fired for each, with an error; the stack got none of them"):
-        fields = told()
+        fields = events()
         assert len(fields) == count
         assert {each["prog_id"] for each in fields} == {str(adjustment.program.identifier)}
         assert all(int(each["err"]) < 0 for each in fields)
@@ -173,7 +173,7 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     refuses="xdp-act:redirect",
 )
-def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pair, step):
+def test_unadvertised(require_absent, adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
     """A driver that runs programs but does not advertise redirection drops what they redirect, and tells of it; no buffer is lost.
 
     On a driver that advertises it XDP-REDIRECT-04 asks the same of redirections that the target refuses.
@@ -184,11 +184,11 @@ def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pai
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_exception"):
-        told = record("xdp:xdp_exception")
+        events = record_tracepoint("xdp:xdp_exception")
     with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
-        count = overfill()
+        count = send_more_than_ring()
     with step("The tracepoint fired once for each, with this program and the action REDIRECT"):
-        fields = told()
+        fields = events()
         assert len(fields) == count
         assert {(each["prog_id"], each["action"]) for each in fields} == {
             (str(adjustment.program.identifier), "REDIRECT")
@@ -210,19 +210,19 @@ def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pai
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_to_second_nic(redirecting, adjustment, second, traffic, faults, remote, until, step, require):
+def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic, faults, remote, until, step, require):
     """Between two NICs of the driver, frames that one redirects to the other leave by that once and unchanged, and back."""
     with step("Attach a program to each of two NICs that redirects test frames to the other"):
-        back = Adjustment(second.xdp, faults)
-        for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
-            sender.aim(target)
-            sender.tell(verdict=Action.REDIRECT)
-        assert redirecting.state()["attached"] == "native"
+        reverse = Adjustment(second_nic.xdp, faults)
+        for sender, target_ifname in ((adjustment, second_nic.dut.ifname), (reverse, native_redirect.ifname)):
+            sender.aim(target_ifname)
+            sender.configure(verdict=Action.REDIRECT)
+        assert native_redirect.state()["attached"] == "native"
         require("xdp-act:ndo-xmit")
         traffic.ready()
-        second.change.ready()
-    away = Ends(second.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
-    for ends, near, far in ((traffic.ends, remote, second.remote), (away, second.remote, remote)):
+        second_nic.change.ready()
+    ends_from_second = Ends(second_nic.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
+    for ends, near, far in ((traffic.ends, remote, second_nic.remote), (ends_from_second, second_nic.remote, remote)):
         with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue of one"):
             sent = frames_of(burst(ends, flows=FLOWS_PER_QUEUE * traffic.queues(), sizes=SIZES))
             with far.capture() as capture:

@@ -14,10 +14,10 @@ from plugfest.xdp.counters import SEEN, SENT, by_verdict
 from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
-OWN = "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"
+ETHTOOL_STATS = "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, rx-packets: packets consumed by XDP are still counted"
 
-OWN_WRONG = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
+ETHTOOL_STATS_FAULTS = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
 
 
 @requirement(
@@ -62,8 +62,8 @@ def test_received(native, accounting, traffic, name, step):
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_redirected_away(adjustment, accounting, traffic, pair, step):
+@pytest.mark.usefixtures("native_redirect")
+def test_redirected_to_other_interface(adjustment, accounting, traffic, pair, step):
     """Frames that a program redirects to another interface are counted as received by this one, and not as sent."""
     with step("Attach a program that redirects test frames to a wire within the guest"):
         pair.accept()
@@ -89,13 +89,13 @@ def test_redirected_away(adjustment, accounting, traffic, pair, step):
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     proves="xdp-act:ndo-xmit",
 )
-@pytest.mark.usefixtures("target")
-def test_redirected_here(accounting, traffic, pair, faults, dut, until, step):
+@pytest.mark.usefixtures("redirect_target")
+def test_redirected_from_other_interface(accounting, traffic, pair, faults, dut, until, step):
     """Frames that another interface's program redirects to this one are counted as sent by it."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
-        source = Adjustment(pair.near, faults)
-        source.aim(dut.ifname)
-        source.tell(verdict=Action.REDIRECT)
+        redirector = Adjustment(pair.near, faults)
+        redirector.aim(dut.ifname)
+        redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with (
         step("Let test frames of every size come to the other interface"),
@@ -108,22 +108,22 @@ def test_redirected_here(accounting, traffic, pair, faults, dut, until, step):
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
-def risen(accounting, before):
+def counter_deltas(accounting, before):
     """What each of the driver's own counters of XDP rose by."""
-    return {what: count - before[what] for what, count in by_verdict(accounting.ethtool()).items()}
+    return {counter: count - before[counter] for counter, count in by_verdict(accounting.ethtool()).items()}
 
 
-@requirement("XDP-STAT-05", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="aborted")
-@requirement("XDP-STAT-06", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="drop")
+@requirement("XDP-STAT-05", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="aborted")
+@requirement("XDP-STAT-06", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="drop")
 @requirement(
-    "XDP-STAT-07", level="MUST", source=OWN, falsified_by="rx.frame.duplicated", proves="xdp-act:basic", variant="pass"
+    "XDP-STAT-07", level="MUST", source=ETHTOOL_STATS, falsified_by="rx.frame.duplicated", proves="xdp-act:basic", variant="pass"
 )
-@requirement("XDP-STAT-08", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:basic", variant="tx")
+@requirement("XDP-STAT-08", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="tx")
 @requirement(
-    "XDP-STAT-09", level="MUST", source=OWN, falsified_by=OWN_WRONG, proves="xdp-act:redirect", variant="redirect"
+    "XDP-STAT-09", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:redirect", variant="redirect"
 )
 @pytest.mark.parametrize("verdict", ["aborted", "drop", "pass", "tx", "redirect"])
-def test_own_counters(native, adjustment, require, accounting, traffic, remote, pair, verdict, step, skip_unsupported):
+def test_driver_counters(native, adjustment, require, accounting, traffic, remote, pair, verdict, step, skip_unsupported):
     """The driver's own counter of a verdict rises by the frames that got it, and no counter of another verdict does."""
     if verdict == "redirect":
         require("xdp-act:redirect")
@@ -145,27 +145,27 @@ def test_own_counters(native, adjustment, require, accounting, traffic, remote, 
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), adjustment.program)
         accounting.settle()
-        rises = risen(accounting, before)
+        deltas = counter_deltas(accounting, before)
     with step("It rose by their number, as did a counter of all frames that programs saw; what else came was passed"):
         # Neighbour discovery and the like, which the program passes.
-        others = len(list(capture.sent())) - len(probes)
-        for what, rise in rises.items():
-            least = len(probes) if what in (verdict, SEEN) else 0
+        other_frames = len(list(capture.sent())) - len(probes)
+        for counter, delta in deltas.items():
+            minimum = len(probes) if counter in (verdict, SEEN) else 0
             # By some drivers what goes by XDP_TX is counted as sent, too.
-            most = len(probes) if (verdict, what) == ("tx", SENT) else least
-            most += others if what in ("pass", SEEN) else 0
-            assert least <= rise <= most, f"{what}: {least} to {most} expected; all rose by {rises}"
+            maximum = len(probes) if (verdict, counter) == ("tx", SENT) else minimum
+            maximum += other_frames if counter in ("pass", SEEN) else 0
+            assert minimum <= delta <= maximum, f"{counter}: {minimum} to {maximum} expected; all rose by {deltas}"
 
 
 @requirement(
     "XDP-STAT-10",
     level="MUST",
-    source=OWN,
+    source=ETHTOOL_STATS,
     falsified_by="program:xdp.adjustment-lost",
     proves="xdp-act:ndo-xmit",
 )
-@pytest.mark.usefixtures("target")
-def test_own_counter_of_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
+@pytest.mark.usefixtures("redirect_target")
+def test_driver_counter_of_redirect_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
     """The driver's own counter of what other interfaces redirect to this one rises by those frames."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         before = by_verdict(accounting.ethtool())
@@ -173,15 +173,15 @@ def test_own_counter_of_target(accounting, traffic, pair, faults, dut, until, st
             skip_unsupported(
                 "a counter of its own of what is redirected to it", evidence=[name for name, _ in accounting.ethtool()]
             )
-        source = Adjustment(pair.near, faults)
-        source.aim(dut.ifname)
-        source.tell(verdict=Action.REDIRECT)
+        redirector = Adjustment(pair.near, faults)
+        redirector.aim(dut.ifname)
+        redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with step("Let test frames of every size come to the other interface: the counter rises by their number"):
         pair.packet_sender.send(frames)
         until(
-            lambda: risen(accounting, before)[SENT] >= len(frames),
+            lambda: counter_deltas(accounting, before)[SENT] >= len(frames),
             what=f"{len(frames)} frames are counted",
             timeout=SOON,
         )
-        assert risen(accounting, before)[SENT] == len(frames)
+        assert counter_deltas(accounting, before)[SENT] == len(frames)

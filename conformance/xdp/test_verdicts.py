@@ -14,13 +14,13 @@ from plugfest.xdp.programs import SOON
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 WRITTEN = b"plugfest"
 """What xdp_modify writes over the first octets of the payload."""
-TRIMMED = 4
+TRIMMED_BYTES = 4
 """Octets that xdp_trim takes off a frame's end."""
-LONGEST_PADDED = 100
+MINIMUM_TRIMMED_SIZE = 100
 """Octets of a frame that stays one of ours, and above the shortest of Ethernet, without these."""
 
 
-def check_spread(seen, queues):
+def check_queues_seen(seen, queues):
     """Every queue of `queues` must have seen frames, and at least one has.
 
     Raises:
@@ -45,7 +45,7 @@ def check_spread(seen, queues):
     ),
     proves="xdp-act:basic",
 )
-def test_pass(native, spread, traffic, step):
+def test_pass(native, queues_reached_by_rss, traffic, step):
     """A frame for which the program returns XDP_PASS reaches the stack once and unchanged."""
     probes = traffic.probes()
     with step("Attach a program that counts test frames and passes them"):
@@ -56,7 +56,7 @@ def test_pass(native, spread, traffic, step):
         sent = of_frames(probe.frame for probe in probes)
         native.wait(sent, program)
     with step("The program sees frames on every receive queue"):
-        check_spread(native.seen(program), spread)
+        check_queues_seen(native.seen(program), queues_reached_by_rss)
     with step("The stack receives every payload once and unchanged"):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
 
@@ -68,7 +68,7 @@ def test_pass(native, spread, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_drop(native, spread, traffic, step):
+def test_drop(native, queues_reached_by_rss, traffic, step):
     """A frame for which the program returns XDP_DROP is gone, and no other frame is."""
     probes = traffic.probes()
     with step("Attach a program that counts and drops test frames and passes all else"):
@@ -78,7 +78,7 @@ def test_drop(native, spread, traffic, step):
     with step("The program sees each frame once and at its length, on every receive queue"):
         sent = of_frames(probe.frame for probe in probes)
         native.wait(sent, program)
-        check_spread(native.seen(program), spread)
+        check_queues_seen(native.seen(program), queues_reached_by_rss)
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
     with step("Frames that the program passes go on to reach the stack"):
@@ -92,7 +92,7 @@ def test_drop(native, spread, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "tx.frame.dropped", "tx.frame.corrupted"),
     proves="xdp-act:basic",
 )
-def test_tx(native, spread, traffic, guest, step, until):
+def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
     """A frame for which the program returns XDP_TX leaves by the same interface once, as the program left it."""
     probes = traffic.probes()
     device = guest.model
@@ -113,12 +113,12 @@ def test_tx(native, spread, traffic, guest, step, until):
         check_same(remote.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
     with step("The program saw each frame once, on every receive queue"):
         assert total(native.seen(program).values()) == sent
-        check_spread(native.seen(program), spread)
+        check_queues_seen(native.seen(program), queues_reached_by_rss)
     with step("The device was handed each frame once, by a transmit queue"):
         if before is not None:
-            handed = total(from_model(device.call("model.counters")).since(before).tx.values())
-            assert handed.frames >= sent.frames
-            assert handed.octets >= sent.octets
+            transmitted = total(from_model(device.call("model.counters")).since(before).tx.values())
+            assert transmitted.frames >= sent.frames
+            assert transmitted.octets >= sent.octets
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
 
@@ -130,7 +130,7 @@ def test_tx(native, spread, traffic, guest, step, until):
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_aborted(native, spread, traffic, dut, guest, step, defer):
+def test_aborted(native, queues_reached_by_rss, traffic, dut, guest, step, defer):
     """A frame for which the program returns XDP_ABORTED is dropped, and the tracepoint xdp_exception tells of it once."""
     probes = traffic.probes()
     with step("Record the tracepoint xdp:xdp_exception"):
@@ -142,12 +142,12 @@ def test_aborted(native, spread, traffic, dut, guest, step, defer):
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
         native.wait(sent, program)
-        check_spread(native.seen(program), spread)
+        check_queues_seen(native.seen(program), queues_reached_by_rss)
     with step("The tracepoint fired once for each frame, with this program, this interface and the action ABORTED"):
-        told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
+        events = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
         wanted = {"prog_id": str(program.identifier), "action": "ABORTED", "ifindex": str(dut.link()["ifindex"])}
-        assert [fields for fields in told if fields != wanted] == []
-        assert len(told) == len(probes)
+        assert [fields for fields in events if fields != wanted] == []
+        assert len(events) == len(probes)
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
 
@@ -183,7 +183,7 @@ def test_adjust(native, traffic, guest, dut, step, defer):
 
     A driver may pad what is left to the shortest Ethernet frame, so the frames are longer than that here.
     """
-    probes = traffic.probes(sizes=[size for size in SIZES if size > LONGEST_PADDED])
+    probes = traffic.probes(sizes=[size for size in SIZES if size > MINIMUM_TRIMMED_SIZE])
     with step("Attach a program that moves a test frame's head there and back and cuts its end"):
         program = native.attach("xdp_trim")
         traffic.ready()
@@ -196,7 +196,7 @@ def test_adjust(native, traffic, guest, dut, step, defer):
         native.wait(of_frames(probe.frame for probe in probes), program)
         frames = guest.agent.call("packet.receive", packet=packet, count=2 * len(probes), timeout=0)
         raw = [base64.b64decode(frame["frame"]) for frame in frames]
-        check_same(list(only(raw)), [probe.frame[:-TRIMMED] for probe in probes], "frames out of the driver")
+        check_same(list(only(raw)), [probe.frame[:-TRIMMED_BYTES] for probe in probes], "frames out of the driver")
 
 
 @requirement(
@@ -206,7 +206,7 @@ def test_adjust(native, traffic, guest, dut, step, defer):
     falsified_by=("program:xdp.not-attached", "program:xdp.drop-instead", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_invalid(native, spread, traffic, guest, step, defer):
+def test_invalid_action(native, queues_reached_by_rss, traffic, guest, step, defer):
     """A frame for which the program returns no verdict that there is, is dropped, and xdp_exception tells of it once."""
     probes = traffic.probes()
     with step("Record the tracepoint xdp:xdp_exception"):
@@ -217,11 +217,11 @@ def test_invalid(native, spread, traffic, guest, step, defer):
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
-        check_spread(native.seen(program), spread)
+        check_queues_seen(native.seen(program), queues_reached_by_rss)
     with step("The tracepoint fired once for each frame, with this program"):
-        told = [entry["fields"]["prog_id"] for entry in guest.agent.call("trace.read", trace=trace)]
-        assert len(told) == len(probes)
-        assert set(told) == {str(program.identifier)}
+        events = [entry["fields"]["prog_id"] for entry in guest.agent.call("trace.read", trace=trace)]
+        assert len(events) == len(probes)
+        assert set(events) == {str(program.identifier)}
     with step("The stack receives none of them; what the program passes goes on"):
         assert traffic.nothing_received()
         traffic.check_delivery(port=OUTSIDE_PORT)
@@ -234,7 +234,7 @@ def test_invalid(native, spread, traffic, guest, step, defer):
     falsified_by=("program:xdp.not-attached", "program:xdp.pass-instead", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_checksum_mended(native, traffic, remote, step):
+def test_checksum_fixed_by_program(native, traffic, remote, step):
     """A frame whose bad checksum the program makes right reaches the stack: what the device said of it holds no more."""
     probes = traffic.probes()
     written = [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)]
@@ -242,7 +242,7 @@ def test_checksum_mended(native, traffic, remote, step):
         native.attach("xdp_overwrite")
         traffic.ready()
     with step("Send test frames with the checksum of what the program will write"):
-        finished = [
+        complete = [
             around(traffic.ends, probe.version, probe.flow, payload, probe.number)
             for probe, payload in zip(probes, written, strict=True)
         ]
@@ -250,7 +250,7 @@ def test_checksum_mended(native, traffic, remote, step):
         remote.send(
             [
                 frame[:start] + probe.payload[:SCRATCH] + frame[start + SCRATCH :]
-                for probe, frame, start in zip(probes, finished, starts, strict=True)
+                for probe, frame, start in zip(probes, complete, starts, strict=True)
             ]
         )
     with step("The stack receives every payload as the program left it"):

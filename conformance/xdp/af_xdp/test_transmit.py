@@ -20,18 +20,18 @@ COMPLETION = struct.Struct("=QQ8x")
 """Flags, tx_timestamp."""
 SOON = 1.0
 """Seconds for frames to be on the wire, on a guest of speed 1."""
-AHEAD = 0.5
+LAUNCH_DELAY = 0.5
 """Seconds from now to a launch time, on a guest of speed 1: less than any device's horizon."""
 
 
 @pytest.fixture
-def requesting(bound):
+def metadata_socket(bind_sockets):
     """A socket whose umem has room for requests before each frame."""
-    return bound(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
+    return bind_sockets(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
 
 
 @pytest.fixture
-def offered(mode, require):
+def require_xsk_flag(mode, require):
     """``offered("tx-checksum")`` skips in zero copy where the driver does not advertise it; in copy mode the stack has it."""
 
     def check(name):
@@ -41,128 +41,128 @@ def offered(mode, require):
     return check
 
 
-CHECKSUM_WRONG = ("program:af_xdp.metadata-lost", "tx.frame.dropped")
+CHECKSUM_FAULTS = ("program:af_xdp.metadata-lost", "tx.frame.dropped")
 
 
-@requirement("XDP-XSK-30", level="MUST", source=METADATA, falsified_by=CHECKSUM_WRONG, variant="copy")
+@requirement("XDP-XSK-30", level="MUST", source=METADATA, falsified_by=CHECKSUM_FAULTS, variant="copy")
 @requirement(
     "XDP-XSK-31",
     level="MUST",
     source=METADATA,
-    falsified_by=(*CHECKSUM_WRONG, "tx.checksum.wrong"),
+    falsified_by=(*CHECKSUM_FAULTS, "tx.checksum.wrong"),
     proves="xsk-flags:tx-checksum",
     variant="zero-copy",
 )
-def test_checksum(offered, requesting, leaves, probes, step):
+def test_checksum(require_xsk_flag, metadata_socket, send_and_check, probes_by_version, step):
     """A frame whose UDP checksum the socket asks for leaves with the right one, and otherwise unchanged."""
-    offered("tx-checksum")
-    for version, mine in probes.items():
+    require_xsk_flag("tx-checksum")
+    for version, probes in probes_by_version.items():
         start = HEADERS[version] - 8
         request = REQUEST.pack(CHECKSUM, start, UDP_CHECKSUM, 0, 0)
         with step(
             f"Send IPv{version} frames of every size, asking for their checksums: they leave with the right ones"
         ):
-            unsummed = [unfinished(probe) for probe in mine]
-            leaves(
-                lambda unsummed=unsummed, request=request: requesting.send(
-                    unsummed, options=XDP_TX_METADATA, metadata=request
+            without_checksums = [unfinished(probe) for probe in probes]
+            send_and_check(
+                lambda without_checksums=without_checksums, request=request: metadata_socket.send(
+                    without_checksums, options=XDP_TX_METADATA, metadata=request
                 ),
-                frames_of(mine),
+                frames_of(probes),
             )
 
 
-STAMP_WRONG = ("program:af_xdp.metadata-lost", "program:clocks.ahead", "tx.frame.dropped")
+TIMESTAMP_FAULTS = ("program:af_xdp.metadata-lost", "program:clocks.ahead", "tx.frame.dropped")
 
 
-@requirement("XDP-XSK-32", level="MUST", source=METADATA, falsified_by=STAMP_WRONG, variant="copy")
+@requirement("XDP-XSK-32", level="MUST", source=METADATA, falsified_by=TIMESTAMP_FAULTS, variant="copy")
 @requirement(
     "XDP-XSK-33",
     level="MUST",
     source=METADATA,
-    falsified_by=STAMP_WRONG,
+    falsified_by=TIMESTAMP_FAULTS,
     proves="xsk-flags:tx-timestamp",
     variant="zero-copy",
 )
-def test_timestamp(offered, requesting, leaves, probes, clocks, guest_clocks, mode, step):
+def test_timestamp(require_xsk_flag, metadata_socket, send_and_check, probes_by_version, clocks, guest_clocks, mode, step):
     """A frame whose time of sending the socket asks for is completed with it: by the kernel's clocks in copy mode, else by the device's.
 
     No driver here offers it with zero copy: XDP-XSK-35 tests that it is disregarded.
     """
-    offered("tx-timestamp")
-    frames = frames_of([*probes[4], *probes[6]])
+    require_xsk_flag("tx-timestamp")
+    frames = frames_of([*probes_by_version[4], *probes_by_version[6]])
     request = REQUEST.pack(TIMESTAMP, 0, 0, 0, 0)
-    shown = guest_clocks if mode == "copy" else clocks
+    reference_clocks = guest_clocks if mode == "copy" else clocks
     with step("Look at the clock, send frames of every size, asking when each was sent, and look at it again"):
-        before = shown.read()
-        told = leaves(lambda: requesting.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
-        after = shown.read()
+        before = reference_clocks.read()
+        completions = send_and_check(lambda: metadata_socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
+        after = reference_clocks.read()
     with step("Each completion has a time, and it lies between the two"):
-        times = [COMPLETION.unpack(each)[1] for each in told]
+        times = [COMPLETION.unpack(each)[1] for each in completions]
         assert len(times) == len(frames)
         assert all(times), f"{times.count(0)} of {len(times)} have none"
-        shown.check(before, times, after)
+        reference_clocks.check(before, times, after)
 
 
 @requirement(
     "XDP-XSK-17",
     level="MUST",
     source=f"{METADATA}, Launch Time",
-    falsified_by=STAMP_WRONG,
+    falsified_by=TIMESTAMP_FAULTS,
     proves="xsk-flags:tx-launch-time-fifo",
     variant="zero-copy",
 )
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
-def test_launch_time(offered, requesting, clocks, come, traffic, probes, guest, until, skip_unsupported, step):
+def test_launch_time(require_xsk_flag, metadata_socket, clocks, check_on_wire, traffic, probes_by_version, guest, until, skip_unsupported, step):
     """A frame with a launch time leaves when the device's clock shows that and not before, and what was sent after it goes behind it.
 
     No driver here offers it: XDP-XSK-36 tests that it is disregarded.
     """
-    offered("tx-launch-time-fifo")
+    require_xsk_flag("tx-launch-time-fifo")
     clock = clocks.read()
     if len(clock) != 1:
         skip_unsupported("a hardware clock to launch frames by", evidence=clock)
-    first, *rest = frames_of(probes[4])
+    first, *rest = frames_of(probes_by_version[4])
 
     def now():
         return next(iter(clocks.read().values()))
 
     with traffic.sightings() as seen:
         with step("Send a frame with a launch time in the near future, and others without one behind it"):
-            launch = now() + int(scaled(AHEAD, guest.speed) * 1e9)
-            request = REQUEST.pack(LAUNCH_TIME, 0, 0, 0, launch)
-            assert requesting.put([first], options=XDP_TX_METADATA, metadata=request) == 1
-            assert requesting.put(rest) == len(rest)
-            requesting.wake()
-            assert now() < launch, "the launch time was over before the frame had been handed over"
+            launch_time = now() + int(scaled(LAUNCH_DELAY, guest.speed) * 1e9)
+            request = REQUEST.pack(LAUNCH_TIME, 0, 0, 0, launch_time)
+            assert metadata_socket.put([first], options=XDP_TX_METADATA, metadata=request) == 1
+            assert metadata_socket.put(rest) == len(rest)
+            metadata_socket.wake()
+            assert now() < launch_time, "the launch time was over before the frame had been handed over"
         with step("When the first of them is seen on the wire, the launch time is there"):
 
-            def seen_at():
-                requesting.wake()
+            def time_seen():
+                metadata_socket.wake()
                 return now() if seen.probes() else None
 
-            assert until(seen_at, what="a frame is on the wire", timeout=AHEAD + SOON) >= launch
+            assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + SOON) >= launch_time
         with step("Each leaves once and unchanged, in the order in which they were sent"):
-            come(seen, [first, *rest])
+            check_on_wire(seen, [first, *rest])
             assert seen.probes() == [first, *rest]
 
 
-DISREGARDED_WRONG = ("tx.frame.dropped", "tx.frame.corrupted", "program:af_xdp.completion-lost")
-DISREGARDED = f"{METADATA}, Querying Device Capabilities"
+UNADVERTISED_FAULTS = ("tx.frame.dropped", "tx.frame.corrupted", "program:af_xdp.completion-lost")
+QUERY_CAPABILITIES = f"{METADATA}, Querying Device Capabilities"
 
 
 @requirement(
     "XDP-XSK-34",
     level="SHOULD",
-    source=DISREGARDED,
-    falsified_by=DISREGARDED_WRONG,
+    source=QUERY_CAPABILITIES,
+    falsified_by=UNADVERTISED_FAULTS,
     refuses="xsk-flags:tx-checksum",
     variant="tx-checksum",
 )
 @requirement(
     "XDP-XSK-35",
     level="SHOULD",
-    source=DISREGARDED,
-    falsified_by=DISREGARDED_WRONG,
+    source=QUERY_CAPABILITIES,
+    falsified_by=UNADVERTISED_FAULTS,
     refuses="xsk-flags:tx-timestamp",
     variant="tx-timestamp",
 )
@@ -170,24 +170,24 @@ DISREGARDED = f"{METADATA}, Querying Device Capabilities"
     "XDP-XSK-36",
     level="MUST",
     source=f"{METADATA}, Launch Time",
-    falsified_by=DISREGARDED_WRONG,
+    falsified_by=UNADVERTISED_FAULTS,
     refuses="xsk-flags:tx-launch-time-fifo",
     variant="tx-launch-time-fifo",
 )
-@pytest.mark.parametrize("asked", ["tx-checksum", "tx-timestamp", "tx-launch-time-fifo"])
+@pytest.mark.parametrize("flag", ["tx-checksum", "tx-timestamp", "tx-launch-time-fifo"])
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
-def test_not_offered(require_absent, bound, leaves, probes, asked, step):
+def test_unadvertised(require_absent, bind_sockets, send_and_check, probes_by_version, flag, step):
     """What zero-copy AF_XDP does not advertise is disregarded where a socket asks for it: the frames leave at once, unchanged."""
-    require_absent(f"xsk-flags:{asked}")
-    socket = bound(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
-    far_off = 1 << 62
+    require_absent(f"xsk-flags:{flag}")
+    socket = bind_sockets(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
+    distant_time = 1 << 62
     request = {
         "tx-checksum": REQUEST.pack(CHECKSUM, HEADERS[4] - 8, UDP_CHECKSUM, 0, 0),
         "tx-timestamp": REQUEST.pack(TIMESTAMP, 0, 0, 0, 0),
-        "tx-launch-time-fifo": REQUEST.pack(LAUNCH_TIME, 0, 0, 0, far_off),
-    }[asked]
+        "tx-launch-time-fifo": REQUEST.pack(LAUNCH_TIME, 0, 0, 0, distant_time),
+    }[flag]
     with step("Send frames of every size with the request: they leave once and unchanged, and each is completed once"):
-        frames = frames_of(probes[4])
-        told = leaves(lambda: socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
+        frames = frames_of(probes_by_version[4])
+        completions = send_and_check(lambda: socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
     with step("What was asked for is not told in the completions either"):
-        assert set(told) == {request}
+        assert set(completions) == {request}
