@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of XDP share."""
+"""Fixtures shared by the XDP tests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from plugfest.machine.remote import Remote
     from plugfest.traffic.traffic import Sightings, Traffic
 
-Result = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @pytest.fixture
 def check_on_wire(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
-    """``come(seen, frames)`` waits until the wire has carried as many frames, or carries no more, and checks that it carried these."""
+    """``check_on_wire(seen, frames)`` waits until the wire has carried `frames` and checks that it carried exactly these, unchanged."""
 
     def check(seen: Sightings, frames: Sequence[bytes]) -> None:
-        # What differs says more than that frames are too few.
+        # check_same() below reports what differs, which is more useful than a timeout.
         with suppress(AssertionError):
             while (known := len(seen.probes())) < len(frames):
                 until(
@@ -46,9 +46,9 @@ def check_on_wire(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
 
 @pytest.fixture
 def add_vlan_interface(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
-    """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
+    """``add_vlan_interface(100)`` adds a VLAN interface on top of the DUT, so that the device accepts frames of that VLAN.
 
-    It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
+    The VLAN interface gets no address: a host accepts packets to any of its addresses on any of its interfaces.
     """
 
     def add(vlan: int) -> None:
@@ -62,7 +62,7 @@ def add_vlan_interface(guest: Machine, dut: Dut, defer: Callable[..., None]) -> 
 
 @pytest.fixture
 def set_jumbo_mtu(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
-    """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
+    """``set_jumbo_mtu()`` sets the largest supported MTU, up to 9000, on both ends of the wire; returns the frame sizes to send."""
 
     def set_mtu() -> list[int]:
         mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
@@ -76,7 +76,7 @@ def set_jumbo_mtu(dut: Dut, settings: Settings, remote: Remote, defer: Callable[
 
 @pytest.fixture
 def native_redirect(native: Xdp, require: Callable[..., None]) -> Xdp:
-    """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
+    """XDP in native mode; skips where the driver does not advertise redirect."""
     require("xdp-act:redirect")
     return native
 
@@ -87,15 +87,15 @@ class SecondNic:
 
     Attributes:
         dut: its interface.
-        xdp: XDP on that; nothing is attached, and nothing is in the way of a program.
-        wire: the other end of its wire.
-        change: changes of it.
+        xdp: XDP on this interface, with no program attached and nothing that prevents one.
+        remote: the remote end of its wire.
+        settings: of this interface.
     """
 
     dut: Dut
     xdp: Xdp
     remote: Remote
-    change: Settings
+    settings: Settings
 
 
 @pytest.fixture
@@ -106,19 +106,19 @@ def second_nic(
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
 ) -> SecondNic:
-    """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
+    """A second NIC. It stays until the guest is replaced, so tests that use it need a fresh guest."""
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
-    change = Settings(dut, until, defer, lambda: True)
+    settings = Settings(dut, until, defer, lambda: True)
     xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
-    change.ready()
-    unobstructed(xdp, dut, change)
-    return SecondNic(dut, xdp, nic.remote, change)
+    settings.ready()
+    unobstructed(xdp, dut, settings)
+    return SecondNic(dut, xdp, nic.remote, settings)
 
 
 @pytest.fixture
 def redirect_target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
-    """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
+    """The DUT as a redirect target. A driver may allow that only while a program is attached, so xdp_pass is attached."""
     native.attach("xdp_pass")
     traffic.ready()
     require("xdp-act:ndo-xmit")
@@ -127,7 +127,7 @@ def redirect_target(native: Xdp, traffic: Traffic, require: Callable[..., None])
 
 @pytest.fixture(params=("copy", "zero-copy"))
 def mode(request: pytest.FixtureRequest, native_redirect: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
-    """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
+    """Both modes of an AF_XDP socket; skips zero-copy where the driver does not advertise it."""
     chosen: Mode = request.param
     if chosen == "zero-copy":
         require("xdp-act:xsk-zerocopy")
@@ -136,10 +136,11 @@ def mode(request: pytest.FixtureRequest, native_redirect: Xdp, require: Callable
 
 @pytest.fixture
 def queues_reached_by_rss(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
-    """The receive queues that test frames in all flows reach; to be asked for before a program is attached.
+    """The receive queues that test frames in all flows reach. Request this fixture before a program is attached.
 
-    Those that the RSS table names, all where there is none. Of a device that is not ours: those by which a generic program sees them
-    come. Whether such a device obeys its table is QSTAT-STEER-01's, and QEMU's vmxnet3 does not.
+    With an emulated device these are the queues in the RSS indirection table, or all queues if there is no table. With real hardware they
+    are the queues on which a generic program sees the frames: whether the device obeys its table is QSTAT-STEER-01's to test, and QEMU's
+    vmxnet3 does not.
     """
     if guest.model:
         rss = dut.rss()
@@ -154,20 +155,24 @@ def queues_reached_by_rss(native: Xdp, traffic: Traffic, dut: Dut, guest: Machin
 
 
 @pytest.fixture
-def check_every_socket_received(queues_reached_by_rss: set[int]) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
-    """``check_each_fed(sockets, found)``: among the buffers that came are some of every socket whose queue test frames reach."""
+def check_every_socket_received(
+    queues_reached_by_rss: set[int],
+) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
+    """``check_every_socket_received(sockets, found)`` checks that every socket on a queue that test frames reach received some of them."""
 
     def check(sockets: Sequence[Socket], found: Sequence[Received]) -> None:
         receiving_queues = {each.queue for each in found}
         without = sorted({socket.queue for socket in sockets} & queues_reached_by_rss - receiving_queues)
-        assert not without, f"no frame came to the sockets of queues {without}, all to those of {sorted(fed)}"
+        assert not without, (
+            f"the sockets of queues {without} received no frame; all frames reached queues {sorted(receiving_queues)}"
+        )
 
     return check
 
 
 @pytest.fixture
 def xsk_program(native_redirect: Xdp, queues_reached_by_rss: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
-    """A program, attached in native mode, that gives test frames to the sockets in its map; without one they reach the stack."""
+    """A program, attached in native mode, that redirects test frames to the sockets in its map, or passes them to the stack."""
     return native_redirect.attach("xdp_to_socket")
 
 
@@ -175,7 +180,7 @@ def xsk_program(native_redirect: Xdp, queues_reached_by_rss: set[int]) -> Progra
 def bind_sockets(
     af_xdp: AfXdp, xsk_program: Program, mode: Mode, traffic: Traffic, settings: Settings
 ) -> Callable[..., list[Socket]]:
-    """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
+    """``bind_sockets()`` binds a socket with its own umem to each receive queue, posts buffers and waits for the link."""
 
     def bind(
         *, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, bind_flags: int = 0, **umem: int
@@ -197,26 +202,28 @@ def bind_sockets(
 def check_receive(
     traffic: Traffic, check_every_socket_received: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
 ) -> Callable[[Sequence[Socket]], list[Received]]:
-    """``receives(sockets)``: each test frame comes to one of them once and unchanged, and some to each; returns the buffers."""
+    """``check_receive(sockets)`` checks that the sockets receive each test frame exactly once, unchanged; returns the buffers."""
 
     def check(sockets: Sequence[Socket]) -> list[Received]:
         probes = traffic.probes()
         traffic.send(probes)
         found = gather(sockets, set(frames_of(probes)), until)
-        check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
+        check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
-        assert all(each.options == 0 for each in found), "a frame is said to go on in another buffer"
-        assert traffic.nothing_received(), "the stack received a frame that a socket had"
+        assert all(each.options == 0 for each in found), "a descriptor says that the packet continues in another buffer"
+        assert traffic.nothing_received(), "the stack received a frame as well as the sockets"
         return found
 
     return check
 
 
 @pytest.fixture
-def check_transmit(traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
-    """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
+def check_transmit(
+    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+) -> Callable[[Sequence[Socket]], None]:
+    """``check_transmit(sockets)`` checks that each frame that they send is on the wire exactly once, unchanged, and completed exactly once.
 
-    Left out are sockets of queues that the driver has for receiving alone.
+    Sockets on queues that exist for receive only are left out.
     """
 
     def check(sockets: Sequence[Socket]) -> None:
@@ -237,7 +244,7 @@ def check_transmit(traffic: Traffic, check_on_wire: Callable[[Sightings, Sequenc
 def send_and_check(
     traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
 ) -> Callable[[Callable[[], Result], Sequence[bytes]], Result]:
-    """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
+    """``send_and_check(send, wanted)`` calls `send()` and checks that exactly `wanted` is on the wire; returns what `send()` returned."""
 
     def check(send: Callable[[], Result], wanted: Sequence[bytes]) -> Result:
         with traffic.sightings() as seen:
@@ -250,7 +257,7 @@ def send_and_check(
 
 @pytest.fixture
 def probes_by_version(traffic: Traffic) -> dict[int, list[Probe]]:
-    """Probes from the interface under test, of every size, by IP version."""
+    """Probes from the DUT, of every size, by IP version."""
     return {
         version: burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, versions=(version,), first=100 * version)
         for version in (4, 6)

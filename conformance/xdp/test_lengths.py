@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames at the edges of what native XDP takes: VLAN-tagged ones, and the longest."""
+"""VLAN-tagged frames, and the longest frames that native XDP without fragments supports."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ JUMBO_MTU = 9000
 
 @pytest.fixture
 def vlan_interface(add_vlan_interface):
-    """The device takes frames of VLAN 100."""
+    """Have the device accept frames of VLAN 100."""
     add_vlan_interface(VLAN)
 
 
 @pytest.fixture
 def vlan_stripping_off(dut, settings, skip_unsupported):
-    """Tags stay in the frames."""
+    """Turn VLAN stripping off, so that tags stay in received frames."""
     features = dut.features()
     if VLAN_STRIPPING in features.active and VLAN_STRIPPING not in features.free:
-        skip_unsupported("receiving VLAN tags in frames", evidence={"ethtool -k": str(features)})
+        skip_unsupported("turning VLAN stripping off", evidence={"ethtool -k": str(features)})
     if VLAN_STRIPPING in features.active:
         settings.set_features({VLAN_STRIPPING: False})
 
@@ -43,16 +43,16 @@ def vlan_stripping_off(dut, settings, skip_unsupported):
 )
 @pytest.mark.usefixtures("vlan_interface")
 def test_pass(native, traffic, remote, step):
-    """A tagged frame that the program passes reaches the stack of its VLAN, whether or not the device takes the tag out."""
+    """A tagged frame that the program passes reaches the stack by its VLAN interface, whether or not the device strips the tag."""
     probes = traffic.probes()
     with step("Attach a program that counts test frames and passes them"):
         program = native.attach("xdp_pass")
         traffic.ready()
-    with step("Send test frames of every size with a tag"):
+    with step("Send test frames of every size with a VLAN tag"):
         remote.send([tagged(probe.frame, VLAN) for probe in probes])
-    with step("The stack receives every payload once and unchanged"):
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The program saw each once, with its tag or without"):
+    with step("The stack receives every payload exactly once, unchanged"):
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
+    with step("The program saw each frame exactly once, with or without its tag"):
         seen = sum(account.frames for account in native.seen(program).values())
         assert seen == len(probes)
 
@@ -66,22 +66,28 @@ def test_pass(native, traffic, remote, step):
 )
 @pytest.mark.usefixtures("vlan_interface", "vlan_stripping_off")
 def test_tx(native, traffic, remote, step, until):
-    """With tags left in the frames, the program sees them, and a frame that it sends back leaves with its tag."""
+    """With VLAN stripping off, the program sees the tag of a frame, and a tagged frame that it sends back keeps its tag."""
     probes = traffic.probes()
     frames = [tagged(probe.frame, VLAN) for probe in probes]
-    with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
+    with step("Attach a program that swaps the MAC addresses of test frames and returns XDP_TX"):
         program = native.attach("xdp_tx")
         traffic.ready()
-    with step("Send test frames of every size with a tag"), remote.capture() as capture:
+    with step("Send test frames of every size with a VLAN tag"), remote.capture() as capture:
 
         def frames_sent_back():
             return list(only(capture.received()))
 
         remote.send(frames)
-        until(lambda: len(frames_sent_back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
-    with step("Every frame is on the wire once, with its tag, its addresses exchanged and nothing else changed"):
+        until(
+            lambda: len(frames_sent_back()) >= len(frames),
+            what=f"{len(frames)} frames are back on the wire",
+            timeout=SOON,
+        )
+    with step(
+        "Every frame is on the wire exactly once, with its tag, with its MAC addresses swapped and nothing else changed"
+    ):
         check_same(frames_sent_back(), [swapped(frame) for frame in frames], "frames back on the wire")
-    with step("The program saw each once, at its length with the tag"):
+    with step("The program saw each frame exactly once, at its length including the tag"):
         native.wait(of_frames(frames), program)
 
 
@@ -94,15 +100,15 @@ def test_tx(native, traffic, remote, step, until):
 )
 @pytest.mark.usefixtures("vlan_interface")
 def test_drop(native, traffic, remote, step, until):
-    """A tagged frame for which the program returns XDP_DROP is gone, and no other tagged frame is."""
+    """A tagged frame for which the program returns XDP_DROP does not reach the stack, and every other tagged frame does."""
     probes, others = traffic.probes(), traffic.probes(port=OUTSIDE_PORT)
-    with step("Attach a program that drops test frames and passes all else"):
+    with step("Attach a program that drops test frames and passes all others"):
         program = native.attach("xdp_drop")
         traffic.ready()
-    with step("Send test frames of every size with a tag, and others"):
+    with step("Send tagged test frames of every size, and other tagged frames"):
         remote.send([tagged(probe.frame, VLAN) for probe in (*probes, *others)])
-    with step("The stack receives the others, and none of the test frames"):
-        check_same(traffic.received(others, port=OUTSIDE_PORT), payloads(others), "payloads in the stack")
+    with step("The stack receives the other frames, and none of the test frames"):
+        check_same(traffic.received(others, port=OUTSIDE_PORT), payloads(others), "payloads that the stack received")
         until(
             lambda: sum(account.frames for account in native.seen(program).values()) == len(probes),
             what=f"xdp_drop has counted {len(probes)} frames",
@@ -113,22 +119,22 @@ def test_drop(native, traffic, remote, step, until):
 
 @pytest.fixture
 def largest_mtu(native, dut, settings, evidence):
-    """The largest MTU with which the driver takes a program without fragments; it is set."""
+    """The largest MTU at which the driver attaches a program without fragment support; the fixture sets it."""
 
     def accepts(mtu):
         return dut.try_set_link(mtu=mtu) is None and native.try_attach_and_detach() is None
 
-    settings.set_link(mtu=dut.mtu)  # what it is now is put back when the test ends
+    settings.set_link(mtu=dut.mtu)  # restores the present MTU when the test ends
     accepted = min(STANDARD_MTU, dut.link()["max-mtu"])
     too_large = min(dut.link()["max-mtu"], JUMBO_MTU) + 1
-    assert accepts(accepted), f"no program is taken at an MTU of {accepted}"
+    assert accepts(accepted), f"the driver attaches no program at an MTU of {accepted}"
     if too_large - 1 > accepted and accepts(too_large - 1):
         accepted = too_large - 1
     while too_large - accepted > 1:
         mtu = (accepted + too_large) // 2
         accepted, too_large = (mtu, too_large) if accepts(mtu) else (accepted, mtu)
     dut.set_link(mtu=accepted)
-    evidence("largest MTU for a program without fragments", accepted)
+    evidence("largest MTU for a program without fragment support", accepted)
     return accepted
 
 
@@ -141,26 +147,26 @@ def largest_mtu(native, dut, settings, evidence):
 )
 @pytest.mark.budget(120)
 def test_largest_mtu(native, traffic, largest_mtu, remote, step, until, defer):
-    """At the largest MTU for which the driver takes a program, frames of every length up to it are seen, sent back, and passed."""
+    """At the largest MTU at which the driver attaches a program, the program sees, sends back and passes frames of every size up to it."""
     sizes = sorted({*SIZES, 1999, 2048, 3000, largest_mtu + ETHERNET - 1, largest_mtu + ETHERNET})
-    with step("Attach a program that exchanges the hardware addresses of test frames and sends them back"):
+    with step("Attach a program that swaps the MAC addresses of test frames and returns XDP_TX"):
         defer(setattr, remote, "mtu", remote.mtu)
         remote.mtu = max(remote.mtu, largest_mtu)
         program = native.attach("xdp_tx")
         traffic.ready()
         probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])
-    with step("Send test frames of every length up to the longest that the MTU allows"), traffic.sightings() as seen:
+    with step("Send test frames of every size up to the longest that the MTU allows"), traffic.sightings() as seen:
         traffic.send(probes)
         until(
             lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON
         )
-    with step("Every frame is on the wire once, its addresses exchanged and nothing else changed"):
+    with step("Every frame is on the wire exactly once, with its MAC addresses swapped and nothing else changed"):
         check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step(
-        "Attach a program that passes all in its place: the stack gets the payload of each frame once and unchanged"
+        "Replace it by a program that passes all frames: the stack receives each payload exactly once, unchanged"
     ):
         native.attach("xdp_pass")
         probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])
         traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")

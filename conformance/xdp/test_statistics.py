@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is counted of frames that programs keep from the stack; those that are dropped or sent back are the area qstat's."""
+"""Statistics of frames that a program passes, aborts or redirects; those of XDP_DROP and XDP_TX are in the area qstat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from plugfest.xdp.counters import SEEN, SENT, by_verdict
 from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
-ETHTOOL_STATS = "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"
+ETHTOOL_STATS = (
+    "Documentation/networking/statistics.rst, ethtool -S: driver-specific counters, named after what they count"
+)
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, rx-packets: packets consumed by XDP are still counted"
 
 ETHTOOL_STATS_FAULTS = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
@@ -38,18 +40,20 @@ ETHTOOL_STATS_FAULTS = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
 )
 @pytest.mark.parametrize("name", ["aborted", "passed"])
 def test_received(native, accounting, traffic, name, step):
-    """Frames that a program passes, or aborts on, are counted as received once, by the interface and by the queues."""
+    """The interface and its queues count each frame that a program passes or aborts exactly once as received."""
     probes = traffic.probes()
     with step("Attach the program"):
         program = native.attach({"aborted": "xdp_aborted", "passed": "xdp_pass"}[name])
         traffic.ready()
     with (
-        step("Send test frames of every size, in flows enough to reach every receive queue"),
+        step("Send test frames of every size in enough flows to reach every receive queue"),
         accounting.measure() as measured,
     ):
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
-    with step("The interface, and its queues where it has any, count what the wire carried to it"):
+    with step(
+        "The interface counters, and the queue counters if there are any, match what the wire carried to the DUT"
+    ):
         assert measured.link_rx == measured.wire_rx, explain(measured)
         if accounting.queues():
             assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
@@ -64,20 +68,20 @@ def test_received(native, accounting, traffic, name, step):
 )
 @pytest.mark.usefixtures("native_redirect")
 def test_redirected_to_other_interface(adjustment, accounting, traffic, pair, step):
-    """Frames that a program redirects to another interface are counted as received by this one, and not as sent."""
-    with step("Attach a program that redirects test frames to a wire within the guest"):
+    """The interface counts frames that its program redirects to another interface as received, and not as sent."""
+    with step("Attach a program that redirects test frames to one end of a veth pair"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
         traffic.ready()
         probes = traffic.probes()
     with (
-        step("Send test frames of every size, in flows enough to reach every receive queue"),
+        step("Send test frames of every size in enough flows to reach every receive queue"),
         accounting.measure() as measured,
     ):
         traffic.send(probes)
         assert len(pair.packet_receiver.take(is_probe, len(probes))) == len(probes)
-    with step("The interface counts what the wire carried to it and from it, and no more"):
+    with step("The interface counts exactly what the wire carried to it and from it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
@@ -91,46 +95,79 @@ def test_redirected_to_other_interface(adjustment, accounting, traffic, pair, st
 )
 @pytest.mark.usefixtures("redirect_target")
 def test_redirected_from_other_interface(accounting, traffic, pair, faults, dut, until, step):
-    """Frames that another interface's program redirects to this one are counted as sent by it."""
-    with step("Attach a program to another interface that redirects test frames to the one under test"):
+    """The interface counts frames that another interface's program redirects to it as sent."""
+    with step("On another interface, attach a program that redirects test frames to the DUT"):
         redirector = Adjustment(pair.near, faults)
         redirector.aim(dut.ifname)
         redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with (
-        step("Let test frames of every size come to the other interface"),
+        step("Send test frames of every size to the other interface"),
         accounting.measure() as measured,
         traffic.sightings() as seen,
     ):
         pair.packet_sender.send(frames)
         until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
-    with step("The interface counts what the wire carried from it"):
+    with step("The interface counts exactly what the wire carried from it"):
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
 def counter_deltas(accounting, before):
-    """What each of the driver's own counters of XDP rose by."""
+    """By how much each of the driver's own XDP counters increased."""
     return {counter: count - before[counter] for counter, count in by_verdict(accounting.ethtool()).items()}
 
 
-@requirement("XDP-STAT-05", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="aborted")
-@requirement("XDP-STAT-06", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="drop")
 @requirement(
-    "XDP-STAT-07", level="MUST", source=ETHTOOL_STATS, falsified_by="rx.frame.duplicated", proves="xdp-act:basic", variant="pass"
+    "XDP-STAT-05",
+    level="MUST",
+    source=ETHTOOL_STATS,
+    falsified_by=ETHTOOL_STATS_FAULTS,
+    proves="xdp-act:basic",
+    variant="aborted",
 )
-@requirement("XDP-STAT-08", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:basic", variant="tx")
 @requirement(
-    "XDP-STAT-09", level="MUST", source=ETHTOOL_STATS, falsified_by=ETHTOOL_STATS_FAULTS, proves="xdp-act:redirect", variant="redirect"
+    "XDP-STAT-06",
+    level="MUST",
+    source=ETHTOOL_STATS,
+    falsified_by=ETHTOOL_STATS_FAULTS,
+    proves="xdp-act:basic",
+    variant="drop",
+)
+@requirement(
+    "XDP-STAT-07",
+    level="MUST",
+    source=ETHTOOL_STATS,
+    falsified_by="rx.frame.duplicated",
+    proves="xdp-act:basic",
+    variant="pass",
+)
+@requirement(
+    "XDP-STAT-08",
+    level="MUST",
+    source=ETHTOOL_STATS,
+    falsified_by=ETHTOOL_STATS_FAULTS,
+    proves="xdp-act:basic",
+    variant="tx",
+)
+@requirement(
+    "XDP-STAT-09",
+    level="MUST",
+    source=ETHTOOL_STATS,
+    falsified_by=ETHTOOL_STATS_FAULTS,
+    proves="xdp-act:redirect",
+    variant="redirect",
 )
 @pytest.mark.parametrize("verdict", ["aborted", "drop", "pass", "tx", "redirect"])
-def test_driver_counters(native, adjustment, require, accounting, traffic, remote, pair, verdict, step, skip_unsupported):
-    """The driver's own counter of a verdict rises by the frames that got it, and no counter of another verdict does."""
+def test_driver_counters(
+    native, adjustment, require, accounting, traffic, remote, pair, verdict, step, skip_unsupported
+):
+    """The driver's own counter of a verdict increases by the number of frames with that verdict, and no counter of another verdict does."""
     if verdict == "redirect":
         require("xdp-act:redirect")
     if verdict not in by_verdict(accounting.ethtool()):
-        skip_unsupported(f"a counter of its own of {verdict}", evidence=[name for name, _ in accounting.ethtool()])
+        skip_unsupported(f"an ethtool counter of {verdict}", evidence=[name for name, _ in accounting.ethtool()])
     with step(
-        "Attach a program that gives each test frame this verdict, and read the driver's own counters (ethtool -S)"
+        "Attach a program that returns this verdict for each test frame, and read the driver's own counters (ethtool -S)"
     ):
         pair.accept()
         adjustment.aim(pair.near.ifname)
@@ -138,7 +175,9 @@ def test_driver_counters(native, adjustment, require, accounting, traffic, remot
         traffic.ready()
         probes = traffic.probes()
     with (
-        step("Send test frames of every size, in flows enough to reach every receive queue, and read them again"),
+        step(
+            "Send test frames of every size in enough flows to reach every receive queue, and read the counters again"
+        ),
         remote.capture() as capture,
     ):
         before = by_verdict(accounting.ethtool())
@@ -146,15 +185,19 @@ def test_driver_counters(native, adjustment, require, accounting, traffic, remot
         native.wait(of_frames(probe.frame for probe in probes), adjustment.program)
         accounting.settle()
         deltas = counter_deltas(accounting, before)
-    with step("It rose by their number, as did a counter of all frames that programs saw; what else came was passed"):
+    with step(
+        "The counter of the verdict, and that of all frames if there is one, increased by the test frames; other frames are passed"
+    ):
         # Neighbour discovery and the like, which the program passes.
         other_frames = len(list(capture.sent())) - len(probes)
         for counter, delta in deltas.items():
             minimum = len(probes) if counter in (verdict, SEEN) else 0
-            # By some drivers what goes by XDP_TX is counted as sent, too.
+            # Some drivers count XDP_TX in the counter of transmitted frames, too.
             maximum = len(probes) if (verdict, counter) == ("tx", SENT) else minimum
             maximum += other_frames if counter in ("pass", SEEN) else 0
-            assert minimum <= delta <= maximum, f"{counter}: {minimum} to {maximum} expected; all rose by {deltas}"
+            assert minimum <= delta <= maximum, (
+                f"{counter}: expected an increase of {minimum} to {maximum}; all counters increased by {deltas}"
+            )
 
 
 @requirement(
@@ -166,18 +209,18 @@ def test_driver_counters(native, adjustment, require, accounting, traffic, remot
 )
 @pytest.mark.usefixtures("redirect_target")
 def test_driver_counter_of_redirect_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
-    """The driver's own counter of what other interfaces redirect to this one rises by those frames."""
-    with step("Attach a program to another interface that redirects test frames to the one under test"):
+    """The driver's own counter of frames that other interfaces redirect to this one increases by the number of those frames."""
+    with step("On another interface, attach a program that redirects test frames to the DUT"):
         before = by_verdict(accounting.ethtool())
         if SENT not in before:
             skip_unsupported(
-                "a counter of its own of what is redirected to it", evidence=[name for name, _ in accounting.ethtool()]
+                "an ethtool counter of frames redirected to it", evidence=[name for name, _ in accounting.ethtool()]
             )
         redirector = Adjustment(pair.near, faults)
         redirector.aim(dut.ifname)
         redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
-    with step("Let test frames of every size come to the other interface: the counter rises by their number"):
+    with step("Send test frames of every size to the other interface: the counter increases by their number"):
         pair.packet_sender.send(frames)
         until(
             lambda: counter_deltas(accounting, before)[SENT] >= len(frames),

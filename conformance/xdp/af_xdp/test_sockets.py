@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_XDP sockets: binding them, and what they receive and send, octet for octet."""
+"""AF_XDP sockets: binding them, and the frames that they receive and send, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from plugfest.xdp.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_
 SOCKET = "Documentation/networking/af_xdp.rst"
 ZERO_COPY = f"{SOCKET}, XDP_COPY and XDP_ZEROCOPY bind flags; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_XSK_ZEROCOPY"
 UNALIGNED_OFFSET = 700
-"""Octets from the start of a chunk at which buffers of unaligned mode begin."""
+"""Bytes from the start of a chunk to a buffer in unaligned mode."""
 HEADROOM = 64
 SOON = 1.0
-"""Seconds for a frame to be on the wire, on a guest of speed 1."""
+"""Seconds for a frame to appear on the wire, on a guest of speed 1."""
 ON_TIME = 0.7
-"""Seconds, on any guest, within which most frames are sent: the least time between two looks of a driver at its queues is 1 s."""
+"""Seconds, on any guest, within which most frames are sent. A driver's periodic check of its queues takes 1 s or more."""
 
 
 @requirement(
@@ -31,12 +31,12 @@ ON_TIME = 0.7
     proves="xdp-act:xsk-zerocopy",
 )
 def test_zero_copy(require, af_xdp, xsk_program, traffic, step):
-    """Where zero-copy AF_XDP is advertised, a socket that demands it is bound to each queue, and the kernel says that it is."""
+    """Where the driver advertises xsk-zerocopy, a socket can be bound to each queue with XDP_ZEROCOPY, and the kernel reports zero-copy."""
     require("xdp-act:xsk-zerocopy")
     for queue in range(traffic.queues()):
-        with step(f"Bind a socket to queue {queue}, demanding zero copy (XDP_ZEROCOPY)"):
+        with step(f"Bind a socket to queue {queue} with XDP_ZEROCOPY"):
             socket = af_xdp.umem(xsk_program.maps["sockets"]).open(queue, "zero-copy")
-        with step("The kernel says that it has it (XDP_OPTIONS)"):
+        with step("The kernel reports zero-copy (XDP_OPTIONS)"):
             assert socket.zero_copy
 
 
@@ -48,13 +48,13 @@ def test_zero_copy(require, af_xdp, xsk_program, traffic, step):
     refuses="xdp-act:xsk-zerocopy",
 )
 def test_zero_copy_unadvertised(require_absent, af_xdp, xsk_program, traffic, step):  # noqa: ARG001 - attached
-    """Where zero-copy AF_XDP is not advertised, a socket that demands it is refused with EOPNOTSUPP, and traffic is as before."""
+    """Where the driver does not advertise xsk-zerocopy, binding with XDP_ZEROCOPY fails with EOPNOTSUPP, and traffic is not affected."""
     require_absent("xdp-act:xsk-zerocopy")
-    with step("Ask to bind a socket to queue 0, demanding zero copy (XDP_ZEROCOPY)"):
+    with step("Try to bind a socket to queue 0 with XDP_ZEROCOPY"):
         error = af_xdp.try_bind(0, "zero-copy")
-        assert error is not None, "it was bound"
+        assert error is not None, "the kernel bound the socket"
         assert error.errno == errno.EOPNOTSUPP, f"expected EOPNOTSUPP, found {error}"
-    with step("Test frames of every size reach the stack once and unchanged"):
+    with step("Test frames of every size reach the stack exactly once, unchanged"):
         traffic.check_delivery()
 
 
@@ -71,10 +71,12 @@ RECEIVE_FAULTS = ("program:af_xdp.not-entered", "program:traffic.one-flow", "rx.
     variant="zero-copy",
 )
 def test_receive(bind_sockets, check_receive, step):
-    """Every frame that a program redirects to the socket of its queue comes to that socket once and unchanged."""
+    """A socket receives every frame that a program redirects to it exactly once, unchanged."""
     with step("Bind a socket to each receive queue, and attach a program that redirects test frames to them"):
         sockets = bind_sockets()
-    with step("Send test frames of every size, IPv4 and IPv6, in all flows: each comes to a socket once and unchanged"):
+    with step(
+        "Send IPv4 and IPv6 test frames of every size in all flows: the sockets receive each exactly once, unchanged"
+    ):
         check_receive(sockets)
 
 
@@ -91,10 +93,12 @@ TRANSMIT_FAULTS = ("program:af_xdp.completion-lost", "tx.frame.corrupted", "tx.f
     variant="zero-copy",
 )
 def test_send(bind_sockets, check_transmit, step):
-    """Every frame that a socket sends is on the wire once and unchanged, and its buffer is given back once."""
+    """Every frame that a socket sends is on the wire exactly once, unchanged, and its buffer is completed exactly once."""
     with step("Bind a socket to each queue"):
         sockets = bind_sockets()
-    with step("Send frames of every size, IPv4 and IPv6, from each: each is on the wire once, and completed once"):
+    with step(
+        "Send IPv4 and IPv6 frames of every size from each socket: each is on the wire and completed exactly once"
+    ):
         check_transmit(sockets)
 
 
@@ -109,8 +113,10 @@ def test_send(bind_sockets, check_transmit, step):
         "tx.frame.dropped",
     ),
 )
-def test_shared_umem(af_xdp, xsk_program, mode, traffic, settings, check_receive, check_transmit, skip_unsupported, step):
-    """Sockets of several queues with one umem receive and send as those with a umem each."""
+def test_shared_umem(
+    af_xdp, xsk_program, mode, traffic, settings, check_receive, check_transmit, skip_unsupported, step
+):
+    """Sockets on several queues that share one umem receive and send frames like sockets with a umem each."""
     queues = traffic.queues()
     if queues < 2:
         skip_unsupported("more than one receive queue", evidence=queues)
@@ -121,17 +127,17 @@ def test_shared_umem(af_xdp, xsk_program, mode, traffic, settings, check_receive
             socket.fill(CHUNKS // 2)
             socket.enter()
         settings.ready()
-    with step("Test frames of every size come to the sockets once and unchanged"):
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
         check_receive(sockets)
-    with step("Frames of every size from each are on the wire once, and completed once"):
+    with step("Send frames of every size from each socket: each is on the wire and completed exactly once"):
         check_transmit(sockets)
 
 
 CHUNK_FAULTS = ("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.dropped")
 
 
-@requirement("XDP-XSK-08", level="MUST", source=f"{SOCKET}, UMEM", falsified_by=CHUNK_FAULTS, variant="with headroom")
-@requirement("XDP-XSK-12", level="MUST", source=f"{SOCKET}, UMEM", falsified_by=CHUNK_FAULTS, variant="of half a page")
+@requirement("XDP-XSK-08", level="MUST", source=f"{SOCKET}, UMEM", falsified_by=CHUNK_FAULTS, variant="headroom")
+@requirement("XDP-XSK-12", level="MUST", source=f"{SOCKET}, UMEM", falsified_by=CHUNK_FAULTS, variant="2 KiB")
 @requirement(
     "XDP-XSK-13",
     level="MUST",
@@ -139,20 +145,20 @@ CHUNK_FAULTS = ("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.drop
     falsified_by=CHUNK_FAULTS,
     variant="unaligned",
 )
-@pytest.mark.parametrize("chunks", ["with headroom", "of half a page", "unaligned"])
+@pytest.mark.parametrize("chunks", ["headroom", "2 KiB", "unaligned"])
 def test_chunks(bind_sockets, check_receive, check_transmit, chunks, step):
-    """Whatever the size of the chunks, their headroom and where buffers begin in them, frames lie where they have to."""
-    size = 2048 if chunks == "of half a page" else 4096
-    headroom = HEADROOM if chunks == "with headroom" else 0
+    """Received frames lie at the right offset for every chunk size, headroom and buffer alignment, and sockets send from such chunks."""
+    size = 2048 if chunks == "2 KiB" else 4096
+    headroom = HEADROOM if chunks == "headroom" else 0
     offset = UNALIGNED_OFFSET if chunks == "unaligned" else 0
-    with step(f"Bind a socket to each queue, with chunks {chunks}"):
+    with step(f"Bind a socket to each queue, chunks: {chunks}"):
         flags = XDP_UMEM_UNALIGNED_CHUNK_FLAG if offset else 0
         sockets = bind_sockets(size=size, headroom=headroom, flags=flags, offset=offset)
-    with step("Test frames of every size come to the sockets once and unchanged"):
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
         found = check_receive(sockets)
-    with step("Each begins behind the kernel's headroom and that of the umem"):
+    with step("Each frame begins after the kernel's headroom and that of the umem"):
         assert {each.offset for each in found} == {offset + XDP_PACKET_HEADROOM + headroom}
-    with step("Frames of every size from each are on the wire once, and completed once"):
+    with step("Send frames of every size from each socket: each is on the wire and completed exactly once"):
         check_transmit(sockets)
 
 
@@ -161,7 +167,7 @@ def test_chunks(bind_sockets, check_receive, check_transmit, chunks, step):
     level="MUST",
     source=f"{SOCKET}, XDP_USE_NEED_WAKEUP bind flag",
     falsified_by=("program:af_xdp.not-woken", "rx.frame.dropped"),
-    variant="asked",
+    variant="need-wakeup",
 )
 @requirement(
     "XDP-XSK-10",
@@ -170,22 +176,23 @@ def test_chunks(bind_sockets, check_receive, check_transmit, chunks, step):
     falsified_by=("program:af_xdp.completion-lost", "rx.frame.dropped"),
     variant="always",
 )
-@pytest.mark.parametrize("wakeup", ["asked", "always"])
+@pytest.mark.parametrize("wakeup", ["need-wakeup", "always"])
 def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wakeup, step):
-    """A kernel that is woken when it asks for that, or at every turn by a socket that does not want to be asked, sends all."""
-    with step(f"Bind a socket to each queue that wakes the kernel: {wakeup}"):
-        sockets = bind_sockets(wakeup=wakeup == "asked")
-    with step("Test frames of every size come to the sockets once and unchanged"):
+    """Every frame is sent if a socket wakes the kernel whenever the need_wakeup flag is set, or, without the flag, after every frame."""
+    with step(f"Bind a socket to each queue, wakeup mode: {wakeup}"):
+        sockets = bind_sockets(wakeup=wakeup == "need-wakeup")
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
         check_receive(sockets)
     if wakeup == "always":
-        with step("Frames of every size from each, with the kernel woken at every turn, are on the wire once"):
+        with step(
+            "Send frames of every size from each socket, and always wake the kernel: each is on the wire exactly once"
+        ):
             check_transmit(sockets)
         return
-    # A driver that sends unwoken, whenever it looks after its queues (every 1 or 2 s), is late for each frame; a busy host for a few.
+    # A driver that sends only when it checks its queues (every 1 or 2 s) is late for every frame; a busy host is late for a few.
     with (
         step(
-            "Put frames one by one into the first one's transmit ring, and wake the kernel only while it asks for that: "
-            "each is sent at once"
+            "Put frames one by one into the first TX ring, and wake the kernel only if need_wakeup is set: each is sent on time"
         ),
         traffic.sightings() as seen,
     ):
@@ -202,5 +209,5 @@ def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wak
             begin = time.monotonic()
             until(sent, what=f"frame {number} of {len(frames)} is on the wire", timeout=SOON)
             late += time.monotonic() - begin > ON_TIME
-            assert late <= len(frames) // 4, f"{late} of {number} frames were sent more than {ON_TIME} s late"
+            assert late <= len(frames) // 4, f"{late} of {number} frames were sent later than {ON_TIME} s"
     check_same(seen.probes(), frames, "frames on the wire")

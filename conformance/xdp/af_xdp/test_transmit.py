@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_XDP sockets that ask something of the device with a frame."""
+"""AF_XDP sockets that request TX offloads in the metadata of a frame."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ REQUEST = struct.Struct("=QHHIQ")
 COMPLETION = struct.Struct("=QQ8x")
 """Flags, tx_timestamp."""
 SOON = 1.0
-"""Seconds for frames to be on the wire, on a guest of speed 1."""
+"""Seconds for frames to appear on the wire, on a guest of speed 1."""
 LAUNCH_DELAY = 0.5
-"""Seconds from now to a launch time, on a guest of speed 1: less than any device's horizon."""
+"""Seconds from now to a launch time, on a guest of speed 1; less than any device's horizon."""
 
 
 @pytest.fixture
 def metadata_socket(bind_sockets):
-    """A socket whose umem has room for requests before each frame."""
+    """A socket whose umem has room for TX metadata before each frame."""
     return bind_sockets(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
 
 
 @pytest.fixture
 def require_xsk_flag(mode, require):
-    """``offered("tx-checksum")`` skips in zero copy where the driver does not advertise it; in copy mode the stack has it."""
+    """``require_xsk_flag("tx-checksum")`` skips in zero-copy mode if it is not advertised; in copy mode the stack provides it."""
 
     def check(name):
         if mode == "zero-copy":
@@ -54,14 +54,12 @@ CHECKSUM_FAULTS = ("program:af_xdp.metadata-lost", "tx.frame.dropped")
     variant="zero-copy",
 )
 def test_checksum(require_xsk_flag, metadata_socket, send_and_check, probes_by_version, step):
-    """A frame whose UDP checksum the socket asks for leaves with the right one, and otherwise unchanged."""
+    """A frame for which the socket requests UDP checksum offload leaves with the correct checksum, and otherwise unchanged."""
     require_xsk_flag("tx-checksum")
     for version, probes in probes_by_version.items():
         start = HEADERS[version] - 8
         request = REQUEST.pack(CHECKSUM, start, UDP_CHECKSUM, 0, 0)
-        with step(
-            f"Send IPv{version} frames of every size, asking for their checksums: they leave with the right ones"
-        ):
+        with step(f"Send IPv{version} frames of every size with the request: they leave with correct checksums"):
             without_checksums = [unfinished(probe) for probe in probes]
             send_and_check(
                 lambda without_checksums=without_checksums, request=request: metadata_socket.send(
@@ -83,23 +81,27 @@ TIMESTAMP_FAULTS = ("program:af_xdp.metadata-lost", "program:clocks.ahead", "tx.
     proves="xsk-flags:tx-timestamp",
     variant="zero-copy",
 )
-def test_timestamp(require_xsk_flag, metadata_socket, send_and_check, probes_by_version, clocks, guest_clocks, mode, step):
-    """A frame whose time of sending the socket asks for is completed with it: by the kernel's clocks in copy mode, else by the device's.
+def test_timestamp(
+    require_xsk_flag, metadata_socket, send_and_check, probes_by_version, clocks, guest_clocks, mode, step
+):
+    """A frame for which the socket requests a TX timestamp is completed with one: of the kernel's clock in copy mode, else of the device's.
 
-    No driver here offers it with zero copy: XDP-XSK-35 tests that it is disregarded.
+    None of the drivers tested here advertises it for zero-copy; XDP-XSK-35 covers that the request is ignored.
     """
     require_xsk_flag("tx-timestamp")
     frames = frames_of([*probes_by_version[4], *probes_by_version[6]])
     request = REQUEST.pack(TIMESTAMP, 0, 0, 0, 0)
     reference_clocks = guest_clocks if mode == "copy" else clocks
-    with step("Look at the clock, send frames of every size, asking when each was sent, and look at it again"):
+    with step("Read the clock, send frames of every size with the request, and read the clock again"):
         before = reference_clocks.read()
-        completions = send_and_check(lambda: metadata_socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
+        completions = send_and_check(
+            lambda: metadata_socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames
+        )
         after = reference_clocks.read()
-    with step("Each completion has a time, and it lies between the two"):
+    with step("Each completion carries a timestamp between the two readings"):
         times = [COMPLETION.unpack(each)[1] for each in completions]
         assert len(times) == len(frames)
-        assert all(times), f"{times.count(0)} of {len(times)} have none"
+        assert all(times), f"{times.count(0)} of {len(times)} completions have no timestamp"
         reference_clocks.check(before, times, after)
 
 
@@ -112,36 +114,47 @@ def test_timestamp(require_xsk_flag, metadata_socket, send_and_check, probes_by_
     variant="zero-copy",
 )
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
-def test_launch_time(require_xsk_flag, metadata_socket, clocks, check_on_wire, traffic, probes_by_version, guest, until, skip_unsupported, step):
-    """A frame with a launch time leaves when the device's clock shows that and not before, and what was sent after it goes behind it.
+def test_launch_time(
+    require_xsk_flag,
+    metadata_socket,
+    clocks,
+    check_on_wire,
+    traffic,
+    probes_by_version,
+    guest,
+    until,
+    skip_unsupported,
+    step,
+):
+    """A frame with a launch time leaves when the device's clock has reached that time, not earlier; frames sent after it leave after it.
 
-    No driver here offers it: XDP-XSK-36 tests that it is disregarded.
+    None of the drivers tested here advertises it; XDP-XSK-36 covers that the request is ignored.
     """
     require_xsk_flag("tx-launch-time-fifo")
     clock = clocks.read()
     if len(clock) != 1:
-        skip_unsupported("a hardware clock to launch frames by", evidence=clock)
+        skip_unsupported("one hardware clock for launch times", evidence=clock)
     first, *rest = frames_of(probes_by_version[4])
 
     def now():
         return next(iter(clocks.read().values()))
 
     with traffic.sightings() as seen:
-        with step("Send a frame with a launch time in the near future, and others without one behind it"):
+        with step("Send a frame with a launch time in the near future, followed by others without one"):
             launch_time = now() + int(scaled(LAUNCH_DELAY, guest.speed) * 1e9)
             request = REQUEST.pack(LAUNCH_TIME, 0, 0, 0, launch_time)
             assert metadata_socket.put([first], options=XDP_TX_METADATA, metadata=request) == 1
             assert metadata_socket.put(rest) == len(rest)
             metadata_socket.wake()
-            assert now() < launch_time, "the launch time was over before the frame had been handed over"
-        with step("When the first of them is seen on the wire, the launch time is there"):
+            assert now() < launch_time, "the launch time passed before the frame was handed to the kernel"
+        with step("The first frame appears on the wire at its launch time or later"):
 
             def time_seen():
                 metadata_socket.wake()
                 return now() if seen.probes() else None
 
             assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + SOON) >= launch_time
-        with step("Each leaves once and unchanged, in the order in which they were sent"):
+        with step("Each frame leaves exactly once, unchanged, in the order of sending"):
             check_on_wire(seen, [first, *rest])
             assert seen.probes() == [first, *rest]
 
@@ -177,7 +190,7 @@ QUERY_CAPABILITIES = f"{METADATA}, Querying Device Capabilities"
 @pytest.mark.parametrize("flag", ["tx-checksum", "tx-timestamp", "tx-launch-time-fifo"])
 @pytest.mark.parametrize("mode", ["zero-copy"], indirect=True)
 def test_unadvertised(require_absent, bind_sockets, send_and_check, probes_by_version, flag, step):
-    """What zero-copy AF_XDP does not advertise is disregarded where a socket asks for it: the frames leave at once, unchanged."""
+    """A request for a TX offload that zero-copy AF_XDP does not advertise is ignored: the frames leave at once, unchanged."""
     require_absent(f"xsk-flags:{flag}")
     socket = bind_sockets(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
     distant_time = 1 << 62
@@ -186,8 +199,10 @@ def test_unadvertised(require_absent, bind_sockets, send_and_check, probes_by_ve
         "tx-timestamp": REQUEST.pack(TIMESTAMP, 0, 0, 0, 0),
         "tx-launch-time-fifo": REQUEST.pack(LAUNCH_TIME, 0, 0, 0, distant_time),
     }[flag]
-    with step("Send frames of every size with the request: they leave once and unchanged, and each is completed once"):
+    with step(
+        "Send frames of every size with the request: each leaves exactly once, unchanged, and is completed exactly once"
+    ):
         frames = frames_of(probes_by_version[4])
         completions = send_and_check(lambda: socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
-    with step("What was asked for is not told in the completions either"):
+    with step("The completions leave the metadata as the socket wrote it"):
         assert set(completions) == {request}
