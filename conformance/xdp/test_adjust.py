@@ -131,9 +131,7 @@ def test_grow_head(adjustment, traffic, send_and_collect, verdict, dut, remote, 
 def test_decapsulate(adjustment, traffic, remote, step):
     """A frame whose outer headers the program removes reaches the stack as the inner frame, with a correct checksum."""
     for version in HEADERS:
-        with step(
-            f"Have the program remove the headers of an outer IPv{version} datagram, and send frames in such datagrams"
-        ):
+        with step(f"Have the program remove outer IPv{version} and UDP headers, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version])
             outer, inner = encapsulate(traffic, version)
             traffic.ready()
@@ -161,9 +159,7 @@ def test_decapsulate(adjustment, traffic, remote, step):
 def test_cut_head(adjustment, traffic, send_and_collect, verdict, step):
     """A frame whose head the program cuts off arrives in the stack, or on the wire, as what remains, byte for byte."""
     for version in HEADERS:
-        with step(
-            f"Have the program cut off the headers of an outer IPv{version} datagram, and send frames in such datagrams"
-        ):
+        with step(f"Have the program cut off outer IPv{version} and UDP headers, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version], verdict=verdict)
             outer, inner = encapsulate(traffic, version)
             found = send_and_collect(outer, is_probe)
@@ -197,7 +193,7 @@ def test_grow_tail(adjustment, traffic, send_and_collect, verdict, step):
             frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + length <= 1514]))
             found = send_and_collect(frames, is_probe)
         with step(
-            "Each arrives exactly once: with these bytes at its end, or, if it is longer than half a buffer, possibly unchanged"
+            "Each arrives exactly once: with these bytes at its end, or, if longer than half a buffer, possibly unchanged"
         ):
             grown = [frame for frame in found if frame.endswith(appended) and frame not in frames]
             answers = adjustment.answers()["tail"]
@@ -237,9 +233,9 @@ def test_cut_tail_on_wire(adjustment, traffic, send_and_collect, verdict, step):
 )
 def test_invalid_moves(adjustment, traffic, step):
     """The helper rejects a move beyond the buffer or the frame, and the frame reaches the stack unchanged."""
-    for end, length in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
-        with step(f"Have the program move the {end} by {length} bytes, and send test frames of several sizes"):
-            adjustment.configure(**{end: length})
+    for end, offset in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
+        with step(f"Have the program move the {end} by {offset} bytes, and send test frames of several sizes"):
+            adjustment.configure(**{end: offset})
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):
@@ -257,11 +253,11 @@ def test_invalid_moves(adjustment, traffic, step):
 )
 def test_invalid_metadata(adjustment, traffic, step):
     """The helper rejects metadata that is too long, misaligned or inside the frame, and the frame reaches the stack unchanged."""
-    for length in INVALID_META_OFFSETS:
+    for offset in INVALID_META_OFFSETS:
         with step(
-            f"Have the program place the metadata {length:+} bytes from the frame, and send test frames of several sizes"
+            f"Have the program place the metadata {offset:+} bytes from the frame, and send test frames of several sizes"
         ):
-            adjustment.configure(meta=length)
+            adjustment.configure(meta=offset)
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
         with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):

@@ -15,7 +15,7 @@ MTU_TOO_BIG = 9000
 
 
 def replace_repeatedly(xdp, programs):
-    """Replace the attached program by the other one, and that by the first again, ROUNDS times in all."""
+    """Replace the attached program with the other one, ROUNDS times in alternation."""
     for round_number in range(ROUNDS):
         old, new = programs[round_number % 2], programs[(round_number + 1) % 2]
         xdp.attach_program(new, expected=old)
@@ -51,7 +51,7 @@ def test_traffic_after_detach(native, traffic, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
 )
 def test_replace(native, traffic, dut, step):
-    """Replacing a program keeps the carrier up and loses no frame; exactly one of the two programs sees each frame."""
+    """Replacing a program with another keeps the carrier up and loses no frame, and exactly one of the two sees each frame."""
     probes = traffic.probes()
     half = len(probes) // 2
     with step("Attach a program, and load another"):
@@ -59,11 +59,11 @@ def test_replace(native, traffic, dut, step):
         second_program = native.load("xdp_modify")
         traffic.ready()
         carrier_losses = dut.link()["carrier-down-count"]
-    with step("Replace the program between the two halves of a burst of test frames"):
+    with step("Replace the first with the second between the two halves of a burst of test frames"):
         traffic.send(probes[:half])
         native.attach_program(second_program)
         traffic.send(probes[half:])
-    with step("One of the programs saw every frame, and the second saw all that were sent after the replacement"):
+    with step("Exactly one of the programs saw each frame; the second saw every frame sent after the replacement"):
         sent = of_frames(probe.frame for probe in probes)
 
         native.wait(sent, first_program, second_program)
@@ -86,7 +86,7 @@ def test_replace_loses_nothing(native, traffic, continuous_traffic, step, eviden
     with step("Attach a program that passes all frames, and load it a second time"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
-    with step(f"Replace one by the other {ROUNDS} times under traffic"), continuous_traffic.to_dut() as count:
+    with step(f"Replace one with the other {ROUNDS} times under traffic"), continuous_traffic.to_dut() as count:
         replace_repeatedly(native, programs)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
     with step("The stack received every frame exactly once, unchanged"):
@@ -105,16 +105,14 @@ def test_replace_loses_nothing(native, traffic, continuous_traffic, step, eviden
 )
 def test_replace_keeps_carrier(native, traffic, dut, step, evidence):
     """The carrier does not change while programs are replaced under traffic."""
-    with step(
-        "Attach a program that passes all frames, load it a second time, and read the carrier changes of the interface"
-    ):
+    with step("Attach a program that passes all frames, load it a second time, and read carrier_changes"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
         before = dut.link()["carrier-changes"]
-    with step(f"Replace one by the other {ROUNDS} times under traffic"), traffic.stream():
+    with step(f"Replace one with the other {ROUNDS} times under traffic"), traffic.stream():
         replace_repeatedly(native, programs)
     traffic.discard()  # full socket buffers would drop the test frames that follow
-    with step("The number of carrier changes is unchanged, and frames of every size reach the stack"):
+    with step("carrier_changes is unchanged, and frames of every size reach the stack"):
         traffic.ready()
         after = dut.link()["carrier-changes"]
         evidence("carrier changes before and after", (before, after))
@@ -153,7 +151,7 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
 )
 def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
-    """With an MTU that one buffer cannot hold, a driver rejects a program without fragment support with an errno, and nothing changes."""
+    """At an MTU larger than one buffer, a driver rejects a program without fragment support with an errno, and nothing changes."""
     max_mtu = dut.link()["max-mtu"]
     if max_mtu < MTU_TOO_BIG:
         skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})

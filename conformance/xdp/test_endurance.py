@@ -50,7 +50,7 @@ def scale_to_guest(guest, amount):
 @pytest.mark.slow
 @pytest.mark.budget(300)
 def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_account, step, evidence):
-    """Hundreds of attach and detach cycles under traffic leak nothing; frames arrive after each, and traffic works both ways at the end."""
+    """Hundreds of attach and detach cycles under traffic leak nothing; frames arrive after each, and in both directions at the end."""
     program = native.load("xdp_drop")
     cycles = scale_to_guest(guest, CYCLES)
 
@@ -75,8 +75,8 @@ def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_
             cycle(WARM_UP_CYCLES)
             readings = [read()]
         with step(
-            f"Attach and detach {CYCLES} times under traffic, or a fifth of that, and read again half way and at the end; after "
-            f"every {TRAFFIC_CHECK_INTERVAL}th attachment the program sees frames, and after its detachment the stack receives some"
+            f"Attach and detach {CYCLES} times (a fifth on a slow guest) under traffic, reading again halfway and at the end; in every "
+            f"{TRAFFIC_CHECK_INTERVAL}th cycle the program sees frames while attached, and the stack receives frames after the detach"
         ):
             for _ in range(2):
                 cycle(cycles // 2)
@@ -87,9 +87,7 @@ def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_
     with step("No allocation has grown with the number of cycles"):
         leaks = leak_check.grown(readings, cycles // 2)
         assert not leaks, leaks
-    with step(
-        "No program is attached, and traffic works in both directions, each frame delivered exactly once, unchanged"
-    ):
+    with step("No program is attached, and frames arrive in both directions exactly once, unchanged"):
         assert native.state()["attached"] == "none"
         check_traffic()
         traffic.check_delivery()
@@ -139,8 +137,8 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
             received.update(traffic.waiting(native.agent, timeout=0))
 
         with step(
-            f"For {MINUTES} minutes, or a fifth of that, send test frames of every size, up to {WINDOW} ahead of what the program has "
-            "counted, which goes on all the time"
+            f"For {MINUTES} minutes (a fifth on a slow guest) send test frames of every size, at most {WINDOW} ahead of the program, which "
+            "keeps counting them"
         ):
             while (now := time.monotonic()) < end:
                 batch = list(itertools.islice(endless_probes, WINDOW // 2))
@@ -169,7 +167,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
             wanted = {verdict: of_frames(each.frame for each in probes_by_verdict[verdict]) for verdict in verdicts}
             until(lambda: native.seen(program) == wanted, what=f"the program has counted {wanted}", timeout=SOON)
         with step(
-            "XDP_TX frames are on the wire, and the stack receives XDP_PASS frames, exactly once, unchanged; no other frame does either"
+            "XDP_TX frames are on the wire exactly once, unchanged; the stack receives XDP_PASS frames likewise; no other frame goes there"
         ):
 
             def all_arrived():
@@ -178,9 +176,8 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
                     probes_by_verdict[Action.PASS]
                 )
 
-            with suppress(
-                AssertionError
-            ):  # check_same() below reports what differs, which is more useful than a timeout
+            # check_same() below reports what differs, which is more useful than a timeout.
+            with suppress(AssertionError):
                 until(all_arrived, what="all frames of XDP_TX and XDP_PASS have arrived", timeout=SOON)
             check_same(
                 list(sent_back.elements()),

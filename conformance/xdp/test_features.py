@@ -89,7 +89,7 @@ def test_offload_is_rejected(xdp, require_absent, traffic, step):
 def test_offload(xdp, require, traffic, step):
     """On a driver that advertises hw-offload, the device runs a program loaded for it, and frames that this drops do not reach the stack.
 
-    None of the drivers tested here advertises it; XDP-FEAT-03 covers the rejection.
+    None of the drivers tested here advertises it; XDP-FEAT-03 covers drivers without it.
     """
     require("xdp-act:hw-offload")
     with step("Load a program for the device that drops every frame, and attach it in offload mode"):
@@ -162,7 +162,7 @@ def test_features_follow_the_program(native, step, evidence):
     falsified_by=("program:xdp.not-attached", "program:xdp.stays-attached"),
 )
 def test_conditional_attach(native, step):
-    """A conditional attach, to an interface without a program or in place of a given one, fails where the condition does not hold."""
+    """A conditional attach (only if there is no program, or only in place of a given one) fails where the condition does not hold."""
     with step("Attach a program in native mode"):
         attached = native.attach("xdp_pass")
         replacement = native.load("xdp_drop")

@@ -84,7 +84,7 @@ def test_tx(native, traffic, remote, step, until):
             timeout=SOON,
         )
     with step(
-        "Every frame is on the wire exactly once, with its tag, with its MAC addresses swapped and nothing else changed"
+        "Every frame is on the wire exactly once, tagged, with its MAC addresses swapped and nothing else changed"
     ):
         check_same(frames_sent_back(), [swapped(frame) for frame in frames], "frames back on the wire")
     with step("The program saw each frame exactly once, at its length including the tag"):
@@ -164,7 +164,7 @@ def test_largest_mtu(native, traffic, largest_mtu, remote, step, until, defer):
         check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step(
-        "Replace it by a program that passes all frames: the stack receives each payload exactly once, unchanged"
+        "Replace it with a program that passes all frames: the stack receives each payload exactly once, unchanged"
     ):
         native.attach("xdp_pass")
         probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])

@@ -180,7 +180,7 @@ def test_modes_exclude_each_other(native, check_program_runs, traffic, step):
         assert native.state()["attached"] == "native"
         check_program_runs(program)
     with step(
-        "Detach it, attach a program in generic mode, and try native mode: EEXIST, and the generic program is still attached"
+        "Detach it, attach one in generic mode, and try native mode: EEXIST, and the generic one is still attached"
     ):
         native.detach()
         assert native.state()["attached"] == "none"
@@ -213,7 +213,7 @@ def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
         program = native.load("xdp_drop")
         native.attach_program(program)
         traffic.ready()
-    # The traffic goes on until the driver is bound again: the device must not lose the wire in between.
+    # Traffic goes on until the driver is bound again: while it is unbound, possibly nothing reads frames from the wire.
     with traffic.stream():
         with step("Unbind the driver from the device"):
             binding.unbind()
@@ -251,9 +251,7 @@ def test_header_split(xdp, dut, settings, traffic, unobstructed, check_program_r
         error = settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
         if error is not None:
             skip_unsupported("header split", evidence=str(error))
-    with step(
-        "Try to attach a program without fragment support: an errno and an extack message, and no program is attached"
-    ):
+    with step("Try to attach a program without fragment support: an errno and an extack, and no program is attached"):
         error = xdp.try_attach("xdp_drop")
         evidence("error", str(error))
         assert error is not None
@@ -262,9 +260,7 @@ def test_header_split(xdp, dut, settings, traffic, unobstructed, check_program_r
         assert xdp.state()["attached"] == "none"
     with step("Frames of every size reach the stack"):
         traffic.check_delivery()
-    with step(
-        "Disable header split, attach the program, and try to enable header split: an error with an extack message"
-    ):
+    with step("Disable header split, attach the program, and try to enable header split: an error with an extack"):
         unobstructed(xdp, dut, settings)
         program = xdp.attach("xdp_pass")
         error = dut.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)

@@ -40,8 +40,8 @@ POSSIBLE_FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
 def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
     """The RX timestamp that a program reads is the time at which the frame arrived, on the device's clock, in nanoseconds.
 
-    An emulated device reports the time on its clock. Otherwise it is the PTP hardware clock that ethtool names, or any of the guest's
-    clocks if there is none.
+    An emulated device reports the time on its clock. On real hardware the test reads the PTP hardware clock that ethtool names, or all
+    clocks of the guest if there is none.
     """
     require("xdp-rx-metadata:timestamp")
     capabilities = run("ethtool", "-T", dut.ifname)
@@ -101,12 +101,12 @@ def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsuppo
 def hash_fields(guest, dut, version):
     """The header fields that may enter the hash of a UDP flow, one choice where the driver reports it."""
     try:
-        results = guest.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[UDP, version])
+        reported = guest.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[UDP, version])
     except AgentError as error:
         if error.errno is None:
             raise
         return POSSIBLE_FIELDS
-    return [results & POSSIBLE_FIELDS[0]]
+    return [reported & POSSIBLE_FIELDS[0]]
 
 
 @requirement(
@@ -119,7 +119,7 @@ def hash_fields(guest, dut, version):
 def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, step):
     """The VLAN tag that a program reads is the tag that the device stripped from the frame; of an untagged frame it reads none.
 
-    None of the drivers tested here advertises it; XDP-META-06 covers the rejection.
+    None of the drivers tested here advertises it; XDP-META-06 covers drivers without it.
     """
     require("xdp-rx-metadata:vlan-tag")
     active("rx-vlan-hw-parse")
@@ -127,9 +127,7 @@ def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, 
         add_vlan_interface(vlan)
     with step("Attach a device-bound program that stores the metadata of each test frame"):
         reader = RxMetadataReader(native, faults)
-    with step(
-        "Send test frames of every size, each with a VID and priority other than those of the one before, or untagged"
-    ):
+    with step("Send test frames of every size, each with another VID and priority than the one before, or untagged"):
         probes = traffic.probes()
         tag_controls = [TAG_CONTROLS[number % len(TAG_CONTROLS)] for number in range(len(probes))]
         on_wire = {

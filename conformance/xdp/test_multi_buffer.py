@@ -61,15 +61,13 @@ def adjustment_frags(jumbo_xdp, faults):
     proves="xdp-act:rx-sg",
 )
 def test_pass(jumbo_xdp, traffic, step):
-    """At an MTU of 9000 a program with fragment support sees each frame at its full length, and frames it passes arrive unchanged."""
+    """At an MTU of 9000 a program with fragment support sees each frame at its length, and frames that it passes arrive unchanged."""
     with step("Attach a program with fragment support that counts test frames and passes them"):
         program = jumbo_xdp.attach("xdp_fragments")
     with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-    with step(
-        "The program sees each frame once at its length; the stack receives each payload exactly once, unchanged"
-    ):
+    with step("The program sees each frame at its length; the stack receives each payload exactly once, unchanged"):
         jumbo_xdp.wait(of_frames(frames_of(probes)), program)
         check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
@@ -127,9 +125,7 @@ def test_tx(adjustment_frags, traffic, step, until):
 )
 def test_across_buffers(jumbo_xdp, traffic, guest, step):
     """A program reads and writes across buffer boundaries: it sees the bytes that were sent, and the stack receives what it wrote."""
-    with step(
-        f"Attach a program that swaps each {BLOCK_SIZE} bytes of a test frame's payload with the {BLOCK_SIZE} that follow"
-    ):
+    with step(f"Attach a program that swaps each {BLOCK_SIZE} bytes of the payload with the next {BLOCK_SIZE}"):
         program = jumbo_xdp.load("xdp_exchange")
         jumbo_xdp.attach_program(program)
     with step("Send test frames of every size up to 9014 bytes"):

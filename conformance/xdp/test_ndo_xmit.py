@@ -156,13 +156,11 @@ def test_unadvertised(
 def test_multi_buffer(redirect_target, attach_redirect_to_dut, pair, traffic, check_on_wire, step, require):  # noqa: ARG001 - attached
     """A multi-buffer frame redirected to the DUT is on the wire as one frame, exactly once, unchanged."""
     require("xdp-act:ndo-xmit-sg")
-    with step(
-        "On another interface, attach a program that cuts the head off long frames and redirects the rest to the DUT"
-    ):
+    with step("On another interface, attach a program that cuts the head off frames and redirects the rest to the DUT"):
         pair.set_mtu(LONG_MTU)
         program = attach_redirect_to_dut("native", fragments=True)
     for version in HEADERS:
-        with step(f"Send it IPv{version} frames of which two buffers remain"):
+        with step(f"Send it long IPv{version} frames, of which parts in two buffers remain after the cut"):
             program.configure(head=CUT_BYTES, verdict=Action.REDIRECT)
             frames = frames_to_remote(traffic, sizes=REMAINING_SIZES, count=len(REMAINING_SIZES))
             filler = bytes(CUT_BYTES - HEADERS[version])
@@ -201,9 +199,7 @@ def test_multi_buffer_unadvertised(require_absent, attach_redirect_to_dut, pair,
                 what=f"{len(frames)} redirections failed",
                 timeout=SOON,
             )
-    with step(
-        "Each redirection failed with EOPNOTSUPP, no frame is on the wire, and frames of every size reach the stack"
-    ):
+    with step("Each redirection failed with EOPNOTSUPP, no frame is on the wire, and frames reach the stack"):
         events = [entry["fields"]["err"] for entry in guest.agent.call("trace.read", trace=trace)]
         assert events == [str(-errno.EOPNOTSUPP)] * len(frames)
         assert seen.probes() == []

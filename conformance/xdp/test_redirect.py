@@ -84,9 +84,7 @@ def test_redirect_to_device(adjustment, traffic, pair, step):
 @pytest.mark.usefixtures("native_redirect")
 def test_devmap_program(adjustment, traffic, pair, native, step):
     """A frame redirected through a devmap entry with a program leaves as that program modified it."""
-    with step(
-        "Attach a program that redirects test frames through a devmap program, which overwrites the start of their payload"
-    ):
+    with step("Attach a program that redirects test frames; a devmap program overwrites the start of their payload"):
         pair.accept()
         adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
         adjustment.configure(verdict=Action.REDIRECT)
@@ -112,9 +110,7 @@ def test_devmap_program(adjustment, traffic, pair, native, step):
 )
 def test_redirect_to_cpu(native_redirect, traffic, step):
     """A frame redirected to a CPU is seen there by the cpumap program, and reaches the stack exactly once, unchanged."""
-    with step(
-        "Load a counting cpumap program for each CPU, and attach a program that redirects test frames to the chosen CPU"
-    ):
+    with step("Load a counting cpumap program, and attach a program that redirects test frames to the chosen CPU"):
         cpu_program = native_redirect.load("xdp_on_cpu", section=True)
         program = native_redirect.load("xdp_to_cpu")
         for cpu in range(traffic.cpus()):
@@ -153,7 +149,7 @@ def test_redirect_to_cpu(native_redirect, traffic, step):
 )
 @pytest.mark.usefixtures("native_redirect")
 def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
-    """Frames that the redirect target rejects are dropped and traced, and cost no receive buffer, even more frames than a ring holds."""
+    """Frames that the redirect target rejects are dropped and traced, and no receive buffer is lost, even if more arrive than a ring holds."""
     with step(
         "Attach a program that redirects test frames to a veth interface that rejects them, as its peer has no program"
     ):
@@ -231,9 +227,7 @@ def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic,
         second_nic.settings.ready()
     ends_from_second = Ends(second_nic.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
     for ends, near, far in ((traffic.ends, remote, second_nic.remote), (ends_from_second, second_nic.remote, remote)):
-        with step(
-            "Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue of one NIC"
-        ):
+        with step("Send one NIC IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
             sent = frames_of(burst(ends, flows=FLOWS_PER_QUEUE * traffic.queues(), sizes=SIZES))
             with far.capture() as capture:
 

@@ -38,12 +38,12 @@ ETHTOOL_STATS_FAULTS = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
     proves="xdp-act:basic",
     variant="passed",
 )
-@pytest.mark.parametrize("name", ["aborted", "passed"])
-def test_received(native, accounting, traffic, name, step):
+@pytest.mark.parametrize("verdict", ["aborted", "passed"])
+def test_received(native, accounting, traffic, verdict, step):
     """The interface and its queues count each frame that a program passes or aborts exactly once as received."""
     probes = traffic.probes()
     with step("Attach the program"):
-        program = native.attach({"aborted": "xdp_aborted", "passed": "xdp_pass"}[name])
+        program = native.attach({"aborted": "xdp_aborted", "passed": "xdp_pass"}[verdict])
         traffic.ready()
     with (
         step("Send test frames of every size in enough flows to reach every receive queue"),
@@ -51,9 +51,7 @@ def test_received(native, accounting, traffic, name, step):
     ):
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
-    with step(
-        "The interface counters, and the queue counters if there are any, match what the wire carried to the DUT"
-    ):
+    with step("The interface and its queues, if it has any, count exactly what the wire carried to it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
         if accounting.queues():
             assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
@@ -166,9 +164,7 @@ def test_driver_counters(
         require("xdp-act:redirect")
     if verdict not in by_verdict(accounting.ethtool()):
         skip_unsupported(f"an ethtool counter of {verdict}", evidence=[name for name, _ in accounting.ethtool()])
-    with step(
-        "Attach a program that returns this verdict for each test frame, and read the driver's own counters (ethtool -S)"
-    ):
+    with step("Attach a program that returns this verdict for each test frame"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action[verdict.upper()])
@@ -176,7 +172,7 @@ def test_driver_counters(
         probes = traffic.probes()
     with (
         step(
-            "Send test frames of every size in enough flows to reach every receive queue, and read the counters again"
+            "Send test frames of every size in enough flows; read the driver's counters (ethtool -S) before and after"
         ),
         remote.capture() as capture,
     ):

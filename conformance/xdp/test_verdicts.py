@@ -102,15 +102,15 @@ def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
         before = from_model(device.call("model.counters")) if device else None
     with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         sent = of_frames(probe.frame for probe in probes)
-        with traffic.sightings() as remote:
+        with traffic.sightings() as seen:
             traffic.send(probes)
             until(
-                lambda: len(remote.probes()) >= len(probes),
+                lambda: len(seen.probes()) >= len(probes),
                 what=f"{len(probes)} frames are back on the wire",
                 timeout=SOON,
             )
     with step("Every frame is on the wire exactly once, with its MAC addresses swapped and nothing else changed"):
-        check_same(remote.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
+        check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
     with step("The program saw each frame exactly once, and saw frames on every receive queue"):
         assert total(native.seen(program).values()) == sent
         check_queues_seen(native.seen(program), queues_reached_by_rss)
@@ -192,9 +192,7 @@ def test_adjust(native, traffic, guest, dut, step, defer):
         defer(guest.agent.call, "handle.close", handle=packet)
     with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         traffic.send(probes)
-    with step(
-        "The driver delivers every frame exactly once, shorter by the bytes that were cut off and otherwise unchanged"
-    ):
+    with step("The driver delivers every frame exactly once, without the bytes cut off and otherwise unchanged"):
         native.wait(of_frames(probe.frame for probe in probes), program)
         frames = guest.agent.call("packet.receive", packet=packet, count=2 * len(probes), timeout=0)
         raw = [base64.b64decode(frame["frame"]) for frame in frames]
@@ -239,7 +237,7 @@ def test_invalid_action(native, queues_reached_by_rss, traffic, guest, step, def
     proves="xdp-act:basic",
 )
 def test_checksum_fixed_by_program(native, traffic, remote, step):
-    """A frame whose wrong checksum the program corrects reaches the stack: the device's earlier checksum result no longer counts."""
+    """A frame whose wrong checksum the program corrects reaches the stack: the device's earlier checksum result no longer applies."""
     probes = traffic.probes()
     written = [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)]
     with step("Attach a program that overwrites the start of a test frame's payload and leaves the checksum alone"):

@@ -15,7 +15,7 @@ from plugfest.xdp.af_xdp import Socket
 
 POLLING = "Documentation/networking/napi.rst, Busy polling and IRQ mitigation; Documentation/networking/af_xdp.rst"
 IRQ_DEFERRAL = {"napi_defer_hard_irqs": 2, "gro_flush_timeout": 5_000_000_000}
-"""What SO_PREFER_BUSY_POLL needs to keep interrupts off: deferrals, and nanoseconds until the timer re-arms after a poll."""
+"""Settings that keep interrupts off with SO_PREFER_BUSY_POLL: each poll defers them up to 2 times, by this many ns."""
 BUSY_POLL_US, BUDGET = 20, 23
 """SO_BUSY_POLL, microseconds, and SO_BUSY_POLL_BUDGET. No driver's own polls use this budget."""
 

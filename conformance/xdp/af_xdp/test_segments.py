@@ -62,7 +62,7 @@ def check_receive_multi_buffer(traffic, until, check_every_socket_received):
             lengths = [len(each.data) for each in packet]
             assert max(lengths) <= room, f"buffers of {lengths} bytes, in chunks with room for {room}"
             assert {each.offset for each in packet} == {XDP_PACKET_HEADROOM + headroom}
-        assert traffic.nothing_received(), "the stack received a frame that a socket received, too"
+        assert traffic.nothing_received(), "the stack received a frame as well as the sockets"
         return max(len(packet) for packet in packets)
 
     return check
@@ -84,7 +84,7 @@ def test_receive(bind_sockets, check_receive_multi_buffer, step):
     with step("Bind a socket with small chunks and multi-buffer support (XDP_USE_SG) to each queue"):
         sockets = bind_sockets(bind_flags=XDP_USE_SG, **SMALL_CHUNKS)
     with step(
-        "Send test frames of every size: the sockets receive each exactly once, unchanged, each buffer at its proper offset"
+        "Send test frames of every size: the sockets receive each exactly once, unchanged, at the proper offsets"
     ):
         assert check_receive_multi_buffer(sockets, SIZES, room_in_chunk(**SMALL_CHUNKS), SMALL_CHUNKS["headroom"]) == 2
 
@@ -118,7 +118,7 @@ def test_receive_jumbo(
 ):
     """At an MTU of up to 9000 a socket receives a frame longer than a chunk in several buffers, with zero-copy in at most xdp-zc-max-segs.
 
-    None of the drivers tested here advertises multi-buffer zero-copy; XDP-XSK-39 covers the rejection.
+    None of the drivers tested here advertises multi-buffer zero-copy; XDP-XSK-39 covers drivers without it.
     """
     require("xdp-act:rx-sg", *([MAX_SEGS] if mode == "zero-copy" else []))
     with step("Set the largest supported MTU, up to 9000, and bind a socket with multi-buffer support to each queue"):
@@ -130,7 +130,7 @@ def test_receive_jumbo(
         max_segments = native_redirect.max_segments()
         sizes = [size for size in sizes if size <= max_segments * room_in_chunk()]
     with step(
-        "Send test frames of every size: the sockets receive each exactly once, unchanged, in at most as many buffers as advertised"
+        "Send test frames of every size: the sockets receive each exactly once, unchanged, in no more buffers than advertised"
     ):
         buffers = check_receive_multi_buffer(sockets, sizes, room_in_chunk(), 0)
         evidence("largest number of buffers of a frame", buffers)
@@ -206,9 +206,7 @@ def test_send(require, af_xdp, xsk_program, mode, settings, send_and_check, prob
 
         until(done, what=f"{2 * len(frames)} buffers are completed", timeout=SOON)
 
-    with step(
-        "Send frames of every size, each in two buffers, split at various offsets: each leaves exactly once, unchanged"
-    ):
+    with step("Send frames of every size, each split into two buffers: each leaves exactly once, unchanged"):
         send_and_check(send, frames)
     with step("Each buffer was completed exactly once"):
         completed += socket.reap()

@@ -86,7 +86,7 @@ def test_timestamp(
 ):
     """A frame for which the socket requests a TX timestamp is completed with one: of the kernel's clock in copy mode, else of the device's.
 
-    None of the drivers tested here advertises it for zero-copy; XDP-XSK-35 covers that the request is ignored.
+    None of the drivers tested here advertises it for zero-copy; XDP-XSK-35 covers drivers without it.
     """
     require_xsk_flag("tx-timestamp")
     frames = frames_of([*probes_by_version[4], *probes_by_version[6]])
@@ -128,7 +128,7 @@ def test_launch_time(
 ):
     """A frame with a launch time leaves when the device's clock has reached that time, not earlier; frames sent after it leave after it.
 
-    None of the drivers tested here advertises it; XDP-XSK-36 covers that the request is ignored.
+    None of the drivers tested here advertises it; XDP-XSK-36 covers drivers without it.
     """
     require_xsk_flag("tx-launch-time-fifo")
     clock = clocks.read()
@@ -199,9 +199,7 @@ def test_unadvertised(require_absent, bind_sockets, send_and_check, probes_by_ve
         "tx-timestamp": REQUEST.pack(TIMESTAMP, 0, 0, 0, 0),
         "tx-launch-time-fifo": REQUEST.pack(LAUNCH_TIME, 0, 0, 0, distant_time),
     }[flag]
-    with step(
-        "Send frames of every size with the request: each leaves exactly once, unchanged, and is completed exactly once"
-    ):
+    with step("Send frames of every size with the request: each leaves unchanged and is completed, exactly once"):
         frames = frames_of(probes_by_version[4])
         completions = send_and_check(lambda: socket.send(frames, options=XDP_TX_METADATA, metadata=request), frames)
     with step("The completions leave the metadata as the socket wrote it"):
