@@ -149,7 +149,7 @@ def test_redirect_to_cpu(native_redirect, traffic, step):
 )
 @pytest.mark.usefixtures("native_redirect")
 def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
-    """Frames that the redirect target rejects are dropped and traced, and no receive buffer is lost, even if more arrive than a ring holds."""
+    """Frames that the redirect target rejects are dropped and traced, and no receive buffer is lost, even after more than a ring holds."""
     with step(
         "Attach a program that redirects test frames to a veth interface that rejects them, as its peer has no program"
     ):

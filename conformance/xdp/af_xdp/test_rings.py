@@ -82,7 +82,7 @@ def frames_lost(socket):
     falsified_by=("tx.frame.dropped", "program:af_xdp.completion-lost"),
 )
 def test_full_completion_ring(bind_sockets, traffic, packet_sender, until, step):
-    """A socket sends no more frames than its completion ring holds until its completions are taken; then it sends the rest and loses none."""
+    """A socket sends no more frames than its completion ring holds; once its completions are taken, it sends the rest and loses none."""
     with step(f"Bind a socket to each queue, with a completion ring of {COMPLETION_RING} descriptors"):
         socket = bind_sockets(ring=COMPLETION_RING, fill=0)[0]
     frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
