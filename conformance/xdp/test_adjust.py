@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that move the head or the tail of a frame: the stack, or the wire, gets exactly what they leave."""
+"""Programs that move the head or the tail of a frame: exactly what they leave reaches the stack, or the wire."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_decapsulate(adjustment, traffic, remote, step):
     variant="pass",
 )
 def test_cut_head(adjustment, traffic, send_and_collect, verdict, step):
-    """A frame whose head the program cuts off arrives in the stack, or on the wire, as what remains, byte for byte."""
+    """When a program cuts the head off a frame, the remainder arrives in the stack, or on the wire, byte for byte."""
     for version in HEADERS:
         with step(f"Have the program cut off outer IPv{version} and UDP headers, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version], verdict=verdict)
@@ -211,7 +211,7 @@ def test_grow_tail(adjustment, traffic, send_and_collect, verdict, step):
 )
 @pytest.mark.parametrize("verdict", [Action.TX], ids=["tx"])
 def test_cut_tail_on_wire(adjustment, traffic, send_and_collect, verdict, step):
-    """A frame whose tail the program cuts off leaves by XDP_TX as what remains.
+    """When a program cuts the tail off a frame and returns XDP_TX, exactly the remainder leaves the interface.
 
     A driver may pad short frames to the Ethernet minimum, so the remaining frames are longer here.
     """
@@ -274,7 +274,7 @@ def test_invalid_metadata(adjustment, traffic, step):
     proves="xdp-act:basic",
 )
 def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evidence):
-    """Each frame has XDP_PACKET_HEADROOM bytes of headroom, less what the kernel keeps of it."""
+    """A program can use XDP_PACKET_HEADROOM bytes in front of each frame, less those that the kernel keeps."""
     with step("Find the largest number of bytes, in steps of 8, that the program can prepend to a frame of 64 bytes"):
         largest, receiver = 0, packet_receiver()
         for length in itertools.takewhile(lambda each: each <= USABLE_HEADROOM, itertools.count(16, 8)):

@@ -127,7 +127,7 @@ def test_replace_keeps_carrier(native, traffic, dut, step, evidence):
     falsified_by=("program:xdp.stays-attached", "rx.frame.dropped"),
 )
 def test_attach_under_traffic(native, traffic, guest, step, until):
-    """After many attach and detach cycles under traffic, frames reach the stack unchanged, and the kernel holds no further program."""
+    """After many attach and detach cycles under traffic, frames reach the stack unchanged, and no program remains in the kernel."""
     with step("Load a program that drops test frames, and read the ids of all programs in the kernel"):
         program = native.load("xdp_drop")
         programs = set(guest.agent.call("bpf.program_ids"))

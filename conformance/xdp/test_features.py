@@ -87,7 +87,7 @@ def test_offload_is_rejected(xdp, require_absent, traffic, step):
     proves="xdp-act:hw-offload",
 )
 def test_offload(xdp, require, traffic, step):
-    """On a driver that advertises hw-offload, the device runs a program loaded for it, and frames that this drops do not reach the stack.
+    """On a driver that advertises hw-offload, the device runs a program loaded for it, and frames that it drops do not reach the stack.
 
     None of the drivers tested here advertises it; XDP-FEAT-03 covers drivers without it.
     """

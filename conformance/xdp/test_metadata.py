@@ -38,7 +38,7 @@ POSSIBLE_FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
     proves="xdp-rx-metadata:timestamp",
 )
 def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
-    """The RX timestamp that a program reads is the time at which the frame arrived, on the device's clock, in nanoseconds.
+    """The RX timestamp that a program reads is the time at which the frame arrived, in nanoseconds of the device's clock.
 
     An emulated device reports the time on its clock. On real hardware the test reads the PTP hardware clock that ethtool names, or all
     clocks of the guest if there is none.

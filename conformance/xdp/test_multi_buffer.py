@@ -124,7 +124,7 @@ def test_tx(adjustment_frags, traffic, step, until):
     proves="xdp-act:rx-sg",
 )
 def test_across_buffers(jumbo_xdp, traffic, guest, step):
-    """A program reads and writes across buffer boundaries: it sees the bytes that were sent, and the stack receives what it wrote."""
+    """A program can read and write across buffer boundaries: it sees the bytes that were sent, and the stack receives what it wrote."""
     with step(f"Attach a program that swaps each {BLOCK_SIZE} bytes of the payload with the next {BLOCK_SIZE}"):
         program = jumbo_xdp.load("xdp_exchange")
         jumbo_xdp.attach_program(program)
@@ -175,7 +175,7 @@ def test_grow_tail(adjustment_frags, traffic, packet_receiver, remote, step):
     proves="xdp-act:rx-sg",
 )
 def test_cut_tail(adjustment_frags, traffic, packet_receiver, remote, step):
-    """A frame arrives as what remains after the program has cut off whole buffers."""
+    """When a program cuts whole buffers off a frame, the remainder arrives unchanged."""
     with step(f"Have the program cut {CUT_BYTES} bytes off the end of test frames, and send long ones"):
         receiver = packet_receiver()
         adjustment_frags.configure(tail=-CUT_BYTES)

@@ -215,7 +215,7 @@ def test_unadvertised(require_absent, adjustment, send_more_than_ring, record_tr
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
 def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic, faults, remote, until, step, require):
-    """Between two NICs of the driver, frames that one redirects to the other leave it exactly once, unchanged, in both directions."""
+    """Frames that one of two NICs of the driver redirects to the other are on the other's wire exactly once, unchanged; in both directions."""
     with step("On each of two NICs, attach a program that redirects test frames to the other"):
         reverse = Adjustment(second_nic.xdp, faults)
         for sender, target_ifname in ((adjustment, second_nic.dut.ifname), (reverse, native_redirect.ifname)):

@@ -40,7 +40,7 @@ ETHTOOL_STATS_FAULTS = ("program:xdp.adjustment-lost", "rx.frame.duplicated")
 )
 @pytest.mark.parametrize("verdict", ["aborted", "passed"])
 def test_received(native, accounting, traffic, verdict, step):
-    """The interface and its queues count each frame that a program passes or aborts exactly once as received."""
+    """The interface and its queues count each frame that a program passes or aborts as received, exactly once."""
     probes = traffic.probes()
     with step("Attach the program"):
         program = native.attach({"aborted": "xdp_aborted", "passed": "xdp_pass"}[verdict])

@@ -145,7 +145,7 @@ def wake_until(socket, until, condition, what):
 )
 @pytest.mark.budget(60)
 def test_close_under_traffic(af_xdp, queues_reached_by_rss, xsk_program, mode, traffic, settings, until, native, step):
-    """Sockets can be closed under traffic, also by killing their process; afterwards frames reach the stack as before."""
+    """Sockets can be closed under traffic, even by killing their process, and frames then reach the stack as before."""
     queues = range(traffic.queues())
     with traffic.stream():
         for number in range(ROUNDS):
@@ -255,7 +255,7 @@ def test_more_channels(
     skip_unsupported,
     evidence,
 ):
-    """With sockets bound, adding a channel works or fails with an extack; all sockets receive and send, also one bound to the new queue."""
+    """With sockets bound, adding a channel works or fails with an extack; all sockets receive and send, including one on the new queue."""
     channels = dut.get("channels") or {}
     fewer_channels = other_channels(channels)
     if fewer_channels is None or any(

@@ -80,7 +80,7 @@ RECEIVE_FAULTS = (
 @requirement("XDP-XSK-40", level="MUST", source=MULTI_BUFFER, falsified_by=RECEIVE_FAULTS, variant="copy")
 @pytest.mark.parametrize("mode", ["copy"], indirect=True)
 def test_receive(bind_sockets, check_receive_multi_buffer, step):
-    """A socket receives a frame that does not fit into one chunk in several buffers, in order, exactly once, unchanged."""
+    """A frame that does not fit into one chunk reaches a socket in several buffers, in order, exactly once, unchanged."""
     with step("Bind a socket with small chunks and multi-buffer support (XDP_USE_SG) to each queue"):
         sockets = bind_sockets(bind_flags=XDP_USE_SG, **SMALL_CHUNKS)
     with step(
@@ -116,7 +116,7 @@ def test_receive_jumbo(
     step,
     evidence,
 ):
-    """At an MTU of up to 9000 a socket receives a frame longer than a chunk in several buffers, with zero-copy in at most xdp-zc-max-segs.
+    """At an MTU of up to 9000, a frame longer than a chunk reaches a socket in several buffers, in zero-copy mode at most xdp-zc-max-segs.
 
     None of the drivers tested here advertises multi-buffer zero-copy; XDP-XSK-39 covers drivers without it.
     """

@@ -84,7 +84,7 @@ TIMESTAMP_FAULTS = ("program:af_xdp.metadata-lost", "program:clocks.ahead", "tx.
 def test_timestamp(
     require_xsk_flag, metadata_socket, send_and_check, probes_by_version, clocks, guest_clocks, mode, step
 ):
-    """A frame for which the socket requests a TX timestamp is completed with one: of the kernel's clock in copy mode, else of the device's.
+    """A frame for which the socket requests a TX timestamp is completed with one, from the kernel's clock in copy mode, else the device's.
 
     None of the drivers tested here advertises it for zero-copy; XDP-XSK-35 covers drivers without it.
     """
