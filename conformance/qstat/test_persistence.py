@@ -199,7 +199,7 @@ def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_un
     """
 
     def restart(queue):
-        refusal = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
+        refusal = guest.agent.call("netdev.queue_api_error", ifname=dut.ifname, queue=queue)
         if refusal["errno"] == errno.EOPNOTSUPP:
             skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
         if restart_queue is None:

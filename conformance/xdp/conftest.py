@@ -173,7 +173,7 @@ def check_every_socket_received(
 @pytest.fixture
 def xsk_program(native_redirect: Xdp, queues_reached_by_rss: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
     """A program, attached in native mode, that redirects test frames to the sockets in its map, or passes them to the stack."""
-    return native_redirect.attach("xdp_to_socket")
+    return native_redirect.attach("xdp_redirect_xsk")
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
 LOAD_STORE_BYTES = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
 BLOCK_SIZE = 30
-"""Bytes of each of the two adjacent blocks that xdp_exchange swaps."""
+"""Bytes of each of the two adjacent blocks that xdp_swap_payload swaps."""
 CUT_BYTES = 5000
 """Bytes to cut off, more than the last buffer of the longest frames holds."""
 GROWTH_SIZES = (1, 64)
 
 
 def swap_blocks(payload):
-    """The payload after xdp_exchange has swapped its blocks pairwise."""
+    """The payload after xdp_swap_payload has swapped its blocks pairwise."""
     pair_size = 2 * BLOCK_SIZE
     swapped_size = len(payload) // pair_size * pair_size
     blocks = [
@@ -63,7 +63,7 @@ def adjustment_frags(jumbo_xdp, faults):
 def test_pass(jumbo_xdp, traffic, step):
     """At an MTU of 9000 a program with fragment support sees each frame at its length, and frames that it passes arrive unchanged."""
     with step("Attach a program with fragment support that counts test frames and passes them"):
-        program = jumbo_xdp.attach("xdp_fragments")
+        program = jumbo_xdp.attach("xdp_pass_frags")
     with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
@@ -126,7 +126,7 @@ def test_tx(adjustment_frags, traffic, step, until):
 def test_across_buffers(jumbo_xdp, traffic, guest, step):
     """A program can read and write across buffer boundaries: it sees the bytes that were sent, and the stack receives what it wrote."""
     with step(f"Attach a program that swaps each {BLOCK_SIZE} bytes of the payload with the next {BLOCK_SIZE}"):
-        program = jumbo_xdp.load("xdp_exchange")
+        program = jumbo_xdp.load("xdp_swap_payload")
         jumbo_xdp.attach_program(program)
     with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
@@ -229,7 +229,7 @@ def test_unadvertised(xdp, dut, set_jumbo_mtu, traffic, settings, step, skip_uns
         if "rx-gro-hw" in dut.features().active & dut.features().free:
             settings.set_features({"rx-gro-hw": False})
         sizes = set_jumbo_mtu()
-        error = xdp.try_attach("xdp_fragments")
+        error = xdp.try_attach("xdp_pass_frags")
         evidence("error", str(error))
     with step(
         "If the driver rejected it: an errno, and no program is attached. If it attached: the kernel reports native mode"

@@ -86,7 +86,7 @@ def test_devmap_program(adjustment, traffic, pair, native, step):
     """A frame redirected through a devmap entry with a program leaves as that program modified it."""
     with step("Attach a program that redirects test frames; a devmap program overwrites the start of their payload"):
         pair.accept()
-        adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
+        adjustment.aim(pair.near.ifname, native.load("xdp_devmap", section=True))
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         probes = traffic.probes()
@@ -111,11 +111,11 @@ def test_devmap_program(adjustment, traffic, pair, native, step):
 def test_redirect_to_cpu(native_redirect, traffic, step):
     """A frame redirected to a CPU is seen there by the cpumap program, and reaches the stack exactly once, unchanged."""
     with step("Load a counting cpumap program, and attach a program that redirects test frames to the chosen CPU"):
-        cpu_program = native_redirect.load("xdp_on_cpu", section=True)
-        program = native_redirect.load("xdp_to_cpu")
+        cpu_program = native_redirect.load("xdp_cpumap", section=True)
+        program = native_redirect.load("xdp_redirect_cpu")
         for cpu in range(traffic.cpus()):
             native_redirect.agent.call(
-                "bpf.map_refer",
+                "bpf.map_set_program",
                 map=program.maps["target"],
                 key=struct.pack("=I", cpu).hex(),
                 value=struct.pack("=I", CPUMAP_QUEUE_SIZE).hex(),

@@ -33,7 +33,7 @@ SOON = 1.0
 @pytest.fixture
 def xsk_program(native_redirect, queues_reached_by_rss):  # noqa: ARG001 - before a program is attached
     """A program with fragment support, attached in native mode, that redirects test frames to the sockets in its map."""
-    return native_redirect.attach("xdp_to_socket_fragments")
+    return native_redirect.attach("xdp_redirect_xsk_frags")
 
 
 def room_in_chunk(size=CHUNK, headroom=0):
