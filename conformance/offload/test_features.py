@@ -48,11 +48,11 @@ def test_changeable(dut, settings, check_traffic, step, evidence):
 def test_fixed(dut, check_traffic, step, evidence):
     """Features that are off and fixed are refused when asked for, each of them, and no feature changes by that."""
     before = dut.features()
-    asked = before.fixed_off - before.never
+    requests_ = before.fixed_off - before.never
     with step("Ask for all of them to be on"):
-        refused = dut.try_set_features(dict.fromkeys(asked, True))
-        evidence("off and fixed", sorted(asked))
-        assert set(refused) == set(asked)
+        refused = dut.try_set_features(dict.fromkeys(requests_, True))
+        evidence("off and fixed", sorted(requests_))
+        assert set(refused) == set(requests_)
     with step("The features are those of before, and frames go both ways, unchanged"):
         assert dut.features().active == before.active
         check_traffic()

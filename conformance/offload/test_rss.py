@@ -64,9 +64,9 @@ class Scaling:
 
     def candidates(self, kind):
         """What may enter the hash: one choice where the driver says so, else with the ports or without, the same each time."""
-        told = self.fields(kind)
-        if told is not None:
-            return [told]
+        reported = self.fields(kind)
+        if reported is not None:
+            return [reported]
         return [self._found_fields[kind]] if kind in self._found_fields else [FOUR, TWO]
 
     def frames(self):
@@ -76,7 +76,7 @@ class Scaling:
         made = []
         for block, (protocol, version) in enumerate(KINDS):
             for number in range(FLOWS_EACH):
-                order = TxRequest(
+                request = TxRequest(
                     far,
                     version,
                     generate(number, 0),
@@ -85,10 +85,10 @@ class Scaling:
                     flow=number,
                 )
                 length = 200 + block * FLOWS_EACH + number
-                made.append(finished(TxRequest(**{**vars(order), "payload": generate(number, length - order.length)})))
+                made.append(finished(TxRequest(**{**vars(request), "payload": generate(number, length - request.length)})))
         return made
 
-    def expected(self, rss, frames, told):
+    def expected(self, rss, frames, reported):
         """The hash and the queue of each frame, by its length.
 
         Where the driver does not say what it hashes, the choice that fits what was told best: a right one fits all of it.
@@ -101,7 +101,7 @@ class Scaling:
                 hashes = [toeplitz(rss.key, hashed(dissect(frame), fields)) for frame in mine]
                 queues = spread(hashes, list(rss.table))
                 places = {len(frame): each for frame, each in zip(mine, zip(hashes, queues, strict=True), strict=True)}
-                misses = sum(1 for length, (_, queue) in places.items() if told[length].queue not in (queue, None))
+                misses = sum(1 for length, (_, queue) in places.items() if reported[length].queue not in (queue, None))
                 choices.append((misses, -fields, places))
             misses, fields, places = min(choices, key=lambda choice: choice[:2])
             if not misses and len({queue for _, queue in places.values()}) > 1:
@@ -133,11 +133,11 @@ class Scaling:
     def check(self, rss, *, hashes=False):
         """Send the flows, and compare driver and device with what hash and table say."""
         frames = self.frames()
-        told, by_queue, others = self.send(frames)
-        wanted = self.expected(rss, frames, told)
+        reported, by_queue, others = self.send(frames)
+        wanted = self.expected(rss, frames, reported)
         wrong = [
             f"{length} octets: queue {each.queue}, expected {wanted[length][1]}"
-            for length, each in told.items()
+            for length, each in reported.items()
             if each.queue is not None and each.queue != wanted[length][1]
         ]
         assert not wrong, f"{len(wrong)} of {len(frames)} flows came by another queue: {'; '.join(wrong[:4])}"
@@ -151,20 +151,20 @@ class Scaling:
                 f"{length} octets: {each.hash:#010x}, expected {wanted[length][0]:#010x}"
                 if each.hash is not None
                 else f"{length} octets: none, expected {wanted[length][0]:#010x}"
-                for length, each in told.items()
+                for length, each in reported.items()
                 if each.hash != wanted[length][0]
             ]
             assert not wrong, f"{len(wrong)} of {len(frames)} hashes are told wrong: {'; '.join(wrong[:4])}"
-        return told
+        return reported
 
 
-def finished(order):
+def finished(request):
     """The order's frame as a host would send it: the checksum complete."""
     from plugfest.frames.dissect import transport_checksum  # noqa: PLC0415
 
-    frame = order.handed()[10:]
+    frame = request.handed()[10:]
     found = dissect(frame)
-    at = len(frame) - len(found.transport) + (16 if order.protocol == TCP else 6)
+    at = len(frame) - len(found.transport) + (16 if request.protocol == TCP else 6)
     return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]
 
 
@@ -201,8 +201,8 @@ def test_no_hash(scaling, inactive, step):
     with step("Turn it off"):
         inactive("rx-hashing")
     with step("Send frames in many flows: none is told with a hash"):
-        told = scaling.check(scaling.dut.rss())
-        assert {each.hash for each in told.values()} == {None}
+        reported = scaling.check(scaling.dut.rss())
+        assert {each.hash for each in reported.values()} == {None}
 
 
 @requirement(
@@ -292,8 +292,8 @@ def test_most_queues(scaling, dut, settings, defer, step, evidence, skip_unsuppo
     before = list(dut.rss().table)
     defer(dut.agent.call, "ethtool.set_rss", ifname=dut.ifname, indir=[])
     with step(f"Set {most} channels"):
-        refusal = settings.try_set("channels", **{f"{kind}_count": most for kind in kinds})
-        assert refusal is None, str(refusal)
+        error = settings.try_set("channels", **{f"{kind}_count": most for kind in kinds})
+        assert error is None, str(error)
     with step("There are as many receive queues; spread the indirection table over them"):
         assert dut.queues() == most
         # The kernel refuses fewer channels than the table names: whatever it is now, back to that of before first.
@@ -382,9 +382,9 @@ def test_default_follows_channels(scaling, dut, settings, set_uneven, step, defe
     with step("Change the number of channels by one"):
         channels = dut.get("channels") or {}
         other = other_channels(channels)
-        refusal = None if other is None else dut.try_set("channels", **other)
-        if other is None or refusal is not None:
-            skip_unsupported("another number of channels", evidence={"ethtool -l": channels, "refusal": str(refusal)})
+        error = None if other is None else dut.try_set("channels", **other)
+        if other is None or error is not None:
+            skip_unsupported("another number of channels", evidence={"ethtool -l": channels, "refusal": str(error)})
         defer(settings.ready)
         defer(settings.set_without_undo, "channels", **{name: channels[name.replace("_", "-")] for name in other})
         settings.ready()

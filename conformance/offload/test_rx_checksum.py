@@ -20,7 +20,7 @@ PORT = 42000
 CHECKSUM_AT = {4: 14 + 20 + 6, 6: 14 + 40 + 6}
 
 
-def spoilt(probe):
+def with_bad_checksum(probe):
     """The probe's frame with its UDP checksum off by one, and neither 0 nor right."""
     at = CHECKSUM_AT[probe.version]
     value = int.from_bytes(probe.frame[at : at + 2], "big")
@@ -56,7 +56,7 @@ class Listener:
         self._traffic.ready()
         with self._handover() as seen:
             self._remote.send(
-                [*(spoilt(probe) if bad else probe.frame for probe in probes), *(each.frame for each in last)]
+                [*(with_bad_checksum(probe) if bad else probe.frame for probe in probes), *(each.frame for each in last)]
             )
             # A flow's frames keep their order: with the last one all that went before it are there.
             self._until(
@@ -79,9 +79,9 @@ def test_bad(listener, active, step):
     with step("Turn the offload on"):
         active(FEATURE)
     with step("Send datagrams whose UDP checksum is off by one, IPv4 and IPv6"):
-        told, wanted, got = listener.read(bad=True)
+        reported, wanted, got = listener.read(bad=True)
     with step("The driver tells none as right"):
-        assert Checksum.UNNECESSARY not in {each.checksum for each in told}
+        assert Checksum.UNNECESSARY not in {each.checksum for each in reported}
     with step("None reaches the socket"):
         assert got == wanted
 
@@ -97,10 +97,10 @@ def test_good(listener, active, step):
     with step("Turn the offload on"):
         active(FEATURE)
     with step("Send good datagrams, IPv4 and IPv6"):
-        told, wanted, got = listener.read(bad=False)
+        reported, wanted, got = listener.read(bad=False)
     with step("The driver tells each as verified, or hands over the sum"):
-        assert len(told) == 2 * len(SIZES)
-        assert {each.checksum for each in told} <= {Checksum.UNNECESSARY, Checksum.COMPLETE}
+        assert len(reported) == 2 * len(SIZES)
+        assert {each.checksum for each in reported} <= {Checksum.UNNECESSARY, Checksum.COMPLETE}
     with step("Each reaches the socket"):
         assert got == wanted
 
@@ -126,8 +126,8 @@ def test_off(listener, inactive, step):
     with step("Turn the offload off"):
         inactive(FEATURE)
     with step("Send good datagrams: the driver says nothing of their checksums, and each reaches the socket"):
-        told, wanted, got = listener.read(bad=False)
-        assert {each.checksum for each in told} == {Checksum.NONE}
+        reported, wanted, got = listener.read(bad=False)
+        assert {each.checksum for each in reported} == {Checksum.NONE}
         assert got == wanted
     with step("Send bad ones: none reaches the socket"):
         _, wanted, got = listener.read(bad=True)

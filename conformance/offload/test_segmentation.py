@@ -29,7 +29,7 @@ SIZES = (
 TAG = 100
 
 
-def requests(ends, version, protocol=TCP):
+def make_requests(ends, version, protocol=TCP):
     """One packet a size, in flows of their own, each with other flags and sequence numbers."""
     made = []
     for number, (length, segment) in enumerate(SIZES):
@@ -51,11 +51,11 @@ def requests(ends, version, protocol=TCP):
     return made
 
 
-def check_cut(work):
+def check_cut(result):
     """Expect that the driver was handed each packet whole, and that the device made the frames."""
-    assert sorted(each.segment for each in work.whole) == sorted(order.segment for order in work.requests)
-    if work.cut is not None:
-        assert work.cut == sum(len(order.pieces) - 1 for order in work.requests)
+    assert sorted(each.segment for each in result.whole) == sorted(request.segment for request in result.requests)
+    if result.cut is not None:
+        assert result.cut == sum(len(request.pieces) - 1 for request in result.requests)
 
 
 FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.segment.missing", "tx.checksum.wrong")
@@ -69,29 +69,29 @@ FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.se
 )
 def test_ipv4(tx_offload, active, step):
     """TCP segmentation offload over IPv4 puts on the wire exactly the frames that the stack would have sent."""
-    asked = requests(tx_offload.ends, 4)
+    requests = make_requests(tx_offload.ends, 4)
     with step("Turn the offload on"):
         active(TCP_FEATURE[4])
     with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
-        check_cut(work)
+        check_cut(result)
     with step("On the wire: sizes, sequence numbers, flags, identifications, checksums, and the payload to the octet"):
-        work.check()
+        result.check()
 
 
 @requirement("OFFLOAD-TSO-02", level="MUST", source=SOURCE, falsified_by=FAULTS)
 def test_ipv6(tx_offload, active, step):
     """TCP segmentation offload over IPv6 puts on the wire exactly the frames that the stack would have sent."""
-    asked = requests(tx_offload.ends, 6)
+    requests = make_requests(tx_offload.ends, 6)
     with step("Turn the offload on"):
         active(TCP_FEATURE[6])
     with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
-        check_cut(work)
+        check_cut(result)
     with step("On the wire: sizes, sequence numbers, flags, checksums, and the payload to the octet"):
-        work.check()
+        result.check()
 
 
 @requirement(
@@ -102,21 +102,21 @@ def test_ipv6(tx_offload, active, step):
 )
 def test_off(tx_offload, inactive, step):
     """With TCP segmentation offload off, the device is handed no packet to cut, and the wire carries the same frames."""
-    asked = [order for version in (4, 6) for order in requests(tx_offload.ends, version)[:3]]
-    asked = [order if order.version == 4 else _other_ports(order) for order in asked]
+    requests = [request for version in (4, 6) for request in make_requests(tx_offload.ends, version)[:3]]
+    requests = [request if request.version == 4 else _other_ports(request) for request in requests]
     with step("Turn the offload off"):
         inactive(*ALL_TSO)
     with step("Send packets that have to be cut"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver got none to be cut, and the device cut none"):
-        assert {each.segment for each in work.handed} == {0}
-        assert work.cut in (None, 0)
+        assert {each.segment for each in result.handed} == {0}
+        assert result.cut in (None, 0)
     with step("The wire carries what it carries with the offload on"):
-        work.check()
+        result.check()
 
 
-def _other_ports(order):
-    return TxRequest(**{**vars(order), "ports": (order.ports[0] + 100, order.ports[1])})
+def _other_ports(request):
+    return TxRequest(**{**vars(request), "ports": (request.ports[0] + 100, request.ports[1])})
 
 
 @requirement(
@@ -127,7 +127,7 @@ def _other_ports(order):
 )
 def test_congestion_flag(tx_offload, active, step):
     """Of a packet with CWR only the first frame has it, whether device or stack cuts such packets."""
-    asked = [
+    requests = [
         TxRequest(
             tx_offload.ends,
             version,
@@ -141,9 +141,9 @@ def test_congestion_flag(tx_offload, active, step):
     with step("Turn the offload on"):
         active(*ALL_TSO)
     with step("Hand over packets with CWR"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("Only the first frame of each has it"):
-        work.check()
+        result.check()
 
 
 @requirement(
@@ -154,7 +154,7 @@ def test_congestion_flag(tx_offload, active, step):
 )
 def test_tagged(tx_offload, active, guest, dut, defer, step):
     """Each frame of a packet that was sent on a VLAN has its tag, whether device or stack cuts such packets."""
-    asked = [
+    requests = [
         TxRequest(tx_offload.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG)
         for version in (4, 6)
     ]
@@ -164,9 +164,9 @@ def test_tagged(tx_offload, active, guest, dut, defer, step):
         defer(guest.agent.call, "link.delete", ifname="vlan0")
         guest.agent.call("link.set", ifname="vlan0", up=True)
     with step("Hand over packets on it"):
-        work = tx_offload.do(asked, packet_sender=PacketSender(guest.agent, "vlan0", defer))
+        result = tx_offload.do(requests, packet_sender=PacketSender(guest.agent, "vlan0", defer))
     with step("Each frame has the tag, and all else is as without"):
-        work.check()
+        result.check()
 
 
 @requirement(
@@ -202,7 +202,7 @@ def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
     """UDP segmentation offload puts each datagram on the wire with its own length, identification and checksum."""
     if [int(part) for part in kernel.release.split(".")[:2]] < [6, 2]:
         skip_unsupported("UDP segmentation by packet sockets", evidence=f"kernel {kernel.release}: since 6.2")
-    asked = [
+    requests = [
         TxRequest(
             tx_offload.ends, version, generate(number, length), segment, protocol=UDP, ports=(30000 + number, 31000)
         )
@@ -211,11 +211,11 @@ def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
     with step("Turn the offload on"):
         active(UDP_FEATURE)
     with step("Hand over packets of several datagrams"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver got each in one piece: the offload is really used"):
-        check_cut(work)
+        check_cut(result)
     with step("On the wire: lengths, identifications, checksums, and the payload to the octet"):
-        work.check()
+        result.check()
 
 
 @requirement(
@@ -226,17 +226,17 @@ def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
 )
 def test_scatter_gather(tx_offload, active, inactive, step):
     """Packets in scattered pieces of memory are sent unchanged; with the feature off none are handed to the driver."""
-    asked = [
+    requests = [
         TxRequest(tx_offload.ends, 4, generate(1, 60000), 1440),
         TxRequest(tx_offload.ends, 4, generate(2, 1400), ports=(30001, 31000)),
     ]
     with step("Turn it on, and send packets of which most is in page fragments"):
         active("tx-scatter-gather")
-        work = tx_offload.do(asked)
-        assert any(each.linear < each.length for each in work.handed), "nothing was handed over in fragments"
-        work.check()
+        result = tx_offload.do(requests)
+        assert any(each.linear < each.length for each in result.handed), "nothing was handed over in fragments"
+        result.check()
     with step("Turn it off: all that is handed over is in one piece, and the wire carries the same"):
         inactive("tx-scatter-gather")
-        work = tx_offload.do(asked)
-        assert [each for each in work.handed if each.linear != each.length] == []
-        work.check()
+        result = tx_offload.do(requests)
+        assert [each for each in result.handed if each.linear != each.length] == []
+        result.check()

@@ -19,41 +19,41 @@ KINDS = ((TCP, 4), (TCP, 6), (UDP, 4), (UDP, 6))
 ROOM = {(TCP, 4): 1460, (TCP, 6): 1440, (UDP, 4): 1472, (UDP, 6): 1452}
 
 
-def requests(ends, protocol, version):
+def make_requests(ends, protocol, version):
     """Packets of every length whose checksum is to be completed, each in a flow of its own."""
     made = []
     for number, length in enumerate(LENGTHS):
         payload = generate(number + 1, min(length, ROOM[protocol, version]))
-        order = TxRequest(ends, version, payload, protocol=protocol, ports=(30000 + number, 31000))
-        made.append(order)
+        request = TxRequest(ends, version, payload, protocol=protocol, ports=(30000 + number, 31000))
+        made.append(request)
     return made
 
 
 def zero_sum(ends, version):
     """A UDP datagram whose checksum comes out as 0, which must go as 0xffff: 0 would mean that there is none."""
-    order = TxRequest(ends, version, bytes(64), protocol=UDP, ports=(30000 + len(LENGTHS), 31000))
-    found = transport_checksum(dissect(order.handed()[10:]))
-    return TxRequest(ends, version, found.to_bytes(2, "big") + bytes(62), protocol=UDP, ports=order.ports)
+    request = TxRequest(ends, version, bytes(64), protocol=UDP, ports=(30000 + len(LENGTHS), 31000))
+    found = transport_checksum(dissect(request.handed()[10:]))
+    return TxRequest(ends, version, found.to_bytes(2, "big") + bytes(62), protocol=UDP, ports=request.ports)
 
 
 @requirement("OFFLOAD-TXCSUM-01", level="MUST", source=SOURCE, falsified_by="tx.checksum.wrong")
 @pytest.mark.parametrize(("protocol", "version"), KINDS)
 def test_on(tx_offload, active, step, evidence, protocol, version):
     """With transmit checksum offload on, every TCP segment and UDP datagram has the right checksum on the wire, and never 0."""
-    asked = requests(tx_offload.ends, protocol, version)
+    requests = make_requests(tx_offload.ends, protocol, version)
     if protocol == UDP:
-        asked.append(zero_sum(tx_offload.ends, version))
+        requests.append(zero_sum(tx_offload.ends, version))
     with step("Turn the offload on"):
         evidence("features", active(*FEATURES[version]))
     with step("Hand over packets of every length, their checksum left to the device"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver was asked for the checksums: the offload is really used"):
-        assert [each.checksum for each in work.whole] == [Checksum.PARTIAL] * len(asked)
+        assert [each.checksum for each in result.whole] == [Checksum.PARTIAL] * len(requests)
     with step("On the wire each packet is unchanged, and its checksum right"):
-        work.check()
+        result.check()
     with step("A UDP checksum that comes out as 0 is on the wire as 0xffff"):
         if protocol == UDP:
-            assert dissect(work.frames[-1][0]).checksum == 0xFFFF
+            assert dissect(result.frames[-1][0]).checksum == 0xFFFF
 
 
 @requirement(
@@ -64,13 +64,13 @@ def test_on(tx_offload, active, step, evidence, protocol, version):
 )
 def test_off(tx_offload, inactive, step):
     """With transmit checksum offload off, the device is asked for no checksum, and those on the wire are right all the same."""
-    asked = [order for kind in KINDS for order in requests(tx_offload.ends, *kind)]
+    requests = [request for kind in KINDS for request in make_requests(tx_offload.ends, *kind)]
     with step("Turn the offload off"):
         inactive(*OFF)
     with step("Send packets of every length, TCP and UDP, IPv4 and IPv6"):
-        work = tx_offload.do(asked)
+        result = tx_offload.do(requests)
     with step("The driver was asked for none of the checksums"):
-        assert Checksum.PARTIAL not in {each.checksum for each in work.handed}
-        assert len(work.handed) >= len(asked)
+        assert Checksum.PARTIAL not in {each.checksum for each in result.handed}
+        assert len(result.handed) >= len(requests)
     with step("On the wire each packet is unchanged, and its checksum right"):
-        work.check()
+        result.check()

@@ -12,7 +12,7 @@ from plugfest.traffic.packet_socket import PacketSender
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"
-VLAN, STRANGER = 100, 101
+VLAN, UNUSED_VLAN = 100, 101
 LOCAL = bytes.fromhex("88b5")
 SIZES = (60, 127, 1024, 1514)
 PRIORITIES = (0, 3, 7)
@@ -123,10 +123,10 @@ def test_strip(receive_on_vlan, active, step):
         "Turn it on, and send tagged frames of every length and some priorities: each reaches the VLAN's interface"
     ):
         active(STRIP)
-        told = receive_on_vlan()
+        reported = receive_on_vlan()
     with step("The driver tells the tag of each beside it"):
         wanted = [priority << 13 | VLAN for priority in PRIORITIES for _ in SIZES]
-        assert [each.tag for each in told] == wanted
+        assert [each.tag for each in reported] == wanted
 
 
 @requirement(
@@ -139,10 +139,10 @@ def test_no_strip(receive_on_vlan, inactive, step):
     """With VLAN stripping off, frames come with the tag in its place, and still reach the VLAN's interface."""
     with step("Turn it off, and send tagged frames of every length: each reaches the VLAN's interface"):
         inactive(STRIP)
-        told = receive_on_vlan()
+        reported = receive_on_vlan()
     with step("The driver tells no tag beside a frame"):
-        assert [each.tag for each in told] == [None] * len(told)
-        assert {each.protocol for each in told} == {0x8100}
+        assert [each.tag for each in reported] == [None] * len(reported)
+        assert {each.protocol for each in reported} == {0x8100}
 
 
 @requirement(
@@ -161,7 +161,7 @@ def test_filter(guest, dut, remote, active, trace_skbs, until, step, defer):
         data = frames(dut.mac, remote.mac)
         handle = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
         defer(guest.agent.call, "handle.close", handle=handle)
-        remote.send([tagged(each, STRANGER) for each in data])
+        remote.send([tagged(each, UNUSED_VLAN) for each in data])
         remote.send([tagged(each, VLAN) for each in data])
         remote.send(data)
         until(
@@ -194,5 +194,5 @@ def test_no_filter(dut, remote, inactive, trace_skbs, until, step):
     with step("Turn it off, and send frames of a VLAN without interface"):
         inactive(FILTER)
         with trace_skbs() as seen:
-            remote.send([tagged(each, STRANGER) for each in frames(dut.mac, remote.mac)])
+            remote.send([tagged(each, UNUSED_VLAN) for each in frames(dut.mac, remote.mac)])
             until(lambda: len(of_length(seen.received(), SIZES)) >= len(SIZES), what="the frames have come", timeout=1)

@@ -21,7 +21,7 @@ HEADERS = {4: 28, 6: 48}
 
 
 @pytest.fixture
-def wide(remote, defer):
+def jumbo_remote(remote, defer):
     """The wire end, its own MTU as large as any test needs."""
     before = remote.mtu
     defer(setattr, remote, "mtu", before)
@@ -40,7 +40,7 @@ def check_echo(peer, remote, version, mtu, until):
 
 
 @requirement("SMOKE-MTU-01", level="MUST", source=SOURCE, falsified_by="rx.jumbo.dropped")
-def test_largest(dut, wide, peer, settings, until, step, evidence, skip_unsupported):
+def test_largest(dut, jumbo_remote, peer, settings, until, step, evidence, skip_unsupported):
     """With the largest MTU that the driver claims, frames of exactly that size go both ways, in one piece."""
     require = dut.link()["max-mtu"]
     evidence("max-mtu", require)
@@ -51,14 +51,14 @@ def test_largest(dut, wide, peer, settings, until, step, evidence, skip_unsuppor
         settings.set_link(mtu=mtu)
         settings.ready()
         assert dut.mtu == mtu
-    wide.mtu = mtu
+    jumbo_remote.mtu = mtu
     for version in (4, 6):
         with step(f"An echo over IPv{version} that fills a frame is on the wire in one piece, both ways"):
-            check_echo(peer, wide, version, mtu, until)
+            check_echo(peer, jumbo_remote, version, mtu, until)
 
 
 @requirement("SMOKE-MTU-02", level="MUST", source=SOURCE, falsified_by=("rx.jumbo.dropped", "program:settings.not-set"))
-def test_steps(dut, wide, peer, settings, until, step, skip_unsupported):
+def test_steps(dut, jumbo_remote, peer, settings, until, step, skip_unsupported):
     """Each MTU within the claimed range is usable: around page and buffer sizes, and the standard one again afterwards."""
     require = dut.link()["max-mtu"]
     sizes = [mtu for mtu in (SMALLEST_IPV6, 2034, 4082, 9000) if mtu <= require]
@@ -68,8 +68,8 @@ def test_steps(dut, wide, peer, settings, until, step, skip_unsupported):
         with step(f"Set an MTU of {mtu}: an echo that fills a frame is on the wire in one piece, both ways"):
             settings.set_link(mtu=mtu)
             settings.ready()
-            wide.mtu = mtu
-            check_echo(peer, wide, 4, mtu, until)
+            jumbo_remote.mtu = mtu
+            check_echo(peer, jumbo_remote, 4, mtu, until)
 
 
 @requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.refusal-lost")
@@ -81,7 +81,7 @@ def test_too_large(dut, step, skip_unsupported):
         skip_unsupported("a limit of the MTU", evidence={name: before[name] for name in ("min-mtu", "max-mtu")})
     for mtu in wrong:
         with step(f"Ask for an MTU of {mtu}"):
-            refusal = dut.try_set_link(mtu=mtu)
-            assert refusal is not None, f"an MTU of {mtu} was accepted; claimed: at most {before['max-mtu']}"
-            assert refusal.errno == errno.EINVAL
+            error = dut.try_set_link(mtu=mtu)
+            assert error is not None, f"an MTU of {mtu} was accepted; claimed: at most {before['max-mtu']}"
+            assert error.errno == errno.EINVAL
             assert dut.mtu == before["mtu"]

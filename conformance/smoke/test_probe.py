@@ -30,10 +30,10 @@ def test_probe(binding, guest, dut, driver, step, evidence):
         assert link["address"] == DUT_MAC
         assert link.get("perm-address", DUT_MAC) == DUT_MAC
     with step("It tells its driver and its place on the bus"):
-        told = dut.driver_info()
-        evidence("ethtool -i", told)
-        assert told["driver"] == driver.module
-        assert told["bus-info"] in binding.device
+        reported = dut.driver_info()
+        evidence("ethtool -i", reported)
+        assert reported["driver"] == driver.module
+        assert reported["bus-info"] in binding.device
 
 
 @requirement(

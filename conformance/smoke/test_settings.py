@@ -61,18 +61,18 @@ def test_ring_sizes(dut, guest, settings, check_traffic, step, evidence, skip_un
         if sizes == {name: rings[name] for name in sizes} or (made_smaller and sizes is not largest):
             continue
         with step(f"Set the rings to {sizes}"):
-            refusal = settings.try_set("rings", **sizes)
-            if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-                skip_unsupported("a change of ring sizes", evidence=str(refusal))
-            if refusal is not None and sizes is not largest and refusal.errno in (errno.EINVAL, errno.ERANGE):
-                evidence("too small", str(refusal))
+            error = settings.try_set("rings", **sizes)
+            if error is not None and error.errno == errno.EOPNOTSUPP:
+                skip_unsupported("a change of ring sizes", evidence=str(error))
+            if error is not None and sizes is not largest and error.errno in (errno.EINVAL, errno.ERANGE):
+                evidence("too small", str(error))
                 assert {name: dut.get("rings")[name] for name in sizes} == {name: rings[name] for name in sizes}
                 continue
-            assert refusal is None, str(refusal)
+            assert error is None, str(error)
             made_smaller = made_smaller or sizes is not largest
         with step("The driver tells these sizes, and the device has them, where it can be asked"):
-            told = dut.get("rings")
-            assert {name: told[name] for name in sizes} == sizes
+            reported = dut.get("rings")
+            assert {name: reported[name] for name in sizes} == sizes
             if guest.model is not None:
                 queues = guest.model.call("model.queues")
                 for way, size in sizes.items():
@@ -99,10 +99,10 @@ def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported
     counts = [1, usable] if usable > 1 else [min(2, most), 1]
     for count in counts:
         with step(f"Set {count} channels"):
-            refusal = settings.try_set("channels", **{f"{kind}_count": count for kind in kinds})
-            if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-                skip_unsupported("a change of the number of channels", evidence=str(refusal))
-            assert refusal is None, str(refusal)
+            error = settings.try_set("channels", **{f"{kind}_count": count for kind in kinds})
+            if error is not None and error.errno == errno.EOPNOTSUPP:
+                skip_unsupported("a change of the number of channels", evidence=str(error))
+            assert error is None, str(error)
             assert {dut.get("channels")[f"{kind}-count"] for kind in kinds} == {count}
         with step(f"There are {count} queues each way, and frames go both ways, unchanged"):
             assert (dut.queues("rx"), dut.queues("tx") >= count) == (count, True)
@@ -119,9 +119,9 @@ def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported
 def test_self_test(self_test, settings, check_traffic, step):
     """The driver's own offline test finds no fault, and the interface works afterwards."""
     with step("Run the offline test"):
-        told = self_test()
-        assert told["passed"], told["results"]
-        assert not any(told["results"].values()), told["results"]
+        reported = self_test()
+        assert reported["passed"], reported["results"]
+        assert not any(reported["results"].values()), reported["results"]
     with step("The link comes up again, and frames go both ways, unchanged"):
         settings.ready()
         check_traffic()
@@ -141,8 +141,8 @@ def test_register_dump(guest, dut, check_traffic, step, evidence, skip_unsupport
     check_traffic()
     changes = dut.link()["carrier-changes"]
     with step("Dump the registers while the link is up"):
-        told = guest.agent.call("process.run", command=command)
-        if told["exit_status"]:
+        reported = guest.agent.call("process.run", command=command)
+        if reported["exit_status"]:
             skip_unsupported("a register dump", evidence=f"{' '.join(command)}: {told['stderr']}")
         if model:
             evidence(

@@ -17,7 +17,7 @@ from scapy.packet import Raw
 
 VLANS = (1, 2, 100, 4094)
 """Both ends of the range, and what a confusion of octets would show."""
-STRANGER = 77
+UNUSED_VLAN = 77
 LOCAL = bytes.fromhex("88b5")
 SIZES = (60, 61, 128, 1024, 1514)
 """Frame lengths without the tag."""
@@ -86,7 +86,7 @@ def test_receive(vlan_interface, guest, dut, remote, until, defer, step):
         vlan: [frame(dut.mac, remote.mac, vlan + number, size) for number, size in enumerate(SIZES)] for vlan in VLANS
     }
     with step("Send frames with each VLAN's tag, with one that no interface has, and without"):
-        remote.send(tagged(each, STRANGER) for each in sent[1])
+        remote.send(tagged(each, UNUSED_VLAN) for each in sent[1])
         remote.send(sent[1])
         for vlan, frames in sent.items():
             remote.send(tagged(each, number % 8 << 13 | vlan) for number, each in enumerate(frames))

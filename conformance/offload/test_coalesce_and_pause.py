@@ -28,10 +28,10 @@ def test_settings(dut, settings, check_traffic, step, evidence, skip_unsupported
     accepted = []
     for usecs in USECS:
         with step(f"Ask for {usecs} µs"):
-            refusal = settings.try_set("coalesce", rx_usecs=usecs)
-            if refusal is None:
-                told = dut.get("coalesce")["rx-usecs"]
-                assert abs(told - usecs) <= max(4, usecs // 8), f"told as {told} µs"
+            error = settings.try_set("coalesce", rx_usecs=usecs)
+            if error is None:
+                reported = dut.get("coalesce")["rx-usecs"]
+                assert abs(reported - usecs) <= max(4, usecs // 8), f"told as {told} µs"
                 accepted.append(usecs)
     with step("At least one was accepted; frames go both ways, unchanged"):
         assert accepted, "no delay was accepted, although the driver tells one"
@@ -50,9 +50,9 @@ def test_effect(model, dut, remote, traffic, settings, step, evidence, skip_unsu
     if before is None or "rx-usecs" not in before:
         skip_unsupported("interrupt coalescing", evidence={"ethtool -c": before})
     with step(f"Ask for {SLOW} µs between interrupts"):
-        refusal = settings.try_set("coalesce", rx_usecs=SLOW)
-        if refusal is not None:
-            skip_unsupported(f"a delay of {SLOW} µs", evidence=str(refusal))
+        error = settings.try_set("coalesce", rx_usecs=SLOW)
+        if error is not None:
+            skip_unsupported(f"a delay of {SLOW} µs", evidence=str(error))
         delay = dut.get("coalesce")["rx-usecs"] / 1e6
     with step(f"Send {FRAMES} frames of one flow, each once the device has delivered the one before"):
         traffic.ready()
@@ -88,13 +88,13 @@ def test_pause(dut, settings, check_traffic, step, evidence, skip_unsupported):
     evidence("ethtool -a", before)
     wanted = {"rx": 1 - before["rx"], "tx": 1 - before["tx"], "autoneg": 0}
     with step("Ask for the opposite of what is set, without negotiation"):
-        refusal = settings.try_set("pause", **wanted)
-        told = dut.get("pause")
-        if refusal is None:
-            assert {name: told[name] for name in wanted} == wanted
+        error = settings.try_set("pause", **wanted)
+        reported = dut.get("pause")
+        if error is None:
+            assert {name: reported[name] for name in wanted} == wanted
         else:
-            evidence("refused", str(refusal))
-            assert {name: told[name] for name in wanted} == {name: before[name] for name in wanted}
+            evidence("refused", str(error))
+            assert {name: reported[name] for name in wanted} == {name: before[name] for name in wanted}
     with step("Frames go both ways, unchanged"):
         settings.ready()
         check_traffic()

@@ -90,10 +90,10 @@ def rate(clock, until):
     return measure
 
 
-def refused(refusal, what, skip_unsupported):
+def refused(error, what, skip_unsupported):
     """Skips where the driver refuses to do that to its clock."""
-    if refusal is not None:
-        skip_unsupported(f"to {what} its clock", evidence=str(refusal))
+    if error is not None:
+        skip_unsupported(f"to {what} its clock", evidence=str(error))
 
 
 @requirement(
@@ -180,12 +180,12 @@ def filters(stamping_received, capabilities, traffic, skip_unsupported):  # noqa
 
 
 @pytest.fixture
-def faultless(stamping_received, sending, clock, traffic):
+def check_stamps(stamping_received, sending, clock, traffic):
     """``faultless(name)``: has a filter set, and returns what is wrong with the stamps of what it covers, a line each."""
 
     def check(name):
-        refusal = stamping_received.try_set_filter(sent=sending, received=name)
-        assert refusal is None, f"{name} is advertised, and refused: {refusal}"
+        error = stamping_received.try_set_filter(sent=sending, received=name)
+        assert error is None, f"{name} is advertised, and refused: {error}"
         wrong = []
         for message in covered(name, traffic.ends):
             before = clock.read().time
@@ -201,7 +201,7 @@ def faultless(stamping_received, sending, clock, traffic):
 
 
 @pytest.fixture
-def afresh(stamping_received, settings, dut):
+def reset_stamping(stamping_received, settings, dut):
     """``afresh()``: has nothing stamped, and takes the interface down and up, so that nothing is left of what was set before."""
 
     def reset():
@@ -223,7 +223,7 @@ WRONG_STAMPS = ("rx.timestamp.late", "rx.timestamp.missing", STAMP_LOST, NOT_TOL
     falsified_by=WRONG_STAMPS,
 )
 @pytest.mark.budget(200)
-def test_received(filters, faultless, afresh, step, evidence):
+def test_received(filters, check_stamps, reset_stamping, step, evidence):
     """With each filter that the driver advertises, each event message that it covers is stamped with the time when it came.
 
     That is: a time of the hardware clock, between what it showed before the frame was sent and what it showed after it had come.
@@ -234,8 +234,8 @@ def test_received(filters, faultless, afresh, step, evidence):
         with step(
             f"Take the interface down and up, and have {name} stamped: each message that it covers is, with its time"
         ):
-            afresh()
-            wrong += faultless(name)
+            reset_stamping()
+            wrong += check_stamps(name)
     assert wrong == []
 
 
@@ -246,14 +246,14 @@ def test_received(filters, faultless, afresh, step, evidence):
     falsified_by=WRONG_STAMPS,
 )
 @pytest.mark.budget(120)
-def test_filters_in_turn(filters, faultless, afresh, step):
+def test_filters_in_turn(filters, check_stamps, reset_stamping, step):
     """One filter set after another, each message that the last one covers is stamped, whatever was set before."""
     wrong = []
     with step("Take the interface down and up"):
-        afresh()
+        reset_stamping()
     for name in filters:
         with step(f"Have {name} stamped: each message that it covers is, with its time"):
-            wrong += faultless(name)
+            wrong += check_stamps(name)
     assert wrong == []
 
 
@@ -269,8 +269,8 @@ def test_sent(stamping, clock, capabilities, traffic, skip_unsupported, step, ev
     if "hardware-transmit" not in capabilities["timestamping"] or "on" not in capabilities["tx-types"]:
         skip_unsupported("hardware time stamps of sent frames", evidence={"ethtool -T": capabilities})
     with step("Have the frames stamped that are sent"):
-        refusal = stamping.try_set_filter(sent=ON, received=NONE)
-        assert refusal is None, f"advertised, and refused: {refusal}"
+        error = stamping.try_set_filter(sent=ON, received=NONE)
+        assert error is None, f"advertised, and refused: {error}"
     last = 0
     for number, message in enumerate(EVENTS):
         for each in (
@@ -327,13 +327,13 @@ def test_after_reset(stamping_received, sending, clock, filters, traffic, settin
             do()
             settings.ready()
             before = clock.read()
-            told = stamping_received.now()[1]
-            evidence(f"told to be stamped, after: {what}", told)
+            reported = stamping_received.now()[1]
+            evidence(f"told to be stamped, after: {what}", reported)
         with step(f"A {message.name} is stamped with its time if the driver still tells that it stamps it"):
             stamp = stamping_received.receive(message.frame)
             after = clock.read()
             assert after.time > before.time, "the clock stands still"
-            if told == NONE:
+            if reported == NONE:
                 assert stamp is None, "stamped, though the driver tells that none is"
             else:
                 assert stamp is not None, f"no stamp of {message.name}, though the driver tells that {told} is stamped"

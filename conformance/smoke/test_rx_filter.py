@@ -12,9 +12,9 @@ from plugfest.requirements.requirement import requirement
 RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
 LOCAL = bytes.fromhex("88b5")
 """EtherType for local experiments (IEEE 802, clause 9.2.4): no host answers it."""
-OURS = "02:71:67:01:00:77"
+NEW_ADDRESS = "02:71:67:01:00:77"
 """An address that the DUT gets beside or in place of its own; every word of it is another."""
-OTHERS = "02:70:66:00:00:99"
+FOREIGN_ADDRESS = "02:70:66:00:00:99"
 """An address that nobody has."""
 GROUP = "01:00:5e:7f:12:34"
 OTHER_GROUP = "01:00:5e:01:02:03"
@@ -108,7 +108,7 @@ def test_broadcast(rx_filter_probe, step):
 def test_foreign_unicast(rx_filter_probe, step):
     """Frames to another host's address are not received: the device filters."""
     with step("Send a frame to an address that the interface does not have"):
-        rx_filter_probe.check(OTHERS, come=[])
+        rx_filter_probe.check(FOREIGN_ADDRESS, come=[])
 
 
 @requirement(
@@ -119,14 +119,14 @@ def test_foreign_unicast(rx_filter_probe, step):
 )
 def test_promiscuous(rx_filter_probe, settings, dut, step):
     """In promiscuous mode all frames are received, whatever their address; afterwards no longer."""
-    before = rx_filter_probe.arrive(OTHERS, OTHER_GROUP)
+    before = rx_filter_probe.arrive(FOREIGN_ADDRESS, OTHER_GROUP)
     with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
         settings.set_link(promisc=True)
         assert "promisc" in dut.link()["flags"]
-        rx_filter_probe.check(OTHERS, OTHER_GROUP, come=[OTHERS, OTHER_GROUP])
+        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, come=[FOREIGN_ADDRESS, OTHER_GROUP])
     with step("Turn it off: such frames are treated as before"):
         settings.set_link(promisc=False)
-        rx_filter_probe.check(OTHERS, OTHER_GROUP, come=before)
+        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, come=before)
 
 
 @requirement("SMOKE-FILTER-04", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
@@ -186,9 +186,9 @@ def test_many_groups(rx_filter_probe, join, step):
 def test_second_address(rx_filter_probe, run, dut, step, defer):
     """Frames to a further unicast address of the interface are received, and those to its own still are."""
     with step("Add a unicast address to the interface's list, and send frames to it"):
-        run("bridge", "fdb", "add", OURS, "dev", dut.ifname, "self")
-        defer(run, "bridge", "fdb", "del", OURS, "dev", dut.ifname, "self")
-        rx_filter_probe.check(OURS, OURS, come=[OURS, OURS])
+        run("bridge", "fdb", "add", NEW_ADDRESS, "dev", dut.ifname, "self")
+        defer(run, "bridge", "fdb", "del", NEW_ADDRESS, "dev", dut.ifname, "self")
+        rx_filter_probe.check(NEW_ADDRESS, NEW_ADDRESS, come=[NEW_ADDRESS, NEW_ADDRESS])
 
 
 @requirement(
@@ -202,15 +202,15 @@ def test_change_address(rx_filter_probe, settings, dut, remote, peer, until, def
     defer(remote.tap.forget_neighbours)
     with step("Change the address; the interface may have to be down for it"):
         change_address(settings, dut, skip_unsupported)
-        assert dut.mac == OURS
+        assert dut.mac == NEW_ADDRESS
     with step("Frames to the new address are received"):
-        assert rx_filter_probe.arrive(OURS, sentinel=BROADCAST) == [OURS]
+        assert rx_filter_probe.arrive(NEW_ADDRESS, sentinel=BROADCAST) == [NEW_ADDRESS]
     with step("What the DUT sends comes from the new address"):
         remote.tap.forget_neighbours()
         with remote.capture() as seen:
             peer.check_echo(4, 56)
             until(lambda: seen.received(background=False), what="the answer is on the wire")
-        assert {frame[6:12].hex(":") for frame in seen.received()} == {OURS}
+        assert {frame[6:12].hex(":") for frame in seen.received()} == {NEW_ADDRESS}
 
 
 @requirement(
@@ -225,16 +225,16 @@ def test_old_address(rx_filter_probe, settings, dut, step, skip_unsupported):
     with step("Change the address; the interface may have to be down for it"):
         change_address(settings, dut, skip_unsupported)
     with step("Send a frame to the old address"):
-        assert rx_filter_probe.arrive(old, sentinel=OURS) == []
+        assert rx_filter_probe.arrive(old, sentinel=NEW_ADDRESS) == []
 
 
 def change_address(settings, dut, skip_unsupported):
     """Change the address, with the interface up if the driver allows, else down meanwhile."""
-    refusal = settings.try_set_link(address=OURS)
-    if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-        skip_unsupported("a change of the hardware address", evidence=str(refusal))
-    if refusal is not None:
+    error = settings.try_set_link(address=NEW_ADDRESS)
+    if error is not None and error.errno == errno.EOPNOTSUPP:
+        skip_unsupported("a change of the hardware address", evidence=str(error))
+    if error is not None:
         settings.set_link(up=False)
-        settings.set_link(address=OURS)
+        settings.set_link(address=NEW_ADDRESS)
         dut.set_link(up=True)
         settings.ready()

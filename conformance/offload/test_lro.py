@@ -37,7 +37,7 @@ def test_off(peer, active, inactive, trace_skbs, step):
         got = peer.to_dut(4, LENGTH)
         assert (got.octets, got.sha256) == (LENGTH, digest(1, LENGTH))
     with step("Each buffer that the driver handed over is one frame"):
-        told = seen.received()
-        assert told, "the driver handed nothing over"
-        assert max(each.length for each in told) <= FRAME
-        assert {each.segment for each in told} == {0}
+        reported = seen.received()
+        assert reported, "the driver handed nothing over"
+        assert max(each.length for each in reported) <= FRAME
+        assert {each.segment for each in reported} == {0}

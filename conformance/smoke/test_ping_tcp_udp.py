@@ -60,9 +60,9 @@ def test_ping_from_dut(guest, dut, settings, remote, step, evidence):
             # One at a time: of several, ping waits for the last answer no longer than twice what the others took.
             command = ["ping", "-n", "-q", "-c", "1", "-W", "5", "-I", dut.ifname, address]
             for _ in range(PINGS):
-                told = guest.agent.call("process.run", command=command, timeout=60)
-                evidence(" ".join(command), told["stdout"] + told["stderr"])
-                assert "1 received" in told["stdout"], told["stdout"] + told["stderr"]
+                reported = guest.agent.call("process.run", command=command, timeout=60)
+                evidence(" ".join(command), reported["stdout"] + reported["stderr"])
+                assert "1 received" in reported["stdout"], reported["stdout"] + reported["stderr"]
 
 
 @requirement(
