@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the smoke tests share."""
+"""Fixtures of the smoke tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check_traffic_after(
     guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
 ) -> Callable[[], TrafficCheck]:
-    """Makes a `Crossing` when called, for tests that first take the guest or the interface away."""
+    """``check_traffic_after()`` makes a `TrafficCheck` when called, for tests that first reboot the guest or remove the interface."""
 
     def make() -> TrafficCheck:
         dut = guest.dut

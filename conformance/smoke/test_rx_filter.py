@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which frames reach the stack: by unicast, multicast and broadcast address, and in promiscuous mode."""
+"""Receive address filter: unicast, multicast and broadcast addresses, promiscuous and all-multicast mode."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from plugfest.requirements.requirement import requirement
 
 RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
 LOCAL = bytes.fromhex("88b5")
-"""EtherType for local experiments (IEEE 802, clause 9.2.4): no host answers it."""
+"""EtherType for local experiments (IEEE 802, clause 9.2.4): no host replies to it."""
 NEW_ADDRESS = "02:71:67:01:00:77"
-"""An address that the DUT gets beside or in place of its own; every word of it is another."""
+"""An address that the DUT gets in addition to or instead of its own; each of its 16-bit words differs."""
 FOREIGN_ADDRESS = "02:70:66:00:00:99"
-"""An address that nobody has."""
+"""An address that no host has."""
 GROUP = "01:00:5e:7f:12:34"
 OTHER_GROUP = "01:00:5e:01:02:03"
-"""A group whose hash, by any of the usual choices of bits, is not that of `GROUP`."""
+"""A group whose hash differs from that of `GROUP` for all usual choices of address bits."""
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 MANY_GROUPS = 70
-"""More groups than the exact filters of the NICs here have room for: e1000e 16, igb 24, virtio 64."""
+"""More groups than the exact-match filters of these NICs hold: e1000e 16, igb 24, virtio 64."""
 
 
 class RxFilterProbe:
-    """What comes to the guest's packet layer when frames are sent to addresses."""
+    """Sends frames to addresses, and reads from a packet socket in the guest which of them the DUT receives."""
 
     def __init__(self, guest, dut, remote, until, defer):
         self._agent = guest.agent
@@ -35,42 +35,42 @@ class RxFilterProbe:
         self._handle = self._agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
         defer(self._agent.call, "handle.close", handle=self._handle)
 
-    def arrive(self, *destinations, sentinel=None):
-        """Send a frame to each address, then one that the DUT must take; return which of the former came.
+    def received(self, *destinations, sentinel=None):
+        """Send a frame to each address, then one to an address that the DUT must receive; return which of the former it received.
 
-        Frames on a wire keep their order within a flow, so what is not there when the last one is was not taken.
+        Frames keep their order within a flow, so frames that are missing when the last one arrives were filtered out.
         """
         own = sentinel or self._own
         frames = [self._frame(address) for address in (*destinations, own)]
         self._remote.send(frames)
         found = []
 
-        def all_there():
+        def sentinel_received():
             for each in self._agent.call("packet.receive", packet=self._handle, count=len(frames), timeout=0.2):
                 raw = base64.b64decode(each["frame"])
                 found.append(raw[:6].hex(":"))
             return own in found
 
-        self._until(all_there, what=f"the frame to {own} arrives", timeout=1)
+        self._until(sentinel_received, what=f"the DUT receives the frame to {own}", timeout=1)
         found.remove(own)
         return found
 
-    def check(self, *destinations, come):
-        """Expect that of frames to these addresses those in `come` arrive, once the device has taken in a change.
+    def check(self, *destinations, expected):
+        """Expect the DUT to receive exactly the frames to `expected` of those sent to these addresses, once a change has taken effect.
 
-        Some drivers tell the device from a work queue, after the kernel's call has returned (include/linux/netdevice.h,
+        Some drivers program the filter from a work queue, after the kernel's call has returned (include/linux/netdevice.h:
         ndo_set_rx_mode must not sleep).
 
         Raises:
-            AssertionError: others arrive, or fewer.
+            AssertionError: the DUT receives others, or fewer.
         """
         seen = []
 
         def as_expected():
-            seen[:] = self.arrive(*destinations)
-            return seen == list(come)
+            seen[:] = self.received(*destinations)
+            return seen == list(expected)
 
-        what = f"of frames to {', '.join(destinations)} there arrive: {', '.join(come) or 'none'}"
+        what = f"of frames to {', '.join(destinations)} the DUT receives: {', '.join(expected) or 'none'}"
         self._until(as_expected, what=what, timeout=0.3)
 
     def _frame(self, address):
@@ -80,14 +80,14 @@ class RxFilterProbe:
 
 @pytest.fixture
 def rx_filter_probe(guest, dut, remote, until, defer, settings):
-    """Frames to addresses, and which of them the packet layer sees."""
+    """Sends frames to addresses, and finds which of them the DUT receives."""
     settings.ready()
     return RxFilterProbe(guest, dut, remote, until, defer)
 
 
 @pytest.fixture
 def join(guest, dut, defer):
-    """``join(group, …)`` joins multicast groups until the test ends, or until the handle that it returns is closed."""
+    """``join(group, …)`` joins multicast groups until the test ends or the handle that it returns is closed."""
 
     def call(*groups):
         handle = guest.agent.call("membership.join", ifname=dut.ifname, groups=list(groups))
@@ -99,16 +99,16 @@ def join(guest, dut, defer):
 
 @requirement("SMOKE-FILTER-01", level="MUST", source=RX_MODE, falsified_by="rx.broadcast.ignored")
 def test_broadcast(rx_filter_probe, step):
-    """Frames to the broadcast address are received."""
+    """The DUT receives frames to the broadcast address."""
     with step("Send a frame to the broadcast address"):
-        rx_filter_probe.check(BROADCAST, come=[BROADCAST])
+        rx_filter_probe.check(BROADCAST, expected=[BROADCAST])
 
 
 @requirement("SMOKE-FILTER-02", level="SHOULD", source=RX_MODE, falsified_by="rx.unicast.open")
 def test_foreign_unicast(rx_filter_probe, step):
-    """Frames to another host's address are not received: the device filters."""
+    """The DUT does not receive frames to another host's address: the device filters them."""
     with step("Send a frame to an address that the interface does not have"):
-        rx_filter_probe.check(FOREIGN_ADDRESS, come=[])
+        rx_filter_probe.check(FOREIGN_ADDRESS, expected=[])
 
 
 @requirement(
@@ -118,34 +118,34 @@ def test_foreign_unicast(rx_filter_probe, step):
     falsified_by=("rx.promiscuous.ignored", "program:settings.not-set"),
 )
 def test_promiscuous(rx_filter_probe, settings, dut, step):
-    """In promiscuous mode all frames are received, whatever their address; afterwards no longer."""
-    before = rx_filter_probe.arrive(FOREIGN_ADDRESS, OTHER_GROUP)
+    """In promiscuous mode the DUT receives frames to all addresses; when it is turned off, the device filters them again."""
+    before = rx_filter_probe.received(FOREIGN_ADDRESS, OTHER_GROUP)
     with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
         settings.set_link(promisc=True)
         assert "promisc" in dut.link()["flags"]
-        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, come=[FOREIGN_ADDRESS, OTHER_GROUP])
-    with step("Turn it off: such frames are treated as before"):
+        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, expected=[FOREIGN_ADDRESS, OTHER_GROUP])
+    with step("Turn it off: the DUT receives the same of these frames as before"):
         settings.set_link(promisc=False)
-        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, come=before)
+        rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, expected=before)
 
 
 @requirement("SMOKE-FILTER-04", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
 def test_joined_group(rx_filter_probe, join, step):
-    """Frames to a multicast group that the interface has joined are received."""
+    """The DUT receives frames to a multicast group that the interface has joined."""
     with step("Join a group, and send a frame to it"):
         join(GROUP)
-        rx_filter_probe.check(GROUP, come=[GROUP])
+        rx_filter_probe.check(GROUP, expected=[GROUP])
 
 
 @requirement("SMOKE-FILTER-05", level="SHOULD", source=RX_MODE, falsified_by="rx.multicast.open")
 def test_foreign_group(rx_filter_probe, join, guest, step):
-    """Frames to a multicast group that was not joined, or was left, are not received: the device filters."""
+    """The DUT does not receive frames to a multicast group that the interface has not joined or has left: the device filters them."""
     with step("Join a group, and send a frame to another"):
         membership = join(GROUP)
-        rx_filter_probe.check(OTHER_GROUP, come=[])
+        rx_filter_probe.check(OTHER_GROUP, expected=[])
     with step("Leave the group, and send a frame to it"):
         guest.agent.call("handle.close", handle=membership)
-        rx_filter_probe.check(GROUP, come=[])
+        rx_filter_probe.check(GROUP, expected=[])
 
 
 @requirement(
@@ -155,26 +155,26 @@ def test_foreign_group(rx_filter_probe, join, guest, step):
     falsified_by=("rx.frame.dropped", "program:settings.not-set"),
 )
 def test_all_multicast(rx_filter_probe, settings, dut, step):
-    """With IFF_ALLMULTI frames to every group are received; afterwards no longer."""
-    before = rx_filter_probe.arrive(OTHER_GROUP, GROUP)
-    with step("Turn all-multicast mode on, and send frames to groups that were not joined"):
+    """In all-multicast mode the DUT receives frames to all multicast groups; when it is turned off, the device filters them again."""
+    before = rx_filter_probe.received(OTHER_GROUP, GROUP)
+    with step("Turn all-multicast mode on, and send frames to groups that the interface has not joined"):
         settings.set_link(allmulti=True)
         assert "allmulti" in dut.link()["flags"]
-        rx_filter_probe.check(OTHER_GROUP, GROUP, come=[OTHER_GROUP, GROUP])
-    with step("Turn it off: such frames are treated as before"):
+        rx_filter_probe.check(OTHER_GROUP, GROUP, expected=[OTHER_GROUP, GROUP])
+    with step("Turn it off: the DUT receives the same of these frames as before"):
         settings.set_link(allmulti=False)
-        rx_filter_probe.check(OTHER_GROUP, GROUP, come=before)
+        rx_filter_probe.check(OTHER_GROUP, GROUP, expected=before)
 
 
 @requirement("SMOKE-FILTER-07", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
 def test_many_groups(rx_filter_probe, join, step):
-    """More groups can be joined than a filter has room for: frames to each of them are received."""
+    """The DUT receives frames to each joined multicast group, even if these are more than the device's filter holds."""
     groups = [f"01:00:5e:40:00:{number:02x}" for number in range(MANY_GROUPS)]
     with step(f"Join {MANY_GROUPS} groups"):
         join(*groups)
-    with step("Frames to the first, the last and some between are received"):
+    with step("Send frames to the first, the last and some groups in between: the DUT receives them"):
         some = [*groups[::30], groups[-1]]
-        rx_filter_probe.check(*some, come=some)
+        rx_filter_probe.check(*some, expected=some)
 
 
 @requirement(
@@ -184,11 +184,11 @@ def test_many_groups(rx_filter_probe, join, step):
     falsified_by="device.register.stuck",
 )
 def test_second_address(rx_filter_probe, run, dut, step, defer):
-    """Frames to a further unicast address of the interface are received, and those to its own still are."""
+    """The DUT receives frames to a second unicast address of the interface, and still receives those to its own."""
     with step("Add a unicast address to the interface's list, and send frames to it"):
         run("bridge", "fdb", "add", NEW_ADDRESS, "dev", dut.ifname, "self")
         defer(run, "bridge", "fdb", "del", NEW_ADDRESS, "dev", dut.ifname, "self")
-        rx_filter_probe.check(NEW_ADDRESS, NEW_ADDRESS, come=[NEW_ADDRESS, NEW_ADDRESS])
+        rx_filter_probe.check(NEW_ADDRESS, NEW_ADDRESS, expected=[NEW_ADDRESS, NEW_ADDRESS])
 
 
 @requirement(
@@ -198,18 +198,18 @@ def test_second_address(rx_filter_probe, run, dut, step, defer):
     falsified_by=("device.register.stuck", "program:settings.not-set"),
 )
 def test_change_address(rx_filter_probe, settings, dut, remote, peer, until, defer, step, skip_unsupported):
-    """The hardware address can be changed: the DUT then sends from the new one, and takes frames to it."""
+    """After a change of the hardware address, the DUT sends from the new address and receives frames to it."""
     defer(remote.tap.forget_neighbours)
-    with step("Change the address; the interface may have to be down for it"):
+    with step("Change the hardware address, with the interface down if the driver requires that"):
         change_address(settings, dut, skip_unsupported)
         assert dut.mac == NEW_ADDRESS
-    with step("Frames to the new address are received"):
-        assert rx_filter_probe.arrive(NEW_ADDRESS, sentinel=BROADCAST) == [NEW_ADDRESS]
-    with step("What the DUT sends comes from the new address"):
+    with step("Send a frame to the new address: the DUT receives it"):
+        assert rx_filter_probe.received(NEW_ADDRESS, sentinel=BROADCAST) == [NEW_ADDRESS]
+    with step("The DUT sends an echo reply from the new address"):
         remote.tap.forget_neighbours()
         with remote.capture() as seen:
             peer.check_echo(4, 56)
-            until(lambda: seen.received(background=False), what="the answer is on the wire")
+            until(lambda: seen.received(background=False), what="the reply is on the wire")
         assert {frame[6:12].hex(":") for frame in seen.received()} == {NEW_ADDRESS}
 
 
@@ -220,16 +220,16 @@ def test_change_address(rx_filter_probe, settings, dut, remote, peer, until, def
     falsified_by=("rx.unicast.open",),
 )
 def test_old_address(rx_filter_probe, settings, dut, step, skip_unsupported):
-    """After a change of the hardware address, frames to the old one are not received: the device filters."""
+    """After a change of the hardware address, the DUT does not receive frames to the old one: the device filters them."""
     old = dut.mac
-    with step("Change the address; the interface may have to be down for it"):
+    with step("Change the hardware address, with the interface down if the driver requires that"):
         change_address(settings, dut, skip_unsupported)
     with step("Send a frame to the old address"):
-        assert rx_filter_probe.arrive(old, sentinel=NEW_ADDRESS) == []
+        assert rx_filter_probe.received(old, sentinel=NEW_ADDRESS) == []
 
 
 def change_address(settings, dut, skip_unsupported):
-    """Change the address, with the interface up if the driver allows, else down meanwhile."""
+    """Change the hardware address with the interface up if the driver accepts that, else with the interface down."""
     error = settings.try_set_link(address=NEW_ADDRESS)
     if error is not None and error.errno == errno.EOPNOTSUPP:
         skip_unsupported("a change of the hardware address", evidence=str(error))
