@@ -111,7 +111,9 @@ def check_account(guest: Machine, dut: Dut, evidence: Callable[[str, object], No
         assert not any(tags), f"completion tags outstanding, by queue: {tags}"
         ring = (dut.get("rings") or {})["rx"]
         held = [queue["held"] for queue in account["rx"][: dut.queues()]]
-        assert all(ring - UNPOSTED <= each <= ring for each in held), f"ring size {ring}; buffers held, by queue: {held}"
+        assert all(ring - UNPOSTED <= each <= ring for each in held), (
+            f"ring size {ring}; buffers held, by queue: {held}"
+        )
 
     return check
 

@@ -236,10 +236,11 @@ def test_flap_storm(
     before, started = dut.link(), link_partner.negotiations
     monitor = guest.agent.call("link.monitor_open")
     defer(guest.agent.call, "handle.close", handle=monitor)
-    for _half in range(2):
-        with step(f"The link partner flaps {FLAPS // 2} times"):
+    half = FLAPS // 2
+    for _ in range(2):
+        with step(f"The link partner flaps {half} times"):
             last = link_partner.negotiations
-            link_partner.set(flap={"times": FLAPS // 2, "down": 0.005, "up": 0.02})
+            link_partner.set(flap={"times": half, "down": 0.005, "up": 0.02})
             until(
                 lambda last=last: link_partner.negotiations > last and not link_partner.get()["flapping"],
                 what="the link partner has flapped",
@@ -269,7 +270,7 @@ def test_flap_storm(
         assert 1 <= lost <= downs
         assert reported[-1]["carrier"]
     with step("No kernel allocation grew by the number of flaps in both rounds"):
-        grown = leak_check.grown(readings, FLAPS // 2)
+        grown = leak_check.grown(readings, half)
         assert not grown, "; ".join(grown)
 
 
@@ -432,9 +433,8 @@ def test_interrupt_late(
         link_partner.set(up=False)
         until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
         before = link_partner.record()[-1]["sequence"]
-    with step(
-        f"The link partner transmits, and the device delays {'one interrupt' if times else 'each interrupt'} of the negotiation"
-    ):
+    delayed = "one interrupt" if times else "each interrupt"
+    with step(f"The link partner transmits, and the device delays {delayed} of the negotiation"):
         fired = inject(lambda: link_partner.set(up=True), times=times)
     with step("The link comes up, and frames pass in both directions"):
         wait_for_link(hcd, steady=True)

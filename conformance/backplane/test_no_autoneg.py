@@ -91,16 +91,15 @@ def test_forced(
     accepted = False
     for speed in sorted({SPEEDS[name] for name in local_modes.values()}):
         names = {name for name in local_modes.values() if SPEEDS[name] == speed}
-        with step(
-            f"Turn autonegotiation off at {speed} Mb/s: the driver transmits {' or '.join(sorted(names))} without pages"
-        ):
+        expected = " or ".join(sorted(names))
+        with step(f"Turn autonegotiation off at {speed} Mb/s: the driver transmits {expected} without pages"):
             if try_disable_autoneg(speed) is not None:
                 continue
             accepted = True
             link_partner.offer(min(names), negotiates=False)
             found = until(
                 lambda names=names: link_partner.carried in names and link_partner.carried,
-                what=f"the driver transmits {' or '.join(sorted(names))}",
+                what=f"the driver transmits {expected}",
                 timeout=capped_timeout(5),
             )
             evidence(f"{speed} Mb/s", found)
@@ -214,7 +213,7 @@ def test_brief_loss(forced_link, link_partner, dut, until, step, capped_timeout,
     with step("Turn autonegotiation off; the link partner transmits without pages: the link comes up"):
         check_unchanged = forced_link()
         before, entries = dut.link(), link_partner.record()[-1]["sequence"]
-    with step(f"The link partner is silent for {SILENCE * 1000:.0f} ms"):
+    with step(f"The link partner is silent for {SILENCE} s"):
         link_partner.set(flap={"times": 1, "down": SILENCE, "up": SILENCE})
         until(
             lambda: not link_partner.get()["flapping"] and link_partner.technology is not None,

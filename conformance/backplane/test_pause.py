@@ -116,10 +116,11 @@ def test_resolved(
     defer(settings.steady)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for pause in PAUSES:
-        with step(f"Request rx pause {'on' if pause.second else 'off'}, tx pause {'on' if pause.first else 'off'}"):
+        tx, rx = pause
+        with step(f"Request tx pause {tx:d} and rx pause {rx:d}"):
             link_partner.mark()
             if try_set_pause(pause) is None:
-                check_resolutions(f"ethtool -A rx {pause.second} tx {pause.first}")
+                check_resolutions(f"ethtool -A rx {rx} tx {tx}")
     for pause in PAUSES:
         modes = {"Pause": pause.first, "Asym_Pause": pause.second}
         advertised = dut.link_modes().advertised
@@ -164,7 +165,8 @@ def test_advertised(
     defer(settings.steady)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for pause in PAUSES:
-        with step(f"Request rx pause {'on' if pause.second else 'off'}, tx pause {'on' if pause.first else 'off'}"):
+        tx, rx = pause
+        with step(f"Request tx pause {tx:d} and rx pause {rx:d}"):
             if try_set_pause(pause) is not None:
                 continue
             accepted = True
@@ -172,7 +174,7 @@ def test_advertised(
             wait_for_link(hcd)
         with step("The driver's page and the advertised modes that it reports have the pause bits of the request"):
             advertised = dut.link_modes().advertised
-            expected = Pause(pause.second, pause.first != pause.second)
+            expected = Pause(rx, tx != rx)
             assert (
                 link_partner.base_page_received.pause
                 == Pause("Pause" in advertised, "Asym_Pause" in advertised)

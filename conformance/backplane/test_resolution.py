@@ -27,7 +27,8 @@ def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_l
     The test changes the driver's advertisement while the link is down; `CL73-ADV-02` tests a change while it is up.
     """
     for modes in subsets(local_modes):
-        with step(f"The link partner is silent; have the driver advertise {', '.join(modes)}"):
+        advertised = ", ".join(modes)
+        with step(f"The link partner is silent; have the driver advertise {advertised}"):
             link_partner.set(up=False)
             until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
             now = dut.link_modes().advertised & MODES.keys()  # the kernel does not call the driver if nothing changes
@@ -35,7 +36,8 @@ def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_l
                 continue
         for offered in subsets(TECHNOLOGIES):
             common = best((local_modes[mode] for mode in modes), offered)
-            with step(f"The link partner offers {', '.join(offered)}: {common or 'no link'}"):
+            names, outcome = ", ".join(offered), common or "no link"
+            with step(f"The link partner offers {names}: {outcome}"):
                 link_partner.set(up=True, abilities={"technologies": list(offered)})
                 if common is None:
                     check_no_link()
@@ -52,7 +54,8 @@ def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_l
 def test_unsupported_technologies(link_partner, local_modes, wait_for_link, until, step, capped_timeout):
     """If the link partner also offers technologies that the port does not support, the link is the one that both ends support."""
     hcd = best(local_modes.values(), TECHNOLOGIES)
-    with step(f"The link partner offers {', '.join(STRANGE)} and {hcd}"):
+    unsupported = ", ".join(STRANGE)
+    with step(f"The link partner offers {unsupported} and {hcd}"):
         link_partner.offer(*STRANGE, hcd)
     with step(f"The link is {hcd}"):
         until(
@@ -74,7 +77,8 @@ def test_unsupported_technologies(link_partner, local_modes, wait_for_link, unti
 def test_lp_technologies(link_partner, local_modes, wait_for_link, lp_advertised, capped_timeout, until, step):
     """The driver reports which of its own technologies the link partner advertises."""
     for offered in subsets(local_modes.values()):
-        with step(f"The link partner offers {', '.join(offered)}"):
+        names = ", ".join(offered)
+        with step(f"The link partner offers {names}"):
             link_partner.offer(*offered)
             wait_for_link(best(local_modes.values(), offered))
         with step("The driver reports these"):
@@ -97,7 +101,8 @@ def test_lp_technologies(link_partner, local_modes, wait_for_link, lp_advertised
 def test_advertisement(link_partner, local_modes, advertise, wait_for_link, step):
     """A change of the advertised modes starts a negotiation, and the link partner receives exactly these technologies."""
     for modes in subsets(local_modes):
-        with step(f"Have the driver advertise {', '.join(modes)}"):
+        advertised = ", ".join(modes)
+        with step(f"Have the driver advertise {advertised}"):
             advertise(modes)
             wait_for_link(best((local_modes[mode] for mode in modes), link_partner.abilities["technologies"]))
         with step("The link partner has received these technologies"):

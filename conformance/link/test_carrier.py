@@ -52,8 +52,8 @@ def wait_for_carrier(until, carrier_timeout, dut):
 def test_follows_partner(dut, link_partner, settings, wait_for_carrier, step):
     """The driver reports no carrier when the link partner goes down, and carrier when it comes back up."""
     settings.ready()
-    for number in range(ROUNDS):
-        with step(f"Round {number + 1}: take the link partner down: carrier and operational state are down"):
+    for number in range(1, ROUNDS + 1):
+        with step(f"Round {number}: take the link partner down: carrier and operational state are down"):
             link_partner.set(up=False)
             wait_for_carrier(up=False)
             assert "running" not in dut.link()["flags"]
@@ -79,7 +79,7 @@ def test_counted(dut, link_partner, settings, wait_for_carrier, step):
             wait_for_carrier(up=False)
             link_partner.set(up=True)
             wait_for_carrier(up=True)
-    with step(f"carrier_up_count and carrier_down_count rose by {ROUNDS}, carrier_changes by {2 * ROUNDS}"):
+    with step(f"carrier_up_count and carrier_down_count rose by {ROUNDS} each, carrier_changes by their sum"):
         now = dut.link()
         rise = [now[name] - before[name] for name in COUNTS]
         assert rise == [2 * ROUNDS, ROUNDS, ROUNDS], dict(zip(COUNTS, rise, strict=True))
@@ -103,15 +103,15 @@ def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, de
         states.extend(bool(each["carrier"]) for each in messages if "carrier" in each)
         return states[-1] if states else None
 
-    for up in (False, True):
-        with step(
-            f"{'Bring the link partner up' if up else 'Take the link partner down'}: "
-            f"RTM_NEWLINK reports {'carrier' if up else 'no carrier'}"
-        ):
+    for up, action, state in (
+        (False, "Take the link partner down", "no carrier"),
+        (True, "Bring the link partner up", "carrier"),
+    ):
+        with step(f"{action}: RTM_NEWLINK reports {state}"):
             link_partner.set(up=up)
             until(
                 lambda up=up: last_state() is up,
-                what=f"RTM_NEWLINK reports {'carrier' if up else 'no carrier'}",
+                what=f"RTM_NEWLINK reports {state}",
                 timeout=carrier_timeout(up),
             )
     with step("The notifications show one change in each direction"):
@@ -127,8 +127,8 @@ def test_no_carrier_before_link(dut, link_partner, settings, defer, step):
     defer(settings.steady)
     defer(link_partner.set, up=True)
     defer(dut.set_link, up=True)
-    for number in range(RESTARTS):
-        with step(f"Round {number + 1}: set the interface down, and take the link partner down"):
+    for number in range(1, RESTARTS + 1):
+        with step(f"Round {number}: set the interface down, and take the link partner down"):
             dut.set_link(up=False)
             link_partner.set(up=False)
             assert "up" not in dut.link()["flags"]

@@ -16,7 +16,7 @@ MODES = {
     (0x8086, 0x10F7): ({"10000baseKX4/Full"}, {"1000baseKX/Full"}),
     (0x8086, 0x10F8): ({"10000baseKR/Full", "10000baseKX4/Full"}, {"1000baseKX/Full"}),
 }
-"""By PCI id: the modes that the driver must report as supported, and those that it may report as well."""
+"""By PCI ID: the modes that the driver must report as supported, and those that it may report as well."""
 TIMEOUT = 5.0
 SWAPPED = fault_points.declare("program:link.modes-swapped", "the supported modes are read as those of another device")
 
@@ -82,13 +82,13 @@ def test_speed_without_link(guest, dut, link_partner, settings, until, step, ski
 
 @requirement("LINK-MODES-01", level="MUST", source=LINKMODES, falsified_by="program:link.modes-swapped")
 def test_supported_modes(dut, settings, faults, step, evidence, skip_unsupported):
-    """The driver reports the supported modes that the device with this PCI id has; the advertised modes are a subset of them."""
+    """The supported modes that the driver reports are those of the device, by its PCI ID; the advertised modes are among them."""
     settings.ready()
     modes = dut.link_modes()
     identity = (int(dut.read("device/vendor"), 0), int(dut.read("device/device"), 0)) if has_pci(dut) else None
     if modes is None or identity not in MODES:
         skip_unsupported(
-            "a PCI id whose link modes this test lists", evidence={"PCI id": identity, "link modes": modes}
+            "a PCI ID whose link modes this test lists", evidence={"PCI ID": identity, "link modes": modes}
         )
     evidence("link modes", modes)
     must, may = MODES[identity]

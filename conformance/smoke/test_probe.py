@@ -68,8 +68,8 @@ def test_unbind(binding, guest, step):
 )
 def test_rebind(binding, check_traffic, dut, step):
     """After several rounds of unbind and bind, frames pass in both directions."""
-    for number in range(ROUNDS):
-        with step(f"Round {number + 1}: unbind the driver from the device and bind it again"):
+    for number in range(1, ROUNDS + 1):
+        with step(f"Round {number}: unbind the driver from the device and bind it again"):
             binding.unbind()
             binding.bind()
             assert dut.link()["ifname"] == dut.ifname

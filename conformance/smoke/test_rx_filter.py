@@ -118,7 +118,7 @@ def test_foreign_unicast(rx_filter_probe, step):
     falsified_by=("rx.promiscuous.ignored", "program:settings.not-set"),
 )
 def test_promiscuous(rx_filter_probe, settings, dut, step):
-    """In promiscuous mode the DUT receives frames to all addresses; when it is turned off, the device filters them again."""
+    """In promiscuous mode the DUT receives frames to all addresses; with the mode off again, it receives the same frames as before."""
     before = rx_filter_probe.received(FOREIGN_ADDRESS, OTHER_GROUP)
     with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
         settings.set_link(promisc=True)
@@ -155,7 +155,7 @@ def test_foreign_group(rx_filter_probe, join, guest, step):
     falsified_by=("rx.frame.dropped", "program:settings.not-set"),
 )
 def test_all_multicast(rx_filter_probe, settings, dut, step):
-    """In all-multicast mode the DUT receives frames to all multicast groups; when it is turned off, the device filters them again."""
+    """In all-multicast mode the DUT receives frames to all groups; with the mode off again, it receives the same frames as before."""
     before = rx_filter_probe.received(OTHER_GROUP, GROUP)
     with step("Turn all-multicast mode on, and send frames to groups that the interface has not joined"):
         settings.set_link(allmulti=True)
