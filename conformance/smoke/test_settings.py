@@ -25,9 +25,7 @@ ETHTOOL = "Documentation/networking/ethtool-netlink.rst"
 def test_down_and_up(dut, remote, settings, check_traffic, traffic, step):
     """An interface that is down receives no frame; after it is set up, it has carrier and frames pass in both directions."""
     for number in range(1, ROUNDS + 1):
-        with step(
-            f"Round {number}: set the interface down: its operational state is down, and it receives no frame"
-        ):
+        with step(f"Round {number}: set the interface down: its operational state is down, and it receives no frame"):
             settings.set_link(up=False)
             before = dut.stats64()["rx_packets"]
             link = dut.link()
