@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 SINGLE_BUFFER = 2048
 """Bytes of a receive buffer with which a driver accepts an XDP program, where the size can be chosen."""
 STANDARD_MTU = 1500
-STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
+HANG_FAULTS = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
 """Fault points of the models that hang a transmit queue."""
-WATCHDOG = 20
+RESET_TIMEOUT = 20
 """Seconds of wall time for the kernel's transmit watchdog (5 s, or the driver's own timeout) and the driver's reset."""
-FILLER = 1000
+FILL_LENGTH = 1000
 """Bytes of the frames that fill a queue."""
-UNPOSTED = 64
+MAX_UNPOSTED = 64
 """Buffers that a receive ring may be short of: a driver may post them in batches of this size, and leaves one descriptor empty."""
 METHOD_NOT_FOUND = -32601
 """JSON-RPC 2.0, 5.1."""
-FEW_DESCRIPTORS, BEYOND = 1024, 64
+DEFAULT_RING, EXCESS_FRAMES = 1024, 64
 """Ring size to assume where the driver reports none; frames to send beyond the ring size."""
 
 
@@ -111,7 +111,7 @@ def check_account(guest: Machine, dut: Dut, evidence: Callable[[str, object], No
         assert not any(tags), f"completion tags outstanding, by queue: {tags}"
         ring = (dut.get("rings") or {})["rx"]
         held = [queue["held"] for queue in account["rx"][: dut.queues()]]
-        assert all(ring - UNPOSTED <= each <= ring for each in held), (
+        assert all(ring - MAX_UNPOSTED <= each <= ring for each in held), (
             f"ring size {ring}; buffers held, by queue: {held}"
         )
 
@@ -137,17 +137,19 @@ def reset_by_watchdog(
 
     def hang() -> None:
         points = [each["name"] for each in model.call("faults.list")]
-        stuck = next((name for name in points if name in STUCK), None)
+        stuck = next((name for name in points if name in HANG_FAULTS), None)
         if stuck is None:
             skip_unsupported("a device with a fault that hangs a transmit queue", evidence=points)
         before = resets()
         defer(model.call, "faults.disarm", name=stuck)
         model.call("faults.arm", name=stuck)
         # One flow uses one queue. The kernel's watchdog checks only queues that are stopped, so fill it.
-        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
-        packet_sender.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
+        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILL_LENGTH,), versions=(4,))
+        packet_sender.send(
+            [frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", DEFAULT_RING) + EXCESS_FRAMES
+        )
         # The kernel's watchdog runs on wall time, however slow the guest is.
-        done = poll(lambda: resets() > before, Deadline.after(WATCHDOG))
+        done = poll(lambda: resets() > before, Deadline.after(RESET_TIMEOUT))
         model.call("faults.disarm", name=stuck)
         traffic.ready()
         if not done:

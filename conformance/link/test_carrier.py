@@ -10,8 +10,9 @@ from plugfest.requirements.requirement import requirement
 OPERSTATES = "Documentation/networking/operstates.rst"
 COUNTS = ("carrier-changes", "carrier-up-count", "carrier-down-count")
 ROUNDS = 3
-LOAD = 128
-JUMBO, ETHERNET = 9000, 14
+QUEUED_FRAMES = 128
+"""More frames of a jumbo MTU than the FIFO of a device holds."""
+JUMBO_MTU, ETHERNET_HEADER = 9000, 14
 RESTARTS = 4
 """A driver that leaves the carrier on may do so only now and then: several rounds make a race visible in most runs."""
 FLAPS = 20
@@ -181,13 +182,15 @@ def test_down_under_load(
     The device may stop in the middle of the ring because its FIFO is full. The driver must then neither leak the descriptors that the
     device has not completed nor lose track of the device's position in the ring.
     """
-    largest = min(dut.link().get("max-mtu") or JUMBO, JUMBO)
+    largest = min(dut.link().get("max-mtu") or JUMBO_MTU, JUMBO_MTU)
     settings.set_link(mtu=largest)
     settings.ready()
-    frames = [probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET,), versions=(4,))]
+    frames = [
+        probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET_HEADER,), versions=(4,))
+    ]
     with step("Take the link partner down, and send more frames of one flow than the device's FIFO holds"):
         link_partner.set(up=False)
-        evidence("frames sent", packet_sender.send(frames, repeat=LOAD))
+        evidence("frames sent", packet_sender.send(frames, repeat=QUEUED_FRAMES))
         wait_for_carrier(up=False)
     with step("Bring the link partner up: frames pass in both directions, unchanged"):
         link_partner.set(up=True)

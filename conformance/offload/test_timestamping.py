@@ -60,7 +60,7 @@ def stamping(guest, dut, remote, clock, faults, defer):  # noqa: ARG001 - skips 
 
 
 @pytest.fixture
-def stamping_received(stamping, capabilities, skip_unsupported):
+def rx_stamping(stamping, capabilities, skip_unsupported):
     """The timestamps of the interface; skips if the driver does not timestamp received frames."""
     if "hardware-receive" not in capabilities["timestamping"]:
         skip_unsupported("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
@@ -68,7 +68,7 @@ def stamping_received(stamping, capabilities, skip_unsupported):
 
 
 @pytest.fixture
-def sending(capabilities):
+def tx_type(capabilities):
     """The tx_type for tests of received frames: HWTSTAMP_TX_ON if the driver advertises it, else HWTSTAMP_TX_OFF."""
     return ON if "on" in capabilities.get("tx-types", ()) else OFF
 
@@ -171,7 +171,7 @@ def test_monotonic(clock, step, evidence):
 
 
 @pytest.fixture
-def filters(stamping_received, capabilities, traffic, skip_unsupported):  # noqa: ARG001 - skips where nothing is stamped
+def filters(rx_stamping, capabilities, traffic, skip_unsupported):  # noqa: ARG001 - skips where nothing is stamped
     """The rx filters that the driver advertises and that cover PTP event messages, with "all" last."""
     found = [name for name in capabilities["rx-filters"] if any(covered(name, traffic.ends))]
     if not found:
@@ -180,16 +180,16 @@ def filters(stamping_received, capabilities, traffic, skip_unsupported):  # noqa
 
 
 @pytest.fixture
-def check_stamps(stamping_received, sending, clock, traffic):
+def check_stamps(rx_stamping, tx_type, clock, traffic):
     """``check_stamps(name)`` sets that rx filter, and returns a line for each wrong timestamp of a message that the filter covers."""
 
     def check(name):
-        error = stamping_received.try_set_filter(sent=sending, received=name)
+        error = rx_stamping.try_set_filter(sent=tx_type, received=name)
         assert error is None, f"the driver advertises the rx filter {name}, but rejects it: {error}"
         wrong = []
         for message in covered(name, traffic.ends):
             before = clock.read().time
-            stamp = stamping_received.receive(message.frame)
+            stamp = rx_stamping.receive(message.frame)
             after = clock.read().time
             if stamp is None:
                 wrong.append(f"{name}: no timestamp of {message.name}")
@@ -204,11 +204,11 @@ def check_stamps(stamping_received, sending, clock, traffic):
 
 
 @pytest.fixture
-def reset_stamping(stamping_received, settings, dut):
+def reset_stamping(rx_stamping, settings, dut):
     """``reset_stamping()`` turns timestamping off, and sets the interface down and up, so that no earlier rx filter is in effect."""
 
     def reset():
-        assert stamping_received.try_set_filter(sent=OFF, received=NONE) is None
+        assert rx_stamping.try_set_filter(sent=OFF, received=NONE) is None
         settings.set_link(up=False)
         dut.set_link(up=True)
         settings.ready()
@@ -298,17 +298,17 @@ def test_sent(stamping, clock, capabilities, traffic, skip_unsupported, step, ev
 
 
 @requirement("OFFLOAD-STAMP-03", level="MUST", source=f"{STAMPS}, HWTSTAMP_FILTER_NONE: none", falsified_by=NOT_TOLD)
-def test_filter_none(stamping_received, sending, filters, traffic, step):
+def test_filter_none(rx_stamping, tx_type, filters, traffic, step):
     """With HWTSTAMP_FILTER_NONE, the driver timestamps no received frame."""
     name = filters[-1]
     message = next(covered(name, traffic.ends))
     with step(f"Set the rx filter {name}: a received {message.name} has a timestamp"):
-        assert stamping_received.try_set_filter(sent=sending, received=name) is None
-        assert stamping_received.receive(message.frame) is not None
+        assert rx_stamping.try_set_filter(sent=tx_type, received=name) is None
+        assert rx_stamping.receive(message.frame) is not None
     with step("Set the rx filter none: the same message has no timestamp"):
-        assert stamping_received.try_set_filter(sent=sending, received=NONE) is None
-        assert stamping_received.now()[1] == NONE
-        assert stamping_received.receive(message.frame) is None
+        assert rx_stamping.try_set_filter(sent=tx_type, received=NONE) is None
+        assert rx_stamping.now()[1] == NONE
+        assert rx_stamping.receive(message.frame) is None
 
 
 @requirement(
@@ -318,7 +318,7 @@ def test_filter_none(stamping_received, sending, filters, traffic, step):
     falsified_by=("rx.timestamp.missing", "device.time.stopped", STAMP_LOST),
 )
 @pytest.mark.budget(90)
-def test_after_reset(stamping_received, sending, clock, filters, traffic, settings, dut, step, evidence):
+def test_after_reset(rx_stamping, tx_type, clock, filters, traffic, settings, dut, step, evidence):
     """After down and up and after a change of MTU, the PHC runs, and the driver timestamps according to the rx filter that it reports."""
     name = filters[-1]
     message = next(covered(name, traffic.ends))
@@ -327,14 +327,14 @@ def test_after_reset(stamping_received, sending, clock, filters, traffic, settin
         ("set the interface down and up", lambda: settings.set_link(up=False) or dut.set_link(up=True)),
     ):
         with step(f"Set the rx filter {name}, and {what}: the clock runs"):
-            assert stamping_received.try_set_filter(sent=sending, received=name) is None
+            assert rx_stamping.try_set_filter(sent=tx_type, received=name) is None
             change()
             settings.ready()
             before = clock.read()
-            reported = stamping_received.now()[1]
+            reported = rx_stamping.now()[1]
             evidence(f"rx filter that the driver reports ({what})", reported)
         with step(f"A received {message.name} has a correct timestamp if the reported rx filter covers it, else none"):
-            stamp = stamping_received.receive(message.frame)
+            stamp = rx_stamping.receive(message.frame)
             after = clock.read()
             assert after.time > before.time, "the clock has stopped"
             if reported == NONE:

@@ -13,7 +13,7 @@ from plugfest.traffic.packet_socket import PacketSender
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"
 VLAN, UNUSED_VLAN = 100, 101
-LOCAL = bytes.fromhex("88b5")
+LOCAL_ETHERTYPE = bytes.fromhex("88b5")
 SIZES = (60, 127, 1024, 1514)
 PRIORITIES = (0, 3, 7)
 
@@ -21,7 +21,7 @@ PRIORITIES = (0, 3, 7)
 def frames(destination, source):
     """Return a frame of each length."""
     macs = bytes.fromhex((destination + source).replace(":", ""))
-    return [macs + LOCAL + bytes((size + index) & 0xFF for index in range(size - 14)) for size in SIZES]
+    return [macs + LOCAL_ETHERTYPE + bytes((size + index) & 0xFF for index in range(size - 14)) for size in SIZES]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
         return of_length(seen.sent(), SIZES), ours(capture)
 
     def ours(capture):
-        return [each for each in capture.received() if LOCAL in (each[12:14], each[16:18])]
+        return [each for each in capture.received() if LOCAL_ETHERTYPE in (each[12:14], each[16:18])]
 
     return send
 

@@ -10,7 +10,7 @@ import pytest
 from plugfest.requirements.requirement import requirement
 
 RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
-LOCAL = bytes.fromhex("88b5")
+LOCAL_ETHERTYPE = bytes.fromhex("88b5")
 """EtherType for local experiments (IEEE 802, clause 9.2.4): no host replies to it."""
 NEW_ADDRESS = "02:71:67:01:00:77"
 """An address that the DUT gets in addition to or instead of its own; each of its 16-bit words differs."""
@@ -75,7 +75,7 @@ class RxFilterProbe:
 
     def _frame(self, address):
         macs = bytes.fromhex((address + self._remote.mac).replace(":", ""))
-        return macs + LOCAL + bytes(range(46))
+        return macs + LOCAL_ETHERTYPE + bytes(range(46))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from plugfest.traffic.packet_socket import PacketSender
 VLANS = (1, 2, 100, 4094)
 """Both ends of the range, and ids that a wrong byte order changes."""
 UNUSED_VLAN = 77
-LOCAL = bytes.fromhex("88b5")
+LOCAL_ETHERTYPE = bytes.fromhex("88b5")
 SIZES = (60, 61, 128, 1024, 1514)
 """Frame lengths in bytes without the tag and FCS."""
 SOURCE = "IEEE 802.1Q-2022, clause 9.6 (tag format); Documentation/networking/netdevices.rst"
@@ -30,7 +30,7 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 def frame(destination, source, number, size):
     """Return a frame of `size` bytes whose data depends on its number."""
     macs = bytes.fromhex((destination + source).replace(":", ""))
-    return macs + LOCAL + bytes((number + index) & 0xFF for index in range(size - 14))
+    return macs + LOCAL_ETHERTYPE + bytes((number + index) & 0xFF for index in range(size - 14))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_send(vlan_interface, guest, dut, remote, until, defer, step):
 
 def ours(capture):
     """Return the captured frames of these tests that the DUT sent."""
-    return [each for each in capture.received() if LOCAL in (each[12:14], each[16:18])]
+    return [each for each in capture.received() if LOCAL_ETHERTYPE in (each[12:14], each[16:18])]
 
 
 @requirement(
