@@ -84,7 +84,8 @@ def test_resolved(
 
     def check_resolution(partner):
         """Check the resolution with these pause bits of the link partner; returns the bits of the driver's page."""
-        with step(f"The link partner offers pause {partner.first:d}, asymmetric pause {partner.second:d}"):
+        symmetric, asymmetric = partner
+        with step(f"The link partner offers pause {symmetric:d}, asymmetric pause {asymmetric:d}"):
             offer_pause(partner)
             local = link_partner.base_page_received.pause
             expected = pause_of(local, partner)
@@ -122,12 +123,13 @@ def test_resolved(
             if try_set_pause(pause) is None:
                 check_resolutions(f"ethtool -A rx {rx} tx {tx}")
     for pause in PAUSES:
-        modes = {"Pause": pause.first, "Asym_Pause": pause.second}
+        symmetric, asymmetric = pause
+        modes = {"Pause": symmetric, "Asym_Pause": asymmetric}
         advertised = dut.link_modes().advertised
         # The kernel does not call the driver if nothing changes.
         if pause in checked or modes == {mode: mode in advertised for mode in modes}:
             continue
-        with step(f"Have the driver advertise pause {pause.first:d}, asymmetric pause {pause.second:d}, by link modes"):
+        with step(f"Have the driver advertise pause {symmetric:d}, asymmetric pause {asymmetric:d}, by link modes"):
             if try_advertise(set(local_modes), other=modes) is None:
                 check_resolutions(f"ethtool -s advertise {modes}")
     evidence("pause bits (C0, C1) of the driver's pages", {str(tuple(bits)): how for bits, how in checked.items()})
@@ -194,8 +196,9 @@ def test_advertised(
 def test_lp_pause(offer_pause, lp_advertised, capped_timeout, until, step):
     """The driver reports the pause bits that the link partner sent."""
     for pause in PAUSES:
+        symmetric, asymmetric = pause
         with step(
-            f"The link partner offers pause {pause.first:d}, asymmetric pause {pause.second:d}: the driver reports these"
+            f"The link partner offers pause {symmetric:d}, asymmetric pause {asymmetric:d}: the driver reports these"
         ):
             offer_pause(pause)
 
@@ -205,6 +208,6 @@ def test_lp_pause(offer_pause, lp_advertised, capped_timeout, until, step):
 
             until(
                 is_reported,
-                what=f"the driver reports pause {pause.first:d}, asymmetric pause {pause.second:d}",
+                what=f"the driver reports pause {symmetric:d}, asymmetric pause {asymmetric:d}",
                 timeout=capped_timeout(5),
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.traffic.check import TrafficCheck
 from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import Traffic
@@ -24,7 +25,7 @@ def check_traffic_after(
     """``check_traffic_after()`` makes a `TrafficCheck` when called, for tests that first reboot the guest or remove the interface."""
 
     def make() -> TrafficCheck:
-        dut = guest.dut
+        dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
         return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.machine.machine import DUT_MAC
 from plugfest.requirements.requirement import requirement
 
@@ -113,6 +114,6 @@ def test_reboot(guest, dut, check_traffic_after, step):
     with step("Reboot with the interface up"):
         guest.reboot()
     with step("The netdev exists, with the same address"):
-        assert guest.dut.mac == before
+        assert Dut(guest).mac == before
     with step("Frames pass in both directions, unchanged"):
         check_traffic_after().both_ways()

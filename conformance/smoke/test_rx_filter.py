@@ -100,14 +100,14 @@ def join(guest, dut, defer):
 @requirement("SMOKE-FILTER-01", level="MUST", source=RX_MODE, falsified_by="rx.broadcast.ignored")
 def test_broadcast(rx_filter_probe, step):
     """The DUT receives frames to the broadcast address."""
-    with step("Send a frame to the broadcast address"):
+    with step("Send a frame to the broadcast address: the DUT receives it"):
         rx_filter_probe.check(BROADCAST, expected=[BROADCAST])
 
 
 @requirement("SMOKE-FILTER-02", level="SHOULD", source=RX_MODE, falsified_by="rx.unicast.open")
 def test_foreign_unicast(rx_filter_probe, step):
     """The DUT does not receive frames to another host's address: the device filters them."""
-    with step("Send a frame to an address that the interface does not have"):
+    with step("Send a frame to an address that the interface does not have: the DUT does not receive it"):
         rx_filter_probe.check(FOREIGN_ADDRESS, expected=[])
 
 
@@ -120,7 +120,9 @@ def test_foreign_unicast(rx_filter_probe, step):
 def test_promiscuous(rx_filter_probe, settings, dut, step):
     """In promiscuous mode the DUT receives frames to all addresses; with the mode off again, it receives the same frames as before."""
     before = rx_filter_probe.received(FOREIGN_ADDRESS, OTHER_GROUP)
-    with step("Turn promiscuous mode on, and send frames to addresses that the interface does not have"):
+    with step(
+        "Turn promiscuous mode on, and send frames to addresses that the interface does not have: the DUT receives them"
+    ):
         settings.set_link(promisc=True)
         assert "promisc" in dut.link()["flags"]
         rx_filter_probe.check(FOREIGN_ADDRESS, OTHER_GROUP, expected=[FOREIGN_ADDRESS, OTHER_GROUP])
@@ -132,7 +134,7 @@ def test_promiscuous(rx_filter_probe, settings, dut, step):
 @requirement("SMOKE-FILTER-04", level="MUST", source=RX_MODE, falsified_by="rx.multicast.ignored")
 def test_joined_group(rx_filter_probe, join, step):
     """The DUT receives frames to a multicast group that the interface has joined."""
-    with step("Join a group, and send a frame to it"):
+    with step("Join a group, and send a frame to it: the DUT receives it"):
         join(GROUP)
         rx_filter_probe.check(GROUP, expected=[GROUP])
 
@@ -140,10 +142,10 @@ def test_joined_group(rx_filter_probe, join, step):
 @requirement("SMOKE-FILTER-05", level="SHOULD", source=RX_MODE, falsified_by="rx.multicast.open")
 def test_foreign_group(rx_filter_probe, join, guest, step):
     """The DUT does not receive frames to a multicast group that the interface has not joined or has left: the device filters them."""
-    with step("Join a group, and send a frame to another"):
+    with step("Join a group, and send a frame to another: the DUT does not receive it"):
         membership = join(GROUP)
         rx_filter_probe.check(OTHER_GROUP, expected=[])
-    with step("Leave the group, and send a frame to it"):
+    with step("Leave the group, and send a frame to it: the DUT does not receive it"):
         guest.agent.call("handle.close", handle=membership)
         rx_filter_probe.check(GROUP, expected=[])
 
@@ -157,7 +159,9 @@ def test_foreign_group(rx_filter_probe, join, guest, step):
 def test_all_multicast(rx_filter_probe, settings, dut, step):
     """In all-multicast mode the DUT receives frames to all groups; with the mode off again, it receives the same frames as before."""
     before = rx_filter_probe.received(OTHER_GROUP, GROUP)
-    with step("Turn all-multicast mode on, and send frames to groups that the interface has not joined"):
+    with step(
+        "Turn all-multicast mode on, and send frames to groups that the interface has not joined: the DUT receives them"
+    ):
         settings.set_link(allmulti=True)
         assert "allmulti" in dut.link()["flags"]
         rx_filter_probe.check(OTHER_GROUP, GROUP, expected=[OTHER_GROUP, GROUP])
@@ -185,7 +189,7 @@ def test_many_groups(rx_filter_probe, join, step):
 )
 def test_second_address(rx_filter_probe, run, dut, step, defer):
     """The DUT receives frames to a second unicast address of the interface, and still receives those to its own."""
-    with step("Add a unicast address to the interface's list, and send frames to it"):
+    with step("Add a unicast address to the interface's list, and send frames to it: the DUT receives them"):
         run("bridge", "fdb", "add", NEW_ADDRESS, "dev", dut.ifname, "self")
         defer(run, "bridge", "fdb", "del", NEW_ADDRESS, "dev", dut.ifname, "self")
         rx_filter_probe.check(NEW_ADDRESS, NEW_ADDRESS, expected=[NEW_ADDRESS, NEW_ADDRESS])
@@ -224,7 +228,7 @@ def test_old_address(rx_filter_probe, settings, dut, step, skip_unsupported):
     old = dut.mac
     with step("Change the hardware address, with the interface down if the driver requires that"):
         change_address(settings, dut, skip_unsupported)
-    with step("Send a frame to the old address"):
+    with step("Send a frame to the old address: the DUT does not receive it"):
         assert rx_filter_probe.received(old, sentinel=NEW_ADDRESS) == []
 
 
