@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def check_traffic_after(
+def check_traffic_after_reboot(
     guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
-) -> Callable[[], TrafficCheck]:
-    """``check_traffic_after()`` makes a `TrafficCheck` when called, for tests that first reboot the guest or remove the interface."""
+) -> Callable[[], None]:
+    """``check_traffic_after_reboot()``: as ``check_traffic()``, with sockets and agent of the guest as it is when called."""
 
-    def make() -> TrafficCheck:
+    def check() -> None:
         dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
-        return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
+        TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)()
 
-    return make
+    return check

@@ -108,7 +108,7 @@ def test_reload(binding, check_traffic, step, skip_unsupported):
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_reboot(guest, dut, check_traffic_after, step):
+def test_reboot(guest, dut, check_traffic_after_reboot, step):
     """After a reboot of the machine with the interface up, the driver probes its device, and frames pass in both directions."""
     before = dut.mac
     with step("Reboot with the interface up"):
@@ -116,4 +116,4 @@ def test_reboot(guest, dut, check_traffic_after, step):
     with step("The netdev exists, with the same address"):
         assert Dut(guest).mac == before
     with step("Frames pass in both directions, unchanged"):
-        check_traffic_after().both_ways()
+        check_traffic_after_reboot()
