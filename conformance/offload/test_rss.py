@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from plugfest.dut.operations import NotOfferedError, other_channels
 from plugfest.frames.dissect import TCP, UDP, dissect
@@ -46,7 +48,7 @@ class RssFlows:
         found = dut.rss()
         queues = dut.queues()
         if found is None or queues < 2:
-            skip_unsupported("receive-side rss_flows", evidence={"ethtool -x": found, "receive queues": queues})
+            skip_unsupported("receive-side scaling", evidence={"ethtool -x": found, "receive queues": queues})
         if found.function not in (0, TOEPLITZ):
             skip_unsupported("the Toeplitz hash", evidence={"ethtool -x": found})
         if not found.key:
@@ -84,7 +86,7 @@ class RssFlows:
                 )
                 length = 200 + block * FLOWS_EACH + number
                 payload = generate(number, length - request.length)
-                made.append(TxRequest(**{**vars(request), "payload": payload}).finished())
+                made.append(replace(request, payload=payload).finished())
         return made
 
     def expected(self, rss, frames, skbs):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from plugfest.frames.dissect import ACK, CWR, FIN, PSH, TCP, UDP
 from plugfest.frames.payload import digest, generate
@@ -120,7 +122,7 @@ def test_off(tx_offload, inactive, step):
 
 def _other_ports(request):
     """Return the request with other ports, so that its frames differ from those over IPv4."""
-    return TxRequest(**{**vars(request), "ports": (request.ports[0] + 100, request.ports[1])})
+    return replace(request, ports=(request.ports[0] + 100, request.ports[1]))
 
 
 @requirement(
