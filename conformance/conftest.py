@@ -67,7 +67,7 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
             refusal = xdp.try_attach_and_detach()
             if refusal is None:
                 break
-            assert xdp.extack(refusal), f"a program is refused without a reason: {refusal}"
+            assert refusal.extack, f"a program is refused without a reason: {refusal}"
             evidence("XDP was refused", str(refusal))
             remove()
 

@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 from plugfest.dut.leaks import LOST as LOST_MEMORY
 from plugfest.link.backplane import SPEEDS, NextPage, best
-from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 ARBITRATION = "IEEE 802.3-2022, figure 73-11 (arbitration state diagram)"
@@ -33,7 +32,7 @@ WITHHELD = ("an.interrupt.late", "link.interrupt.late")
     "CL73-NP-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.7.7 (next page function), 73.7.7.1 (null pages are sent as long as the other end has more)",
-    falsified_by=("link.speed.wrong", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
 )
 @pytest.mark.parametrize("late", [0, LATE], ids=["prompt", "late"])
 @pytest.mark.parametrize("pages", [[NULL], [MESSAGE], [MESSAGE, UNFORMATTED], [NULL, MESSAGE, UNFORMATTED]], ids=repr)
@@ -58,7 +57,7 @@ def test_next_pages(link_partner, highest, start_over, linked, check_traffic, st
     "CL73-NP-02",
     level="MUST",
     source="IEEE 802.3-2022, 73.7.7",
-    falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD),
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-told"),
 )
 @pytest.mark.budget(90)
 def test_endless_pages(link_partner, highest, linked, gives_up, dut, until, step, patience):
@@ -74,7 +73,10 @@ def test_endless_pages(link_partner, highest, linked, gives_up, dut, until, step
 
 
 @requirement(
-    "CL73-ARB-01", level="MUST", source=ARBITRATION, falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD)
+    "CL73-ARB-01",
+    level="MUST",
+    source=ARBITRATION,
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-told"),
 )
 @pytest.mark.parametrize("what", ["nonce.copied", "echo.wrong", "acknowledge.lost"])
 @pytest.mark.budget(90)
@@ -100,7 +102,7 @@ def test_wrong_exchange(link_partner, highest, linked, gives_up, dut, until, ste
     "CL73-ARB-04",
     level="MUST",
     source=f"{ARBITRATION}, link_fail_inhibit_timer; 73.10.2",
-    falsified_by=("tx.frame.dropped", "an.complete.lost", NOT_TOLD),
+    falsified_by=("tx.frame.dropped", "an.complete.lost", "program:backplane.not-told"),
 )
 @pytest.mark.parametrize("technology", sorted(SPEEDS))
 @pytest.mark.budget(90)
@@ -143,7 +145,12 @@ def test_no_signal(
         check_traffic()
 
 
-@requirement("CL73-ARB-02", level="MUST", source=f"{ARBITRATION}; 73.7.2", falsified_by=("link.speed.wrong", NOT_TOLD))
+@requirement(
+    "CL73-ARB-02",
+    level="MUST",
+    source=f"{ARBITRATION}; 73.7.2",
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
+)
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.budget(60)
 def test_restart_amid(link_partner, highest, linked, until, step, moment, patience):
@@ -161,7 +168,10 @@ def test_restart_amid(link_partner, highest, linked, until, step, moment, patien
 
 
 @requirement(
-    "CL73-ARB-03", level="MUST", source=f"{ARBITRATION}; 73.10.1 (timers)", falsified_by=("link.speed.wrong", NOT_TOLD)
+    "CL73-ARB-03",
+    level="MUST",
+    source=f"{ARBITRATION}; 73.10.1 (timers)",
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
 )
 @pytest.mark.budget(60)
 def test_late_partner(highest, start_over, linked, step):
@@ -176,7 +186,7 @@ def test_late_partner(highest, start_over, linked, step):
     "CL73-RF-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.6.7 (remote fault), 45.2.7.2",
-    falsified_by=("link.speed.wrong", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
 )
 @pytest.mark.budget(60)
 def test_remote_fault(link_partner, highest, linked, agreed, until, check_traffic, step, evidence, patience):
@@ -213,7 +223,7 @@ def test_remote_fault(link_partner, highest, linked, agreed, until, check_traffi
     "CL73-FLAP-01",
     level="MUST",
     source="Documentation/networking/operstates.rst",
-    falsified_by=("link.speed.wrong", NOT_TOLD, LOST_MEMORY),
+    falsified_by=("link.speed.wrong", "program:backplane.not-told", LOST_MEMORY),
 )
 @pytest.mark.budget(150)
 def test_flap_storm(
@@ -277,7 +287,13 @@ def told(entry):
     "CL73-TIME-01",
     level="MUST",
     source="IEEE 802.3-2022, 73.10.2 (link_fail_inhibit_timer: 500 to 510 ms of 10GBASE-KR, 40 to 50 ms without training)",
-    falsified_by=("tx.frame.dropped", "link.speed.wrong", "an.training.ignored", "an.page.late", NOT_TOLD),
+    falsified_by=(
+        "tx.frame.dropped",
+        "link.speed.wrong",
+        "an.training.ignored",
+        "an.page.late",
+        "program:backplane.not-told",
+    ),
 )
 @pytest.mark.budget(60)
 @pytest.mark.parametrize("technology", sorted(SPEEDS))
@@ -324,7 +340,7 @@ def test_in_time(
     "CL73-RESTART-01",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst; ethtool(8), -r; IEEE 802.3-2022, 45.2.7.1 (7.0.9)",
-    falsified_by=("tx.frame.dropped", NOT_TOLD),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-told"),
 )
 @pytest.mark.budget(60)
 def test_restart_on_request(
@@ -396,7 +412,7 @@ def test_interrupt_lost(link_partner, highest, interrupts_spoilt, linked, check_
     "CL73-IRQ-02",
     level="MUST",
     source="IEEE 802.3-2022, 45.2.7.2 (what the status says stays until it is read), 73.10.2 (link_fail_inhibit_timer)",
-    falsified_by=("an.reissue.lost", "link.speed.wrong", "tx.frame.dropped", NOT_TOLD),
+    falsified_by=("an.reissue.lost", "link.speed.wrong", "tx.frame.dropped", "program:backplane.not-told"),
 )
 @pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
 @pytest.mark.budget(90)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 from plugfest.link.backplane import fec_of
-from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it"
@@ -55,7 +54,7 @@ def advertise_each(advertise, local, dut, step):
     "CL73-FEC-01",
     level="MUST",
     source=CAPABILITY,
-    falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD),
+    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-told"),
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(200)
@@ -76,7 +75,10 @@ def test_fec(resolve_fec, advertise_each, step, evidence):
 
 
 @requirement(
-    "CL73-FEC-02", level="MUST", source=CAPABILITY, falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD)
+    "CL73-FEC-02",
+    level="MUST",
+    source=CAPABILITY,
+    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-told"),
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)

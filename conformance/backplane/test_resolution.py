@@ -7,7 +7,6 @@ from itertools import chain, combinations
 
 import pytest
 from plugfest.link.backplane import MODES, STRANGE, best
-from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 PRIORITY = "IEEE 802.3-2022, 73.7.6 (priority resolution), table 73-5"
@@ -20,7 +19,9 @@ def subsets(names):
     return chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
 
 
-@requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
+@requirement(
+    "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-told")
+)
 @pytest.mark.budget(240)
 def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, step, patience):
     """Whatever the two ends advertise, the link is the highest that they have in common; without any there is no link.
@@ -48,7 +49,7 @@ def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, s
     "CL73-HCD-02",
     level="MUST",
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
-    falsified_by=("link.speed.wrong", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
 )
 def test_strange(link_partner, local, linked, until, step, patience):
     """A partner's technologies that the port does not have do not keep it from what both have."""
@@ -69,7 +70,7 @@ def test_strange(link_partner, local, linked, until, step, patience):
     "CL73-LP-01",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 45.2.7.7",
-    falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "an.page.stale", "program:backplane.not-told"),
 )
 @pytest.mark.budget(120)
 def test_partner_is_told(link_partner, local, linked, peer_modes, patience, until, step):

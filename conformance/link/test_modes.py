@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 
@@ -18,7 +17,6 @@ MODES = {
 }
 """Modes by PCI id: such as must be told as supported, and such as may be beside them."""
 PROMPT = 5.0
-SWAPPED = fault_points.declare("program:link.modes-swapped", "the supported modes are read as those of another device")
 
 
 @requirement("LINK-SPEED-01", level="MUST", source=LINKMODES, falsified_by="link.speed.wrong")
@@ -79,7 +77,7 @@ def test_unknown(guest, dut, link_partner, settings, until, step, skip_unsupport
 
 
 @requirement("LINK-MODES-01", level="MUST", source=LINKMODES, falsified_by="program:link.modes-swapped")
-def test_supported(dut, settings, faults, step, evidence, skip_unsupported):
+def test_supported(dut, settings, step, evidence, skip_unsupported):
     """The supported modes are those that the device, by its PCI id, can do; those advertised are among them."""
     settings.ready()
     modes = dut.link_modes()
@@ -92,8 +90,6 @@ def test_supported(dut, settings, faults, step, evidence, skip_unsupported):
     must, may = MODES[identity]
     supported = {mode for mode in modes.supported if "base" in mode}
     advertised = {mode for mode in modes.advertised if "base" in mode}
-    if faults[SWAPPED]:
-        supported = {"40000baseKR4/Full"}
     with step("The supported modes hold all that the device must, and no other than it may do"):
         assert must <= supported <= must | may
     with step("What is advertised is supported"):

@@ -389,6 +389,6 @@ def test_default_follows_channels(scaling, dut, settings, set_uneven, step, defe
         defer(settings.set_without_undo, "channels", **{name: channels[name.replace("_", "-")] for name in other})
         settings.ready()
     with step("The table names each queue that there is and no other, and frames follow it"):
-        now = dut.rss_later()
+        now = dut.rss()
         assert set(now.table) == set(range(dut.queues()))
         scaling.check(now)

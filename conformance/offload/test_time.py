@@ -42,7 +42,7 @@ def capabilities(dut):
 
 
 @pytest.fixture
-def clock(guest, dut, capabilities, settings, faults, defer, skip_unsupported):
+def clock(guest, dut, capabilities, settings, defer, skip_unsupported):
     """The hardware clock, as it is when the interface has come up; skips where the driver says that there is none."""
     if "phc-index" not in capabilities:
         skip_unsupported("a hardware clock", evidence={"ethtool -T": capabilities})
@@ -50,13 +50,13 @@ def clock(guest, dut, capabilities, settings, faults, defer, skip_unsupported):
     dut.set_link(up=False)
     dut.set_link(up=True)
     settings.ready()
-    return HardwareClock(guest.agent, capabilities["phc-index"], faults, defer)
+    return HardwareClock(guest.agent, capabilities["phc-index"], defer)
 
 
 @pytest.fixture
-def stamping(guest, dut, remote, clock, faults, defer):  # noqa: ARG001 - skips where there is no clock
+def stamping(guest, dut, remote, clock, defer):  # noqa: ARG001 - skips where there is no clock
     """The interface's time stamps."""
-    return Stamping(guest, dut.ifname, remote, faults, defer)
+    return Stamping(guest, dut.ifname, remote, defer)
 
 
 @pytest.fixture

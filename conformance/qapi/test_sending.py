@@ -24,9 +24,9 @@ SHORTEST_PAYLOAD = 256
 
 
 @pytest.fixture
-def sender(worker, dut, faults):
+def sender(worker, dut):
     """Memory of a process of its own, not yet bound to the interface."""
-    return TxDmabuf(worker(), dut.ifname, faults)
+    return TxDmabuf(worker(), dut.ifname)
 
 
 @pytest.fixture

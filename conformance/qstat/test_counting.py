@@ -460,8 +460,6 @@ def test_registers_are_summed_up(accounting, traffic, step, skip_unsupported, du
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("They rose by the frames that the wire carried, and by their octets, with FCS or without"):
-        for now, then, remote in zip(
-            accounting.registers_later(), before, (measured.wire_rx, measured.wire_tx), strict=True
-        ):
+        for now, then, remote in zip(accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True):
             risen = now - then
             assert risen in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {risen}; {explain(measured)}"

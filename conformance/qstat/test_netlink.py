@@ -115,7 +115,7 @@ def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported
     def differences():
         """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
         while True:
-            before, device, after = netlink.read().link, netlink.whole_device_later(), netlink.read().link
+            before, device, after = netlink.read().link, netlink.whole_device(), netlink.read().link
             if before == after:
                 pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
                 return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -18,7 +18,6 @@ from plugfest.xdp.programs import Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
     from plugfest.traffic.traffic import Sightings, Traffic
@@ -101,7 +100,6 @@ class Second:
 @pytest.fixture
 def second(
     guest: Machine,
-    faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
@@ -110,7 +108,7 @@ def second(
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
     change = Settings(dut, until, defer, lambda: True)
-    xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
+    xdp = Xdp(guest.agent, nic.ifname, defer=defer, until=until, advertises=lambda _: None)
     change.ready()
     unobstructed(xdp, dut, change)
     return Second(dut, xdp, nic.remote, change)

@@ -34,7 +34,7 @@ FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
     falsified_by=("rx.timestamp.late", "program:clocks.ahead", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:timestamp",
 )
-def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
+def test_timestamp(native, require, traffic, clocks, dut, run, skip_unsupported, step, evidence):
     """The timestamp that a program is told of a frame is the time on the device's clock when it came, nanosecond for nanosecond.
 
     Without a model that says what that clock shows, it is the hardware clock that ethtool names, and without one any of the guest's.
@@ -44,7 +44,7 @@ def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsu
     if "hardware-receive" not in capabilities:
         skip_unsupported("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     for _ in range(BURSTS):
         with step("Look at the device's clock, send test frames of every size, and look at it again"):
             probes = traffic.probes(sizes=SIZES, flows=len(SIZES))
@@ -66,7 +66,7 @@ def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsu
     falsified_by=("program:hints.of-another-frame", "program:hints.type-without-ports", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
-def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsupported, step, evidence):
+def test_hash(native, require, active, traffic, dut, guest, skip_unsupported, step, evidence):
     """The hash that a program is told of a frame is the Toeplitz hash of its flow, and its type says what of the frame entered it."""
     require("xdp-rx-metadata:hash")
     rss = dut.rss()
@@ -75,7 +75,7 @@ def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsuppo
     active("rx-hashing")
     probes = traffic.probes()
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         told = [rx_metadata["hash"] for rx_metadata in reader.read(traffic, probes)]
     with step("Of each a hash is told, or that there is none (ENODATA)"):
@@ -111,7 +111,7 @@ def fields_of(guest, dut, version):
     falsified_by=("program:hints.of-another-frame", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:vlan-tag",
 )
-def test_vlan_tag(native, require, active, member, traffic, faults, step):
+def test_vlan_tag(native, require, active, member, traffic, step):
     """The tag that a program is told of a frame is that which the device took out of it, and of a frame without one it is told none.
 
     No driver here offers it: on each of them XDP-META-06 tests that it is refused.
@@ -121,7 +121,7 @@ def test_vlan_tag(native, require, active, member, traffic, faults, step):
     for vlan in VLANS:
         member(vlan)
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step(
         "Send test frames of every size, each with a tag of another VLAN and priority than the one before it, or with none"
     ):
@@ -169,12 +169,12 @@ REFUSED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
     variant="vlan-tag",
 )
 @pytest.mark.parametrize("name", ["timestamp", "hash", "vlan-tag"])
-def test_not_offered(native, require_absent, traffic, faults, name, step):
+def test_not_offered(native, require_absent, traffic, name, step):
     """What the driver does not advertise that it tells of frames, it says of none: a program gets EOPNOTSUPP, and the frames pass."""
     require_absent(f"xdp-rx-metadata:{name}")
     probes = traffic.probes()
     with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step("Send test frames of every size, IPv4 and IPv6: of each the program is told EOPNOTSUPP"):
         told = [rx_metadata[name] for rx_metadata in reader.read(traffic, probes)]
         assert {answer.status for answer in told} == {-errno.EOPNOTSUPP}
@@ -188,14 +188,14 @@ def test_not_offered(native, require_absent, traffic, faults, name, step):
     source="include/uapi/linux/bpf.h, BPF_F_XDP_DEV_BOUND_ONLY; net/core/dev.c, dev_xdp_attach",
     falsified_by="program:hints.refusal-lost",
 )
-def test_only_bound_and_native(native, traffic, faults, step):
+def test_only_bound_and_native(native, traffic, step):
     """A program that asks for metadata is refused without a device, and in generic mode, and traffic is as before."""
     with step("Load it without a device: refused"):
-        refused = try_load_unbound(native, faults)
+        refused = try_load_unbound(native)
         assert refused is not None, "it was loaded"
         assert "device-bound" in str(refused), f"expected the verifier's reason, found {refused}"
     with step("Load it for the device, and attach it in generic mode: EINVAL"):
-        refused = try_attach_generic(native, faults)
+        refused = try_attach_generic(native)
         assert refused is not None, "it was attached"
         assert refused.errno == errno.EINVAL
     with step("Nothing is attached, and frames reach the stack as before"):

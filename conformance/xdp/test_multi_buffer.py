@@ -45,9 +45,9 @@ def jumbo(xdp, dut, long_frames, skip_unsupported):
 
 
 @pytest.fixture
-def fragments(jumbo, faults):
+def fragments(jumbo):
     """The program that moves the ends of frames as it is told, for frames in several buffers."""
-    return Adjustment(jumbo, faults, fragments=True)
+    return Adjustment(jumbo, fragments=True)
 
 
 @requirement(

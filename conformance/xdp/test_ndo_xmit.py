@@ -29,11 +29,11 @@ LENGTHS = (701, 760, 1024, 1460, 1514)
 
 
 @pytest.fixture
-def source(pair, faults, dut):
+def source(pair, dut):
     """``source(mode)``: a program on an interface of the guest that redirects test frames to the DUT."""
 
     def attach(mode, fragments=False):
-        found = Adjustment(pair.near, faults, mode=mode, fragments=fragments)
+        found = Adjustment(pair.near, mode=mode, fragments=fragments)
         found.aim(dut.ifname)
         found.tell(verdict=Action.REDIRECT)
         return found

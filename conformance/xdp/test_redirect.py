@@ -210,10 +210,10 @@ def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pai
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_to_second_nic(redirecting, adjustment, second, traffic, faults, remote, until, step, require):
+def test_to_second_nic(redirecting, adjustment, second, traffic, remote, until, step, require):
     """Between two NICs of the driver, frames that one redirects to the other leave by that once and unchanged, and back."""
     with step("Attach a program to each of two NICs that redirects test frames to the other"):
-        back = Adjustment(second.xdp, faults)
+        back = Adjustment(second.xdp)
         for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
             sender.aim(target)
             sender.tell(verdict=Action.REDIRECT)

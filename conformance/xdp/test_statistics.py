@@ -90,10 +90,10 @@ def test_redirected_away(adjustment, accounting, traffic, pair, step):
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("target")
-def test_redirected_here(accounting, traffic, pair, faults, dut, until, step):
+def test_redirected_here(accounting, traffic, pair, dut, until, step):
     """Frames that another interface's program redirects to this one are counted as sent by it."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
-        source = Adjustment(pair.near, faults)
+        source = Adjustment(pair.near)
         source.aim(dut.ifname)
         source.tell(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
@@ -165,7 +165,7 @@ def test_own_counters(native, adjustment, require, accounting, traffic, remote, 
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("target")
-def test_own_counter_of_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
+def test_own_counter_of_target(accounting, traffic, pair, dut, until, step, skip_unsupported):
     """The driver's own counter of what other interfaces redirect to this one rises by those frames."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         before = by_verdict(accounting.ethtool())
@@ -173,7 +173,7 @@ def test_own_counter_of_target(accounting, traffic, pair, faults, dut, until, st
             skip_unsupported(
                 "a counter of its own of what is redirected to it", evidence=[name for name, _ in accounting.ethtool()]
             )
-        source = Adjustment(pair.near, faults)
+        source = Adjustment(pair.near)
         source.aim(dut.ifname)
         source.tell(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]

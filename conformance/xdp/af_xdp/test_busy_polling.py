@@ -28,14 +28,14 @@ class Polled(NamedTuple):
 
 
 @pytest.fixture
-def polled(bound, receives, guest, dut, faults, defer, skip_unsupported, evidence):
+def polled(bound, receives, guest, dut, defer, skip_unsupported, evidence):
     """``polled()``: sockets that poll their queues, whose interrupts are put off; skips where the kernel knows no NAPI of a queue."""
     paths = {f"/sys/class/net/{dut.ifname}/{name}": value for name, value in DEFERRED.items()}
 
     def start():
         sockets = bound()
         receives(sockets)  # older kernels know what to poll when a first frame has come
-        told = QueueView(guest.agent, dut.ifname, faults).states()
+        told = QueueView(guest.agent, dut.ifname).states()
         napis = {socket.queue: socket.napi for socket in sockets}
         found = {"netdev queue-get": {queue: told[queue].napi for queue in napis}, "SO_INCOMING_NAPI_ID": napis}
         evidence("NAPI by queue", found)

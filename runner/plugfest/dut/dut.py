@@ -6,10 +6,9 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.queue_counters import QueueCounters, from_ethtool, from_qstats
 
@@ -17,15 +16,6 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
 
-NOT_SET = fault_points.declare("program:settings.not-set", "a change of settings is not made, as if it were")
-NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is not turned off, as if it were")
-TABLE_LOST = fault_points.declare(
-    "program:rss.table-lost", "the indirection table is read as the default, spread evenly"
-)
-TABLE_KEPT = fault_points.declare(
-    "program:rss.table-kept", "the indirection table is read as the default of one queue more"
-)
-ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
 _SPEED = re.compile(r"(\d+)base")
@@ -216,15 +206,12 @@ class Dut:
         return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
 
     def _ask(self, settings: Any) -> AgentError | None:
-        faults = self._machine.remote.faults
-        if faults[NOT_SET]:
-            return None
         try:
             settings()
         except AgentError as error:
             if error.errno is None:
                 raise
-            return None if faults[ACCEPTED] else error
+            return error
         return None
 
     def features(self) -> Features:
@@ -240,12 +227,7 @@ class Dut:
 
     def try_set_features(self, wanted: Mapping[str, bool]) -> list[str]:
         """Ask for features to be on or off; returns those which, as the kernel answers, did not become so."""
-        if self._machine.remote.faults[NOT_SET]:
-            return []
-        changes = dict(wanted)
-        if not all(changes.values()) and self._machine.remote.faults[NOT_OFF]:
-            changes = {name: on for name, on in changes.items() if on}
-        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=changes)["refused"]
+        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=dict(wanted))["refused"]
         return refused
 
     def set_features(self, wanted: Mapping[str, bool]) -> None:
@@ -312,16 +294,7 @@ class Dut:
             raise
         if not found["indir"]:
             return None
-        if self._machine.remote.faults[TABLE_LOST]:
-            found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
-
-    def rss_later(self) -> Rss | None:
-        """The same, read after what must have changed it."""
-        now = self.rss()
-        if now is not None and self._machine.remote.faults[TABLE_KEPT]:
-            return replace(now, table=tuple(at % (now.queues + 1) for at in range(len(now.table))))
-        return now
 
     # --- sysfs ----------------------------------------------------------------------------------------------------
 

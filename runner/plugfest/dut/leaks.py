@@ -12,13 +12,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
-
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-LOST = fault_points.declare("program:qapi.memory-lost", "each reading shows as many slab objects more as a ring has")
 
 PAGE = 4096
 SPARE_PAGES = 1024
@@ -70,26 +66,20 @@ def taken(meminfo: Mapping[str, int], zones: str) -> int:
 class LeakCheck:
     """Reads what is allocated."""
 
-    def __init__(self, agent: AgentClient, module: str, faults: LocalFaults) -> None:
+    def __init__(self, agent: AgentClient, module: str) -> None:
         """Read nothing yet.
 
         Args:
             agent: of the guest.
             module: the driver's.
-            faults: of this run.
         """
         self._agent = agent
         self._module = module
-        self._faults = faults
-        self._readings = 0
 
     def read(self) -> MemoryUsage:
         """Read it all, after the kernel has freed what it puts off."""
         self._settle()
         slab = {name: each["active"] for name, each in self._agent.call("system.slab").items()}
-        self._readings += 1
-        if self._faults[LOST]:
-            slab["kmalloc-64"] += 512 * self._readings
         pools: list[Any] = self._agent.call("netdev.page_pool_get")
         return MemoryUsage(
             slab,

@@ -6,15 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.link.backplane import BasePage, speed_of
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
-
-NOT_TOLD = fault_points.declare("program:backplane.not-told", "the partner is not told what to do, as if it were")
 
 
 class LinkPartner:
@@ -24,11 +20,10 @@ class LinkPartner:
         abilities: what it offered before the test changed anything, as ``link.get`` of the model has them; empty without a model.
     """
 
-    def __init__(self, machine: Machine, dut: Dut, *, faults: LocalFaults, defer: Callable[..., None]) -> None:
+    def __init__(self, machine: Machine, dut: Dut, *, defer: Callable[..., None]) -> None:
         """Change nothing yet."""
         self._machine = machine
         self._dut = dut
-        self._faults = faults
         self._defer = defer
         self._changed: set[str] = set()
         self._losses: int | None = None
@@ -55,8 +50,7 @@ class LinkPartner:
             self._defer(self._restore)
         self._changed |= change.keys()
         self.mark()
-        if not self._faults[NOT_TOLD]:
-            self._set(**change)
+        self._set(**change)
 
     def _set(self, **change: Any) -> None:
         if self._machine.model is not None:

@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from plugfest.errors import InfrastructureError
 from plugfest.machine.qemu import die_with_parent
+
+if TYPE_CHECKING:
+    from plugfest.faults import Interposer
 
 _LONGEST_PATH = 107
 """Of a unix socket's name, struct sockaddr_un."""
@@ -184,15 +187,19 @@ class ModelProcess:
 class ModelClient:
     """Asks a model over its control socket; may be used from several threads."""
 
-    def __init__(self, path: Path, *, process: ModelProcess | None = None) -> None:
+    def __init__(
+        self, path: Path, *, process: ModelProcess | None = None, interposer: Interposer | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             path: the control socket.
             process: who serves it, for error messages.
+            interposer: consulted for each call of a run that falsifies.
         """
         self._path = path
         self._process = process
+        self._interposer = interposer
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._numbers = itertools.count(1)
@@ -209,6 +216,11 @@ class ModelClient:
             ModelError: the model refused.
             ModelGone: it is not there, or did not answer in time.
         """
+        if self._interposer is not None:
+            return self._interposer("model", method, params, self._call)
+        return self._call(method, params)
+
+    def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         with self._lock:
             try:
                 reply = self._exchange(method, params)
@@ -220,11 +232,11 @@ class ModelClient:
             raise ModelError(method, int(error.get("code", 0)), str(error.get("message")))
         return reply.get("result")
 
-    def _exchange(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    def _exchange(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
         line = (
             json.dumps(
-                {"jsonrpc": "2.0", "id": number, "method": method, "params": params}, separators=(",", ":")
+                {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params)}, separators=(",", ":")
             ).encode()
             + b"\n"
         )

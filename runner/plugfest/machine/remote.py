@@ -9,34 +9,24 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scapy.layers import inet, inet6  # noqa: F401 - what is imported is what Ether dissects
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from plugfest import deadline as deadlines
-from plugfest import faults as fault_points
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults
 from plugfest.frames.background import is_background
 from plugfest.machine import tap as taps
 from plugfest.machine.tap import Tap
 
-LOST = fault_points.declare(
-    "wire:frame.lost", "a frame that the wire end sends is lost on the way (match: number, from 0 in each send)"
-)
-DAMAGED = fault_points.declare(
-    "wire:frame.damaged", "the last octet of a frame that the wire end sends is inverted (match: number)"
-)
-UNSEEN = fault_points.declare("wire:capture.unseen", "a frame of the device under test is left out of a capture")
-FORGED = fault_points.declare(
-    "wire:capture.damaged", "the last octet of a captured frame of the device under test is inverted"
-)
+if TYPE_CHECKING:
+    from plugfest.faults import Interposer
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
@@ -81,9 +71,9 @@ class Frame:
 class Capture:
     """Frames in both directions, from the moment it is made until `stop`; not one is missing, or `stop` says so."""
 
-    def __init__(self, interface: str, faults: LocalFaults) -> None:
+    def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
-        self._faults = faults
+        self._interposer = interposer
         self._frames: list[Frame] = []
         self._changed = threading.Condition()
         self._socket = _bound(interface, _ETH_P_ALL)
@@ -128,10 +118,11 @@ class Capture:
             elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
                 data = _with_tag(data, value)
         received = address[2] != _PACKET_OUTGOING
-        if received and self._faults[UNSEEN]:
-            return True
-        if received and self._faults[FORGED]:
-            data = data[:-1] + bytes([data[-1] ^ 0xFF])
+        if received and self._interposer is not None:
+            seen = self._interposer("wire", "capture", {"frame": data}, _frame)
+            if seen is None:
+                return True
+            data = seen
         with self._changed:
             self._frames.append(Frame(data, seconds, received))
             self._changed.notify_all()
@@ -204,18 +195,22 @@ class Remote:
         mac: its hardware address.
         ipv4: its address.
         ipv6: its address.
-        faults: the run's fault points on this side.
     """
 
     mac = taps.MAC
     ipv4 = taps.IPV4
     ipv6 = taps.IPV6
 
-    def __init__(self, tap: Tap, faults: LocalFaults | None = None) -> None:
-        """Take the wire's tap."""
+    def __init__(self, tap: Tap, interposer: Interposer | None = None) -> None:
+        """Take the wire's tap.
+
+        Args:
+            tap: the remote end of the wire.
+            interposer: consulted for each frame of a run that falsifies.
+        """
         self.tap = tap
         self.ifname = tap.name
-        self.faults = faults or LocalFaults()
+        self._interposer = interposer
         self._socket = _bound(tap.name, 0)
 
     @property
@@ -239,13 +234,12 @@ class Remote:
         queue = [frames] if isinstance(frames, bytes | Packet) else frames
         count = 0
         for number, each in enumerate(queue):
-            data = bytes(each)
+            data: bytes | None = bytes(each)
             count += 1
-            if self.faults.fires(LOST, number=number):
-                continue
-            if self.faults.fires(DAMAGED, number=number):
-                data = data[:-1] + bytes([data[-1] ^ 0xFF])
-            self._put(data)
+            if self._interposer is not None:
+                data = self._interposer("wire", "send", {"frame": data, "number": number}, _frame)
+            if data is not None:
+                self._put(data)
         return count
 
     def _put(self, data: bytes) -> None:
@@ -265,7 +259,7 @@ class Remote:
     @contextmanager
     def capture(self) -> Iterator[Capture]:
         """``with remote.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
-        seen = Capture(self.ifname, self.faults)
+        seen = Capture(self.ifname, self._interposer)
         try:
             yield seen
         finally:
@@ -325,8 +319,8 @@ class Recording:
     def __init__(self, interface: str, path: Path) -> None:
         """Start."""
         self.path = path
-        # No fault point of the run applies: the recording is what a reader judges a test by.
-        self._capture = Capture(interface, LocalFaults())
+        # Never falsified: the recording is what a reader judges a test by.
+        self._capture = Capture(interface)
 
     def stop(self) -> int:
         """Write the file; returns the number of frames. A recording that lost frames is written too, and says so in its name."""
@@ -343,6 +337,10 @@ class Recording:
                 whole, fraction = divmod(round(frame.seconds * 1e9), 1_000_000_000)
                 file.write(struct.pack("=IIII", whole, fraction, len(frame.data), len(frame.data)) + frame.data)
         return len(frames)
+
+
+def _frame(_method: str, params: Mapping[str, Any]) -> Any:
+    return params["frame"]
 
 
 def _bound(interface: str, protocol: int) -> socket.socket:

@@ -14,28 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.worker import Worker
 
-NOT_BOUND = fault_points.declare("program:qapi.not-bound", "memory is not bound to a queue, as if it were")
-NEXT_QUEUE = fault_points.declare(
-    "program:qapi.next-queue", "memory is bound to the queue before the one that was meant"
-)
-STAYS_BOUND = fault_points.declare("program:qapi.stays-bound", "memory is not unbound, as if it were")
-REFUSAL_LOST = fault_points.declare("program:qapi.refusal-lost", "a binding that was refused is taken as made")
-OTHER_ERRNO = fault_points.declare("program:qapi.other-errno", "a refusal comes with the errno EIO and without words")
-SPOILT = fault_points.declare("program:qapi.octet-spoilt", "one octet of what was received is read wrong")
 
 LENGTH = 4 << 20
 """Octets of memory: 1024 pages, more than a ring of 512 takes."""
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
-EIO = 5
 
 
 @dataclass(frozen=True)
@@ -77,22 +66,18 @@ class ReceiveResult:
         assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
-def error_of(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
+def error_of(bind: Callable[[], None]) -> AgentError | None:
     """Ask for a binding; returns the refusal, None if it was made.
 
     Raises:
         AgentError: it failed otherwise than by a refusal.
     """
-    if faults[NOT_BOUND]:
-        return None
     try:
         bind()
     except AgentError as error:
         if error.errno is None:
             raise
-        if faults[REFUSAL_LOST]:
-            return None
-        return AgentError("bind", error.type, "", EIO) if faults[OTHER_ERRNO] else error
+        return error
     return None
 
 
@@ -106,11 +91,10 @@ class RxMemoryProvider(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, worker: Worker, ifname: str) -> None:
         """Allocate nothing yet."""
         self.worker = worker
         self._ifname = ifname
-        self._faults = faults
         self._bound: int | None = None
         self._listener: int | None = None
 
@@ -140,13 +124,11 @@ class RxMemoryProvider(ABC):
         Raises:
             AgentError: it failed otherwise than by a refusal.
         """
-        if self._faults[NEXT_QUEUE]:
-            queues = tuple(max(0, queue - 1) for queue in queues)
 
         def bind() -> None:
             self._bound = self._bind(queues, page_size)
 
-        return error_of(bind, self._faults)
+        return error_of(bind)
 
     def bind(self, *queues: int) -> None:
         """Bind to queues.
@@ -159,14 +141,13 @@ class RxMemoryProvider(ABC):
 
     def unbind(self) -> None:
         """Close what the memory was bound by."""
-        if self._bound is not None and not self._faults[STAYS_BOUND]:
+        if self._bound is not None:
             self.worker.call("handle.close", handle=self._bound)
             self._bound = None
 
     def end(self, *, kill: bool = False) -> None:
         """Have the process exit, or kill it."""
-        if not self._faults[STAYS_BOUND]:
-            self.worker.end(kill=kill)
+        self.worker.end(kill=kill)
 
     @abstractmethod
     def begin(self, *, timeout: float) -> None:
@@ -191,18 +172,15 @@ class RxMemoryProvider(ABC):
                 raise
             raise AssertionError(f"no connection came to the bound queue within {timeout:.0f} s") from error
 
-    def _digest(self, found: dict[str, Any]) -> str:
-        return "spoilt" if self._faults[SPOILT] else str(found["sha256"])
-
 
 class DmabufProvider(RxMemoryProvider):
     """A udmabuf: host memory that stands for a device's, bound by netlink's bind-rx."""
 
     kind = "dmabuf"
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults, *, huge: bool = False) -> None:
+    def __init__(self, worker: Worker, ifname: str, *, huge: bool = False) -> None:
         """Allocate it, in huge pages if asked to."""
-        super().__init__(worker, ifname, faults)
+        super().__init__(worker, ifname)
         self._buffer: int = worker.call("udmabuf.create", length=LENGTH, huge=huge)
         self._receiver: int | None = None
 
@@ -243,7 +221,7 @@ class DmabufProvider(RxMemoryProvider):
         )
         fragments = tuple((offset, size) for offset, size in found["fragments"])
         return ReceiveResult(
-            found["bytes"], self._digest(found), found["bound"], found["linear"], fragments, bool(found["ended"])
+            found["bytes"], found["sha256"], found["bound"], found["linear"], fragments, bool(found["ended"])
         )
 
     def begin(self, *, timeout: float) -> None:
@@ -301,7 +279,7 @@ class IoUringProvider(RxMemoryProvider):
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
         found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
-        return ReceiveResult(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
+        return ReceiveResult(found["bytes"], found["sha256"], None, None, fragments, bool(found["ended"]))
 
 
 KINDS: dict[str, type[RxMemoryProvider]] = {each.kind: each for each in (DmabufProvider, IoUringProvider)}

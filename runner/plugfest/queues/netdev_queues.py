@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-NAPI_CHANGED = fault_points.declare("program:qapi.napi-changed", "the second reading of a queue shows another NAPI")
-POOL_LEFT = fault_points.declare("program:qapi.pool-left", "a page pool is shown that waits for its last buffers")
-
-INTERRUPT_CHANGED = fault_points.declare("program:qapi.interrupt-changed", "the second reading shows other interrupts")
 
 PROVIDERS = ("dmabuf", "io-uring")
 
@@ -48,25 +42,15 @@ class QueueState:
 class QueueView:
     """The receive queues of one interface."""
 
-    def __init__(self, agent: AgentClient, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, agent: AgentClient, ifname: str) -> None:
         """Read nothing yet."""
         self._agent = agent
         self._ifname = ifname
-        self._faults = faults
 
     def states(self) -> dict[int, QueueState]:
         """Return every receive queue by its number; empty while the interface is down."""
         irqs = {napi["id"]: napi.get("irq") for napi in self._agent.call("netdev.napi_get", ifname=self._ifname)}
         return {queue["id"]: self._state(queue, irqs) for queue in self.queues()}
-
-    def later(self) -> dict[int, QueueState]:
-        """The same, to be compared to an earlier reading."""
-        now = self.states()
-        if self._faults[NAPI_CHANGED]:
-            now = {index: replace(state, napi=(state.napi or 0) + 1) for index, state in now.items()}
-        if self._faults[INTERRUPT_CHANGED]:
-            now = {index: replace(state, irq=(state.irq or 0) + 1) for index, state in now.items()}
-        return now
 
     @staticmethod
     def _state(queue: Mapping[str, Any], irqs: Mapping[int, int | None]) -> QueueState:
@@ -109,5 +93,4 @@ class QueueView:
     def left_pools(self) -> list[dict[str, Any]]:
         """Return every page pool of the guest, whosever it is, that has outlived its queue, or whose memory was bound."""
         found: list[dict[str, Any]] = self._agent.call("netdev.page_pool_get")
-        left = [pool for pool in found if "detach-time" in pool or any(name in pool for name in PROVIDERS)]
-        return [*left, {"id": 0, "detach-time": 0}] if self._faults[POOL_LEFT] else left
+        return [pool for pool in found if "detach-time" in pool or any(name in pool for name in PROVIDERS)]

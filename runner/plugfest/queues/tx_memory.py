@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugfest.machine.agent import AgentError
-from plugfest.queues.memory_provider import LENGTH, STAYS_BOUND, error_of
+from plugfest.queues.memory_provider import LENGTH, error_of
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.worker import Worker
 
 
@@ -37,11 +36,10 @@ class TxDmabufResult:
 class TxDmabuf:
     """A udmabuf of a process of its own, not yet bound."""
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, worker: Worker, ifname: str) -> None:
         """Allocate it."""
         self._worker = worker
         self._ifname = ifname
-        self._faults = faults
         self._buffer: int = worker.call("udmabuf.create", length=LENGTH)
         self._binding: int | None = None
         self._handle: int | None = None
@@ -57,7 +55,7 @@ class TxDmabuf:
             made = self._worker.call("devmem.bind_tx", ifname=self._ifname, buffer=self._buffer)
             self._binding, self._handle = int(made["id"]), int(made["handle"])
 
-        return error_of(bind, self._faults)
+        return error_of(bind)
 
     @property
     def bound(self) -> bool:
@@ -66,7 +64,7 @@ class TxDmabuf:
 
     def unbind(self) -> None:
         """Close what the memory was bound by; what is sent by the binding's name from now on is refused."""
-        if self._handle is not None and not self._faults[STAYS_BOUND]:
+        if self._handle is not None:
             self._worker.call("handle.close", handle=self._handle)
             self._handle = None
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.queue_counters import (
     Account,
+    Direction,
     QueueCounters,
     from_ethtool,
     from_model,
@@ -27,30 +27,9 @@ from plugfest.statistics.queue_counters import (
 )
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Capture
 
-WRONG_QUEUE = fault_points.declare(
-    "program:qstat.wrong-queue", "each queue's counters are read as those of the next one"
-)
-FRAME_MISSING = fault_points.declare("program:qstat.frame-missing", "the driver's counters miss one frame of a stretch")
-OCTETS_SHORT = fault_points.declare("program:qstat.octets-short", "the driver's counters miss 14 octets a frame")
-DIFFERS = fault_points.declare(
-    "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
-)
-NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
-NAME_LOST = fault_points.declare(
-    "program:qstat.name-lost", "the driver's first statistic is left out in the second reading of the names"
-)
-QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
-GONE_BACK = fault_points.declare(
-    "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
-)
-COUNTER_OFF = fault_points.declare(
-    "program:qstat.counter-off", "netlink's counters of other things than frames and octets rise by one more each"
-)
-WAKE_LOST = fault_points.declare("program:qstat.wake-lost", "netlink's counter of stopped queues rises by one more")
 
 Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
@@ -147,17 +126,15 @@ class Accounting:
     Args:
         machine: whose.
         ifname: the interface under test.
-        faults: the fault points on this side.
         source: whose counters by queue to take.
     """
 
-    def __init__(self, machine: Machine, ifname: str, faults: LocalFaults, source: Source = "either") -> None:
+    def __init__(self, machine: Machine, ifname: str, source: Source = "either") -> None:
         """Read nothing yet."""
         self.source = source
         self._machine = machine
         self._agent = machine.agent
         self._ifname = ifname
-        self._faults = faults
 
     def ethtool(self) -> list[list[Any]]:
         """The driver's own statistics, names and values in its order; empty where it has none."""
@@ -187,9 +164,6 @@ class Accounting:
         found = from_qstats(entries)
         if not found and self.source != "netlink":
             found = from_ethtool(self.ethtool())
-        if found and self._faults[WRONG_QUEUE]:
-            shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
-            return QueueCounters(*shifted)
         return found
 
     def registers(self) -> tuple[Account, Account] | None:
@@ -205,46 +179,21 @@ class Accounting:
                 return Account(received, received_octets), Account(sent, sent_octets)
         return None
 
-    def registers_later(self) -> tuple[Account, Account] | None:
-        """The same, to be compared to an earlier reading."""
-        now = self.registers()
-        return (now[0] - Account(1), now[1]) if now is not None and self._faults[FRAME_MISSING] else now
-
     def names(self) -> list[str]:
         """The names of the driver's own statistics, in its order."""
-        found = [str(name) for name, _ in self.ethtool()]
-        return found + found[:1] if self._faults[NAME_TWICE] else found
+        return [str(name) for name, _ in self.ethtool()]
 
-    def names_later(self) -> list[str]:
-        """The same, to be compared to an earlier reading."""
-        return self.names()[self._faults[NAME_LOST] :]
-
-    def numbers_by_name(self) -> Mapping[str, Mapping[str, list[int]]]:
+    def numbers_by_name(self) -> Mapping[Direction, Mapping[str, list[int]]]:
         """The numbers of the queues that each of the driver's own counters is told of, by direction and counter."""
-        found = numbers_by_name(self.ethtool())
-        untold = {0} if self._faults[QUEUE_UNTOLD] else set()
-        return {
-            way: {name: [number for number in numbers if number not in untold] for name, numbers in counters.items()}
-            for way, counters in found.items()
-        }
+        return numbers_by_name(self.ethtool())
 
     def netlink_queues(self, direction: str) -> list[int]:
         """The numbers of the queues of a direction that netlink has statistics of, sorted."""
-        numbers = sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
-        return numbers[1:] if self._faults[QUEUE_UNTOLD] else numbers
+        return sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
 
     def whole_device(self) -> dict[str, int]:
         """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
         return summed(self.qstats("device"))
-
-    def whole_device_later(self) -> dict[str, int]:
-        """The same, to be compared to an earlier reading."""
-        now = self.whole_device()
-        if self._faults[GONE_BACK]:
-            return dict.fromkeys(now, 0)
-        if self._faults[DIFFERS]:
-            return {name: value + 1 for name, value in now.items()}
-        return now
 
     def read(self) -> CounterReading:
         """Read driver and device now."""
@@ -260,13 +209,6 @@ class Accounting:
         whole = self.whole_device() if entries else {}
         return CounterReading(self._by_queue(entries), device, carried, link, summed(entries), whole)
 
-    def later(self) -> CounterReading:
-        """Read driver and device again, to be compared to an earlier reading."""
-        now = self.read()
-        if self._faults[GONE_BACK]:
-            return CounterReading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
-        return now
-
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
         """Account for what happens in the block, from a quiet moment to a quiet moment."""
@@ -278,41 +220,16 @@ class Accounting:
         result.queues = after.queues.since(before.queues)
         result.device = after.device.since(before.device)
         result.carried = after.carried.since(before.carried)
-        result.link_rx = self._missed(after.link_rx - before.link_rx)
-        result.link_tx = self._missed(after.link_tx - before.link_tx)
-        if self._faults[DIFFERS]:
-            result.link_rx += Account(1, 60)
-        result.told = self._exceeded(risen(before.told, after.told))
+        result.link_rx = after.link_rx - before.link_rx
+        result.link_tx = after.link_tx - before.link_tx
+        result.told = risen(before.told, after.told)
         result.whole = risen(before.whole, after.whole)
-        if self._faults[DIFFERS]:
-            result.whole = {name: rise + 1 for name, rise in result.whole.items()}
         result.to_dut = sent_after[len(sent) :]
         result.from_dut = received_after[len(received) :]
-        result.queues = QueueCounters(
-            {queue: self._missed(account) for queue, account in result.queues.rx.items()},
-            {queue: self._missed(account) for queue, account in result.queues.tx.items()},
-        )
-
-    def _missed(self, account: Account) -> Account:
-        if account.frames and self._faults[FRAME_MISSING]:
-            return account - Account(1, 60)
-        if account.frames and self._faults[OCTETS_SHORT]:
-            return account - Account(0, 14 * account.frames)
-        return account
-
-    def _exceeded(self, rises: Mapping[str, int]) -> Mapping[str, int]:
-        if rises.keys() <= PLAIN or not self._faults[COUNTER_OFF]:
-            return rises
-        return {name: rise + (name not in PLAIN) for name, rise in rises.items()}
-
-    def told_later(self) -> Mapping[str, int]:
-        """Netlink's counters summed over the queues, to be compared to an earlier reading."""
-        return self._exceeded(self.read().told)
 
     def stops(self, measured: Measurement) -> dict[str, int]:
         """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
-        rises = {name: measured.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
-        return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
+        return {name: measured.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
 
     def settle(self) -> None:
         """Wait until two readings in a row are the same, so that nothing is under way."""

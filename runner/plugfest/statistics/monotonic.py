@@ -10,17 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from plugfest import faults as fault_points
-from plugfest.statistics.accounts import ENTRY, GONE_BACK
+from plugfest.statistics.accounts import ENTRY
 from plugfest.statistics.queue_counters import QueueCounters, from_ethtool
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.statistics.accounts import Accounting
-
-DEVICE_BACK = fault_points.declare(
-    "program:qstat.device-gone-back", "netlink's device-wide counters start again at zero in the second reading"
-)
 
 
 @dataclass(frozen=True)
@@ -54,16 +48,6 @@ def counter_snapshot(accounting: Accounting) -> CounterSnapshot:
     }
     own = named(from_ethtool(accounting.ethtool()))
     return CounterSnapshot(accounting.read().link, accounting.whole_device(), queues, own)
-
-
-def later(accounting: Accounting, faults: LocalFaults) -> CounterSnapshot:
-    """Read all of them again, to be compared to an earlier reading."""
-    now = counter_snapshot(accounting)
-    if faults[GONE_BACK]:
-        return CounterSnapshot(*(dict.fromkeys(each, 0) for each in vars(now).values()))
-    if now.device and faults[DEVICE_BACK]:
-        return CounterSnapshot(now.interface, dict.fromkeys(now.device, 0), now.by_netlink, now.by_ethtool)
-    return now
 
 
 def named(queues: QueueCounters) -> dict[str, int]:

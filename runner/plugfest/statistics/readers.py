@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.deadline import scaled
 from plugfest.statistics.queue_counters import (
     Account,
@@ -26,16 +25,8 @@ from plugfest.statistics.queue_counters import (
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-SEEN_BACK = fault_points.declare(
-    "program:qstat.reader-back", "each reader is told to have seen a counter of the interface go back"
-)
-SEEN_TORN = fault_points.declare(
-    "program:qstat.reader-torn", "each reader is told to have seen a counter rise by 2 to the 32nd at once"
-)
-SEEN_SHORT = fault_points.declare("program:qstat.reader-short", "each reader's last reading misses a frame")
 
 ALL = ("netlink", "ethtool", "procfs", "rtnetlink")
 GONE = frozenset({"ENODEV", "ENXIO"})
@@ -151,14 +142,12 @@ class ConcurrentReaders:
         self,
         agent: AgentClient,
         ifname: str,
-        faults: LocalFaults,
         until: Until,
         speed: float,
         kinds: Sequence[str] = ALL,
     ) -> None:
         """Start a process for each of these ways; one may come several times."""
         self._agent = agent
-        self._faults = faults
         self._until = until
         self._speed = speed
         self._handles: list[int] = []
@@ -200,21 +189,10 @@ class ConcurrentReaders:
             return
         timeout = scaled(PATIENCE, self._speed)
         self.reports = [
-            self._bent(report_of(each))
+            report_of(each)
             for handle in self._handles
             for each in self._agent.call("readers.stop", readers=handle, timeout=timeout)
         ]
-
-    def _bent(self, report: ReaderReport) -> ReaderReport:
-        changes: dict[str, Any] = {}
-        name = next((each for each in report.last if each.endswith(("rx_packets", "rx-packets"))), "")
-        if name and self._faults[SEEN_BACK]:
-            changes = {"back": {name: (report.last[name] + 1, report.last[name], 1)}}
-        elif name and self._faults[SEEN_TORN]:
-            changes = {"leapt": {name: (report.last[name], report.last[name] + (1 << 32), 1)}}
-        elif name and self._faults[SEEN_SHORT]:
-            changes = {"last": {**report.last, name: report.last[name] - 1}}
-        return ReaderReport(**{**vars(report), **changes})
 
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
         """Say what was wrong with any reading; see `ReaderReport.problems`."""
@@ -264,10 +242,10 @@ def report_of(values: Mapping[str, Any]) -> ReaderReport:
 
 @contextmanager
 def concurrent_readers(
-    agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float, kinds: Sequence[str] = ALL
+    agent: AgentClient, ifname: str, until: Until, speed: float, kinds: Sequence[str] = ALL
 ) -> Iterator[ConcurrentReaders]:
     """Read all the while; the reports are there afterwards."""
-    found = ConcurrentReaders(agent, ifname, faults, until, speed, kinds)
+    found = ConcurrentReaders(agent, ifname, until, speed, kinds)
     try:
         found.goes_on(1)
         yield found

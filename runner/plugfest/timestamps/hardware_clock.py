@@ -12,24 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.deadline import Deadline
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
 
-NOT_CHANGED = fault_points.declare(
-    "program:clock.not-changed", "a change of the hardware clock is not made, as if it were"
-)
-SKEWED = fault_points.declare(
-    "program:clock.skewed", "each reading of the hardware clock is told a fiftieth too high since 1970"
-)
-STAMP_LOST = fault_points.declare("program:stamp.lost", "the time stamp of a frame is not told")
-NOT_TOLD = fault_points.declare("program:stamp.not-told", "the interface is not told what to stamp, as if it were")
 
 SECOND = 1_000_000_000
 OFF, ON = 0, 1
@@ -76,18 +66,16 @@ class ClockReading:
 class HardwareClock:
     """A PTP hardware clock."""
 
-    def __init__(self, agent: AgentClient, index: int, faults: LocalFaults, defer: Callable[..., None]) -> None:
+    def __init__(self, agent: AgentClient, index: int, defer: Callable[..., None]) -> None:
         """Change nothing; what is changed is put back when the test ends.
 
         Args:
             agent: of the guest.
             index: N of /dev/ptpN.
-            faults: of the run.
             defer: registers what puts it back.
         """
         self._agent = agent
         self._index = index
-        self._faults = faults
         self._defer = defer
         self._deferred = False
 
@@ -123,7 +111,7 @@ class HardwareClock:
 
     def _reading(self, told: Sequence[int]) -> ClockReading:
         before, time, after = told
-        return ClockReading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
+        return ClockReading(before, time, after)
 
     @property
     def reach(self) -> int:
@@ -146,8 +134,6 @@ class HardwareClock:
         if not self._deferred:
             self._deferred = True
             self._defer(self._restore, self.read())
-        if self._faults[NOT_CHANGED]:
-            return None
         try:
             self._agent.call(method, index=self._index, **change)
         except AgentError as error:
@@ -169,15 +155,12 @@ class HardwareClock:
 class Stamping:
     """Which frames an interface stamps, and the stamps of frames."""
 
-    def __init__(
-        self, guest: Machine, ifname: str, remote: Remote, faults: LocalFaults, defer: Callable[..., None]
-    ) -> None:
+    def __init__(self, guest: Machine, ifname: str, remote: Remote, defer: Callable[..., None]) -> None:
         """Change nothing; what is stamped is put back when the test ends."""
         self._agent = guest.agent
         self._speed = guest.speed
         self._ifname = ifname
         self._remote = remote
-        self._faults = faults
         before = self._agent.call("phc.stamped", ifname=ifname)
         defer(self._agent.call, "phc.stamp", ifname=ifname, sent=before[0], received=before[1])
 
@@ -197,8 +180,6 @@ class Stamping:
 
     def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
         """Ask for these to be stamped; returns the refusal, None if that was done, or more."""
-        if self._faults[NOT_TOLD]:
-            return None
         try:
             self._agent.call("phc.stamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
         except AgentError as error:
@@ -220,7 +201,8 @@ class Stamping:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
                 for each in found:
                     if base64.b64decode(each["frame"]).startswith(frame):
-                        return None if self._faults[STAMP_LOST] else each.get("stamp")
+                        stamp: int | None = each.get("stamp")
+                        return stamp
         raise AssertionError(f"the frame {frame[:24].hex()}… did not come")
 
     def send(self, frame: bytes) -> int | None:
@@ -232,5 +214,5 @@ class Stamping:
             while not enough.passed:
                 found = self._agent.call("packet.sent_stamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):
-                    return None if self._faults[STAMP_LOST] else int(found["stamp"])
+                    return int(found["stamp"])
         return None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
 from plugfest.deadline import scaled
 from plugfest.frames.probe import (
     PORT_FIRST,
@@ -45,9 +44,6 @@ NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}
 """Addresses that no host has: nobody answers what is sent to them."""
 
-ONE_FLOW = fault_points.declare(
-    "program:traffic.one-flow", "frames of a burst all belong to one flow, and so to one queue"
-)
 
 PACE = 0.005
 """Seconds between two batches of a stream."""
@@ -129,8 +125,6 @@ class Traffic:
     ) -> list[Probe]:
         """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
         flows = flows or FLOWS_PER_QUEUE * self.queues()
-        if self._remote.faults[ONE_FLOW]:
-            flows, versions = 1, versions[:1]
         made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
         self._next += len(made)
         return made

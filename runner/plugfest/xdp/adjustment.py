@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
-
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.xdp.programs import Program, Xdp
 
-NOT_TOLD = fault_points.declare(
-    "program:xdp.adjustment-lost", "the program is not told what to do to frames, and passes them as they are"
-)
 FILLER = 256
 """Octets that may be put before a frame, and behind it."""
 
@@ -36,6 +30,10 @@ class Action(IntEnum):
     PASS = 2
     TX = 3
     REDIRECT = 4
+
+
+UNCHANGED = _ADJUSTMENT.pack(0, 0, Action.PASS, 0, b"", b"")
+"""What the program's map holds where it is to pass frames as they are."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,9 @@ class Adjustment:
         program: loaded, not attached.
     """
 
-    def __init__(self, xdp: Xdp, faults: LocalFaults, *, mode: str = "native", fragments: bool = False) -> None:
+    def __init__(self, xdp: Xdp, *, mode: str = "native", fragments: bool = False) -> None:
         """Load it, for frames in several buffers if `fragments` is set."""
         self._xdp = xdp
-        self._faults = faults
         self._mode = mode
         self._attached = False
         self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
@@ -89,8 +86,7 @@ class Adjustment:
         """
         for name in ("answers", "count"):
             self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
-        if not self._faults[NOT_TOLD]:
-            self._write(head, tail, meta, verdict, before, behind)
+        self._write(head, tail, meta, verdict, before, behind)
         if not self._attached:
             self._xdp.attach_program(self.program, self._mode)
             self._attached = True

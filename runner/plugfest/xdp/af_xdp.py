@@ -12,34 +12,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.traffic.traffic import PATIENCE
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
 
 Mode = Literal["copy", "zero-copy"]
 
-OTHER_MODE = fault_points.declare("program:af_xdp.other-mode", "a socket is bound in the other of the two modes")
-NOT_ENTERED = fault_points.declare("program:af_xdp.not-entered", "a socket is not entered in the map of its program")
-NOT_FILLED = fault_points.declare("program:af_xdp.not-filled", "no buffer is posted to a fill ring")
-NOT_COMPLETED = fault_points.declare("program:af_xdp.completion-lost", "of completions the first is not told")
-NOT_WOKEN = fault_points.declare("program:af_xdp.not-woken", "the kernel is not woken for what is to be sent")
-NOT_POLLED = fault_points.declare("program:af_xdp.not-polled", "a socket's system calls do not poll the device")
-MISCOUNTED = fault_points.declare("program:af_xdp.statistics-lost", "all of a socket's statistics are told as 0")
-
-METADATA_LOST = fault_points.declare(
-    "program:af_xdp.metadata-lost", "frames are sent without what was asked of the device with them"
-)
-NOT_JOINED = fault_points.declare(
-    "program:af_xdp.not-joined", "a buffer is told as the last of its packet, whether or not another follows"
-)
-NOT_CONTINUED = fault_points.declare(
-    "program:af_xdp.not-continued", "of a frame in several buffers each is sent as one of its own"
-)
 
 XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 XDP_OPTIONS_ZEROCOPY = 1
@@ -74,10 +55,9 @@ class Received(NamedTuple):
 class Umem:
     """A process of the guest with one umem, for one or more sockets."""
 
-    def __init__(self, guest: Machine, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
+    def __init__(self, guest: Machine, ifname: str, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
-        self.faults = faults
         self.until = until
         self._ifname = ifname
         self._handle = handle
@@ -129,8 +109,6 @@ class Umem:
         Raises:
             AgentError: refused.
         """
-        if self.faults[OTHER_MODE]:
-            mode = "copy" if mode == "zero-copy" else "zero-copy"
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
         return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
 
@@ -159,8 +137,7 @@ class Socket:
 
     def enter(self) -> None:
         """Enter it in the map of its program, under its queue."""
-        if not self._umem.faults[NOT_ENTERED]:
-            self._umem.command("map", self._number, self.queue)
+        self._umem.command("map", self._number, self.queue)
 
     @property
     def napi(self) -> int | None:
@@ -169,28 +146,19 @@ class Socket:
 
     def poll_busily(self, microseconds: int, budget: int) -> None:
         """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
-        if not self._umem.faults[NOT_POLLED]:
-            self._umem.command("busy-poll", self._number, microseconds, budget)
+        self._umem.command("busy-poll", self._number, microseconds, budget)
 
     def fill(self, count: int, offset: int = 0) -> int:
         """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
-        return 0 if self._umem.faults[NOT_FILLED] else self._umem.command("fill", self._number, count, offset)
+        return self._umem.command("fill", self._number, count, offset)
 
     def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
         """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
-        told = self._umem.call("receive", self._number, count=count, timeout=timeout)
-        kept = ~XDP_PKT_CONTD if told and self._umem.faults[NOT_JOINED] else ~0
-        return [
-            Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept, self.queue)
-            for each in told
-        ]
+        found = self._umem.call("receive", self._number, count=count, timeout=timeout)
+        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"], self.queue) for each in found]
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
         """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
-        if options & XDP_TX_METADATA and self._umem.faults[METADATA_LOST]:
-            options &= ~XDP_TX_METADATA
-        if options & XDP_PKT_CONTD and self._umem.faults[NOT_CONTINUED]:
-            options &= ~XDP_PKT_CONTD
         encoded = [base64.b64encode(frame).decode() for frame in frames]
         return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
 
@@ -200,14 +168,11 @@ class Socket:
 
     def wake(self) -> None:
         """Have the kernel look at the transmit ring."""
-        if not self._umem.faults[NOT_WOKEN]:
-            self._umem.command("wake", self._number)
+        self._umem.command("wake", self._number)
 
     def reap(self, count: int = RING) -> list[bytes]:
         """Take completions; returns the metadata before each frame."""
-        told = self._umem.call("reap", self._number, count=count)
-        found = [bytes.fromhex(each) for each in told]
-        return found[1:] if found and self._umem.faults[NOT_COMPLETED] else found
+        return [bytes.fromhex(each) for each in self._umem.call("reap", self._number, count=count)]
 
     def send(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> list[bytes]:
         """Send frames, and wait until each is completed; returns the metadata of the completions.
@@ -238,8 +203,8 @@ class Socket:
 
     def statistics(self) -> dict[str, int]:
         """What the kernel counts of the socket (XDP_STATISTICS)."""
-        told: dict[str, int] = self._umem.call("statistics", self._number)
-        return dict.fromkeys(told, 0) if self._umem.faults[MISCOUNTED] else told
+        found: dict[str, int] = self._umem.call("statistics", self._number)
+        return found
 
     def close(self) -> None:
         """Close it; its umem stays."""
@@ -289,13 +254,10 @@ def data_of(packet: Iterable[Received]) -> bytes:
 class AfXdp:
     """Makes umems."""
 
-    def __init__(
-        self, guest: Machine, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
-    ) -> None:
+    def __init__(self, guest: Machine, ifname: str, *, until: Until, defer: Callable[..., None]) -> None:
         """Make none yet."""
         self._guest = guest
         self._ifname = ifname
-        self._faults = faults
         self._until = until
         self._defer = defer
 
@@ -325,7 +287,7 @@ class AfXdp:
             AgentError: the kernel refused.
         """
         handle = self._guest.agent.call("af_xdp.start", map=sockets)
-        made = Umem(self._guest, self._ifname, self._faults, self._until, handle)
+        made = Umem(self._guest, self._ifname, self._until, handle)
         self._defer(made.close)
         made.command("umem", chunks, size, headroom, ring, flags, metadata)
         return made

@@ -7,38 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.requirements import netdev_flags as xdp_flags
 from plugfest.statistics.queue_counters import Account, total
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
-PASS_INSTEAD = fault_points.declare(
-    "program:xdp.pass-instead", "the program that only passes is attached for any other"
-)
-DROP_INSTEAD = fault_points.declare("program:xdp.drop-instead", "the program that drops is attached for any other")
-STAYS_ATTACHED = fault_points.declare(
-    "program:xdp.stays-attached", "a detach is not made, as if accepted and forgotten"
-)
-REFUSED_STICKS = fault_points.declare(
-    "program:xdp.refused-attach-sticks", "a program that was refused is attached all the same, in generic mode"
-)
-NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver's words are left out of a refusal")
-LRO_LOST = fault_points.declare(
-    "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
-)
-ATTACHED_DOWN = fault_points.declare(
-    "program:xdp.attached-while-down",
-    "each program is attached with the interface taken down for it, as an old driver does",
-)
-UNANNOUNCED = fault_points.declare(
-    "program:xdp.announcement-lost", "what the kernel announces of devices does not come to our ears"
-)
 
 XDP_FLAGS_DRV_MODE = 1 << 2
 """include/uapi/linux/if_link.h."""
@@ -76,7 +52,6 @@ class Xdp:
         agent: AgentClient,
         ifname: str,
         *,
-        faults: LocalFaults,
         defer: Callable[..., None],
         until: Until,
         advertises: Callable[[Iterable[str]], None],
@@ -84,7 +59,6 @@ class Xdp:
         """Attach nothing yet; what the driver is seen to advertise is told to `advertises`."""
         self.agent = agent
         self.ifname = ifname
-        self._faults = faults
         self._defer = defer
         self._until = until
         self._advertises = advertises
@@ -138,10 +112,6 @@ class Xdp:
         Raises:
             AgentError: the kernel or the driver refused.
         """
-        if self._faults[PASS_INSTEAD]:
-            name = "xdp_pass"
-        elif self._faults[DROP_INSTEAD]:
-            name = "xdp_drop"
         program = self.load(name)
         self.attach_program(program, mode)
         return program
@@ -160,11 +130,6 @@ class Xdp:
         Raises:
             AgentError: the kernel or the driver refused.
         """
-        if self._faults[NOT_ATTACHED]:
-            return
-        goes_down = self._faults[ATTACHED_DOWN]
-        if goes_down:
-            self.agent.call("link.set", ifname=self.ifname, up=False)
         self.agent.call(
             "link.xdp_attach",
             ifname=self.ifname,
@@ -173,17 +138,11 @@ class Xdp:
             expected=expected.handle if expected else None,
             if_none=if_none,
         )
-        if goes_down:
-            self.agent.call("link.set", ifname=self.ifname, up=True)
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
         """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
-        program = self.load(name)
-        refused = self.try_attach_program(program, mode)
-        if refused is not None and self._faults[REFUSED_STICKS]:
-            self.attach_program(program, "generic")
-        return refused
+        return self.try_attach_program(self.load(name), mode)
 
     def try_attach_program(self, program: Program, mode: str = "native") -> AgentError | None:
         """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
@@ -204,14 +163,9 @@ class Xdp:
         self.agent.call("link.xdp_attach", program=None, **call)
         return None
 
-    def extack(self, refusal: AgentError) -> str:
-        """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
-        return "" if self._faults[NO_WORDS] else refusal.extack
-
     def detach(self, mode: str = "native") -> None:
         """Detach what is attached in this mode."""
-        if not self._faults[STAYS_ATTACHED]:
-            self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+        self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def link(self, program: Program) -> int:
         """Attach a loaded program by a BPF link, in native mode; returns its handle, which is closed when the test ends.
@@ -226,8 +180,7 @@ class Xdp:
 
     def unlink(self, handle: int) -> None:
         """Close a BPF link, which detaches."""
-        if not self._faults[STAYS_ATTACHED]:
-            self.agent.call("handle.close", handle=handle)
+        self.agent.call("handle.close", handle=handle)
 
     def watch(self) -> int:
         """Record what is announced of devices from now on (netdev netlink, group mgmt); returns a handle."""
@@ -237,13 +190,12 @@ class Xdp:
 
     def announced(self, handle: int) -> list[set[str]]:
         """Return the actions (xdp-features) in each announcement of this interface since the last call."""
-        told = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
-        return [] if self._faults[UNANNOUNCED] else [set(each["xdp-features"]) for each in told]
+        announced = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
+        return [set(each["xdp-features"]) for each in announced]
 
     def lro_active(self) -> bool:
         """Whether large receive offload is on."""
-        active = self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
-        return ("rx-lro" in active) != self._faults[LRO_LOST]
+        return "rx-lro" in self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
 
     def seen(self, program: Program) -> dict[int, Account]:
         """What the program has counted, by receive queue, without the queues where nothing came."""

@@ -10,27 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugfest import faults as fault_points
 from plugfest.frames.dissect import dissect
 from plugfest.frames.toeplitz import PORT_DESTINATION, PORT_SOURCE, hashed, toeplitz
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.queue_counters import of_frames
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.frames.probe import Probe
     from plugfest.traffic.traffic import Traffic
     from plugfest.xdp.programs import Program, Xdp
 
-OF_ANOTHER = fault_points.declare(
-    "program:hints.of-another-frame", "of each frame, what was said of the one before it is told"
-)
-INVENTED = fault_points.declare("program:hints.invented", "what the driver refuses to say is told as said, and 0")
-WITHOUT_PORTS = fault_points.declare(
-    "program:hints.type-without-ports", "the type of each hash is told as that of one of addresses alone"
-)
-UNREFUSED = fault_points.declare("program:hints.refusal-lost", "a program that was refused is told as accepted")
 
+PROGRAM = "xdp_hints"
+"""The program of guest-images/bpf that calls the kfuncs."""
 RSS_L3 = {4: 1 << 0, 6: 1 << 1}
 """XDP_RSS_L3_IPV4 and XDP_RSS_L3_IPV6 (include/net/xdp.h, enum xdp_rss_hash_type), by IP version."""
 RSS_L4, RSS_L4_UDP = 1 << 3, 1 << 5
@@ -62,11 +54,10 @@ class RxMetadataReader:
         program: loaded, bound to the device.
     """
 
-    def __init__(self, xdp: Xdp, faults: LocalFaults) -> None:
+    def __init__(self, xdp: Xdp) -> None:
         """Load it for the interface under test, and attach it; both are undone when the test ends."""
         self._xdp = xdp
-        self._faults = faults
-        self.program: Program = xdp.load("xdp_hints", bound=True)
+        self.program: Program = xdp.load(PROGRAM, bound=True)
         xdp.attach_program(self.program)
 
     def read(
@@ -87,22 +78,17 @@ class RxMetadataReader:
         self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
         last = max(probe.number for probe in probes)
         table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
-        told = [self._rx_metadata(table[probe.number]) for probe in probes]
-        return [told[-1], *told[:-1]] if self._faults[OF_ANOTHER] else told
+        return [_rx_metadata(table[probe.number]) for probe in probes]
 
-    def _rx_metadata(self, row: Sequence[int]) -> RxMetadata:
-        frames, stamp_answer, stamp, hash_answer, value, kind, vlan_answer, protocol, tci = row
-        assert frames == 1, f"expected the program to see a frame once, found {frames} times"
-        if self._faults[WITHOUT_PORTS]:
-            kind &= ~(RSS_L4 | RSS_L4_PROTOCOLS)
-        answers = {
-            "timestamp": KfuncResult(_signed(stamp_answer), (stamp,)),
-            "hash": KfuncResult(_signed(hash_answer), (value, kind)),
-            "vlan-tag": KfuncResult(_signed(vlan_answer), (protocol, tci)),
-        }
-        if not self._faults[INVENTED]:
-            return answers
-        return {name: KfuncResult(0, answer.values) for name, answer in answers.items()}
+
+def _rx_metadata(row: Sequence[int]) -> RxMetadata:
+    frames, stamp_status, stamp, hash_status, value, kind, vlan_status, protocol, tci = row
+    assert frames == 1, f"expected the program to see a frame once, found {frames} times"
+    return {
+        "timestamp": KfuncResult(_signed(stamp_status), (stamp,)),
+        "hash": KfuncResult(_signed(hash_status), (value, kind)),
+        "vlan-tag": KfuncResult(_signed(vlan_status), (protocol, tci)),
+    }
 
 
 def check_hashes(probes: Sequence[Probe], answers: Sequence[KfuncResult], key: bytes, choices: Sequence[int]) -> int:
@@ -136,19 +122,18 @@ def _some(hashes: Sequence[int]) -> str:
     return " ".join(f"{each:08x}" for each in hashes[:3]) + "…"
 
 
-def try_load_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+def try_load_unbound(xdp: Xdp) -> AgentError | None:
     """Load the program bound to no device; returns the refusal, None if it was loaded."""
     try:
-        xdp.load("xdp_hints")
+        xdp.load(PROGRAM)
     except AgentError as error:
-        return None if faults[UNREFUSED] else error
+        return error
     return None
 
 
-def try_attach_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
+def try_attach_generic(xdp: Xdp) -> AgentError | None:
     """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
-    refused = xdp.try_attach_program(xdp.load("xdp_hints", bound=True), "generic")
-    return None if faults[UNREFUSED] else refused
+    return xdp.try_attach_program(xdp.load(PROGRAM, bound=True), "generic")
 
 
 def _signed(value: int) -> int:

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clocks, and the time stamps that they give frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugfest.falsify.falsification import always, answers, each, skips
+
+HOUR = 3600 * 10**9
+
+
+def _ahead(reading: list[int]) -> list[int]:
+    before, time, after = reading
+    return [before, time + HOUR, after]
+
+
+def _skewed(reading: list[int]) -> list[int]:
+    before, time, after = reading
+    return [before, time + after // 50, after]
+
+
+def _device_ahead(clock: dict[str, Any]) -> dict[str, Any]:
+    return clock if clock["now"] is None else {**clock, "now": int(clock["now"]) + HOUR}
+
+
+ROWS = (
+    always(
+        "program:clocks.ahead",
+        "every clock is read an hour ahead",
+        {
+            "model:model.clock": answers(_device_ahead),
+            "agent:phc.read": answers(_ahead),
+            "agent:system.nanoseconds": answers(lambda found: {name: now + HOUR for name, now in found.items()}),
+        },
+    ),
+    always(
+        "program:clock.not-changed",
+        "a change of the hardware clock is not made, but reported as made",
+        each(("agent:phc.pace", "agent:phc.step", "agent:phc.set"), skips()),
+    ),
+    always(
+        "program:clock.skewed",
+        "each reading of the hardware clock is too high by a fiftieth of the guest's uptime",
+        {
+            "agent:phc.read": answers(_skewed),
+            "agent:phc.series": answers(lambda readings: [_skewed(reading) for reading in readings]),
+        },
+    ),
+    always(
+        "program:stamp.lost",
+        "the time stamp of a frame is not reported",
+        {
+            "agent:packet.receive": answers(
+                lambda frames: [{name: each[name] for name in each if name != "stamp"} for each in frames]
+            ),
+            "agent:packet.sent_stamp": answers(lambda _: None),
+        },
+    ),
+    always(
+        "program:stamp.not-told",
+        "the interface is not configured to stamp frames, but reported as configured",
+        {"agent:phc.stamp": skips()},
+    ),
+)
