@@ -6,7 +6,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from plugfest.dut.leaks import LOST as LOST_MEMORY
 from plugfest.link.backplane import SPEEDS, NextPage, best
 from plugfest.requirements.requirement import requirement
 
@@ -223,7 +222,7 @@ def test_remote_fault(link_partner, highest, linked, agreed, until, check_traffi
     "CL73-FLAP-01",
     level="MUST",
     source="Documentation/networking/operstates.rst",
-    falsified_by=("link.speed.wrong", "program:backplane.not-told", LOST_MEMORY),
+    falsified_by=("link.speed.wrong", "program:backplane.not-told", "program:qapi.memory-lost"),
 )
 @pytest.mark.budget(150)
 def test_flap_storm(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from nicmodels.phy import Abilities, Technology
 from nicmodels.phy.abilities import resolve_fec
-from plugfest.faults import LocalFaults
 from plugfest.link.backplane import (
     DETECTABLE,
     MODES,
@@ -125,7 +124,7 @@ class _Machine:
 
 
 def partner_of(machine: _Machine) -> LinkPartner:
-    return LinkPartner(machine, machine, faults=LocalFaults(), defer=lambda *_: None)  # type: ignore[arg-type]
+    return LinkPartner(machine, machine, defer=lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_a_carrier_of_after_the_change() -> None:

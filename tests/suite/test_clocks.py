@@ -7,10 +7,10 @@ import errno
 from typing import Any, cast
 
 import pytest
-from plugfest.faults import LocalFaults
+from falsified import Falsified
 from plugfest.machine.agent import AgentClient, AgentError
 from plugfest.machine.model import ModelClient
-from plugfest.timestamps.clocks import AHEAD, Clocks
+from plugfest.timestamps.clocks import Clocks
 
 
 class Told:
@@ -26,11 +26,10 @@ class Told:
         return answer
 
 
-def clocks(model: Told | None = None, faults: LocalFaults | None = None, **answers: Any) -> Clocks:
+def clocks(model: Told | None = None, *falsified: str, **answers: Any) -> Clocks:
     agent = Told(**{"ethtool_get": {}} | answers)
-    return Clocks(
-        cast("AgentClient", agent), "eth0", cast("ModelClient", model) if model else None, faults or LocalFaults()
-    )
+    asked = cast("AgentClient", Falsified(agent, *falsified))
+    return Clocks(asked, "eth0", cast("ModelClient", model) if model else None)
 
 
 def test_the_devices_clock_goes_before_the_hardware_clock_and_that_before_the_guests() -> None:
@@ -65,8 +64,6 @@ def test_it_is_the_same_clock_every_time() -> None:
 
 
 def test_a_clock_that_is_ahead_is_found() -> None:
-    faults = LocalFaults()
-    faults.arm(AHEAD)
-    found = clocks(faults=faults, system_nanoseconds={"realtime": 10})
+    found = clocks(None, "program:clocks.ahead", system_nanoseconds={"realtime": 10})
     with pytest.raises(AssertionError, match="3599999999990 ns before"):
         found.check(found.read(), [20], found.read())

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from plugfest.dut.operations import Operations
-from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.accounts import Measurement, differences
-from plugfest.statistics.monotonic import counter_snapshot, later, lost
+from plugfest.statistics.monotonic import counter_snapshot, lost
 
 
 def ledger() -> Any:
@@ -33,15 +32,6 @@ def test_every_scope_is_read() -> None:
 
 def test_what_is_less_is_lost_and_what_is_not_told_is_not() -> None:
     assert lost({"a": 5, "b": 2, "c": 1}, {"a": 4, "b": 2}) == ["a was 5, is 4"]
-
-
-def test_the_fault_sets_all_back_or_the_device_alone() -> None:
-    faults = LocalFaults()
-    faults.arm("program:qstat.device-gone-back")
-    now = later(ledger(), faults)
-    assert (now.device, now.interface) == ({"rx-packets": 0}, {"rx_packets": 4})
-    faults.arm("program:qstat.gone-back")
-    assert later(ledger(), faults).by_ethtool == {"rx 1 packets": 0, "rx 1 bytes": 0}
 
 
 def test_differences_name_the_counter() -> None:

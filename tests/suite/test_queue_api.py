@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from falsified import Falsified
 from plugfest.dut.leaks import LeakCheck, MemoryUsage, taken
 from plugfest.dut.steering import Steering
-from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
 from plugfest.machine.worker import Worker
 from plugfest.queues.device_commands import DeviceCommands
@@ -66,17 +66,12 @@ def guest() -> Any:
     return Guest()
 
 
-@pytest.fixture
-def faults() -> LocalFaults:
-    return LocalFaults()
+def memory_of(guest: Any) -> DmabufProvider:
+    return DmabufProvider(Worker(guest), "eth0")
 
 
-def memory_of(guest: Any, faults: LocalFaults) -> DmabufProvider:
-    return DmabufProvider(Worker(guest), "eth0", faults)
-
-
-def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
-    memory, view = memory_of(guest, faults), QueueView(guest, "eth0", faults)
+def test_binding_is_shown_and_ends(guest: Any) -> None:
+    memory, view = memory_of(guest), QueueView(guest, "eth0")
     memory.bind(1)
     assert view.bound() == {1: "dmabuf"}
     assert view.bindings() == {1: 9}
@@ -85,14 +80,14 @@ def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
     assert view.bound() == {}
 
 
-def test_pools_that_were_left_are_told_from_those_at_work(guest: Any, faults: LocalFaults) -> None:
-    view = QueueView(guest, "eth0", faults)
+def test_pools_that_were_left_are_told_from_those_at_work(guest: Any) -> None:
+    view = QueueView(guest, "eth0")
     assert [pool["id"] for pool in view.bound_pools()] == [2]
     assert [pool["id"] for pool in view.left_pools()] == [2, 4]
 
 
-def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -> None:
-    memory = memory_of(guest, faults)
+def test_a_refusal_is_returned_with_its_words(guest: Any) -> None:
+    memory = memory_of(guest)
     guest.refusal = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
     )
@@ -114,23 +109,23 @@ def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -
         ("program:qapi.stays-bound", {1: "dmabuf"}),
     ],
 )
-def test_bindings_go_wrong_when_told_to(guest: Any, faults: LocalFaults, fault: str, bound: dict[int, str]) -> None:
-    memory = memory_of(guest, faults)
-    faults.arm(fault)
+def test_bindings_go_wrong_when_told_to(guest: Any, fault: str, bound: dict[int, str]) -> None:
+    memory = memory_of(Falsified(guest, fault))
     memory.bind(1)
     if "stays" in fault:
         memory.unbind()
-    assert QueueView(guest, "eth0", LocalFaults()).bound() == bound
+    assert QueueView(guest, "eth0").bound() == bound
 
 
-def test_refusals_go_wrong_when_told_to(guest: Any, faults: LocalFaults) -> None:
-    memory = IoUringProvider(Worker(guest), "eth0", faults)
+def test_refusals_go_wrong_when_told_to(guest: Any) -> None:
+    agent = Falsified(guest, "program:qapi.other-errno")
+    memory = IoUringProvider(Worker(agent), "eth0")  # type: ignore[arg-type]
     guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
-    faults.arm("program:qapi.other-errno")
     refused = memory.try_bind(1)
     assert refused is not None
     assert (refused.errno, refused.extack) == (errno.EIO, "")
-    faults.arm("program:qapi.refusal-lost")
+    agent.interposer.disarm("program:qapi.other-errno")
+    agent.interposer.arm("program:qapi.refusal-lost")
     assert memory.try_bind(1) is None
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from falsified import Falsified
 from plugfest.dut.dut import Dut, Features, LinkModes
 from plugfest.dut.settings import Settings
 from plugfest.dut.skb_trace import Checksum, Skb, skb_of
-from plugfest.faults import LocalFaults
 from plugfest.frames import payload
 from plugfest.machine.agent import AgentError
 
@@ -116,8 +116,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.ifname = "eth0"
-        self.agent = FakeAgent()
-        self.remote = type("Wire", (), {"faults": LocalFaults()})()
+        self.agent: Any = FakeAgent()
 
 
 def test_a_change_is_undone() -> None:
@@ -153,8 +152,8 @@ def test_what_a_driver_has_not_is_none() -> None:
 )
 def test_faults_of_settings(fault: str, asked: int | None) -> None:
     machine = FakeMachine()
-    machine.remote.faults.arm(fault)
     machine.agent.refuse = asked
+    machine.agent = Falsified(machine.agent, fault)
     assert Dut(machine).try_set("rings", rx=64) is None  # type: ignore[arg-type]
     assert machine.agent.rings["rx"] == 512
-    assert machine.remote.faults.fired(fault) == 1
+    assert machine.agent.interposer.disarm(fault) == 1

@@ -48,7 +48,7 @@ def _counters(change: Callable[[str, int], int]) -> Callable[[Entry], Entry]:
 
 
 def _half(_name: str, value: int) -> int:
-    return value - value // 2
+    return value // 2
 
 
 def _half_of_driver(statistics: list[list[Any]]) -> list[list[Any]]:

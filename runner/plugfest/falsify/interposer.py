@@ -95,7 +95,7 @@ class Interposer:
 
         answer: Ask = truth
         key = f"{end}:{method}"
-        for armed in [each for each in self._armed.values() if each.covers(key, params)]:
+        for armed in reversed([each for each in self._armed.values() if each.covers(key, params)]):
             answer = self._through(armed, armed.bends[key], method, answer, worker)
         return answer(method, params)
 
