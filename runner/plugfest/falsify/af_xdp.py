@@ -48,6 +48,7 @@ def _one_flow() -> Bends:
             request.fired = bool(found)
             return []
         taken, kept[:] = list(kept), []
+        request.fired = bool(taken)
         return [*found, *taken]
 
     return {COUNTERS: of_map("count", on_one_queue), RECEIVE: receive}
