@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
-from plugfest.falsify.interposer import Interposer
+from plugfest.falsify.falsifier import Falsifier
 from plugfest.machine import tap as taps
 from plugfest.machine.remote import Capture, Remote
 from plugfest.machine.tap import Tap
@@ -51,7 +51,7 @@ class Dut:
 
 
 @contextmanager
-def on_the_wire(interposer: Interposer | None = None) -> Iterator[tuple[Remote, Dut]]:
+def on_the_wire(interposer: Falsifier | None = None) -> Iterator[tuple[Remote, Dut]]:
     tap = Tap()
     dut = Dut()
     remote = Remote(tap, interposer)
@@ -198,7 +198,7 @@ def test_exchange(inside: Inside) -> None:
 
 def test_faults(inside: Inside) -> None:
     def check() -> None:
-        interposer = Interposer()
+        interposer = Falsifier()
         with on_the_wire(interposer) as (remote, dut):
             interposer.arm("wire:frame.lost", match={"number": 1})
             interposer.arm("wire:frame.damaged", match={"number": 2})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugfest.falsify.interposer import Interposer
+from plugfest.falsify.falsifier import Falsifier
 from plugfest.faults import End
 
 
@@ -17,7 +17,7 @@ class Falsified:
     """
 
     def __init__(self, other: Any, *names: str, end: End = "agent") -> None:
-        self.interposer = Interposer()
+        self.interposer = Falsifier()
         self._other = other
         self._end: End = end
         for name in names:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from plugfest.errors import UsageError
-from plugfest.falsify.interposer import Interposer
+from plugfest.falsify.falsifier import Falsifier
 from plugfest.falsify.table import TABLE
 from plugfest.location import recipes_root
 from plugfest.machine.agent import AgentError
@@ -179,7 +179,7 @@ OPENED = ("agent:bpf.load", "agent:devmem.bind", "agent:bpf.link_create")
 """What a test does before the falsification of what it opened is armed."""
 
 
-def carry_out(interposer: Interposer, key: str, *, rejected: bool) -> list[tuple[Any, Any]]:
+def carry_out(interposer: Falsifier, key: str, *, rejected: bool) -> list[tuple[Any, Any]]:
     """Make the sample calls of a method; returns what was asked and answered, and what a test was to ask and get."""
     found = []
     end, _, method = key.partition(":")
@@ -206,7 +206,7 @@ def carry_out(interposer: Interposer, key: str, *, rejected: bool) -> list[tuple
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_changes_what_is_asked_or_answered(name: str) -> None:
-    interposer = Interposer()
+    interposer = Falsifier()
     for key in OPENED:
         for had, wanted in carry_out(interposer, key, rejected=False):
             assert had == wanted, "nothing is armed"
@@ -225,7 +225,7 @@ def test_each_changes_what_is_asked_or_answered(name: str) -> None:
 
 
 def test_a_method_that_a_process_of_the_guest_carries_out_is_changed_too() -> None:
-    interposer = Interposer()
+    interposer = Falsifier()
     interposer.arm("program:qapi.next-queue")
     asked: list[Any] = []
     inner = {"method": "devmem.bind", "params": {"queues": [3]}}
@@ -234,7 +234,7 @@ def test_a_method_that_a_process_of_the_guest_carries_out_is_changed_too() -> No
 
 
 def test_only_calls_that_match_are_changed() -> None:
-    interposer = Interposer()
+    interposer = Falsifier()
     interposer.arm("wire:frame.lost", match={"number": 1})
     frames = [
         interposer("wire", "send", {"frame": b"frame", "number": number}, lambda _, params: params["frame"])
@@ -246,4 +246,4 @@ def test_only_calls_that_match_are_changed() -> None:
 
 def test_what_is_not_in_the_table_cannot_be_armed() -> None:
     with pytest.raises(UsageError, match="unheard"):
-        Interposer().arm("program:unheard")
+        Falsifier().arm("program:unheard")

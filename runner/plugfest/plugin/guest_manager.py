@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugfest.errors import InfrastructureError, PlugfestError
-from plugfest.falsify.interposer import Interposer
+from plugfest.falsify.falsifier import Falsifier
 from plugfest.faults import is_models
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.requirements import drivers as registry
@@ -51,7 +51,7 @@ class GuestManager:
         self.plan = plan
         self.driver: Driver = registry.find(plan.driver)
         self._lasting = [name for name in plan.faults if not is_models(name)]
-        self.interposer = Interposer() if plan.falsify or self._lasting else None
+        self.interposer = Falsifier() if plan.falsify or self._lasting else None
         self.used = False
         self._config = config
         self._journal = journal

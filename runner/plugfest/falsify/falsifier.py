@@ -37,7 +37,7 @@ class _Armed:
         )
 
 
-class Interposer:
+class Falsifier:
     """The armed falsifications of one run, and how often each fired. Clients may call it from several threads."""
 
     def __init__(self) -> None:
