@@ -54,7 +54,7 @@ def advertise_each(advertise, local, dut, step):
     "CL73-FEC-01",
     level="MUST",
     source=CAPABILITY,
-    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-told"),
+    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(200)
@@ -78,7 +78,7 @@ def test_fec(resolve_fec, advertise_each, step, evidence):
     "CL73-FEC-02",
     level="MUST",
     source=CAPABILITY,
-    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-told"),
+    falsified_by=("link.fec.wrong", "tx.frame.dropped", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)

@@ -49,7 +49,7 @@ def offer_pause(link_partner, local, linked):
     "CL73-PAUSE-01",
     level="MUST",
     source=RESOLUTION,
-    falsified_by=("link.pause.wrong", "device.pause.stuck", "program:backplane.not-told"),
+    falsified_by=("link.pause.wrong", "device.pause.stuck", "program:backplane.not-set"),
 )
 @pytest.mark.budget(400)
 def test_resolved(
@@ -171,7 +171,7 @@ def test_advertised(
     "CL73-PAUSE-03",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 73.6.6",
-    falsified_by=("link.pause.wrong", "an.page.stale", "program:backplane.not-told"),
+    falsified_by=("link.pause.wrong", "an.page.stale", "program:backplane.not-set"),
 )
 @pytest.mark.budget(120)
 def test_partner_is_told(offer_pause, peer_modes, patience, until, step):

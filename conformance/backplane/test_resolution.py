@@ -20,7 +20,7 @@ def subsets(names):
 
 
 @requirement(
-    "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-told")
+    "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-set")
 )
 @pytest.mark.budget(240)
 def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, step, patience):
@@ -49,7 +49,7 @@ def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, s
     "CL73-HCD-02",
     level="MUST",
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
-    falsified_by=("link.speed.wrong", "program:backplane.not-told"),
+    falsified_by=("link.speed.wrong", "program:backplane.not-set"),
 )
 def test_strange(link_partner, local, linked, until, step, patience):
     """A partner's technologies that the port does not have do not keep it from what both have."""
@@ -70,7 +70,7 @@ def test_strange(link_partner, local, linked, until, step, patience):
     "CL73-LP-01",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 45.2.7.7",
-    falsified_by=("link.speed.wrong", "an.page.stale", "program:backplane.not-told"),
+    falsified_by=("link.speed.wrong", "an.page.stale", "program:backplane.not-set"),
 )
 @pytest.mark.budget(120)
 def test_partner_is_told(link_partner, local, linked, peer_modes, patience, until, step):

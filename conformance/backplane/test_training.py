@@ -13,7 +13,7 @@ TRAINING = "IEEE 802.3-2022, 72.6.10 (PMD control function), figure 72-5 (traini
     "CL72-TRAIN-01",
     level="MUST",
     source=TRAINING,
-    falsified_by=("an.training.failed", "link.speed.wrong", "program:backplane.not-told"),
+    falsified_by=("an.training.failed", "link.speed.wrong", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("kr")
 def test_trained(link_partner, start_over, linked, step):
@@ -30,7 +30,7 @@ def test_trained(link_partner, start_over, linked, step):
     "CL72-TRAIN-02",
     level="MUST",
     source=TRAINING,
-    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-told"),
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-set"),
 )
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("kr")
@@ -57,7 +57,7 @@ def test_not_trained(link_partner, linked, gives_up, dut, until, step, check_tra
     "CL72-TRAIN-03",
     level="MUST",
     source=f"{TRAINING}; 73.7.6",
-    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-told"),
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("kr", "several")
 @pytest.mark.budget(120)

@@ -16,7 +16,7 @@ DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GB
 
 
 @requirement(
-    "CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", "program:backplane.not-told")
+    "CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", "program:backplane.not-set")
 )
 @pytest.mark.budget(90)
 def test_detected(link_partner, local, linked, step, skip_unsupported, check_traffic):
@@ -35,7 +35,7 @@ def test_detected(link_partner, local, linked, step, skip_unsupported, check_tra
     "CL73-PD-02",
     level="MUST",
     source=DETECTION,
-    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-told"),
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("kr")
 @pytest.mark.budget(120)
@@ -70,7 +70,7 @@ def force(dut, link_partner, negotiates_as_before, evidence):
     "CL73-FORCED-01",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; IEEE 802.3-2022, 45.2.7.1 (7.0.12)",
-    falsified_by=("tx.frame.dropped", "program:backplane.not-told", "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced(
@@ -135,7 +135,7 @@ def forced(link_partner, local, dut, force, linked, check_traffic, skip_unsuppor
     "CL73-FORCED-02",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_stop and ndo_open",
-    falsified_by=("tx.frame.dropped", "program:backplane.not-told", "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced_stays(forced, dut, settings, step):
@@ -158,7 +158,7 @@ def test_forced_stays(forced, dut, settings, step):
     "CL73-FORCED-03",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_tx_timeout",
-    falsified_by=("tx.frame.dropped", "program:backplane.not-told", "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
@@ -177,7 +177,7 @@ def test_forced_over_reset(forced, reset_by_watchdog, step):
     "CL73-FORCED-04",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE, ETHTOOL_TEST, ETH_TEST_FL_OFFLINE",
-    falsified_by=("tx.frame.dropped", "program:backplane.not-told", "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced_over_self_test(forced, self_test, step):
@@ -194,7 +194,7 @@ def test_forced_over_self_test(forced, self_test, step):
     "CL73-LOSS-01",
     level="SHOULD",
     source="Documentation/networking/operstates.rst; IEEE 802.3-2022, 45.2.3.2.7 (PCS receive link status stays low until it is read)",
-    falsified_by=("an.latch.missing", "program:backplane.not-told"),
+    falsified_by=("an.latch.missing", "program:backplane.not-set"),
 )
 @pytest.mark.budget(90)
 def test_brief_loss(forced, link_partner, dut, until, step, patience, evidence):
@@ -269,7 +269,7 @@ def settle(link_partner, local, advertise, highest, linked, check_traffic, dut, 
         def check():
             linked(wanted, steady=True)
             evidence("negotiations since", link_partner.negotiations - negotiations)
-            assert link_partner.base_page_received.said == page.said
+            assert link_partner.base_page_received.content == page.content
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
             check_traffic()
@@ -344,7 +344,7 @@ def test_same_page(link_partner, highest, start_over, binding, settings, dut, li
             link_partner.mark()
             do()
             linked(highest)
-            assert link_partner.base_page_received.said == page.said
+            assert link_partner.base_page_received.content == page.content
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
     with step("Frames go both ways"):

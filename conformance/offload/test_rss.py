@@ -16,7 +16,7 @@ from plugfest.frames.toeplitz import (
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
-    spread,
+    queues_of,
     toeplitz,
 )
 from plugfest.machine.agent import AgentError
@@ -99,7 +99,7 @@ class Scaling:
             choices = []
             for fields in self.candidates(kind):
                 hashes = [toeplitz(rss.key, hashed(dissect(frame), fields)) for frame in mine]
-                queues = spread(hashes, list(rss.table))
+                queues = queues_of(hashes, list(rss.table))
                 places = {len(frame): each for frame, each in zip(mine, zip(hashes, queues, strict=True), strict=True)}
                 misses = sum(1 for length, (_, queue) in places.items() if told[length].queue not in (queue, None))
                 choices.append((misses, -fields, places))
@@ -162,7 +162,7 @@ def finished(order):
     """The order's frame as a host would send it: the checksum complete."""
     from plugfest.frames.dissect import transport_checksum  # noqa: PLC0415
 
-    frame = order.handed()[10:]
+    frame = order.packet()[10:]
     found = dissect(frame)
     at = len(frame) - len(found.transport) + (16 if order.protocol == TCP else 6)
     return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]

@@ -32,7 +32,7 @@ def requests(ends, protocol, version):
 def zero_sum(ends, version):
     """A UDP datagram whose checksum comes out as 0, which must go as 0xffff: 0 would mean that there is none."""
     order = TxRequest(ends, version, bytes(64), protocol=UDP, ports=(30000 + len(LENGTHS), 31000))
-    found = transport_checksum(dissect(order.handed()[10:]))
+    found = transport_checksum(dissect(order.packet()[10:]))
     return TxRequest(ends, version, found.to_bytes(2, "big") + bytes(62), protocol=UDP, ports=order.ports)
 
 
@@ -48,7 +48,7 @@ def test_on(tx_offload, active, step, evidence, protocol, version):
     with step("Hand over packets of every length, their checksum left to the device"):
         work = tx_offload.do(asked)
     with step("The driver was asked for the checksums: the offload is really used"):
-        assert [each.checksum for each in work.whole] == [Checksum.PARTIAL] * len(asked)
+        assert [each.checksum for each in work.uncut] == [Checksum.PARTIAL] * len(asked)
     with step("On the wire each packet is unchanged, and its checksum right"):
         work.check()
     with step("A UDP checksum that comes out as 0 is on the wire as 0xffff"):
@@ -70,7 +70,7 @@ def test_off(tx_offload, inactive, step):
     with step("Send packets of every length, TCP and UDP, IPv4 and IPv6"):
         work = tx_offload.do(asked)
     with step("The driver was asked for none of the checksums"):
-        assert Checksum.PARTIAL not in {each.checksum for each in work.handed}
-        assert len(work.handed) >= len(asked)
+        assert Checksum.PARTIAL not in {each.checksum for each in work.skbs}
+        assert len(work.skbs) >= len(asked)
     with step("On the wire each packet is unchanged, and its checksum right"):
         work.check()

@@ -108,7 +108,7 @@ def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_
             after = read_counters(netlink).device
             assert after.keys() >= before.keys(), f"after {done}"
             assert lost(before, after) == [], f"after {done}"
-    evidence("not offered", operations.refused)
+    evidence("not offered", operations.not_offered)
 
 
 @pytest.mark.usefixtures("history")
@@ -126,7 +126,7 @@ def test_queues(counted, operations, step, evidence):
             if found := lost(before, read_counters(counted).by(counted.source)):
                 gone[done] = found
             before = read_counters(counted).by(counted.source)
-    evidence("not offered", operations.refused)
+    evidence("not offered", operations.not_offered)
     with step("None went back over any of them"):
         assert gone == {}
 

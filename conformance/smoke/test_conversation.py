@@ -77,7 +77,7 @@ def test_tcp_from_dut(peer, settings, step):
     for version in (4, 6):
         with step(f"Have the DUT send {STREAM} octets by TCP over IPv{version}"):
             got = peer.from_dut(version, STREAM, seed=version)
-            assert (got.octets, got.sha256) == (STREAM, digest(version, STREAM))
+            assert (got.length, got.sha256) == (STREAM, digest(version, STREAM))
 
 
 @requirement(
@@ -92,7 +92,7 @@ def test_tcp_to_dut(peer, settings, step):
     for version in (4, 6):
         with step(f"Send the DUT {STREAM} octets by TCP over IPv{version}"):
             got = peer.to_dut(version, STREAM, seed=version)
-            assert (got.octets, got.sha256) == (STREAM, digest(version, STREAM))
+            assert (got.length, got.sha256) == (STREAM, digest(version, STREAM))
 
 
 @requirement(

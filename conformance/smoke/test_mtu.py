@@ -72,7 +72,7 @@ def test_steps(dut, wide, peer, settings, until, step, skip_unsupported):
             check_echo(peer, wide, 4, mtu, until)
 
 
-@requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.refusal-lost")
+@requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.error-lost")
 def test_too_large(dut, step, skip_unsupported):
     """An MTU above or below the claimed range is refused with EINVAL, and the MTU stays what it was."""
     before = dut.link()

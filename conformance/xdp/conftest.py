@@ -13,23 +13,23 @@ from plugfest.dut.dut import Dut
 from plugfest.dut.settings import Settings
 from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
-from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
+from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, receive_frames
 from plugfest.xdp.programs import Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.traffic.traffic import Sightings, Traffic
+    from plugfest.traffic.traffic import SentFrames, Traffic
 
 Told = TypeVar("Told")
 
 
 @pytest.fixture
-def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
+def come(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]:
     """``come(seen, frames)`` waits until the wire has carried as many frames, or carries no more, and checks that it carried these."""
 
-    def check(seen: Sightings, frames: Sequence[bytes]) -> None:
+    def check(seen: SentFrames, frames: Sequence[bytes]) -> None:
         # What differs says more than that frames are too few.
         with suppress(AssertionError):
             while (known := len(seen.probes())) < len(frames):
@@ -200,7 +200,7 @@ def receives(
     def check(sockets: Sequence[Socket]) -> list[Received]:
         probes = traffic.probes()
         traffic.send(probes)
-        found = gather(sockets, set(frames_of(probes)), until)
+        found = receive_frames(sockets, set(frames_of(probes)), until)
         check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
         check_each_fed(sockets, found)
         assert all(each.options == 0 for each in found), "a frame is said to go on in another buffer"
@@ -211,7 +211,7 @@ def receives(
 
 
 @pytest.fixture
-def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
+def sends(traffic: Traffic, come: Callable[[SentFrames, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
     """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
 
     Left out are sockets of queues that the driver has for receiving alone.
@@ -220,7 +220,7 @@ def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) 
     def check(sockets: Sequence[Socket]) -> None:
         sockets = [socket for socket in sockets if socket.queue < traffic.queues("tx")]
         sent: list[bytes] = []
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             for number, socket in enumerate(sockets):
                 first = number * FLOWS_PER_QUEUE * 2 * len(SIZES)
                 frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
@@ -233,12 +233,12 @@ def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) 
 
 @pytest.fixture
 def leaves(
-    traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]
+    traffic: Traffic, come: Callable[[SentFrames, Sequence[bytes]], None]
 ) -> Callable[[Callable[[], Told], Sequence[bytes]], Told]:
     """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
 
     def check(send: Callable[[], Told], wanted: Sequence[bytes]) -> Told:
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             told = send()
             come(seen, wanted)
         return told

@@ -148,7 +148,7 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
     "XDP-REFUSE-01",
     level="MUST",
     source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "rx.frame.dropped"),
 )
 def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With an MTU that its single buffers cannot hold, a driver refuses to attach with an errno, and nothing changes."""
@@ -205,7 +205,7 @@ def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsu
     "XDP-REFUSE-03",
     level="SHOULD",
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
-    falsified_by="program:xdp.refusal-without-words",
+    falsified_by="program:xdp.error-without-extack",
 )
 def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program says why in the extended acknowledgement."""
@@ -226,7 +226,7 @@ def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
     "XDP-REFUSE-04",
     level="MUST",
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
-    falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
 )
 def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
@@ -257,7 +257,7 @@ def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evid
     "XDP-REFUSE-06",
     level="SHOULD",
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
-    falsified_by="program:xdp.refusal-without-words",
+    falsified_by="program:xdp.error-without-extack",
 )
 def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
     """A driver that refuses a program because of large receive offload says so in the extended acknowledgement."""
@@ -279,7 +279,7 @@ def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
     "XDP-REFUSE-05",
     level="MUST",
     source="Documentation/networking/netdev-features.rst, rx-gro-hw; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
-    falsified_by=("program:xdp.refused-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
 )
 def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, evidence):
     """With hardware GRO on, a driver refuses a native program with words and changes nothing, or attaches it with GRO off or harmless."""

@@ -149,7 +149,7 @@ def test_longest(native, traffic, longest, remote, step, until, defer):
         program = native.attach("xdp_tx")
         traffic.ready()
         probes = traffic.probes(sizes=[size for size in sizes if size <= longest + ETHERNET])
-    with step("Send test frames of every length up to the longest that the MTU allows"), traffic.sightings() as seen:
+    with step("Send test frames of every length up to the longest that the MTU allows"), traffic.capture_sent() as seen:
         traffic.send(probes)
         until(
             lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON

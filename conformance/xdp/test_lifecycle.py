@@ -237,7 +237,7 @@ def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
     "XDP-LIFE-09",
     level="MUST",
     source="include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_ENABLED; net/core/dev.c, dev_xdp_install",
-    falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.refusal-without-words", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "program:xdp.error-without-extack", "rx.frame.dropped"),
 )
 def test_header_split(xdp, dut, settings, traffic, unobstructed, check_runs, step, skip_unsupported, evidence):
     """With header split on, a program that takes no fragments is refused with words, and header split with such a program attached."""

@@ -63,7 +63,7 @@ def test_timestamp(native, require, traffic, clocks, dut, run, skip_unsupported,
     "XDP-META-02",
     level="MUST",
     source=f"{METADATA}; net/core/xdp.c, bpf_xdp_metadata_rx_hash; include/net/xdp.h, XDP_RSS_L4",
-    falsified_by=("program:hints.of-another-frame", "program:hints.type-without-ports", "rx.rss.hash"),
+    falsified_by=("program:rx-metadata.of-another-frame", "program:rx-metadata.type-without-ports", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
 def test_hash(native, require, active, traffic, dut, guest, skip_unsupported, step, evidence):
@@ -108,7 +108,7 @@ def fields_of(guest, dut, version):
     "XDP-META-03",
     level="MUST",
     source=f"{METADATA}; net/core/xdp.c, bpf_xdp_metadata_rx_vlan_tag",
-    falsified_by=("program:hints.of-another-frame", "program:xdp.not-attached"),
+    falsified_by=("program:rx-metadata.of-another-frame", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:vlan-tag",
 )
 def test_vlan_tag(native, require, active, member, traffic, step):
@@ -140,7 +140,7 @@ def test_vlan_tag(native, require, active, member, traffic, step):
                 assert answer == (0, (VLAN_PROTOCOL, control)), f"of a frame with the tag {control:04x}: {answer}"
 
 
-REFUSED_WRONG = ("program:hints.invented", "program:xdp.not-attached")
+REFUSED_WRONG = ("program:rx-metadata.invented", "program:xdp.not-attached")
 REFUSED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
 
 
@@ -186,7 +186,7 @@ def test_not_offered(native, require_absent, traffic, name, step):
     "XDP-META-07",
     level="MUST",
     source="include/uapi/linux/bpf.h, BPF_F_XDP_DEV_BOUND_ONLY; net/core/dev.c, dev_xdp_attach",
-    falsified_by="program:hints.refusal-lost",
+    falsified_by="program:rx-metadata.error-lost",
 )
 def test_only_bound_and_native(native, traffic, step):
     """A program that asks for metadata is refused without a device, and in generic mode, and traffic is as before."""

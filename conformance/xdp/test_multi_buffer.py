@@ -103,7 +103,7 @@ def test_tx(fragments, traffic, step, until):
     """A frame in several buffers that the program sends back leaves whole, once and unchanged."""
     with step("Attach a program that takes fragments and sends test frames back"):
         fragments.configure(verdict=Action.TX)
-    with step("Send test frames of every length up to 9014 octets"), traffic.sightings() as seen:
+    with step("Send test frames of every length up to 9014 octets"), traffic.capture_sent() as seen:
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
         until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
@@ -210,7 +210,7 @@ def test_redirect(fragments, traffic, pair, step):
     "XDP-SG-08",
     level="MUST",
     source=f"{RX_SG}: without it a frame lies in one buffer",
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:rx-sg",
 )
 def test_unadvertised(xdp, dut, long_frames, traffic, settings, step, skip_unsupported, evidence):

@@ -70,7 +70,10 @@ def test_from(source, pair, traffic, come, mode, step):
         f"Attach a program to another interface, in {mode} mode, that redirects test frames to the one under test"
     ):
         source(mode)
-    with step("Let test frames of every size, IPv4 and IPv6, come to the other interface"), traffic.sightings() as seen:
+    with (
+        step("Let test frames of every size, IPv4 and IPv6, come to the other interface"),
+        traffic.capture_sent() as seen,
+    ):
         frames = frames_out(traffic)
         pair.packet_sender.send(frames)
         with step("Each is on the wire once and unchanged"):
@@ -95,7 +98,7 @@ def test_from_several_cpus(source, pair, traffic, come, guest, defer, step):
     for number in range(ROUNDS):
         with (
             step(f"Round {number}: let {EACH} test frames come to it on each CPU at once"),
-            traffic.sightings() as seen,
+            traffic.capture_sent() as seen,
         ):
             lots = [
                 frames_out(traffic, first=EACH * (number * cpus + cpu), count=EACH // len(HEADERS))
@@ -128,7 +131,7 @@ def test_unadvertised(require_absent, source, pair, traffic, check_traffic, gues
     ):
         source("native")
         frames = frames_out(traffic)
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             pair.packet_sender.send(frames)
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
@@ -166,7 +169,7 @@ def test_fragments(target, source, pair, traffic, come, step, require):  # noqa:
             filler = bytes(CUT - HEADERS[version])
             wrapped = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
             assert min(map(len, wrapped)) > FIRST_BUFFER
-            with traffic.sightings() as seen:
+            with traffic.capture_sent() as seen:
                 pair.packet_sender.send(wrapped)
                 come(seen, frames)
             assert program.answers()["head"].refused == 0
@@ -192,7 +195,7 @@ def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, de
         program.tell(head=CUT, verdict=Action.REDIRECT)
         frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
         filler = bytes(CUT - HEADERS[4])
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             pair.packet_sender.send([around(traffic.ends_back, 4, 0, filler + frame) for frame in frames])
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
@@ -219,7 +222,7 @@ def test_down(source, pair, traffic, come, dut, defer, step):
     """Frames that are redirected to an interface that is down are lost without harm, and leave again once it is up."""
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         source("native")
-    with step("Take the one under test down, and let test frames come to the other"), traffic.sightings() as seen:
+    with step("Take the one under test down, and let test frames come to the other"), traffic.capture_sent() as seen:
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         pair.packet_sender.send(frames_out(traffic), repeat=8)
@@ -228,7 +231,7 @@ def test_down(source, pair, traffic, come, dut, defer, step):
     with step("Take it up again, and let others come: each is on the wire once and unchanged"):
         dut.set_link(up=True)
         traffic.ready()
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             frames = frames_out(traffic, first=1000)
             pair.packet_sender.send(frames)
             come(seen, frames)

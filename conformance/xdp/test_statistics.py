@@ -100,7 +100,7 @@ def test_redirected_here(accounting, traffic, pair, dut, until, step):
     with (
         step("Let test frames of every size come to the other interface"),
         accounting.measure() as measured,
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         pair.packet_sender.send(frames)
         until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)

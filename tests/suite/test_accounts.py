@@ -99,7 +99,7 @@ def test_netlinks_counters_go_first() -> None:
     [
         ("program:qstat.wrong-queue", {1: Account(1, 60)}),
         ("program:qstat.frame-missing", {0: Account(0, 30)}),
-        ("program:qstat.octets-short", {0: Account(1, 46)}),
+        ("program:qstat.bytes-short", {0: Account(1, 46)}),
     ],
 )
 def test_faults_bend_the_drivers_account_alone(fault: str, rx: dict[int, Account]) -> None:

@@ -99,7 +99,7 @@ def test_what_a_page_says() -> None:
     """Nonces, Ack and NP are the exchange's: all other bits count."""
     exchange = 0x1F << 5 | 0x1F << 16 | 3 << 14
     for bit in range(48):
-        assert BasePage(1 << bit).said == (0 if exchange >> bit & 1 else 1 << bit)
+        assert BasePage(1 << bit).content == (0 if exchange >> bit & 1 else 1 << bit)
 
 
 class _Machine:

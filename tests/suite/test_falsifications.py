@@ -24,12 +24,12 @@ from plugfest.xdp.adjustment import UNCHANGED
 
 WIRE = {"send", "capture"}
 REJECTED = {
-    "program:settings.refusal-lost",
-    "program:qapi.refusal-lost",
+    "program:settings.error-lost",
+    "program:qapi.error-lost",
     "program:qapi.other-errno",
-    "program:hints.refusal-lost",
-    "program:xdp.refused-attach-sticks",
-    "program:xdp.refusal-without-words",
+    "program:rx-metadata.error-lost",
+    "program:xdp.rejected-attach-sticks",
+    "program:xdp.error-without-extack",
 }
 """Those that concern what the kernel rejects."""
 BY_HAND = {"wire:frame.damaged", "wire:capture.unseen", "wire:capture.damaged"}

@@ -18,7 +18,7 @@ def ledger() -> Any:
         qstats=lambda: [{"ifindex": 2, "queue-type": "rx", "queue-id": 1, "rx-packets": 4, "rx-alloc-fail": 1}],
         ethtool=lambda: [["rx_queue_1_packets", 4], ["rx_queue_1_bytes", 400], ["temperature", 7]],
         read=lambda: SimpleNamespace(link={"rx_packets": 4}),
-        whole_device=lambda: {"rx-packets": 9},
+        netlink_device=lambda: {"rx-packets": 9},
     )
 
 
@@ -35,7 +35,7 @@ def test_what_is_less_is_lost_and_what_is_not_told_is_not() -> None:
 
 
 def test_differences_name_the_counter() -> None:
-    measured = Measurement(told={"tx-needs-csum": 4})
+    measured = Measurement(netlink={"tx-needs-csum": 4})
     assert differences(measured, ["tx-needs-csum"], {"tx-needs-csum": 4}) == []
     assert differences(measured, ["tx-needs-csum", "tx-stop"], {"tx-needs-csum": 5, "tx-stop": 0}) == [
         "tx-needs-csum rose by 4, expected 5"
@@ -88,7 +88,7 @@ def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: in
         {"mtu": 1400},
         {"mtu": 1500},
     ]
-    assert set(operations.refused) == {
+    assert set(operations.not_offered) == {
         "the number of channels changes",
         "an XDP program is attached and detached",
         "the device is reset by a restart of autonegotiation",

@@ -83,7 +83,7 @@ def test_binding_is_shown_and_ends(guest: Any) -> None:
 def test_pools_that_were_left_are_told_from_those_at_work(guest: Any) -> None:
     view = QueueView(guest, "eth0")
     assert [pool["id"] for pool in view.bound_pools()] == [2]
-    assert [pool["id"] for pool in view.left_pools()] == [2, 4]
+    assert [pool["id"] for pool in view.leaked_pools()] == [2, 4]
 
 
 def test_a_refusal_is_returned_with_its_words(guest: Any) -> None:
@@ -125,7 +125,7 @@ def test_refusals_go_wrong_when_told_to(guest: Any) -> None:
     assert refused is not None
     assert (refused.errno, refused.extack) == (errno.EIO, "")
     agent.interposer.disarm("program:qapi.other-errno")
-    agent.interposer.arm("program:qapi.refusal-lost")
+    agent.interposer.arm("program:qapi.error-lost")
     assert memory.try_bind(1) is None
 
 

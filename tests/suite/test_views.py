@@ -147,9 +147,7 @@ def test_what_a_driver_has_not_is_none() -> None:
     assert Dut(machine).get("rings") is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("fault", "asked"), [("program:settings.not-set", None), ("program:settings.refusal-lost", 22)]
-)
+@pytest.mark.parametrize(("fault", "asked"), [("program:settings.not-set", None), ("program:settings.error-lost", 22)])
 def test_faults_of_settings(fault: str, asked: int | None) -> None:
     machine = FakeMachine()
     machine.agent.refuse = asked

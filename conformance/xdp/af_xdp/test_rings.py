@@ -10,7 +10,7 @@ from plugfest.dut.operations import other_channels, other_rings
 from plugfest.frames.probe import burst, frames_of, number_in, number_of
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
-from plugfest.xdp.af_xdp import RING, gather
+from plugfest.xdp.af_xdp import RING, receive_frames
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 SMALL = 64
@@ -31,11 +31,11 @@ def comes_through(traffic, until, check_each_fed):
     """``comes_through(sockets)``: each test frame comes to one of them once and unchanged, and some to each; late ones are let pass."""
 
     def check(sockets):
-        gather(sockets, (), until)
+        receive_frames(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        found = [each for each in gather(sockets, frames, until) if each.data in frames]
+        found = [each for each in receive_frames(sockets, frames, until) if each.data in frames]
         check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
         check_each_fed(sockets, found)
 
@@ -61,7 +61,7 @@ def test_starved(bound, traffic, until, comes_through, step):
                 what="the sockets have counted that they have no buffers",
                 timeout=SOON,
             )
-        assert gather(sockets, (), until) == []
+        assert receive_frames(sockets, (), until) == []
         assert traffic.nothing_received()
     with step("Post buffers: test frames of every size come to the sockets once and unchanged"):
         for socket in sockets:
@@ -88,7 +88,7 @@ def test_completions_left(bound, traffic, packet_sender, until, step):
     frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
     frames += frames_of(burst(traffic.ends_back, flows=2 * SMALL, sizes=(60,), first=len(frames)))
     assert SMALL < len(frames) < RING
-    with traffic.sightings() as seen:
+    with traffic.capture_sent() as seen:
         with step("Put more frames than that into the transmit ring of the first, and take no completion"):
             assert socket.put(frames) == len(frames)
             wake_until(socket, until, lambda: len(seen.probes()) >= SMALL, f"{SMALL} frames are on the wire")
@@ -257,11 +257,11 @@ def test_more_channels(
         evidence("answer", str(refused or "made"))
         assert refused is None or refused.extack, f"it was refused without a reason: {refused}"
     with step("Test frames of every size come to a socket, or by the new queue to the stack, once and unchanged"):
-        gather(sockets, (), until)
+        receive_frames(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        reached = [each.data for each in gather(sockets, frames, until)]
+        reached = [each.data for each in receive_frames(sockets, frames, until)]
         passed = {number_in(payload) for payload in traffic.received(probes)}
         reached += [probe.frame for probe in probes if probe.number in passed]
         check_same([frame for frame in reached if frame in frames], frames_of(probes), "frames that came")
@@ -296,7 +296,7 @@ def test_down_and_up(bound, dut, settings, comes_through, traffic, come, defer, 
         comes_through(sockets)
     with (
         step("Frames of every size from the first are on the wire once, and completed once"),
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
         sockets[0].send(frames)

@@ -16,8 +16,8 @@ from plugfest.xdp.af_xdp import (
     XDP_PKT_CONTD,
     XDP_USE_SG,
     data_of,
-    gather,
-    gather_packets,
+    receive_frames,
+    receive_packets,
 )
 
 SEGMENTS = "Documentation/networking/af_xdp.rst, XDP_USE_SG bind flag; Multi-Buffer Support"
@@ -55,7 +55,7 @@ def in_several(traffic, until, check_each_fed):
         probes = traffic.probes(sizes=sizes)
         assert any(len(probe.frame) > room for probe in probes)
         traffic.send(probes)
-        packets = gather_packets(sockets, set(frames_of(probes)), until)
+        packets = receive_packets(sockets, set(frames_of(probes)), until)
         check_same([data_of(packet) for packet in packets], frames_of(probes), "frames that came to the sockets")
         check_each_fed(sockets, [packet[0] for packet in packets])
         for packet in packets:
@@ -148,7 +148,9 @@ def test_not_asked_for(bound, traffic, until, step):
         probes = traffic.probes()
         short = [frame for frame in frames_of(probes) if len(frame) <= room]
         traffic.send(probes)
-        check_same([each.data for each in gather(sockets, set(short), until)], short, "frames that came to the sockets")
+        check_same(
+            [each.data for each in receive_frames(sockets, set(short), until)], short, "frames that came to the sockets"
+        )
     with step("The others are counted as dropped (rx_dropped), and are not in the stack either"):
         until(
             lambda: sum(socket.statistics()["rx_dropped"] for socket in sockets) == len(probes) - len(short),

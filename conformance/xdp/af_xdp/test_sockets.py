@@ -187,7 +187,7 @@ def test_wakeup(bound, receives, sends, traffic, until, woken, step):
             "Put frames one by one into the first one's transmit ring, and wake the kernel only while it asks for that: "
             "each is sent at once"
         ),
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
         late = 0

@@ -126,7 +126,7 @@ def test_launch_time(offered, requesting, clocks, come, traffic, probes, guest, 
     def now():
         return next(iter(clocks.read().values()))
 
-    with traffic.sightings() as seen:
+    with traffic.capture_sent() as seen:
         with step("Send a frame with a launch time in the near future, and others without one behind it"):
             launch = now() + int(scaled(AHEAD, guest.speed) * 1e9)
             request = REQUEST.pack(LAUNCH_TIME, 0, 0, 0, launch)

@@ -56,7 +56,7 @@ class Operations:
     """The routine operations of one interface.
 
     Attributes:
-        refused: what the driver would not do, with its words.
+        not_offered: what the driver would not do, with its words.
     """
 
     def __init__(self, dut: Dut, settings: Settings, xdp: NativeXdp) -> None:
@@ -64,7 +64,7 @@ class Operations:
         self._dut = dut
         self._settings = settings
         self._xdp = xdp
-        self.refused: dict[str, str] = {}
+        self.not_offered: dict[str, str] = {}
 
     def one_by_one(self) -> Iterator[str]:
         """Do each that the driver offers; yields what has been done, as the interface is up again as before."""
@@ -80,7 +80,7 @@ class Operations:
             try:
                 perform()
             except NotOfferedError as words:
-                self.refused[name] = str(words)
+                self.not_offered[name] = str(words)
             else:
                 yield name
 

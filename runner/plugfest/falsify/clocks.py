@@ -58,7 +58,7 @@ ROWS = (
         },
     ),
     always(
-        "program:stamp.not-told",
+        "program:stamp.not-set",
         "the interface is not configured to stamp frames, but reported as configured",
         {"agent:phc.stamp": skips()},
     ),

@@ -171,7 +171,7 @@ ROWS = (
         },
     ),
     always(
-        "program:qstat.octets-short",
+        "program:qstat.bytes-short",
         "the driver's counters miss 14 bytes a frame",
         {
             INTERFACE: answers(_without_header),
@@ -198,7 +198,7 @@ ROWS = (
         lambda: {DRIVER: Later().answers(lambda statistics: statistics[1:])},
     ),
     always(
-        "program:qstat.queue-untold",
+        "program:qstat.queue-missing",
         "the counters of queue 0 are left out",
         {
             QUEUES: of_scope("queue", lambda entries: [entry for entry in entries if entry["queue-id"] != 0]),

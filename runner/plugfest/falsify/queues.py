@@ -96,7 +96,7 @@ ROWS = (
         {"agent:handle.close": _stays_bound, "agent:worker.end": skips(True)},
     ),
     always(
-        "program:qapi.refusal-lost",
+        "program:qapi.error-lost",
         "a binding that was rejected is reported as made",
         {
             "agent:devmem.bind": accepts(NO_BINDING),
@@ -110,7 +110,7 @@ ROWS = (
         {f"agent:{name}": errors(_other_errno) for name in BINDS},
     ),
     always(
-        "program:qapi.octet-spoilt",
+        "program:qapi.byte-corrupted",
         "one byte of what was received is read wrong",
         {"agent:devmem.receive": answers(_spoilt), "agent:zcrx.receive": answers(_spoilt)},
     ),

@@ -62,7 +62,7 @@ ROWS = (
         {"agent:features.set": asks(_only_on)},
     ),
     always(
-        "program:settings.refusal-lost",
+        "program:settings.error-lost",
         "a setting that the driver rejected is reported as accepted",
         each(SETTERS, accepts()),
     ),
@@ -92,7 +92,7 @@ ROWS = (
         {"agent:ethtool.get": answers(_swapped, when=lambda params: params["what"] == "linkmodes")},
     ),
     always(
-        "program:backplane.not-told",
+        "program:backplane.not-set",
         "a change of the link partner is not made, but reported as made",
         {"model:link.set": skips({})},
     ),

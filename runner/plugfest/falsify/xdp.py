@@ -125,12 +125,12 @@ ROWS = (
         {ATTACH: skips(when=_detaches), CLOSE: _link_stays},
     ),
     always(
-        "program:xdp.refused-attach-sticks",
+        "program:xdp.rejected-attach-sticks",
         "a program that was rejected is attached all the same, in generic mode",
         {ATTACH: _sticks},
     ),
     always(
-        "program:xdp.refusal-without-words",
+        "program:xdp.error-without-extack",
         "an error comes without its extended acknowledgement",
         each((ATTACH, "agent:bpf.link_create", "agent:ethtool.set"), errors(_without_extack)),
     ),
@@ -155,12 +155,12 @@ ROWS = (
         {"agent:bpf.map_update": asks(_not_configured)},
     ),
     always(
-        "program:hints.of-another-frame",
+        "program:rx-metadata.of-another-frame",
         "each frame's metadata is reported as that of the frame after it",
         {COUNTERS: of_map("hints", _of_another_frame)},
     ),
     always(
-        "program:hints.invented",
+        "program:rx-metadata.invented",
         "metadata that the driver does not have is reported as there, and 0",
         {
             COUNTERS: of_map(
@@ -169,7 +169,7 @@ ROWS = (
         },
     ),
     always(
-        "program:hints.type-without-ports",
+        "program:rx-metadata.type-without-ports",
         "the type of each hash is reported as that of one of addresses alone",
         {
             COUNTERS: of_map(
@@ -179,7 +179,7 @@ ROWS = (
         },
     ),
     always(
-        "program:hints.refusal-lost",
+        "program:rx-metadata.error-lost",
         "a program that was rejected is reported as accepted",
         {LOAD: _loads_another, ATTACH: accepts()},
     ),

@@ -82,7 +82,7 @@ class TxRequest:
         transport = 20 + len(self.options) if self.protocol == TCP else 8
         return _ETHERNET + (20 if self.version == 4 else 40) + transport + len(self.payload)
 
-    def handed(self) -> bytes:
+    def packet(self) -> bytes:
         """Return the octets for a packet socket with PACKET_VNET_HDR: struct virtio_net_hdr, then the frame.
 
         In the place of the checksum stands the pseudo-header's sum, to which the device adds the rest.
@@ -120,7 +120,7 @@ class TxRequest:
 
     def finished(self) -> bytes:
         """Return the one frame of a packet that is not to be cut, as a host without offloads sends it: its checksum complete."""
-        frame = self.handed()[_VIRTIO_HEADER.size :]
+        frame = self.packet()[_VIRTIO_HEADER.size :]
         found = dissect(frame)
         at = len(frame) - len(found.transport) + (16 if self.protocol == TCP else 6)
         return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]

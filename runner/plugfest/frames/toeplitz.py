@@ -55,7 +55,7 @@ def hashed(frame: Dissected, fields: int) -> bytes:
     return found
 
 
-def spread(hashes: Iterable[int], table: list[int]) -> list[int]:
+def queues_of(hashes: Iterable[int], table: list[int]) -> list[int]:
     """Return the queue of each hash by an indirection table, whose length is a power of two.
 
     Raises:

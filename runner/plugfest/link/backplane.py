@@ -64,7 +64,7 @@ class BasePage:
         return bool(self.value >> number & 1)
 
     @property
-    def said(self) -> int:
+    def content(self) -> int:
         """What the end has to say: the page without nonces, Ack and NP, which are the exchange's (73.6)."""
         return self.value & ~_EXCHANGE
 

@@ -32,7 +32,7 @@ class ReceiveResult:
     """What came of one connection.
 
     Attributes:
-        octets: how many.
+        length: bytes.
         sha256: of them, in order.
         bound: how many came into the bound memory; None where the application is not told.
         linear: how many the stack handed over itself; likewise.
@@ -40,7 +40,7 @@ class ReceiveResult:
         ended: whether the other end has closed.
     """
 
-    octets: int
+    length: int
     sha256: str
     bound: int | None
     linear: int | None
@@ -56,7 +56,7 @@ class ReceiveResult:
         Raises:
             AssertionError: not so.
         """
-        assert self.octets == len(data), f"{self.octets} octets came of {len(data)}"
+        assert self.length == len(data), f"{self.length} bytes came of {len(data)}"
         assert self.sha256 == hashlib.sha256(data).hexdigest(), "the octets that came are not those that were sent"
         if self.bound is not None:
             assert (self.bound, self.linear) == (len(data), 0), (
@@ -233,7 +233,7 @@ class DmabufProvider(RxMemoryProvider):
         """Return what `take` kept; returns how many pieces the kernel took back."""
         return int(self.worker.call("devmem.give_back", receiver=self._receiver))
 
-    def take_plainly(self, *, timeout: float) -> AgentError | None:
+    def try_receive_plainly(self, *, timeout: float) -> AgentError | None:
         """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
         return self.worker.try_call("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
 

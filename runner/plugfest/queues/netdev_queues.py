@@ -90,7 +90,7 @@ class QueueView:
         """Return those whose memory was bound."""
         return [pool for pool in self.pools() if any(name in pool for name in PROVIDERS)]
 
-    def left_pools(self) -> list[dict[str, Any]]:
+    def leaked_pools(self) -> list[dict[str, Any]]:
         """Return every page pool of the guest, whosever it is, that has outlived its queue, or whose memory was bound."""
         found: list[dict[str, Any]] = self._agent.call("netdev.page_pool_get")
         return [pool for pool in found if "detach-time" in pool or any(name in pool for name in PROVIDERS)]

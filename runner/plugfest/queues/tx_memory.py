@@ -21,13 +21,13 @@ class TxDmabufResult:
     """What came of one connection that memory was sent by.
 
     Attributes:
-        octets: how many the kernel took.
+        length: bytes that the kernel took.
         sends: calls that it took.
         completed: how many of these the kernel has told to be done with, so that the memory may be used again.
         copied: how many of these it had copied after all.
     """
 
-    octets: int
+    length: int
     sends: int
     completed: int
     copied: int

@@ -53,16 +53,16 @@ class CounterReading:
         device: the model's, empty where the subject is no model.
         carried: likewise, but of a transmit queue what left, after segmentation.
         link: struct rtnl_link_stats64.
-        told: each counter of netlink's queue statistics, summed over the queues.
-        whole: netlink's statistics of device scope.
+        netlink: each counter of netlink's queue statistics, summed over the queues.
+        netlink_device: netlink's statistics of device scope.
     """
 
     queues: QueueCounters
     device: QueueCounters
     carried: QueueCounters
     link: Mapping[str, int]
-    told: Mapping[str, int] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    netlink: Mapping[str, int] = field(default_factory=dict)
+    netlink_device: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def link_rx(self) -> Account:
@@ -85,8 +85,8 @@ class Measurement:
         carried: likewise, but of a transmit queue what left, after segmentation.
         link_rx: of struct rtnl_link_stats64.
         link_tx: of struct rtnl_link_stats64.
-        told: each counter of netlink's queue statistics, summed over the queues.
-        whole: netlink's statistics of device scope.
+        netlink: each counter of netlink's queue statistics, summed over the queues.
+        netlink_device: netlink's statistics of device scope.
         to_dut: the frames that the wire end sent.
         from_dut: the frames that the DUT sent.
     """
@@ -96,8 +96,8 @@ class Measurement:
     carried: QueueCounters = field(default_factory=QueueCounters)
     link_rx: Account = field(default_factory=Account)
     link_tx: Account = field(default_factory=Account)
-    told: Mapping[str, int] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    netlink: Mapping[str, int] = field(default_factory=dict)
+    netlink_device: Mapping[str, int] = field(default_factory=dict)
     to_dut: list[bytes] = field(default_factory=list)
     from_dut: list[bytes] = field(default_factory=list)
 
@@ -175,8 +175,8 @@ class Accounting:
         own = dict(self.ethtool())
         for names in REGISTER_NAMES:
             if own.keys() >= set(names):
-                received, received_octets, sent, sent_octets = (int(own[name]) for name in names)
-                return Account(received, received_octets), Account(sent, sent_octets)
+                frames_in, bytes_in, frames_out, bytes_out = (int(own[name]) for name in names)
+                return Account(frames_in, bytes_in), Account(frames_out, bytes_out)
         return None
 
     def names(self) -> list[str]:
@@ -191,7 +191,7 @@ class Accounting:
         """The numbers of the queues of a direction that netlink has statistics of, sorted."""
         return sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
 
-    def whole_device(self) -> dict[str, int]:
+    def netlink_device(self) -> dict[str, int]:
         """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
         return summed(self.qstats("device"))
 
@@ -206,7 +206,7 @@ class Accounting:
         if self.source == "ethtool":
             return CounterReading(self._by_queue([]), device, carried, link)
         entries = self.qstats()
-        whole = self.whole_device() if entries else {}
+        whole = self.netlink_device() if entries else {}
         return CounterReading(self._by_queue(entries), device, carried, link, summed(entries), whole)
 
     @contextmanager
@@ -222,14 +222,14 @@ class Accounting:
         result.carried = after.carried.since(before.carried)
         result.link_rx = after.link_rx - before.link_rx
         result.link_tx = after.link_tx - before.link_tx
-        result.told = risen(before.told, after.told)
-        result.whole = risen(before.whole, after.whole)
+        result.netlink = risen(before.netlink, after.netlink)
+        result.netlink_device = risen(before.netlink_device, after.netlink_device)
         result.to_dut = sent_after[len(sent) :]
         result.from_dut = received_after[len(received) :]
 
     def stops(self, measured: Measurement) -> dict[str, int]:
         """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
-        return {name: measured.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
+        return {name: measured.netlink.get(name, 0) for name in ("tx-stop", "tx-wake")}
 
     def settle(self) -> None:
         """Wait until two readings in a row are the same, so that nothing is under way."""
@@ -270,9 +270,9 @@ def differences(measured: Measurement, names: Iterable[str], wanted: Mapping[str
         wanted: what each must have risen by.
     """
     return [
-        f"{name} rose by {measured.told.get(name, 0)}, expected {wanted[name]}"
+        f"{name} rose by {measured.netlink.get(name, 0)}, expected {wanted[name]}"
         for name in names
-        if measured.told.get(name, 0) != wanted[name]
+        if measured.netlink.get(name, 0) != wanted[name]
     ]
 
 

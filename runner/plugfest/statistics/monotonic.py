@@ -47,7 +47,7 @@ def counter_snapshot(accounting: Accounting) -> CounterSnapshot:
         if name not in ENTRY and isinstance(value, int)
     }
     own = named(from_ethtool(accounting.ethtool()))
-    return CounterSnapshot(accounting.read().link, accounting.whole_device(), queues, own)
+    return CounterSnapshot(accounting.read().link, accounting.netlink_device(), queues, own)
 
 
 def named(queues: QueueCounters) -> dict[str, int]:
@@ -56,7 +56,7 @@ def named(queues: QueueCounters) -> dict[str, int]:
         f"{direction} {queue} {what}": value
         for direction, side in (("rx", queues.rx), ("tx", queues.tx))
         for queue, account in side.items()
-        for what, value in (("packets", account.frames), ("bytes", account.octets))
+        for what, value in (("packets", account.frames), ("bytes", account.bytes))
     }
 
 

@@ -34,19 +34,19 @@ class Account:
     """
 
     frames: int = 0
-    octets: int = 0
+    bytes: int = 0
 
     def __add__(self, other: Account) -> Account:
         """Sum two accounts."""
-        return Account(self.frames + other.frames, self.octets + other.octets)
+        return Account(self.frames + other.frames, self.bytes + other.bytes)
 
     def __sub__(self, other: Account) -> Account:
         """Return what was added since `other`."""
-        return Account(self.frames - other.frames, self.octets - other.octets)
+        return Account(self.frames - other.frames, self.bytes - other.bytes)
 
     def __str__(self) -> str:
         """Say it briefly."""
-        return f"{self.frames} frames/{self.octets} octets"
+        return f"{self.frames} frames/{self.bytes} octets"
 
 
 def total(accounts: Iterable[Account]) -> Account:

@@ -216,7 +216,7 @@ class ConcurrentReaders:
         wrong = []
         for who, accounts in (each for report in self.reports for each in report.risen().items()):
             for way, count, low, high in zip(("received", "sent"), accounts, least, most, strict=True):
-                if not (low.frames <= count.frames <= high.frames and low.octets <= count.octets <= high.octets):
+                if not (low.frames <= count.frames <= high.frames and low.bytes <= count.bytes <= high.bytes):
                     wrong.append(f"{who}: {way} {count}, the wire carried {high}, the test's own {low}")
         return wrong
 

@@ -118,15 +118,15 @@ class HardwareClock:
         """How much faster or slower it can be made to run: parts per billion."""
         return int(self._agent.call("phc.capabilities", index=self._index)["max-adjustment"])
 
-    def pace(self, parts_per_billion: int) -> AgentError | None:
+    def try_set_rate(self, parts_per_billion: int) -> AgentError | None:
         """Let it run so much faster; returns the refusal, None if that was done."""
         return self._settings("phc.pace", parts_per_billion=parts_per_billion)
 
-    def step(self, nanoseconds: int) -> AgentError | None:
+    def try_step(self, nanoseconds: int) -> AgentError | None:
         """Put it forward; returns the refusal, None if that was done."""
         return self._settings("phc.step", nanoseconds=nanoseconds)
 
-    def set(self, nanoseconds: int) -> AgentError | None:
+    def try_set(self, nanoseconds: int) -> AgentError | None:
         """Set it; returns the refusal, None if that was done."""
         return self._settings("phc.set", nanoseconds=nanoseconds)
 

@@ -48,7 +48,7 @@ class TrafficCheck:
         """
         self._traffic.ready()
         wanted: list[bytes] = []
-        with self._traffic.sightings() as seen:
+        with self._traffic.capture_sent() as seen:
             for cpu in range(self._traffic.cpus()):
                 probes = burst(self._traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=sizes, first=len(wanted))
                 frames = [probe.frame for probe in probes]

@@ -103,7 +103,7 @@ class ContinuousTraffic:
                 if over.wait(PACE):
                     break
 
-        with self._traffic.sightings() as seen:
+        with self._traffic.capture_sent() as seen:
             worker = _Beside(pour)
             try:
                 yield count

@@ -45,9 +45,9 @@ class PacketSender:
         handle = self._handle(False)
         return int(self._agent.call("packet.send", packet=handle, frames=encoded, cpu=cpu, repeat=repeat))
 
-    def hand(self, requests: Iterable[TxRequest]) -> int:
+    def send_requests(self, requests: Iterable[TxRequest]) -> int:
         """Hand packets over that the device is to finish; returns how many."""
-        encoded = [base64.b64encode(order.handed()).decode() for order in requests]
+        encoded = [base64.b64encode(order.packet()).decode() for order in requests]
         return int(self._agent.call("packet.send", packet=self._handle(True), frames=encoded))
 
 

@@ -44,18 +44,18 @@ class Transfer:
     """What the receiving end of a TCP connection got.
 
     Attributes:
-        octets: how many.
+        length: bytes.
         sha256: of them.
         seconds: from connecting to the end, by the receiver's clock.
     """
 
-    octets: int
+    length: int
     sha256: str
     seconds: float
 
 
 @dataclass(frozen=True)
-class Taking:
+class TcpReceiver:
     """A connection that the wire end waits for.
 
     Attributes:
@@ -95,7 +95,7 @@ class TrafficPeer:
         Raises:
             AssertionError: the connection was not made, or broke.
         """
-        with self.taking(version, mss=mss) as taken:
+        with self.receiving(version, mss=mss) as taken:
             try:
                 self._agent.call(
                     "tcp.send",
@@ -110,7 +110,7 @@ class TrafficPeer:
             return taken.result()
 
     @contextmanager
-    def taking(self, version: int, *, mss: int | None = None) -> Iterator[Taking]:
+    def receiving(self, version: int, *, mss: int | None = None) -> Iterator[TcpReceiver]:
         """Listen for one connection, which something in the block has to make, and read it to its end.
 
         Args:
@@ -121,7 +121,7 @@ class TrafficPeer:
             if mss:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             work = _Background(lambda: _take(listener, self._patience))
-            yield Taking(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
+            yield TcpReceiver(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
 
     def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Connect to the DUT and send it a stream; return what arrived there.
@@ -137,7 +137,7 @@ class TrafficPeer:
         """
         opened = self._agent.call("tcp.listen", address=_THERE[version], port=0, mss=mss)
         try:
-            with self.giving(version, opened["port"], generate(seed, length)):
+            with self.sending(version, opened["port"], generate(seed, length)):
                 try:
                     got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
                 except AgentError as error:
@@ -147,7 +147,7 @@ class TrafficPeer:
         return Transfer(got["bytes"], got["sha256"], got["seconds"])
 
     @contextmanager
-    def giving(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
+    def sending(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
         """Connect to a port of the DUT and send it `data`, which something in the block has to take.
 
         Args:

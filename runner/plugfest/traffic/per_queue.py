@@ -19,7 +19,7 @@ from plugfest.frames.toeplitz import (
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
-    spread,
+    queues_of,
     toeplitz,
 )
 from plugfest.machine.agent import AgentError
@@ -39,7 +39,7 @@ FIRST_SOURCE, TRIED = 20000, 2048
 """Source ports to choose from."""
 
 
-def share(queue: int) -> int:
+def frame_count(queue: int) -> int:
     """Return how many frames a queue is to get: no two queues the same."""
     return FEWEST + STEP * queue
 
@@ -55,7 +55,7 @@ def hash_fields(dut: Dut, protocol: int, version: int) -> int:
     return int(found) & ALL_FIELDS
 
 
-def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
+def frames_for_queue(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     """Return frames for each queue of the indirection table that differ in their source port, and in nothing else of the flow.
 
     Args:
@@ -70,11 +70,11 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     if protocol is None:
         return {}
     fields = hash_fields(dut, protocol, 4)
-    wanted = {queue: share(queue) for queue in sorted(set(rss.table))}
+    wanted = {queue: frame_count(queue) for queue in sorted(set(rss.table))}
     found: dict[int, list[bytes]] = {queue: [] for queue in wanted}
     for port in range(FIRST_SOURCE, FIRST_SOURCE + TRIED):
         frame = TxRequest(ends, 4, b"aimed" * 20, protocol=protocol, ports=(port, CLOSED)).finished()
-        queue = spread([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
+        queue = queues_of([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
         if len(found[queue]) < wanted[queue]:
             found[queue].append(frame)
         if all(len(found[each]) == count for each, count in wanted.items()):
@@ -82,7 +82,7 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     return found
 
 
-def misses(measured: Measurement, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
+def miscounted(measured: Measurement, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
     """Say which counters rose by something else than what was aimed at their queues; empty if none did.
 
     What else was on the wire meanwhile, as neighbour discovery, may be counted by any queue.
@@ -99,7 +99,7 @@ def misses(measured: Measurement, aimed: Mapping[int, Sequence[bytes]], directio
     wrong = []
     for queue in sorted(counted.keys() | wanted.keys()):
         more = counted.get(queue, Account()) - wanted.get(queue, Account())
-        if not (0 <= more.frames <= others.frames and 0 <= more.octets <= others.octets):
+        if not (0 <= more.frames <= others.frames and 0 <= more.bytes <= others.bytes):
             wrong.append(
                 f"{direction} queue {queue} counted {counted.get(queue, Account())}, was sent {wanted.get(queue, Account())}"
             )

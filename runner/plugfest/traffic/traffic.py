@@ -56,7 +56,7 @@ PATIENCE = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
 
-class Sightings:
+class SentFrames:
     """The frames that the DUT has put on the wire while this was open."""
 
     def __init__(self, capture: Capture) -> None:
@@ -199,7 +199,7 @@ class Traffic:
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
         frames: list[bytes] = []
         try:
-            with self.sightings() as seen:
+            with self.capture_sent() as seen:
                 for cpu in range(self.cpus()):
                     probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
                     frames += [probe.frame for probe in probes]
@@ -229,7 +229,7 @@ class Traffic:
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
         wanted: list[int] = []
         try:
-            with self.sightings() as seen:
+            with self.capture_sent() as seen:
                 for version in versions:
                     whole = segmentable(self.ends_back, version, payload, segment)
                     encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
@@ -245,10 +245,10 @@ class Traffic:
         return sorted(wanted)
 
     @contextmanager
-    def sightings(self) -> Iterator[Sightings]:
+    def capture_sent(self) -> Iterator[SentFrames]:
         """Watch what the DUT sends."""
         with self._remote.capture() as capture:
-            yield Sightings(capture)
+            yield SentFrames(capture)
 
     @contextmanager
     def stream(self, pace: float = PACE) -> Iterator[None]:

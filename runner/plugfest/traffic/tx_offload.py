@@ -41,14 +41,14 @@ class TxResult:
 
     requests: Sequence[TxRequest]
     frames: Sequence[list[bytes]]
-    handed: Sequence[Skb]
-    cut: int | None
+    skbs: Sequence[Skb]
+    frames_cut: int | None
 
     @property
-    def whole(self) -> list[Skb]:
+    def uncut(self) -> list[Skb]:
         """What was handed to the driver with the length of an order: the orders themselves, if the stack has not cut them."""
         lengths = {order.length for order in self.requests}
-        return [each for each in self.handed if each.length in lengths]
+        return [each for each in self.skbs if each.length in lengths]
 
     def check(self) -> None:
         """Expect the wire to have carried exactly what was ordered.
@@ -100,7 +100,7 @@ class TxOffload:
             return [frame for frame in frames if any(order.owns(frame) for order in requests)]
 
         with self._remote.capture() as capture, trace_skbs(self._guest.agent, self._dut.ifname, SENT) as seen:
-            (packet_sender or self._packet_sender).hand(requests)
+            (packet_sender or self._packet_sender).send_requests(requests)
             self._until(
                 lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
             )
@@ -109,8 +109,8 @@ class TxOffload:
         return TxResult(
             requests=requests,
             frames=[[frame for frame in frames if order.owns(frame)] for order in requests],
-            handed=seen.sent(),
-            cut=None if after is None or before is None else after - before,
+            skbs=seen.sent(),
+            frames_cut=None if after is None or before is None else after - before,
         )
 
     def _cut(self) -> int | None:

@@ -211,7 +211,7 @@ class Socket:
         self._umem.command("close", self._number)
 
 
-def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
+def receive_frames(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
     """Return what came to sockets until there was as much of what is wanted, or nothing more came.
 
     Args:
@@ -219,10 +219,10 @@ def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -
         wanted: frames, no two alike; others are returned too, and not counted.
         until: the test's.
     """
-    return [buffer for packet in gather_packets(sockets, wanted, until) for buffer in packet]
+    return [buffer for packet in receive_packets(sockets, wanted, until) for buffer in packet]
 
 
-def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
+def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
     """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
     found: list[list[Received]] = []
     begun: list[list[Received]] = [[] for _ in sockets]
