@@ -114,7 +114,7 @@ def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
             found = got(frames_of(probes), of_local)
         with step("Each comes once, with these octets before it"):
             check_same(found, [before + frame for frame in frames_of(probes)], "frames")
-            assert adjustment.answers()["head"].refused == 0
+            assert adjustment.answers()["head"].rejected == 0
 
 
 @requirement(
@@ -193,7 +193,7 @@ def test_grow_tail(adjustment, traffic, got, verdict, step):
         with step("Each comes once: with these octets behind it, or, of those longer than half a buffer, as it was"):
             grown = [frame for frame in found if frame.endswith(behind) and frame not in frames]
             answers = adjustment.answers()["tail"]
-            assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
+            assert (answers.accepted, answers.rejected) == (len(grown), len(frames) - len(grown))
             check_same([frame[: -len(behind)] if frame in grown else frame for frame in found], frames, "frames")
             assert not [frame for frame in found if len(frame) <= ROOMY and frame not in grown]
 
@@ -237,7 +237,7 @@ def test_beyond_limits(adjustment, traffic, step):
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             answers = adjustment.answers()[end]
-            assert (answers.accepted, answers.refused) == (0, len(probes))
+            assert (answers.accepted, answers.rejected) == (0, len(probes))
 
 
 @requirement(
@@ -259,7 +259,7 @@ def test_metadata_beyond_limits(adjustment, traffic, step):
         with step("The helper refuses all; the stack gets each payload once and unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             answers = adjustment.answers()["meta"]
-            assert (answers.accepted, answers.refused) == (0, len(probes))
+            assert (answers.accepted, answers.rejected) == (0, len(probes))
 
 
 @requirement(

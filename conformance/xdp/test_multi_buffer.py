@@ -157,7 +157,7 @@ def test_grow_tail(fragments, traffic, packet_receiver, remote, step):
             known = set(frames)
             grown = [frame for frame in found if frame not in known]
             answers = fragments.answers()["tail"]
-            assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
+            assert (answers.accepted, answers.rejected) == (len(grown), len(frames) - len(grown))
             assert all(frame.endswith(behind) for frame in grown)
             bare = [frame if frame in known else frame[:-octets] for frame in found]
             check_same(bare, frames, "frames out of the driver")
@@ -182,7 +182,7 @@ def test_cut_tail(fragments, traffic, packet_receiver, remote, step):
     with step("Each arrives once, shorter by that and otherwise unchanged"):
         found = raw.take(is_probe, len(probes))
         check_same(found, [frame[:-LONG] for frame in frames_of(probes)], "frames out of the driver")
-        assert fragments.answers()["tail"].refused == 0
+        assert fragments.answers()["tail"].rejected == 0
 
 
 @requirement(

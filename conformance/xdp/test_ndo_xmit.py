@@ -172,7 +172,7 @@ def test_fragments(target, source, pair, traffic, come, step, require):  # noqa:
             with traffic.capture_sent() as seen:
                 pair.packet_sender.send(wrapped)
                 come(seen, frames)
-            assert program.answers()["head"].refused == 0
+            assert program.answers()["head"].rejected == 0
 
 
 @requirement(

@@ -13,7 +13,7 @@ from plugfest.statistics.accounts import Measurement, differences
 from plugfest.statistics.monotonic import counter_snapshot, lost
 
 
-def ledger() -> Any:
+def accounting() -> Any:
     return SimpleNamespace(
         qstats=lambda: [{"ifindex": 2, "queue-type": "rx", "queue-id": 1, "rx-packets": 4, "rx-alloc-fail": 1}],
         ethtool=lambda: [["rx_queue_1_packets", 4], ["rx_queue_1_bytes", 400], ["temperature", 7]],
@@ -23,14 +23,14 @@ def ledger() -> Any:
 
 
 def test_every_scope_is_read() -> None:
-    found = counter_snapshot(ledger())
+    found = counter_snapshot(accounting())
     assert found.interface == {"rx_packets": 4}
     assert found.device == {"rx-packets": 9}
     assert found.by_netlink == {"rx 1 rx-packets": 4, "rx 1 rx-alloc-fail": 1}
     assert found.by_ethtool == {"rx 1 packets": 4, "rx 1 bytes": 400}
 
 
-def test_what_is_less_is_lost_and_what_is_not_told_is_not() -> None:
+def test_what_is_less_is_lost_and_what_is_not_reported_is_not() -> None:
     assert lost({"a": 5, "b": 2, "c": 1}, {"a": 4, "b": 2}) == ["a was 5, is 4"]
 
 

@@ -60,7 +60,7 @@ def test_a_counter_of_the_wrong_queue_misses() -> None:
     crossed = Measurement(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=remote)
     assert len(miscounted(crossed, aimed)) == 2
     short = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=remote)
-    assert miscounted(short, aimed) == ["rx queue 1 counted 7 frames/700 octets, was sent 8 frames/800 octets"]
+    assert miscounted(short, aimed) == ["rx queue 1 counted 7 frames/700 bytes, was sent 8 frames/800 bytes"]
 
 
 def test_what_else_was_on_the_wire_may_be_counted_anywhere_but_no_more_of_it() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the queue API is looked at through, against a guest and a model that say what they are told to."""
+"""What the queue API is looked at through, against a guest and a model with the answers of a test."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_binding_is_shown_and_ends(guest: Any) -> None:
     assert view.bound() == {}
 
 
-def test_pools_that_were_left_are_told_from_those_at_work(guest: Any) -> None:
+def test_pools_that_were_left_differ_from_those_at_work(guest: Any) -> None:
     view = QueueView(guest, "eth0")
     assert [pool["id"] for pool in view.bound_pools()] == [2]
     assert [pool["id"] for pool in view.leaked_pools()] == [2, 4]
 
 
-def test_a_refusal_is_returned_with_its_words(guest: Any) -> None:
+def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
     memory = memory_of(guest)
     guest.refusal = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
@@ -109,7 +109,7 @@ def test_a_refusal_is_returned_with_its_words(guest: Any) -> None:
         ("program:qapi.stays-bound", {1: "dmabuf"}),
     ],
 )
-def test_bindings_go_wrong_when_told_to(guest: Any, fault: str, bound: dict[int, str]) -> None:
+def test_bindings_go_wrong_when_falsified(guest: Any, fault: str, bound: dict[int, str]) -> None:
     memory = memory_of(Falsified(guest, fault))
     memory.bind(1)
     if "stays" in fault:
@@ -117,7 +117,7 @@ def test_bindings_go_wrong_when_told_to(guest: Any, fault: str, bound: dict[int,
     assert QueueView(guest, "eth0").bound() == bound
 
 
-def test_refusals_go_wrong_when_told_to(guest: Any) -> None:
+def test_errors_go_wrong_when_falsified(guest: Any) -> None:
     agent = Falsified(guest, "program:qapi.other-errno")
     memory = IoUringProvider(Worker(agent), "eth0")  # type: ignore[arg-type]
     guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
@@ -136,7 +136,7 @@ def model(**answers: list[Any]) -> Any:
     return SimpleNamespace(call=call)
 
 
-def test_commands_of_a_stretch_are_told_from_those_before() -> None:
+def test_commands_of_an_interval_differ_from_those_before() -> None:
     before = [{"sequence": 4, "time": 1.0, "event": "command", "opcode": "create_rx_queue", "queue": 3}]
     since = [
         {"sequence": 5, "time": 2.0, "event": "command", "opcode": "destroy_rx_queue", "queue": 3, "status": "passed"},
@@ -154,14 +154,14 @@ def test_commands_of_a_stretch_are_told_from_those_before() -> None:
         log.last("create_rx_queue", 2)
 
 
-def test_a_broken_rule_is_told() -> None:
+def test_a_broken_rule_is_reported() -> None:
     with DeviceCommands(model(events_read=[[], [{"event": "violation", "rule": "rx.doorbell"}]])).during() as log:
         pass
     with pytest.raises(AssertionError, match="violation"):
         log.check_rules()
 
 
-def test_accesses_are_told_by_queue_kind_and_place() -> None:
+def test_accesses_are_listed_by_queue_kind_and_place() -> None:
     found = [
         {"time": 1.0, "queue": 3, "direction": "rx", "kind": "payload", "address": 0x5800, "length": 0x1000},
         {"time": 1.1, "queue": 3, "direction": "rx", "kind": "header", "address": 0x9000, "length": 66},
@@ -179,7 +179,7 @@ def test_accesses_are_told_by_queue_kind_and_place() -> None:
     assert "payload at 0x5800+4096" in stray([Access(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
 
 
-def test_what_grows_with_each_time_is_told_from_what_grew_once() -> None:
+def test_what_grows_with_each_time_differs_from_what_grew_once() -> None:
     def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> MemoryUsage:
         return MemoryUsage({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What four readers report, against an agent that says what it is told to."""
+"""What four readers report, against an agent that says what it is made to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
     remote = (Account(2, 120), Account())
     assert seen.differences(remote, remote) == []
     (text,) = seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))
-    assert text.startswith("the interface by rtnetlink: received 2 frames/120 octets, the wire carried 3")
+    assert text.startswith("the interface by rtnetlink: received 2 frames/120 bytes, the wire carried 3")
 
 
 def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
@@ -78,7 +78,7 @@ def test_a_frame_that_a_reader_misses_shows() -> None:
     assert read(Agent(), "program:qstat.reader-short").differences(remote, remote)
 
 
-def test_refusals_count_unless_the_state_explains_them() -> None:
+def test_errors_count_unless_the_state_explains_them() -> None:
     seen = read(Agent(errors={"ENODEV": 2, "EOPNOTSUPP": 7, "EINTR": 1, "EAGAIN": 1}))
     assert seen.problems() == ["rtnetlink: 2 times ENODEV", "rtnetlink: 1 times EINTR"]
     assert seen.problems(allowed=GONE) == ["rtnetlink: 1 times EINTR"]

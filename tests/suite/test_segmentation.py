@@ -104,8 +104,8 @@ WRONG: dict[str, tuple[Callable[[list[Packet]], object], str]] = {
     "one missing": (lambda frames: frames.pop(1), "expected 4 frames, found 3"),
     "one twice": (lambda frames: frames.insert(1, frames[1]), "expected 4 frames, found 5"),
     "order": (swap, "sequence number"),
-    "last short": (shorten, "octets of payload"),
-    "content": (corrupt, "payload is not what was handed over"),
+    "last short": (shorten, "bytes of payload"),
+    "content": (corrupt, "payload is not what was sent"),
 }
 
 

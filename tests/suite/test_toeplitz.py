@@ -37,7 +37,7 @@ def test_examples(example: tuple[str, int, str, int, int, int]) -> None:
 
 
 def test_the_key_must_be_long_enough() -> None:
-    with pytest.raises(ValueError, match="40 octets for 36"):
+    with pytest.raises(ValueError, match="40 bytes for 36"):
         toeplitz(KEY[:39], bytes(36))
 
 

@@ -72,7 +72,7 @@ def test_a_sent_buffer() -> None:
     assert (found.checksum, found.tag, found.hash, found.segment) == (Checksum.PARTIAL, None, None, 1448)
 
 
-def test_features_tell_what_is_fixed() -> None:
+def test_features_have_what_is_fixed() -> None:
     features = Features(
         known=frozenset("abcde"),
         changeable=frozenset("abe"),
@@ -130,14 +130,14 @@ def test_a_change_is_undone() -> None:
     assert machine.agent.rings["rx"] == 512
 
 
-def test_a_refusal_is_returned_or_fails() -> None:
+def test_an_error_is_returned_or_fails() -> None:
     machine = FakeMachine()
     dut = Dut(machine)  # type: ignore[arg-type]
     machine.agent.refuse = 22
     refusal = dut.try_set("rings", rx=64)
     assert refusal is not None
     assert refusal.errno == 22
-    with pytest.raises(AssertionError, match="was refused"):
+    with pytest.raises(AssertionError, match="was rejected"):
         dut.set("rings", rx=64)
 
 

@@ -53,7 +53,7 @@ class Binding:
         """Take the driver off the device.
 
         Raises:
-            AssertionError: the kernel refused.
+            AssertionError: the kernel rejects it.
         """
         self._write(f"{self.driver}/unbind")
 
@@ -61,7 +61,7 @@ class Binding:
         """Bind the driver to the device, wait for its interface, give that its addresses.
 
         Raises:
-            AssertionError: the driver refused, or made no interface.
+            AssertionError: the driver rejects the device, or creates no interface.
         """
         self._write(f"{self.driver}/bind")
         self._machine.configure()

@@ -45,8 +45,8 @@ class MemoryUsage:
 
     Attributes:
         slab: objects in use by cache.
-        kernel: octets that the kernel has taken for itself: whole pages, as those of rings and buffers, and slabs. What processes
-            have, the agent among them, and what is cached is left out: that grows with what it has to do.
+        kernel: bytes of kernel memory: whole pages, as of rings and buffers, and slabs. Memory of processes, the agent
+            included, and caches are left out: they grow with the load.
         pools: page pools of the whole guest.
         references: of the driver's module.
     """
@@ -58,7 +58,7 @@ class MemoryUsage:
 
 
 def taken(meminfo: Mapping[str, int], zones: str) -> int:
-    """Return how many octets are the kernel's own, by /proc/meminfo, in octets, and the text of /proc/zoneinfo."""
+    """Return the bytes of kernel memory, from /proc/meminfo in bytes and the text of /proc/zoneinfo."""
     kept = sum(int(pages) * PAGE for pages in KEPT_BY_CPU.findall(zones))
     return meminfo["MemTotal"] - kept - sum(meminfo[name] for name in NOT_KERNEL)
 
@@ -110,7 +110,7 @@ class LeakCheck:
         steps = [after.kernel - before.kernel for before, after in pairwise(readings)]
         if min(steps) >= SPARE_PAGES * PAGE:
             found.append(
-                f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} octets in {times} times each"
+                f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} bytes in {times} times each"
             )
         for what in ("pools", "references"):
             values = [getattr(each, what) for each in readings]

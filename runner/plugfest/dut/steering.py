@@ -37,7 +37,7 @@ class FlowRule:
         """Remove it.
 
         Raises:
-            AgentError: the driver refused.
+            AgentError: the driver rejects it.
         """
         self.dut.agent.call("flow_rules.delete", ifname=self.dut.ifname, location=self.location)
 

@@ -35,7 +35,7 @@ class AgentError(Exception):
 
     Attributes:
         type: the exception's name in the guest, as ``NetlinkError``.
-        message: what it said.
+        message: the reason.
         errno: the kernel's error number, or None where the failure was not the kernel's.
     """
 
@@ -49,7 +49,7 @@ class AgentError(Exception):
 
     @property
     def extack(self) -> str:
-        """What the kernel said beyond the errno's own text (the extended acknowledgement), empty if it said no more."""
+        """The extended acknowledgement: the message beyond the errno's own text, empty if there is none."""
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
@@ -127,7 +127,7 @@ class AgentClient:
             try:
                 reply = self._exchange(method, params, limit)
             except BaseException:
-                # Half a line may be left, or an answer that nobody waits for: the next call starts on a new connection.
+                # Half a line may be left, or a late answer: the next call starts on a new connection.
                 self.close()
                 raise
         error = reply.get("error")
@@ -187,11 +187,11 @@ class AgentClient:
                     raise GuestGone(f"{method}: the guest went away meanwhile: {gone}") from None
                 continue
             if not data:
-                said = (
+                reason = (
                     channel.recv_stderr(4096).decode("utf-8", "replace").strip() if channel.recv_stderr_ready() else ""
                 )
                 raise GuestGone(
-                    f"{method}: the agent closed the connection: {self._alive() or said or 'it is not running'}"
+                    f"{method}: the agent closed the connection: {self._alive() or reason or 'it is not running'}"
                 )
             self._buffer += data
 

@@ -34,7 +34,7 @@ class ModelError(Exception):
 
     Attributes:
         code: JSON-RPC's error number.
-        message: what it said.
+        message: the reason.
     """
 
     def __init__(self, method: str, code: int, message: str) -> None:
@@ -95,7 +95,7 @@ class ModelProcess:
             mac: the NIC's address.
             profile: of the model.
             options: more of its command line.
-            log: its standard error; None to keep the last words alone.
+            log: its standard error; None to keep the last line alone.
             name: of the sockets.
 
         Raises:
@@ -138,7 +138,7 @@ class ModelProcess:
         """Wait until both sockets listen.
 
         Raises:
-            ModelGone: it ended, or said nothing in time.
+            ModelGone: it ended, or was not ready in time.
         """
         if self._ready:
             return
@@ -154,20 +154,18 @@ class ModelProcess:
                 return
             if not line:
                 raise ModelGone(f"expected the model to serve, found: {self.epitaph()}")
-        raise ModelGone(
-            f"expected the model to be ready within {timeout:.0f} s, found no word from it: {self._last_words()}"
-        )
+        raise ModelGone(f"expected the model to be ready within {timeout:.0f} s, found: {self._last_line()}")
 
     def epitaph(self) -> str:
-        """Say on one line how it ended."""
+        """Return how it ended, in one line."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         status = self._process.poll()
-        return f"the model {'runs' if status is None else f'ended with exit status {status}'}: {self._last_words()}"
+        return f"the model {'runs' if status is None else f'ended with exit status {status}'}: {self._last_line()}"
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it said nothing"
+        return lines[-1].strip() if lines else "its log is empty"
 
     def close(self) -> None:
         """End it. Idempotent."""
@@ -213,7 +211,7 @@ class ModelClient:
             params: of the method.
 
         Raises:
-            ModelError: the model refused.
+            ModelError: the model rejects it.
             ModelGone: it is not there, or did not answer in time.
         """
         if self._interposer is not None:
@@ -225,7 +223,7 @@ class ModelClient:
             try:
                 reply = self._exchange(method, params)
             except BaseException:
-                self.close()  # an answer that nobody waits for may be on its way
+                self.close()  # a late answer may be on its way
                 raise
         error = reply.get("error")
         if error is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The other end of the wire: sends frames to the device under test and sees every frame that it sends."""
+"""The remote end of the wire: sends frames to the device under test and sees every frame that it sends."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Frame:
     """One frame on the wire.
 
     Attributes:
-        data: all octets without FCS, VLAN tags in their places.
-        seconds: wall clock time at which the wire end's kernel saw it.
-        received: whether the device under test sent it; else the wire end did.
+        data: all bytes without FCS, VLAN tags in their places.
+        seconds: wall clock time at which the remote end's kernel saw it.
+        received: whether the device under test sent it; else the remote end did.
     """
 
     data: bytes
@@ -64,12 +64,12 @@ class Frame:
 
     @property
     def background(self) -> bool:
-        """Whether it is what hosts say unasked: address resolution, neighbour and listener discovery, router solicitation …"""
+        """Whether it is background traffic: address resolution, neighbour and listener discovery, router solicitation …"""
         return is_background(self.data)
 
 
 class Capture:
-    """Frames in both directions, from the moment it is made until `stop`; not one is missing, or `stop` says so."""
+    """Frames in both directions, from the moment it is made until `stop`; if one is missing `stop` raises."""
 
     def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
@@ -107,7 +107,7 @@ class Capture:
         except BlockingIOError:
             return False
         except OSError as error:
-            # A tap that went down says so once; frames go on when it is up again.
+            # A tap that went down reports an error once; frames go on when it is up again.
             return error.errno == errno.ENETDOWN
         data = bytes(memoryview(buffer)[:length])
         seconds = 0.0
@@ -129,10 +129,10 @@ class Capture:
         return True
 
     def frames(self, *, background: bool = True) -> list[Frame]:
-        """Return what was seen so far, in order.
+        """Return the frames captured so far, in order.
 
         Args:
-            noise: with what hosts say unasked.
+            background: with background traffic.
         """
         with self._changed:
             found = list(self._frames)
@@ -149,11 +149,11 @@ class Capture:
         return [frame.data for frame in self.frames(background=background) if frame.received]
 
     def sent(self, *, background: bool = True) -> list[bytes]:
-        """Return the frames that the wire end sent."""
+        """Return the frames that the remote end sent."""
         return [frame.data for frame in self.frames(background=background) if not frame.received]
 
     def wait(self, condition: Callable[[list[bytes]], Any], timeout: float) -> bool:
-        """Wait until the received frames meet a condition; says whether they did.
+        """Wait until the received frames meet a condition; returns whether they did.
 
         Args:
             condition: of the list of received frames.
@@ -187,7 +187,7 @@ class Capture:
 
 
 class Remote:
-    """The wire's other end: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
+    """The remote end of the wire: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
 
     Attributes:
         tap: the interface.
@@ -215,18 +215,18 @@ class Remote:
 
     @property
     def mtu(self) -> int:
-        """Octets of payload that this end's stack sends in one frame; raw frames obey it too (and 18 more for header and tag)."""
+        """Bytes of payload that this end's stack sends in one frame; raw frames obey it too (and 18 more for header and tag)."""
         return self.tap.mtu
 
     @mtu.setter
-    def mtu(self, octets: int) -> None:
-        self.tap.mtu = octets
+    def mtu(self, mtu: int) -> None:
+        self.tap.mtu = mtu
 
     def send(self, frames: Sendable | Iterable[Sendable]) -> int:
         """Put frames on the wire, in order; returns how many.
 
         Args:
-            frames: one or more, without FCS; as octets or as scapy's packets.
+            frames: one or more, without FCS; as bytes or as scapy's packets.
 
         Raises:
             InfrastructureError: the tap did not take one, as when it is longer than the MTU.
@@ -252,7 +252,7 @@ class Remote:
                     select.select([], [self._socket], [], 0.1)
                     continue
                 raise InfrastructureError(
-                    f"expected {self.ifname} to take a frame of {len(data)} octets, found: {error.strerror} (mtu {self.mtu})"
+                    f"expected {self.ifname} to take a frame of {len(data)} bytes, found: {error.strerror} (mtu {self.mtu})"
                 ) from error
             return
 
@@ -272,7 +272,7 @@ class Remote:
 
         Args:
             frames: to send.
-            answer: tells whether a dissected frame is one.
+            answer: returns whether a dissected frame is one.
             timeout: seconds of wall time.
         """
         found: list[Packet] = []
@@ -294,7 +294,7 @@ class Remote:
         return found[0] if found else None
 
     def background(self, seconds: float) -> list[Frame]:
-        """Listen to a wire that nobody uses, and return what was heard: a test's budget of unasked frames."""
+        """Capture an idle wire for so many seconds, and return its background traffic."""
         with self.capture() as seen:
             time.sleep(seconds)
         return seen.frames()
@@ -323,7 +323,7 @@ class Recording:
         self._capture = Capture(interface)
 
     def stop(self) -> int:
-        """Write the file; returns the number of frames. A recording that lost frames is written too, and says so in its name."""
+        """Write the file; returns the number of frames. A recording that lost frames is written too, as its name shows."""
         path = self.path
         try:
             frames = self._capture.stop()

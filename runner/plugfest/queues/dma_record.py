@@ -25,8 +25,8 @@ class Access:
         queue: for which.
         direction: of the queue, rx or tx.
         kind: descriptor, header, payload or completion.
-        address: of its first octet, as the device gave it.
-        length: octets.
+        address: of its first byte, as the device gave it.
+        length: bytes.
     """
 
     time: float
@@ -37,19 +37,19 @@ class Access:
     length: int
 
     def within(self, pages: set[int]) -> bool:
-        """Whether every octet lies in these pages (their addresses)."""
+        """Whether every byte lies in these pages (their addresses)."""
         first, last = self.address // PAGE, (self.address + max(1, self.length) - 1) // PAGE
         return all(page * PAGE in pages for page in range(first, last + 1))
 
     def outside(self, pages: set[int]) -> bool:
-        """Whether no octet lies in these pages."""
+        """Whether no byte lies in these pages."""
         first, last = self.address // PAGE, (self.address + max(1, self.length) - 1) // PAGE
         return not any(page * PAGE in pages for page in range(first, last + 1))
 
 
 @dataclass
 class Record:
-    """The accesses of one stretch of time; filled in when it ends."""
+    """The accesses of one interval; filled in when it ends."""
 
     accesses: list[Access] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ class DmaRecord:
         found = self._model.call("dma.read")
         if len(found) == LIMIT:
             raise OverflowError(
-                f"the device made more than the {LIMIT} accesses that are recorded: do less in one stretch"
+                f"the device made more than the {LIMIT} accesses that are recorded: do less in one interval"
             )
         record.accesses = [
             Access(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])

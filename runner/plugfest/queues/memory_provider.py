@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 LENGTH = 4 << 20
-"""Octets of memory: 1024 pages, more than a ring of 512 takes."""
+"""Bytes of memory: 1024 pages, more than a ring of 512 takes."""
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
@@ -29,15 +29,15 @@ BEYOND = 1 << 16
 
 @dataclass(frozen=True)
 class ReceiveResult:
-    """What came of one connection.
+    """The result of one connection.
 
     Attributes:
         length: bytes.
         sha256: of them, in order.
-        bound: how many came into the bound memory; None where the application is not told.
-        linear: how many the stack handed over itself; likewise.
+        bound: bytes received into the bound memory; None where the kernel does not report them.
+        linear: bytes that the stack copied; likewise.
         fragments: offset and size of each piece of the memory, as far as they were kept.
-        ended: whether the other end has closed.
+        ended: whether the remote end has closed.
     """
 
     length: int
@@ -48,29 +48,29 @@ class ReceiveResult:
     ended: bool = True
 
     def check(self, data: bytes) -> None:
-        """What came must be `data`, and none of it by way of the kernel's memory, where the application is told.
+        """`data` must have been received, and none of it through kernel memory, where the kernel reports that.
 
-        io_uring tells of octets that it has copied as of those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk): of its
-        memory QAPI-PAYLOAD-02 shows, by the device's own record, that payload was written there and nowhere else.
+        io_uring reports bytes that it copied like those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk); for its memory
+        QAPI-PAYLOAD-02 shows, from the model's DMA record, that payload was written there and nowhere else.
 
         Raises:
             AssertionError: not so.
         """
-        assert self.length == len(data), f"{self.length} bytes came of {len(data)}"
-        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the octets that came are not those that were sent"
+        assert self.length == len(data), f"{self.length} bytes received of {len(data)}"
+        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the received bytes are not those that were sent"
         if self.bound is not None:
             assert (self.bound, self.linear) == (len(data), 0), (
-                f"{self.bound} octets came into the memory, and {self.linear} by way of the kernel's, of {len(data)}"
+                f"{self.bound} bytes received into the bound memory and {self.linear} through the kernel's, of {len(data)}"
             )
         outside = [(offset, size) for offset, size in self.fragments if not 0 <= offset <= offset + size <= LENGTH]
         assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
 def error_of(bind: Callable[[], None]) -> AgentError | None:
-    """Ask for a binding; returns the refusal, None if it was made.
+    """Try to bind; returns the error, None if it was made.
 
     Raises:
-        AgentError: it failed otherwise than by a refusal.
+        AgentError: it failed, but not in the kernel.
     """
     try:
         bind()
@@ -108,21 +108,21 @@ class RxMemoryProvider(ABC):
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
 
     @abstractmethod
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
 
     def try_bind(self, *queues: int, page_size: int | None = None) -> AgentError | None:
-        """Ask to bind to queues; returns the refusal, None if it was made.
+        """Try to bind to queues; returns the error, None if it was made.
 
         Args:
             queues: their numbers.
-            page_size: octets of a piece of the memory, None for the kernel's default.
+            page_size: bytes of a piece of the memory, None for the kernel's default.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
 
         def bind() -> None:
@@ -134,10 +134,10 @@ class RxMemoryProvider(ABC):
         """Bind to queues.
 
         Raises:
-            AssertionError: refused; the message has the kernel's words.
+            AssertionError: rejected; the message has the extended acknowledgement.
         """
-        refusal = self.try_bind(*queues)
-        assert refusal is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was refused: {refusal}"
+        error = self.try_bind(*queues)
+        assert error is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was rejected: {error}"
 
     def unbind(self) -> None:
         """Close what the memory was bound by."""
@@ -151,7 +151,7 @@ class RxMemoryProvider(ABC):
 
     @abstractmethod
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
 
     def listen(self, address: str, port: int = 0) -> int:
         """Listen for TCP connections; returns the port."""
@@ -196,7 +196,7 @@ class DmabufProvider(RxMemoryProvider):
         return found
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
         return base64.b64decode(self.worker.call("udmabuf.read", buffer=self._buffer, offset=offset, length=length))
 
     def accept(self, *, timeout: float) -> None:
@@ -204,10 +204,10 @@ class DmabufProvider(RxMemoryProvider):
         self._receiver = self._wait("devmem.accept", listener=self._listener, timeout=timeout)
 
     def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> ReceiveResult:
-        """Read the connection on: to its end, or until `length` octets have come, or nothing for `timeout` seconds.
+        """Read the connection on: to its end, or until `length` bytes are received, or nothing for `timeout` seconds.
 
         Args:
-            length: octets, or None.
+            length: bytes, or None.
             timeout: seconds.
             give_back: return each piece of the memory once it is read, so that it is received into again.
         """
@@ -225,20 +225,20 @@ class DmabufProvider(RxMemoryProvider):
         )
 
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
         self.accept(timeout=timeout)
         self.take(1, timeout=timeout, give_back=False)
 
     def give_back(self) -> int:
-        """Return what `take` kept; returns how many pieces the kernel took back."""
+        """Return the fragments that `take` kept; returns how many the kernel took back."""
         return int(self.worker.call("devmem.give_back", receiver=self._receiver))
 
     def try_receive_plainly(self, *, timeout: float) -> AgentError | None:
-        """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
+        """Read the connection like an application that does not know of bound memory; returns the error."""
         return self.worker.try_call("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
         self.accept(timeout=timeout)
         try:
             return self.take(timeout=timeout)
@@ -268,15 +268,15 @@ class IoUringProvider(RxMemoryProvider):
         return found
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
         return base64.b64decode(self.worker.call("zcrx.read", ring=self._ring, offset=offset, length=length))
 
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
         self._wait("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
         found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
         return ReceiveResult(found["bytes"], found["sha256"], None, None, fragments, bool(found["ended"]))

@@ -27,7 +27,7 @@ class QueueState:
     Attributes:
         index: its number.
         napi: id of its NAPI instance, None where it has none.
-        irq: of that, None where the driver tells none.
+        irq: of that, None where the driver reports none.
         provider: dmabuf or io-uring, or None while it receives into the kernel's own memory.
         lease: of a virtual device's queue that it is lent to, None where it is not.
     """
@@ -64,7 +64,7 @@ class QueueView:
         )
 
     def queues(self) -> list[dict[str, Any]]:
-        """Return the receive queues as they are told; empty while the interface is down."""
+        """Return the receive queues as netlink reports them; empty while the interface is down."""
         found: list[dict[str, Any]] = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
         return found
 
@@ -77,7 +77,7 @@ class QueueView:
         return {queue["id"]: queue["dmabuf"] for queue in self.queues() if "dmabuf" in queue}
 
     def pools(self) -> list[dict[str, Any]]:
-        """Return the interface's page pools; empty where the kernel tells of none."""
+        """Return the interface's page pools; empty where the kernel reports none."""
         try:
             found: list[dict[str, Any]] = self._agent.call("netdev.page_pool_get", ifname=self._ifname)
         except AgentError as error:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TxDmabufResult:
-    """What came of one connection that memory was sent by.
+    """The result of one connection that memory was sent over.
 
     Attributes:
         length: bytes that the kernel took.
         sends: calls that it took.
-        completed: how many of these the kernel has told to be done with, so that the memory may be used again.
+        completed: how many of these the kernel reported as completed, so that the memory may be reused.
         copied: how many of these it had copied after all.
     """
 
@@ -45,10 +45,10 @@ class TxDmabuf:
         self._handle: int | None = None
 
     def try_bind(self) -> AgentError | None:
-        """Ask to bind to the interface; returns the refusal, None if it was made.
+        """Try to bind to the interface; returns the error, None if it was made.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
 
         def bind() -> None:
@@ -63,7 +63,7 @@ class TxDmabuf:
         return self._handle is not None
 
     def unbind(self) -> None:
-        """Close what the memory was bound by; what is sent by the binding's name from now on is refused."""
+        """Close what the memory was bound by; sending with the binding's id now fails."""
         if self._handle is not None:
             self._worker.call("handle.close", handle=self._handle)
             self._handle = None
@@ -74,17 +74,17 @@ class TxDmabuf:
         return found
 
     def send(self, address: str, port: int, length: int, *, seed: int, timeout: float) -> TxDmabufResult | AgentError:
-        """Fill the memory with a stream (`plugfest.frames.payload`) and send it by TCP; returns the refusal if the kernel refused.
+        """Fill the memory with a stream (`plugfest.frames.payload`) and send it by TCP; returns the error if the kernel rejects it.
 
         Args:
             address: where to.
-            port: of the other end.
-            length: octets, at most `LENGTH`.
+            port: of the remote end.
+            length: bytes, at most `LENGTH`.
             seed: of the stream.
             timeout: seconds.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
         try:
             found = self._worker.call(

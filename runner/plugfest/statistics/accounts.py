@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Three accounts of the same traffic: the driver's, the device's and the wire's, over one stretch of time.
+"""The same traffic as the driver, the device and the wire count it, over one interval.
 
-The wire's capture is the measure: it holds whatever else lived on the link in that time too (neighbour discovery), so that
-the other two can be compared to the frame and the octet.
+The capture on the wire is the reference: it holds background traffic (neighbour discovery) too, so that the other two can be
+compared to the frame and the byte.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
 ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
-"""What says of what an entry of netlink's is."""
+"""The attributes that identify an entry of netlink's."""
 SHORTEST = 60
-"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
+"""Bytes of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
 PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
 REGISTER_NAMES = (
     ("rx_pkts_nic", "rx_bytes_nic", "tx_pkts_nic", "tx_bytes_nic"),
@@ -46,7 +46,7 @@ REGISTER_NAMES = (
 
 @dataclass(frozen=True)
 class CounterReading:
-    """What driver and device say at one moment.
+    """What driver and device count at one moment.
 
     Attributes:
         queues: the driver's counters by queue.
@@ -66,18 +66,18 @@ class CounterReading:
 
     @property
     def link_rx(self) -> Account:
-        """The interface's received frames and octets."""
+        """The interface's received frames and bytes."""
         return Account(self.link["rx_packets"], self.link["rx_bytes"])
 
     @property
     def link_tx(self) -> Account:
-        """The interface's transmitted frames and octets."""
+        """The interface's transmitted frames and bytes."""
         return Account(self.link["tx_packets"], self.link["tx_bytes"])
 
 
 @dataclass
 class Measurement:
-    """The differences over one stretch of time; filled in when it ends.
+    """The differences over one interval; filled in when it ends.
 
     Attributes:
         queues: the driver's, without queues that did not move.
@@ -87,7 +87,7 @@ class Measurement:
         link_tx: of struct rtnl_link_stats64.
         netlink: each counter of netlink's queue statistics, summed over the queues.
         netlink_device: netlink's statistics of device scope.
-        to_dut: the frames that the wire end sent.
+        to_dut: the frames that the remote end sent.
         from_dut: the frames that the DUT sent.
     """
 
@@ -108,9 +108,9 @@ class Measurement:
 
     @property
     def arrived(self) -> tuple[Account, Account]:
-        """What the wire carried to the DUT: as the tap has it, and with short frames at the 60 octets that Ethernet makes of them.
+        """What the wire carried to the DUT: as the tap has it, and with short frames padded to 60 bytes.
 
-        A host's stack hands a tap frames unpadded; whether the device pads them is the device's.
+        A host's stack passes unpadded frames to a tap; whether the device pads them is up to the device.
         """
         return self.wire_rx, of_frames(frame.ljust(SHORTEST, b"\0") for frame in self.to_dut)
 
@@ -157,7 +157,7 @@ class Accounting:
         return found
 
     def queues(self) -> QueueCounters:
-        """The driver's counters by queue, by the ledger's source; empty where that has none."""
+        """The driver's counters by queue, by the source of this accounting; empty where that has none."""
         return self._by_queue(self.qstats() if self.source != "ethtool" else [])
 
     def _by_queue(self, entries: list[dict[str, Any]]) -> QueueCounters:
@@ -169,8 +169,8 @@ class Accounting:
     def registers(self) -> tuple[Account, Account] | None:
         """What the driver's counters of its device's registers have received and sent; None where none is known.
 
-        Their names are not standard: ixgbe says ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
-        too (stats.gprc, mmc_stats.rxframecount_gb). Octets are as the register has them, which may be with FCS.
+        Their names are not standard: ixgbe has ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
+        too (stats.gprc, mmc_stats.rxframecount_gb). Bytes are as the register has them, which may be with FCS.
         """
         own = dict(self.ethtool())
         for names in REGISTER_NAMES:
@@ -184,7 +184,7 @@ class Accounting:
         return [str(name) for name, _ in self.ethtool()]
 
     def numbers_by_name(self) -> Mapping[Direction, Mapping[str, list[int]]]:
-        """The numbers of the queues that each of the driver's own counters is told of, by direction and counter."""
+        """The numbers of the queues that each of the driver's own counters has, by direction and counter."""
         return numbers_by_name(self.ethtool())
 
     def netlink_queues(self, direction: str) -> list[int]:
@@ -192,7 +192,7 @@ class Accounting:
         return sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
 
     def netlink_device(self) -> dict[str, int]:
-        """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
+        """Netlink's device-wide queue statistics, without the identifying attributes; empty where there are none."""
         return summed(self.qstats("device"))
 
     def read(self) -> CounterReading:
@@ -211,7 +211,7 @@ class Accounting:
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
-        """Account for what happens in the block, from a quiet moment to a quiet moment."""
+        """Count what happens in the block, from a quiet moment to a quiet moment."""
         result = Measurement()
         with self._machine.remote.capture() as capture:
             before, sent, received = self._settled(capture)
@@ -228,7 +228,7 @@ class Accounting:
         result.from_dut = received_after[len(received) :]
 
     def stops(self, measured: Measurement) -> dict[str, int]:
-        """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
+        """What tx-stop and tx-wake rose by over an interval; one that is not reported is 0."""
         return {name: measured.netlink.get(name, 0) for name in ("tx-stop", "tx-wake")}
 
     def settle(self) -> None:
@@ -262,12 +262,12 @@ def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
 
 
 def differences(measured: Measurement, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
-    """Say which of netlink's counters rose by something else than they should have; empty if none did.
+    """Return which of netlink's counters rose by another amount than expected.
 
     Args:
-        stretch: over which.
-        names: the counters that the driver tells.
-        wanted: what each must have risen by.
+        measured: over which interval.
+        names: the counters that the driver reports.
+        wanted: what each must rise by.
     """
     return [
         f"{name} rose by {measured.netlink.get(name, 0)}, expected {wanted[name]}"
@@ -277,7 +277,7 @@ def differences(measured: Measurement, names: Iterable[str], wanted: Mapping[str
 
 
 def explain(measured: Measurement) -> str:
-    """Return every view of a stretch on one line, for a failed comparison."""
+    """Return every view of an interval on one line, for a failed comparison."""
     return (
         f"wire: {measured.wire_rx} in, {measured.wire_tx} out; driver's queues: {total(measured.queues.rx.values())} in, "
         f"{total(measured.queues.tx.values())} out; device: {total(measured.device.rx.values())} in, "

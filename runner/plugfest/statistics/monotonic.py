@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every counter of frames and octets at one moment, by scope, so that two moments can be compared.
+"""Every counter of frames and bytes at one moment, by scope, so that two moments can be compared.
 
 Source: Documentation/networking/statistics.rst (statistics persist); Documentation/netlink/specs/netdev.yaml, qstats, scope.
 """
@@ -34,7 +34,7 @@ class CounterSnapshot:
     by_ethtool: Mapping[str, int] = field(default_factory=dict)
 
     def by(self, source: Literal["netlink", "ethtool"]) -> Mapping[str, int]:
-        """Return those of the queues by a ledger's source."""
+        """Return those of the queues by the source of an accounting."""
         return self.by_netlink if source == "netlink" else self.by_ethtool
 
 
@@ -61,7 +61,7 @@ def named(queues: QueueCounters) -> dict[str, int]:
 
 
 def lost(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """Say which counters are less than they were; one that is no longer told is not among them.
+    """Return which counters went back; one that is no longer reported is not among them.
 
     A queue that is not active has no counters (netdev.yaml, qstats), and a driver's statistics may become fewer with its queues.
     """

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 ALL = ("netlink", "ethtool", "procfs", "rtnetlink")
 GONE = frozenset({"ENODEV", "ENXIO"})
-"""Errors that say that the interface is not there under the name or number that was asked for."""
+"""Errors of an interface that does not exist under this name or number."""
 NONE_SUCH = frozenset({"EOPNOTSUPP"})
-"""The error that says that the driver has no such statistics."""
+"""The error of a driver without such statistics."""
 RENUMBERED = frozenset({"EAGAIN"})
-"""The reader's own word for a number of statistics that changed between asking for names and for values."""
+"""The reader's own error for a number of statistics that changed between asking for names and for values."""
 ROUNDS = 3
 """Readings of each process after which a state counts as read."""
 PATIENCE = 10.0
@@ -50,7 +50,7 @@ class ReaderReport:
     Attributes:
         kind: by which way it read: netlink, ethtool, procfs, rtnetlink.
         readings: how many it got.
-        errors: refusals by the error's name.
+        errors: how many, by the error's name.
         first: its first reading, values by name.
         last: its last one, likewise.
         back: counters that went back: value before, value after, how often.
@@ -68,7 +68,7 @@ class ReaderReport:
     broken: str = ""
 
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
-        """Say what was wrong with the readings, one line each; empty if nothing was.
+        """Return what was wrong with the readings, one line each.
 
         Args:
             allowed: errors that the state of the interface explains.
@@ -81,9 +81,9 @@ class ReaderReport:
             for name, count in self.errors.items()
             if name not in allowed | NONE_SUCH | RENUMBERED
         ]
-        for words, found, excused in (("went back", self.back, queues_restart), ("leapt", self.leapt, False)):
+        for what, found, excused in (("went back", self.back, queues_restart), ("leapt", self.leapt, False)):
             wrong += [
-                f"{self.kind}: {name} {words} from {before} to {after}" + (f", {times} times" if times > 1 else "")
+                f"{self.kind}: {name} {what} from {before} to {after}" + (f", {times} times" if times > 1 else "")
                 for name, (before, after, times) in found.items()
                 if self._counts(name) and not (excused and self._of_a_queue(name))
             ]
@@ -152,7 +152,7 @@ class ConcurrentReaders:
         self._speed = speed
         self._handles: list[int] = []
         self.reports: list[ReaderReport] = []
-        # The agent tells the processes of one handle apart by their kind.
+        # The agent distinguishes the processes of one handle by their kind.
         times = Counter(kinds)
         for number in range(max(times.values())):
             group = [kind for kind, count in times.items() if count > number]
@@ -195,7 +195,7 @@ class ConcurrentReaders:
         ]
 
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
-        """Say what was wrong with any reading; see `ReaderReport.problems`."""
+        """Return what was wrong with any reading; see `ReaderReport.problems`."""
         return [
             problem
             for report in self.reports
@@ -207,7 +207,7 @@ class ConcurrentReaders:
         return {who: accounts for report in self.reports for who, accounts in report.risen().items()}
 
     def differences(self, least: tuple[Account, Account], most: tuple[Account, Account]) -> list[str]:
-        """Say whose counters rose by something else than the wire carried; empty if none did.
+        """Return whose counters rose by another amount than the wire carried.
 
         Args:
             least: received and sent, of the test's own frames.

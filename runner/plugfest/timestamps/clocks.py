@@ -2,7 +2,7 @@
 """The clocks that a device may stamp frames by, read before and after.
 
 Of the model's own, of the hardware clock that ``ethtool -T`` names (PHC), and of the guest's, the first that can be read is taken. The
-guest's are several, and nothing says which of them a device without a clock goes by, but it must be the same for all frames.
+guest's are several, and nothing defines which of them a device without a clock uses, but it must be the same for all frames.
 
 Source: Documentation/networking/timestamping.rst, SOF_TIMESTAMPING_RX_HARDWARE; include/uapi/linux/ethtool.h, struct ethtool_ts_info.
 """

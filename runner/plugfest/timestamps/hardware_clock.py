@@ -42,7 +42,7 @@ TURN = 0.2
 
 @dataclass(frozen=True)
 class ClockReading:
-    """What a hardware clock says at some moment between two of the guest's own clock; nanoseconds all.
+    """A reading of a hardware clock between two of the guest's own; all in nanoseconds.
 
     Attributes:
         before: of CLOCK_MONOTONIC.
@@ -83,7 +83,7 @@ class HardwareClock:
         """Read it, until two readings one after the other agree: some drivers' are a second off now and then (OFFLOAD-PHC-04).
 
         Raises:
-            AssertionError: it cannot be read, though the driver says that there is one.
+            AssertionError: it cannot be read, though the driver reports one.
         """
         last = self._ask("phc.read")
         for _ in range(ATTEMPTS):
@@ -109,8 +109,8 @@ class HardwareClock:
             raise AssertionError(f"/dev/ptp{self._index} cannot be read: {error}") from error
         return found
 
-    def _reading(self, told: Sequence[int]) -> ClockReading:
-        before, time, after = told
+    def _reading(self, values: Sequence[int]) -> ClockReading:
+        before, time, after = values
         return ClockReading(before, time, after)
 
     @property
@@ -119,15 +119,15 @@ class HardwareClock:
         return int(self._agent.call("phc.capabilities", index=self._index)["max-adjustment"])
 
     def try_set_rate(self, parts_per_billion: int) -> AgentError | None:
-        """Let it run so much faster; returns the refusal, None if that was done."""
+        """Change its rate by so much; returns the error, None if that was done."""
         return self._settings("phc.pace", parts_per_billion=parts_per_billion)
 
     def try_step(self, nanoseconds: int) -> AgentError | None:
-        """Put it forward; returns the refusal, None if that was done."""
+        """Step it; returns the error, None if that was done."""
         return self._settings("phc.step", nanoseconds=nanoseconds)
 
     def try_set(self, nanoseconds: int) -> AgentError | None:
-        """Set it; returns the refusal, None if that was done."""
+        """Set it; returns the error, None if that was done."""
         return self._settings("phc.set", nanoseconds=nanoseconds)
 
     def _settings(self, method: str, **change: int) -> AgentError | None:
@@ -174,12 +174,12 @@ class Stamping:
             self._agent.call("handle.close", handle=handle)
 
     def now(self) -> tuple[int, str]:
-        """Return what is stamped, as the driver tells it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
+        """Return what is stamped, as the driver reports it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
         sent, received = self._agent.call("phc.stamped", ifname=self._ifname)
         return int(sent), FILTERS[received]
 
     def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
-        """Ask for these to be stamped; returns the refusal, None if that was done, or more."""
+        """Configure what is stamped; returns the error, None if that was done, or more."""
         try:
             self._agent.call("phc.stamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
         except AgentError as error:
@@ -189,7 +189,7 @@ class Stamping:
         return None
 
     def receive(self, frame: bytes) -> int | None:
-        """Let the wire end send a frame; returns the stamp that came with it, None if it came without.
+        """Have the remote end send a frame; returns its time stamp, None without.
 
         Raises:
             AssertionError: the frame did not come.

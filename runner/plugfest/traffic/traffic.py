@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Probes between the wire end and the stack behind the interface under test."""
+"""Probes between the remote end and the stack behind the interface under test."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONG_SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 90
 
 NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}
-"""Addresses that no host has: nobody answers what is sent to them."""
+"""Addresses of no host: frames sent to them get no reply."""
 
 
 PACE = 0.005
@@ -57,10 +57,10 @@ PATIENCE = 0.5
 
 
 class SentFrames:
-    """The frames that the DUT has put on the wire while this was open."""
+    """The frames that the DUT has sent while this was open."""
 
     def __init__(self, capture: Capture) -> None:
-        """Read from a capture of the wire end."""
+        """Read from a capture of the remote end."""
         self._capture = capture
 
     def probes(self) -> list[bytes]:
@@ -73,7 +73,7 @@ class SentFrames:
 
 
 class Traffic:
-    """Probes from the wire end to the DUT, and what became of them there.
+    """Probes from the remote end to the DUT, and what its stack received.
 
     Attributes:
         ends: addresses of the probes to the DUT.
@@ -99,7 +99,7 @@ class Traffic:
     def ready(self) -> None:
         """Wait until the link carries frames: a driver may take it down to attach or detach.
 
-        Before the kernel has taken the carrier in, which the operational state shows, what is sent is dropped.
+        Until the kernel has processed the carrier, as the operational state shows, frames are dropped.
         """
 
         def running() -> bool:
@@ -109,7 +109,7 @@ class Traffic:
         self._until(running, what=f"{self._ifname} has carrier", timeout=10)
 
     def queues(self, direction: str = "rx") -> int:
-        """How many queues of a direction the kernel says the interface has."""
+        """How many queues of a direction the kernel reports."""
         return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/{direction}-*"))
 
     def cpus(self) -> int:
@@ -140,7 +140,7 @@ class Traffic:
         Args:
             probes: what was sent; payloads of other bursts, late ones, are left out.
             port: to which they were sent.
-            scratched: leave out the octets that a program may have overwritten.
+            scratched: leave out the bytes that a program may have overwritten.
         """
         wanted = {probe.number for probe in probes}
         found: list[bytes] = []
@@ -162,7 +162,7 @@ class Traffic:
         """Return the payloads that the stack has got, of whatever burst, until none comes for `timeout` seconds.
 
         Args:
-            agent: a connection that nobody else waits on.
+            agent: a connection of its own.
             timeout: seconds.
             count: as many at most.
             port: to which they were sent.
@@ -175,7 +175,7 @@ class Traffic:
         return not self._agent.call("udp.receive", socket_handle=self._sockets[PORT_FIRST], count=1, timeout=0)
 
     def discard(self) -> None:
-        """Throw away what the stack has got."""
+        """Discard what the stack has received."""
         for handle in self._sockets.values():
             self._agent.call("udp.drain", socket_handle=handle)
 
@@ -215,15 +215,15 @@ class Traffic:
         return frames
 
     def send_segmented(self, versions: Sequence[int], *, payload: int, segment: int) -> list[int]:
-        """Hand one TCP packet of each IP version to the driver, to be segmented, and wait until its frames are on the wire.
+        """Send one TCP packet of each IP version that the driver has to segment, and wait until its frames are on the wire.
 
         Args:
             versions: of IP.
-            payload: octets of TCP payload.
-            segment: octets of it in each frame but the last.
+            payload: bytes of TCP payload.
+            segment: bytes of it in each frame but the last.
 
         Returns:
-            The lengths of the frames that must come of it, octets without FCS.
+            The lengths of the resulting frames, bytes without FCS.
         """
         self.ready()
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
@@ -261,7 +261,7 @@ class Traffic:
         over = threading.Event()
         failures: list[OSError] = []
 
-        def pour() -> None:
+        def send() -> None:
             try:
                 while not over.wait(pace):
                     self._remote.send(frames[:BATCH])
@@ -270,7 +270,7 @@ class Traffic:
             except OSError as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=pour, daemon=True)
+        thread = threading.Thread(target=send, daemon=True)
         thread.start()
         try:
             yield
@@ -287,7 +287,7 @@ def payloads(probes: Sequence[Probe]) -> list[bytes]:
 
 
 def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
-    """Compare two bags of frames or payloads, and say in one line how they differ.
+    """Compare two multisets of frames or payloads; the error says in one line how they differ.
 
     Raises:
         AssertionError: they differ.
@@ -302,5 +302,5 @@ def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> No
 
 
 def _examples(bag: Counter[bytes]) -> str:
-    texts = [f"{len(each)} octets {each[:24].hex()}…" for each in list(bag)[:3]]
+    texts = [f"{len(each)} bytes {each[:24].hex()}…" for each in list(bag)[:3]]
     return f" ({'; '.join(texts)})" if texts else ""

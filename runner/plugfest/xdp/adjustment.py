@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The program that moves the ends of frames as it is told: ``xdp_adjust`` of guest-images/bpf.
+"""The program that moves the ends of frames as configured: ``xdp_adjust`` of guest-images/bpf.
 
 Source: include/uapi/linux/bpf.h, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_adjust_meta, enum xdp_action, struct bpf_devmap_val.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plugfest.xdp.programs import Program, Xdp
 
 FILLER = 256
-"""Octets that may be put before a frame, and behind it."""
+"""Bytes that may be put before a frame, and behind it."""
 
 _ADJUSTMENT = struct.Struct(f"=iiIi{FILLER}s{FILLER}s")
 _MOVES = ("head", "tail", "meta")
@@ -42,15 +42,15 @@ class Answers:
 
     Attributes:
         accepted: frames for which it moved the end.
-        refused: frames for which it returned an error.
+        rejected: frames for which it returned an error.
     """
 
     accepted: int
-    refused: int
+    rejected: int
 
 
 class Adjustment:
-    """The program, loaded and told what to do.
+    """The program, loaded and configured.
 
     Attributes:
         program: loaded, not attached.
@@ -74,14 +74,14 @@ class Adjustment:
         before: bytes = b"",
         behind: bytes = b"",
     ) -> None:
-        """Say what to do to test frames from now on, and attach the program if it is not; answers and accounts start at nothing.
+        """Configure what is done to test frames, and attach the program if it is not; its counters start at zero.
 
         Args:
-            head: octets to move the frame's head by; below zero they are put before the frame.
-            tail: octets to move its end by; above zero they are put behind it.
-            meta: octets to move the beginning of its metadata by; below zero there is room for them before the frame.
+            head: bytes to move the frame's head by; below zero they are put before the frame.
+            tail: bytes to move its end by; above zero they are put behind it.
+            meta: bytes to move the beginning of its metadata by; below zero there is room for them before the frame.
             verdict: what to return then.
-            before: what the octets put before the frame become.
+            before: what the bytes put before the frame become.
             behind: likewise those behind it.
         """
         for name in ("answers", "count"):
@@ -103,7 +103,7 @@ class Adjustment:
         )
 
     def answers(self) -> dict[str, Answers]:
-        """What the helpers answered since the program was told what to do: by ``head``, ``tail`` and ``meta``."""
+        """What the helpers returned since `configure`: by ``head``, ``tail`` and ``meta``."""
         counters = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["answers"])
         return {end: Answers(*counts) for end, counts in zip(_MOVES, counters, strict=True)}
 

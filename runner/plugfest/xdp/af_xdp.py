@@ -27,7 +27,7 @@ XDP_OPTIONS_ZEROCOPY = 1
 XDP_UMEM_UNALIGNED_CHUNK_FLAG, XDP_UMEM_TX_METADATA_LEN = 1 << 0, 1 << 2
 XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
 XDP_PACKET_HEADROOM = 256
-"""Octets before a received frame that the kernel keeps, besides the umem's own headroom."""
+"""Bytes before a received frame that the kernel keeps, besides the umem's own headroom."""
 
 CHUNKS, CHUNK, RING = 1024, 4096, 512
 SOON = 1.0
@@ -40,7 +40,7 @@ class Received(NamedTuple):
     """One buffer out of a receive ring.
 
     Attributes:
-        data: its octets.
+        data: its bytes.
         offset: of them within the chunk.
         options: of the descriptor.
         queue: of its socket.
@@ -62,26 +62,26 @@ class Umem:
         self._ifname = ifname
         self._handle = handle
 
-    def command(self, *words: object) -> int:
-        """Give the process a command; returns its number.
+    def command(self, *arguments: object) -> int:
+        """Send the process a command; returns its number.
 
         Raises:
-            AgentError: the kernel refused.
+            AgentError: the kernel rejects it.
         """
-        told: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, words)))
-        return told
+        number: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, arguments)))
+        return number
 
     def call(self, method: str, socket: int, **params: object) -> Any:
         """Call a method of the agent for one of the sockets."""
         return self.agent.call(f"af_xdp.{method}", sockets=self._handle, socket=socket, **params)
 
     def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
-        """Open a socket and bind it to a queue, which the driver must not refuse; see `bind`.
+        """Open a socket and bind it to a queue, which the driver must accept; see `bind`.
 
         A queue is busy for a while after its last socket was closed: the kernel gives the pool up by a work item (xp_put_pool).
 
         Raises:
-            AssertionError: it was refused.
+            AssertionError: it was rejected.
         """
 
         def bound() -> Socket | None:
@@ -90,7 +90,7 @@ class Umem:
             except AgentError as error:
                 if error.errno == errno.EBUSY:
                     return None
-                raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {error}") from error
 
         found = self.until(bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=SOON)
         assert found is not None
@@ -101,13 +101,13 @@ class Umem:
 
         Args:
             queue: of the interface.
-            mode: demanded, so that another is a refusal; of a second socket of this umem it is that of the first.
-            wakeup: ask for the flags by which the kernel says that it wants to be woken.
+            mode: required: the kernel rejects any other; of a second socket of this umem it is that of the first.
+            wakeup: request the flags by which the kernel asks to be woken.
             ring: descriptors of its receive and transmit rings.
             flags: further flags of the binding.
 
         Raises:
-            AgentError: refused.
+            AgentError: rejected.
         """
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
         return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
@@ -132,7 +132,7 @@ class Socket:
 
     @property
     def zero_copy(self) -> bool:
-        """Whether the kernel says that the device itself uses the umem (XDP_OPTIONS)."""
+        """Whether the device itself uses the umem (XDP_OPTIONS)."""
         return bool(self._umem.command("options", self._number) & XDP_OPTIONS_ZEROCOPY)
 
     def enter(self) -> None:
@@ -158,7 +158,7 @@ class Socket:
         return [Received(base64.b64decode(each["data"]), each["offset"], each["options"], self.queue) for each in found]
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
-        """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
+        """Put frames into the transmit ring until it is full, and wake nothing; returns how many it took."""
         encoded = [base64.b64encode(frame).decode() for frame in frames]
         return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
 
@@ -195,8 +195,8 @@ class Socket:
             while left or len(completed) < len(frames):
                 self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=PATIENCE)
         except AssertionError as error:
-            told = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
-            raise AssertionError(f"{error}; {told}") from None
+            counts = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
+            raise AssertionError(f"{error}; {counts}") from None
         completed += self.reap()
         assert len(completed) == len(frames), f"{len(frames)} frames were sent, and {len(completed)} completed"
         return completed
@@ -212,7 +212,7 @@ class Socket:
 
 
 def receive_frames(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
-    """Return what came to sockets until there was as much of what is wanted, or nothing more came.
+    """Return what sockets receive until all that is wanted is there, or nothing more comes.
 
     Args:
         sockets: to look at.
@@ -238,7 +238,7 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
                     packet.clear()
         return news
 
-    # Whoever compares these with what was sent says more than that they are too few.
+    # The caller compares these with what was sent, and its message says more.
     with suppress(AssertionError):
         while sum(data_of(packet) in wanted for packet in found) < len(wanted):
             until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=PATIENCE)
@@ -247,7 +247,7 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
 
 
 def data_of(packet: Iterable[Received]) -> bytes:
-    """Return the octets of a packet in several buffers."""
+    """Return the bytes of a packet in several buffers."""
     return b"".join(buffer.data for buffer in packet)
 
 
@@ -277,14 +277,14 @@ class AfXdp:
         Args:
             sockets: handle of the map that its sockets are entered in.
             chunks: how many.
-            size: octets of each.
-            headroom: octets before a received frame.
+            size: bytes of each.
+            headroom: bytes before a received frame.
             ring: descriptors of each fill and completion ring.
             flags: of struct xdp_umem_reg.
-            metadata: octets before a frame to be sent.
+            metadata: bytes before a frame to be sent.
 
         Raises:
-            AgentError: the kernel refused.
+            AgentError: the kernel rejects it.
         """
         handle = self._guest.agent.call("af_xdp.start", map=sockets)
         made = Umem(self._guest, self._ifname, self._until, handle)
@@ -293,7 +293,7 @@ class AfXdp:
         return made
 
     def try_bind(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
-        """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
+        """Try to bind a socket, with further bind flags; returns the error, None if it was bound. It is closed again."""
         umem = self.umem()
         try:
             umem.bind(queue, mode, flags=flags)

@@ -40,7 +40,7 @@ class Program:
 
     @property
     def count(self) -> int:
-        """Handle of its map of accounts by receive queue."""
+        """Handle of its map of counters by receive queue."""
         return self.maps["count"]
 
 
@@ -56,7 +56,7 @@ class Xdp:
         until: Until,
         advertises: Callable[[Iterable[str]], None],
     ) -> None:
-        """Attach nothing yet; what the driver is seen to advertise is told to `advertises`."""
+        """Attach nothing yet; what the driver advertises is passed to `advertises`."""
         self.agent = agent
         self.ifname = ifname
         self._defer = defer
@@ -74,11 +74,11 @@ class Xdp:
         return xdp_flags.of("xdp-act", self.advertised())
 
     def max_segments(self) -> int:
-        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not say."""
+        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not report it."""
         return int(self.agent.call("netdev.dev_get", ifname=self.ifname).get(xdp_flags.MAX_SEGS, 1))
 
     def state(self) -> dict[str, Any]:
-        """What the kernel says is attached."""
+        """What the kernel reports as attached."""
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
         return found
 
@@ -100,7 +100,7 @@ class Xdp:
         """Load a program that does no more than return `verdict`, to be run by the device (offload); it is unloaded when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         loaded = self.agent.call("bpf.load_return", verdict=verdict, device=self.ifname)
         self._defer(self.agent.call, "handle.close", handle=loaded["program"])
@@ -110,7 +110,7 @@ class Xdp:
         """Load and attach; both are undone when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         program = self.load(name)
         self.attach_program(program, mode)
@@ -128,7 +128,7 @@ class Xdp:
             if_none: only where nothing is attached (XDP_FLAGS_UPDATE_IF_NOEXIST).
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         self.agent.call(
             "link.xdp_attach",
@@ -141,11 +141,11 @@ class Xdp:
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
-        """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
+        """Try to attach a program that the driver should reject; returns the error, None if it was attached."""
         return self.try_attach_program(self.load(name), mode)
 
     def try_attach_program(self, program: Program, mode: str = "native") -> AgentError | None:
-        """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
+        """Try to attach a loaded program; returns the error, None if it was attached."""
         try:
             self.attach_program(program, mode)
         except AgentError as error:
@@ -153,7 +153,7 @@ class Xdp:
         return None
 
     def try_attach_and_detach(self, mode: str = "native") -> AgentError | None:
-        """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
+        """Attach a program that passes all, and detach it at once; returns the error, None if it was accepted."""
         program = self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
         try:
@@ -171,7 +171,7 @@ class Xdp:
         """Attach a loaded program by a BPF link, in native mode; returns its handle, which is closed when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         flags = {"flags": XDP_FLAGS_DRV_MODE}
         handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
@@ -200,10 +200,10 @@ class Xdp:
     def seen(self, program: Program) -> dict[int, Account]:
         """What the program has counted, by receive queue, without the queues where nothing came."""
         counters = self.agent.call("bpf.map_counters", map=program.count)
-        return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
+        return {queue: Account(frames, size) for queue, (frames, size) in enumerate(counters) if frames}
 
     def clear(self, program: Program) -> None:
-        """Let a program's accounts start at nothing."""
+        """Reset a program's counters."""
         self.agent.call("bpf.map_clear", map=program.count)
 
     def wait(self, sent: Account, *programs: Program) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the device says of each received frame, as a program bound to it hears it: ``xdp_hints`` of guest-images/bpf.
+"""The metadata of each received frame, as a program bound to the device reads it: ``xdp_hints`` of guest-images/bpf.
 
 Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c, bpf_xdp_metadata_rx_….
 """
@@ -31,11 +31,11 @@ RSS_L4_PROTOCOLS = 0x1F << 4
 
 
 class KfuncResult(NamedTuple):
-    """What a kfunc answered.
+    """What a kfunc returned.
 
     Attributes:
         status: 0, or a negative errno.
-        values: what it said: of ``timestamp`` nanoseconds; of ``hash`` that and its type (enum xdp_rss_hash_type); of
+        values: what it reported: of ``timestamp`` nanoseconds; of ``hash`` that and its type (enum xdp_rss_hash_type); of
             ``vlan-tag`` the protocol identifier and the tag's control information.
     """
 
@@ -63,7 +63,7 @@ class RxMetadataReader:
     def read(
         self, traffic: Traffic, probes: Sequence[Probe], on_wire: Mapping[bytes, bytes] | None = None
     ) -> list[RxMetadata]:
-        """Send probes, and return what was said of each, in their order.
+        """Send probes, and return the metadata of each, in their order.
 
         Args:
             traffic: sends them.
@@ -91,31 +91,33 @@ def _rx_metadata(row: Sequence[int]) -> RxMetadata:
     }
 
 
-def check_hashes(probes: Sequence[Probe], answers: Sequence[KfuncResult], key: bytes, choices: Sequence[int]) -> int:
-    """Check what is said of the hashes of UDP frames, which may be left out of some (ENODATA); returns of how many one was told.
+def check_hashes(probes: Sequence[Probe], results: Sequence[KfuncResult], key: bytes, choices: Sequence[int]) -> int:
+    """Check the reported hashes of UDP frames, which may be missing for some (ENODATA); returns how many there were.
 
     Args:
         probes: of one IP version.
-        answers: of ``hash``, in their order.
+        results: of ``hash``, in their order.
         key: of the Toeplitz hash.
         choices: header fields (RXH_…) that may enter the hash, the same for all of the frames.
 
     Raises:
-        AssertionError: none was told, one is not the frame's own, or its type is not what the kernel says it has to be.
+        AssertionError: there was none, one is not the frame's own, or its type is not what the kernel requires.
     """
-    told = [(probe, answer.values) for probe, answer in zip(probes, answers, strict=True) if answer.status == 0]
-    assert told, f"of none of {len(probes)} frames a hash is told"
-    found = [value for _, (value, _) in told]
-    wanted = {fields: [toeplitz(key, hashed(dissect(probe.frame), fields)) for probe, _ in told] for fields in choices}
+    reported = [(probe, result.values) for probe, result in zip(probes, results, strict=True) if result.status == 0]
+    assert reported, f"no hash is reported for any of {len(probes)} frames"
+    found = [value for _, (value, _) in reported]
+    wanted = {
+        fields: [toeplitz(key, hashed(dissect(probe.frame), fields)) for probe, _ in reported] for fields in choices
+    }
     fields = next((fields for fields, hashes in wanted.items() if hashes == found), None)
     assert fields is not None, f"expected {_some(wanted[choices[0]])}, found {_some(found)}"
-    for probe, (_, kind) in told:
+    for probe, (_, kind) in reported:
         named = f"the hash of an IPv{probe.version} frame has the type 0x{kind:x}"
         assert kind & sum(RSS_L3.values()) == RSS_L3[probe.version], f"{named}: another IP version"
         ports = bool(fields & (PORT_SOURCE | PORT_DESTINATION))
         assert bool(kind & RSS_L4) == ports, f"{named}, though ports {'enter' if ports else 'do not enter'} it"
         assert kind & RSS_L4_PROTOCOLS in (0, RSS_L4_UDP if ports else 0), f"{named}: another protocol"
-    return len(told)
+    return len(reported)
 
 
 def _some(hashes: Sequence[int]) -> str:
@@ -123,7 +125,7 @@ def _some(hashes: Sequence[int]) -> str:
 
 
 def try_load_unbound(xdp: Xdp) -> AgentError | None:
-    """Load the program bound to no device; returns the refusal, None if it was loaded."""
+    """Load the program bound to no device; returns the error, None if it was loaded."""
     try:
         xdp.load(PROGRAM)
     except AgentError as error:
@@ -132,7 +134,7 @@ def try_load_unbound(xdp: Xdp) -> AgentError | None:
 
 
 def try_attach_generic(xdp: Xdp) -> AgentError | None:
-    """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
+    """Try to attach the program, bound to the device, in generic mode; returns the error, None if it was attached."""
     return xdp.try_attach_program(xdp.load(PROGRAM, bound=True), "generic")
 
 

@@ -23,8 +23,8 @@ class Pair:
     Attributes:
         near: XDP on the end that a program redirects to, or that redirects what comes to it.
         far: XDP on the other.
-        inlet: frames as they come out of the far end.
-        outlet: frames into the far end, to come out of the near one.
+        packet_receiver: frames as they come out of the far end.
+        packet_sender: frames into the far end, to come out of the near one.
     """
 
     def __init__(self, guest: Machine, defer: Callable[..., None], until: Until) -> None:
@@ -51,7 +51,7 @@ class Pair:
         self.far.attach_program(program)
         return program
 
-    def set_mtu(self, octets: int) -> None:
+    def set_mtu(self, mtu: int) -> None:
         """Set the MTU of both ends."""
         for end in (self.near, self.far):
-            self._guest.agent.call("link.set", ifname=end.ifname, mtu=octets)
+            self._guest.agent.call("link.set", ifname=end.ifname, mtu=mtu)
