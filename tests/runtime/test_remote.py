@@ -143,7 +143,7 @@ def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
             on_the_wire() as (remote, _dut),
             pytest.raises(
                 InfrastructureError,
-                match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)",
+                match=r"expected wire0 to take a frame of 2000 bytes, found: Message too long \(mtu 1500\)",
             ),
         ):
             remote.send(frame(1, 2000))
