@@ -24,6 +24,11 @@ def _device_ahead(clock: dict[str, Any]) -> dict[str, Any]:
     return clock if clock["now"] is None else {**clock, "now": int(clock["now"]) + HOUR}
 
 
+def _without_time(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    # Not None: the test would wait for a stamp until its patience ends.
+    return found and {**found, "stamp": 0}
+
+
 ROWS = (
     always(
         "program:clocks.ahead",
@@ -49,12 +54,12 @@ ROWS = (
     ),
     always(
         "program:stamp.lost",
-        "the time stamp of a frame is not reported",
+        "the time stamp of a received frame is not reported, that of a sent one is reported as 0",
         {
             "agent:packet.receive": answers(
                 lambda frames: [{name: each[name] for name in each if name != "stamp"} for each in frames]
             ),
-            "agent:packet.sent_stamp": answers(lambda _: None),
+            "agent:packet.sent_stamp": answers(_without_time),
         },
     ),
     always(
