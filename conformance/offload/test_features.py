@@ -24,15 +24,15 @@ def test_changeable(dut, settings, check_traffic, step, evidence):
     off = [name for name in off if name not in NEEDS or NEEDS[name] in features.active]
     settings.restore_features()
     with step("Turn all off that are on: all are off"):
-        refused = dut.try_set_features(dict.fromkeys(on, False))
+        refused = dut.request_features(dict.fromkeys(on, False))
         assert (refused, sorted(dut.features().active & set(on))) == ([], [])
     with step("Turn them on again: all are on"):
-        refused = dut.try_set_features(dict.fromkeys(on, True))
+        refused = dut.request_features(dict.fromkeys(on, True))
         assert (refused, sorted(dut.features().active & set(on))) == ([], on)
     for name in off:
         with step(f"Turn {name} on, alone, and off again"):
-            assert (dut.try_set_features({name: True}), name in dut.features().active) == ([], True)
-            assert (dut.try_set_features({name: False}), name in dut.features().active) == ([], False)
+            assert (dut.request_features({name: True}), name in dut.features().active) == ([], True)
+            assert (dut.request_features({name: False}), name in dut.features().active) == ([], False)
     with step("The features are those of before, and frames go both ways, unchanged"):
         settings.ready()
         assert dut.features().active == features.active
@@ -50,7 +50,7 @@ def test_fixed(dut, check_traffic, step, evidence):
     before = dut.features()
     asked = before.fixed_off - before.never
     with step("Ask for all of them to be on"):
-        refused = dut.try_set_features(dict.fromkeys(asked, True))
+        refused = dut.request_features(dict.fromkeys(asked, True))
         evidence("off and fixed", sorted(asked))
         assert set(refused) == set(asked)
     with step("The features are those of before, and frames go both ways, unchanged"):

@@ -112,7 +112,7 @@ def bring(spare: int, steering: Steering, skip_unsupported: Callable[..., NoRetu
 
     def listen(memory: RxMemoryProvider, version: int = 4) -> int:
         port = memory.listen(ADDRESSES[version])
-        if steering.send("tcp", version, port, spare) is None:
+        if steering.add_rule("tcp", version, port, spare) is None:
             skip_unsupported("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
         memory.bind(spare)
         return port

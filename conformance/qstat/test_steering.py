@@ -73,7 +73,7 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
         active(NTUPLE)
         traffic.ready()
         for queue, port in rules.items():
-            rule = steering.send("udp", 4, port, queue)
+            rule = steering.add_rule("udp", 4, port, queue)
             assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
     with step("Send another number of frames to each of the ports"), several.measure() as measured:
         before = total(several.queues().rx.values()).frames

@@ -235,7 +235,7 @@ def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evid
         skip_unsupported("LRO", evidence=features)
     with step("Switch LRO on"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.try_set_features({"rx-lro": True}):
+        if dut.request_features({"rx-lro": True}):
             skip_unsupported("LRO with its present settings", evidence=dut.features())
         traffic.ready()
     with step("Ask to attach a program in native mode"):
@@ -266,7 +266,7 @@ def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
         skip_unsupported("LRO", evidence=features)
     with step("Switch LRO on, and ask to attach a program in native mode"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.try_set_features({"rx-lro": True}):
+        if dut.request_features({"rx-lro": True}):
             skip_unsupported("LRO with its present settings", evidence=dut.features())
         refused = native.try_attach("xdp_pass", "native")
         if refused is None:
@@ -288,7 +288,7 @@ def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, ev
         skip_unsupported("hardware GRO", evidence=features)
     with step("Switch hardware GRO on"):
         settings.restore_features()
-        if dut.try_set_features({"rx-gro-hw": True}):
+        if dut.request_features({"rx-gro-hw": True}):
             skip_unsupported("hardware GRO with its present settings", evidence=dut.features())
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active
