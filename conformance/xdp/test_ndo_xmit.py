@@ -35,7 +35,7 @@ def source(pair, dut):
     def attach(mode, fragments=False):
         found = Adjustment(pair.near, mode=mode, fragments=fragments)
         found.aim(dut.ifname)
-        found.tell(verdict=Action.REDIRECT)
+        found.configure(verdict=Action.REDIRECT)
         return found
 
     return attach
@@ -164,7 +164,7 @@ def test_fragments(target, source, pair, traffic, come, step, require):  # noqa:
         program = source("native", fragments=True)
     for version in HEADERS:
         with step(f"Let such frames of IPv{version} come to it, in which two buffers hold what is left"):
-            program.tell(head=CUT, verdict=Action.REDIRECT)
+            program.configure(head=CUT, verdict=Action.REDIRECT)
             frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
             filler = bytes(CUT - HEADERS[version])
             wrapped = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
@@ -192,7 +192,7 @@ def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, de
     with step("Attach a program to another interface that redirects long frames, and let some come"):
         pair.set_mtu(LONG_MTU)
         program = source("native", fragments=True)
-        program.tell(head=CUT, verdict=Action.REDIRECT)
+        program.configure(head=CUT, verdict=Action.REDIRECT)
         frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
         filler = bytes(CUT - HEADERS[4])
         with traffic.capture_sent() as seen:

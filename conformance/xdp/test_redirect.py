@@ -216,7 +216,7 @@ def test_to_second_nic(redirecting, adjustment, second, traffic, remote, until, 
         back = Adjustment(second.xdp)
         for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
             sender.aim(target)
-            sender.tell(verdict=Action.REDIRECT)
+            sender.configure(verdict=Action.REDIRECT)
         assert redirecting.state()["attached"] == "native"
         require("xdp-act:ndo-xmit")
         traffic.ready()

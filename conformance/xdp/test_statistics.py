@@ -95,7 +95,7 @@ def test_redirected_here(accounting, traffic, pair, dut, until, step):
     with step("Attach a program to another interface that redirects test frames to the one under test"):
         source = Adjustment(pair.near)
         source.aim(dut.ifname)
-        source.tell(verdict=Action.REDIRECT)
+        source.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with (
         step("Let test frames of every size come to the other interface"),
@@ -175,7 +175,7 @@ def test_own_counter_of_target(accounting, traffic, pair, dut, until, step, skip
             )
         source = Adjustment(pair.near)
         source.aim(dut.ifname)
-        source.tell(verdict=Action.REDIRECT)
+        source.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with step("Let test frames of every size come to the other interface: the counter rises by their number"):
         pair.packet_sender.send(frames)
