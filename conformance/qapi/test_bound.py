@@ -43,7 +43,7 @@ def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, require, 
     with step(f"Bind memory, and ask to attach a {mode} program"):
         memory.bind(spare)
         with unchanged():
-            refused = xdp.try_attach("xdp_fragments", mode)
+            refused = xdp.try_attach("xdp_pass_frags", mode)
     with step("It is refused, and nothing is attached"):
         check_kept(refused, errno.EBUSY)
         assert xdp.state()["attached"] == "none"

@@ -89,7 +89,7 @@ def test_program_attached(splitting, kind, allocate, check_refused, settings, xd
     memory = allocate(kind)
     with step("Attach a generic program that takes frames in several buffers"):
         settings.restore_features()
-        xdp.attach("xdp_fragments", "generic")
+        xdp.attach("xdp_pass_frags", "generic")
         traffic.ready()
     with step("Ask to bind memory to the last receive queue"):
         check_refused(memory, splitting.queues() - 1, errno.EEXIST)

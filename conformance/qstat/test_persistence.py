@@ -96,7 +96,7 @@ def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
         check_not_behind(counter_snapshot, accounting.read().link)
 
 
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
 def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not go back over any routine operation."""
@@ -111,7 +111,7 @@ def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_
     evidence("not offered", operations.not_offered)
 
 
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=GONE_BACK, variant="netlink")
 @requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=GONE_BACK, variant="ethtool")
 def test_queues(counted, operations, step, evidence):
@@ -177,7 +177,7 @@ def test_own_reset(counter_snapshot, accounting, model, reset_by_watchdog, step,
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("counter_snapshot")
 def test_queues_over_own_reset(by_queue, reset_by_watchdog, step):
     """The statistics of a queue do not go back when the driver resets its device by itself.
 
@@ -199,7 +199,7 @@ def over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupporte
     """
 
     def restart(queue):
-        refusal = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
+        refusal = guest.agent.call("netdev.queue_api_error", ifname=dut.ifname, queue=queue)
         if refusal["errno"] == errno.EOPNOTSUPP:
             skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
         if restart_queue is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.traffic.check import TrafficCheck
 from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import Traffic
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 def check_traffic_after(
     guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
 ) -> Callable[[], TrafficCheck]:
-    """Makes a `Crossing` when called, for tests that first take the guest or the interface away."""
+    """``check_traffic_after()()`` checks traffic of a guest or an interface that a test took away and brought back."""
 
     def make() -> TrafficCheck:
-        dut = guest.dut
+        dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
         return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
 

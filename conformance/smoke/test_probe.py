@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.machine.machine import DUT_MAC
 from plugfest.requirements.requirement import requirement
 
@@ -109,6 +110,6 @@ def test_reboot(guest, dut, check_traffic_after, step):
     with step("Reboot with the interface up"):
         guest.reboot()
     with step("The interface is there, with the same address"):
-        assert guest.dut.mac == before
+        assert Dut(guest).mac == before
     with step("Frames go both ways, unchanged"):
-        check_traffic_after().both_ways()
+        check_traffic_after()()

@@ -166,7 +166,7 @@ def check_each_fed(spread: set[int]) -> Callable[[Sequence[Socket], Sequence[Rec
 @pytest.fixture
 def to_sockets(redirecting: Xdp, spread: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
     """A program, attached in native mode, that gives test frames to the sockets in its map; without one they reach the stack."""
-    return redirecting.attach("xdp_to_socket")
+    return redirecting.attach("xdp_redirect_xsk")
 
 
 @pytest.fixture

@@ -110,13 +110,13 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
     kinds = [action for action in Action if redirects or action is not Action.REDIRECT]
     with step("Attach a program that gives each test frame the verdict that its number asks for"):
         far_end = pair.accept()
-        program = native.load("xdp_mixed")
+        program = native.load("xdp_mixed_verdicts")
         native.agent.call(
-            "bpf.map_update", map=program.maps["kinds"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
+            "bpf.map_update", map=program.maps["verdicts"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
         )
         index = native.agent.call("link.get", ifname=pair.near.ifname)["ifindex"]
         target = {"key": FIRST_KEY, "value": struct.pack("=I", index).hex(), "program": None}
-        native.agent.call("bpf.map_refer", map=program.maps["target"], **target)
+        native.agent.call("bpf.map_set_program", map=program.maps["target"], **target)
         native.attach_program(program)
         traffic.ready()
     probes = traffic.probes()

@@ -19,14 +19,14 @@ RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
 ACROSS = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
 HALF = 30
-"""Octets that xdp_exchange exchanges with as many that follow."""
+"""Octets that xdp_swap_payload exchanges with as many that follow."""
 LONG = 5000
 """Octets that are more than the last buffer of the longest frames holds."""
 GROWTH = (1, 64)
 
 
 def exchanged(payload):
-    """The payload as xdp_exchange leaves it."""
+    """The payload as xdp_swap_payload leaves it."""
     measured = 2 * HALF
     whole = len(payload) // measured * measured
     parts = [payload[at + HALF : at + measured] + payload[at : at + HALF] for at in range(0, whole, measured)]
@@ -60,7 +60,7 @@ def fragments(jumbo):
 def test_pass(jumbo, traffic, step):
     """At an MTU of 9000 a program that takes fragments sees each frame at its length, and what it passes arrives unchanged."""
     with step("Attach a program that takes fragments, counts test frames and passes them"):
-        program = jumbo.attach("xdp_fragments")
+        program = jumbo.attach("xdp_pass_frags")
     with step("Send test frames of every length up to 9014 octets"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
@@ -123,7 +123,7 @@ def test_across_buffers(jumbo, traffic, guest, step):
     with step(
         f"Attach a program that exchanges each {HALF} octets of a test frame's payload with the {HALF} that follow"
     ):
-        program = jumbo.load("xdp_exchange")
+        program = jumbo.load("xdp_swap_payload")
         jumbo.attach_program(program)
     with step("Send test frames of every length up to 9014 octets"):
         probes = traffic.probes(sizes=SIZES)
@@ -222,7 +222,7 @@ def test_unadvertised(xdp, dut, long_frames, traffic, settings, step, skip_unsup
         if "rx-gro-hw" in dut.features().active & dut.features().free:
             settings.set_features({"rx-gro-hw": False})
         sizes = long_frames()
-        refused = xdp.try_attach("xdp_fragments")
+        refused = xdp.try_attach("xdp_pass_frags")
         evidence("refusal", str(refused))
     with step("Refused: with an errno, and nothing is attached. Attached: it is told as that"):
         if refused is not None:

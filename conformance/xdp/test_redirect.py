@@ -88,7 +88,7 @@ def test_second_program(adjustment, traffic, pair, native, step):
         "Attach a program that redirects test frames, through a second one that overwrites the head of their payload"
     ):
         pair.accept()
-        adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
+        adjustment.aim(pair.near.ifname, native.load("xdp_devmap", section=True))
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
         probes = traffic.probes()
@@ -109,11 +109,11 @@ def test_second_program(adjustment, traffic, pair, native, step):
 def test_to_cpu(redirecting, traffic, step):
     """A frame that is redirected to a CPU is seen there by that CPU's program, and reaches the stack once and unchanged."""
     with step("Load a program for each CPU that counts, and one that sends test frames to the chosen CPU"):
-        there = redirecting.load("xdp_on_cpu", section=True)
-        program = redirecting.load("xdp_to_cpu")
+        there = redirecting.load("xdp_cpumap", section=True)
+        program = redirecting.load("xdp_redirect_cpu")
         for cpu in range(traffic.cpus()):
             redirecting.agent.call(
-                "bpf.map_refer",
+                "bpf.map_set_program",
                 map=program.maps["target"],
                 key=struct.pack("=I", cpu).hex(),
                 value=struct.pack("=I", CPU_QUEUE).hex(),

@@ -37,7 +37,7 @@ BY_HAND = {"wire:frame.damaged", "wire:capture.unseen", "wire:capture.damaged"}
 
 
 def agents_methods() -> set[str]:
-    program = "from agent import methods; print(*methods.every())"
+    program = "from agent import methods; print(*methods.load_all())"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=recipes_root(), capture_output=True, text=True, check=True
     )
@@ -118,7 +118,10 @@ SAMPLES: Mapping[str, list[tuple[dict[str, Any], Any]]] = {
     "agent:af_xdp.statistics": [({"sockets": 1, "socket": 0}, {"rx_dropped": 2})],
     "agent:bpf.link_create": [({"program": 5, "ifname": "eth0"}, 8)],
     "agent:bpf.load": [
-        ({"object": "xdp_hints", "type": "xdp", "device": None}, {"program": 5, "maps": {"count": 11, "hints": 12}})
+        (
+            {"object": "xdp_rx_metadata", "type": "xdp", "device": None},
+            {"program": 5, "maps": {"count": 11, "rx_metadata": 12}},
+        )
     ],
     "agent:bpf.map_counters": [
         ({"map": 11}, [[3, 180], [4, 240]]),
@@ -151,12 +154,12 @@ SAMPLES: Mapping[str, list[tuple[dict[str, Any], Any]]] = {
     ],
     "agent:netdev.queue_get": [({"ifname": "eth0", "type": "rx"}, [{"id": 0, "napi-id": 1}])],
     "agent:packet.receive": [({"packet": 1, "count": 1, "timeout": 0.2}, [{"frame": "", "stamp": 5}])],
-    "agent:packet.sent_stamp": [({"packet": 1, "timeout": 0.2}, {"frame": "", "stamp": 5})],
-    "agent:phc.pace": [({"index": 0, "parts_per_billion": 5}, "done")],
+    "agent:packet.tx_timestamp": [({"packet": 1, "timeout": 0.2}, {"frame": "", "stamp": 5})],
+    "agent:phc.adjust_frequency": [({"index": 0, "parts_per_billion": 5}, "done")],
     "agent:phc.read": [({"index": 0}, [100, 1000, 200])],
     "agent:phc.series": [({"index": 0, "seconds": 1}, [[100, 1000, 200]])],
     "agent:phc.set": [({"index": 0, "nanoseconds": 5}, "done")],
-    "agent:phc.stamp": [({"ifname": "eth0", "sent": 1, "received": 1}, [1, 1])],
+    "agent:phc.set_hwtstamp": [({"ifname": "eth0", "sent": 1, "received": 1}, [1, 1])],
     "agent:phc.step": [({"index": 0, "nanoseconds": 5}, "done")],
     "agent:process.run": [
         ({"command": ["modprobe", "-r", "ixgbe"]}, {"exit_status": 1, "stdout": "", "stderr": "busy"})

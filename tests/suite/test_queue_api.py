@@ -14,7 +14,7 @@ from plugfest.dut.steering import Steering
 from plugfest.machine.agent import AgentError
 from plugfest.machine.worker import Worker
 from plugfest.queues.device_commands import DeviceCommands
-from plugfest.queues.dma_record import Access, DmaRecord, stray
+from plugfest.queues.dma_record import DmaAccess, DmaRecord, stray
 from plugfest.queues.memory_provider import DmabufProvider, IoUringProvider
 from plugfest.queues.netdev_queues import QueueView
 
@@ -176,7 +176,7 @@ def test_accesses_are_listed_by_queue_kind_and_place() -> None:
     (header,) = record.of(3, "header")
     assert header.outside({0x5000, 0x6000})
     assert stray([]) == ""
-    assert "payload at 0x5800+4096" in stray([Access(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
+    assert "payload at 0x5800+4096" in stray([DmaAccess(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
 
 
 def test_what_grows_with_each_time_differs_from_what_grew_once() -> None:

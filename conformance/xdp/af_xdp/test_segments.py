@@ -33,7 +33,7 @@ SOON = 1.0
 @pytest.fixture
 def to_sockets(redirecting, spread):  # noqa: ARG001 - before a program is attached
     """A program, attached in native mode, that gives test frames, of several buffers too, to the sockets in its map."""
-    return redirecting.attach("xdp_to_socket_fragments")
+    return redirecting.attach("xdp_redirect_xsk_frags")
 
 
 def room_of(size=CHUNK, headroom=0):

@@ -42,7 +42,7 @@ ROWS = (
     always(
         "program:clock.not-changed",
         "a change of the hardware clock is not made, but reported as made",
-        each(("agent:phc.pace", "agent:phc.step", "agent:phc.set"), skips()),
+        each(("agent:phc.adjust_frequency", "agent:phc.step", "agent:phc.set"), skips()),
     ),
     always(
         "program:clock.skewed",
@@ -59,12 +59,12 @@ ROWS = (
             "agent:packet.receive": answers(
                 lambda frames: [{name: each[name] for name in each if name != "stamp"} for each in frames]
             ),
-            "agent:packet.sent_stamp": answers(_without_time),
+            "agent:packet.tx_timestamp": answers(_without_time),
         },
     ),
     always(
         "program:stamp.not-set",
         "the interface is not configured to stamp frames, but reported as configured",
-        {"agent:phc.stamp": skips()},
+        {"agent:phc.set_hwtstamp": skips()},
     ),
 )

@@ -17,7 +17,7 @@ ATTACH, LOAD, CLOSE = "agent:link.xdp_attach", "agent:bpf.load", "agent:handle.c
 COUNTERS = "agent:bpf.map_counters"
 LRO = "rx-lro"
 STATUS, TYPE = (1, 3, 6), 5
-"""Places of the kfuncs' return codes, and of the hash's type, in a row of xdp_hints' map."""
+"""Places of the kfuncs' return codes, and of the hash's type, in a row of xdp_rx_metadata' map."""
 
 Row = list[int]
 
@@ -157,14 +157,14 @@ ROWS = (
     always(
         "program:rx-metadata.of-another-frame",
         "each frame's metadata is reported as that of the frame after it",
-        {COUNTERS: of_map("hints", _of_another_frame)},
+        {COUNTERS: of_map("rx_metadata", _of_another_frame)},
     ),
     always(
         "program:rx-metadata.invented",
         "metadata that the driver does not have is reported as there, and 0",
         {
             COUNTERS: of_map(
-                "hints", _each_row(lambda row: [0 if at in STATUS else value for at, value in enumerate(row)])
+                "rx_metadata", _each_row(lambda row: [0 if at in STATUS else value for at, value in enumerate(row)])
             )
         },
     ),
@@ -173,7 +173,7 @@ ROWS = (
         "the type of each hash is reported as that of one of addresses alone",
         {
             COUNTERS: of_map(
-                "hints",
+                "rx_metadata",
                 _each_row(lambda row: [*row[:TYPE], row[TYPE] & ~(RSS_L4 | RSS_L4_PROTOCOLS), *row[TYPE + 1 :]]),
             )
         },

@@ -44,7 +44,7 @@ Sendable = bytes | Packet
 
 
 @dataclass(frozen=True)
-class Frame:
+class CapturedFrame:
     """One frame on the wire.
 
     Attributes:
@@ -74,7 +74,7 @@ class Capture:
     def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
         self._interposer = interposer
-        self._frames: list[Frame] = []
+        self._frames: list[CapturedFrame] = []
         self._changed = threading.Condition()
         self._socket = _bound(interface, _ETH_P_ALL)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
@@ -124,11 +124,11 @@ class Capture:
                 return True
             data = seen
         with self._changed:
-            self._frames.append(Frame(data, seconds, received))
+            self._frames.append(CapturedFrame(data, seconds, received))
             self._changed.notify_all()
         return True
 
-    def frames(self, *, background: bool = True) -> list[Frame]:
+    def frames(self, *, background: bool = True) -> list[CapturedFrame]:
         """Return the frames captured so far, in order.
 
         Args:
@@ -138,7 +138,7 @@ class Capture:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
-    def forget(self) -> list[Frame]:
+    def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
         with self._changed:
             found, self._frames = self._frames, []
@@ -167,7 +167,7 @@ class Capture:
                 self._changed.wait(limit.remaining)
             return True
 
-    def stop(self) -> list[Frame]:
+    def stop(self) -> list[CapturedFrame]:
         """Stop and return all frames. Idempotent.
 
         Raises:
@@ -293,7 +293,7 @@ class Remote:
             seen.wait(any_answer, timeout)
         return found[0] if found else None
 
-    def background(self, seconds: float) -> list[Frame]:
+    def background(self, seconds: float) -> list[CapturedFrame]:
         """Capture an idle wire for so many seconds, and return its background traffic."""
         with self.capture() as seen:
             time.sleep(seconds)

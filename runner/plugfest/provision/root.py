@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's root file system: unpacked packages, our init, the agent and the BPF programs, as one read-only image."""
+"""The guest's root file system, a read-only image: Debian packages, our init, the agent, BPF programs and C programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
 FORMAT = 2
-"""Part of the key: counted up when what is done here changes."""
+"""Part of the key: incremented when this module builds something else."""
 
 _IMAGE = "root.erofs"
 _UNUSED = ("usr/lib/python3*/test",)
@@ -38,10 +38,10 @@ _MIB = 1 << 20
 
 
 def ensure_root(settings: ProvisionSettings) -> GuestRoot:
-    """Return the guest's root, building it if this recipe has none yet.
+    """Return the guest's root; build it if the cache has none of this recipe.
 
     Raises:
-        InfrastructureError: packages cannot be had, or do not build.
+        InfrastructureError: packages cannot be fetched, or something does not build.
     """
     recipes = recipes_root()
     packages = Packages(listed(recipes / "packages"), backports=True)
@@ -53,7 +53,7 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
         IMAGE_PACKAGES.recipe(),
         (recipes / "init").read_bytes(),
         (recipes / "fstab").read_bytes(),
-        digest_of_files(recipes / "agent", "*.py"),
+        agent_digest(recipes),
         bpf.name,
         programs.name,
     )
@@ -73,14 +73,19 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
     return GuestRoot(image=path / _IMAGE, digest=fingerprint(path))
 
 
+def agent_digest(recipes: Path) -> str:
+    """Hash the agent's modules, in all its folders."""
+    return digest_of_files(recipes / "agent", "**/*.py")
+
+
 def listed(path: Path) -> tuple[str, ...]:
-    """Read a recipe's list: one entry a line, # begins a comment."""
+    """Read a recipe's list: one entry per line, # begins a comment."""
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
     return tuple(line for line in lines if line)
 
 
 def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
-    """Make unpacked packages a system: what their maintainer scripts would have done, as far as it matters here."""
+    """Turn unpacked packages into a system: add accounts, links, our init and the agent, and what is compiled for the guest."""
     for pattern in _UNUSED:
         for path in root.glob(pattern):
             shutil.rmtree(path)
@@ -105,15 +110,15 @@ def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
 
 
 def compile_python(root: Path) -> None:
-    """Compile the standard library and the agent with the guest's own Python, run in place.
+    """Compile the standard library and the agent to bytecode, with the guest's own Python.
 
-    An emulated guest takes seconds for it at every boot.
+    An emulated guest would spend seconds on it at every boot.
     """
     interpreter = next(iter(sorted((root / "usr/bin").glob("python3.[0-9]*"))))
     own = Unpacked(root)
     library = root / "usr/lib" / interpreter.name
-    words = ["-I", "-B", "-m", "compileall", "-q"]
-    # All of them, also those that this very run needed and would have compiled by time stamp: the image has none.
-    words += ["-f", "--invalidation-mode", "unchecked-hash"]
-    words += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
-    own.run(f"usr/bin/{interpreter.name}", words, env={"PYTHONHOME": str(root / "usr")})
+    arguments = ["-I", "-B", "-m", "compileall", "-q"]
+    # By hash, not by time: the image has no modification times. -f, because a module may have bytecode by time already.
+    arguments += ["-f", "--invalidation-mode", "unchecked-hash"]
+    arguments += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
+    own.run(f"usr/bin/{interpreter.name}", arguments, env={"PYTHONHOME": str(root / "usr")})

@@ -17,8 +17,8 @@ LIMIT = 1 << 18
 
 
 @dataclass(frozen=True)
-class Access:
-    """One access.
+class DmaAccess:
+    """One access of the device to the guest's memory.
 
     Attributes:
         time: when, by the device's clock.
@@ -51,9 +51,9 @@ class Access:
 class Record:
     """The accesses of one interval; filled in when it ends."""
 
-    accesses: list[Access] = field(default_factory=list)
+    accesses: list[DmaAccess] = field(default_factory=list)
 
-    def of(self, queue: int, *kinds: str, direction: str = "rx") -> list[Access]:
+    def of(self, queue: int, *kinds: str, direction: str = "rx") -> list[DmaAccess]:
         """Return those for one queue, of these kinds or of all."""
         return [
             each
@@ -61,7 +61,7 @@ class Record:
             if (each.queue, each.direction) == (queue, direction) and (not kinds or each.kind in kinds)
         ]
 
-    def between(self, start: float, end: float) -> list[Access]:
+    def between(self, start: float, end: float) -> list[DmaAccess]:
         """Return those after `start` and before `end`."""
         return [each for each in self.accesses if start < each.time < end]
 
@@ -88,12 +88,12 @@ class DmaRecord:
                 f"the device made more than the {LIMIT} accesses that are recorded: do less in one interval"
             )
         record.accesses = [
-            Access(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])
+            DmaAccess(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])
             for each in found
         ]
 
 
-def stray(accesses: Iterable[Access]) -> str:
+def stray(accesses: Iterable[DmaAccess]) -> str:
     """Describe accesses that should not be, the first few of them; empty if there are none."""
     found = list(accesses)
     examples = ", ".join(f"{each.kind} at {each.address:#x}+{each.length}" for each in found[:3])

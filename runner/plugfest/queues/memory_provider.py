@@ -235,7 +235,7 @@ class DmabufProvider(RxMemoryProvider):
 
     def try_receive_plainly(self, *, timeout: float) -> AgentError | None:
         """Read the connection like an application that does not know of bound memory; returns the error."""
-        return self.worker.try_call("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
+        return self.worker.try_call("devmem.receive_without_devmem", receiver=self._receiver, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
         """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The metadata of each received frame, as a program bound to the device reads it: ``xdp_hints`` of guest-images/bpf.
+"""The metadata of each received frame, as a program bound to the device reads it: ``xdp_rx_metadata`` of guest-images/bpf.
 
 Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c, bpf_xdp_metadata_rx_….
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plugfest.xdp.programs import Program, Xdp
 
 
-PROGRAM = "xdp_hints"
+PROGRAM = "xdp_rx_metadata"
 """The program of guest-images/bpf that calls the kfuncs."""
 RSS_L3 = {4: 1 << 0, 6: 1 << 1}
 """XDP_RSS_L3_IPV4 and XDP_RSS_L3_IPV6 (include/net/xdp.h, enum xdp_rss_hash_type), by IP version."""
@@ -77,7 +77,7 @@ class RxMetadataReader:
         traffic.send([replace(probe, frame=on_wire[probe.frame]) for probe in probes] if on_wire else probes)
         self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
         last = max(probe.number for probe in probes)
-        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
+        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["rx_metadata"], keys=last + 1)
         return [_rx_metadata(table[probe.number]) for probe in probes]
 
 
