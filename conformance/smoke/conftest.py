@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the smoke tests share."""
+"""Fixtures of the smoke tests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def check_traffic_after(
+def check_traffic_after_reboot(
     guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
-) -> Callable[[], TrafficCheck]:
-    """``check_traffic_after()()`` checks traffic of a guest or an interface that a test took away and brought back."""
+) -> Callable[[], None]:
+    """``check_traffic_after_reboot()``: as ``check_traffic()``, with sockets and agent of the guest as it is when called."""
 
-    def make() -> TrafficCheck:
+    def check() -> None:
         dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
-        return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
+        TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)()
 
-    return make
+    return check

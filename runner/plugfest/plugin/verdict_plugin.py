@@ -228,7 +228,7 @@ class VerdictPlugin:
             steps=[dataclasses.asdict(entry) for entry in record.steps],
             evidence=[dataclasses.asdict(entry) for entry in record.evidence],
             problems=[problem.excerpt for problem in problems],
-            known_issue=None if issue is None else {"reason": issue.reason, "link": issue.link},
+            known_issue=None if issue is None else {"reason": issue.title, "link": issue.link},
             falsification=fault,
             artifacts=artifacts,
             advertised=None if record.advertised is None else sorted(record.advertised),
