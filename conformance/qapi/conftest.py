@@ -112,7 +112,7 @@ def bring(spare: int, steering: Steering, skip_unsupported: Callable[..., NoRetu
 
     def listen(memory: RxMemoryProvider, version: int = 4) -> int:
         port = memory.listen(ADDRESSES[version])
-        if steering.send("tcp", version, port, spare) is None:
+        if steering.add_rule("tcp", version, port, spare) is None:
             skip_unsupported("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
         memory.bind(spare)
         return port
@@ -126,7 +126,7 @@ def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, unti
 
     def check(queue: int) -> None:
         until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-        until(lambda: not view.left_pools(), what="no page pool is left behind", timeout=SOON)
+        until(lambda: not view.leaked_pools(), what="no page pool is left behind", timeout=SOON)
         assert queue in view.states(), f"queue {queue} is gone: {sorted(view.states())}"
         steering.only(queue)
         traffic.check_delivery()

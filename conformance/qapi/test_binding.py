@@ -55,12 +55,12 @@ def test_queue_keeps_its_place(spare, kind, allocate, view, dut, step, until):
         assert all(irq is not None for irq in places(before).values()), "a queue's NAPI has no interrupt"
     with step("Bind memory to the last receive queue"):
         memory.bind(spare)
-        assert places(view.later()) == places(before)
+        assert places(view.states()) == places(before)
         assert dut.get("rings") == rings
     with step("Unbind it"):
         memory.unbind()
         until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-        assert places(view.later()) == places(before)
+        assert places(view.states()) == places(before)
         assert dut.get("rings") == rings
 
 
@@ -76,10 +76,10 @@ def test_queue_keeps_its_napi(spare, memory, view, step):
         before = view.states()
     with step("Bind memory to the last receive queue"):
         memory.bind(spare)
-        assert napis(view.later()) == napis(before)
+        assert napis(view.states()) == napis(before)
     with step("Unbind it"):
         memory.unbind()
-        assert napis(view.later()) == napis(before)
+        assert napis(view.states()) == napis(before)
 
 
 @requirement(

@@ -53,7 +53,7 @@ def test_program_is_refused(spare, memory, xdp, unchanged, check_kept, require, 
     "QAPI-BOUND-02",
     level="MUST",
     source="net/ethtool/common.c, ethtool_check_max_channel; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
-    falsified_by=("program:settings.not-set", "program:settings.refusal-lost"),
+    falsified_by=("program:settings.not-set", "program:settings.error-lost"),
 )
 def test_fewer_channels_are_refused(spare, memory, dut, unchanged, check_kept, step, skip_unsupported):
     """While memory is bound to a queue, the number of channels cannot be cut to below it: EINVAL."""
@@ -73,7 +73,7 @@ def test_fewer_channels_are_refused(spare, memory, dut, unchanged, check_kept, s
     "QAPI-BOUND-03",
     level="MUST",
     source="net/ethtool/rings.c; Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_RINGS_TCP_DATA_SPLIT",
-    falsified_by=("program:settings.not-set", "program:settings.refusal-lost"),
+    falsified_by=("program:settings.not-set", "program:settings.error-lost"),
 )
 def test_header_split_stays_on(spare, memory, dut, unchanged, check_kept, step):
     """While memory is bound, header split cannot be turned off: EINVAL."""
@@ -110,7 +110,7 @@ def test_zero_copy_socket_is_refused(spare, memory, require, view, dut, step):
     "QAPI-BOUND-05",
     level="MUST",
     source=f"{DEVMEM}: bound until the netlink socket is closed",
-    falsified_by=("program:qapi.not-bound", "program:qapi.octet-spoilt", "rx.payload.misplaced"),
+    falsified_by=("program:qapi.not-bound", "program:qapi.byte-corrupted", "rx.payload.misplaced"),
 )
 @pytest.mark.parametrize("what", ["ring size", "MTU"])
 def test_settings_leave_it_bound(bring, memory, spare, dut, settings, view, peer, what, step, skip_unsupported):
@@ -128,6 +128,6 @@ def test_settings_leave_it_bound(bring, memory, spare, dut, settings, view, peer
         settings.ready()
     with step("The memory is bound, and a TCP stream by the queue comes into it"):
         assert view.bound() == {spare: memory.kind}
-        with peer.giving(4, port, data):
+        with peer.sending(4, port, data):
             got = memory.receive(timeout=PATIENCE)
         got.check(data)

@@ -98,7 +98,7 @@ def check_survived(spare, memory, allocate, view, guest, commands, check_recover
     "QAPI-FAIL-01",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound", "wire:frame.lost"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound", "wire:frame.lost"),
 )
 def test_start_fails(spare, memory, fail, check_survived, step):
     """When the device refuses to start the queue, the driver says so, and the queue serves on, after one reset at most."""
@@ -112,7 +112,7 @@ def test_start_fails(spare, memory, fail, check_survived, step):
     "QAPI-FAIL-02",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound"),
 )
 def test_stop_fails(spare, memory, fail, check_survived, step):
     """When the device refuses to stop the queue, the driver says so, and the queue serves on, after one reset at most."""
@@ -126,7 +126,7 @@ def test_stop_fails(spare, memory, fail, check_survived, step):
     "QAPI-FAIL-03",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound"),
 )
 @pytest.mark.fresh_guest  # a queue that is neither old nor new may not survive the test's undoing
 @pytest.mark.provokes(CORE_WARNS)
@@ -142,7 +142,7 @@ def test_start_fails_twice(spare, memory, fail, check_survived, step):
     "QAPI-FAIL-04",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound"),
 )
 @pytest.mark.fresh_guest
 def test_stop_fails_twice(spare, memory, fail, check_survived, step):
@@ -157,7 +157,7 @@ def test_stop_fails_twice(spare, memory, fail, check_survived, step):
     "QAPI-FAIL-05",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound"),
 )
 @pytest.mark.fresh_guest
 @pytest.mark.provokes(CORE_WARNS)
@@ -173,7 +173,7 @@ def test_start_never_completes(spare, memory, fail, check_survived, step):
     "QAPI-FAIL-06",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.not-bound"),
 )
 @pytest.mark.fresh_guest
 def test_stop_never_completes(spare, memory, fail, check_survived, step):

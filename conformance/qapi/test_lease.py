@@ -76,7 +76,7 @@ def test_lease_ends_while_bound(leased, spare, allocate, view, guest, check_in_s
     "QAPI-LEASE-03",
     level="MUST",
     source="net/core/netdev_rx_queue.c, netif_mp_open_rxq; net/core/netdev_queues.c, netdev_queue_get_dma_dev",
-    falsified_by=("program:qapi.refusal-lost", "program:qapi.other-errno"),
+    falsified_by=("program:qapi.error-lost", "program:qapi.other-errno"),
 )
 @pytest.mark.usefixtures("leased")
 def test_leased_queue_is_refused(spare, kind, allocate, unchanged, step, evidence):

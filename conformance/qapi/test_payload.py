@@ -23,14 +23,14 @@ PATIENCE = 10
     "QAPI-PAYLOAD-01",
     level="MUST",
     source=f"{DEVMEM}, Receiving data; Documentation/networking/iou-zcrx.rst, Header/data split",
-    falsified_by=("program:qapi.octet-spoilt", "rx.header.unsplit", "rx.payload.misplaced"),
+    falsified_by=("program:qapi.byte-corrupted", "rx.header.unsplit", "rx.payload.misplaced"),
 )
 def test_octets_in_bound_memory(bring, kind, version, allocate, peer, step):
     """A TCP stream to a queue with bound memory is found there, whole and in order, and no octet of it elsewhere."""
     memory = allocate(kind)
     data = generate(3, STREAM)
     port = bring(memory, version)
-    with step(f"Send {STREAM} octets by TCP to a port that is steered to the queue"), peer.giving(version, port, data):
+    with step(f"Send {STREAM} octets by TCP to a port that is steered to the queue"), peer.sending(version, port, data):
         got = memory.receive(timeout=PATIENCE)
     with step("The application finds them in its memory, and is told of none that came by way of the kernel's"):
         got.check(data)
@@ -54,7 +54,7 @@ def test_device_writes_where_it_must(bring, kind, allocate, spare, dma, peer, st
     with (
         step(f"Send {STREAM} octets by TCP to a port that is steered to the queue"),
         dma.during() as record,
-        peer.giving(4, port, data),
+        peer.sending(4, port, data),
     ):
         memory.receive(timeout=PATIENCE)
     with step("Every write of payload is to the bound memory, and there are as many octets of it"):
@@ -73,14 +73,14 @@ def test_device_writes_where_it_must(bring, kind, allocate, spare, dma, peer, st
     "QAPI-PAYLOAD-03",
     level="MUST",
     source=f"{DEVMEM}, Freeing frags; include/net/page_pool/memory_provider.h",
-    falsified_by=("rx.payload.misplaced", "program:qapi.octet-spoilt"),
+    falsified_by=("rx.payload.misplaced", "program:qapi.byte-corrupted"),
 )
 @pytest.mark.budget(120)
 def test_memory_is_used_again(bring, memory, peer, step):
     """Memory that the application has given back is received into again: a stream longer than the memory comes whole."""
     data = generate(5, LENGTH + LENGTH // 4)
     port = bring(memory)
-    with step(f"Send {len(data)} octets, which is more than the {LENGTH} of the memory"), peer.giving(4, port, data):
+    with step(f"Send {len(data)} octets, which is more than the {LENGTH} of the memory"), peer.sending(4, port, data):
         got = memory.receive(timeout=PATIENCE)
     with step("All of them were received into the memory, in order"):
         got.check(data)
@@ -97,18 +97,18 @@ def test_memory_is_exhausted(bring, memory, peer, traffic, step):
     """When the application keeps all its memory, other queues go on; when it gives it back, the rest of the stream comes."""
     data = generate(6, LENGTH + LENGTH // 4)
     port = bring(memory)
-    with peer.giving(4, port, data):
+    with peer.sending(4, port, data):
         with step("Send more than the memory holds to an application that gives nothing back, until no more comes"):
             memory.accept(timeout=PATIENCE)
             first = memory.take(timeout=2, give_back=False)
-            assert 0 < first.octets < len(data)
+            assert 0 < first.length < len(data)
         with step("Frames of every size reach the stack by the other queues"):
             traffic.check_delivery()
         with step("Give all of it back: the kernel takes each piece, and the rest of the stream comes"):
             assert memory.give_back() == len(first.fragments)
             rest = memory.take(timeout=PATIENCE)
             memory.hang_up()
-            assert first.octets + rest.octets == len(data)
+            assert first.length + rest.length == len(data)
             assert rest.ended
 
 
@@ -121,9 +121,9 @@ def test_memory_is_exhausted(bring, memory, peer, traffic, step):
 def test_plain_application(bring, memory, peer, spare, check_in_service, step):
     """An application that does not know of bound memory gets EFAULT for what lies there, and the queue serves on."""
     port = bring(memory)
-    with step("Send octets to a plain application by the queue"), peer.giving(4, port, bytes(10_000), to_end=False):
+    with step("Send octets to a plain application by the queue"), peer.sending(4, port, bytes(10_000), to_end=False):
         memory.accept(timeout=PATIENCE)
-        refused = memory.take_plainly(timeout=PATIENCE)
+        refused = memory.try_receive_plainly(timeout=PATIENCE)
         assert refused is not None, "it received them"
         assert refused.errno == errno.EFAULT
     with step("End the application: the queue serves the kernel's memory again"):
@@ -136,7 +136,7 @@ def test_plain_application(bring, memory, peer, spare, check_in_service, step):
     "QAPI-PAYLOAD-06",
     level="MUST",
     source="Documentation/networking/netmem.rst: a driver must not read the memory of net_iovs",
-    falsified_by=("program:qapi.octet-spoilt", "rx.header.unsplit"),
+    falsified_by=("program:qapi.byte-corrupted", "rx.header.unsplit"),
 )
 def test_frames_of_every_kind(bring, memory, spare, steering, traffic, peer, step):
     """Frames of every size and protocol that come to a queue with bound memory do no harm: a stream then comes whole."""
@@ -147,6 +147,6 @@ def test_frames_of_every_kind(bring, memory, spare, steering, traffic, peer, ste
         traffic.send(traffic.probes())
     with step("Send a TCP stream by the queue: it comes whole"):
         steering.avoid(spare)
-        with peer.giving(4, port, data):
+        with peer.sending(4, port, data):
             got = memory.receive(timeout=PATIENCE)
         assert got.sha256 == hashlib.sha256(data).hexdigest()

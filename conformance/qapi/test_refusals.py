@@ -13,7 +13,7 @@ from plugfest.requirements.requirement import requirement
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 BIND = "Documentation/networking/devmem.rst, NIC Setup; net/core/netdev_rx_queue.c, netif_mp_open_rxq"
 WORDS = "Documentation/userspace-api/netlink/intro.rst, Ext ACK"
-FAULTS = ("program:qapi.refusal-lost", "program:qapi.other-errno")
+FAULTS = ("program:qapi.error-lost", "program:qapi.other-errno")
 HUGE_PAGES = 2
 """As many of 2 MiB as the memory is long."""
 
@@ -130,7 +130,7 @@ def test_queue_with_af_xdp(splitting, kind, allocate, check_refused, guest, defe
     "QAPI-REFUSE-07",
     level="MUST",
     source="Documentation/netlink/specs/netdev.yaml, bind-rx: uns-admin-perm; io_uring/zcrx.c, CAP_NET_ADMIN",
-    falsified_by=("program:qapi.refusal-lost",),
+    falsified_by=("program:qapi.error-lost",),
 )
 @pytest.mark.parametrize("confinement", ["drop_privileges", "unshare_user"])
 def test_no_capability(splitting, kind, allocate, worker, unchanged, confinement, step):

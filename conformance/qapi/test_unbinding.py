@@ -47,7 +47,7 @@ def test_process_killed(bring, spare, kind, allocate, peer, check_in_service, st
     port = bring(memory)
     with (
         step("Bind memory, send a stream by the queue, and kill the process while it comes"),
-        peer.giving(4, port, generate(8, 2_000_000), to_end=False),
+        peer.sending(4, port, generate(8, 2_000_000), to_end=False),
     ):
         memory.begin(timeout=PATIENCE)
         memory.end(kill=True)
@@ -91,7 +91,7 @@ def test_interface_down(spare, memory, dut, settings, view, check_in_service, st
         settings.set_link(up=False)
     with step("Unbind it: no page pool is left"):
         memory.unbind()
-        assert not view.left_pools()
+        assert not view.leaked_pools()
     with step("Take the interface up: the queue receives frames of every size into the kernel's memory"):
         dut.set_link(up=True)
         settings.ready()
@@ -113,7 +113,7 @@ def test_driver_unbound(spare, kind, allocate, binding, settings, check_in_servi
         assert not binding.interfaces()
     with step("Close what the memory was bound by: no page pool is left"):
         memory.unbind()
-        until(lambda: not view.left_pools(), what="no page pool of bound memory is left", timeout=SOON)
+        until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=SOON)
     with step("Bind the driver again: no queue has memory bound to it, and this one receives frames of every size"):
         binding.bind()
         assert not view.bound()
@@ -145,7 +145,7 @@ def test_driver_unbound_as_the_process_dies(
             memory.end(kill=True)
             assert not binding.interfaces()
         with step("No page pool is left"):
-            until(lambda: not view.left_pools(), what="no page pool of bound memory is left", timeout=SOON)
+            until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=SOON)
         with step(
             "Bind the driver again: no queue has memory bound to it, and frames of every size reach the stack by this one"
         ):
@@ -181,7 +181,7 @@ def test_link_down(spare, kind, allocate, dut, link_partner, until, check_in_ser
     "QAPI-UNBIND-07",
     level="MUST",
     source="Documentation/networking/devmem.rst, NIC Setup: bound until the netlink socket is closed",
-    falsified_by=("program:qapi.octet-spoilt", "program:qapi.not-bound"),
+    falsified_by=("program:qapi.byte-corrupted", "program:qapi.not-bound"),
 )
 def test_down_and_up(bring, kind, allocate, spare, dut, settings, view, peer, step):
     """A binding outlives the interface's going down and up: the queue receives into the same memory after it."""
@@ -194,6 +194,6 @@ def test_down_and_up(bring, kind, allocate, spare, dut, settings, view, peer, st
         settings.ready()
     with step("The memory is bound to the queue, and a TCP stream by the queue comes into it"):
         assert view.bound() == {spare: memory.kind}
-        with peer.giving(4, port, data):
+        with peer.sending(4, port, data):
             got = memory.receive(timeout=PATIENCE)
         got.check(data)

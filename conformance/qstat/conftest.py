@@ -18,7 +18,6 @@ SOURCES = {"ethtool": "own", "netlink": "netlink"}
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
     from plugfest.dut.settings import Settings
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
 
 
@@ -35,9 +34,9 @@ def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) 
 
 
 @pytest.fixture
-def own(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def own(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
     """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
-    ledger = Accounting(guest, dut.ifname, faults, "ethtool")
+    ledger = Accounting(guest, dut.ifname, "ethtool")
     if not ledger.queues():
         skip_unsupported(
             "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in ledger.ethtool()]}
@@ -46,9 +45,9 @@ def own(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callabl
 
 
 @pytest.fixture
-def netlink(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def netlink(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
     """The accounts, the driver's by the kernel's queue statistics; skips where it has none."""
-    ledger = Accounting(guest, dut.ifname, faults, "netlink")
+    ledger = Accounting(guest, dut.ifname, "netlink")
     if not ledger.qstats():
         skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
     return ledger
@@ -62,7 +61,7 @@ def counted(request: pytest.FixtureRequest) -> Accounting:
 
 @pytest.fixture
 def restart_queue(
-    guest: Machine, dut: Dut, settings: Settings, faults: LocalFaults, defer: Callable[..., None]
+    guest: Machine, dut: Dut, settings: Settings, defer: Callable[..., None]
 ) -> Callable[[int], None] | None:
     """``restart_queue(3)`` stops and starts one receive queue, twice, by binding memory to it and taking it away again.
 
@@ -76,7 +75,7 @@ def restart_queue(
     def restart(queue: int) -> None:
         worker = Worker(guest.agent)
         defer(worker.close)
-        memory = DmabufProvider(worker, dut.ifname, faults)
+        memory = DmabufProvider(worker, dut.ifname)
         memory.bind(queue)
         memory.unbind()
 

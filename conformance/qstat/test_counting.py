@@ -20,7 +20,7 @@ QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 OWN = "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
 RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"
 TX = f"{QSTATS}, tx-packets, tx-bytes: wire packets"
-BENT = ("program:qstat.frame-missing", "program:qstat.octets-short")
+BENT = ("program:qstat.frame-missing", "program:qstat.bytes-short")
 WRONG = ("program:qstat.wrong-queue",)
 PROGRAMS = ("xdp_drop", "xdp_tx", "xdp_redirect")
 COALESCED = ("rx-lro", "rx-gro-hw")
@@ -69,7 +69,7 @@ def stream(active, peer, trace_skbs, evidence, skip_unsupported):
     def send(accounting):
         with accounting.measure() as measured, trace_skbs() as seen:
             got = peer.to_dut(4, STREAM)
-            assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+            assert (got.length, got.sha256) == (STREAM, digest(1, STREAM))
         longest = max((each.length for each in seen.received()), default=0)
         if longest <= max(map(len, measured.to_dut)):
             skip_unsupported(
@@ -177,7 +177,7 @@ def test_checksummed_frames(counted, unfinished, tx_offload, step):
     with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
         work = tx_offload.do(unfinished)
     with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
-        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
+        assert {each.checksum for each in work.uncut} == {Checksum.PARTIAL}
         work.check()
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
@@ -217,7 +217,7 @@ def test_checksummed_on_their_queue(counted, unfinished, tx_offload, step):
     with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
         work = tx_offload.do(unfinished)
     with step("The driver got them with the checksum left to do"):
-        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
+        assert {each.checksum for each in work.uncut} == {Checksum.PARTIAL}
     with step("The driver's counters of each queue rose by what left the device of that queue"):
         assert measured.carried.tx, explain(measured)
         assert measured.queues.tx == measured.carried.tx, explain(measured)
@@ -239,7 +239,7 @@ def test_coalesced_on_their_queue(counted, stream, step):
     "QSTAT-LINK-01",
     level="MUST",
     source=f"{LINK_STATS}, rx_packets, rx_bytes, tx_packets, tx_bytes",
-    falsified_by=("program:qstat.frame-missing", "program:qstat.octets-short", "rx.frame.duplicated"),
+    falsified_by=("program:qstat.frame-missing", "program:qstat.bytes-short", "rx.frame.duplicated"),
 )
 def test_interface_statistics(accounting, traffic, step):
     """The interface's statistics count each frame once, both ways, at its length without FCS."""
@@ -317,7 +317,7 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         traffic.send(probes)
         until(
@@ -349,7 +349,7 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         traffic.send(probes)
         until(
@@ -386,7 +386,7 @@ def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, 
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         counted.measure() as measured,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         traffic.send(probes)
         if program == "xdp_drop":
@@ -460,8 +460,6 @@ def test_registers_are_summed_up(accounting, traffic, step, skip_unsupported):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("They rose by the frames that the wire carried, and by their octets, with FCS or without"):
-        for now, then, remote in zip(
-            accounting.registers_later(), before, (measured.wire_rx, measured.wire_tx), strict=True
-        ):
+        for now, then, remote in zip(accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True):
             risen = now - then
             assert risen in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {risen}; {explain(measured)}"

@@ -44,7 +44,7 @@ def told(netlink, skip_unsupported):
     """``told(*names)`` skips where the driver tells none of these counters."""
 
     def names_of(*names):
-        found = sorted(netlink.read().told)
+        found = sorted(netlink.read().netlink)
         if not set(names) & set(found):
             skip_unsupported(" or ".join(names), evidence={"counters of netdev qstats-get": found})
         return [name for name in names if name in found]
@@ -68,12 +68,12 @@ def test_checksums_sent(netlink, told, tx_offload, traffic, packet_sender, step,
     with (
         step("Hand over packets with the checksum left to do, some of them to be cut, and finished frames"),
         netlink.measure() as measured,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         work = tx_offload.do([*plain, *cut])
         packet_sender.send(finished)
         until(lambda: len(remote.probes()) >= len(finished), what="the finished frames are on the wire", timeout=1)
-    asked = [order for order in work.requests if order.length in {each.length for each in work.whole}]
+    asked = [order for order in work.requests if order.length in {each.length for each in work.uncut}]
     needed = sum(len(order.pieces) for order in asked)
     wanted = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
     with step("The counters rose by as many wire packets"):
@@ -87,7 +87,7 @@ def test_segmented(netlink, told, tx_offload, step):
     plain, cut = orders_of(tx_offload.ends)
     with step("Hand over packets to be cut, and some that are not"), netlink.measure() as measured:
         work = tx_offload.do([*plain, *cut])
-    whole = [order for order in cut if order.length in {each.length for each in work.whole}]
+    whole = [order for order in cut if order.length in {each.length for each in work.uncut}]
     frames = [frame for order, mine in zip(work.requests, work.frames, strict=True) if order in whole for frame in mine]
     wanted = {
         "tx-hw-gso-packets": len(whole),
@@ -138,7 +138,7 @@ def test_coalesced(netlink, told, active, peer, trace_skbs, step):
         active(COALESCED)
         with netlink.measure() as measured, trace_skbs() as seen:
             got = peer.to_dut(4, STREAM)
-            assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+            assert (got.length, got.sha256) == (STREAM, digest(1, STREAM))
     longest = max(map(len, measured.to_dut))
     whole = seen.received()
     merged, single = (
@@ -149,7 +149,7 @@ def test_coalesced(netlink, told, active, peer, trace_skbs, step):
         "rx-hw-gro-packets": len(merged),
         "rx-hw-gro-bytes": sum(each.length for each in merged),
         "rx-hw-gro-wire-packets": len(measured.to_dut) - len(single),
-        "rx-hw-gro-wire-bytes": measured.wire_rx.octets - sum(each.length for each in single),
+        "rx-hw-gro-wire-bytes": measured.wire_rx.bytes - sum(each.length for each in single),
     }
     with step("The counters rose by the merged packets, and by the frames that they were made of"):
         assert merged, "nothing was merged"
@@ -192,11 +192,11 @@ def test_stopped_and_woken(
             f"Have the stack send {RINGS} transmit rings full of frames, of one flow, as fast as it can, and a stream by TCP"
         ),
         netlink.measure() as measured,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
         until(lambda: len(remote.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
-        assert peer.from_dut(4, LONG_STREAM).octets == LONG_STREAM
+        assert peer.from_dut(4, LONG_STREAM).length == LONG_STREAM
     rises = netlink.stops(measured)
     evidence("tx-stop and tx-wake", rises)
     if not any(rises.values()):
@@ -210,14 +210,14 @@ def test_not_stopped(netlink, told, operations, step, evidence):
     """tx-stop counts stops because the queue was full: it does not rise when an idle interface is reconfigured."""
     told("tx-stop")
     rises = {}
-    before = netlink.read().told
+    before = netlink.read().netlink
     for done in operations.one_by_one():
         with step(f"{done}, while the stack sends little: read the counter"):
-            after = netlink.told_later()
+            after = netlink.read().netlink
             # A queue that was set up anew counts from 0.
             rise = after["tx-stop"] - before["tx-stop"]
             rises[done] = rise if rise >= 0 else after["tx-stop"]
-            before = netlink.read().told
-    evidence("not offered", operations.refused)
+            before = netlink.read().netlink
+    evidence("not offered", operations.not_offered)
     with step("It did not rise over any of them"):
         assert {done: rise for done, rise in rises.items() if rise} == {}

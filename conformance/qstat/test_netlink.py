@@ -23,7 +23,7 @@ PLAIN = ("rx-packets", "rx-bytes", "tx-packets", "tx-bytes")
     "QSTAT-NL-01",
     level="MUST",
     source=f"{QSTATS}, queue-id, queue-type: only currently active queues",
-    falsified_by=("program:qstat.queue-untold",),
+    falsified_by=("program:qstat.queue-missing",),
 )
 def test_netlink_queues(netlink, traffic, step):
     """Netlink's queue statistics have one entry for each queue that the kernel uses, and none else."""
@@ -40,16 +40,16 @@ def test_netlink_queues(netlink, traffic, step):
 )
 def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
     """Netlink's device-wide statistics have what those of its queues have, and rise by what these rise by."""
-    if not netlink.whole_device():
+    if not netlink.netlink_device():
         skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
     with step("Send test frames both ways"), netlink.measure() as measured:
         traffic.check_delivery()
         traffic.send_back()
     with step("The device-wide statistics rose by as much as the queues' together"):
         rx, tx = total(measured.queues.rx.values()), total(measured.queues.tx.values())
-        queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
-        told = {name: rise for name, rise in queues.items() if name in measured.told}
-        assert {name: measured.whole.get(name) for name in told} == told
+        queues = {"rx-packets": rx.frames, "rx-bytes": rx.bytes, "tx-packets": tx.frames, "tx-bytes": tx.bytes}
+        told = {name: rise for name, rise in queues.items() if name in measured.netlink}
+        assert {name: measured.netlink_device.get(name) for name in told} == told
 
 
 @requirement(
@@ -89,14 +89,14 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
         traffic.ready()
         if program == "xdp_redirect":
             require("xdp-act:ndo-xmit")
-    with step("Send test frames of every size"), netlink.measure() as measured, traffic.sightings() as remote:
+    with step("Send test frames of every size"), netlink.measure() as measured, traffic.capture_sent() as remote:
         traffic.send(probes)
         until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
     with step("The receive queues' counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with step("The device-wide counters rose by what the wire carried both ways"):
-        if not measured.whole:
-            skip_unsupported("netlink queue statistics of device scope", evidence=dict(measured.whole))
+        if not measured.netlink_device:
+            skip_unsupported("netlink queue statistics of device scope", evidence=dict(measured.netlink_device))
         assert device_scope(measured, "rx") == of_wire(measured.wire_rx, "rx"), explain(measured)
         assert device_scope(measured, "tx") == of_wire(measured.wire_tx, "tx"), explain(measured)
 
@@ -109,13 +109,13 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
 )
 def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported):
     """Netlink's device-wide counters are those of rtnetlink, in value, before and after traffic, and after the interface was down."""
-    if not netlink.whole_device():
+    if not netlink.netlink_device():
         skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
 
     def differences():
         """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
         while True:
-            before, device, after = netlink.read().link, netlink.whole_device_later(), netlink.read().link
+            before, device, after = netlink.read().link, netlink.netlink_device(), netlink.read().link
             if before == after:
                 pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
                 return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -136,18 +136,18 @@ def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported
 @requirement("QSTAT-NL-13", level="MUST", source=ACTIVE, falsified_by=("program:settings.not-set",))
 def test_while_down(netlink, settings, step):
     """While the interface is down no queue has statistics, and the device-wide ones are still told, if there are any."""
-    whole = netlink.whole_device()
+    whole = netlink.netlink_device()
     with step("Take the interface down: no queue is active, so that none is told of"):
         settings.set_link(up=False)
         assert netlink.qstats() == []
     with step("The device-wide statistics have the same counters as before, and none went back"):
-        now = netlink.whole_device()
+        now = netlink.netlink_device()
         assert now.keys() == whole.keys()
         assert {name: (value, now[name]) for name, value in whole.items() if now[name] < value} == {}
 
 
 @requirement(
-    "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-untold", "program:settings.not-set")
+    "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-missing", "program:settings.not-set")
 )
 def test_after_channel_change(netlink, traffic, operations, step, defer, skip_unsupported):
     """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
@@ -165,9 +165,11 @@ def test_after_channel_change(netlink, traffic, operations, step, defer, skip_un
 
 def device_scope(measured, direction):
     """What the device-wide counters of a direction's frames and octets rose by; empty where there are none."""
-    return {name: rise for name, rise in measured.whole.items() if name in PLAIN and name.startswith(direction)}
+    return {
+        name: rise for name, rise in measured.netlink_device.items() if name in PLAIN and name.startswith(direction)
+    }
 
 
 def of_wire(account, direction):
     """An account as netlink's counters would have it."""
-    return {f"{direction}-packets": account.frames, f"{direction}-bytes": account.octets}
+    return {f"{direction}-packets": account.frames, f"{direction}-bytes": account.bytes}

@@ -10,7 +10,7 @@ from plugfest.dut.operations import NotOfferedError
 from plugfest.machine.console import TRANSMIT_WATCHDOG
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.monotonic import counter_snapshot as read_counters
-from plugfest.statistics.monotonic import later, lost
+from plugfest.statistics.monotonic import lost
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
 HISTORY = "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
@@ -50,7 +50,7 @@ def test_down_and_up(counter_snapshot, accounting, dut, step, defer, traffic):
         dut.set_link(up=True)
         traffic.ready()
     with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-02", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
@@ -67,7 +67,7 @@ def test_ring_resize(counter_snapshot, accounting, dut, step, defer, skip_unsupp
     with step("The rings have the new size"):
         assert {side: dut.get("rings")[side] for side in bigger} == bigger
     with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-03", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
@@ -79,7 +79,7 @@ def test_channel_change(counter_snapshot, accounting, operations, step, defer, s
         except NotOfferedError as error:
             skip_unsupported("another number of channels", evidence=str(error))
     with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-04", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
@@ -89,32 +89,32 @@ def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
         native.attach("xdp_pass")
         traffic.ready()
     with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
     with step("Detach it: still none went back"):
         native.detach()
         traffic.ready()
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
 
 
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
-def test_device_scope_has_the_history(netlink, faults, operations, step, evidence, skip_unsupported):
+def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not go back over any routine operation."""
     before = read_counters(netlink).device
     if not before:
         skip_unsupported("netlink queue statistics of device scope", evidence=before)
     for done in operations.one_by_one():
         with step(f"{done}: no device-wide counter went back"):
-            after = later(netlink, faults).device
+            after = read_counters(netlink).device
             assert after.keys() >= before.keys(), f"after {done}"
             assert lost(before, after) == [], f"after {done}"
-    evidence("not offered", operations.refused)
+    evidence("not offered", operations.not_offered)
 
 
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=GONE_BACK, variant="netlink")
 @requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=GONE_BACK, variant="ethtool")
-def test_queues(counted, faults, operations, step, evidence):
+def test_queues(counted, operations, step, evidence):
     """The statistics of a queue that is still there do not go back over any routine operation.
 
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration. All operations are tried before the verdict.
@@ -123,10 +123,10 @@ def test_queues(counted, faults, operations, step, evidence):
     before = read_counters(counted).by(counted.source)
     for done in operations.one_by_one():
         with step(f"{done}: read the counters"):
-            if found := lost(before, later(counted, faults).by(counted.source)):
+            if found := lost(before, read_counters(counted).by(counted.source)):
                 gone[done] = found
             before = read_counters(counted).by(counted.source)
-    evidence("not offered", operations.refused)
+    evidence("not offered", operations.not_offered)
     with step("None went back over any of them"):
         assert gone == {}
 
@@ -142,7 +142,7 @@ def test_changes_that_reset(counter_snapshot, accounting, operations, step, skip
             except NotOfferedError as error:
                 refused[operation.__name__] = str(error)
             else:
-                check_not_behind(counter_snapshot, accounting.later().link)
+                check_not_behind(counter_snapshot, accounting.read().link)
     if len(refused) > 1:
         skip_unsupported("a change of the MTU or a restart of autonegotiation", evidence=refused)
 
@@ -156,16 +156,16 @@ def test_changes_that_reset(counter_snapshot, accounting, operations, step, skip
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(counter_snapshot, accounting, model, faults, reset_by_watchdog, step, evidence):
+def test_own_reset(counter_snapshot, accounting, model, reset_by_watchdog, step, evidence):
     """No counter of the interface, and none of netlink's device-wide ones, goes back when the driver resets its device by itself."""
     whole = read_counters(accounting)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     evidence("resets", model.call("model.counters")["resets"])
     with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.later().link)
+        check_not_behind(counter_snapshot, accounting.read().link)
     with step("Nor did one of netlink's device-wide ones"):
-        assert lost(whole.device, later(accounting, faults).device) == []
+        assert lost(whole.device, read_counters(accounting).device) == []
 
 
 @requirement(
@@ -178,7 +178,7 @@ def test_own_reset(counter_snapshot, accounting, model, faults, reset_by_watchdo
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
 @pytest.mark.usefixtures("counter_snapshot")
-def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):
+def test_queues_over_own_reset(by_queue, reset_by_watchdog, step):
     """The statistics of a queue do not go back when the driver resets its device by itself.
 
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration.
@@ -187,12 +187,12 @@ def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     with step("No counter of a queue went back"):
-        now = later(by_queue, faults)
+        now = read_counters(by_queue)
         assert lost(before.by_netlink, now.by_netlink) + lost(before.by_ethtool, now.by_ethtool) == []
 
 
 @pytest.fixture
-def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_unsupported):
+def over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupported):
     """``before, after = over_restart(queue)``: what the statistics said before one receive queue was restarted under use, and after.
 
     Skips where the driver restarts no single queues.
@@ -211,7 +211,7 @@ def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_un
         traffic.send_back()
         before = read_counters(accounting)
         restart_queue(queue)
-        return before, later(accounting, faults)
+        return before, read_counters(accounting)
 
     return restart
 

@@ -12,7 +12,7 @@ from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import total
-from plugfest.traffic.per_queue import by_source_port, misses, share
+from plugfest.traffic.per_queue import frame_count, frames_for_queue, miscounted
 from plugfest.traffic.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats, queue-id"
@@ -51,12 +51,12 @@ def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
                 settings.set_rss(table=[queue] * len(rss.table))
             except AgentError as error:
                 skip_unsupported("setting the indirection table", evidence=str(error))
-            probes = traffic.probes(versions=(4,))[: share(queue)]
+            probes = traffic.probes(versions=(4,))[: frame_count(queue)]
             traffic.send(probes)
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             aimed[queue] = [probe.frame for probe in probes]
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert miscounted(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -73,12 +73,12 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
         active(NTUPLE)
         traffic.ready()
         for queue, port in rules.items():
-            rule = steering.send("udp", 4, port, queue)
+            rule = steering.add_rule("udp", 4, port, queue)
             assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
     with step("Send another number of frames to each of the ports"), several.measure() as measured:
         before = total(several.queues().rx.values()).frames
         for queue, port in rules.items():
-            probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
+            probes = traffic.probes(versions=(4,), port=port)[: frame_count(queue)]
             traffic.send(probes)
             aimed[queue] = [probe.frame for probe in probes]
         count = sum(len(frames) for frames in aimed.values())
@@ -88,7 +88,7 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert miscounted(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -103,10 +103,10 @@ def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsuppo
     if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
         skip_unsupported("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
     with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
-        aimed = by_source_port(dut, rss, traffic.ends)
+        aimed = frames_for_queue(dut, rss, traffic.ends)
         if not aimed:
             skip_unsupported("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
-        assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in aimed}
+        assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: frame_count(queue) for queue in aimed}
     frames = [frame for each in aimed.values() for frame in each]
     with step("Send them"), several.measure() as measured:
         traffic.ready()
@@ -118,7 +118,7 @@ def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsuppo
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert miscounted(measured, aimed) == [], explain(measured)
 
 
 @requirement(
@@ -143,13 +143,13 @@ def test_by_sender(
         step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
         by_queue.measure() as measured,
         trace_skbs() as seen,
-        traffic.sightings() as remote,
+        traffic.capture_sent() as remote,
     ):
         for queue in range(queues):
             for number, path in enumerate(maps):
                 defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
                 guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
-            aimed[queue], made = made[: share(queue)], made[share(queue) :]
+            aimed[queue], made = made[: frame_count(queue)], made[frame_count(queue) :]
             packet_sender.send(aimed[queue])
         sent = [frame for frames in aimed.values() for frame in frames]
         until(
@@ -165,10 +165,10 @@ def test_by_sender(
             skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
         check_same(remote.probes(), sent, "frames on the wire")
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed, "tx") == [], explain(measured)
+        assert miscounted(measured, aimed, "tx") == [], explain(measured)
 
 
 def _to_nobody(traffic):
     """Frames that nobody answers, of many lengths, enough for all queues."""
-    count = sum(share(queue) for queue in range(traffic.queues("tx")))
+    count = sum(frame_count(queue) for queue in range(traffic.queues("tx")))
     return burst(traffic.ends_back, flows=count, sizes=tuple(range(200, 200 + count)), versions=(4,))

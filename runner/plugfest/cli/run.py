@@ -18,6 +18,7 @@ from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, provenance
 from plugfest.cli.terminal import terminal
 from plugfest.errors import InfrastructureError, UsageError
+from plugfest.falsify.table import TABLE
 from plugfest.plugin import suite
 from plugfest.report import console as summary
 from plugfest.report.write import write_reports
@@ -64,7 +65,7 @@ def run(
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
-    faults.check_local(options.faults)
+    faults.check_local(options.faults, TABLE)
     ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
     if output is None:
         ready = _with_output(ready)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
+from plugfest.faults import Interposer
 from plugfest.machine.agent import PATIENCE, AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
 from plugfest.machine.guard import Guard
@@ -59,7 +60,13 @@ class Guest:
     """
 
     def __init__(
-        self, command: QemuCommand, *, log: Path, snapshots: Snapshots | None = None, cwd: Path | None = None
+        self,
+        command: QemuCommand,
+        *,
+        log: Path,
+        snapshots: Snapshots | None = None,
+        cwd: Path | None = None,
+        interposer: Interposer | None = None,
     ) -> None:
         """Bring it up.
 
@@ -68,6 +75,7 @@ class Guest:
             log: the console is appended to it.
             snapshots: to restore from, or to store one in after a cold boot; None boots cold and stores none.
             cwd: QEMU's folder.
+            interposer: consulted by the agent's client for each call of a run that falsifies.
 
         Raises:
             InfrastructureError: it did not come up.
@@ -78,6 +86,7 @@ class Guest:
         self.speed = 1.0
         self._log = log
         self._cwd = cwd
+        self._interposer = interposer
         self._guard: Guard
         self.qemu: Qemu
         self.ssh: SshSession
@@ -173,7 +182,9 @@ class Guest:
                     raise
             else:
                 break
-        self.agent = AgentClient(self.ssh, alive=self.gone, patience=max(1.0, deadline.remaining))
+        self.agent = AgentClient(
+            self.ssh, alive=self.gone, patience=max(1.0, deadline.remaining), interposer=self._interposer
+        )
         try:
             self.agent.call("agent.ping")  # opens the connection, so that it does not count below
         except (AgentTimeout, GuestGone) as error:

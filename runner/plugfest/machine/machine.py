@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults, is_models
+from plugfest.faults import Interposer, is_models
 from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
@@ -96,13 +96,14 @@ class Machine:
         seconds: what each part of the start took, by name.
     """
 
-    def __init__(self, plan: RunPlan, *, faults: LocalFaults | None = None) -> None:
+    def __init__(self, plan: RunPlan, *, interposer: Interposer | None = None) -> None:
         """Bring it all up; use `boot`.
 
         Raises:
             InfrastructureError: some part of it did not come up.
         """
         self.plan = plan
+        self._interposer = interposer
         self.driver: Driver = registry.find(plan.driver)
         self.ifname = ""
         self.load_error: DriverLoadError | None = None
@@ -120,12 +121,16 @@ class Machine:
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
-            self.remote = Remote(self.tap, faults)
+            self.remote = Remote(self.tap, interposer)
             self._wires.append(self.remote)
             self._serve()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
-                qemu_command(plan), log=plan.output / "console.log", snapshots=snapshots, cwd=plan.scratch
+                qemu_command(plan),
+                log=plan.output / "console.log",
+                snapshots=snapshots,
+                cwd=plan.scratch,
+                interposer=interposer,
             )
             self.seconds["guest"] = self.guest.seconds
             try:
@@ -203,7 +208,7 @@ class Machine:
         """Start the model; it comes up while the guest does."""
         self._process = self._model_on(self.tap, DUT_MAC)
         if self._process is not None:
-            self.model = ModelClient(self._process.control, process=self._process)
+            self.model = ModelClient(self._process.control, process=self._process, interposer=self._interposer)
 
     def _model_on(self, tap: Tap, mac: str) -> ModelProcess | None:
         """Start a model of the subject on a tap; None where QEMU emulates the device."""
@@ -270,7 +275,7 @@ class Machine:
         port, _ = self._add(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
-        remote = Remote(tap, self.remote.faults)
+        remote = Remote(tap, self._interposer)
         self._wires.append(remote)
         return SecondNic(ifname, remote)
 
@@ -434,15 +439,15 @@ class Machine:
             tap.close()
 
 
-def boot(plan: RunPlan, *, faults: LocalFaults | None = None) -> Machine:
+def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
     """Boot a guest, or restore one, with the plan's NIC on the wire. Needs the run's network namespace.
 
     Args:
         plan: what to boot.
-        faults: the fault points on this side.
+        interposer: what the clients of agent, model and wire consult; None where the run falsifies nothing on this side.
 
     Raises:
         InfrastructureError: the guest, the model or the wire did not come up. A driver that made no interface is no such
             error: see `Machine.load_error`.
     """
-    return Machine(plan, faults=faults)
+    return Machine(plan, interposer=interposer)

@@ -22,7 +22,7 @@ from plugfest.run.journal import Journal
 from plugfest.run.plan import VARIABLE, RunPlan
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
+    from plugfest.faults import Interposer
     from plugfest.machine.machine import Machine
 
 MARKERS = (
@@ -85,11 +85,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_plugfest_boot(plan: RunPlan, faults: LocalFaults) -> Machine:
+def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
     """Boot a guest in QEMU."""
     from plugfest.machine import machine  # noqa: PLC0415 - brings the runtime, which collecting does not need
 
-    return machine.boot(plan, faults=faults)
+    return machine.boot(plan, interposer=interposer)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -292,11 +292,13 @@ class VerdictPlugin:
     def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
         machine = self._guest_manager.current
         if not is_models(fault):
-            self._guest_manager.faults.arm(fault, match=match)
+            interposer = self._guest_manager.interposer
+            assert interposer is not None
+            interposer.arm(fault, match=match)
             try:
                 yield
             finally:
-                self._fired = self._guest_manager.faults.disarm(fault)
+                self._fired = interposer.disarm(fault)
             return
         if machine is None or machine.model is None:
             raise PlugfestError(

@@ -43,7 +43,7 @@ class Requirement:
         source: where it is written: an IEEE clause, a kernel document, a UAPI header.
         sentence: the requirement, from the test's docstring, its first paragraph on one line.
         falsified_by: fault points, each of which alone must turn the verdict. Plain names are the model's;
-            ``remote:…`` are the wire end's and ``program:…`` the suite's own (`plugfest.faults`).
+            ``wire:…`` and ``program:…`` are those of `plugfest.falsify`.
         match: limits each fault, as ``{"queue": 3}``.
         falsified_as: the verdict that the faults must bring.
         variant: the parameter of the test that this is the requirement of; empty where the test has only one.
