@@ -16,7 +16,7 @@ class Step:
     """One step as it ran.
 
     Attributes:
-        sentence: what the test said it does.
+        sentence: from the test, as the report prints it.
         depth: 0 for a step of the test, 1 for a step within one.
         seconds: how long it took, None while it runs.
         passed: whether it ended without an exception.
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Something that the driver, the wire or the device said, kept for the reports."""
+    """A finding about driver, wire or device, for the reports."""
 
     name: str
     text: str
