@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def per_queue_counters(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
     """The accounts, where the driver has any by queue, by netlink or its own; skips where it has none."""
     if not accounting.queues():
         evidence = {
@@ -35,27 +35,31 @@ def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) 
 
 
 @pytest.fixture
-def own(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def ethtool_counters(
+    guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]
+) -> Accounting:
     """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
-    ledger = Accounting(guest, dut.ifname, faults, "ethtool")
-    if not ledger.queues():
+    counters = Accounting(guest, dut.ifname, faults, "ethtool")
+    if not counters.queues():
         skip_unsupported(
-            "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in ledger.ethtool()]}
+            "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in counters.ethtool()]}
         )
-    return ledger
+    return counters
 
 
 @pytest.fixture
-def netlink(guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+def netlink_counters(
+    guest: Machine, dut: Dut, faults: LocalFaults, skip_unsupported: Callable[..., NoReturn]
+) -> Accounting:
     """The accounts, the driver's by the kernel's queue statistics; skips where it has none."""
-    ledger = Accounting(guest, dut.ifname, faults, "netlink")
-    if not ledger.qstats():
-        skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
-    return ledger
+    counters = Accounting(guest, dut.ifname, faults, "netlink")
+    if not counters.qstats():
+        skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": counters.qstats()})
+    return counters
 
 
 @pytest.fixture(params=SOURCES)
-def counted(request: pytest.FixtureRequest) -> Accounting:
+def queue_counters(request: pytest.FixtureRequest) -> Accounting:
     """The accounts, the driver's by each source of counters by queue in turn; skips where that has none."""
     return request.getfixturevalue(SOURCES[request.param])
 

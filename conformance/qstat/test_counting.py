@@ -17,14 +17,16 @@ from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
-OWN = "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
+ETHTOOL = (
+    "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
+)
 RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"
 TX = f"{QSTATS}, tx-packets, tx-bytes: wire packets"
-BENT = ("program:qstat.frame-missing", "program:qstat.octets-short")
-WRONG = ("program:qstat.wrong-queue",)
+MISCOUNTED = ("program:qstat.frame-missing", "program:qstat.octets-short")
+WRONG_QUEUE = ("program:qstat.wrong-queue",)
 PROGRAMS = ("xdp_drop", "xdp_tx", "xdp_redirect")
 COALESCED = ("rx-lro", "rx-gro-hw")
-STREAM = 200_001
+STREAM_LENGTH = 200_001
 """Octets."""
 FCS = 4
 """Octets."""
@@ -37,7 +39,7 @@ SEGMENTED = 10 * SEGMENT + 100
 
 
 @pytest.fixture
-def segmented_versions(dut, skip_unsupported):
+def tso_versions(dut, skip_unsupported):
     """The versions of IP of which the device segments TCP; skips where it segments none."""
     features = dut.features()
     require = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
@@ -48,7 +50,7 @@ def segmented_versions(dut, skip_unsupported):
 
 
 @pytest.fixture
-def unfinished(dut, tx_offload, skip_unsupported):
+def checksum_requests(dut, tx_offload, skip_unsupported):
     """Packets whose checksum is left to do, in several flows; skips where the device does none."""
     features = dut.features()
     versions = checksummed(features.active)
@@ -62,14 +64,14 @@ def unfinished(dut, tx_offload, skip_unsupported):
 
 
 @pytest.fixture
-def stream(active, peer, trace_skbs, evidence, skip_unsupported):
+def send_merged_stream(active, peer, trace_skbs, evidence, skip_unsupported):
     """``measured = stream(ledger)``: the accounts over a stream by TCP that came whole, merged frames in it; skips where none are."""
     evidence("features", active(*COALESCED))
 
     def send(accounting):
         with accounting.measure() as measured, trace_skbs() as seen:
-            got = peer.to_dut(4, STREAM)
-            assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+            got = peer.to_dut(4, STREAM_LENGTH)
+            assert (got.octets, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
         longest = max((each.length for each in seen.received()), default=0)
         if longest <= max(map(len, measured.to_dut)):
             skip_unsupported(
@@ -80,14 +82,18 @@ def stream(active, peer, trace_skbs, evidence, skip_unsupported):
     return send
 
 
-@requirement("QSTAT-RX-01", level="SHOULD", source=OWN, falsified_by=(*BENT, "rx.frame.duplicated"), variant="ethtool")
-@requirement("QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"), variant="netlink")
-def test_received_frames(counted, traffic, step):
+@requirement(
+    "QSTAT-RX-01", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="ethtool"
+)
+@requirement(
+    "QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="netlink"
+)
+def test_received_frames(queue_counters, traffic, step):
     """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
     probes = traffic.probes()
     with (
         step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
@@ -95,14 +101,14 @@ def test_received_frames(counted, traffic, step):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
 
-@requirement("QSTAT-RX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-RX-02", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_received_on_their_queue(counted, traffic, step):
+def test_received_on_their_queue(queue_counters, traffic, step):
     """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
     queues = traffic.queues()
     probes = traffic.probes()
-    with step("Send test frames in flows enough to reach every receive queue"), counted.measure() as measured:
+    with step("Send test frames in flows enough to reach every receive queue"), queue_counters.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The device delivered frames by every queue"):
@@ -111,17 +117,22 @@ def test_received_on_their_queue(counted, traffic, step):
         assert measured.queues.rx == measured.device.rx, explain(measured)
 
 
-@requirement("QSTAT-TX-01", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
+@requirement(
+    "QSTAT-TX-01", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="ethtool"
+)
 @requirement(
     "QSTAT-NL-05",
     level="MUST",
     source=TX,
-    falsified_by=(*BENT, "tx.frame.dropped"),
+    falsified_by=(*MISCOUNTED, "tx.frame.dropped"),
     variant="netlink",
 )
-def test_sent_frames(counted, traffic, step):
+def test_sent_frames(queue_counters, traffic, step):
     """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
+    with (
+        step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"),
+        queue_counters.measure() as measured,
+    ):
         sent = traffic.send_back()
     with step("Every one is on the wire, unchanged"):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
@@ -129,12 +140,15 @@ def test_sent_frames(counted, traffic, step):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-TX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-02", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_sent_on_their_queue(counted, traffic, step, evidence):
+def test_sent_on_their_queue(queue_counters, traffic, step, evidence):
     """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
+    with (
+        step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"),
+        queue_counters.measure() as measured,
+    ):
         traffic.send_back()
     with step("The device was handed frames by more than one queue, if there are more"):
         evidence("queues used", sorted(measured.device.tx))
@@ -146,7 +160,7 @@ def test_sent_on_their_queue(counted, traffic, step, evidence):
 @requirement(
     "QSTAT-TX-03",
     level="SHOULD",
-    source=OWN,
+    source=ETHTOOL,
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     variant="ethtool",
 )
@@ -157,79 +171,83 @@ def test_sent_on_their_queue(counted, traffic, step, evidence):
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     variant="netlink",
 )
-def test_segmented_frames(counted, segmented_versions, traffic, step):
+def test_segmented_frames(queue_counters, tso_versions, traffic, step):
     """What the device segments is counted as the frames and octets that the wire carries."""
     with (
         step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
     ):
-        wanted = traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
+        wanted = traffic.send_segmented(tso_versions, payload=SEGMENTED, segment=SEGMENT)
     with step("The wire carries full segments and a last short one"):
         assert sorted(len(frame) for frame in measured.from_dut if is_segment(frame)) == wanted
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-TX-04", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
-@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"), variant="netlink")
-def test_checksummed_frames(counted, unfinished, tx_offload, step):
+@requirement(
+    "QSTAT-TX-04", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="ethtool"
+)
+@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="netlink")
+def test_checksummed_frames(queue_counters, checksum_requests, tx_offload, step):
     """What the device puts the checksum into is counted as any other frame."""
-    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
-        work = tx_offload.do(unfinished)
+    with step("Hand over packets with the checksum left to do"), queue_counters.measure() as measured:
+        result = tx_offload.do(checksum_requests)
     with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
-        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
-        work.check()
+        assert {each.checksum for each in result.whole} == {Checksum.PARTIAL}
+        result.check()
     with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-RX-03", level="SHOULD", source=OWN, falsified_by=BENT, variant="ethtool")
-@requirement("QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"), variant="netlink")
-def test_coalesced_frames(counted, stream, step):
+@requirement("QSTAT-RX-03", level="SHOULD", source=ETHTOOL, falsified_by=MISCOUNTED, variant="ethtool")
+@requirement(
+    "QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="netlink"
+)
+def test_coalesced_frames(queue_counters, send_merged_stream, step):
     """What the device coalesces is counted as the frames and octets that the wire carried."""
     with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        measured = stream(counted)
+        measured = send_merged_stream(queue_counters)
     with step("The receive queues' counters rose by the frames and octets that the wire carried"):
         assert total(measured.queues.rx.values()) in measured.arrived, explain(measured)
 
 
-@requirement("QSTAT-TX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-15", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-05", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-15", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_segmented_on_their_queue(counted, segmented_versions, traffic, step):
+def test_segmented_on_their_queue(queue_counters, tso_versions, traffic, step):
     """What the device segments is counted, as the frames that come of it, on the queue by which it was handed over, and on no other."""
     with (
         step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
     ):
-        traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
+        traffic.send_segmented(tso_versions, payload=SEGMENTED, segment=SEGMENT)
     with step("The device has cut packets"):
         assert total(measured.carried.tx.values()).frames > total(measured.device.tx.values()).frames, explain(measured)
     with step("The driver's counters of each queue rose by what left the device of that queue"):
         assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
-@requirement("QSTAT-TX-06", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-16", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-06", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-16", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_checksummed_on_their_queue(counted, unfinished, tx_offload, step):
+def test_checksummed_on_their_queue(queue_counters, checksum_requests, tx_offload, step):
     """What the device puts the checksum into is counted on the queue by which it was handed over, and on no other."""
-    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
-        work = tx_offload.do(unfinished)
+    with step("Hand over packets with the checksum left to do"), queue_counters.measure() as measured:
+        result = tx_offload.do(checksum_requests)
     with step("The driver got them with the checksum left to do"):
-        assert {each.checksum for each in work.whole} == {Checksum.PARTIAL}
+        assert {each.checksum for each in result.whole} == {Checksum.PARTIAL}
     with step("The driver's counters of each queue rose by what left the device of that queue"):
         assert measured.carried.tx, explain(measured)
         assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
-@requirement("QSTAT-RX-04", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-17", level="MUST", source=RX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-RX-04", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-17", level="MUST", source=RX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_coalesced_on_their_queue(counted, stream, step):
+def test_coalesced_on_their_queue(queue_counters, send_merged_stream, step):
     """What the device coalesces is counted, as the frames that the wire carried, on the queue by which it came, and on no other."""
     with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        measured = stream(counted)
+        measured = send_merged_stream(queue_counters)
     with step("The driver's counters of each queue rose by what the device delivered by that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)
@@ -262,10 +280,10 @@ def test_interface_statistics(accounting, traffic, step):
     source=f"{LINK_STATS}; {QSTATS}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_queues_add_up(by_queue, traffic, step):
+def test_queues_add_up(per_queue_counters, traffic, step):
     """Over any stretch without reconfiguration, the queues' counters add up to the interface's."""
     probes = traffic.probes()
-    with step("Send test frames of every size both ways"), by_queue.measure() as measured:
+    with step("Send test frames of every size both ways"), per_queue_counters.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
@@ -363,17 +381,17 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-RX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
+@requirement("QSTAT-RX-05", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
 @requirement(
     "QSTAT-NL-18",
     level="MUST",
     source=f"{RX}; packets consumed by XDP are still counted",
-    falsified_by=WRONG,
+    falsified_by=WRONG_QUEUE,
     variant="netlink",
 )
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.usefixtures("model")
-def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, until, program):
+def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic, step, until, program):
     """Frames that an XDP program drops, sends back or redirects are counted by the receive queue by which they came, and by no other."""
     if program == "xdp_redirect":
         require("xdp-act:redirect")
@@ -385,7 +403,7 @@ def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, 
             require("xdp-act:ndo-xmit")
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
         traffic.sightings() as remote,
     ):
         traffic.send(probes)
@@ -404,28 +422,28 @@ def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, 
     source="Documentation/networking/statistics.rst",
     falsified_by=("program:qstat.frame-missing",),
 )
-def test_reading_changes_nothing(by_queue, traffic, step):
+def test_reading_changes_nothing(per_queue_counters, traffic, step):
     """Reading statistics by every interface, over and over, neither loses nor adds a frame."""
     probes = traffic.probes()
     with (
         step("Read the statistics by every interface before, while and after test frames come in"),
-        by_queue.measure() as measured,
+        per_queue_counters.measure() as measured,
     ):
         for start in range(0, len(probes), 16):
             traffic.send(probes[start : start + 16])
-            by_queue.ethtool()
-            by_queue.qstats()
-            by_queue.read()
+            per_queue_counters.ethtool()
+            per_queue_counters.qstats()
+            per_queue_counters.read()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with (
         step("Read on while the test sends nothing"),
-        by_queue.measure() as quiet,
+        per_queue_counters.measure() as quiet,
     ):
         for _ in range(5):
-            by_queue.ethtool()
-            by_queue.qstats()
+            per_queue_counters.ethtool()
+            per_queue_counters.qstats()
     with step("The counters rose by what the wire carried all the same, and else stayed as they were"):
         accounts = [total(side.values()) for side in (quiet.queues.rx, quiet.queues.tx)]
         assert accounts == [quiet.wire_rx, quiet.wire_tx], explain(quiet)

@@ -16,12 +16,12 @@ from plugfest.statistics.accounts import differences, explain
 from plugfest.traffic.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
-OFF = ("program:qstat.counter-off",)
+COUNTER_OFF = ("program:qstat.counter-off",)
 SEGMENT = 1440
 CUT = (5 * SEGMENT, 10 * SEGMENT + 100)
 """Octets of TCP payload of the packets that are handed over whole."""
 COALESCED = "rx-gro-hw"
-STREAM = 200_001
+STREAM_LENGTH = 200_001
 CHECKSUM_SENT = ("tx-csum-none", "tx-needs-csum")
 CHECKSUM_RECEIVED = ("rx-csum-complete", "rx-csum-unnecessary", "rx-csum-none", "rx-csum-bad")
 GSO = ("tx-hw-gso-packets", "tx-hw-gso-bytes", "tx-hw-gso-wire-packets", "tx-hw-gso-wire-bytes")
@@ -40,11 +40,11 @@ LONG_STREAM = 1_000_000
 
 
 @pytest.fixture
-def told(netlink, skip_unsupported):
+def require_counters(netlink_counters, skip_unsupported):
     """``told(*names)`` skips where the driver tells none of these counters."""
 
     def names_of(*names):
-        found = sorted(netlink.read().told)
+        found = sorted(netlink_counters.read().told)
         if not set(names) & set(found):
             skip_unsupported(" or ".join(names), evidence={"counters of netdev qstats-get": found})
         return [name for name in names if name in found]
@@ -52,46 +52,51 @@ def told(netlink, skip_unsupported):
     return names_of
 
 
-def orders_of(ends):
+def tx_requests(ends):
     """Packets that need a checksum, then packets that need to be cut, with flows of their own."""
     plain = [TxRequest(ends, 4, generate(size, size), ports=(30000 + size, 31000)) for size in (100, 500, 1400)]
     cut = [TxRequest(ends, 4, generate(size, size), segment=SEGMENT, ports=(30000 + size, 31000)) for size in CUT]
     return plain, cut
 
 
-@requirement("QSTAT-MEAN-01", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_SENT)}", falsified_by=OFF)
-def test_checksums_sent(netlink, told, tx_offload, traffic, packet_sender, step, until):
+@requirement("QSTAT-MEAN-01", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_SENT)}", falsified_by=COUNTER_OFF)
+def test_checksums_sent(netlink_counters, require_counters, tx_offload, traffic, packet_sender, step, until):
     """tx-needs-csum counts the wire packets for which the device calculates a checksum, and tx-csum-none those for which it does not."""
-    names = told(*CHECKSUM_SENT)
-    plain, cut = orders_of(tx_offload.ends)
+    names = require_counters(*CHECKSUM_SENT)
+    plain, cut = tx_requests(tx_offload.ends)
     finished = [probe.frame for probe in burst(traffic.ends_back, flows=4, sizes=(100,), versions=(4,))]
     with (
         step("Hand over packets with the checksum left to do, some of them to be cut, and finished frames"),
-        netlink.measure() as measured,
+        netlink_counters.measure() as measured,
         traffic.sightings() as remote,
     ):
-        work = tx_offload.do([*plain, *cut])
+        result = tx_offload.do([*plain, *cut])
         packet_sender.send(finished)
         until(lambda: len(remote.probes()) >= len(finished), what="the finished frames are on the wire", timeout=1)
-    asked = [order for order in work.requests if order.length in {each.length for each in work.whole}]
-    needed = sum(len(order.pieces) for order in asked)
+    asked = [request for request in result.requests if request.length in {each.length for each in result.whole}]
+    needed = sum(len(request.pieces) for request in asked)
     wanted = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
     with step("The counters rose by as many wire packets"):
         assert differences(measured, names, wanted) == [], explain(measured)
 
 
-@requirement("QSTAT-MEAN-02", level="MUST", source=f"{QSTATS}, {', '.join(GSO)}", falsified_by=OFF)
-def test_segmented(netlink, told, tx_offload, step):
+@requirement("QSTAT-MEAN-02", level="MUST", source=f"{QSTATS}, {', '.join(GSO)}", falsified_by=COUNTER_OFF)
+def test_segmented(netlink_counters, require_counters, tx_offload, step):
     """The tx-hw-gso counters have the packets that the device cuts, and the wire packets that come of them; no others."""
-    names = told(*GSO)
-    plain, cut = orders_of(tx_offload.ends)
-    with step("Hand over packets to be cut, and some that are not"), netlink.measure() as measured:
-        work = tx_offload.do([*plain, *cut])
-    whole = [order for order in cut if order.length in {each.length for each in work.whole}]
-    frames = [frame for order, mine in zip(work.requests, work.frames, strict=True) if order in whole for frame in mine]
+    names = require_counters(*GSO)
+    plain, cut = tx_requests(tx_offload.ends)
+    with step("Hand over packets to be cut, and some that are not"), netlink_counters.measure() as measured:
+        result = tx_offload.do([*plain, *cut])
+    whole = [request for request in cut if request.length in {each.length for each in result.whole}]
+    frames = [
+        frame
+        for request, mine in zip(result.requests, result.frames, strict=True)
+        if request in whole
+        for frame in mine
+    ]
     wanted = {
         "tx-hw-gso-packets": len(whole),
-        "tx-hw-gso-bytes": sum(order.length for order in whole),
+        "tx-hw-gso-bytes": sum(request.length for request in whole),
         "tx-hw-gso-wire-packets": len(frames),
         "tx-hw-gso-wire-bytes": sum(map(len, frames)),
     }
@@ -99,16 +104,18 @@ def test_segmented(netlink, told, tx_offload, step):
         assert differences(measured, names, wanted) == [], explain(measured)
 
 
-@requirement("QSTAT-MEAN-03", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_RECEIVED)}", falsified_by=OFF)
-def test_checksums_received(netlink, told, traffic, trace_skbs, remote, step, until):
+@requirement(
+    "QSTAT-MEAN-03", level="MUST", source=f"{QSTATS}, {', '.join(CHECKSUM_RECEIVED)}", falsified_by=COUNTER_OFF
+)
+def test_checksums_received(netlink_counters, require_counters, traffic, trace_skbs, remote, step, until):
     """The rx-csum counters have each received frame as the driver marks it, and rx-csum-bad those whose checksum is wrong."""
-    names = told(*CHECKSUM_RECEIVED)
+    names = require_counters(*CHECKSUM_RECEIVED)
     good = traffic.probes(versions=(4,))
     bad = [probe.frame[:-1] + bytes([probe.frame[-1] ^ 0xFF]) for probe in traffic.probes(versions=(4,))]
     lengths = {len(frame) for frame in bad}
     with (
         step("Send frames with right checksums, and frames with wrong ones"),
-        netlink.measure() as measured,
+        netlink_counters.measure() as measured,
         trace_skbs() as seen,
     ):
         traffic.send(good)
@@ -130,15 +137,15 @@ def test_checksums_received(netlink, told, traffic, trace_skbs, remote, step, un
         assert differences(measured, names, wanted) == [], explain(measured)
 
 
-@requirement("QSTAT-MEAN-04", level="MUST", source=f"{QSTATS}, {', '.join(GRO)}", falsified_by=OFF)
-def test_coalesced(netlink, told, active, peer, trace_skbs, step):
+@requirement("QSTAT-MEAN-04", level="MUST", source=f"{QSTATS}, {', '.join(GRO)}", falsified_by=COUNTER_OFF)
+def test_coalesced(netlink_counters, require_counters, active, peer, trace_skbs, step):
     """The rx-hw-gro counters have the packets that the device coalesced, and the wire packets that went into them; no others."""
-    names = told(*GRO)
+    names = require_counters(*GRO)
     with step("Turn coalescing on, and send a stream by TCP: it arrives whole"):
         active(COALESCED)
-        with netlink.measure() as measured, trace_skbs() as seen:
-            got = peer.to_dut(4, STREAM)
-            assert (got.octets, got.sha256) == (STREAM, digest(1, STREAM))
+        with netlink_counters.measure() as measured, trace_skbs() as seen:
+            got = peer.to_dut(4, STREAM_LENGTH)
+            assert (got.octets, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
     longest = max(map(len, measured.to_dut))
     whole = seen.received()
     merged, single = (
@@ -156,12 +163,12 @@ def test_coalesced(netlink, told, active, peer, trace_skbs, step):
         assert differences(measured, names, wanted) == [], explain(measured)
 
 
-@requirement("QSTAT-MEAN-05", level="MUST", source=f"{QSTATS}, {', '.join(LOSSES)}", falsified_by=OFF)
-def test_nothing_lost(netlink, told, traffic, step):
+@requirement("QSTAT-MEAN-05", level="MUST", source=f"{QSTATS}, {', '.join(LOSSES)}", falsified_by=COUNTER_OFF)
+def test_nothing_lost(netlink_counters, require_counters, traffic, step):
     """Counters of losses do not rise while every frame arrives and is sent."""
-    names = told(*LOSSES)
+    names = require_counters(*LOSSES)
     probes = traffic.probes()
-    with step("Send test frames both ways: every one arrives"), netlink.measure() as measured:
+    with step("Send test frames both ways: every one arrives"), netlink_counters.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
@@ -174,14 +181,25 @@ def test_nothing_lost(netlink, told, traffic, step):
     "QSTAT-MEAN-06", level="MUST", source=f"{QSTATS}, tx-stop, tx-wake", falsified_by=("program:qstat.wake-lost",)
 )
 def test_stopped_and_woken(
-    netlink, told, settings, traffic, guest, peer, dut, step, until, defer, evidence, skip_unsupported
+    netlink_counters,
+    require_counters,
+    settings,
+    traffic,
+    guest,
+    peer,
+    dut,
+    step,
+    until,
+    defer,
+    evidence,
+    skip_unsupported,
 ):
     """A queue that was stopped because it was full is woken, and counted so: when all is sent, it was woken as often as stopped."""
-    told(*STOPS)
+    require_counters(*STOPS)
     with step(f"Have no more than {FEW} transmit descriptors, where the driver lets their number be chosen"):
         if (dut.get("rings") or {}).get("tx", 0) > FEW:
-            refusal = settings.try_set("rings", tx=FEW)
-            evidence(f"ethtool -G tx {FEW}", str(refusal or "done"))
+            error = settings.try_set("rings", tx=FEW)
+            evidence(f"ethtool -G tx {FEW}", str(error or "done"))
     flood = RINGS * ((dut.get("rings") or {}).get("tx") or DESCRIPTORS)
     frame = burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,))[0].frame
     packet = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0)
@@ -191,13 +209,13 @@ def test_stopped_and_woken(
         step(
             f"Have the stack send {RINGS} transmit rings full of frames, of one flow, as fast as it can, and a stream by TCP"
         ),
-        netlink.measure() as measured,
+        netlink_counters.measure() as measured,
         traffic.sightings() as remote,
     ):
         sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
         until(lambda: len(remote.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
         assert peer.from_dut(4, LONG_STREAM).octets == LONG_STREAM
-    rises = netlink.stops(measured)
+    rises = netlink_counters.stops(measured)
     evidence("tx-stop and tx-wake", rises)
     if not any(rises.values()):
         skip_unsupported("a queue that gets full", evidence={"frames": flood, **rises})
@@ -205,19 +223,21 @@ def test_stopped_and_woken(
         assert rises["tx-wake"] == rises["tx-stop"]
 
 
-@requirement("QSTAT-MEAN-07", level="MUST", source=f"{QSTATS}, tx-stop: because the queue was full", falsified_by=OFF)
-def test_not_stopped(netlink, told, operations, step, evidence):
+@requirement(
+    "QSTAT-MEAN-07", level="MUST", source=f"{QSTATS}, tx-stop: because the queue was full", falsified_by=COUNTER_OFF
+)
+def test_not_stopped(netlink_counters, require_counters, operations, step, evidence):
     """tx-stop counts stops because the queue was full: it does not rise when an idle interface is reconfigured."""
-    told("tx-stop")
+    require_counters("tx-stop")
     rises = {}
-    before = netlink.read().told
+    before = netlink_counters.read().told
     for done in operations.one_by_one():
         with step(f"{done}, while the stack sends little: read the counter"):
-            after = netlink.told_later()
+            after = netlink_counters.told_later()
             # A queue that was set up anew counts from 0.
             rise = after["tx-stop"] - before["tx-stop"]
             rises[done] = rise if rise >= 0 else after["tx-stop"]
-            before = netlink.read().told
+            before = netlink_counters.read().told
     evidence("not offered", operations.refused)
     with step("It did not rise over any of them"):
         assert {done: rise for done, rise in rises.items() if rise} == {}

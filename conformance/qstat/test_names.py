@@ -30,7 +30,7 @@ def test_names_are_unique(accounting, step, skip_unsupported):
         assert {name: times for name, times in Counter(names).items() if times > 1} == {}
 
 
-def misnumbered(accounting, traffic):
+def numbering_errors(accounting, traffic):
     """Say which of the driver's own counters by queue have a gap in their numbers, or leave out a queue that the kernel uses."""
     return [
         f"{way} {name}: {numbers}, expected 0 to {traffic.queues(way) - 1} at least"
@@ -41,7 +41,7 @@ def misnumbered(accounting, traffic):
 
 
 @pytest.fixture
-def by_number(accounting, skip_unsupported):
+def numbered_counters(accounting, skip_unsupported):
     """The accounts, where the driver has counters by queue of its own; skips where it has none."""
     if not any(accounting.numbers_by_name().values()):
         skip_unsupported("per-queue counters by ethtool", evidence=accounting.names())
@@ -54,12 +54,12 @@ def by_number(accounting, skip_unsupported):
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.queue-untold",),
 )
-def test_every_queue_is_named(by_number, traffic, step):
+def test_every_queue_is_named(numbered_counters, traffic, step):
     """The driver's own per-queue counters are numbered from 0 without a gap and cover every queue the kernel uses."""
     with step(
         "Read the driver's own per-queue counters: their numbers have no gap, and there are as many as queues or more"
     ):
-        assert misnumbered(by_number, traffic) == []
+        assert numbering_errors(numbered_counters, traffic) == []
 
 
 @requirement(
@@ -94,7 +94,7 @@ def test_names_stay(accounting, traffic, dut, step, defer, settings, skip_unsupp
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-untold", "program:settings.not-set"),
 )
-def test_names_follow_the_channels(by_number, traffic, operations, step, defer, skip_unsupported):
+def test_names_follow_the_channels(numbered_counters, traffic, operations, step, defer, skip_unsupported):
     """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
     before = {way: traffic.queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
@@ -104,8 +104,8 @@ def test_names_follow_the_channels(by_number, traffic, operations, step, defer, 
             skip_unsupported("another number of channels", evidence=str(error))
     with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
         assert {way: traffic.queues(way) for way in before} != before
-        assert misnumbered(by_number, traffic) == []
-    with step("Frames are sent as before"), by_number.measure() as measured:
+        assert numbering_errors(numbered_counters, traffic) == []
+    with step("Frames are sent as before"), numbered_counters.measure() as measured:
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")

@@ -25,11 +25,11 @@ PLAIN = ("rx-packets", "rx-bytes", "tx-packets", "tx-bytes")
     source=f"{QSTATS}, queue-id, queue-type: only currently active queues",
     falsified_by=("program:qstat.queue-untold",),
 )
-def test_netlink_queues(netlink, traffic, step):
+def test_netlink_queues(netlink_counters, traffic, step):
     """Netlink's queue statistics have one entry for each queue that the kernel uses, and none else."""
     with step("Read netlink's statistics: there is an entry for each receive and transmit queue, numbered from 0"):
         for direction in ("rx", "tx"):
-            assert netlink.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
+            assert netlink_counters.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
 
 
 @requirement(
@@ -38,18 +38,18 @@ def test_netlink_queues(netlink, traffic, step):
     source=f"{QSTATS}, scope",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
+def test_netlink_scopes(netlink_counters, traffic, step, skip_unsupported):
     """Netlink's device-wide statistics have what those of its queues have, and rise by what these rise by."""
-    if not netlink.whole_device():
-        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
-    with step("Send test frames both ways"), netlink.measure() as measured:
+    if not netlink_counters.whole_device():
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink_counters.qstats("device"))
+    with step("Send test frames both ways"), netlink_counters.measure() as measured:
         traffic.check_delivery()
         traffic.send_back()
     with step("The device-wide statistics rose by as much as the queues' together"):
         rx, tx = total(measured.queues.rx.values()), total(measured.queues.tx.values())
         queues = {"rx-packets": rx.frames, "rx-bytes": rx.octets, "tx-packets": tx.frames, "tx-bytes": tx.octets}
-        told = {name: rise for name, rise in queues.items() if name in measured.told}
-        assert {name: measured.whole.get(name) for name in told} == told
+        reported = {name: rise for name, rise in queues.items() if name in measured.told}
+        assert {name: measured.whole.get(name) for name in reported} == reported
 
 
 @requirement(
@@ -58,13 +58,13 @@ def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
     source=f"{RX}; packets consumed by XDP are still counted",
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
 )
-def test_dropped_by_xdp(netlink, native, traffic, step):
+def test_dropped_by_xdp(netlink_counters, native, traffic, step):
     """Frames that an XDP program drops are counted as received by their queues, and for the device."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames"):
         program = native.attach("xdp_drop")
         traffic.ready()
-    with step("Send test frames of every size"), netlink.measure() as measured:
+    with step("Send test frames of every size"), netlink_counters.measure() as measured:
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step("The receive queues' counters rose by what the wire carried, and those of the device"):
@@ -79,7 +79,7 @@ def test_dropped_by_xdp(netlink, native, traffic, step):
     falsified_by=("program:qstat.total-differs", "tx.frame.dropped"),
 )
 @pytest.mark.parametrize("program", ["xdp_tx", "xdp_redirect"])
-def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupported, program):
+def test_sent_by_xdp(netlink_counters, native, require, traffic, step, until, skip_unsupported, program):
     """Frames that an XDP program sends back or redirects are counted for the device as sent, and as received."""
     if program == "xdp_redirect":
         require("xdp-act:redirect")
@@ -89,7 +89,7 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
         traffic.ready()
         if program == "xdp_redirect":
             require("xdp-act:ndo-xmit")
-    with step("Send test frames of every size"), netlink.measure() as measured, traffic.sightings() as remote:
+    with step("Send test frames of every size"), netlink_counters.measure() as measured, traffic.sightings() as remote:
         traffic.send(probes)
         until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
     with step("The receive queues' counters rose by what the wire carried"):
@@ -107,15 +107,19 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
     source=f"{QSTATS}: extend (and partially duplicate) {RTNL}; {BASE}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported):
+def test_agree_with_rtnetlink(netlink_counters, traffic, settings, step, skip_unsupported):
     """Netlink's device-wide counters are those of rtnetlink, in value, before and after traffic, and after the interface was down."""
-    if not netlink.whole_device():
-        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+    if not netlink_counters.whole_device():
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink_counters.qstats("device"))
 
     def differences():
         """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
         while True:
-            before, device, after = netlink.read().link, netlink.whole_device_later(), netlink.read().link
+            before, device, after = (
+                netlink_counters.read().link,
+                netlink_counters.whole_device_later(),
+                netlink_counters.read().link,
+            )
             if before == after:
                 pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
                 return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -134,14 +138,14 @@ def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported
 
 
 @requirement("QSTAT-NL-13", level="MUST", source=ACTIVE, falsified_by=("program:settings.not-set",))
-def test_while_down(netlink, settings, step):
+def test_while_down(netlink_counters, settings, step):
     """While the interface is down no queue has statistics, and the device-wide ones are still told, if there are any."""
-    whole = netlink.whole_device()
+    whole = netlink_counters.whole_device()
     with step("Take the interface down: no queue is active, so that none is told of"):
         settings.set_link(up=False)
-        assert netlink.qstats() == []
+        assert netlink_counters.qstats() == []
     with step("The device-wide statistics have the same counters as before, and none went back"):
-        now = netlink.whole_device()
+        now = netlink_counters.whole_device()
         assert now.keys() == whole.keys()
         assert {name: (value, now[name]) for name, value in whole.items() if now[name] < value} == {}
 
@@ -149,16 +153,16 @@ def test_while_down(netlink, settings, step):
 @requirement(
     "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-untold", "program:settings.not-set")
 )
-def test_after_channel_change(netlink, traffic, operations, step, defer, skip_unsupported):
+def test_after_channel_change(netlink_counters, traffic, operations, step, defer, skip_unsupported):
     """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
-    before = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+    before = {way: netlink_counters.netlink_queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
         except NotOfferedError as error:
             skip_unsupported("another number of channels", evidence=str(error))
     with step("There is an entry for each queue that there is now"):
-        after = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+        after = {way: netlink_counters.netlink_queues(way) for way in ("rx", "tx")}
         assert after != before
         assert after == {way: list(range(traffic.queues(way))) for way in after}
 

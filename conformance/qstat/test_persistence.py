@@ -96,36 +96,36 @@ def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
         check_not_behind(counter_snapshot, accounting.later().link)
 
 
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
-def test_device_scope_has_the_history(netlink, faults, operations, step, evidence, skip_unsupported):
+def test_device_scope_has_the_history(netlink_counters, faults, operations, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not go back over any routine operation."""
-    before = read_counters(netlink).device
+    before = read_counters(netlink_counters).device
     if not before:
         skip_unsupported("netlink queue statistics of device scope", evidence=before)
     for done in operations.one_by_one():
         with step(f"{done}: no device-wide counter went back"):
-            after = later(netlink, faults).device
+            after = later(netlink_counters, faults).device
             assert after.keys() >= before.keys(), f"after {done}"
             assert lost(before, after) == [], f"after {done}"
     evidence("not offered", operations.refused)
 
 
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=GONE_BACK, variant="netlink")
 @requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=GONE_BACK, variant="ethtool")
-def test_queues(counted, faults, operations, step, evidence):
+def test_queues(queue_counters, faults, operations, step, evidence):
     """The statistics of a queue that is still there do not go back over any routine operation.
 
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration. All operations are tried before the verdict.
     """
     gone = {}
-    before = read_counters(counted).by(counted.source)
+    before = read_counters(queue_counters).by(queue_counters.source)
     for done in operations.one_by_one():
         with step(f"{done}: read the counters"):
-            if found := lost(before, later(counted, faults).by(counted.source)):
+            if found := lost(before, later(queue_counters, faults).by(queue_counters.source)):
                 gone[done] = found
-            before = read_counters(counted).by(counted.source)
+            before = read_counters(queue_counters).by(queue_counters.source)
     evidence("not offered", operations.refused)
     with step("None went back over any of them"):
         assert gone == {}
@@ -177,34 +177,34 @@ def test_own_reset(counter_snapshot, accounting, model, faults, reset_by_watchdo
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
 @pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-@pytest.mark.usefixtures("history")
-def test_queues_over_own_reset(by_queue, faults, reset_by_watchdog, step):
+@pytest.mark.usefixtures("counter_snapshot")
+def test_queues_over_own_reset(per_queue_counters, faults, reset_by_watchdog, step):
     """The statistics of a queue do not go back when the driver resets its device by itself.
 
     Netlink's may: netdev.yaml lets them begin anew with a reconfiguration.
     """
-    before = read_counters(by_queue)
+    before = read_counters(per_queue_counters)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     with step("No counter of a queue went back"):
-        now = later(by_queue, faults)
+        now = later(per_queue_counters, faults)
         assert lost(before.by_netlink, now.by_netlink) + lost(before.by_ethtool, now.by_ethtool) == []
 
 
 @pytest.fixture
-def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_unsupported):
+def counters_over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_unsupported):
     """``before, after = over_restart(queue)``: what the statistics said before one receive queue was restarted under use, and after.
 
     Skips where the driver restarts no single queues.
     """
 
     def restart(queue):
-        refusal = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
-        if refusal["errno"] == errno.EOPNOTSUPP:
-            skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
+        error = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
+        if error["errno"] == errno.EOPNOTSUPP:
+            skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": error})
         if restart_queue is None:
             skip_unsupported(
-                "header split, which bound memory needs", evidence=dut.get("rings") or {"netdev bind-rx": refusal}
+                "header split, which bound memory needs", evidence=dut.get("rings") or {"netdev bind-rx": error}
             )
         # Only now: turning header split on may have freed the rings already.
         traffic.check_delivery()
@@ -217,21 +217,21 @@ def over_restart(restart_queue, accounting, faults, guest, dut, traffic, skip_un
 
 
 @requirement("QSTAT-PERSIST-10", level="MUST", source=QUEUE_API, falsified_by=GONE_BACK)
-def test_queue_restart(over_restart, dut, step):
+def test_queue_restart(counters_over_restart, dut, step):
     """No counter of the interface, and none of netlink's device-wide ones, goes back when one receive queue is restarted."""
     with step("Send test frames both ways, in flows enough to reach every receive queue, and restart a receive queue"):
-        before, after = over_restart(dut.queues() - 1)
+        before, after = counters_over_restart(dut.queues() - 1)
     with step("No counter went back"):
         assert lost(before.interface, after.interface) == []
         assert lost(before.device, after.device) == []
 
 
 @requirement("QSTAT-PERSIST-12", level="MUST", source=QUEUE_API, falsified_by=GONE_BACK)
-def test_other_queues_over_restart(over_restart, dut, step):
+def test_other_queues_over_restart(counters_over_restart, dut, step):
     """No counter of another queue goes, or goes back, when one receive queue is restarted."""
     queue = dut.queues() - 1
     with step("Send test frames both ways, in flows enough to reach every receive queue, and restart a receive queue"):
-        before, after = over_restart(queue)
+        before, after = counters_over_restart(queue)
     with step("Every other queue has the counters that it had, and none of them went back"):
         for then, now in ((before.by_netlink, after.by_netlink), (before.by_ethtool, after.by_ethtool)):
             others = {name: value for name, value in then.items() if not name.startswith(f"rx {queue} ")}

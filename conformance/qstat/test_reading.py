@@ -22,8 +22,8 @@ from plugfest.traffic.traffic import check_same, payloads
 STATISTICS = "Documentation/networking/statistics.rst, uAPIs"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"
 SOURCE = f"{STATISTICS}; {QSTATS}"
-SEEN = ("program:qstat.reader-back", "program:qstat.reader-torn")
-FLAPS, FEWEST_FLAPS = 20, 4
+READER_FAULTS = ("program:qstat.reader-back", "program:qstat.reader-torn")
+CYCLES, MIN_CYCLES = 20, 4
 ENOUGH = 10.0
 """Seconds, on any guest, after which `FEWEST_FLAPS` are enough: an emulated one may take five for each."""
 ONE_WAY = ("netlink", "ethtool", "rtnetlink")
@@ -38,7 +38,7 @@ SPACE = "plugfest-other"
     "QSTAT-READ-03",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qstat.reader-short", *SEEN, "rx.frame.duplicated"),
+    falsified_by=("program:qstat.reader-short", *READER_FAULTS, "rx.frame.duplicated"),
 )
 def test_under_traffic(accounting, traffic, readers, step, evidence):
     """While frames go both ways, no reader sees a counter go back or leap, and each ends with exactly what the wire carried."""
@@ -61,11 +61,11 @@ def test_under_traffic(accounting, traffic, readers, step, evidence):
     ):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
         assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
-        own = (of_frames(probe.frame for probe in probes), of_frames(sent))
-        assert seen.differences(own, (measured.wire_rx, measured.wire_tx)) == []
+        of_test = (of_frames(probe.frame for probe in probes), of_frames(sent))
+        assert seen.differences(of_test, (measured.wire_rx, measured.wire_tx)) == []
 
 
-@requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_down(accounting, dut, readers, step, defer, settings, evidence, traffic):
     """Statistics can be read while the interface is down, and do not change then."""
     with step("Send test frames both ways, and take the interface down"):
@@ -89,7 +89,7 @@ def test_while_down(accounting, dut, readers, step, defer, settings, evidence, t
         assert {who for who, accounts in seen.risen().items() if accounts != (Account(), Account())} == set()
 
 
-@requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 @pytest.mark.parametrize("kinds", [ALL, *([kind] * len(ALL) for kind in ONE_WAY)], ids=["each", *ONE_WAY])
 @pytest.mark.budget(90)
 def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, kinds):
@@ -98,13 +98,13 @@ def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, 
     Four processes read, each by another way, and all by the same.
     """
     with step(
-        f"Take the interface down and up {FLAPS} times, fewer where that takes long, under traffic, while four processes read"
+        f"Take the interface down and up {CYCLES} times, fewer where that takes long, under traffic, while four processes read"
     ):
         defer(settings.ready)
         defer(dut.set_link, up=True)
         with readers(kinds) as seen, traffic.stream(PACE):
             enough, flaps = Deadline.after(ENOUGH), 0
-            while flaps < FEWEST_FLAPS or (flaps < FLAPS and not enough.passed):
+            while flaps < MIN_CYCLES or (flaps < CYCLES and not enough.passed):
                 dut.set_link(up=False)
                 dut.set_link(up=True)
                 seen.goes_on(1)
@@ -117,7 +117,7 @@ def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, 
         assert seen.problems(queues_restart=True) == []
 
 
-@requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_reset(operations, traffic, readers, step, settings, defer, evidence):
     """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
@@ -158,7 +158,7 @@ def test_while_reconfigured(operations, traffic, readers, step, settings, defer,
         assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
 
 
-@requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence, traffic):
     """While the interface is renamed, and moved to another network namespace and back, no reader sees a counter go back or leap.
 
@@ -215,7 +215,7 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
             assert seen.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
 
 
-@requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*SEEN, "program:driver.unbind-lost"))
+@requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*READER_FAULTS, "program:driver.unbind-lost"))
 @pytest.mark.budget(60)
 def test_while_unbound(binding, traffic, readers, step, evidence):
     """While the driver is taken off the device and put back, reading is safe; the interface is gone, and readers are told so."""
@@ -239,7 +239,7 @@ def test_while_unbound(binding, traffic, readers, step, evidence):
     "QSTAT-READ-10",
     level="MUST",
     source=f"{SOURCE}; Documentation/networking/netdevices.rst, ndo_tx_timeout",
-    falsified_by=SEEN,
+    falsified_by=READER_FAULTS,
 )
 @pytest.mark.budget(90)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)

@@ -22,12 +22,12 @@ FIRST_PORT = 40300
 
 
 @pytest.fixture
-def several(by_queue, dut, skip_unsupported):
+def multi_queue_counters(per_queue_counters, dut, skip_unsupported):
     """The accounts, where there is more than one receive queue and each has counters; skips elsewhere."""
     queues = dut.queues()
-    if queues < 2 or len(by_queue.queues().rx) < 2:
+    if queues < 2 or len(per_queue_counters.queues().rx) < 2:
         skip_unsupported("several receive queues that are counted", evidence={"receive queues": queues})
-    return by_queue
+    return per_queue_counters
 
 
 @requirement(
@@ -36,15 +36,15 @@ def several(by_queue, dut, skip_unsupported):
     source=f"{QSTATS}; {SCALING}, RSS indirection table",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
+def test_by_table(multi_queue_counters, dut, settings, traffic, step, skip_unsupported):
     """Frames that the indirection table sends to a queue are counted by that queue, and by no other."""
     rss = dut.rss()
     if rss is None:
         skip_unsupported("an indirection table", evidence={"ethtool -x": rss})
-    aimed = {}
+    steered = {}
     with (
         step("Point the whole indirection table at each queue in turn, and send it another number of frames"),
-        several.measure() as measured,
+        multi_queue_counters.measure() as measured,
     ):
         for queue in range(dut.queues()):
             try:
@@ -54,9 +54,9 @@ def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
             probes = traffic.probes(versions=(4,))[: share(queue)]
             traffic.send(probes)
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-            aimed[queue] = [probe.frame for probe in probes]
+            steered[queue] = [probe.frame for probe in probes]
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert misses(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -65,9 +65,9 @@ def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
     source=f"{QSTATS}; include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS",
     falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
 )
-def test_by_rule(several, dut, active, steering, traffic, until, step):
+def test_by_rule(multi_queue_counters, dut, active, steering, traffic, until, step):
     """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
-    aimed = {}
+    steered = {}
     rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
     with step("Insert a rule for each queue that sends a destination port of its own there"):
         active(NTUPLE)
@@ -75,20 +75,20 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
         for queue, port in rules.items():
             rule = steering.send("udp", 4, port, queue)
             assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
-    with step("Send another number of frames to each of the ports"), several.measure() as measured:
-        before = total(several.queues().rx.values()).frames
+    with step("Send another number of frames to each of the ports"), multi_queue_counters.measure() as measured:
+        before = total(multi_queue_counters.queues().rx.values()).frames
         for queue, port in rules.items():
             probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
             traffic.send(probes)
-            aimed[queue] = [probe.frame for probe in probes]
-        count = sum(len(frames) for frames in aimed.values())
+            steered[queue] = [probe.frame for probe in probes]
+        count = sum(len(frames) for frames in steered.values())
         until(
-            lambda: total(several.queues().rx.values()).frames - before >= count,
+            lambda: total(multi_queue_counters.queues().rx.values()).frames - before >= count,
             what=f"{count} frames are counted",
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert misses(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -97,28 +97,28 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
     source=f"{QSTATS}; {SCALING}, RSS; Microsoft, Verifying the RSS hash calculation",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsupported):
+def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until, skip_unsupported):
     """Frames whose source port hashes to a queue are counted by that queue, and by no other."""
     rss = dut.rss()
     if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
         skip_unsupported("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
     with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
-        aimed = by_source_port(dut, rss, traffic.ends)
-        if not aimed:
+        steered = by_source_port(dut, rss, traffic.ends)
+        if not steered:
             skip_unsupported("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
-        assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in aimed}
-    frames = [frame for each in aimed.values() for frame in each]
-    with step("Send them"), several.measure() as measured:
+        assert {queue: len(frames) for queue, frames in steered.items()} == {queue: share(queue) for queue in steered}
+    frames = [frame for each in steered.values() for frame in each]
+    with step("Send them"), multi_queue_counters.measure() as measured:
         traffic.ready()
-        before = total(several.queues().rx.values()).frames
+        before = total(multi_queue_counters.queues().rx.values()).frames
         remote.send(frames)
         until(
-            lambda: total(several.queues().rx.values()).frames - before >= len(frames),
+            lambda: total(multi_queue_counters.queues().rx.values()).frames - before >= len(frames),
             what=f"{len(frames)} frames are counted",
             timeout=1,
         )
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed) == [], explain(measured)
+        assert misses(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -128,20 +128,20 @@ def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsuppo
     falsified_by=("program:qstat.wrong-queue", "tx.frame.dropped"),
 )
 def test_by_sender(
-    by_queue, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
+    per_queue_counters, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
 ):
     """Frames that the stack hands to a transmit queue, as it is told to, are counted by that queue, and by no other."""
     queues = dut.queues("tx")
-    if queues < 2 or len(by_queue.queues().tx) < 2:
+    if queues < 2 or len(per_queue_counters.queues().tx) < 2:
         skip_unsupported("several transmit queues that are counted", evidence={"transmit queues": queues})
     maps = [f"/sys/class/net/{dut.ifname}/queues/tx-{queue}/xps_cpus" for queue in range(queues)]
     before = guest.agent.call("files.read_many", paths=maps)
     everyone = f"{(1 << traffic.cpus()) - 1:x}"
     made = [probe.frame for probe in _to_nobody(traffic)]
-    aimed = {}
+    steered = {}
     with (
         step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
-        by_queue.measure() as measured,
+        per_queue_counters.measure() as measured,
         trace_skbs() as seen,
         traffic.sightings() as remote,
     ):
@@ -149,9 +149,9 @@ def test_by_sender(
             for number, path in enumerate(maps):
                 defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
                 guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
-            aimed[queue], made = made[: share(queue)], made[share(queue) :]
-            packet_sender.send(aimed[queue])
-        sent = [frame for frames in aimed.values() for frame in frames]
+            steered[queue], made = made[: share(queue)], made[share(queue) :]
+            packet_sender.send(steered[queue])
+        sent = [frame for frames in steered.values() for frame in frames]
         until(
             lambda: len(remote.probes()) >= len(sent),
             what=f"{len(sent)} frames are on the wire",
@@ -159,13 +159,13 @@ def test_by_sender(
         )
     with step("The stack handed them to the queues that they were to go by, and the wire carried each once"):
         lengths = {len(frame) for frame in sent}
-        handed = Counter(each.queue for each in seen.sent() if each.length in lengths)
-        evidence("handed to each queue", dict(handed))
-        if any(handed[queue] < len(frames) for queue, frames in aimed.items()):
-            skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
+        queued = Counter(each.queue for each in seen.sent() if each.length in lengths)
+        evidence("handed to each queue", dict(queued))
+        if any(queued[queue] < len(frames) for queue, frames in steered.items()):
+            skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(queued)})
         check_same(remote.probes(), sent, "frames on the wire")
     with step("Each queue's counters rose by its own frames and octets"):
-        assert misses(measured, aimed, "tx") == [], explain(measured)
+        assert misses(measured, steered, "tx") == [], explain(measured)
 
 
 def _to_nobody(traffic):
