@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading the statistics is safe in every state: four processes read by every way while something happens to the interface.
+"""Reading statistics is safe in every state: four processes read through every interface while the device under test changes.
 
-That the kernel does not complain meanwhile is part of each of these: whatever it says on its console is a crash.
+Each test also requires that the kernel reports nothing meanwhile: a warning on its console gives the verdict crash.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SOURCE = f"{STATISTICS}; {QSTATS}"
 READER_FAULTS = ("program:qstat.reader-back", "program:qstat.reader-torn")
 CYCLES, MIN_CYCLES = 20, 4
 ENOUGH = 10.0
-"""Seconds, on any guest, after which `FEWEST_FLAPS` are enough: an emulated one may take five for each."""
+"""Seconds, on any guest, after which `MIN_CYCLES` are enough: an emulated guest may take five for each."""
 ONE_WAY = ("netlink", "ethtool", "rtnetlink")
-"""By which all processes read at once; procfs asks the driver what rtnetlink does."""
+"""Interfaces that all processes read at once; procfs asks the driver for the same as rtnetlink."""
 PACE = 0.05
-"""Seconds between two batches of frames, so that an emulated guest is not busy with these alone."""
+"""Seconds between two batches of frames, so that an emulated guest has time for other work."""
 OTHER_NAME = "renamed0"
-SPACE = "plugfest-other"
+NETNS = "plugfest-other"
 
 
 @requirement(
@@ -41,10 +41,10 @@ SPACE = "plugfest-other"
     falsified_by=("program:qstat.reader-short", *READER_FAULTS, "rx.frame.duplicated"),
 )
 def test_under_traffic(accounting, traffic, readers, step, evidence):
-    """While frames go both ways, no reader sees a counter go back or leap, and each ends with exactly what the wire carried."""
+    """While frames go both ways, no reader sees a counter decrease or jump, and each ends with exactly what the wire carried."""
     probes = traffic.probes()
     with (
-        step("Read by netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
+        step("Read through netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
         accounting.measure() as measured,
         readers() as seen,
     ):
@@ -54,10 +54,10 @@ def test_under_traffic(accounting, traffic, readers, step, evidence):
         accounting.settle()
         seen.goes_on()
     evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused"):
+    with step("No reader saw a counter decrease or jump, or got an error"):
         assert seen.problems() == []
     with step(
-        "Every frame was carried, and each reader's counters rose by the frames and octets that the wire carried"
+        "The wire carried every frame, and each reader's counters rose by the frames and bytes that the wire carried"
     ):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
         assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
@@ -76,15 +76,15 @@ def test_while_down(accounting, dut, readers, step, defer, settings, evidence, t
         defer(settings.ready)
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-    with step("Read by every way at once: no reader sees a counter go back or leap, or is refused"):
+    with step("Read through every interface at once: no reader sees a counter decrease or jump, or gets an error"):
         with readers() as seen:
             seen.goes_on()
         evidence("readers", seen.summary())
         assert seen.problems(queues_restart=True) == []
-    with step("The interface's counters are what they were while it was up, and each reader's stayed the same"):
+    with step("The interface's counters are those from before it went down, and each reader's stayed the same"):
         now = accounting.read().link
         names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
-        # A frame of the stack's own may be on its way while the interface goes down.
+        # The stack may send a frame of its own while the interface goes down.
         assert [name for name in names if now[name] < before[name]] == [], f"{before} became {now}"
         assert {who for who, accounts in seen.risen().items() if accounts != (Account(), Account())} == set()
 
@@ -93,33 +93,33 @@ def test_while_down(accounting, dut, readers, step, defer, settings, evidence, t
 @pytest.mark.parametrize("kinds", [ALL, *([kind] * len(ALL) for kind in ONE_WAY)], ids=["each", *ONE_WAY])
 @pytest.mark.budget(90)
 def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, kinds):
-    """While the interface goes down and up under traffic, over and over, no reader sees a counter go back or leap.
+    """While the interface repeatedly goes down and up under traffic, no reader sees a counter decrease or jump.
 
-    Four processes read, each by another way, and all by the same.
+    Four processes read: each through another interface, or all through the same.
     """
     with step(
-        f"Take the interface down and up {CYCLES} times, fewer where that takes long, under traffic, while four processes read"
+        f"Take the interface down and up {CYCLES} times, fewer if that takes long, under traffic, while four processes read"
     ):
         defer(settings.ready)
         defer(dut.set_link, up=True)
         with readers(kinds) as seen, traffic.stream(PACE):
-            enough, flaps = Deadline.after(ENOUGH), 0
-            while flaps < MIN_CYCLES or (flaps < CYCLES and not enough.passed):
+            enough, cycles = Deadline.after(ENOUGH), 0
+            while cycles < MIN_CYCLES or (cycles < CYCLES and not enough.passed):
                 dut.set_link(up=False)
                 dut.set_link(up=True)
                 seen.goes_on(1)
-                flaps += 1
-            evidence("flaps", flaps)
+                cycles += 1
+            evidence("cycles", cycles)
             settings.ready()
             seen.goes_on()
     evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
         assert seen.problems(queues_restart=True) == []
 
 
 @requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_reset(operations, traffic, readers, step, settings, defer, evidence):
-    """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
+    """While a change of settings resets the device under traffic, no reader sees a counter decrease or jump."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
         defer(settings.ready)
         with readers() as seen, traffic.stream(PACE):
@@ -130,15 +130,15 @@ def test_while_reset(operations, traffic, readers, step, settings, defer, eviden
                 evidence("ethtool -r", str(error))
             seen.goes_on()
     evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
         assert seen.problems(queues_restart=True) == []
 
 
 @requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
 def test_while_reconfigured(operations, traffic, readers, step, settings, defer, evidence, skip_unsupported):
-    """While rings and channels change under traffic, reading is safe, and no value is torn.
+    """While rings and channels change under traffic, statistics can be read, and no value is torn.
 
-    That counters go back then is told by QSTAT-PERSIST-02 and -03, not here.
+    QSTAT-PERSIST-02 and -03 check that counters do not decrease then.
     """
     done = []
     with step("Resize the rings and change the number of channels, while four processes read"):
@@ -153,33 +153,33 @@ def test_while_reconfigured(operations, traffic, readers, step, settings, defer,
             seen.goes_on()
     evidence("readers", seen.summary())
     if not done:
-        skip_unsupported("a change of rings or channels", evidence="both are refused, see above")
-    with step("No reader saw a counter leap, or was refused"):
+        skip_unsupported("a change of rings or channels", evidence="the driver refused both, see above")
+    with step("No reader saw a counter jump, or got an error"):
         assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
 
 
 @requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence, traffic):
-    """While the interface is renamed, and moved to another network namespace and back, no reader sees a counter go back or leap.
+    """While the interface is renamed, or moved to another network namespace and back, no reader sees a counter decrease or jump.
 
-    Under the old name, and from the old namespace, it is not there, and readers are told so.
+    While the interface is not there, under its old name or in its old namespace, readers get an error.
     """
     name = dut.ifname
     traffic.check_delivery()
     defer(guest.configure)
     defer(run, "sh", "-c", f"ip link show {OTHER_NAME} 2>/dev/null && ip link set {OTHER_NAME} name {name}; :")
-    run("ip", "netns", "add", SPACE)
-    defer(run, "sh", "-c", f"ip -n {SPACE} link set {name} netns 1 2>/dev/null; ip netns delete {SPACE}")
+    run("ip", "netns", "add", NETNS)
+    defer(run, "sh", "-c", f"ip -n {NETNS} link set {name} netns 1 2>/dev/null; ip netns delete {NETNS}")
 
     def rename():
-        """Rename it and rename it back; returns what the readers saw, and whether the kernel renames what is up."""
+        """Rename the interface and rename it back, if the kernel renames an interface in its state; return what the readers saw."""
         with readers() as seen:
             try:
                 guest.agent.call("link.set", ifname=name, name=OTHER_NAME)
             except AgentError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                evidence("renaming what is up", str(error))
+                evidence("renaming an interface that is up", str(error))
                 return seen
             seen.goes_on()
             guest.agent.call("link.set", ifname=OTHER_NAME, name=name)
@@ -187,11 +187,11 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
         return seen
 
     def move():
-        """Move it and move it back, which takes it down; returns what the readers saw."""
+        """Move the interface and move it back, which takes it down; return what the readers saw."""
         with readers() as seen:
-            run("ip", "link", "set", name, "netns", SPACE)
+            run("ip", "link", "set", name, "netns", NETNS)
             seen.goes_on()
-            run("ip", "-n", SPACE, "link", "set", name, "netns", "1")
+            run("ip", "-n", NETNS, "link", "set", name, "netns", "1")
             seen.goes_on()
         return seen
 
@@ -206,10 +206,12 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
         moved.append(move())
     evidence("readers while it was renamed", [seen.summary() for seen in renamed])
     evidence("readers while it was moved", [seen.summary() for seen in moved])
-    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
+    with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
         for seen in (*renamed, *moved):
             assert seen.problems(allowed=GONE, queues_restart=True) == []
-    with step("It was away: readers were told so; it came back: their last readings are of the interface"):
+    with step(
+        "After each move, readers got that error while the interface was away, and read its counters when it was back"
+    ):
         for seen in moved:
             assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
             assert seen.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
@@ -218,7 +220,7 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
 @requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*READER_FAULTS, "program:driver.unbind-lost"))
 @pytest.mark.budget(60)
 def test_while_unbound(binding, traffic, readers, step, evidence):
-    """While the driver is taken off the device and put back, reading is safe; the interface is gone, and readers are told so."""
+    """While the driver is unbound and bound again, statistics can be read; readers get an error while the interface is missing."""
     traffic.check_delivery()
     with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as seen:
         with traffic.stream(PACE):
@@ -227,12 +229,12 @@ def test_while_unbound(binding, traffic, readers, step, evidence):
         binding.bind()
         seen.goes_on()
     evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
+    with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
         assert seen.problems(allowed=GONE) == []
-    with step("All were told that it was gone, and read on when it was back"):
+    with step("All got that error while the interface was missing, and read on when it was back"):
         assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
         for each in seen.reports:
-            assert each.last or not each.first, f"{each.kind} has nothing of the new interface"
+            assert each.last or not each.first, f"{each.kind} read no counter of the new interface"
 
 
 @requirement(
@@ -243,9 +245,9 @@ def test_while_unbound(binding, traffic, readers, step, evidence):
 )
 @pytest.mark.budget(90)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
-@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
+@pytest.mark.fresh_guest  # a driver that does not reset the device may leave a queue hanging
 def test_while_it_resets_itself(traffic, readers, reset_by_watchdog, step, evidence):
-    """While the driver resets its device because a transmit queue hangs, no reader sees a counter go back or leap."""
+    """While the driver resets its device because a transmit queue hangs, no reader sees a counter decrease or jump."""
     traffic.check_delivery()
     with (
         step("Have a transmit queue hang until the driver resets the device, while four processes read"),
@@ -254,5 +256,5 @@ def test_while_it_resets_itself(traffic, readers, reset_by_watchdog, step, evide
         reset_by_watchdog()
         seen.goes_on()
     evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
         assert seen.problems(queues_restart=True) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Traffic that is steered to a chosen queue is counted by that queue: another number of frames to each tells them apart."""
+"""Traffic that is steered to a queue is counted on that queue. Each queue gets a different number of frames, to tell them apart."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FIRST_PORT = 40300
 
 @pytest.fixture
 def multi_queue_counters(per_queue_counters, dut, skip_unsupported):
-    """The accounts, where there is more than one receive queue and each has counters; skips elsewhere."""
+    """The accounts; skips unless there are several receive queues with counters."""
     queues = dut.queues()
     if queues < 2 or len(per_queue_counters.queues().rx) < 2:
-        skip_unsupported("several receive queues that are counted", evidence={"receive queues": queues})
+        skip_unsupported("counters of several receive queues", evidence={"receive queues": queues})
     return per_queue_counters
 
 
@@ -37,13 +37,13 @@ def multi_queue_counters(per_queue_counters, dut, skip_unsupported):
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
 def test_by_table(multi_queue_counters, dut, settings, traffic, step, skip_unsupported):
-    """Frames that the indirection table sends to a queue are counted by that queue, and by no other."""
+    """Frames that the RSS indirection table steers to a queue are counted on that queue, and on no other."""
     rss = dut.rss()
     if rss is None:
         skip_unsupported("an indirection table", evidence={"ethtool -x": rss})
     steered = {}
     with (
-        step("Point the whole indirection table at each queue in turn, and send it another number of frames"),
+        step("Point the whole indirection table at each queue in turn, and send each a different number of frames"),
         multi_queue_counters.measure() as measured,
     ):
         for queue in range(dut.queues()):
@@ -55,7 +55,7 @@ def test_by_table(multi_queue_counters, dut, settings, traffic, step, skip_unsup
             traffic.send(probes)
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
             steered[queue] = [probe.frame for probe in probes]
-    with step("Each queue's counters rose by its own frames and octets"):
+    with step("Each queue's counters rose by its own frames and bytes"):
         assert misses(measured, steered) == [], explain(measured)
 
 
@@ -66,16 +66,16 @@ def test_by_table(multi_queue_counters, dut, settings, traffic, step, skip_unsup
     falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
 )
 def test_by_rule(multi_queue_counters, dut, active, steering, traffic, until, step):
-    """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
+    """Frames that a flow rule steers to a queue are counted on that queue, and on no other."""
     steered = {}
     rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
-    with step("Insert a rule for each queue that sends a destination port of its own there"):
+    with step("Insert a rule for each queue that steers one destination port to it"):
         active(NTUPLE)
         traffic.ready()
         for queue, port in rules.items():
             rule = steering.send("udp", 4, port, queue)
-            assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
-    with step("Send another number of frames to each of the ports"), multi_queue_counters.measure() as measured:
+            assert rule is not None, f"{NTUPLE} is on, but the driver returned EOPNOTSUPP for a rule"
+    with step("Send a different number of frames to each port"), multi_queue_counters.measure() as measured:
         before = total(multi_queue_counters.queues().rx.values()).frames
         for queue, port in rules.items():
             probes = traffic.probes(versions=(4,), port=port)[: share(queue)]
@@ -87,7 +87,7 @@ def test_by_rule(multi_queue_counters, dut, active, steering, traffic, until, st
             what=f"{count} frames are counted",
             timeout=1,
         )
-    with step("Each queue's counters rose by its own frames and octets"):
+    with step("Each queue's counters rose by its own frames and bytes"):
         assert misses(measured, steered) == [], explain(measured)
 
 
@@ -98,14 +98,14 @@ def test_by_rule(multi_queue_counters, dut, active, steering, traffic, until, st
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
 def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until, skip_unsupported):
-    """Frames whose source port hashes to a queue are counted by that queue, and by no other."""
+    """Frames whose source port the RSS hash maps to a queue are counted on that queue, and on no other."""
     rss = dut.rss()
     if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
-        skip_unsupported("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
-    with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
+        skip_unsupported("RSS with the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
+    with step("Choose source ports that the Toeplitz hash, with the driver's key and table, maps to each queue"):
         steered = by_source_port(dut, rss, traffic.ends)
         if not steered:
-            skip_unsupported("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
+            skip_unsupported("ports in the RSS hash", evidence="ethtool -n rx-flow-hash names no source port")
         assert {queue: len(frames) for queue, frames in steered.items()} == {queue: share(queue) for queue in steered}
     frames = [frame for each in steered.values() for frame in each]
     with step("Send them"), multi_queue_counters.measure() as measured:
@@ -117,7 +117,7 @@ def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until,
             what=f"{len(frames)} frames are counted",
             timeout=1,
         )
-    with step("Each queue's counters rose by its own frames and octets"):
+    with step("Each queue's counters rose by its own frames and bytes"):
         assert misses(measured, steered) == [], explain(measured)
 
 
@@ -130,17 +130,17 @@ def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until,
 def test_by_sender(
     per_queue_counters, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
 ):
-    """Frames that the stack hands to a transmit queue, as it is told to, are counted by that queue, and by no other."""
+    """Frames that XPS steers to a transmit queue are counted on that queue, and on no other."""
     queues = dut.queues("tx")
     if queues < 2 or len(per_queue_counters.queues().tx) < 2:
-        skip_unsupported("several transmit queues that are counted", evidence={"transmit queues": queues})
+        skip_unsupported("counters of several transmit queues", evidence={"transmit queues": queues})
     maps = [f"/sys/class/net/{dut.ifname}/queues/tx-{queue}/xps_cpus" for queue in range(queues)]
     before = guest.agent.call("files.read_many", paths=maps)
-    everyone = f"{(1 << traffic.cpus()) - 1:x}"
-    made = [probe.frame for probe in _to_nobody(traffic)]
+    all_cpus = f"{(1 << traffic.cpus()) - 1:x}"
+    remaining = [probe.frame for probe in _unanswered(traffic)]
     steered = {}
     with (
-        step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
+        step("Assign all CPUs to each transmit queue in turn (XPS), and send a different number of frames from there"),
         per_queue_counters.measure() as measured,
         trace_skbs() as seen,
         traffic.sightings() as remote,
@@ -148,8 +148,8 @@ def test_by_sender(
         for queue in range(queues):
             for number, path in enumerate(maps):
                 defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
-                guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
-            steered[queue], made = made[: share(queue)], made[share(queue) :]
+                guest.agent.call("files.write", path=path, text=all_cpus if number == queue else "0")
+            steered[queue], remaining = remaining[: share(queue)], remaining[share(queue) :]
             packet_sender.send(steered[queue])
         sent = [frame for frames in steered.values() for frame in frames]
         until(
@@ -157,18 +157,20 @@ def test_by_sender(
             what=f"{len(sent)} frames are on the wire",
             timeout=1,
         )
-    with step("The stack handed them to the queues that they were to go by, and the wire carried each once"):
+    with step("The stack handed the frames to the intended queues, and the wire carried each once"):
         lengths = {len(frame) for frame in sent}
         queued = Counter(each.queue for each in seen.sent() if each.length in lengths)
-        evidence("handed to each queue", dict(queued))
+        evidence("frames handed to each queue", dict(queued))
         if any(queued[queue] < len(frames) for queue, frames in steered.items()):
-            skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(queued)})
+            skip_unsupported(
+                "transmit queue selection by CPU (XPS)", evidence={"frames handed to each queue": dict(queued)}
+            )
         check_same(remote.probes(), sent, "frames on the wire")
-    with step("Each queue's counters rose by its own frames and octets"):
+    with step("Each queue's counters rose by its own frames and bytes"):
         assert misses(measured, steered, "tx") == [], explain(measured)
 
 
-def _to_nobody(traffic):
-    """Frames that nobody answers, of many lengths, enough for all queues."""
+def _unanswered(traffic):
+    """Return frames that no host answers, of many lengths, enough for all queues."""
     count = sum(share(queue) for queue in range(traffic.queues("tx")))
     return burst(traffic.ends_back, flows=count, sizes=tuple(range(200, 200 + count)), versions=(4,))

@@ -62,6 +62,8 @@ class Driver:
         claims: what the driver is known to offer beyond plain networking, as its source says: hints for people, not for
             tests, which read what it advertises.
         title: one line for ``plugfest drivers``.
+        register_counters: whether the counters of ``ethtool -S`` that `Accounting.registers` reads come from registers of the
+            device, as the driver's source shows; their names alone do not tell them from the driver's own counts.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Driver:
     areas: tuple[str, ...]
     claims: tuple[str, ...]
     title: str
+    register_counters: bool = False
 
 
 _EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link", "backplane")
@@ -93,6 +96,7 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "RSC", "XDP", "AF_XDP zero copy", "SR-IOV", "IPsec"),
         title="Intel 82599 10 Gigabit, backplane",
+        register_counters=True,
     ),
     Driver(
         name="gve",
@@ -129,6 +133,7 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "split header", "DCB", "PTP", "Clause 73 by the driver"),
         title="AMD XGBE 10 Gigabit, backplane",
+        register_counters=True,
     ),
     Driver(
         name="igb",
@@ -138,6 +143,7 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "XDP", "AF_XDP zero copy", "SR-IOV"),
         title="Intel 82576 Gigabit",
+        register_counters=True,
     ),
     Driver(
         name="e1000e",
@@ -147,6 +153,7 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("TSO",),
         title="Intel 82574L Gigabit",
+        register_counters=True,
     ),
     Driver(
         name="vmxnet3",
