@@ -112,16 +112,16 @@ GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreas
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("[[issue]\n", "not TOML"),
+        ("[[issue]\n", "expected TOML"),
         ("[issues]\n", "found issues"),
-        (GOOD.replace('reason = "r"\n', ""), "no proper 'reason'"),
-        (GOOD.replace('["igb"]', '"igb"'), "no proper 'drivers'"),
-        (GOOD.replace('["igb"]', "[]"), "no proper 'drivers'"),
+        (GOOD.replace('reason = "r"\n', ""), "no valid 'reason'"),
+        (GOOD.replace('["igb"]', '"igb"'), "no valid 'drivers'"),
+        (GOOD.replace('["igb"]', "[]"), "no valid 'drivers'"),
         (GOOD.replace('kernels = ""', 'kernels = "before 6.1"'), "kernels = 'before 6.1'"),
         (GOOD.replace("https:", "javascript:"), "the link"),
-        (GOOD + "more = 1\n", "has more"),
-        (GOOD + 'profiles = "std"\n', "no proper 'profiles'"),
-        (GOOD + "parameters = [1]\n", "no proper 'parameters'"),
+        (GOOD + "more = 1\n", "has unknown keys more"),
+        (GOOD + 'profiles = "std"\n', "no valid 'profiles'"),
+        (GOOD + "parameters = [1]\n", "no valid 'parameters'"),
     ],
 )
 def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) -> None:
@@ -133,5 +133,5 @@ def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) 
 
 
 def test_a_release_that_is_none() -> None:
-    with pytest.raises(UsageError, match="expected to begin with a version"):
+    with pytest.raises(UsageError, match="expected it to begin with a version"):
         known_issues.kernel_version("linux")

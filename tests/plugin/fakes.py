@@ -140,7 +140,7 @@ class FakeMachine:
     booted: ClassVar[list[FakeMachine]] = []
 
     def __init__(self, plan: RunPlan, faults: LocalFaults) -> None:
-        self.how = "snapshot"
+        self.startup = "snapshot"
         self.speed = 1.0
         self.dead = self.closed = False
         self.console = FakeConsole()
@@ -169,7 +169,7 @@ class FakeMachine:
         self.console.lines += self.unsaid
         self.unsaid.clear()
 
-    def clear_once(self) -> None:
+    def clear_warn_once(self) -> None:
         if not self.alive():
             raise GuestGone("the guest is gone")
 

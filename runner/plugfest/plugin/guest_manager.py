@@ -79,7 +79,7 @@ class GuestManager:
                 "boot",
                 seconds=time.monotonic() - begin,
                 reason=self._reason,
-                how=booted.how,
+                how=booted.startup,
                 speed=booted.speed,
                 driver=booted.driver_version(),
                 model=None if booted.model is None else booted.model.call("model.describe"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from plugfest.requirements.verdict import Mishap
+from plugfest.requirements.verdict import PhaseFailure
 
 
 @dataclass
@@ -52,7 +52,7 @@ class TestRecord:
 
     steps: list[Step] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
-    mishaps: list[Mishap] = field(default_factory=list)
+    phase_failures: list[PhaseFailure] = field(default_factory=list)
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     counted: bool = False

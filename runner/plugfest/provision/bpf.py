@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's BPF programs, compiled once for each state of their sources."""
+"""The guest's BPF programs, compiled again whenever their sources change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, ensure_builder, include_flags
 
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror", "-nostdinc")
-"""``-g`` for the BTF that libbpf reads maps from."""
+"""``-g`` generates the BTF from which libbpf reads the maps."""
 
 
 def ensure_bpf(settings: ProvisionSettings) -> Path:
     """Return the folder of compiled programs, ``NAME.o`` for each ``guest-images/bpf/NAME.c``.
 
     Raises:
-        InfrastructureError: one does not compile, or there is no compiler to be had.
+        InfrastructureError: a program does not compile, or no compiler can be fetched.
     """
     sources = recipes_root() / "bpf"
     key = digest(BUILDER_PACKAGES.recipe(), *FLAGS, digest_of_files(sources, "*.[ch]"))

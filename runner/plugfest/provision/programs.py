@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's own programs in C, compiled and linked once for each state of their sources."""
+"""The guest's C programs, compiled and linked again whenever their sources change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, LINKER, ensure_builder, include_flags
 
 FORMAT = 1
-"""Part of the key: counted up when what is done here changes."""
+"""Part of the key: incremented when the build steps here change."""
 
 FLAGS = ("-O2", "-fPIE", "-Wall", "-Werror", "-nostdinc")
 LIBRARIES = ("libxdp.so", "libbpf.so", "libc.so.6")
-"""What they are linked with; the guest has them by its packages."""
+"""The libraries that they are linked with, which the guest's packages contain."""
 
 _FOLDER = "usr/lib/x86_64-linux-gnu"
 _LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -27,7 +27,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
     """Return the folder of programs, ``NAME`` for each ``guest-images/programs/NAME.c``.
 
     Raises:
-        InfrastructureError: one does not compile, or there is no compiler to be had.
+        InfrastructureError: a program does not compile, or no compiler can be fetched.
     """
     sources = recipes_root() / "programs"
     key = digest(str(FORMAT), BUILDER_PACKAGES.recipe(), *FLAGS, *LIBRARIES, digest_of_files(sources, "*.c"))
@@ -43,7 +43,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
                 ends = (libraries / "Scrt1.o", libraries / "crti.o", compiled, libraries / "crtn.o")
                 try:
                     builder.run(COMPILER, [*FLAGS, *headers, "-c", source, "-o", compiled])
-                    words: list[str | Path] = [
+                    argv: list[str | Path] = [
                         "-pie",
                         "-dynamic-linker",
                         _LOADER,
@@ -52,7 +52,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
                         "-o",
                         target / source.stem,
                     ]
-                    builder.run(LINKER, [*words, *ends, *linked])
+                    builder.run(LINKER, [*argv, *ends, *linked])
                 except InfrastructureError as error:
                     raise InfrastructureError(f"{source}: {error}") from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's root file system: unpacked packages, our init, the agent and the BPF programs, as one read-only image."""
+"""The guest's root file system: unpacked packages, plugfest's init and agent, and the BPF programs, as one read-only image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
 FORMAT = 2
-"""Part of the key: counted up when what is done here changes."""
+"""Part of the key: incremented when the build steps here change."""
 
 _IMAGE = "root.erofs"
 _UNUSED = ("usr/lib/python3*/test",)
@@ -38,10 +38,10 @@ _MIB = 1 << 20
 
 
 def ensure_root(settings: ProvisionSettings) -> GuestRoot:
-    """Return the guest's root, building it if this recipe has none yet.
+    """Return the guest's root; build it if the cache has none for this recipe.
 
     Raises:
-        InfrastructureError: packages cannot be had, or do not build.
+        InfrastructureError: packages cannot be fetched, or the build fails.
     """
     recipes = recipes_root()
     packages = Packages(listed(recipes / "packages"), backports=True)
@@ -74,13 +74,13 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
 
 
 def listed(path: Path) -> tuple[str, ...]:
-    """Read a recipe's list: one entry a line, # begins a comment."""
+    """Read a recipe's list: one entry per line, # begins a comment."""
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
     return tuple(line for line in lines if line)
 
 
 def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
-    """Make unpacked packages a system: what their maintainer scripts would have done, as far as it matters here."""
+    """Turn unpacked packages into a system: do what their maintainer scripts would have done, as far as it matters here."""
     for pattern in _UNUSED:
         for path in root.glob(pattern):
             shutil.rmtree(path)
@@ -105,15 +105,15 @@ def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
 
 
 def compile_python(root: Path) -> None:
-    """Compile the standard library and the agent with the guest's own Python, run in place.
+    """Compile the standard library and the agent with the guest's own Python, run from the unpacked packages.
 
-    An emulated guest takes seconds for it at every boot.
+    An emulated guest would spend seconds on it at every boot.
     """
     interpreter = next(iter(sorted((root / "usr/bin").glob("python3.[0-9]*"))))
-    own = Unpacked(root)
+    packages = Unpacked(root)
     library = root / "usr/lib" / interpreter.name
-    words = ["-I", "-B", "-m", "compileall", "-q"]
-    # All of them, also those that this very run needed and would have compiled by time stamp: the image has none.
-    words += ["-f", "--invalidation-mode", "unchecked-hash"]
-    words += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
-    own.run(f"usr/bin/{interpreter.name}", words, env={"PYTHONHOME": str(root / "usr")})
+    argv = ["-I", "-B", "-m", "compileall", "-q"]
+    # -f also recompiles the files that this Python itself compiled with time stamps, which the image does not keep.
+    argv += ["-f", "--invalidation-mode", "unchecked-hash"]
+    argv += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
+    packages.run(f"usr/bin/{interpreter.name}", argv, env={"PYTHONHOME": str(root / "usr")})

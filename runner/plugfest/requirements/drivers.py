@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The drivers that plugfest can test, and on which device each runs."""
+"""The drivers that plugfest can test, and the device that each runs on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from plugfest.errors import UsageError
 
 @dataclass(frozen=True)
 class ModelSubject:
-    """A NIC model of ours, served over vfio-user.
+    """One of plugfest's NIC models, served over vfio-user.
 
     Attributes:
-        model: name as ``python -m nicmodels list`` prints it.
+        model: name, as ``python -m nicmodels list`` prints it.
         profile: the model's default profile for this driver.
-        profiles: every profile that the driver can be tested with, and what each is.
+        profiles: every profile that the driver can be tested with, and its description.
     """
 
     model: str
@@ -25,7 +25,7 @@ class ModelSubject:
     profiles: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Say what it is, for reports and messages."""
+        """Return its description, for reports and messages."""
         return f"plugfest's model of {self.model} ({self.profile})"
 
 
@@ -34,9 +34,9 @@ class QemuSubject:
     """A device that QEMU emulates itself.
 
     Attributes:
-        device: QEMU's name of it.
+        device: QEMU's name for it.
         properties: added to ``-device``.
-        queues: pairs of queues, where the device takes them from its peer's: as many the tap gets.
+        queues: number of queue pairs, which is also the tap's, if the device takes the number from its backend.
     """
 
     device: str
@@ -44,7 +44,7 @@ class QemuSubject:
     queues: int = 1
 
     def __str__(self) -> str:
-        """Say what it is, for reports and messages."""
+        """Return its description, for reports and messages."""
         several = f" with {self.queues} queue pairs" if self.queues > 1 else ""
         return f"QEMU's {self.device}{several}"
 
@@ -54,16 +54,16 @@ class Driver:
     """One driver under test.
 
     Attributes:
-        name: as the user says it.
+        name: as the user types it.
         module: the kernel module to load.
         subject: the device it drives.
         pci_ids: (vendor, device) of that device.
-        areas: folders of the suite that apply.
-        claims: what the driver is known to offer beyond plain networking, as its source says: hints for people, not for
-            tests, which read what it advertises.
+        areas: folders of the suite that apply to it.
+        claims: features beyond plain networking, from the driver's source: for readers, not for tests, which read what the driver
+            advertises.
         title: one line for ``plugfest drivers``.
         register_counters: whether the counters of ``ethtool -S`` that `Accounting.registers` reads come from registers of the
-            device, as the driver's source shows; their names alone do not tell them from the driver's own counts.
+            device, as the driver's source shows; their names alone do not distinguish them from counters that the driver keeps.
     """
 
     name: str
@@ -188,10 +188,10 @@ def drivers() -> Mapping[str, Driver]:
 
 
 def find(name: str) -> Driver:
-    """Return the driver of this name; ``-`` and ``_`` are the same, as in module names.
+    """Return the driver of this name; ``-`` and ``_`` are equivalent, as in module names.
 
     Raises:
-        UsageError: there is none; the message names near ones and lists all.
+        UsageError: there is none; the message suggests similar names and lists all.
     """
     known = drivers()
     wanted = name.strip().lower().replace("-", "_")
@@ -202,15 +202,15 @@ def find(name: str) -> Driver:
 
 
 def check_profile(driver: Driver, profile: str | None) -> str | None:
-    """Return the profile to use: the one asked for, else the driver's default (None for a device of QEMU's own).
+    """Return the profile to use: the requested one, else the driver's default (None for a device that QEMU emulates).
 
     Raises:
-        UsageError: the subject has no such profile.
+        UsageError: the device has no such profile.
     """
     if isinstance(driver.subject, QemuSubject):
         if profile is not None:
             raise UsageError(
-                f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; leave it out"
+                f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; omit it"
             )
         return None
     if profile is None:
@@ -219,6 +219,6 @@ def check_profile(driver: Driver, profile: str | None) -> str | None:
         known = driver.subject.profiles
         raise UsageError(
             f"--profile {profile}: expected one of {', '.join(known)}, which {driver.name} has; "
-            f"{advice(profile, known, 'plugfest models says what each is')}"
+            f"{advice(profile, known, 'plugfest models lists and describes them')}"
         )
     return profile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Known issues: what is expected to fail, on which driver and kernel, and where that was reported."""
+"""Known issues: which requirements are expected to fail, on which driver and kernel, and where that was reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = Path(__file__).with_name("known-issues.toml")
 _SHAPE = (
     'expected [[issue]] with requirement = "AREA-TOPIC-01", drivers = ["name"], kernels = ">=6.1,<6.13", '
     'reason = "…" and link = "https://…"; requirement = ["AREA-TOPIC-01", "AREA-TOPIC-02"] for several, and profiles = ["name"] '
-    'or parameters = ["zero-copy"], of the test, where it shows only with these'
+    'or parameters = ["zero-copy"], of the test, if it fails only with these'
 )
 _KEYS = {"requirement": str | list, "drivers": list, "kernels": str, "reason": str, "link": str}
 _LIMITS = ("profiles", "parameters")
@@ -31,13 +31,13 @@ class KnownIssue:
     """One known issue.
 
     Attributes:
-        requirements: the ids of those that are expected to fail.
-        drivers: on these drivers.
-        kernels: on these kernel versions; empty for all.
+        requirements: ids of the requirements that are expected to fail.
+        drivers: the drivers that have it.
+        kernels: the kernel versions that have it; empty for all.
         reason: one line.
         link: where it was reported.
-        profiles: with these profiles of the driver's model; empty for all.
-        parameters: in tests with one of these parameters; empty for all.
+        profiles: only with these profiles of the driver's model; empty for all.
+        parameters: only in tests with one of these parameters; empty for all.
     """
 
     requirements: tuple[str, ...]
@@ -56,13 +56,13 @@ class KnownIssue:
         profile: str | None = None,
         parameters: Collection[str] = (),
     ) -> bool:
-        """Tell whether a failure of this requirement is expected here.
+        """Return whether a failure of this requirement is expected here.
 
         Args:
-            requirement: its id.
+            requirement: the requirement's id.
             driver: the driver's name.
             release: ``uname -r``, as ``6.12.57+deb13-amd64``.
-            profile: the model's; None where the subject is no model.
+            profile: the model's; None if the device is not a model.
             parameters: of the test.
         """
         return (
@@ -74,7 +74,7 @@ class KnownIssue:
         )
 
     def __str__(self) -> str:
-        """Say why and where, for the reports."""
+        """Return reason and link, for the reports."""
         return f"{self.reason}, {self.link}"
 
 
@@ -82,12 +82,12 @@ def kernel_version(release: str) -> Version:
     """Return the upstream part of ``uname -r``: ``7.3.4+deb13-amd64`` is 7.3.4, ``7.4.0-rc2-dirty`` is 7.4.0rc2.
 
     Raises:
-        UsageError: it does not begin with a version.
+        UsageError: the release does not begin with a version.
     """
     match = re.match(r"(\d+(?:\.\d+)+)(?:-(rc\d+))?", release)
     if match is None:
         raise UsageError(
-            f"kernel release {release!r}: expected to begin with a version, as 7.3.4; give --kernel another kernel"
+            f"kernel release {release!r}: expected it to begin with a version such as 7.3.4; choose another --kernel"
         )
     return Version(match[1] + (match[2] or ""))
 
@@ -96,14 +96,14 @@ def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
     """Read a list of known issues.
 
     Raises:
-        UsageError: the file is missing or malformed; the message shows the right form.
+        UsageError: the file is missing or malformed; the message shows the correct form.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: expected a list of known issues, found {error.strerror}") from error
+        raise UsageError(f"{path}: expected a list of known issues, found: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML ({error}); {_SHAPE}") from error
+        raise UsageError(f"{path}: expected TOML, found: {error}; {_SHAPE}") from error
     if set(raw) - {"issue"} or not isinstance(raw.get("issue", []), list):
         raise UsageError(f"{path}: found {', '.join(sorted(raw))}; {_SHAPE}")
     return tuple(_issue(path, number, entry) for number, entry in enumerate(raw.get("issue", []), 1))
@@ -112,17 +112,17 @@ def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
 def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     for key, kind in _KEYS.items():
         if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
-            raise UsageError(f"{path}: issue {number} has no proper {key!r}; {_SHAPE}")
+            raise UsageError(f"{path}: issue {number} has no valid {key!r}; {_SHAPE}")
     requirements = [entry["requirement"]] if isinstance(entry["requirement"], str) else entry["requirement"]
     limits = {name: entry.get(name, []) for name in _LIMITS}
     if not all(isinstance(each, str) for each in requirements):
-        raise UsageError(f"{path}: issue {number} has no proper 'requirement'; {_SHAPE}")
+        raise UsageError(f"{path}: issue {number} has no valid 'requirement'; {_SHAPE}")
     for name, values in limits.items():
         if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-            raise UsageError(f"{path}: issue {number} has no proper {name!r}; {_SHAPE}")
+            raise UsageError(f"{path}: issue {number} has no valid {name!r}; {_SHAPE}")
     unknown = set(entry) - set(_KEYS) - set(_LIMITS)
     if unknown:
-        raise UsageError(f"{path}: issue {number} has {', '.join(sorted(unknown))}; {_SHAPE}")
+        raise UsageError(f"{path}: issue {number} has unknown keys {', '.join(sorted(unknown))}; {_SHAPE}")
     if not entry["link"].startswith("https://"):
         raise UsageError(f"{path}: issue {number} has the link {entry['link']!r}; {_SHAPE}")
     try:
