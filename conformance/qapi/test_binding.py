@@ -205,7 +205,7 @@ def test_napi_after_restart_of_inner_queue(header_split, memory, view, step, ski
         skip_unsupported("three receive queues", evidence=header_split.get("channels"))
     with step("Read the queues"):
         before = view.states()
-    with step("Bind memory to the second to last receive queue"):
+    with step("Bind memory to the second-to-last receive queue"):
         memory.bind(queues - 2)
         assert view.bound() == {queues - 2: memory.kind}
     with step("napi-get reports the interrupt of each queue's NAPI, the same as before"):

@@ -87,7 +87,7 @@ def test_no_reset(last_queue, memory, commands, step):
 def test_every_queue_after_restart(header_split, memory, check_traffic, commands, step):
     """After a queue was stopped and started, frames cross the link through every queue, both ways, once and unchanged."""
     queue = header_split.queues() - 2
-    with step("Bind memory to the second to last receive queue and unbind it"), commands.during() as log:
+    with step("Bind memory to the second-to-last receive queue and unbind it"), commands.during() as log:
         memory.bind(queue)
         memory.unbind()
     with step("The driver stopped and started this queue only, and broke no rule of the device"):
