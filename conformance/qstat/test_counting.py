@@ -67,10 +67,10 @@ def send_merged_stream(active, peer, trace_skbs, evidence, skip_unsupported):
     evidence("features", active(*COALESCED))
 
     def send(accounting):
-        with accounting.measure() as measured, trace_skbs() as seen:
+        with accounting.measure() as measured, trace_skbs() as skbs:
             got = peer.to_dut(4, STREAM_LENGTH)
             assert (got.octets, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
-        longest = max((each.length for each in seen.received()), default=0)
+        longest = max((each.length for each in skbs.received()), default=0)
         if longest <= max(map(len, measured.to_dut)):
             skip_unsupported(
                 "coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest skb from the driver": longest}

@@ -116,17 +116,17 @@ def test_checksums_received(netlink_counters, require_counters, traffic, trace_s
     with (
         step("Send frames with correct checksums, and frames with wrong ones"),
         netlink_counters.measure() as measured,
-        trace_skbs() as seen,
+        trace_skbs() as skbs,
     ):
         traffic.send(good)
         check_same(traffic.received(good), payloads(good), "payloads in the stack")
         remote.send(bad)
         until(
-            lambda: sum(each.length in lengths for each in seen.received()) >= len(good) + len(bad),
+            lambda: sum(each.length in lengths for each in skbs.received()) >= len(good) + len(bad),
             what="the driver has passed all frames to the stack",
             timeout=1,
         )
-    count_by_checksum = Counter(each.checksum for each in seen.received())
+    count_by_checksum = Counter(each.checksum for each in skbs.received())
     expected = {
         "rx-csum-complete": count_by_checksum[Checksum.COMPLETE],
         "rx-csum-unnecessary": count_by_checksum[Checksum.UNNECESSARY],
@@ -143,11 +143,11 @@ def test_coalesced(netlink_counters, require_counters, active, peer, trace_skbs,
     names = require_counters(*GRO)
     with step("Turn coalescing on, and send a TCP stream: it arrives whole"):
         active(COALESCED)
-        with netlink_counters.measure() as measured, trace_skbs() as seen:
+        with netlink_counters.measure() as measured, trace_skbs() as skbs:
             got = peer.to_dut(4, STREAM_LENGTH)
             assert (got.octets, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
     longest = max(map(len, measured.to_dut))
-    whole = seen.received()
+    whole = skbs.received()
     merged, single = (
         [each for each in whole if bool(each.length > longest or each.segment) is coalesced]
         for coalesced in (True, False)

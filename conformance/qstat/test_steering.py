@@ -142,7 +142,7 @@ def test_by_sender(
     with (
         step("Assign all CPUs to each transmit queue in turn (XPS), and send a different number of frames from there"),
         per_queue_counters.measure() as measured,
-        trace_skbs() as seen,
+        trace_skbs() as skbs,
         traffic.sightings() as remote,
     ):
         for queue in range(queues):
@@ -159,7 +159,7 @@ def test_by_sender(
         )
     with step("The stack handed the frames to the intended queues, and the wire carried each once"):
         lengths = {len(frame) for frame in sent}
-        queued = Counter(each.queue for each in seen.sent() if each.length in lengths)
+        queued = Counter(each.queue for each in skbs.sent() if each.length in lengths)
         evidence("frames handed to each queue", dict(queued))
         if any(queued[queue] < len(frames) for queue, frames in steered.items()):
             skip_unsupported(
