@@ -46,23 +46,23 @@ def test_under_traffic(accounting, traffic, readers, step, evidence):
     with (
         step("Read through netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
         accounting.measure() as measured,
-        readers() as seen,
+        readers() as readings,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
         accounting.settle()
-        seen.goes_on()
-    evidence("readers", seen.summary())
+        readings.goes_on()
+    evidence("readers", readings.summary())
     with step("No reader saw a counter decrease or jump, or got an error"):
-        assert seen.problems() == []
+        assert readings.problems() == []
     with step(
         "The wire carried every frame, and each reader's counters rose by the frames and bytes that the wire carried"
     ):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
-        assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
+        assert {"the interface by procfs", "the interface by rtnetlink"} <= readings.risen().keys()
         of_test = (of_frames(probe.frame for probe in probes), of_frames(sent))
-        assert seen.differences(of_test, (measured.wire_rx, measured.wire_tx)) == []
+        assert readings.differences(of_test, (measured.wire_rx, measured.wire_tx)) == []
 
 
 @requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
@@ -77,16 +77,16 @@ def test_while_down(accounting, dut, readers, step, defer, settings, evidence, t
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
     with step("Read through every interface at once: no reader sees a counter decrease or jump, or gets an error"):
-        with readers() as seen:
-            seen.goes_on()
-        evidence("readers", seen.summary())
-        assert seen.problems(queues_restart=True) == []
+        with readers() as readings:
+            readings.goes_on()
+        evidence("readers", readings.summary())
+        assert readings.problems(queues_restart=True) == []
     with step("The interface's counters are those from before it went down, and each reader's stayed the same"):
         now = accounting.read().link
         names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
         # The stack may send a frame of its own while the interface goes down.
         assert [name for name in names if now[name] < before[name]] == [], f"{before} became {now}"
-        assert {who for who, accounts in seen.risen().items() if accounts != (Account(), Account())} == set()
+        assert {who for who, accounts in readings.risen().items() if accounts != (Account(), Account())} == set()
 
 
 @requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
@@ -102,19 +102,19 @@ def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, 
     ):
         defer(settings.ready)
         defer(dut.set_link, up=True)
-        with readers(kinds) as seen, traffic.stream(PACE):
+        with readers(kinds) as readings, traffic.stream(PACE):
             enough, cycles = Deadline.after(ENOUGH), 0
             while cycles < MIN_CYCLES or (cycles < CYCLES and not enough.passed):
                 dut.set_link(up=False)
                 dut.set_link(up=True)
-                seen.goes_on(1)
+                readings.goes_on(1)
                 cycles += 1
             evidence("cycles", cycles)
             settings.ready()
-            seen.goes_on()
-    evidence("readers", seen.summary())
+            readings.goes_on()
+    evidence("readers", readings.summary())
     with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
-        assert seen.problems(queues_restart=True) == []
+        assert readings.problems(queues_restart=True) == []
 
 
 @requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
@@ -122,16 +122,16 @@ def test_while_reset(operations, traffic, readers, step, settings, defer, eviden
     """While a change of settings resets the device under traffic, no reader sees a counter decrease or jump."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
         defer(settings.ready)
-        with readers() as seen, traffic.stream(PACE):
+        with readers() as readings, traffic.stream(PACE):
             operations.change_mtu()
             try:
                 operations.restart_negotiation()
             except NotOfferedError as error:
                 evidence("ethtool -r", str(error))
-            seen.goes_on()
-    evidence("readers", seen.summary())
+            readings.goes_on()
+    evidence("readers", readings.summary())
     with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
-        assert seen.problems(queues_restart=True) == []
+        assert readings.problems(queues_restart=True) == []
 
 
 @requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
@@ -143,19 +143,19 @@ def test_while_reconfigured(operations, traffic, readers, step, settings, defer,
     done = []
     with step("Resize the rings and change the number of channels, while four processes read"):
         defer(settings.ready)
-        with readers() as seen, traffic.stream(PACE):
+        with readers() as readings, traffic.stream(PACE):
             for operation in (operations.resize_rings, operations.change_channels):
                 try:
                     operation()
                     done.append(operation.__name__)
                 except NotOfferedError as error:
                     evidence(operation.__name__, str(error))
-            seen.goes_on()
-    evidence("readers", seen.summary())
+            readings.goes_on()
+    evidence("readers", readings.summary())
     if not done:
         skip_unsupported("a change of rings or channels", evidence="the driver refused both, see above")
     with step("No reader saw a counter jump, or got an error"):
-        assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
+        assert [problem for problem in readings.problems(queues_restart=True) if " went back " not in problem] == []
 
 
 @requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
@@ -173,27 +173,27 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
 
     def rename():
         """Rename the interface and rename it back, if the kernel renames an interface in its state; return what the readers saw."""
-        with readers() as seen:
+        with readers() as readings:
             try:
                 guest.agent.call("link.set", ifname=name, name=OTHER_NAME)
             except AgentError as error:
                 if error.errno != errno.EBUSY:
                     raise
                 evidence("renaming an interface that is up", str(error))
-                return seen
-            seen.goes_on()
+                return readings
+            readings.goes_on()
             guest.agent.call("link.set", ifname=OTHER_NAME, name=name)
-            seen.goes_on()
-        return seen
+            readings.goes_on()
+        return readings
 
     def move():
         """Move the interface and move it back, which takes it down; return what the readers saw."""
-        with readers() as seen:
+        with readers() as readings:
             run("ip", "link", "set", name, "netns", NETNS)
-            seen.goes_on()
+            readings.goes_on()
             run("ip", "-n", NETNS, "link", "set", name, "netns", "1")
-            seen.goes_on()
-        return seen
+            readings.goes_on()
+        return readings
 
     with step("Rename the interface and rename it back, up and down, while four processes read"):
         renamed = [rename()]
@@ -204,17 +204,17 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
         moved = [move()]
         dut.set_link(up=False)
         moved.append(move())
-    evidence("readers while it was renamed", [seen.summary() for seen in renamed])
-    evidence("readers while it was moved", [seen.summary() for seen in moved])
+    evidence("readers while it was renamed", [readings.summary() for readings in renamed])
+    evidence("readers while it was moved", [readings.summary() for readings in moved])
     with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
-        for seen in (*renamed, *moved):
-            assert seen.problems(allowed=GONE, queues_restart=True) == []
+        for readings in (*renamed, *moved):
+            assert readings.problems(allowed=GONE, queues_restart=True) == []
     with step(
         "After each move, readers got that error while the interface was away, and read its counters when it was back"
     ):
-        for seen in moved:
-            assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
-            assert seen.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
+        for readings in moved:
+            assert all(sum(each.errors.get(name, 0) for name in GONE) for each in readings.reports), readings.summary()
+            assert readings.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
 
 
 @requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*READER_FAULTS, "program:driver.unbind-lost"))
@@ -222,18 +222,18 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
 def test_while_unbound(binding, traffic, readers, step, evidence):
     """While the driver is unbound and bound again, statistics can be read; readers get an error while the interface is missing."""
     traffic.check_delivery()
-    with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as seen:
+    with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as readings:
         with traffic.stream(PACE):
             binding.unbind()
-            seen.goes_on()
+            readings.goes_on()
         binding.bind()
-        seen.goes_on()
-    evidence("readers", seen.summary())
+        readings.goes_on()
+    evidence("readers", readings.summary())
     with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
-        assert seen.problems(allowed=GONE) == []
+        assert readings.problems(allowed=GONE) == []
     with step("All got that error while the interface was missing, and read on when it was back"):
-        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
-        for each in seen.reports:
+        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in readings.reports), readings.summary()
+        for each in readings.reports:
             assert each.last or not each.first, f"{each.kind} read no counter of the new interface"
 
 
@@ -251,10 +251,10 @@ def test_while_it_resets_itself(traffic, readers, reset_by_watchdog, step, evide
     traffic.check_delivery()
     with (
         step("Have a transmit queue hang until the driver resets the device, while four processes read"),
-        readers() as seen,
+        readers() as readings,
     ):
         reset_by_watchdog()
-        seen.goes_on()
-    evidence("readers", seen.summary())
+        readings.goes_on()
+    evidence("readers", readings.summary())
     with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
-        assert seen.problems(queues_restart=True) == []
+        assert readings.problems(queues_restart=True) == []
