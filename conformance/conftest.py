@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several areas share."""
+"""Fixtures that several areas share: what must hold before a test starts, and what the device must show after it."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ if TYPE_CHECKING:
 
 
 SINGLE_BUFFER = 2048
-"""Octets of the receive buffers that drivers take XDP programs with, where they have a choice."""
+"""Bytes of a receive buffer with which a driver accepts an XDP program, where the size can be chosen."""
 STANDARD_MTU = 1500
-STUCK = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
-"""Faults by which a transmit queue hangs."""
-WATCHDOG = 20
-"""Seconds, on any guest, for the kernel's watchdog (5 s, or as the driver asks for) and the driver's reset."""
-FILLER = 1000
-"""Octets of the frames that fill a queue."""
-UNPOSTED = 64
-"""Buffers that a receive ring may lack: a driver may tell its device of so many at a time, and leaves one descriptor empty."""
+HANG_FAULTS = ("tx.queue.stuck", "tx.writeback.lost", "tx.completion.lost")
+"""Fault points of the models that hang a transmit queue."""
+RESET_TIMEOUT = 20
+"""Seconds of wall time for the kernel's transmit watchdog (5 s, or the driver's own timeout) and the driver's reset."""
+FILL_LENGTH = 1000
+"""Bytes of the frames that fill a queue."""
+MAX_UNPOSTED = 64
+"""Buffers that a receive ring may be short of: a driver may post them in batches of this size, and leaves one descriptor empty."""
 METHOD_NOT_FOUND = -32601
 """JSON-RPC 2.0, 5.1."""
-FEW_DESCRIPTORS, BEYOND = 1024, 64
-"""Descriptors of a driver that does not say how many it has; frames more than that."""
+DEFAULT_RING, EXCESS_FRAMES = 1024, 64
+"""Ring size to assume where the driver reports none; frames to send beyond the ring size."""
 
 
 @pytest.fixture
 def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut, Settings], None]:
-    """``unobstructed(xdp, dut, change)`` lets an interface take a native program.
+    """``unobstructed(xdp, dut, settings)`` makes the interface accept a native XDP program.
 
-    A program without fragments sees a packet in one buffer. What gives the driver packets in several (hardware GRO, header
-    split, buffers of another size, a large MTU) is a reason to refuse it: where the driver does so, and says why, that is turned off.
+    An XDP program without frag support needs each packet in a single buffer. A driver may reject it while a setting can spread a
+    packet over several: hardware GRO, header split, a larger buffer size, a large MTU. These are turned off one by one until the
+    driver accepts the program; each rejection must come with an extack.
     """
 
-    def clear(xdp: Xdp, dut: Dut, settings: Settings) -> None:
+    def remove_obstacles(xdp: Xdp, dut: Dut, settings: Settings) -> None:
         obstacles: tuple[Callable[[], object], ...] = (
             lambda: settings.set_features({"rx-gro-hw": False}),
             lambda: settings.set("rings", tcp_data_split=TCP_DATA_SPLIT_DISABLED),
@@ -61,17 +62,17 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
             rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
             dut.mtu > STANDARD_MTU,
         )
-        for remove, is_there in zip(obstacles, present, strict=True):
-            if not is_there:
+        for remove, is_present in zip(obstacles, present, strict=True):
+            if not is_present:
                 continue
-            refusal = xdp.try_attach_and_detach()
-            if refusal is None:
+            error = xdp.try_attach_and_detach()
+            if error is None:
                 break
-            assert xdp.extack(refusal), f"a program is refused without a reason: {refusal}"
-            evidence("XDP was refused", str(refusal))
+            assert xdp.extack(error), f"the driver rejects an XDP program without an extack: {error}"
+            evidence("XDP program rejected", str(error))
             remove()
 
-    return clear
+    return remove_obstacles
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def native(
     require: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
 ) -> Xdp:
-    """XDP in native mode; skips where the driver does not advertise it, and turns off what it says is in its way."""
+    """XDP in native mode; skips if the driver does not advertise it, and turns off the settings that the driver rejects it for."""
     require("xdp-act:basic")
     unobstructed(xdp, dut, settings)
     return xdp
@@ -90,27 +91,29 @@ def native(
 
 @pytest.fixture
 def check_account(guest: Machine, dut: Dut, evidence: Callable[[str, object], None]) -> Callable[[], None]:
-    """``check_account()``: by the device's own account no completion tag is outstanding, and each receive queue holds a ring full.
+    """``check_account()``: the device has no completion tag outstanding, and each receive queue holds a full ring of buffers.
 
-    Nothing is checked of a subject that keeps no such account.
+    Does nothing on a device that keeps no such account.
     """
 
     def check() -> None:
         model = guest.model
         try:
-            ledger = model.call("model.ledger") if model else None
+            account = model.call("model.accounting") if model else None
         except ModelError as error:
             if error.code != METHOD_NOT_FOUND:
                 raise
-            ledger = None
-        evidence("the device's account", ledger)
-        if ledger is None:
+            account = None
+        evidence("the device's account", account)
+        if account is None:
             return
-        tags = [queue["tags"] for queue in ledger["tx"]]
-        assert not any(tags), f"completion tags outstanding by queue: {tags}"
+        tags = [queue["tags"] for queue in account["tx"]]
+        assert not any(tags), f"completion tags outstanding, by queue: {tags}"
         ring = (dut.get("rings") or {})["rx"]
-        held = [queue["held"] for queue in ledger["rx"][: dut.queues()]]
-        assert all(ring - UNPOSTED <= each <= ring for each in held), f"of rings of {ring} the queues hold {held}"
+        held = [queue["held"] for queue in account["rx"][: dut.queues()]]
+        assert all(ring - MAX_UNPOSTED <= each <= ring for each in held), (
+            f"ring size {ring}; buffers held, by queue: {held}"
+        )
 
     return check
 
@@ -124,9 +127,9 @@ def reset_by_watchdog(
     defer: Callable[..., None],
     skip_unsupported: Callable[..., NoReturn],
 ) -> Callable[[], None]:
-    """``reset_by_watchdog()``: a transmit queue hangs until the driver, told by the kernel's watchdog, has reset its device.
+    """``reset_by_watchdog()`` hangs a transmit queue until the kernel's watchdog makes the driver reset its device.
 
-    Skips where the device cannot hang, or the driver does not reset it. The test must provoke what the kernel says of that.
+    Skips if the device cannot hang or the driver does not reset it. The test needs a `provokes` mark for the kernel's warning.
     """
 
     def resets() -> int:
@@ -134,22 +137,24 @@ def reset_by_watchdog(
 
     def hang() -> None:
         points = [each["name"] for each in model.call("faults.list")]
-        stuck = next((name for name in points if name in STUCK), None)
+        stuck = next((name for name in points if name in HANG_FAULTS), None)
         if stuck is None:
-            skip_unsupported("a device that can be made to hang", evidence=points)
+            skip_unsupported("a device with a fault that hangs a transmit queue", evidence=points)
         before = resets()
         defer(model.call, "faults.disarm", name=stuck)
         model.call("faults.arm", name=stuck)
-        # One flow: one queue. The kernel's watchdog looks only at a queue that takes no more frames.
-        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILLER,), versions=(4,))
-        packet_sender.send([frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", FEW_DESCRIPTORS) + BEYOND)
-        # The kernel's watchdog goes by the clock, however slow the guest.
-        done = poll(lambda: resets() > before, Deadline.after(WATCHDOG))
+        # One flow uses one queue. The kernel's watchdog checks only queues that are stopped, so fill it.
+        (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILL_LENGTH,), versions=(4,))
+        packet_sender.send(
+            [frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", DEFAULT_RING) + EXCESS_FRAMES
+        )
+        # The kernel's watchdog runs on wall time, however slow the guest is.
+        done = poll(lambda: resets() > before, Deadline.after(RESET_TIMEOUT))
         model.call("faults.disarm", name=stuck)
         traffic.ready()
         if not done:
             skip_unsupported(
-                "a reset of a device that hangs", evidence={"resets": model.call("model.counters")["resets"]}
+                "a device reset on a transmit timeout", evidence={"resets": model.call("model.counters")["resets"]}
             )
 
     return hang

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of backplane negotiation share: a DUT that negotiates, and a link partner that can be told anything."""
+"""Fixtures of the backplane tests: a DUT that autonegotiates, and a link partner that the test controls."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from plugfest.dut.settings import STEADY
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner
 
-CONVERGED = 12.0
-"""Seconds, on a guest of speed 1, in which a driver that runs the exchange itself has come to a link: its own patience may be 5 s."""
-LONGEST = 60.0
-"""Seconds, on any guest, that a link or its loss is waited for: timers of drivers and of the clause do not stretch with the guest."""
-ATTEMPTS = 2
-WATCHED = 12.0
-"""Seconds, on any guest, that an absence is watched where the driver does not try again: twice the longest known patience, 5 s."""
+LINK_TIMEOUT = 12.0
+"""Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""
+MAX_TIMEOUT = 60.0
+"""Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
+MIN_ATTEMPTS = 2
+"""Negotiations that the driver must start before the test is sure that it does not get a link."""
+WATCH_TIME = 12.0
+"""Seconds of wall time to watch a driver that does not retry: twice the longest known driver timer, 5 s."""
 
 
 @pytest.fixture
 def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
-    """The link partner of a backplane port; skips where the driver claims none."""
+    """The link partner of a backplane port; skips if the driver does not support backplane autonegotiation."""
     modes = dut.link_modes()
     if modes is None or "Autoneg" not in modes.supported or not MODES.keys() & modes.supported:
-        skip_unsupported("negotiation on a backplane (clause 73)", evidence={"link modes": modes})
+        skip_unsupported("backplane autonegotiation (Clause 73)", evidence={"link modes": modes})
     if "negotiations" not in model.call("link.get"):
         skip_unsupported("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
     settings.ready()
@@ -34,81 +35,85 @@ def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
 
 
 @pytest.fixture
-def local(dut, link_partner):  # noqa: ARG001 - skips where there is no backplane
-    """The clause's technologies that the driver advertises, by ethtool's names."""
+def local_modes(dut, link_partner):  # noqa: ARG001 - skips where there is no backplane
+    """The Clause 73 technologies that the driver advertises: ethtool link mode to IEEE name."""
     return {mode: name for mode, name in MODES.items() if mode in dut.link_modes().advertised}
 
 
 @pytest.fixture
-def several(local, skip_unsupported):
-    """Skips where the port has a single technology."""
-    if len(local) < 2:
-        skip_unsupported("several technologies", evidence={"advertised": sorted(local)})
+def has_multiple_technologies(local_modes, skip_unsupported):
+    """Skips if the port has a single technology."""
+    if len(local_modes) < 2:
+        skip_unsupported("more than one technology", evidence={"advertised": sorted(local_modes)})
 
 
 @pytest.fixture
-def kr(local, skip_unsupported):
-    """Skips where the port has no 10GBASE-KR."""
-    if "10GBASE-KR" not in local.values():
-        skip_unsupported("10GBASE-KR", evidence={"advertised": sorted(local)})
+def has_kr(local_modes, skip_unsupported):
+    """Skips if the port has no 10GBASE-KR."""
+    if "10GBASE-KR" not in local_modes.values():
+        skip_unsupported("10GBASE-KR", evidence={"advertised": sorted(local_modes)})
 
 
 @pytest.fixture
-def highest(link_partner, local):
-    """What the ends come to when nothing is in the way."""
-    return best(local.values(), link_partner.abilities["technologies"])
+def hcd(link_partner, local_modes):
+    """The highest common denominator of what the driver advertises and what the link partner offers by default."""
+    return best(local_modes.values(), link_partner.abilities["technologies"])
 
 
 @pytest.fixture
-def peer_modes(dut, link_partner, skip_unsupported):
-    """``peer_modes()``: what the driver tells of the partner; skips where it tells nothing of a partner that has much to tell."""
+def lp_advertised(dut, link_partner, skip_unsupported):
+    """``lp_advertised()``: the link partner's advertised modes as the driver reports them.
+
+    Skips if the driver reports none although the link is up.
+    """
     found = dut.link_modes()
     if not found.peer and link_partner.technology is not None:
-        skip_unsupported("to tell what the partner advertises", evidence={"ETHTOOL_A_LINKMODES_PEER": found})
+        skip_unsupported("the link partner's advertised modes", evidence={"ETHTOOL_A_LINKMODES_PEER": found})
     return lambda: dut.link_modes().peer
 
 
 @pytest.fixture
-def start_over(link_partner, until, patience):
-    """``start_over(latency=0.02)`` tells the partner that, and to start over; waits until it does."""
+def restart_partner(link_partner, until, capped_timeout):
+    """``restart_partner(latency=0.02)`` changes the link partner, restarts its negotiation, and waits until it has restarted."""
 
-    def tell(**change):
+    def restart(**change):
         before = link_partner.negotiations
         link_partner.set(**change, restart=True)
-        until(lambda: link_partner.negotiations > before, what="the partner starts over", timeout=patience(2))
+        until(
+            lambda: link_partner.negotiations > before,
+            what="the link partner restarts negotiation",
+            timeout=capped_timeout(2),
+        )
 
-    return tell
-
-
-@pytest.fixture
-def patience(guest):
-    """``patience(12)``: so many seconds on a guest of speed 1, as `until` takes them, but no more than `LONGEST` on a slow one."""
-    return lambda seconds: min(seconds, LONGEST * min(1.0, guest.speed))
+    return restart
 
 
 @pytest.fixture
-def linked(dut, link_partner, until, patience):
-    """``linked("10GBASE-KR")`` waits until both ends have that link, the driver says so, and it is there to stay.
+def capped_timeout(guest):
+    """``capped_timeout(12)``: a timeout for `until`, seconds on a guest of speed 1, at most `MAX_TIMEOUT` of wall time on a slow guest."""
+    return lambda seconds: min(seconds, MAX_TIMEOUT * min(1.0, guest.speed))
 
-    ``linked(None)`` waits until none has. There to stay is a carrier of which the driver cannot still find out that the link below it
-    has been renewed: it has been off since the partner was told something, or on, over one negotiation, for long enough. ``linked(…,
-    steady=True)`` takes only the latter.
+
+@pytest.fixture
+def wait_for_link(dut, link_partner, until, capped_timeout):
+    """``wait_for_link("10GBASE-KR")`` waits until both ends have that link and the driver reports it, stably.
+
+    A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
+    partner was last changed, or once nothing has changed for `STEADY`. With ``steady=True`` only the latter counts.
     """
 
     def wait(technology, *, steady=False):
         since, before = time.monotonic(), None
 
-        def there():
+        def is_up():
             nonlocal since, before
-            link, told = dut.link(), dut.link_modes()
-            if technology is None:
-                return link_partner.technology is None and not link["carrier"] and told.speed is None
+            link, reported = dut.link(), dut.link_modes()
             now = (
                 link["carrier-down-count"],
                 link_partner.negotiations,
                 link_partner.technology,
                 bool(link["carrier"]),
-                told.speed,
+                reported.speed,
             )
             if now != before:
                 since, before = time.monotonic(), now
@@ -116,118 +121,132 @@ def linked(dut, link_partner, until, patience):
                 return False
             return (link_partner.renewed(link) and not steady) or time.monotonic() - since > STEADY
 
-        until(there, what=f"the link is {technology or 'down'} to both ends", timeout=patience(CONVERGED))
+        until(is_up, what=f"both ends have a {technology} link", timeout=capped_timeout(LINK_TIMEOUT))
 
     return wait
 
 
 @pytest.fixture
-def gives_up(dut, link_partner, until, patience):
-    """``gives_up()`` watches the ends try in vain, several times where the driver does: no link, and no carrier, at any time asked.
+def check_no_link(dut, link_partner, until, capped_timeout):
+    """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
 
-    ``gives_up("10GBASE-KR")``: no link of that, whatever other the ends may come to. ``gives_up(one_way=True)``: no carrier; the
-    partner, to which the driver's signal comes, may have a link. Returns how often the driver began to negotiate.
+    ``check_no_link("10GBASE-KR")`` expects no link of that technology; others are allowed. ``check_no_link(one_way=True)`` expects no
+    carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started.
     """
 
-    def wait(technology=None, *, one_way=False):
+    def check(technology=None, *, one_way=False):
         if technology is None:
-            until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-        attempts, enough = Attempts(link_partner), Deadline.after(WATCHED)
+            until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME)
 
-        def tried():
+        def is_done():
             found = link_partner.technology
             if technology:
                 assert found != technology
             else:
                 assert (dut.carrier, None if one_way else found) == (False, None)
-            return attempts.update() >= ATTEMPTS or enough.passed
+            return attempts.update() >= MIN_ATTEMPTS or watched.passed
 
-        until(tried, what="the driver has tried again, or been watched for long enough", timeout=2 * WATCHED)
+        until(is_done, what=f"the driver has retried, or {WATCH_TIME:.0f} s have passed", timeout=2 * WATCH_TIME)
         return attempts.count
 
-    return wait
+    return check
 
 
 @pytest.fixture
-def agreed(dut, link_partner, until, patience):
-    """``agreed()`` waits until both ends say the same of the link, and have for `STEADY`; returns its technology, None without one."""
+def wait_for_agreement(dut, link_partner, until, capped_timeout):
+    """``wait_for_agreement()`` waits until both ends report the same link for `STEADY`; returns its technology, None if it is down."""
 
     def wait():
         since, before = time.monotonic(), None
 
-        def same():
+        def is_same():
             nonlocal since, before
-            link, told, technology = dut.link(), dut.link_modes(), link_partner.technology
-            now = (link["carrier-changes"], technology, told.speed)
-            if now != before or told.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
+            link, reported, technology = dut.link(), dut.link_modes(), link_partner.technology
+            now = (link["carrier-changes"], technology, reported.speed)
+            if now != before or reported.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
                 since, before = time.monotonic(), now
             return time.monotonic() - since > STEADY
 
-        until(same, what="both ends say the same of the link", timeout=patience(CONVERGED))
+        until(is_same, what="both ends report the same link", timeout=capped_timeout(LINK_TIMEOUT))
         return before[1]
 
     return wait
 
 
 @pytest.fixture
-def negotiates_as_before(dut, settings, defer):
-    """``negotiates_as_before()``: from now on the test's end has the driver advertise what it did before, and negotiate.
+def restore_advertisement(dut, settings, defer):
+    """``restore_advertisement()`` defers the undo: autonegotiation on, advertising what the driver advertised before the test.
 
-    The test is an error where the driver refuses that, or has not done it.
+    The verdict is ``error`` if the driver rejects that or does not do it.
     """
     before = dut.link_modes()
     registered = False
 
-    def put_back():
+    def restore():
         dut.set("linkmodes", autoneg=True, advertised=sorted(before.advertised))
         now = dut.link_modes()
         assert (now.advertised, now.autonegotiation) == (before.advertised, True), (
-            f"advertised before: {sorted(before.advertised)}; put back, {sorted(now.advertised)}"
+            f"advertised before the test: {sorted(before.advertised)}; after the undo: {sorted(now.advertised)}"
         )
 
     def register():
         nonlocal registered
         if not registered:
             registered = True
-            defer(put_back)
+            defer(restore)
 
     defer(settings.steady)
     return register
 
 
 @pytest.fixture
-def advertise(dut, link_partner, negotiates_as_before, until, patience, skip_unsupported, evidence):
-    """``advertise({"10000baseKR/Full"})`` has the driver advertise these of ``MODES``, all else as before: it negotiates anew.
+def try_advertise(dut, link_partner, restore_advertisement, until, capped_timeout, evidence):
+    """``try_advertise({"10000baseKR/Full"})`` changes which of ``MODES`` the driver advertises; returns the error or None.
 
-    Skips where the driver refuses, with its words, unless ``may_refuse=True``: then it returns whether that was done.
-    ``other={"10000baseR_FEC": False}`` takes modes off, or adds them, that are not technologies.
+    Other modes stay as they are; ``other={"10000baseR_FEC": False}`` removes or adds modes that are not technologies. Waits until
+    the link partner has received the new page. An error must leave the settings as they were.
     """
     before = dut.link_modes()
 
-    def make(modes, *, other=None, may_refuse=False):
-        ours = {MODES[mode] for mode in modes}
+    def change(modes, *, other=None):
+        technologies = {MODES[mode] for mode in modes}
         wanted = set(modes) | {mode for mode in before.advertised if mode not in MODES}
         for mode, on in (other or {}).items():
             (wanted.add if on else wanted.discard)(mode)
-        started = link_partner.negotiations
+        negotiations = link_partner.negotiations
         link_partner.mark()
-        refusal = dut.try_set("linkmodes", autoneg=True, advertised=sorted(wanted))
-        if refusal is not None:
+        error = dut.try_set("linkmodes", autoneg=True, advertised=sorted(wanted))
+        if error is not None:
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (before.advertised, before.autonegotiation)
-            if may_refuse:
-                evidence(f"ethtool -s advertise {', '.join(sorted(wanted))}", str(refusal))
-                return False
-            skip_unsupported(
-                "to change what is advertised", evidence=f"ethtool -s advertise {sorted(wanted)}: {refusal}"
-            )
-        negotiates_as_before()
-        until(lambda: link_partner.negotiations > started, what="the driver negotiates anew", timeout=patience(5))
+            evidence(f"ethtool -s advertise {', '.join(sorted(wanted))}", str(error))
+            return error
+        restore_advertisement()
         until(
-            lambda: (page := link_partner.base_page_seen) is not None and page.technologies == ours,
-            what=f"the partner hears of {', '.join(sorted(ours))} alone",
-            timeout=patience(5),
+            lambda: link_partner.negotiations > negotiations,
+            what="the driver renegotiates",
+            timeout=capped_timeout(5),
         )
-        return True
+        until(
+            lambda: (page := link_partner.base_page_seen) is not None and page.technologies == technologies,
+            what=f"the link partner receives a base page with {', '.join(sorted(technologies))} alone",
+            timeout=capped_timeout(5),
+        )
+        return None
 
-    return make
+    return change
+
+
+@pytest.fixture
+def advertise(try_advertise, skip_unsupported):
+    """``advertise({"10000baseKR/Full"})``: as `try_advertise`, but skips if the driver rejects the change."""
+
+    def change_or_skip(modes):
+        error = try_advertise(modes)
+        if error is not None:
+            skip_unsupported(
+                "changing the advertised modes", evidence=f"ethtool -s advertise {', '.join(sorted(modes))}: {error}"
+            )
+
+    return change_or_skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Forward error correction of 10GBASE-KR that two ends agree on."""
+"""Negotiation of forward error correction (FEC) for 10GBASE-KR."""
 
 from __future__ import annotations
 
@@ -8,45 +8,50 @@ from plugfest.link.backplane import fec_of
 from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
-CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends are able and one requests it"
-TWICE = (False, True)
+CAPABILITY = "IEEE 802.3-2022, 73.6.5 (FEC capability): used if both ends have the ability and one requests it"
 MODE = "10000baseR_FEC"
 BASE_R = 51
-"""ETHTOOL_LINK_MODE_FEC_BASER_BIT: what ``ethtool --show-fec`` tells as active."""
+"""ETHTOOL_LINK_MODE_FEC_BASER_BIT: reported as the active FEC by ``ethtool --show-fec``."""
 
 
 @pytest.fixture
-def resolve_fec(link_partner, linked, check_traffic, dut, step):
-    """``resolve_fec(able, asks)``: with such a partner the link has FEC where both are able and one asks; frames go both ways."""
+def check_fec(link_partner, wait_for_link, check_traffic, dut, step):
+    """``check_fec(ability, request)`` brings the link up with these FEC bits of the link partner, and checks the resolution.
 
-    def check(able, asks):
-        with step(f"Let the partner be {'able' if able else 'unable'}, {'asking' if asks else 'not asking'}"):
-            link_partner.offer("10GBASE-KR", fec=able, fec_request=asks)
-            linked("10GBASE-KR")
-        with step("FEC is on where both are able and one asks; frames go both ways"):
-            ours = link_partner.base_page_received.fec
-            wanted = fec_of(ours, (able, asks))
+    Returns the FEC bits (ability, request) of the driver's base page.
+    """
+
+    def check(ability, request):
+        with step(f"The link partner offers FEC ability {ability:d} and FEC request {request:d}"):
+            link_partner.offer("10GBASE-KR", fec=ability, fec_request=request)
+            wait_for_link("10GBASE-KR")
+        with step("FEC is on if both ends have the ability and one requests it; frames pass in both directions"):
+            bits = link_partner.base_page_received.fec
+            wanted = fec_of(bits, (ability, request))
             assert link_partner.get()["resolved"]["fec"] == wanted
-            told = dut.get("fec")
-            if told is not None:
-                assert (told.get("active") == BASE_R) == wanted
+            reported = dut.get("fec")
+            if reported is not None:
+                assert (reported.get("active") == BASE_R) == wanted
             check_traffic()
-        return ours
+        return bits
 
     return check
 
 
 @pytest.fixture
-def advertise_each(advertise, local, dut, step):
-    """``for choice in advertise_each():`` the driver's own choice (None), then FEC advertised and not, as far as it can be told."""
+def fec_advertisements(try_advertise, local_modes, dut, step):
+    """``for advertised in fec_advertisements():`` yields with the driver's default (None), then without FEC advertised, then with it.
+
+    It yields the latter two only if the driver accepts them.
+    """
 
     def each():
         yield None
-        for choice in TWICE if MODE in dut.link_modes().supported else ():
-            with step(f"Have the driver advertise {'' if choice else 'no '}FEC"):
-                made = advertise(set(local), other={MODE: choice}, may_refuse=True)
-            if made:
-                yield choice
+        for advertised in (False, True) if MODE in dut.link_modes().supported else ():
+            with step(f"Have the driver advertise {'' if advertised else 'no '}FEC"):
+                error = try_advertise(set(local_modes), other={MODE: advertised})
+            if error is None:
+                yield advertised
 
     return each
 
@@ -57,38 +62,38 @@ def advertise_each(advertise, local, dut, step):
     source=CAPABILITY,
     falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD),
 )
-@pytest.mark.usefixtures("kr")
+@pytest.mark.usefixtures("has_kr")
 @pytest.mark.budget(200)
-def test_fec(resolve_fec, advertise_each, step, evidence):
-    """10GBASE-KR uses FEC if both ends are able to and one of them asks for it, and the link carries frames either way.
+def test_fec(check_fec, fec_advertisements, step, evidence):
+    """10GBASE-KR uses FEC if both ends have the FEC ability and one of them requests it; the link carries frames with and without FEC.
 
-    The driver is able, and asks, as it does by itself, and as far as it can be told: with FEC advertised and without.
+    The test uses the driver's default and, if the driver accepts it, FEC advertised and not advertised.
     """
     seen = set()
-    for choice in advertise_each():
-        for able, asks in ((False, False), (True, False), (True, True)):
-            ours = resolve_fec(able, asks)
-            seen.add(ours)
-            if choice is not None:
-                with step("The driver's page says that it is able where it was told to advertise it"):
-                    assert ours[0] is choice
+    for advertised in fec_advertisements():
+        for ability, request in ((False, False), (True, False), (True, True)):
+            bits = check_fec(ability, request)
+            seen.add(bits)
+            if advertised is not None:
+                with step("The driver's page has the FEC ability bit set if FEC is advertised, and clear if not"):
+                    assert bits[0] is advertised
     evidence("FEC bits (ability, request) of the driver's pages", sorted(seen))
 
 
 @requirement(
     "CL73-FEC-02", level="MUST", source=CAPABILITY, falsified_by=("link.fec.wrong", "tx.frame.dropped", NOT_TOLD)
 )
-@pytest.mark.usefixtures("kr")
+@pytest.mark.usefixtures("has_kr")
 @pytest.mark.budget(120)
-def test_request_without_ability(link_partner, advertise_each, linked, check_traffic, step, evidence):
-    """A partner that asks for FEC and is not able to use it gets a link without, whatever of it the driver advertises."""
+def test_request_without_ability(link_partner, fec_advertisements, wait_for_link, check_traffic, step, evidence):
+    """With a link partner that requests FEC without the ability, the link comes up without FEC, whatever the driver advertises."""
     seen = set()
-    for _choice in advertise_each():
-        with step("Let the partner be unable, and asking"):
+    for _advertised in fec_advertisements():
+        with step("The link partner requests FEC without the FEC ability"):
             link_partner.offer("10GBASE-KR", fec_request=True)
-            linked("10GBASE-KR")
+            wait_for_link("10GBASE-KR")
             seen.add(link_partner.base_page_received.fec)
-        with step("There is no FEC, and frames go both ways"):
+        with step("The link has no FEC, and frames pass in both directions"):
             assert not link_partner.get()["resolved"]["fec"]
             check_traffic()
     evidence("FEC bits (ability, request) of the driver's pages", sorted(seen))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Flow control that two ends agree on: what each says, what the driver takes from it, and what the hardware is set to."""
+"""Negotiation of flow control: the pause bits of both pages, what the driver reports, and how the hardware is set."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 RESOLUTION = "IEEE 802.3-2022, 73.6.6 (pause ability), 28B.3 (pause resolution), table 28B-3"
-TWICE = (False, True)
-PAUSES = [Pause(first, second) for first in TWICE for second in TWICE]
+PAUSES = [Pause(first, second) for first in (False, True) for second in (False, True)]
 
 
 @pytest.fixture
-def pause(dut, skip_unsupported):
-    """``pause()``: what ``ethtool -a`` says; skips where the driver has no flow control that is negotiated."""
+def get_pause(dut, skip_unsupported):
+    """``get_pause()`` returns what ``ethtool -a`` shows; skips if the driver does not autonegotiate flow control."""
     found = dut.get("pause")
     if found is None or not found["autoneg"]:
-        skip_unsupported("flow control that is negotiated", evidence={"ethtool -a": found})
+        skip_unsupported("autonegotiated flow control", evidence={"ethtool -a": found})
     return lambda: dut.get("pause")
 
 
 @pytest.fixture
-def ask_pause(dut, evidence):
-    """``ask_pause(Pause(True, False))`` asks for that, tx and rx, to be negotiated; returns whether the driver took it."""
+def try_set_pause(dut, evidence):
+    """``try_set_pause(Pause(True, False))`` requests (tx, rx) with autonegotiation on; returns the error or None."""
 
-    def ask(asked):
-        refusal = dut.try_set("pause", autoneg=True, rx=asked.second, tx=asked.first)
-        if refusal is not None:
-            evidence(f"ethtool -A autoneg on rx {asked.second} tx {asked.first}", str(refusal))
-        return refusal is None
+    def change(pause):
+        error = dut.try_set("pause", autoneg=True, rx=pause.second, tx=pause.first)
+        if error is not None:
+            evidence(f"ethtool -A autoneg on rx {pause.second} tx {pause.first}", str(error))
+        return error
 
-    return ask
+    return change
 
 
 @pytest.fixture
-def offer_pause(link_partner, local, linked):
-    """``offer_pause(Pause(True, False))`` has the partner offer that, with all technologies of the port; waits for the link."""
+def offer_pause(link_partner, local_modes, wait_for_link):
+    """``offer_pause(Pause(True, False))`` sets the link partner's pause bits (C0, C1), and waits for the link.
 
-    def offer(theirs):
-        link_partner.offer(*local.values(), pause=theirs.first, asymmetric_pause=theirs.second)
-        linked(best(local.values(), local.values()))
+    The link partner offers all technologies of the port.
+    """
+
+    def offer(pause):
+        link_partner.offer(*local_modes.values(), pause=pause.first, asymmetric_pause=pause.second)
+        wait_for_link(best(local_modes.values(), local_modes.values()))
 
     return offer
 
@@ -55,13 +57,13 @@ def offer_pause(link_partner, local, linked):
 @pytest.mark.budget(400)
 def test_resolved(
     link_partner,
-    local,
-    advertise,
+    local_modes,
+    try_advertise,
     settings,
     model,
-    patience,
-    pause,
-    ask_pause,
+    capped_timeout,
+    get_pause,
+    try_set_pause,
     offer_pause,
     dut,
     defer,
@@ -70,65 +72,70 @@ def test_resolved(
     evidence,
     skip_unsupported,
 ):
-    """Whatever the two ends offer, the driver tells, and the hardware is set to, what the table makes of the two pages.
+    """For all pause bits that both ends can send, the driver reports what table 28B-3 resolves, and sets the hardware to it.
 
-    The pages are what the partner has got of the driver's and sent of its own. Which the driver can be brought to send, by
-    ``ethtool -A`` or ``-s advertise``, is kept as evidence, and which not.
+    The pause bits are those of the page that the link partner received and of the page that it sent. The evidence lists which bits
+    the driver can be made to send, by ``ethtool -A`` or ``ethtool -s advertise``, and which not.
     """
-    tells = "model.flow_control" in model.call("control.methods")
-    if not tells:
-        evidence("the hardware's settings", "the model does not tell them")
-    reached = {}
+    shows_hardware = "model.flow_control" in model.call("control.methods")
+    if not shows_hardware:
+        evidence("flow control of the hardware", "the model does not report it")
+    checked = {}
 
-    def hold_against(theirs):
-        """One partner: returns what the driver's page has."""
-        with step(f"Let the partner offer pause {theirs.first:d}, asymmetric {theirs.second:d}"):
-            offer_pause(theirs)
-            ours = link_partner.base_page_received.pause
-            mine = pause_of(ours, theirs)
+    def check_resolution(partner):
+        """Check the resolution with these pause bits of the link partner; returns the bits of the driver's page."""
+        symmetric, asymmetric = partner
+        with step(f"The link partner offers pause {symmetric:d}, asymmetric pause {asymmetric:d}"):
+            offer_pause(partner)
+            local = link_partner.base_page_received.pause
+            expected = pause_of(local, partner)
             resolved = link_partner.get()["resolved"]["pause"]
-            assert (resolved["transmit"], resolved["receive"]) == pause_of(theirs, ours)
-        with step("The driver tells what follows, and the hardware is set to it"):
+            assert (resolved["transmit"], resolved["receive"]) == pause_of(partner, local)
+        with step("The driver reports the resolution of the two pages, and the hardware is set to it"):
 
-            def told():
-                said = pause()
-                return Pause(bool(said["tx"]), bool(said["rx"])) == mine
+            def is_reported():
+                reported = get_pause()
+                return Pause(bool(reported["tx"]), bool(reported["rx"])) == expected
 
-            until(told, what=f"{mine} follows from {ours} and {theirs}", timeout=patience(3))
-            if tells:
-                set_to = model.call("model.flow_control")
-                assert Pause(set_to["transmit"], set_to["receive"]) == mine
-        return ours
+            until(
+                is_reported, what=f"the driver reports {expected} of {local} and {partner}", timeout=capped_timeout(3)
+            )
+            if shows_hardware:
+                hardware = model.call("model.flow_control")
+                assert Pause(hardware["transmit"], hardware["receive"]) == expected
+        return local
 
-    def hold_against_each(means):
-        """Every partner, where the driver's page has what it has not had yet."""
-        ours = hold_against(PAUSES[-1])
-        if ours not in reached:
-            reached[ours] = means
-            for theirs in PAUSES[:-1]:
-                assert hold_against(theirs) == ours
+    def check_resolutions(command):
+        """Check the resolution with each link partner, unless the driver's page has pause bits that are checked already."""
+        local = check_resolution(PAUSES[-1])
+        if local not in checked:
+            checked[local] = command
+            for partner in PAUSES[:-1]:
+                assert check_resolution(partner) == local
 
-    before = pause()
+    before = get_pause()
     defer(settings.steady)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
-    for asked in PAUSES:
-        with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
+    for pause in PAUSES:
+        tx, rx = pause
+        with step(f"Request tx pause {tx:d} and rx pause {rx:d}"):
             link_partner.mark()
-            if ask_pause(asked):
-                hold_against_each(f"ethtool -A rx {asked.second} tx {asked.first}")
-    for wanted in PAUSES:
-        modes = {"Pause": wanted.first, "Asym_Pause": wanted.second}
+            if try_set_pause(pause) is None:
+                check_resolutions(f"ethtool -A rx {rx} tx {tx}")
+    for pause in PAUSES:
+        symmetric, asymmetric = pause
+        modes = {"Pause": symmetric, "Asym_Pause": asymmetric}
         advertised = dut.link_modes().advertised
-        # The kernel does not ask a driver for what it says is so already.
-        if wanted in reached or modes == {mode: mode in advertised for mode in modes}:
+        # The kernel does not call the driver if nothing changes.
+        if pause in checked or modes == {mode: mode in advertised for mode in modes}:
             continue
-        with step(f"Have the driver advertise pause {wanted.first:d}, asymmetric {wanted.second:d}, by link modes"):
-            if advertise(set(local), other=modes, may_refuse=True):
-                hold_against_each(f"ethtool -s advertise {modes}")
-    evidence("pause bits (C0, C1) of the driver's pages", {str(tuple(bits)): means for bits, means in reached.items()})
-    evidence("pause bits that no request led to", [str(tuple(bits)) for bits in PAUSES if bits not in reached])
-    if not reached:
-        skip_unsupported("flow control that can be set", evidence="each request is refused, see above")
+        with step(f"Have the driver advertise pause {symmetric:d}, asymmetric pause {asymmetric:d}, by link modes"):
+            if try_advertise(set(local_modes), other=modes) is None:
+                check_resolutions(f"ethtool -s advertise {modes}")
+    evidence("pause bits (C0, C1) of the driver's pages", {str(tuple(bits)): how for bits, how in checked.items()})
+    evidence("pause bits that no command produced", [str(tuple(bits)) for bits in PAUSES if bits not in checked])
+    if not checked:
+        skip_unsupported("setting flow control", evidence="the driver rejects each request, see above")
 
 
 @requirement(
@@ -139,33 +146,44 @@ def test_resolved(
 )
 @pytest.mark.budget(120)
 def test_advertised(
-    link_partner, settings, pause, ask_pause, highest, start_over, linked, dut, defer, step, skip_unsupported
+    link_partner,
+    settings,
+    get_pause,
+    try_set_pause,
+    hcd,
+    restart_partner,
+    wait_for_link,
+    dut,
+    defer,
+    step,
+    skip_unsupported,
 ):
-    """The page's pause bits are those that the driver says it advertises, and these follow from what it was asked for.
+    """The pause bits of the driver's page are those that it reports as advertised, and follow from the requested rx and tx pause.
 
-    Pause where it is to obey; asymmetric where it is to do one of the two.
+    Pause is set if rx pause is requested; Asym_Pause is set if exactly one of rx and tx is requested.
     """
-    made = False
-    before = pause()
+    accepted = False
+    before = get_pause()
     defer(settings.steady)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
-    for asked in PAUSES:
-        with step(f"Ask the driver for {'' if asked.second else 'no '}rx and {'' if asked.first else 'no '}tx pause"):
-            if not ask_pause(asked):
+    for pause in PAUSES:
+        tx, rx = pause
+        with step(f"Request tx pause {tx:d} and rx pause {rx:d}"):
+            if try_set_pause(pause) is not None:
                 continue
-            made = True
-            start_over()
-            linked(highest)
-        with step("Its page says so, and so does it"):
+            accepted = True
+            restart_partner()
+            wait_for_link(hcd)
+        with step("The driver's page and the advertised modes that it reports have the pause bits of the request"):
             advertised = dut.link_modes().advertised
-            wanted = Pause(asked.second, asked.first != asked.second)
+            expected = Pause(rx, tx != rx)
             assert (
                 link_partner.base_page_received.pause
                 == Pause("Pause" in advertised, "Asym_Pause" in advertised)
-                == wanted
+                == expected
             )
-    if not made:
-        skip_unsupported("flow control that can be set", evidence="each request is refused, see above")
+    if not accepted:
+        skip_unsupported("setting flow control", evidence="the driver rejects each request, see above")
 
 
 @requirement(
@@ -175,16 +193,21 @@ def test_advertised(
     falsified_by=("link.pause.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
-def test_partner_is_told(offer_pause, peer_modes, patience, until, step):
-    """The driver tells which pause bits the partner sent."""
-    for theirs in PAUSES:
+def test_lp_pause(offer_pause, lp_advertised, capped_timeout, until, step):
+    """The driver reports the pause bits that the link partner sent."""
+    for pause in PAUSES:
+        symmetric, asymmetric = pause
         with step(
-            f"Let the partner offer pause {theirs.first:d}, asymmetric {theirs.second:d}: the driver tells these"
+            f"The link partner offers pause {symmetric:d}, asymmetric pause {asymmetric:d}: the driver reports these"
         ):
-            offer_pause(theirs)
+            offer_pause(pause)
 
-            def told(theirs=theirs):
-                peer = peer_modes()
-                return Pause("Pause" in peer, "Asym_Pause" in peer) == theirs
+            def is_reported(pause=pause):
+                modes = lp_advertised()
+                return Pause("Pause" in modes, "Asym_Pause" in modes) == pause
 
-            until(told, what=f"pause {theirs.first:d}, asymmetric {theirs.second:d} are told", timeout=patience(5))
+            until(
+                is_reported,
+                what=f"the driver reports pause {symmetric:d}, asymmetric pause {asymmetric:d}",
+                timeout=capped_timeout(5),
+            )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What two ends agree on: the technology, and what each tells the other of its own."""
+"""Priority resolution: the technology of the link, and the advertisement of each end."""
 
 from __future__ import annotations
 
@@ -12,57 +12,59 @@ from plugfest.requirements.requirement import requirement
 
 PRIORITY = "IEEE 802.3-2022, 73.7.6 (priority resolution), table 73-5"
 TECHNOLOGIES = tuple(MODES.values())
-TWICE = (False, True)
 
 
 def subsets(names):
-    """All but the empty one."""
+    """Return all subsets but the empty one."""
     return chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
 
 
 @requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
 @pytest.mark.budget(240)
-def test_highest(link_partner, local, advertise, linked, gives_up, dut, until, step, patience):
-    """Whatever the two ends advertise, the link is the highest that they have in common; without any there is no link.
+def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_link, dut, until, step, capped_timeout):
+    """For all sets of technologies that the two ends advertise, the link is the highest common denominator; without one, there is no link.
 
-    The driver's advertisement is changed while there is no link: what a change does to one is `CL73-ADV-02`.
+    The test changes the driver's advertisement while the link is down; `CL73-ADV-02` tests a change while it is up.
     """
-    for ours in subsets(local):
-        with step(f"Silence the partner, and have the driver advertise {', '.join(ours)}"):
+    for modes in subsets(local_modes):
+        advertised = ", ".join(modes)
+        with step(f"The link partner is silent; have the driver advertise {advertised}"):
             link_partner.set(up=False)
-            until(lambda: not dut.carrier, what="there is no carrier", timeout=patience(5))
-            now = dut.link_modes().advertised & MODES.keys()  # the kernel does not ask a driver for what is so already
-            if set(ours) != now and not advertise(ours, may_refuse=True):
+            until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+            now = dut.link_modes().advertised & MODES.keys()  # the kernel does not call the driver if nothing changes
+            if set(modes) != now and try_advertise(modes) is not None:
                 continue
-        for theirs in subsets(TECHNOLOGIES):
-            common = best((local[mode] for mode in ours), theirs)
-            with step(f"Let the partner offer {', '.join(theirs)}: {common or 'no link'}"):
-                link_partner.set(up=True, abilities={"technologies": list(theirs)})
+        for offered in subsets(TECHNOLOGIES):
+            common = best((local_modes[mode] for mode in modes), offered)
+            names, outcome = ", ".join(offered), common or "no link"
+            with step(f"The link partner offers {names}: {outcome}"):
+                link_partner.set(up=True, abilities={"technologies": list(offered)})
                 if common is None:
-                    gives_up()
+                    check_no_link()
                 else:
-                    linked(common)
+                    wait_for_link(common)
 
 
 @requirement(
     "CL73-HCD-02",
     level="MUST",
-    source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not know)",
+    source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not support)",
     falsified_by=("link.speed.wrong", NOT_TOLD),
 )
-def test_strange(link_partner, local, linked, until, step, patience):
-    """A partner's technologies that the port does not have do not keep it from what both have."""
-    highest = best(local.values(), TECHNOLOGIES)
-    with step(f"Let the partner offer {', '.join(STRANGE)}, and {highest}"):
-        link_partner.offer(*STRANGE, highest)
-    with step("The link is that"):
+def test_unsupported_technologies(link_partner, local_modes, wait_for_link, until, step, capped_timeout):
+    """If the link partner also offers technologies that the port does not support, the link is the one that both ends support."""
+    hcd = best(local_modes.values(), TECHNOLOGIES)
+    unsupported = ", ".join(STRANGE)
+    with step(f"The link partner offers {unsupported} and {hcd}"):
+        link_partner.offer(*STRANGE, hcd)
+    with step(f"The link is {hcd}"):
         until(
             lambda: link_partner.base_page_received is not None,
-            what="the partner has the driver's page",
-            timeout=patience(5),
+            what="the link partner has received the driver's page",
+            timeout=capped_timeout(5),
         )
-        linked(highest)
-        assert set(link_partner.get()["abilities"]["technologies"]) == {*STRANGE, highest}
+        wait_for_link(hcd)
+        assert set(link_partner.get()["abilities"]["technologies"]) == {*STRANGE, hcd}
 
 
 @requirement(
@@ -72,18 +74,19 @@ def test_strange(link_partner, local, linked, until, step, patience):
     falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
 )
 @pytest.mark.budget(120)
-def test_partner_is_told(link_partner, local, linked, peer_modes, patience, until, step):
-    """The driver tells which of its own technologies the partner advertises."""
-    for theirs in subsets(local.values()):
-        with step(f"Let the partner offer {', '.join(theirs)}"):
-            link_partner.offer(*theirs)
-            linked(best(local.values(), theirs))
-        with step("The driver tells these"):
-            wanted = {mode for mode, name in MODES.items() if name in theirs}
+def test_lp_technologies(link_partner, local_modes, wait_for_link, lp_advertised, capped_timeout, until, step):
+    """The driver reports which of its own technologies the link partner advertises."""
+    for offered in subsets(local_modes.values()):
+        names = ", ".join(offered)
+        with step(f"The link partner offers {names}"):
+            link_partner.offer(*offered)
+            wait_for_link(best(local_modes.values(), offered))
+        with step("The driver reports these"):
+            expected = {mode for mode, name in MODES.items() if name in offered}
             until(
-                lambda wanted=wanted: peer_modes() & MODES.keys() == wanted,
-                what=f"{sorted(wanted)} are told",
-                timeout=patience(5),
+                lambda expected=expected: lp_advertised() & MODES.keys() == expected,
+                what=f"the driver reports {', '.join(sorted(expected))} of the link partner",
+                timeout=capped_timeout(5),
             )
 
 
@@ -93,16 +96,17 @@ def test_partner_is_told(link_partner, local, linked, peer_modes, patience, unti
     source="IEEE 802.3-2022, 73.7.2 (an end that renegotiates), 45.2.7.6; include/uapi/linux/ethtool.h, ETHTOOL_SLINKSETTINGS",
     falsified_by=("link.speed.wrong", "program:settings.not-set"),
 )
-@pytest.mark.usefixtures("several")
+@pytest.mark.usefixtures("has_multiple_technologies")
 @pytest.mark.budget(120)
-def test_advertisement(link_partner, local, advertise, linked, step):
-    """A change of what the driver advertises starts a negotiation, and the partner gets exactly that."""
-    for ours in subsets(local):
-        with step(f"Have the driver advertise {', '.join(ours)}"):
-            advertise(ours)
-            linked(best((local[mode] for mode in ours), link_partner.abilities["technologies"]))
-        with step("The partner has got these"):
-            assert link_partner.base_page_received.technologies == {local[mode] for mode in ours}
+def test_advertisement(link_partner, local_modes, advertise, wait_for_link, step):
+    """A change of the advertised modes starts a negotiation, and the link partner receives exactly these technologies."""
+    for modes in subsets(local_modes):
+        advertised = ", ".join(modes)
+        with step(f"Have the driver advertise {advertised}"):
+            advertise(modes)
+            wait_for_link(best((local_modes[mode] for mode in modes), link_partner.abilities["technologies"]))
+        with step("The link partner has received these technologies"):
+            assert link_partner.base_page_received.technologies == {local_modes[mode] for mode in modes}
 
 
 @requirement(
@@ -111,17 +115,17 @@ def test_advertisement(link_partner, local, advertise, linked, step):
     source="IEEE 802.3-2022, 73.7.6; Documentation/networking/operstates.rst",
     falsified_by="program:settings.not-set",
 )
-@pytest.mark.usefixtures("several")
+@pytest.mark.usefixtures("has_multiple_technologies")
 @pytest.mark.fresh_guest
-def test_advertisement_without_common(link_partner, local, advertise, linked, gives_up, step):
-    """A change of what the driver advertises that leaves the ends nothing in common takes the link and the carrier down."""
-    first, second = list(local)[:2]
-    with step(f"Let the partner offer {local[first]} alone"):
-        link_partner.offer(local[first])
-        linked(local[first])
-    with step(f"Have the driver advertise {second} alone: there is no carrier"):
+def test_advertisement_without_common(link_partner, local_modes, advertise, wait_for_link, check_no_link, step):
+    """A change of the advertised modes that leaves no common technology takes the link and the carrier down."""
+    first, second = list(local_modes)[:2]
+    with step(f"The link partner offers {local_modes[first]} alone"):
+        link_partner.offer(local_modes[first])
+        wait_for_link(local_modes[first])
+    with step(f"Have the driver advertise {second} alone: the carrier goes off"):
         advertise({second})
-        gives_up()
-    with step("Let the partner offer that: there is a link again"):
-        link_partner.offer(local[second])
-        linked(local[second])
+        check_no_link()
+    with step("The link partner offers that technology: the link comes up again"):
+        link_partner.offer(local_modes[second])
+        wait_for_link(local_modes[second])

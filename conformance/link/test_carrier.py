@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The carrier that the driver reports follows the link partner."""
+"""The carrier that the driver reports follows the link."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ from plugfest.requirements.requirement import requirement
 OPERSTATES = "Documentation/networking/operstates.rst"
 COUNTS = ("carrier-changes", "carrier-up-count", "carrier-down-count")
 ROUNDS = 3
-LOAD = 128
-JUMBO, ETHERNET = 9000, 14
+QUEUED_FRAMES = 128
+"""More frames of a jumbo MTU than the FIFO of a device holds."""
+JUMBO_MTU, ETHERNET_HEADER = 9000, 14
 RESTARTS = 4
-"""Not all drivers that leave the carrier on do so each time: a race that is lost once in ten shows in most runs."""
+"""A driver that leaves the carrier on may do so only now and then: several rounds make a race visible in most runs."""
 FLAPS = 20
 FLOWS = 16
-PROMPT = 2.0
-"""Seconds within which the driver must notice that the link is up, on a guest of speed 1."""
-PROMPT_DOWN = 0.5
+UP_TIMEOUT = 2.0
+"""Seconds on a guest of speed 1 within which the driver must report that the link is up."""
+DOWN_TIMEOUT = 0.5
+"""Seconds on a guest of speed 1 within which the driver must report that the link is down."""
 BEFORE_WATCHDOG = 4.0
-"""Seconds, on any guest: a loss that is not noticed for 5 s lets the kernel's transmit watchdog bite (dev_watchdog)."""
+"""Upper bound of `DOWN_TIMEOUT` in seconds of wall time: after 5 s without a report the transmit watchdog fires (dev_watchdog)."""
 
 
 @pytest.fixture
-def prompt(guest):
-    """``prompt(up)``: seconds to wait for a report of that, on a guest of speed 1."""
-    return lambda up: PROMPT if up else min(PROMPT_DOWN, BEFORE_WATCHDOG * min(1.0, guest.speed))
+def carrier_timeout(guest):
+    """``carrier_timeout(up)``: seconds to wait until the driver reports that carrier state, on a guest of speed 1."""
+    return lambda up: UP_TIMEOUT if up else min(DOWN_TIMEOUT, BEFORE_WATCHDOG * min(1.0, guest.speed))
 
 
 @pytest.fixture
-def watch(until, prompt, dut):
-    """``watch(up=True)`` waits until the driver reports the carrier so, and the kernel's operational state goes with it."""
+def wait_for_carrier(until, carrier_timeout, dut):
+    """``wait_for_carrier(up=True)`` waits until the driver reports the carrier and the operational state follows it."""
 
     def wait(*, up):
         state = "up" if up else "down"
 
-        def reported():
+        def is_reported():
             link = dut.link()
             return bool(link["carrier"]) is up and link["operstate"] == state
 
-        until(reported, what=f"{dut.ifname} is reported as {state}", timeout=prompt(up))
+        until(
+            is_reported, what=f"carrier and operational state of {dut.ifname} are {state}", timeout=carrier_timeout(up)
+        )
 
     return wait
 
 
 @requirement("LINK-CARRIER-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
-def test_follows_partner(dut, link_partner, settings, watch, step):
-    """The driver reports the carrier as gone when the link partner goes, and as there when it comes back."""
+def test_follows_partner(dut, link_partner, settings, wait_for_carrier, step):
+    """The driver reports no carrier when the link partner goes down, and carrier when it comes back up."""
     settings.ready()
-    for number in range(ROUNDS):
-        with step(f"Take the partner down, time {number + 1}: carrier and operational state are down"):
+    for number in range(1, ROUNDS + 1):
+        with step(f"Round {number}: take the link partner down: carrier and operational state are down"):
             link_partner.set(up=False)
-            watch(up=False)
+            wait_for_carrier(up=False)
             assert "running" not in dut.link()["flags"]
-        with step("Bring it up: carrier and operational state are up"):
+        with step("Bring the link partner up: carrier and operational state are up"):
             link_partner.set(up=True)
-            watch(up=True)
+            wait_for_carrier(up=True)
             assert "running" in dut.link()["flags"]
 
 
@@ -66,17 +70,17 @@ def test_follows_partner(dut, link_partner, settings, watch, step):
     source="Documentation/ABI/testing/sysfs-class-net, carrier_changes, carrier_up_count, carrier_down_count",
     falsified_by="link.report.stuck",
 )
-def test_counted(dut, link_partner, settings, watch, step):
-    """Each loss and each return of the carrier is counted once."""
+def test_counted(dut, link_partner, settings, wait_for_carrier, step):
+    """The carrier counters count each loss and each return of the carrier once."""
     settings.ready()
     before = dut.link()
-    with step(f"Take the partner down and bring it up, {ROUNDS} times"):
+    with step(f"Take the link partner down and bring it up, {ROUNDS} times"):
         for _ in range(ROUNDS):
             link_partner.set(up=False)
-            watch(up=False)
+            wait_for_carrier(up=False)
             link_partner.set(up=True)
-            watch(up=True)
-    with step("The counters rose by that"):
+            wait_for_carrier(up=True)
+    with step(f"carrier_up_count and carrier_down_count rose by {ROUNDS} each, carrier_changes by their sum"):
         now = dut.link()
         rise = [now[name] - before[name] for name in COUNTS]
         assert rise == [2 * ROUNDS, ROUNDS, ROUNDS], dict(zip(COUNTS, rise, strict=True))
@@ -88,48 +92,51 @@ def test_counted(dut, link_partner, settings, watch, step):
     source="include/uapi/linux/rtnetlink.h, RTM_NEWLINK to RTNLGRP_LINK; Documentation/networking/operstates.rst",
     falsified_by="link.report.stuck",
 )
-def test_notified(guest, dut, link_partner, settings, until, prompt, defer, step):
-    """User space is notified of each change of the carrier, in order."""
+def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, defer, step):
+    """The kernel notifies user space of each change of the carrier, in order."""
     settings.ready()
     monitor = guest.agent.call("link.monitor_open")
     defer(guest.agent.call, "handle.close", handle=monitor)
-    told = []
+    states = []
 
-    def last():
-        news = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname, timeout=0.2)
-        told.extend(bool(each["carrier"]) for each in news if "carrier" in each)
-        return told[-1] if told else None
+    def last_state():
+        messages = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname, timeout=0.2)
+        states.extend(bool(each["carrier"]) for each in messages if "carrier" in each)
+        return states[-1] if states else None
 
-    for up in (False, True):
-        with step(f"Turn the partner {'on' if up else 'off'}: a notification says so"):
+    for up, action, state in (
+        (False, "Take the link partner down", "no carrier"),
+        (True, "Bring the link partner up", "carrier"),
+    ):
+        with step(f"{action}: RTM_NEWLINK reports {state}"):
             link_partner.set(up=up)
             until(
-                lambda up=up: last() is up,
-                what=f"a notification of carrier {'on' if up else 'off'}",
-                timeout=prompt(up),
+                lambda up=up: last_state() is up,
+                what=f"RTM_NEWLINK reports {state}",
+                timeout=carrier_timeout(up),
             )
-    with step("There was one change in each direction"):
-        changes = [state for state, previous in zip(told, [True, *told], strict=False) if state is not previous]
+    with step("The notifications show one change in each direction"):
+        changes = [state for state, previous in zip(states, [True, *states], strict=False) if state is not previous]
         assert changes == [False, True]
 
 
 @requirement("LINK-CARRIER-04", level="MUST", source=OPERSTATES, falsified_by="program:settings.not-set")
 @pytest.mark.budget(120)
-def test_not_before_the_link(dut, link_partner, settings, defer, step):
-    """An interface that was taken down and comes up again has no carrier before it has a link."""
+def test_no_carrier_before_link(dut, link_partner, settings, defer, step):
+    """When an interface is set up while its link partner is down, the driver reports no carrier until there is a link."""
     settings.ready()
     defer(settings.steady)
     defer(link_partner.set, up=True)
     defer(dut.set_link, up=True)
-    for number in range(RESTARTS):
-        with step(f"Take the interface down, and the partner too, time {number + 1}"):
+    for number in range(1, RESTARTS + 1):
+        with step(f"Round {number}: set the interface down, and take the link partner down"):
             dut.set_link(up=False)
             link_partner.set(up=False)
             assert "up" not in dut.link()["flags"]
-        with step("Take the interface up: there is no carrier"):
+        with step("Set the interface up: there is no carrier"):
             dut.set_link(up=True)
             assert not dut.carrier
-        with step("Bring the partner up: there is"):
+        with step("Bring the link partner up: there is carrier"):
             link_partner.set(up=True)
             settings.ready()
 
@@ -140,22 +147,22 @@ def test_not_before_the_link(dut, link_partner, settings, defer, step):
     source="Documentation/networking/operstates.rst; Documentation/networking/netdevices.rst, ndo_tx_timeout",
     falsified_by=("tx.frame.dropped", "link.report.stuck"),
 )
-def test_down(dut, link_partner, settings, check_traffic, traffic, packet_sender, remote, watch, step):
-    """While the link is down nothing is on the wire and sending does not hang; when it is up again, traffic goes both ways."""
+def test_down(dut, link_partner, settings, check_traffic, traffic, packet_sender, remote, wait_for_carrier, step):
+    """While the link is down, the driver sends no frame and sending does not block; after that, frames pass in both directions."""
     settings.ready()
     frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS, sizes=(60, 1514))]
-    with step("Take the partner down"):
+    with step("Take the link partner down"):
         link_partner.set(up=False)
-        watch(up=False)
-    with step("Have the DUT send: nothing is on the wire"), remote.capture() as seen:
+        wait_for_carrier(up=False)
+    with step("Send frames from the DUT: none is on the wire"), remote.capture() as seen:
         before = dut.stats64()
         packet_sender.send(frames)
         assert list(only(seen.received())) == []
-    with step("Bring the partner up: frames go both ways, unchanged"):
+    with step("Bring the link partner up: frames pass in both directions, unchanged"):
         link_partner.set(up=True)
-        watch(up=True)
+        wait_for_carrier(up=True)
         check_traffic()
-    with step("No transmit error was counted"):
+    with step("tx_errors did not rise"):
         assert dut.stats64()["tx_errors"] == before["tx_errors"]
 
 
@@ -168,44 +175,46 @@ def test_down(dut, link_partner, settings, check_traffic, traffic, packet_sender
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
 def test_down_under_load(
-    dut, link_partner, settings, check_traffic, traffic, packet_sender, watch, until, step, evidence
+    dut, link_partner, settings, check_traffic, traffic, packet_sender, wait_for_carrier, until, step, evidence
 ):
-    """Whatever was being sent when the link went, sending goes on when it is back.
+    """If the link goes down while the DUT sends, transmission resumes when the link comes back.
 
-    What the device has not come to then, because its own queues are full, must not be left half done: neither its
-    descriptors to a driver that no longer cares, nor the device's place in the ring to chance.
+    The device may stop in the middle of the ring because its FIFO is full. The driver must then neither leak the descriptors that the
+    device has not completed nor lose track of the device's position in the ring.
     """
-    largest = min(dut.link().get("max-mtu") or JUMBO, JUMBO)
+    largest = min(dut.link().get("max-mtu") or JUMBO_MTU, JUMBO_MTU)
     settings.set_link(mtu=largest)
     settings.ready()
-    frames = [probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET,), versions=(4,))]
-    with step("Take the partner down while the DUT sends in one flow, more than a device keeps in a queue of its own"):
+    frames = [
+        probe.frame for probe in burst(traffic.ends_back, flows=1, sizes=(largest + ETHERNET_HEADER,), versions=(4,))
+    ]
+    with step("Take the link partner down, and send more frames of one flow than the device's FIFO holds"):
         link_partner.set(up=False)
-        evidence("frames handed over", packet_sender.send(frames, repeat=LOAD))
-        watch(up=False)
-    with step("Bring the partner up: frames go both ways, unchanged"):
+        evidence("frames sent", packet_sender.send(frames, repeat=QUEUED_FRAMES))
+        wait_for_carrier(up=False)
+    with step("Bring the link partner up: frames pass in both directions, unchanged"):
         link_partner.set(up=True)
-        watch(up=True)
-        until(lambda: link_partner.linked, what="the partner has the link", timeout=5)
+        wait_for_carrier(up=True)
+        until(lambda: link_partner.linked, what="the link partner has the link", timeout=5)
         traffic.discard()
         check_traffic()
 
 
 @requirement("LINK-FLAP-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
-def test_flaps(dut, link_partner, settings, check_traffic, watch, until, step, evidence):
-    """However often the link flaps, the driver ends up with the carrier as it is, down or up, and carries traffic."""
+def test_flaps(dut, link_partner, settings, check_traffic, wait_for_carrier, until, step, evidence):
+    """After many link flaps, the driver reports the carrier state that the link ends in, and frames pass in both directions."""
     settings.ready()
     before = dut.link()["carrier-changes"]
-    with step(f"Let the partner flap {FLAPS} times, and take it down: the carrier is reported down"):
+    with step(f"The link partner flaps {FLAPS} times and goes down: the driver reports no carrier"):
         link_partner.flap(FLAPS)
-        until(lambda: link_partner.quiet, what="the partner has flapped", timeout=5)
+        until(lambda: link_partner.quiet, what="the link partner has flapped", timeout=5)
         link_partner.set(up=False)
-        watch(up=False)
-    with step(f"Let it flap {FLAPS} times more, and leave it up: the carrier is reported up"):
+        wait_for_carrier(up=False)
+    with step(f"The link partner flaps {FLAPS} times and stays up: the driver reports carrier"):
         link_partner.flap(FLAPS)
-        until(lambda: link_partner.quiet, what="the partner has flapped", timeout=5)
+        until(lambda: link_partner.quiet, what="the link partner has flapped", timeout=5)
         link_partner.set(up=True)
-        watch(up=True)
-    with step("Frames go both ways, unchanged"):
+        wait_for_carrier(up=True)
+    with step("Frames pass in both directions, unchanged"):
         evidence("carrier changes reported", dut.link()["carrier-changes"] - before)
         check_traffic()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Segmentation by the device: what is handed over in one piece must be on the wire as the stack would have cut it."""
+"""Segmentation offload (TSO, USO) and scatter-gather: the wire carries the frames that the stack's software would have made."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from plugfest.frames.dissect import ACK, CWR, FIN, PSH, TCP, UDP
@@ -12,25 +14,26 @@ from plugfest.traffic.packet_socket import PacketSender
 
 SOURCE = "Documentation/networking/segmentation-offloads.rst; RFC 9293, section 3.1"
 TIMESTAMPS = bytes.fromhex("0101080a0000000100000002")
-"""TCP options as Linux sends them: two fillers and the timestamps (RFC 7323)."""
+"""TCP options as Linux sends them: two NOPs and the timestamps (RFC 7323)."""
 TCP_FEATURE = {4: "tx-tcp-segmentation", 6: "tx-tcp6-segmentation"}
 ALL_TSO = tuple(TCP_FEATURE.values())
 UDP_FEATURE = "tx-udp-segmentation"
 SIZES = (
-    # octets of payload, octets a segment
+    # bytes of payload, bytes per segment
     (1448 * 4, 1448),  # a whole number of segments
-    (1448 * 4 + 1, 1448),  # one octet over
-    (1447 * 3 + 700, 1447),  # odd segments: the checksum's octets change places
+    (1448 * 4 + 1, 1448),  # one byte more
+    (1447 * 3 + 700, 1447),  # odd segments: the checksum's bytes swap places
     (537 * 9 + 536, 537),
-    (536 + 1, 536),  # the shortest that is cut at all
-    (88 * 12, 88),  # the smallest that Linux asks for (TCP_MIN_SND_MSS and its options)
-    (60000, 1440),  # near the longest that IP can say
+    (536 + 1, 536),  # the shortest packet that is segmented
+    (88 * 12, 88),  # the smallest MSS that Linux uses (TCP_MIN_SND_MSS with its options)
+    (60000, 1440),  # near the upper limit of the IP length field
 )
 TAG = 100
+"""VLAN id."""
 
 
-def requests(ends, version, protocol=TCP):
-    """One packet a size, in flows of their own, each with other flags and sequence numbers."""
+def make_requests(ends, version, protocol=TCP):
+    """Return one packet of each size, each with its own ports, flags and sequence number."""
     made = []
     for number, (length, segment) in enumerate(SIZES):
         flags = (ACK, ACK | PSH, ACK | PSH | FIN)[number % 3]
@@ -51,11 +54,11 @@ def requests(ends, version, protocol=TCP):
     return made
 
 
-def check_cut(work):
-    """Expect that the driver was handed each packet whole, and that the device made the frames."""
-    assert sorted(each.segment for each in work.whole) == sorted(order.segment for order in work.requests)
-    if work.cut is not None:
-        assert work.cut == sum(len(order.pieces) - 1 for order in work.requests)
+def check_offloaded(result):
+    """Expect that the driver got each packet unsegmented, and that the device made the frames."""
+    assert sorted(each.segment for each in result.whole) == sorted(request.segment for request in result.requests)
+    if result.cut is not None:
+        assert result.cut == sum(len(request.pieces) - 1 for request in result.requests)
 
 
 FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.segment.missing", "tx.checksum.wrong")
@@ -68,30 +71,32 @@ FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.se
     falsified_by=(*FAULTS, "tx.segment.identification", "tx.ip-checksum.wrong"),
 )
 def test_ipv4(tx_offload, active, step):
-    """TCP segmentation offload over IPv4 puts on the wire exactly the frames that the stack would have sent."""
-    asked = requests(tx_offload.ends, 4)
-    with step("Turn the offload on"):
+    """With TCP segmentation offload over IPv4, the wire carries exactly the frames that the stack would have sent."""
+    requests = make_requests(tx_offload.ends, 4)
+    with step("Turn TCP segmentation offload on"):
         active(TCP_FEATURE[4])
-    with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = tx_offload.do(asked)
-    with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
-        check_cut(work)
-    with step("On the wire: sizes, sequence numbers, flags, identifications, checksums, and the payload to the octet"):
-        work.check()
+    with step("Send packets of several lengths, with and without TCP options, with even and odd segment sizes"):
+        result = tx_offload.do(requests)
+    with step("The driver got each packet unsegmented, and the device made the frames: the offload is in use"):
+        check_offloaded(result)
+    with step(
+        "On the wire, lengths, sequence numbers, flags, identifications, checksums and all bytes of payload are correct"
+    ):
+        result.check()
 
 
 @requirement("OFFLOAD-TSO-02", level="MUST", source=SOURCE, falsified_by=FAULTS)
 def test_ipv6(tx_offload, active, step):
-    """TCP segmentation offload over IPv6 puts on the wire exactly the frames that the stack would have sent."""
-    asked = requests(tx_offload.ends, 6)
-    with step("Turn the offload on"):
+    """With TCP segmentation offload over IPv6, the wire carries exactly the frames that the stack would have sent."""
+    requests = make_requests(tx_offload.ends, 6)
+    with step("Turn TCP segmentation offload on"):
         active(TCP_FEATURE[6])
-    with step("Hand over packets of several sizes, with and without options, to be cut at even and odd sizes"):
-        work = tx_offload.do(asked)
-    with step("The driver got each in one piece, and the device made the frames: the offload is really used"):
-        check_cut(work)
-    with step("On the wire: sizes, sequence numbers, flags, checksums, and the payload to the octet"):
-        work.check()
+    with step("Send packets of several lengths, with and without TCP options, with even and odd segment sizes"):
+        result = tx_offload.do(requests)
+    with step("The driver got each packet unsegmented, and the device made the frames: the offload is in use"):
+        check_offloaded(result)
+    with step("On the wire, lengths, sequence numbers, flags, checksums and all bytes of payload are correct"):
+        result.check()
 
 
 @requirement(
@@ -101,22 +106,23 @@ def test_ipv6(tx_offload, active, step):
     falsified_by="program:settings.not-set",
 )
 def test_off(tx_offload, inactive, step):
-    """With TCP segmentation offload off, the device is handed no packet to cut, and the wire carries the same frames."""
-    asked = [order for version in (4, 6) for order in requests(tx_offload.ends, version)[:3]]
-    asked = [order if order.version == 4 else _other_ports(order) for order in asked]
-    with step("Turn the offload off"):
+    """With TCP segmentation offload off, the driver gets no packet to segment, and the wire carries the same frames."""
+    requests = [request for version in (4, 6) for request in make_requests(tx_offload.ends, version)[:3]]
+    requests = [request if request.version == 4 else _other_ports(request) for request in requests]
+    with step("Turn TCP segmentation offload off"):
         inactive(*ALL_TSO)
-    with step("Send packets that have to be cut"):
-        work = tx_offload.do(asked)
-    with step("The driver got none to be cut, and the device cut none"):
-        assert {each.segment for each in work.handed} == {0}
-        assert work.cut in (None, 0)
-    with step("The wire carries what it carries with the offload on"):
-        work.check()
+    with step("Send packets that need segmentation"):
+        result = tx_offload.do(requests)
+    with step("The driver got no packet to segment, and the device segmented none"):
+        assert {each.segment for each in result.handed} == {0}
+        assert result.cut in (None, 0)
+    with step("The wire carries the same frames as with the offload on"):
+        result.check()
 
 
-def _other_ports(order):
-    return TxRequest(**{**vars(order), "ports": (order.ports[0] + 100, order.ports[1])})
+def _other_ports(request):
+    """Return the request with other ports, so that its frames differ from those over IPv4."""
+    return replace(request, ports=(request.ports[0] + 100, request.ports[1]))
 
 
 @requirement(
@@ -126,8 +132,8 @@ def _other_ports(order):
     falsified_by=("tx.checksum.wrong", "tx.frame.dropped"),
 )
 def test_congestion_flag(tx_offload, active, step):
-    """Of a packet with CWR only the first frame has it, whether device or stack cuts such packets."""
-    asked = [
+    """Only the first frame of a segmented packet with CWR has CWR set, whether the device or the stack segments it."""
+    requests = [
         TxRequest(
             tx_offload.ends,
             version,
@@ -138,12 +144,12 @@ def test_congestion_flag(tx_offload, active, step):
         )
         for version in (4, 6)
     ]
-    with step("Turn the offload on"):
+    with step("Turn TCP segmentation offload on"):
         active(*ALL_TSO)
-    with step("Hand over packets with CWR"):
-        work = tx_offload.do(asked)
-    with step("Only the first frame of each has it"):
-        work.check()
+    with step("Send packets with CWR"):
+        result = tx_offload.do(requests)
+    with step("On the wire, only the first frame of each packet has CWR set"):
+        result.check()
 
 
 @requirement(
@@ -153,20 +159,20 @@ def test_congestion_flag(tx_offload, active, step):
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong", "tx.frame.dropped"),
 )
 def test_tagged(tx_offload, active, guest, dut, defer, step):
-    """Each frame of a packet that was sent on a VLAN has its tag, whether device or stack cuts such packets."""
-    asked = [
+    """Each frame of a segmented packet on a VLAN has the tag, whether the device or the stack segments it."""
+    requests = [
         TxRequest(tx_offload.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG)
         for version in (4, 6)
     ]
-    with step("Turn the offload on, and make a VLAN interface"):
+    with step("Turn TCP segmentation offload on, and create a VLAN interface"):
         active(*ALL_TSO)
         guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=TAG, name="vlan0")
         defer(guest.agent.call, "link.delete", ifname="vlan0")
         guest.agent.call("link.set", ifname="vlan0", up=True)
-    with step("Hand over packets on it"):
-        work = tx_offload.do(asked, packet_sender=PacketSender(guest.agent, "vlan0", defer))
-    with step("Each frame has the tag, and all else is as without"):
-        work.check()
+    with step("Send packets on the VLAN interface"):
+        result = tx_offload.do(requests, packet_sender=PacketSender(guest.agent, "vlan0", defer))
+    with step("On the wire each frame has the tag and is otherwise as without a VLAN"):
+        result.check()
 
 
 @requirement(
@@ -177,17 +183,17 @@ def test_tagged(tx_offload, active, guest, dut, defer, step):
 )
 @pytest.mark.parametrize("mss", [None, 537])
 def test_stream(peer, active, trace_skbs, step, mss):
-    """A TCP stream that the device segments arrives whole, with the usual and with an odd segment size."""
+    """A TCP stream that the device segments arrives complete and unchanged, with the default MSS and with an odd one."""
     length = 300_007
-    with step("Turn the offload on"):
+    with step("Turn TCP segmentation offload on"):
         active(*ALL_TSO)
-    with step("Have the DUT send a stream by TCP"), trace_skbs() as seen:
-        got = peer.from_dut(4, length, mss=mss)
-    with step("It arrives whole"):
-        assert (got.octets, got.sha256) == (length, digest(1, length))
-    with step("The driver was handed packets to be cut at that size"):
+    with step("Send a TCP stream from the DUT"), trace_skbs() as seen:
+        received = peer.from_dut(4, length, mss=mss)
+    with step("The stream arrives complete and unchanged"):
+        assert (received.octets, received.sha256) == (length, digest(1, length))
+    with step("The driver got packets to segment, with segments of at most the MSS"):
         sizes = {each.segment for each in seen.sent() if each.segment}
-        assert sizes, "no packet was handed over to be cut"
+        assert sizes, "the driver got no packet to segment"
         assert mss is None or max(sizes) <= mss
 
 
@@ -199,23 +205,23 @@ def test_stream(peer, active, trace_skbs, step, mss):
 )
 @pytest.mark.parametrize("version", [4, 6])
 def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
-    """UDP segmentation offload puts each datagram on the wire with its own length, identification and checksum."""
+    """With UDP segmentation offload, each datagram on the wire has its own length, identification and checksum."""
     if [int(part) for part in kernel.release.split(".")[:2]] < [6, 2]:
-        skip_unsupported("UDP segmentation by packet sockets", evidence=f"kernel {kernel.release}: since 6.2")
-    asked = [
+        skip_unsupported("UDP segmentation by packet sockets", evidence=f"kernel {kernel.release}; needs 6.2 or later")
+    requests = [
         TxRequest(
             tx_offload.ends, version, generate(number, length), segment, protocol=UDP, ports=(30000 + number, 31000)
         )
         for number, (length, segment) in enumerate([(4000, 1000), (4001, 1000), (7 * 333 + 1, 333)])
     ]
-    with step("Turn the offload on"):
+    with step("Turn UDP segmentation offload on"):
         active(UDP_FEATURE)
-    with step("Hand over packets of several datagrams"):
-        work = tx_offload.do(asked)
-    with step("The driver got each in one piece: the offload is really used"):
-        check_cut(work)
-    with step("On the wire: lengths, identifications, checksums, and the payload to the octet"):
-        work.check()
+    with step("Send packets of several datagrams each"):
+        result = tx_offload.do(requests)
+    with step("The driver got each packet unsegmented: the offload is in use"):
+        check_offloaded(result)
+    with step("On the wire, lengths, identifications, checksums and all bytes of payload are correct"):
+        result.check()
 
 
 @requirement(
@@ -225,18 +231,20 @@ def test_udp(tx_offload, active, step, skip_unsupported, kernel, version):
     falsified_by=("tx.frame.corrupted", "program:settings.not-set"),
 )
 def test_scatter_gather(tx_offload, active, inactive, step):
-    """Packets in scattered pieces of memory are sent unchanged; with the feature off none are handed to the driver."""
-    asked = [
+    """With scatter-gather on, the driver sends packets in page fragments unchanged; with it off, the driver gets only linear packets."""
+    requests = [
         TxRequest(tx_offload.ends, 4, generate(1, 60000), 1440),
         TxRequest(tx_offload.ends, 4, generate(2, 1400), ports=(30001, 31000)),
     ]
-    with step("Turn it on, and send packets of which most is in page fragments"):
+    with step(
+        "Turn scatter-gather on, and send packets with most of their data in page fragments: the wire carries them unchanged"
+    ):
         active("tx-scatter-gather")
-        work = tx_offload.do(asked)
-        assert any(each.linear < each.length for each in work.handed), "nothing was handed over in fragments"
-        work.check()
-    with step("Turn it off: all that is handed over is in one piece, and the wire carries the same"):
+        result = tx_offload.do(requests)
+        assert any(each.linear < each.length for each in result.handed), "the driver got no packet with page fragments"
+        result.check()
+    with step("Turn scatter-gather off: each packet that the driver gets is linear, and the wire carries the same"):
         inactive("tx-scatter-gather")
-        work = tx_offload.do(asked)
-        assert [each for each in work.handed if each.linear != each.length] == []
-        work.check()
+        result = tx_offload.do(requests)
+        assert [each for each in result.handed if each.linear != each.length] == []
+        result.check()

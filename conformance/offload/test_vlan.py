@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""VLAN offloads: tags that the device puts in, takes out, and filters by."""
+"""VLAN offloads: tag insertion, tag stripping and filtering."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from plugfest.traffic.packet_socket import PacketSender
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"
-VLAN, STRANGER = 100, 101
-LOCAL = bytes.fromhex("88b5")
+VLAN, UNUSED_VLAN = 100, 101
+LOCAL_ETHERTYPE = bytes.fromhex("88b5")
 SIZES = (60, 127, 1024, 1514)
 PRIORITIES = (0, 3, 7)
 
 
 def frames(destination, source):
-    """A frame of each length."""
+    """Return a frame of each length."""
     macs = bytes.fromhex((destination + source).replace(":", ""))
-    return [macs + LOCAL + bytes((size + index) & 0xFF for index in range(size - 14)) for size in SIZES]
+    return [macs + LOCAL_ETHERTYPE + bytes((size + index) & 0xFF for index in range(size - 14)) for size in SIZES]
 
 
 @pytest.fixture
 def vlan(guest, dut, defer, settings):
-    """An interface for VLAN 100 on the one under test: its name."""
+    """The name of an interface for VLAN 100 on top of the interface under test."""
     guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=VLAN, name="vlan0")
     defer(guest.agent.call, "link.delete", ifname="vlan0")
     guest.agent.call("link.set", ifname="vlan0", up=True)
@@ -36,18 +36,18 @@ def vlan(guest, dut, defer, settings):
 
 @pytest.fixture
 def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
-    """Sends frames on the VLAN; returns what the driver was handed of them, and what the wire carried."""
+    """``skbs, frames = send_on_vlan()`` sends frames on the VLAN; returns the skbs that the driver got and the frames on the wire."""
 
     def send():
         data = frames(remote.mac, dut.mac)
         with remote.capture() as capture, trace_skbs() as seen:
             PacketSender(guest.agent, vlan, defer).send(data)
             until(lambda: len(ours(capture)) >= len(data), what=f"{len(data)} frames are on the wire", timeout=1)
-        # The stack's own on the VLAN has the tag's protocol too, once that is within the frame.
+        # Background traffic on the VLAN also has protocol 0x8100 if the tag is in the frame: select by length.
         return of_length(seen.sent(), SIZES), ours(capture)
 
     def ours(capture):
-        return [each for each in capture.received() if LOCAL in (each[12:14], each[16:18])]
+        return [each for each in capture.received() if LOCAL_ETHERTYPE in (each[12:14], each[16:18])]
 
     return send
 
@@ -59,13 +59,13 @@ def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong"),
 )
 def test_insert(send_on_vlan, active, dut, remote, step):
-    """With VLAN insertion on, tags are told beside the frame, and the device puts them in their place."""
-    with step("Turn it on, and send frames of every length on a VLAN"):
+    """With VLAN insertion on, the driver gets the tag in the skb's metadata, and the device inserts it into the frame."""
+    with step("Turn VLAN insertion on, and send frames of all lengths on a VLAN"):
         active(INSERT)
-        handed, found = send_on_vlan()
-    with step("The driver got the tag beside each frame: the offload is really used"):
-        assert [each.tag for each in handed] == [VLAN] * len(SIZES)
-    with step("On the wire the tag is in its place, and all else as it was"):
+        skbs, found = send_on_vlan()
+    with step("Each skb that the driver got has the tag in its metadata: the offload is in use"):
+        assert [each.tag for each in skbs] == [VLAN] * len(SIZES)
+    with step("On the wire each frame has the tag and is otherwise unchanged"):
         assert found == [tagged(each, VLAN) for each in frames(remote.mac, dut.mac)]
 
 
@@ -76,19 +76,24 @@ def test_insert(send_on_vlan, active, dut, remote, step):
     falsified_by=("program:settings.not-set", "tx.frame.corrupted"),
 )
 def test_no_insert(send_on_vlan, inactive, dut, remote, step):
-    """With VLAN insertion off, frames are handed over with the tag in its place, and the wire carries the same."""
-    with step("Turn it off, with stripping, to which some drivers tie it, and send frames of every length on a VLAN"):
+    """With VLAN insertion off, the driver gets frames with the tag in the frame, and sends them unchanged."""
+    with step(
+        "Turn VLAN insertion off, and stripping too since some drivers couple them; send frames of all lengths on a VLAN"
+    ):
         inactive(*(name for name in (INSERT, STRIP) if name == INSERT or name in dut.features().free))
-        handed, found = send_on_vlan()
-    with step("The driver got the tag within each frame"):
-        assert [each.tag for each in handed] == [None] * len(SIZES)
-    with step("On the wire the tag is in its place, and all else as it was"):
+        skbs, found = send_on_vlan()
+    with step("No skb that the driver got has a tag in its metadata"):
+        assert [each.tag for each in skbs] == [None] * len(SIZES)
+    with step("On the wire each frame has the tag and is otherwise unchanged"):
         assert found == [tagged(each, VLAN) for each in frames(remote.mac, dut.mac)]
 
 
 @pytest.fixture
 def receive_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
-    """Sends tagged frames to the DUT; returns what the driver handed over, and what the VLAN's interface got."""
+    """``skbs = receive_on_vlan()`` sends tagged frames to the DUT; returns the skbs that the driver passed to the stack.
+
+    Each frame must reach the VLAN interface once and without the tag.
+    """
 
     def receive():
         handle = guest.agent.call("packet.open", ifname=vlan, protocol=0x88B5)
@@ -97,14 +102,14 @@ def receive_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
         found = []
 
         def complete():
-            news = guest.agent.call("packet.receive", packet=handle, count=count - len(found), timeout=0.2)
-            found.extend(base64.b64decode(each["frame"]) for each in news)
+            received = guest.agent.call("packet.receive", packet=handle, count=count - len(found), timeout=0.2)
+            found.extend(base64.b64decode(each["frame"]) for each in received)
             return len(found) >= count
 
         count = len(data) * len(PRIORITIES)
         with trace_skbs() as seen:
             remote.send(tagged(each, priority << 13 | VLAN) for priority in PRIORITIES for each in data)
-            until(complete, what=f"{count} frames reach the VLAN's interface", timeout=1)
+            until(complete, what=f"{count} frames reach the VLAN interface", timeout=1)
         assert found == data * len(PRIORITIES)
         return [each for each in seen.received() if each.protocol in (0x8100, 0x88B5)]
 
@@ -118,15 +123,15 @@ def receive_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
     falsified_by=("rx.vlan.not-stripped", "rx.vlan.wrong"),
 )
 def test_strip(receive_on_vlan, active, step):
-    """With VLAN stripping on, the tag is told beside the frame, priority and all, and the frame comes without."""
+    """With VLAN stripping on, the device strips the tag, and the driver reports it, including the priority, in the skb's metadata."""
     with step(
-        "Turn it on, and send tagged frames of every length and some priorities: each reaches the VLAN's interface"
+        "Turn VLAN stripping on, and send tagged frames of all lengths and several priorities: each reaches the VLAN interface"
     ):
         active(STRIP)
-        told = receive_on_vlan()
-    with step("The driver tells the tag of each beside it"):
-        wanted = [priority << 13 | VLAN for priority in PRIORITIES for _ in SIZES]
-        assert [each.tag for each in told] == wanted
+        skbs = receive_on_vlan()
+    with step("The driver reports the tag of each frame in the skb's metadata"):
+        expected = [priority << 13 | VLAN for priority in PRIORITIES for _ in SIZES]
+        assert [each.tag for each in skbs] == expected
 
 
 @requirement(
@@ -136,13 +141,13 @@ def test_strip(receive_on_vlan, active, step):
     falsified_by=("program:settings.not-set", "rx.frame.corrupted"),
 )
 def test_no_strip(receive_on_vlan, inactive, step):
-    """With VLAN stripping off, frames come with the tag in its place, and still reach the VLAN's interface."""
-    with step("Turn it off, and send tagged frames of every length: each reaches the VLAN's interface"):
+    """With VLAN stripping off, the driver passes frames to the stack with the tag in the frame, and they reach the VLAN interface."""
+    with step("Turn VLAN stripping off, and send tagged frames of all lengths: each reaches the VLAN interface"):
         inactive(STRIP)
-        told = receive_on_vlan()
-    with step("The driver tells no tag beside a frame"):
-        assert [each.tag for each in told] == [None] * len(told)
-        assert {each.protocol for each in told} == {0x8100}
+        skbs = receive_on_vlan()
+    with step("The driver reports no tag in the metadata of an skb"):
+        assert [each.tag for each in skbs] == [None] * len(skbs)
+        assert {each.protocol for each in skbs} == {0x8100}
 
 
 @requirement(
@@ -153,21 +158,28 @@ def test_no_strip(receive_on_vlan, inactive, step):
 )
 @pytest.mark.usefixtures("vlan")
 def test_filter(guest, dut, remote, active, trace_skbs, until, step, defer):
-    """With VLAN filtering on, frames of VLANs that have an interface come to the stack, and frames of others do not."""
+    """With VLAN filtering on, the stack receives frames of VLANs that have an interface, and no frames of other VLANs."""
     lengths = (60, 1514)
-    with step("Turn it on"):
+    with step("Turn VLAN filtering on"):
         active(FILTER)
-    with step("Send frames of a VLAN without interface, then of one with, then untagged"), trace_skbs() as seen:
+    with (
+        step("Send frames of a VLAN without an interface, then of a VLAN with one, then untagged ones"),
+        trace_skbs() as seen,
+    ):
         data = frames(dut.mac, remote.mac)
         handle = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
         defer(guest.agent.call, "handle.close", handle=handle)
-        remote.send([tagged(each, STRANGER) for each in data])
+        remote.send([tagged(each, UNUSED_VLAN) for each in data])
         remote.send([tagged(each, VLAN) for each in data])
         remote.send(data)
         until(
-            lambda: len(of_length(seen.received(), lengths)) >= 2 * len(lengths), what="the frames have come", timeout=1
+            lambda: len(of_length(seen.received(), lengths)) >= 2 * len(lengths),
+            what="the driver passes the frames to the stack",
+            timeout=1,
         )
-    with step("Those of the VLAN with interface, and the untagged ones, came; of the other VLAN none did"):
+    with step(
+        "The stack received the frames of the VLAN with an interface and the untagged ones, none of the other VLAN"
+    ):
         found = [
             each.length + (4 if each.tag is not None else 0)
             for each in seen.received()
@@ -176,10 +188,10 @@ def test_filter(guest, dut, remote, active, trace_skbs, until, step, defer):
         assert sorted(found) == sorted([size + 4 for size in SIZES] + list(SIZES))
 
 
-def of_length(buffers, lengths):
-    """Which of these are frames of these lengths, tag or not."""
+def of_length(skbs, lengths):
+    """Return the skbs whose frame has one of these lengths, not counting a tag."""
     wanted = {*lengths, *(length + 4 for length in lengths)}
-    return [each for each in buffers if each.length in wanted and each.protocol in (0x8100, 0x88B5)]
+    return [each for each in skbs if each.length in wanted and each.protocol in (0x8100, 0x88B5)]
 
 
 @requirement(
@@ -190,9 +202,13 @@ def of_length(buffers, lengths):
 )
 @pytest.mark.usefixtures("vlan")
 def test_no_filter(dut, remote, inactive, trace_skbs, until, step):
-    """With VLAN filtering off, frames of all VLANs come to the stack."""
-    with step("Turn it off, and send frames of a VLAN without interface"):
+    """With VLAN filtering off, the stack receives frames of all VLANs."""
+    with step("Turn VLAN filtering off, and send frames of a VLAN without an interface: the stack receives them"):
         inactive(FILTER)
         with trace_skbs() as seen:
-            remote.send([tagged(each, STRANGER) for each in frames(dut.mac, remote.mac)])
-            until(lambda: len(of_length(seen.received(), SIZES)) >= len(SIZES), what="the frames have come", timeout=1)
+            remote.send([tagged(each, UNUSED_VLAN) for each in frames(dut.mac, remote.mac)])
+            until(
+                lambda: len(of_length(seen.received(), SIZES)) >= len(SIZES),
+                what="the driver passes the frames to the stack",
+                timeout=1,
+            )

@@ -95,7 +95,7 @@ def test_xdp_program_attached(header_split, kind, allocate, check_bind_error, se
     memory = allocate(kind)
     with step("Attach a generic program with fragments support"):
         settings.restore_features()
-        xdp.attach("xdp_fragments", "generic")
+        xdp.attach("xdp_pass_frags", "generic")
         traffic.ready()
     with step("Ask to bind memory to the last receive queue"):
         check_bind_error(memory, header_split.queues() - 1, errno.EEXIST)

@@ -43,7 +43,7 @@ def test_attach_xdp(last_queue, memory, xdp, config_unchanged, check_still_bound
     with step(f"Bind memory, and ask to attach a {mode} program"):
         memory.bind(last_queue)
         with config_unchanged():
-            error = xdp.try_attach("xdp_fragments", mode)
+            error = xdp.try_attach("xdp_pass_frags", mode)
     with step("The kernel returns EBUSY, and no program is attached"):
         check_still_bound(error, errno.EBUSY)
         assert xdp.state()["attached"] == "none"

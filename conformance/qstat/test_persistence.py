@@ -199,7 +199,7 @@ def counters_over_restart(restart_queue, accounting, faults, guest, dut, traffic
     """
 
     def restart(queue):
-        error = guest.agent.call("netdev.queue_api_refusal", ifname=dut.ifname, queue=queue)
+        error = guest.agent.call("netdev.queue_api_error", ifname=dut.ifname, queue=queue)
         if error["errno"] == errno.EOPNOTSUPP:
             skip_unsupported(
                 "restarting single queues (queue management operations)", evidence={"netdev bind-rx": error}

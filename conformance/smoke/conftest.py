@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the smoke tests share."""
+"""Fixtures of the smoke tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.traffic.check import TrafficCheck
 from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import Traffic
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def check_traffic_after(
+def check_traffic_after_reboot(
     guest: Machine, remote: Remote, until: Until, defer: Callable[..., None]
-) -> Callable[[], TrafficCheck]:
-    """Makes a `Crossing` when called, for tests that first take the guest or the interface away."""
+) -> Callable[[], None]:
+    """``check_traffic_after_reboot()``: as ``check_traffic()``, with sockets and agent of the guest as it is when called."""
 
-    def make() -> TrafficCheck:
-        dut = guest.dut
+    def check() -> None:
+        dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
-        return TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)
+        TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)()
 
-    return make
+    return check

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The driver takes its device, gives it back, and takes it again."""
+"""Probe and remove: bind and unbind the driver, load and unload its module, reboot."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
+from plugfest.dut.dut import Dut
 from plugfest.machine.machine import DUT_MAC
 from plugfest.requirements.requirement import requirement
 
 BINDING = "Documentation/driver-api/driver-model/binding.rst"
 ROUNDS = 3
-"""How often the driver is taken off and put on again: once may leave something behind that only the second finds."""
+"""How often the driver is unbound and bound: what the first round leaves behind may fail only the second."""
 
 
 @requirement(
@@ -18,22 +21,22 @@ ROUNDS = 3
     source=f"{BINDING}; Documentation/networking/netdevices.rst",
     falsified_by=("device.eeprom.checksum", "device.command.stuck"),
 )
-def test_probe(binding, guest, dut, driver, step, evidence):
-    """Bound to its device, the driver makes one network interface, with the device's address and its own name."""
-    with step("Take the driver off the device and bind it again"):
+def test_probe(binding, guest, dut, step, evidence):
+    """Bound to its device, the driver creates one netdev with the device's address; `ethtool -i` reports its name and bus address."""
+    with step("Unbind the driver from the device and bind it again"):
         binding.unbind()
         binding.bind()
-    with step("There is one interface of the device"):
+    with step("The device has one netdev"):
         assert binding.interfaces() == [guest.ifname]
-    with step("Its address is the device's, now and permanently"):
+    with step("Address and permanent address of the netdev are the device's"):
         link = dut.link()
         assert link["address"] == DUT_MAC
         assert link.get("perm-address", DUT_MAC) == DUT_MAC
-    with step("It tells its driver and its place on the bus"):
-        told = dut.driver_info()
-        evidence("ethtool -i", told)
-        assert told["driver"] == driver.module
-        assert told["bus-info"] in binding.device
+    with step("`ethtool -i` shows the driver's name as in sysfs, and the device's bus address"):
+        info = dut.driver_info()
+        evidence("ethtool -i", info)
+        assert info["driver"] == PurePosixPath(binding.driver).name
+        assert info["bus-info"] in binding.device
 
 
 @requirement(
@@ -43,17 +46,19 @@ def test_probe(binding, guest, dut, driver, step, evidence):
     falsified_by="program:driver.unbind-lost",
 )
 def test_unbind(binding, guest, step):
-    """Taken off its device, the driver removes the interface, and leaves no queue of the device running."""
-    with step("Take the driver off the device"):
+    """Unbound from its device, the driver removes the netdev and leaves no queue of the device enabled."""
+    with step("Unbind the driver from the device"):
         binding.unbind()
-    with step("The interface is gone, and the device has no driver"):
+    with step("The netdev is gone, and the device has no driver"):
         assert binding.interfaces() == []
         assert not binding.bound
-    with step("No queue of the device is enabled, where the device can be asked"):
+    with step("The device has no queue enabled (checked on a model of ours)"):
         if guest.model is not None:
             queues = guest.model.call("model.queues")
-            running = [f"{way} {n}" for way in ("rx", "tx") for n, queue in enumerate(queues[way]) if queue["enabled"]]
-            assert running == []
+            enabled = [
+                f"{side} {n}" for side in ("rx", "tx") for n, queue in enumerate(queues[side]) if queue["enabled"]
+            ]
+            assert enabled == []
 
 
 @requirement(
@@ -63,13 +68,13 @@ def test_unbind(binding, guest, step):
     falsified_by=("device.eeprom.checksum", "device.command.stuck", "rx.frame.dropped", "tx.frame.dropped"),
 )
 def test_rebind(binding, check_traffic, dut, step):
-    """Taken off and bound again, several times, the driver carries traffic both ways as before."""
-    for number in range(ROUNDS):
-        with step(f"Take the driver off the device and bind it again, time {number + 1}"):
+    """After several rounds of unbind and bind, frames pass in both directions."""
+    for number in range(1, ROUNDS + 1):
+        with step(f"Round {number}: unbind the driver from the device and bind it again"):
             binding.unbind()
             binding.bind()
             assert dut.link()["ifname"] == dut.ifname
-    with step("Frames go both ways, unchanged"):
+    with step("Frames pass in both directions, unchanged"):
         check_traffic()
 
 
@@ -79,19 +84,19 @@ def test_rebind(binding, check_traffic, dut, step):
     source="Documentation/kbuild/modules.rst; man modprobe(8)",
     falsified_by=("program:driver.unload-lost", "device.eeprom.checksum", "tx.frame.dropped"),
 )
-def test_reload(binding, check_traffic, driver, step, skip_unsupported):
-    """The module can be unloaded while its interface is up, and loaded again; then traffic goes both ways."""
+def test_reload(binding, check_traffic, step, skip_unsupported):
+    """The module unloads while its interface is up; after it is loaded again, frames pass in both directions."""
     if binding.shared_with_management:
         skip_unsupported(
-            "unloading", evidence=f"{driver.module} also drives the interface by which the guest is reached"
+            "unloading the module", evidence=f"the guest's management interface has the same driver, {binding.driver}"
         )
     with step("Unload the module"):
         binding.unload()
         assert not binding.loaded
-    with step("Load it again: the interface is back"):
+    with step("Load it again: the driver binds to the device"):
         binding.load()
         assert binding.bound
-    with step("Frames go both ways, unchanged"):
+    with step("Frames pass in both directions, unchanged"):
         check_traffic()
 
 
@@ -103,12 +108,12 @@ def test_reload(binding, check_traffic, driver, step, skip_unsupported):
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_reboot(guest, dut, check_traffic_after, step):
-    """After a reboot of the machine the driver finds its device in order, and carries traffic both ways."""
+def test_reboot(guest, dut, check_traffic_after_reboot, step):
+    """After a reboot of the machine with the interface up, the driver probes its device, and frames pass in both directions."""
     before = dut.mac
     with step("Reboot with the interface up"):
         guest.reboot()
-    with step("The interface is there, with the same address"):
-        assert guest.dut.mac == before
-    with step("Frames go both ways, unchanged"):
-        check_traffic_after().both_ways()
+    with step("The netdev exists, with the same address"):
+        assert Dut(guest).mac == before
+    with step("Frames pass in both directions, unchanged"):
+        check_traffic_after_reboot()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Down and up, rings, channels, self-test, register dump: after each, and during some, the device works."""
+"""Down and up, ring sizes, channels, self-test and register dump: the interface works afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from plugfest import faults as fault_points
 from plugfest.requirements.requirement import requirement
 
 ROUNDS = 2
-STRAY = fault_points.declare("program:registers.stray", "the device is taken to have seen an access to no register")
+STRAY = fault_points.declare(
+    "program:registers.stray", "an access to an offset without a register is added to those that the device counted"
+)
 ETHTOOL = "Documentation/networking/ethtool-netlink.rst"
 
 
@@ -21,9 +23,9 @@ ETHTOOL = "Documentation/networking/ethtool-netlink.rst"
     falsified_by=("rx.frame.dropped", "tx.frame.dropped", "program:settings.not-set"),
 )
 def test_down_and_up(dut, remote, settings, check_traffic, traffic, step):
-    """An interface that is down receives nothing; up again, it has carrier and traffic goes both ways, time after time."""
-    for number in range(ROUNDS):
-        with step(f"Take the interface down, time {number + 1}: there is no carrier, and nothing is received"):
+    """An interface that is down receives no frame; after it is set up, it has carrier and frames pass in both directions."""
+    for number in range(1, ROUNDS + 1):
+        with step(f"Round {number}: set the interface down: its operational state is down, and it receives no frame"):
             settings.set_link(up=False)
             before = dut.stats64()["rx_packets"]
             link = dut.link()
@@ -32,7 +34,7 @@ def test_down_and_up(dut, remote, settings, check_traffic, traffic, step):
             remote.send(probe.frame for probe in traffic.probes(sizes=(60,)))
             assert traffic.nothing_received()
             assert dut.stats64()["rx_packets"] == before
-        with step("Take it up: frames go both ways, unchanged"):
+        with step("Set it up: frames pass in both directions, unchanged"):
             dut.set_link(up=True)
             settings.ready()
             check_traffic()
@@ -45,10 +47,10 @@ def test_down_and_up(dut, remote, settings, check_traffic, traffic, step):
     falsified_by=("program:settings.not-set", "rx.frame.dropped", "tx.frame.dropped"),
 )
 def test_ring_sizes(dut, guest, settings, check_traffic, step, evidence, skip_unsupported):
-    """Ring sizes can be made smaller, and as large as the driver claims; traffic goes on both ways.
+    """The driver accepts smaller ring sizes and the largest ones that it advertises; frames pass in both directions with each.
 
-    No interface tells how small a ring may be: of the sizes that are tried one that is out of range may be refused, and
-    then nothing has changed.
+    No interface reports the smallest ring size. So the driver may reject a small size with EINVAL or ERANGE; the sizes must then be as
+    before.
     """
     rings = dut.get("rings")
     if rings is None or not rings.get("rx-max"):
@@ -56,28 +58,28 @@ def test_ring_sizes(dut, guest, settings, check_traffic, step, evidence, skip_un
     evidence("ethtool -g", rings)
     smaller = [{name: max(64, rings[name] // part) for name in ("rx", "tx")} for part in (4, 2)]
     largest = {name: rings[f"{name}-max"] for name in ("rx", "tx")}
-    made_smaller = False
+    is_smaller = False
     for sizes in (*smaller, largest):
-        if sizes == {name: rings[name] for name in sizes} or (made_smaller and sizes is not largest):
+        if sizes == {name: rings[name] for name in sizes} or (is_smaller and sizes is not largest):
             continue
-        with step(f"Set the rings to {sizes}"):
-            refusal = settings.try_set("rings", **sizes)
-            if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-                skip_unsupported("a change of ring sizes", evidence=str(refusal))
-            if refusal is not None and sizes is not largest and refusal.errno in (errno.EINVAL, errno.ERANGE):
-                evidence("too small", str(refusal))
+        with step(f"Set the ring sizes to {sizes}"):
+            error = settings.try_set("rings", **sizes)
+            if error is not None and error.errno == errno.EOPNOTSUPP:
+                skip_unsupported("changing ring sizes", evidence=str(error))
+            if error is not None and sizes is not largest and error.errno in (errno.EINVAL, errno.ERANGE):
+                evidence("too small", str(error))
                 assert {name: dut.get("rings")[name] for name in sizes} == {name: rings[name] for name in sizes}
                 continue
-            assert refusal is None, str(refusal)
-            made_smaller = made_smaller or sizes is not largest
-        with step("The driver tells these sizes, and the device has them, where it can be asked"):
-            told = dut.get("rings")
-            assert {name: told[name] for name in sizes} == sizes
+            assert error is None, str(error)
+            is_smaller = is_smaller or sizes is not largest
+        with step("The driver reports these sizes, and the device's queues have them (checked on a model of ours)"):
+            reported = dut.get("rings")
+            assert {name: reported[name] for name in sizes} == sizes
             if guest.model is not None:
                 queues = guest.model.call("model.queues")
-                for way, size in sizes.items():
-                    assert {queue["size"] for queue in queues[way] if queue["enabled"]} == {size}
-        with step("Frames go both ways, unchanged"):
+                for side, size in sizes.items():
+                    assert {queue["size"] for queue in queues[side] if queue["enabled"]} == {size}
+        with step("Frames pass in both directions, unchanged"):
             check_traffic()
 
 
@@ -88,7 +90,7 @@ def test_ring_sizes(dut, guest, settings, check_traffic, step, evidence, skip_un
     falsified_by=("program:settings.not-set", "rx.frame.dropped"),
 )
 def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported):
-    """The number of channels can be set to each end of the claimed range; the kernel sees as many queues, and traffic goes on."""
+    """The driver accepts one channel and the largest usable number; the netdev has as many queues, and frames pass in both directions."""
     channels = dut.get("channels")
     kinds = ("combined",) if (channels or {}).get("combined-max", 0) else ("rx", "tx")
     most = min((channels or {}).get(f"{kind}-max", 0) for kind in kinds)
@@ -99,12 +101,14 @@ def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported
     counts = [1, usable] if usable > 1 else [min(2, most), 1]
     for count in counts:
         with step(f"Set {count} channels"):
-            refusal = settings.try_set("channels", **{f"{kind}_count": count for kind in kinds})
-            if refusal is not None and refusal.errno == errno.EOPNOTSUPP:
-                skip_unsupported("a change of the number of channels", evidence=str(refusal))
-            assert refusal is None, str(refusal)
+            error = settings.try_set("channels", **{f"{kind}_count": count for kind in kinds})
+            if error is not None and error.errno == errno.EOPNOTSUPP:
+                skip_unsupported("changing the number of channels", evidence=str(error))
+            assert error is None, str(error)
             assert {dut.get("channels")[f"{kind}-count"] for kind in kinds} == {count}
-        with step(f"There are {count} queues each way, and frames go both ways, unchanged"):
+        with step(
+            f"The netdev has {count} rx queues and at least as many tx queues; frames pass in both directions, unchanged"
+        ):
             assert (dut.queues("rx"), dut.queues("tx") >= count) == (count, True)
             check_traffic()
 
@@ -117,12 +121,12 @@ def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported
 )
 @pytest.mark.budget(60)
 def test_self_test(self_test, settings, check_traffic, step):
-    """The driver's own offline test finds no fault, and the interface works afterwards."""
-    with step("Run the offline test"):
-        told = self_test()
-        assert told["passed"], told["results"]
-        assert not any(told["results"].values()), told["results"]
-    with step("The link comes up again, and frames go both ways, unchanged"):
+    """The driver's offline self-test passes, and the interface works afterwards."""
+    with step("Run the offline self-test: it passes, with no test failed"):
+        outcome = self_test()
+        assert outcome["passed"], outcome["results"]
+        assert not any(outcome["results"].values()), outcome["results"]
+    with step("The link comes up again, and frames pass in both directions, unchanged"):
         settings.ready()
         check_traffic()
 
@@ -134,21 +138,21 @@ def test_self_test(self_test, settings, check_traffic, step):
     falsified_by=("rx.frame.dropped", "tx.frame.dropped"),
 )
 def test_register_dump(guest, dut, check_traffic, step, evidence, skip_unsupported):
-    """A register dump disturbs nothing: the link stays up, and traffic goes on both ways."""
+    """A register dump has no side effects: the link stays up, and frames pass in both directions."""
     command = ["ethtool", "-d", dut.ifname, "raw", "on"]
     model = guest.model
     unknown = unknown_registers(model) if model else {}
     check_traffic()
     changes = dut.link()["carrier-changes"]
     with step("Dump the registers while the link is up"):
-        told = guest.agent.call("process.run", command=command)
-        if told["exit_status"]:
-            skip_unsupported("a register dump", evidence=f"{' '.join(command)}: {told['stderr']}")
+        result = guest.agent.call("process.run", command=command)
+        if result["exit_status"]:
+            skip_unsupported("a register dump", evidence=f"{' '.join(command)}: {result['stderr']}")
         if model:
             evidence(
-                "registers that the dump read, and the device does not have", new(unknown_registers(model), unknown)
+                "registers that the dump read and the device does not have", added(unknown_registers(model), unknown)
             )
-    with step("Frames go both ways, unchanged, and the carrier did not change"):
+    with step("Frames pass in both directions, unchanged, and the carrier did not change"):
         check_traffic()
         assert dut.link()["carrier-changes"] == changes
 
@@ -162,25 +166,25 @@ def test_register_dump(guest, dut, check_traffic, step, evidence, skip_unsupport
 def test_known_registers(binding, model, faults, check_traffic, step, evidence):
     """From probe to traffic, the driver accesses no register that the device does not have."""
     before = unknown_registers(model)
-    with step("Take the driver off the device and bind it again; frames go both ways"):
+    with step("Unbind the driver from the device and bind it again; frames pass in both directions"):
         binding.unbind()
         binding.bind()
         check_traffic()
     with step("The device counted no access to a register that it does not have"):
-        strays = new(unknown_registers(model), before)
+        accesses = added(unknown_registers(model), before)
         if faults[STRAY]:
-            strays["0x1fffc"] = 1
-        evidence("registers that the device does not have", strays)
-        assert strays == {}
+            accesses["0x1fffc"] = 1
+        evidence("accesses to registers that the device does not have, by offset", accesses)
+        assert accesses == {}
 
 
 def unknown_registers(model):
-    """Accesses to what is no register, by offset."""
+    """Return how often the driver accessed each offset that is no register of the device."""
     return dict(model.call("model.counters")["unknown"])
 
 
-def new(now, before):
-    """What was added."""
+def added(now, before):
+    """Return by how much each count rose; counts that did not rise are left out."""
     return {offset: count - before.get(offset, 0) for offset, count in now.items() if count != before.get(offset, 0)}
 
 
@@ -191,13 +195,13 @@ def new(now, before):
     falsified_by="rx.frame.dropped",
 )
 def test_no_dma_error(model, dut, settings, check_traffic, step):
-    """Through traffic, down and up, the device is given no address that it may not use, and meets no error of its own."""
+    """With traffic and with the interface going down and up, the device accesses no unmapped memory and reports no internal error."""
     before = (model.call("model.counters")["dma_errors"], model.call("server.state")["model_errors"])
-    with step("Frames go both ways; take the interface down and up; frames go both ways again"):
+    with step("Pass frames in both directions, set the interface down and up, and pass frames again"):
         check_traffic()
         settings.set_link(up=False)
         dut.set_link(up=True)
         settings.ready()
         check_traffic()
-    with step("The device counted no access outside of the guest's memory"):
+    with step("The device counted no DMA error and no internal error"):
         assert (model.call("model.counters")["dma_errors"], model.call("server.state")["model_errors"]) == before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of XDP share."""
+"""Fixtures shared by the XDP tests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from plugfest.machine.remote import Remote
     from plugfest.traffic.traffic import Sightings, Traffic
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @pytest.fixture
-def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
-    """``come(seen, frames)`` waits until the wire has carried as many frames, or carries no more, and checks that it carried these."""
+def check_on_wire(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
+    """``check_on_wire(seen, frames)`` waits until the wire has carried `frames` and checks that it carried exactly these, unchanged."""
 
     def check(seen: Sightings, frames: Sequence[bytes]) -> None:
-        # What differs says more than that frames are too few.
+        # check_same() below reports what differs, which is more useful than a timeout.
         with suppress(AssertionError):
             while (known := len(seen.probes())) < len(frames):
                 until(
@@ -45,80 +45,80 @@ def come(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
 
 
 @pytest.fixture
-def member(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
-    """``member(100)`` makes an interface for a VLAN on the one under test, so that the device takes its frames.
+def add_vlan_interface(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+    """``add_vlan_interface(100)`` adds a VLAN interface on top of the DUT, so that the device accepts frames of that VLAN.
 
-    It has no address: a host takes what is for any of its addresses, by whichever interface it comes.
+    The VLAN interface gets no address: a host accepts packets to any of its addresses on any of its interfaces.
     """
 
-    def join(vlan: int) -> None:
+    def add(vlan: int) -> None:
         name = f"vlan{vlan}"
         guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=vlan, name=name)
         defer(guest.agent.call, "link.delete", ifname=name)
         guest.agent.call("link.set", ifname=name, up=True)
 
-    return join
+    return add
 
 
 @pytest.fixture
-def long_frames(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
-    """``long_frames()`` sets the largest MTU up to 9000, at both ends of the wire; returns the lengths to send."""
+def set_jumbo_mtu(dut: Dut, settings: Settings, remote: Remote, defer: Callable[..., None]) -> Callable[[], list[int]]:
+    """``set_jumbo_mtu()`` sets the largest supported MTU, up to 9000, on both ends of the wire; returns the frame sizes to send."""
 
-    def enlarge() -> list[int]:
+    def set_mtu() -> list[int]:
         mtu = min(dut.link()["max-mtu"], JUMBO_MTU)
         settings.set_link(mtu=mtu)
         defer(setattr, remote, "mtu", remote.mtu)
         remote.mtu = max(remote.mtu, mtu)
         return [size for size in LONG_SIZES if size <= mtu + ETHERNET]
 
-    return enlarge
+    return set_mtu
 
 
 @pytest.fixture
-def redirecting(native: Xdp, require: Callable[..., None]) -> Xdp:
-    """XDP in native mode, of a driver that can redirect; skips where it does not advertise that."""
+def native_redirect(native: Xdp, require: Callable[..., None]) -> Xdp:
+    """XDP in native mode; skips where the driver does not advertise redirect."""
     require("xdp-act:redirect")
     return native
 
 
 @dataclass(frozen=True)
-class Second:
+class SecondNic:
     """A second NIC of the driver under test.
 
     Attributes:
         dut: its interface.
-        xdp: XDP on that; nothing is attached, and nothing is in the way of a program.
-        wire: the other end of its wire.
-        change: changes of it.
+        xdp: XDP on this interface, with no program attached and nothing that prevents one.
+        remote: the remote end of its wire.
+        settings: of this interface.
     """
 
     dut: Dut
     xdp: Xdp
     remote: Remote
-    change: Settings
+    settings: Settings
 
 
 @pytest.fixture
-def second(
+def second_nic(
     guest: Machine,
     faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
-) -> Second:
-    """A second NIC; it stays until the guest is given up, so its tests want a fresh guest."""
+) -> SecondNic:
+    """A second NIC. It stays until the guest is replaced, so tests that use it need a fresh guest."""
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
-    change = Settings(dut, until, defer, lambda: True)
+    settings = Settings(dut, until, defer, lambda: True)
     xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
-    change.ready()
-    unobstructed(xdp, dut, change)
-    return Second(dut, xdp, nic.remote, change)
+    settings.ready()
+    unobstructed(xdp, dut, settings)
+    return SecondNic(dut, xdp, nic.remote, settings)
 
 
 @pytest.fixture
-def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
-    """The DUT as one that others redirect to, which a driver may allow only while a program is attached: one that passes all is."""
+def redirect_target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
+    """The DUT as a redirect target. A driver may allow that only while a program is attached, so xdp_pass is attached."""
     native.attach("xdp_pass")
     traffic.ready()
     require("xdp-act:ndo-xmit")
@@ -126,8 +126,8 @@ def target(native: Xdp, traffic: Traffic, require: Callable[..., None]) -> Xdp:
 
 
 @pytest.fixture(params=("copy", "zero-copy"))
-def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
-    """Both modes of an AF_XDP socket; skips zero copy where the driver does not advertise it."""
+def mode(request: pytest.FixtureRequest, native_redirect: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
+    """Both modes of an AF_XDP socket; skips zero-copy where the driver does not advertise it."""
     chosen: Mode = request.param
     if chosen == "zero-copy":
         require("xdp-act:xsk-zerocopy")
@@ -135,11 +135,12 @@ def mode(request: pytest.FixtureRequest, redirecting: Xdp, require: Callable[...
 
 
 @pytest.fixture
-def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
-    """The receive queues that test frames in all flows reach; to be asked for before a program is attached.
+def queues_reached_by_rss(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
+    """The receive queues that test frames in all flows reach. Request this fixture before a program is attached.
 
-    Those that the RSS table names, all where there is none. Of a device that is not ours: those by which a generic program sees them
-    come. Whether such a device obeys its table is QSTAT-STEER-01's, and QEMU's vmxnet3 does not.
+    With an emulated device these are the queues in the RSS indirection table, or all queues if there is no table. With real hardware they
+    are the queues on which a generic program sees the frames: whether the device obeys its table is QSTAT-STEER-01's to test, and QEMU's
+    vmxnet3 does not.
     """
     if guest.model:
         rss = dut.rss()
@@ -154,35 +155,39 @@ def spread(native: Xdp, traffic: Traffic, dut: Dut, guest: Machine) -> set[int]:
 
 
 @pytest.fixture
-def check_each_fed(spread: set[int]) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
-    """``check_each_fed(sockets, found)``: among the buffers that came are some of every socket whose queue test frames reach."""
+def check_every_socket_received(
+    queues_reached_by_rss: set[int],
+) -> Callable[[Sequence[Socket], Sequence[Received]], None]:
+    """``check_every_socket_received(sockets, found)`` checks that every socket on a queue that test frames reach received some of them."""
 
     def check(sockets: Sequence[Socket], found: Sequence[Received]) -> None:
-        fed = {each.queue for each in found}
-        without = sorted({socket.queue for socket in sockets} & spread - fed)
-        assert not without, f"no frame came to the sockets of queues {without}, all to those of {sorted(fed)}"
+        receiving_queues = {each.queue for each in found}
+        without = sorted({socket.queue for socket in sockets} & queues_reached_by_rss - receiving_queues)
+        assert not without, (
+            f"the sockets of queues {without} received no frame; all frames reached queues {sorted(receiving_queues)}"
+        )
 
     return check
 
 
 @pytest.fixture
-def to_sockets(redirecting: Xdp, spread: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
-    """A program, attached in native mode, that gives test frames to the sockets in its map; without one they reach the stack."""
-    return redirecting.attach("xdp_to_socket")
+def xsk_program(native_redirect: Xdp, queues_reached_by_rss: set[int]) -> Program:  # noqa: ARG001 - before a program is attached
+    """A program, attached in native mode, that redirects test frames to the sockets in its map, or passes them to the stack."""
+    return native_redirect.attach("xdp_redirect_xsk")
 
 
 @pytest.fixture
-def bound(
-    af_xdp: AfXdp, to_sockets: Program, mode: Mode, traffic: Traffic, settings: Settings
+def bind_sockets(
+    af_xdp: AfXdp, xsk_program: Program, mode: Mode, traffic: Traffic, settings: Settings
 ) -> Callable[..., list[Socket]]:
-    """``bound()`` opens a socket for each receive queue, each with a umem of its own, posts buffers and waits for the link."""
+    """``bind_sockets()`` binds a socket with its own umem to each receive queue, posts buffers and waits for the link."""
 
     def bind(
         *, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, bind_flags: int = 0, **umem: int
     ) -> list[Socket]:
         sockets = []
         for queue in range(traffic.queues()):
-            socket = af_xdp.umem(to_sockets.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
+            socket = af_xdp.umem(xsk_program.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
             if fill:
                 socket.fill(fill, offset)
             socket.enter()
@@ -194,29 +199,31 @@ def bound(
 
 
 @pytest.fixture
-def receives(
-    traffic: Traffic, check_each_fed: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
+def check_receive(
+    traffic: Traffic, check_every_socket_received: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
 ) -> Callable[[Sequence[Socket]], list[Received]]:
-    """``receives(sockets)``: each test frame comes to one of them once and unchanged, and some to each; returns the buffers."""
+    """``check_receive(sockets)`` checks that the sockets receive each test frame exactly once, unchanged; returns the buffers."""
 
     def check(sockets: Sequence[Socket]) -> list[Received]:
         probes = traffic.probes()
         traffic.send(probes)
         found = gather(sockets, set(frames_of(probes)), until)
-        check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
-        check_each_fed(sockets, found)
-        assert all(each.options == 0 for each in found), "a frame is said to go on in another buffer"
-        assert traffic.nothing_received(), "the stack received a frame that a socket had"
+        check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
+        check_every_socket_received(sockets, found)
+        assert all(each.options == 0 for each in found), "a descriptor says that the packet continues in another buffer"
+        assert traffic.nothing_received(), "the stack received a frame as well as the sockets"
         return found
 
     return check
 
 
 @pytest.fixture
-def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) -> Callable[[Sequence[Socket]], None]:
-    """``sends(sockets)``: each frame of each of them is on the wire once and unchanged, and completed once.
+def check_transmit(
+    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+) -> Callable[[Sequence[Socket]], None]:
+    """``check_transmit(sockets)`` checks that each frame that they send is on the wire exactly once, unchanged, and completed exactly once.
 
-    Left out are sockets of queues that the driver has for receiving alone.
+    Sockets on queues that exist for receive only are left out.
     """
 
     def check(sockets: Sequence[Socket]) -> None:
@@ -228,29 +235,29 @@ def sends(traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]) 
                 frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
                 socket.send(frames)
                 sent += frames
-            come(seen, sent)
+            check_on_wire(seen, sent)
 
     return check
 
 
 @pytest.fixture
-def leaves(
-    traffic: Traffic, come: Callable[[Sightings, Sequence[bytes]], None]
-) -> Callable[[Callable[[], Told], Sequence[bytes]], Told]:
-    """``leaves(send, wanted)``: exactly these frames are on the wire, once each, when `send` has sent; returns what that returned."""
+def send_and_check(
+    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+) -> Callable[[Callable[[], Result], Sequence[bytes]], Result]:
+    """``send_and_check(send, wanted)`` calls `send()` and checks that exactly `wanted` is on the wire; returns what `send()` returned."""
 
-    def check(send: Callable[[], Told], wanted: Sequence[bytes]) -> Told:
+    def check(send: Callable[[], Result], wanted: Sequence[bytes]) -> Result:
         with traffic.sightings() as seen:
-            told = send()
-            come(seen, wanted)
-        return told
+            result = send()
+            check_on_wire(seen, wanted)
+        return result
 
     return check
 
 
 @pytest.fixture
-def probes(traffic: Traffic) -> dict[int, list[Probe]]:
-    """Probes from the interface under test, of every size, by IP version."""
+def probes_by_version(traffic: Traffic) -> dict[int, list[Probe]]:
+    """Probes from the DUT, of every size, by IP version."""
     return {
         version: burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, versions=(version,), first=100 * version)
         for version in (4, 6)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that move the ends of a frame: what they leave is what the stack, or the wire, gets."""
+"""Programs that move the head or the tail of a frame: exactly what they leave reaches the stack, or the wire."""
 
 from __future__ import annotations
 
@@ -17,71 +17,75 @@ HEAD = "include/uapi/linux/bpf.h, bpf_xdp_adjust_head"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
 META = "include/uapi/linux/bpf.h, bpf_xdp_adjust_meta; Documentation/networking/xdp-rx-metadata.rst"
 VERDICTS = {"pass": Action.PASS, "tx": Action.TX}
-LOCAL = bytes.fromhex("88b5")
-GROWTH_HEAD = (16, 64, 128)
-"""Octets that a program may put before a frame: an outer header, or two."""
-GROWTH_TAIL = (1, 4, 64)
+ETH_P_802_EX1 = bytes.fromhex("88b5")
+HEAD_GROWTH = (16, 64, 128)
+"""Bytes that a program may prepend to a frame: one outer header, or two."""
+TAIL_GROWTH = (1, 4, 64)
 SIZES = (60, 61, 64, 127, 128, 256, 512, 1023, 1500)
-ROOMY = 512
-"""A frame of this length leaves room behind it in the smallest buffer that a driver may use, of half a page."""
-INNER = (60, 61, 127, 512, 1024, 1400)
-"""Lengths of frames that fit into the payload of others."""
-LONGEST_HEAD = 100
-"""Octets of a frame that is still one of ours: it has its number within these."""
-META_BEYOND = (-256, -3, 4, -4096)
-"""Octets that the beginning of metadata cannot be moved by."""
-HEADROOM = 256 - 40
-"""Octets of XDP_PACKET_HEADROOM that a program can use: the kernel keeps struct xdp_frame at its beginning."""
+ALWAYS_GROWABLE = 512
+"""Up to this size a frame has tailroom in the smallest buffer that a driver may use, half a page."""
+INNER_SIZES = (60, 61, 127, 512, 1024, 1400)
+"""Sizes of frames that fit into the payload of others."""
+MINIMUM_CUT_SIZE = 100
+"""A test frame cut to this many bytes still carries its number."""
+INVALID_META_OFFSETS = (-256, -3, 4, -4096)
+"""Invalid offsets of the metadata from the frame, bytes."""
+USABLE_HEADROOM = 256 - 40
+"""Bytes of XDP_PACKET_HEADROOM that a program can use: the kernel keeps struct xdp_frame at its start."""
 
 
 @pytest.fixture
-def got(request, traffic, packet_receiver, remote, until):
-    """``got(frames, wanted)`` sends frames, and returns those that came: out of the driver, or back on the wire.
+def send_and_collect(request, traffic, packet_receiver, remote, until):
+    """``send_and_collect(frames, wanted)`` sends frames and returns those that arrive, in the stack or back on the wire.
 
-    A driver may take its link down to attach, so the link must be up.
+    A driver may take its link down to attach a program, so it waits for the link first.
     """
-    where = request.getfixturevalue("verdict")
+    verdict = request.getfixturevalue("verdict")
 
     def from_stack(frames, wanted):
-        raw = packet_receiver()
+        receiver = packet_receiver()
         traffic.ready()
         remote.send(frames)
-        return raw.take(wanted, len(frames))
+        return receiver.take(wanted, len(frames))
 
     def from_wire(frames, wanted):
         traffic.ready()
         with remote.capture() as capture:
 
-            def back():
+            def frames_sent_back():
                 return [frame for frame in capture.received() if wanted(frame)]
 
             remote.send(frames)
-            until(lambda: len(back()) >= len(frames), what=f"{len(frames)} frames are back on the wire", timeout=SOON)
-            return back()
+            until(
+                lambda: len(frames_sent_back()) >= len(frames),
+                what=f"{len(frames)} frames are back on the wire",
+                timeout=SOON,
+            )
+            return frames_sent_back()
 
-    return from_stack if where is Action.PASS else from_wire
+    return from_stack if verdict is Action.PASS else from_wire
 
 
 @pytest.fixture(params=VERDICTS)
 def verdict(request):
-    """Whether the frames go on to the stack or back to the wire."""
+    """Where frames go next: to the stack or back to the wire."""
     return VERDICTS[request.param]
 
 
-def of_local(frame):
-    """Whether a frame is one that a program put something before."""
-    return frame[12:14] == LOCAL
+def has_local_header(frame):
+    """Whether a frame begins with a header that a program prepended."""
+    return frame[12:14] == ETH_P_802_EX1
 
 
-def header(dut, remote, verdict, length):
-    """The head of a frame with an EtherType of no protocol, for the stack or for the wire end, `length` octets."""
+def local_header(dut, remote, verdict, length):
+    """An Ethernet header with a local experimental EtherType, to the DUT or to the remote end, padded to `length` bytes."""
     ends = (dut.mac, remote.mac) if verdict is Action.PASS else (remote.mac, dut.mac)
-    return bytes.fromhex("".join(ends).replace(":", "")) + LOCAL + bytes(at & 0xFF for at in range(length - 14))
+    return bytes.fromhex("".join(ends).replace(":", "")) + ETH_P_802_EX1 + bytes(at & 0xFF for at in range(length - 14))
 
 
-def wrapped(traffic, version):
-    """Frames of INNER's lengths, each in the payload of a datagram of its own, and the frames alone."""
-    inner = traffic.probes(sizes=INNER, versions=(version,))
+def encapsulate(traffic, version):
+    """Probes of INNER_SIZES, and datagrams that carry one of their frames each; returns the datagrams, then the probes."""
+    inner = traffic.probes(sizes=INNER_SIZES, versions=(version,))
     outer = [around(traffic.ends, version, probe.flow, probe.frame, probe.number) for probe in inner]
     return outer, inner
 
@@ -103,17 +107,17 @@ def wrapped(traffic, version):
     variant="tx",
 )
 @pytest.mark.budget(60)
-def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
-    """What a program puts before a frame is there when the frame reaches the stack or the wire, the rest unchanged."""
-    for octets in GROWTH_HEAD:
-        with step(f"Have {octets} octets put before test frames of every length, and send some"):
-            before = header(dut, remote, verdict, octets)
-            adjustment.configure(head=-octets, verdict=verdict, before=before)
-            # The longest would not fit what a frame may be.
-            probes = traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514])
-            found = got(frames_of(probes), of_local)
-        with step("Each comes once, with these octets before it"):
-            check_same(found, [before + frame for frame in frames_of(probes)], "frames")
+def test_grow_head(adjustment, traffic, send_and_collect, verdict, dut, remote, step):
+    """Bytes that a program prepends to a frame arrive in the stack, or on the wire, with the frame itself unchanged."""
+    for length in HEAD_GROWTH:
+        with step(f"Have the program prepend {length} bytes to test frames of every size, and send some"):
+            prepended = local_header(dut, remote, verdict, length)
+            adjustment.configure(head=-length, verdict=verdict, before=prepended)
+            # Frames that would become longer than 1514 bytes are left out.
+            probes = traffic.probes(sizes=[size for size in SIZES if size + length <= 1514])
+            found = send_and_collect(frames_of(probes), has_local_header)
+        with step("Each arrives exactly once, with these bytes in front"):
+            check_same(found, [prepended + frame for frame in frames_of(probes)], "frames")
             assert adjustment.answers()["head"].refused == 0
 
 
@@ -124,18 +128,16 @@ def test_grow_head(adjustment, traffic, got, verdict, dut, remote, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_cut_head_for_stack(adjustment, traffic, remote, step):
-    """A frame whose outer headers the program takes off is, to the stack, the inner frame, its checksum good."""
+def test_decapsulate(adjustment, traffic, remote, step):
+    """A frame whose outer headers the program removes reaches the stack as the inner frame, with a correct checksum."""
     for version in HEADERS:
-        with step(
-            f"Have the headers of an outer datagram of IPv{version} taken off, and send frames in such datagrams"
-        ):
+        with step(f"Have the program remove outer IPv{version} and UDP headers, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version])
-            outer, inner = wrapped(traffic, version)
+            outer, inner = encapsulate(traffic, version)
             traffic.ready()
             remote.send(outer)
-        with step("The stack gets the payload of each inner frame once"):
-            check_same(traffic.received(inner), payloads(inner), "payloads in the stack")
+        with step("The stack receives the payload of each inner frame exactly once"):
+            check_same(traffic.received(inner), payloads(inner), "payloads that the stack received")
 
 
 @requirement(
@@ -154,14 +156,14 @@ def test_cut_head_for_stack(adjustment, traffic, remote, step):
     proves="xdp-act:basic",
     variant="pass",
 )
-def test_cut_head(adjustment, traffic, got, verdict, step):
-    """A frame whose head the program cuts off goes on as what is left, octet for octet."""
+def test_cut_head(adjustment, traffic, send_and_collect, verdict, step):
+    """When a program cuts the head off a frame, the remainder arrives in the stack, or on the wire, byte for byte."""
     for version in HEADERS:
-        with step(f"Have the headers of an outer datagram of IPv{version} cut off, and send frames in such datagrams"):
+        with step(f"Have the program cut off outer IPv{version} and UDP headers, and send frames in such datagrams"):
             adjustment.configure(head=HEADERS[version], verdict=verdict)
-            outer, inner = wrapped(traffic, version)
-            found = got(outer, is_probe)
-        with step("Each inner frame comes once and unchanged"):
+            outer, inner = encapsulate(traffic, version)
+            found = send_and_collect(outer, is_probe)
+        with step("Each inner frame arrives exactly once, unchanged"):
             check_same(found, frames_of(inner), "frames")
 
 
@@ -182,20 +184,22 @@ def test_cut_head(adjustment, traffic, got, verdict, step):
     variant="tx",
 )
 @pytest.mark.budget(60)
-def test_grow_tail(adjustment, traffic, got, verdict, step):
-    """What a program puts behind a frame is there when the frame goes on; where there is no room it is left as it was."""
-    for octets in GROWTH_TAIL:
-        with step(f"Have {octets} octets put behind test frames of every length, and send some"):
-            behind = bytes(0xA0 + at & 0xFF for at in range(octets))
-            adjustment.configure(tail=octets, verdict=verdict, behind=behind)
-            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + octets <= 1514]))
-            found = got(frames, is_probe)
-        with step("Each comes once: with these octets behind it, or, of those longer than half a buffer, as it was"):
-            grown = [frame for frame in found if frame.endswith(behind) and frame not in frames]
+def test_grow_tail(adjustment, traffic, send_and_collect, verdict, step):
+    """Bytes that a program appends to a frame arrive with it in the stack, or on the wire; a frame without tailroom arrives unchanged."""
+    for length in TAIL_GROWTH:
+        with step(f"Have the program append {length} bytes to test frames of every size, and send some"):
+            appended = bytes(0xA0 + at & 0xFF for at in range(length))
+            adjustment.configure(tail=length, verdict=verdict, behind=appended)
+            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + length <= 1514]))
+            found = send_and_collect(frames, is_probe)
+        with step(
+            "Each arrives exactly once: with these bytes at its end, or, if longer than half a buffer, possibly unchanged"
+        ):
+            grown = [frame for frame in found if frame.endswith(appended) and frame not in frames]
             answers = adjustment.answers()["tail"]
             assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
-            check_same([frame[: -len(behind)] if frame in grown else frame for frame in found], frames, "frames")
-            assert not [frame for frame in found if len(frame) <= ROOMY and frame not in grown]
+            check_same([frame[: -len(appended)] if frame in grown else frame for frame in found], frames, "frames")
+            assert not [frame for frame in found if len(frame) <= ALWAYS_GROWABLE and frame not in grown]
 
 
 @requirement(
@@ -206,18 +210,18 @@ def test_grow_tail(adjustment, traffic, got, verdict, step):
     proves="xdp-act:basic",
 )
 @pytest.mark.parametrize("verdict", [Action.TX], ids=["tx"])
-def test_cut_tail_on_wire(adjustment, traffic, got, verdict, step):
-    """A frame whose tail the program cuts off leaves by XDP_TX as what is left.
+def test_cut_tail_on_wire(adjustment, traffic, send_and_collect, verdict, step):
+    """When a program cuts the tail off a frame and returns XDP_TX, exactly the remainder leaves the interface.
 
-    A driver may pad to the shortest Ethernet frame, so what is left is longer than that here.
+    A driver may pad short frames to the Ethernet minimum, so the remaining frames are longer here.
     """
-    for octets in GROWTH_TAIL:
-        with step(f"Have {octets} octets cut off the end of test frames, and send some back"):
-            adjustment.configure(tail=-octets, verdict=verdict)
-            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size - octets >= LONGEST_HEAD]))
-            found = got(frames, is_probe)
-        with step("Each is on the wire once, shorter by that and otherwise unchanged"):
-            check_same(found, [frame[:-octets] for frame in frames], "frames")
+    for length in TAIL_GROWTH:
+        with step(f"Have the program cut {length} bytes off the end of test frames and return XDP_TX, and send some"):
+            adjustment.configure(tail=-length, verdict=verdict)
+            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size - length >= MINIMUM_CUT_SIZE]))
+            found = send_and_collect(frames, is_probe)
+        with step(f"Each is on the wire exactly once, {length} bytes shorter and otherwise unchanged"):
+            check_same(found, [frame[:-length] for frame in frames], "frames")
 
 
 @requirement(
@@ -227,15 +231,15 @@ def test_cut_tail_on_wire(adjustment, traffic, got, verdict, step):
     falsified_by=("program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_beyond_limits(adjustment, traffic, step):
-    """A move beyond the buffer or the frame is refused, and the frame reaches the stack as if it had not been asked for."""
-    for end, octets in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
-        with step(f"Ask for a move of the {end} by {octets} octets, and send test frames of every length"):
-            adjustment.configure(**{end: octets})
+def test_invalid_moves(adjustment, traffic, step):
+    """The helper rejects a move beyond the buffer or the frame, and the frame reaches the stack unchanged."""
+    for end, offset in (("head", -4096), ("head", 2048), ("tail", 1 << 16), ("tail", -2048)):
+        with step(f"Have the program move the {end} by {offset} bytes, and send test frames of several sizes"):
+            adjustment.configure(**{end: offset})
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
-        with step("The helper refuses all; the stack gets each payload once and unchanged"):
-            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):
+            check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
             answers = adjustment.answers()[end]
             assert (answers.accepted, answers.refused) == (0, len(probes))
 
@@ -243,21 +247,21 @@ def test_beyond_limits(adjustment, traffic, step):
 @requirement(
     "XDP-ADJUST-12",
     level="MUST",
-    source=f"{META}; net/core/filter.c, bpf_xdp_adjust_meta: multiples of 4 octets, up to 252, before the frame",
+    source=f"{META}; net/core/filter.c, bpf_xdp_adjust_meta: multiples of 4 bytes, up to 252, before the frame",
     falsified_by=("program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_metadata_beyond_limits(adjustment, traffic, step):
-    """Metadata that is too long, of an odd length or within the frame is refused, and the frame reaches the stack all the same."""
-    for octets in META_BEYOND:
+def test_invalid_metadata(adjustment, traffic, step):
+    """The helper rejects metadata that is too long, misaligned or inside the frame, and the frame reaches the stack unchanged."""
+    for offset in INVALID_META_OFFSETS:
         with step(
-            f"Ask for the metadata to begin {octets:+} octets from the frame, and send test frames of every length"
+            f"Have the program place the metadata {offset:+} bytes from the frame, and send test frames of several sizes"
         ):
-            adjustment.configure(meta=octets)
+            adjustment.configure(meta=offset)
             probes = traffic.probes(sizes=(60, 512, 1514))
             traffic.send(probes)
-        with step("The helper refuses all; the stack gets each payload once and unchanged"):
-            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):
+            check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
             answers = adjustment.answers()["meta"]
             assert (answers.accepted, answers.refused) == (0, len(probes))
 
@@ -270,25 +274,25 @@ def test_metadata_beyond_limits(adjustment, traffic, step):
     proves="xdp-act:basic",
 )
 def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evidence):
-    """A program has XDP_PACKET_HEADROOM, less what the kernel keeps of it, before each frame."""
-    with step("Find out how many octets it can put before a frame of 64 octets, in steps of 8"):
-        most, raw = 0, packet_receiver()
-        for octets in itertools.takewhile(lambda each: each <= HEADROOM, itertools.count(16, 8)):
-            adjustment.configure(head=-octets, before=header(dut, remote, Action.PASS, octets))
+    """A program can use XDP_PACKET_HEADROOM bytes in front of each frame, less those that the kernel keeps."""
+    with step("Find the largest number of bytes, in steps of 8, that the program can prepend to a frame of 64 bytes"):
+        largest, receiver = 0, packet_receiver()
+        for length in itertools.takewhile(lambda each: each <= USABLE_HEADROOM, itertools.count(16, 8)):
+            adjustment.configure(head=-length, before=local_header(dut, remote, Action.PASS, length))
             (probe,) = traffic.probes(sizes=(64,), versions=(4,), flows=1)
             traffic.ready()
             remote.send([probe.frame])
-            if not raw.take(of_local, 1) or not adjustment.answers()["head"].accepted:
+            if not receiver.take(has_local_header, 1) or not adjustment.answers()["head"].accepted:
                 break
-            most = octets
-        evidence("octets", most)
-    with step(f"These are {HEADROOM}"):
-        assert most == HEADROOM, f"{most} octets can be put before a frame"
+            largest = length
+        evidence("bytes", largest)
+    with step(f"The number is {USABLE_HEADROOM}"):
+        assert largest == USABLE_HEADROOM, f"the program can prepend {largest} bytes"
 
 
 @pytest.fixture
-def reader(native, guest, kernel, skip_unsupported, defer):
-    """A program behind the driver that reads metadata (tcx ingress): a function that returns right, wrong and none."""
+def metadata_classifier(native, guest, kernel, skip_unsupported, defer):
+    """A tcx ingress classifier that reads the metadata; calling it returns the counts of right, wrong and missing metadata."""
     loaded = guest.agent.call("bpf.load", object="tc_meta", type=None)
     handles = [loaded["program"], *loaded["maps"].values()]
     for handle in handles:
@@ -296,7 +300,7 @@ def reader(native, guest, kernel, skip_unsupported, defer):
     try:
         link = guest.agent.call("bpf.link_create", program=loaded["program"], ifname=native.ifname, type="tcx_ingress")
     except AgentError as error:
-        skip_unsupported("tcx, which this kernel has not", evidence=f"{kernel.release}: {error}")
+        skip_unsupported("tcx in this kernel", evidence=f"{kernel.release}: {error}")
     defer(guest.agent.call, "handle.close", handle=link)
     return lambda: guest.agent.call("bpf.map_counters", map=loaded["maps"]["count"])[0]
 
@@ -308,19 +312,21 @@ def reader(native, guest, kernel, skip_unsupported, defer):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped", "rx.frame.duplicated"),
     proves="xdp-act:basic",
 )
-def test_metadata(native, traffic, reader, step, skip_unsupported, evidence):
-    """What a program puts into a frame's metadata is there, and of this frame, when a classifier behind the driver sees it."""
-    with step("Attach a program that puts each test frame's number before it"):
+def test_metadata(native, traffic, metadata_classifier, step, skip_unsupported, evidence):
+    """A classifier behind the driver reads, for each frame, the metadata that the program wrote for that frame."""
+    with step("Attach a program that writes each test frame's number into its metadata"):
         program = native.load("xdp_meta")
         native.attach_program(program)
-    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+    with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-        ((accepted, refused),) = native.agent.call("bpf.map_counters", map=program.maps["answers"])
-        evidence("bpf_xdp_adjust_meta", {"accepted": accepted, "refused": refused})
-        if refused and not accepted:
-            skip_unsupported("metadata before a frame", evidence=f"bpf_xdp_adjust_meta refused {refused} of {refused}")
-    with step("The classifier finds each frame's number before it"):
-        right, wrong, none = reader()
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
+        ((accepted, rejected),) = native.agent.call("bpf.map_counters", map=program.maps["answers"])
+        evidence("bpf_xdp_adjust_meta", {"accepted": accepted, "rejected": rejected})
+        if rejected and not accepted:
+            skip_unsupported(
+                "metadata before a frame", evidence=f"bpf_xdp_adjust_meta failed {rejected} times of {rejected}"
+            )
+    with step("The classifier finds the number of each frame in its metadata"):
+        right, wrong, none = metadata_classifier()
         assert (right, wrong, none) == (len(probes), 0, 0), f"{right} right, {wrong} wrong, {none} without metadata"

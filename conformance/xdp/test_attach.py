@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Attaching and detaching while the interface is in use."""
+"""Attaching, replacing and detaching programs under traffic, and settings with which a driver rejects a program."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ROUNDS = 20
 MTU_TOO_BIG = 9000
 
 
-def take_turns(xdp, programs):
-    """Replace the first of two programs, which is attached, by the second, and that by the first, many times."""
-    for turn in range(ROUNDS):
-        old, new = programs[turn % 2], programs[(turn + 1) % 2]
+def replace_repeatedly(xdp, programs):
+    """Replace the attached program with the other one, ROUNDS times in alternation."""
+    for round_number in range(ROUNDS):
+        old, new = programs[round_number % 2], programs[(round_number + 1) % 2]
         xdp.attach_program(new, expected=old)
 
 
@@ -28,19 +28,19 @@ def take_turns(xdp, programs):
     falsified_by=("program:xdp.stays-attached", "rx.frame.dropped"),
 )
 def test_traffic_after_detach(native, traffic, step):
-    """After a program is detached, frames reach the stack as they did before it was attached."""
+    """After a program is detached, frames reach the stack again as they did before it was attached."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames, and send some"):
         program = native.attach("xdp_drop")
         traffic.send(probes)
         sent = of_frames(probe.frame for probe in probes)
         native.wait(sent, program)
-    with step("Detach it"):
+    with step("Detach the program"):
         native.detach()
         assert native.state()["attached"] == "none"
-    with step("Frames of every size reach the stack once and unchanged"):
+    with step("Frames of every size reach the stack exactly once, unchanged"):
         traffic.check_delivery()
-    with step("The program has seen no more of them"):
+    with step("The program has seen no further frame"):
         assert total(native.seen(program).values()) == sent
 
 
@@ -51,26 +51,26 @@ def test_traffic_after_detach(native, traffic, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
 )
 def test_replace(native, traffic, dut, step):
-    """Replacing the program by another takes no carrier, loses no frame, and each frame is seen by exactly one of the two."""
+    """Replacing a program with another keeps the carrier up and loses no frame, and exactly one of the two sees each frame."""
     probes = traffic.probes()
     half = len(probes) // 2
-    with step("Attach a program, and prepare another"):
-        first = native.attach("xdp_pass")
-        second = native.load("xdp_modify")
+    with step("Attach a program, and load another"):
+        first_program = native.attach("xdp_pass")
+        second_program = native.load("xdp_modify")
         traffic.ready()
         carrier_losses = dut.link()["carrier-down-count"]
-    with step("Replace the first by the second between two halves of a burst of test frames"):
+    with step("Replace the first with the second between the two halves of a burst of test frames"):
         traffic.send(probes[:half])
-        native.attach_program(second)
+        native.attach_program(second_program)
         traffic.send(probes[half:])
-    with step("Every frame was seen, by one program or the other, and the second saw all that came after it was there"):
+    with step("Exactly one of the programs saw each frame; the second saw every frame sent after the replacement"):
         sent = of_frames(probe.frame for probe in probes)
 
-        native.wait(sent, first, second)
-        assert total(native.seen(second).values()).frames >= len(probes) - half
-    with step("The stack received every frame, and the carrier never went"):
-        unwritten = [payload[SCRATCH:] for payload in payloads(probes)]
-        check_same(traffic.received(probes, scratched=True), unwritten, "payloads in the stack")
+        native.wait(sent, first_program, second_program)
+        assert total(native.seen(second_program).values()).frames >= len(probes) - half
+    with step("The stack received every frame, and the interface never lost its carrier"):
+        expected = [payload[SCRATCH:] for payload in payloads(probes)]
+        check_same(traffic.received(probes, scratched=True), expected, "payloads that the stack received")
         assert dut.link()["carrier-down-count"] == carrier_losses
 
 
@@ -82,16 +82,16 @@ def test_replace(native, traffic, dut, step):
     proves="xdp-act:basic",
 )
 def test_replace_loses_nothing(native, traffic, continuous_traffic, step, evidence):
-    """No frame is lost while programs are replaced under traffic: each is seen by exactly one of them, and reaches the stack."""
-    with step("Attach a program that passes all frames, and load another such"):
+    """Replacing programs under traffic loses no frame: exactly one of them sees each frame, which then reaches the stack."""
+    with step("Attach a program that passes all frames, and load it a second time"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
-    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), continuous_traffic.to_dut() as count:
-        take_turns(native, programs)
+    with step(f"Replace one with the other {ROUNDS} times under traffic"), continuous_traffic.to_dut() as count:
+        replace_repeatedly(native, programs)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
-    with step("The stack received every frame, once and unchanged"):
+    with step("The stack received every frame exactly once, unchanged"):
         count.check()
-    with step("Each was seen by exactly one of the programs, and each program saw some"):
+    with step("Exactly one of the programs saw each frame, and each program saw some"):
         native.wait(of_frames(probe.frame for probe in count.sent), *programs)
         assert all(native.seen(each) for each in programs)
 
@@ -103,16 +103,16 @@ def test_replace_loses_nothing(native, traffic, continuous_traffic, step, eviden
     falsified_by="program:xdp.attached-while-down",
     proves="xdp-act:basic",
 )
-def test_replace_takes_no_carrier(native, traffic, dut, step, evidence):
+def test_replace_keeps_carrier(native, traffic, dut, step, evidence):
     """The carrier does not change while programs are replaced under traffic."""
-    with step("Attach a program that passes all frames, load another such, and read the count of carrier changes"):
+    with step("Attach a program that passes all frames, load it a second time, and read carrier_changes"):
         programs = [native.attach("xdp_pass"), native.load("xdp_pass")]
         traffic.ready()
         before = dut.link()["carrier-changes"]
-    with step(f"Replace the one by the other {ROUNDS} times, while frames come"), traffic.stream():
-        take_turns(native, programs)
-    traffic.discard()  # sockets that are full take nothing more
-    with step("The count is as before, and frames of every size reach the stack"):
+    with step(f"Replace one with the other {ROUNDS} times under traffic"), traffic.stream():
+        replace_repeatedly(native, programs)
+    traffic.discard()  # full socket buffers would drop the test frames that follow
+    with step("carrier_changes is unchanged, and frames of every size reach the stack"):
         traffic.ready()
         after = dut.link()["carrier-changes"]
         evidence("carrier changes before and after", (before, after))
@@ -127,21 +127,21 @@ def test_replace_takes_no_carrier(native, traffic, dut, step, evidence):
     falsified_by=("program:xdp.stays-attached", "rx.frame.dropped"),
 )
 def test_attach_under_traffic(native, traffic, guest, step, until):
-    """A program can be attached and detached many times under traffic, and nothing is left behind or broken."""
-    with step("Keep frames coming to the interface, both test frames and others"):
+    """After many attach and detach cycles under traffic, frames reach the stack unchanged, and no program remains in the kernel."""
+    with step("Load a program that drops test frames, and read the ids of all programs in the kernel"):
         program = native.load("xdp_drop")
         programs = set(guest.agent.call("bpf.program_ids"))
-    with step(f"Attach and detach {ROUNDS} times"), traffic.stream():
+    with step(f"Under traffic, both test frames and others, attach and detach {ROUNDS} times"), traffic.stream():
         for _ in range(ROUNDS):
             native.attach_program(program)
             assert native.state()["prog-id"] == program.identifier
             native.detach()
             assert native.state()["attached"] == "none"
-    traffic.discard()  # sockets that are full take nothing more
-    with step("Frames of every size reach the stack once and unchanged"):
+    traffic.discard()  # full socket buffers would drop the test frames that follow
+    with step("Frames of every size reach the stack exactly once, unchanged"):
         traffic.check_delivery()
-    with step("No program is left in the kernel that was not there before"):
-        until(lambda: set(guest.agent.call("bpf.program_ids")) <= programs, what="the kernel has freed the programs")
+    with step("The kernel holds no program that was not there before"):
+        until(lambda: set(guest.agent.call("bpf.program_ids")) <= programs, what="the kernel frees the programs")
 
 
 @requirement(
@@ -151,20 +151,22 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
 )
 def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
-    """With an MTU that its single buffers cannot hold, a driver refuses to attach with an errno, and nothing changes."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
+    """At an MTU larger than one buffer, a driver rejects a program without fragment support with an errno, and nothing changes."""
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
     with step(f"Set the MTU to {MTU_TOO_BIG}"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
         traffic.ready()
-    with step("Ask to attach a program that takes no fragments"):
-        refused = native.try_attach("xdp_drop", "native")
-        evidence("refusal", str(refused))
-        assert refused is not None, "the driver attached it; no frame of this MTU fits one page with its headroom"
-        assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
-    with step("Nothing is attached, the MTU is as it was set, and frames reach the stack"):
+    with step("Try to attach a program without fragment support"):
+        error = native.try_attach("xdp_drop", "native")
+        evidence("error", str(error))
+        assert error is not None, (
+            "the driver attached it, although no frame of this MTU fits into one page with its headroom"
+        )
+        assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
+    with step("No program is attached, the MTU is as it was set, and frames of every size reach the stack"):
         assert native.state()["attached"] == "none"
         assert dut.mtu == MTU_TOO_BIG
         traffic.check_delivery()
@@ -177,28 +179,28 @@ def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, eviden
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
 )
 def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsupported, defer, evidence):
-    """While a program that takes no fragments is attached, a large MTU is refused and changes nothing, or its frames come."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
-    with step("Attach a program that passes all frames and takes no fragments"):
+    """With a program without fragment support attached, a driver rejects a large MTU and changes nothing, or delivers its frames."""
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
+    with step("Attach a program without fragment support that passes all frames"):
         before = dut.mtu
         program = native.attach("xdp_pass")
         defer(dut.set_link, mtu=before)
         traffic.ready()
-    with step(f"Ask for an MTU of {MTU_TOO_BIG}"):
-        refused = dut.try_set_link(mtu=MTU_TOO_BIG)
-        evidence("refusal", str(refused))
-    with step("The program is as before; so is the MTU, if it was refused"):
+    with step(f"Try to set an MTU of {MTU_TOO_BIG}"):
+        error = dut.try_set_link(mtu=MTU_TOO_BIG)
+        evidence("error", str(error))
+    with step("The same program is attached; the MTU is unchanged if the driver rejected the new one"):
         assert native.state().get("prog-id") == program.identifier
-        assert dut.mtu == (before if refused else MTU_TOO_BIG)
-    with step("Frames up to the MTU that now holds go through the program to the stack"):
+        assert dut.mtu == (before if error else MTU_TOO_BIG)
+    with step("Frames of every size up to the current MTU pass the program and reach the stack"):
         defer(setattr, remote, "mtu", remote.mtu)
         remote.mtu = max(remote.mtu, dut.mtu)
-        probes = traffic.probes(sizes=(60, 1514) if refused else (60, 1514, 3500, 4096, MTU_TOO_BIG + ETHERNET))
+        probes = traffic.probes(sizes=(60, 1514) if error else (60, 1514, 3500, 4096, MTU_TOO_BIG + ETHERNET))
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
 
 @requirement(
@@ -207,19 +209,19 @@ def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsu
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
-    """A driver that refuses a program says why in the extended acknowledgement."""
-    largest = dut.link()["max-mtu"]
-    if largest < MTU_TOO_BIG:
-        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": largest})
-    with step(f"Set the MTU to {MTU_TOO_BIG} and ask to attach a program that takes no fragments"):
+def test_mtu_too_big_extack(native, dut, step, skip_unsupported, defer):
+    """A driver that rejects a program because of the MTU reports the reason in the extended ACK."""
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < MTU_TOO_BIG:
+        skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
+    with step(f"Set the MTU to {MTU_TOO_BIG} and try to attach a program without fragment support"):
         defer(dut.set_link, mtu=dut.mtu)
         dut.set_link(mtu=MTU_TOO_BIG)
-        refused = native.try_attach("xdp_drop", "native")
-        if refused is None:
-            skip_unsupported("a refusal of large MTUs", evidence=native.state())
-    with step("The refusal carries the driver's own words beside the errno"):
-        assert native.extack(refused), f"only the errno came: {refused}"
+        error = native.try_attach("xdp_drop", "native")
+        if error is None:
+            skip_unsupported("rejecting a program because of the MTU", evidence=native.state())
+    with step("The error carries the driver's extack message as well as the errno"):
+        assert native.extack(error), f"no extack message, only the errno: {error}"
 
 
 @requirement(
@@ -228,25 +230,25 @@ def test_refusal_says_why(native, dut, step, skip_unsupported, defer):
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
 )
-def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evidence):
-    """With large receive offload on, a driver refuses a native program and changes nothing, or attaches it with LRO off."""
+def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
+    """With LRO enabled, a driver rejects a native program and changes nothing, or disables LRO and attaches the program."""
     features = dut.features()
     if "rx-lro" not in features.free:
         skip_unsupported("LRO", evidence=features)
-    with step("Switch LRO on"):
+    with step("Enable LRO"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
         if dut.try_set_features({"rx-lro": True}):
-            skip_unsupported("LRO with its present settings", evidence=dut.features())
+            skip_unsupported("LRO with the present settings", evidence=dut.features())
         traffic.ready()
-    with step("Ask to attach a program in native mode"):
-        refused = native.try_attach("xdp_pass", "native")
-        evidence("refusal", str(refused))
-    with step("Refused: an errno, and LRO is still on; attached: LRO is off"):
-        if refused is None:
+    with step("Try to attach a program in native mode"):
+        error = native.try_attach("xdp_pass", "native")
+        evidence("error", str(error))
+    with step("If the driver rejected it: an errno, and LRO is still enabled. If it attached: LRO is disabled"):
+        if error is None:
             assert native.state()["attached"] == "native"
             assert not native.lro_active()
         else:
-            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
             assert native.state()["attached"] == "none"
             assert native.lro_active()
     with step("Frames of every size reach the stack"):
@@ -259,20 +261,20 @@ def test_large_receive(native, traffic, dut, step, skip_unsupported, defer, evid
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
     falsified_by="program:xdp.refusal-without-words",
 )
-def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
-    """A driver that refuses a program because of large receive offload says so in the extended acknowledgement."""
+def test_lro_extack(native, dut, step, skip_unsupported, defer):
+    """A driver that rejects a program because of LRO reports the reason in the extended ACK."""
     features = dut.features()
     if "rx-lro" not in features.free:
         skip_unsupported("LRO", evidence=features)
-    with step("Switch LRO on, and ask to attach a program in native mode"):
+    with step("Enable LRO, and try to attach a program in native mode"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
         if dut.try_set_features({"rx-lro": True}):
-            skip_unsupported("LRO with its present settings", evidence=dut.features())
-        refused = native.try_attach("xdp_pass", "native")
-        if refused is None:
-            skip_unsupported("a refusal with LRO", evidence=native.state())
-    with step("The refusal carries the driver's own words beside the errno"):
-        assert native.extack(refused), f"only the errno came: {refused}"
+            skip_unsupported("LRO with the present settings", evidence=dut.features())
+        error = native.try_attach("xdp_pass", "native")
+        if error is None:
+            skip_unsupported("rejecting a program because of LRO", evidence=native.state())
+    with step("The error carries the driver's extack message as well as the errno"):
+        assert native.extack(error), f"no extack message, only the errno: {error}"
 
 
 @requirement(
@@ -282,25 +284,27 @@ def test_large_receive_says_why(native, dut, step, skip_unsupported, defer):
     falsified_by=("program:xdp.refused-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
 )
 def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, evidence):
-    """With hardware GRO on, a driver refuses a native program with words and changes nothing, or attaches it with GRO off or harmless."""
+    """With HW-GRO on, a driver rejects a native program with an extack message and changes nothing, or attaches it and delivers frames."""
     features = dut.features()
     if "rx-gro-hw" not in features.free:
         skip_unsupported("hardware GRO", evidence=features)
-    with step("Switch hardware GRO on"):
+    with step("Enable hardware GRO"):
         settings.restore_features()
         if dut.try_set_features({"rx-gro-hw": True}):
-            skip_unsupported("hardware GRO with its present settings", evidence=dut.features())
+            skip_unsupported("hardware GRO with the present settings", evidence=dut.features())
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active
-    with step("Ask to attach a program in native mode"):
-        refused = native.try_attach("xdp_pass", "native")
-        evidence("refusal", str(refused))
-    with step("Refused: an errno and words, hardware GRO is still on and nothing attached; attached: it is told so"):
-        if refused is None:
+    with step("Try to attach a program in native mode"):
+        error = native.try_attach("xdp_pass", "native")
+        evidence("error", str(error))
+    with step(
+        "If rejected: an errno, an extack message, hardware GRO still enabled, no program. If attached: the kernel reports native mode"
+    ):
+        if error is None:
             assert native.state()["attached"] == "native"
         else:
-            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
-            assert native.extack(refused)
+            assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
+            assert native.extack(error)
             assert native.state()["attached"] == "none"
             assert "rx-gro-hw" in dut.features().active
     with step("Frames of every size reach the stack"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Attaching again and again, and all verdicts at once for minutes: nothing leaks, stalls or is lost."""
+"""Hundreds of attachments, and minutes of mixed verdicts: nothing leaks, stalls or is lost."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 CYCLES = 500
-FIRST = 10
-"""Cycles before the first reading: caches fill in the first ones."""
+WARM_UP_CYCLES = 10
+"""Cycles before the first reading, during which the kernel's caches fill."""
 MINUTES = 4
-SLOW = 0.25
-"""Below this speed a guest gets a fifth of the cycles and of the minutes."""
-PACE = 0.05
-"""Seconds between two batches of the traffic beside: enough for each cycle to meet some."""
-STRIDE = 10
-"""Of so many cycles one is looked at, whether frames come."""
-STALL = 2.0
-"""Seconds without a frame, on a guest of speed 1, that are a stall where a driver may take its link down to attach."""
+SLOW_GUEST = 0.25
+"""Guests below this speed run a fifth of the cycles and of the minutes."""
+BATCH_INTERVAL = 0.05
+"""Seconds between two batches of background traffic, short enough that every cycle sees frames."""
+TRAFFIC_CHECK_INTERVAL = 10
+"""One in this many cycles checks that frames arrive."""
+STALL_TIMEOUT = 2.0
+"""Seconds without a frame that count as a stall, on a guest of speed 1; a driver may take its link down to attach."""
 WINDOW = 256
-"""Frames that are under way at most: every receive ring, and that of a target of redirections, has room for them."""
+"""Frames in flight at most; every receive ring, and the ring of every redirect target, holds as many."""
 FIRST_KEY = struct.pack("=I", 0).hex()
 
 
-def scaled_down(guest, amount):
-    """What a guest of this speed is asked to do."""
-    return amount if guest.speed >= SLOW else amount // 5
+def scale_to_guest(guest, amount):
+    """The amount of work for a guest of this speed."""
+    return amount if guest.speed >= SLOW_GUEST else amount // 5
 
 
 @requirement(
@@ -50,48 +50,48 @@ def scaled_down(guest, amount):
 @pytest.mark.slow
 @pytest.mark.budget(300)
 def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_account, step, evidence):
-    """Hundreds of attachments and detachments under traffic leave nothing behind; frames come after each, and go both ways at the end."""
+    """Hundreds of attach and detach cycles under traffic leak nothing; frames arrive after each, and in both directions at the end."""
     program = native.load("xdp_drop")
-    cycles = scaled_down(guest, CYCLES)
+    cycles = scale_to_guest(guest, CYCLES)
 
     def cycle(times):
         for number in range(times):
-            looked_at = number % STRIDE == 0
+            check_frames = number % TRAFFIC_CHECK_INTERVAL == 0
             native.clear(program)
             native.attach_program(program)
-            if looked_at:
-                until(lambda: native.seen(program), what="the program sees frames", timeout=STALL)
+            if check_frames:
+                until(lambda: native.seen(program), what="the program sees frames", timeout=STALL_TIMEOUT)
             native.detach()
-            if looked_at:
+            if check_frames:
                 traffic.discard()
-                until(lambda: not traffic.nothing_received(), what="the stack receives frames", timeout=STALL)
+                until(lambda: not traffic.nothing_received(), what="the stack receives frames", timeout=STALL_TIMEOUT)
 
     def read():
-        traffic.discard()  # what waits in the sockets is no residue
+        traffic.discard()  # frames waiting in the sockets are not a leak
         return leak_check.read()
 
-    with traffic.stream(PACE):
-        with step(f"Attach and detach {FIRST} times, and read what the kernel has allocated"):
-            cycle(FIRST)
+    with traffic.stream(BATCH_INTERVAL):
+        with step(f"Attach and detach {WARM_UP_CYCLES} times, and read the kernel's allocations"):
+            cycle(WARM_UP_CYCLES)
             readings = [read()]
         with step(
-            f"Attach and detach {CYCLES} times under traffic, or a fifth of that, and read again half way and at the end; after "
-            f"every {STRIDE}th attachment the program sees frames, and after its detachment the stack receives some"
+            f"Attach and detach {CYCLES} times (a fifth on a slow guest) under traffic, reading again halfway and at the end; in every "
+            f"{TRAFFIC_CHECK_INTERVAL}th cycle the program sees frames while attached, and the stack receives frames after the detach"
         ):
             for _ in range(2):
                 cycle(cycles // 2)
                 readings.append(read())
-    traffic.discard()  # sockets that are full take nothing more
+    traffic.discard()  # full socket buffers would drop the test frames that follow
     evidence("cycles", cycles)
     evidence("readings", [str(each) for each in readings])
-    with step("Nothing has grown with the number of cycles"):
-        grown = leak_check.grown(readings, cycles // 2)
-        assert not grown, grown
-    with step("Nothing is attached, and frames go both ways, once and unchanged"):
+    with step("No allocation has grown with the number of cycles"):
+        leaks = leak_check.grown(readings, cycles // 2)
+        assert not leaks, leaks
+    with step("No program is attached, and frames arrive in both directions exactly once, unchanged"):
         assert native.state()["attached"] == "none"
         check_traffic()
         traffic.check_delivery()
-    with step("By the account of a device that keeps one, no buffer and no completion is missing"):
+    with step("If the device keeps an account of buffers and completions, none is missing"):
         check_account()
 
 
@@ -105,77 +105,92 @@ def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_
 @pytest.mark.slow
 @pytest.mark.budget(300)
 def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evidence):
-    """Frames with each verdict in turn, as many as the guest takes, for minutes: each goes where its verdict says, and nothing stalls."""
+    """Under minutes of mixed verdicts at the highest rate the guest sustains, each verdict takes effect and nothing stalls or is lost."""
     redirects = "redirect" in native.features()
-    kinds = [action for action in Action if redirects or action is not Action.REDIRECT]
-    with step("Attach a program that gives each test frame the verdict that its number asks for"):
-        far_end = pair.accept()
-        program = native.load("xdp_mixed")
+    verdicts = [action for action in Action if redirects or action is not Action.REDIRECT]
+    with step("Attach a program that picks the verdict by the number of the test frame"):
+        far_program = pair.accept()
+        program = native.load("xdp_mixed_verdicts")
         native.agent.call(
-            "bpf.map_update", map=program.maps["kinds"], key=FIRST_KEY, value=struct.pack("=I", len(kinds)).hex()
+            "bpf.map_update", map=program.maps["verdicts"], key=FIRST_KEY, value=struct.pack("=I", len(verdicts)).hex()
         )
         index = native.agent.call("link.get", ifname=pair.near.ifname)["ifindex"]
         target = {"key": FIRST_KEY, "value": struct.pack("=I", index).hex(), "program": None}
-        native.agent.call("bpf.map_refer", map=program.maps["target"], **target)
+        native.agent.call("bpf.map_set_program", map=program.maps["target"], **target)
         native.attach_program(program)
         traffic.ready()
     probes = traffic.probes()
-    supply = itertools.cycle(probes)
-    sent, back, taken = Counter(), Counter(), Counter()
-    began, longest = time.monotonic(), 0.0
-    end = began + scaled_down(guest, MINUTES * 60)
+    endless_probes = itertools.cycle(probes)
+    sent, sent_back, received = Counter(), Counter(), Counter()
+    start, longest_wait = time.monotonic(), 0.0
+    end = start + scale_to_guest(guest, MINUTES * 60)
 
-    def under_way():
-        # Not by way of `seen`, which reads an element for each of many queues: the sooner the answer, the higher the rate.
-        counted = native.agent.call("bpf.map_counters", map=program.count, keys=len(kinds))
-        return sent.total() - sum(frames for frames, _ in counted)
+    def in_flight():
+        # Not xdp.seen(), which reads one map element for each of many queues: a faster answer allows a higher rate.
+        counters = native.agent.call("bpf.map_counters", map=program.count, keys=len(verdicts))
+        return sent.total() - sum(frames for frames, _ in counters)
 
     with remote.capture() as capture:
 
-        def gather():
-            back.update(frame.data for frame in capture.forget() if frame.received and is_probe(frame.data))
-            taken.update(traffic.waiting(native.agent, timeout=0))
+        def collect():
+            sent_back.update(frame.data for frame in capture.forget() if frame.received and is_probe(frame.data))
+            received.update(traffic.waiting(native.agent, timeout=0))
 
         with step(
-            f"For {MINUTES} minutes, or a fifth of that, send test frames of every size, up to {WINDOW} ahead of what the program has "
-            "counted, which goes on all the time"
+            f"For {MINUTES} minutes (a fifth on a slow guest) send test frames of every size, at most {WINDOW} ahead of the program, which "
+            "keeps counting them"
         ):
             while (now := time.monotonic()) < end:
-                batch = list(itertools.islice(supply, WINDOW // 2))
+                batch = list(itertools.islice(endless_probes, WINDOW // 2))
                 remote.send([probe.frame for probe in batch])
                 sent.update(probe.number for probe in batch)
-                gather()
+                collect()
                 until(
-                    lambda: under_way() <= WINDOW // 2, what=f"all but {WINDOW // 2} frames are counted", timeout=SOON
+                    lambda: in_flight() <= WINDOW // 2,
+                    what=f"the program has counted all but {WINDOW // 2} frames",
+                    timeout=SOON,
                 )
-                longest = max(longest, time.monotonic() - now)
-        seconds = time.monotonic() - began
+                longest_wait = max(longest_wait, time.monotonic() - now)
+        seconds = time.monotonic() - start
         rate = round(sent.total() / seconds)
-        evidence("frames", {"sent": sent.total(), "a second": rate, "longest wait in seconds": round(longest, 3)})
+        evidence(
+            "frames", {"sent": sent.total(), "per second": rate, "longest wait in seconds": round(longest_wait, 3)}
+        )
 
-        lots = {
-            kind: [each for each in probes if each.number % len(kinds) == kind for _ in range(sent[each.number])]
-            for kind in kinds
+        probes_by_verdict = {
+            verdict: [
+                each for each in probes if each.number % len(verdicts) == verdict for _ in range(sent[each.number])
+            ]
+            for verdict in verdicts
         }
-        with step("Of each verdict the program has counted as many frames and octets as were sent"):
-            wanted = {kind: of_frames(each.frame for each in lots[kind]) for kind in kinds}
+        with step("For each verdict the program has counted as many frames and bytes as were sent"):
+            wanted = {verdict: of_frames(each.frame for each in probes_by_verdict[verdict]) for verdict in verdicts}
             until(lambda: native.seen(program) == wanted, what=f"the program has counted {wanted}", timeout=SOON)
         with step(
-            "Those of XDP_TX are back on the wire, once and unchanged, those of XDP_PASS in the stack, and no other is"
+            "XDP_TX frames are on the wire exactly once, unchanged; the stack receives XDP_PASS frames likewise; no other frame goes there"
         ):
 
-            def all_there():
-                gather()
-                return back.total() >= len(lots[Action.TX]) and taken.total() >= len(lots[Action.PASS])
+            def all_arrived():
+                collect()
+                return sent_back.total() >= len(probes_by_verdict[Action.TX]) and received.total() >= len(
+                    probes_by_verdict[Action.PASS]
+                )
 
-            with suppress(AssertionError):  # what differs says more than that frames are too few
-                until(all_there, what="they are all there", timeout=SOON)
-            check_same(list(back.elements()), [each.frame for each in lots[Action.TX]], "frames back on the wire")
-            check_same(list(taken.elements()), payloads(lots[Action.PASS]), "payloads in the stack")
+            # check_same() below reports what differs, which is more useful than a timeout.
+            with suppress(AssertionError):
+                until(all_arrived, what="all frames of XDP_TX and XDP_PASS have arrived", timeout=SOON)
+            check_same(
+                list(sent_back.elements()),
+                [each.frame for each in probes_by_verdict[Action.TX]],
+                "frames sent back to the wire",
+            )
+            check_same(
+                list(received.elements()), payloads(probes_by_verdict[Action.PASS]), "payloads that the stack received"
+            )
     if redirects:
-        with step("Those of XDP_REDIRECT are at the far end, and no other is"):
-            assert total(pair.far.seen(far_end).values()) == wanted[Action.REDIRECT]
-    with step("Detach it: frames of every size reach the stack, and nothing else does"):
+        with step("XDP_REDIRECT frames are at the far end of the veth pair, and no other frame is"):
+            assert total(pair.far.seen(far_program).values()) == wanted[Action.REDIRECT]
+    with step("Detach the program: frames of every size reach the stack, and no other frame does"):
         native.detach()
         traffic.ready()
         assert traffic.nothing_received()

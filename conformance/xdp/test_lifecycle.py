@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A program over the life of its interface: down and up, new rings, other channels, another mode, an unbound driver."""
+"""A program across changes of its interface: down and up, ring sizes, channels, MTU, another XDP mode, an unbound driver."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from plugfest.statistics.queue_counters import of_frames
 from plugfest.traffic.traffic import check_same, payloads
 
 ATTACH = "include/uapi/linux/if_link.h, XDP_FLAGS_MODES; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
-KEPT = f"{ATTACH}: a program stays attached until it is detached"
-LINKS = "include/uapi/linux/bpf.h, BPF_LINK_CREATE, BPF_XDP: the program is detached when the last reference to the link goes"
+STAYS_ATTACHED = f"{ATTACH}: a program stays attached until it is detached"
+BPF_LINK = "include/uapi/linux/bpf.h, BPF_LINK_CREATE, BPF_XDP: the program is detached when the last reference to the link goes"
 OTHER_MTU = 1280
-"""Which every interface has that carries IPv6."""
+"""The smallest MTU of IPv6, which every interface supports."""
 
 
 @pytest.fixture
-def check_runs(xdp, traffic):
-    """``check_runs(program)`` checks that the program is attached and sees each frame, which reaches the stack unchanged."""
+def check_program_runs(xdp, traffic):
+    """``check_program_runs(program)`` checks that the program is attached and sees each frame, and that the stack receives it unchanged."""
 
     def check(program):
         state = xdp.state()
@@ -31,7 +31,7 @@ def check_runs(xdp, traffic):
         probes = traffic.probes(sizes=(60, 512, 1294))
         traffic.send(probes)
         xdp.wait(of_frames(probe.frame for probe in probes), program)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
     return check
 
@@ -39,22 +39,22 @@ def check_runs(xdp, traffic):
 @requirement(
     "XDP-LIFE-01",
     level="MUST",
-    source=LINKS,
+    source=BPF_LINK,
     falsified_by=("program:xdp.stays-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_link(native, traffic, check_runs, step):
-    """A program that is attached by a BPF link runs until the link is closed, and no other takes its place meanwhile."""
-    with step("Attach a program by a link, in native mode"):
+def test_bpf_link(native, traffic, check_program_runs, step):
+    """A program attached by a BPF link runs until the link is closed, and cannot be replaced over netlink until then."""
+    with step("Attach a program by a BPF link, in native mode"):
         program = native.load("xdp_pass")
         link = native.link(program)
-        check_runs(program)
-    with step("Ask to attach another by netlink: EBUSY, and the first still runs"):
-        refused = native.try_attach("xdp_drop")
-        assert refused is not None
-        assert refused.errno == errno.EBUSY
-        check_runs(program)
-    with step("Close the link: nothing is attached, and frames of every size reach the stack"):
+        check_program_runs(program)
+    with step("Try to attach another program over netlink: EBUSY, and the first still runs"):
+        error = native.try_attach("xdp_drop")
+        assert error is not None
+        assert error.errno == errno.EBUSY
+        check_program_runs(program)
+    with step("Close the link: no program is attached, and frames of every size reach the stack"):
         native.unlink(link)
         assert native.state()["attached"] == "none"
         traffic.check_delivery()
@@ -63,25 +63,25 @@ def test_link(native, traffic, check_runs, step):
 @requirement(
     "XDP-LIFE-02",
     level="MUST",
-    source=f"{KEPT}; Documentation/networking/netdevices.rst",
+    source=f"{STAYS_ATTACHED}; Documentation/networking/netdevices.rst",
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_attach_while_down(native, traffic, settings, dut, check_runs, step, evidence):
-    """Attached while the interface is down, a program runs once it is up; a driver that refuses says so, and nothing changes."""
+def test_attach_while_down(native, traffic, settings, dut, check_program_runs, step, evidence):
+    """A program attached while the interface is down runs once it is up; a driver that rejects it returns an errno and changes nothing."""
     with step("Take the interface down, and attach a program"):
         settings.set_link(up=False)
         program = native.load("xdp_pass")
-        refused = native.try_attach_program(program)
-        evidence("refusal", str(refused))
-    with step("Take the interface up"):
+        error = native.try_attach_program(program)
+        evidence("error", str(error))
+    with step("Bring the interface up"):
         dut.set_link(up=True)
         traffic.ready()
-    with step("The program runs, or it was refused and frames of every size reach the stack"):
-        if refused is None:
-            check_runs(program)
+    with step("The program runs, or the driver rejected it and frames of every size reach the stack"):
+        if error is None:
+            check_program_runs(program)
         else:
-            assert refused.errno in {errno.ENETDOWN, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL}
+            assert error.errno in {errno.ENETDOWN, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL}
             assert native.state()["attached"] == "none"
             traffic.check_delivery()
 
@@ -89,28 +89,28 @@ def test_attach_while_down(native, traffic, settings, dut, check_runs, step, evi
 @requirement(
     "XDP-LIFE-03",
     level="MUST",
-    source=KEPT,
+    source=STAYS_ATTACHED,
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_down_and_up(native, dut, check_runs, step, defer):
-    """A program stays attached while the interface goes down and up, and runs again."""
+def test_down_and_up(native, dut, check_program_runs, step, defer):
+    """A program stays attached while the interface is down, and runs again when it is up."""
     with step("Attach a program"):
         program = native.attach("xdp_pass")
-        check_runs(program)
-    with step("Take the interface down: the program is still told as attached"):
+        check_program_runs(program)
+    with step("Take the interface down: the kernel still reports the program as attached"):
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         assert native.state().get("prog-id") == program.identifier
-    with step("Take it up: the program sees each frame, which reaches the stack"):
+    with step("Bring it up: the program sees each frame, which then reaches the stack"):
         dut.set_link(up=True)
-        check_runs(program)
+        check_program_runs(program)
 
 
 @requirement(
     "XDP-LIFE-04",
     level="MUST",
-    source=KEPT,
+    source=STAYS_ATTACHED,
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
     variant="rings",
@@ -118,7 +118,7 @@ def test_down_and_up(native, dut, check_runs, step, defer):
 @requirement(
     "XDP-LIFE-05",
     level="MUST",
-    source=KEPT,
+    source=STAYS_ATTACHED,
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
     variant="channels",
@@ -126,37 +126,37 @@ def test_down_and_up(native, dut, check_runs, step, defer):
 @requirement(
     "XDP-LIFE-06",
     level="MUST",
-    source=KEPT,
+    source=STAYS_ATTACHED,
     falsified_by=("program:xdp.not-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
     variant="mtu",
 )
-@pytest.mark.parametrize("what", ["rings", "channels", "mtu"])
+@pytest.mark.parametrize("setting", ["rings", "channels", "mtu"])
 @pytest.mark.budget(60)
-def test_reconfigured(native, dut, settings, check_runs, what, step, skip_unsupported, evidence):
-    """A program stays attached and runs on every queue when rings, channels or MTU change; what is refused changes nothing."""
-    with step("Find out what the driver lets be changed"):
-        wanted = other_settings(dut, what)
+def test_setting_changed(native, dut, settings, check_program_runs, setting, step, skip_unsupported, evidence):
+    """A program stays attached and runs on every queue after a change of rings, channels or MTU; a change that fails has no effect."""
+    with step("Find a value that the driver may accept"):
+        wanted = other_values(dut, setting)
         if wanted is None:
-            skip_unsupported(f"a change of the {what}", evidence=dut.get(what))
+            skip_unsupported(f"changing the {setting}", evidence=dut.get(setting))
     with step("Attach a program"):
         program = native.attach("xdp_pass")
-        check_runs(program)
-    with step(f"Change the {what}"):
-        before = dut.mtu if what == "mtu" else dut.get(what)
-        refused = settings.try_set_link(**wanted) if what == "mtu" else settings.try_set(what, **wanted)
-        evidence("refusal", str(refused))
-    with step("The program runs; what was refused is as it was"):
-        check_runs(program)
-        if refused is not None:
-            assert (dut.mtu if what == "mtu" else dut.get(what)) == before
+        check_program_runs(program)
+    with step(f"Change the {setting}"):
+        before = dut.mtu if setting == "mtu" else dut.get(setting)
+        error = settings.try_set_link(**wanted) if setting == "mtu" else settings.try_set(setting, **wanted)
+        evidence("error", str(error))
+    with step("The program runs; if the change failed, the setting has its former value"):
+        check_program_runs(program)
+        if error is not None:
+            assert (dut.mtu if setting == "mtu" else dut.get(setting)) == before
 
 
-def other_settings(dut, what):
-    """Other values for the rings, the channels or the MTU; None where the driver lets none be set."""
-    if what == "mtu":
+def other_values(dut, setting):
+    """New values for the rings, the channels or the MTU; None if the driver supports no change."""
+    if setting == "mtu":
         return {"mtu": OTHER_MTU}
-    return (other_rings if what == "rings" else other_channels)(dut.get(what) or {})
+    return (other_rings if setting == "rings" else other_channels)(dut.get(setting) or {})
 
 
 @requirement(
@@ -166,33 +166,35 @@ def other_settings(dut, what):
     falsified_by=("program:xdp.not-attached", "program:xdp.stays-attached", "rx.frame.dropped"),
     proves="xdp-act:basic",
 )
-def test_modes_exclude_each_other(native, check_runs, traffic, step):
-    """While a program is attached in one of native and generic mode, one in the other is refused with EEXIST."""
-    with step("Attach a program in native mode; ask for generic mode: EEXIST, and the first runs"):
+def test_modes_exclude_each_other(native, check_program_runs, traffic, step):
+    """While a program is attached in native or in generic mode, attaching one in the other mode fails with EEXIST."""
+    with step("Attach a program in native mode, and try generic mode: EEXIST, and the first program runs"):
         program = native.attach("xdp_pass")
-        refused = native.try_attach("xdp_drop", "generic")
-        assert refused is not None
-        assert refused.errno == errno.EEXIST
-        check_runs(program)
-    with step("Ask for offload mode: refused too, and the first runs"):
-        refused = native.try_attach("xdp_drop", "offload")
-        assert refused is not None
+        error = native.try_attach("xdp_drop", "generic")
+        assert error is not None
+        assert error.errno == errno.EEXIST
+        check_program_runs(program)
+    with step("Try offload mode: it fails too, and the first program runs"):
+        error = native.try_attach("xdp_drop", "offload")
+        assert error is not None
         assert native.state()["attached"] == "native"
-        check_runs(program)
-    with step("Detach it, and attach one in generic mode; ask for native mode: EEXIST, and the first is still there"):
+        check_program_runs(program)
+    with step(
+        "Detach it, attach one in generic mode, and try native mode: EEXIST, and the generic one is still attached"
+    ):
         native.detach()
         assert native.state()["attached"] == "none"
-        other = native.attach("xdp_pass", mode="generic")
-        refused = native.try_attach("xdp_drop", "native")
-        assert refused is not None
-        assert refused.errno == errno.EEXIST
+        generic_program = native.attach("xdp_pass", mode="generic")
+        error = native.try_attach("xdp_drop", "native")
+        assert error is not None
+        assert error.errno == errno.EEXIST
         assert native.state()["attached"] == "generic"
-    with step("It sees each frame, which reaches the stack"):
+    with step("The generic program sees each frame, which then reaches the stack"):
         probes = traffic.probes(sizes=(60, 1514))
         traffic.send(probes)
-        native.wait(of_frames(probe.frame for probe in probes), other)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("Detach it: nothing is attached"):
+        native.wait(of_frames(probe.frame for probe in probes), generic_program)
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
+    with step("Detach it: no program is attached"):
         native.detach("generic")
         assert native.state()["attached"] == "none"
 
@@ -206,25 +208,25 @@ def test_modes_exclude_each_other(native, check_runs, traffic, step):
 )
 @pytest.mark.budget(60)
 def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
-    """Taken off its device under traffic with a program attached, the driver lets the program go, and can be bound again."""
-    with step("Attach a program, and keep frames coming"):
-        loaded = native.load("xdp_drop")
-        native.attach_program(loaded)
+    """When the driver is unbound under traffic with a program attached, it releases the program, and can be bound again."""
+    with step("Attach a program, and start traffic"):
+        program = native.load("xdp_drop")
+        native.attach_program(program)
         traffic.ready()
-    # The stream goes on until the driver is there again: while it is not, nobody may take frames from the wire.
+    # Traffic goes on until the driver is bound again: while it is unbound, possibly nothing reads frames from the wire.
     with traffic.stream():
-        with step("Take the driver off the device"):
+        with step("Unbind the driver from the device"):
             binding.unbind()
-            left = binding.interfaces()
+            interfaces = binding.interfaces()
         with step("Bind the driver again"):
             binding.restore()
-    traffic.discard()  # sockets that are full take nothing more
-    with step("The interface was gone; nothing in the kernel holds the program but we, who close it: it is gone too"):
-        assert left == []
-        guest.agent.call("handle.close", handle=loaded.handle)
+    traffic.discard()  # full socket buffers would drop the test frames that follow
+    with step("The interface was gone; the kernel frees the program when the test closes the last reference to it"):
+        assert interfaces == []
+        guest.agent.call("handle.close", handle=program.handle)
         until(
-            lambda: loaded.identifier not in guest.agent.call("bpf.program_ids"),
-            what="the kernel has freed the program",
+            lambda: program.identifier not in guest.agent.call("bpf.program_ids"),
+            what="the kernel frees the program",
         )
     with step("The new interface has no program, and frames of every size reach the stack"):
         assert dut.link()["ifname"] == dut.ifname
@@ -239,32 +241,32 @@ def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
     source="include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_ENABLED; net/core/dev.c, dev_xdp_install",
     falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.refusal-without-words", "rx.frame.dropped"),
 )
-def test_header_split(xdp, dut, settings, traffic, unobstructed, check_runs, step, skip_unsupported, evidence):
-    """With header split on, a program that takes no fragments is refused with words, and header split with such a program attached."""
+def test_header_split(xdp, dut, settings, traffic, unobstructed, check_program_runs, step, skip_unsupported, evidence):
+    """A driver rejects a program without fragment support if header split is on, and header split if one is attached, with an extack."""
     features = xdp.features()
     rings = dut.get("rings") or {}
     if "basic" not in features or "tcp-data-split" not in rings:
         skip_unsupported("native XDP and header split", evidence={"xdp-features": sorted(features), "rings": rings})
-    with step("Turn header split on"):
-        refused = settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
-        if refused is not None:
-            skip_unsupported("header split", evidence=str(refused))
-    with step("Ask to attach a program that takes no fragments: refused, with words; nothing is attached"):
-        refused = xdp.try_attach("xdp_drop")
-        evidence("refusal", str(refused))
-        assert refused is not None
-        assert refused.errno in {errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP}
-        assert xdp.extack(refused)
+    with step("Enable header split"):
+        error = settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        if error is not None:
+            skip_unsupported("header split", evidence=str(error))
+    with step("Try to attach a program without fragment support: an errno and an extack, and no program is attached"):
+        error = xdp.try_attach("xdp_drop")
+        evidence("error", str(error))
+        assert error is not None
+        assert error.errno in {errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP}
+        assert xdp.extack(error)
         assert xdp.state()["attached"] == "none"
     with step("Frames of every size reach the stack"):
         traffic.check_delivery()
-    with step("Turn header split off, attach the program, and ask for header split: refused, with words"):
+    with step("Disable header split, attach the program, and try to enable header split: an error with an extack"):
         unobstructed(xdp, dut, settings)
         program = xdp.attach("xdp_pass")
-        refused = dut.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
-        evidence("refusal of header split", str(refused))
-        assert refused is not None
-        assert xdp.extack(refused)
-    with step("It is off, and the program runs"):
+        error = dut.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        evidence("error of enabling header split", str(error))
+        assert error is not None
+        assert xdp.extack(error)
+    with step("Header split is off, and the program runs"):
         assert (dut.get("rings") or {}).get("tcp-data-split") != TCP_DATA_SPLIT_ENABLED
-        check_runs(program)
+        check_program_runs(program)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the device says of a frame, as a program bound to it is told: right where advertised, refused where not."""
+"""RX metadata that a device-bound program reads: correct where the driver advertises it, EOPNOTSUPP where it does not."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from plugfest.xdp.rx_metadata import RxMetadataReader, check_hashes, try_attach_
 
 METADATA = "Documentation/networking/xdp-rx-metadata.rst; Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
 BURSTS = 4
-"""Times that frames are sent between two looks at the device's clock."""
+"""Bursts of test frames, each between two readings of the device's clock."""
 TOEPLITZ = 1
 ADDRESSES = IP_SOURCE | IP_DESTINATION
 VLANS = (1, 100, 4094)
 VLAN_PROTOCOL = 0x8100
-TAGS = (*(priority << 13 | eligible << 12 | vlan for vlan in VLANS for priority, eligible in ((0, 0), (5, 1))), None)
-"""Tag control: priority code point, drop eligible indicator and VLAN (IEEE 802.1Q-2022, clause 9.6); None for no tag."""
-FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
-"""What may enter the hash of a UDP flow."""
+TAG_CONTROLS = (
+    *(priority << 13 | eligible << 12 | vlan for vlan in VLANS for priority, eligible in ((0, 0), (5, 1))),
+    None,
+)
+"""Tag control information: PCP, DEI and VID (IEEE 802.1Q-2022, clause 9.6); None for an untagged frame."""
+POSSIBLE_FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
+"""The header fields that may enter the hash of a UDP flow."""
 
 
 @requirement(
@@ -35,26 +38,27 @@ FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
     proves="xdp-rx-metadata:timestamp",
 )
 def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
-    """The timestamp that a program is told of a frame is the time on the device's clock when it came, nanosecond for nanosecond.
+    """The RX timestamp that a program reads is the time at which the frame arrived, in nanoseconds of the device's clock.
 
-    Without a model that says what that clock shows, it is the hardware clock that ethtool names, and without one any of the guest's.
+    An emulated device reports the time on its clock. On real hardware the test reads the PTP hardware clock that ethtool names, or all
+    clocks of the guest if there is none.
     """
     require("xdp-rx-metadata:timestamp")
     capabilities = run("ethtool", "-T", dut.ifname)
     if "hardware-receive" not in capabilities:
         skip_unsupported("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
-    with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
+    with step("Attach a device-bound program that stores the metadata of each test frame"):
         reader = RxMetadataReader(native, faults)
     for _ in range(BURSTS):
-        with step("Look at the device's clock, send test frames of every size, and look at it again"):
+        with step("Read the device's clock, send test frames of every size, and read the clock again"):
             probes = traffic.probes(sizes=SIZES, flows=len(SIZES))
             before = clocks.read()
-            told = [rx_metadata["timestamp"] for rx_metadata in reader.read(traffic, probes)]
+            results = [rx_metadata["timestamp"] for rx_metadata in reader.read(traffic, probes)]
             after = clocks.read()
             evidence("clocks before, after", [before, after])
-        with step("Each frame has a timestamp, between the two, and none that came later has an earlier one"):
-            assert {answer.status for answer in told} == {0}
-            stamps = [answer.values[0] for answer in told]
+        with step("Each frame has a timestamp between the two readings, and the timestamps do not decrease"):
+            assert {result.status for result in results} == {0}
+            stamps = [result.values[0] for result in results]
             assert stamps == sorted(stamps)
             clocks.check(before, stamps, after)
 
@@ -67,41 +71,42 @@ def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsu
     proves="xdp-rx-metadata:hash",
 )
 def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsupported, step, evidence):
-    """The hash that a program is told of a frame is the Toeplitz hash of its flow, and its type says what of the frame entered it."""
+    """The RX hash that a program reads is the Toeplitz hash of the frame's flow, and its type names the fields that entered it."""
     require("xdp-rx-metadata:hash")
     rss = dut.rss()
     if rss is None or rss.function not in (0, TOEPLITZ) or not rss.key:
-        skip_unsupported("the Toeplitz hash with a key that the driver says", evidence={"ethtool -x": rss})
+        skip_unsupported("the Toeplitz hash with a known key", evidence={"ethtool -x": rss})
     active("rx-hashing")
     probes = traffic.probes()
-    with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
+    with step("Attach a device-bound program that stores the metadata of each test frame"):
         reader = RxMetadataReader(native, faults)
-    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
-        told = [rx_metadata["hash"] for rx_metadata in reader.read(traffic, probes)]
-    with step("Of each a hash is told, or that there is none (ENODATA)"):
-        assert {answer.status for answer in told} <= {0, -errno.ENODATA}
+    with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
+        results = [rx_metadata["hash"] for rx_metadata in reader.read(traffic, probes)]
+    with step("Each frame has a hash or the error ENODATA"):
+        assert {result.status for result in results} <= {0, -errno.ENODATA}
     for version in (4, 6):
         with step(
-            f"Of IPv{version} frames hashes are told, each that of its flow, of a type with that IP version, and with XDP_RSS_L4 "
-            "exactly where ports enter it"
+            f"Each IPv{version} hash is that of its flow; its type names this IP version, and XDP_RSS_L4 exactly if ports entered the hash"
         ):
-            mine = [(probe, answer) for probe, answer in zip(probes, told, strict=True) if probe.version == version]
-            frames, answers = zip(*mine, strict=True)
+            of_version = [
+                (probe, result) for probe, result in zip(probes, results, strict=True) if probe.version == version
+            ]
+            frames, hash_results = zip(*of_version, strict=True)
             evidence(
                 f"IPv{version} frames with a hash",
-                check_hashes(frames, answers, rss.key, fields_of(guest, dut, version)),
+                check_hashes(frames, hash_results, rss.key, hash_fields(guest, dut, version)),
             )
 
 
-def fields_of(guest, dut, version):
-    """What of a UDP flow may enter the hash: one choice where the driver says so."""
+def hash_fields(guest, dut, version):
+    """The header fields that may enter the hash of a UDP flow, one choice where the driver reports it."""
     try:
-        told = guest.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[UDP, version])
+        reported = guest.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[UDP, version])
     except AgentError as error:
         if error.errno is None:
             raise
-        return FIELDS
-    return [told & FIELDS[0]]
+        return POSSIBLE_FIELDS
+    return [reported & POSSIBLE_FIELDS[0]]
 
 
 @requirement(
@@ -111,75 +116,73 @@ def fields_of(guest, dut, version):
     falsified_by=("program:hints.of-another-frame", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:vlan-tag",
 )
-def test_vlan_tag(native, require, active, member, traffic, faults, step):
-    """The tag that a program is told of a frame is that which the device took out of it, and of a frame without one it is told none.
+def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, step):
+    """The VLAN tag that a program reads is the tag that the device stripped from the frame; of an untagged frame it reads none.
 
-    No driver here offers it: on each of them XDP-META-06 tests that it is refused.
+    None of the drivers tested here advertises it; XDP-META-06 covers drivers without it.
     """
     require("xdp-rx-metadata:vlan-tag")
     active("rx-vlan-hw-parse")
     for vlan in VLANS:
-        member(vlan)
-    with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
+        add_vlan_interface(vlan)
+    with step("Attach a device-bound program that stores the metadata of each test frame"):
         reader = RxMetadataReader(native, faults)
-    with step(
-        "Send test frames of every size, each with a tag of another VLAN and priority than the one before it, or with none"
-    ):
+    with step("Send test frames of every size, each with another VID and priority than the one before, or untagged"):
         probes = traffic.probes()
-        controls = [TAGS[number % len(TAGS)] for number in range(len(probes))]
+        tag_controls = [TAG_CONTROLS[number % len(TAG_CONTROLS)] for number in range(len(probes))]
         on_wire = {
-            probe.frame: probe.frame if control is None else tagged(probe.frame, control)
-            for probe, control in zip(probes, controls, strict=True)
+            probe.frame: probe.frame if tag_control is None else tagged(probe.frame, tag_control)
+            for probe, tag_control in zip(probes, tag_controls, strict=True)
         }
-        told = [rx_metadata["vlan-tag"] for rx_metadata in reader.read(traffic, probes, on_wire)]
-    with step("Of each the program is told its tag, or that it has none (ENODATA)"):
-        for control, answer in zip(controls, told, strict=True):
-            if control is None:
-                assert answer.status == -errno.ENODATA, f"of a frame without a tag: {answer}"
+        results = [rx_metadata["vlan-tag"] for rx_metadata in reader.read(traffic, probes, on_wire)]
+    with step("Each frame has its tag, or the error ENODATA if it was untagged"):
+        for tag_control, result in zip(tag_controls, results, strict=True):
+            if tag_control is None:
+                assert result.status == -errno.ENODATA, f"untagged frame: {result}"
             else:
-                assert answer == (0, (VLAN_PROTOCOL, control)), f"of a frame with the tag {control:04x}: {answer}"
+                assert result == (0, (VLAN_PROTOCOL, tag_control)), f"frame with the tag {tag_control:04x}: {result}"
 
 
-REFUSED_WRONG = ("program:hints.invented", "program:xdp.not-attached")
-REFUSED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
+UNSUPPORTED_FAULTS = ("program:hints.invented", "program:xdp.not-attached")
+UNSUPPORTED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
 
 
 @requirement(
     "XDP-META-04",
     level="MUST",
-    source=REFUSED,
-    falsified_by=REFUSED_WRONG,
+    source=UNSUPPORTED,
+    falsified_by=UNSUPPORTED_FAULTS,
     refuses="xdp-rx-metadata:timestamp",
     variant="timestamp",
 )
 @requirement(
     "XDP-META-05",
     level="MUST",
-    source=REFUSED,
-    falsified_by=REFUSED_WRONG,
+    source=UNSUPPORTED,
+    falsified_by=UNSUPPORTED_FAULTS,
     refuses="xdp-rx-metadata:hash",
     variant="hash",
 )
 @requirement(
     "XDP-META-06",
     level="MUST",
-    source=REFUSED,
-    falsified_by=REFUSED_WRONG,
+    source=UNSUPPORTED,
+    falsified_by=UNSUPPORTED_FAULTS,
     refuses="xdp-rx-metadata:vlan-tag",
     variant="vlan-tag",
 )
 @pytest.mark.parametrize("name", ["timestamp", "hash", "vlan-tag"])
-def test_not_offered(native, require_absent, traffic, faults, name, step):
-    """What the driver does not advertise that it tells of frames, it says of none: a program gets EOPNOTSUPP, and the frames pass."""
+def test_unadvertised(native, require_absent, traffic, faults, name, step):
+    """For RX metadata that the driver does not advertise, the kfunc returns EOPNOTSUPP for every frame, and the frames reach the stack."""
     require_absent(f"xdp-rx-metadata:{name}")
     probes = traffic.probes()
-    with step("Attach a program, bound to the device, that keeps what it is told of each test frame"):
+    with step("Attach a device-bound program that stores the metadata of each test frame"):
         reader = RxMetadataReader(native, faults)
-    with step("Send test frames of every size, IPv4 and IPv6: of each the program is told EOPNOTSUPP"):
-        told = [rx_metadata[name] for rx_metadata in reader.read(traffic, probes)]
-        assert {answer.status for answer in told} == {-errno.EOPNOTSUPP}
-    with step("The stack receives every payload once and unchanged"):
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("Send IPv4 and IPv6 test frames of every size: the kfunc returns EOPNOTSUPP for each"):
+        results = [rx_metadata[name] for rx_metadata in reader.read(traffic, probes)]
+        assert {result.status for result in results} == {-errno.EOPNOTSUPP}
+    with step("The stack receives every payload exactly once, unchanged"):
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
 
 @requirement(
@@ -188,16 +191,16 @@ def test_not_offered(native, require_absent, traffic, faults, name, step):
     source="include/uapi/linux/bpf.h, BPF_F_XDP_DEV_BOUND_ONLY; net/core/dev.c, dev_xdp_attach",
     falsified_by="program:hints.refusal-lost",
 )
-def test_only_bound_and_native(native, traffic, faults, step):
-    """A program that asks for metadata is refused without a device, and in generic mode, and traffic is as before."""
-    with step("Load it without a device: refused"):
-        refused = try_load_unbound(native, faults)
-        assert refused is not None, "it was loaded"
-        assert "device-bound" in str(refused), f"expected the verifier's reason, found {refused}"
+def test_needs_bound_program_and_native_mode(native, traffic, faults, step):
+    """A program that reads RX metadata is rejected if it is not bound to a device, and in generic mode; traffic is not affected."""
+    with step("Load the program without a device: the verifier rejects it"):
+        error = try_load_unbound(native, faults)
+        assert error is not None, "the kernel loaded the program"
+        assert "device-bound" in str(error), f"expected the verifier's reason, found {error}"
     with step("Load it for the device, and attach it in generic mode: EINVAL"):
-        refused = try_attach_generic(native, faults)
-        assert refused is not None, "it was attached"
-        assert refused.errno == errno.EINVAL
-    with step("Nothing is attached, and frames reach the stack as before"):
+        error = try_attach_generic(native, faults)
+        assert error is not None, "the kernel attached the program"
+        assert error.errno == errno.EINVAL
+    with step("No program is attached, and frames of every size reach the stack"):
         assert native.state()["attached"] == "none"
         traffic.check_delivery()

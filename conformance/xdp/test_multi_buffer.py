@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames in several buffers (NETDEV_XDP_ACT_RX_SG), and drivers that do not have them."""
+"""Multi-buffer frames (NETDEV_XDP_ACT_RX_SG), and drivers that do not support them."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ from plugfest.xdp.adjustment import Action, Adjustment
 from plugfest.xdp.programs import SOON
 
 RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
-ACROSS = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
+LOAD_STORE_BYTES = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
-HALF = 30
-"""Octets that xdp_exchange exchanges with as many that follow."""
-LONG = 5000
-"""Octets that are more than the last buffer of the longest frames holds."""
-GROWTH = (1, 64)
+BLOCK_SIZE = 30
+"""Bytes of each of the two adjacent blocks that xdp_swap_payload swaps."""
+CUT_BYTES = 5000
+"""Bytes to cut off, more than the last buffer of the longest frames holds."""
+GROWTH_SIZES = (1, 64)
 
 
-def exchanged(payload):
-    """The payload as xdp_exchange leaves it."""
-    measured = 2 * HALF
-    whole = len(payload) // measured * measured
-    parts = [payload[at + HALF : at + measured] + payload[at : at + HALF] for at in range(0, whole, measured)]
-    return b"".join(parts) + payload[whole:]
+def swap_blocks(payload):
+    """The payload after xdp_swap_payload has swapped its blocks pairwise."""
+    pair_size = 2 * BLOCK_SIZE
+    swapped_size = len(payload) // pair_size * pair_size
+    blocks = [
+        payload[at + BLOCK_SIZE : at + pair_size] + payload[at : at + BLOCK_SIZE]
+        for at in range(0, swapped_size, pair_size)
+    ]
+    return b"".join(blocks) + payload[swapped_size:]
 
 
 @pytest.fixture
-def jumbo(xdp, dut, long_frames, skip_unsupported):
-    """XDP on an interface with an MTU of 9000 whose driver takes frames in several buffers; skips where it does not say so."""
+def jumbo_xdp(xdp, dut, set_jumbo_mtu, skip_unsupported):
+    """XDP at an MTU of 9000 on a driver with multi-buffer support; skips where the driver does not advertise rx-sg."""
     features = xdp.features()
-    largest = dut.link()["max-mtu"]
-    if "rx-sg" not in features or largest < JUMBO_MTU:
-        skip_unsupported("frames in several buffers", evidence={"xdp-features": sorted(features), "max-mtu": largest})
-    long_frames()
+    max_mtu = dut.link()["max-mtu"]
+    if "rx-sg" not in features or max_mtu < JUMBO_MTU:
+        skip_unsupported("multi-buffer frames", evidence={"xdp-features": sorted(features), "max-mtu": max_mtu})
+    set_jumbo_mtu()
     return xdp
 
 
 @pytest.fixture
-def fragments(jumbo, faults):
-    """The program that moves the ends of frames as it is told, for frames in several buffers."""
-    return Adjustment(jumbo, faults, fragments=True)
+def adjustment_frags(jumbo_xdp, faults):
+    """The program that moves the ends of frames as configured, with fragment support."""
+    return Adjustment(jumbo_xdp, faults, fragments=True)
 
 
 @requirement(
@@ -57,16 +60,16 @@ def fragments(jumbo, faults):
     falsified_by=("program:xdp.not-attached", "wire:frame.lost"),
     proves="xdp-act:rx-sg",
 )
-def test_pass(jumbo, traffic, step):
-    """At an MTU of 9000 a program that takes fragments sees each frame at its length, and what it passes arrives unchanged."""
-    with step("Attach a program that takes fragments, counts test frames and passes them"):
-        program = jumbo.attach("xdp_fragments")
-    with step("Send test frames of every length up to 9014 octets"):
+def test_pass(jumbo_xdp, traffic, step):
+    """At an MTU of 9000 a program with fragment support sees each frame at its length, and frames that it passes arrive unchanged."""
+    with step("Attach a program with fragment support that counts test frames and passes them"):
+        program = jumbo_xdp.attach("xdp_pass_frags")
+    with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-    with step("The program sees each once and at its length; the stack gets each payload once and unchanged"):
-        jumbo.wait(of_frames(frames_of(probes)), program)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+    with step("The program sees each frame at its length; the stack receives each payload exactly once, unchanged"):
+        jumbo_xdp.wait(of_frames(frames_of(probes)), program)
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
 
 @requirement(
@@ -76,20 +79,20 @@ def test_pass(jumbo, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     proves="xdp-act:rx-sg",
 )
-def test_drop(fragments, jumbo, traffic, step):
-    """Frames in several buffers that are dropped are gone, more of them than a ring has buffers, and others arrive after them."""
-    with step("Attach a program that takes fragments and drops test frames"):
-        fragments.configure(verdict=Action.DROP)
-    with step("Send several hundred of the longest frames"):
+def test_drop(adjustment_frags, jumbo_xdp, traffic, step):
+    """Dropped multi-buffer frames, more than a receive ring has buffers, do not reach the stack, and frames arrive after them."""
+    with step("Attach a program with fragment support that drops test frames"):
+        adjustment_frags.configure(verdict=Action.DROP)
+    with step("Send several hundred frames of the largest size"):
         probes = traffic.probes(sizes=(JUMBO_MTU + ETHERNET,) * 400)
         traffic.send(probes)
-        jumbo.wait(of_frames(frames_of(probes)), fragments.program)
+        jumbo_xdp.wait(of_frames(frames_of(probes)), adjustment_frags.program)
         assert traffic.nothing_received()
-    with step("Have the program pass test frames: those of every length arrive"):
-        fragments.configure(verdict=Action.PASS)
+    with step("Have the program pass test frames: frames of every size arrive"):
+        adjustment_frags.configure(verdict=Action.PASS)
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
 
 
 @requirement(
@@ -99,39 +102,39 @@ def test_drop(fragments, jumbo, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     proves="xdp-act:rx-sg",
 )
-def test_tx(fragments, traffic, step, until):
-    """A frame in several buffers that the program sends back leaves whole, once and unchanged."""
-    with step("Attach a program that takes fragments and sends test frames back"):
-        fragments.configure(verdict=Action.TX)
-    with step("Send test frames of every length up to 9014 octets"), traffic.sightings() as seen:
+def test_tx(adjustment_frags, traffic, step, until):
+    """A multi-buffer frame for which the program returns XDP_TX is on the wire as one frame, exactly once, unchanged."""
+    with step("Attach a program with fragment support that returns XDP_TX for test frames"):
+        adjustment_frags.configure(verdict=Action.TX)
+    with step("Send test frames of every size up to 9014 bytes"), traffic.sightings() as seen:
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-        until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
-    with step("Each is on the wire once and unchanged"):
+        until(
+            lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON
+        )
+    with step("Each frame is on the wire exactly once, unchanged"):
         check_same(seen.probes(), frames_of(probes), "frames back on the wire")
 
 
 @requirement(
     "XDP-SG-04",
     level="MUST",
-    source=f"{RX_SG}; {ACROSS}",
+    source=f"{RX_SG}; {LOAD_STORE_BYTES}",
     falsified_by=("program:xdp.not-attached", "wire:frame.lost"),
     proves="xdp-act:rx-sg",
 )
-def test_across_buffers(jumbo, traffic, guest, step):
-    """What a program reads and writes across the borders of buffers is what was sent, and what the stack gets."""
-    with step(
-        f"Attach a program that exchanges each {HALF} octets of a test frame's payload with the {HALF} that follow"
-    ):
-        program = jumbo.load("xdp_exchange")
-        jumbo.attach_program(program)
-    with step("Send test frames of every length up to 9014 octets"):
+def test_across_buffers(jumbo_xdp, traffic, guest, step):
+    """A program can read and write across buffer boundaries: it sees the bytes that were sent, and the stack receives what it wrote."""
+    with step(f"Attach a program that swaps each {BLOCK_SIZE} bytes of the payload with the next {BLOCK_SIZE}"):
+        program = jumbo_xdp.load("xdp_swap_payload")
+        jumbo_xdp.attach_program(program)
+    with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-        jumbo.wait(of_frames(frames_of(probes)), program)
-    with step("The stack gets each payload once, exchanged"):
-        found = traffic.waiting(jumbo.agent, timeout=scaled(PATIENCE, guest.speed), count=len(probes))
-        check_same(found, [exchanged(payload) for payload in payloads(probes)], "payloads in the stack")
+        jumbo_xdp.wait(of_frames(frames_of(probes)), program)
+    with step("The stack receives each payload exactly once, with its blocks swapped"):
+        found = traffic.waiting(jumbo_xdp.agent, timeout=scaled(PATIENCE, guest.speed), count=len(probes))
+        check_same(found, [swap_blocks(payload) for payload in payloads(probes)], "payloads that the stack received")
 
 
 @requirement(
@@ -142,26 +145,26 @@ def test_across_buffers(jumbo, traffic, guest, step):
     proves="xdp-act:rx-sg",
 )
 @pytest.mark.budget(60)
-def test_grow_tail(fragments, traffic, packet_receiver, remote, step):
-    """What a program puts behind the last buffer of a frame arrives with it; where there is no room it is left as it was."""
-    raw = packet_receiver()
-    for octets in GROWTH:
-        with step(f"Have {octets} octets put behind test frames of every length, and send some"):
-            behind = bytes(0xA0 + at & 0xFF for at in range(octets))
-            fragments.configure(tail=octets, behind=behind)
-            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + octets <= SIZES[-1]]))
+def test_grow_tail(adjustment_frags, traffic, packet_receiver, remote, step):
+    """Bytes that a program appends to the last buffer of a frame arrive with it; a frame without tailroom arrives unchanged."""
+    receiver = packet_receiver()
+    for length in GROWTH_SIZES:
+        with step(f"Have the program append {length} bytes to test frames of every size, and send some"):
+            appended = bytes(0xA0 + at & 0xFF for at in range(length))
+            adjustment_frags.configure(tail=length, behind=appended)
+            frames = frames_of(traffic.probes(sizes=[size for size in SIZES if size + length <= SIZES[-1]]))
             traffic.ready()
             remote.send(frames)
-            found = raw.take(is_probe, len(frames))
-        with step("Each arrives once, with these octets behind it or as it was, as the helper said"):
-            known = set(frames)
-            grown = [frame for frame in found if frame not in known]
-            answers = fragments.answers()["tail"]
+            found = receiver.take(is_probe, len(frames))
+        with step("Each arrives once, extended if the helper succeeded and unchanged if it failed"):
+            sent = set(frames)
+            grown = [frame for frame in found if frame not in sent]
+            answers = adjustment_frags.answers()["tail"]
             assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
-            assert all(frame.endswith(behind) for frame in grown)
-            bare = [frame if frame in known else frame[:-octets] for frame in found]
-            check_same(bare, frames, "frames out of the driver")
-            assert grown, "no frame could be grown"
+            assert all(frame.endswith(appended) for frame in grown)
+            original = [frame if frame in sent else frame[:-length] for frame in found]
+            check_same(original, frames, "frames that the driver delivered")
+            assert grown, "the program could not extend any frame"
 
 
 @requirement(
@@ -171,18 +174,18 @@ def test_grow_tail(fragments, traffic, packet_receiver, remote, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     proves="xdp-act:rx-sg",
 )
-def test_cut_tail(fragments, traffic, packet_receiver, remote, step):
-    """A frame of which the program cuts off whole buffers arrives as what is left."""
-    with step(f"Have {LONG} octets cut off the end of test frames, and send long ones"):
-        raw = packet_receiver()
-        fragments.configure(tail=-LONG)
-        probes = traffic.probes(sizes=[size for size in SIZES if size > LONG + 100])
+def test_cut_tail(adjustment_frags, traffic, packet_receiver, remote, step):
+    """When a program cuts whole buffers off a frame, the remainder arrives unchanged."""
+    with step(f"Have the program cut {CUT_BYTES} bytes off the end of test frames, and send long ones"):
+        receiver = packet_receiver()
+        adjustment_frags.configure(tail=-CUT_BYTES)
+        probes = traffic.probes(sizes=[size for size in SIZES if size > CUT_BYTES + 100])
         traffic.ready()
         remote.send(frames_of(probes))
-    with step("Each arrives once, shorter by that and otherwise unchanged"):
-        found = raw.take(is_probe, len(probes))
-        check_same(found, [frame[:-LONG] for frame in frames_of(probes)], "frames out of the driver")
-        assert fragments.answers()["tail"].refused == 0
+    with step(f"Each arrives exactly once, {CUT_BYTES} bytes shorter and otherwise unchanged"):
+        found = receiver.take(is_probe, len(probes))
+        check_same(found, [frame[:-CUT_BYTES] for frame in frames_of(probes)], "frames that the driver delivered")
+        assert adjustment_frags.answers()["tail"].refused == 0
 
 
 @requirement(
@@ -192,18 +195,22 @@ def test_cut_tail(fragments, traffic, packet_receiver, remote, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     proves="xdp-act:rx-sg",
 )
-def test_redirect(fragments, traffic, pair, step):
-    """A frame in several buffers that is redirected to another interface leaves by that whole, once and unchanged."""
-    with step("Attach a program that takes fragments and redirects test frames to a wire within the guest"):
+def test_redirect(adjustment_frags, traffic, pair, step):
+    """A multi-buffer frame redirected to another interface leaves it as one frame, exactly once, unchanged."""
+    with step("Attach a program with fragment support that redirects test frames to one end of a veth pair"):
         pair.set_mtu(JUMBO_MTU)
         pair.accept()
-        fragments.aim(pair.near.ifname)
-        fragments.configure(verdict=Action.REDIRECT)
-    with step("Send test frames of every length up to 9014 octets"):
+        adjustment_frags.aim(pair.near.ifname)
+        adjustment_frags.configure(verdict=Action.REDIRECT)
+    with step("Send test frames of every size up to 9014 bytes"):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
-    with step("Each comes out at the far end once and unchanged"):
-        check_same(pair.packet_receiver.take(is_probe, len(probes)), frames_of(probes), "frames at the far end")
+    with step("Each frame arrives at the far end exactly once, unchanged"):
+        check_same(
+            pair.packet_receiver.take(is_probe, len(probes)),
+            frames_of(probes),
+            "frames at the far end of the veth pair",
+        )
 
 
 @requirement(
@@ -213,22 +220,24 @@ def test_redirect(fragments, traffic, pair, step):
     falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:rx-sg",
 )
-def test_unadvertised(xdp, dut, long_frames, traffic, settings, step, skip_unsupported, evidence):
-    """A driver without it refuses a program at an MTU that its buffers cannot hold, though it takes fragments, or loses no frame."""
+def test_unadvertised(xdp, dut, set_jumbo_mtu, traffic, settings, step, skip_unsupported, evidence):
+    """At an MTU beyond one buffer, a driver without rx-sg rejects even a program with fragment support, or delivers every frame."""
     features = xdp.features()
     if "rx-sg" in features or "basic" not in features:
-        skip_unsupported("native XDP without fragments", evidence={"xdp-features": sorted(features)})
-    with step("Set the largest MTU up to 9000, and ask to attach a program that takes fragments"):
+        skip_unsupported("native XDP without rx-sg", evidence={"xdp-features": sorted(features)})
+    with step("Set the largest supported MTU, up to 9000, and try to attach a program with fragment support"):
         if "rx-gro-hw" in dut.features().active & dut.features().free:
             settings.set_features({"rx-gro-hw": False})
-        sizes = long_frames()
-        refused = xdp.try_attach("xdp_fragments")
-        evidence("refusal", str(refused))
-    with step("Refused: with an errno, and nothing is attached. Attached: it is told as that"):
-        if refused is not None:
-            assert refused.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
-        assert xdp.state()["attached"] == ("native" if refused is None else "none")
-    with step("Frames of every length that the MTU allows arrive"):
+        sizes = set_jumbo_mtu()
+        error = xdp.try_attach("xdp_pass_frags")
+        evidence("error", str(error))
+    with step(
+        "If the driver rejected it: an errno, and no program is attached. If it attached: the kernel reports native mode"
+    ):
+        if error is not None:
+            assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ERANGE}
+        assert xdp.state()["attached"] == ("native" if error is None else "none")
+    with step("Frames of every size that the MTU allows reach the stack"):
         probes = traffic.probes(sizes=sizes)
         traffic.send(probes)
-        check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
+        check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The driver as the target of redirections (ndo_xdp_xmit): frames that another interface received leave by it."""
+"""The driver as a redirect target (ndo_xdp_xmit): it transmits frames that another interface redirects to it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from plugfest.xdp.programs import SOON
 
 XMIT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT; Documentation/bpf/redirect.rst"
 XMIT_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT_SG"
-EACH = 128
-"""Frames from each CPU, which a transmit ring holds: a full one may drop what is redirected to it."""
+FRAMES_PER_CPU = 128
+"""Test frames from each CPU. A transmit ring holds as many; a full one may drop redirected frames."""
 ROUNDS = 4
-FIRST_BUFFER = 4096 - 256 - 320
-"""Octets in the first buffer of a long frame that comes out of a veth: a page, less its headroom and its shared info."""
-CUT = FIRST_BUFFER - 700
-"""Octets that the program cuts off such a frame, so that what is left has 700 in the first buffer."""
+FIRST_BUFFER_SIZE = 4096 - 256 - 320
+"""Bytes in the first buffer of a long frame from a veth: a page without the headroom and struct skb_shared_info."""
+CUT_BYTES = FIRST_BUFFER_SIZE - 700
+"""Bytes that the program cuts off the head of such a frame, which leaves 700 in the first buffer."""
 LONG_MTU = 9000
-LENGTHS = (701, 760, 1024, 1460, 1514)
-"""Of what is left: more than there is in the first buffer."""
+REMAINING_SIZES = (701, 760, 1024, 1460, 1514)
+"""Sizes of the remaining frames, which need the second buffer as well."""
 
 
 @pytest.fixture
-def source(pair, faults, dut):
-    """``source(mode)``: a program on an interface of the guest that redirects test frames to the DUT."""
+def attach_redirect_to_dut(pair, faults, dut):
+    """``attach_redirect_to_dut(mode)`` attaches a program to a veth interface of the guest that redirects test frames to the DUT."""
 
     def attach(mode, fragments=False):
-        found = Adjustment(pair.near, faults, mode=mode, fragments=fragments)
-        found.aim(dut.ifname)
-        found.tell(verdict=Action.REDIRECT)
-        return found
+        adjustment = Adjustment(pair.near, faults, mode=mode, fragments=fragments)
+        adjustment.aim(dut.ifname)
+        adjustment.configure(verdict=Action.REDIRECT)
+        return adjustment
 
     return attach
 
 
-def frames_out(traffic, sizes=SIZES, first=0, count=FLOWS_PER_QUEUE):
-    """Test frames to the wire end, of every size, IPv4 and IPv6."""
+def frames_to_remote(traffic, sizes=SIZES, first=0, count=FLOWS_PER_QUEUE):
+    """IPv4 and IPv6 test frames of every size, addressed to the remote end of the wire."""
     return [probe.frame for probe in burst(traffic.ends_back, flows=count, sizes=sizes, first=first)]
 
 
@@ -63,18 +63,16 @@ def frames_out(traffic, sizes=SIZES, first=0, count=FLOWS_PER_QUEUE):
     variant="generic",
 )
 @pytest.mark.parametrize("mode", ["native", "generic"])
-@pytest.mark.usefixtures("target")
-def test_from(source, pair, traffic, come, mode, step):
-    """Frames that another interface's program redirects to the driver's leave by that once and unchanged."""
-    with step(
-        f"Attach a program to another interface, in {mode} mode, that redirects test frames to the one under test"
-    ):
-        source(mode)
-    with step("Let test frames of every size, IPv4 and IPv6, come to the other interface"), traffic.sightings() as seen:
-        frames = frames_out(traffic)
+@pytest.mark.usefixtures("redirect_target")
+def test_redirect_to_dut(attach_redirect_to_dut, pair, traffic, check_on_wire, mode, step):
+    """Frames that another interface's program redirects to the DUT are on the wire exactly once, unchanged."""
+    with step(f"On another interface, attach a program in {mode} mode that redirects test frames to the DUT"):
+        attach_redirect_to_dut(mode)
+    with step("Send IPv4 and IPv6 test frames of every size to the other interface"), traffic.sightings() as seen:
+        frames = frames_to_remote(traffic)
         pair.packet_sender.send(frames)
-        with step("Each is on the wire once and unchanged"):
-            come(seen, frames)
+        with step("Each frame is on the wire exactly once, unchanged"):
+            check_on_wire(seen, frames)
 
 
 @requirement(
@@ -85,49 +83,51 @@ def test_from(source, pair, traffic, come, mode, step):
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.budget(60)
-@pytest.mark.usefixtures("target")
-def test_from_several_cpus(source, pair, traffic, come, guest, defer, step):
-    """Frames that are redirected to the driver from several CPUs at once are each on the wire once and unchanged."""
+@pytest.mark.usefixtures("redirect_target")
+def test_redirect_from_several_cpus(attach_redirect_to_dut, pair, traffic, check_on_wire, guest, defer, step):
+    """Frames redirected to the DUT from several CPUs at once are on the wire exactly once, unchanged."""
     cpus = traffic.cpus()
-    outlets = [PacketSender(guest.agent.another(), pair.far.ifname, defer) for _ in range(cpus)]
-    with step("Attach a program to another interface that redirects test frames to the one under test"):
-        source("native")
+    senders = [PacketSender(guest.agent.another(), pair.far.ifname, defer) for _ in range(cpus)]
+    with step("On another interface, attach a program that redirects test frames to the DUT"):
+        attach_redirect_to_dut("native")
     for number in range(ROUNDS):
         with (
-            step(f"Round {number}: let {EACH} test frames come to it on each CPU at once"),
+            step(f"Round {number}: send {FRAMES_PER_CPU} test frames to the other interface on each CPU at once"),
             traffic.sightings() as seen,
         ):
-            lots = [
-                frames_out(traffic, first=EACH * (number * cpus + cpu), count=EACH // len(HEADERS))
+            frames_by_cpu = [
+                frames_to_remote(
+                    traffic, first=FRAMES_PER_CPU * (number * cpus + cpu), count=FRAMES_PER_CPU // len(HEADERS)
+                )
                 for cpu in range(cpus)
             ]
             with ThreadPoolExecutor(cpus) as threads:
                 sent = [
-                    threads.submit(out.send, lot, cpu=cpu)
-                    for cpu, (out, lot) in enumerate(zip(outlets, lots, strict=True))
+                    threads.submit(sender.send, frames, cpu=cpu)
+                    for cpu, (sender, frames) in enumerate(zip(senders, frames_by_cpu, strict=True))
                 ]
-                assert [each.result() for each in sent] == [len(lot) for lot in lots]
-            come(seen, [frame for lot in lots for frame in lot])
+                assert [each.result() for each in sent] == [len(frames) for frames in frames_by_cpu]
+            check_on_wire(seen, [frame for frames in frames_by_cpu for frame in frames])
 
 
 @requirement(
     "XDP-NDOXMIT-04",
     level="MUST",
-    source=f"{XMIT}; kernel/bpf/devmap.c, a target without the flag is refused with EOPNOTSUPP",
+    source=f"{XMIT}; kernel/bpf/devmap.c, EOPNOTSUPP for a target without the flag",
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost"),
     refuses="xdp-act:ndo-xmit",
 )
-def test_unadvertised(require_absent, source, pair, traffic, check_traffic, guest, dut, defer, until, step):
-    """While the driver does not advertise it, frames that are redirected to it are dropped and told of; nothing else changes."""
+def test_unadvertised(
+    require_absent, attach_redirect_to_dut, pair, traffic, check_traffic, guest, dut, defer, until, step
+):
+    """While the driver does not advertise ndo-xmit, frames redirected to it are dropped and traced, and nothing else changes."""
     require_absent("xdp-act:ndo-xmit")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
-    with step(
-        "Attach a program to another interface that redirects test frames to the one under test, and let some come"
-    ):
-        source("native")
-        frames = frames_out(traffic)
+    with step("On another interface, attach a program that redirects test frames to the DUT, and send it some"):
+        attach_redirect_to_dut("native")
+        frames = frames_to_remote(traffic)
         with traffic.sightings() as seen:
             pair.packet_sender.send(frames)
             until(
@@ -135,13 +135,13 @@ def test_unadvertised(require_absent, source, pair, traffic, check_traffic, gues
                 what=f"{len(frames)} redirections failed",
                 timeout=SOON,
             )
-    with step("Each was refused with EOPNOTSUPP, and none is on the wire"):
-        told = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
+    with step("Each redirection failed with EOPNOTSUPP, and no frame is on the wire"):
+        events = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
         index = str(dut.link()["ifindex"])
-        assert {(each["err"], each["to_ifindex"]) for each in told} == {(str(-errno.EOPNOTSUPP), index)}
-        assert len(told) == len(frames)
+        assert {(each["err"], each["to_ifindex"]) for each in events} == {(str(-errno.EOPNOTSUPP), index)}
+        assert len(events) == len(frames)
         assert seen.probes() == []
-    with step("Frames cross the interface as before"):
+    with step("Traffic works in both directions"):
         check_traffic()
 
 
@@ -153,45 +153,45 @@ def test_unadvertised(require_absent, source, pair, traffic, check_traffic, gues
     proves="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments(target, source, pair, traffic, come, step, require):  # noqa: ARG001 - attached
-    """A frame in several buffers that is redirected to the driver leaves by it whole, once and unchanged."""
+def test_multi_buffer(redirect_target, attach_redirect_to_dut, pair, traffic, check_on_wire, step, require):  # noqa: ARG001 - attached
+    """A multi-buffer frame redirected to the DUT is on the wire as one frame, exactly once, unchanged."""
     require("xdp-act:ndo-xmit-sg")
-    with step("Attach a program to another interface that cuts the head off long frames and redirects what is left"):
+    with step("On another interface, attach a program that cuts the head off frames and redirects the rest to the DUT"):
         pair.set_mtu(LONG_MTU)
-        program = source("native", fragments=True)
+        program = attach_redirect_to_dut("native", fragments=True)
     for version in HEADERS:
-        with step(f"Let such frames of IPv{version} come to it, in which two buffers hold what is left"):
-            program.tell(head=CUT, verdict=Action.REDIRECT)
-            frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
-            filler = bytes(CUT - HEADERS[version])
-            wrapped = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
-            assert min(map(len, wrapped)) > FIRST_BUFFER
+        with step(f"Send it long IPv{version} frames, of which parts in two buffers remain after the cut"):
+            program.configure(head=CUT_BYTES, verdict=Action.REDIRECT)
+            frames = frames_to_remote(traffic, sizes=REMAINING_SIZES, count=len(REMAINING_SIZES))
+            filler = bytes(CUT_BYTES - HEADERS[version])
+            long_frames = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
+            assert min(map(len, long_frames)) > FIRST_BUFFER_SIZE
             with traffic.sightings() as seen:
-                pair.packet_sender.send(wrapped)
-                come(seen, frames)
+                pair.packet_sender.send(long_frames)
+                check_on_wire(seen, frames)
             assert program.answers()["head"].refused == 0
 
 
 @requirement(
     "XDP-NDOXMIT-06",
     level="MUST",
-    source=f"{XMIT_SG}; kernel/bpf/devmap.c, a target without the flag is refused with EOPNOTSUPP",
+    source=f"{XMIT_SG}; kernel/bpf/devmap.c, EOPNOTSUPP for a target without the flag",
     falsified_by="program:xdp.adjustment-lost",
     refuses="xdp-act:ndo-xmit-sg",
 )
 @pytest.mark.budget(60)
-def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, defer, until, step):
-    """While the driver does not advertise it, frames in several buffers that are redirected to it are dropped and told of."""
+def test_multi_buffer_unadvertised(require_absent, attach_redirect_to_dut, pair, traffic, guest, defer, until, step):
+    """While the driver does not advertise ndo-xmit-sg, multi-buffer frames redirected to it are dropped and traced."""
     require_absent("xdp-act:ndo-xmit-sg")
     with step("Record the tracepoint xdp:xdp_redirect_err"):
         trace = guest.agent.call("trace.open", events=["xdp:xdp_redirect_err"])
         defer(guest.agent.call, "handle.close", handle=trace)
-    with step("Attach a program to another interface that redirects long frames, and let some come"):
+    with step("On another interface, attach a program that redirects long frames to the DUT, and send it some"):
         pair.set_mtu(LONG_MTU)
-        program = source("native", fragments=True)
-        program.tell(head=CUT, verdict=Action.REDIRECT)
-        frames = frames_out(traffic, sizes=LENGTHS, count=len(LENGTHS))
-        filler = bytes(CUT - HEADERS[4])
+        program = attach_redirect_to_dut("native", fragments=True)
+        program.configure(head=CUT_BYTES, verdict=Action.REDIRECT)
+        frames = frames_to_remote(traffic, sizes=REMAINING_SIZES, count=len(REMAINING_SIZES))
+        filler = bytes(CUT_BYTES - HEADERS[4])
         with traffic.sightings() as seen:
             pair.packet_sender.send([around(traffic.ends_back, 4, 0, filler + frame) for frame in frames])
             until(
@@ -199,9 +199,9 @@ def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, de
                 what=f"{len(frames)} redirections failed",
                 timeout=SOON,
             )
-    with step("Each was refused with EOPNOTSUPP, none is on the wire, and frames reach the stack as before"):
-        told = [entry["fields"]["err"] for entry in guest.agent.call("trace.read", trace=trace)]
-        assert told == [str(-errno.EOPNOTSUPP)] * len(frames)
+    with step("Each redirection failed with EOPNOTSUPP, no frame is on the wire, and frames reach the stack"):
+        events = [entry["fields"]["err"] for entry in guest.agent.call("trace.read", trace=trace)]
+        assert events == [str(-errno.EOPNOTSUPP)] * len(frames)
         assert seen.probes() == []
         traffic.check_delivery()
 
@@ -214,21 +214,21 @@ def test_fragments_unadvertised(require_absent, source, pair, traffic, guest, de
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.budget(60)
-@pytest.mark.usefixtures("target")
-def test_down(source, pair, traffic, come, dut, defer, step):
-    """Frames that are redirected to an interface that is down are lost without harm, and leave again once it is up."""
-    with step("Attach a program to another interface that redirects test frames to the one under test"):
-        source("native")
-    with step("Take the one under test down, and let test frames come to the other"), traffic.sightings() as seen:
+@pytest.mark.usefixtures("redirect_target")
+def test_redirect_while_down(attach_redirect_to_dut, pair, traffic, check_on_wire, dut, defer, step):
+    """Frames redirected to an interface that is down are dropped without harm; once it is up again, it transmits redirected frames."""
+    with step("On another interface, attach a program that redirects test frames to the DUT"):
+        attach_redirect_to_dut("native")
+    with step("Take the DUT down, and send test frames to the other interface"), traffic.sightings() as seen:
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-        pair.packet_sender.send(frames_out(traffic), repeat=8)
-    with step("None is on the wire"):
+        pair.packet_sender.send(frames_to_remote(traffic), repeat=8)
+    with step("No frame is on the wire"):
         assert seen.probes() == []
-    with step("Take it up again, and let others come: each is on the wire once and unchanged"):
+    with step("Bring the DUT up again and send other test frames: each is on the wire exactly once, unchanged"):
         dut.set_link(up=True)
         traffic.ready()
         with traffic.sightings() as seen:
-            frames = frames_out(traffic, first=1000)
+            frames = frames_to_remote(traffic, first=1000)
             pair.packet_sender.send(frames)
-            come(seen, frames)
+            check_on_wire(seen, frames)

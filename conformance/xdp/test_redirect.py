@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""XDP_REDIRECT: to another interface, to another CPU, and where it cannot go."""
+"""XDP_REDIRECT: to another interface, to another CPU, and to targets that reject the frame."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ REDIRECT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_REDIRECT; Documentation/
 DEVMAP = f"{REDIRECT}; Documentation/bpf/map_devmap.rst"
 CPUMAP = f"{REDIRECT}; Documentation/bpf/map_cpumap.rst"
 WRITTEN = b"plugfest"
-"""What the second program of the device map writes over the first octets of the payload."""
-CPU_QUEUE = 2048
-"""Frames that may wait for a CPU."""
+"""What the devmap program writes over the first bytes of the payload."""
+CPUMAP_QUEUE_SIZE = 2048
+"""Frames that the queue of a cpumap entry holds."""
 BATCH = 64
 """Frames that any receive ring holds."""
 
 
 @pytest.fixture
-def overfill(adjustment, traffic, native, dut):
-    """``overfill()`` sends more test frames than a receive ring has descriptors, by one queue, few at once; returns how many."""
+def send_more_than_ring(adjustment, traffic, native, dut):
+    """``send_more_than_ring()`` sends more test frames to one queue than its ring has descriptors, a few at a time; returns how many."""
 
     def send():
         count = (dut.get("rings") or {}).get("rx", 512) + BATCH
@@ -39,8 +39,8 @@ def overfill(adjustment, traffic, native, dut):
 
 
 @pytest.fixture
-def record(guest, defer):
-    """``told = record("xdp:xdp_exception")`` records a tracepoint; ``told()`` is what it told, each time by field."""
+def record_tracepoint(guest, defer):
+    """``events = record_tracepoint("xdp:xdp_exception")`` records a tracepoint; ``events()`` returns the fields of each event so far."""
 
     def start(event):
         trace = guest.agent.call("trace.open", events=[event], kilobytes=4096)
@@ -57,19 +57,19 @@ def record(guest, defer):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.corrupted", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_to_device(adjustment, traffic, pair, step):
-    """A frame that a program redirects to another interface leaves by that, once and unchanged, and reaches no stack here."""
-    with step("Attach a program that redirects test frames to one end of a wire within the guest"):
+@pytest.mark.usefixtures("native_redirect")
+def test_redirect_to_device(adjustment, traffic, pair, step):
+    """A frame that a program redirects to another interface leaves that interface exactly once, unchanged, and does not reach the stack."""
+    with step("Attach a program that redirects test frames to one end of a veth pair"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
-    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+    with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
-    with step("Each comes out at the other end once and unchanged"):
+    with step("Each frame arrives at the far end exactly once, unchanged"):
         found = pair.packet_receiver.take(is_probe, len(probes))
-        check_same(found, frames_of(probes), "frames at the far end")
+        check_same(found, frames_of(probes), "frames at the far end of the veth pair")
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
 
@@ -81,22 +81,24 @@ def test_to_device(adjustment, traffic, pair, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_second_program(adjustment, traffic, pair, native, step):
-    """A frame that is redirected through a device map with a second program leaves as that program made it."""
-    with step(
-        "Attach a program that redirects test frames, through a second one that overwrites the head of their payload"
-    ):
+@pytest.mark.usefixtures("native_redirect")
+def test_devmap_program(adjustment, traffic, pair, native, step):
+    """A frame redirected through a devmap entry with a program leaves as that program modified it."""
+    with step("Attach a program that redirects test frames; a devmap program overwrites the start of their payload"):
         pair.accept()
-        adjustment.aim(pair.near.ifname, native.load("xdp_on_device", section=True))
+        adjustment.aim(pair.near.ifname, native.load("xdp_devmap", section=True))
         adjustment.configure(verdict=Action.REDIRECT)
-    with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"):
+    with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         probes = traffic.probes()
         traffic.send(probes)
-    with step("Each comes out at the other end once, with what the second program wrote"):
+    with step("Each frame arrives at the far end exactly once, with the bytes that the devmap program wrote"):
         found = pair.packet_receiver.take(is_probe, len(probes))
-        bodies = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
-        check_same(bodies, [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)], "payloads at the far end")
+        found_payloads = [frame[HEADERS[4 if frame[12] == 8 and frame[13] == 0 else 6] :] for frame in found]
+        check_same(
+            found_payloads,
+            [WRITTEN + payload[SCRATCH:] for payload in payloads(probes)],
+            "payloads at the far end of the veth pair",
+        )
 
 
 @requirement(
@@ -106,34 +108,36 @@ def test_second_program(adjustment, traffic, pair, native, step):
     falsified_by=("program:xdp.not-attached", "rx.frame.corrupted", "rx.frame.dropped"),
     proves="xdp-act:redirect",
 )
-def test_to_cpu(redirecting, traffic, step):
-    """A frame that is redirected to a CPU is seen there by that CPU's program, and reaches the stack once and unchanged."""
-    with step("Load a program for each CPU that counts, and one that sends test frames to the chosen CPU"):
-        there = redirecting.load("xdp_on_cpu", section=True)
-        program = redirecting.load("xdp_to_cpu")
+def test_redirect_to_cpu(native_redirect, traffic, step):
+    """A frame redirected to a CPU is seen there by the cpumap program, and reaches the stack exactly once, unchanged."""
+    with step("Load a counting cpumap program, and attach a program that redirects test frames to the chosen CPU"):
+        cpu_program = native_redirect.load("xdp_cpumap", section=True)
+        program = native_redirect.load("xdp_redirect_cpu")
         for cpu in range(traffic.cpus()):
-            redirecting.agent.call(
-                "bpf.map_refer",
+            native_redirect.agent.call(
+                "bpf.map_set_program",
                 map=program.maps["target"],
                 key=struct.pack("=I", cpu).hex(),
-                value=struct.pack("=I", CPU_QUEUE).hex(),
-                program=there.handle,
+                value=struct.pack("=I", CPUMAP_QUEUE_SIZE).hex(),
+                program=cpu_program.handle,
             )
-        redirecting.attach_program(program)
+        native_redirect.attach_program(program)
     sent = Account()
     for cpu in range(traffic.cpus()):
-        with step(f"Choose CPU {cpu} and send test frames of every size, in flows enough to reach every receive queue"):
-            choice = {"key": struct.pack("=I", 0).hex(), "value": struct.pack("=I", cpu).hex()}
-            redirecting.agent.call("bpf.map_update", map=program.maps["chosen"], **choice)
+        with step(f"Choose CPU {cpu} and send test frames of every size in enough flows to reach every receive queue"):
+            entry = {"key": struct.pack("=I", 0).hex(), "value": struct.pack("=I", cpu).hex()}
+            native_redirect.agent.call("bpf.map_update", map=program.maps["chosen"], **entry)
             probes = traffic.probes()
             traffic.send(probes)
-        with step("The stack receives every payload once and unchanged"):
-            check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-        with step("Each frame was seen by the receiving queue's program, then on this CPU and no other"):
-            account = of_frames(probe.frame for probe in probes)
-            sent += account
-            assert total(redirecting.seen(program).values()) == sent
-            assert redirecting.seen(there) == dict.fromkeys(range(cpu + 1), account)
+        with step("The stack receives every payload exactly once, unchanged"):
+            check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
+        with step(
+            "The attached program saw each frame once, and the cpumap program saw it once, on the chosen CPU only"
+        ):
+            sent_to_cpu = of_frames(probe.frame for probe in probes)
+            sent += sent_to_cpu
+            assert total(native_redirect.seen(program).values()) == sent
+            assert native_redirect.seen(cpu_program) == dict.fromkeys(range(cpu + 1), sent_to_cpu)
 
 
 @requirement(
@@ -143,25 +147,25 @@ def test_to_cpu(redirecting, traffic, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     proves="xdp-act:redirect",
 )
-@pytest.mark.usefixtures("redirecting")
-def test_refused(adjustment, overfill, record, traffic, pair, step):
-    """Frames that the target of a redirection refuses are dropped and told of, and cost no buffer: more than a ring full may come."""
+@pytest.mark.usefixtures("native_redirect")
+def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
+    """Frames that the redirect target rejects are dropped and traced, and no receive buffer is lost, even after more than a ring holds."""
     with step(
-        "Attach a program that redirects test frames to an interface that takes none: nobody listens at its far end"
+        "Attach a program that redirects test frames to a veth interface that rejects them, as its peer has no program"
     ):
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_redirect_err"):
-        told = record("xdp:xdp_redirect_err")
-    with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
-        count = overfill()
-    with step("The tracepoint fired for each, with an error; the stack got none of them"):
-        fields = told()
+        events = record_tracepoint("xdp:xdp_redirect_err")
+    with step("Send more test frames than a receive ring has descriptors, all to one queue, a few at a time"):
+        count = send_more_than_ring()
+    with step("The tracepoint fired once per frame, with an error; the stack received no frame"):
+        fields = events()
         assert len(fields) == count
         assert {each["prog_id"] for each in fields} == {str(adjustment.program.identifier)}
         assert all(int(each["err"]) < 0 for each in fields)
         assert traffic.nothing_received()
-    with step("With the program told to pass, frames of every size reach the stack"):
+    with step("Have the program pass test frames: frames of every size reach the stack"):
         adjustment.configure(verdict=Action.PASS)
         traffic.check_delivery()
 
@@ -173,30 +177,30 @@ def test_refused(adjustment, overfill, record, traffic, pair, step):
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     refuses="xdp-act:redirect",
 )
-def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pair, step):
-    """A driver that runs programs but does not advertise redirection drops what they redirect, and tells of it; no buffer is lost.
+def test_unadvertised(require_absent, adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
+    """A driver that runs programs but does not advertise redirect drops and traces the frames that they redirect, and loses no buffer.
 
-    On a driver that advertises it XDP-REDIRECT-04 asks the same of redirections that the target refuses.
+    XDP-REDIRECT-04 covers drivers that do advertise it, with a target that rejects the frames.
     """
     require_absent("xdp-act:redirect")
-    with step("Attach a program that redirects test frames to one end of a wire within the guest"):
+    with step("Attach a program that redirects test frames to one end of a veth pair"):
         pair.accept()
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
     with step("Record the tracepoint xdp:xdp_exception"):
-        told = record("xdp:xdp_exception")
-    with step("Send more test frames than a receive ring has descriptors, all by one queue, and few enough at once"):
-        count = overfill()
-    with step("The tracepoint fired once for each, with this program and the action REDIRECT"):
-        fields = told()
+        events = record_tracepoint("xdp:xdp_exception")
+    with step("Send more test frames than a receive ring has descriptors, all to one queue, a few at a time"):
+        count = send_more_than_ring()
+    with step("The tracepoint fired once per frame, with this program and the action REDIRECT"):
+        fields = events()
         assert len(fields) == count
         assert {(each["prog_id"], each["action"]) for each in fields} == {
             (str(adjustment.program.identifier), "REDIRECT")
         }
-    with step("None came out at the far end, and the stack got none"):
+    with step("No frame arrived at the far end, and the stack received none"):
         assert pair.packet_receiver.take(is_probe, 1) == []
         assert traffic.nothing_received()
-    with step("With the program told to pass, frames of every size reach the stack"):
+    with step("Have the program pass test frames: frames of every size reach the stack"):
         adjustment.configure(verdict=Action.PASS)
         traffic.check_delivery()
 
@@ -210,20 +214,20 @@ def test_unadvertised(require_absent, adjustment, overfill, record, traffic, pai
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_to_second_nic(redirecting, adjustment, second, traffic, faults, remote, until, step, require):
-    """Between two NICs of the driver, frames that one redirects to the other leave by that once and unchanged, and back."""
-    with step("Attach a program to each of two NICs that redirects test frames to the other"):
-        back = Adjustment(second.xdp, faults)
-        for sender, target in ((adjustment, second.dut.ifname), (back, redirecting.ifname)):
-            sender.aim(target)
-            sender.tell(verdict=Action.REDIRECT)
-        assert redirecting.state()["attached"] == "native"
+def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic, faults, remote, until, step, require):
+    """Frames that one of the driver's NICs redirects to another are on that NIC's wire exactly once, unchanged, in both directions."""
+    with step("On each of two NICs, attach a program that redirects test frames to the other"):
+        reverse = Adjustment(second_nic.xdp, faults)
+        for sender, target_ifname in ((adjustment, second_nic.dut.ifname), (reverse, native_redirect.ifname)):
+            sender.aim(target_ifname)
+            sender.configure(verdict=Action.REDIRECT)
+        assert native_redirect.state()["attached"] == "native"
         require("xdp-act:ndo-xmit")
         traffic.ready()
-        second.change.ready()
-    away = Ends(second.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
-    for ends, near, far in ((traffic.ends, remote, second.remote), (away, second.remote, remote)):
-        with step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue of one"):
+        second_nic.settings.ready()
+    ends_from_second = Ends(second_nic.dut.mac, remote.mac, traffic.ends.destination, traffic.ends.sources)
+    for ends, near, far in ((traffic.ends, remote, second_nic.remote), (ends_from_second, second_nic.remote, remote)):
+        with step("Send one NIC IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
             sent = frames_of(burst(ends, flows=FLOWS_PER_QUEUE * traffic.queues(), sizes=SIZES))
             with far.capture() as capture:
 
@@ -233,7 +237,7 @@ def test_to_second_nic(redirecting, adjustment, second, traffic, faults, remote,
                 near.send(sent)
                 until(
                     lambda seen=seen, sent=sent: len(seen()) >= len(sent),
-                    what=f"{len(sent)} frames are on the other wire",
+                    what=f"{len(sent)} frames are on the other NIC's wire",
                 )
-        with step("Each is on the other's wire once and unchanged"):
-            check_same(seen(), sent, "frames on the other wire")
+        with step("Each frame is on the other NIC's wire exactly once, unchanged"):
+            check_same(seen(), sent, "frames on the other NIC's wire")

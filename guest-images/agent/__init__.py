@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent that lives in the guest: what a test wants done there, without starting a process for it.
+"""The guest's resident agent: carries out what a test asks for, without starting a process each time.
 
-``PYTHONPATH=/usr/lib/plugfest python3 -m agent`` serves JSON lines on ``/run/plugfest/agent.sock``. A method
-``module.function`` is the function of that name in `agent.module`, if it carries the `exposed` decorator; a module is
-imported when first asked for. Standard library only: the guest has nothing else.
+``PYTHONPATH=/usr/lib/plugfest python3 -m agent`` serves JSON lines on ``/run/plugfest/agent.sock``. The modules here serve
+the protocol; what the agent can do is in the rooms, one folder each, listed in `agent.methods` from the lowest to the
+highest: a room imports from itself and from lower ones only. Standard library only: the guest has nothing else.
 """

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Serves JSON lines on a unix socket, one thread a connection, so that a call that blocks holds up nobody else.
+"""Serves JSON lines on a Unix socket, with one thread per connection, so that a call that blocks holds up no other connection.
 
-Environment: ``PLUGFEST_AGENT_SOCKET``, if not `SOCKET`; ``PLUGFEST_BPF``, the folder of the compiled BPF objects.
+Environment: ``PLUGFEST_AGENT_SOCKET`` overrides `SOCKET`; ``PLUGFEST_BPF`` and ``PLUGFEST_PROGRAMS`` override the folders of
+the compiled BPF objects and C programs.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agent import handle, methods, worker
+from agent import handle, methods
+from agent.process import worker
 
 SOCKET = "/run/plugfest/agent.sock"
 
 
 def answer(line: bytes) -> dict[str, Any]:
-    """Carry out one request line and return the reply object; never raises."""
+    """Carry out the request in one line and return the reply object; never raises."""
     number: Any = None
     try:
         request = json.loads(line)
@@ -44,7 +46,7 @@ def answer(line: bytes) -> dict[str, Any]:
 
 
 def serve_connection(connection: socket.socket) -> None:
-    """Answer requests in order until the other end closes."""
+    """Answer requests in order until the other end closes the connection."""
     try:
         with connection, connection.makefile("rb") as lines:
             for line in lines:
@@ -56,12 +58,12 @@ def serve_connection(connection: socket.socket) -> None:
 
 
 def listen(path: str) -> socket.socket:
-    """Return a listening socket at `path`, replacing a stale one; only root may connect."""
+    """Return a listening socket at `path`, replacing a stale one; only root can connect."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         Path(path).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # The name appears only once connections are taken, so its presence says "ready".
+    # The name appears once the socket listens: whoever finds it can connect.
     temporary = f"{path}.{os.getpid()}"
     listener.bind(temporary)
     Path(temporary).chmod(0o600)
@@ -71,8 +73,8 @@ def listen(path: str) -> socket.socket:
 
 
 def main() -> int:
-    """Import every module, so that no call waits for that; listen and serve until killed."""
-    methods.every()
+    """Import every module, so that no call waits for an import, and serve until killed."""
+    methods.load_all()
     worker.prepare(serve_connection)
     listener = listen(os.environ.get("PLUGFEST_AGENT_SOCKET", SOCKET))
     while True:

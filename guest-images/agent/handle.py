@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Things that stay open between two requests: sockets, monitors, programs, processes. Methods ``handle.*``."""
+"""Objects that stay open between requests: sockets, monitors, programs, processes. Methods ``handle.*``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from agent.methods import exposed
 
 
 class Closable(Protocol):
-    """What can be kept."""
+    """An object that can be kept open."""
 
     def close(self) -> None:
-        """Give it back; must not block."""
+        """Release it; must not block."""
 
 
 class UnknownHandleError(LookupError):
-    """The number belongs to nothing that is open, or to something of another kind."""
+    """No open object has this number, or the object is of another type."""
 
 
 Kept = TypeVar("Kept")
@@ -38,7 +38,7 @@ def owned() -> set[int]:
 
 
 def keep(thing: Closable) -> int:
-    """Keep `thing` open and return its number."""
+    """Keep an object open and return its handle."""
     number = next(_numbers)
     _open[number] = thing
     owned().add(number)
@@ -46,10 +46,10 @@ def keep(thing: Closable) -> int:
 
 
 def get(number: int, kind: type[Kept]) -> Kept:
-    """Return what was kept under `number`.
+    """Return the object of a handle.
 
     Raises:
-        UnknownHandleError: nothing is, or it is not a `kind`.
+        UnknownHandleError: there is none, or it is not a `kind`.
     """
     thing = _open.get(number)
     if not isinstance(thing, kind):
@@ -69,7 +69,7 @@ def close_owned() -> None:
 
 @exposed
 def close(handle: int) -> None:
-    """Close what a method returned as `handle`; closing twice is no error."""
+    """Close the object of a handle; closing it twice is no error."""
     thing = _open.pop(handle, None)
     owned().discard(handle)
     if thing is not None:
@@ -78,5 +78,5 @@ def close(handle: int) -> None:
 
 @exposed
 def count() -> int:
-    """Return how many handles are open."""
+    """Return the number of open handles."""
     return len(_open)

@@ -1,46 +1,50 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finds the function that a request names."""
+"""The registry of methods: which module answers a request.
+
+The method ``link.get`` is the function `get` of the module `link`, in whatever room that module is, if the function
+carries the `exposed` decorator. Modules without an exposed function (`system.libc`, `netlink.attributes`) are not listed.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, TypeVar
 
 MODULES = (
-    "af_xdp",
-    "agent_info",
-    "bpf",
-    "confinement",
-    "devmem",
-    "devmem_tx",
-    "ethtool",
-    "features",
-    "files",
-    "flow_rules",
+    "agent",
     "handle",
-    "link",
-    "membership",
-    "netdev",
-    "packet",
-    "phc",
-    "process",
-    "readers",
-    "system",
-    "tcp",
-    "trace",
-    "udmabuf",
-    "udp",
-    "worker",
-    "xsk",
-    "zcrx",
+    "system.files",
+    "system.phc",
+    "system.system",
+    "system.trace",
+    "bpf.bpf",
+    "netlink.link",
+    "netlink.netdev",
+    "ethtool.ethtool",
+    "ethtool.features",
+    "ethtool.flow_rules",
+    "sockets.af_xdp",
+    "sockets.membership",
+    "sockets.packet",
+    "sockets.tcp",
+    "sockets.udp",
+    "sockets.xsk",
+    "memory.devmem",
+    "memory.devmem_tx",
+    "memory.udmabuf",
+    "memory.zcrx",
+    "process.confinement",
+    "process.process",
+    "process.readers",
+    "process.worker",
 )
-"""The modules whose exposed functions can be called; `agent_info` answers as ``agent``."""
+"""The modules with methods, below the package `agent`; rooms in the order in which they may import: lowest first."""
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
+_PATHS = {path.rpartition(".")[2]: f"agent.{path}" for path in MODULES}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class UnknownMethodError(LookupError):
@@ -48,7 +52,7 @@ class UnknownMethodError(LookupError):
 
 
 def exposed(function: Function) -> Function:
-    """Mark a function as callable from the host; its parameters are the method's."""
+    """Make a function callable from the host; its parameters are the method's."""
     function.exposed = True  # type: ignore[attr-defined]
     return function
 
@@ -60,23 +64,18 @@ def find(method: str) -> Callable[..., Any]:
         UnknownMethodError: there is none.
     """
     module_name, _, function_name = method.partition(".")
-    if module_name == "agent":
-        module_name = "agent_info"
-    if module_name in MODULES:
-        module = importlib.import_module(f"agent.{module_name}")
-        function = getattr(module, function_name, None)
-        if getattr(function, "exposed", False):
-            return function  # type: ignore[no-any-return]
-    raise UnknownMethodError(f"no method {method!r}; agent.list_methods lists what there is")
+    if module_name in _PATHS:
+        function = getattr(importlib.import_module(_PATHS[module_name]), function_name, None)
+        if isinstance(function, FunctionType) and getattr(function, "exposed", False):
+            return function
+    raise UnknownMethodError(f"no method {method!r}; agent.list_methods lists the methods")
 
 
-def every() -> dict[str, Callable[..., Any]]:
-    """Return all methods by name; imports every module."""
+def load_all() -> dict[str, Callable[..., Any]]:
+    """Import every module with methods and return all methods by name."""
     found: dict[str, Callable[..., Any]] = {}
-    for module_name in MODULES:
-        module = importlib.import_module(f"agent.{module_name}")
-        prefix = "agent" if module_name == "agent_info" else module_name
-        for name, function in vars(module).items():
+    for module_name, path in _PATHS.items():
+        for name, function in vars(importlib.import_module(path)).items():
             if isinstance(function, FunctionType) and getattr(function, "exposed", False):
-                found[f"{prefix}.{name}"] = function
+                found[f"{module_name}.{name}"] = function
     return found

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Moves the two ends of a test frame, and the beginning of its metadata, as told by the map `adjustment`, fills what was put before and behind it with the
- * octets of that map, and returns the verdict that stands there; a redirection goes to the first entry of `target`. What
- * the kernel or the driver answered to each move is counted in `answers`. A move that is refused is left out: the frame
- * must be unharmed.
+ * Moves the head, the tail and the metadata of a test frame by the offsets in the map `adjustment`, fills added bytes with
+ * those of that map, and returns its verdict; XDP_REDIRECT goes to the first entry of `target`. `answers` counts how often
+ * each helper accepted and refused. The program continues after a refusal, which must leave the frame unchanged.
  */
 #ifndef PLUGFEST_ADJUST_H
 #define PLUGFEST_ADJUST_H
@@ -13,12 +12,12 @@
 #define FILLER 256
 
 struct adjustment {
-	__s32 head;	/* as bpf_xdp_adjust_head: below zero puts octets before the frame */
-	__s32 tail;	/* as bpf_xdp_adjust_tail: above zero puts octets behind it */
+	__s32 head;	/* as bpf_xdp_adjust_head: a negative one adds bytes before the frame */
+	__s32 tail;	/* as bpf_xdp_adjust_tail: a positive one adds bytes after it */
 	__u32 verdict;
-	__s32 meta;	/* as bpf_xdp_adjust_meta: below zero makes room for metadata before the frame */
+	__s32 meta;	/* as bpf_xdp_adjust_meta: a negative one makes room for metadata */
 	__u8 before[FILLER];
-	__u8 behind[FILLER];
+	__u8 after[FILLER];
 };
 
 enum { HEAD, TAIL, META, MOVES };
@@ -44,7 +43,7 @@ struct {
 	__type(value, struct bpf_devmap_val);
 } target SEC(".maps");
 
-static __always_inline int adjusted(struct xdp_md *context)
+static __always_inline int adjust(struct xdp_md *context)
 {
 	struct adjustment *wanted;
 	__u32 first = 0, grown;
@@ -54,22 +53,22 @@ static __always_inline int adjusted(struct xdp_md *context)
 	wanted = bpf_map_lookup_elem(&adjustment, &first);
 	if (!wanted)
 		return XDP_ABORTED;
-	book(context);
-	if (wanted->head && accepted(&answers, HEAD, bpf_xdp_adjust_head(context, wanted->head)) && wanted->head < 0) {
+	count_frame(context);
+	if (wanted->head && count_result(&answers, HEAD, bpf_xdp_adjust_head(context, wanted->head)) && wanted->head < 0) {
 		grown = -wanted->head;
 		if (grown > 0 && grown <= FILLER && bpf_xdp_store_bytes(context, 0, wanted->before, grown))
 			return XDP_ABORTED;
 	}
-	if (wanted->tail && accepted(&answers, TAIL, bpf_xdp_adjust_tail(context, wanted->tail)) && wanted->tail > 0) {
+	if (wanted->tail && count_result(&answers, TAIL, bpf_xdp_adjust_tail(context, wanted->tail)) && wanted->tail > 0) {
 		__u32 length = bpf_xdp_get_buff_len(context);
 
 		grown = wanted->tail;
 		if (grown > 0 && grown <= FILLER &&
-		    bpf_xdp_store_bytes(context, length - grown, wanted->behind, grown))
+		    bpf_xdp_store_bytes(context, length - grown, wanted->after, grown))
 			return XDP_ABORTED;
 	}
 	if (wanted->meta)
-		accepted(&answers, META, bpf_xdp_adjust_meta(context, wanted->meta));
+		count_result(&answers, META, bpf_xdp_adjust_meta(context, wanted->meta));
 	if (wanted->verdict == XDP_REDIRECT)
 		return bpf_redirect_map(&target, 0, 0);
 	return wanted->verdict;

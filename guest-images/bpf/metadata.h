@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What xdp_meta puts before a test frame for tc_meta: a magic and the number of the frame. */
+/* The metadata that xdp_meta puts before a test frame for tc_meta: a magic number and the number of the frame. */
 #ifndef PLUGFEST_METADATA_H
 #define PLUGFEST_METADATA_H
 

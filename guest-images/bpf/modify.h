@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Overwrites the first eight bytes of a test frame's payload with "plugfest"; the UDP checksum is mended for the change.
+ * Overwrites the first eight bytes of a test frame's payload with "plugfest" and updates the UDP checksum.
  */
 #ifndef PLUGFEST_MODIFY_H
 #define PLUGFEST_MODIFY_H
@@ -9,8 +9,8 @@
 
 #define LENGTH 8
 
-/* Book and overwrite a test frame; false for any other. */
-static __always_inline int overwritten(struct xdp_md *context)
+/* Count and overwrite a test frame; false for any other frame. */
+static __always_inline int overwrite(struct xdp_md *context)
 {
 	static const char text[LENGTH] = { 'p', 'l', 'u', 'g', 'f', 'e', 's', 't' };
 	struct udphdr *udp = test_datagram(context);
@@ -23,7 +23,7 @@ static __always_inline int overwritten(struct xdp_md *context)
 	body = udp + 1;
 	if (body + LENGTH > (void *)(long)context->data_end)
 		return 0;
-	book(context);
+	count_frame(context);
 	__builtin_memcpy(before, body, LENGTH);
 	__builtin_memcpy(after, text, LENGTH);
 	__builtin_memcpy(body, text, LENGTH);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the XDP programs share: which frames are the test's own, and their account.
+ * What the XDP programs share: which frames are test frames, and their counters.
  *
- * A test frame is UDP over IPv4 or IPv6, with or without one VLAN tag, whose destination port lies in PORT_FIRST to
- * PORT_LAST. Everything else (ARP, neighbour discovery, what a daemon sends) passes to the stack and is not counted, so
- * that counts can be exact on a link that is alive.
+ * A test frame is UDP over IPv4 or IPv6, with one VLAN tag or none, whose destination port is PORT_FIRST to PORT_LAST.
+ * Every other frame (ARP, neighbour discovery, daemons) passes to the stack and is not counted, so that counts are exact
+ * despite background traffic.
  */
 #ifndef PLUGFEST_PROBE_H
 #define PLUGFEST_PROBE_H
@@ -21,8 +21,8 @@
 
 #define QUEUES 128
 
-/* One element a receive queue, summed over the CPUs by the reader. */
-struct account {
+/* One element per receive queue; the reader sums over the CPUs. */
+struct frame_counters {
 	__u64 frames;
 	__u64 bytes;
 };
@@ -31,10 +31,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, QUEUES);
 	__type(key, __u32);
-	__type(value, struct account);
+	__type(value, struct frame_counters);
 } count SEC(".maps");
 
-/* How often something that a driver may refuse was accepted and refused. */
+/* How often the driver or the kernel accepted and refused a request. */
 struct answer {
 	__u64 accepted;
 	__u64 refused;
@@ -86,8 +86,8 @@ static __always_inline struct udphdr *test_datagram(struct xdp_md *context)
 	return udp;
 }
 
-/* Read a test frame's number; false for any other frame, and for one too short to have one. */
-static __always_inline int numbered(struct xdp_md *context, __u32 *number)
+/* Read the number of a test frame; false for any other frame, and for a frame too short to have one. */
+static __always_inline int read_number(struct xdp_md *context, __u32 *number)
 {
 	struct udphdr *udp = test_datagram(context);
 	struct identity *identity;
@@ -101,8 +101,8 @@ static __always_inline int numbered(struct xdp_md *context, __u32 *number)
 	return 1;
 }
 
-/* Count the answer, 0 or an error, under a key of a map of struct answer; whether it was accepted. */
-static __always_inline int accepted(void *answers, __u32 key, long result)
+/* Count a result, 0 or an error, in an element of a map of struct answer; true if it is 0. */
+static __always_inline int count_result(void *answers, __u32 key, long result)
 {
 	struct answer *answer = bpf_map_lookup_elem(answers, &key);
 
@@ -113,25 +113,25 @@ static __always_inline int accepted(void *answers, __u32 key, long result)
 	return !result;
 }
 
-/* Book a test frame, in however many buffers, in an element of the account. */
-static __always_inline void book_in(struct xdp_md *context, __u32 element)
+/* Count a test frame, of any number of buffers, in an element of `count`. */
+static __always_inline void count_frame_in(struct xdp_md *context, __u32 element)
 {
-	struct account *account = bpf_map_lookup_elem(&count, &element);
+	struct frame_counters *counters = bpf_map_lookup_elem(&count, &element);
 
-	if (account) {
-		account->frames++;
-		account->bytes += bpf_xdp_get_buff_len(context);
+	if (counters) {
+		counters->frames++;
+		counters->bytes += bpf_xdp_get_buff_len(context);
 	}
 }
 
-/* Book a test frame on the queue that the driver says it came by. */
-static __always_inline void book(struct xdp_md *context)
+/* Count a test frame on the queue that the driver reports. */
+static __always_inline void count_frame(struct xdp_md *context)
 {
-	book_in(context, context->rx_queue_index);
+	count_frame_in(context, context->rx_queue_index);
 }
 
-/* Book a test frame and swap its two hardware addresses, and nothing else; false for any other frame. */
-static __always_inline int turned(struct xdp_md *context)
+/* Count a test frame and swap its MAC addresses, and change nothing else; false for any other frame. */
+static __always_inline int swap_addresses(struct xdp_md *context)
 {
 	struct ethhdr *ethernet = (void *)(long)context->data;
 	__u8 address[ETH_ALEN];
@@ -140,7 +140,7 @@ static __always_inline int turned(struct xdp_md *context)
 		return 0;
 	if ((void *)(ethernet + 1) > (void *)(long)context->data_end)
 		return 0;
-	book(context);
+	count_frame(context);
 	__builtin_memcpy(address, ethernet->h_dest, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, address, ETH_ALEN);

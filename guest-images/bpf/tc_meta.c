@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Behind the driver (tcx ingress): counts, of the test frames, those whose metadata is what xdp_meta put there, those with
- * other metadata, and those without. All pass.
+ * After the driver (tcx ingress): counts the test frames with the metadata that xdp_meta put there, those with other
+ * metadata, and those without. All frames pass.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What makes a frame a test frame: the UDP destination port, PORT_FIRST to PORT_LAST, and the head of its payload, which
- * names it behind the octets that programs may overwrite.
+ * What identifies a test frame: its UDP destination port, PORT_FIRST to PORT_LAST, and the head of its payload: bytes that
+ * programs may overwrite, a magic number, and the number of the frame.
  */
 #ifndef PLUGFEST_TEST_FRAME_H
 #define PLUGFEST_TEST_FRAME_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counts test frames and aborts on them, which drops them and fires xdp:xdp_exception; all else passes. */
+/* Counts test frames and returns XDP_ABORTED, which drops them and triggers xdp:xdp_exception; other frames pass. */
 #include "probe.h"
 
 SEC("xdp")
@@ -7,7 +7,7 @@ int xdp_aborted(struct xdp_md *context)
 {
 	if (!test_datagram(context))
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	return XDP_ABORTED;
 }
 

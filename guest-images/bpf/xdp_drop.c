@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counts and drops test frames; all else passes. */
+/* Counts and drops test frames; other frames pass. */
 #include "probe.h"
 
 SEC("xdp")
@@ -7,7 +7,7 @@ int xdp_drop(struct xdp_md *context)
 {
 	if (!test_datagram(context))
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	return XDP_DROP;
 }
 

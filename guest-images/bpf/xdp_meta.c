@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counts test frames, puts each one's number into the metadata before it, and passes it: tc_meta finds it there. Whether
- * the driver has room for metadata is counted in `answers`: accepted, refused.
+ * Counts test frames, writes the number of each to the metadata before it, for tc_meta, and passes the frame. `answers`
+ * counts how often bpf_xdp_adjust_meta accepted and refused.
  */
 #include "probe.h"
 #include "metadata.h"
@@ -19,10 +19,10 @@ int xdp_meta(struct xdp_md *context)
 	struct mark *mark;
 	__u32 number;
 
-	if (!numbered(context, &number))
+	if (!read_number(context, &number))
 		return XDP_PASS;
-	book(context);
-	if (!accepted(&answers, 0, bpf_xdp_adjust_meta(context, -(int)sizeof(*mark))))
+	count_frame(context);
+	if (!count_result(&answers, 0, bpf_xdp_adjust_meta(context, -(int)sizeof(*mark))))
 		return XDP_PASS;
 	mark = (void *)(long)context->data_meta;
 	if ((void *)(mark + 1) > (void *)(long)context->data)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Overwrites the first eight bytes of a test frame's payload with "plugfest", leaves the UDP checksum as it is, and passes
- * the frame: one that was sent with the checksum of what is written becomes right by it.
+ * the frame: a frame that was sent with the checksum of the new payload becomes valid.
  */
 #include "probe.h"
 
@@ -19,7 +19,7 @@ int xdp_overwrite(struct xdp_md *context)
 	body = udp + 1;
 	if (body + LENGTH > (void *)(long)context->data_end)
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	__builtin_memcpy(body, text, LENGTH);
 	return XDP_PASS;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Puts 16 bytes before a test frame, takes them off again, cuts 4 bytes from its end and passes it: the stack must see the
- * shorter frame, with its head intact. Needs XDP_PACKET_HEADROOM as every native driver must leave.
+ * Adds 16 bytes before a test frame, removes them, trims 4 bytes from its tail and passes the frame: the stack must receive
+ * the shorter frame with its head intact. Needs XDP_PACKET_HEADROOM, which every native driver must provide.
  */
 #include "probe.h"
 
@@ -13,7 +13,7 @@ int xdp_trim(struct xdp_md *context)
 {
 	if (!test_datagram(context))
 		return XDP_PASS;
-	book(context);
+	count_frame(context);
 	if (bpf_xdp_adjust_head(context, -HEAD) || bpf_xdp_adjust_head(context, HEAD))
 		return XDP_DROP;
 	if (bpf_xdp_adjust_tail(context, -TAIL))

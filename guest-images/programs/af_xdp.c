@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * AF_XDP sockets of one process and one umem, told over standard input what to do. No buffer is posted and no completion taken
- * unless a line says so; the kernel is woken for a fill ring that is filled, if it asks for that, and by whoever waits to receive.
+ * AF_XDP sockets of one process, which share a umem, driven by commands on standard input. Only commands fill the rings and take
+ * from them; the program wakes the kernel after filling a fill ring that asks for it, and when it waits for packets.
  *
- * A line is a command; the answer is any number of lines of data and then "ok NUMBER" or "error ERRNO WHAT". What the kernel hands
- * back that it was not given, or hands back twice, is error 74 (EBADMSG).
+ * A line is a command; its reply is any number of lines of data and then "ok NUMBER" or "error ERRNO WHAT". An address that
+ * the kernel returns without having it, or returns twice, is error 74 (EBADMSG).
  *
- *	umem CHUNKS SIZE HEADROOM RING FLAGS METADATA	memory of CHUNKS chunks of SIZE octets; RING is that of fill and completion rings,
- *							FLAGS those of struct xdp_umem_reg, METADATA the octets before a frame to send
- *	open INTERFACE QUEUE RING FLAGS			a socket bound with these bind flags; "ok" and its number, from 0
+ *	umem CHUNKS SIZE HEADROOM RING FLAGS METADATA	create a umem of CHUNKS chunks of SIZE bytes, with fill and completion rings
+ *							of RING entries, FLAGS of struct xdp_umem_reg, and METADATA bytes before a
+ *							frame to send
+ *	open INTERFACE QUEUE RING FLAGS			bind a socket with these flags; the result is its number, from 0
  *	map SOCKET KEY					enter it in the map whose descriptor is the program's argument
- *	busy-poll SOCKET MICROSECONDS BUDGET		SO_PREFER_BUSY_POLL, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET
- *	napi SOCKET					SO_INCOMING_NAPI_ID: what it would poll; 0 if the kernel knows none
- *	options SOCKET					XDP_OPTIONS
- *	statistics SOCKET				XDP_STATISTICS, one "NAME NUMBER" a line
- *	fill SOCKET COUNT OFFSET			post COUNT chunks that nobody has, each from OFFSET on; "ok" and how many were
- *	receive SOCKET COUNT MILLISECONDS		up to COUNT packets, waiting so long for the first and for each after it, or, if its
- *							system calls poll the device, for what one poll finds:
- *							"packet OPTIONS OFFSET HEX", a packet of several buffers once for each of them
- *	send SOCKET OPTIONS HEX [METADATA]		put one buffer into the transmit ring, METADATA (hex) before it; "error 105" if it is full
- *	wake SOCKET					have the kernel look at the transmit ring
- *	wants-wakeup SOCKET fill|transmit		1 if the kernel asks to be woken for that ring
- *	reap SOCKET COUNT				take up to COUNT completions; "completed METADATA" each
+ *	busy-poll SOCKET MICROSECONDS BUDGET		set SO_PREFER_BUSY_POLL, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET
+ *	napi SOCKET					get SO_INCOMING_NAPI_ID, 0 if there is none
+ *	options SOCKET					get XDP_OPTIONS
+ *	statistics SOCKET				get XDP_STATISTICS, a line "NAME NUMBER" each
+ *	fill SOCKET COUNT OFFSET			fill up to COUNT free chunks, from OFFSET in the chunk; the result is their number
+ *	receive SOCKET COUNT MILLISECONDS		receive up to COUNT buffers, waiting so long for each, or, if the system calls of
+ *							the socket poll the device, those of one poll: a line "packet OPTIONS
+ *							OFFSET HEX" for each buffer
+ *	send SOCKET OPTIONS HEX [METADATA]		put a buffer into the TX ring, METADATA (hexadecimal) before it; error 105
+ *							(ENOBUFS) if the ring is full
+ *	wake SOCKET					wake up the kernel for the TX ring
+ *	wants-wakeup SOCKET fill|transmit		1 if the need_wakeup flag of that ring is set
+ *	reap SOCKET COUNT				take up to COUNT completions: a line "completed METADATA" each
  *	close SOCKET
  *
  * Source: Documentation/networking/af_xdp.rst, xsk-tx-metadata.rst; libxdp(3), xdp/xsk.h.
@@ -67,15 +69,15 @@ static struct {
 	struct xsk_ring_cons complete;
 	char *area;
 	uint64_t free[CHUNKS];
-	char out[CHUNKS]; /* in a ring, or in the kernel's hands */
+	char out[CHUNKS]; /* in a ring, or owned by the kernel */
 	uint32_t count, available, size, metadata;
-	int claimed; /* the rings that came with the umem belong to the first socket */
+	int claimed; /* the first socket uses the rings of the umem */
 } memory;
 
 static struct queue queues[SOCKETS];
 static unsigned int opened;
 static int map = -1;
-static unsigned char octets[LINE / 2];
+static unsigned char frame[LINE / 2];
 
 static int failed(int number, const char *what)
 {
@@ -89,7 +91,7 @@ static int done(long number)
 	return 1;
 }
 
-/* The chunk that an address in the umem lies in, also one of unaligned mode, where the offset stands in the upper bits. */
+/* The chunk of an address in the umem; in unaligned mode the upper bits hold the offset. */
 static uint64_t chunk_of(uint64_t address)
 {
 	address = xsk_umem__extract_addr(address) + xsk_umem__extract_offset(address);
@@ -104,7 +106,7 @@ static uint64_t take_chunk(void)
 	return address;
 }
 
-/* Take a chunk back from the kernel; false if it was not the kernel's to give. */
+/* Take a chunk back from the kernel; false if the kernel did not have it. */
 static int give_back(uint64_t address)
 {
 	uint64_t chunk = chunk_of(address), number = chunk / memory.size;
@@ -138,7 +140,7 @@ static int digit(char character)
 	return -1;
 }
 
-/* The octets of a hexadecimal word, -1 if it is none. */
+/* Parse hexadecimal digits; the number of bytes, or -1 if the word has anything else. */
 static long parse_hex(const char *text, unsigned char *data)
 {
 	long length = 0;
@@ -174,7 +176,7 @@ static int make_umem(char **word)
 	length = (uint64_t)memory.count * memory.size;
 	options.size = length;
 	options.frame_size = memory.size;
-	/* An unaligned chunk must not reach over pages that are not side by side in memory: those of a huge page are, if there is one. */
+	/* An unaligned chunk must not cross pages that are not physically contiguous: those of a huge page are, if there is one. */
 	memory.area = MAP_FAILED;
 	if (options.flags & XDP_UMEM_UNALIGNED_CHUNK_FLAG)
 		memory.area = mmap(NULL, length, PROT_READ | PROT_WRITE, MAPPING | MAP_HUGETLB, -1, 0);
@@ -292,7 +294,7 @@ static int receive(struct queue *queue, uint32_t wanted, int milliseconds)
 		uint64_t address, plain;
 
 		if (!xsk_ring_cons__peek(&queue->receive, 1, &at)) {
-			/* poll(2) wakes the driver, which would then be polled by an interrupt's work. */
+			/* poll(2) wakes the driver, and its NAPI would then run from an interrupt. */
 			if (queue->busy || poll(&file, 1, milliseconds) <= 0)
 				break;
 			if (!xsk_ring_cons__peek(&queue->receive, 1, &at))
@@ -315,7 +317,7 @@ static int receive(struct queue *queue, uint32_t wanted, int milliseconds)
 static int send_one(struct queue *queue, char **word)
 {
 	static unsigned char head[LINE / 2];
-	long length = parse_hex(word[3], octets), before = word[4] ? parse_hex(word[4], head) : 0;
+	long length = parse_hex(word[3], frame), before = word[4] ? parse_hex(word[4], head) : 0;
 	struct xdp_desc *descriptor;
 	uint64_t address;
 	uint32_t at;
@@ -326,7 +328,7 @@ static int send_one(struct queue *queue, char **word)
 		return failed(ENOBUFS, "send");
 	address = take_chunk();
 	memcpy(memory.area + address, head, before);
-	memcpy(memory.area + address + memory.metadata, octets, length);
+	memcpy(memory.area + address + memory.metadata, frame, length);
 	descriptor = xsk_ring_prod__tx_desc(&queue->transmit, at);
 	descriptor->addr = address + memory.metadata;
 	descriptor->len = length;
@@ -372,7 +374,7 @@ static int close_socket(struct queue *queue)
 	return done(0);
 }
 
-static int carry_out(char **word, int words)
+static int run_command(char **word, int words)
 {
 	struct queue *queue = NULL;
 
@@ -432,7 +434,7 @@ int main(int count, char **arguments)
 		}
 		while (words < WORDS && (word[words] = strtok_r(rest, " \n", &rest)))
 			words++;
-		carry_out(word, words);
+		run_command(word, words);
 		fflush(stdout);
 	}
 	return 0;

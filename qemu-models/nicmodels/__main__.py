@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from nicmodels.device import Options
-from nicmodels.models import UnknownModelError, find, models
-from nicmodels.serve import ServeError, ServeOptions, configure_logging, serve
+from nicmodels.models.registry import UnknownModelError, find, models
+from nicmodels.nic.device import Options
+from nicmodels.server.serve import ServeError, ServeOptions, configure_logging, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nicmodels.models import Model
+    from nicmodels.models.registry import Model
 
 USAGE_ERROR = 2
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
@@ -29,10 +30,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def mac_address(text: str) -> bytes:
-    """Six bytes out of `02:70:66:00:00:01`.
+    """Parse an address such as `02:70:66:00:00:01` into six bytes.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or a multicast address.
+        argparse.ArgumentTypeError: not an address, or not a unicast address.
     """
     parts = text.split(":")
     try:
@@ -47,10 +48,10 @@ def mac_address(text: str) -> bytes:
 
 
 def queue_count(text: str) -> int:
-    """A number of queue pairs.
+    """Parse a number of queue pairs.
 
     Raises:
-        argparse.ArgumentTypeError: no positive number.
+        argparse.ArgumentTypeError: not a positive number.
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of queues, 1 or more")
@@ -63,9 +64,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
     listing = commands.add_parser("list", help="list the models and their profiles")
     listing.add_argument("--faults", action="store_true", help="list the fault points of all models instead")
-    listing.add_argument("model", nargs="?", help="of this model only")
+    listing.add_argument("--json", action="store_true", help="print the models and their profiles as JSON")
+    listing.add_argument("model", nargs="?", help="list only this model")
     one = commands.add_parser("serve", help="serve a model until SIGTERM, or until the parent process ends")
-    one.add_argument("model", help="its name; see list")
+    one.add_argument("model", help="the model's name; see list")
     one.add_argument("--socket", type=Path, required=True, help="path of the vfio-user socket")
     one.add_argument("--control", type=Path, help="path of the control socket (JSON-RPC 2.0); none by default")
     one.add_argument("--wire", default="null", help="tap:NAME, pair:PATH or null (the default)")
@@ -87,12 +89,28 @@ def _profiles(chosen: Iterable[Model]) -> str:
     lines = []
     for model in sorted(chosen, key=lambda model: model.name):
         lines.append(f"{model.name}: {model.description}\n")
-        lines += [f"  {profile}: {text}\n" for profile, text in model.profiles.items()]
+        for profile, text in model.profiles.items():
+            mark = " (default)" if profile == model.default_profile else ""
+            lines.append(f"  {profile}: {text}{mark}\n")
     return "".join(lines)
 
 
+def _as_json(chosen: Iterable[Model]) -> str:
+    listed = [
+        {
+            "name": model.name,
+            "description": model.description,
+            "profiles": dict(model.profiles),
+            "default_profile": model.default_profile,
+            "faults": [{"name": point.name, "text": point.text} for point in model.faults],
+        }
+        for model in sorted(chosen, key=lambda model: model.name)
+    ]
+    return json.dumps(listed, indent=2) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run; gives the exit status: 0, or 2 with one line on standard error."""
+    """Run; returns the exit status: 0, or 2 after one line on standard error."""
     top = parser()
     options = top.parse_args(arguments)
     if options.command == "list":
@@ -100,15 +118,18 @@ def main(arguments: list[str] | None = None) -> int:
             chosen = [find(options.model)] if options.model else list(models().values())
         except UnknownModelError as error:
             top.error(str(error))
-        sys.stdout.write(_fault_names(chosen) if options.faults else _profiles(chosen))
+        if options.json:
+            sys.stdout.write(_as_json(chosen))
+        else:
+            sys.stdout.write(_fault_names(chosen) if options.faults else _profiles(chosen))
         return 0
     configure_logging(options.log_level)
     try:
         model = find(options.model)
-        asked = Options(options.profile, options.mac, options.queues)
+        wanted = Options(options.profile, options.mac, options.queues)
         serve(
             model,
-            ServeOptions(options.socket, options.control, options.wire, asked, tuple(options.fault), options.profiler),
+            ServeOptions(options.socket, options.control, options.wire, wanted, tuple(options.fault), options.profiler),
         )
     except (UnknownModelError, ServeError) as error:
         sys.stderr.write(f"nicmodels: {error}\n")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """A bounded list of events; the oldest are dropped, and a reader sees that by a gap in the sequence.
+    """A bounded list of events; the oldest are dropped, which leaves a gap in the sequence numbers.
 
     Args:
-        now: gives seconds; the reactor's clock in a served model.
+        now: the current time in seconds; the reactor's clock in a served model.
         limit: how many events are kept.
     """
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 RECIPES = Path(__file__).parents[2] / "guest-images"
 SETUP = (
-    # Neither end says anything unasked, so that the counts are exact: no link-local addresses, and of those that a test gives
-    # neither a second report of their groups nor a search for duplicates, which come up to a second later.
+    # Neither end sends by itself, so that counts are exact: there are no link-local addresses, and for those that a test adds
+    # neither a repeated MLD report nor duplicate address detection, which would follow up to a second later.
     "ip link set lo up && (cd /proc/sys/net/ipv6/conf/default && echo 1 > addr_gen_mode && "
     "echo 0 > dad_transmits && echo 86400000 > mldv2_unsolicited_report_interval) && "
     "ip link add left type veth peer name right && ip link set left up && ip link set right up"

@@ -50,7 +50,7 @@ def test_stats64_count_frames_and_bytes(agent: Client) -> None:
     agent.call("handle.close", handle=packet)
 
 
-def test_settings_are_made_and_refusals_carry_the_kernels_words(agent: Client) -> None:
+def test_settings_are_made_and_errors_carry_the_kernels_text(agent: Client) -> None:
     agent.call("link.set", ifname="left", mtu=1400)
     assert agent.call("link.get", ifname="left")["mtu"] == 1400
     agent.call("link.set", ifname="left", mtu=1500)
@@ -112,8 +112,8 @@ def test_a_change_of_xdp_features_is_announced(agent: Client) -> None:
     assert "ndo-xmit" not in agent.call("netdev.dev_get", ifname="left")["xdp-features"]
     agent.call("link.xdp_attach", ifname="right", program=program)
     try:
-        told = agent.call("netdev.monitor_read", monitor=monitor, ifname="left", timeout=5)
-        assert "ndo-xmit" in told[-1]["xdp-features"]
+        changes = agent.call("netdev.monitor_read", monitor=monitor, ifname="left", timeout=5)
+        assert "ndo-xmit" in changes[-1]["xdp-features"]
         assert agent.call("netdev.monitor_read", monitor=monitor, ifname="left") == []
     finally:
         agent.call("link.xdp_attach", ifname="right", program=None)
@@ -136,7 +136,7 @@ def test_raw_frames_are_received_with_what_the_driver_said(agent: Client) -> Non
         agent.call("handle.close", handle=each)
 
 
-def test_a_stripped_vlan_tag_is_told(agent: Client) -> None:
+def test_a_stripped_vlan_tag_is_reported(agent: Client) -> None:
     out = agent.call("packet.open", ifname="left")
     back = agent.call("packet.open", ifname="right")
     plain = base64.b64decode(frame(64))
@@ -204,7 +204,7 @@ def test_ethtool_statistics_have_the_drivers_names_in_its_order(agent: Client) -
     assert agent.call("ethtool.driver_info", ifname="left")["driver"] == "veth"
 
 
-def test_netdev_family_tells_features_and_queues(agent: Client) -> None:
+def test_the_netdev_family_reports_features_and_queues(agent: Client) -> None:
     device = agent.call("netdev.dev_get", ifname="left")
     assert {"basic", "redirect"} <= set(device["xdp-features"])
     queues = agent.call("netdev.queue_get", ifname="left")
@@ -222,17 +222,17 @@ def test_qstats_of_a_driver_without_any_are_refused(agent: Client) -> None:
 
 
 def test_binding_a_queue_of_a_driver_without_the_queue_api_is_refused(agent: Client) -> None:
-    assert agent.call("netdev.queue_api_refusal", ifname="left")["errno"] == errno.EOPNOTSUPP
+    assert agent.call("netdev.queue_api_error", ifname="left")["errno"] == errno.EOPNOTSUPP
 
 
 def test_an_interface_without_a_hardware_clock(agent: Client) -> None:
-    """It says so, stamps nothing, and refuses to."""
-    told = agent.call("ethtool.get", ifname="left", what="tsinfo")
-    assert "hardware-receive" not in told["timestamping"]
-    assert "phc-index" not in told
+    """It reports none, timestamps nothing, and refuses the request to."""
+    tsinfo = agent.call("ethtool.get", ifname="left", what="tsinfo")
+    assert "hardware-receive" not in tsinfo["timestamping"]
+    assert "phc-index" not in tsinfo
     with pytest.raises(AgentError):
-        agent.call("phc.stamp", ifname="lo", sent=1, received=1)
+        agent.call("phc.set_hwtstamp", ifname="lo", sent=1, received=1)
     packet = agent.call("packet.open", ifname="left", stamps="sent")
     agent.call("packet.send", packet=packet, frames=[frame(60)])
-    assert agent.call("packet.sent_stamp", packet=packet, timeout=0.2) is None
+    assert agent.call("packet.tx_timestamp", packet=packet, timeout=0.2) is None
     agent.call("handle.close", handle=packet)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""BPF programs through the agent: attach modes, maps, and the kernel's own account of an aborted frame."""
+"""BPF programs through the agent: attach modes, maps, and the tracepoint of an aborted frame."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def attach(agent: Client) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
-def test_attached_program_is_told_by_mode_and_id(agent: Client, attach: Any, mode: str) -> None:
+def test_an_attached_program_is_reported_by_mode_and_id(agent: Client, attach: Any, mode: str) -> None:
     program = attach(PASS, mode=mode)
-    told = agent.call("link.xdp", ifname="right")
-    assert told["attached"] == mode
-    assert told["prog-id"] == told[f"{mode}-prog-id"] == program["id"]
+    attached = agent.call("link.xdp", ifname="right")
+    assert attached["attached"] == mode
+    assert attached["prog-id"] == attached[f"{mode}-prog-id"] == program["id"]
     assert program["id"] in agent.call("bpf.program_ids")
     agent.call("link.xdp_attach", ifname="right", program=None, mode=mode)
     assert agent.call("link.xdp", ifname="right") == {"attached": "none"}
 
 
-def test_drop_and_pass_do_what_they_say(agent: Client, attach: Any) -> None:
+def test_drop_and_pass_do_that(agent: Client, attach: Any) -> None:
     out = agent.call("packet.open", ifname="left", protocol=0x88B5)
     back = agent.call("packet.open", ifname="right", protocol=0x88B5)
     attach(DROP)

@@ -41,7 +41,7 @@ def test_wrong_parameters_are_an_error_and_the_connection_lives(agent: Client) -
     assert agent.call("agent.ping")
 
 
-def test_a_failed_system_call_tells_its_errno(agent: Client) -> None:
+def test_a_failed_system_call_reports_its_errno(agent: Client) -> None:
     with pytest.raises(AgentError, match="No such file or directory: /nowhere") as caught:
         agent.call("files.read", path="/nowhere")
     assert caught.value.errno == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What takes receive queues for its own, on a veth pair, which has none to give: the refusals, and that nothing stays open."""
+"""Users of receive queues on a veth pair, which has no queue management: the errors, and that nothing stays open."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_af_xdp_socket_takes_a_queue_and_gives_it_back(agent: Client) -> None
     assert caught.value.errno == errno.EBUSY
     agent.call("handle.close", handle=first)
     end = time.monotonic() + DEADLINE
-    while (again := bound(agent)) is None:  # the kernel lets go of it some time after the socket is closed
+    while (again := bound(agent)) is None:  # the kernel releases it some time after the socket is closed
         assert time.monotonic() < end
     agent.call("handle.close", handle=again)
 
@@ -78,7 +78,7 @@ def test_bound_memory_is_refused_by_a_driver_without_queue_management(agent: Cli
     agent.call("handle.close", handle=buffer)
 
 
-def test_a_lease_from_a_device_that_takes_none_is_refused_in_words(agent: Client) -> None:
+def test_a_lease_from_a_device_that_takes_none_is_refused(agent: Client) -> None:
     with pytest.raises(AgentError) as caught:
         agent.call("netdev.queue_create", ifname="left", lender="right", queue=0)
     assert caught.value.errno in REFUSED
@@ -89,6 +89,6 @@ def test_page_pools_of_all_devices_have_those_of_one(agent: Client) -> None:
         every: list[dict[str, Any]] = agent.call("netdev.page_pool_get")
     except AgentError as error:
         if error.errno == errno.EOPNOTSUPP:
-            pytest.skip("this kernel tells of no page pools")
+            pytest.skip("this kernel reports no page pools")
         raise
     assert all(pool in every for pool in agent.call("netdev.page_pool_get", ifname="left"))

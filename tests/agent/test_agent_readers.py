@@ -61,7 +61,7 @@ def test_refusals_are_counted_by_name(agent: Client) -> None:
     assert report["errors"]["EOPNOTSUPP"] >= 2
 
 
-def test_an_interface_is_followed_over_a_change_of_its_name(agent: Client) -> None:
+def test_an_interface_is_followed_across_a_rename(agent: Client) -> None:
     readers = agent.call("readers.start", ifname="right", kinds=list(KINDS))
     read_on(agent, readers, 2)
     agent.call("link.set", ifname="right", name="other")
@@ -89,7 +89,7 @@ def test_closing_the_handle_ends_the_processes(agent: Client) -> None:
 
 
 def test_an_unknown_kind_is_refused(agent: Client) -> None:
-    with pytest.raises(AgentError, match="no such readers: sysfs; there are netlink, ethtool"):
+    with pytest.raises(AgentError, match="no readers of kind sysfs; the kinds are netlink, ethtool"):
         agent.call("readers.start", ifname="right", kinds=["sysfs"])
 
 
@@ -97,7 +97,7 @@ def test_an_unknown_kind_is_refused(agent: Client) -> None:
 def watch_class(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The agent's class that compares readings, here."""
     monkeypatch.syspath_prepend(str(RECIPES))
-    from agent import readers
+    from agent.process import readers
 
     monkeypatch.setattr(readers, "interface_index", lambda _: 7)
     yield readers.Watch
@@ -105,8 +105,8 @@ def watch_class(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_what_goes_back_or_leaps_is_told_with_both_values(watch_class: Any) -> None:
-    told = iter(
+def test_a_counter_that_decreases_or_leaps_is_reported_with_both_values(watch_class: Any) -> None:
+    readings = iter(
         [
             {"a": 5, "b": 1},
             {"a": 4, "b": 1 << 32},
@@ -114,7 +114,7 @@ def test_what_goes_back_or_leaps_is_told_with_both_values(watch_class: Any) -> N
             {"a": 9, "b": 0},
         ]
     )
-    watch = watch_class("eth0", lambda _: next(told))
+    watch = watch_class("eth0", lambda _: next(readings))
     for _ in range(4):
         watch.once()
     assert watch.back == {"a": [5, 4, 2], "b": [1 << 32, 0, 1]}
@@ -123,8 +123,8 @@ def test_what_goes_back_or_leaps_is_told_with_both_values(watch_class: Any) -> N
     assert watch.readings == 4
 
 
-def test_counters_of_another_interface_begin_anew(watch_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent import readers
+def test_counters_of_another_interface_start_from_zero(watch_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agent.process import readers
 
     def read(index: int) -> dict[str, int]:
         if index == 7 and watch.readings:

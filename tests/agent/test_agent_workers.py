@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The agent's workers: processes that answer, are killed and leave for another namespace."""
+"""The agent's workers: processes that answer, are killed and move to other namespaces."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_worker_answers_as_the_agent_does(agent: Client) -> None:
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_worker_is_gone_when_its_end_is_told(agent: Client, kill: bool) -> None:
+def test_a_worker_is_gone_when_its_end_is_reported(agent: Client, kill: bool) -> None:
     made = agent.call("worker.start")
     assert alive(made["pid"])
     assert agent.call("worker.end", worker=made["handle"], kill=kill)
@@ -96,7 +96,7 @@ def test_the_agent_itself_is_not_confined(agent: Client) -> None:
         agent.call("confinement.drop_privileges")
 
 
-def test_an_objection_to_an_attribute_names_its_place(agent: Client) -> None:
-    with pytest.raises(AgentError, match="attribute at octet") as caught:
+def test_an_error_about_an_attribute_names_its_offset(agent: Client) -> None:
+    with pytest.raises(AgentError, match="attribute at byte") as caught:
         agent.call("netdev.napi_set", id=0x7FFFFFF, settings={"defer-hard-irqs": 1})
     assert caught.value.errno == errno.ENOENT

@@ -84,7 +84,7 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
     console.print(table)
 
     alone = rates.measure(asked.seconds)
-    table = Table("the 82599 model alone", "direction", "octets", "frames/s")
+    table = Table("the 82599 model alone", "direction", "bytes", "frames/s")
     for rate in alone:
         table.add_row(f"{rate.wire} wire", rate.direction, str(rate.size), f"{rate.frames_per_second:,.0f}")
     console.print(table)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A model without a server: the little driver's calls end in the model's own methods, so that nothing else is timed."""
+"""A model without a server: the minimal driver's calls end in the model's own methods, so that nothing else is timed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nicmodels.device import Device
-from nicmodels.reactor import Reactor
+from nicmodels.nic.device import Device
+from nicmodels.server.reactor import Reactor
 from vfio_client import GuestRam
 
 COMMAND = 0x04
@@ -14,7 +14,7 @@ MEMORY_AND_MASTER = 0x6
 
 
 class DirectClient:
-    """What the little driver needs of a vfio-user client."""
+    """The methods of a vfio-user client that the minimal driver uses."""
 
     def __init__(self, device: Device, reactor: Reactor) -> None:
         """Take a device that has been restarted, and the loop that its timers are in."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames a second through the 82599 model alone: no guest, no QEMU, the little driver's rings in this process."""
+"""Frames a second through the 82599 model alone: no guest, no QEMU, the minimal driver's rings in this process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from direct import DirectClient
 from ixgbe_driver import EOP, IFCS, RS, TAIL, IxgbeDriver, data_descriptor
-from nicmodels.device import Device, Options, ResetCause, Slot
-from nicmodels.models import find
-from nicmodels.reactor import Reactor
+from nicmodels.models.registry import find
+from nicmodels.nic.device import Device, Options, Slot
+from nicmodels.pci import ResetCause
+from nicmodels.server.reactor import Reactor
 from nicmodels.wire import NullWire, PairWire, TapWire, Wire
 from plugfest.machine.tap import Tap
 
@@ -117,7 +118,7 @@ def receive(bench: Alone, send: Callable[[bytes], object], size: int, seconds: f
 
 
 def onto(far: PairWire) -> Callable[[bytes], object]:
-    """Send frames from the far end of a cable."""
+    """Send frames from the other end of a cable."""
     return lambda frame: far.transmit([frame])
 
 

@@ -71,9 +71,7 @@ def test_every_known_issue_is_of_a_requirement_and_a_driver(collected) -> None:
 )
 def test_kernel_ranges(release: str, applies: bool, tmp_path) -> None:
     path = tmp_path / "known.toml"
-    path.write_text(
-        '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ">=6.1,<6.13rc0"\nreason = "r"\nlink = "https://e.org"\n'
-    )
+    path.write_text(GOOD.replace('kernels = ""', 'kernels = ">=6.1,<6.13rc0"'))
     (issue,) = known_issues.load(path)
     assert issue.applies("A-B-01", "igb", release) is applies
     assert not issue.applies("A-B-01", "ixgbe", release)
@@ -106,7 +104,25 @@ def test_several_requirements(tmp_path) -> None:
     assert [issue.applies(f"A-B-0{number}", "igb", "6.1") for number in (1, 2, 3)] == [True, True, False]
 
 
-GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreason = "r"\nlink = "https://e.org"\n'
+def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(GOOD.replace('"r"', '"""\nSymptom.\nCause."""'))
+    (issue,) = known_issues.load(path)
+    assert issue.reason == "Symptom. Cause."
+    assert str(issue) == "igb: off by one, https://e.org"
+    assert issue.whose is known_issues.Whose.DRIVER
+
+
+GOOD = """[[issue]]
+title = "igb: off by one"
+whose = "driver"
+requirement = "A-B-01"
+drivers = ["igb"]
+kernels = ""
+where = ["drivers/net/igb_main.c:igb_probe"]
+reason = "r"
+link = "https://e.org"
+"""
 
 
 @pytest.mark.parametrize(
@@ -119,9 +135,15 @@ GOOD = '[[issue]]\nrequirement = "A-B-01"\ndrivers = ["igb"]\nkernels = ""\nreas
         (GOOD.replace('["igb"]', "[]"), "no valid 'drivers'"),
         (GOOD.replace('kernels = ""', 'kernels = "before 6.1"'), "kernels = 'before 6.1'"),
         (GOOD.replace("https:", "javascript:"), "the link"),
-        (GOOD + "more = 1\n", "has unknown keys more"),
+        (GOOD + "more = 1\n", "the unknown key more"),
         (GOOD + 'profiles = "std"\n', "no valid 'profiles'"),
         (GOOD + "parameters = [1]\n", "no valid 'parameters'"),
+        (GOOD.replace("igb: off", "off"), "the title 'off by one'"),
+        (GOOD.replace("off by one", "off by one."), "the title 'igb: off by one.'"),
+        (GOOD.replace('"driver"', '"vendor"'), "whose = 'vendor'"),
+        (GOOD.replace("igb_main.c:igb_probe", "igb_probe()"), "'drivers/net/igb_probe()' in 'where'"),
+        (GOOD.replace('["drivers/net/igb_main.c:igb_probe"]', "[]"), "no valid 'where'"),
+        (GOOD.replace('["drivers/net/igb_main.c:igb_probe"]', "[1]"), "no valid 'where'"),
     ],
 )
 def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) -> None:

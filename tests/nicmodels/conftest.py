@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Puts this folder on the import path, so that every model's tests can `import vfio_client` and `import served`."""
+"""Puts this folder on the import path, so that all tests of models can import `vfio_client` and `served`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from served import ServedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nicmodels.device import Device, Host
+    from nicmodels.nic.device import Device, Host
     from nicmodels.wire import Wire
+
+# The machine is shared: the time of an example shows its load.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., ServedDevice]]:
-    """Serve a device for the length of the test: `serve(create, wire=...)`, where `create(host)` gives the device."""
+    """Serve a device during the test: `serve(create, wire=...)`, where `create(host)` returns the device."""
     running: list[ServedDevice] = []
 
     def start(create: Callable[[Host], Device], wire: Wire | None = None) -> ServedDevice:

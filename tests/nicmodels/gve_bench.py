@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A bench for gVNIC: the model in a thread, the little driver on one side, the far end of a cable on the other."""
+"""A test bench for gVNIC: the model in a thread, a minimal driver, and a peer at the other end of the cable."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from far_end import MAC, PEER, RAM, FarEnd
 from gve_driver import DEVICE_STATUS, DqoReceive, DqoTransmit, GveDriver
-from nicmodels.device import Options
-from nicmodels.models import find
+from nicmodels.models.registry import find
+from nicmodels.nic.device import Options
 from nicmodels.wire import PairWire
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
+from wire_peer import MAC, PEER, RAM, WirePeer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nicmodels.device import Device
+    from nicmodels.nic.device import Device
     from scapy.packet import Packet
     from served import ServedDevice
 
 
 class Bench:
-    """Model, driver and far end. The driver has not touched the device yet."""
+    """Model, driver and wire peer. The driver has not touched the device yet."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Bench:
         self.client = self.served.client()
         self.driver = GveDriver(self.client, self.client.add_ram(RAM, ram))
         self.driver.explain = self.state
-        self.far = FarEnd(far, lambda: self.driver.read(DEVICE_STATUS))
+        self.peer = WirePeer(far, lambda: self.driver.read(DEVICE_STATUS))
         self.rx: list[DqoReceive] = []
         self.tx: list[DqoTransmit] = []
 
     @property
     def device(self) -> Device:
-        """The model; touch it only by `call` and `control`."""
+        """The model; access it only by `call` and `control`."""
         return self.served.device
 
     def start(self, queues: int = 1, *, msix: bool = False, **options: Any) -> Bench:
@@ -61,17 +61,17 @@ class Bench:
         return self
 
     def control(self, method: str, **params: object) -> Any:
-        """A control method of the model, after all that the driver has written."""
+        """Call a control method of the model, after all writes of the driver."""
         self.driver.read(DEVICE_STATUS)
         return self.served.call(lambda: self.device.control_methods()[method](**params))
 
     def arm(self, name: str, times: int | None = None, **match: object) -> None:
-        """Arm a fault, after all that the driver has written."""
+        """Arm a fault, after all writes of the driver."""
         self.driver.read(DEVICE_STATUS)
         self.served.call(lambda: self.served.slot.faults[name].arm(times, match))
 
     def disarm(self, name: str) -> int:
-        """Disarm a fault; gives how often it fired."""
+        """Disarm a fault; returns how often it fired."""
         self.driver.read(DEVICE_STATUS)
         fault = self.served.slot.faults[name]
         self.served.call(fault.disarm)
@@ -85,34 +85,34 @@ class Bench:
 
     def violations(self) -> dict[str, int]:
         """The rules that the driver broke, and how often."""
-        return dict(self.control("model.ledger")["violations"])
+        return dict(self.control("model.accounting")["violations"])
 
     def state(self) -> str:
-        """The model's own view, for the message of a time-out."""
+        """The model's state, for the message of a timeout."""
         counters = self.control("model.counters")
         wire = self.served.slot.wire.counters
         events = self.served.call(self.served.slot.events.after)[-6:]
         return f"(wire {wire}, rx {counters['rx'][0]}, tx {counters['tx'][0]}, {self.violations()}, {events})"
 
     def burst(self, frames: Iterable[Packet | bytes]) -> None:
-        """Send frames that the device finds on the wire all at once."""
+        """Send frames that are all on the wire when the device receives."""
         self.driver.read(DEVICE_STATUS)
-        self.served.call(lambda: [self.far.put(frame) for frame in frames])
+        self.served.call(lambda: [self.peer.put(frame) for frame in frames])
 
     def balanced(self) -> bool:
-        """Whether the ledger's sums are right for each queue."""
-        ledger = self.control("model.ledger")
+        """Whether the accounting of each queue balances."""
+        accounting = self.control("model.accounting")
         return all(
             each["posted"] == each["completed"] + each["held"] + each["returned"] and each["held"] >= 0
-            for each in ledger["rx"]
+            for each in accounting["rx"]
         ) and all(
             each["packets"] == each["completions"] + each["tags"] + each["abandoned"] and each["tags"] >= 0
-            for each in ledger["tx"]
+            for each in accounting["tx"]
         )
 
     def close(self) -> None:
-        """Unplug the far end; the rest belongs to `serve`."""
-        self.far.wire.close()
+        """Disconnect the peer; `serve` closes the rest."""
+        self.peer.wire.close()
 
 
 def segments(
@@ -144,5 +144,5 @@ def datagram(size: int = 100, *, version: int = 4, port: int = 4000, **fields: A
 
 
 def plain(size: int = 100, destination: bytes = MAC, kind: int = 0x88B5) -> bytes:
-    """A frame without IP, of this many bytes."""
+    """A frame without IP, of `size` bytes."""
     return bytes(Ether(dst=destination, src=PEER, type=kind)) + bytes(index & 0xFF for index in range(size - 14))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A tiny driver for gVNIC, for tests of the model: polling or MSI-X, no operating system.
+"""A minimal driver for gVNIC, for tests of the model: polling or MSI-X, no operating system.
 
-Written from Linux' Documentation/networking/device_drivers/ethernet/google/gve.rst and the layouts of its headers, with
-offsets and bits spelled out here a second time: it shares nothing with the model, so that a disagreement shows.
+Written from Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst and the layouts in its headers. It
+repeats offsets and bits instead of sharing them with the model, so that a mistake in the model shows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from far_end import TimedOutError
 from vfio_client import MSIX
+from wire_peer import TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ COMPLETION_PACKET, COMPLETION_DESCRIPTOR = 2, 4
 
 
 class RefusedError(Exception):
-    """A command was answered with another status than PASSED."""
+    """A command had another status than PASSED."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status:#x}")
@@ -58,7 +58,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Device:
-    """What describe_device tells."""
+    """The device descriptor."""
 
     mac: bytes
     mtu: int
@@ -73,7 +73,7 @@ class Device:
 
 @dataclass
 class Received:
-    """A packet as the completions tell it."""
+    """A received packet, by its completions."""
 
     frame: bytes
     header: bytes = b""
@@ -138,7 +138,7 @@ class DqoReceive:
         self.resources = ram.allocate(64)
         self.tail = 0
         self.free = list(range(ring))
-        self.lent: set[int] = set()
+        self.posted: set[int] = set()
         self.doorbell = -1
 
     def command(self, **changes: int) -> bytes:
@@ -159,15 +159,15 @@ class DqoReceive:
         self.driver.command(DESTROY_RX, struct.pack(">I", self.index))
 
     def post(self, count: int | None = None) -> None:
-        """Lend buffers: all that there are, less one, or as many as asked."""
-        room = self.ring - 1 - len(self.lent)
+        """Post buffers: all but one, or the given number."""
+        room = self.ring - 1 - len(self.posted)
         for _ in range(room if count is None else count):
             identity = self.free.pop(0)
             self.place(identity)
         self.ring_doorbell()
 
     def place(self, identity: int, address: int | None = None) -> None:
-        self.lent.add(identity)
+        self.posted.add(identity)
         where = self.buffers + identity * self.buffer if address is None else address
         entry = struct.pack("<H6xQQ8x", identity, where, self.headers + identity * max(self.header, 64))
         self.driver.ram.write(self.slots + self.tail * 32, entry)
@@ -186,8 +186,8 @@ class DqoReceive:
             assert entry[0] & 0xF == 1, "rxdid"
             assert status & 1, "descriptor done"
             assert length >> 15 == 0, "buffer_queue_id"
-            assert identity in self.lent, f"buffer {identity} was not lent"
-            self.lent.discard(identity)
+            assert identity in self.posted, f"buffer {identity} was not posted"
+            self.posted.discard(identity)
             self.free.append(identity)
             size = length & 0x3FFF
             data = self.driver.ram.read(self.buffers + identity * self.buffer, size)
@@ -210,7 +210,7 @@ class DqoReceive:
                 open_packet.flags = flags
                 found.append(open_packet)
                 open_packet = None
-        assert open_packet is None, "the device told of a part of a packet"
+        assert open_packet is None, "the device completed part of a packet"
         return found
 
     def wait(self, count: int = 1, timeout: float = 10.0, *, repost: bool = True) -> list[Received]:
@@ -275,7 +275,7 @@ class DqoTransmit:
         total: int | None = None,
         context: bool = True,
     ) -> int:
-        """Write the descriptors of a packet; `tso` is (segment size, header length). Gives its tag."""
+        """Write the descriptors of a packet; `tso` is (segment size, header length). Returns its tag."""
         tag = next(self.tags) if tag is None else tag
         if tso is not None:
             size = sum(map(len, pieces)) - tso[1] if total is None else total
@@ -324,7 +324,7 @@ class GveDriver:
     """The driver: bring-up, admin queue, queues.
 
     Args:
-        client: plugged to the device.
+        client: connected to the device.
         ram: guest memory, mapped.
     """
 
@@ -358,8 +358,8 @@ class GveDriver:
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise TimedOutError(f"expected {what} within {timeout} s; it did not come {self.explain()}")
-            self.read(DEVICE_STATUS)  # lets the model work, and waits for it
+                raise TimedOutError(f"expected {what} within {timeout} s; timed out {self.explain()}")
+            self.read(DEVICE_STATUS)  # lets the model run, and waits for it
 
     # Admin queue
 
@@ -373,13 +373,13 @@ class GveDriver:
         self.write(DRIVER_STATUS, RUN)
 
     def put(self, opcode: int, body: bytes, slot: int | None = None) -> int:
-        """Write a command into its slot; gives the slot's address."""
+        """Write a command into its slot; returns the slot's address."""
         at = self.queue + (self.executed if slot is None else slot) % 64 * 64
         self.ram.write(at, struct.pack(">II", opcode, UNSET) + body.ljust(56, b"\0"))
         return at
 
     def ask(self, opcode: int, body: bytes = b"") -> int:
-        """Do a command; gives its status."""
+        """Execute a command; returns its status."""
         at = self.put(opcode, body)
         self.executed = (self.executed + 1) & 0xFFFFFFFF
         self.write(ADMINQ_DOORBELL, self.executed)
@@ -387,13 +387,13 @@ class GveDriver:
         return int(struct.unpack(">I", self.ram.read(at + 4, 4))[0])
 
     def command(self, opcode: int, body: bytes = b"") -> None:
-        """Do a command that must pass."""
+        """Execute a command that must pass."""
         status = self.ask(opcode, body)
         if status != PASSED:
             raise RefusedError(status)
 
     def extended(self, opcode: int, inner: bytes) -> int:
-        """Do an extended command; gives its status."""
+        """Execute an extended command; returns its status."""
         address = self.ram.allocate(len(inner))
         self.ram.write(address, inner)
         return self.ask(EXTENDED, struct.pack(">IIQ", opcode, len(inner), address))
@@ -401,7 +401,7 @@ class GveDriver:
     # Bring-up
 
     def start(self, *, msix: bool = False, blocks: int | None = None) -> GveDriver:
-        """From power-on to queues that can be created."""
+        """Initialize the device, up to the point where queues can be created."""
         self.client.enable()
         _, self.vectors = self.client.irq_info(MSIX)
         if msix:
@@ -454,7 +454,7 @@ class GveDriver:
         return struct.pack(">QQIIIIB7x", *fields.values())
 
     def arm(self, block: int, interval: int | None = None, *, enable: bool = True) -> None:
-        """Arm a block's vector (DQO); the interval is in units of 2 µs, None leaves it."""
+        """Arm a block's vector (DQO); the interval is in units of 2 µs, None keeps it."""
         value = int(enable) | (3 << 3 if interval is None else interval << 5)
         self.ring(self.interrupt_doorbells[block], value)
 
@@ -463,7 +463,7 @@ class GveDriver:
         self.until(lambda: bool(self.read(DEVICE_STATUS) & STATUS_IS_RESET), "the device to be reset")
 
     def set_rss(self, key: bytes, table: Sequence[int], types: int = 0b11010010) -> int:
-        """Configure RSS; gives the status."""
+        """Configure RSS; returns the status."""
         key_at, table_at = self.ram.allocate(64), self.ram.allocate(512)
         self.ram.write(key_at, key)
         self.ram.write(table_at, struct.pack(f">{len(table)}I", *table))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The queues of the tiny gVNIC driver in the GQI format with queue page lists: big-endian, counted, no generation bits."""
+"""The queues of the minimal gVNIC driver in the GQI format with queue page lists: big-endian, with counters instead of generation bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STANDARD, SEGMENTED, SEGMENT, METADATA = 0x00, 0x10, 0x20, 0x30
 
 
 def register_pages(driver: GveDriver, identity: int, count: int) -> list[int]:
-    """Register a page list whose pages are in no order; gives their addresses."""
+    """Register a page list with shuffled pages; returns their addresses."""
     block = driver.ram.allocate(count * PAGE, PAGE)
     pages = [block + number * PAGE for number in range(count)]
     pages = pages[::2] + pages[1::2][::-1]
@@ -27,7 +27,7 @@ def register_pages(driver: GveDriver, identity: int, count: int) -> list[int]:
 
 
 class Pages:
-    """A page list seen as one range of bytes."""
+    """A page list as one range of bytes."""
 
     def __init__(self, driver: GveDriver, identity: int, count: int) -> None:
         self.identity = identity
@@ -45,7 +45,7 @@ class Pages:
 
 
 class GqiReceive:
-    """A receive queue: slots that say where buffers are."""
+    """A receive queue, whose slots hold the buffers' offsets."""
 
     def __init__(self, driver: GveDriver, index: int, *, ring: int = 256) -> None:
         self.driver, self.index, self.ring = driver, index, ring
@@ -89,7 +89,7 @@ class GqiReceive:
             value, _, header, _, partial, length, flags = struct.unpack(">48xIHxxBBHHH", entry)
             del header
             if flags & 7 != self.sequence:
-                assert current is None, "the device told of a part of a packet"
+                assert current is None, "the device completed part of a packet"
                 return found
             self.sequence = self.sequence % 7 + 1
             self.done += 1
@@ -152,7 +152,7 @@ class GqiTransmit:
         return int(struct.unpack(">I", self.driver.ram.read(self.driver.counters + 4 * self.counter, 4))[0])
 
     def place(self, data: bytes) -> int:
-        """Put bytes into the page list; gives their offset."""
+        """Write bytes into the page list; returns their offset."""
         if self.at + len(data) > self.size:
             self.at = 0
         offset = self.at

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A tiny driver for the Intel 82599, for tests of the model: polling or MSI-X, no operating system.
+"""A minimal driver for the Intel 82599, for tests of the model: polling or MSI-X, no operating system.
 
 Written from the datasheet's chapters 4.6 (initialization), 7.1 and 7.2 (descriptors), 7.3 (interrupts) and 8.2.3
-(registers), with the offsets and bits spelled out here a second time: it shares nothing with the model, so that a
-disagreement shows.
+(registers), which repeats offsets and bits instead of sharing them with the model, so that a mistake in the model
+shows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from far_end import TimedOutError
 from vfio_client import MSIX
+from wire_peer import TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -126,13 +126,13 @@ def data_descriptor(
 
 @dataclass
 class Received:
-    """A packet as the receive descriptors tell it.
+    """A received packet, by its descriptors.
 
     Attributes:
         frame: the bytes of all buffers.
-        descriptors: how many it took.
-        segments: how many were coalesced, 0 for a packet of its own; RSCCNT is one more than those that start in a
-            descriptor (7.1.6.2).
+        descriptors: number of descriptors.
+        segments: number of coalesced segments, 0 for a single frame; RSCCNT is one more than the segments that start
+            in a descriptor (7.1.6.2).
     """
 
     frame: bytes
@@ -153,7 +153,7 @@ class _Chain:
 
 
 class ReceiveQueue:
-    """A receive ring with a buffer a descriptor, all of them posted at once."""
+    """A receive ring with a buffer per descriptor, all posted at once."""
 
     def __init__(self, driver: IxgbeDriver, queue: int, size: int, buffer_size: int, *, legacy: bool) -> None:
         self.driver = driver
@@ -171,11 +171,11 @@ class ReceiveQueue:
         return rx_register(self.queue, offset)
 
     def post(self, index: int) -> None:
-        """Give a descriptor (back) to the hardware, without telling it."""
+        """Write a descriptor for the hardware, without moving the tail."""
         self.driver.ram.write(self.ring + index * 16, struct.pack("<QQ", self.buffers[index], 0))
 
     def poll(self, limit: int = 1 << 30) -> list[Received]:
-        """The packets that are complete; their descriptors are given back."""
+        """The complete packets; their descriptors are posted again."""
         packets: list[Received] = []
         last = None
         ram = self.driver.ram
@@ -197,7 +197,7 @@ class ReceiveQueue:
         """Exactly `count` packets.
 
         Raises:
-            TimedOutError: fewer came.
+            TimedOutError: fewer were received.
         """
         packets: list[Received] = []
 
@@ -261,7 +261,7 @@ class TransmitQueue:
         return tx_register(self.queue, offset)
 
     def buffer(self, data: bytes) -> int:
-        """A place in guest memory that holds `data`; reused when the scratch area is used up."""
+        """The address of a copy of `data` in guest memory; the scratch area is reused when it is full."""
         if self._used + len(data) > 1 << 18:
             self._used = 0
         address = self._scratch + self._used
@@ -270,7 +270,7 @@ class TransmitQueue:
         return address
 
     def put(self, *descriptors: bytes) -> int:
-        """Write descriptors behind the tail and move it; gives the index of the last one."""
+        """Write descriptors behind the tail and move it; returns the index of the last one."""
         last = self.tail
         for descriptor in descriptors:
             last = self.tail
@@ -287,7 +287,7 @@ class TransmitQueue:
         """Wait until a descriptor is reported.
 
         Raises:
-            TimedOutError: it is not.
+            TimedOutError: it was not.
         """
         self.driver.until(lambda: self.done(index), f"transmit queue {self.queue}, descriptor {index} done")
 
@@ -342,7 +342,7 @@ class IxgbeDriver:
     """The driver of one 82599. `client` is connected and negotiated, `ram` is memory that the device can reach.
 
     Attributes:
-        explain: what to add to the message of a time-out.
+        explain: adds to the message of a timeout.
     """
 
     def __init__(self, client: VfioClient, ram: GuestRam) -> None:
@@ -367,10 +367,10 @@ class IxgbeDriver:
         self.write(offset, self.read(offset) & ~clear | bits)
 
     def until(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
-        """Wait for a condition; each round reads a register, so that the device gets on.
+        """Wait for a condition; each round reads a register, so that the device runs.
 
         Raises:
-            TimedOutError: it did not become true.
+            TimedOutError: it was not met.
         """
         deadline = time.monotonic() + timeout
         while not condition():
@@ -381,7 +381,7 @@ class IxgbeDriver:
     # Bring-up
 
     def reset(self) -> None:
-        """Global reset as 4.2.1.7 and 4.6.3 have it: quiesce, reset, wait for the EEPROM, interrupts off."""
+        """Global reset as in 4.2.1.7 and 4.6.3: quiesce, reset, wait for the EEPROM, interrupts off."""
         self.client.enable()
         self.set_bits(CTRL, CTRL_MASTER_DISABLE)
         self.until(lambda: not self.read(STATUS) & STATUS_MASTER_ENABLED, "bus mastering stopped")
@@ -401,7 +401,7 @@ class IxgbeDriver:
         return self.read(EERD) >> 16
 
     def take_semaphore(self) -> bool:
-        """SWSM.SMBI is set by being read: true if it was free."""
+        """Reading SWSM.SMBI sets it; true if it was free."""
         return not self.read(SWSM) & 1
 
     def release_semaphore(self) -> None:
@@ -472,7 +472,7 @@ class IxgbeDriver:
             self.start_transmit(queue)
 
     def start_receive(self, queue: ReceiveQueue, *, rsc: int | None = None, drop: bool = True) -> None:
-        """Program and enable a receive ring, then hand it its buffers."""
+        """Program and enable a receive ring, then post its buffers."""
         register = queue.register
         for index in range(queue.size):
             queue.post(index)
@@ -525,7 +525,7 @@ class IxgbeDriver:
         self.write(MRQC, 1 | types << 16)
 
     def filter_vlans(self, allowed: Iterable[int]) -> None:
-        """VLNCTRL.VFE with exactly these ids let through."""
+        """VLNCTRL.VFE with exactly these ids passed."""
         words = [0] * 128
         for vlan in allowed:
             words[vlan >> 5] |= 1 << (vlan & 31)
@@ -570,10 +570,10 @@ class IxgbeDriver:
         self.write(EIMC, causes)
 
     def wait_irq(self, vector: int, timeout: float = 10.0) -> int:
-        """How many messages a vector has sent since it was asked last, at least one."""
+        """Wait for at least one message of a vector; returns how many it sent since the last call."""
         return self.client.wait_irq(MSIX, vector, timeout)
 
     def irqs(self, vector: int) -> int:
-        """Likewise, without waiting; the device has handled all that was written before."""
+        """The same without waiting, after the device has handled all writes."""
         self.read(STATUS)
         return self.client.irq_count(MSIX, vector)

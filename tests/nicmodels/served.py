@@ -8,10 +8,11 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from nicmodels.device import Device, Host, ResetCause, Slot
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoints
-from nicmodels.reactor import Reactor
+from nicmodels.faults.points import FaultPoints
+from nicmodels.nic.device import Device, Host, Slot
+from nicmodels.pci import ResetCause
+from nicmodels.server.reactor import Reactor
 from nicmodels.vfio_user.server import Server
 from nicmodels.wire import NullWire
 from vfio_client import VfioClient
@@ -47,19 +48,19 @@ class ServedDevice:
         self._thread.start()
 
     def client(self, **options: object) -> VfioClient:
-        """A connected client that has agreed on the version; closed with the device."""
+        """A connected client that has negotiated the version; closed with the device."""
         client = self.connect()
         client.negotiate(**options)
         return client
 
     def connect(self) -> VfioClient:
-        """A connected client that has not said anything yet."""
+        """A connected client that has sent nothing yet."""
         client = VfioClient(self.path)
         self._clients.append(client)
         return client
 
     def call(self, function: Callable[[], Result], timeout: float = 10.0) -> Result:
-        """Run `function` on the reactor's thread and give its result: what a test asks a device for."""
+        """Run `function` on the reactor's thread; returns its result."""
         future: Future[Result] = Future()
 
         def run() -> None:

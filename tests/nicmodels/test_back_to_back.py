@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two served models on one cable, without QEMU and without drivers: they negotiate with each other."""
+"""Two served models on one cable, without QEMU and drivers, negotiate with each other."""
 
 from __future__ import annotations
 

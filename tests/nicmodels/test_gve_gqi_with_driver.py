@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's GQI format with queue page lists, seen by an independent driver."""
+"""The gVNIC model's GQI format with queue page lists, with an independent driver."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_queues_that_cannot_be(bench: Bench) -> None:
 def test_transmit(bench: Bench) -> None:
     bench.tx[0].send(PLAIN)
     bench.tx[0].send(PLAIN[:50], PLAIN[50:], metadata=True)
-    assert bench.far.take(2) == [PLAIN, PLAIN]
-    assert bench.control("model.ledger")["tx"][0] == {"tags": 0, "packets": 2, "completions": 2, "abandoned": 0}
+    assert bench.peer.take(2) == [PLAIN, PLAIN]
+    assert bench.control("model.accounting")["tx"][0] == {"tags": 0, "packets": 2, "completions": 2, "abandoned": 0}
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -69,7 +69,7 @@ def test_checksum(bench: Bench, version: int) -> None:
     packet = outgoing(version, TCP, 777)
     data, _ = partial(packet, with_length=True)
     bench.tx[0].send(data[:182], data[182:], checksum=(34 if version == 4 else 54, 16))
-    assert bench.far.take() == [bytes(packet)]
+    assert bench.peer.take() == [bytes(packet)]
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -78,7 +78,7 @@ def test_segmentation(bench: Bench, version: int) -> None:
     data, header = partial(packet, with_length=True)
     start = 34 if version == 4 else 54
     bench.tx[0].send(data[:header], data[header : header + 9], data[header + 9 :], checksum=(start, 16), tso=(14, 1000))
-    frames = [Ether(frame) for frame in bench.far.take(3)]
+    frames = [Ether(frame) for frame in bench.peer.take(3)]
     assert b"".join(bytes(frame[TCP].payload) for frame in frames) == bytes(packet[TCP].payload)
     for frame in frames:
         again = frame.copy()
@@ -92,7 +92,7 @@ def test_many_rounds(bench: Bench) -> None:
     queue = bench.tx[0]
     for _ in range(300):
         queue.send(PLAIN[:70], PLAIN[70:])
-        assert bench.far.take() == [PLAIN]
+        assert bench.peer.take() == [PLAIN]
     assert bench.violations() == {}
 
 
@@ -105,23 +105,23 @@ def test_broken_packets(bench: Bench) -> None:
     bench.driver.until(lambda: queue.done == queue.requested, "the event counter")
     assert bench.violations() == {"tx.packet": 2, "tx.descriptor.type": 1}
     queue.send(PLAIN)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
     bench.driver.ring(queue.doorbell, queue.requested + 1000)
     assert bench.violations()["tx.request"] == 1
 
 
 @pytest.mark.parametrize("size", [60, 1514])
 def test_receive(bench: Bench, size: int) -> None:
-    bench.far.send(plain(size))
+    bench.peer.send(plain(size))
     (got,) = bench.rx[0].wait()
     assert got.frame == plain(size)
     assert got.flags & (IPV4 | IPV6) == 0
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_what_descriptors_tell(bench: Bench, version: int) -> None:
+def test_what_descriptors_report(bench: Bench, version: int) -> None:
     for frame, flag in ((datagram(version=version), UDP_FLAG), (segments(1, version=version)[0], TCP_FLAG)):
-        bench.far.send(frame)
+        bench.peer.send(frame)
         (got,) = bench.rx[0].wait()
         assert got.flags & (IPV4 | IPV6 | UDP_FLAG | TCP_FLAG) == flag | (IPV4 if version == 4 else IPV6)
         assert got.hash
@@ -142,14 +142,14 @@ def test_receive_many_rounds(bench: Bench) -> None:
 
 
 def test_interrupts(bench: Bench) -> None:
-    """Masked, nothing comes; acknowledged, what came meanwhile does."""
+    """A masked vector sends nothing; acknowledged, it sends what was pending."""
     driver, queue = bench.driver, bench.rx[0]
     doorbell = driver.interrupt_doorbells[queue.block]
     driver.ring(doorbell, 0)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.client.wait_irq(MSIX, queue.block)
     driver.ring(doorbell, 1 << 30)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait(2)
     assert bench.client.irq_count(MSIX, queue.block) == 0
     driver.ring(doorbell, 1 << 31 | 1 << 29)
@@ -157,7 +157,7 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_rss_by_default(serve: Callable[..., object]) -> None:
-    """Without any configuration flows are spread over the queues that there are."""
+    """Without configuration flows are spread over the existing queues."""
     bench = Bench(serve, profile="gqi", ram=64 << 20)
     bench.driver.start()
     queues = [GqiReceive(bench.driver, index).create() for index in range(4)]
@@ -165,7 +165,7 @@ def test_rss_by_default(serve: Callable[..., object]) -> None:
         queue.post()
     bench.driver.until(lambda: bench.driver.link, "the link")
     for port in range(4000, 4064):
-        bench.far.send(datagram(port=port))
+        bench.peer.send(datagram(port=port))
     bench.driver.until(lambda: sum(each["frames"] for each in bench.control("model.counters")["rx"]) == 64, "64 frames")
     assert all(queue.poll() for queue in queues)
     bench.close()
@@ -174,4 +174,4 @@ def test_rss_by_default(serve: Callable[..., object]) -> None:
 def test_reset_and_again(bench: Bench) -> None:
     bench.driver.reset()
     assert bench.balanced()
-    assert bench.control("model.ledger")["rx"][0]["held"] == 0
+    assert bench.control("model.accounting")["rx"][0]["held"] == 0

@@ -22,7 +22,7 @@ TX_LIST, RX_LIST, PAGES = 3, 7, 4096
 
 @pytest.fixture
 def bench(serve: Callable[..., object]) -> Iterator[Bench]:
-    """A device whose queues 0 have page lists; what is allocated from now on lies in both."""
+    """A device whose queues 0 have page lists; later allocations are in both lists."""
     bench = Bench(serve, profile="qpl")
     driver = bench.driver.start()
     table = driver.ram.allocate(8 * PAGES)
@@ -41,8 +41,8 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 def test_frames(bench: Bench) -> None:
     for _ in range(300):
         bench.tx[0].send(PLAIN[:70], PLAIN[70:])
-        assert bench.far.take() == [PLAIN]
-        bench.far.send(plain())
+        assert bench.peer.take() == [PLAIN]
+        bench.peer.send(plain())
         assert [got.frame for got in bench.rx[0].wait()] == [plain()]
     assert bench.balanced()
     assert bench.violations() == {}
@@ -52,7 +52,7 @@ def test_segmentation(bench: Bench) -> None:
     packet = outgoing(4, TCP, 3000)
     data, header = partial(packet, with_length=False)
     bench.tx[0].send(data[:2048], data[2048:], checksum=True, tso=(1000, header))
-    assert len(bench.far.take(3)) == 3
+    assert len(bench.peer.take(3)) == 3
 
 
 def test_lists_of_queues(bench: Bench) -> None:
@@ -73,7 +73,7 @@ def test_lists_of_queues(bench: Bench) -> None:
 
 
 def test_what_is_in_no_registered_page(bench: Bench) -> None:
-    """A packet is completed and not sent; a buffer is given back with an error and not written."""
+    """A packet is completed but not sent; a buffer is returned with an error and not written."""
     driver, tx, rx = bench.driver, bench.tx[0], bench.rx[0]
     outside = driver.counters
     tx.push(struct.pack("<8xBB6x", g.TX_GENERAL, 0))
@@ -86,7 +86,7 @@ def test_what_is_in_no_registered_page(bench: Bench) -> None:
     other.create(pages=RX_LIST)
     other.place(other.free.pop(0), outside)
     other.ring_doorbell()
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     (got,) = other.wait(repost=False)
     assert got.error
     assert bench.violations() == {"tx.packet": 1, "rx.buffer.unregistered": 1}

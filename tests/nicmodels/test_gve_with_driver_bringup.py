@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bring-up, admin queue, link and resets of the gVNIC model, seen by an independent driver."""
+"""Bring-up, admin queue, link and resets of the gVNIC model, with an independent driver."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC
 from gve_bench import Bench, plain
 from gve_driver import DqoReceive, DqoTransmit, RefusedError
-from nicmodels.device import Options
-from nicmodels.gve import Gve
-from nicmodels.gve.profiles import VARIANTS, Profile
+from nicmodels.models.gve import Gve
+from nicmodels.models.gve.profiles import VARIANTS, Profile
+from nicmodels.nic.device import Options
 from vfio_client import MSIX
+from wire_peer import MAC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def status_of(call: Callable[[], object]) -> int:
-    """The status by which a command is refused."""
+    """The status of a failed command."""
     with pytest.raises(RefusedError) as refusal:
         call()
     return refusal.value.status
@@ -56,7 +56,7 @@ def test_description(serve: Callable[..., object], profile: str) -> None:
     assert bench.driver.read(g.MAX_TX) >= 2 * bench.driver.read(g.MAX_RX) >= 32
     assert bench.driver.vectors >= 2 * bench.driver.read(g.MAX_TX) + 1
     assert device.tx_entries == variant.tx_ring.default
-    # A bit of the features stands for each option.
+    # Each option has a feature bit.
     bits = {
         g.OPTION_RING: 1,
         g.OPTION_JUMBO: 4,
@@ -235,7 +235,7 @@ def test_driver_parameter(bench: Bench) -> None:
 
 
 def test_several_commands_at_once(bench: Bench) -> None:
-    """As Linux creates queues: many commands, one doorbell, over the ring's end."""
+    """Many commands with one doorbell, across the end of the ring, as Linux creates queues."""
     driver = bench.driver.start()
     queues = [DqoReceive(driver, index) for index in range(16)]
     for _ in range(5):
@@ -252,12 +252,12 @@ def test_a_doorbell_that_cannot_be(bench: Bench) -> None:
     driver = bench.driver.start()
     driver.put(g.LINK_SPEED, struct.pack(">Q", driver.ram.allocate(8)))
     driver.write(g.ADMINQ_DOORBELL, driver.executed + 1000)
-    assert driver.read(g.ADMINQ_COUNTER) == driver.executed + 1000, "nobody waits for ever"
+    assert driver.read(g.ADMINQ_COUNTER) == driver.executed + 1000, "the driver must not wait for ever"
     assert driver.ram.read(driver.queue + driver.executed % 64 * 64 + 4, 4) == bytes(4), "nothing was executed"
     assert bench.violations() == {"adminq.doorbell": 1}
 
 
-def test_doorbells_that_nobody_hears(bench: Bench) -> None:
+def test_unconnected_doorbells(bench: Bench) -> None:
     driver = bench.driver.start()
     driver.ring(1000, 1)
     queue = DqoReceive(driver, 0).create()
@@ -270,22 +270,22 @@ def test_doorbells_that_nobody_hears(bench: Bench) -> None:
 
 def test_reset_by_the_driver(bench: Bench) -> None:
     driver = bench.start(queues=4).driver
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.rx[0].wait()
     driver.reset()
     assert driver.read(g.ADMINQ_COUNTER) == 0
     assert not [queue for queue in bench.control("model.queues")["rx"] if queue["enabled"]]
     assert bench.balanced()
-    assert bench.control("model.ledger")["rx"][0]["held"] == 0
+    assert bench.control("model.accounting")["rx"][0]["held"] == 0
     assert bench.control("model.counters")["resets"]["driver"] == 1
-    # All over again, at another place.
+    # Again, at another address.
     driver.start_adminq()
     assert not driver.read(g.DEVICE_STATUS) & g.STATUS_IS_RESET
     driver.describe()
     driver.configure()
     queue = DqoReceive(driver, 0).create()
     queue.post()
-    bench.far.send(plain())
+    bench.peer.send(plain())
     assert queue.wait()[0].frame == plain()
 
 
@@ -295,7 +295,7 @@ def test_reset_asked_for_by_the_device(bench: Bench) -> None:
     bench.control("device.reset")
     bench.client.wait_irq(MSIX, driver.blocks)
     assert driver.read(g.DEVICE_STATUS) & g.STATUS_RESET
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.rx[0].wait()
     driver.reset()
     assert not driver.read(g.DEVICE_STATUS) & g.STATUS_RESET
@@ -331,7 +331,7 @@ def test_revision_0_places_the_queue_by_page_number(serve: Callable[..., object]
 
 
 def test_options_that_the_device_has_not(serve: Callable[..., object]) -> None:
-    from nicmodels.device import Slot
+    from nicmodels.nic.device import Slot
 
     for options in (Options(profile="fast"), Options(mac=b"\x01\0\0\0\0\0"), Options(queues=17)):
         with pytest.raises(ValueError, match=r"profile|MAC|queues"):

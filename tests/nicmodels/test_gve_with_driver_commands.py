@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""gVNIC's admin queue under commands that are malformed or come out of order: each is answered, and the next one works."""
+"""gVNIC's admin queue with malformed commands and commands out of order: each has a status, and the next one works."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from gve_bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.device import Options, ResetCause, Slot
-from nicmodels.gve.commands import Status
-from nicmodels.gve.device import Gve
-from nicmodels.gve.profiles import VARIANTS
+from nicmodels.models.gve.commands import Status
+from nicmodels.models.gve.device import Gve
+from nicmodels.models.gve.profiles import VARIANTS
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ IN_NEED_OF_RESOURCES = {
 
 @pytest.fixture
 def bench(serve: Callable[..., object]) -> Iterator[Bench]:
-    """Of the profile that has every command but page lists; the admin queue is placed, nothing is configured."""
+    """A device with every command but page lists; the admin queue is placed, nothing is configured."""
     bench = Bench(serve, profile="hds")
     bench.client.enable()
     bench.driver.start_adminq()
@@ -71,7 +72,7 @@ def test_commands_before_there_are_resources(bench: Bench, opcode: int, body: by
 
 
 def test_a_command_in_memory_that_is_not_there(bench: Bench) -> None:
-    """There is nowhere to write a status; the counter tells that it was dealt with, and the log what was wrong."""
+    """The status cannot be written; the counter moves, and the event log has the reason."""
     driver = bench.driver
     driver.reset()
     driver.client.write_bytes(0, g.ADMINQ_LENGTH, struct.pack(">H", g.PAGE))
@@ -100,7 +101,7 @@ def test_lengths_that_no_admin_queue_has(bench: Bench, length: int) -> None:
 
 
 def test_a_report_of_a_driver_that_asks_for_it_too_late(bench: Bench) -> None:
-    """The longest interval that a command can ask for is a report that never comes."""
+    """With the longest interval the report never comes."""
     driver = bench.driver
     driver.vectors = 65
     driver.describe()
@@ -112,7 +113,7 @@ def test_a_report_of_a_driver_that_asks_for_it_too_late(bench: Bench) -> None:
 
 
 def words(*numbers: int) -> st.SearchStrategy[bytes]:
-    """Four bytes that are often a number of these."""
+    """Four bytes, often one of these numbers."""
     return st.one_of(
         st.sampled_from(numbers).map(lambda number: number.to_bytes(4, "big")), st.binary(min_size=4, max_size=4)
     )
@@ -151,7 +152,7 @@ COMMANDS = st.builds(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(COMMANDS, min_size=1, max_size=32))
 def test_garbage(profile: str, commands: list[bytes]) -> None:
-    """Whatever the commands are, each has a status that the interface knows, and a driver can start over."""
+    """Every command has a status of the interface, and a driver can start over."""
     import os
 
     slot = Slot()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every fault point of gVNIC does what its text says, and nothing before it is armed."""
+"""Every fault point of gVNIC does what its text describes, and nothing before it is armed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC, PEER, TimedOutError
 from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive, DqoTransmit
 from gve_gqi_driver import GqiTransmit
-from nicmodels.gve import fault_points
+from nicmodels.models.gve import fault_points
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from test_gve_with_driver_bringup import status_of
 from test_gve_with_driver_receive import KEY, rule, spec4
 from test_gve_with_driver_transmit import PLAIN, outgoing, partial
 from vfio_client import MSIX
+from wire_peer import MAC, PEER, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ MULTICAST = bytes.fromhex("01005e010203")
 
 
 def shows(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Mark a test as the one that shows these faults; `test_all_faults_are_shown` counts them."""
+    """Mark a test as covering these faults; `test_all_faults_are_shown` checks that all are covered."""
     SHOWN.update(names)
     return lambda function: function
 
@@ -41,10 +41,10 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def received(bench: Bench, *frames: bytes) -> list[g.Received]:
-    """What comes of frames for queue 0, once a marker behind them has come."""
+    """The packets received for queue 0 before a marker."""
     marker = plain(77)
     for frame in (*frames, marker):
-        bench.far.send(frame)
+        bench.peer.send(frame)
     found: list[g.Received] = []
 
     def there() -> bool:
@@ -62,7 +62,7 @@ def whole(got: g.Received) -> bytes:
 
 
 def sent(bench: Bench, *pieces: bytes, **options: object) -> list[bytes]:
-    """What is on the wire of a packet, before a marker."""
+    """The frames that a packet puts on the wire before a marker."""
     marker = PLAIN[:77]
     queue = bench.tx[0]
     queue.write(*pieces, **options)
@@ -74,7 +74,7 @@ def sent(bench: Bench, *pieces: bytes, **options: object) -> list[bytes]:
     queue.send(marker)
     frames: list[bytes] = []
     while not frames or frames[-1] != marker:
-        frames += bench.far.take()
+        frames += bench.peer.take()
     return frames[:-1]
 
 
@@ -153,10 +153,10 @@ def test_completions(bench: Bench) -> None:
     bench.arm("tx.completion.lost", times=1)
     queue.write(PLAIN, tag=9)
     queue.ring_doorbell()
-    bench.far.take()
+    bench.peer.take()
     queue.poll()
     assert queue.done == []
-    assert bench.control("model.ledger")["tx"][0]["tags"] == 1
+    assert bench.control("model.accounting")["tx"][0]["tags"] == 1
     bench.arm("tx.completion.other-tag", times=1)
     queue.write(PLAIN, tag=20)
     queue.ring_doorbell()
@@ -177,7 +177,7 @@ def test_gqi_completions(serve: Callable[..., object]) -> None:
     bench.arm("tx.completion.lost")
     queue.write(PLAIN)
     queue.ring_doorbell()
-    bench.far.take()
+    bench.peer.take()
     assert queue.done == 0
     bench.close()
 
@@ -225,7 +225,7 @@ def test_scaling(bench: Bench) -> None:
     assert received(bench, frame)[0].hash == 0
     bench.disarm("rx.rss.unreported")
     bench.arm("rx.rss.queue")
-    bench.far.send(frame)
+    bench.peer.send(frame)
     assert whole(bench.rx[1].wait()[0]) == frame
 
 
@@ -266,10 +266,10 @@ def test_jumbo(serve: Callable[..., object]) -> None:
 def test_steering(bench: Bench) -> None:
     bench.driver.set_rss(KEY, [0] * 128)
     assert bench.driver.extended(g.CONFIGURE_RULE, rule(1, 1, spec4(), spec4())) == g.PASSED
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     bench.rx[1].wait()
     bench.arm("rx.flow-director.ignored")
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     bench.rx[0].wait()
 
 
@@ -296,12 +296,12 @@ def test_buffers(bench: Bench) -> None:
     assert (got.header, len(got.frame)) == (frame[:42], 400)
     assert got.frame != frame[42:]
     queue = bench.rx[0] if bench.control("model.counters")["rx"][0]["frames"] > 2 else bench.rx[1]
-    lent = len(queue.lent)
+    posted = len(queue.posted)
     del queue
     bench.arm("rx.buffer.leaked", times=1)
     assert whole(received(bench, frame)[0]) == frame
-    held = [each["held"] for each in bench.control("model.ledger")["rx"][:2]]
-    assert held == [lent, lent], "the ledger still has the buffer that the device never gives back"
+    held = [each["held"] for each in bench.control("model.accounting")["rx"][:2]]
+    assert held == [posted, posted], "the accounting still has the buffer that the device never returns"
 
 
 @shows("rx.timestamp.late")
@@ -321,11 +321,11 @@ def test_late_stamps(bench: Bench) -> None:
 def test_memory_of_a_stopped_queue(bench: Bench) -> None:
     bench.driver.set_rss(KEY, [1] * 128)
     queue = bench.rx.pop()
-    first = min(queue.lent)
+    first = min(queue.posted)
     queue.destroy()
     bench.control("dma.start")
     bench.arm("rx.stopped.dma")
-    bench.far.send(datagram(300))
+    bench.peer.send(datagram(300))
     bench.driver.until(lambda: bench.disarm("rx.stopped.dma") == 1 or bool(bench.arm("rx.stopped.dma")), "the fault")
     found = bench.control("dma.read")
     assert {each["queue"] for each in found} == {1}
@@ -384,7 +384,7 @@ def test_the_wrong_queue(bench: Bench) -> None:
     third.post()
     bench.arm("rx.queue.wrong", times=1)
     DqoReceive(bench.driver, 1).create()
-    assert bench.control("model.ledger")["rx"][2]["held"] == 0, "its buffers are forgotten"
+    assert bench.control("model.accounting")["rx"][2]["held"] == 0, "its buffers are forgotten"
 
 
 # Link, interrupts, device
@@ -425,17 +425,17 @@ def test_interrupts(bench: Bench) -> None:
     vector = queue.block
     driver.arm(vector)
     bench.arm("interrupt.vector.lost", vector=vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     assert bench.client.irq_count(MSIX, vector) == 0
     bench.disarm("interrupt.vector.lost")
     driver.arm(vector)
     bench.arm("interrupt.vector.repeated", times=1)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     assert bench.client.irq_count(MSIX, vector) == 2
     bench.arm("interrupt.lost", vector=vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait()
     driver.arm(vector)
     driver.read(g.DEVICE_STATUS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's DQO receive path, seen by an independent driver and the far end of a cable."""
+"""The gVNIC model's DQO receive path, with an independent driver and a wire peer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC, PEER
 from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive
 from hypothesis import given, settings
@@ -19,6 +18,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 from vfio_client import MSIX
+from wire_peer import MAC, PEER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def start(serve: Callable[..., object], profile: str = "std", **options: object)
 
 @pytest.mark.parametrize("size", [60, 61, 1000, 1514])
 def test_one_frame(bench: Bench, size: int) -> None:
-    bench.far.send(plain(size))
+    bench.peer.send(plain(size))
     (got,) = bench.rx[0].wait()
     assert got.frame == plain(size)
     assert (got.hash, got.processed, got.packet_type) == (0, False, 0)
@@ -56,21 +56,21 @@ def test_one_frame(bench: Bench, size: int) -> None:
 
 
 def test_short_frames_are_padded(bench: Bench) -> None:
-    bench.far.send(plain(20))
+    bench.peer.send(plain(20))
     assert bench.rx[0].wait()[0].frame == plain(20).ljust(60, b"\0")
 
 
 def test_whatever_the_address(bench: Bench) -> None:
-    """The interface has no filter by address."""
+    """The interface has no address filters."""
     for destination in (MAC, PEER, b"\xff" * 6, bytes.fromhex("01005e010203")):
-        bench.far.send(plain(destination=destination))
+        bench.peer.send(plain(destination=destination))
         assert bench.rx[0].wait()[0].frame[:6] == destination
 
 
 def test_largest_frame(bench: Bench) -> None:
     tagged = bytes(Ether(dst=MAC, src=PEER) / Dot1Q(vlan=5, type=0x88B5)) + bytes(1500)
     for frame in (plain(1515), tagged + b"\0", plain(1514), tagged):
-        bench.far.send(frame)
+        bench.peer.send(frame)
     assert [got.frame for got in bench.rx[0].wait(2)] == [plain(1514), tagged]
     assert bench.control("model.counters")["rx"][0]["dropped"] == 2
 
@@ -79,7 +79,7 @@ def test_largest_frame(bench: Bench) -> None:
 def test_jumbo_over_buffers(serve: Callable[..., object], buffer: int) -> None:
     bench = start(serve, "jumbo", buffer=buffer)
     for size in (buffer - 1, buffer, buffer + 1, 9014):
-        bench.far.send(plain(size))
+        bench.peer.send(plain(size))
         (got,) = bench.rx[0].wait()
         assert got.frame == plain(size)
         assert got.buffers == -(-size // buffer)
@@ -93,14 +93,14 @@ def test_checksums(bench: Bench, version: int, good: bool) -> None:
         data = bytearray(frame)
         if not good:
             data[-1] ^= 1
-        bench.far.send(bytes(data))
+        bench.peer.send(bytes(data))
         got = wait_any(bench)
         assert (got.processed, got.l4_error, got.ip_error) == (True, not good, False)
         assert got.frame == data
 
 
 def wait_any(bench: Bench) -> g.Received:
-    """The one packet that comes, by whatever queue."""
+    """The one received packet, from any queue."""
     found: list[g.Received] = []
 
     def there() -> bool:
@@ -123,11 +123,11 @@ def test_what_has_no_checksum_to_verify(bench: Bench) -> None:
         / Raw(bytes(40))
     )
     for frame in (icmp, fragment, datagram(chksum=0)):
-        bench.far.send(frame)
+        bench.peer.send(frame)
         assert not wait_any(bench).processed
     broken = bytearray(datagram())
     broken[24] ^= 1  # the IPv4 header's checksum
-    bench.far.send(bytes(broken))
+    bench.peer.send(bytes(broken))
     got = wait_any(bench)
     assert got.ip_error
 
@@ -142,16 +142,16 @@ def test_packet_types(bench: Bench) -> None:
         (segments(1, version=6)[0], (3, 2)), (datagram(version=6), (3, 3)),
     ]  # fmt: skip
     for frame, kinds in expectations:
-        bench.far.send(frame)
+        bench.peer.send(frame)
         kind = wait_any(bench).packet_type
         assert (table[2 * kind], table[2 * kind + 1]) == kinds
 
 
-def test_ipv6_extension_headers_are_told(bench: Bench) -> None:
+def test_ipv6_extension_headers_are_reported(bench: Bench) -> None:
     ether, ip = Ether(dst=MAC, src=PEER), IPv6(src="2001:db8::1", dst="2001:db8::2")
-    bench.far.send(bytes(ether / ip / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2) / Raw(bytes(40))))
+    bench.peer.send(bytes(ether / ip / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2) / Raw(bytes(40))))
     assert wait_any(bench).flags & 2
-    bench.far.send(bytes(ether / ip / UDP(sport=1, dport=2) / Raw(bytes(40))))
+    bench.peer.send(bytes(ether / ip / UDP(sport=1, dport=2) / Raw(bytes(40))))
     assert not wait_any(bench).flags & 2
 
 
@@ -165,7 +165,7 @@ def test_rss(serve: Callable[..., object], version: int) -> None:
         ip = packet[IP] if version == 4 else packet[IPv6]
         addresses = bytes(ip)[12:20] if version == 4 else bytes(ip)[8:40]
         value = toeplitz(KEY, addresses + struct.pack(">HH", port, 5000))
-        bench.far.send(frame)
+        bench.peer.send(frame)
         (got,) = bench.rx[value % 128 % 4].wait()
         assert got.hash == value
     bench.close()
@@ -182,7 +182,7 @@ def test_rss_that_cannot_be(bench: Bench) -> None:
     assert driver.ask(g.CONFIGURE_RSS, struct.pack(">HBxHHQQ", 0, 9, 0, 0, 0, 0)) == g.INVALID_ARGUMENT
 
 
-def test_rss_is_told(split: Bench) -> None:
+def test_rss_is_reported(split: Bench) -> None:
     driver = split.driver
     table = [number * 7 % 3 for number in range(128)]
     at = driver.ram.allocate(4096)
@@ -193,7 +193,7 @@ def test_rss_is_told(split: Bench) -> None:
     assert (total, types, algorithm) == (8 + 40 + 512, 0b11010010, 1)
     assert driver.ram.read(at + 8, 40) == KEY
     assert list(struct.unpack(">128I", driver.ram.read(at + 48, 512))) == table
-    # Zero sizes change nothing.
+    # Sizes of 0 change nothing.
     assert driver.ask(g.CONFIGURE_RSS, struct.pack(">HBxHHQQ", 0, 0, 0, 0, 0, 0)) == g.PASSED
     driver.command(g.QUERY_RSS, struct.pack(">QQ", 4096, at))
     assert driver.ram.read(at + 8, 40) == KEY
@@ -231,9 +231,9 @@ def test_flow_rules(serve: Callable[..., object]) -> None:
     ):
         assert driver.extended(g.CONFIGURE_RULE, wrong) == status
     for _ in range(3):
-        bench.far.send(datagram(port=4000))
+        bench.peer.send(datagram(port=4000))
         bench.rx[3].wait()
-        bench.far.send(datagram(port=4001))
+        bench.peer.send(datagram(port=4001))
         bench.rx[2].wait()
     at = driver.ram.allocate(4096)
     driver.command(g.QUERY_RULES, struct.pack(">HxxIQQ", 2, 0, 4096, at))
@@ -245,7 +245,7 @@ def test_flow_rules(serve: Callable[..., object]) -> None:
     assert driver.ask(g.QUERY_RULES, struct.pack(">HxxIQQ", 0, 0, 8, at)) == g.INVALID_ARGUMENT
     assert driver.ask(g.QUERY_RULES, struct.pack(">HxxIQQ", 7, 0, 4096, at)) == g.INVALID_ARGUMENT
     assert driver.extended(g.CONFIGURE_RULE, rule(1, 0, *exact, operation=1, location=5)) == g.PASSED
-    bench.far.send(datagram(port=4000))
+    bench.peer.send(datagram(port=4000))
     bench.rx[2].wait()
     assert driver.extended(g.CONFIGURE_RULE, rule(0, 0, bytes(40), bytes(40), operation=2)) == g.PASSED
     driver.command(g.QUERY_RULES, struct.pack(">HxxIQQ", 2, 0, 4096, at))
@@ -258,7 +258,7 @@ def test_flow_rule_over_ipv6(serve: Callable[..., object]) -> None:
     source = bytes.fromhex("20010db8000000000000000000000001")
     key, mask = source + bytes(24), b"\xff" * 16 + bytes(24)
     assert bench.driver.extended(g.CONFIGURE_RULE, rule(6, 1, key, mask)) == g.PASSED
-    bench.far.send(datagram(version=6))
+    bench.peer.send(datagram(version=6))
     bench.rx[1].wait()
     bench.close()
 
@@ -268,7 +268,7 @@ def test_flow_rule_over_ipv6(serve: Callable[..., object]) -> None:
 
 def test_header_split(split: Bench) -> None:
     for frame, header in ((datagram(500), 42), (segments(1, 700)[0], 54), (segments(1, 700, version=6)[0], 74)):
-        split.far.send(frame)
+        split.peer.send(frame)
         (got,) = split.rx[0].wait()
         assert got.split
         assert got.header == frame[:header]
@@ -277,13 +277,13 @@ def test_header_split(split: Bench) -> None:
 
 def test_a_header_alone(split: Bench) -> None:
     frame = bytes(Ether(dst=MAC, src=PEER) / IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=1, dport=2))
-    split.far.send(frame)
+    split.peer.send(frame)
     (got,) = split.rx[0].wait()
     assert (got.header, got.frame, got.buffers) == (frame, b"", 1)
 
 
 def test_what_is_not_split(split: Bench) -> None:
-    split.far.send(plain())
+    split.peer.send(plain())
     (got,) = split.rx[0].wait()
     assert (got.split, got.header, got.frame) == (False, b"", plain())
 
@@ -293,7 +293,7 @@ def test_a_header_that_is_too_long(split: Bench) -> None:
     chain = b"".join(bytes((following, 9, 1, 76)) + bytes(76) for following in (60, 60, 17))
     ip = IPv6(src="2001:db8::1", dst="2001:db8::2", nh=60)
     frame = bytes(Ether(dst=MAC, src=PEER) / ip / Raw(chain + bytes(UDP(sport=1, dport=2, chksum=7) / Raw(bytes(300)))))
-    split.far.send(frame)
+    split.peer.send(frame)
     (got,) = split.rx[0].wait()
     assert (got.split, got.overflow) == (True, True)
     assert got.frame == frame
@@ -301,7 +301,7 @@ def test_a_header_that_is_too_long(split: Bench) -> None:
 
 def test_without_a_header_buffer_nothing_is_split(serve: Callable[..., object]) -> None:
     bench = start(serve, "hds")
-    bench.far.send(datagram(500))
+    bench.peer.send(datagram(500))
     (got,) = bench.rx[0].wait()
     assert (got.split, got.frame) == (False, datagram(500))
     bench.close()
@@ -311,7 +311,7 @@ def test_stamps(split: Bench) -> None:
     at = split.driver.ram.allocate(64)
     split.driver.command(g.TIMESTAMP, struct.pack(">QQ", 40, at))
     before = int.from_bytes(split.driver.ram.read(at, 8), "big")
-    split.far.send(plain())
+    split.peer.send(plain())
     (got,) = split.rx[0].wait()
     assert got.stamp is not None
     assert 0 < (got.stamp - before) & 0xFFFF_FFFF < 5_000_000_000
@@ -320,7 +320,7 @@ def test_stamps(split: Bench) -> None:
 
 def test_stamps_are_the_clocks(split: Bench) -> None:
     before = split.control("model.clock")["now"]
-    split.far.send(datagram())
+    split.peer.send(datagram())
     stamp = split.rx[0].wait()[0].stamp
     assert stamp is not None
     took = split.control("model.clock")["now"] - before
@@ -328,7 +328,7 @@ def test_stamps_are_the_clocks(split: Bench) -> None:
 
 
 def test_no_stamps_without_a_clock(bench: Bench) -> None:
-    bench.far.send(plain())
+    bench.peer.send(plain())
     assert bench.rx[0].wait()[0].stamp is None
     assert bench.control("model.clock") == {"now": None}
 
@@ -359,7 +359,7 @@ def test_coalescing(serve: Callable[..., object], version: int, header: int) -> 
 
 def test_one_segment_is_not_coalesced(serve: Callable[..., object]) -> None:
     bench = start(serve, rsc=True)
-    bench.far.send(segments(1)[0])
+    bench.peer.send(segments(1)[0])
     (got,) = bench.rx[0].wait()
     assert (got.rsc, got.segment, got.frame) == (False, 0, segments(1)[0])
     bench.close()
@@ -398,7 +398,7 @@ def wait_any_of(bench: Bench) -> bytes:
     ],
 )  # fmt: skip
 def test_what_cannot_be_cut_again_is_not_merged(serve: Callable[..., object], change: dict[str, object]) -> None:
-    """Hardware GRO must be reversible: a segment whose headers differ starts a new packet, or ends the one before."""
+    """Hardware GRO must be reversible: a segment with other headers starts a new packet, or ends the previous one."""
     bench = start(serve, rsc=True)
     base = [Ether(frame) for frame in segments(3, 500)]
     odd = base[2]
@@ -462,7 +462,7 @@ def test_frames_wait_for_buffers(serve: Callable[..., object]) -> None:
     queue = DqoReceive(bench.driver, 0).create()
     bench.driver.until(lambda: bench.driver.link, "the link")
     for number in range(5):
-        bench.far.send(plain(100 + number))
+        bench.peer.send(plain(100 + number))
     assert bench.control("model.counters")["rx"][0]["frames"] == 0
     queue.post(3)
     assert [len(got.frame) for got in queue.wait(3, repost=False)] == [100, 101, 102]
@@ -490,16 +490,16 @@ def test_buffers_of_a_destroyed_queue_go_back(bench: Bench) -> None:
     queue = bench.rx[1]
     bench.control("dma.start")
     queue.destroy()
-    ledger = bench.control("model.ledger")["rx"][1]
-    assert (ledger["posted"], ledger["held"], ledger["returned"]) == (255, 0, 255)
+    accounting = bench.control("model.accounting")["rx"][1]
+    assert (accounting["posted"], accounting["held"], accounting["returned"]) == (255, 0, 255)
     bench.driver.set_rss(KEY, [1] * 128)
     for _ in range(5):
-        bench.far.send(datagram())
+        bench.peer.send(datagram())
     assert bench.control("dma.read") == [], "a stopped queue touches no memory"
     assert bench.control("model.counters")["rx"][1]["dropped"] == 5
     again = DqoReceive(bench.driver, 1).create()
     again.post()
-    bench.far.send(datagram())
+    bench.peer.send(datagram())
     assert again.wait()[0].frame == datagram()
     assert bench.balanced()
 
@@ -519,12 +519,12 @@ def test_a_buffer_that_is_not_there_is_given_back_with_an_error(serve: Callable[
     bench.driver.until(lambda: bench.driver.link, "the link")
     queue.place(queue.free.pop(0), 0xDEAD_0000_0000)
     queue.ring_doorbell()
-    bench.far.send(plain())
+    bench.peer.send(plain())
     (got,) = queue.wait(repost=False)
     assert got.error
     assert bench.control("model.counters")["dma_errors"] == 1
     queue.post()
-    bench.far.send(plain())
+    bench.peer.send(plain())
     assert queue.wait()[0].frame == plain()
     bench.close()
 
@@ -537,18 +537,18 @@ def test_generation_over_many_rounds(bench: Bench) -> None:
         assert [got.frame for got in queue.wait(50)] == frames
     assert bench.balanced()
     assert bench.violations() == {}
-    ledger = bench.control("model.ledger")["rx"][0]
-    assert ledger["completed"] == 1400
-    assert ledger["held"] == len(queue.lent)
+    accounting = bench.control("model.accounting")["rx"][0]
+    assert accounting["completed"] == 1400
+    assert accounting["held"] == len(queue.posted)
 
 
 def test_interrupts(bench: Bench) -> None:
     driver, queue = bench.driver, bench.rx[0]
     vector = queue.block
     driver.arm(vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.client.wait_irq(MSIX, vector)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait(2)
     assert bench.client.irq_count(MSIX, vector) == 0, "not armed"
     assert _block(bench, vector) == (False, True, 1)
@@ -557,10 +557,10 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_what_was_raised_is_not_raised_again(bench: Bench) -> None:
-    """The pending bit stands for events since the last interrupt, not for what the driver has not read yet."""
+    """The pending bit is set by events since the last interrupt, not by completions that the driver has not read."""
     driver, queue = bench.driver, bench.rx[0]
     driver.arm(queue.block)
-    bench.far.send(plain())
+    bench.peer.send(plain())
     bench.client.wait_irq(MSIX, queue.block)
     driver.arm(queue.block)
     assert _block(bench, queue.block) == (True, False, 1)
@@ -568,7 +568,7 @@ def test_what_was_raised_is_not_raised_again(bench: Bench) -> None:
         bench.control("model.blocks")[queue.block]["raised_at"] >= bench.control("model.queues")["rx"][0]["written"] > 0
     )
     assert bench.control("model.queues")["rx"][0]["packets"] == 1
-    bench.far.send(plain())
+    bench.peer.send(plain())
     queue.wait(2)
     bench.client.wait_irq(MSIX, queue.block)
     standing = bench.control("model.queues")["rx"][0]
@@ -584,7 +584,7 @@ def _block(bench: Bench, number: int) -> tuple[bool, bool, int]:
 
 def test_dma_record(split: Bench) -> None:
     split.control("dma.start")
-    split.far.send(datagram(500))
+    split.peer.send(datagram(500))
     split.rx[0].wait(repost=False)
     found = split.control("dma.read")
     assert [(each["kind"], each["length"]) for each in found] == [("header", 42), ("payload", 500), ("completion", 32)]
@@ -611,8 +611,8 @@ def test_statistics_report(bench: Bench) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(min_size=14, max_size=200), min_size=1, max_size=20))
 def test_garbage_frames(frames: list[bytes]) -> None:
-    """Whatever comes from the wire, each frame takes a buffer and none is lost."""
-    from nicmodels.gve.rx_dqo import RxQueueDqo
+    """Every frame from the wire takes a buffer, and none is lost."""
+    from nicmodels.models.gve.rx_dqo import RxQueueDqo
     from test_gve_with_driver_transmit import device_with_memory
 
     device, slot, base = device_with_memory()
@@ -620,7 +620,7 @@ def test_garbage_frames(frames: list[bytes]) -> None:
         "queue": 0, "ntfy_id": 0, "buffer_size": 2048, "header_buffer_size": 256, "rsc": 1, "ring_size": 256,
         "buffer_ring_size": 256, "descriptor_address": base, "data_address": base + 0x4000,
     }  # fmt: skip
-    queue = RxQueueDqo(device.surroundings(device.receiver.faults), fields, stamps=True)
+    queue = RxQueueDqo(device.resources.queue_context(device.receiver.faults), fields, stamps=True)
     device.receiver.add(queue)
     entries = b"".join(
         struct.pack("<H6xQQ8x", n, base + 0x10000 + n * 2048, base + 0x100000 + n * 256) for n in range(128)
@@ -631,5 +631,5 @@ def test_garbage_frames(frames: list[bytes]) -> None:
         device.receiver._take(memoryview(bytearray(frame)), known_good=False)
     device.receiver._end_burst()
     assert device.statistics.rx[0].frames == len(frames)
-    assert device.ledger.rx[0].completed <= len(frames)
+    assert device.accounting.rx[0].completed <= len(frames)
     assert device.statistics.dma_errors == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gVNIC model's DQO transmit path, seen by an independent driver and the far end of a cable."""
+"""The gVNIC model's DQO transmit path, with an independent driver and a wire peer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import gve_driver as g
 import pytest
-from far_end import MAC, PEER, pseudo_header
 from gve_bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.device import Options, ResetCause, Slot
-from nicmodels.gve import Gve
+from nicmodels.models.gve import Gve
+from nicmodels.nic.device import Options, Slot
+from nicmodels.pci import ResetCause
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 from vfio_client import MSIX
+from wire_peer import MAC, PEER, pseudo_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def outgoing(version: int, protocol: type[Packet], size: int, *, tagged: bool = 
 
 
 def partial(packet: Packet, *, with_length: bool) -> tuple[bytes, int]:
-    """The packet as a stack hands it over for the device to sum up, and where its payload starts."""
+    """The packet as a stack passes it for checksum offload, and the offset of its payload."""
     data = bytearray(bytes(packet))
     kind = TCP if TCP in packet else UDP
     at = len(data) - len(bytes(packet[kind]))
@@ -59,29 +60,29 @@ def partial(packet: Packet, *, with_length: bool) -> tuple[bytes, int]:
 
 def test_one_frame(bench: Bench) -> None:
     bench.tx[0].send(PLAIN)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
     account = bench.control("model.counters")["tx"][0]
     assert account == {"frames": 1, "bytes": 100, "segments": 1, "segment_bytes": 100}
-    assert bench.control("model.ledger")["tx"][0] == {"tags": 0, "packets": 1, "completions": 1, "abandoned": 0}
+    assert bench.control("model.accounting")["tx"][0] == {"tags": 0, "packets": 1, "completions": 1, "abandoned": 0}
 
 
 def test_without_a_context(bench: Bench) -> None:
-    """As XDP frames come: a packet descriptor alone."""
+    """A packet descriptor alone, as for XDP frames."""
     bench.tx[1].send(PLAIN, context=False)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("cuts", [(1,), (14, 40), (20, 21, 22, 23, 24, 25, 26, 27, 28)])
 def test_several_buffers(bench: Bench, cuts: tuple[int, ...]) -> None:
     edges = (0, *cuts, len(PLAIN))
     bench.tx[0].send(*(PLAIN[start:end] for start, end in itertools.pairwise(edges)))
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("size", [17, 59, 60, 61])
 def test_padding(bench: Bench, size: int) -> None:
     bench.tx[0].send(PLAIN[:size])
-    assert bench.far.take() == [PLAIN[:size].ljust(60, b"\0")]
+    assert bench.peer.take() == [PLAIN[:size].ljust(60, b"\0")]
 
 
 @pytest.mark.parametrize("tagged", [False, True])
@@ -93,19 +94,19 @@ def test_checksum(bench: Bench, version: int, protocol: type[Packet], size: int,
     data, header = partial(packet, with_length=True)
     bench.tx[0].send(data[:header], data[header:], checksum=True)
     expected = bytes(packet)
-    assert bench.far.take() == [expected.ljust(60, b"\0")]
+    assert bench.peer.take() == [expected.ljust(60, b"\0")]
 
 
 def test_checksum_does_not_sum_padding(bench: Bench) -> None:
     packet = outgoing(4, UDP, 1)
     data, _ = partial(packet, with_length=True)
     bench.tx[0].send(data + b"\xff" * 20, checksum=True)
-    assert bench.far.take()[0][: len(data)] == bytes(packet)
+    assert bench.peer.take()[0][: len(data)] == bytes(packet)
 
 
 def test_checksum_of_what_has_none_leaves_it(bench: Bench) -> None:
     bench.tx[0].send(PLAIN, checksum=True)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 @pytest.mark.parametrize("tagged", [False, True])
@@ -123,7 +124,7 @@ def test_tcp_segmentation(bench: Bench, version: int, size: int, mss: int, tagge
         tso=(mss, header),
     )
     count = -(-size // mss)
-    frames = bench.far.take(count)
+    frames = bench.peer.take(count)
     payload = packet[Raw].load
     for number, frame in enumerate(frames):
         got = Ether(frame)
@@ -145,7 +146,7 @@ def test_tcp_segmentation(bench: Bench, version: int, size: int, mss: int, tagge
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Cut into what a descriptor can say."""
+    """Split into buffers that a descriptor can hold."""
     return [data[at : at + 16383] for at in range(0, len(data), 16383)]
 
 
@@ -154,7 +155,7 @@ def test_udp_segmentation(bench: Bench, version: int) -> None:
     packet = outgoing(version, UDP, 2500)
     data, header = partial(packet, with_length=False)
     bench.tx[0].send(data[:header], data[header:], checksum=True, tso=(1000, header))
-    frames = [Ether(frame) for frame in bench.far.take(3)]
+    frames = [Ether(frame) for frame in bench.peer.take(3)]
     assert [len(frame[UDP].payload) for frame in frames] == [1000, 1000, 500]
     assert b"".join(bytes(frame[UDP].payload) for frame in frames) == packet[Raw].load
     for frame in frames:
@@ -183,20 +184,20 @@ def test_broken_rules_are_noted_and_answered(bench: Bench, make: Callable[[objec
     queue.wait(tag)
     assert bench.violations() == {rule: 1}
     queue.send(PLAIN)
-    assert PLAIN in bench.far.rest() or bench.far.take() == [PLAIN]
+    assert PLAIN in bench.peer.rest() or bench.peer.take() == [PLAIN]
 
 
 def test_segments_over_too_many_buffers(bench: Bench) -> None:
     packet = outgoing(4, TCP, 5000)
     data, header = partial(packet, with_length=False)
     queue = bench.tx[0]
-    # 100 bytes a buffer: ten buffers and a header make a segment of 1000.
+    # At 100 bytes per buffer, ten buffers and a header make a segment of 1000 bytes.
     small = [data[at : at + 100] for at in range(header, len(data), 100)]
     queue.send(data[:header], *small, checksum=True, tso=(1000, header))
     assert bench.violations() == {"tx.packet": 1}
     large = [data[at : at + 125] for at in range(header, len(data), 125)]
     queue.send(data[:header], *large, checksum=True, tso=(1000, header))
-    assert len(bench.far.take(5)) == 5
+    assert len(bench.peer.take(5)) == 5
     assert bench.violations() == {"tx.packet": 1}
 
 
@@ -225,7 +226,7 @@ def test_generation_over_many_rounds(bench: Bench) -> None:
             bench.driver.until(lambda: queue.poll() or len(queue.done) >= 40, "40 completions")
             assert sorted(queue.done) == sorted(n % 128 for n in range(number - 39, number + 1))
             queue.done.clear()
-            bench.far.take(40)
+            bench.peer.take(40)
     assert bench.balanced()
     assert bench.violations() == {}
 
@@ -235,24 +236,24 @@ def test_a_tag_that_is_outstanding(bench: Bench) -> None:
     queue = bench.tx[0]
     queue.write(PLAIN, tag=5)
     queue.ring_doorbell()
-    bench.far.take()
-    assert bench.control("model.ledger")["tx"][0]["tags"] == 1
+    bench.peer.take()
+    assert bench.control("model.accounting")["tx"][0]["tags"] == 1
     queue.send(PLAIN, tag=5)
     assert bench.violations() == {"tx.tag.reused": 1}
     queue.destroy()
-    ledger = bench.control("model.ledger")["tx"][0]
-    assert (ledger["tags"], ledger["abandoned"]) == (0, 1)
+    accounting = bench.control("model.accounting")["tx"][0]
+    assert (accounting["tags"], accounting["abandoned"]) == (0, 1)
 
 
 def test_without_a_link_packets_go_nowhere_and_are_completed(bench: Bench) -> None:
     bench.control("link.set", up=False)
     bench.driver.until(lambda: not bench.driver.link, "the link to go")
     bench.tx[0].send(PLAIN)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
 
 
 def test_interrupts(bench: Bench) -> None:
-    """Armed, an event raises the vector once; what comes while it is not armed raises it when it is armed again."""
+    """An event raises an armed vector once; an event while it is not armed raises it when it is armed again."""
     driver, queue = bench.driver, bench.tx[0]
     queue.send(PLAIN)
     assert bench.client.irq_count(MSIX, 0) == 0, "the vector was not armed"
@@ -271,7 +272,7 @@ def test_interrupts(bench: Bench) -> None:
 
 
 def test_moderation(bench: Bench) -> None:
-    """Two events within the interval: the second interrupt comes when it is over, not earlier and not never."""
+    """Of two events within the interval the second raises the interrupt at its end, not earlier and not never."""
     import time
 
     driver, queue = bench.driver, bench.tx[0]
@@ -305,7 +306,7 @@ def test_an_address_that_is_not_there(bench: Bench) -> None:
     queue.wait(3)
     assert bench.control("model.counters")["dma_errors"] == 1
     queue.send(PLAIN)
-    assert bench.far.take() == [PLAIN]
+    assert bench.peer.take() == [PLAIN]
 
 
 def device_with_memory() -> tuple[Gve, Slot, int]:
@@ -327,8 +328,8 @@ def device_with_memory() -> tuple[Gve, Slot, int]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=64), st.integers(0, 300))
 def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
-    """Whatever the descriptors are, the model neither fails nor loses count."""
-    from nicmodels.gve.tx_dqo import TxQueueDqo
+    """With arbitrary descriptors the model neither fails nor loses count."""
+    from nicmodels.models.gve.tx_dqo import TxQueueDqo
 
     device, slot, base = device_with_memory()
     fields = {
@@ -336,12 +337,12 @@ def test_garbage_descriptors(descriptors: list[bytes], tail: int) -> None:
         "completion_address": base + 0x10000, "completion_ring_size": 256,
     }  # fmt: skip
     transmitter = device.transmitter
-    queue = TxQueueDqo(device.surroundings(transmitter.faults), fields, transmitter.sender)
+    queue = TxQueueDqo(device.resources.queue_context(transmitter.faults), fields, transmitter.tx_offload)
     transmitter.add(queue)
     slot.memory.write(base, b"".join(descriptors))
     transmitter.doorbell(0, tail)
     for _ in range(4):
         slot.clock.advance(0.001)
-    ledger = device.ledger.tx[0]
-    assert ledger.tags == 0
-    assert ledger.packets == ledger.completions
+    accounting = device.accounting.tx[0]
+    assert accounting.tags == 0
+    assert accounting.packets == accounting.completions

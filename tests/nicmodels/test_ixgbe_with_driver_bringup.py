@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bring-up, EEPROM, link, statistics and reset of the 82599 model, seen by an independent driver."""
+"""Bring-up, EEPROM, link, statistics and reset of the 82599 model, with an independent driver."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_semaphores(bench: Bench) -> None:
 
 
 def test_no_phy_answers_on_mdio(bench: Bench) -> None:
-    """A backplane part has none: reads end and give all ones."""
+    """A backplane part has no PHY: reads complete and return all ones."""
     driver = bench.driver
     driver.reset()
     driver.write(MSCA, 1 << 16 | 1 << 30 | 2 | 0 << 26)
@@ -122,7 +122,7 @@ def test_nothing_passes_while_the_link_is_down(bench: Bench) -> None:
     bench.start()
     bench.control("link.set", up=False)
     bench.driver.until(lambda: bench.driver.link == 0, "link down")
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.driver.read(STATUS)
     assert bench.driver.receive[0].poll() == []
 
@@ -141,7 +141,7 @@ def test_reset_and_again(bench: Bench, how: str) -> None:
     driver = bench.driver
     bench.start(queues=2)
     driver.transmit[1].send(FRAME)
-    bench.far.take()
+    bench.peer.take()
     assert bench.receive([INWARD])[0].frame == INWARD
     driver.write(EIMS, 0xFFFF)
     if how == "software":
@@ -159,10 +159,10 @@ def test_reset_and_again(bench: Bench, how: str) -> None:
     assert driver.read(FCTRL) == 0
     assert driver.read(GPTC) == 0
     assert driver.mac == MAC
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.start(queues=2)
     driver.transmit[1].send(FRAME)
-    assert bench.far.take() == [FRAME]
+    assert bench.peer.take() == [FRAME]
     assert bench.receive([INWARD])[0].frame == INWARD
 
 
@@ -185,7 +185,7 @@ def test_registers_keep_what_they_have_room_for(bench: Bench) -> None:
 
 
 def test_both_addresses_of_the_82598_registers(bench: Bench) -> None:
-    """MRQC, RETA, RSSRK and the first receive addresses also answer where the 82598 had them (8.2.2.1)."""
+    """MRQC, RETA, RSSRK and the first receive addresses are also at their offsets of the 82598 (8.2.2.1)."""
     driver = bench.driver
     driver.reset()
     driver.write(0x05818, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A driver gone mad: whatever it writes, the 82599 model neither crashes nor hangs, and counts what it could not do."""
+"""A broken driver: with arbitrary writes the 82599 model neither crashes nor hangs, and counts errors."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def still_works(bench: Bench) -> None:
-    """A device that was maltreated is whole again after a reset."""
+    """The device works again after a reset."""
     bench.start(ring=32)
-    bench.far.rest()
+    bench.peer.rest()
     bench.driver.ram._next = RAM + (1 << 20)
     bench.driver.transmit[0].send(OUTWARD)
-    assert OUTWARD in bench.far.take(1) + bench.far.rest()
-    bench.far.send(INWARD)
+    assert OUTWARD in bench.peer.take(1) + bench.peer.rest()
+    bench.peer.send(INWARD)
     assert bench.driver.receive[0].wait(1)[0].frame == INWARD
 
 
@@ -77,17 +77,17 @@ def errors(bench: Bench) -> int:
 
 
 def reuse_memory(bench: Bench) -> None:
-    """Each example starts its rings where the one before did."""
+    """Each example starts its rings at the same place."""
     bench.driver.ram._next = RAM
 
 
 def test_a_buffer_that_is_not_there(bench: Bench) -> None:
-    """Not sent, counted; the ring is not stuck for ever."""
+    """The packet is counted and not sent; the ring does not hang."""
     ring = bench.driver.transmit[0]
     before = errors(bench)
     ring.put(data_descriptor(UNMAPPED, 100, command=EOP | IFCS | RS, paylen=100))
     bench.driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     assert errors(bench) == before + 1
     still_works(bench)
 
@@ -99,7 +99,7 @@ def test_a_receive_buffer_that_is_not_there(bench: Bench) -> None:
     driver.stop_receive(queue)
     driver.start_receive(queue)
     before = errors(bench)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     driver.until(lambda: errors(bench) > before, "the DMA error counted")
     still_works(bench)
@@ -119,7 +119,7 @@ def test_rings_that_are_not_there(bench: Bench, register: Callable[[int, int], i
     for tail in (1, 31, 32, 0xFFFF, 0):
         driver.write(register(1, TAIL), tail)
     driver.spread(bytes(40), 0b11, [1] * 128)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     still_works(bench)
 
@@ -129,7 +129,7 @@ def test_a_tail_beyond_the_ring(bench: Bench, tail: int) -> None:
     driver = bench.driver
     driver.write(tx_register(0, TAIL), tail)
     driver.write(rx_register(0, TAIL), tail)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.read(STATUS)
     still_works(bench)
 
@@ -141,7 +141,7 @@ def test_any_transmit_descriptors(bench: Bench, descriptors: list[tuple[int, int
     bench.start(ring=32)
     bench.driver.transmit[0].put(*(struct.pack("<QII", *each) for each in descriptors))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -172,7 +172,7 @@ def test_any_context(
     segment: bool,
     head: bytes,
 ) -> None:
-    """Lengths that contradict the frame, contexts that were never written."""
+    """Lengths that contradict the frame, and contexts that were never written."""
     reuse_memory(bench)
     bench.start(ring=32)
     ring = bench.driver.transmit[0]
@@ -183,7 +183,7 @@ def test_any_context(
     command = EOP | IFCS | RS | (TSE if segment else 0)
     ring.put(context, data_descriptor(address, size, command=command, options=3, paylen=paylen, index=used))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -194,7 +194,7 @@ def test_any_legacy_checksum(bench: Bench, length: int, start: int, offset: int)
     ring = bench.driver.transmit[0]
     ring.put(legacy_descriptor(RAM, length, command=EOP | IFCS | RS | IC, start=start, offset=offset))
     bench.driver.read(STATUS)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 @examples
@@ -219,23 +219,23 @@ def test_any_receive_descriptors(
         if not queue.ring - 16384 <= packet < ring_end:
             driver.ram.write(queue.ring + index * 16, struct.pack("<QQ", packet, header))
     for size in sizes:
-        bench.far.send(INWARD[:14] + bytes(size - 14))
+        bench.peer.send(INWARD[:14] + bytes(size - 14))
     driver.read(STATUS)
 
 
 @examples
 @given(st.lists(st.tuples(st.integers(0, 0x7FFF).map(lambda n: n * 4), words), max_size=60))
 def test_any_register_writes(bench: Bench, writes: list[tuple[int, int]]) -> None:
-    """All registers, all values, in any order, with traffic; then a client's reset, and all is well."""
+    """Arbitrary values in all registers, with traffic; after the client's reset the device works."""
     reuse_memory(bench)
     bench.client.reset()
     bench.driver.start(ring=32)
     bench.driver.write_many(writes)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     bench.driver.transmit[0].put(legacy_descriptor(RAM, 100))
     for offset, _ in writes:
         bench.driver.read(offset)
-    bench.far.rest()
+    bench.peer.rest()
 
 
 def test_it_works_after_all_that(bench: Bench) -> None:
@@ -247,7 +247,7 @@ def test_it_works_after_all_that(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 1), (1, 1), (2, 2), (0, 8), (1, 4), (0x1FFFC, 8), (0x1FFFF, 1)])
 def test_odd_accesses(bench: Bench, offset: int, size: int) -> None:
-    """The 82599 answers aligned doublewords; anything else must not hurt."""
+    """The 82599 supports aligned doublewords; other accesses must do no harm."""
     for access in (lambda: bench.client.read(0, offset, size), lambda: bench.client.write(0, offset, 0, size)):
         with contextlib.suppress(VfioError):
             access()
@@ -255,15 +255,15 @@ def test_odd_accesses(bench: Bench, offset: int, size: int) -> None:
 
 
 def test_bus_mastering_off(bench: Bench) -> None:
-    """No DMA at all: frames are not delivered, descriptors not fetched; on again, traffic goes on."""
+    """Without bus mastering frames are not delivered and descriptors not fetched; when it is back, traffic continues."""
     driver = bench.driver
     command = bench.client.config_read(4, 2)
     bench.client.config_write(4, command & ~4, 2)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     ring = driver.transmit[0]
     ring.put(data_descriptor(ring.buffer(OUTWARD), len(OUTWARD), command=EOP | IFCS | RS, paylen=len(OUTWARD)))
     driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     assert driver.receive[0].poll() == []
     bench.client.config_write(4, command, 2)
     still_works(bench)
@@ -273,7 +273,7 @@ def test_memory_that_goes_away(bench: Bench) -> None:
     """DMA_UNMAP under running rings."""
     driver = bench.driver
     bench.client.dma_unmap(RAM, 16 << 20)
-    bench.far.send(INWARD)
+    bench.peer.send(INWARD)
     driver.write(tx_register(0, TAIL), 5)
     driver.read(STATUS)
     bench.client.dma_map(RAM, 16 << 20, driver.ram.fd)
@@ -281,18 +281,18 @@ def test_memory_that_goes_away(bench: Bench) -> None:
 
 
 def test_nothing_but_an_unfinished_packet(bench: Bench) -> None:
-    """A ring full of descriptors without EOP cannot be sent and must not be collected without end."""
+    """A ring full of descriptors without EOP cannot be sent, and must not be collected for ever."""
     ring = bench.driver.transmit[0]
     address = ring.buffer(bytes(2000))
     for _ in range(20):
         ring.put(*[data_descriptor(address, 2000, command=IFCS, paylen=1 << 17, options=POPTS_TXSM)] * 31)
     bench.driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     still_works(bench)
 
 
 def test_segments_of_one_byte(bench: Bench) -> None:
-    """64 KiB cut into single bytes: it takes a while, and then the device answers."""
+    """64 KiB in buffers of one byte: the device takes a while, and then responds."""
     driver = bench.driver
     ring = driver.transmit[0]
     header = OUTWARD[:12] + b"\x08\x00" + b"\x45".ljust(20, b"\0") + bytes(12) + b"\x50".ljust(8, b"\0")

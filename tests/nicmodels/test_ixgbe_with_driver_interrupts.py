@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interrupts of the 82599 model: causes, masks, vectors and moderation (datasheet 7.3), with the little driver."""
+"""Interrupts of the 82599 model: causes, masks, vectors and moderation (datasheet 7.3), with a minimal driver."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_received_frame_raises_its_vector(bench: Bench) -> None:
     driver.use_msix(5)
     driver.unmask(0x1F)
     drained(bench, 5)
-    bench.far.send(FRAME)
+    bench.peer.send(FRAME)
     assert driver.wait_irq(0) == 1
     assert driver.read(EICR) & 0xFFFF == 1
     assert [driver.irqs(n) for n in range(1, 5)] == [0] * 4
@@ -108,12 +108,12 @@ def test_causes_are_cleared_by_reading_and_by_writing(bench: Bench) -> None:
 
 
 def test_auto_mask_and_auto_clear(bench: Bench) -> None:
-    """EIAC and EIAM with GPIE.EIAME: one message, then silence until the driver unmasks (7.3.1.4)."""
+    """EIAC and EIAM with GPIE.EIAME: one message, then none until the driver unmasks (7.3.1.4)."""
     driver = bench.driver
     driver.use_msix(5, auto=True)
     driver.unmask(0xF)
     drained(bench, 5)
-    bench.far.send(FRAME)
+    bench.peer.send(FRAME)
     assert driver.wait_irq(0) == 1
     assert driver.read(EIMS) & 0xF == 0xE
     assert driver.read(EICR) & 0xF == 0
@@ -159,14 +159,14 @@ def test_moderation(bench: Bench) -> None:
     start = time.monotonic()
     count = 0
     for _ in range(40):
-        bench.far.send(FRAME)
+        bench.peer.send(FRAME)
         driver.unmask(1)
         count += driver.irqs(0)
     driver.receive[0].wait(40)
     elapsed = time.monotonic() - start
     assert 1 <= count <= math.ceil(elapsed / interval) + 1
     driver.unmask(1)
-    bench.far.send(FRAME)
+    bench.peer.send(FRAME)
     driver.unmask(1)
     assert driver.wait_irq(0) >= 1
 
@@ -180,7 +180,7 @@ def test_intx(bench: Bench) -> None:
     driver.read(EICR)
     bench.client.irq_count(INTX, 0)
     driver.unmask(0x7FFFFFFF)
-    bench.far.send(FRAME)
+    bench.peer.send(FRAME)
     assert bench.client.wait_irq(INTX, 0) == 1
     assert driver.read(EICR) & 1
     bench.client.set_irqs(INTX, 0x11, 0, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reception by the 82599 model: what the little driver finds in its rings against what scapy put on the wire."""
+"""Reception by the 82599 model: compares the packets in a minimal driver's rings with the frames that scapy sent."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_frames_arrive_as_they_are(bare: Bench, legacy: bool) -> None:
 
 
 def test_short_frames_arrive_padded(bench: Bench) -> None:
-    """A tap hands over unpadded frames; a wire would not."""
+    """A tap carries unpadded frames, unlike Ethernet."""
     (packet,) = bench.receive([plain(42)])
     assert packet.frame == plain(42) + bytes(18)
 
@@ -112,7 +112,7 @@ def test_the_maximum_frame_size(bench: Bench, maximum: int, excess: int) -> None
     bench.driver.read(ROC)
     frame = plain(maximum - 4 + excess)
     if excess:
-        bench.far.send(frame)
+        bench.peer.send(frame)
         assert bench.silent(MARKER)
     else:
         assert bench.receive([frame])[0].frame == frame
@@ -130,21 +130,21 @@ def test_a_tag_adds_four_bytes_to_the_maximum(bench: Bench) -> None:
 
 def test_addresses_are_filtered(bench: Bench) -> None:
     driver = bench.driver
-    bench.far.send(plain(60, bytes.fromhex("027066000002")))
-    bench.far.send(plain(60, bytes.fromhex("01005e000001")))
+    bench.peer.send(plain(60, bytes.fromhex("027066000002")))
+    bench.peer.send(plain(60, bytes.fromhex("01005e000001")))
     assert bench.silent(MARKER)
     driver.write(receive_address(5), int.from_bytes(bytes.fromhex("02706600"), "little"))
     driver.write(receive_address(5) + 4, 1 << 31 | int.from_bytes(bytes.fromhex("0002"), "little"))
     assert bench.receive([plain(60, bytes.fromhex("027066000002"))])
     driver.write(receive_address(5) + 4, 0)
-    bench.far.send(plain(60, bytes.fromhex("027066000002")))
+    bench.peer.send(plain(60, bytes.fromhex("027066000002")))
     assert bench.silent(MARKER)
 
 
 def test_broadcast_needs_bam(bench: Bench) -> None:
     assert bench.receive([plain(60, b"\xff" * 6)])
     bench.driver.set_bits(FCTRL, 0, clear=1 << 10)
-    bench.far.send(plain(60, b"\xff" * 6))
+    bench.peer.send(plain(60, b"\xff" * 6))
     assert bench.silent(MARKER)
 
 
@@ -152,17 +152,17 @@ def test_promiscuous_modes(bench: Bench) -> None:
     unicast, multicast = plain(60, bytes.fromhex("02aabbccddee")), plain(60, bytes.fromhex("333300000001"))
     bench.driver.set_bits(FCTRL, 1 << 9)
     assert bench.receive([unicast])
-    bench.far.send(multicast)
+    bench.peer.send(multicast)
     assert bench.silent(MARKER)
     bench.driver.set_bits(FCTRL, 1 << 8, clear=1 << 9)
     assert bench.receive([multicast])
-    bench.far.send(unicast)
+    bench.peer.send(unicast)
     assert bench.silent(MARKER)
 
 
 @pytest.mark.parametrize("offset", range(4))
 def test_the_multicast_table(bench: Bench, offset: int) -> None:
-    """MCSTCTRL.MO says which 12 bits of the address select a bit of the table (8.2.3.7.7)."""
+    """MCSTCTRL.MO selects the 12 bits of the address that index the table (8.2.3.7.7)."""
     driver = bench.driver
     group = bytes.fromhex("01005e7f1234")
     shift = {0: 4, 1: 3, 2: 2, 3: 0}[offset]
@@ -170,10 +170,10 @@ def test_the_multicast_table(bench: Bench, offset: int) -> None:
     driver.write(0x05090, 1 << 2 | offset)
     driver.write(0x05200 + 4 * (vector >> 5), 1 << (vector & 31))
     assert bench.receive([plain(60, group)])
-    bench.far.send(plain(60, bytes.fromhex("01005e7f1345")))
+    bench.peer.send(plain(60, bytes.fromhex("01005e7f1345")))
     assert bench.silent(MARKER)
     driver.write(0x05090, offset)
-    bench.far.send(plain(60, group))
+    bench.peer.send(plain(60, group))
     assert bench.silent(MARKER), "MCSTCTRL.MFE turns the table off"
 
 
@@ -185,7 +185,7 @@ def test_vlans_are_filtered(bench: Bench) -> None:
     for vlan in (1, 32, 4095):
         assert bench.receive([tagged(vlan)])
     for vlan in (0, 2, 33, 4094):
-        bench.far.send(tagged(vlan))
+        bench.peer.send(tagged(vlan))
     assert bench.silent(MARKER), "untagged frames pass"
     bench.driver.set_bits(VLNCTRL, 0, clear=1 << 30)
     assert bench.receive([tagged(2)])
@@ -279,7 +279,7 @@ def test_padding_does_not_count(bench: Bench) -> None:
 
 
 def toeplitz(data: bytes) -> int:
-    """The definition, bit by bit."""
+    """The Toeplitz hash by its definition, bit by bit."""
     key = int.from_bytes(KEY, "big")
     result = 0
     for index in range(len(data) * 8):
@@ -318,7 +318,7 @@ def test_spreading_over_sixteen_queues(bare: Bench) -> None:
         frame = bytes(ETHER / V4 / TCP(sport=port, dport=80) / Raw(DATA[:30]))
         value = toeplitz(frame[26:38])
         expected[(value & 127) * 7 % 16].append(frame)
-        bare.far.send(frame)
+        bare.peer.send(frame)
     for number, frames in expected.items():
         assert [p.frame for p in bare.driver.receive[number].wait(len(frames))] == frames
     assert min(map(len, expected.values())) > 0
@@ -381,7 +381,7 @@ def arrive(bench: Bench, frames: list[bytes], count: int) -> list[object]:
 
 @pytest.mark.parametrize(("code", "limit"), [(0, 1), (1, 4), (2, 8), (3, 16)])
 def test_the_descriptor_limit(bare: Bench, code: int, limit: int) -> None:
-    """RSCCTL.MAXDESC: no packet takes more descriptors than that; nothing is lost."""
+    """No packet takes more descriptors than RSCCTL.MAXDESC; nothing is lost."""
     bare.start(rsc=code, buffer_size=1024)
     data = b""
     longest = 0
@@ -447,12 +447,12 @@ def test_no_coalescing_where_it_is_off(bare: Bench) -> None:
 
 
 def test_a_ring_without_descriptors_drops(bare: Bench) -> None:
-    """With SRRCTL.Drop_En, frames that find no descriptor are lost and counted on the queue (QPRDC)."""
+    """With SRRCTL.Drop_En, frames without a descriptor are dropped and counted on the queue (QPRDC)."""
     bare.start(ring=8)
     driver = bare.driver
     driver.read(0x01430)
     for n in range(12):
-        bare.far.send(plain(100 + n))
+        bare.peer.send(plain(100 + n))
     bare.settle()
     assert driver.read(rx_register(0, HEAD)) == 7
     packets = driver.receive[0].wait(7)
@@ -462,10 +462,10 @@ def test_a_ring_without_descriptors_drops(bare: Bench) -> None:
 
 
 def test_without_drop_enable_frames_wait(bare: Bench) -> None:
-    """Without it they wait in the packet buffer until descriptors come."""
+    """Without it they wait in the packet buffer for descriptors."""
     bare.start(ring=8, drop=False)
     for n in range(12):
-        bare.far.send(plain(100 + n))
+        bare.peer.send(plain(100 + n))
     packets = bare.driver.receive[0].wait(12)
     assert [len(p.frame) for p in packets] == list(range(100, 112))
 
@@ -487,7 +487,7 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
     sizes = [60, 61, 123, 124, 251, 252, 507, 508, 1019, 1020, 1514]
     bench.receive([plain(size) for size in sizes])
     bench.receive([plain(60, b"\xff" * 6), plain(60, bytes.fromhex("01005e000001"))])
-    bench.far.send(plain(60, bytes.fromhex("02aabbccddee")))
+    bench.peer.send(plain(60, bytes.fromhex("02aabbccddee")))
     assert bench.silent(MARKER)
     total = sum(sizes) + 3 * 60 + 4 * 14
     assert driver.read(GPRC) == 14
@@ -499,7 +499,7 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
 
 
 def test_queue_statistics(bare: Bench) -> None:
-    """QPRC and QBRC count on the set that RQSMR gives the queue."""
+    """QPRC and QBRC count in the set that RQSMR assigns to the queue."""
     bare.start(queues=2)
     driver = bare.driver
     driver.spread(KEY, 0b10, [1] * 128)
@@ -529,7 +529,7 @@ def test_a_stopped_queue_receives_nothing(bench: Bench) -> None:
     driver = bench.driver
     queue = driver.receive[0]
     driver.stop_receive(queue)
-    bench.far.send(plain(100))
+    bench.peer.send(plain(100))
     bench.settle()
     driver.start_receive(queue)
     assert bench.silent(MARKER)
@@ -538,7 +538,7 @@ def test_a_stopped_queue_receives_nothing(bench: Bench) -> None:
 def test_the_receive_unit_can_be_off(bench: Bench) -> None:
     driver = bench.driver
     driver.write(0x03000, 0)
-    bench.far.send(plain(100))
+    bench.peer.send(plain(100))
     bench.settle()
     assert driver.receive[0].poll() == []
 
@@ -562,12 +562,12 @@ def test_ethertype_filters_reach_all_queues(wide: Bench) -> None:
         frame = bytes(Ether(dst=MAC, src=PEER, type=0x88B5 + number)) + DATA[:60]
         assert wide.receive([frame], queue=queue)[0].frame == frame
         wide.driver.transmit[queue].send(frame)
-        assert wide.far.take() == [frame]
+        assert wide.peer.take() == [frame]
     assert wide.receive([bytes(ETHER / V4 / UDP() / Raw(DATA[:50]))], queue=0)
 
 
 def test_five_tuple_filters(wide: Bench) -> None:
-    """FTQF and its kin (7.1.2.5); addresses and ports stand in the registers as they come over the wire."""
+    """FTQF and related registers (7.1.2.5), which hold addresses and ports in wire byte order."""
     driver = wide.driver
 
     def program(number: int, queue: int, packet: Packet, *, ignore: int = 0, priority: int = 1) -> None:

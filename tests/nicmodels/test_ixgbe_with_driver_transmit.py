@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Transmission by the 82599 model: what the little driver asks for against what scapy would have built."""
+"""Transmission by the 82599 model: compares the frames that a minimal driver requests with those that scapy builds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 
 def unfinished(packet: Packet) -> tuple[bytes, int, int, int]:
-    """A frame as a stack hands it to a driver: pseudo-header sum in the checksum field, IPv4 checksum 0.
+    """A frame as a stack passes it to a driver: pseudo-header sum in the checksum field, IPv4 checksum 0.
 
     Returns:
         The frame, and the lengths of its Ethernet, IP and TCP, UDP or SCTP header.
@@ -110,21 +110,21 @@ def for_segmentation(packet: Packet) -> tuple[bytes, int, int, int]:
 def test_frames_are_sent_as_they_are(bench: Bench, size: int, cuts: list[int], legacy: bool, queue: int) -> None:
     ring = bench.driver.transmit[queue]
     (ring.send_legacy if legacy else ring.send)(RAW[:size], cuts=cuts)
-    assert bench.far.take() == [RAW[:size]]
+    assert bench.peer.take() == [RAW[:size]]
 
 
 @pytest.mark.parametrize("legacy", [True, False])
 def test_short_frames_are_padded(bench: Bench, legacy: bool) -> None:
     ring = bench.driver.transmit[0]
     (ring.send_legacy if legacy else ring.send)(RAW[:30])
-    assert bench.far.take() == [RAW[:30] + bytes(30)]
+    assert bench.peer.take() == [RAW[:30] + bytes(30)]
 
 
 def test_the_ring_wraps(bench: Bench) -> None:
     ring = bench.driver.transmit[0]
     for n in range(150):
         ring.send(RAW[: 60 + n], cuts=(20, 40))
-    assert bench.far.take(150) == [RAW[: 60 + n] for n in range(150)]
+    assert bench.peer.take(150) == [RAW[: 60 + n] for n in range(150)]
     assert bench.driver.read(tx_register(0, HEAD)) == bench.driver.read(tx_register(0, TAIL)) == 450 % 64
 
 
@@ -134,18 +134,18 @@ def test_many_frames_by_one_tail_write(bench: Bench) -> None:
         data_descriptor(ring.buffer(RAW[: 60 + n]), 60 + n, command=EOP | IFCS | RS, paylen=60 + n) for n in range(63)
     ]
     ring.finish(ring.put(*descriptors))
-    assert bench.far.take(63) == [RAW[: 60 + n] for n in range(63)]
+    assert bench.peer.take(63) == [RAW[: 60 + n] for n in range(63)]
 
 
 def test_a_frame_without_its_end_waits(bench: Bench) -> None:
-    """Descriptors of an unfinished packet do not go out until its EOP is there."""
+    """A packet is not sent before its EOP."""
     ring = bench.driver.transmit[0]
     address = ring.buffer(RAW[:100])
     ring.put(data_descriptor(address, 40, command=IFCS, paylen=100))
     bench.driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     ring.finish(ring.put(data_descriptor(address + 40, 60, command=EOP | IFCS | RS, paylen=100)))
-    assert bench.far.take() == [RAW[:100]]
+    assert bench.peer.take() == [RAW[:100]]
 
 
 def test_only_asked_for_descriptors_are_reported(bench: Bench) -> None:
@@ -168,7 +168,7 @@ def test_head_write_back(bench: Bench) -> None:
     index = ring.put(data_descriptor(address, 100, command=EOP | IFCS | RS, paylen=100))
     driver.until(lambda: driver.ram.read(place, 4) == b"\1\0\0\0", "head written back")
     assert not ring.done(index)
-    assert bench.far.take() == [RAW[:100]]
+    assert bench.peer.take() == [RAW[:100]]
 
 
 PACKETS = {
@@ -194,7 +194,7 @@ def test_checksums_are_inserted(bench: Bench, packet: Packet) -> None:
     )
     options = POPTS_TXSM | (POPTS_IXSM if IP in packet else 0)
     bench.driver.transmit[0].send(frame, cuts=(30, 50), context=context, options=options)
-    assert bench.far.take() == [bytes(packet)]
+    assert bench.peer.take() == [bytes(packet)]
 
 
 def test_only_the_checksum_asked_for(bench: Bench) -> None:
@@ -206,14 +206,14 @@ def test_only_the_checksum_asked_for(bench: Bench) -> None:
     ring.send(frame, context=context)
     ring.send(frame, options=POPTS_IXSM)
     ring.send(frame, options=POPTS_TXSM)
-    plain, ip, tcp = bench.far.take(3)
+    plain, ip, tcp = bench.peer.take(3)
     assert plain == frame
     assert ip == frame[:24] + whole[24:26] + frame[26:]
     assert tcp == frame[:50] + whole[50:52] + frame[52:]
 
 
 def test_two_contexts_a_queue(bench: Bench) -> None:
-    """Both live until overwritten, on each queue for itself (7.2.3.2.3)."""
+    """Both contexts last until overwritten, separately for each queue (7.2.3.2.3)."""
     one, other = PACKETS["tcp4"], PACKETS["udp6"]
     rings = bench.driver.transmit
     for ring in rings:
@@ -232,7 +232,7 @@ def test_two_contexts_a_queue(bench: Bench) -> None:
         for ring in rings:
             ring.send(unfinished(one)[0], options=POPTS_TXSM | POPTS_IXSM, index=0)
             ring.send(unfinished(other)[0], options=POPTS_TXSM, index=1)
-            assert bench.far.take(2) == [bytes(one), bytes(other)]
+            assert bench.peer.take(2) == [bytes(one), bytes(other)]
 
 
 def test_legacy_checksum(bench: Bench) -> None:
@@ -242,7 +242,7 @@ def test_legacy_checksum(bench: Bench) -> None:
     start = mac_length + ip_length
     ip_ready = frame[:24] + bytes(packet)[24:26] + frame[26:]
     bench.driver.transmit[0].send_legacy(ip_ready, command=IFCS | RS | IC, start=start, offset=start + 6)
-    assert bench.far.take() == [bytes(packet)]
+    assert bench.peer.take() == [bytes(packet)]
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -253,7 +253,7 @@ def test_vlan_tags_are_inserted(bench: Bench, legacy: bool) -> None:
         ring.send_legacy(RAW[:100], command=IFCS | RS | VLE, vlan=tci)
     else:
         ring.send(RAW[:100], context=context_descriptor(vlan=tci), command=VLE)
-    assert bench.far.take() == [RAW[:12] + b"\x81\x00" + tci.to_bytes(2, "big") + RAW[12:100]]
+    assert bench.peer.take() == [RAW[:12] + b"\x81\x00" + tci.to_bytes(2, "big") + RAW[12:100]]
 
 
 @examples
@@ -299,7 +299,7 @@ def test_segmentation(
         if number:
             packet[TCP].flags = int(packet[TCP].flags) & ~0x80
         expected.append(bytes(packet))
-    assert bench.far.take(len(pieces)) == [e.ljust(60, b"\0") for e in expected]
+    assert bench.peer.take(len(pieces)) == [e.ljust(60, b"\0") for e in expected]
 
 
 def test_segmentation_with_a_tag(bench: Bench) -> None:
@@ -309,7 +309,7 @@ def test_segmentation_with_a_tag(bench: Bench) -> None:
     bench.driver.transmit[0].send(
         frame, context=context, options=POPTS_TXSM | POPTS_IXSM, command=TSE | VLE, paylen=3000
     )
-    frames = [Ether(f) for f in bench.far.take(3)]
+    frames = [Ether(f) for f in bench.peer.take(3)]
     assert [f[Dot1Q].vlan for f in frames] == [77] * 3
     assert [len(f[TCP].payload) for f in frames] == [1000] * 3
     assert b"".join(bytes(f[TCP].payload) for f in frames) == bytes(3000)
@@ -326,7 +326,7 @@ def test_udp_segmentation(bench: Bench) -> None:
         packet = template.copy() / Raw(payload[number * 1000 : number * 1000 + 1000])
         packet[IP].id = 7 + number
         expected.append(bytes(packet))
-    assert bench.far.take(3) == expected
+    assert bench.peer.take(3) == expected
 
 
 def test_statistics_agree_with_the_wire(bench: Bench) -> None:
@@ -338,10 +338,10 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
         driver.transmit[number & 1].send(RAW[:size])
     driver.transmit[0].send(b"\xff" * 6 + RAW[6:60])
     driver.transmit[0].send(b"\x01\x00\x5e" + RAW[3:60])
-    frames = bench.far.take(len(sizes) + 2)
+    frames = bench.peer.take(len(sizes) + 2)
     assert driver.read(GPTC) == len(frames)
-    octets = driver.read(GOTCL) | driver.read(GOTCH) << 32
-    assert octets == sum(len(f) + 4 for f in frames)
+    counted = driver.read(GOTCL) | driver.read(GOTCH) << 32
+    assert counted == sum(len(f) + 4 for f in frames)
     assert driver.read(BPTC) == 1
     assert driver.read(MPTC) == 1
     assert [driver.read(PTC + 4 * n) for n in range(6)] == [3, 2, 2, 2, 2, 2]
@@ -350,7 +350,7 @@ def test_statistics_agree_with_the_wire(bench: Bench) -> None:
 
 
 def test_queue_statistics(bench: Bench) -> None:
-    """QPTC and QBTC count on the set that TQSM gives the queue (8.2.3.23.71)."""
+    """QPTC and QBTC count in the set that TQSM assigns to the queue (8.2.3.23.71)."""
     driver = bench.driver
     driver.write(0x08600, 3 | 5 << 8)
     for index in (3, 5):
@@ -360,7 +360,7 @@ def test_queue_statistics(bench: Bench) -> None:
     driver.transmit[0].send(RAW[:100])
     driver.transmit[0].send(RAW[:200])
     driver.transmit[1].send(RAW[:300])
-    bench.far.take(3)
+    bench.peer.take(3)
     assert [driver.read(0x08680 + 4 * n) for n in (3, 5)] == [2, 1]
     assert [driver.read(0x08700 + 8 * n) for n in (3, 5)] == [300, 300]
     assert driver.read(0x08680 + 12) == 0
@@ -369,7 +369,7 @@ def test_queue_statistics(bench: Bench) -> None:
 def test_counters_of_the_model(bench: Bench) -> None:
     bench.driver.transmit[1].send(RAW[:100])
     bench.driver.transmit[1].send(RAW[:200])
-    bench.far.take(2)
+    bench.peer.take(2)
     counters = bench.control("model.counters")
     assert (counters["tx"][1]["frames"], counters["tx"][1]["bytes"]) == (2, 300)
     assert counters["tx"][0]["frames"] == 0
@@ -382,10 +382,10 @@ def test_a_stopped_queue_sends_nothing(bench: Bench) -> None:
     address = ring.buffer(RAW[:100])
     ring.put(data_descriptor(address, 100, command=EOP | IFCS | RS, paylen=100))
     driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     driver.start_transmit(ring)
     ring.send(RAW[:90])
-    assert bench.far.take() == [RAW[:90]]
+    assert bench.peer.take() == [RAW[:90]]
 
 
 def test_the_transmit_unit_can_be_off(bench: Bench) -> None:
@@ -394,14 +394,14 @@ def test_the_transmit_unit_can_be_off(bench: Bench) -> None:
     ring = driver.transmit[0]
     index = ring.put(data_descriptor(ring.buffer(RAW[:100]), 100, command=EOP | IFCS | RS, paylen=100))
     driver.read(STATUS)
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
     driver.set_bits(0x04A80, 1)
     ring.finish(index)
-    assert bench.far.take() == [RAW[:100]]
+    assert bench.peer.take() == [RAW[:100]]
 
 
 def test_mac_loopback(bench: Bench) -> None:
-    """HLREG0.LPBK turns frames around before the wire (3.7.6.2)."""
+    """HLREG0.LPBK loops frames back before the wire (3.7.6.2)."""
     driver = bench.driver
     driver.set_bits(0x04240, 1 << 15)
     driver.set_bits(0x042A0, 1)
@@ -409,7 +409,7 @@ def test_mac_loopback(bench: Bench) -> None:
     driver.transmit[0].send(frame)
     (received,) = driver.receive[0].wait(1)
     assert received.frame == frame
-    assert bench.far.rest() == []
+    assert bench.peer.rest() == []
 
 
 def test_legacy_and_advanced_on_one_ring(bench: Bench) -> None:
@@ -421,4 +421,4 @@ def test_legacy_and_advanced_on_one_ring(bench: Bench) -> None:
         legacy_descriptor(address, 80),
     )
     ring.finish(last)
-    assert [len(f) for f in bench.far.take(3)] == [60, 70, 80]
+    assert [len(f) for f in bench.peer.take(3)] == [60, 70, 80]

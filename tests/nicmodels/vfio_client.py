@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A vfio-user client for tests, written from QEMU's docs/interop/vfio-user.rst alone.
 
-It shares no code with the server under test: every layout here is spelled out a second time, on purpose.
+It shares no code with the server under test; it repeats every layout on purpose.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class VfioError(Exception):
         self.errno = number
 
 
-class Disconnected(Exception):  # noqa: N818 - it is what happened
+class Disconnected(Exception):  # noqa: N818 - an event, not an error
     """The server closed the connection."""
 
 
 @dataclass
 class Message:
-    """A message as it came: header fields, payload, descriptors."""
+    """A received message: header fields, payload, descriptors."""
 
     id: int
     command: int
@@ -80,7 +80,7 @@ class Message:
 
 @dataclass
 class RegionInfo:
-    """A region as the server describes it."""
+    """The server's description of a region."""
 
     index: int
     flags: int
@@ -103,7 +103,7 @@ class GuestRam:
         self._next = iova
 
     def allocate(self, size: int, alignment: int = 128) -> int:
-        """The DMA address of `size` bytes nobody else has."""
+        """Allocate `size` bytes; returns their DMA address."""
         start = -(-self._next // alignment) * alignment
         assert start + size <= self.iova + self.size, "the guest's RAM is used up"
         self._next = start + size
@@ -128,7 +128,7 @@ class GuestRam:
 
 
 class VfioClient:
-    """One connection. Every method waits for the reply unless it says otherwise, at most `timeout` seconds."""
+    """One connection. Every method waits for the reply, at most `timeout` seconds, unless its docstring differs."""
 
     def __init__(self, path: Path, timeout: float = 10.0) -> None:
         self.timeout = timeout
@@ -170,7 +170,7 @@ class VfioClient:
         error: int = 0,
         message_id: int | None = None,
     ) -> int:
-        """Send one message, as wrong as the arguments make it; gives its id."""
+        """Send one message, valid or not; returns its id."""
         if message_id is None:
             self._next_id = (self._next_id + 1) & 0xFFFF
             message_id = self._next_id
@@ -190,7 +190,7 @@ class VfioClient:
             raise Disconnected from broken
 
     def receive(self) -> Message:
-        """The next message, whatever it is."""
+        """The next message of any kind."""
         header = self._take(16)
         message_id, command, size, flags, error = struct.unpack("<HHIII", header)
         assert size >= 16, f"the server sent a message of {size} bytes"
@@ -199,7 +199,7 @@ class VfioClient:
         return message
 
     def reply_to(self, message_id: int) -> Message:
-        """The reply to a message; what the server asks meanwhile is answered."""
+        """The reply to a message; requests of the server in the meantime are answered."""
         while True:
             message = self.receive()
             if message.flags & 0xF == 1:
@@ -216,7 +216,7 @@ class VfioClient:
 
         Raises:
             VfioError: the reply is an error.
-            Disconnected: there will be none.
+            Disconnected: the server closed the connection.
         """
         message_id = self.send(command, payload, fds)
         reply = self.reply_to(message_id)
@@ -224,7 +224,7 @@ class VfioClient:
         return reply
 
     def closed_by_server(self) -> bool:
-        """Wait for the server to close the connection; false when it does something else."""
+        """Wait for the server to close the connection; false if it sends something."""
         try:
             self.receive()
         except Disconnected:
@@ -232,7 +232,7 @@ class VfioClient:
         return False
 
     def quiet(self, seconds: float = 0.05) -> bool:
-        """Whether nothing comes for a while."""
+        """Whether the server sends nothing for a while."""
         return not self._bytes and not select.select([self.socket], [], [], seconds)[0]
 
     # Commands
@@ -240,7 +240,7 @@ class VfioClient:
     def negotiate(
         self, major: int = 0, minor: int = 0, capabilities: dict[str, Any] | None = None
     ) -> tuple[int, int, dict[str, Any]]:
-        """VERSION; gives the server's version and capabilities."""
+        """VERSION; returns the server's version and capabilities."""
         proposed = CAPABILITIES if capabilities is None else capabilities
         text = json.dumps({"capabilities": proposed}).encode() + b"\0"
         reply = self.request(VERSION, struct.pack("<HH", major, minor) + text)
@@ -309,7 +309,7 @@ class VfioClient:
         return reply.payload[16:]
 
     def read(self, region: int, offset: int, size: int = 4) -> int:
-        """A register."""
+        """Read a register."""
         return int.from_bytes(self.read_bytes(region, offset, size), "little")
 
     def write_bytes(self, region: int, offset: int, data: bytes) -> None:
@@ -318,11 +318,11 @@ class VfioClient:
         assert self.request(REGION_WRITE, header + data).payload == header
 
     def write(self, region: int, offset: int, value: int, size: int = 4) -> None:
-        """A register, acknowledged."""
+        """Write a register, acknowledged."""
         self.write_bytes(region, offset, value.to_bytes(size, "little"))
 
     def post(self, region: int, offset: int, value: int, size: int = 4) -> None:
-        """A register, posted (No_reply), as QEMU writes BARs."""
+        """Write a register, posted (No_reply), as QEMU writes BARs."""
         self.send(REGION_WRITE, struct.pack("<QII", offset, region, size) + value.to_bytes(size, "little"), flags=0x10)
 
     def post_many(self, writes: Sequence[tuple[int, int, int]], size: int = 4) -> None:
@@ -342,11 +342,11 @@ class VfioClient:
         self.write(CONFIG_REGION, offset, value, size)
 
     def enable(self) -> None:
-        """Memory decoding and bus mastering on, as a driver's probe does."""
+        """Turn memory decoding and bus mastering on, as a driver's probe does."""
         self.config_write(0x04, self.config_read(0x04, 2) | 0x6, 2)
 
     def capability(self, wanted: int) -> int | None:
-        """Where a capability stands in the configuration space, found as the PCI specification says."""
+        """Find a capability in the configuration space; returns its offset."""
         at = self.config_read(0x34, 1) if self.config_read(0x06, 2) & 0x10 else 0
         seen: set[int] = set()
         while at and at not in seen:
@@ -357,7 +357,7 @@ class VfioClient:
         return None
 
     def extended_capability(self, wanted: int) -> int | None:
-        """Where an extended capability stands."""
+        """Find an extended capability; returns its offset."""
         at = 0x100
         while at:
             header = self.config_read(at)
@@ -386,7 +386,7 @@ class VfioClient:
         assert self.request(DEVICE_SET_IRQS, payload, fds).payload == b""
 
     def enable_irqs(self, index: int, count: int, start: int = 0) -> None:
-        """Give vectors eventfds, 16 a message."""
+        """Set the eventfds of vectors, 16 per message."""
         for first in range(start, start + count, 16):
             vectors = range(first, min(first + 16, start + count))
             for vector in vectors:
@@ -395,14 +395,14 @@ class VfioClient:
             self.set_irqs(index, IRQ_EVENTFD | IRQ_TRIGGER, first, len(fds), fds=fds)
 
     def disable_irqs(self, index: int) -> None:
-        """Take all vectors of a type away."""
+        """Clear all vectors of a type."""
         self.set_irqs(index, IRQ_NONE | IRQ_TRIGGER, 0, 0)
 
     def wait_irq(self, index: int, vector: int, timeout: float | None = None) -> int:
-        """Wait for an interrupt: how many there were since it was waited for last.
+        """Wait for an interrupt; returns how many there were since the last call.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: there was none.
         """
         fd = self.irqs[index, vector]
         if not select.select([fd], [], [], self.timeout if timeout is None else timeout)[0]:
@@ -410,7 +410,7 @@ class VfioClient:
         return os.eventfd_read(fd)
 
     def irq_count(self, index: int, vector: int) -> int:
-        """How many interrupts there were since it was asked last; does not wait."""
+        """The number of interrupts since the last call; does not wait."""
         try:
             return os.eventfd_read(self.irqs[index, vector])
         except BlockingIOError:

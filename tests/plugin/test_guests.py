@@ -118,7 +118,7 @@ def test_third(guest):
     )
     document = suite.document()
     assert suite.verdicts() == {"test_first": "pass", "test_second": "miss", "test_third": "miss"}
-    assert document["results"][1]["reason"].startswith("this test was running when the run ended: the run died")
+    assert document["results"][1]["reason"].startswith("this test was running when the run ended: the run ended")
     assert document["run"]["complete"] is False
     assert document["run"]["exit_status"] == 3
 
@@ -147,7 +147,7 @@ def test_it(guest):
 """,
         driver="igb",
     )
-    assert set(suite.only()["artifacts"]) == {"console.log", "counters.txt", "dmesg.txt", "traceback.txt", "wire.pcap"}
+    assert set(suite.only()["artifacts"]) == {"console.txt", "counters.txt", "dmesg.txt", "traceback.txt", "wire.pcap"}
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])

@@ -95,6 +95,8 @@ def test_pytests_own_arguments(suite) -> None:
     two = GOOD + "    assert False\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)
     suite.run(two, "-k", "other")
     assert suite.verdicts() == {"test_other": "pass"}
+    suite.run(two, "-k", "AREA-TEST-02")
+    assert suite.verdicts() == {"test_other": "pass"}
     suite.run(two, "-x")
     assert suite.verdicts() == {"test_it": "fail", "test_other": "miss"}
     assert suite.document()["run"]["exit_status"] == 1
@@ -112,19 +114,19 @@ def test_x_stops_at_a_crash_that_raised_nothing(suite) -> None:
 def test_known_issues(suite, tmp_path) -> None:
     issues = tmp_path / "known.toml"
     issues.write_text(
-        '[[issue]]\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\nkernels = ">=7,<7.4"\n'
-        'reason = "off by one"\nlink = "https://example.org/1"\n'
+        '[[issue]]\ntitle = "ixgbe: off by one"\nwhose = "driver"\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\n'
+        'kernels = ">=7,<7.4"\nwhere = ["ixgbe.c"]\nreason = "It counts from 1."\nlink = "https://example.org/1"\n'
     )
     argument = f"--plugfest-known-issues={issues}"
     suite.run(GOOD + "    assert False, 'off'\n", argument)
     assert suite.only()["verdict"] == "xfail"
-    assert suite.only()["reason"] == "off by one, https://example.org/1 (found: fail: off)"
-    assert suite.only()["known_issue"] == {"reason": "off by one", "link": "https://example.org/1"}
+    assert suite.only()["reason"] == "ixgbe: off by one, https://example.org/1 (found: fail: off)"
+    assert suite.only()["known_issue"] == {"reason": "ixgbe: off by one", "link": "https://example.org/1"}
     assert suite.document()["run"]["exit_status"] == 0
     suite.run(GOOD, argument)
     assert (suite.only()["verdict"], suite.only()["reason"]) == (
         "pass",
-        "known issue did not occur: off by one, https://example.org/1",
+        "known issue did not show: ixgbe: off by one, https://example.org/1",
     )
     suite.run(GOOD + "    raise RuntimeError\n", argument)
     assert suite.only()["verdict"] == "error"
@@ -138,8 +140,8 @@ def test_known_issues(suite, tmp_path) -> None:
 def test_a_known_issue_of_some_parameters_only(suite, tmp_path) -> None:
     issues = tmp_path / "known.toml"
     issues.write_text(
-        '[[issue]]\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\nkernels = ""\nparameters = ["b"]\n'
-        'reason = "off by one"\nlink = "https://example.org/1"\n'
+        '[[issue]]\ntitle = "ixgbe: off by one"\nwhose = "driver"\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\n'
+        'kernels = ""\nparameters = ["b"]\nwhere = ["ixgbe.c"]\nreason = "It counts from 1."\nlink = "https://example.org/1"\n'
     )
     suite.run(
         """
@@ -152,7 +154,7 @@ def test_it(guest, kind):
         f"--plugfest-known-issues={issues}",
     )
     assert suite.verdicts() == {"test_it[a]": "pass", "test_it[b]": "xfail"}
-    assert "did not occur" not in suite.document()["results"][0]["reason"]
+    assert "did not show" not in suite.document()["results"][0]["reason"]
 
 
 def test_the_console_has_a_line_for_each_test_and_no_escapes(suite) -> None:

@@ -118,7 +118,7 @@ def test_bad(guest):
     good, bad = suite.document()["results"]
     assert good["artifacts"] == {}
     assert set(bad["artifacts"]) == {
-        "console.log",
+        "console.txt",
         "counters.txt",
         "dmesg.txt",
         "model.json",
@@ -127,7 +127,7 @@ def test_bad(guest):
         "wire.pcap",
     }
     folder = suite.output
-    assert "WARNING: CPU: 0" in (folder / bad["artifacts"]["console.log"]).read_text()
+    assert "WARNING: CPU: 0" in (folder / bad["artifacts"]["console.txt"]).read_text()
     assert (folder / bad["artifacts"]["wire.pcap"]).read_bytes() == b"pcap"
     assert "R RDH[3]: RDH 0x00000007" in (folder / bad["artifacts"]["trace.txt"]).read_text()
     assert "W RDH: 0x00000007" in (folder / bad["artifacts"]["trace.txt"]).read_text()
@@ -148,7 +148,7 @@ def test_it(guest):
 """)
     result = suite.only()
     assert "dmesg.txt" not in result["artifacts"]
-    assert "the guest is gone" in (suite.output / result["artifacts"]["dmesg.txt.missing"]).read_text()
+    assert "the guest is gone" in (suite.output / result["artifacts"]["dmesg.missing.txt"]).read_text()
 
 
 def test_undo_runs_backwards_and_all_of_it(suite) -> None:

@@ -16,50 +16,52 @@ def history() -> History:
 @pytest.fixture
 def full(tmp_path: Path) -> tuple[History, Path]:
     """A run with every verdict, hostile texts and artifacts."""
-    told = History()
+    history = History()
     tests = {
-        verdict: told.plan(f"{'LINK' if number % 2 else 'SMOKE'}-{verdict.upper()}-{number:02}", f"test_{verdict}[a-b]")
+        verdict: history.plan(
+            f"{'LINK' if number % 2 else 'SMOKE'}-{verdict.upper()}-{number:02}", f"test_{verdict}[a-b]"
+        )
         for number, verdict in enumerate(Verdict, 1)
     }
-    told.boot()
+    history.boot()
     folder = tmp_path / "results"
     artifacts = folder / "artifacts" / "fail"
     artifacts.mkdir(parents=True)
-    (artifacts / "console.log").write_text("[   12.0] ixgbe 0000:01:00.0: Detected Tx Unit Hang\n" * 4 + HOSTILE)
+    (artifacts / "console.txt").write_text("[   12.0] ixgbe 0000:01:00.0: Detected Tx Unit Hang\n" * 4 + HOSTILE)
     (artifacts / "trace.txt").write_text(
         "".join(f"{n / 1000:12.6f} R RDH[{n % 16}]: RDH 0x{n:08x}\n" for n in range(60))
     )
     (artifacts / "wire.pcap").write_bytes(bytes(range(256)))
     kept = {path.name: f"artifacts/fail/{path.name}" for path in sorted(artifacts.iterdir())}
-    told.result(tests[Verdict.PASS], "pass")
-    told.result(
+    history.result(tests[Verdict.PASS], "pass")
+    history.result(
         tests[Verdict.FAIL],
         "fail",
         f"expected that the carrier comes up within 2.0 s; it did not (step: Bring the partner up) {HOSTILE}",
         artifacts=kept,
         evidence=[{"name": "ethtool", "text": f"$ ethtool eth0\nSpeed: 10000Mb/s\n{HOSTILE}"}],
     )
-    told.result(
+    history.result(
         tests[Verdict.SKIP],
         "skip",
         "not supported: zero-copy AF_XDP",
         evidence=[{"name": "not supported: zero-copy AF_XDP", "text": "xdp-features: basic redirect"}],
     )
-    told.result(
+    history.result(
         tests[Verdict.XFAIL],
         "xfail",
         "off by one, https://example.org/1 (found: fail: 41)",
         known_issue={"reason": "off by one", "link": "https://example.org/1"},
     )
-    told.result(tests[Verdict.ERROR], "error", "call: KeyError: 'queue'")
-    told.result(
+    history.result(tests[Verdict.ERROR], "error", "call: KeyError: 'queue'")
+    history.result(
         tests[Verdict.CRASH],
         "crash",
         "BUG: kernel NULL pointer dereference, address: 0000000000000010",
         problems=["[   12.0] BUG: kernel NULL pointer dereference\n[   12.0] RIP: 0010:ixgbe_poll+0x10/0x20 [ixgbe]"],
     )
-    told.result(tests[Verdict.TIMEOUT], "timeout", "call took more than its 240 s")
-    told.stop("interrupted", 130)
-    told.end()
-    told.write(folder)
-    return told, folder
+    history.result(tests[Verdict.TIMEOUT], "timeout", "call took more than its 240 s")
+    history.stop("interrupted", 130)
+    history.end()
+    history.write(folder)
+    return history, folder

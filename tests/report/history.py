@@ -68,7 +68,7 @@ class History:
                 "level": "MUST",
                 "area": area,
                 "source": "Documentation/networking/operstates.rst",
-                "sentence": f"The driver does what {requirement} says.",
+                "sentence": f"The driver does what {requirement} requires.",
                 "procedure": ["Take the partner down", "Bring the partner up"],
                 "possible_problems": "",
                 "falsified_by": ["link.report.stuck"],

@@ -47,12 +47,12 @@ def test_exit_status(history, verdict: Verdict) -> None:
 
 
 def test_a_run_that_ends_between_any_two_events_has_a_document(full) -> None:
-    told, _ = full
-    told.events = [event for event in told.events if event["event"] != "stopped"]
-    for length in range(2, len(told.events)):
-        found = document.build(told.events[:length], died="killed by signal 9")
+    history, _ = full
+    history.events = [event for event in history.events if event["event"] != "stopped"]
+    for length in range(2, len(history.events)):
+        found = document.build(history.events[:length], died="killed by signal 9")
         document.validate(found, "cut")
-        results = [event for event in told.events[:length] if event["event"] == "result"]
+        results = [event for event in history.events[:length] if event["event"] == "result"]
         assert len(found["results"]) == len(Verdict)
         assert sum(result["verdict"] == "miss" for result in found["results"]) == len(Verdict) - len(results)
         assert found["run"]["interrupted"] == "killed by signal 9"

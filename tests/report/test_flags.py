@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from history import History
 from plugfest.report import console, html
-from plugfest.report.flags import not_shown
+from plugfest.report.flags import untested
 from plugfest.requirements.netdev_flags import FLAGS, MAX_SEGS, advertised, of
 from rich.console import Console
 
 
 @pytest.fixture
-def told(history: History) -> History:
-    """A driver that has the basic set, told to redirect too while one of the tests ran."""
+def flagged(history: History) -> History:
+    """A driver that has the basic set, and redirects too while one of the tests runs."""
     works = history.plan("XDP-BASIC-01", proves=["xdp-act:basic"])
     other = history.plan("XDP-BASIC-02", proves=["xdp-act:basic"])
     refused = history.plan("XDP-FEAT-03", refuses=["xdp-act:hw-offload"])
@@ -23,13 +23,13 @@ def told(history: History) -> History:
     history.result(works, "pass", advertised=["xdp-act:basic"])
     history.result(other, "fail", "3 missing", advertised=["xdp-act:basic", "xdp-act:redirect"])
     history.result(refused, "pass", advertised=["xdp-act:basic"])
-    history.result(unclaimed, "skip", "not claimed", advertised=["xdp-act:basic"])
+    history.result(unclaimed, "skip", "not supported", advertised=["xdp-act:basic"])
     history.end()
     return history
 
 
-def test_each_flag_has_a_row_made_of_the_results_that_name_it(told) -> None:
-    rows = {row["flag"]: row for row in told.document()["flags"]}
+def test_each_flag_has_a_row_made_of_the_results_that_name_it(flagged) -> None:
+    rows = {row["flag"]: row for row in flagged.document()["flags"]}
     assert tuple(rows) == FLAGS
     assert rows["xdp-act:basic"]["works"] == {"pass": 1, "fail": 1}
     assert rows["xdp-act:hw-offload"] == {
@@ -44,27 +44,27 @@ def test_each_flag_has_a_row_made_of_the_results_that_name_it(told) -> None:
     assert rows["xdp-act:redirect"]["works"] == {"miss": 1}
 
 
-def test_what_nobody_showed_is_said(told) -> None:
-    missing = {row["flag"]: not_shown(row) for row in told.document()["flags"]}
+def test_what_no_requirement_tested(flagged) -> None:
+    missing = {row["flag"]: untested(row) for row in flagged.document()["flags"]}
     assert missing["xdp-act:basic"] is None
     assert missing["xdp-act:hw-offload"] is None
     assert missing["xdp-act:xsk-zerocopy"] == "refused"
 
 
-def test_nobody_asked(history) -> None:
+def test_no_test_read_the_flags(history) -> None:
     history.result(history.plan("LINK-A-01"), "pass")
     history.end()
     rows = history.document()["flags"]
     assert {row["advertised"] for row in rows} == {None}
-    assert {not_shown(row) for row in rows} == {None}
+    assert {untested(row) for row in rows} == {None}
 
 
-def test_console_and_page_show_it_where_a_requirement_names_a_flag(told, tmp_path: Path) -> None:
+def test_console_and_page_show_it_where_a_requirement_names_a_flag(flagged, tmp_path: Path) -> None:
     file = io.StringIO()
-    console.render(told.document(), Console(file=file, width=120))
+    console.render(flagged.document(), Console(file=file, width=120))
     line = next(line for line in file.getvalue().splitlines() if "xdp-act:basic" in line)
     assert line.split() == ["xdp-act:basic", "yes", "1", "pass", "1", "fail", "·"]
-    page = html.render(told.document(), tmp_path)
+    page = html.render(flagged.document(), tmp_path)
     assert "<code>xdp-act:hw-offload</code></td><td>no</td>" in page
 
 
@@ -78,10 +78,10 @@ def test_console_and_page_leave_it_out_elsewhere(history, tmp_path: Path) -> Non
 
 
 def test_no_matrix_of_results_under_faults() -> None:
-    told = History(falsify=True)
-    told.result(told.plan("LINK-A-01", fault="link.report.stuck"), "fail")
-    told.end()
-    assert "flags" not in told.document()
+    history = History(falsify=True)
+    history.result(history.plan("LINK-A-01", fault="link.report.stuck"), "fail")
+    history.end()
+    assert "flags" not in history.document()
 
 
 def test_flags_of_an_answer() -> None:

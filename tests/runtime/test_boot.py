@@ -76,7 +76,7 @@ def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[M
 
 def pings(machine: Machine) -> None:
     until(lambda: Dut(machine).carrier, what="the carrier comes up", timeout=10, speed=machine.speed)
-    for address in ("192.0.2.1", "2001:db8::1"):
+    for address in ("198.18.0.1", "2001:db8::1"):
         machine.ssh.run(f"ping -c 2 -i 0.2 -W 10 {address}")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """gVNIC and the unmodified driver over many resets, ring resizes and channel changes under traffic.
 
-After each, driver and device must have counted the same on each queue, since it was created, both ways: an interrupt that
-was lost would leave something lying. Where the driver itself leaves something (see `Standing.left_by_driver`) the next event
-must fetch it. And the device's ledger must be even: no buffer and no completion tag is forgotten by either side.
+After each, driver and device must have counted the same packets on each queue since it was created, in both directions: a
+lost interrupt would leave packets unprocessed. If the driver itself leaves some (see `QueueState.left_by_driver`), the next
+event must process them. And the device's accounting must balance: neither side loses a buffer or a completion tag.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ FLOWS = 64
 MOST_QUEUES = 8
 PACE = 0.005
 STANDSTILL = 0.25
-"""Seconds without any change after which the driver is held to have stopped, on a guest of speed 1."""
+"""Seconds without a change after which the driver counts as stopped, on a guest of speed 1."""
 GQI_MASK = 0x40
-"""GVE_IRQ_MASK, bit 30, as the doorbell has it: big-endian."""
+"""GVE_IRQ_MASK, bit 30, in the doorbell's big-endian format."""
 NAPI_POLL_WEIGHT = 64
 """include/linux/netdevice.h: the budget of a poll."""
 SOON = 5.0
-"""Seconds for what is on the wire to be consumed, on a guest of speed 1."""
+"""Seconds for the frames on the wire to be consumed, on a guest of speed 1."""
 
 
 def plan(profile: str, folder: Path) -> RunPlan:
@@ -73,15 +73,15 @@ def plan(profile: str, folder: Path) -> RunPlan:
 
 
 @dataclass(frozen=True)
-class Standing:
+class QueueState:
     """Both sides of a queue.
 
     Attributes:
-        direction, queue: which.
-        consumed: packets that the driver has counted since it made the ring; -1 where it does not know the queue.
+        direction, queue: its direction and number.
+        consumed: packets that the driver has counted since it created the ring; -1 if it does not have the queue.
         given: packets that the device has completed since the queue was created.
         written: when it wrote the last of these completions, by its clock.
-        block: the notification block, as `model.blocks` says.
+        block: the notification block, from `model.blocks`.
     """
 
     direction: str
@@ -93,13 +93,13 @@ class Standing:
 
     @property
     def left_by_driver(self) -> bool:
-        """Whether what is not consumed is the driver's leaving, not an interrupt that was lost.
+        """Whether the driver itself left the unprocessed packets, rather than an interrupt being lost.
 
         gve_napi_poll_dqo, when there is more to do than one poll may and it runs on another CPU than the interrupt's, arms
-        the interrupt instead of polling on; the rest lies in the ring until the next event. So a whole poll was done; the
+        the interrupt instead of polling on; the rest stays in the ring until the next event. So a whole poll was done; the
         interrupt was raised after the last completion was written; and the driver has armed it since, with all of them in
-        the ring. Of an interrupt that was lost the vector would not be armed; of an event that was forgotten it would not
-        have been raised that late.
+        the ring. If an interrupt was lost, the vector would not be armed; if an event was lost, the interrupt would
+        not have been raised that late.
         """
         block = self.block
         return (
@@ -110,17 +110,17 @@ class Standing:
         )
 
     def __str__(self) -> str:
-        """Say it briefly."""
+        """A short form for messages."""
         block = " ".join(name if value is True else f"{name}={value}" for name, value in self.block.items() if value)
         counts = f"driver {self.consumed}, device {self.given}"
         return f"{self.direction} {self.queue}: {counts}, written at {self.written}, block {block}"
 
 
 class Soak:
-    """A machine, what is done to it, and what is checked after each.
+    """A machine, the changes to it, and the checks after each.
 
     Attributes:
-        left: what the driver left lying until the next interrupt, round by round.
+        left: packets that the driver left until the next interrupt, by round.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -194,7 +194,7 @@ class Soak:
         return kind
 
     def check(self, after: str) -> None:
-        """With no more coming in: all is consumed, all queues work, and the ledger is even."""
+        """Without further traffic: all is consumed, all queues work, and the accounting balances."""
         self._pause.set()
         self.wait(self._paused.is_set, "the pouring pauses")
         left = self._settle(after)
@@ -205,21 +205,21 @@ class Soak:
             f"{len(self.frames)} frames are delivered after {after}",
         )
         self._settle(after, left)
-        ledger = self.model.call("model.ledger")
-        for number, each in enumerate(ledger["rx"]):
+        accounting = self.model.call("model.accounting")
+        for number, each in enumerate(accounting["rx"]):
             assert each["posted"] == each["completed"] + each["held"] + each["returned"], (after, number, each)
-        for number, each in enumerate(ledger["tx"]):
+        for number, each in enumerate(accounting["tx"]):
             assert each["packets"] == each["completions"] + each["abandoned"], (after, number, each)
-        self._check_violations(after, ledger["violations"])
+        self._check_violations(after, accounting["violations"])
         self._buffers_are_back(after)
         self._paused.clear()
         self._pause.clear()
 
     def _check_violations(self, after: str, counts: Mapping[str, int]) -> None:
-        """The driver has broken no rule of the interface; one is excused.
+        """The driver committed no violation except one that is excused.
 
-        gve_intr masks its block by the doorbell: an interrupt that was on its way while the device was reset writes to a
-        doorbell that nobody hears any more.
+        gve_intr masks its block by the doorbell: an interrupt in flight while the device is reset writes to a doorbell
+        that is no longer connected.
         """
         events: list[dict[str, Any]] = self.model.call("events.read", after=self._last_event)
         self._last_event = max((each["sequence"] for each in events), default=self._last_event)
@@ -231,24 +231,24 @@ class Soak:
             raise AssertionError(f"{after}: {dict(counts)}, of which {self._late_masks} are excused; {around}")
 
     def _buffers_are_back(self, after: str) -> None:
-        """Of an idle queue the device has all buffers, but for less than what one doorbell stands for (32), twice."""
+        """The device has all buffers of an idle queue, except for less than two doorbells' worth (32 each)."""
 
         def back() -> bool:
             queues = self.model.call("model.queues")["rx"]
-            ledger = self.model.call("model.ledger")["rx"]
+            accounting = self.model.call("model.accounting")["rx"]
             return all(
                 not queue["enabled"] or queue["size"] - each["held"] <= 64
-                for queue, each in zip(queues, ledger, strict=True)
+                for queue, each in zip(queues, accounting, strict=True)
             )
 
         self.wait(back, f"the buffers are posted again after {after}")
 
     def _delivered(self) -> int:
-        """Frames that the device has given to the driver since it started."""
+        """Frames that the device delivered to the driver since it started."""
         return sum(int(queue["frames"]) for queue in self.model.call("model.counters")["rx"])
 
-    def _books(self) -> list[Standing]:
-        """Both sides of each queue that there is: the driver is asked first, so that it cannot be ahead."""
+    def _books(self) -> list[QueueState]:
+        """Both sides of each existing queue; the driver is read first, so that it cannot be ahead."""
         driver = self.dut.queue_stats()
         device = self.model.call("model.queues")
         blocks = self.model.call("model.blocks")
@@ -261,24 +261,24 @@ class Soak:
                     continue
                 consumed = -1 if account is None else account.frames
                 block = blocks[queue["block"]]
-                found.append(Standing(direction, number, consumed, queue["packets"], queue["written"], block))
+                found.append(QueueState(direction, number, consumed, queue["packets"], queue["written"], block))
         return found
 
-    def _settle(self, after: str, excused: Sequence[Standing] | None = None) -> list[Standing]:
-        """Wait until the driver has consumed all that the device gave it since the queues were created.
+    def _settle(self, after: str, excused: Sequence[QueueState] | None = None) -> list[QueueState]:
+        """Wait until the driver has consumed everything that the device completed since the queues were created.
 
         Args:
-            after: what was done before.
-            excused: what lay there before a frame came for every queue: it may lie there still where no event has come to
-                its block since. None before that, when the driver may leave some (see `Standing.left_by_driver`).
+            after: the change before.
+            excused: what was unprocessed before a frame was sent to every queue; it may still be, if its block had no
+                event since. None before that, when the driver may leave some (see `QueueState.left_by_driver`).
 
         Returns:
-            What the driver left, if any.
+            The queues with packets that the driver left.
         """
-        last: list[Standing] = []
+        last: list[QueueState] = []
         since = time.monotonic()
 
-        def uneven(books: Sequence[Standing]) -> list[Standing]:
+        def uneven(books: Sequence[QueueState]) -> list[QueueState]:
             return [each for each in books if each.consumed != each.given]
 
         def settled() -> bool:
@@ -304,7 +304,7 @@ class Soak:
 
 
 def soaked(profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
-    """Do something under traffic in a machine of its own; returns the exit status, and leaves what went wrong in stderr."""
+    """Run a soak in a machine of its own; returns the exit status, with errors in stderr."""
     made = plan(profile, folder)
 
     def payload() -> int:
@@ -331,22 +331,22 @@ def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: p
         begin = time.monotonic()
         for number in range(ROUNDS):
             soak.check(f"round {number}, {soak.act(number)}")
-        told = "".join(f"\n  {each}" for each in soak.left)
+        left = "".join(f"\n  {each}" for each in soak.left)
         seconds = time.monotonic() - begin
         sys.stderr.write(
-            f"{profile}: {ROUNDS} rounds in {seconds:.0f} s; left by the driver {len(soak.left)} times{told}\n"
+            f"{profile}: {ROUNDS} rounds in {seconds:.0f} s; left by the driver {len(soak.left)} times{left}\n"
         )
 
     status = soaked(profile, tmp_path, work)
-    said = capfd.readouterr().err
+    errors = capfd.readouterr().err
     with capfd.disabled():
-        sys.stderr.write(said)
-    assert status == 0, said
+        sys.stderr.write(errors)
+    assert status == 0, errors
 
 
 @pytest.mark.parametrize("fault", ["interrupt.lost", "interrupt.vector.lost", "rx.buffer.leaked", "tx.completion.lost"])
 def test_what_is_lost_is_seen(fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A device that loses an interrupt, an event, a buffer or a tag, and goes on doing so, does not pass."""
+    """A device that keeps losing interrupts, events, buffers or tags fails the checks."""
 
     def work(soak: Soak) -> None:
         soak.check("the start")

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from nicmodels.models import models
+from nicmodels.models.registry import models
 from plugfest import faults
 from plugfest.plugin import suite
 from plugfest.requirements.requirement import Requirement

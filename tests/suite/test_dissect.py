@@ -11,7 +11,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 MACS = {"dst": "02:00:00:00:00:02", "src": "02:00:00:00:00:01"}
-V4 = {"src": "192.0.2.1", "dst": "192.0.2.2"}
+V4 = {"src": "198.18.0.1", "dst": "198.18.0.2"}
 V6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
 LONG = bytes(range(256)) * 2
 

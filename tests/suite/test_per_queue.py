@@ -15,7 +15,7 @@ from plugfest.statistics.accounts import Measurement
 from plugfest.statistics.queue_counters import Account, QueueCounters
 from plugfest.traffic.per_queue import by_source_port, misses, share
 
-ENDS = Ends("02:00:00:00:00:01", "02:00:00:00:00:02", {4: "192.0.2.2"}, {4: "192.0.2.0/24"})
+ENDS = Ends("02:00:00:00:00:01", "02:00:00:00:00:02", {4: "198.18.0.2"}, {4: "198.18.0.0/16"})
 KEY = bytes(range(40))
 ALL = 0xF0
 

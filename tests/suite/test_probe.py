@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from plugfest.frames.probe import (
     HEADERS,
@@ -26,7 +28,7 @@ from plugfest.frames.probe import (
 from scapy.layers.l2 import Ether
 
 DUT, WIRE = "02:70:66:00:00:01", "02:70:66:00:00:fe"
-ENDS = Ends(DUT, WIRE, {4: "192.0.2.2", 6: "2001:db8::2"}, {4: "192.0.2.0/24", 6: "2001:db8::/64"})
+ENDS = Ends(DUT, WIRE, {4: "198.18.0.2", 6: "2001:db8::2"}, {4: "198.18.0.0/16", 6: "2001:db8::/64"})
 
 
 def refreshed(frame: bytes) -> bytes:
@@ -133,3 +135,27 @@ def test_a_frame_within_a_datagram_is_right_by_scapys_account(version: int) -> N
     outer = around(ENDS, version, 1, inner, 9)
     assert outer == refreshed(outer)
     assert outer[HEADERS[version] :] == inner
+
+
+def rank(values: list[int]) -> int:
+    """The dimension over GF(2) of what the values span."""
+    basis: list[int] = []
+    for value in values:
+        left = value
+        for each in basis:
+            left = min(left, left ^ each)
+        if left:
+            basis.append(left)
+    return len(basis)
+
+
+def test_few_flows_reach_every_queue_whatever_the_key() -> None:
+    """All of N flows hash to one of two queues with a probability of 2^-rank over the keys: a Toeplitz hash is linear."""
+    sources = [int(ipaddress.ip_address(ENDS.source(4, flow))) for flow in range(16)]
+    assert rank([source ^ sources[0] for source in sources]) >= 12
+
+
+def test_no_two_flows_have_the_same_source() -> None:
+    frames = [build(ENDS, 4, flow, 0, 64) for flow in range(4096)]
+    assert len({frame[26:30] for frame in frames}) == len({frame[34:36] for frame in frames}) == len(frames)
+    assert int.from_bytes(max(frame[26:30] for frame in frames)) < int(ipaddress.ip_address("198.18.255.250"))

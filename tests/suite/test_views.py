@@ -20,7 +20,7 @@ RECIPES = Path(__file__).parents[2] / "guest-images"
 
 
 def agents_payload() -> Any:
-    spec = importlib.util.spec_from_file_location("agents_payload", RECIPES / "agent" / "payload.py")
+    spec = importlib.util.spec_from_file_location("agents_payload", RECIPES / "agent" / "sockets" / "payload.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_XDP sockets whose rings run empty or full, that are closed amid traffic, or whose interface is changed."""
+"""AF_XDP sockets with empty or full rings, closed under traffic, or on an interface that is reconfigured."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
 from plugfest.xdp.af_xdp import RING, gather
 
 SOCKET = "Documentation/networking/af_xdp.rst"
-SMALL = 64
-"""Descriptors of a completion ring that a test fills."""
+COMPLETION_RING = 64
+"""Descriptors of the completion ring that a test fills."""
 ROUNDS = 5
-POSTED = 256
-WAKES = 8
-"""Times that the kernel is woken for what must not be sent."""
-BEHIND = 1 << 20
-"""Number of a frame that the stack sends after those of a socket."""
-"""Buffers posted to each queue again."""
+POSTED_BUFFERS = 256
+"""Buffers posted to each fill ring after it was empty, or to each new socket."""
+WAKEUPS = 8
+"""Wakeups of the kernel while the completion ring has no room."""
+STACK_FRAME_NUMBER = 1 << 20
+"""Number of the frame that the stack sends after the frames of a socket."""
 SOON = 1.0
-"""Seconds for frames to be on the wire, on a guest of speed 1."""
+"""Seconds for frames to appear on the wire, on a guest of speed 1."""
 
 
 @pytest.fixture
-def comes_through(traffic, until, check_each_fed):
-    """``comes_through(sockets)``: each test frame comes to one of them once and unchanged, and some to each; late ones are let pass."""
+def check_receive_ignoring_late(traffic, until, check_every_socket_received):
+    """``check_receive_ignoring_late(sockets)`` checks the same as check_receive(), but ignores frames of earlier bursts."""
 
     def check(sockets):
         gather(sockets, (), until)
@@ -36,8 +36,8 @@ def comes_through(traffic, until, check_each_fed):
         traffic.send(probes)
         frames = set(frames_of(probes))
         found = [each for each in gather(sockets, frames, until) if each.data in frames]
-        check_same([each.data for each in found], frames_of(probes), "frames that came to the sockets")
-        check_each_fed(sockets, found)
+        check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
+        check_every_socket_received(sockets, found)
 
     return check
 
@@ -48,29 +48,29 @@ def comes_through(traffic, until, check_each_fed):
     source=f"{SOCKET}, UMEM Fill Ring; XDP_STATISTICS getsockopt",
     falsified_by=("program:af_xdp.statistics-lost", "program:af_xdp.not-filled"),
 )
-def test_starved(bound, traffic, until, comes_through, step):
-    """A socket without buffers loses what comes meanwhile, says so in its statistics, and receives again when it has some."""
+def test_empty_fill_ring(bind_sockets, traffic, until, check_receive_ignoring_late, step):
+    """A socket without buffers drops frames and counts them in its statistics, and receives again once it has buffers."""
     with step("Bind a socket to each receive queue, and post no buffer"):
-        sockets = bound(fill=0)
-    with step("Send test frames of every size in all flows: none comes, and the stack receives none"):
+        sockets = bind_sockets(fill=0)
+    with step("Send test frames of every size in all flows: neither the sockets nor the stack receive any"):
         traffic.send(traffic.probes())
-        # Zero copy finds it out as it is bound, or when the device wants more, which a device that keeps what comes may never.
-        with step("The sockets' statistics say that frames were lost, or fill rings found empty"):
+        # A zero-copy driver finds the fill ring empty when the socket is bound, or when it refills the RX ring, which may never happen.
+        with step("The sockets' statistics count dropped frames, or empty fill rings"):
             until(
-                lambda: sum(map(lost_by, sockets)) > 0,
+                lambda: sum(map(frames_lost, sockets)) > 0,
                 what="the sockets have counted that they have no buffers",
                 timeout=SOON,
             )
         assert gather(sockets, (), until) == []
         assert traffic.nothing_received()
-    with step("Post buffers: test frames of every size come to the sockets once and unchanged"):
+    with step("Post buffers: the sockets receive test frames of every size exactly once, unchanged"):
         for socket in sockets:
-            socket.fill(POSTED)
-        comes_through(sockets)
+            socket.fill(POSTED_BUFFERS)
+        check_receive_ignoring_late(sockets)
 
 
-def lost_by(socket):
-    """How often a socket has had no buffer for a frame."""
+def frames_lost(socket):
+    """How often the socket had no buffer for a frame."""
     counted = socket.statistics()
     return counted["rx_fill_ring_empty_descs"] + counted["rx_dropped"]
 
@@ -81,51 +81,60 @@ def lost_by(socket):
     source=f"{SOCKET}, UMEM Completion Ring",
     falsified_by=("tx.frame.dropped", "program:af_xdp.completion-lost"),
 )
-def test_completions_left(bound, traffic, packet_sender, until, step):
-    """While nobody takes its completions a socket sends no more than they have room for; then all goes on, and nothing is lost."""
-    with step(f"Bind a socket to each queue, with room for {SMALL} completions"):
-        socket = bound(ring=SMALL, fill=0)[0]
+def test_full_completion_ring(bind_sockets, traffic, packet_sender, until, step):
+    """A socket sends no more frames than its completion ring holds; once its completions are taken, it sends the rest and loses none."""
+    with step(f"Bind a socket to each queue, with a completion ring of {COMPLETION_RING} descriptors"):
+        socket = bind_sockets(ring=COMPLETION_RING, fill=0)[0]
     frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
-    frames += frames_of(burst(traffic.ends_back, flows=2 * SMALL, sizes=(60,), first=len(frames)))
-    assert SMALL < len(frames) < RING
+    frames += frames_of(burst(traffic.ends_back, flows=2 * COMPLETION_RING, sizes=(60,), first=len(frames)))
+    assert COMPLETION_RING < len(frames) < RING
     with traffic.sightings() as seen:
-        with step("Put more frames than that into the transmit ring of the first, and take no completion"):
+        with step("Put more frames than that into the transmit ring of the first socket, and take no completion"):
             assert socket.put(frames) == len(frames)
-            wake_until(socket, until, lambda: len(seen.probes()) >= SMALL, f"{SMALL} frames are on the wire")
-            # What is handed over by the stack now goes behind whatever the socket has been given leave for.
-            for _ in range(WAKES):
-                socket.wake()
-            behind = packet_sender.send(
-                [burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,), first=BEHIND)[0].frame]
+            wake_until(
+                socket,
+                until,
+                lambda: len(seen.probes()) >= COMPLETION_RING,
+                f"{COMPLETION_RING} frames are on the wire",
             )
-            assert behind == 1
+            # A frame that the stack sends now follows all frames that the socket was allowed to send.
+            for _ in range(WAKEUPS):
+                socket.wake()
+            sent_by_stack = packet_sender.send(
+                [burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,), first=STACK_FRAME_NUMBER)[0].frame]
+            )
+            assert sent_by_stack == 1
             until(
-                lambda: any(number_of(frame) == BEHIND for frame in seen.probes()),
+                lambda: any(number_of(frame) == STACK_FRAME_NUMBER for frame in seen.probes()),
                 what="a frame of the stack is on the wire",
                 timeout=SOON,
             )
-            sent = [frame for frame in seen.probes() if number_of(frame) != BEHIND]
-            assert len(sent) == SMALL, f"{len(sent)} frames were sent, with {SMALL} completions untaken"
-        with step("Take completions: every frame is on the wire once, and completed once"):
+            sent = [frame for frame in seen.probes() if number_of(frame) != STACK_FRAME_NUMBER]
+            assert len(sent) == COMPLETION_RING, (
+                f"the socket sent {len(sent)} frames, with {COMPLETION_RING} completions not taken"
+            )
+        with step("Take completions: every frame is on the wire and completed exactly once"):
             completed = []
 
-            def all_done():
+            def all_completed():
                 completed.extend(socket.reap())
                 return len(completed) >= len(frames) and len(seen.probes()) > len(frames)
 
-            wake_until(socket, until, all_done, f"{len(frames)} frames are sent and completed")
+            wake_until(socket, until, all_completed, f"{len(frames)} frames are sent and completed")
             assert len(completed) == len(frames)
-    check_same([frame for frame in seen.probes() if number_of(frame) != BEHIND], frames, "frames on the wire")
+    check_same(
+        [frame for frame in seen.probes() if number_of(frame) != STACK_FRAME_NUMBER], frames, "frames on the wire"
+    )
 
 
 def wake_until(socket, until, condition, what):
     """Wake the kernel for the transmit ring until a condition holds."""
 
-    def again():
+    def wake_and_check():
         socket.wake()
         return condition()
 
-    until(again, what=what, timeout=SOON)
+    until(wake_and_check, what=what, timeout=SOON)
 
 
 @requirement(
@@ -135,25 +144,27 @@ def wake_until(socket, until, condition, what):
     falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped"),
 )
 @pytest.mark.budget(60)
-def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, settings, until, native, step):
-    """Sockets can be closed while frames come in, by the death of their process too, and leave the interface as it was."""
+def test_close_under_traffic(af_xdp, queues_reached_by_rss, xsk_program, mode, traffic, settings, until, native, step):
+    """Sockets can be closed under traffic, even by killing their process, and frames then reach the stack as before."""
     queues = range(traffic.queues())
     with traffic.stream():
         for number in range(ROUNDS):
-            with step(f"Amid traffic, bind a socket to each queue and wait for frames; close them, time {number + 1}"):
-                umems = [af_xdp.umem(to_sockets.maps["sockets"]) for _ in queues]
+            with step(
+                f"Under traffic, bind a socket to each queue, wait for frames, and close the sockets, round {number + 1}"
+            ):
+                umems = [af_xdp.umem(xsk_program.maps["sockets"]) for _ in queues]
                 sockets = [umem.open(queue, mode) for umem, queue in zip(umems, queues, strict=True)]
                 for socket in sockets:
-                    socket.fill(POSTED)
+                    socket.fill(POSTED_BUFFERS)
                     socket.enter()
                 settings.ready()
-                came = set()
+                received_on = set()
 
-                def fed(sockets=sockets, came=came):
-                    came |= {socket.queue for socket in sockets if socket.take()}
-                    return came >= spread & set(queues)
+                def all_received(sockets=sockets, received_on=received_on):
+                    received_on |= {socket.queue for socket in sockets if socket.take()}
+                    return received_on >= queues_reached_by_rss & set(queues)
 
-                until(fed, what="each socket whose queue frames reach has received one", timeout=SOON)
+                until(all_received, what="each socket on a queue that test frames reach has received one", timeout=SOON)
                 if number % 2:
                     for umem in umems:
                         umem.close()
@@ -162,7 +173,7 @@ def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, settings
                         socket.close()
                     for umem in umems:
                         umem.close()
-    with step("Detach the program: test frames of every size reach the stack once and unchanged"):
+    with step("Detach the program: test frames of every size reach the stack exactly once, unchanged"):
         native.detach()
         settings.ready()
         traffic.discard()
@@ -175,22 +186,22 @@ def test_closed_amid_traffic(af_xdp, spread, to_sockets, mode, traffic, settings
     source=f"{SOCKET}; Documentation/networking/ethtool-netlink.rst, RINGS_SET",
     falsified_by=("program:af_xdp.not-entered", "program:traffic.one-flow", "rx.frame.dropped"),
 )
-def test_ring_resize(bound, dut, settings, comes_through, skip_unsupported, step, evidence):
-    """With sockets bound, a change of the ring sizes is made or refused with a reason, and the sockets receive as before."""
+def test_ring_resize(bind_sockets, dut, settings, check_receive_ignoring_late, skip_unsupported, step, evidence):
+    """With sockets bound, the driver changes ring sizes or rejects the change with an extack, and the sockets receive frames afterwards."""
     rings = dut.get("rings") or {}
     sizes = other_rings(rings)
     if sizes is None:
-        skip_unsupported("rings that can be set", evidence=rings)
+        skip_unsupported("changing the ring sizes", evidence=rings)
     with step("Bind a socket to each receive queue"):
-        sockets = bound()
-    with step("Ask for receive and transmit rings of another size"):
-        refused = settings.try_set("rings", **sizes)
-        evidence("answer", str(refused or f"made: {sizes}"))
-        assert refused is None or refused.extack, f"it was refused without a reason: {refused}"
+        sockets = bind_sockets()
+    with step("Try to set other sizes of the receive and transmit rings"):
+        error = settings.try_set("rings", **sizes)
+        evidence("result", str(error or f"set: {sizes}"))
+        assert error is None or error.extack, f"no extack message: {error}"
         now = dut.get("rings")
-        assert [now[name] for name in sizes] == ([rings[name] for name in sizes] if refused else list(sizes.values()))
-    with step("Test frames of every size come to the sockets once and unchanged"):
-        comes_through(sockets)
+        assert [now[name] for name in sizes] == ([rings[name] for name in sizes] if error else list(sizes.values()))
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
+        check_receive_ignoring_late(sockets)
 
 
 @requirement(
@@ -199,25 +210,27 @@ def test_ring_resize(bound, dut, settings, comes_through, skip_unsupported, step
     source="Documentation/networking/ethtool-netlink.rst, CHANNELS_SET; net/ethtool/common.c, ethtool_check_max_channel",
     falsified_by="rx.frame.dropped",
 )
-def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, skip_unsupported, step, evidence):
-    """A queue with a socket is not taken away: fewer channels are refused with EINVAL and a reason, and the socket receives."""
+def test_queue_with_socket_stays(
+    bind_sockets, dut, traffic, check_receive_ignoring_late, skip_unsupported, step, evidence
+):
+    """With a socket bound to each queue, reducing the channels fails with EINVAL and an extack, and the sockets receive frames."""
     channels = dut.get("channels") or {}
     name = next((name for name in ("combined", "rx") if (channels.get(f"{name}-count") or 0) > 1), None)
     if name is None or traffic.queues() < 2:
-        skip_unsupported("several channels that can be set", evidence=channels)
+        skip_unsupported("changing the number of channels, of several", evidence=channels)
     with step("Bind a socket to each receive queue"):
-        sockets = bound()
-    with step("Ask for a channel less"):
-        refused = dut.try_set("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
-        evidence("answer", str(refused))
-        if refused is not None and refused.errno == errno.EOPNOTSUPP:
-            skip_unsupported("a change of the number of channels", evidence=str(refused))
-        assert refused is not None, "it was granted"
-        assert refused.errno == errno.EINVAL
-        assert refused.extack, f"it was refused without a reason: {refused}"
+        sockets = bind_sockets()
+    with step("Try to remove one channel"):
+        error = dut.try_set("channels", **{f"{name}_count": channels[f"{name}-count"] - 1})
+        evidence("result", str(error))
+        if error is not None and error.errno == errno.EOPNOTSUPP:
+            skip_unsupported("changing the number of channels", evidence=str(error))
+        assert error is not None, "the kernel removed a channel that has a socket"
+        assert error.errno == errno.EINVAL
+        assert error.extack, f"no extack message: {error}"
         assert dut.get("channels") == channels
-    with step("Test frames of every size come to the sockets once and unchanged"):
-        comes_through(sockets)
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
+        check_receive_ignoring_late(sockets)
 
 
 @requirement(
@@ -229,52 +242,60 @@ def test_queue_is_not_taken_away(bound, dut, traffic, comes_through, skip_unsupp
 @pytest.mark.budget(60)
 def test_more_channels(
     af_xdp,
-    bound,
-    to_sockets,
+    bind_sockets,
+    xsk_program,
     mode,
     dut,
     settings,
     traffic,
     until,
-    comes_through,
-    sends,
+    check_receive_ignoring_late,
+    check_transmit,
     step,
     skip_unsupported,
     evidence,
 ):
-    """With sockets bound, a channel more is made or refused with a reason; the sockets receive and send on, and the new queue takes one."""
-    before = dut.get("channels") or {}
-    fewer = other_channels(before)
-    if fewer is None or any(count >= before[name.replace("_", "-")] for name, count in fewer.items()):
-        skip_unsupported("several channels that can be set", evidence=before)
-    with step("Take a channel away, and bind a socket to each receive queue that is left"):
-        if (refused := settings.try_set("channels", **fewer)) is not None:
-            skip_unsupported("fewer channels while a program is attached", evidence=str(refused))
-        sockets = bound()
-    with step("Ask for the channel that was taken away"):
-        refused = settings.try_set_without_undo("channels", **{name: before[name.replace("_", "-")] for name in fewer})
+    """With sockets bound, adding a channel works or fails with an extack; all sockets receive and send, including one on the new queue."""
+    channels = dut.get("channels") or {}
+    fewer_channels = other_channels(channels)
+    if fewer_channels is None or any(
+        count >= channels[name.replace("_", "-")] for name, count in fewer_channels.items()
+    ):
+        skip_unsupported("changing the number of channels, of several", evidence=channels)
+    with step("Remove a channel, and bind a socket to each remaining receive queue"):
+        if (error := settings.try_set("channels", **fewer_channels)) is not None:
+            skip_unsupported("removing a channel while a program is attached", evidence=str(error))
+        sockets = bind_sockets()
+    with step("Try to add the channel again"):
+        error = settings.try_set_without_undo(
+            "channels", **{name: channels[name.replace("_", "-")] for name in fewer_channels}
+        )
         settings.ready()
-        evidence("answer", str(refused or "made"))
-        assert refused is None or refused.extack, f"it was refused without a reason: {refused}"
-    with step("Test frames of every size come to a socket, or by the new queue to the stack, once and unchanged"):
+        evidence("result", str(error or "made"))
+        assert error is None or error.extack, f"no extack message: {error}"
+    with step("The sockets, and the stack by the new queue, receive test frames of every size exactly once, unchanged"):
         gather(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        reached = [each.data for each in gather(sockets, frames, until)]
-        passed = {number_in(payload) for payload in traffic.received(probes)}
-        reached += [probe.frame for probe in probes if probe.number in passed]
-        check_same([frame for frame in reached if frame in frames], frames_of(probes), "frames that came")
-        assert refused is None or not passed, "the stack received a frame, though each queue has a socket"
-    with step("Frames of every size from each socket are on the wire once, and completed once"):
-        sends(sockets)
-    if refused is None:
-        with step("Bind a socket to the new queue: test frames of every size come to the sockets, some to each"):
-            new = af_xdp.umem(to_sockets.maps["sockets"]).open(traffic.queues() - 1, mode)
-            new.fill(POSTED)
+        received = [each.data for each in gather(sockets, frames, until)]
+        in_stack = {number_in(payload) for payload in traffic.received(probes)}
+        received += [probe.frame for probe in probes if probe.number in in_stack]
+        check_same(
+            [frame for frame in received if frame in frames],
+            frames_of(probes),
+            "frames that the sockets or the stack received",
+        )
+        assert error is None or not in_stack, "the stack received a frame, although each queue has a socket"
+    with step("Send frames of every size from each socket: each is on the wire and completed exactly once"):
+        check_transmit(sockets)
+    if error is None:
+        with step("Bind a socket to the new queue: the sockets receive test frames of every size, each socket some"):
+            new = af_xdp.umem(xsk_program.maps["sockets"]).open(traffic.queues() - 1, mode)
+            new.fill(POSTED_BUFFERS)
             new.enter()
             settings.ready()
-            comes_through([*sockets, new])
+            check_receive_ignoring_late([*sockets, new])
 
 
 @requirement(
@@ -283,21 +304,21 @@ def test_more_channels(
     source=f"{SOCKET}; Documentation/networking/netdevices.rst, ndo_stop",
     falsified_by=("program:af_xdp.not-entered", "rx.frame.dropped", "tx.frame.dropped"),
 )
-def test_down_and_up(bound, dut, settings, comes_through, traffic, come, defer, step):
-    """A socket stays bound while its interface is down, and receives and sends when it is up again."""
+def test_down_and_up(bind_sockets, dut, settings, check_receive_ignoring_late, traffic, check_on_wire, defer, step):
+    """A socket stays bound while its interface is down, and receives and sends frames when it is up again."""
     with step("Bind a socket to each receive queue"):
-        sockets = bound()
-    with step("Take the interface down and up"):
+        sockets = bind_sockets()
+    with step("Take the interface down and bring it up"):
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         dut.set_link(up=True)
         settings.ready()
-    with step("Test frames of every size come to the sockets once and unchanged"):
-        comes_through(sockets)
+    with step("The sockets receive test frames of every size exactly once, unchanged"):
+        check_receive_ignoring_late(sockets)
     with (
-        step("Frames of every size from the first are on the wire once, and completed once"),
+        step("Send frames of every size from the first socket: each is on the wire and completed exactly once"),
         traffic.sightings() as seen,
     ):
         frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
         sockets[0].send(frames)
-        come(seen, frames)
+        check_on_wire(seen, frames)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What NICs do to frames: checksums, segmentation, hashing, VLAN tags, coalescing.
+"""Stateless offloads and coalescing: checksums, segmentation, RSS, VLAN tags, LRO.
 
-Pure functions and small classes over bytes; nothing here knows a NIC, a ring or a register.
+Pure functions and small classes over bytes, independent of NICs, rings and registers.
 """

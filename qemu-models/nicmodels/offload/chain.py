@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A frame as a chain of buffers: cut without copying what need not be copied."""
+"""A frame as a chain of buffers, split without unnecessary copies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def length(buffers: Iterable[Buffer]) -> int:
-    """Bytes in a chain."""
+    """The number of bytes in a chain."""
     return sum(map(len, buffers))
 
 
 def part(buffers: Iterable[Buffer], start: int, end: int) -> list[memoryview]:
-    """Views of the bytes from `start` up to `end`; fewer when the chain is shorter."""
+    """Views of the bytes from `start` up to `end`; fewer if the chain is shorter."""
     views = []
     for buffer in buffers:
         size = len(buffer)
@@ -31,7 +31,7 @@ def part(buffers: Iterable[Buffer], start: int, end: int) -> list[memoryview]:
 
 
 def behead(buffers: Sequence[Buffer], size: int) -> tuple[bytearray, list[memoryview]]:
-    """A writable copy of the first `size` bytes, and views of the rest.
+    """Split off the header: a writable copy of the first `size` bytes, and views of the rest.
 
     Raises:
         ValueError: the chain is shorter.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The Internet checksum (RFC 1071) and the CRC32c of SCTP (RFC 9260, appendix A).
 
-A one's complement sum is carried here as an int that is congruent to it modulo 65535 and that is 0 only for data that
-is all zero; such sums may be added and multiplied freely before `fold`. The trick that makes this fast in Python: a
-buffer read as one big-endian integer is congruent, modulo 65535, to the sum of its 16-bit words, because 65536 is
-congruent to 1. Folding a long integer in halves first shortens the division.
+A one's complement sum is an int that is congruent to it modulo 65535, and 0 only for data that is all zero; such sums
+can be added and multiplied before `fold`. This is fast in Python because a buffer read as one big-endian integer is
+congruent, modulo 65535, to the sum of its 16-bit words: 65536 is congruent to 1. Folding a long integer in halves first
+shortens the division.
 Measured on one busy core, CPython 3.11: 0.2 µs for 40 bytes, 2.7 µs for 1,448, 12 µs for 8,960; summing an
 `array("H")` takes 10 µs for 1,448.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 
 _LONG = 4096
-"""Bits beyond which halving beats dividing (measured)."""
+"""Bits beyond which halving is faster than dividing (measured)."""
 
 
 def word_sum(buffer: Buffer) -> int:
-    """One's complement sum of a buffer's big-endian 16-bit words; an odd last byte counts as padded with a zero.
+    """One's complement sum of a buffer's big-endian 16-bit words; an odd last byte is padded with a zero.
 
     Returns:
         0 for a buffer of zeros only, else 1 to 0xFFFF.
@@ -47,7 +47,7 @@ def chain_sum(buffers: Iterable[Buffer]) -> int:
     total = 0
     odd = False
     for buffer in buffers:
-        # At an odd offset each byte counts in the other half of its word: that is a multiplication by 256.
+        # At an odd offset each byte is in the other half of its word, which is a multiplication by 256.
         total += word_sum(buffer) << 8 if odd else word_sum(buffer)
         if len(buffer) & 1:
             odd = not odd
@@ -55,12 +55,12 @@ def chain_sum(buffers: Iterable[Buffer]) -> int:
 
 
 def fold(total: int) -> int:
-    """The checksum (16 bits) that belongs to a sum: its one's complement."""
+    """The 16-bit checksum of a sum: its one's complement."""
     return 65535 - (total % 65535 or (total and 65535))
 
 
 def checksum(buffer: Buffer, initial: int = 0) -> int:
-    """Internet checksum of a buffer, `initial` being a sum that is added (a pseudo-header's)."""
+    """Internet checksum of a buffer plus the sum `initial`, such as a pseudo-header's."""
     return fold(word_sum(buffer) + initial)
 
 
@@ -69,7 +69,7 @@ def pseudo_header_sum(source: Buffer, destination: Buffer, protocol: int, length
 
     Args:
         source: 4 or 16 bytes.
-        destination: as many.
+        destination: as many bytes.
         protocol: the upper layer's protocol number.
         length: upper-layer header and data, in bytes.
     """
@@ -118,17 +118,17 @@ def crc32c(buffers: Sequence[Buffer]) -> int:
 def insert_checksum(
     head: bytearray, rest: Iterable[Buffer], start: int, field: int, *, never_zero: bool = False
 ) -> None:
-    """Complete a checksum as transmitting hardware does: the field holds the pseudo-header's sum, and is replaced.
+    """Complete a checksum as transmit hardware does: the checksum replaces the pseudo-header's sum in its field.
 
     Args:
         head: the start of the frame, writable, at least up to the end of the field (`chain.behead` makes it).
         rest: the rest of what the checksum covers.
-        start: where the sum starts, in bytes from the start of the frame.
-        field: where the checksum is, likewise.
-        never_zero: store 0xFFFF for 0, as UDP demands (RFC 768).
+        start: offset of the first byte covered.
+        field: offset of the checksum.
+        never_zero: store 0xFFFF for 0, as UDP requires (RFC 768).
 
     Raises:
-        ValueError: the field does not lie between `start` and the end of `head`.
+        ValueError: the field is not between `start` and the end of `head`.
     """
     if not start <= field <= len(head) - 2:
         raise ValueError(f"expected the checksum between bytes {start} and {len(head) - 2}; found it at {field}")

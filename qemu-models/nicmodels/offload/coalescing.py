@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Receive coalescing: which TCP segments become one large one, and when that is complete.
+"""Receive coalescing (LRO, RSC): which TCP segments are merged into a large one, and when it is complete.
 
-Knows the flows and the merged header; where the payload goes is the NIC's business, which hangs it on `Flow.buffers`.
-The rules are those of the 82599's RSC (datasheet 7.11): what differs from NIC to NIC is in `Limits`. Microsoft's
-"Rules for coalescing TCP/IP segments" agree with them.
+This module handles the flows and the merged header; the NIC places the payload and keeps its own state in
+`Flow.buffers`. The rules are those of the 82599's RSC (datasheet 7.11), which agree with Microsoft's "Rules for coalescing
+TCP/IP segments"; differences between NICs are in `Limits`.
 
-The merged header is the first segment's with the last one's acknowledgement, window, PSH and timestamp, and with
-lengths and checksums that fit the whole: a merged frame is a valid frame.
+The merged header is that of the first segment, with the last segment's acknowledgement, window, PSH and timestamp, and
+with lengths and checksums of the merged frame, which is valid.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _QUIET = 0xFFF & ~(_PSH | _ACK)
 """TCP flags (the reserved ones too) that exclude a segment."""
 _CONGESTION_EXPERIENCED = 3
 _TIMESTAMP_OPTION = b"\x01\x01\x08\x0a"
-"""NOP, NOP, timestamp, length 10 (RFC 7323, appendix A): the only layout that hardware looks for."""
+"""NOP, NOP, timestamp, length 10 (RFC 7323, appendix A): the only layout that hardware recognizes."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one NIC can do; the defaults are the 82599's.
+    """The limits of a NIC; the defaults are the 82599's.
 
     Attributes:
-        flows: how many flows are open at once; one more completes the least recently used.
-        packet: bytes of a merged IP packet, from its header on.
-        segments: segments in a merged packet; 0 for no limit of its own.
+        flows: open flows; one more completes the least recently used.
+        packet: bytes of a merged IP packet, its header included.
+        segments: segments in a merged packet; 0 for no limit.
         header: bytes from the start of the frame to the payload (SRRCTL.BSIZEHEADER); 0 for no limit.
-        ipv6: TCP over IPv6 counts too.
-        acknowledgements: segments without payload count too (RSCDBU.RSCACKDIS is 0).
+        ipv6: TCP over IPv6 is coalesced.
+        acknowledgements: segments without payload are coalesced (RSCDBU.RSCACKDIS is 0).
     """
 
     flows: int = 32
@@ -54,12 +54,12 @@ class Limits:
 
 
 class Flow:
-    """A merged packet in the making.
+    """An open flow: the packet that its segments are merged into.
 
     Attributes:
-        segments: how many have joined.
+        segments: number of merged segments.
         payload: bytes of TCP payload.
-        buffers: the NIC's own: where it keeps what it needs to deliver the packet.
+        buffers: the NIC's own state of the packet.
     """
 
     __slots__ = ("_header", "_headers", "_payload_sum", "buffers", "expected", "key", "payload", "segments")
@@ -85,7 +85,7 @@ class Flow:
         return len(self._header) - self._headers.l3_offset + self.payload
 
     def matches(self, frame: Buffer, headers: Headers) -> bool:
-        """Whether a viable segment of the same flow may be appended: next in sequence, and headers alike."""
+        """Whether a segment of the same flow may be appended: it is next in sequence, and its headers match."""
         own = self._headers
         l4 = headers.l4_offset
         return (
@@ -96,11 +96,11 @@ class Flow:
         )
 
     def append(self, frame: Buffer, headers: Headers) -> None:
-        """Take a segment in."""
+        """Append a segment."""
         l4, end = headers.l4_offset, headers.payload_offset
         size = headers.l3_end - end
         mine = self._header
-        # The checksum was right, so the payload's sum is what the rest lacks to 0 (modulo 65535).
+        # The checksum is right, so the sums of the payload and of the rest add up to 0 (modulo 65535).
         rest = self._addresses_sum(frame) + TCP + (headers.l3_end - l4) + word_sum(frame[l4:end])
         self._payload_sum += -rest << 8 if self.payload & 1 else -rest
         self.segments += 1
@@ -112,7 +112,7 @@ class Flow:
         mine[l4 + 20 : end] = frame[l4 + 20 : end]
 
     def header(self) -> bytes:
-        """The merged header as it is now."""
+        """The current merged header."""
         merged = self._header
         if self.segments > 1:
             headers = self._headers
@@ -135,11 +135,11 @@ class Flow:
 
 
 class Decision(NamedTuple):
-    """What to do with a frame.
+    """The decision on a frame.
 
     Attributes:
         before: flows to deliver before the frame (already closed).
-        flow: the flow that the frame has joined, or None when it is delivered alone.
+        flow: the flow that the frame was appended to; None if it is delivered alone.
         complete: the frame was the last of its flow, which is already closed.
     """
 
@@ -159,7 +159,7 @@ def viable(frame: Buffer, headers: Headers, limits: Limits) -> bool:
         congestion = frame[start + 1] >> 4 & 3
     else:
         return False
-    # Padding behind the IP packet would end up in the middle of the merged one.
+    # Padding after the IP packet would be in the middle of the merged one.
     if congestion == _CONGESTION_EXPERIENCED or headers.l3_end != len(frame):
         return False
     l4, end = headers.l4_offset, headers.payload_offset
@@ -196,8 +196,8 @@ class Coalescer:
         Args:
             frame: the frame without its CRC, its checksums found right.
             headers: of that frame.
-            scope: what else tells flows apart: the queue, a tag that was stripped.
-            fits: asked with a flow and the bytes of payload to come, whether the NIC's buffers have room for them.
+            scope: what else distinguishes flows: the queue, a stripped tag.
+            fits: whether the NIC's buffers have room for more payload of a flow; called with the flow and the bytes.
         """
         key = self._key(frame, headers, scope)
         if key is None:
@@ -205,7 +205,7 @@ class Coalescer:
         before = []
         known = self._flows.pop(key, None)
         if not viable(frame, headers, self.limits):
-            # Not to overtake what came before it, the flow is completed first.
+            # The flow is completed first, so that the frame does not overtake it.
             return Decision([known] if known else [], None, complete=False)
         size = headers.l3_end - headers.payload_offset
         limits = self.limits
@@ -227,7 +227,7 @@ class Coalescer:
         return Decision(before, known, complete)
 
     def close(self, flow: Flow) -> bool:
-        """Complete a flow; False when it is not open."""
+        """Complete a flow; returns False if it is not open."""
         if self._flows.get(flow.key) is not flow:
             return False
         del self._flows[flow.key]

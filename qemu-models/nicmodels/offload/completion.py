@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the far end of a wire left to be done by the NIC: a frame on a wire is complete, and no longer than the link allows.
+"""Completes frames whose checksums and segmentation the host left to the NIC, as every frame on a real wire is complete.
 
-Source: virtio 1.2, 5.1.6.4 (a packet with VIRTIO_NET_HDR_F_NEEDS_CSUM and a gso_type is to be cut and summed).
+Source: virtio 1.2, 5.1.6.4 (packets with VIRTIO_NET_HDR_F_NEEDS_CSUM and a gso_type).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def complete(frame: memoryview, offload: Offload | None, counters: WireCounters) -> Iterator[memoryview]:
-    """The frames that the wire carries in place of this one, in order; none where it cannot be cut.
+    """The complete frames in place of this one, in order; none if it cannot be segmented.
 
     Args:
-        frame: as it was received; a checksum is written into it.
-        offload: what was left undone; None for nothing.
-        counters: of the wire that it came from, where one that cannot be cut is counted.
+        frame: as received; its checksum is written into it.
+        offload: what the host left undone; None for nothing.
+        counters: of the wire, which count a frame that cannot be segmented.
     """
     if offload is None:
         yield frame

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the headers of a frame are, and whether its checksums are right.
+"""Parses the headers of frames, and verifies their checksums.
 
 Sources: IEEE 802.3 and 802.1Q (tags), RFC 791 and 8200 (IPv4, IPv6 and extension headers), RFC 4302 (the length of an
 authentication header), RFC 768, 9293 and 9260.
@@ -7,18 +7,14 @@ authentication header), RFC 768, 9293 and 9260.
 
 from __future__ import annotations
 
+from nicmodels.ethernet import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from nicmodels.offload.checksum import Buffer, crc32c, pseudo_header_sum, word_sum
-
-ETHERTYPE_IPV4 = 0x0800
-ETHERTYPE_IPV6 = 0x86DD
-ETHERTYPE_VLAN = 0x8100
-ETHERTYPE_QINQ = 0x88A8
 
 TCP = 6
 UDP = 17
 SCTP = 132
 
-_TAGS = frozenset((ETHERTYPE_VLAN, ETHERTYPE_QINQ, 0x9100))
+_TAGS = frozenset((ETH_P_8021Q, ETH_P_8021AD, 0x9100))
 _MAX_TAGS = 4
 
 _HOP_BY_HOP = 0
@@ -32,21 +28,21 @@ _MINIMUM = {TCP: 20, UDP: 8, SCTP: 12}
 
 
 class Headers:
-    """What `parse` found. Offsets and lengths are in bytes from the start of the frame.
+    """The headers of a frame. Offsets are in bytes from the start of the frame.
 
     Attributes:
         vlans: tag control information of each VLAN tag, the outermost first.
-        ethertype: of the payload behind the tags; below 0x600 it is an 802.3 length (LLC follows).
-        l3_offset: start of what follows the (tagged) Ethernet header.
-        version: 4, 6, or 0 when there is no IP header that is complete and sane.
+        ethertype: of the payload after the tags; below 0x600 it is an 802.3 length (LLC follows).
+        l3_offset: first byte after the (tagged) Ethernet header.
+        version: 4 or 6; 0 without a complete and valid IP header.
         l3_end: end of the IP packet by its own length fields, which excludes Ethernet padding.
         protocol: the number of the first header that is not an IPv6 extension; 0 without IP.
-        fragment: a fragment of a datagram, the first one included.
-        later_fragment: a fragment that does not hold the start of the datagram.
+        fragment: a fragment of a datagram, the first included.
+        later_fragment: a fragment other than the first.
         options: the IPv4 header has options, or there are IPv6 extension headers.
         l4_offset: start of the upper layer's header; equals `l3_offset` without IP.
-        l4: TCP, UDP or SCTP when that header is complete and this is not a later fragment, else 0.
-        payload_offset: first byte behind the TCP, UDP or SCTP header; equals `l4_offset` without one.
+        l4: TCP, UDP or SCTP if that header is complete and this is not a later fragment, else 0.
+        payload_offset: first byte after the TCP, UDP or SCTP header; equals `l4_offset` without one.
     """
 
     __slots__ = (
@@ -83,17 +79,17 @@ class Headers:
 
 
 def parse(frame: Buffer, length: int | None = None) -> Headers:
-    """Find the headers of an Ethernet frame; never raises, whatever the bytes are.
+    """Parse the headers of an Ethernet frame; never raises, whatever the bytes are.
 
     Args:
         frame: its bytes, or only the first ones.
-        length: of the whole frame, where `frame` is its start; headers that are not wholly in it are not found.
+        length: of the whole frame, if `frame` is only its start; headers that are not entirely in it are not found.
     """
     if length is None or length < len(frame):
         length = len(frame)
     try:
         return _parse(frame, length)
-    except IndexError:  # the headers go on behind the start that is here
+    except IndexError:  # the headers continue after the bytes that are here
         return Headers(len(frame), 0, ())
 
 
@@ -108,9 +104,9 @@ def _parse(frame: Buffer, length: int) -> Headers:
         ethertype = frame[offset + 2] << 8 | frame[offset + 3]
         offset += 4
     headers = Headers(offset, ethertype, vlans)
-    if ethertype == ETHERTYPE_IPV4:
+    if ethertype == ETH_P_IP:
         _parse_ipv4(frame, length, offset, headers)
-    elif ethertype == ETHERTYPE_IPV6:
+    elif ethertype == ETH_P_IPV6:
         _parse_ipv6(frame, length, offset, headers)
     if headers.l4:
         _parse_l4(frame, headers)
@@ -152,7 +148,7 @@ def _parse_ipv6(frame: Buffer, length: int, offset: int, headers: Headers) -> No
         if protocol == _FRAGMENT:
             size = 8
             field = frame[position + 2] << 8 | frame[position + 3]
-            # An atomic fragment (offset 0, nothing to follow) is a whole datagram (RFC 6946).
+            # An atomic fragment (offset 0, no more fragments) is a whole datagram (RFC 6946).
             headers.fragment = bool(field & 0xFFF9)
             headers.later_fragment = field >> 3 != 0
         elif protocol == _AUTHENTICATION:
@@ -182,7 +178,7 @@ def _parse_l4(frame: Buffer, headers: Headers) -> None:
 
 
 def ip_checksum_ok(frame: Buffer, headers: Headers) -> bool | None:
-    """Whether the IPv4 header's checksum is right; None when there is no IPv4 header."""
+    """Whether the IPv4 header's checksum is right; None without an IPv4 header."""
     if headers.version != 4:
         return None
     start = headers.l3_offset
@@ -193,8 +189,8 @@ def l4_checksum_ok(frame: Buffer, headers: Headers) -> bool | None:
     """Whether the TCP, UDP or SCTP checksum is right.
 
     Returns:
-        None when that cannot be told: no such header, a fragment, UDP over IPv4 without a checksum, a UDP length that
-        contradicts the IP length, or a routing header whose final destination this parser does not know.
+        None if it cannot be verified: no such header, a fragment, UDP over IPv4 without a checksum, a UDP length that
+        contradicts the IP length, or a routing header whose final destination is unknown.
     """
     protocol = headers.l4
     if not protocol or headers.fragment:
@@ -241,7 +237,7 @@ def _undelivered_routing_header(frame: Buffer, headers: Headers) -> bool:
 
 
 def addresses_sum(frame: Buffer, headers: Headers, length: int) -> int:
-    """Sum of the pseudo-header that belongs to `headers`, for an upper layer of `length` bytes.
+    """Sum of the pseudo-header for `headers`, for an upper layer of `length` bytes.
 
     Raises:
         ValueError: the frame has no IP header.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Receive-side scaling: the Toeplitz hash, what goes into it, and the indirection table.
+"""Receive-side scaling: the Toeplitz hash, its input, and the indirection table.
 
 Sources: Microsoft, "RSS hashing types" and "Verifying the RSS hash calculation" (the vectors in the tests).
 """
@@ -24,7 +24,7 @@ _CACHED = 4096
 
 
 class HashType(enum.IntFlag):
-    """What a hash is computed over. The numbers are this module's, not any hardware's."""
+    """The input of the hash. The numbers are this module's, not those of any hardware."""
 
     NONE = 0
     IPV4 = 1
@@ -36,7 +36,7 @@ class HashType(enum.IntFlag):
 
 
 class Toeplitz:
-    """The hash under one key: a table a byte position, one lookup a byte, and a memory of recent flows.
+    """The hash with one key: a table per byte position, one lookup per byte, and a cache of recent flows.
 
     Raises:
         ValueError: the key is shorter than 5 bytes.
@@ -86,12 +86,12 @@ class Toeplitz:
 
 
 def hash_input(frame: Buffer, headers: Headers, types: HashType) -> tuple[HashType, bytes]:
-    """The type that applies to a frame among the enabled ones, and the bytes to hash.
+    """The enabled type that applies to a frame, and the bytes to hash.
 
-    Ports count only for whole TCP and UDP packets: all fragments of a datagram must take the same queue.
+    Ports are hashed only for unfragmented TCP and UDP packets: all fragments of a datagram must take the same queue.
 
     Returns:
-        (`HashType.NONE`, b"") when no enabled type applies.
+        (`HashType.NONE`, b"") if no enabled type applies.
     """
     version = headers.version
     start = headers.l3_offset
@@ -115,7 +115,7 @@ def hash_input(frame: Buffer, headers: Headers, types: HashType) -> tuple[HashTy
 
 
 class Choice(NamedTuple):
-    """Where receive-side scaling sends a frame."""
+    """The queue that RSS selects for a frame."""
 
     kind: HashType
     hash: int
@@ -128,7 +128,7 @@ class Scaling:
     Args:
         key: the Toeplitz key.
         types: the enabled hash types.
-        table: queue (or whatever the NIC keeps there) for each value of the hash's low bits; a power of two long.
+        table: the queue, or whatever the NIC stores there, for each value of the hash's low bits; its length is a power of two.
 
     Raises:
         ValueError: the table's length is not a power of two.
@@ -144,7 +144,7 @@ class Scaling:
         self._mask = size - 1
 
     def choose(self, frame: Buffer, headers: Headers) -> Choice | None:
-        """Hash a frame and look its hash up; None when no enabled type applies."""
+        """Hash a frame and look the hash up; None if no enabled type applies."""
         kind, data = hash_input(frame, headers, self.types)
         if not kind:
             return None

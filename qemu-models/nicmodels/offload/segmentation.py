@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Segmentation of TCP and UDP over IPv4 and IPv6: one header and a long payload become frames.
+"""Segmentation (TSO, USO) of TCP and UDP over IPv4 and IPv6: a header and a large payload become frames.
 
-Sources: 82599 datasheet 7.2.4 (what hardware changes from frame to frame), RFC 9293 (sequence numbers), RFC 3168 6.1.2
+Sources: 82599 datasheet 7.2.4 (what hardware changes in each frame), RFC 9293 (sequence numbers), RFC 3168 6.1.2
 (CWR in the first segment only).
 """
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class FlagMasks(NamedTuple):
-    """Which of the 12 TCP flag bits survive in the first, the middle and the last segment.
+    """The masks of the 12 TCP flag bits in the first, the middle and the last segment.
 
     The defaults (FIN and PSH only in the last, CWR only in the first) are the 82599's reset values of DTXTCPFLGL/H.
-    A payload that fits one segment keeps all its flags.
+    A payload of one segment keeps all its flags.
     """
 
     first: int = 0xFF6
@@ -47,23 +47,23 @@ def segment(
     identification_mask: int = 0xFFFF,
     seeded: bool = False,
 ) -> Iterator[list[Buffer]]:
-    """Cut a payload into frames, each a chain of a new header and views of the payload (nothing is copied).
+    """Segment a payload into frames, each a chain of a new header and views of the payload, which is not copied.
 
     Args:
-        header: Ethernet to TCP or UDP header, options included, as the first frame would have it.
-        payload: what follows; at least one frame comes out, even when it is empty.
-        mss: payload bytes a frame.
-        l3_offset: where the IPv4 or IPv6 header starts; its version field is read.
-        l4_offset: where the TCP or UDP header starts; it ends where `header` ends.
+        header: Ethernet to TCP or UDP header, options included, as in the first frame.
+        payload: the payload; an empty one gives one frame.
+        mss: payload bytes per frame.
+        l3_offset: of the IPv4 or IPv6 header; its version field is read.
+        l4_offset: of the TCP or UDP header, which ends where `header` ends.
         protocol: `TCP` or `UDP`.
-        masks: the TCP flags that survive.
-        identification_mask: the bits of the IPv4 identification that count; the others stay.
-        seeded: the checksum fields of `header` hold sums to start from, as drivers leave them for hardware that adds
-            to them: for TCP and UDP the pseudo-header's without the length, for IPv4 normally 0. If false, what the
-            fields hold is ignored and the pseudo-header is computed.
+        masks: of the TCP flags.
+        identification_mask: the bits of the IPv4 identification that are incremented; the others stay.
+        seeded: the checksum fields of `header` hold initial sums, as drivers write them for hardware that adds to them:
+            for TCP and UDP that of the pseudo-header without the length, for IPv4 normally 0. If false, the fields are
+            ignored and the pseudo-header is computed.
 
     Raises:
-        ValueError: the header is too short or no IP header, the protocol cannot be cut, or `mss` is not positive.
+        ValueError: the header is too short or has no IP header, the protocol cannot be segmented, or `mss` is not positive.
     """
     tcp = protocol == TCP
     if not tcp and protocol != UDP:
@@ -90,7 +90,7 @@ def segment(
     ip_header = l4_offset - l3_offset
     total = chain_length(payload)
     last = max(total - 1, 0) // mss
-    # The headers are summed once, without what changes from frame to frame: that is added to the sum of each.
+    # The headers are summed once, without the fields that change; those are added for each frame.
     if version == 4:
         template[l3_offset + 2 : l3_offset + 6] = bytes(4)
     if tcp:
@@ -100,7 +100,7 @@ def segment(
         template[l4_offset + 4 : l4_offset + 6] = bytes(2)
     ip_sum = word_sum(template[l3_offset:l4_offset]) if version == 4 else 0
     seed += word_sum(template[l4_offset:])
-    odd = 8 * (l4_header & 1)  # a payload at an odd offset counts in the other halves of its words
+    odd = 8 * (l4_header & 1)  # a payload at an odd offset is in the other halves of its words
 
     for index, pieces in enumerate(_cut(payload, mss, last + 1)):
         size = total - index * mss if index == last else mss
@@ -134,7 +134,7 @@ def _addresses_sum(header: bytearray, l3_offset: int, version: int, protocol: in
 
 
 def _cut(payload: Sequence[Buffer], size: int, count: int) -> Iterator[list[memoryview]]:
-    """`count` chains of views, each of `size` bytes but the last."""
+    """`count` chains of views of `size` bytes; the last may be shorter."""
     source = iter(payload)
     view = memoryview(b"")
     for _ in range(count):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Inserting and stripping VLAN tags (IEEE 802.1Q, 9.3): 4 bytes after the two addresses."""
+"""Inserting and stripping VLAN tags (IEEE 802.1Q, 9.3), 4 bytes after the addresses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def insert(buffers: Sequence[Buffer], tci: int, tpid: int = TPID) -> list[Buffer
         tpid: the tag's EtherType.
 
     Raises:
-        ValueError: the frame is shorter than its addresses.
+        ValueError: the frame is too short for two addresses.
     """
     head, rest = behead(buffers, ADDRESSES)
     head += struct.pack(">HH", tpid, tci)
@@ -35,17 +35,17 @@ def insert(buffers: Sequence[Buffer], tci: int, tpid: int = TPID) -> list[Buffer
 
 
 def tag_of(frame: Buffer, tpid: int = TPID) -> int | None:
-    """The outermost tag's control information, or None when the frame has no such tag."""
+    """The outermost tag's control information, or None if the frame has no such tag."""
     if len(frame) < ADDRESSES + TAG or frame[12] << 8 | frame[13] != tpid:
         return None
     return frame[14] << 8 | frame[15]
 
 
 def strip(frame: Buffer, tpid: int = TPID) -> tuple[int | None, list[Buffer]]:
-    """Take the outermost tag off.
+    """Strip the outermost tag.
 
     Returns:
-        Its control information, and the frame without it as views; (None, [frame]) when there is none.
+        Its control information, and the frame without it as views; (None, [frame]) if there is none.
     """
     tci = tag_of(frame, tpid)
     if tci is None:

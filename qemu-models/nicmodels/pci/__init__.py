@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PCI: configuration space, one class a capability, BARs."""
+"""PCI: configuration space, one class per capability, BARs."""
 
 from nicmodels.pci.bar import Bar, BarKind, MmapArea
 from nicmodels.pci.capabilities import (
@@ -18,6 +18,7 @@ from nicmodels.pci.extended import (
     DeviceSerialNumber,
     ExtendedCapability,
 )
+from nicmodels.pci.reset import ResetCause
 
 __all__ = [
     "AdvancedErrorReporting",
@@ -33,6 +34,7 @@ __all__ = [
     "MsiX",
     "PciExpress",
     "PowerManagement",
+    "ResetCause",
     "VendorSpecific",
     "VitalProductData",
 ]

@@ -24,7 +24,7 @@ class BarKind(enum.Enum):
 
 @dataclass(frozen=True)
 class MmapArea:
-    """A part of a BAR that the guest maps instead of trapping: the model never sees the accesses.
+    """A part of a BAR that the guest maps; the model does not see the accesses.
 
     Attributes:
         offset: within the BAR, page-aligned.
@@ -47,7 +47,7 @@ class Bar:
         mmap_fd: shared memory of `size` bytes behind `mmap_areas`.
 
     Raises:
-        ValueError: the BAR cannot exist.
+        ValueError: an invalid index, size or area.
     """
 
     index: int

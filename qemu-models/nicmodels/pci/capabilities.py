@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Capabilities in the first 256 bytes of the configuration space, one class each.
 
-A capability gives its bytes and which bits software can change; `ConfigSpace` lays them out and links them.
+A capability defines its bytes and the bits that software can change; `ConfigSpace` places and links them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Capability(Protocol):
 
     @property
     def offset(self) -> int | None:
-        """Where it must stand; None: behind the one before."""
+        """Its offset; None to place it after the previous capability."""
 
     def body(self) -> bytes:
-        """Everything behind the two bytes of id and next pointer."""
+        """The bytes after id and next pointer."""
 
     def writable(self) -> bytes:
-        """Ones where software can write, as long as `body`."""
+        """The bits that software can write, as long as `body`."""
 
     def write_one_to_clear(self) -> bytes:
-        """Ones where writing a one clears the bit, as long as `body`."""
+        """The bits that writing a one clears, as long as `body`."""
 
 
 def _nothing(body: bytes) -> bytes:
@@ -43,8 +43,8 @@ class PowerManagement:
 
     Attributes:
         pmc: the capabilities word without the version: PME support, D1 and D2 support.
-        no_soft_reset: whether D3hot to D0 keeps the state.
-        offset: where it stands.
+        no_soft_reset: the state is kept from D3hot to D0.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x01
@@ -67,10 +67,10 @@ class PowerManagement:
 
 @dataclass(frozen=True)
 class VitalProductData:
-    """Vital Product Data (PCI 3.0, 6.4 and appendix I). The data itself is behind an address register: all of it zero.
+    """Vital Product Data (PCI 3.0, 6.4 and appendix I). The data behind its address register is all zero.
 
     Attributes:
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x03
@@ -96,7 +96,7 @@ class Msi:
     Attributes:
         vectors: 1, 2, 4, 8, 16 or 32.
         maskable: per-vector masking.
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x05
@@ -126,7 +126,7 @@ class Msi:
 
 @dataclass(frozen=True)
 class MsiX:
-    """MSI-X (PCI 3.0, 6.8.2). QEMU emulates table and pending bits; the BAR only has to have the room.
+    """MSI-X (PCI 3.0, 6.8.2). QEMU emulates table and pending bits; the BAR only needs the room.
 
     Attributes:
         vectors: 1 to 2048.
@@ -134,7 +134,7 @@ class MsiX:
         table_offset: within that BAR, a multiple of 8.
         pba_bar: index of the BAR with the pending bits.
         pba_offset: within that BAR, a multiple of 8.
-        offset: where the capability stands.
+        offset: of the capability; None to place it after the previous one.
     """
 
     id: ClassVar[int] = 0x11
@@ -149,7 +149,7 @@ class MsiX:
         if not 1 <= self.vectors <= 2048:
             raise ValueError(f"MSI-X has 1 to 2048 vectors, not {self.vectors}")
         if (self.table_offset | self.pba_offset) % 8:
-            raise ValueError("MSI-X table and pending bits stand at multiples of 8")
+            raise ValueError("MSI-X table and pending bits must be at multiples of 8")
 
     @property
     def table_size(self) -> int:
@@ -184,7 +184,7 @@ class PciExpress:
         max_payload: 0 (128 bytes) to 5 (4096 bytes), what the device supports.
         flr: whether function-level reset is supported.
         completion_timeout_ranges: Device Capabilities 2, bits 3:0.
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x10
@@ -198,7 +198,7 @@ class PciExpress:
     DEVICE_CONTROL: ClassVar[int] = 0x08
 
     def body(self) -> bytes:
-        """From the capabilities register to Link Status 2; the slot registers behind are zero."""
+        """From the capabilities register to Link Status 2; the slot registers after it are zero."""
         speeds = ((1 << self.link_speed) - 1) << 1
         link = self.link_speed | self.link_width << 4
         return _express(
@@ -224,7 +224,7 @@ class PciExpress:
 _EXPRESS = struct.Struct("<HIHHIHH16xIHHIHH8x")
 
 
-def _express(  # one argument a register, in their order
+def _express(  # one argument per register, in order
     *,
     capabilities: int = 0,
     device_capabilities: int = 0,
@@ -263,7 +263,7 @@ class VendorSpecific:
 
     Attributes:
         data: what follows the length byte.
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x09

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The configuration space of an endpoint: type 0 header, capability lists, and what writes to them do.
+"""The configuration space of an endpoint: type 0 header, capability lists, and the effects of writes.
 
 Source: PCI Local Bus 3.0, 6.1 and 6.2; PCI Express base specification 3.0, 6.6.2 (function-level reset) and 7.5.
 """
@@ -47,30 +47,30 @@ D3HOT = 3
 
 
 class ConfigListener(Protocol):
-    """Who acts on what software writes; `nicmodels.device.Device` does."""
+    """Acts on software's writes; `nicmodels.nic.device.Device` implements it."""
 
     def command_changed(self) -> None:
-        """The command register has another value."""
+        """The command register changed."""
 
     def function_reset(self, *, from_d3hot: bool = False) -> None:
-        """Software asked for a function-level reset, or took the device from D3hot to D0 with a reset."""
+        """Software requested a function-level reset, or moved the device from D3hot to D0 with a reset."""
 
 
 class ConfigSpace:
     """4096 bytes of configuration space.
 
     Args:
-        vendor, device, revision, class_code (24 bits), subsystem_vendor, subsystem: the identity.
-        bars: at most one an index.
+        vendor, device, revision, class_code (24 bits), subsystem_vendor, subsystem: the ids.
+        bars: at most one per index.
         capabilities, extended: in list order.
         interrupt_pin: 1 to 4 for INTA to INTD, 0 for none.
 
     Attributes:
         bars: by index.
-        listener: told of what has effects outside the configuration space.
+        listener: called for writes with effects outside the configuration space.
 
     Raises:
-        ValueError: BARs or capabilities overlap, MSI-X points outside its BAR, or a 4-byte boundary is missed.
+        ValueError: BARs or capabilities overlap, MSI-X points outside its BAR, or an offset is not a multiple of 4.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ConfigSpace:
         return None
 
     def offset(self, capability: Capability | ExtendedCapability) -> int:
-        """Where a capability stands."""
+        """The offset of a capability."""
         return self._offsets[id(capability)]
 
     def read(self, offset: int, size: int) -> int:
@@ -135,7 +135,7 @@ class ConfigSpace:
         self.write_bytes(offset, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def write_bytes(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Software's write: only writable bits change, status bits are cleared by ones, and then it takes effect."""
+        """Software's write: writable bits change, ones clear status bits, and the effects follow."""
         command, state = self.command, self._power_state()
         flr = self._asks_for_flr(offset, data)
         for position, value in enumerate(data, offset):
@@ -154,7 +154,7 @@ class ConfigSpace:
             self.listener.command_changed()
 
     def set(self, offset: int, value: int, size: int) -> None:
-        """The device's own change (an error status, a link status): every bit is written, nothing takes effect."""
+        """The device's own change, such as an error or link status: every bit is written, without effects."""
         self._bytes[offset : offset + size] = value.to_bytes(size, "little")
 
     def reset(self) -> None:
@@ -229,7 +229,7 @@ class ConfigSpace:
         for capability in self.extended:
             at = free if capability.offset is None else capability.offset
             if not previous and at != FIRST_EXTENDED:
-                raise ValueError(f"the first extended capability stands at {FIRST_EXTENDED:#x}, not at {at:#x}")
+                raise ValueError(f"the first extended capability must be at {FIRST_EXTENDED:#x}, not at {at:#x}")
             body = capability.body()
             self._claim(used, capability, at, 4 + len(body), FIRST_EXTENDED, SIZE)
             self._put(at, (capability.id | capability.version << 16).to_bytes(4, "little"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Extended capabilities, from offset 256 of the configuration space on, one class each (PCI Express 3.0, 7.9 on)."""
+"""Extended capabilities, from offset 256 of the configuration space on, one class each (PCI Express 3.0, from 7.9)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class ExtendedCapability(Protocol):
 
     @property
     def offset(self) -> int | None:
-        """Where it must stand; None: behind the one before."""
+        """Its offset; None to place it after the previous capability."""
 
     def body(self) -> bytes:
-        """Everything behind the four bytes of the header."""
+        """The bytes after the header."""
 
     def writable(self) -> bytes:
-        """Ones where software can write, as long as `body`."""
+        """The bits that software can write, as long as `body`."""
 
     def write_one_to_clear(self) -> bytes:
-        """Ones where writing a one clears the bit, as long as `body`."""
+        """The bits that writing a one clears, as long as `body`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AdvancedErrorReporting:
     """Advanced Error Reporting (7.10).
 
     Attributes:
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x0001
@@ -63,7 +63,7 @@ class DeviceSerialNumber:
 
     Attributes:
         serial: 64 bits, an EUI-64.
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x0003
@@ -73,7 +73,7 @@ class DeviceSerialNumber:
 
     @classmethod
     def from_mac(cls, mac: bytes, offset: int | None = None) -> DeviceSerialNumber:
-        """The EUI-64 of a MAC address: FF-FE in its middle."""
+        """The EUI-64 of a MAC address, with FF-FE in the middle."""
         return cls(int.from_bytes(mac[:3] + b"\xff\xfe" + mac[3:], "big"), offset)
 
     def body(self) -> bytes:
@@ -94,7 +94,7 @@ class AlternativeRoutingId:
     """Alternative Routing-ID Interpretation (6.13): the last function of the device.
 
     Attributes:
-        offset: where it stands.
+        offset: in the configuration space; None to place it after the previous capability.
     """
 
     id: ClassVar[int] = 0x000E

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Backplane and copper-cable abilities: what a base page says, and what follows from two of them.
+"""Backplane and copper cable abilities: the contents of base pages, and the link that two of them resolve to.
 
 Sources: IEEE 802.3, clause 73: 73.6 (base page), table 73-4 (technology ability field), table 73-5 (priority resolution),
 73.6.5 (FEC), 73.7.4.1 (parallel detection); table 28B-3 (pause resolution).
 
-What could be held against something public: Linux has the bits A0 to A12 (include/uapi/linux/mdio.h, MDIO_AN_C73_*), pause, FEC and
-remote fault, and in phylink_resolve_c73 the order from 100GBASE-CR4 down. Unverified, since no copy of the standard is at hand: A13 to
-A18 with their place in the order (IEEE 802.3cd, 802.3ck), where 2.5GBASE-KX and 5GBASE-KR stand in it, and at 25 Gb/s a lane which FEC
-request goes before which. A19 to A22 are taken as reserved, and ignored.
+Checked against Linux: bits A0 to A12 (include/uapi/linux/mdio.h, MDIO_AN_C73_*), pause, FEC and remote fault, and the priorities from
+100GBASE-CR4 down (phylink_resolve_c73). Unverified, without a copy of the standard: A13 to A18 and their priorities (IEEE 802.3cd,
+802.3ck), the priorities of 2.5GBASE-KX and 5GBASE-KR, and which FEC request has priority at 25 Gb/s a lane. A19 to A22 are taken as
+reserved, and ignored.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Technology(enum.Enum):
     """A physical layer. The value is its bit A0, A1, ... in the technology ability field, and its speed in Mbit/s.
 
-    The members stand in the order of table 73-5 (the module says what of that is verified): the first that both ends have is
-    the one they use.
+    The members are in the order of table 73-5 (see the module's docstring on how much of it is verified): two ends use the
+    first that both have.
     """
 
     KR4_400G = ("400GBASE-KR4/CR4", 18, 400000)
@@ -80,7 +80,7 @@ class Technology(enum.Enum):
 
 
 DETECTABLE = frozenset((Technology.KX_1000M, Technology.KX4_10G))
-"""What an auto-negotiating end recognizes in an end that does not negotiate (73.7.4.1)."""
+"""What a negotiating end detects of an end that does not negotiate (73.7.4.1)."""
 
 _TEN_A_LANE = frozenset((Technology.KR_10G, Technology.KR4_40G, Technology.CR4_40G, Technology.CR10_100G))
 _ALWAYS_RS_FEC = frozenset(t for t in Technology if t.speed > 25000) - _TEN_A_LANE
@@ -88,10 +88,10 @@ _ALWAYS_RS_FEC = frozenset(t for t in Technology if t.speed > 25000) - _TEN_A_LA
 
 @dataclass(frozen=True)
 class Abilities:
-    """What an end offers.
+    """The abilities of an end.
 
     Attributes:
-        technologies: the physical layers; a single one if it does not negotiate.
+        technologies: the physical layers; exactly one if it does not negotiate.
         pause: bit C0, symmetric pause.
         asymmetric_pause: bit C1, ASM_DIR.
         fec: bit F0, BASE-R FEC ability (clause 74) of 10 Gb/s a lane.
@@ -99,7 +99,7 @@ class Abilities:
         rs_fec_request: bit F2, RS-FEC requested for 25 Gb/s a lane.
         base_r_fec_request: bit F3, BASE-R FEC requested for 25 Gb/s a lane.
         remote_fault: bit RF.
-        negotiates: sends base pages (clause 73); if false, the end just transmits its one technology.
+        negotiates: sends base pages (clause 73); if false, the end only transmits its one technology.
 
     Raises:
         ValueError: an end that does not negotiate has none or several technologies.
@@ -175,7 +175,7 @@ class Abilities:
 
     @classmethod
     def from_base_page(cls, page: int) -> Abilities:
-        """What a base page tells; bits of technologies that this module does not know are ignored."""
+        """The abilities in a base page; bits of unknown technologies are ignored."""
         return cls(
             frozenset(t for t in Technology if page >> (TECHNOLOGY_SHIFT + t.bit) & 1),
             pause=bool(page & PAUSE),
@@ -192,7 +192,7 @@ _FLAGS = tuple(each.name for each in fields(Abilities) if each.name != "technolo
 
 
 class Pause(NamedTuple):
-    """Which directions of flow control an end uses: may it send PAUSE frames, must it obey them."""
+    """The flow control of an end: whether it may send PAUSE frames, and whether it must obey them."""
 
     transmit: bool
     receive: bool
@@ -203,14 +203,14 @@ _NO_PAUSE = Pause(transmit=False, receive=False)
 
 @dataclass(frozen=True)
 class Resolution:
-    """A link that is up, as the local end sees it.
+    """A resolved link, from the local end.
 
     Attributes:
         technology: the physical layer in use.
         pause: flow control of the local end.
         fec: BASE-R FEC (clause 74) is on.
         rs_fec: RS-FEC is on, because it was requested or because the technology has no mode without it.
-        negotiated: the ends exchanged base pages; false after parallel detection, or if none negotiates.
+        negotiated: the ends exchanged base pages; false after parallel detection, or if neither end negotiates.
     """
 
     technology: Technology
@@ -249,9 +249,9 @@ def resolve_pause(local: Abilities, partner: Abilities) -> Pause:
 def resolve_fec(technology: Technology, local: Abilities, partner: Abilities) -> tuple[bool, bool]:
     """Whether a link that was negotiated has BASE-R FEC, and whether it has RS-FEC (73.6.5).
 
-    At 10 Gb/s a lane both ends must be able (F0) and one must request (F1). At 25 Gb/s every PHY is able, and one
-    request is enough (F2, F3); RS-FEC goes before BASE-R FEC, but the -S PHYs have only the latter and take either
-    request for it. All that is faster has RS-FEC always. Of this only the rule of 10 Gb/s a lane is verified.
+    At 10 Gb/s a lane both ends must have the ability (F0) and one must request it (F1). At 25 Gb/s every PHY has it, and
+    one request is enough (F2, F3); RS-FEC has priority over BASE-R FEC, but -S PHYs have only the latter and take either
+    request for it. Faster PHYs always use RS-FEC. Only the rule of 10 Gb/s a lane is verified.
     """
     if technology in _TEN_A_LANE:
         return local.fec and partner.fec and (local.fec_request or partner.fec_request), False
@@ -265,7 +265,7 @@ def resolve_fec(technology: Technology, local: Abilities, partner: Abilities) ->
 
 
 def resolve(local: Abilities, partner: Abilities) -> Resolution | None:
-    """The link between two ends that both transmit; None when they find no common ground."""
+    """The link between two ends that both transmit; None if they have no technology in common."""
     common = local.technologies & partner.technologies
     if local.negotiates and partner.negotiates:
         for technology in Technology:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The arbitration function of one end: IEEE 802.3 figure 73-11, with the page detection that it rests on (73.10.1).
+"""The arbitration function of one end: IEEE 802.3 figure 73-11, on top of page detection (73.10.1).
 
-It knows pages and the status of links; what a PMD does with the lanes is the transceiver's (`nicmodels.phy.transceiver`).
-Variables of the standard have its names without `mr_` and `an_`, so `page_rx` is mr_page_rx.
+It handles pages and link status; PMDs are handled in `nicmodels.phy.transceiver`. Variables have the standard's names
+without `mr_` and `an_`, so `page_rx` is mr_page_rx.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from nicmodels.phy.page import (
 from nicmodels.phy.timers import PAGE, Timers
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Timer
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 ACKNOWLEDGED_PAGES = 7
-"""How many more pages go out after the other end's acknowledge (remaining_ack_cnt: 6 to 8)."""
+"""Pages transmitted after the other end's acknowledge (remaining_ack_cnt: 6 to 8)."""
 
 
 class State(enum.Enum):
-    """The states of figure 73-11. The value is its place in the figure, from 0."""
+    """The states of figure 73-11. The value is the position in the figure, from 0."""
 
     AUTO_NEGOTIATION_ENABLE = 0
     TRANSMIT_DISABLE = 1
@@ -52,7 +52,7 @@ class State(enum.Enum):
 
 
 class LinkControl(enum.Enum):
-    """What arbitration wants of a technology's PMD and PCS (link_control, 73.9.1)."""
+    """Arbitration's request to a technology's PMD and PCS (link_control, 73.9.1)."""
 
     DISABLE = "disable"
     SCAN_FOR_CARRIER = "scan for carrier"
@@ -63,7 +63,7 @@ _GOOD = (State.AN_GOOD_CHECK, State.AN_GOOD)
 
 
 class Arbitration:
-    """One end.
+    """The arbitration function of one end.
 
     Args:
         timeline: the medium's.
@@ -71,20 +71,20 @@ class Arbitration:
             transmit from now on; None when arbitration transmits none.
         notify: called with each `Event`, as it happens (inside the timeline).
         timers: their durations.
-        seed: of the nonces; the two ends of a medium must not have the same.
-        null_pages: answer the other end's next pages with null pages by itself, where management loads none.
+        seed: of the nonces; the two ends of a medium must have different ones.
+        null_pages: answer the other end's next pages with null pages if management loads none.
 
     Attributes:
-        state: where in figure 73-11.
+        state: the current state of figure 73-11.
         page_rx: a page was received since the last entry into NEXT_PAGE_WAIT or the start.
         complete: mr_autoneg_complete.
-        parallel_detection_fault: the last parallel detection found no single link that lasted.
+        parallel_detection_fault: the last parallel detection did not find exactly one lasting link.
         lp_autoneg_able: the other end sends pages.
         lp_base_page: the last base page received; None before.
         lp_next_page: the last next page received; None before.
-        base_page: what was received last is a base page.
-        resolution: in AN_GOOD_CHECK and AN_GOOD: what the two ends have come to; None is no common ground.
-        incompatible: says of a technology whether the local settings rule it out (incompatible_link).
+        base_page: the last page received is a base page.
+        resolution: in AN_GOOD_CHECK and AN_GOOD the resolved link; None if no technology is common.
+        incompatible: whether the local settings rule out a technology (incompatible_link).
     """
 
     def __init__(
@@ -136,28 +136,28 @@ class Arbitration:
         return self._enabled
 
     def enable(self, on: bool) -> None:
-        """Write mr_autoneg_enable; turned off, the link is management's to force."""
+        """Write mr_autoneg_enable; while it is off, management may force the link."""
         self._timeline.settle()
         if on != self._enabled:
             self._enabled = on
             self._begin()
 
     def restart(self) -> None:
-        """mr_restart_negotiation; nothing happens while negotiation is disabled."""
+        """mr_restart_negotiation; ignored while negotiation is disabled."""
         self._timeline.settle()
         if self._enabled:
             self._begin()
 
     def advertise(self, page: int) -> None:
-        """Write mr_adv_ability: a base page, of which the Ack bit and both nonces are the engine's to fill in.
+        """Write mr_adv_ability: a base page; arbitration fills in the Ack bit and both nonces.
 
-        Goes out at the next entry into ABILITY_DETECT, as the standard has it.
+        The page is transmitted from the next entry into ABILITY_DETECT on, as the standard requires.
         """
         self._timeline.settle()
         self._advertised = Codeword(page).replaced(ACKNOWLEDGE | ECHO | NONCE, 0)
 
     def load_next_page(self, page: int) -> None:
-        """Write mr_np_tx and set mr_next_page_loaded; Ack and toggle are the engine's to fill in."""
+        """Write mr_np_tx and set mr_next_page_loaded; arbitration fills in Ack and toggle."""
         self._timeline.settle()
         self._loaded = Codeword(page).replaced(ACKNOWLEDGE | TOGGLE, 0)
         self._evaluate()
@@ -169,12 +169,12 @@ class Arbitration:
 
     @property
     def receive_idle(self) -> bool:
-        """an_receive_idle: no pages come."""
+        """an_receive_idle: no pages are received."""
         return self._detector.idle
 
     @property
     def next_page_wanted(self) -> bool:
-        """COMPLETE_ACKNOWLEDGE waits for management to load a next page: one of the ends has more to say."""
+        """COMPLETE_ACKNOWLEDGE waits for management to load a next page, because one end has more pages."""
         return self.state is State.COMPLETE_ACKNOWLEDGE and self._more and self._loaded is None
 
     @property
@@ -185,7 +185,7 @@ class Arbitration:
     # --- PMA and PMD --------------------------------------------------------------------------------------------------
 
     def receive(self, signal: Signal) -> None:
-        """What arrives from the other end now; an event of the timeline."""
+        """A new signal arrives from the other end; an event of the timeline."""
         self._detector.receive(signal.codeword if isinstance(signal, Pages) else None)
         self._evaluate()
 
@@ -205,20 +205,20 @@ class Arbitration:
 
     @property
     def selected(self) -> Technology | None:
-        """The technology that was resolved, which is to run now."""
+        """The resolved technology, whose PMD runs now."""
         if self.state not in _GOOD or self.resolution is None:
             return None
         return self.resolution.technology
 
     @property
     def transmitted(self) -> Codeword | None:
-        """The page that is transmitted; None when there is none."""
+        """The transmitted page; None if none is."""
         return self._transmitted
 
     # --- the diagram --------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._evaluating = True  # whoever is told of the entry must not take the next transition
+        self._evaluating = True  # a listener of this entry must not take the next transition
         try:
             self._enter(State.AUTO_NEGOTIATION_ENABLE)
         finally:
@@ -283,7 +283,7 @@ class Arbitration:
                 return None if up else State.TRANSMIT_DISABLE
 
     def _enter(self, state: State) -> None:
-        """Do a state's actions."""
+        """Run a state's actions."""
         before, self.state = self.state, state
         self._stop_timer()
         match state:
@@ -298,7 +298,7 @@ class Arbitration:
                 self._start_timer(self.timers.break_link)
             case State.ABILITY_DETECT:
                 self.base_page = True
-                self._detector.forget()
+                self._detector.restart()
                 page = self._advertised.replaced(NONCE, next(self._nonces) << NONCE_SHIFT)
                 self._toggle_transmit = not page.toggle
                 self._transmit(page)
@@ -332,20 +332,20 @@ class Arbitration:
                 self._start_timer(self.timers.inhibit(technology))
             case State.AN_GOOD:
                 self.complete = True
-        self._tell(Kind.STATE, state=state.name, before=before.name)
-        self._tell_entry(state)
+        self._notify_event(Kind.STATE, state=state.name, before=before.name)
+        self._notify_entry(state)
 
-    def _tell_entry(self, state: State) -> None:
+    def _notify_entry(self, state: State) -> None:
         if state is State.COMPLETE_ACKNOWLEDGE:
             page = self.lp_base_page if self.base_page else self.lp_next_page
             assert page is not None
-            self._tell(Kind.PAGE_RECEIVED, page=str(page), base=self.base_page)
+            self._notify_event(Kind.PAGE_RECEIVED, page=str(page), base=self.base_page)
         elif state is State.PARALLEL_DETECTION_FAULT:
-            self._tell(Kind.PARALLEL_DETECTION_FAULT)
+            self._notify_event(Kind.PARALLEL_DETECTION_FAULT)
         elif state is State.AN_GOOD:
-            self._tell(Kind.COMPLETE)
+            self._notify_event(Kind.COMPLETE)
         elif state is State.AN_GOOD_CHECK and self._ruled_out():
-            self._tell(Kind.INCOMPATIBLE_LINK)
+            self._notify_event(Kind.INCOMPATIBLE_LINK)
 
     def _accept_page(self) -> None:
         page, transmitted = self._matched, self._transmitted
@@ -408,5 +408,5 @@ class Arbitration:
         self._expired = True
         self._evaluate()
 
-    def _tell(self, kind: Kind, **details: object) -> None:
+    def _notify_event(self, kind: Kind, **details: object) -> None:
         self._notify(Event(kind, self._timeline.now(), details))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Page detection: ability_match, acknowledge_match and an_receive_idle of IEEE 802.3, 73.10.1.
 
-The medium tells when the page on the line changes; how many of them have come since is a matter of the time that passed.
+The medium reports when the received page changes; how often it was received since follows from the time that passed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from nicmodels.phy.timers import PAGE, Timers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nicmodels.clock import Timer
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 CONSECUTIVE = 3
-"""Pages that have to be equal (73.10.1)."""
+"""Equal pages for a match (73.10.1)."""
 
 
 class PageDetector:
-    """Of one end.
+    """The page detection of one end.
 
     Args:
         timeline: the medium's.
-        changed: called when one of the properties may have changed by the passing of time.
+        changed: called when a property may have changed because time passed.
         timers: for page_test_max.
     """
 
@@ -42,12 +42,12 @@ class PageDetector:
 
     @property
     def ability_match(self) -> Codeword | None:
-        """The page that came three times, whatever its Ack bit and echoed nonce; None if none has."""
+        """The page that was received three times, whatever its Ack bit and echoed nonce; None if none was."""
         return self._ability
 
     @property
     def acknowledge_match(self) -> Codeword | None:
-        """The page that came three times with its Ack bit set; None if none has."""
+        """The page that was received three times with its Ack bit set; None if none was."""
         return self._acknowledge
 
     @property
@@ -55,14 +55,14 @@ class PageDetector:
         """an_receive_idle: no page within page_test_max_timer."""
         return self._idle
 
-    def forget(self) -> None:
-        """Count from here: what came before was for an earlier negotiation."""
+    def restart(self) -> None:
+        """Restart counting: pages received so far belong to an earlier negotiation."""
         if self._page is not None:
             page, self._page = self._page, None
             self.receive(page)
 
     def receive(self, page: Codeword | None) -> None:
-        """Pages of this kind come from now on; None: none come."""
+        """This page is received from now on; None for no page."""
         before, self._page = self._page, page
         self._stop("acknowledge")
         self._acknowledge = None
@@ -70,7 +70,7 @@ class PageDetector:
             self._stop("ability")
             self._ability = None
             if before is not None:
-                self._start("idle", self._page_test_max, self._fell_idle)
+                self._start("idle", self._page_test_max, self._became_idle)
             return
         self._stop("idle")
         self._idle = False
@@ -90,7 +90,7 @@ class PageDetector:
         self._acknowledge = self._page
         self._changed()
 
-    def _fell_idle(self) -> None:
+    def _became_idle(self) -> None:
         self._idle = True
         self._changed()
 
@@ -105,9 +105,9 @@ class PageDetector:
 
 
 def same(one: Codeword, other: Codeword) -> bool:
-    """Whether two pages match but for Ack and, where they can be base pages, the echoed nonce.
+    """Whether two pages match except for Ack and, if they may be base pages, the echoed nonce.
 
-    A receiver does not know by the page alone whether it is a base page; the echoed nonce changes only as Ack does.
+    A page alone does not show whether it is a base page; the echoed nonce changes only together with Ack.
     """
     mask = ~(ACKNOWLEDGE | ECHO)
     return one & mask == other & mask and ((one ^ other) & ACKNOWLEDGE != 0 or one == other)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an end of the line tells its owner."""
+"""The events of one end of a link."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 
 class Kind(enum.Enum):
-    """Each with the details that come with it."""
+    """The kinds of events, with their details."""
 
     STATE = "state"
-    """Arbitration has entered a state: `state`, `before`, names of `State`."""
+    """Arbitration entered a state: `state`, `before`, names of `State`."""
     PAGE_RECEIVED = "page received"
     """mr_page_rx: `page`, 12 hexadecimal digits; `base`, whether it is the base page."""
     COMPLETE = "complete"
     """mr_autoneg_complete: AN_GOOD is entered."""
     INCOMPATIBLE_LINK = "incompatible link"
-    """The resolved technology is ruled out by the local settings."""
+    """The local settings rule out the resolved technology."""
     PARALLEL_DETECTION_FAULT = "parallel detection fault"
     LINK_UP = "link up"
     """`technology`."""
     LINK_DOWN = "link down"
     TRAINING = "training"
-    """The training state diagram has entered a state: `state`."""
+    """The training state diagram entered a state: `state`."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One of them.
+    """One event.
 
     Attributes:
-        kind: what.
-        time: when, on the timeline (seconds on the model's clock).
+        kind: its kind.
+        time: on the timeline, in seconds of the model's clock.
         details: JSON values.
     """
 

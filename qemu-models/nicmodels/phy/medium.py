@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What is between two ends: a pair of lanes that carries, in each direction, one signal at a time.
+"""The medium between two ends: it carries one signal at a time in each direction.
 
-`Medium(clock)` has two ports, `near` and `far`. An end drives its port with what it transmits from now on; the other
-end is told `delay` seconds later. A signal lasts until another one takes its place: an end that repeats a page for a
-millisecond drives it once.
+`Medium(clock)` has two ports, `near` and `far`. An end drives its port with the signal that it transmits from now on;
+the other end receives it `delay` seconds later. A signal lasts until another replaces it: an end that repeats a page
+for a millisecond drives it once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from nicmodels.phy.page import Codeword
 from nicmodels.phy.timeline import Timeline
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Clock
     from nicmodels.phy.abilities import Technology
-    from nicmodels.reactor import Clock
 
 DELAY = 5e-9
 """A metre of backplane."""
@@ -25,26 +25,26 @@ DELAY = 5e-9
 
 @dataclass(frozen=True)
 class Silence:
-    """The transmitter is off, or nobody is there."""
+    """The transmitter is off, or nothing is attached."""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """The same DME page over and over."""
+    """A DME page, repeated."""
 
     codeword: Codeword
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """A technology's own signal: its idle and its frames."""
+    """A technology's own signal: idle and frames."""
 
     technology: Technology
 
 
 @dataclass(frozen=True)
 class TrainingFrames:
-    """The same training frame over and over (72.6.10.2).
+    """A training frame, repeated (72.6.10.2).
 
     Attributes:
         technology: whose PMD trains.
@@ -78,8 +78,8 @@ class Port:
     """One end's side of a medium.
 
     Attributes:
-        driven: what this end transmits.
-        received: what arrives from the other end.
+        driven: the signal that this end transmits.
+        received: the signal that arrives from the other end.
     """
 
     def __init__(self, timeline: Timeline, delay: float) -> None:
@@ -104,14 +104,14 @@ class Port:
             self.timeline.call_later(self.delay, lambda: peer.arrive(signal))
 
     def arrive(self, signal: Signal) -> None:
-        """A new signal is there; called by the medium."""
+        """A new signal arrives; called by the medium."""
         if signal != self.received:
             self.received = signal
             self._listener(signal)
 
 
 class Medium:
-    """A backplane or cable between two ends of one process.
+    """A backplane or cable between two ends in one process.
 
     Args:
         clock: the model's.

@@ -30,7 +30,7 @@ NULL_MESSAGE = 1
 
 
 class Codeword(int):
-    """A link codeword. Names of bits that only one kind of page has are at the constructor of that kind."""
+    """A link codeword. Bits that only one kind of page has are named at that kind's constructor."""
 
     @classmethod
     def of_words(cls, low: int, middle: int, high: int) -> Codeword:
@@ -39,10 +39,10 @@ class Codeword(int):
 
     @classmethod
     def message(cls, code: int, unformatted: int = 0, *, more: bool = False, ack2: bool = False) -> Codeword:
-        """A message next page (figure 73A-1): 11 bits of code, 32 bits of what it says.
+        """A message next page (figure 73A-1): 11 bits of code, 32 bits of data.
 
         Raises:
-            ValueError: they do not fit.
+            ValueError: a value does not fit.
         """
         if not 0 <= code <= CODE or not 0 <= unformatted < 1 << 32:
             raise ValueError(
@@ -55,7 +55,7 @@ class Codeword(int):
         """An unformatted next page: 43 bits, the lower 11 of them in D10:0, the others in D47:16.
 
         Raises:
-            ValueError: they do not fit.
+            ValueError: a value does not fit.
         """
         if not 0 <= code < 1 << 43:
             raise ValueError(f"expected 43 bits of unformatted code; found {code}")
@@ -65,10 +65,10 @@ class Codeword(int):
     def from_json(cls, value: str | Mapping[str, int]) -> Codeword:
         """A next page: `"null"`, 12 hexadecimal digits, `{"message": code, "data": n}` or `{"unformatted": n}`.
 
-        NP, Ack and toggle come later.
+        NP, Ack and toggle are filled in later.
 
         Raises:
-            ValueError: something else.
+            ValueError: another form.
         """
         if value == "null":
             return NULL_PAGE
@@ -86,7 +86,7 @@ class Codeword(int):
         """A page in hexadecimal, D47 first; the inverse of `str`.
 
         Raises:
-            ValueError: it is none, or has more than 48 bits.
+            ValueError: not hexadecimal, or more than 48 bits.
         """
         value = int(text, 16)
         if not 0 <= value <= WORD:
@@ -113,7 +113,7 @@ class Codeword(int):
 
     @property
     def toggle(self) -> bool:
-        """T of a next page; of a base page the bit at its place."""
+        """T of a next page; of a base page the bit in its place."""
         return bool(self & TOGGLE)
 
     @property
@@ -142,11 +142,11 @@ class Codeword(int):
 
 
 NULL_PAGE = Codeword.message(NULL_MESSAGE)
-"""What an end sends that has no more to say while the other has."""
+"""Sent by an end without next pages while the other end has some."""
 
 
 def nonces(seed: int | str | None = None) -> Iterator[int]:
     """Pseudorandom 5-bit numbers (73.6.3: a new one at each entry into ABILITY DETECT)."""
-    source = random.Random(seed)  # noqa: S311 - a nonce of two wires, not a secret
+    source = random.Random(seed)  # noqa: S311 - a nonce, not a secret
     while True:
         yield source.randrange(32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The link partner: an end that negotiates by Clause 73 and trains by Clause 72, as a test or a profile scripts it.
+"""The link partner: it negotiates by Clause 73 and trains by Clause 72, and a test or a profile scripts it.
 
-docs/backplane.md lists what the control methods take and give. Everything happens on the medium's timeline, so that a
-step which is due when the partner enters a state is done at that instant.
+docs/backplane.md lists the parameters and results of the control methods. Everything runs on the medium's timeline, so
+that a step which is due when the partner enters a state runs at that instant.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoints
+from nicmodels.faults.points import FaultPoints
 from nicmodels.phy.abilities import Abilities
+from nicmodels.phy.advertisement import Advertisement
 from nicmodels.phy.arbitration import State
-from nicmodels.phy.change import Change
 from nicmodels.phy.event import Event, Kind
 from nicmodels.phy.medium import Pages, Silence, describe
-from nicmodels.phy.offer import Offer
 from nicmodels.phy.page import NEXT_PAGE, NULL_PAGE, Codeword
+from nicmodels.phy.partner_faults import POINTS, FaultyPort
+from nicmodels.phy.partner_settings import PartnerSettings
 from nicmodels.phy.script import Script, Step, flapping_from_json
-from nicmodels.phy.tampering import POINTS, TamperedPort
 from nicmodels.phy.timers import BOUNDS
 from nicmodels.phy.training import TrainingState
 from nicmodels.phy.transceiver import Transceiver
@@ -35,9 +35,9 @@ RECORD = 16384
 NEXT_PAGES = 64
 """Next pages received that are kept."""
 ENDLESS_PACE = 10e-3
-"""Seconds a page of a partner that never ends: no more pages than this process can count."""
+"""Seconds between next pages of a partner that never ends, so that this process can keep up."""
 GONE = BOUNDS["link_fail_inhibit"].most + BOUNDS["break_link"].most
-"""Seconds of silence from where the other end is taken to be off."""
+"""Seconds of silence after which the other end counts as off."""
 STATES = frozenset(State.__members__) | frozenset(TrainingState.__members__)
 
 
@@ -46,16 +46,16 @@ class LinkPartner:
 
     Args:
         medium: between the ends.
-        abilities: what the partner can do.
-        up: false for a partner that starts silent.
-        seed: of its nonces; must not be the local end's.
+        abilities: the partner's.
+        up: false for a partner that does not transmit yet.
+        seed: of its nonces; must differ from the local end's.
 
     Attributes:
-        phy: its engine.
-        record: what it did and saw, see `read`.
-        misbehaviour: points of `nicmodels.phy.tampering.POINTS`; each firing is a negotiation.
+        phy: its transceiver.
+        record: its states and the signals that it received, see `read`.
+        misbehaviour: points of `nicmodels.phy.partner_faults.POINTS`; each firing lasts for a negotiation.
         latency: seconds by which everything that it transmits is late.
-        next_page_delay: seconds from a page received until its next page is loaded.
+        next_page_delay: seconds from a received page until the partner loads its next page.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class LinkPartner:
         self.misbehaviour = FaultPoints(*POINTS)
         self.next_page_delay = 0.0
         self.negotiations = 0
-        self._offer = Offer(abilities)
+        self._advertisement = Advertisement(abilities)
         self._override: Codeword | None = None
         self._pages: tuple[Codeword, ...] = ()
         self._left: list[Codeword] = []
         self._seen: dict[str, Any] = {"base_page": None, "next_pages": []}
         self._echo: int | None = None
         self._quiet_since = self._timeline.now()
-        self._script = Script(self._timeline.call_later, lambda change: self._apply(Change.from_json(change)))
-        self._port = TamperedPort(medium.far, self._arrived)
+        self._script = Script(self._timeline.call_later, lambda change: self._apply(PartnerSettings.from_json(change)))
+        self._port = FaultyPort(medium.far, self._arrived)
         self.phy = Transceiver(self._port, seed=seed, null_pages=False)
         self._port.base_page = lambda: self.phy.arbitration.base_page
-        self.phy.witness = self._witness
+        self.phy.observer = self._observe
         if not up:
             self.phy.power(False)
         self._advertise()
@@ -87,8 +87,8 @@ class LinkPartner:
 
     @property
     def abilities(self) -> Abilities:
-        """What it offers now."""
-        return self._offer.now
+        """What it advertises now."""
+        return self._advertisement.abilities
 
     @property
     def latency(self) -> float:
@@ -102,20 +102,20 @@ class LinkPartner:
         speed: int | None = None,
         abilities: Abilities | None = None,
     ) -> None:
-        """Change the partner; what is not given stays, and it starts over only if something changed.
+        """Change the partner. What is not given stays as it is; it restarts only if something changed.
 
         Raises:
             ValueError: none of its technologies has that speed.
         """
         self._timeline.settle()
-        self._apply(Change(up=up, speed=speed, abilities=abilities))
+        self._apply(PartnerSettings(up=up, speed=speed, abilities=abilities))
 
     def play(self, steps: Iterable[Step]) -> None:
-        """Do changes (arguments of `control`, but not a script) by and by; replaces a script that still runs."""
+        """Run a script of changes (arguments of `control` except `script`); replaces a script that still runs."""
         self._script.play(steps)
 
     def stop(self) -> None:
-        """Drop what is left of the script; the partner stays as it is."""
+        """Stop the script; the partner stays as it is."""
         self._script.stop()
 
     # --- control methods ----------------------------------------------------------------------------------------------
@@ -130,15 +130,15 @@ class LinkPartner:
         """The control method ``link.set``; see docs/backplane.md.
 
         Raises:
-            ValueError: a value that makes no sense; nothing has changed then.
-            TypeError: a parameter that there is not.
+            ValueError: an invalid value; nothing was changed.
+            TypeError: an unknown parameter.
         """
         self._timeline.settle()
         steps = None if flap is None else list(flapping_from_json(flap))
         if script is not None:
             steps = [_step(each) for each in script]
-        now = Change.from_json(change)
-        self._check([now, *(Change.from_json(step.change) for step in steps or ())])
+        now = PartnerSettings.from_json(change)
+        self._check([now, *(PartnerSettings.from_json(step.change) for step in steps or ())])
         self._apply(now)
         if steps is not None:
             self.play(steps)
@@ -151,7 +151,7 @@ class LinkPartner:
         resolution = arbitration.resolution
         return {
             "up": self.phy.on,
-            "speed": self._offer.speed,
+            "speed": self._advertisement.speed,
             "abilities": self.abilities.to_json(),
             "phase": self._phase(),
             "resolved": link.to_json() if link is not None else None,
@@ -190,15 +190,15 @@ class LinkPartner:
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
-    def _check(self, changes: Iterable[Change]) -> None:
-        """Find what is wrong with changes that follow one another before any of them is made."""
-        offer = self._offer
+    def _check(self, changes: Iterable[PartnerSettings]) -> None:
+        """Validate a sequence of changes before making any of them."""
+        advertisement = self._advertisement
         for change in changes:
-            offer = offer.changed(change.abilities, change.speed)
+            advertisement = advertisement.changed(change.abilities, change.speed)
             for name in change.misbehave:
                 self.misbehaviour[name]
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: PartnerSettings) -> None:
         arbitration = self.phy.arbitration
         for name, times in change.misbehave.items():
             fault = self.misbehaviour[name]
@@ -215,10 +215,10 @@ class LinkPartner:
             self._pages = change.next_pages
         if change.base_page is not None:
             self._override = next(iter(change.base_page), None)
-        offered, advertised = self.abilities, arbitration.advertised
-        self._offer = self._offer.changed(change.abilities, change.speed)
+        abilities, advertised = self.abilities, arbitration.advertised
+        self._advertisement = self._advertisement.changed(change.abilities, change.speed)
         self._advertise()
-        if change.restart or self.abilities != offered or arbitration.advertised != advertised:
+        if change.restart or self.abilities != abilities or arbitration.advertised != advertised:
             self._connect()
         if change.train:
             self.phy.train()
@@ -232,18 +232,18 @@ class LinkPartner:
         self.phy.arbitration.advertise(page)
 
     def _connect(self) -> None:
-        """Start over with what is offered now."""
-        arbitration, offered = self.phy.arbitration, self.abilities
-        if offered.negotiates:
+        """Restart with what is advertised now."""
+        arbitration, abilities = self.phy.arbitration, self.abilities
+        if abilities.negotiates:
             self.phy.force(None)
             if arbitration.enabled:
                 arbitration.restart()
             arbitration.enable(True)
         else:
             arbitration.enable(False)
-            self.phy.force(next(iter(offered.technologies)))
+            self.phy.force(next(iter(abilities.technologies)))
 
-    # --- what happens on the line -------------------------------------------------------------------------------------
+    # --- events of the link ----------------------------------------------------------------------------------------
 
     def _arrived(self, signal: Signal) -> None:
         if isinstance(signal, Silence):
@@ -252,7 +252,7 @@ class LinkPartner:
             self._echo = signal.codeword.echoed_nonce
         self.record.add("signal", **describe(signal))
 
-    def _witness(self, event: Event) -> None:
+    def _observe(self, event: Event) -> None:
         details = dict(event.details)
         if event.kind is Kind.STATE:
             self._entered(State[details["state"]])
@@ -273,9 +273,9 @@ class LinkPartner:
             self._left = list(self._pages)
             active = frozenset(fault.point.name for fault in self.misbehaviour if fault)
             training = self.phy.training
-            training.content, training.attentive = "training.unwilling" not in active, "training.deaf" not in active
-            self._port.misbehave(active)
-            self._advertise()  # for the next one: whether pages are endless then too
+            training.converges, training.answers = "training.unwilling" not in active, "training.deaf" not in active
+            self._port.activate(active)
+            self._advertise()  # of the next negotiation: whether its next pages never end
 
     def _page_received(self, page: str, *, base: bool) -> None:
         if base:
@@ -297,7 +297,7 @@ class LinkPartner:
         self.phy.arbitration.load_next_page(page.replaced(NEXT_PAGE, NEXT_PAGE * more))
 
     def _phase(self) -> str:
-        """Silent: nobody is there; an end that fails to link and starts over says nothing for a while too."""
+        """Silent means that the other end is off; one that fails to link and restarts is silent only for a while."""
         if self.phy.link is not None:
             return "linked"
         silent = isinstance(self.phy.port.received, Silence)

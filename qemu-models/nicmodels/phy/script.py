@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a partner does by itself, one step after the other: at an instant, or when it has come to a state."""
+"""Scripts of a link partner: steps that run one after the other, after a time or when the partner enters a state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Timer
+    from nicmodels.clock import Timer
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Step:
     """One change.
 
     Attributes:
-        after: seconds from the step before, or from the entry into `at`.
-        at: the state that is waited for first; None to wait for none.
-        change: what is changed.
+        after: seconds after the previous step, or after the entry into `at`.
+        at: the state to wait for first; None to wait for none.
+        change: the settings to change.
 
     Raises:
         ValueError: a negative time.
@@ -34,11 +34,11 @@ class Step:
 
 
 class Script:
-    """Runs steps; a new list takes the place of one that still runs.
+    """Runs steps; a new list replaces one that still runs.
 
     Args:
         call_later: of a clock or timeline.
-        apply: does a step's change.
+        apply: makes a step's change.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class Script:
         return self._timer is not None or self._awaited is not None
 
     def play(self, steps: Iterable[Step]) -> None:
-        """Begin with the first."""
+        """Start with the first step."""
         self.stop()
         self._steps = iter(steps)
         self._next()
 
     def stop(self) -> None:
-        """Drop what is left; what was changed stays."""
+        """Drop the remaining steps; changes made so far stay."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._awaited = None
 
     def entered(self, state: str) -> None:
-        """The partner has come to a state; it is left alone before the call that led here has ended."""
+        """The partner entered a state. A step that waited for it runs later, never inside the call that led here."""
         step = self._awaited
         if step is not None and step.at == state:
             self._awaited = None
@@ -95,7 +95,7 @@ class Script:
 
 
 def flapping(times: int, *, down: float, up: float) -> Iterable[Step]:
-    """Down `times` times, for `down` seconds each, with `up` seconds between; ends up.
+    """Down `times` times, for `down` seconds each, `up` seconds apart; ends up.
 
     Raises:
         ValueError: a negative number.
@@ -110,7 +110,7 @@ def flapping_from_json(value: Mapping[str, Any]) -> Iterable[Step]:
     """`flapping` by an object of times, down and up.
 
     Raises:
-        ValueError: something else, or a negative number.
+        ValueError: other keys, or a negative number.
     """
     if value.keys() != {"times", "down", "up"}:
         raise ValueError(f"expected times, down and up; found {', '.join(value) or 'nothing'}")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The time of the line: events at their exact instants, however late the process gets to them.
+"""The time of a link: events see their exact due times, however late the process runs them.
 
-A page lasts a third of a microsecond, and a served model is often milliseconds late. If each end counted from when its
-callback happened to run, a stall would make one end stop acknowledging before the other had counted three pages. So
-the ends of a medium share a `Timeline`: it runs what is due in order, each event seeing the instant that it is due as
-`now()`, and what an event schedules is counted from there.
+A page lasts a third of a microsecond, and a served model is often milliseconds late. If each end counted from the time
+when its callback happened to run, a stall would make one end stop acknowledging before the other had counted three
+pages. So the ends of a medium share a `Timeline`: it runs due events in order, `now()` returns the due time of the
+event that runs, and what an event schedules counts from there.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
-from nicmodels.reactor import Timer
+from nicmodels.clock import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nicmodels.reactor import Clock
+    from nicmodels.clock import Clock
 
 BURST = 2000
-"""Events in a row before the rest of the process gets its turn."""
+"""Events that run before the rest of the process gets its turn."""
 
 
 class Timeline:
-    """A clock on top of the model's; like that one, only for the model's thread.
+    """A clock on top of the model's; not thread-safe, like that one.
 
     Args:
         clock: the model's; a `ManualClock` in tests.
@@ -38,15 +38,15 @@ class Timeline:
         self._order = count()
         self._instant: float | None = None
         self._wake: Timer | None = None
-        self._told: list[Callable[[], object]] = []
-        self._telling: Timer | None = None
+        self._deferred: list[Callable[[], object]] = []
+        self._deferral: Timer | None = None
 
     def now(self) -> float:
-        """The instant of the event that runs, or of `instant`; else the clock's time."""
+        """The due time of the event that runs, or the time of `instant`; else the clock's time."""
         return self.clock.now() if self._instant is None else self._instant
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Run `callback` once, `seconds` from `now()`; events of one instant run in the order they were asked for."""
+        """Run `callback` once, `seconds` from `now()`; events of one instant run in the order in which they were scheduled."""
         timer = Timer(self.now() + max(seconds, 0.0), callback)
         heapq.heappush(self._events, (timer.when, next(self._order), timer))
         if self._instant is None:
@@ -54,7 +54,7 @@ class Timeline:
         return timer
 
     def settle(self) -> None:
-        """Run all that is due by the clock. To be called before something from outside changes an end."""
+        """Run all due events. Call it before changing an end from outside."""
         if self._instant is not None:
             return
         end = self.clock.now()
@@ -72,10 +72,10 @@ class Timeline:
 
     @contextmanager
     def instant(self) -> Iterator[None]:
-        """Let all that is done within happen at one instant, however long the process takes over it.
+        """Let everything within happen at one instant, however long the process takes.
 
-        For a register write that drives the line and schedules what follows: else the far end's answer could come before
-        the near end has done what is answered.
+        For a register write that both changes the transmitted signal and schedules events: otherwise the other end could
+        answer before this end has finished.
         """
         if self._instant is not None:
             yield
@@ -88,16 +88,16 @@ class Timeline:
             self._instant = None
             self._rearm()
 
-    def tell(self, callback: Callable[[], object]) -> None:
-        """Run `callback` on the clock, after those told before, outside of any event and of whatever call led to it."""
-        self._told.append(callback)
-        if self._telling is None:
-            self._telling = self.clock.call_later(0.0, self._tell)
+    def defer(self, callback: Callable[[], object]) -> None:
+        """Run `callback` on the clock, after those deferred before, outside any event and outside the calling code."""
+        self._deferred.append(callback)
+        if self._deferral is None:
+            self._deferral = self.clock.call_later(0.0, self._run_deferred)
 
-    def _tell(self) -> None:
-        self._telling = None
-        told, self._told = self._told, []
-        for callback in told:
+    def _run_deferred(self) -> None:
+        self._deferral = None
+        deferred, self._deferred = self._deferred, []
+        for callback in deferred:
             callback()
 
     def _rearm(self) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How long things take: IEEE 802.3 table 73-7 (timer values), table 73-1 (DME page), 72.6.10 (training). Seconds.
+"""Durations in seconds: IEEE 802.3 table 73-7 (timer values), table 73-1 (DME page), 72.6.10 (training).
 
-No copy of the standard is at hand. What drivers say agrees with: link_fail_inhibit_timer of 10GBASE-KR and the 500 ms of training (Linux,
-ixgbe_82599.c, "up to 500ms if KR is attempted"; xgbe.h, XGBE_AN_MS_TIMEOUT). Unverified are all other figures here, among them the bounds
-of the timers, the length of a page, what 2.5GBASE-KX and 5GBASE-KR take for link_fail_inhibit_timer, and all that concerns PAM4.
+Without a copy of the standard only these could be checked, against drivers: link_fail_inhibit_timer of 10GBASE-KR and the 500 ms of
+training (Linux, ixgbe_82599.c, "up to 500ms if KR is attempted"; xgbe.h, XGBE_AN_MS_TIMEOUT). All other figures are unverified, among them
+the bounds of the timers, the length of a page, link_fail_inhibit_timer of 2.5GBASE-KX and 5GBASE-KR, and everything about PAM4.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from nicmodels.phy.abilities import Technology
 PAGE = 339.2e-9
 """A DME page: 106 transition positions of 3.2 ns, delimiter included."""
 TRAINING_FRAME = 548 * 8 / 10.3125e9
-"""72.6.10.2: 4 octets of marker, 16 each of coefficient update and status (one bit takes 8), 512 of training pattern."""
+"""72.6.10.2: 4 bytes of marker, 16 each of coefficient update and status (one bit takes 8), 512 of training pattern."""
 
 
 class Bounds(NamedTuple):
-    """Between what a timer has to be, both included."""
+    """The bounds of a timer, both included."""
 
     least: float
     most: float
@@ -46,16 +46,16 @@ MAX_WAIT, MAX_WAIT_PAM4, MAX_WAIT_PAM4_100G = 0.5, 3.0, 12.0
 
 @dataclass(frozen=True)
 class Timers:
-    """The timers of one end; the defaults are within the standard's bounds, at the quick side.
+    """The timers of one end; the defaults are within the standard's bounds, at the short end.
 
     Attributes:
-        break_link: how long an end is silent, so that the other loses the link.
-        autoneg_wait: how long a link found by parallel detection has to last.
+        break_link: how long an end is silent to make the other lose the link.
+        autoneg_wait: how long a link found by parallel detection must last.
         link_fail_inhibit: how long a resolved link may take to come up.
-        link_fail_inhibit_kx: the same where there is no training.
+        link_fail_inhibit_kx: the same of technologies without training.
         link_fail_inhibit_pam4: the same of 50 Gbit/s a lane.
         link_fail_inhibit_pam4_100g: the same of 100 Gbit/s a lane.
-        page_test_max: no page within this: the line is idle.
+        page_test_max: after this long without a page the link is idle.
     """
 
     break_link: float = 0.060
@@ -67,7 +67,7 @@ class Timers:
     page_test_max: float = 360e-9
 
     def inhibit(self, technology: Technology | None) -> float:
-        """link_fail_inhibit_timer of a technology; None is no common one."""
+        """link_fail_inhibit_timer of a technology; None if there is no common one."""
         if technology in _KX:
             return self.link_fail_inhibit_kx
         if technology in _PAM4_100G:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Link training of one end: IEEE 802.3, 72.6.10 (10GBASE-KR PMD control function) and what took it over (84, 85, 93 …).
+"""Link training of one end: IEEE 802.3, 72.6.10 (10GBASE-KR PMD control function) and the clauses that refer to it (84, 85, 93 …).
 
-Both ends send training frames. In each frame an end asks the other to change the taps of its transmitter (coefficient
-update) and tells what became of the last change (status report). An end whose receiver is content says "receiver
-ready"; when both have, the PMDs turn to data.
+Both ends send training frames. In each frame an end requests changes of the other transmitter's taps (coefficient
+update) and reports the result of the last request (status report). An end whose receiver has converged sends "receiver
+ready"; when both ends have, the PMDs switch to data.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nicmodels.phy.medium import Signal, TrainingFrames
 from nicmodels.phy.timers import TRAINING_FRAME, max_wait
 
 if TYPE_CHECKING:
+    from nicmodels.clock import Timer
     from nicmodels.phy.abilities import Technology
     from nicmodels.phy.timeline import Timeline
-    from nicmodels.reactor import Timer
 
 PRESET, INITIALIZE = 1 << 13, 1 << 12
 RECEIVER_READY = 1 << 15
@@ -30,11 +30,11 @@ LOCK_FRAMES = 2
 WAIT_FRAMES = 128
 """wait_timer: 100 to 300 training frames (72.6.10.3.2)."""
 UPDATE_FRAMES = 2
-"""Frames until a transmitter has changed its taps and says so; 72.6.10.2.5 leaves it to the implementation."""
+"""Frames until a transmitter has changed its taps and reports it; 72.6.10.2.5 leaves it to the implementation."""
 
 
 class Tap(enum.IntEnum):
-    """A coefficient of the transmitter's equalizer; the value is the shift of its two bits in both fields."""
+    """A coefficient of the transmitter's equalizer; the value is the position of its two bits in both fields."""
 
     PRE = 0
     """c(-1)."""
@@ -75,7 +75,7 @@ class TrainingState(enum.Enum):
 
 @dataclass(frozen=True)
 class Range:
-    """What a tap can be set to, in steps from its preset (72.7.1.10)."""
+    """The range of a tap, in steps from its preset (72.7.1.10)."""
 
     least: int
     most: int
@@ -86,7 +86,7 @@ RANGES: Mapping[Tap, Range] = MappingProxyType(
     {Tap.PRE: Range(-6, 0, -2), Tap.MAIN: Range(-12, 0, -4), Tap.POST: Range(-14, 0, -6)}
 )
 WANTED: Mapping[Tap, int] = MappingProxyType({Tap.PRE: -3, Tap.MAIN: -3, Tap.POST: -8})
-"""What a receiver here is content with."""
+"""The settings at which a receiver here converges."""
 
 _TRAINING = frozenset(
     (TrainingState.SEND_TRAINING, TrainingState.TRAIN_LOCAL, TrainingState.TRAIN_REMOTE, TrainingState.LINK_READY)
@@ -100,14 +100,14 @@ class Transmitter:
         self.taps: dict[Tap, int] = dict.fromkeys(Tap, 0)
 
     def reset(self) -> None:
-        """As `initialize`: where training starts from."""
+        """The INITIALIZE setting, from which training starts."""
         for tap, limits in RANGES.items():
             self.taps[tap] = limits.initial
 
     def apply(self, update: int, status: int) -> int:
-        """Do what an update field asks; returns the status field.
+        """Apply an update field; returns the status field.
 
-        A tap whose status is not `NOT_UPDATED` answers only to a hold, which makes it `NOT_UPDATED`.
+        A tap whose status is not `NOT_UPDATED` answers only a hold, which makes it `NOT_UPDATED`.
         """
         if update & (PRESET | INITIALIZE):
             if status & 0x3F:
@@ -115,11 +115,11 @@ class Transmitter:
             for tap, limits in RANGES.items():
                 self.taps[tap] = 0 if update & PRESET else limits.initial
             return _report(Status.MAXIMUM if update & PRESET else Status.UPDATED)
-        told = 0
+        report = 0
         for tap in Tap:
             request, last = update >> tap & 3, Status(status >> tap & 3)
-            told |= self._step(tap, request, last) << tap
-        return told
+            report |= self._step(tap, request, last) << tap
+        return report
 
     def _step(self, tap: Tap, request: int, last: Status) -> Status:
         if request == Update.HOLD:
@@ -149,16 +149,16 @@ class Training:
         notify: called with each new state.
 
     Attributes:
-        state: where in figure 72-5.
-        enabled: mr_training_enable; off, a PMD goes to data at once.
-        automatic: whether a PMD that arbitration selects begins by itself; otherwise management starts it.
-        frame_lock: the frames of the other end are recognized.
-        local_ready: the local receiver is content.
-        remote_ready: the other end says that its receiver is.
-        content: false for a receiver that no setting of the other end's transmitter contents.
-        attentive: false for a transmitter that answers to no request.
+        state: the current state of figure 72-5.
+        enabled: mr_training_enable; while it is off, a PMD switches to data at once.
+        automatic: whether training starts as soon as arbitration selects a PMD; otherwise management starts it.
+        frame_lock: the local end is locked to the other end's frames.
+        local_ready: the local receiver has converged.
+        remote_ready: the other end reported receiver ready.
+        converges: false for a receiver that never becomes ready.
+        answers: false for a transmitter that ignores requests.
         transmitter: the local taps.
-        history: the last fields that came, (update, status).
+        history: the last fields received, (update, status).
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class Training:
         self.frame_lock = False
         self.local_ready = False
         self.remote_ready = False
-        self.content = True
-        self.attentive = True
+        self.converges = True
+        self.answers = True
         self.transmitter = Transmitter()
         self.history: deque[tuple[int, int]] = deque(maxlen=256)
         self._timeline = timeline
@@ -184,8 +184,8 @@ class Training:
         self._technology: Technology | None = None
         self._frames: TrainingFrames | None = None
         self._received: TrainingFrames | None = None
-        self._wishes: Iterator[int] = iter(())
-        self._asked = 0
+        self._pending_requests: Iterator[int] = iter(())
+        self._requested = 0
         self._timers: dict[str, Timer] = {}
 
     @property
@@ -195,7 +195,7 @@ class Training:
 
     @property
     def trained(self) -> bool:
-        """SEND_DATA: the PMD passes the PCS's signal."""
+        """SEND_DATA: the PMD transmits the PCS's signal."""
         return self.state is TrainingState.SEND_DATA
 
     @property
@@ -205,7 +205,7 @@ class Training:
 
     @property
     def technology(self) -> Technology | None:
-        """Whose PMD trains; None between links."""
+        """The technology whose PMD trains; None between links."""
         return self._technology
 
     def start(self, technology: Technology) -> None:
@@ -216,11 +216,11 @@ class Training:
         if not self.enabled:
             self._enter(TrainingState.SEND_DATA)
             return
-        self._wishes = self._requests()
+        self._pending_requests = self._requests()
         self._frames = TrainingFrames(technology)
         self._enter(TrainingState.SEND_TRAINING)
         self._after("max wait", max_wait(technology), self._fail)
-        self._look()
+        self._evaluate()
 
     def stop(self) -> None:
         """Back to INITIALIZE: there is no link to train."""
@@ -230,23 +230,23 @@ class Training:
         self.history.clear()
         self.frame_lock = self.local_ready = self.remote_ready = False
         self._technology = self._frames = None
-        self._asked = 0
+        self._requested = 0
         if self.state is not TrainingState.INITIALIZE:
             self._enter(TrainingState.INITIALIZE)
 
     def receive(self, signal: Signal) -> None:
-        """What arrives from the other end now; an event of the timeline."""
+        """A new signal arrives from the other end; an event of the timeline."""
         self._received = signal if isinstance(signal, TrainingFrames) else None
-        self._look()
+        self._evaluate()
 
     # --- the diagram --------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _evaluate(self) -> None:
         frames = self._received
         if not self.training:
             return
         if frames is None or frames.technology is not self._technology:
-            if self.state is not TrainingState.LINK_READY:  # there the other end may be through already
+            if self.state is not TrainingState.LINK_READY:  # the other end may have finished already
                 self.frame_lock = False
                 self._cancel("lock")
             return
@@ -260,18 +260,18 @@ class Training:
         self.frame_lock = True
         if self.state is TrainingState.SEND_TRAINING:
             self._enter(TrainingState.TRAIN_LOCAL)
-            self._wish()
+            self._next_request()
         if self._received is not None:
             self._read(self._received)
 
     def _read(self, frames: TrainingFrames) -> None:
-        """Serve the other end's request, and go on with the own ones."""
+        """Serve the other end's request, and continue with our own."""
         self.history.append((frames.update, frames.status))
         self.remote_ready = self.remote_ready or bool(frames.status & RECEIVER_READY)
-        if self.attentive:
+        if self.answers:
             self._after("update", UPDATE_FRAMES * TRAINING_FRAME, self._serve)
         if self.state is TrainingState.TRAIN_LOCAL:
-            self._after("wish", TRAINING_FRAME, self._answered)
+            self._after("request", TRAINING_FRAME, self._answered)
         elif self.state is TrainingState.TRAIN_REMOTE and self.remote_ready:
             self._enter(TrainingState.LINK_READY)
             self._after("wait", WAIT_FRAMES * TRAINING_FRAME, self._finish)
@@ -283,21 +283,21 @@ class Training:
         self._send(status=self._frames.status & RECEIVER_READY | status)
 
     def _answered(self) -> None:
-        """The other end's status: a request is done when all that was asked is told of, and a hold when nothing is."""
+        """The other end's status: a request is done when each requested tap has a status, a hold when none has."""
         if self.state is not TrainingState.TRAIN_LOCAL or self._received is None:
             return
         status = self._received.status & 0x3F
-        if self._asked == 0:
+        if self._requested == 0:
             if status == 0:
-                self._wish()
+                self._next_request()
         elif status:
-            self._ask(0)
+            self._request(0)
 
-    def _wish(self) -> None:
-        update = next(self._wishes, None)
+    def _next_request(self) -> None:
+        update = next(self._pending_requests, None)
         if update is not None:
-            self._ask(update)
-        elif self.content:
+            self._request(update)
+        elif self.converges:
             self.local_ready = True
             assert self._frames is not None
             self._enter(TrainingState.TRAIN_REMOTE)
@@ -306,14 +306,14 @@ class Training:
                 self._read(self._received)
 
     def _requests(self) -> Iterator[int]:
-        """What the local receiver asks for, one after the other."""
+        """The local receiver's requests, in order."""
         yield INITIALIZE
         for tap, wanted in WANTED.items():
             steps = wanted - RANGES[tap].initial
             yield from (Update.INCREMENT << tap if steps > 0 else Update.DECREMENT << tap for _ in range(abs(steps)))
 
-    def _ask(self, update: int) -> None:
-        self._asked = update
+    def _request(self, update: int) -> None:
+        self._requested = update
         self._send(update=update)
 
     def _finish(self) -> None:

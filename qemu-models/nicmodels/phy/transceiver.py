@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Listener = Callable[[Event], object]
 
 UNTRAINED = frozenset((Technology.KX_1000M, Technology.KX_2500M, Technology.KX4_10G, Technology.KR_5G))
-"""Those whose PMDs have no training."""
+"""Technologies whose PMDs have no training."""
 
 
 class Transceiver:
@@ -39,16 +39,16 @@ class Transceiver:
     Args:
         port: its side of the medium.
         timers: of arbitration.
-        seed: of the nonces; the other end must have another one.
+        seed: of the nonces; the other end needs a different one.
         null_pages: see `Arbitration`.
 
     Attributes:
-        arbitration: negotiation; its methods are management's.
+        arbitration: auto-negotiation; its methods are those of management.
         training: of the PMD; `training.automatic = False` where a driver starts it, with `train`.
-        technologies: what PMD and PCS are set up for; None for whatever is resolved. A resolution to anything else is an
+        technologies: what PMD and PCS are configured for; None for whatever is resolved. A resolution to anything else is an
             incompatible link.
-        link: what the link is, from this end; None while it is down.
-        witness: called with each event at its instant, inside the timeline: for whoever has to act or note then. It must
+        link: the link, from this end; None while it is down.
+        observer: called with each event at its instant, inside the timeline, for what must act or be recorded then. It must
             not change this end; `timeline.call_later(0, ...)` does so at the same instant.
     """
 
@@ -64,7 +64,7 @@ class Transceiver:
         self.timeline = port.timeline
         self.technologies: frozenset[Technology] | None = None
         self.link: Resolution | None = None
-        self.witness: Listener = lambda _event: None
+        self.observer: Listener = lambda _event: None
         self._listeners: list[Listener] = []
         self._on = True
         self._forced: Technology | None = None
@@ -98,7 +98,7 @@ class Transceiver:
     def power(self, on: bool) -> None:
         """Turn the transmitter on or off. Turning it on restarts negotiation.
 
-        At one instant: else what arbitration came to in the dark would be on the line until it starts over.
+        At one instant: otherwise what arbitration resolved with the transmitter off would be transmitted until it restarts.
         """
         self.timeline.settle()
         if on == self._on:
@@ -111,20 +111,20 @@ class Transceiver:
 
     @property
     def forced(self) -> Technology | None:
-        """What runs while negotiation is disabled."""
+        """The technology that runs while negotiation is disabled."""
         return self._forced
 
     def force(self, technology: Technology | None) -> None:
-        """What is to run while negotiation is disabled; None for nothing. No training comes before it."""
+        """Set the technology that runs while negotiation is disabled; None for none. It does not train."""
         self.timeline.settle()
         self._forced = technology
         self._update()
 
     def train(self) -> bool:
-        """mr_restart_training: start training the technology that arbitration has selected.
+        """mr_restart_training: train the technology that arbitration has selected, if training is not automatic.
 
-        Where training is not automatic. Returns false if nothing is selected that trains; a driver may well start it
-        before arbitration has selected, which then starts it.
+        Returns:
+            False if no technology that trains is selected yet; the caller repeats the call when one is.
         """
         self.timeline.settle()
         selected = self.arbitration.selected
@@ -134,10 +134,10 @@ class Transceiver:
         return True
 
     def signal_ok(self, technology: Technology) -> bool:
-        """Whether the signal of a technology is received and its PCS would lock to it; whatever arbitration wants."""
+        """Whether the signal of a technology is received, so that its PCS locks to it, whatever arbitration requests."""
         return self.port.received == Carrier(technology)
 
-    # --- events of the line -------------------------------------------------------------------------------------------
+    # --- events of the link -------------------------------------------------------------------------------------------
 
     def _received(self, signal: Signal) -> None:
         self.training.receive(signal)
@@ -153,15 +153,15 @@ class Transceiver:
         self._update()
 
     def _training_state(self, state: TrainingState) -> None:
-        self._tell(Event(Kind.TRAINING, self.timeline.now(), {"state": state.name}))
+        self._emit(Event(Kind.TRAINING, self.timeline.now(), {"state": state.name}))
 
     def _notify(self, event: Event) -> None:
-        self._tell(event)
+        self._emit(event)
         if event.kind is Kind.STATE:
             self._update()
 
     def _update(self) -> None:
-        """Bring training, the transmitted signal and the link status in line with everything else."""
+        """Update training, the transmitted signal and the link status."""
         if self._updating:
             return
         self._updating = True
@@ -174,7 +174,7 @@ class Transceiver:
         self._settle_link()
 
     def _report_status(self) -> None:
-        """At most one technology is OK: the one whose signal is received."""
+        """Report link_status: at most one technology is OK, the one whose signal is received."""
         received = self.port.received
         technology = received.technology if isinstance(received, Carrier) else None
         ok = technology if technology is not None and self._status(technology) else None
@@ -225,9 +225,9 @@ class Transceiver:
         before, self.link = self.link, link
         now = self.timeline.now()
         if before is not None:
-            self._tell(Event(Kind.LINK_DOWN, now))
+            self._emit(Event(Kind.LINK_DOWN, now))
         if link is not None:
-            self._tell(Event(Kind.LINK_UP, now, {"technology": link.technology.label, "speed": link.speed}))
+            self._emit(Event(Kind.LINK_UP, now, {"technology": link.technology.label, "speed": link.speed}))
 
     def _link(self) -> Resolution | None:
         arbitration = self.arbitration
@@ -237,11 +237,11 @@ class Transceiver:
             return Resolution(self._forced, negotiated=False)
         return None
 
-    def _tell(self, event: Event) -> None:
-        self.witness(event)
+    def _emit(self, event: Event) -> None:
+        self.observer(event)
 
-        def tell() -> None:
+        def call_listeners() -> None:
             for listener in self._listeners:
                 listener(event)
 
-        self.timeline.tell(tell)
+        self.timeline.defer(call_listeners)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One line a register, one line a field.
+"""Declarations of registers and fields, one line each.
 
 `Register(name, offset, mode, stride=, count=, more=, aliases=, reset=, writable=, self_clearing=, title=, fields=)`:
-instance `i` of an array stands at `offset + i * stride`; `more` continues the array elsewhere, each entry
+instance `i` of an array is at `offset + i * stride`; `more` continues the array elsewhere, each entry
 `(offset, stride, count)`; `aliases` gives the first instances a second address, in the same form.
 All registers are 32 bits wide; a 64-bit quantity is two registers, as in the datasheets.
 """
@@ -20,7 +20,7 @@ MASK = 0xFFFF_FFFF
 
 
 class Access(enum.Enum):
-    """What an access does to a register's storage."""
+    """How accesses affect a register's storage."""
 
     RO = "read only: a write is ignored"
     RW = "read and write"
@@ -45,9 +45,9 @@ class Field:
     """A field of a register.
 
     Attributes:
-        name: as the datasheet has it.
+        name: as in the datasheet.
         low: its lowest bit.
-        width: its number of bits; 1 by default.
+        width: its number of bits.
     """
 
     name: str
@@ -65,15 +65,15 @@ class Field:
 
     @property
     def mask(self) -> int:
-        """Ones where the field is."""
+        """The field's bits."""
         return (1 << (self.last + 1)) - (1 << self.low)
 
     def get(self, value: int) -> int:
-        """The field out of a register's value."""
+        """Extract the field from a register's value."""
         return (value & self.mask) >> self.low
 
     def put(self, value: int, bits: int) -> int:
-        """The register's value with the field replaced.
+        """Replace the field in a register's value.
 
         Raises:
             ValueError: `bits` does not fit.
@@ -88,16 +88,16 @@ class Register:
     """The declaration of a register or of an array of registers. See the module's docstring.
 
     Attributes:
-        name: as the datasheet has it.
+        name: as in the datasheet.
         offset: of instance 0, bytes.
-        access: what an access does.
+        access: the access mode.
         stride: bytes between instances.
         count: instances at `offset`.
-        more: where the array goes on: `(offset, stride, count)` each.
-        aliases: second addresses of the first instances: `(offset, stride, count)` each.
+        more: continuations of the array, `(offset, stride, count)` each.
+        aliases: second addresses of the first instances, `(offset, stride, count)` each.
         reset: the value after reset.
-        writable: the bits that a write can change.
-        self_clearing: the bits that read zero after they were written as one (RWS).
+        writable: the bits that a write changes.
+        self_clearing: the bits that read as zero after a one was written (RWS).
         title: the long name.
         fields: its fields.
     """
@@ -147,7 +147,7 @@ class Register:
         """The field of that name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no such field.
         """
         for each in self.fields:
             if each.name == name:
@@ -155,7 +155,7 @@ class Register:
         raise KeyError(f"register {self.name} has no field {name!r}")
 
     def decode(self, value: int, index: int = 0) -> Decoded:
-        """The value with its fields taken apart."""
+        """Decode a value into its fields."""
         return Decoded(self, index, value)
 
 

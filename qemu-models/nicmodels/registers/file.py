@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A register file: the values of a register map, behaviour by access mode, and hooks where hardware does more.
+"""A register file: the values of a register map, access modes, and hooks for behaviour beyond them.
 
-An access costs one list index and, where there is a mode or a hook, one call.
+An access costs one list index and, for a mode or a hook, one call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RegisterFile:
     """The registers of one BAR of one device.
 
     `file[CTRL]` and `file[RDT, 3]` get and set the stored value without side effects; `read` and `write` are the
-    guest's accesses. A hook replaces what the access mode would do.
+    guest's accesses. A hook replaces the access mode.
 
     Args:
         registers: the map.
@@ -46,7 +46,7 @@ class RegisterFile:
 
     Attributes:
         values: the stored values, by `offset >> 2`.
-        unknown: how often each offset was accessed that is no register's.
+        unknown: number of accesses to each offset without a register.
         trace: the register trace while it is on, else None.
     """
 
@@ -126,13 +126,13 @@ class RegisterFile:
             self._writers[slot] = partial(hook, index)
 
     def peek(self, register: Register, index: int = 0) -> int:
-        """What a read would give, without its side effects."""
+        """The value that a read would return, without its side effects."""
         offset = self.map.offset(register, index)
         peeker = self._peekers.get(register)
         return self.values[offset >> 2] if peeker is None else peeker(index)
 
     def reset(self, keep: Iterable[Register] = ()) -> None:
-        """Give every register its reset value, except those in `keep`; hooks and the trace stay."""
+        """Reset every register except those in `keep`; hooks and the trace stay."""
         kept = set(keep)
         for register in self.map:
             if register not in kept:
@@ -140,7 +140,7 @@ class RegisterFile:
                     self.values[offset >> 2] = register.reset
 
     def decode(self, register: Register, value: int, index: int = 0) -> Decoded:
-        """The value with its fields taken apart."""
+        """Decode a value into its fields."""
         return register.decode(value, index)
 
     def start_trace(self, limit: int = 65536) -> None:
@@ -148,7 +148,7 @@ class RegisterFile:
         self.trace = deque(maxlen=limit)
 
     def stop_trace(self) -> None:
-        """Record no more and drop the trace."""
+        """Stop recording and drop the trace."""
         self.trace = None
 
     def _slots(self, register: Register) -> list[tuple[int, int]]:
@@ -157,7 +157,7 @@ class RegisterFile:
         return [(offset >> 2, index) for index, offset in (*register.places(), *register.alias_places())]
 
     def _mode_reader(self, register: Register, slot: int, *, is_alias: bool) -> Reader | None:
-        """What reads do; None for the plain case, which costs no call."""
+        """The reader of an access mode; None for plain storage, which costs no call."""
         values = self.values
         if register.access is Access.WO:
             return lambda: 0
@@ -172,7 +172,7 @@ class RegisterFile:
         return partial(values.__getitem__, slot) if is_alias else None
 
     def _mode_writer(self, register: Register, slot: int, *, is_alias: bool) -> Writer | None:
-        """What writes do; None for the plain case, which costs no call."""
+        """The writer of an access mode; None for plain storage, which costs no call."""
         values = self.values
         writable = register.writable
         if register.access in (Access.RO, Access.RC):
@@ -199,7 +199,7 @@ class RegisterFile:
         return store
 
     def _read_odd(self, offset: int, size: int) -> int:
-        """Any other size or alignment: each dword touched is read once, and the bytes wanted are picked out."""
+        """Any other size or alignment: each dword is read once, and the bytes are extracted."""
         first = offset & ~3
         shift = (offset - first) * 8
         value = 0
@@ -208,7 +208,7 @@ class RegisterFile:
         return (value >> shift) & ((1 << (8 * size)) - 1)
 
     def _write_odd(self, offset: int, value: int, size: int) -> None:
-        """Any other size or alignment: each dword touched is written once; bytes not written keep what is stored."""
+        """Any other size or alignment: each dword is written once; the other bytes keep their values."""
         end = offset + size
         for at in range(offset & ~3, end, 4):
             low, high = max(offset, at), min(end, at + 4)
@@ -219,7 +219,7 @@ class RegisterFile:
             self.write(at, bits)
 
     def _kept(self, offset: int) -> int:
-        """What the bytes that a partial write leaves out are written with: no effect."""
+        """The value for the bytes outside a partial write, chosen so that writing them has no effect."""
         place = self.map.find(offset)
         if place is None or place[0].access in (Access.W1C, Access.W1S):
             return 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RegisterMapError(ValueError):
-    """Two registers claim one name or one address, or an address is not a multiple of four."""
+    """Two registers have the same name or address, or an address is not a multiple of four."""
 
 
 class RegisterMap:
@@ -24,7 +24,7 @@ class RegisterMap:
 
     Attributes:
         places: for each dword (`offset >> 2`) the register and index there, or None.
-        canonical: for each dword the dword that stores it: itself, or, for an alias, the instance's own.
+        canonical: for each dword the dword that stores its value: itself, or the instance's own for an alias.
 
     Raises:
         RegisterMapError: names or addresses collide.
@@ -51,7 +51,7 @@ class RegisterMap:
                         f"{name}: {register.name}[{index}] and {other.name}[{at}] are both at {offset:#x}"
                     )
                 if index not in own:
-                    raise RegisterMapError(f"{name}: {register.name} has an alias of [{index}], which it has not")
+                    raise RegisterMapError(f"{name}: {register.name} has an alias of [{index}], which does not exist")
                 places[offset >> 2] = (register, index)
                 canonical[offset >> 2] = own[index] >> 2
         length = max(places, default=-1) + 1
@@ -68,7 +68,7 @@ class RegisterMap:
         """The register of that name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no such register.
         """
         try:
             return self._registers[name]
@@ -82,12 +82,12 @@ class RegisterMap:
         """The address of an instance.
 
         Raises:
-            KeyError: the register is not of this map.
+            KeyError: the register is not in this map.
             IndexError: it has no such instance.
         """
         offsets = self._offsets[register]
         if not 0 <= index < len(offsets):
-            raise IndexError(f"{register.name} has {len(offsets)} instances, not a number {index}")
+            raise IndexError(f"{register.name} has {len(offsets)} instances, none with index {index}")
         return offsets[index]
 
     def find(self, offset: int) -> tuple[Register, int] | None:
@@ -96,10 +96,10 @@ class RegisterMap:
         return self.places[slot] if 0 <= slot < len(self.places) else None
 
     def inherit(self, name: str, *registers: Register, without: Iterable[str] = ()) -> RegisterMap:
-        """A variant: these registers replace those of the same name or are added, those in `without` are left out."""
+        """A variant of the map: `registers` are added or replace those of the same name; those in `without` are removed."""
         dropped = set(without)
         for each in dropped:
-            self[each]  # a name that is not there is a mistake
+            self[each]  # raises KeyError for an unknown name
         merged = {key: value for key, value in self._registers.items() if key not in dropped}
         merged.update({register.name: register for register in registers})
         return RegisterMap(name, merged.values())

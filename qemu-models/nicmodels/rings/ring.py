@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ring of fixed-size descriptors: base, size, head and tail, and reading and writing them in batches.
+"""A ring of fixed-size descriptors: base, size, head and tail, with batched reads and writes.
 
 The device owns the descriptors from head up to, but not including, tail; head equal to tail means none.
 """
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class DescriptorRing:
-    """A ring.
+    """A descriptor ring.
 
     Args:
-        memory: where the descriptors are.
-        layout: how one descriptor unpacks, such as `<QQ`.
+        memory: holds the descriptors.
+        layout: of one descriptor, such as `<QQ` (see `struct`).
 
     Attributes:
         base: DMA address of descriptor 0.
         count: number of descriptors.
-        head: the next one that the device works on.
-        tail: the first one that the device must not touch.
+        head: the next descriptor that the device processes.
+        tail: the first descriptor that the device does not own.
     """
 
     __slots__ = ("_layout", "_memory", "base", "count", "head", "size", "tail")
@@ -46,7 +46,7 @@ class DescriptorRing:
 
     @property
     def available(self) -> int:
-        """How many descriptors the device owns; 0 as long as head or tail is not in the ring."""
+        """How many descriptors the device owns; 0 while head or tail is outside the ring."""
         head, tail, count = self.head, self.tail, self.count
         if head >= count or tail >= count:
             return 0
@@ -57,7 +57,7 @@ class DescriptorRing:
         return self.base + index * self.size
 
     def fetch(self, limit: int) -> list[tuple[int, ...]]:
-        """Up to `limit` descriptors from head on, unpacked, in order; head stays.
+        """Read up to `limit` descriptors from head on, unpacked, in order; head does not move.
 
         Raises:
             DmaError: the ring is not in guest memory.
@@ -73,7 +73,7 @@ class DescriptorRing:
         return list(self._layout.iter_unpack(data))
 
     def advance(self, number: int) -> int:
-        """Move head on by `number` descriptors; gives the new head."""
+        """Move head on by `number` descriptors; returns the new head."""
         head = self.head + number
         if head >= self.count:
             head -= self.count

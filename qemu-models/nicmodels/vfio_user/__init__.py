@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The vfio-user server: messages, guest memory, interrupts. Knows no NIC."""
+"""The vfio-user server: messages, guest memory, interrupts. It serves any PCI device."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One client's connection: the stream, the descriptors that come with it, the hot path of region accesses.
+"""A client's connection: the byte stream, its file descriptors, and the hot path of region accesses.
 
-One receive takes as many messages as there are; they are parsed in place, without an object a message, and their
-replies leave in one send. While replies cannot leave (a client that does not read), nothing more is received.
+One receive takes all messages that have arrived. They are parsed in place, without an object per message, and their
+replies go out in one send. While replies cannot be sent, because the client does not read, nothing is received.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from nicmodels.vfio_user.memory import DmaError
 from nicmodels.vfio_user.protocol import HEADER, HEADER_SIZE, MAX_MESSAGE, Command, RequestError, invalid
 
 if TYPE_CHECKING:
-    from nicmodels.reactor import Reactor
+    from collections.abc import Callable
+
     from nicmodels.vfio_user.memory import Buffer
     from nicmodels.vfio_user.regions import Regions
 
@@ -32,21 +33,40 @@ IN_SIZE = 2 * MAX_MESSAGE
 OUT_SIZE = 1 << 16
 OUT_FULL = OUT_SIZE - 64
 MAX_TURN = 0.002
-"""Seconds that one turn may take before the reactor looks after wires and timers."""
+"""Seconds that one turn may take before the event loop serves wires and timers."""
 SPIN = 50e-6
 """Seconds to poll for the client's next message before sleeping."""
 SPIN_TRUST = 8
 DMA_TIMEOUT = 5.0
 SEND_TIMEOUT = 1.0
-_CUT_OFF = int(socket.MSG_CTRUNC)  # arithmetic of enumerations costs more than the rest of a receive
+_CUT_OFF = int(socket.MSG_CTRUNC)  # an enum operation costs more than the rest of a receive
 _ANCILLARY = socket.CMSG_SPACE(protocol.MAX_FDS * 4)
 
 
+class EventLoop(Protocol):
+    """What the server needs of an event loop; `nicmodels.server.reactor.Reactor` is one."""
+
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` while `fd` is readable."""
+
+    def remove_reader(self, fd: int) -> None:
+        """Call the reader of `fd` no more."""
+
+    def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` while `fd` is writable."""
+
+    def remove_writer(self, fd: int) -> None:
+        """Call the writer of `fd` no more."""
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` in the next turn of the loop."""
+
+
 class Requests(Protocol):
-    """Who answers what is not a plain region access; `nicmodels.vfio_user.server.Session` does."""
+    """Handles every request but plain region accesses; `nicmodels.vfio_user.server.Session` implements it."""
 
     def handle(self, command: int, payload: memoryview, fds: list[int]) -> tuple[bytes, list[int]]:
-        """Give the reply's payload and descriptors; takes those of `fds` that it keeps out of the list.
+        """Return the reply's payload and descriptors; remove the descriptors to keep from `fds`.
 
         Raises:
             RequestError: the reply is an error.
@@ -56,36 +76,36 @@ class Requests(Protocol):
         """A request was answered with an error."""
 
     def model_failed(self, error: Exception) -> None:
-        """The model raised where it must not."""
+        """The model raised an exception."""
 
     def disconnected(self, reason: str) -> None:
-        """The connection is closed."""
+        """The connection was closed."""
 
 
 class Connection:
-    """The server's end of a client's socket. `start` gives it to the reactor.
+    """The server's end of a client's socket. `start` registers it with the event loop.
 
     Args:
         sock: connected; the connection owns it.
-        reactor: calls it.
-        requests: answers.
+        loop: watches the socket.
+        requests: handles requests.
 
     Attributes:
-        messages: how many were parsed (a REGION_WRITE_MULTI is one).
+        messages: how many were parsed (a REGION_WRITE_MULTI counts once).
     """
 
-    def __init__(self, sock: socket.socket, reactor: Reactor, requests: Requests) -> None:
+    def __init__(self, sock: socket.socket, loop: EventLoop, requests: Requests) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._reactor = reactor
+        self._loop = loop
         self._requests = requests
         self._regions: Regions | None = None
         self._sizes = [0] * protocol.REGION_COUNT
         self._in = bytearray(IN_SIZE + protocol.MESSAGE.size)
         self._view = memoryview(self._in)[:IN_SIZE]
         self._whole = [self._view]
-        self._start = 0  # of the first message not parsed
-        self._end = 0  # of what was received
+        self._start = 0  # of the first unparsed message
+        self._end = 0  # of the received bytes
         self._skip = 0  # bytes of an oversized message still to come
         self._base = 0  # the stream's position at the buffer's start
         self._fds: list[tuple[int, list[int] | None]] = []  # (stream position behind, descriptors; None: too many)
@@ -101,29 +121,29 @@ class Connection:
         self.messages = 0
 
     def start(self) -> None:
-        """Listen to the client."""
-        self._reactor.add_reader(self._sock.fileno(), self._readable)
+        """Start receiving."""
+        self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def negotiated(self, regions: Regions, max_transfer: int) -> None:
-        """The version is agreed: region accesses are served from now on."""
+        """The version is negotiated: region accesses are served from now on."""
         self._regions = regions
         self._sizes = regions.sizes
         self._client_transfer = min(max_transfer, protocol.MAX_TRANSFER)
 
     @property
     def hung_up(self) -> bool:
-        """Whether the client has closed its end, even if bytes of it are still to be read."""
+        """Whether the client has closed its end, even if bytes from it are still unread."""
         poll = select.poll()
         poll.register(self._sock, select.POLLRDHUP)
         return bool(poll.poll(0))
 
     def close(self, reason: str) -> None:
-        """Close, and release the descriptors that nobody took."""
+        """Close, and release the descriptors that no request took."""
         if not self._open:
             return
         self._open = False
-        self._reactor.remove_reader(self._sock.fileno())
-        self._reactor.remove_writer(self._sock.fileno())
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         for _, fds in self._fds:
             _close_all(fds or [])
@@ -133,7 +153,7 @@ class Connection:
     # Receiving
 
     def _readable(self) -> None:
-        """Serve the client for a turn: as long as messages come, and a little longer."""
+        """Serve the client for a turn: while messages arrive, and a little longer."""
         turn_ends = 0.0
         spin_ends = 0.0
         while True:
@@ -155,7 +175,7 @@ class Connection:
             elif received < 0:
                 return
             elif self._trust <= 0 and spin_ends:
-                # Polling did not pay lately. Try again now and then: the guest may do something else by now.
+                # Polling has not paid off lately. Try again now and then: the guest's load may have changed.
                 self._trust -= 1
                 if self._trust <= -SPIN_TRUST * 4:
                     self._trust = 1
@@ -165,7 +185,7 @@ class Connection:
                 return
 
     def _receive(self) -> int:
-        """One receive into the buffer: how many bytes; 0 when there are none now, -1 when the connection is closed."""
+        """Receive once into the buffer; returns the number of bytes, 0 if none are there, -1 if the connection is closed."""
         if self._start == self._end:
             self._base += self._end
             self._start = self._end = 0
@@ -197,7 +217,7 @@ class Connection:
         self._start, self._end = 0, len(rest)
 
     def _take_fds(self, ancillary: list[tuple[int, int, bytes]], *, truncated: bool) -> None:
-        """Note descriptors. A receive ends with the bytes that they came with: they are its last message's."""
+        """Record descriptors. A receive ends with the bytes that carried them: they belong to its last message."""
         self._drop_fds(self._start)
         fds = array.array("i")
         for level, kind, data in ancillary:
@@ -210,10 +230,10 @@ class Connection:
             self._fds.append((self._base + self._end, list(fds)))
 
     def _fds_of(self, start: int, end: int) -> list[int]:
-        """The descriptors of the message from `start` to `end` of the buffer; those of messages before it are closed.
+        """The descriptors of the message from `start` to `end` of the buffer; those of earlier messages are closed.
 
         Raises:
-            RequestError: there were more than the server can take.
+            RequestError: more than the server accepts.
         """
         self._drop_fds(start)
         fds: list[int] = []
@@ -230,14 +250,14 @@ class Connection:
         return fds
 
     def _drop_fds(self, start: int) -> None:
-        """Close the descriptors of messages before `start` of the buffer: nobody wanted them."""
+        """Close the descriptors of messages before `start` of the buffer: no request took them."""
         while self._fds and self._fds[0][0] <= self._base + start:
             _close_all(self._fds.pop(0)[1] or [])
 
     # Parsing
 
     def _parse(self) -> None:
-        """Parse all complete messages, and act on them."""
+        """Parse and handle all complete messages."""
         if self._skip:
             skipped = min(self._skip, self._end - self._start)
             self._skip -= skipped
@@ -258,7 +278,7 @@ class Connection:
                 position += size
 
     def _parse_accesses(self, position: int) -> int:
-        """The hot path: plain accesses to regions from `position` on; gives the position of the first other message."""
+        """The hot path: plain accesses to regions from `position` on; returns the position of the first other message."""
         buffer, out = self._in, self._out
         sizes = self._sizes
         regions = self._regions
@@ -272,7 +292,7 @@ class Connection:
         end = self._end
         messages = 0
         while True:
-            # The buffer goes on behind `end`: what is unpacked from there is not looked at.
+            # The buffer extends beyond `end`: values unpacked from there are not used.
             if end - position < HEADER_SIZE:
                 if end == self._end:
                     break
@@ -299,7 +319,7 @@ class Connection:
                         pack_header(out, out_end, message, 10, 32, 1, 0, offset, region, 4)
                         out_end += 32
                 elif command == 15 and flags == 0x10 and size == 24 + 24 * offset:
-                    # `offset` is where wr_cnt stands.
+                    # `offset` is at the place of wr_cnt.
                     entries = iter_entries(self._view[position + 24 : position + size])
                     for at, index, width, low, high in entries:
                         if index > 8 or at + width > sizes[index] or width not in (4, 1, 2, 8):
@@ -310,7 +330,7 @@ class Connection:
                             writers[index](index, at, (low | high << 32) & ((1 << 8 * width) - 1), width)
                 else:
                     break
-            except Exception as error:  # a model's mistake must not end the server
+            except Exception as error:  # a bug of the model must not end the server
                 self._requests.model_failed(error)
                 if not flags & protocol.NO_REPLY:
                     HEADER.pack_into(
@@ -324,11 +344,11 @@ class Connection:
         return position
 
     def _parse_other(self, position: int, size: int) -> None:
-        """Any complete message that the hot path left."""
+        """Handle a complete message that the hot path did not."""
         message, command, _, flags, _ = HEADER.unpack_from(self._in, position)
         kind = flags & protocol.TYPE_MASK
         if kind == protocol.TYPE_REPLY:
-            return  # to a DMA message that nobody waits for any more
+            return  # to a DMA message that has timed out
         self.messages += 1
         fds: list[int] = []
         try:
@@ -347,7 +367,7 @@ class Connection:
                 self._flush()
                 self.close(str(error))
             return
-        except Exception as error:  # a model's mistake must not end the server
+        except Exception as error:  # a bug of the model must not end the server
             self._requests.model_failed(error)
             if not flags & protocol.NO_REPLY:
                 self._reply_error(message, command, errno.EIO)
@@ -359,10 +379,10 @@ class Connection:
             self._queue(header + answer, answer_fds)
 
     def _refuse_size(self, position: int, size: int) -> int:
-        """A size that no message has: a large message is skipped; behind a small one nothing can be found again.
+        """Handle an invalid size: a message that is too large is skipped; after one that is too small nothing can be parsed.
 
         Returns:
-            Where to go on.
+            The position to continue at.
         """
         message, command, _, flags, _ = HEADER.unpack_from(self._in, position)
         reason = f"message size {size}: expected {HEADER_SIZE} to {MAX_MESSAGE}"
@@ -384,7 +404,7 @@ class Connection:
         self._queue(HEADER.pack(message, command, HEADER_SIZE, flags, number), [])
 
     def _queue(self, data: bytes, fds: list[int]) -> None:
-        """Put a whole message behind those that wait to be sent."""
+        """Queue a message for sending."""
         if fds or self._out_end + len(data) > OUT_SIZE:
             self._flush()
         if not self._open:
@@ -399,7 +419,7 @@ class Connection:
             self._out_end += len(data)
 
     def _send_with_fds(self, data: bytes, fds: list[int]) -> None:
-        """Send a message with descriptors, which must go with its first byte. Rare, so waiting for room is fine."""
+        """Send a message with descriptors, which must go with its first byte. This is rare, so it may wait for room."""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())]
         poll = select.poll()
         poll.register(self._sock, select.POLLOUT)
@@ -420,7 +440,7 @@ class Connection:
                 poll.poll(100)
 
     def _flush(self) -> bool:
-        """Send what waits; false when it could not leave at once, and then the reactor goes on when it can."""
+        """Send the queued messages; false if some could not be sent at once, which the event loop then sends later."""
         if not self._open:
             return False
         if self._out_end and not self._backlog:
@@ -441,7 +461,7 @@ class Connection:
         return self._drain()
 
     def _drain(self) -> bool:
-        """Send the backlog; while there is one, the reactor watches for room instead of messages."""
+        """Send the backlog; while there is one, the event loop waits for room instead of messages."""
         if not self._backlog:
             return True
         try:
@@ -454,29 +474,29 @@ class Connection:
         del self._backlog[:sent]
         fd = self._sock.fileno()
         if self._backlog:
-            self._reactor.remove_reader(fd)
-            self._reactor.remove_writer(fd)
-            self._reactor.add_writer(fd, self._writable)
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+            self._loop.add_writer(fd, self._writable)
             return False
         return True
 
     def _writable(self) -> None:
-        """There is room again: send, and parse what was left unparsed meanwhile."""
+        """There is room again: send, and parse the messages received meanwhile."""
         if not self._drain():
             return
         fd = self._sock.fileno()
-        self._reactor.remove_writer(fd)
-        self._reactor.add_reader(fd, self._readable)
+        self._loop.remove_writer(fd)
+        self._loop.add_reader(fd, self._readable)
         self._parse()
         self._flush()
 
     # Guest memory by messages
 
     def dma_read(self, iova: int, length: int) -> bytes:
-        """DMA_READ, in as many messages as the client's limit makes.
+        """DMA_READ, in messages of at most the client's limit.
 
         Raises:
-            DmaError: the client refuses, does not answer in time, or is gone.
+            DmaError: the client refuses, does not reply in time, or has disconnected.
         """
         parts = []
         for at in range(0, length, self._client_transfer):
@@ -488,10 +508,10 @@ class Connection:
         return b"".join(parts)
 
     def dma_write(self, iova: int, data: Buffer) -> None:
-        """DMA_WRITE, in as many messages as the client's limit makes.
+        """DMA_WRITE, in messages of at most the client's limit.
 
         Raises:
-            DmaError: the client refuses, does not answer in time, or is gone.
+            DmaError: the client refuses, does not reply in time, or has disconnected.
         """
         source = memoryview(data)
         for at in range(0, len(source), self._client_transfer):
@@ -500,7 +520,7 @@ class Connection:
             self._ask(Command.DMA_WRITE, request, iova, len(source))
 
     def _ask(self, command: Command, payload: bytes, iova: int, length: int) -> bytes:
-        """Send a command to the client and wait for its reply; what else arrives meanwhile is parsed later."""
+        """Send a command to the client and wait for its reply; other messages that arrive meanwhile are parsed later."""
         self._dma_id = (self._dma_id + 1) & 0xFFFF
         request = HEADER.pack(self._dma_id, command, HEADER_SIZE + len(payload), protocol.TYPE_COMMAND, 0) + payload
         deadline = monotonic() + DMA_TIMEOUT
@@ -532,7 +552,7 @@ class Connection:
                     self._receive_more()
 
     def _find_reply(self, scan: int, command: Command) -> tuple[tuple[int, int, bytes] | None, int]:
-        """Look for the reply among the received messages from `scan` on: it, and where to look next time."""
+        """Look for the reply among the received messages from `scan` on; returns it, and where to look next time."""
         while self._end - scan >= HEADER_SIZE:
             message, number, size, flags, error = HEADER.unpack_from(self._in, scan)
             if size < HEADER_SIZE or size > self._end - scan:
@@ -553,13 +573,13 @@ class Connection:
             return data
 
     def _lose(self, reason: str) -> None:
-        """Close, but not now: the model is in the middle of an access."""
+        """Close later: the model is in the middle of an access."""
         if not self._lost:
             self._lost = True
-            self._reactor.call_soon(lambda: self.close(reason))
+            self._loop.call_soon(lambda: self.close(reason))
 
     def _receive_more(self) -> None:
-        """Receive behind what is there; the parser, which called the model that asked, has its place in the buffer."""
+        """Append to the buffer without moving it: the parser, which called the model, keeps positions in it."""
         try:
             count, ancillary, flags, _ = self._sock.recvmsg_into([self._view[self._end :]], _ANCILLARY)
         except BlockingIOError:

@@ -37,7 +37,7 @@ class IrqType:
 
     Attributes:
         count: how many vectors the device has.
-        triggers: an eventfd a vector, None where the client gave none.
+        triggers: an eventfd per vector, None where the client set none.
         masked: masked vectors; only INTx and MSI can be masked here (QEMU masks MSI-X by its own table).
         pending: vectors that fired while masked.
         signalled: how often each vector was signalled.
@@ -53,14 +53,14 @@ class IrqType:
         self.unmask_events: dict[int, int] = {}
 
     def set_trigger(self, vector: int, fd: int | None) -> None:
-        """Give the vector an eventfd (which this object then owns), or take it away."""
+        """Set or clear the vector's eventfd, which this object then owns."""
         old = self.triggers[vector]
         self.triggers[vector] = fd
         if old is not None:
             os.close(old)
 
     def set_event(self, events: dict[int, int], vector: int, fd: int | None) -> None:
-        """Give the vector an eventfd for its (un)masking, or take it away."""
+        """Set or clear the vector's eventfd for masking or unmasking."""
         old = events.pop(vector, None)
         if old is not None:
             os.close(old)
@@ -68,7 +68,7 @@ class IrqType:
             events[vector] = fd
 
     def clear(self) -> None:
-        """Forget what the client set, and close its descriptors."""
+        """Drop the client's settings and close its eventfds."""
         for vector in range(self.count):
             self.set_trigger(vector, None)
             self.masked[vector] = False
@@ -79,18 +79,18 @@ class IrqType:
 
 
 def _signal(fd: int) -> None:
-    # A counter that is full already wakes the client: nothing is lost.
+    # The counter is full, so the client wakes up anyway.
     with contextlib.suppress(BlockingIOError):
         os.eventfd_write(fd, 1)
 
 
 class Interrupts:
-    """What a model raises.
+    """The interrupts of a device.
 
     Attributes:
         bus_master: command register bit 2; MSI and MSI-X are memory writes and need it.
         intx_disabled: command register bit 10.
-        lost: how often a vector was raised that the client had not enabled, by `(mode, vector)`.
+        lost: interrupts of vectors that the client had not enabled, by `(mode, vector)`.
     """
 
     def __init__(self, msix: int = 0, msi: int = 0, intx: int = 1) -> None:
@@ -107,7 +107,7 @@ class Interrupts:
         self._level = False
 
     def resize(self, msix: int, msi: int, intx: int) -> None:
-        """Set the number of vectors, as the device's capabilities have them; the server does so before any client."""
+        """Set the number of vectors, as in the device's capabilities; the server does so before any client connects."""
         for index, count in ((IrqIndex.MSIX, msix), (IrqIndex.MSI, msi), (IrqIndex.INTX, intx)):
             if self.types[index].count != count:
                 self.types[index].clear()
@@ -115,7 +115,7 @@ class Interrupts:
 
     @property
     def mode(self) -> InterruptMode:
-        """What the client has enabled last: MSI-X or MSI if any of their vectors has an eventfd, else INTx."""
+        """The mode that the client enabled last: MSI-X or MSI if one of their vectors has an eventfd, else INTx."""
         if any(fd is not None for fd in self.types[IrqIndex.MSIX].triggers):
             return InterruptMode.MSIX
         if any(fd is not None for fd in self.types[IrqIndex.MSI].triggers):
@@ -128,7 +128,7 @@ class Interrupts:
         return self._level
 
     def msix(self, vector: int) -> None:
-        """Raise an MSI-X vector; lost (and counted) when the client has not enabled it or bus mastering is off."""
+        """Raise an MSI-X vector; lost and counted if the client has not enabled it or bus mastering is off."""
         irq = self.types[IrqIndex.MSIX]
         fd = irq.triggers[vector] if vector < irq.count else None
         if fd is None or not self.bus_master:
@@ -138,7 +138,7 @@ class Interrupts:
         _signal(fd)
 
     def msi(self, vector: int = 0) -> None:
-        """Raise an MSI vector; kept pending while masked, lost when the client has not enabled it."""
+        """Raise an MSI vector; kept pending while masked, lost if the client has not enabled it."""
         irq = self.types[IrqIndex.MSI]
         if vector < irq.count and irq.masked[vector]:
             irq.pending[vector] = True
@@ -169,7 +169,7 @@ class Interrupts:
         _signal(fd)
 
     def trigger(self, index: IrqIndex, vector: int) -> None:
-        """Signal a vector because the client asked for it (DATA_NONE or DATA_BOOL with ACTION_TRIGGER)."""
+        """Signal a vector at the client's request (DATA_NONE or DATA_BOOL with ACTION_TRIGGER)."""
         irq = self.types[index]
         fd = irq.triggers[vector]
         if fd is not None:
@@ -177,7 +177,7 @@ class Interrupts:
             _signal(fd)
 
     def set_eventfd(self, index: IrqIndex, action: IrqAction, vector: int, fd: int | None) -> None:
-        """Give a vector an eventfd, for its triggering, masking or unmasking; None takes it away."""
+        """Set a vector's eventfd for triggering, masking or unmasking; None clears it."""
         irq = self.types[index]
         if action is IrqAction.MASK:
             irq.set_event(irq.mask_events, vector, fd)
@@ -197,7 +197,7 @@ class Interrupts:
             _signal(irq.mask_events[vector])
 
     def unmask(self, index: IrqIndex, vector: int) -> None:
-        """Unmask a vector; what is still pending fires."""
+        """Unmask a vector; a pending interrupt is signalled."""
         irq = self.types[index]
         irq.masked[vector] = False
         if vector in irq.unmask_events:
@@ -209,6 +209,6 @@ class Interrupts:
             self.msi(vector)
 
     def clear(self) -> None:
-        """Forget the client: close its eventfds; the device's own INTx level stays."""
+        """Close the client's eventfds; the device's INTx level stays."""
         for irq in self.types.values():
             irq.clear()

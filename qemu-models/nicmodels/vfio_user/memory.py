@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guest memory by DMA address: what DMA_MAP announced, mapped into this process where a descriptor came with it.
+"""Guest memory by DMA address: the client's DMA_MAPs, mapped into this process if they come with a descriptor.
 
 Source: QEMU, docs/interop/vfio-user.rst, VFIO_USER_DMA_MAP, _UNMAP, _READ, _WRITE.
 """
@@ -13,7 +13,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Buffer = bytes | bytearray | memoryview
 
@@ -21,7 +21,7 @@ ADDRESS_LIMIT = 1 << 64
 
 
 class DmaError(Exception):
-    """A device's access to guest memory that the bus would refuse.
+    """A device's access to guest memory that the bus rejects.
 
     Attributes:
         iova: the first byte of the access.
@@ -43,17 +43,17 @@ class MappingMissingError(LookupError):
 
 
 class RemoteMemory(Protocol):
-    """Guest memory behind messages: what serves the mappings that came without a descriptor."""
+    """Guest memory accessed by messages, for mappings without a descriptor."""
 
     def dma_read(self, iova: int, length: int) -> bytes:
-        """Ask the client for `length` bytes; raises DmaError."""
+        """Read `length` bytes from the client; raises DmaError."""
 
     def dma_write(self, iova: int, data: Buffer) -> None:
-        """Have the client write `data`; raises DmaError."""
+        """Let the client write `data`; raises DmaError."""
 
 
 class Mapping:
-    """One DMA_MAP: `size` bytes at DMA address `iova`; `view` is None when the client gave no descriptor."""
+    """One DMA_MAP: `size` bytes at DMA address `iova`; `view` is None if the client sent no descriptor."""
 
     __slots__ = ("_mmap", "iova", "readable", "size", "view", "writable")
 
@@ -70,10 +70,10 @@ class Mapping:
             self.view = memoryview(self._mmap)
 
     def release(self) -> bool:
-        """Give the pages back to the guest now; true when the address range is free too.
+        """Release the guest's pages now; returns whether the address range is free too.
 
-        A model may still hold slices of `view` (Python then refuses to unmap). The pages under them are replaced by
-        private zero pages: such a slice stays harmless, and can neither read nor write guest memory any more.
+        A model may still hold slices of `view`; Python then refuses to unmap. Their pages are replaced by private zero
+        pages, so that such a slice can no longer read or write guest memory.
         """
         if self._mmap is None:
             return True
@@ -130,7 +130,7 @@ class GuestMemory:
     def map(
         self, fd: int | None, offset: int, iova: int, size: int, writable: bool = True, *, readable: bool = True
     ) -> None:
-        """Make `size` bytes of `fd` from `offset` on available at `iova`; the caller keeps (and may close) `fd`.
+        """Make `size` bytes of `fd` from `offset` on available at `iova`; the caller keeps `fd` and may close it.
 
         Raises:
             ValueError: the size is zero, the range wraps, is not page-aligned or is longer than the file.
@@ -160,7 +160,7 @@ class GuestMemory:
         """Remove the mapping of exactly this range.
 
         Raises:
-            MappingMissingError: there is none.
+            MappingMissingError: no such mapping.
         """
         at = bisect_right(self._starts, iova) - 1
         if at < 0 or self._starts[at] != iova or self._mappings[at].size != size:
@@ -178,13 +178,13 @@ class GuestMemory:
             self.unmap(mapping.iova, mapping.size)
 
     def view(self, iova: int, length: int, writable: bool = False) -> memoryview:
-        """The guest's own bytes, contiguous within one mapping; read-only where the mapping is.
+        """A view of guest memory within one mapping; read-only if the mapping is.
 
-        Keep a view no longer than the call that asked for it: after an unmap it shows zeros. Ask with `writable` when
-        you are going to write, so that a read-only mapping is refused here.
+        Do not keep a view beyond the current call: after an unmap it reads as zeros. Pass `writable` before writing, so
+        that a read-only mapping is rejected here.
 
         Raises:
-            DmaError: not one mapping, no descriptor, read-only, or bus mastering is off.
+            DmaError: the range is not in one mapping, has no descriptor or is read-only, or bus mastering is off.
         """
         start = iova - self._last_start
         if 0 <= start <= self._last_size - length and (self._last_writable or not writable) and length >= 0:
@@ -199,7 +199,7 @@ class GuestMemory:
         return mapping.view[start : start + length]
 
     def views(self, iova: int, length: int, writable: bool = False) -> list[memoryview]:
-        """Like `view`, in as many pieces as there are mappings under the range."""
+        """Like `view`, with one piece per mapping in the range."""
         pieces = []
         while length > 0:
             mapping = self._find(iova, length, write=writable)
@@ -212,8 +212,23 @@ class GuestMemory:
             length -= len(piece)
         return pieces
 
+    def gather(self, pieces: Sequence[tuple[int, int]]) -> list[Buffer]:
+        """The bytes of a scattered packet: views where guest memory is mapped here, copies where it is not.
+
+        Args:
+            pieces: DMA address and length in bytes of each piece; empty pieces are left out.
+
+        Raises:
+            DmaError: some of a piece is not mapped or not readable, or bus mastering is off.
+        """
+        try:
+            return [self.view(address, length) for address, length in pieces if length]
+        except DmaError:
+            # A piece lies across two mappings, or its mapping came without a descriptor.
+            return [self.read(address, length) for address, length in pieces if length]
+
     def read(self, iova: int, length: int) -> bytes:
-        """Copy `length` bytes out of guest memory, across mappings and by messages where need be.
+        """Copy `length` bytes out of guest memory, across mappings, and by messages if necessary.
 
         Raises:
             DmaError: some of the range is not mapped or not readable, or bus mastering is off.
@@ -238,7 +253,7 @@ class GuestMemory:
         return b"".join(parts)
 
     def write(self, iova: int, data: Buffer) -> None:
-        """Copy `data` into guest memory, across mappings and by messages where need be.
+        """Copy `data` into guest memory, across mappings, and by messages if necessary.
 
         Raises:
             DmaError: some of the range is not mapped or not writable, or bus mastering is off. Nothing is written then.
@@ -337,7 +352,7 @@ _libc.mmap.argtypes = (
 
 
 def _replace_pages(mapped: mmap.mmap, size: int) -> None:
-    """Put private zero pages where `mapped` is, so that whoever still holds a view of it reaches nobody's memory."""
+    """Replace `mapped` by private zero pages, so that a view of it no longer reaches guest memory."""
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(mapped), ctypes.byref(buffer), 0)
     try:
@@ -345,6 +360,6 @@ def _replace_pages(mapped: mmap.mmap, size: int) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED
         if _libc.mmap(buffer.buf, size, protection, flags, -1, 0) != buffer.buf:
             error = ctypes.get_errno()
-            raise OSError(error, f"cannot take {size:#x} bytes of guest memory away: {os.strerror(error)}")
+            raise OSError(error, f"cannot unmap {size:#x} bytes of guest memory: {os.strerror(error)}")
     finally:
         ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))

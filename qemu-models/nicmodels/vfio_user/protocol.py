@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The vfio-user messages: numbers, layouts, and the codec of those that are not on the hot path.
+"""The vfio-user messages: numbers, layouts, and the codecs of those off the hot path.
 
-Source: QEMU, docs/interop/vfio-user.rst; <linux/vfio.h> for the structures that it quotes. All integers are
-little-endian: the specification says "host", and both ends are x86-64 or arm64.
+Source: QEMU, docs/interop/vfio-user.rst; <linux/vfio.h> for the structures that it uses. All integers are
+little-endian: the specification requires host byte order, and both ends are x86-64 or arm64.
 
-The specification leaves most error numbers open. Here: EINVAL for a message that is malformed or out of range, EEXIST
-for a map over a map (specified), ENOENT for an unmap of what is not mapped, ENOTSUP for a command that this server does
-not have (DIRTY_PAGES, GET_REGION_IO_FDS, migration, unknown numbers), ENOTTY for a device feature (as Linux's
-VFIO_DEVICE_FEATURE), EIO when the model itself failed.
+The specification leaves most error numbers open. This server returns EINVAL for a malformed message or a value out of
+range, EEXIST for a map over a map (specified), ENOENT for an unmap of an unmapped range, ENOTSUP for an unsupported
+command (DIRTY_PAGES, GET_REGION_IO_FDS, migration, unknown numbers), ENOTTY for a device feature (as Linux's
+VFIO_DEVICE_FEATURE) and EIO for an exception of the model.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ERROR = 0x20
 
 HEADER = struct.Struct("<HHIII")  # id, command, size, flags, error
 ACCESS = struct.Struct("<QII")  # offset, region, count
-MESSAGE = struct.Struct("<HHIIIQII")  # a header and the start of a region access, in one go
+MESSAGE = struct.Struct("<HHIIIQII")  # a header and the start of a region access
 READ_REPLY_4 = struct.Struct("<HHIIIQIII")  # ... and four bytes of data
 DWORD = struct.Struct("<I")
 WRITE_COUNT = struct.Struct("<Q")
@@ -91,7 +91,7 @@ DMA_UNMAP_ALL = 2  # VFIO_DMA_UNMAP_FLAG_ALL, with address and size of zero
 
 
 class IrqData(enum.IntFlag):
-    """What SET_IRQS comes with."""
+    """The data of SET_IRQS."""
 
     NONE = 1
     BOOL = 2
@@ -99,7 +99,7 @@ class IrqData(enum.IntFlag):
 
 
 class IrqAction(enum.IntFlag):
-    """What SET_IRQS does."""
+    """The action of SET_IRQS."""
 
     MASK = 8
     UNMASK = 16
@@ -119,7 +119,7 @@ class RequestError(Exception):
 
 
 def invalid(reason: str) -> RequestError:
-    """A request that is malformed or out of range."""
+    """The error for a malformed request or a value out of range."""
     return RequestError(errno.EINVAL, reason)
 
 
@@ -140,7 +140,7 @@ class Proposal:
 
     Attributes:
         major, minor: the version it proposes.
-        capabilities: as it sent them; empty if it sent none.
+        capabilities: as sent; empty if there are none.
     """
 
     major: int
@@ -149,10 +149,10 @@ class Proposal:
 
     @classmethod
     def decode(cls, payload: memoryview) -> Proposal:
-        """Decode and check.
+        """Decode and validate.
 
         Raises:
-            RequestError: too short, no UTF-8, no JSON, or capabilities of another type than specified.
+            RequestError: too short, not UTF-8, not JSON, or a capability of another type than specified.
         """
         if len(payload) < 4:
             raise invalid(f"VERSION: {len(payload)} bytes of payload, expected at least 4")
@@ -161,7 +161,7 @@ class Proposal:
         try:
             data = json.loads(text.decode()) if text else {}
         except (ValueError, RecursionError) as error:
-            raise invalid(f"VERSION: its data is no JSON: {error}") from error
+            raise invalid(f"VERSION: its data is not JSON: {error}") from error
         capabilities = data.get("capabilities", {}) if isinstance(data, dict) else None
         if not isinstance(capabilities, dict):
             raise invalid("VERSION: expected an object with an object named capabilities")
@@ -172,7 +172,7 @@ class Proposal:
         return cls(major, minor, capabilities)
 
     def answer(self) -> bytes:
-        """The payload of the reply: a version not above the client's, and those capabilities that it proposed too.
+        """The payload of the reply: a version not above the client's, and the capabilities that both sides have.
 
         Raises:
             RequestError: another major version.
@@ -195,8 +195,8 @@ class IrqRequest:
     """A SET_IRQS message.
 
     Attributes:
-        data: what kind of data it has.
-        action: what to do.
+        data: the kind of data.
+        action: the action.
         index: the interrupt type.
         start, count: the vectors.
         booleans: one byte a vector with `IrqData.BOOL`, else empty.
@@ -211,7 +211,7 @@ class IrqRequest:
 
     @classmethod
     def decode(cls, payload: memoryview) -> IrqRequest:
-        """Decode and check what does not depend on the device.
+        """Decode, and validate what does not depend on the device.
 
         Raises:
             RequestError: too short, or not exactly one data flag and one action flag.
@@ -240,13 +240,13 @@ def region_info(index: int, size: int, areas: tuple[tuple[int, int], ...], argsz
 
     Args:
         index: of the region.
-        size: bytes; 0 for a region that is not there.
-        areas: what can be mapped, `(offset, size)` each.
-        argsz: the room that the client has; with too little the capability is left out and the reply's argsz says what
-            it takes. QEMU wants `cap_offset` even then.
+        size: bytes; 0 for a missing region.
+        areas: the mappable areas, `(offset, size)` each.
+        argsz: the client's room; if it is too small, the capability is left out and the reply's argsz is the size
+            needed. QEMU expects `cap_offset` even then.
 
     Returns:
-        The payload, and whether it is complete (a descriptor goes with a complete one only).
+        The payload, and whether it is complete (only a complete one is sent with a descriptor).
     """
     flags = (REGION_FLAG_READ | REGION_FLAG_WRITE) if size else 0
     if not areas:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The regions of a device as a client accesses them: BARs, configuration space, and room for the MSI-X tables.
+"""The regions of a device as a client accesses them: BARs, configuration space, MSI-X tables.
 
-A region is a size, a reader and a writer; both take `(region, offset, ...)`, so that a BAR's are the device's own bound
-methods and an access costs no call in between.
+A region has a size, a reader and a writer. Both take `(region, offset, ...)`, so that those of a BAR are the device's
+own bound methods, without a call in between.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from nicmodels.vfio_user.protocol import REGION_CONFIG, REGION_COUNT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nicmodels.device import Device
+    from nicmodels.vfio_user.device import PciDevice
 
     Reader = Callable[[int, int, int], int]
     Writer = Callable[[int, int, int, int], None]
 
 
 class TableShadow:
-    """MSI-X table and pending bits of one BAR, as plain memory; what else is in the BAR goes to the device.
+    """MSI-X table and pending bits of one BAR, as plain memory; other accesses to the BAR go to the device.
 
-    QEMU keeps the table to itself. A client that does not may still read back what it wrote.
+    QEMU emulates the table. A client that does not can still read back what it wrote.
     """
 
-    def __init__(self, device: Device, ranges: list[tuple[int, int]]) -> None:
+    def __init__(self, device: PciDevice, ranges: list[tuple[int, int]]) -> None:
         self._device = device
         self._ranges = [(start, start + size, bytearray(size)) for start, size in ranges]
 
@@ -56,7 +56,7 @@ class Regions:
         writers: `writer(region, offset, value, size)` of each region.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: PciDevice) -> None:
         config = device.config
         self.device = device
         self.sizes = [0] * REGION_COUNT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The vfio-user server of one device: listens at a unix socket, serves one client at a time, survives its going.
+"""The vfio-user server of one device: it listens at a unix socket, and serves one client after the other.
 
 Source: QEMU, docs/interop/vfio-user.rst.
 """
@@ -12,12 +12,11 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nicmodels.device import ResetCause
-from nicmodels.listener import listen
-from nicmodels.pci import Msi, MsiX
+from nicmodels.pci import Msi, MsiX, ResetCause
 from nicmodels.vfio_user import protocol
 from nicmodels.vfio_user.connection import Connection
 from nicmodels.vfio_user.interrupts import IrqIndex
+from nicmodels.vfio_user.listener import listen
 from nicmodels.vfio_user.memory import MappingExistsError, MappingMissingError
 from nicmodels.vfio_user.protocol import Command, IrqAction, IrqData, IrqRequest, RequestError, invalid
 from nicmodels.vfio_user.regions import Regions
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nicmodels.device import Device
-    from nicmodels.reactor import Reactor
+    from nicmodels.vfio_user.connection import EventLoop
+    from nicmodels.vfio_user.device import PciDevice
 
     Handler = Callable[[memoryview, list[int]], tuple[bytes, list[int]]]
 
@@ -40,21 +39,21 @@ class Server:
     """Serves `device` at `path`.
 
     Args:
-        device: reset with POWER_ON already.
+        device: already reset with POWER_ON.
         path: of the unix socket.
-        reactor: runs the server.
+        loop: runs the server.
 
     Attributes:
         rejected: how many requests of each command number were answered with an error.
         model_errors: how often the model raised an exception in a client's request.
 
     Raises:
-        OSError: the socket cannot be had.
+        OSError: cannot listen at the path.
     """
 
-    def __init__(self, device: Device, path: Path, reactor: Reactor) -> None:
+    def __init__(self, device: PciDevice, path: Path, loop: EventLoop) -> None:
         self.device = device
-        self.reactor = reactor
+        self.loop = loop
         self.rejected: Counter[int] = Counter()
         self.model_errors = 0
         self._path = path
@@ -68,7 +67,7 @@ class Server:
         )
         device.command_changed()
         self._listener = listen(path)
-        reactor.add_reader(self._listener.fileno(), self._accept)
+        loop.add_reader(self._listener.fileno(), self._accept)
 
     @property
     def connected(self) -> bool:
@@ -76,8 +75,8 @@ class Server:
         return self._session is not None
 
     def close(self) -> None:
-        """Drop the client and stop listening."""
-        self.reactor.remove_reader(self._listener.fileno())
+        """Disconnect the client and stop listening."""
+        self.loop.remove_reader(self._listener.fileno())
         self._listener.close()
         if self._session is not None:
             self._session.connection.close("the server ends")
@@ -88,7 +87,7 @@ class Server:
             sock, _ = self._listener.accept()
         except BlockingIOError:
             return
-        # A new QEMU may connect before the old one's end was seen.
+        # A new QEMU may connect before the end of the old one is noticed.
         if self._session is not None and self._session.connection.hung_up:
             self._session.connection.close("closed by the client")
         if self._session is not None:
@@ -100,7 +99,7 @@ class Server:
         self._session.connection.start()
 
     def session_ended(self, reason: str) -> None:
-        """The client is gone: unmap its memory, close its eventfds, reset the device."""
+        """The client disconnected: unmap its memory, close its eventfds, reset the device."""
         self._session = None
         host = self.device.host
         host.events.add("client.disconnected", reason=reason)
@@ -111,14 +110,14 @@ class Server:
 
 
 class Session:
-    """What the server knows of one client: the handlers of all messages off the hot path."""
+    """One client's session: the handlers of all messages off the hot path."""
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
         self._server = server
         self._device = server.device
         self._host = server.device.host
         self._regions: Regions | None = None
-        self.connection = Connection(sock, server.reactor, self)
+        self.connection = Connection(sock, server.loop, self)
         self._handlers: dict[int, Handler] = {
             Command.VERSION: self._version,
             Command.DMA_MAP: self._dma_map,
@@ -136,7 +135,7 @@ class Session:
     # What the connection calls
 
     def handle(self, command: int, payload: memoryview, fds: list[int]) -> tuple[bytes, list[int]]:
-        """Answer one request; see `connection.Requests`."""
+        """Handle a request; see `connection.Requests`."""
         handler = self._handlers.get(command)
         if self._regions is None and command != Command.VERSION:
             raise invalid(f"command {command} before VERSION")
@@ -149,18 +148,18 @@ class Session:
         return handler(payload, fds)
 
     def rejected(self, command: int, reason: str) -> None:
-        """Count and record a request that was refused."""
+        """Count and record a rejected request."""
         self._server.rejected[command] += 1
         self._host.events.add("client.error", command=command, reason=reason)
 
     def model_failed(self, error: Exception) -> None:
-        """Count and record a mistake of the model."""
+        """Count and record an exception of the model."""
         self._server.model_errors += 1
         self._host.events.add("model.error", reason=f"{type(error).__name__}: {error}")
         logger.error("the model failed: %s", error, exc_info=error)
 
     def disconnected(self, reason: str) -> None:
-        """The connection is closed."""
+        """The connection was closed."""
         self._server.session_ended(reason)
 
     # Handlers
@@ -296,7 +295,7 @@ class Session:
         offset, region, count = protocol.unpack(protocol.ACCESS, payload, "REGION_WRITE")
         data = payload[protocol.ACCESS.size :]
         if len(data) != count:
-            raise invalid(f"REGION_WRITE: {len(data)} bytes of data, count says {count}")
+            raise invalid(f"REGION_WRITE: {len(data)} bytes of data, but count is {count}")
         regions = self._check_access("REGION_WRITE", region, offset, count)
         regions.write(region, offset, data)
         return protocol.ACCESS.pack(offset, region, count), []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Wires: what a NIC model's frames travel on."""
+"""Wires: taps, cables between models, and captures."""
 
 from nicmodels.wire.null import NullWire
 from nicmodels.wire.pair import PairWire

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A wire with nothing at the far end."""
+"""A wire with nothing at the other end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NullWire:
-    """Takes every frame and never has one."""
+    """Counts and drops transmitted frames, and receives none."""
 
     def __init__(self) -> None:
         self.segmentation: Segmentation = "device"

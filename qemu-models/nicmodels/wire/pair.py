@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two models back to back, over packet-keeping unix sockets (SOCK_SEQPACKET)."""
+"""A cable between two models, over SOCK_SEQPACKET unix sockets."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SEND_BUFFER = 1 << 20
 class PairWire:
     """One end of a cable between two models.
 
-    `PairWire.pair()` gives both ends in one process; `PairWire.at(path)` gives one end: whichever process comes first
-    listens at the path, the other connects; an end that goes away may come back. Without a far end frames are dropped.
+    `PairWire.pair()` makes both ends in one process. `PairWire.at(path)` makes one end: the first process listens at the
+    path, the second connects; an end may disconnect and connect again. Without a peer frames are dropped.
 
     Attributes:
-        connections: how many far ends there have been.
+        connections: how often a peer has connected.
     """
 
     def __init__(self, peer: socket.socket | None = None) -> None:
@@ -43,8 +43,8 @@ class PairWire:
         self._lock: BufferedWriter | None = None
         self._frame = bytearray(SPILL_SIZE)
         self._view = memoryview(self._frame)
-        # The far end comes and goes but the reactor watches one descriptor: an epoll descriptor is readable when
-        # anything in it is.
+        # Peers come and go but the reactor watches one descriptor: an epoll descriptor is readable if any of its
+        # descriptors is.
         self._epoll = select.epoll()
         if peer is not None:
             self._attach(peer)
@@ -73,15 +73,15 @@ class PairWire:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a far end, as far as `receive` and `transmit` have found out."""
+        """Whether a peer is connected, as last noticed by `receive` or `transmit`."""
         return self._peer is not None
 
     def fileno(self) -> int | None:
-        """Readable when a frame, or a far end, has come."""
+        """Readable when a frame arrived or a peer connected."""
         return self._epoll.fileno()
 
     def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:  # noqa: ARG002
-        """Send one frame; dropped when there is no far end or it does not keep up."""
+        """Send one frame; it is dropped if there is no peer or the peer's buffer is full."""
         if self._peer is None:
             self._accept()
         if self._peer is not None:
@@ -114,7 +114,7 @@ class PairWire:
             return None
         except ConnectionError:
             length = 0
-        if length == 0:  # frames are never empty: the far end is gone
+        if length == 0:  # frames are never empty: the peer has disconnected
             self._detach()
             return self.receive_into(buffers) if self._peer is not None else None
         beyond = length - sum(len(buffer) for buffer in buffers)
@@ -125,7 +125,7 @@ class PairWire:
         return length
 
     def close(self) -> None:
-        """Unplug. The place to listen is given up first, so that the far end can take it when it sees us go."""
+        """Disconnect. The listening socket is removed first, so that the peer can take its place when it notices."""
         self._path = None
         if self._listener is not None:
             self._listener.close()
@@ -138,7 +138,7 @@ class PairWire:
         self._epoll.close()
 
     def _plug(self) -> None:
-        """Connect to whoever listens at the path; if nobody does, listen."""
+        """Connect to the listener at the path; without one, listen."""
         path = self._path
         if path is None or self._listener is not None:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recorder around any wire: pcapng with nanoseconds and directions.
+"""A recorder around any wire: pcapng with nanosecond timestamps and directions.
 
 Source: draft-ietf-opsawg-pcapng, sections 4.1 (section header), 4.2 (interface description), 4.3 (enhanced packet).
 """
@@ -27,12 +27,12 @@ OUTBOUND = 2
 
 
 class PcapRecorder:
-    """Passes everything to the wire inside and, while recording, copies the frames of both directions to a file.
+    """Passes everything to the inner wire and, while recording, copies the frames of both directions to a file.
 
-    Inbound and outbound are as the device sees them.
+    Inbound and outbound are from the device's point of view.
 
     Attributes:
-        inner: the wire.
+        inner: the inner wire.
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -41,7 +41,7 @@ class PcapRecorder:
         self._frames = 0
 
     def record(self, path: Path) -> None:
-        """Start a new file; a recording that is under way is finished first.
+        """Start a new file; a recording in progress is finished first.
 
         Raises:
             OSError: the file cannot be written.
@@ -56,7 +56,7 @@ class PcapRecorder:
         """Finish the file.
 
         Returns:
-            How many frames it has; 0 when nothing was recording.
+            The number of frames in it; 0 if nothing was recorded.
         """
         if self._file is None:
             return 0
@@ -71,7 +71,7 @@ class PcapRecorder:
 
     @property
     def segmentation(self) -> Segmentation:
-        """Of the wire inside."""
+        """Of the inner wire."""
         return self.inner.segmentation
 
     @segmentation.setter
@@ -80,25 +80,25 @@ class PcapRecorder:
 
     @property
     def counters(self) -> WireCounters:
-        """Of the wire inside."""
+        """Of the inner wire."""
         return self.inner.counters
 
     @property
     def spill(self) -> memoryview:
-        """Of the wire inside."""
+        """Of the inner wire."""
         return self.inner.spill
 
     @property
     def received_offload(self) -> Offload | None:
-        """Of the wire inside."""
+        """Of the inner wire."""
         return self.inner.received_offload
 
     def fileno(self) -> int | None:
-        """Of the wire inside."""
+        """Of the inner wire."""
         return self.inner.fileno()
 
     def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:
-        """Send, and record what was sent: with an offload, the frame as it was before the host works on it."""
+        """Send and record; with an offload the recorded frame is the one before the host completes it."""
         if self._file is not None:
             self._write(OUTBOUND, b"".join(buffers))
         self.inner.transmit(buffers, offload)
@@ -118,7 +118,7 @@ class PcapRecorder:
         return length
 
     def close(self) -> None:
-        """Finish the file and close the wire inside."""
+        """Finish the file and close the inner wire."""
         self.stop()
         self.inner.close()
 

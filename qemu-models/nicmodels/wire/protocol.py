@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every wire can do."""
+"""The interface of all wires."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Segmentation = Literal["device", "host"]
 SegmentType = Literal["tcp4", "tcp6", "udp"]
 
 SPILL_SIZE = 65535 + 18
-"""A frame's bytes beyond the posted buffers are kept up to this many: the longest IP packet, with a tagged Ethernet header."""
+"""Bytes of a frame beyond the posted buffers that are kept: the longest IP packet, with a tagged Ethernet header."""
 
 
 @dataclass(frozen=True)
 class Offload:
-    """What a virtio-net header can say about a frame (virtio 1.2, 5.1.6).
+    """The contents of a virtio-net header (virtio 1.2, 5.1.6).
 
     Attributes:
-        checksum_start: where the host starts to sum, bytes from the frame's start; None if no checksum is wanted.
-        checksum_offset: where it stores the sum, bytes from `checksum_start`.
-        segment_type: what to segment as; None if not at all.
-        segment_size: payload bytes a segment (MSS).
-        header_length: bytes of headers that each segment repeats; of what the host leaves undone, a hint.
+        checksum_start: first byte that the checksum covers; None for no checksum.
+        checksum_offset: of the checksum, in bytes from `checksum_start`.
+        segment_type: how to segment; None for not at all.
+        segment_size: payload bytes per segment (MSS).
+        header_length: bytes of headers that each segment repeats; only a hint for frames from the host.
     """
 
     checksum_start: int | None = None
@@ -39,14 +39,14 @@ class Offload:
 
 @dataclass
 class WireCounters:
-    """A wire's own account.
+    """The counters of a wire.
 
     Attributes:
         transmitted: frames accepted from the device.
-        transmit_drops: frames lost because the far end was full, down or absent.
-        received: frames given to the device.
+        transmit_drops: frames lost because the peer was full, down or absent.
+        received: frames passed to the device.
         truncated: received frames longer than the buffers they were received into.
-        uncut: received frames that the far end left to be cut, which are neither TCP nor UDP: they are dropped.
+        uncut: received frames that the host left to be segmented but that are neither TCP nor UDP; they are dropped.
     """
 
     transmitted: int = 0
@@ -57,7 +57,7 @@ class WireCounters:
 
 
 class Wire(Protocol):
-    """A cable. Never blocks: what the far end cannot take is dropped and counted, as on a real wire.
+    """A wire. It never blocks: frames that the peer cannot take are dropped and counted.
 
     Attributes:
         segmentation: "device": frames are complete in both directions; "host": they may come with an `Offload`.
@@ -75,22 +75,22 @@ class Wire(Protocol):
 
     @property
     def received_offload(self) -> Offload | None:
-        """What the far end left undone in the frame received last; None for a complete frame."""
+        """What the host left undone in the last received frame; None for a complete frame."""
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable when a frame waits; None when none ever will."""
+        """A descriptor that is readable when a frame waits; None if none ever will."""
 
     def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:
         """Send one frame, the concatenation of `buffers`: Ethernet header to payload, without FCS."""
 
     def receive(self) -> memoryview | None:
-        """The next frame, None when there is none; valid until the next receive."""
+        """The next frame; None if there is none; valid until the next receive."""
 
     def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
         """Receive the next frame into `buffers`, one after the other.
 
         Returns:
-            The frame's length, None when there is none. More than the buffers hold means that the rest is in `spill`.
+            The frame's length; None if there is none. If it is more than the buffers hold, the rest is in `spill`.
         """
 
     def close(self) -> None:

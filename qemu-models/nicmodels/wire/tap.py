@@ -36,23 +36,23 @@ SEGMENT_TYPES = {number: name for name, number in GSO_TYPES.items()}
 GSO_ECN = 0x80
 _LEFT_UNDONE = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
 
-# The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is none or cannot be segmented as asked
-# (EINVAL), or the interface was deleted (EBADFD): a wire loses the frame and says so in its counters.
+# The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is invalid or cannot be segmented as
+# requested (EINVAL), or the interface was deleted (EBADFD): the frame is dropped and counted.
 _LOST = frozenset({errno.EIO, errno.EAGAIN, errno.ENOBUFS, errno.EINVAL, errno.EBADFD, errno.ENODEV})
 
 
 class TapError(OSError):
-    """The tap cannot be had; the message says why and what to do."""
+    """The tap cannot be opened; the message gives the reason and what to do."""
 
 
 class TapWire:
     """One queue of a tap.
 
     With `segmentation` "device" every frame is complete in both directions. With "host" the device may leave checksums
-    and segmentation to the host, and the host leaves those of the TCP that it sends: `received_offload` tells.
+    and segmentation to the host, and the host leaves those of its own TCP to the device: see `received_offload`.
 
     Args:
-        name: of the interface; created if there is none of this name.
+        name: of the interface, which is created if it does not exist.
         header: bytes of the virtio-net header, 10 or 12; 0 for none (no offloads then).
 
     Raises:
@@ -97,13 +97,13 @@ class TapWire:
 
     @property
     def segmentation(self) -> Segmentation:
-        """Who segments and checksums: "device" or "host"."""
+        """Which side segments and computes checksums: "device" or "host"."""
         return self._segmentation
 
     @segmentation.setter
     def segmentation(self, by: Segmentation) -> None:
         if by not in ("device", "host"):
-            raise ValueError(f"segmentation is by device or by host, not {by!r}")
+            raise ValueError(f"segmentation is {by!r}, expected device or host")
         if by == "host" and not self._header_size:
             raise ValueError("the host cannot segment for a tap without a virtio-net header")
         if self._header_size:

@@ -36,6 +36,11 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
+@option(
+    "--keep",
+    is_flag=True,
+    help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
+)
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
 def run(
@@ -44,6 +49,7 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    keep: bool,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
 ) -> int:
@@ -51,13 +57,15 @@ def run(
 
     Arguments after -- go to pytest: plugfest run ixgbe -- -k xdp -x
     """
+    if keep and falsify:
+        raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
     options = GuestOptions(**rest)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify)
+    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:
@@ -94,13 +102,15 @@ def execute(ready: RunPlan, arguments: list[str], user_arguments: tuple[str, ...
         soft_wrap=True,
     )
     outcome = sandbox.enter(
-        [sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, "-m", "plugfest.cli.keep" if ready.keep else "pytest", *arguments],
         folder=ready.scratch,
         environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     _check_started(ready, outcome.status)
     status = None if outcome.signal is None else 128 + outcome.signal
     document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
+    if ready.keep and status is None:  # it has printed what each of its runs found
+        return outcome.status
     summary.render(document, console, folder=_shown(ready.output))
     found: int = document["run"]["exit_status"]
     return found if status is None else status

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Octets that both ends can make, and so check without sending them around; guest-images/agent/payload.py makes the same.
+"""Octets that both ends can make, and so check without sending them around; guest-images/agent/sockets/payload.py makes the same.
 
 The stream of seed s is the SHAKE-128 output of s in decimal, 65,521 octets of it (a prime, so that whole lost or doubled blocks
 and pages show), over and over.

@@ -28,6 +28,11 @@ SMALLEST = {version: max(60, size + SCRATCH + 8) for version, size in HEADERS.it
 UDP_CHECKSUM = 6
 """Octets from the start of the UDP header to its checksum."""
 
+FIRST_HOST = 256
+"""Host parts below are those of the two ends."""
+_STRIDE, _HOSTS, _PORTS = 40503, 65269, 32999
+"""The stride is 2^16 divided by the golden ratio; the moduli are primes, so that no two flows share a host part or a source port."""
+
 _ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 _VLAN = 0x8100
 _IDENTITY = struct.Struct(">4sI")
@@ -50,9 +55,13 @@ class Ends:
     sources: dict[int, str]
 
     def source(self, version: int, flow: int) -> str:
-        """Return the sender's address of a flow, the host part counted up from 100."""
+        """Return the sender's address of a flow.
+
+        Flows differ in many bits. A Toeplitz hash is linear: of addresses counted up by one, which differ in four bits, one key in
+        sixteen would give all the same lowest bit, and so the same of two queues.
+        """
         network = ipaddress.ip_network(self.sources[version])
-        return str(network.network_address + 100 + flow)
+        return str(network.network_address + FIRST_HOST + flow * _STRIDE % _HOSTS)
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def around(ends: Ends, version: int, flow: int, payload: bytes, number: int = 0,
     length = HEADERS[version] - ETHERNET + len(payload)
     source = ipaddress.ip_address(ends.source(version, flow)).packed
     destination = ipaddress.ip_address(ends.destination[version]).packed
-    datagram = struct.pack(">HHHH", 20000 + flow, port, 8 + len(payload), 0) + payload
+    datagram = struct.pack(">HHHH", 20000 + flow * _STRIDE % _PORTS, port, 8 + len(payload), 0) + payload
     pseudo = source + destination + struct.pack(">II", len(datagram), 17)
     check = internet_checksum(pseudo + datagram) or 0xFFFF
     datagram = datagram[:6] + check.to_bytes(2, "big") + datagram[8:]

@@ -13,9 +13,10 @@ from plugfest.errors import InfrastructureError
 
 NAME = "wire0"
 MAC = "02:70:66:00:00:fe"
-IPV4, IPV4_PREFIX = "192.0.2.1", 24
+IPV4, IPV4_PREFIX = "198.18.0.1", 16
 IPV6, IPV6_PREFIX = "2001:db8::1", 64
-DUT_IPV4, DUT_IPV6 = "192.0.2.2", "2001:db8::2"
+DUT_IPV4, DUT_IPV6 = "198.18.0.2", "2001:db8::2"
+"""Out of the networks for benchmarks of network devices (RFC 2544, C.2.2) and for documentation (RFC 3849)."""
 
 _QUEUE = 10_000
 """Frames that the tap queues for a slow reader before it drops any: more than a test's burst."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process in the guest that answers the agent's methods, and can be killed or confined (guest-images/agent/worker.py)."""
+"""A process in the guest that answers the agent's methods, and can be killed or confined (guest-images/agent/process/worker.py)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is kept of a test that did not pass: console, dmesg, the model's register trace and state, counters, wire, traceback."""
+"""What is kept of a test that did not pass: console, dmesg, the model's register trace and state, counters, wire, traceback.
+
+Each is text that a browser shows by its name, except for the capture.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 TRACE_LIMIT = 4000
 """Register accesses kept, the last ones."""
 STATE = ("model.counters", "model.queues", "model.blocks")
-"""Control methods that say how the device stands; a model need not have each."""
+"""Control methods that return the device's state; a model need not have each."""
 COUNTERS = "ip -s -s link; nstat -as; cat /proc/net/softnet_stat /proc/interrupts /proc/meminfo"
 """What the guest's kernel has counted: of each interface, protocol (since boot, but zeros), CPU and interrupt; and its memory."""
 
@@ -30,7 +33,7 @@ def slug(test: str) -> str:
 class Recorder:
     """Records one test on the model and the wire, and keeps the recording if the test did not pass.
 
-    Recording must never decide a verdict: where the device is gone, the artifact that is missing says so in its place.
+    Recording must never decide a verdict: where an artifact cannot be had, a text in its place says why.
     """
 
     def __init__(self, output: Path, test: str) -> None:
@@ -69,7 +72,7 @@ class Recorder:
         """Stop, and keep everything there is.
 
         Args:
-            console: what the console said during the test.
+            console: the guest's console during the test.
             tracebacks: of each phase that failed.
 
         Returns:
@@ -82,16 +85,16 @@ class Recorder:
                 "trace.txt", lambda: self._write("trace.txt", format_trace(model.call("trace.read", limit=TRACE_LIMIT)))
             )
         self._stop()
-        self._write("console.log", console)
+        self._write("console.txt", console)
         if machine is not None and machine.alive():
             self._try("dmesg.txt", lambda: self._write("dmesg.txt", machine.ssh.run("dmesg", timeout=10).stdout))
         elif machine is not None:
-            self._missing["dmesg.txt"] = "the guest is gone; see console.log"
+            self._missing["dmesg.txt"] = "the guest is gone; see console.txt"
         if tracebacks:
             text = "\n\n".join(f"--- {phase} ---\n{trace}" for phase, trace in tracebacks.items())
             self._write("traceback.txt", text)
         for name, reason in self._missing.items():
-            self._write(name + ".missing", reason + "\n")
+            self._write(f"{Path(name).stem}.missing.txt", reason + "\n")
         return {
             path.name: str(path.relative_to(self._output))
             for path in sorted(self.folder.iterdir())
@@ -128,12 +131,15 @@ def _state(model: ModelClient) -> dict[str, Any]:
 def format_trace(entries: list[dict[str, Any]]) -> str:
     """Lay out a model's register trace, one access a line.
 
+    An offset that is no register's stands in the place of the name.
+
     Args:
         entries: what the control method ``trace.read`` returns.
     """
     lines = []
     for entry in entries:
         index = "" if entry.get("index") is None else f"[{entry['index']}]"
+        register = entry["register"] or f"0x{entry['offset']:05x}"
         decoded = entry.get("decoded") or f"0x{entry['value']:08x}"
-        lines.append(f"{entry['time']:12.6f} {entry['op']} {entry['register']}{index}: {decoded}\n")
+        lines.append(f"{entry['time']:12.6f} {entry['op']} {register}{index}: {decoded}\n")
     return "".join(lines)

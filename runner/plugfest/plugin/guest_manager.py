@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The keeper of the run's guest: boots it when first needed, and replaces it when a test has broken it."""
+"""Manages the run's guest: boots it when first needed, and replaces it when a test has broken it."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from plugfest.errors import InfrastructureError, PlugfestError
 from plugfest.faults import LocalFaults, is_models
@@ -42,8 +42,11 @@ class GuestManager:
         plan: what the run is.
         driver: the driver under test.
         faults: the fault points on the runner's side.
+        kept: the manager of the run before, in a process that runs the suite again and again (``--keep``).
         used: whether the body of a test has begun in the guest; what its fixtures skip leaves it as it was.
     """
+
+    kept: ClassVar[GuestManager | None] = None
 
     def __init__(self, config: pytest.Config, plan: RunPlan, journal: Journal) -> None:
         """Boot nothing yet."""
@@ -56,6 +59,15 @@ class GuestManager:
         self._machine: Machine | None = None
         self._mark = 0
         self._reason = "the first one"
+        if self.kept is not None:
+            self._keep(self.kept)
+
+    def _keep(self, before: GuestManager) -> None:
+        """Take over the guest of the run before, if it left one; a test that asks for a fresh guest must not get it."""
+        self.faults, self._machine = before.faults, before._machine
+        if self._machine is not None:
+            self._mark, self.used = self._machine.console.mark(), True
+            self._note_boot(0.0, "kept from the run before")
 
     def machine(self) -> Machine:
         """Return a guest that no test has broken.
@@ -75,16 +87,21 @@ class GuestManager:
             except PlugfestError as error:
                 raise BootError(error) from error
             self._machine, self._mark, self.used = booted, 0, False
-            self._journal.write(
-                "boot",
-                seconds=time.monotonic() - begin,
-                reason=self._reason,
-                how=booted.startup,
-                speed=booted.speed,
-                driver=booted.driver_version(),
-                model=None if booted.model is None else booted.model.call("model.describe"),
-            )
+            self._note_boot(time.monotonic() - begin, self._reason)
         return self._machine
+
+    def _note_boot(self, seconds: float, reason: str) -> None:
+        machine = self._machine
+        assert machine is not None
+        self._journal.write(
+            "boot",
+            seconds=seconds,
+            reason=reason,
+            how=machine.startup,
+            speed=machine.speed,
+            driver=machine.driver_version(),
+            model=None if machine.model is None else machine.model.call("model.describe"),
+        )
 
     @property
     def current(self) -> Machine | None:
@@ -125,5 +142,14 @@ class GuestManager:
             machine.close()
 
     def close(self) -> None:
-        """Close the guest at the end of the run."""
-        self.replace("none")
+        """Close the guest at the end of the run, or keep it for the next."""
+        if self.plan.keep:
+            GuestManager.kept = self
+        else:
+            self.replace("none")
+
+    @classmethod
+    def close_kept(cls) -> None:
+        """Close a guest that was kept."""
+        if cls.kept is not None:
+            cls.kept.replace("none")

@@ -114,6 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             registry.add(required(item))
         except PlugfestError as error:
             raise pytest.UsageError(str(error)) from error
+        item.extra_keyword_matches.add(required(item).id)  # for -k
         for marker in ("xfail", "skip", "skipif"):
             if item.get_closest_marker(marker):
                 raise pytest.UsageError(

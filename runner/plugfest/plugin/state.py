@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from plugfest.plugin.guest_manager import GuestManager
-from plugfest.plugin.test_record import TestRecord
+from plugfest.plugin.record import TestRecord
 from plugfest.requirements.requirement import Registry
 
 GUEST_MANAGER = pytest.StashKey[GuestManager]()

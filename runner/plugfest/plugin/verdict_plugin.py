@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The referee: what happens around one test, from its attempt in the journal to its verdict."""
+"""What happens around one test, from its attempt in the journal to its verdict."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
+from plugfest.plugin.record import TestRecord
 from plugfest.plugin.state import REGISTRY, TEST_RECORD
-from plugfest.plugin.test_record import TestRecord
 from plugfest.requirements import known_issues
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
@@ -230,7 +230,7 @@ class VerdictPlugin:
             steps=[dataclasses.asdict(entry) for entry in record.steps],
             evidence=[dataclasses.asdict(entry) for entry in record.evidence],
             problems=[problem.excerpt for problem in problems],
-            known_issue=None if issue is None else {"reason": issue.reason, "link": issue.link},
+            known_issue=None if issue is None else {"reason": issue.title, "link": issue.link},
             falsification=fault,
             artifacts=artifacts,
             advertised=None if record.advertised is None else sorted(record.advertised),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's BPF programs, compiled again whenever their sources change."""
+"""The guest's BPF programs, compiled once per version of their sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ensure_bpf(settings: ProvisionSettings) -> Path:
     """Return the folder of compiled programs, ``NAME.o`` for each ``guest-images/bpf/NAME.c``.
 
     Raises:
-        InfrastructureError: a program does not compile, or no compiler can be fetched.
+        InfrastructureError: a program does not compile, or the compiler cannot be fetched.
     """
     sources = recipes_root() / "bpf"
     key = digest(BUILDER_PACKAGES.recipe(), *FLAGS, digest_of_files(sources, "*.[ch]"))

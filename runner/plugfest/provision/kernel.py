@@ -161,7 +161,7 @@ def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tool
             _index_apart(root, tree)
             return BootImage(image.read_bytes(), str(image)), tree
     raise InfrastructureError(
-        f"expected a kernel in the packages of {packages.suite}, found none; name another mirror with --mirror"
+        f"expected a kernel in the packages of {packages.suite}, found none; specify another mirror with --mirror"
     )
 
 

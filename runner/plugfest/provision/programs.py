@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's C programs, compiled and linked again whenever their sources change."""
+"""The guest's C programs, compiled and linked once per version of their sources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import BUILDER_PACKAGES, COMPILER, LINKER, ensure_builder, include_flags
 
 FORMAT = 1
-"""Part of the key: incremented when the build steps here change."""
+"""Part of the key: incremented when this module builds something else."""
 
 FLAGS = ("-O2", "-fPIE", "-Wall", "-Werror", "-nostdinc")
 LIBRARIES = ("libxdp.so", "libbpf.so", "libc.so.6")
-"""The libraries that they are linked with, which the guest's packages contain."""
+"""Libraries to link with; packages of the guest have them."""
 
 _FOLDER = "usr/lib/x86_64-linux-gnu"
 _LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -27,7 +27,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
     """Return the folder of programs, ``NAME`` for each ``guest-images/programs/NAME.c``.
 
     Raises:
-        InfrastructureError: a program does not compile, or no compiler can be fetched.
+        InfrastructureError: a program does not compile, or the compiler cannot be fetched.
     """
     sources = recipes_root() / "programs"
     key = digest(str(FORMAT), BUILDER_PACKAGES.recipe(), *FLAGS, *LIBRARIES, digest_of_files(sources, "*.c"))
@@ -43,7 +43,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
                 ends = (libraries / "Scrt1.o", libraries / "crti.o", compiled, libraries / "crtn.o")
                 try:
                     builder.run(COMPILER, [*FLAGS, *headers, "-c", source, "-o", compiled])
-                    argv: list[str | Path] = [
+                    arguments: list[str | Path] = [
                         "-pie",
                         "-dynamic-linker",
                         _LOADER,
@@ -52,7 +52,7 @@ def ensure_programs(settings: ProvisionSettings) -> Path:
                         "-o",
                         target / source.stem,
                     ]
-                    builder.run(LINKER, [*argv, *ends, *linked])
+                    builder.run(LINKER, [*arguments, *ends, *linked])
                 except InfrastructureError as error:
                     raise InfrastructureError(f"{source}: {error}") from error
 

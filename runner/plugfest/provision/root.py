@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's root file system: unpacked packages, plugfest's init and agent, and the BPF programs, as one read-only image."""
+"""The guest's root file system, a read-only image: Debian packages, our init, the agent, BPF programs and C programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
 FORMAT = 2
-"""Part of the key: incremented when the build steps here change."""
+"""Part of the key: incremented when this module builds something else."""
 
 _IMAGE = "root.erofs"
 _UNUSED = ("usr/lib/python3*/test",)
@@ -38,10 +38,10 @@ _MIB = 1 << 20
 
 
 def ensure_root(settings: ProvisionSettings) -> GuestRoot:
-    """Return the guest's root; build it if the cache has none for this recipe.
+    """Return the guest's root; build it if the cache has none of this recipe.
 
     Raises:
-        InfrastructureError: packages cannot be fetched, or the build fails.
+        InfrastructureError: packages cannot be fetched, or something does not build.
     """
     recipes = recipes_root()
     packages = Packages(listed(recipes / "packages"), backports=True)
@@ -53,7 +53,7 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
         IMAGE_PACKAGES.recipe(),
         (recipes / "init").read_bytes(),
         (recipes / "fstab").read_bytes(),
-        digest_of_files(recipes / "agent", "*.py"),
+        agent_digest(recipes),
         bpf.name,
         programs.name,
     )
@@ -73,6 +73,11 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
     return GuestRoot(image=path / _IMAGE, digest=fingerprint(path))
 
 
+def agent_digest(recipes: Path) -> str:
+    """Hash the agent's modules, in all its folders."""
+    return digest_of_files(recipes / "agent", "**/*.py")
+
+
 def listed(path: Path) -> tuple[str, ...]:
     """Read a recipe's list: one entry per line, # begins a comment."""
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
@@ -80,7 +85,7 @@ def listed(path: Path) -> tuple[str, ...]:
 
 
 def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
-    """Turn unpacked packages into a system: do what their maintainer scripts would have done, as far as it matters here."""
+    """Turn unpacked packages into a system: add accounts, links, our init and the agent, and what is compiled for the guest."""
     for pattern in _UNUSED:
         for path in root.glob(pattern):
             shutil.rmtree(path)
@@ -105,15 +110,15 @@ def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
 
 
 def compile_python(root: Path) -> None:
-    """Compile the standard library and the agent with the guest's own Python, run from the unpacked packages.
+    """Compile the standard library and the agent to bytecode, with the guest's own Python.
 
     An emulated guest would spend seconds on it at every boot.
     """
     interpreter = next(iter(sorted((root / "usr/bin").glob("python3.[0-9]*"))))
-    packages = Unpacked(root)
+    own = Unpacked(root)
     library = root / "usr/lib" / interpreter.name
-    argv = ["-I", "-B", "-m", "compileall", "-q"]
-    # -f also recompiles the files that this Python itself compiled with time stamps, which the image does not keep.
-    argv += ["-f", "--invalidation-mode", "unchecked-hash"]
-    argv += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
-    packages.run(f"usr/bin/{interpreter.name}", argv, env={"PYTHONHOME": str(root / "usr")})
+    arguments = ["-I", "-B", "-m", "compileall", "-q"]
+    # By hash, not by time: the image has no modification times. -f, because a module may have bytecode by time already.
+    arguments += ["-f", "--invalidation-mode", "unchecked-hash"]
+    arguments += ["-s", str(root), "-p", "/", str(library), str(root / "usr/lib/plugfest/agent")]
+    own.run(f"usr/bin/{interpreter.name}", arguments, env={"PYTHONHOME": str(root / "usr")})

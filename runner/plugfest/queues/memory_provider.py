@@ -257,7 +257,7 @@ class DmabufProvider(RxMemoryProvider):
 
     def take_plainly(self, *, timeout: float) -> AgentError | None:
         """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
-        return self.worker.try_call("devmem.receive_plainly", receiver=self._receiver, timeout=timeout)
+        return self.worker.try_call("devmem.receive_without_devmem", receiver=self._receiver, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
         """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""

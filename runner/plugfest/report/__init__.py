@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reports: ``report.json`` is the truth (`document`), every other one is a function of it."""
+"""Reports: ``report.json`` (`document`) has everything; every other report is made from it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The last thing a run prints: a table of verdicts, and what was found."""
+"""The summary at the end of a run: a table of verdicts, and the failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
-from plugfest.report.flags import ADVERTISED, not_shown, shown
+from plugfest.report.flags import ADVERTISED, rows, untested
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import Verdict
 
@@ -26,15 +26,15 @@ def render(document: Document, console: Console, *, folder: Path | None = None) 
 
     Args:
         document: the report.
-        console: where to; a console that is no terminal gets plain lines of the same table.
-        folder: the output folder, named in the last lines.
+        console: where to print. A console that is not a terminal gets the same table without colours.
+        folder: the output folder, printed in the last lines.
     """
     console.print()
     console.print(_areas(document))
     if "falsification" in document:
         console.print(_falsification(document))
     else:
-        if shown(document):
+        if rows(document):
             console.print(_flags(document))
         _problems(document, console)
     _ending(document, console, folder)
@@ -70,14 +70,14 @@ def _flags(document: Document) -> Table:
     table = Table(title="What the driver advertises", box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("flag", "advertised", "works", "refused cleanly"):
         table.add_column(column)
-    for row in shown(document):
+    for row in rows(document):
         cells = {
             side: " ".join(f"[{STYLES[Verdict(verdict)]}]{count} {verdict}[/]" for verdict, count in row[side].items())
             for side in ("works", "refused")
         }
-        missing = not_shown(row)
+        missing = untested(row)
         if missing is not None:
-            cells[missing] = "[yellow]not shown[/]"
+            cells[missing] = "[yellow]not tested[/]"
         table.add_row(row["flag"], ADVERTISED[row["advertised"]], *(cell or "[dim]·[/dim]" for cell in cells.values()))
     return table
 
@@ -104,12 +104,15 @@ def _problems(document: Document, console: Console) -> None:
                     f"      {escape(str(folder))}: {', '.join(result['artifacts'])}", style="dim", soft_wrap=True
                 )
     if missed:
-        console.print(f"[{STYLES[Verdict.MISS]}]miss[/] {missed} tests never started", soft_wrap=True)
+        console.print(
+            f"[{STYLES[Verdict.MISS]}]miss[/] {missed} {'test' if missed == 1 else 'tests'} never started",
+            soft_wrap=True,
+        )
 
 
 def _falsification(document: Document) -> Table:
-    table = Table(title="Does each requirement's test see its fault?", box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("requirement", "fault", "fired", "demanded", "found", "outcome"):
+    table = Table(title="Does each test detect its fault?", box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("requirement", "fault", "fired", "expected", "found", "outcome"):
         table.add_column(column, overflow="fold")
     for row in document["falsification"]:
         style = _OUTCOME_STYLES.get(row["outcome"], "bold red")
@@ -127,19 +130,19 @@ def _falsification(document: Document) -> Table:
 def _ending(document: Document, console: Console, folder: Path | None) -> None:
     run = document["run"]
     if run["interrupted"]:
-        console.print(f"[bold red]not complete:[/] {escape(printable(run['interrupted']))}", soft_wrap=True)
+        console.print(f"[bold red]incomplete run:[/] {escape(printable(run['interrupted']))}", soft_wrap=True)
     if folder is not None:
         console.print(f"reports: {escape(str(folder))}/report.html, report.json, junit.xml, report.tap", soft_wrap=True)
     if "falsification" in document:
         good = sum(row["outcome"] == "falsified" for row in document["falsification"])
-        said = f"{good} of {len(document['falsification'])} faults were seen"
+        total = f"{good} of {len(document['falsification'])} faults were detected"
     else:
-        said = (
+        total = (
             ", ".join(f"{count} {verdict}" for verdict, count in document["summary"].items() if count)
-            or "nothing was tested"
+            or "no test was run"
         )
     style = "bold green" if run["exit_status"] == 0 else "bold red"
     console.print(
-        f"[{style}]{run['driver']}: {said} in {run['seconds']:.0f} s (exit status {run['exit_status']})[/]",
+        f"[{style}]{run['driver']}: {total} in {run['seconds']:.0f} s (exit status {run['exit_status']})[/]",
         soft_wrap=True,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``report.json``: the truth about one run, made from its journal. Every other report is a function of it."""
+"""``report.json``: everything about one run, made from its journal. Every other report is made from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA_PATH = Path(__file__).with_name("schema") / "report.schema.json"
 SCHEMA_VERSION = 1
 
 Document = Mapping[str, Any]
-"""What `SCHEMA_PATH` describes."""
+"""A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
@@ -31,23 +31,25 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
 
     Args:
         events: as `plugfest.run.journal.read` returns them.
-        died: how the run ended, when it did not end by itself, as "killed by signal 9".
-        status: the exit status that this means; by default the journal's, or 3.
+        died: how the run was ended, if the journal does not have it: "killed by signal 9".
+        status: the exit status of a run that was ended; by default the journal's, or 3.
 
     Raises:
-        InfrastructureError: the journal does not say what was run.
+        InfrastructureError: the journal has no 'run' event.
     """
     run = next((event for event in events if event["event"] == "run"), None)
     if run is None:
         raise InfrastructureError(
-            "the journal: expected a 'run' event, found none; the run ended before it began, run it again"
+            "the journal: expected a 'run' event, found none; the run ended before its first test, run it again"
         )
     nothing: Mapping[str, Any] = {"requirements": [], "tests": []}
     planned = next((event for event in events if event["event"] == "planned"), nothing)
     boots = [event for event in events if event["event"] == "boot"]
     stopped = next((event for event in reversed(events) if event["event"] == "stopped"), None)
     ended = events[-1]["event"] == "end"
-    interrupted = stopped["reason"] if stopped else None if ended else died or "the run died; nothing says why"
+    interrupted = (
+        stopped["reason"] if stopped else None if ended else died or "the run ended without a reason in its journal"
+    )
     results = list(_results(events, planned["tests"], interrupted or "the run ended first"))
     document: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
@@ -77,8 +79,8 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     if run["options"]["falsify"]:
         document["falsification"] = _falsification(results)
     else:
-        told = [event for event in events if event["event"] == "result"]
-        document["flags"] = matrix(planned["requirements"], results, told)
+        finished = [event for event in events if event["event"] == "result"]
+        document["flags"] = matrix(planned["requirements"], results, finished)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status
     else:
@@ -132,7 +134,7 @@ def _results(
 
 
 def _falsification(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Join the variants of each test: a fault need not concern all of them, but one at least, where it must show."""
+    """Join the variants of each test. At least one of them must detect the fault; it need not affect the others."""
     joined: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for result in results:
         if result["falsification"] is not None:
@@ -161,12 +163,12 @@ def exit_status(document: Document, stopped: int | None) -> int:
     """Return the status that the command exits with.
 
     Args:
-        document: the report, without it.
-        stopped: the exit status of what ended the run early, if that has one.
+        document: the report, without its exit status.
+        stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 when no verdict is a failure (under ``--falsify``: when each fault brought the verdict it must); 1 when one
-        is; 3 when there was no guest to test in or the run died; 130 when the user ended it.
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is; 3 if
+        no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
         return stopped
@@ -190,10 +192,10 @@ def validate(document: object, origin: str) -> None:
 
     Args:
         document: parsed JSON.
-        origin: where it came from, for the message.
+        origin: where it comes from, for the error message.
 
     Raises:
-        InfrastructureError: it does not fit; the message names the place.
+        InfrastructureError: it does not match the schema; the message names the field.
     """
     error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if error is not None:
@@ -203,7 +205,7 @@ def validate(document: object, origin: str) -> None:
 
 
 def write(document: Document, path: Path) -> None:
-    """Validate the document and write it, whole or not at all."""
+    """Validate the document and write it atomically."""
     validate(document, str(path))
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -217,7 +219,7 @@ def load(path: Path) -> Document:
         path: ``report.json``, or the output folder that holds it.
 
     Raises:
-        InfrastructureError: there is none, or it does not fit the schema.
+        InfrastructureError: there is none, or it does not match the schema.
     """
     if path.is_dir():
         path /= "report.json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The matrix of flags: advertised, works, refused cleanly; from the results of the requirements that name them."""
+"""Which XDP flags the driver advertises, and whether they work or are refused cleanly: from the requirements' results."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from plugfest.requirements.netdev_flags import FLAGS
 from plugfest.requirements.verdict import Verdict
 
 ADVERTISED = {True: "yes", False: "no", None: "?"}
-"""How a report says whether the driver advertises a flag; nobody asked it where there is a question mark."""
+"""Whether the driver advertises a flag, in words; a question mark where no test read the flags."""
 
 
 def matrix(
-    requirements: Iterable[Mapping[str, Any]], results: Sequence[Mapping[str, Any]], told: Iterable[Mapping[str, Any]]
+    requirements: Iterable[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    finished: Iterable[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Make one row for each flag of netdev.yaml.
+    """Return one row for each flag of netdev.yaml.
 
     Args:
-        requirements: as the document has them.
-        results: likewise.
-        told: the journal's results, with what the driver was seen to advertise.
+        requirements: of the document.
+        results: of the document.
+        finished: the journal's results, with the flags that the driver advertised during each test.
 
     Returns:
-        Rows with flag; advertised (null: nobody asked); works and refused, how many results of the requirements that show
-        it have each verdict, those that skipped left out; requirements, the ids of those.
+        Rows with ``flag``; ``advertised`` (None: no test read the flags); ``works`` and ``refused``, the number of results
+        with each verdict, without skips, of the requirements that test it; ``requirements``, their ids.
     """
     requirements = list(requirements)
-    readings = [set(entry["advertised"]) for entry in told if entry.get("advertised") is not None]
+    readings = [set(entry["advertised"]) for entry in finished if entry.get("advertised") is not None]
     seen: set[str] = set().union(*readings)
     return [
         {
@@ -55,15 +57,15 @@ def _counts(results: Iterable[Mapping[str, Any]], identifiers: Sequence[str]) ->
     }
 
 
-def not_shown(row: Mapping[str, Any]) -> str | None:
-    """Return the column of a row in which nothing was shown though something had to be; None if there is none."""
+def untested(row: Mapping[str, Any]) -> str | None:
+    """Return the column that should have a result and has none: ``works`` of an advertised flag, else ``refused``."""
     if row["advertised"] is None:
         return None
     wanted = "works" if row["advertised"] else "refused"
     return None if row[wanted] else wanted
 
 
-def shown(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the matrix of a document, for readers: nothing where the run had no requirement that names a flag."""
-    rows: Sequence[Mapping[str, Any]] = document.get("flags", ())
-    return rows if any(row["requirements"] for row in rows) else ()
+def rows(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a document that a reader wants: none if no requirement of the run tests a flag."""
+    found: Sequence[Mapping[str, Any]] = document.get("flags", ())
+    return found if any(row["requirements"] for row in found) else ()

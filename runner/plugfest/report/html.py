@@ -1,55 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``report.html``: one file, no external resources, for people."""
+"""``report.html``: the report that people read. Large artifacts stay in files of their own, which it links to."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from plugfest.report import flags, pages, tables
+from plugfest.report.artifact import Artifact
 from plugfest.report.document import Document
-from plugfest.report.flags import ADVERTISED, not_shown, shown
 from plugfest.requirements.verdict import Verdict
 
-TEXT_LIMIT = 256 * 1024
-"""Bytes of a text artifact that are embedded, the last ones."""
-
-BINARY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a capture that is embedded; a larger one is named only."""
-
-_WORST_FIRST = (
-    Verdict.CRASH,
-    Verdict.ERROR,
+_ORDER = (
     Verdict.FAIL,
+    Verdict.CRASH,
     Verdict.TIMEOUT,
+    Verdict.ERROR,
     Verdict.MISS,
     Verdict.XFAIL,
     Verdict.SKIP,
     Verdict.PASS,
 )
+"""Worst first. A requirement is listed under the worst verdict of its variants."""
 
-
-@dataclass(frozen=True)
-class Attachment:
-    """An artifact as the page embeds it.
-
-    Attributes:
-        name: its file name.
-        path: within the output folder.
-        text: what it holds, or None for a binary one.
-        data: a ``data:`` address to save a binary one from, or None.
-        note: what is missing, if anything.
-    """
-
-    name: str
-    path: str
-    text: str | None = None
-    data: str | None = None
-    note: str = ""
+_FILES = ("report.json", "junit.xml", "report.tap", "console.log", "model.log", "journal.jsonl")
 
 
 @dataclass(frozen=True)
@@ -57,25 +33,60 @@ class Row:
     """One requirement and the results of its variants.
 
     Attributes:
-        requirement: as the document has it.
-        results: at least one.
-        verdict: the worst of them.
-        open: whether the page shows it unfolded.
+        requirement: of the document.
+        results: at least one, worst first.
+        open: whether the page shows it expanded.
     """
 
     requirement: Mapping[str, Any]
     results: tuple[Mapping[str, Any], ...]
-    verdict: Verdict
     open: bool
 
-    def count(self, verdict: str) -> int:
-        """Count the variants with this verdict."""
-        return sum(result["verdict"] == verdict for result in self.results)
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the variants' verdicts."""
+        return Verdict(self.results[0]["verdict"])
 
     @property
-    def seconds(self) -> float:
-        """Sum of the variants' times."""
-        return float(sum(result["seconds"] for result in self.results))
+    def verdicts(self) -> dict[Verdict, int]:
+        """How many variants have each verdict that occurs, worst first."""
+        return {verdict: count for verdict in _ORDER if (count := _count(self.results, verdict))}
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """What the collapsed row shows: each reason once, behind the names of its variants.
+
+        The names are empty where the reason is that of all variants.
+        """
+        found: dict[str, list[str]] = {}
+        for result in self.results:
+            shows = result["known_issue"] is not None and result["verdict"] == Verdict.XFAIL
+            reason = result["known_issue"]["reason"] if shows else observed(result)
+            if reason:
+                found.setdefault(reason, []).append(variant(result))
+        return [
+            ("" if len(names) == len(self.results) else ", ".join(names), reason) for reason, names in found.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the page and the requirements under it."""
+
+    key: str
+    title: str
+    rows: list[Row]
+
+
+def write(document: Document, folder: Path) -> None:
+    """Write ``report.html``, and a page beside each register trace and each capture.
+
+    Args:
+        document: the report.
+        folder: the output folder, which holds the artifacts.
+    """
+    tables.write(document, folder)
+    (folder / "report.html").write_text(render(document, folder), encoding="utf-8")
 
 
 def render(document: Document, folder: Path) -> str:
@@ -83,32 +94,50 @@ def render(document: Document, folder: Path) -> str:
 
     Args:
         document: the report.
-        folder: the output folder, whose artifacts are embedded.
+        folder: the output folder; the page links to those of its files that exist.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("plugfest.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = _rows(document)
-    areas: dict[str, list[Row]] = {}
-    for row in rows:
-        areas.setdefault(row.requirement["area"], []).append(row)
-    return environment.get_template("report.html").render(
+    results = document["results"]
+    return pages.render(
+        "report.html",
+        script="report.js",
         run=document["run"],
-        summary={verdict: document["summary"][verdict.value] for verdict in Verdict},
-        total=len(document["results"]),
-        areas=areas,
-        failures=[row for row in rows if row.verdict.is_failure],
+        verdicts={verdict: count for verdict in _ORDER if (count := document["summary"][verdict.value])},
+        total=len(results),
+        requirements=len(rows),
+        areas={
+            area: {verdict: _count(found, verdict) for verdict in _ORDER} | {"seconds": _seconds(found)}
+            for area, found in _by_area(results).items()
+        },
+        levels=sorted({row.requirement["level"] for row in rows}),
+        sections=_sections(rows, falsified="falsification" in document),
         falsification=document.get("falsification"),
-        flags=shown(document),
-        advertised=ADVERTISED,
-        not_shown=not_shown,
-        verdicts=tuple(Verdict),
-        attach=lambda result: [attachment(folder, name, path) for name, path in result["artifacts"].items()],
+        flags=flags.rows(document),
+        advertised=flags.ADVERTISED,
+        untested=flags.untested,
+        unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
+        variant=variant,
+        observed=observed,
+        artifacts=lambda result: _artifacts(result, folder),
+        files=[name for name in _FILES if (folder / name).is_file()],
     )
+
+
+def variant(result: Mapping[str, Any]) -> str:
+    """Return what identifies a result among its requirement's variants: the test's parameters, or its name."""
+    name = str(result["test"]).rpartition("::")[2]
+    return name.partition("[")[2].removesuffix("]") or name
+
+
+def observed(result: Mapping[str, Any]) -> str:
+    """Return the reason of a result without the known issue that `plugfest.requirements.verdict.judge` puts into it."""
+    reason, issue = str(result["reason"]), result["known_issue"]
+    if issue is None:
+        return reason
+    known = f"{issue['reason']}, {issue['link']}"
+    if reason == f"known issue did not show: {known}":
+        return "The known issue did not show."
+    return reason.removeprefix(f"{known} (").removesuffix(")") if reason.startswith(f"{known} (") else reason
 
 
 def _rows(document: Document) -> list[Row]:
@@ -117,36 +146,58 @@ def _rows(document: Document) -> list[Row]:
         results.setdefault(result["requirement"], []).append(result)
     rows = []
     for requirement in document["requirements"]:
-        variants = tuple(results.get(requirement["id"], ()))
+        variants = sorted(results.get(requirement["id"], ()), key=_rank)
         if variants:
-            worst = min((Verdict(variant["verdict"]) for variant in variants), key=_WORST_FIRST.index)
-            rows.append(Row(requirement, variants, worst, worst.is_failure and "falsification" not in document))
+            failed = any(Verdict(each["verdict"]).is_failure and each["start"] is not None for each in variants)
+            rows.append(Row(requirement, tuple(variants), failed and "falsification" not in document))
     return rows
 
 
-def attachment(folder: Path, name: str, path: str) -> Attachment:
-    """Read an artifact for the page; one that is not there is named with a note.
+def _rank(result: Mapping[str, Any]) -> int:
+    return _ORDER.index(result["verdict"])
 
-    Args:
-        folder: the output folder.
-        name: the artifact's name.
-        path: its path within the folder; one that leads out of it is not read.
+
+def _sections(rows: Sequence[Row], *, falsified: bool) -> list[Section]:
+    """List failures first, then known issues, then the rest by area.
+
+    Under ``--falsify`` a failure is the expected verdict: then everything is listed by area.
     """
-    file = (folder / path).resolve()
-    if not file.is_relative_to(folder.resolve()):
-        return Attachment(name, path, note="not embedded: the path leads out of the output folder")
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        return Attachment(name, path, note=f"not embedded: {error.strerror}")
-    if file.suffix != ".pcap":
-        note = (
-            f"only the last {TEXT_LIMIT // 1024} KiB of {len(content) // 1024} KiB" if len(content) > TEXT_LIMIT else ""
-        )
-        return Attachment(name, path, text=content[-TEXT_LIMIT:].decode("utf-8", "replace"), note=note)
-    if len(content) > BINARY_LIMIT:
-        return Attachment(name, path, note=f"not embedded: {len(content) // 1024} KiB")
-    encoded = base64.b64encode(content).decode("ascii")
-    return Attachment(
-        name, path, data=f"data:application/vnd.tcpdump.pcap;base64,{encoded}", note=f"{len(content)} bytes"
-    )
+    first = []
+    if not falsified:
+        failures = [row for row in rows if row.verdict.is_failure]
+        failures.sort(key=lambda row: _ORDER.index(row.verdict))
+        first = [
+            Section("failures", "Failures", failures),
+            Section("known-issues", "Known issues", [row for row in rows if row.verdict is Verdict.XFAIL]),
+        ]
+    placed = {row.requirement["id"] for section in first for row in section.rows}
+    areas: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.requirement["id"] not in placed:
+            areas.setdefault(row.requirement["area"], []).append(row)
+    rest = [Section(f"area-{area}", area, found) for area, found in areas.items()]
+    return [section for section in (*first, *rest) if section.rows]
+
+
+def _by_area(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    areas: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        areas.setdefault(result["area"], []).append(result)
+    return areas
+
+
+def _count(results: Sequence[Mapping[str, Any]], verdict: Verdict) -> int:
+    return sum(result["verdict"] == verdict for result in results)
+
+
+def _seconds(results: Sequence[Mapping[str, Any]]) -> float:
+    return float(sum(result["seconds"] for result in results))
+
+
+def _known_issue_unseen(result: Mapping[str, Any]) -> bool:
+    return result["known_issue"] is not None and result["verdict"] == Verdict.PASS
+
+
+def _artifacts(result: Mapping[str, Any], folder: Path) -> list[Artifact]:
+    found = (Artifact.find(folder, name, path) for name, path in result["artifacts"].items())
+    return sorted(found, key=lambda artifact: artifact.rank)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``junit.xml``: a test suite for each area, as CI systems read it."""
+"""``junit.xml``, for CI systems: a test suite for each area."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(document: Document, path: Path) -> None:
     """Write the document as JUnit XML.
 
     ``fail``, ``crash`` and ``timeout`` are failures, ``error`` and ``miss`` errors, ``skip`` and ``xfail`` skipped; the
-    exact verdict is the element's type and a property of the case. Provenance stands in each suite's properties.
+    exact verdict is the element's type and a property of the case. Each suite's properties have the provenance.
     """
     sentences = {entry["id"]: entry for entry in document["requirements"]}
     whole = JUnitXml(name=f"plugfest {document['run']['driver']}")
@@ -76,5 +76,5 @@ def _case(result: Mapping[str, Any], requirement: Mapping[str, Any]) -> TestCase
 
 
 def _clean(text: str) -> str:
-    """Leave out what XML 1.0 cannot hold: a console's control characters."""
+    """Replace the characters that XML 1.0 does not allow, such as a console's control characters."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

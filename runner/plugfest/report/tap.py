@@ -14,8 +14,8 @@ from plugfest.requirements.verdict import Verdict
 def render(document: Document) -> str:
     """Return the document as TAP 13.
 
-    ``skip`` is ``ok … # SKIP``, ``xfail`` is ``not ok … # TODO``; what is neither passed nor that is ``not ok`` with
-    its verdict in the YAML block. A run that did not complete ends with ``Bail out!``.
+    ``skip`` is ``ok … # SKIP``, ``xfail`` is ``not ok … # TODO``; every other verdict but ``pass`` is ``not ok``. The
+    YAML block has the verdict. An incomplete run ends with ``Bail out!``.
     """
     return "\n".join(_lines(document)) + "\n"
 
@@ -44,12 +44,12 @@ def _lines(document: Document) -> Iterator[str]:
 
 def _line(number: int, result: dict[str, Any]) -> str:
     verdict = Verdict(result["verdict"])
-    said = f"{number} - {result['requirement']} {_plain(result['test'])}"
+    title = f"{number} - {result['requirement']} {_plain(result['test'])}"
     if verdict is Verdict.SKIP:
-        return f"ok {said} # SKIP {_plain(result['reason'])}"
+        return f"ok {title} # SKIP {_plain(result['reason'])}"
     if verdict is Verdict.XFAIL:
-        return f"not ok {said} # TODO {_plain(result['reason'])}"
-    return f"{'ok' if verdict is Verdict.PASS else 'not ok'} {said}"
+        return f"not ok {title} # TODO {_plain(result['reason'])}"
+    return f"{'ok' if verdict is Verdict.PASS else 'not ok'} {title}"
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes every report of a run from its journal."""
+"""Writes all reports of a run from its journal."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from plugfest.run import journal
 def write_reports(folder: Path, *, died: str | None = None, status: int | None = None) -> Document:
     """Write ``report.json``, ``report.html``, ``junit.xml`` and ``report.tap`` into a run's output folder.
 
+    Beside each register trace and each capture it writes a page, which ``report.html`` links to.
+
     Args:
         folder: the output folder, which holds the journal.
-        died: how the run ended, when it did not end by itself.
-        status: the exit status that this means; by default 3.
+        died: how the run was ended, if the journal does not have it.
+        status: the exit status of a run that was ended; by default 3.
 
     Returns:
         The document.
 
     Raises:
-        InfrastructureError: the journal is missing or says nothing of a run.
+        InfrastructureError: the journal is missing or has no run.
     """
     found = document.build(journal.read(folder), died=died, status=status)
     document.write(found, folder / "report.json")
-    (folder / "report.html").write_text(html.render(found, folder), encoding="utf-8")
     (folder / "report.tap").write_text(tap.render(found), encoding="utf-8")
     junit.write(found, folder / "junit.xml")
+    html.write(found, folder)
     return found

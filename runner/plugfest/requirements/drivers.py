@@ -3,11 +3,34 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from plugfest.choice import advice
-from plugfest.errors import UsageError
+from plugfest.errors import InfrastructureError, UsageError
+
+
+@cache
+def models() -> Mapping[str, Mapping[str, str]]:
+    """Return each NIC model's profiles and their texts, as ``python -m nicmodels list --json`` prints them.
+
+    Raises:
+        InfrastructureError: the command failed.
+    """
+    listed = subprocess.run(
+        [sys.executable, "-m", "nicmodels", "list", "--json"], capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        last = (listed.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise InfrastructureError(
+            f"python -m nicmodels list: expected exit status 0, found {listed.returncode}: {last}; "
+            "install plugfest again"
+        )
+    return {model["name"]: model["profiles"] for model in json.loads(listed.stdout)}
 
 
 @dataclass(frozen=True)
@@ -16,13 +39,16 @@ class ModelSubject:
 
     Attributes:
         model: name, as ``python -m nicmodels list`` prints it.
-        profile: the model's default profile for this driver.
-        profiles: every profile that the driver can be tested with, and its description.
+        profile: the default profile for this driver.
     """
 
     model: str
     profile: str
-    profiles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def profiles(self) -> Mapping[str, str]:
+        """Every profile of the model, and its text."""
+        return models()[self.model]
 
     def __str__(self) -> str:
         """Return its description, for reports and messages."""
@@ -62,8 +88,6 @@ class Driver:
         claims: features beyond plain networking, from the driver's source: for readers, not for tests, which read what the driver
             advertises.
         title: one line for ``plugfest drivers``.
-        register_counters: whether the counters of ``ethtool -S`` that `Accounting.registers` reads come from registers of the
-            device, as the driver's source shows; their names alone do not distinguish them from counters that the driver keeps.
     """
 
     name: str
@@ -73,7 +97,6 @@ class Driver:
     areas: tuple[str, ...]
     claims: tuple[str, ...]
     title: str
-    register_counters: bool = False
 
 
 _EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link", "backplane")
@@ -82,36 +105,16 @@ _DRIVERS = (
     Driver(
         name="ixgbe",
         module="ixgbe",
-        subject=ModelSubject(
-            "ixgbe",
-            "kr",
-            {
-                "kr": "82599 backplane, 10GBASE-KR (8086:1517)",
-                "kx4": "82599 backplane, 10GBASE-KX4 and KX (8086:10f7)",
-                "combo": "82599 combined backplane, KR, KX4 and KX (8086:10f8)",
-                "detect": "the same, its partner 1000BASE-KX without autonegotiation",
-            },
-        ),
+        subject=ModelSubject("ixgbe", "kr"),
         pci_ids=((0x8086, 0x1517), (0x8086, 0x10F7), (0x8086, 0x10F8)),
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "RSC", "XDP", "AF_XDP zero copy", "SR-IOV", "IPsec"),
         title="Intel 82599 10 Gigabit, backplane",
-        register_counters=True,
     ),
     Driver(
         name="gve",
         module="gve",
-        subject=ModelSubject(
-            "gve",
-            "std",
-            {
-                "std": "gVNIC, DQO RDA, MTU 1500",
-                "jumbo": "gVNIC, DQO RDA, MTU 9000",
-                "hds": "gVNIC, DQO RDA, MTU 1500, header split, flow steering, RSS queries and a clock",
-                "qpl": "gVNIC, DQO QPL, MTU 1500",
-                "gqi": "gVNIC, GQI QPL, MTU 1500",
-            },
-        ),
+        subject=ModelSubject("gve", "std"),
         pci_ids=((0x1AE0, 0x0042),),
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "HW-GRO", "XDP", "AF_XDP zero copy", "header split", "queue API", "queue statistics"),
@@ -120,20 +123,11 @@ _DRIVERS = (
     Driver(
         name="xgbe",
         module="amd-xgbe",
-        subject=ModelSubject(
-            "xgbe",
-            "v2a",
-            {
-                "v2a": "AMD XGBE backplane port, 16 DMA channels (1022:1458)",
-                "v2b": "AMD XGBE backplane port, 8 DMA channels (1022:1459)",
-                "detect": "v2a, its partner 1000BASE-KX without autonegotiation",
-            },
-        ),
+        subject=ModelSubject("xgbe", "v2a"),
         pci_ids=((0x1022, 0x1458), (0x1022, 0x1459)),
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "split header", "DCB", "PTP", "Clause 73 by the driver"),
         title="AMD XGBE 10 Gigabit, backplane",
-        register_counters=True,
     ),
     Driver(
         name="igb",
@@ -143,7 +137,6 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("RSS", "TSO", "XDP", "AF_XDP zero copy", "SR-IOV"),
         title="Intel 82576 Gigabit",
-        register_counters=True,
     ),
     Driver(
         name="e1000e",
@@ -153,7 +146,6 @@ _DRIVERS = (
         areas=_EVERYWHERE,
         claims=("TSO",),
         title="Intel 82574L Gigabit",
-        register_counters=True,
     ),
     Driver(
         name="vmxnet3",

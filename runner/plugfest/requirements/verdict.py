@@ -91,7 +91,7 @@ def judge(
     never `error`: a broken test shows nothing.
 
     Args:
-        mishaps: the exceptions of the phases, in order.
+        phase_failures: the exceptions of the phases, in order.
         problems: the first line of each kernel problem on the console during the test.
         skipped: the reason, if the test skipped itself.
         evidence: whether the test recorded any evidence.
@@ -103,7 +103,7 @@ def judge(
     if found.verdict in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
         return Judgement(Verdict.XFAIL, f"{known_issue} (found: {found.verdict}: {found.reason})")
     if found.verdict is Verdict.PASS:
-        return Judgement(Verdict.PASS, f"known issue did not occur: {known_issue}")
+        return Judgement(Verdict.PASS, f"known issue did not show: {known_issue}")
     return found
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processes of the guest that read the interface's statistics by every way there is, while something happens to it.
 
-Source: Documentation/networking/statistics.rst, uAPIs; guest-images/agent/readers.py takes and compares the readings.
+Source: Documentation/networking/statistics.rst, uAPIs; guest-images/agent/process/readers.py takes and compares the readings.
 """
 
 from __future__ import annotations

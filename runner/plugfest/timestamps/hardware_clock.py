@@ -132,7 +132,7 @@ class HardwareClock:
 
     def pace(self, parts_per_billion: int) -> AgentError | None:
         """Let it run so much faster; returns the refusal, None if that was done."""
-        return self._settings("phc.pace", parts_per_billion=parts_per_billion)
+        return self._settings("phc.adjust_frequency", parts_per_billion=parts_per_billion)
 
     def step(self, nanoseconds: int) -> AgentError | None:
         """Put it forward; returns the refusal, None if that was done."""
@@ -159,7 +159,7 @@ class HardwareClock:
     def _restore(self, first: ClockReading) -> None:
         """Let it run by itself, at the time that it would have had; a driver that can do neither has changed nothing."""
         with suppress(AgentError):
-            self._agent.call("phc.pace", index=self._index, parts_per_billion=0)
+            self._agent.call("phc.adjust_frequency", index=self._index, parts_per_billion=0)
         now = self.read()
         with suppress(AgentError):
             offset = first.time - first.before - now.time + now.before
@@ -178,8 +178,8 @@ class Stamping:
         self._ifname = ifname
         self._remote = remote
         self._faults = faults
-        before = self._agent.call("phc.stamped", ifname=ifname)
-        defer(self._agent.call, "phc.stamp", ifname=ifname, sent=before[0], received=before[1])
+        before = self._agent.call("phc.get_hwtstamp", ifname=ifname)
+        defer(self._agent.call, "phc.set_hwtstamp", ifname=ifname, sent=before[0], received=before[1])
 
     @contextmanager
     def _socket(self, stamps: str) -> Iterator[int]:
@@ -192,7 +192,7 @@ class Stamping:
 
     def now(self) -> tuple[int, str]:
         """Return what is stamped, as the driver tells it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
-        sent, received = self._agent.call("phc.stamped", ifname=self._ifname)
+        sent, received = self._agent.call("phc.get_hwtstamp", ifname=self._ifname)
         return int(sent), FILTERS[received]
 
     def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
@@ -200,7 +200,7 @@ class Stamping:
         if self._faults[NOT_TOLD]:
             return None
         try:
-            self._agent.call("phc.stamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
+            self._agent.call("phc.set_hwtstamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
         except AgentError as error:
             if error.errno is None:
                 raise
@@ -230,7 +230,7 @@ class Stamping:
             self._agent.call("packet.send", packet=handle, frames=[encoded])
             enough = Deadline.after(PATIENCE, speed=self._speed)
             while not enough.passed:
-                found = self._agent.call("packet.sent_stamp", packet=handle, timeout=TURN)
+                found = self._agent.call("packet.tx_timestamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):
                     return None if self._faults[STAMP_LOST] else int(found["stamp"])
         return None

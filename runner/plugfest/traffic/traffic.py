@@ -41,8 +41,8 @@ JUMBO_MTU = 9000
 LONG_SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 9014)
 """Frame lengths without FCS up to that MTU, on both sides of what one, two and three buffers hold."""
 
-NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
-NOBODY = {4: "192.0.2.250", 6: "2001:db8::fa"}
+NETWORKS = {4: "198.18.0.0/16", 6: "2001:db8::/64"}
+NOBODY = {4: "198.18.255.250", 6: "2001:db8::fa"}
 """Addresses that no host has: nobody answers what is sent to them."""
 
 ONE_FLOW = fault_points.declare(

@@ -64,7 +64,7 @@ class Adjustment:
         self._faults = faults
         self._mode = mode
         self._attached = False
-        self.program: Program = xdp.load("xdp_adjust_fragments" if fragments else "xdp_adjust")
+        self.program: Program = xdp.load("xdp_adjust_frags" if fragments else "xdp_adjust")
         self._write(0, 0, 0, Action.PASS, b"", b"")
 
     def configure(
@@ -99,7 +99,7 @@ class Adjustment:
         """Let redirected frames go to an interface, through a second program if one is given."""
         index = self._xdp.agent.call("link.get", ifname=ifname)["ifindex"]
         self._xdp.agent.call(
-            "bpf.map_refer",
+            "bpf.map_set_program",
             map=self.program.maps["target"],
             key=_FIRST.hex(),
             value=struct.pack("=I", index).hex(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the device says of each received frame, as a program bound to it hears it: ``xdp_hints`` of guest-images/bpf.
+"""What the device says of each received frame, as a program bound to it hears it: ``xdp_rx_metadata`` of guest-images/bpf.
 
 Source: Documentation/networking/xdp-rx-metadata.rst; net/core/xdp.c, bpf_xdp_metadata_rx_….
 """
@@ -66,7 +66,7 @@ class RxMetadataReader:
         """Load it for the interface under test, and attach it; both are undone when the test ends."""
         self._xdp = xdp
         self._faults = faults
-        self.program: Program = xdp.load("xdp_hints", bound=True)
+        self.program: Program = xdp.load("xdp_rx_metadata", bound=True)
         xdp.attach_program(self.program)
 
     def read(
@@ -86,7 +86,7 @@ class RxMetadataReader:
         traffic.send([replace(probe, frame=on_wire[probe.frame]) for probe in probes] if on_wire else probes)
         self._xdp.wait(of_frames(probe.frame for probe in probes), self.program)
         last = max(probe.number for probe in probes)
-        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["hints"], keys=last + 1)
+        table = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["rx_metadata"], keys=last + 1)
         told = [self._rx_metadata(table[probe.number]) for probe in probes]
         return [told[-1], *told[:-1]] if self._faults[OF_ANOTHER] else told
 
@@ -139,7 +139,7 @@ def _some(hashes: Sequence[int]) -> str:
 def try_load_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Load the program bound to no device; returns the refusal, None if it was loaded."""
     try:
-        xdp.load("xdp_hints")
+        xdp.load("xdp_rx_metadata")
     except AgentError as error:
         return None if faults[UNREFUSED] else error
     return None
@@ -147,7 +147,7 @@ def try_load_unbound(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
 
 def try_attach_generic(xdp: Xdp, faults: LocalFaults) -> AgentError | None:
     """Ask to attach the program, bound to the device, in generic mode; returns the refusal, None if it was attached."""
-    refused = xdp.try_attach_program(xdp.load("xdp_hints", bound=True), "generic")
+    refused = xdp.try_attach_program(xdp.load("xdp_rx_metadata", bound=True), "generic")
     return None if faults[UNREFUSED] else refused
 
 

@@ -49,7 +49,7 @@ class Pair:
         Returns:
             That program, which counts the test frames that come out.
         """
-        program = self.far.load("xdp_fragments")
+        program = self.far.load("xdp_pass_frags")
         self.far.attach_program(program)
         return program
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The control socket: JSON-RPC 2.0, the methods that every model has, slow and rude clients."""
+"""The control socket: JSON-RPC 2.0, the common methods of models, slow and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example_device import SCRATCH, ExampleDevice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nicmodels.control import ControlServer
-from nicmodels.methods import CommonMethods
+from nicmodels.server.control import ControlServer
+from nicmodels.server.methods import CommonMethods
 from nicmodels.wire import PairWire, PcapRecorder
-from toy import SCRATCH, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ControlClient:
-    """A line-based client that knows nothing but JSON."""
+    """A line-based JSON client."""
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -58,12 +58,12 @@ class ControlClient:
 
 
 class Controlled:
-    """A served toy with a control socket."""
+    """A served example device with a control socket."""
 
     def __init__(self, serve: Callable[..., ServedDevice], path: Path) -> None:
         near, self.far = PairWire.pair()
         self.recorder = PcapRecorder(near)
-        self.served = serve(Toy, wire=self.recorder)
+        self.served = serve(ExampleDevice, wire=self.recorder)
         self.path = path
         slot = self.served.slot
         methods = CommonMethods(self.served.device, slot, self.served.server, self.recorder).table()
@@ -92,7 +92,7 @@ def controlled(serve: Callable[..., ServedDevice], tmp_path: Path) -> Iterator[C
 class TestJsonRpc:
     def test_many_requests_in_one_piece_and_one_in_many(self, controlled: Controlled) -> None:
         client = controlled.client()
-        line = b'{"jsonrpc":"2.0","id":1,"method":"toy.echo","params":{"text":"hi"}}\n'
+        line = b'{"jsonrpc":"2.0","id":1,"method":"example.echo","params":{"text":"hi"}}\n'
         for at in range(len(line)):
             client.socket.sendall(line[at : at + 1])
         assert json.loads(client.lines.readline()) == {"jsonrpc": "2.0", "id": 1, "result": "hi"}
@@ -103,19 +103,19 @@ class TestJsonRpc:
     def test_ids_come_back_as_they_were(self, controlled: Controlled) -> None:
         client = controlled.client()
         for identity in ("text", 0, -1, 2.5, None):
-            line = json.dumps({"jsonrpc": "2.0", "id": identity, "method": "toy.frames"}).encode() + b"\n"
+            line = json.dumps({"jsonrpc": "2.0", "id": identity, "method": "example.frames"}).encode() + b"\n"
             assert client.raw(line) == {"jsonrpc": "2.0", "id": identity, "result": 0}
 
     def test_notification_gets_no_answer(self, controlled: Controlled) -> None:
         client = controlled.client()
-        client.socket.sendall(b'{"jsonrpc":"2.0","method":"toy.frames"}\n{"jsonrpc":"2.0","method":"none"}\n')
-        assert client.call("toy.frames") == 0
+        client.socket.sendall(b'{"jsonrpc":"2.0","method":"example.frames"}\n{"jsonrpc":"2.0","method":"none"}\n')
+        assert client.call("example.frames") == 0
 
     def test_batch(self, controlled: Controlled) -> None:
         client = controlled.client()
         batch = [
-            {"jsonrpc": "2.0", "id": 1, "method": "toy.frames"},
-            {"jsonrpc": "2.0", "method": "toy.frames"},
+            {"jsonrpc": "2.0", "id": 1, "method": "example.frames"},
+            {"jsonrpc": "2.0", "method": "example.frames"},
             {"jsonrpc": "2.0", "id": 2, "method": "none"},
             5,
         ]
@@ -123,8 +123,8 @@ class TestJsonRpc:
         assert [answer.get("id") for answer in answers] == [1, 2, None]
         assert answers[0]["result"] == 0
         assert [answer["error"]["code"] for answer in answers[1:]] == [-32601, -32600]
-        client.socket.sendall(b'[{"jsonrpc":"2.0","method":"toy.frames"}]\n')
-        assert client.call("toy.frames") == 0
+        client.socket.sendall(b'[{"jsonrpc":"2.0","method":"example.frames"}]\n')
+        assert client.call("example.frames") == 0
 
     @pytest.mark.parametrize(
         ("line", "code"),
@@ -137,14 +137,14 @@ class TestJsonRpc:
             (b"1", -32600),
             (b"null", -32600),
             (b"{}", -32600),
-            (b'{"jsonrpc":"1.0","id":1,"method":"toy.frames"}', -32600),
+            (b'{"jsonrpc":"1.0","id":1,"method":"example.frames"}', -32600),
             (b'{"jsonrpc":"2.0","id":1,"method":5}', -32600),
-            (b'{"jsonrpc":"2.0","id":[],"method":"toy.frames"}', -32600),
-            (b'{"jsonrpc":"2.0","id":true,"method":"toy.frames"}', -32600),
+            (b'{"jsonrpc":"2.0","id":[],"method":"example.frames"}', -32600),
+            (b'{"jsonrpc":"2.0","id":true,"method":"example.frames"}', -32600),
             (b'{"jsonrpc":"2.0","id":1,"method":"none"}', -32601),
-            (b'{"jsonrpc":"2.0","id":1,"method":"toy.frames","params":[1]}', -32602),
-            (b'{"jsonrpc":"2.0","id":1,"method":"toy.frames","params":{"x":1}}', -32602),
-            (b'{"jsonrpc":"2.0","id":1,"method":"toy.echo"}', -32602),
+            (b'{"jsonrpc":"2.0","id":1,"method":"example.frames","params":[1]}', -32602),
+            (b'{"jsonrpc":"2.0","id":1,"method":"example.frames","params":{"x":1}}', -32602),
+            (b'{"jsonrpc":"2.0","id":1,"method":"example.echo"}', -32602),
             (b'{"jsonrpc":"2.0","id":1,"method":"test.broken"}', -32603),
             (b'{"jsonrpc":"2.0","id":1,"method":"test.unspeakable"}', -32603),
         ],
@@ -154,14 +154,14 @@ class TestJsonRpc:
         answer = client.raw(line + b"\n")
         assert answer["error"]["code"] == code
         assert "\n" not in answer["error"]["message"]
-        assert client.call("toy.frames") == 0
+        assert client.call("example.frames") == 0
 
     def test_endless_line(self, controlled: Controlled) -> None:
         client = controlled.client()
         client.socket.sendall(b"x" * (1 << 20))
         assert client.raw(b"y" * 10)["error"]["code"] == -32700
         assert client.lines.readline() == b""
-        assert controlled.client().call("toy.frames") == 0
+        assert controlled.client().call("example.frames") == 0
 
     def test_slow_client_blocks_nobody(self, controlled: Controlled) -> None:
         slow, other, vfio = controlled.client(), controlled.client(), controlled.served.client()
@@ -169,7 +169,7 @@ class TestJsonRpc:
         started = time.monotonic()
         for value in range(100):
             vfio.write(0, SCRATCH.offset, value)
-            assert other.call("toy.echo", text=str(value)) == str(value)
+            assert other.call("example.echo", text=str(value)) == str(value)
         assert time.monotonic() - started < 5
         for _ in range(20):
             assert len(json.loads(slow.lines.readline())["result"]) == 1_000_000
@@ -179,7 +179,7 @@ class TestJsonRpc:
             client = ControlClient(controlled.path)
             client.socket.sendall(b'{"jsonrpc":"2.0","id":1,"method":"test.large"}\n{"json')
             client.close()
-        assert controlled.client().call("toy.frames") == 0
+        assert controlled.client().call("example.frames") == 0
 
     @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -207,7 +207,7 @@ class TestJsonRpc:
 class TestMethods:
     def test_methods_are_listed(self, controlled: Controlled) -> None:
         names = controlled.client().call("control.methods")
-        assert {"toy.frames", "faults.arm", "trace.read", "wire.record", "events.read"} <= set(names)
+        assert {"example.frames", "faults.arm", "trace.read", "wire.record", "events.read"} <= set(names)
 
     def test_faults(self, controlled: Controlled) -> None:
         client, vfio = controlled.client(), controlled.served.client()
@@ -257,7 +257,7 @@ class TestMethods:
     def test_wrong_parameters(self, controlled: Controlled, method: str, params: dict[str, object]) -> None:
         client = controlled.client()
         assert client.error(method, **params) == -32602
-        assert client.call("toy.frames") == 0
+        assert client.call("example.frames") == 0
 
     def test_registers(self, controlled: Controlled) -> None:
         client, vfio = controlled.client(), controlled.served.client()
@@ -290,9 +290,9 @@ class TestMethods:
         assert client.call("wire.record", path=str(tmp_path / "w.pcapng")) == {"frames": 0}
         controlled.far.transmit([b"a frame of some length"])
         deadline = time.monotonic() + 5
-        while client.call("toy.frames") < 1:
+        while client.call("example.frames") < 1:
             assert time.monotonic() < deadline, "the frame did not arrive"
-        assert client.call("wire.stop") == {"frames": 2}  # in, and echoed out
+        assert client.call("wire.stop") == {"frames": 2}  # received, and echoed
         assert client.call("wire.counters") == {
             "transmitted": 1,
             "transmit_drops": 0,

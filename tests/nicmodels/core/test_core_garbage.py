@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whatever a client sends, the server lives, and serves the next client."""
+"""With arbitrary input from a client the server keeps running, and serves the next client."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vfio_client as v
+from example_device import REGISTERS, SCRATCH, ExampleDevice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import ServedDevice
-from toy import REGISTERS, SCRATCH, Toy
 from vfio_client import Disconnected, VfioClient, VfioError
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ FUZZ = settings(
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDevice]:
-    device = ServedDevice(Toy, tmp_path_factory.mktemp("garbage") / "device.sock")
+    device = ServedDevice(ExampleDevice, tmp_path_factory.mktemp("garbage") / "device.sock")
     yield device
     device.close()
 
 
 def lives(served: ServedDevice, client: VfioClient) -> None:
-    """The client is served on, or was closed properly and the next one is served."""
+    """The client is still served, or was disconnected and the next one is served."""
     try:
         assert client.read(0, 0) == ID
     except Disconnected:
@@ -71,7 +71,7 @@ def test_any_bytes(served: ServedDevice, data: bytes, negotiated: bool) -> None:
 @FUZZ
 @given(st.lists(st.tuples(COMMANDS, PAYLOADS, FLAGS, st.integers(0, 3)), max_size=12))
 def test_any_messages(served: ServedDevice, messages: list[tuple[int, bytes, int, int]]) -> None:
-    """Well-framed nonsense, with descriptors, in one piece: each is answered exactly once, or not, as its flags say."""
+    """Well-framed garbage with descriptors, in one piece: each message has one reply, or none, by its flags."""
     client = served.client()
     fd = os.memfd_create("nonsense")
     os.ftruncate(fd, 0x4000)
@@ -92,7 +92,7 @@ def test_any_messages(served: ServedDevice, messages: list[tuple[int, bytes, int
     posted=st.sampled_from(("one", "many")),
 )
 def test_stream_in_any_pieces(served: ServedDevice, values: list[int], pieces: list[int], posted: str) -> None:
-    """How the stream is cut into packets changes nothing."""
+    """The boundaries of sends have no effect."""
     client = served.client()
     if posted == "one":
         stream = b"".join(

@@ -125,7 +125,7 @@ def test_a_view_that_is_still_held_does_not_keep_guest_memory(fd: int, writable:
     assert os.pread(fd, 6, 0) == b"secret"
     del held
     before = mapped_regions()
-    memory.map(fd, 0, 0x10000, PAGE)  # what was held back is released on the way
+    memory.map(fd, 0, 0x10000, PAGE)  # releases what was held back
     memory.unmap(0x10000, PAGE)
     assert mapped_regions() <= before
 
@@ -177,7 +177,7 @@ class Remote:
     )
 )
 def test_behaves_as_a_table_of_pages(steps: list[tuple[str, int, int, int, bool]]) -> None:
-    """Against a model that knows each page alone: what is mapped, whether it is writable, and its bytes."""
+    """Compare with a model of single pages: whether each is mapped and writable, and its bytes."""
     memory, remote = GuestMemory(), Remote()
     memory.remote = remote
     pages: dict[int, tuple[bytearray, bool]] = {}

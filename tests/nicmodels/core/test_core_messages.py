@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vfio_client as v
-from nicmodels.device import ResetCause
-from toy import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, Toy
+from example_device import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, ExampleDevice
+from nicmodels.pci import ResetCause
 from vfio_client import VfioClient, VfioError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MAX_TRANSFER = 1 << 20
 
 @pytest.fixture
 def served(serve: Callable[..., ServedDevice]) -> ServedDevice:
-    return serve(Toy)
+    return serve(ExampleDevice)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ class TestInfo:
         refused(client, errno.EINVAL, v.DEVICE_GET_REGION_INFO, payload)
 
     def test_sparse_mmap(self, serve: Callable[..., ServedDevice], shared_fd: int) -> None:
-        client = serve(partial(Toy, shared_fd=shared_fd)).client()
+        client = serve(partial(ExampleDevice, shared_fd=shared_fd)).client()
         short = client.region_info(4)
         assert (short.flags, short.argsz, short.cap_offset, short.areas, short.fds) == (0xF, 64, 32, [], [])
         full = client.region_info(4, argsz=short.argsz)
@@ -428,7 +428,7 @@ class TestMemory:
         client.close()
         again = served.client()
         assert again.read(0, 0) == ID
-        assert served.slot.memory.errors == 0  # refused by the bus: none; the client was gone
+        assert served.slot.memory.errors == 0  # refused by the bus, not by the client
         assert served.device.causes[-1] is ResetCause.DISCONNECT
 
     def test_bus_master_off(self, client: VfioClient) -> None:
@@ -650,7 +650,7 @@ class TestInterrupts:
         client.disable_irqs(v.MSIX)
         served.call(lambda: None)
         os.close(fd)
-        assert len(list(Path("/proc/self/fd").iterdir())) <= here + 1  # one that came with a read may still wait
+        assert len(list(Path("/proc/self/fd").iterdir())) <= here + 1  # one sent with a read may still be queued
 
 
 class TestResets:
@@ -712,7 +712,7 @@ class TestClients:
         assert served.client().read(0, 0) == ID
 
     def test_guest_reboot(self, client: VfioClient) -> None:
-        """Firmware and kernel unmap and map over and over, and reset the device in between."""
+        """Firmware and kernel unmap and map repeatedly, and reset the device in between."""
         for _ in range(20):
             client.add_ram(0, 0xA0000)
             client.add_ram(0x100000, 0x100000, writable=False)
@@ -730,7 +730,7 @@ class TestClients:
         assert [event["event"] for event in served.slot.events.after()][-1] == "client.refused"
 
     def test_new_client_replaces_one_that_hung_up(self, served: ServedDevice) -> None:
-        """Both events wait when the server looks: the old client's end and the new client."""
+        """The end of the old client and the new client are both pending when the server polls."""
         first = served.client()
 
         def stall() -> None:

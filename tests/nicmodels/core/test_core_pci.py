@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The configuration space, read as a PCI driver reads it (PCI 3.0, 6.1 to 6.8; PCI Express 3.0, 6.6.2, 7.8 on)."""
+"""The configuration space, read as by a PCI driver (PCI 3.0, 6.1 to 6.8; PCI Express 3.0, 6.6.2, 7.8 on)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nicmodels.pci import (
 
 
 class Listener:
-    """Notes what the configuration space reports."""
+    """Records the calls of the configuration space."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from nicmodels.clock import ManualClock
 from nicmodels.events import EventLog
-from nicmodels.faults import FaultPoint, FaultPoints, UnknownFaultError
-from nicmodels.reactor import ManualClock, Reactor
+from nicmodels.faults.points import FaultPoint, FaultPoints, UnknownFaultError
+from nicmodels.server.reactor import Reactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ class TestReactor:
         assert seen == ["soon", "late"]
 
     def test_timers_are_finer_than_a_millisecond(self, reactor: Reactor) -> None:
-        """The best of many, for the machine is shared: epoll alone would make each at least 1 ms."""
+        """The best of many attempts, since the machine is shared; epoll alone would take at least 1 ms each."""
         best = 1.0
         for _ in range(50):
             started = time.monotonic()
@@ -195,7 +196,7 @@ def test_event_log_is_bounded_and_numbered() -> None:
 def test_a_timer_beyond_all_time_lets_the_loop_turn(
     reactor: Reactor, ends: tuple[socket.socket, socket.socket]
 ) -> None:
-    """A guest may ask for an interval of 2**64 - 1 milliseconds."""
+    """A guest may set an interval of 2**64 - 1 milliseconds."""
     done: list[int] = []
     reactor.call_later(2**64 / 1000, lambda: done.append(1))
     reactor.call_soon(lambda: reactor.call_later(0.0, lambda: done.append(2)))

@@ -13,31 +13,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nicmodels
+import nicmodels.models
 import pytest
-from nicmodels import models as registry
 from nicmodels.__main__ import mac_address, main, queue_count
+from nicmodels.models.registry import models
 from vfio_client import VfioClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TOY_PACKAGE = '''
+EXAMPLE_PACKAGE = '''
 """A model for the tests of the command line."""
-from toy import Toy
+from example_device import ExampleDevice
 DESCRIPTION = "a device for tests"
 PROFILES = {"plain": "the only one"}
 def create(host, options):
     if options.profile not in (None, "plain"):
         raise ValueError(f"profile {options.profile!r}: expected plain")
-    return Toy(host)
+    return ExampleDevice(host)
 '''
 
 LAUNCH = """
 import sys
 sys.path[:0] = [{here!r}]
-import nicmodels
-nicmodels.__path__.append({folder!r})
+import nicmodels.models
+nicmodels.models.__path__.append({folder!r})
 from nicmodels.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -54,9 +54,9 @@ time.sleep(60)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    package = tmp_path / "packages" / "toymodel"
+    package = tmp_path / "packages" / "example"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text(TOY_PACKAGE)
+    (package / "__init__.py").write_text(EXAMPLE_PACKAGE)
     return tmp_path / "packages"
 
 
@@ -88,7 +88,7 @@ def wait_ready(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serves_until_a_signal(start: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int) -> None:
     device, control = tmp_path / "device", tmp_path / "control"
-    process = start("serve", "toymodel", "--socket", str(device), "--control", str(control), "--fault", "dma.copy.lost")
+    process = start("serve", "example", "--socket", str(device), "--control", str(control), "--fault", "dma.copy.lost")
     wait_ready(process)
     client = VfioClient(device)
     client.negotiate()
@@ -107,13 +107,13 @@ def test_serves_until_a_signal(start: Callable[..., subprocess.Popen[str]], tmp_
 
 def test_restart_over_a_stale_socket(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     device = tmp_path / "device"
-    process = start("serve", "toymodel", "--socket", str(device))
+    process = start("serve", "example", "--socket", str(device))
     wait_ready(process)
     process.kill()
     process.wait()
     assert device.exists()
-    wait_ready(start("serve", "toymodel", "--socket", str(device)))
-    third = start("serve", "toymodel", "--socket", str(device))
+    wait_ready(start("serve", "example", "--socket", str(device)))
+    third = start("serve", "example", "--socket", str(device))
     _, errors = third.communicate(timeout=20)
     assert third.returncode == 2
     assert errors == f"nicmodels: {device}: another process listens there\n"
@@ -128,7 +128,7 @@ def test_ends_with_its_parent(folder: Path, tmp_path: Path) -> None:
             PARENT,
             code,
             "serve",
-            "toymodel",
+            "example",
             "--socket",
             str(tmp_path / "device"),
         ],
@@ -146,28 +146,38 @@ def test_ends_with_its_parent(folder: Path, tmp_path: Path) -> None:
 
 def test_list(start: Callable[..., subprocess.Popen[str]]) -> None:
     output, errors = start("list").communicate(timeout=20)
-    assert "toymodel: a device for tests\n  plain: the only one\n" in output
+    assert "example: a device for tests\n  plain: the only one\n" in output
+    assert errors == ""
+
+
+def test_list_as_json(start: Callable[..., subprocess.Popen[str]]) -> None:
+    output, errors = start("list", "--json").communicate(timeout=20)
+    listed = {model["name"]: model for model in json.loads(output)}
+    assert listed["example"]["profiles"] == {"plain": "the only one"}
+    assert listed["example"]["default_profile"] is None
+    assert listed["gve"]["default_profile"] in listed["gve"]["profiles"]
+    assert "link.speed.wrong" in [fault["name"] for fault in listed["gve"]["faults"]]
     assert errors == ""
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("serve", "none", "--socket", "{s}"), "unknown model 'none'; there are: "),
-        (("serve", "toymodel"), "required: --socket"),
-        (("serve", "toymodel", "--socket", "{s}", "--wire", "string"), "expected tap:NAME, pair:PATH or null"),
-        (("serve", "toymodel", "--socket", "{s}", "--wire", "tap:"), "expected tap:NAME, pair:PATH or null"),
-        (("serve", "toymodel", "--socket", "{s}", "--wire", "tap:sixteen-bytes-it-"), "1 to 15 bytes"),
-        (("serve", "toymodel", "--socket", "{s}", "--wire", "pair:/none/such/path"), "No such file"),
-        (("serve", "toymodel", "--socket", "/none/such/path"), "cannot listen at /none/such/path"),
-        (("serve", "toymodel", "--socket", "{s}", "--control", "/none/such/path"), "cannot listen at"),
-        (("serve", "toymodel", "--socket", "{s}", "--profile", "fancy"), "profile 'fancy': expected plain"),
-        (("serve", "toymodel", "--socket", "{s}", "--fault", "none"), "unknown fault 'none'"),
-        (("serve", "toymodel", "--socket", "{s}", "--mac", "1:2:3"), "expected six bytes"),
-        (("serve", "toymodel", "--socket", "{s}", "--mac", "01:00:00:00:00:01"), "unicast"),
-        (("serve", "toymodel", "--socket", "{s}", "--queues", "0"), "1 or more"),
-        (("serve", "toymodel", "--socket", "{s}", "--queues", "x"), "1 or more"),
-        (("serve", "toymodel", "--socket", "{s}", "--no-such-option"), "unrecognized arguments"),
+        (("serve", "none", "--socket", "{s}"), "unknown model 'none'; known models: "),
+        (("serve", "example"), "required: --socket"),
+        (("serve", "example", "--socket", "{s}", "--wire", "string"), "expected tap:NAME, pair:PATH or null"),
+        (("serve", "example", "--socket", "{s}", "--wire", "tap:"), "expected tap:NAME, pair:PATH or null"),
+        (("serve", "example", "--socket", "{s}", "--wire", "tap:sixteen-bytes-it-"), "1 to 15 bytes"),
+        (("serve", "example", "--socket", "{s}", "--wire", "pair:/none/such/path"), "No such file"),
+        (("serve", "example", "--socket", "/none/such/path"), "cannot listen at /none/such/path"),
+        (("serve", "example", "--socket", "{s}", "--control", "/none/such/path"), "cannot listen at"),
+        (("serve", "example", "--socket", "{s}", "--profile", "fancy"), "profile 'fancy': expected plain"),
+        (("serve", "example", "--socket", "{s}", "--fault", "none"), "unknown fault 'none'"),
+        (("serve", "example", "--socket", "{s}", "--mac", "1:2:3"), "expected six bytes"),
+        (("serve", "example", "--socket", "{s}", "--mac", "01:00:00:00:00:01"), "unicast"),
+        (("serve", "example", "--socket", "{s}", "--queues", "0"), "1 or more"),
+        (("serve", "example", "--socket", "{s}", "--queues", "x"), "1 or more"),
+        (("serve", "example", "--socket", "{s}", "--no-such-option"), "unrecognized arguments"),
         (("dance",), "invalid choice"),
         ((), "required: command"),
     ],
@@ -181,8 +191,8 @@ def test_bad_arguments(
     message: str,
 ) -> None:
     """One line on standard error, status 2, nothing left behind."""
-    monkeypatch.setattr(nicmodels, "__path__", [*nicmodels.__path__, str(folder)])
-    monkeypatch.setattr("nicmodels.serve.die_with_parent", lambda: None)
+    monkeypatch.setattr(nicmodels.models, "__path__", [*nicmodels.models.__path__, str(folder)])
+    monkeypatch.setattr("nicmodels.server.serve.die_with_parent", lambda: None)
     try:
         status = main([each.format(s=tmp_path / "device") for each in arguments])
     except SystemExit as end:
@@ -201,14 +211,14 @@ def test_argument_types() -> None:
 
 
 def test_every_model_of_the_package_has_a_description() -> None:
-    for model in registry.models().values():
+    for model in models().values():
         assert model.description
         assert callable(model.create)
 
 
 def test_starts_fast(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     """A model is started for every run: its imports must stay lean. By its processor time: the machine is shared."""
-    process = start("serve", "toymodel", "--socket", str(tmp_path / "device"))
+    process = start("serve", "example", "--socket", str(tmp_path / "device"))
     wait_ready(process)
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 3

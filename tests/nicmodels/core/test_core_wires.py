@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from nicmodels.offload.checksum import fold, pseudo_header_sum
 from nicmodels.offload.completion import complete
-from nicmodels.reactor import Reactor
+from nicmodels.server.reactor import Reactor
 from nicmodels.wire import NullWire, Offload, PairWire, PcapRecorder, TapWire
 from nicmodels.wire.tap import TapError
 from scapy.utils import RawPcapNgReader
@@ -67,7 +67,7 @@ def set_up(name: str, *, up: bool = True) -> None:
 
 
 def host_end(name: str, ethertype: int = 0x88B5) -> socket.socket:
-    """A raw socket on the interface, that sees and sends whole frames of an EtherType, which is ours."""
+    """A raw socket on the interface, that receives and sends whole frames of our EtherType."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
     raw.bind((name, ethertype))
     raw.settimeout(5)
@@ -75,7 +75,7 @@ def host_end(name: str, ethertype: int = 0x88B5) -> socket.socket:
 
 
 def next_frame(wire: TapWire, buffers: list[bytearray] | None = None, ethernet: bytes = FRAME[:14]) -> int | bytes:
-    """Wait for a frame with this Ethernet header (the host's own chatter, such as router solicitations, is passed over)."""
+    """Wait for a frame with this Ethernet header (the host's own frames, such as router solicitations, are skipped)."""
     while select.select([wire.fileno()], [], [], 5)[0]:
         if buffers is None:
             frame = wire.receive()
@@ -175,10 +175,10 @@ class TestTap:
             raw.settimeout(5)
             with raw:
                 wire.transmit([data], Offload(34, 16, "tcp4", 1000, 54))
-                # A packet socket sees the frame before the host cuts it: so the header came through as it was meant.
+                # A packet socket receives the frame before the host segments it, so the header must be as sent.
                 raw.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
                 while (seen := raw.recv(4000))[10:24] != data[:14]:
-                    pass  # the host's own chatter
+                    pass  # the host's own frames
             flags, kind, _, size, start, offset = struct.unpack_from("<BBHHHH", seen)
             assert (flags, kind, size, start, offset) == (1, 1, 1000, 34, 16)
             assert seen[10:] == bytes(data)
@@ -188,8 +188,8 @@ class TestTap:
         in_own_network(run)
 
     @pytest.mark.parametrize("version", [4, 6])
-    def test_host_leaves_segmentation_only_when_told(self, version: int) -> None:
-        """TCP of two and a half segments comes whole to who cuts it, and is cut for who does not."""
+    def test_host_leaves_segmentation_only_when_requested(self, version: int) -> None:
+        """A TCP packet of two and a half segments arrives whole if the receiver segments, and segmented if it does not."""
 
         def run() -> None:
             from scapy.layers.inet import IP, TCP
@@ -222,14 +222,14 @@ class TestTap:
                 offload = wire.received_offload
                 assert found == data
                 assert offload is not None
-                # Its header_length is what the host's buffer has in one piece.
+                # Its header_length is the size of the first piece of the host's buffer.
                 assert replace(offload, header_length=0) == Offload(l4, 16, "tcp4" if version == 4 else "tcp6", 1000)
                 assert [bytes(each) for each in complete(memoryview(bytearray(found)), offload, wire.counters)] == cut
             wire.close()
 
         in_own_network(run)
 
-    def test_host_leaves_checksums_only_when_told(self) -> None:
+    def test_host_leaves_checksums_only_when_requested(self) -> None:
         def run() -> None:
             wire = TapWire("t0")
             set_up("t0")
@@ -239,7 +239,7 @@ class TestTap:
                 host.send(header + FRAME)
                 summed = next_frame(wire)
                 assert wire.received_offload is None
-                assert summed != FRAME  # the host has filled the checksum in
+                assert summed != FRAME  # the host has completed the checksum
                 wire.segmentation = "host"
                 host.send(header + FRAME)
                 assert next_frame(wire) == FRAME
@@ -258,7 +258,7 @@ class TestTap:
                 wire.segmentation = "host"
             with pytest.raises(ValueError, match="cannot take an offload"):
                 wire.transmit([FRAME], Offload(14, 2))
-            with pytest.raises(ValueError, match="by device or by host"):
+            with pytest.raises(ValueError, match="expected device or host"):
                 wire.segmentation = "both"  # type: ignore[assignment]
             with pytest.raises(TapError, match="in use"):
                 TapWire("t0")

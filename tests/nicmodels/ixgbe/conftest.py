@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Puts this folder on the import path and gives the rig."""
+"""Puts this folder on the import path, and defines the harness."""
 
 from __future__ import annotations
 
 import pytest
-from rig import Rig
+from ixgbe_harness import Harness
 
 
 @pytest.fixture
-def rig() -> Rig:
+def harness() -> Harness:
     """A started device with two queue pairs."""
-    return Rig().start()
+    return Harness().start()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames as scapy makes them: an author of checksums that the model does not share."""
+"""Frames built by scapy, whose checksums are independent of the model."""
 
 from __future__ import annotations
 
-from rig import MAC, PEER
+from ixgbe_harness import MAC, PEER
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Flow director: filters found by a hash that is computed here bit by bit, in another way than the model does."""
+"""Flow director: filters are found by a hash, which is computed here bit by bit, unlike in the model."""
 
 from __future__ import annotations
 
 import frames
 import pytest
-from nicmodels.ixgbe.registers import filters
-from rig import Rig
+from ixgbe_harness import Harness
+from nicmodels.models.ixgbe.registers import filters
 
 BUCKET_KEY, SIGNATURE_KEY = 0x3DAD14E2, 0x174D3614
 SOURCE, DESTINATION, SPORT, DPORT = 0xC0000201, 0xC0000202, 1000, 80
@@ -46,99 +46,99 @@ def words(*, flex: int = 0, sport: int = SPORT, source: int = SOURCE) -> list[in
     return [TCP << 16, DESTINATION, 0, 0, 0, source, 0, 0, 0, sport << 16 | DPORT, flex << 16]
 
 
-def enable(rig: Rig, mode: int) -> None:
-    rig.write(filters.FDIRHKEY, BUCKET_KEY)
-    rig.write(filters.FDIRSKEY, SIGNATURE_KEY)
-    rig.write(filters.FDIRCTRL, 1 | mode | 6 << 16)
-    assert rig.read(filters.FDIRCTRL) & 8
+def enable(harness: Harness, mode: int) -> None:
+    harness.write(filters.FDIRHKEY, BUCKET_KEY)
+    harness.write(filters.FDIRSKEY, SIGNATURE_KEY)
+    harness.write(filters.FDIRCTRL, 1 | mode | 6 << 16)
+    assert harness.read(filters.FDIRCTRL) & 8
 
 
-def add_perfect(rig: Rig, queue: int, index: int, *, command: int = 0, bucket: int | None = None) -> None:
-    rig.write(filters.FDIRIPSA, SOURCE)
-    rig.write(filters.FDIRIPDA, DESTINATION)
-    rig.write(filters.FDIRPORT, DPORT << 16 | SPORT)
+def add_perfect(harness: Harness, queue: int, index: int, *, command: int = 0, bucket: int | None = None) -> None:
+    harness.write(filters.FDIRIPSA, SOURCE)
+    harness.write(filters.FDIRIPDA, DESTINATION)
+    harness.write(filters.FDIRPORT, DPORT << 16 | SPORT)
     place = hash16(BUCKET_KEY, words()) & 0x1FFF if bucket is None else bucket
-    rig.write(filters.FDIRHASH, index << 16 | place)
-    rig.write(filters.FDIRCMD, ADD | TCP << 5 | QUEUE_EN | LAST | queue << 16 | command)
-    assert rig.read(filters.FDIRCMD) & 3 == 0
+    harness.write(filters.FDIRHASH, index << 16 | place)
+    harness.write(filters.FDIRCMD, ADD | TCP << 5 | QUEUE_EN | LAST | queue << 16 | command)
+    assert harness.read(filters.FDIRCMD) & 3 == 0
 
 
-def test_a_perfect_filter_steers(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    rig.write(filters.FDIRM, 0b110111)
-    add_perfect(rig, 1, 7)
+def test_a_perfect_filter_steers(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    harness.write(filters.FDIRM, 0b110111)
+    add_perfect(harness, 1, 7)
     frame = frames.tcp(sport=SPORT)
-    assert rig.receive(frame)[0].queue == 1
-    assert rig.receive(frames.tcp(sport=SPORT + 1))[0].queue == 0
-    assert (rig.read(filters.FDIRMATCH), rig.read(filters.FDIRMISS)) == (1, 1)
-    assert rig.read(filters.FDIRMATCH) == 0
+    assert harness.receive(frame)[0].queue == 1
+    assert harness.receive(frames.tcp(sport=SPORT + 1))[0].queue == 0
+    assert (harness.read(filters.FDIRMATCH), harness.read(filters.FDIRMISS)) == (1, 1)
+    assert harness.read(filters.FDIRMATCH) == 0
 
 
-def test_a_match_is_reported(rig: Rig) -> None:
-    enable(rig, 1 << 4 | 1 << 5)
-    rig.write(filters.FDIRM, 0b110111)
-    add_perfect(rig, 1, 7)
-    (received,) = rig.receive(frames.tcp(sport=SPORT))
+def test_a_match_is_reported(harness: Harness) -> None:
+    enable(harness, 1 << 4 | 1 << 5)
+    harness.write(filters.FDIRM, 0b110111)
+    add_perfect(harness, 1, 7)
+    (received,) = harness.receive(frames.tcp(sport=SPORT))
     assert received.status & 4
     assert received.info & 0xF == 15
     assert received.hash >> 16 == 7
 
 
-def test_a_filter_in_the_wrong_bucket_is_not_found(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    rig.write(filters.FDIRM, 0b110111)
-    add_perfect(rig, 1, 7, bucket=hash16(BUCKET_KEY, words()) & 0x1FFF ^ 1)
-    assert rig.receive(frames.tcp(sport=SPORT))[0].queue == 0
+def test_a_filter_in_the_wrong_bucket_is_not_found(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    harness.write(filters.FDIRM, 0b110111)
+    add_perfect(harness, 1, 7, bucket=hash16(BUCKET_KEY, words()) & 0x1FFF ^ 1)
+    assert harness.receive(frames.tcp(sport=SPORT))[0].queue == 0
 
 
-def test_masked_ports_do_not_matter(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    rig.write(filters.FDIRM, 0b110111)
-    rig.write(filters.FDIRTCPM, 0x0000FFFF)  # no source port; the bits are in reverse order, which all ones hide
+def test_masked_ports_do_not_matter(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    harness.write(filters.FDIRM, 0b110111)
+    harness.write(filters.FDIRTCPM, 0x0000FFFF)  # no source port; the bits are reversed, which all ones do not show
     place = hash16(BUCKET_KEY, words(sport=0)) & 0x1FFF
-    add_perfect(rig, 1, 1, bucket=place)
-    assert [each.queue for each in rig.receive(frames.tcp(sport=5), frames.tcp(sport=6))] == [1, 1]
+    add_perfect(harness, 1, 1, bucket=place)
+    assert [each.queue for each in harness.receive(frames.tcp(sport=5), frames.tcp(sport=6))] == [1, 1]
 
 
-def test_a_drop_filter(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    rig.write(filters.FDIRM, 0b110111)
-    add_perfect(rig, 1, 1, command=DROP)
-    assert rig.receive(frames.tcp(sport=SPORT)) == []
+def test_a_drop_filter(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    harness.write(filters.FDIRM, 0b110111)
+    add_perfect(harness, 1, 1, command=DROP)
+    assert harness.receive(frames.tcp(sport=SPORT)) == []
 
 
-def test_query_and_remove(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    rig.write(filters.FDIRM, 0b110111)
-    free = rig.read(filters.FDIRFREE)
-    add_perfect(rig, 1, 7)
-    assert rig.read(filters.FDIRFREE) == free - 1
-    rig.write(filters.FDIRCMD, QUERY)
-    assert rig.read(filters.FDIRCMD) & VALID
-    rig.write(filters.FDIRCMD, REMOVE)
-    rig.write(filters.FDIRCMD, QUERY)
-    assert not rig.read(filters.FDIRCMD) & VALID
-    assert rig.read(filters.FDIRFREE) == free
-    assert rig.receive(frames.tcp(sport=SPORT))[0].queue == 0
+def test_query_and_remove(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    harness.write(filters.FDIRM, 0b110111)
+    free = harness.read(filters.FDIRFREE)
+    add_perfect(harness, 1, 7)
+    assert harness.read(filters.FDIRFREE) == free - 1
+    harness.write(filters.FDIRCMD, QUERY)
+    assert harness.read(filters.FDIRCMD) & VALID
+    harness.write(filters.FDIRCMD, REMOVE)
+    harness.write(filters.FDIRCMD, QUERY)
+    assert not harness.read(filters.FDIRCMD) & VALID
+    assert harness.read(filters.FDIRFREE) == free
+    assert harness.receive(frames.tcp(sport=SPORT))[0].queue == 0
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_signature_filter(rig: Rig, right: bool) -> None:
+def test_a_signature_filter(harness: Harness, right: bool) -> None:
     """Bucket and signature must both be those of the packet; the EtherType is its flexible word."""
-    enable(rig, 0)
+    enable(harness, 0)
     stream = words(flex=0x0800)
     bucket = hash16(BUCKET_KEY, stream) & 0x1FFF
     signature = hash16(SIGNATURE_KEY, stream) & 0x7FFF
-    rig.write(filters.FDIRHASH, (signature if right else signature ^ 1) << 16 | bucket)
-    rig.write(filters.FDIRCMD, ADD | TCP << 5 | QUEUE_EN | LAST | 1 << 16)
-    assert rig.receive(frames.tcp(sport=SPORT))[0].queue == (1 if right else 0)
+    harness.write(filters.FDIRHASH, (signature if right else signature ^ 1) << 16 | bucket)
+    harness.write(filters.FDIRCMD, ADD | TCP << 5 | QUEUE_EN | LAST | 1 << 16)
+    assert harness.receive(frames.tcp(sport=SPORT))[0].queue == (1 if right else 0)
 
 
-def test_a_full_table_counts_failures(rig: Rig) -> None:
-    enable(rig, 1 << 4)
-    capacity = rig.read(filters.FDIRFREE)
+def test_a_full_table_counts_failures(harness: Harness) -> None:
+    enable(harness, 1 << 4)
+    capacity = harness.read(filters.FDIRFREE)
     for index in range(capacity + 2):
-        rig.write(filters.FDIRHASH, (index & 0x7FFF) << 16)
-        rig.write(filters.FDIRCMD, ADD | QUEUE_EN)
-    assert rig.read(filters.FDIRFREE) == 0
-    assert rig.read(filters.FDIRFSTAT) == 2
+        harness.write(filters.FDIRHASH, (index & 0x7FFF) << 16)
+        harness.write(filters.FDIRCMD, ADD | QUEUE_EN)
+    assert harness.read(filters.FDIRFREE) == 0
+    assert harness.read(filters.FDIRFSTAT) == 2

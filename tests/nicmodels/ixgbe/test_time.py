@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system time of the 82599: its rate, what is added to it; and which frames get its stamps."""
+"""The PTP hardware clock of the 82599: rate, adjustments, and which frames are timestamped."""
 
 from __future__ import annotations
 
+import ixgbe_harness as x
 import pytest
-import rig as x
-from nicmodels.ixgbe.registers import filters
-from nicmodels.ixgbe.registers import security as r
+from ixgbe_harness import Harness
+from nicmodels.models.ixgbe.registers import filters
+from nicmodels.models.ixgbe.registers import security as r
 from plugfest.frames.probe import Ends
 from plugfest.frames.ptp import EVENTS, SYNC, over_ethernet, over_udp
-from rig import Rig
 
 TEN_GIGABIT = 1 << 24 | 0x66666666 >> 7
-"""TIMINCA as Linux sets it: 6.4 ns with 21 binary places, each period."""
+"""TIMINCA as Linux sets it: 6.4 ns per period, with 21 binary places."""
 SHIFT = 21
 SECOND = 1_000_000_000
 RX_ENABLE, TX_ENABLE, VALID = 1 << 4, 1 << 4, 1
@@ -26,26 +26,26 @@ ENDS = Ends(
 )
 
 
-def now(rig: Rig) -> int:
+def now(harness: Harness) -> int:
     """Nanoseconds."""
-    return (rig.read(r.SYSTIML) | rig.read(r.SYSTIMH) << 32) >> SHIFT
+    return (harness.read(r.SYSTIML) | harness.read(r.SYSTIMH) << 32) >> SHIFT
 
 
 @pytest.fixture
-def started(rig: Rig) -> Rig:
-    """The time runs, from zero."""
-    rig.write(r.TIMINCA, TEN_GIGABIT)
-    rig.write(r.SYSTIML, 0)
-    rig.write(r.SYSTIMH, 0)
-    return rig
+def started(harness: Harness) -> Harness:
+    """The clock runs, from zero."""
+    harness.write(r.TIMINCA, TEN_GIGABIT)
+    harness.write(r.SYSTIML, 0)
+    harness.write(r.SYSTIMH, 0)
+    return harness
 
 
-def test_rate(started: Rig) -> None:
+def test_rate(started: Harness) -> None:
     started.clock.advance(2.5)
     assert now(started) == pytest.approx(2.5 * SECOND, rel=1e-6)
 
 
-def test_rate_by_increment(started: Rig) -> None:
+def test_rate_by_increment(started: Harness) -> None:
     started.clock.advance(1)
     started.write(r.TIMINCA, 1 << 24 | int((0x66666666 >> 7) * 1.05))
     started.clock.advance(2)
@@ -55,8 +55,8 @@ def test_rate_by_increment(started: Rig) -> None:
     assert now(started) == pytest.approx(4.1 * SECOND, rel=1e-6), "each second period only"
 
 
-def test_rate_by_speed(started: Rig) -> None:
-    """The clock that is counted is ten times slower at 1 Gb/s; without a link it is as at 10."""
+def test_rate_by_speed(started: Harness) -> None:
+    """The counted clock is ten times slower at 1 Gb/s; without a link it is that of 10 Gb/s."""
     started.clock.advance(1)
     partner = started.device.control_methods()["link.set"]
     partner(speed=1000)
@@ -73,7 +73,7 @@ def test_rate_by_speed(started: Rig) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_adjustment(started: Rig, sign: int) -> None:
+def test_adjustment(started: Harness, sign: int) -> None:
     started.clock.advance(10)
     before = now(started)
     offset = 3 * SECOND << SHIFT
@@ -82,12 +82,12 @@ def test_adjustment(started: Rig, sign: int) -> None:
     assert now(started) == before + sign * 3 * SECOND
 
 
-def received(rig: Rig, frame: bytes) -> tuple[bool, int | None]:
-    """Whether the descriptor says that there is a stamp, and the stamp (nanoseconds), which is taken."""
-    (got,) = rig.receive(frame)
-    valid = bool(rig.read(r.TSYNCRXCTL) & VALID)
-    stamp = (rig.read(r.RXSTMPL) | rig.read(r.RXSTMPH) << 32) >> SHIFT
-    assert not rig.read(r.TSYNCRXCTL) & VALID, "reading the high half takes it"
+def received(harness: Harness, frame: bytes) -> tuple[bool, int | None]:
+    """Whether the descriptor reports a timestamp, and the timestamp in nanoseconds, which is read."""
+    (got,) = harness.receive(frame)
+    valid = bool(harness.read(r.TSYNCRXCTL) & VALID)
+    stamp = (harness.read(r.RXSTMPL) | harness.read(r.RXSTMPH) << 32) >> SHIFT
+    assert not harness.read(r.TSYNCRXCTL) & VALID, "reading the high half takes it"
     assert valid == bool(got.status & STAMPED)
     return valid, stamp if valid else None
 
@@ -114,21 +114,21 @@ FRAMES = {
         (EVENTS_V2, PORT, set()),
     ],
 )
-def test_messages(started: Rig, control: int, message: int, wanted: set[str]) -> None:
+def test_messages(started: Harness, control: int, message: int, wanted: set[str]) -> None:
     started.write(filters.ETQF, PTP_FILTER, 3)
     started.write(r.TSYNCRXCTL, control)
     started.write(r.RXMTRL, message)
     assert {name for name, frame in FRAMES.items() if received(started, frame)[0]} == wanted
 
 
-def test_without_a_filter_no_frame_of_ethernet(started: Rig) -> None:
+def test_without_a_filter_no_frame_of_ethernet(started: Harness) -> None:
     started.write(r.TSYNCRXCTL, RX_ENABLE | EVENTS_V2)
     started.write(r.RXMTRL, PORT)
     assert not received(started, FRAMES["Ethernet"])[0]
     assert all(received(started, over_udp(ENDS, kind, 1, 4).frame)[0] for kind in EVENTS)
 
 
-def test_one_stamp_at_a_time(started: Rig) -> None:
+def test_one_stamp_at_a_time(started: Harness) -> None:
     started.write(r.TSYNCRXCTL, RX_ENABLE | EVENTS_V2)
     started.write(r.RXMTRL, PORT)
     started.clock.advance(1)
@@ -142,7 +142,7 @@ def test_one_stamp_at_a_time(started: Rig) -> None:
     assert received(started, FRAMES["IPv6"])[0]
 
 
-def test_sent(started: Rig) -> None:
+def test_sent(started: Harness) -> None:
     def send(stamp: int) -> int | None:
         started.clock.advance(1)
         started.transmit(bytes(60), command=stamp)
@@ -160,7 +160,7 @@ def test_sent(started: Rig) -> None:
     assert send(STAMP) is None
 
 
-def test_stamps_go_wrong(started: Rig) -> None:
+def test_stamps_go_wrong(started: Harness) -> None:
     started.write(r.TSYNCRXCTL, RX_ENABLE | EVENTS_V2)
     started.write(r.RXMTRL, PORT)
     started.clock.advance(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hypothesis strategies for frames; scapy builds them, so that scapy is the oracle."""
+"""Hypothesis strategies for frames; scapy builds them, and is the oracle."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def upper_headers(draw: st.DrawFn) -> Packet:
 
 @st.composite
 def packets(draw: st.DrawFn) -> Packet:
-    """A whole frame with right checksums, as scapy makes them."""
+    """A whole frame with right checksums, built by scapy."""
     upper = draw(upper_headers())
     frame = draw(tagged_ethernet()) / draw(ip_headers()) / upper
     if SCTP not in upper:

@@ -41,7 +41,7 @@ def test_chain_equals_whole(data: bytes, places: list[int]) -> None:
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))
 def test_crc32c_against_scapy(data: bytes, places: list[int]) -> None:
-    # scapy gives the value as SCTP puts it on the wire: bytes swapped.
+    # scapy returns the value in wire byte order, which is swapped.
     swapped = int.from_bytes(scapy_crc32c(data).to_bytes(4, "big"), "little")
     assert checksum.crc32c(cut(data, places)) == swapped
 
@@ -53,7 +53,7 @@ def test_crc32c_check_value() -> None:
 
 @given(packets(), st.lists(st.integers(0, 400), max_size=4))
 def test_inserting_as_hardware_does(packet: Packet, places: list[int]) -> None:
-    """With the pseudo-header's sum in the field, what hardware computes is what scapy computes."""
+    """With the pseudo-header's sum in the field the result is that of scapy."""
     wanted = bytes(packet)
     found = headers.parse(wanted)
     layer = next(kind for kind, number in L4.items() if number == found.l4)

@@ -49,7 +49,7 @@ def tcp(payload: bytes = b"data", seq: int = 1000, flags: str = "A", **fields: A
 def test_undoes_segmentation(
     ip: Packet, payload: bytes, mss: int, sequence: int, timestamps: bool, tagged: bool
 ) -> None:
-    """What segmentation cuts, coalescing joins to the very same frame."""
+    """Coalescing restores exactly the frame that was segmented."""
     template = E / Dot1Q(vlan=5) if tagged else E
     template = template / ip / TCP(seq=sequence, ack=7, flags="PA", options=NOP_NOP_TS if timestamps else [])
     header = bytes(template)

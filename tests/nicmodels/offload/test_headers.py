@@ -120,7 +120,7 @@ def test_udp_without_a_checksum() -> None:
 
 @pytest.mark.parametrize(("left", "expected"), [(0, True), (1, None)])
 def test_routing_headers(left: int, expected: bool | None) -> None:
-    """A header with segments left changes the pseudo-header: not judged."""
+    """A routing header with segments left changes the pseudo-header, so the checksum is not verified."""
     route = IPv6ExtHdrRouting(type=4, segleft=left, addresses=["2001:db8::9"])
     frame = bytes(E / IPv6(dst="2001:db8::2", src="2001:db8::1") / route / UDP(chksum=None) / Raw(b"x"))
     found = headers.parse(frame)

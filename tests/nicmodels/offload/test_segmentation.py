@@ -24,7 +24,7 @@ def chunks(data: bytes, sizes: list[int]) -> list[memoryview]:
 
 
 def oracle(template: Packet, payload: bytes, mss: int) -> list[bytes]:
-    """What segmentation must give, by building each frame from its layers."""
+    """The expected segments, each built from its layers."""
     pieces = [payload[i : i + mss] for i in range(0, len(payload), mss)] or [b""]
     frames = []
     for index, piece in enumerate(pieces):

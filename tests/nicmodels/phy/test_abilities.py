@@ -88,7 +88,7 @@ RESERVED = range(19, 23)
 
 
 def offering(*bits: int) -> Abilities:
-    """What a base page with these technology bits means."""
+    """The abilities of a base page with these technology bits."""
     return Abilities.from_base_page(1 | sum(1 << 21 + bit for bit in bits))
 
 
@@ -104,7 +104,7 @@ def test_every_bit_is_its_technology() -> None:
 
 @pytest.mark.parametrize(("higher", "lower"), list(itertools.combinations(range(len(PRIORITY)), 2)))
 def test_priority_of_any_two(higher: int, lower: int) -> None:
-    """Of two technologies in common the higher is resolved, whatever else one end alone has."""
+    """Of two common technologies the higher is resolved, whatever else one end has."""
     (high, label, _), (low, _, _) = PRIORITY[higher], PRIORITY[lower]
     everything = offering(*(bit for bit, _, _ in PRIORITY))
     for one, other in ((offering(high, low), everything), (everything, offering(high, low))):
@@ -151,7 +151,7 @@ def test_flags_of_a_base_page(name: str) -> None:
 
 
 def test_base_page_bits() -> None:
-    """The bits as Linux's uapi/linux/mdio.h has them, in three words (MDIO_AN_C73_*)."""
+    """The bits in Linux, uapi/linux/mdio.h, in three words (MDIO_AN_C73_*)."""
     page = Abilities.of("1000BASE-KX", "10GBASE-KX4", "10GBASE-KR", "2.5GBASE-KX", pause=True).base_page()
     assert page & 0xFFFF == 1 << 10 | 1
     assert page >> 16 & 0xFFFF == 1 << 5 | 1 << 6 | 1 << 7
@@ -181,7 +181,7 @@ def test_two_fixed_ends() -> None:
     assert resolve(kr, Abilities.of("1000BASE-KX", negotiates=False)) is None
 
 
-# Table of 73.6.5 for 10 Gb/s a lane: both able (F0), one requesting (F1).
+# 73.6.5 at 10 Gb/s a lane: both ends able (F0), one requesting (F1).
 TEN_A_LANE = {2, 3, 4, 5}
 WITHOUT_FEC = {0, 1, 11, 12}
 BITS = list(itertools.product((False, True), repeat=4))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two ends on a medium: what they negotiate, and how they get there (IEEE 802.3 figure 73-11)."""
+"""Negotiation between two ends on a medium (IEEE 802.3 figure 73-11)."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import (
     NULL_PAGE,
     Abilities,
@@ -20,14 +21,13 @@ from nicmodels.phy import (
     Transceiver,
     resolve,
 )
-from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 NEXT_PAGE = 1 << 15
 
 
 class Bench:
-    """Two ends, and the states that the near one went through."""
+    """Two ends, and the states of the near one."""
 
     def __init__(self, near: Abilities = BOTH, far: Abilities | None = BOTH, *, more: int = 0) -> None:
         self.clock = ManualClock()
@@ -78,7 +78,7 @@ def test_next_pages_are_answered_by_null_pages() -> None:
 
 @pytest.mark.parametrize("technology", list(Technology))
 def test_parallel_detection(technology: Technology) -> None:
-    """Of a partner that does not negotiate: 1000BASE-KX and 10GBASE-KX4, and nothing else (73.7.4.1)."""
+    """Detection of a partner that does not negotiate: 1000BASE-KX and 10GBASE-KX4, and nothing else (73.7.4.1)."""
     everything = Abilities(frozenset(Technology))
     bench = Bench(everything, None)
     bench.far_port.drive(Carrier(technology))
@@ -142,7 +142,7 @@ def test_silence_instead_of_an_acknowledge_starts_over() -> None:
 
 def test_training_that_never_ends_restarts_negotiation() -> None:
     bench = Bench()
-    bench.far.training.content = False
+    bench.far.training.converges = False
     bench.clock.advance(0.559)
     assert bench.near.training.state is TrainingState.TRAIN_REMOTE
     bench.clock.advance(0.002)
@@ -152,7 +152,7 @@ def test_training_that_never_ends_restarts_negotiation() -> None:
     assert bench.near.arbitration.state is State.TRANSMIT_DISABLE
 
 
-def test_an_incompatible_link_is_told() -> None:
+def test_an_incompatible_link_is_reported() -> None:
     bench = Bench()
     bench.near.technologies = frozenset((Technology.KX_1000M,))
     bench.clock.advance(0.07)

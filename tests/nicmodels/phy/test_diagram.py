@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""IEEE 802.3 figure 73-11, transition by transition, on one end whose line, link status and management are the test's.
+"""IEEE 802.3 figure 73-11, transition by transition, on one end; the test controls signals, link status and management.
 
-Written from the figure, not from the implementation: where each state leads on which stimulus, what stays where it is,
-and what each state puts on the line, on link_control and into the variables that management reads.
+Written from the figure, not from the implementation: the transitions of each state by stimulus, and the effects of each
+state on the transmitted signal, link_control and the variables that management reads.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Arbitration, Carrier, LinkControl, Pages, Technology, Timeline, Timers
 from nicmodels.phy.medium import SILENCE
 from nicmodels.phy.page import Codeword
 from nicmodels.phy.timers import BOUNDS
-from nicmodels.reactor import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +29,13 @@ TIMERS = Timers()
 
 
 class End:
-    """The end, and what it does.
+    """The end under test.
 
     Args:
         more: it has next pages.
-        theirs: the other end has.
+        theirs: the other end has next pages.
         offers: bits of its base page.
-        partner: those of the other end's.
+        partner: bits of the other end's base page.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class End:
         self.wait(TIMERS.break_link)
 
     def pages(self, page: int, count: float = 3) -> None:
-        """So many DME pages: three and the next one's beginning make a match."""
+        """Receive `count` DME pages: three and the start of the next one make a match."""
         self.arbitration.receive(Pages(Codeword(page)))
         self.wait(count * PAGE + 1e-9)
 
@@ -110,7 +110,7 @@ class End:
         self.pages(self.theirs | self.page.nonce << 16)
 
     def acknowledged(self, *, echo: int = 0, change: int = 0) -> None:
-        """Their base page with Ack; `echo` and `change` spoil the echoed nonce and other bits."""
+        """Their base page with Ack; `echo` and `change` corrupt the echoed nonce and other bits."""
         page = self.theirs | self.other_nonce() << 16 | ACK | (self.page.nonce ^ echo) << 5
         self.pages(page ^ change)
 
@@ -255,7 +255,7 @@ def test_transition(state: str, stimulus: Callable[[End], object], leads: list[s
 
 @pytest.mark.parametrize("state", WAYS)
 def test_restart_from_anywhere(state: str) -> None:
-    """mr_restart_negotiation; nothing while negotiation is disabled."""
+    """mr_restart_negotiation is ignored while negotiation is disabled."""
     leads = at(state).since(End.restart)
     assert leads == ([] if state == "AUTO_NEGOTIATION_ENABLE" else ["AUTO_NEGOTIATION_ENABLE", "TRANSMIT_DISABLE"])
 
@@ -298,7 +298,7 @@ def test_stays(state: str, stimulus: Callable[[End], object]) -> None:
 
 
 def test_parallel_detection_waits_for_the_line_to_be_idle() -> None:
-    """Pages go before a carrier: link_status counts only with an_receive_idle."""
+    """Pages have priority over a carrier: link_status matters only with an_receive_idle."""
     end = at("ABILITY_DETECT")
     end.arbitration.receive(Pages(Codeword(end.theirs | end.other_nonce() << 16)))
     assert end.since(lambda end: end.status(KX)) == []
@@ -364,7 +364,7 @@ def test_toggle_starts_from_d11_of_the_base_page(asymmetric: int) -> None:
     assert bool(end.page & TOGGLE) is not first
 
 
-# --- what the states do -----------------------------------------------------------------------------------------------
+# --- actions of the states -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", WAYS)
@@ -426,7 +426,7 @@ def test_parallel_detection_fault_is_kept_until_restart() -> None:
 
 
 def test_a_new_nonce_at_each_ability_detect() -> None:
-    """Pseudorandom: over 200 entries each of the 32 values comes, and none twice as often as chance has it thrice."""
+    """Pseudorandom: over 200 entries each of the 32 values occurs, none much more often than expected."""
     end = at("ABILITY_DETECT")
     seen = [end.page.nonce]
     for _ in range(640):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages bit by bit: base page (figure 73-6), message and unformatted next pages (73.7.7.1), and when they count."""
+"""Pages bit by bit: base page (figure 73-6), message and unformatted next pages (73.7.7.1), and their detection."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import NULL_PAGE, Codeword, Timeline, Timers
 from nicmodels.phy.detection import PageDetector
-from nicmodels.reactor import ManualClock
 
 PAGE = 106 * 3.2e-9
 """Seconds: a delimiter of 8 transition positions, 49 bits of 2, and 3.2 ns each (73.5.3)."""
@@ -74,7 +74,7 @@ class Receiver:
         self.detector = PageDetector(Timeline(self.clock), lambda: None, Timers())
 
     def pages(self, page: int | None, count: float) -> tuple[bool, bool]:
-        """After so many: ability_match, acknowledge_match."""
+        """The matches after a number of pages: ability_match, acknowledge_match."""
         self.detector.receive(None if page is None else Codeword(page))
         self.clock.advance(count * PAGE)
         return self.detector.ability_match is not None, self.detector.acknowledge_match is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The scripted partner, seen by an honest engine at the near end: what it is told to do shows on the line."""
+"""The scripted partner, observed by a correct transceiver at the near end."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from nicmodels.faults import UnknownFaultError
+from nicmodels.clock import ManualClock
+from nicmodels.faults.points import UnknownFaultError
 from nicmodels.phy import Abilities, Kind, LinkPartner, Medium, State, Technology, Transceiver, resolve
 from nicmodels.phy.medium import Pages, Signal
-from nicmodels.reactor import ManualClock
 
 BOTH = Abilities.of("10GBASE-KR", "1000BASE-KX", pause=True)
 NEGOTIATED = 0.12
@@ -18,7 +18,7 @@ ACK = 1 << 14
 
 
 class Bench:
-    """A near end, the partner, the clock, and what happened at the near end."""
+    """A near end, the partner, the clock, and the events of the near end."""
 
     def __init__(self, near: Abilities = BOTH, *, more: bool = False, up: bool = True) -> None:
         self.clock = ManualClock()
@@ -64,13 +64,13 @@ def bench() -> Bench:
     return linked
 
 
-def test_it_tells_what_it_saw(bench: Bench) -> None:
-    told = bench.control()
-    assert (told["phase"], told["state"], told["hcd"]) == ("linked", "AN_GOOD", "10GBASE-KR")
-    assert told["resolved"] == resolve(BOTH, BOTH).to_json()
-    base = int(told["received"]["base_page"], 16)
-    assert told["received"]["abilities"] == BOTH.to_json()
-    assert base >> 16 & 31 == told["received"]["nonce"]
+def test_it_reports_what_it_received(bench: Bench) -> None:
+    result = bench.control()
+    assert (result["phase"], result["state"], result["hcd"]) == ("linked", "AN_GOOD", "10GBASE-KR")
+    assert result["resolved"] == resolve(BOTH, BOTH).to_json()
+    base = int(result["received"]["base_page"], 16)
+    assert result["received"]["abilities"] == BOTH.to_json()
+    assert base >> 16 & 31 == result["received"]["nonce"]
     sent = [int(entry["page"], 16) for entry in bench.recorded("page received")]
     assert sent == [base]
     states = [(entry["state"], entry["time"]) for entry in bench.recorded("state")]
@@ -84,17 +84,17 @@ def test_it_tells_what_it_saw(bench: Bench) -> None:
         "AN_GOOD",
     ]
     assert states[2][1] == pytest.approx(0.060)
-    assert told["training"]["state"] == "SEND_DATA"
+    assert result["training"]["state"] == "SEND_DATA"
     signals = [entry["signal"] for entry in bench.recorded("signal")]
     assert signals[0] == "pages"
     assert {"training", "carrier"} <= set(signals)
 
 
 def test_the_echoed_nonce_is_its_own(bench: Bench) -> None:
-    told = bench.control()
+    result = bench.control()
     acknowledged = [e for e in bench.recorded("signal") if e["signal"] == "pages" and int(e["page"], 16) & ACK]
     echoed = int(acknowledged[-1]["page"], 16) >> 5 & 31
-    assert told["received"]["echoed_nonce"] == echoed
+    assert result["received"]["echoed_nonce"] == echoed
     assert bench.near.arbitration.lp_base_page.nonce == echoed
 
 
@@ -135,7 +135,7 @@ def test_the_other_end_is_silent(bench: Bench) -> None:
 
 
 def test_turned_on_it_starts_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its arbitration came to in the dark is never on the line."""
+    """What its arbitration resolved with the transmitter off is never transmitted."""
     bench = Bench(up=False).advance(0.3)
     assert isinstance(bench.partner.phy.port.received, Pages)
     heard: list[Signal] = []
@@ -167,7 +167,7 @@ def test_remote_fault_and_25g_requests(bench: Bench) -> None:
 
 
 def test_a_base_page_as_it_is(bench: Bench) -> None:
-    """Bits that no technology has are for engines to ignore."""
+    """Bits without a technology are ignored."""
     page = BOTH.base_page() | 1 << 43 | 1 << 12
     bench.control(base_page=f"{page:012x}")
     bench.advance(NEGOTIATED)
@@ -238,13 +238,13 @@ def count(bench: Bench, state: str) -> int:
     ],
 )
 def test_misbehaviour(bench: Bench, name: str, reached: str, missed: str) -> None:
-    """As long as it lasts the near end does not get beyond a state; then all is well again."""
+    """While it lasts, the near end does not pass a state; then the link comes up again."""
     bench.control(misbehave={name: True}, restart=True)
     bench.advance(2)
     assert count(bench, reached)
     assert not count(bench, missed)
-    told = bench.control(misbehave={name: False}, restart=True)
-    assert told["misbehaviour"][name]["fired"]
+    result = bench.control(misbehave={name: False}, restart=True)
+    assert result["misbehaviour"][name]["fired"]
     bench.advance(2)
     assert bench.links[-1] == 10000
 
@@ -273,7 +273,7 @@ def test_faster_than_the_link_comes_up(bench: Bench) -> None:
 
 @pytest.mark.parametrize("state", ["ABILITY_DETECT", "ACKNOWLEDGE_DETECT", "COMPLETE_ACKNOWLEDGE", "AN_GOOD_CHECK"])
 def test_restart_at_any_moment(bench: Bench, state: str) -> None:
-    """The partner leaves the exchange in a state, and at that instant."""
+    """The partner stops transmitting when it enters a state, at that instant."""
     since = bench.partner.read()[-1]["sequence"]
     bench.control(restart=True, script=[{"at": state, "restart": True}])
     bench.advance(1)
@@ -339,7 +339,7 @@ def test_it_starts_silent() -> None:
     ],
 )
 def test_refused(bench: Bench, change: dict[str, Any]) -> None:
-    """What makes no sense changes nothing, whatever stands beside it."""
+    """An invalid value changes nothing, even with valid ones beside it."""
     before = bench.control()
     with pytest.raises((ValueError, TypeError, UnknownFaultError)):
         bench.control(**{"up": False, **change})

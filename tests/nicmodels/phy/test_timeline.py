@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The line's time: what happens at one instant, on a clock that goes on while the process works."""
+"""The timeline: events at one instant, on a clock that advances while the process works."""
 
 from __future__ import annotations
 
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Timeline
-from nicmodels.reactor import ManualClock
 
 
 class RunningClock(ManualClock):
-    """Time goes on by a millisecond whenever somebody looks."""
+    """A clock that advances by a millisecond with each reading."""
 
     def now(self) -> float:
         self.advance(1e-3)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""IEEE 802.3, 72.6.10: the training protocol of one end, whose frames from the other end are the test's.
+"""IEEE 802.3, 72.6.10: the training protocol of one end; the test sends the other end's frames.
 
-Bits are spelled out here a second time, from tables 72-4 (coefficient update) and 72-5 (status report).
+The bits are repeated here, from tables 72-4 (coefficient update) and 72-5 (status report).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nicmodels.clock import ManualClock
 from nicmodels.phy import Technology, Timeline, Training, TrainingFrames
 from nicmodels.phy.medium import SILENCE
 from nicmodels.phy.training import RANGES, Tap, Transmitter
-from nicmodels.reactor import ManualClock
 
 KR = Technology.KR_10G
 FRAME = 548 * 8 / 10.3125e9
-"""Seconds: 4 octets of marker, 32 of control channel, 512 of pattern, at 10.3125 GBd."""
+"""Seconds: 4 bytes of marker, 32 of control channel, 512 of pattern, at 10.3125 GBd."""
 PRESET, INITIALIZE, READY = 1 << 13, 1 << 12, 1 << 15
 SHIFTS = {Tap.PRE: 0, Tap.MAIN: 2, Tap.POST: 4}
 HOLD, INCREMENT, DECREMENT, RESERVED = 0, 1, 2, 3
@@ -29,7 +29,7 @@ NOT_UPDATED, UPDATED, MINIMUM, MAXIMUM = 0, 1, 2, 3
 @pytest.mark.parametrize("tap", list(Tap))
 @pytest.mark.parametrize(("request_", "end", "step"), [(INCREMENT, MAXIMUM, 1), (DECREMENT, MINIMUM, -1)])
 def test_to_the_limit(tap: Tap, request_: int, end: int, step: int) -> None:
-    """One step a request, each answered by a hold; at the limit the status says so and the tap stays."""
+    """One step per request, each followed by a hold; at the limit the status reports it and the tap stays."""
     transmitter, shift = Transmitter(), SHIFTS[tap]
     transmitter.reset()
     limit = RANGES[tap].most if step > 0 else RANGES[tap].least
@@ -83,7 +83,7 @@ def test_preset_and_initialize(command: int) -> None:
     assert transmitter.apply(command, UPDATED << 2) == UPDATED << 2
     assert transmitter.taps == changed, "not while a coefficient is still to be held"
     status = transmitter.apply(command, 0)
-    assert all(status >> SHIFTS[tap] & 3 for tap in Tap), "all tell of it"
+    assert all(status >> SHIFTS[tap] & 3 for tap in Tap), "all report it"
     expected = {tap: 0 if command == PRESET else RANGES[tap].initial for tap in Tap}
     assert transmitter.taps == expected
     assert transmitter.apply(HOLD, status) == 0
@@ -104,7 +104,7 @@ def test_no_request_leads_out_of_range(requests: list[tuple[int, bool]]) -> None
 
 
 class End:
-    """One end in training; `answer` is what an honest other end would send back, a frame at a time."""
+    """One end in training; `answer` is what a correct other end sends back, frame by frame."""
 
     def __init__(self, *, enabled: bool = True, technology: Technology = KR) -> None:
         self.clock = ManualClock()
@@ -131,7 +131,7 @@ class End:
         self.clock.advance(count * FRAME)
 
     def please(self, *, ready: bool = True, limit: int = 1000) -> None:
-        """Do what it asks until its receiver is ready."""
+        """Serve its requests until its receiver is ready."""
         self.frames()
         for _ in range(limit):
             if self.training.local_ready:
@@ -139,12 +139,12 @@ class End:
             assert self.sent is not None
             asked = self.sent.update
             every = UPDATED | UPDATED << 2 | UPDATED << 4
-            told = (
+            status = (
                 every
                 if asked & (PRESET | INITIALIZE)
                 else sum(UPDATED << shift for shift in SHIFTS.values() if asked >> shift & 3)
             )
-            self.frames(status=told)
+            self.frames(status=status)
         if ready:
             self.frames(status=READY)
 
@@ -196,7 +196,7 @@ def test_another_technology_s_frames_are_not_locked_to() -> None:
     assert not end.training.frame_lock
 
 
-def test_receiver_ready_is_told_only_when_it_is() -> None:
+def test_receiver_ready_is_reported_only_when_it_is() -> None:
     end = End()
     assert not end.sent.status & READY
     end.please(ready=False)
@@ -233,7 +233,7 @@ def test_a_request_is_held_until_it_is_answered_and_released() -> None:
 
 @pytest.mark.parametrize("how", ["silence", "no answer", "never ready"])
 def test_max_wait_timer(how: str) -> None:
-    """500 ms from the start, 1 % more or less: training failure, and the transmitter is off."""
+    """After 500 ms, within 1 %: training failure, and the transmitter is off."""
     end = End()
     if how == "no answer":
         end.frames()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Descriptor rings: arithmetic, batches, and rings that are not there."""
+"""Descriptor rings: arithmetic, batches, and rings outside guest memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def memory() -> GuestMemory:
 
 @given(count=st.integers(1, 64), head=st.integers(0, 63), tail=st.integers(0, 63), limit=st.integers(0, 80))
 def test_fetching_wraps(memory: GuestMemory, count: int, head: int, tail: int, limit: int) -> None:
-    """What the device owns is head to tail, around the end, one descriptor after the other."""
+    """The device owns the descriptors from head to tail, across the end of the ring."""
     ring = DescriptorRing(memory)
     ring.setup(BASE, 16 * count)
     ring.head, ring.tail = head, tail

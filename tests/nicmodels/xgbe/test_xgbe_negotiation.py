@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Auto-negotiation through the registers of MMD 7, training through MMD 1, the link as MMD 3 tells it."""
+"""Auto-negotiation through the registers of MMD 7, training through MMD 1, and the link status of MMD 3."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-import xgbe_rig as x
-from nicmodels.device import Slot
-from nicmodels.phy import RemoteLine
-from nicmodels.reactor import ManualClock
+import xgbe_harness as x
+from nicmodels.clock import ManualClock
+from nicmodels.models.xgbe.device import Xgbe
+from nicmodels.nic.device import Slot
+from nicmodels.phy import RemoteSegment
 from nicmodels.wire import PairWire
-from nicmodels.xgbe.device import Xgbe
-from xgbe_rig import XgbeRig
+from xgbe_harness import XgbeRig
 
 KX_BIT, KR_BIT = 0x20, 0x80
 
 
-def partner(rig: XgbeRig, **wanted: Any) -> dict[str, Any]:
-    return rig.device.control_methods()["link.set"](**wanted)
+def partner(harness: XgbeRig, **wanted: Any) -> dict[str, Any]:
+    return harness.device.control_methods()["link.set"](**wanted)
 
 
 @pytest.fixture
 def port() -> XgbeRig:
     """A port whose SerDes runs at 10GBASE-KR, and nothing else."""
-    rig = XgbeRig()
-    rig.mailbox(x.SET_KR)
-    return rig
+    harness = XgbeRig()
+    harness.mailbox(x.SET_KR)
+    return harness
 
 
 def test_partner_page(port: XgbeRig) -> None:
@@ -42,7 +42,7 @@ def test_partner_page(port: XgbeRig) -> None:
 
 
 def test_no_link_without_training(port: XgbeRig) -> None:
-    """A driver that does not start training gets no link, and the exchange starts over after link_fail_inhibit."""
+    """Without training by the driver there is no link, and negotiation restarts after link_fail_inhibit."""
     port.negotiate()
     assert port.cause() == x.PAGE
     port.clock.advance(0.4)
@@ -56,7 +56,7 @@ def test_training_status(port: XgbeRig) -> None:
     port.train()
     assert port.cause() == x.COMPLETE
     assert port.mmd(1, 151) & 0xF == 3, "receiver trained, frame lock, no longer training, no failure"
-    assert port.mmd(7, 1) & 0x24 == 0x20, "complete; the link bit tells of the time before"
+    assert port.mmd(7, 1) & 0x24 == 0x20, "complete; the link bit is of the time before"
     assert port.mmd(7, 1) & 4
     assert port.mmd(7, 48) & 0x1F == 0x19, "10GBASE-KR, FEC"
     assert port.mmd(3, 32) & 0x1001 == 0x1001
@@ -93,7 +93,7 @@ def test_incompatible_then_kx(port: XgbeRig) -> None:
 
 
 def test_parallel_detection(port: XgbeRig) -> None:
-    """A partner that runs KX without negotiation is found by its signal: complete without a page."""
+    """A partner that runs KX without negotiation is detected by its signal; negotiation completes without a page."""
     partner(port, abilities={"technologies": ["1000BASE-KX"], "negotiates": False})
     port.mailbox(x.SET_1G, x.KX)
     port.negotiate()
@@ -115,7 +115,7 @@ def test_next_pages(port: XgbeRig) -> None:
 
 
 class CreepingClock(ManualClock):
-    """A clock that goes on by some microseconds whenever it is read, as time does while a model works."""
+    """A clock that advances by some microseconds with each reading, as while a model works."""
 
     latest = 0.0
 
@@ -125,7 +125,7 @@ class CreepingClock(ManualClock):
 
 
 def test_next_pages_in_real_time() -> None:
-    """A page that the driver loads drives the line at one instant, so that the partner's answer does not overtake it."""
+    """A page that the driver loads is transmitted at one instant, so that the partner's answer does not overtake it."""
     port = XgbeRig(clock=CreepingClock())
     port.mailbox(x.SET_KR)
     partner(port, next_pages=["null"])
@@ -141,7 +141,7 @@ def test_next_pages_in_real_time() -> None:
 
 
 def test_forced_modes(port: XgbeRig) -> None:
-    """Without negotiation at both ends the mode that is set is the link; no interrupt."""
+    """Without negotiation at both ends the SerDes mode is the link, without an interrupt."""
     partner(port, abilities={"technologies": ["10GBASE-KR"], "negotiates": False})
     port.clock.advance(0.2)
     port.mmd(3, 1)
@@ -154,95 +154,95 @@ def test_forced_modes(port: XgbeRig) -> None:
     assert not port.mmd(7, x.INT)
 
 
-def test_latched_link(rig: XgbeRig) -> None:
-    """A loss that is over is told once."""
-    assert rig.mmd(3, 1) & 4
-    partner(rig, up=False)
-    rig.clock.advance(0.2)
-    partner(rig, up=True)
-    assert rig.cause(2) == x.PAGE
-    rig.train()
-    assert rig.cause() == x.COMPLETE
-    assert not rig.mmd(3, 1) & 4
-    assert rig.mmd(3, 1) & 4
+def test_latched_link(harness: XgbeRig) -> None:
+    """A loss of the link that is over is reported once."""
+    assert harness.mmd(3, 1) & 4
+    partner(harness, up=False)
+    harness.clock.advance(0.2)
+    partner(harness, up=True)
+    assert harness.cause(2) == x.PAGE
+    harness.train()
+    assert harness.cause() == x.COMPLETE
+    assert not harness.mmd(3, 1) & 4
+    assert harness.mmd(3, 1) & 4
 
 
-def test_flapping_partner_converges(rig: XgbeRig) -> None:
-    partner(rig, flap={"times": 5, "down": 0.01, "up": 0.3})
+def test_flapping_partner_converges(harness: XgbeRig) -> None:
+    partner(harness, flap={"times": 5, "down": 0.01, "up": 0.3})
     for _ in range(20):
-        cause = rig.cause(2)
+        cause = harness.cause(2)
         if cause & x.PAGE:
-            rig.train()
-    assert rig.device.link.up
-    assert partner(rig)["phase"] == "linked"
+            harness.train()
+    assert harness.device.link.up
+    assert partner(harness)["phase"] == "linked"
 
 
-def test_interrupt_mask_and_reissue(rig: XgbeRig) -> None:
-    """A masked cause sends nothing; unmasked it is sent; a cause that stands can be sent again."""
-    raised = rig.device.interrupts.raised
-    rig.mmd_write(7, x.INT_MASK, 0)
-    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
+def test_interrupt_mask_and_reissue(harness: XgbeRig) -> None:
+    """A masked cause sends nothing until it is unmasked; an active cause can be reissued."""
+    raised = harness.device.interrupts.raised
+    harness.mmd_write(7, x.INT_MASK, 0)
+    harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
     before = raised[0]
-    rig.mmd_write(7, 0, 0x1200)
-    rig.clock.advance(0.2)
-    assert rig.mmd(7, x.INT) == x.PAGE
+    harness.mmd_write(7, 0, 0x1200)
+    harness.clock.advance(0.2)
+    assert harness.mmd(7, x.INT) == x.PAGE
     assert raised[0] == before
-    rig.mmd_write(7, x.INT_MASK, 7)
+    harness.mmd_write(7, x.INT_MASK, 7)
     assert raised[0] == before + 1
 
 
-def test_lost_interrupt(rig: XgbeRig) -> None:
-    rig.arm("an.interrupt.lost")
-    rig.mmd_write(7, 0, 0x1200)
-    rig.clock.advance(0.2)
-    assert rig.mmd(7, x.INT) == x.PAGE
-    assert rig.fired("an.interrupt.lost")
+def test_lost_interrupt(harness: XgbeRig) -> None:
+    harness.arm("an.interrupt.lost")
+    harness.mmd_write(7, 0, 0x1200)
+    harness.clock.advance(0.2)
+    assert harness.mmd(7, x.INT) == x.PAGE
+    assert harness.fired("an.interrupt.lost")
 
 
-def test_lost_interrupt_is_sent_again(rig: XgbeRig) -> None:
-    """What was lost leaves when it is asked for again, unless that is lost too."""
-    raised = rig.device.interrupts.raised
-    rig.arm("an.interrupt.lost")
-    rig.mmd_write(7, 0, 0x1200)
-    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
-    rig.clock.advance(0.2)
+def test_lost_interrupt_is_sent_again(harness: XgbeRig) -> None:
+    """A lost interrupt is sent on reissue, unless that is lost too."""
+    raised = harness.device.interrupts.raised
+    harness.arm("an.interrupt.lost")
+    harness.mmd_write(7, 0, 0x1200)
+    harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
+    harness.clock.advance(0.2)
     before = raised[0]
-    rig.arm("an.reissue.lost")
-    rig.write(x.XP_REISSUE, 1 << 3)
-    assert rig.fired("an.reissue.lost")
+    harness.arm("an.reissue.lost")
+    harness.write(x.XP_REISSUE, 1 << 3)
+    assert harness.fired("an.reissue.lost")
     assert raised[0] == before
-    rig.slot.faults["an.reissue.lost"].disarm()
-    rig.write(x.XP_REISSUE, 1 << 3)
+    harness.slot.faults["an.reissue.lost"].disarm()
+    harness.write(x.XP_REISSUE, 1 << 3)
     assert raised[0] == before + 1
 
 
 @pytest.mark.parametrize("handled", [False, True])
-def test_withheld_interrupt_is_reissued(rig: XgbeRig, handled: bool) -> None:
-    """It comes 50 ms late, unless its cause has been cleared meanwhile."""
-    raised = rig.device.interrupts.raised
-    rig.write(rig.channel(x.CH_SR, 0), 0xFFFF)
-    rig.slot.faults["an.interrupt.late"].arm(times=1)
+def test_withheld_interrupt_is_reissued(harness: XgbeRig, handled: bool) -> None:
+    """It is sent 50 ms late, unless its cause was cleared in the meantime."""
+    raised = harness.device.interrupts.raised
+    harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
+    harness.slot.faults["an.interrupt.late"].arm(times=1)
     before = raised[0]
-    rig.mmd_write(7, 0, 0x1200)
-    while not rig.fired("an.interrupt.late"):
-        rig.clock.advance(0.001)
+    harness.mmd_write(7, 0, 0x1200)
+    while not harness.fired("an.interrupt.late"):
+        harness.clock.advance(0.001)
     assert raised[0] == before
-    assert rig.mmd(7, x.INT) == x.PAGE
+    assert harness.mmd(7, x.INT) == x.PAGE
     if handled:
-        rig.mmd_write(7, x.INT, 0)
-    rig.clock.advance(0.04)
+        harness.mmd_write(7, x.INT, 0)
+    harness.clock.advance(0.04)
     assert raised[0] == before
-    rig.clock.advance(0.02)
+    harness.clock.advance(0.02)
     assert raised[0] == before + (not handled)
 
 
-def test_late_page(rig: XgbeRig) -> None:
-    rig.arm("an.page.late")
-    rig.mmd_write(7, 0, 0x1200)
-    rig.clock.advance(0.3)
-    assert not rig.mmd(7, x.INT) & x.PAGE
-    rig.clock.advance(0.6)
-    assert rig.mmd(7, x.INT) & x.PAGE
+def test_late_page(harness: XgbeRig) -> None:
+    harness.arm("an.page.late")
+    harness.mmd_write(7, 0, 0x1200)
+    harness.clock.advance(0.3)
+    assert not harness.mmd(7, x.INT) & x.PAGE
+    harness.clock.advance(0.6)
+    assert harness.mmd(7, x.INT) & x.PAGE
 
 
 @pytest.mark.parametrize("name", ["an.training.ignored", "an.training.failed", "an.complete.lost"])
@@ -255,62 +255,62 @@ def test_no_completion(port: XgbeRig, name: str) -> None:
     assert port.fired(name)
 
 
-def test_stale_page(rig: XgbeRig) -> None:
-    rig.arm("an.page.stale")
-    partner(rig, abilities=["1000BASE-KX"])
-    rig.mmd_write(7, 0, 0x1200)
-    assert rig.cause(2) & x.PAGE
-    assert rig.mmd(7, 20) & KR_BIT
+def test_stale_page(harness: XgbeRig) -> None:
+    harness.arm("an.page.stale")
+    partner(harness, abilities=["1000BASE-KX"])
+    harness.mmd_write(7, 0, 0x1200)
+    assert harness.cause(2) & x.PAGE
+    assert harness.mmd(7, 20) & KR_BIT
 
 
-def test_unlatched_link(rig: XgbeRig) -> None:
-    rig.arm("an.latch.missing")
-    assert rig.mmd(3, 1) & 4
-    partner(rig, up=False)
-    rig.clock.advance(0.2)
-    partner(rig, up=True)
-    rig.cause(2)
-    rig.train()
-    assert rig.cause() == x.COMPLETE
-    assert rig.mmd(3, 1) & 4
+def test_unlatched_link(harness: XgbeRig) -> None:
+    harness.arm("an.latch.missing")
+    assert harness.mmd(3, 1) & 4
+    partner(harness, up=False)
+    harness.clock.advance(0.2)
+    partner(harness, up=True)
+    harness.cause(2)
+    harness.train()
+    assert harness.cause() == x.COMPLETE
+    assert harness.mmd(3, 1) & 4
 
 
-def test_stuck_link_and_wrong_speed(rig: XgbeRig) -> None:
-    rig.mmd(3, 1)
-    rig.arm("link.report.stuck")
-    partner(rig, up=False)
-    rig.clock.advance(1)
-    assert rig.mmd(3, 1) & 4
-    rig.slot.faults["link.report.stuck"].disarm()
-    assert not rig.mmd(3, 1) & 4
-    partner(rig, up=True)
-    rig.cause(2)
-    rig.arm("link.speed.wrong")
-    assert rig.mmd(7, 20) & 0xA0 == KX_BIT
+def test_stuck_link_and_wrong_speed(harness: XgbeRig) -> None:
+    harness.mmd(3, 1)
+    harness.arm("link.report.stuck")
+    partner(harness, up=False)
+    harness.clock.advance(1)
+    assert harness.mmd(3, 1) & 4
+    harness.slot.faults["link.report.stuck"].disarm()
+    assert not harness.mmd(3, 1) & 4
+    partner(harness, up=True)
+    harness.cause(2)
+    harness.arm("link.speed.wrong")
+    assert harness.mmd(7, 20) & 0xA0 == KX_BIT
 
 
-def test_wrong_pause_and_fec(rig: XgbeRig) -> None:
-    assert (rig.mmd(7, 19) & 0x0C00, rig.mmd(7, 21) & 0xC000) == (0x0C00, 0x4000)
-    rig.arm("link.pause.wrong")
-    rig.arm("link.fec.wrong")
-    assert (rig.mmd(7, 19) & 0x0C00, rig.mmd(7, 21) & 0xC000) == (0x0800, 0x8000)
+def test_wrong_pause_and_fec(harness: XgbeRig) -> None:
+    assert (harness.mmd(7, 19) & 0x0C00, harness.mmd(7, 21) & 0xC000) == (0x0C00, 0x4000)
+    harness.arm("link.pause.wrong")
+    harness.arm("link.fec.wrong")
+    assert (harness.mmd(7, 19) & 0x0C00, harness.mmd(7, 21) & 0xC000) == (0x0800, 0x8000)
 
 
-def test_flow_control_as_it_is_set(rig: XgbeRig) -> None:
+def test_flow_control_as_it_is_set(harness: XgbeRig) -> None:
     transmit, receive = 0x70, 0x90
-    told = rig.device.control_methods()["model.flow_control"]
-    rig.write(transmit, 2)
-    assert told() == {"transmit": True, "receive": False}
-    rig.arm("device.pause.stuck")
-    rig.write(receive, 1)
-    assert told() == {"transmit": True, "receive": False}
+    flow_control = harness.device.control_methods()["model.flow_control"]
+    harness.write(transmit, 2)
+    assert flow_control() == {"transmit": True, "receive": False}
+    harness.arm("device.pause.stuck")
+    harness.write(receive, 1)
+    assert flow_control() == {"transmit": True, "receive": False}
 
 
 def test_another_model_at_the_other_end() -> None:
-    """A line that the host has is plugged into: the other end is then nobody's to control."""
+    """A port attaches to the host's link segment, whose other end cannot be set."""
     near, far = PairWire.pair()
     clock = ManualClock()
-    device = Xgbe(Slot(clock=clock, line=RemoteLine(clock, near)))
+    device = Xgbe(Slot(clock=clock, link_segment=RemoteSegment(clock, near)))
     methods = device.control_methods()
     assert methods["link.get"]()["phase"] == "silent"
     with pytest.raises(ValueError, match="its own driver controls"):
@@ -319,8 +319,8 @@ def test_another_model_at_the_other_end() -> None:
     far.close()
 
 
-def test_power_off_is_silence(rig: XgbeRig) -> None:
-    rig.mailbox(x.POWER_OFF)
-    rig.clock.advance(0.2)
-    assert partner(rig)["phase"] != "linked"
-    assert not rig.device.link.up
+def test_power_off_is_silence(harness: XgbeRig) -> None:
+    harness.mailbox(x.POWER_OFF)
+    harness.clock.advance(0.2)
+    assert partner(harness)["phase"] != "linked"
+    assert not harness.device.link.up

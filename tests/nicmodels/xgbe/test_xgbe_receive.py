@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reception: filters, split headers, checksums, RSS, tags, sizes, queues that fill, timestamps, counters, faults."""
+"""Reception: filters, split headers, checksums, RSS, tags, sizes, full queues, timestamps, counters, faults."""
 
 from __future__ import annotations
 
 import zlib
 
 import pytest
-import xgbe_rig as x
+import xgbe_harness as x
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
-from xgbe_rig import XgbeRig
+from xgbe_harness import XgbeRig
 
 PAYLOAD = bytes(range(256)) * 40
 BROADCAST = b"\xff" * 6
@@ -36,9 +36,9 @@ def packet(version: int = 4, transport: Packet | None = None, size: int = 500, *
 @pytest.mark.parametrize(
     ("transport", "size", "kind"), [(UDP(sport=9, dport=10), 8, 2), (TCP(sport=9, dport=10), 20, 1)]
 )
-def test_split_headers(rig: XgbeRig, version: int, transport: Packet, size: int, kind: int) -> None:
+def test_split_headers(harness: XgbeRig, version: int, transport: Packet, size: int, kind: int) -> None:
     frame = packet(version, transport)
-    (got,) = rig.receive(frame)
+    (got,) = harness.receive(frame)
     assert got.data == frame
     assert got.header == 14 + (20 if version == 4 else 40) + size
     assert got.status >> 20 & 15 == kind + (8 if version == 6 else 0)
@@ -46,111 +46,111 @@ def test_split_headers(rig: XgbeRig, version: int, transport: Packet, size: int,
 
 
 @pytest.mark.parametrize("size", [46, 200, 242, 243, 1400])
-def test_unsplit_frames(rig: XgbeRig, size: int) -> None:
-    """The first buffer takes what the header buffer holds, the second the rest."""
-    (got,) = rig.receive(local(size=size))
+def test_unsplit_frames(harness: XgbeRig, size: int) -> None:
+    """The first buffer takes the size of the header buffer, the second the rest."""
+    (got,) = harness.receive(local(size=size))
     assert (got.data, got.header) == (local(size=size), 0)
 
 
-def test_jumbo_frame_takes_descriptors(rig: XgbeRig) -> None:
-    rig.write(x.MAC_RCR, rig.read(x.MAC_RCR) | 1 << 8)
+def test_jumbo_frame_takes_descriptors(harness: XgbeRig) -> None:
+    harness.write(x.MAC_RCR, harness.read(x.MAC_RCR) | 1 << 8)
     frame = packet(size=8900)
-    (got,) = rig.receive(frame)
+    (got,) = harness.receive(frame)
     assert got.data == frame
 
 
 def test_without_split_both_buffers_have_rbsz() -> None:
-    rig = XgbeRig().link().start(split=False)
+    harness = XgbeRig().link().start(split=False)
     frame = local(size=1400)
-    rig.wire.incoming.append(frame)
-    rig.device.frame_arrived()
-    assert rig.memory.read(x.HEADERS, len(frame)) == frame
+    harness.wire.incoming.append(frame)
+    harness.device.frame_arrived()
+    assert harness.memory.read(x.HEADERS, len(frame)) == frame
 
 
-def test_giant_frames(rig: XgbeRig) -> None:
-    (got,) = rig.receive(local(size=1505))
+def test_giant_frames(harness: XgbeRig) -> None:
+    (got,) = harness.receive(local(size=1505))
     assert got.error == 3
-    (got,) = rig.receive(local(size=1500))
+    (got,) = harness.receive(local(size=1500))
     assert got.error is None
-    assert rig.read(x.MMC_RXOVERSIZE) == 1
+    assert harness.read(x.MMC_RXOVERSIZE) == 1
 
 
-def test_length_frames_lose_their_padding(rig: XgbeRig) -> None:
+def test_length_frames_lose_their_padding(harness: XgbeRig) -> None:
     frame = x.MAC + x.PEER + (20).to_bytes(2, "big") + bytes(46)
-    (got,) = rig.receive(frame)
+    (got,) = harness.receive(frame)
     assert len(got.data) == 34
-    rig.write(x.MAC_RCR, rig.read(x.MAC_RCR) & ~6)
-    (got,) = rig.receive(local())
+    harness.write(x.MAC_RCR, harness.read(x.MAC_RCR) & ~6)
+    (got,) = harness.receive(local())
     assert got.data == local() + zlib.crc32(local()).to_bytes(4, "little")
 
 
-def test_address_filters(rig: XgbeRig) -> None:
+def test_address_filters(harness: XgbeRig) -> None:
     def come(*frames: bytes) -> list[bytes]:
-        return [each.data[:6] for each in rig.receive(*frames)]
+        return [each.data[:6] for each in harness.receive(*frames)]
 
     every = [local(to) for to in (x.MAC, BROADCAST, GROUP, STRANGER)]
     assert come(*every) == [x.MAC, BROADCAST]
-    rig.write(x.MAC_PFR, 1 << 4)
+    harness.write(x.MAC_PFR, 1 << 4)
     assert come(*every) == [x.MAC, BROADCAST, GROUP]
-    rig.write(x.MAC_PFR, 1)
+    harness.write(x.MAC_PFR, 1)
     assert len(come(*every)) == 4
-    rig.write(x.MAC_PFR, 1 << 5)
+    harness.write(x.MAC_PFR, 1 << 5)
     assert come(*every) == [x.MAC]
-    rig.write(x.MAC_PFR, 0)
-    rig.write(x.MAC_MACA0HR + 8, 1 << 31 | int.from_bytes(STRANGER[4:], "little"))
-    rig.write(x.MAC_MACA0LR + 8, int.from_bytes(STRANGER[:4], "little"))
+    harness.write(x.MAC_PFR, 0)
+    harness.write(x.MAC_MACA0HR + 8, 1 << 31 | int.from_bytes(STRANGER[4:], "little"))
+    harness.write(x.MAC_MACA0LR + 8, int.from_bytes(STRANGER[:4], "little"))
     assert come(*every) == [x.MAC, BROADCAST, STRANGER]
 
 
 @pytest.mark.parametrize(("address", "hashes"), [(GROUP, 1 << 2), (STRANGER, 1 << 1)])
-def test_hash_filter(rig: XgbeRig, address: bytes, hashes: int) -> None:
-    rig.write(x.MAC_PFR, 1 << 10 | hashes)
-    assert rig.receive(local(address)) == []
+def test_hash_filter(harness: XgbeRig, address: bytes, hashes: int) -> None:
+    harness.write(x.MAC_PFR, 1 << 10 | hashes)
+    assert harness.receive(local(address)) == []
     value = int(f"{zlib.crc32(address):032b}"[::-1], 2) >> 24
-    rig.write(x.MAC_HTR + 4 * (value >> 5), 1 << (value & 31))
-    assert len(rig.receive(local(address), local())) == 2, "hash, and perfect match"
+    harness.write(x.MAC_HTR + 4 * (value >> 5), 1 << (value & 31))
+    assert len(harness.receive(local(address), local())) == 2, "hash, and perfect match"
 
 
-def test_vlan_filter(rig: XgbeRig) -> None:
-    rig.write(x.MAC_PFR, 1 << 16)
-    rig.write(x.MAC_VLANTR, 1 << 16 | 5)
-    assert [len(rig.receive(local(tag=tag))) for tag in (5, 0xE005, 6)] == [1, 1, 0]
-    assert len(rig.receive(local())) == 1, "what has no tag passes"
-    rig.write(x.MAC_VLANTR, 1 << 25 | 1 << 16 | 1)
+def test_vlan_filter(harness: XgbeRig) -> None:
+    harness.write(x.MAC_PFR, 1 << 16)
+    harness.write(x.MAC_VLANTR, 1 << 16 | 5)
+    assert [len(harness.receive(local(tag=tag))) for tag in (5, 0xE005, 6)] == [1, 1, 0]
+    assert len(harness.receive(local())) == 1, "what has no tag passes"
+    harness.write(x.MAC_VLANTR, 1 << 25 | 1 << 16 | 1)
     crc = 0xFFFFFFFF
     for bit in range(12):
         crc = crc >> 1 ^ (0xEDB88320 if (crc ^ 100 >> bit) & 1 else 0)
-    rig.write(x.MAC_VLANHTR, 1 << (int(f"{crc ^ 0xFFFFFFFF:032b}"[::-1], 2) >> 28))
-    assert len(rig.receive(local(tag=100))) == 1
-    rig.write(x.MAC_VLANHTR, 0)
-    assert len(rig.receive(local(tag=100))) == 0
+    harness.write(x.MAC_VLANHTR, 1 << (int(f"{crc ^ 0xFFFFFFFF:032b}"[::-1], 2) >> 28))
+    assert len(harness.receive(local(tag=100))) == 1
+    harness.write(x.MAC_VLANHTR, 0)
+    assert len(harness.receive(local(tag=100))) == 0
 
 
-def test_stripping(rig: XgbeRig) -> None:
-    rig.write(x.MAC_VLANTR, 1 << 24 | 3 << 21)
+def test_stripping(harness: XgbeRig) -> None:
+    harness.write(x.MAC_VLANTR, 1 << 24 | 3 << 21)
     frame = packet(tag=0x6064)
-    (got,) = rig.receive(frame)
+    (got,) = harness.receive(frame)
     assert got.data == frame[:12] + frame[16:]
     assert (got.vlan, got.status >> 16 & 15, got.header) == (0x6064, 9, 42)
-    rig.write(x.MAC_VLANTR, 1 << 24)
-    (got,) = rig.receive(frame)
+    harness.write(x.MAC_VLANTR, 1 << 24)
+    (got,) = harness.receive(frame)
     assert got.data == frame
 
 
-def test_checksum_errors(rig: XgbeRig) -> None:
-    """Beyond the threshold a frame with a wrong checksum comes, with the error; a short one ends in its queue."""
+def test_checksum_errors(harness: XgbeRig) -> None:
+    """A frame beyond the threshold with a wrong checksum is delivered with the error; a short one is dropped."""
     frame = bytearray(packet())
     frame[-1] ^= 1
-    assert [each.error for each in rig.receive(bytes(frame))] == [6]
+    assert [each.error for each in harness.receive(bytes(frame))] == [6]
     frame[24] ^= 1
-    assert [each.error for each in rig.receive(bytes(frame))] == [5]
+    assert [each.error for each in harness.receive(bytes(frame))] == [5]
     short = bytearray(packet(size=10))
     short[-1] ^= 1
-    assert rig.receive(bytes(short)) == []
-    rig.write(rig.channel(x.MTL_RQOMR, 0), rig.read(rig.channel(x.MTL_RQOMR, 0)) | 1 << 6)
-    assert [each.error for each in rig.receive(bytes(short))] == [6]
-    rig.write(x.MAC_RCR, rig.read(x.MAC_RCR) & ~(1 << 9))
-    assert [each.error for each in rig.receive(bytes(short))] == [None]
+    assert harness.receive(bytes(short)) == []
+    harness.write(harness.channel(x.MTL_RQOMR, 0), harness.read(harness.channel(x.MTL_RQOMR, 0)) | 1 << 6)
+    assert [each.error for each in harness.receive(bytes(short))] == [6]
+    harness.write(x.MAC_RCR, harness.read(x.MAC_RCR) & ~(1 << 9))
+    assert [each.error for each in harness.receive(bytes(short))] == [None]
 
 
 def toeplitz(key: bytes, data: bytes) -> int:
@@ -163,96 +163,96 @@ def toeplitz(key: bytes, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("transport", [UDP, TCP])
-def test_rss(rig: XgbeRig, transport: type[Packet]) -> None:
-    """Register 9 holds the key's first word, its first byte lowest; the hash's low bits choose the channel."""
+def test_rss(harness: XgbeRig, transport: type[Packet]) -> None:
+    """Register 9 holds the key's first word, its first byte lowest; the hash's low bits select the channel."""
     key = b"".join(bytes([0x11 * (index + 1) & 0xFF] * 4) for index in reversed(range(10)))
     for port in range(1000, 1010):
         frame = packet(transport=transport(sport=port, dport=80))
-        (got,) = rig.receive(frame)
+        (got,) = harness.receive(frame)
         assert got.hash == toeplitz(key, frame[26:34] + frame[34:38])
         assert got.channel == got.hash % 2
-    rig.write(x.MAC_RSSCR, 0)
-    (got,) = rig.receive(packet())
+    harness.write(x.MAC_RSSCR, 0)
+    (got,) = harness.receive(packet())
     assert (got.hash, got.channel) == (None, 0)
 
 
-def test_fixed_and_address_channels(rig: XgbeRig) -> None:
-    rig.write(x.MTL_RQDCMR, 1)
-    assert [each.channel for each in rig.receive(local())] == [1]
-    rig.write(x.MTL_RQDCMR, 0x80)
-    rig.write(x.MAC_MACA0HR, int.from_bytes(x.MAC[4:], "little") | 1 << 16)
-    assert [each.channel for each in rig.receive(local())] == [1]
+def test_fixed_and_address_channels(harness: XgbeRig) -> None:
+    harness.write(x.MTL_RQDCMR, 1)
+    assert [each.channel for each in harness.receive(local())] == [1]
+    harness.write(x.MTL_RQDCMR, 0x80)
+    harness.write(x.MAC_MACA0HR, int.from_bytes(x.MAC[4:], "little") | 1 << 16)
+    assert [each.channel for each in harness.receive(local())] == [1]
 
 
-def test_queue_fills_and_drains(rig: XgbeRig) -> None:
-    """Without descriptors frames wait in the queue; what finds no room is lost and counted; nothing is reordered."""
+def test_queue_fills_and_drains(harness: XgbeRig) -> None:
+    """Without descriptors frames wait in the queue; those without room are dropped and counted; none is reordered."""
     frames = [local(size=1000 + number) for number in range(70)]
-    rig.wire.incoming.extend(frames)
-    rig.device.frame_arrived()
-    assert rig.read(rig.channel(x.CH_SR, 0)) & 1 << 7, "receive buffer unavailable"
-    waiting = rig.read(rig.channel(x.MTL_RQDR, 0)) >> 16
-    lost = rig.read(x.MMC_RXOVERFLOW)
+    harness.wire.incoming.extend(frames)
+    harness.device.frame_arrived()
+    assert harness.read(harness.channel(x.CH_SR, 0)) & 1 << 7, "receive buffer unavailable"
+    waiting = harness.read(harness.channel(x.MTL_RQDR, 0)) >> 16
+    lost = harness.read(x.MMC_RXOVERFLOW)
     assert waiting + lost == 70 - (x.RING - 1)
-    got = rig.collect()
-    rig.clock.advance(0)
-    got += rig.collect()
+    got = harness.collect()
+    harness.clock.advance(0)
+    got += harness.collect()
     assert [each.data for each in got] == frames[: len(frames) - lost]
-    assert rig.read(rig.channel(x.MTL_RQDR, 0)) == 0
+    assert harness.read(harness.channel(x.MTL_RQDR, 0)) == 0
 
 
-def test_flow_control_leaves_frames_with_the_partner(rig: XgbeRig) -> None:
-    rig.write(x.MAC_QTFCR, 2)
-    rig.write(rig.channel(x.MTL_RQOMR, 0), 31 << 16 | 1 << 7)
+def test_flow_control_leaves_frames_with_the_partner(harness: XgbeRig) -> None:
+    harness.write(x.MAC_QTFCR, 2)
+    harness.write(harness.channel(x.MTL_RQOMR, 0), 31 << 16 | 1 << 7)
     frames = [local(size=1000 + number) for number in range(90)]
-    rig.wire.incoming.extend(frames)
-    rig.device.frame_arrived()
-    assert rig.wire.incoming
+    harness.wire.incoming.extend(frames)
+    harness.device.frame_arrived()
+    assert harness.wire.incoming
     got = []
     for _ in range(4):
-        got += rig.collect()
-        rig.clock.advance(0)
+        got += harness.collect()
+        harness.clock.advance(0)
     assert [each.data for each in got] == frames
-    assert rig.read(x.MMC_RXOVERFLOW) == 0
+    assert harness.read(x.MMC_RXOVERFLOW) == 0
 
 
-def test_timestamp_descriptor(rig: XgbeRig) -> None:
-    rig.write(x.MAC_STSUR, 77)
-    rig.write(x.MAC_TSCR, 0x305)
-    (got,) = rig.receive(packet())
+def test_timestamp_descriptor(harness: XgbeRig) -> None:
+    harness.write(x.MAC_STSUR, 77)
+    harness.write(x.MAC_TSCR, 0x305)
+    (got,) = harness.receive(packet())
     assert got.time is not None
     assert got.time[0] == 77
-    rig.write(x.MAC_TSCR, 0x0001_0001 | 0x200 | 1 << 10 | 1 << 13)
-    (got,) = rig.receive(packet())
+    harness.write(x.MAC_TSCR, 0x0001_0001 | 0x200 | 1 << 10 | 1 << 13)
+    (got,) = harness.receive(packet())
     assert got.time is None
     sync = bytes(Ether(dst=x.MAC, src=x.PEER) / IP() / UDP(dport=319) / Raw(bytes((0, 2)) + bytes(42)))
-    (got,) = rig.receive(sync)
+    (got,) = harness.receive(sync)
     assert got.time is not None
 
 
-def test_counters(rig: XgbeRig) -> None:
-    rig.write(x.MAC_PFR, 1 << 4)
-    rig.receive(local(), local(BROADCAST), local(GROUP), local(STRANGER), local(tag=5))
+def test_counters(harness: XgbeRig) -> None:
+    harness.write(x.MAC_PFR, 1 << 4)
+    harness.receive(local(), local(BROADCAST), local(GROUP), local(STRANGER), local(tag=5))
     size = len(local()) + 4
-    found = [rig.read(each) for each in (x.MMC_RXFRAMES, x.MMC_RXUNICAST, x.MMC_RXBROADCAST, x.MMC_RXMULTICAST)]
+    found = [harness.read(each) for each in (x.MMC_RXFRAMES, x.MMC_RXUNICAST, x.MMC_RXBROADCAST, x.MMC_RXMULTICAST)]
     assert found == [4, 2, 1, 1]
-    assert rig.read(x.MMC_RXOCTETS) == 4 * size + 4
-    assert rig.read(x.MMC_RXVLAN) == 1
-    account = rig.device.control_methods()["model.counters"]()["rx"]
+    assert harness.read(x.MMC_RXOCTETS) == 4 * size + 4
+    assert harness.read(x.MMC_RXVLAN) == 1
+    account = harness.device.control_methods()["model.counters"]()["rx"]
     assert sum(each["bytes"] for each in account) == 4 * (size - 4) + 4
 
 
-def test_counter_interrupt(rig: XgbeRig) -> None:
-    """A counter at half of its range asks for attention until it is read."""
-    rig.write(x.MMC_CR, 1 << 4)
-    rig.write(x.MMC_RIER, 0x7FFFFF)
+def test_counter_interrupt(harness: XgbeRig) -> None:
+    """A counter at half of its range sets its interrupt until it is read."""
+    harness.write(x.MMC_CR, 1 << 4)
+    harness.write(x.MMC_RIER, 0x7FFFFF)
     for _ in range(20):
-        rig.receive(local(size=1505))
-    assert rig.read(x.MMC_RISR) & 1 << 9
-    assert rig.read(x.MAC_ISR) & 1 << 9
-    assert rig.read(x.DMA_ISR) & 1 << 17
+        harness.receive(local(size=1505))
+    assert harness.read(x.MMC_RISR) & 1 << 9
+    assert harness.read(x.MAC_ISR) & 1 << 9
+    assert harness.read(x.DMA_ISR) & 1 << 17
     for offset in range(0x900, 0x9C0, 4):
-        rig.read(offset)
-    assert not rig.read(x.MMC_RISR) & 1 << 9
+        harness.read(offset)
+    assert not harness.read(x.MMC_RISR) & 1 << 9
 
 
 @pytest.mark.parametrize(
@@ -272,64 +272,64 @@ def test_counter_interrupt(rig: XgbeRig) -> None:
         ("rx.unicast.open", local(STRANGER), lambda got: len(got) == 1),
     ],
 )
-def test_faults(rig: XgbeRig, name: str, frame: bytes, check: object) -> None:
-    rig.write(x.MAC_RCR, rig.read(x.MAC_RCR) | 1 << 8)
-    rig.arm(name)
+def test_faults(harness: XgbeRig, name: str, frame: bytes, check: object) -> None:
+    harness.write(x.MAC_RCR, harness.read(x.MAC_RCR) | 1 << 8)
+    harness.arm(name)
     assert callable(check)
-    assert check(rig.receive(frame))
-    assert rig.fired(name)
+    assert check(harness.receive(frame))
+    assert harness.fired(name)
 
 
-def test_rss_hash_fault(rig: XgbeRig) -> None:
-    (good,) = rig.receive(packet())
-    rig.arm("rx.rss.hash")
-    (bad,) = rig.receive(packet())
+def test_rss_hash_fault(harness: XgbeRig) -> None:
+    (good,) = harness.receive(packet())
+    harness.arm("rx.rss.hash")
+    (bad,) = harness.receive(packet())
     assert good.hash is not None
     assert bad.hash == good.hash ^ 1
 
 
-def test_bad_checksum_as_good(rig: XgbeRig) -> None:
+def test_bad_checksum_as_good(harness: XgbeRig) -> None:
     frame = bytearray(packet())
     frame[-1] ^= 1
-    rig.arm("rx.checksum.bad-as-good")
-    assert [each.error for each in rig.receive(bytes(frame))] == [None]
+    harness.arm("rx.checksum.bad-as-good")
+    assert [each.error for each in harness.receive(bytes(frame))] == [None]
 
 
-def test_filter_faults(rig: XgbeRig) -> None:
-    rig.write(x.MAC_PFR, 1)
-    rig.arm("rx.promiscuous.ignored")
-    assert rig.receive(local(STRANGER)) == []
-    rig.write(x.MAC_PFR, 1 << 4)
-    rig.arm("rx.multicast.ignored")
-    assert rig.receive(local(GROUP)) == []
-    rig.write(x.MAC_PFR, 1 << 16)
-    rig.write(x.MAC_VLANTR, 1 << 24 | 3 << 21 | 1 << 16 | 5)
-    rig.arm("rx.vlan.wrong")
-    assert rig.receive(local(tag=5))[0].vlan == 6
-    rig.arm("rx.vlan.not-stripped")
-    assert rig.receive(local(tag=5))[0].data == local(tag=5)
-    rig.arm("rx.vlan.filter-open")
-    assert len(rig.receive(local(tag=9))) == 1
-    rig.slot.faults["rx.vlan.filter-open"].disarm()
-    rig.arm("rx.vlan.filter-closed")
-    assert rig.receive(local(tag=5)) == []
+def test_filter_faults(harness: XgbeRig) -> None:
+    harness.write(x.MAC_PFR, 1)
+    harness.arm("rx.promiscuous.ignored")
+    assert harness.receive(local(STRANGER)) == []
+    harness.write(x.MAC_PFR, 1 << 4)
+    harness.arm("rx.multicast.ignored")
+    assert harness.receive(local(GROUP)) == []
+    harness.write(x.MAC_PFR, 1 << 16)
+    harness.write(x.MAC_VLANTR, 1 << 24 | 3 << 21 | 1 << 16 | 5)
+    harness.arm("rx.vlan.wrong")
+    assert harness.receive(local(tag=5))[0].vlan == 6
+    harness.arm("rx.vlan.not-stripped")
+    assert harness.receive(local(tag=5))[0].data == local(tag=5)
+    harness.arm("rx.vlan.filter-open")
+    assert len(harness.receive(local(tag=9))) == 1
+    harness.slot.faults["rx.vlan.filter-open"].disarm()
+    harness.arm("rx.vlan.filter-closed")
+    assert harness.receive(local(tag=5)) == []
 
 
-def test_reordered(rig: XgbeRig) -> None:
-    rig.slot.faults["rx.frame.reordered"].arm(times=1)
-    assert [len(each.data) for each in rig.receive(local(size=100), local(size=200))] == [214, 114]
+def test_reordered(harness: XgbeRig) -> None:
+    harness.slot.faults["rx.frame.reordered"].arm(times=1)
+    assert [len(each.data) for each in harness.receive(local(size=100), local(size=200))] == [214, 114]
 
 
-def test_counter_and_register_faults(rig: XgbeRig) -> None:
-    rig.arm("rx.counter.doubled")
-    rig.arm("rx.counter.bytes")
-    rig.receive(local())
-    assert rig.read(x.MMC_RXFRAMES) == 2
-    assert rig.read(x.MMC_RXOCTETS) == 2 * (len(local()) + 4) + 1
-    rig.arm("device.register.stuck")
-    before = rig.read(x.CH_RDLR)
-    rig.write(x.CH_RDLR, 0x1000)
-    rig.write(x.MAC_HTR, 5)
-    rig.write(x.MAC_MACA0LR, 5)
-    assert (rig.read(x.CH_RDLR), rig.read(x.MAC_HTR)) == (before, 0)
-    assert rig.fired("device.register.stuck") == 3
+def test_counter_and_register_faults(harness: XgbeRig) -> None:
+    harness.arm("rx.counter.doubled")
+    harness.arm("rx.counter.bytes")
+    harness.receive(local())
+    assert harness.read(x.MMC_RXFRAMES) == 2
+    assert harness.read(x.MMC_RXOCTETS) == 2 * (len(local()) + 4) + 1
+    harness.arm("device.register.stuck")
+    before = harness.read(x.CH_RDLR)
+    harness.write(x.CH_RDLR, 0x1000)
+    harness.write(x.MAC_HTR, 5)
+    harness.write(x.MAC_MACA0LR, 5)
+    assert (harness.read(x.CH_RDLR), harness.read(x.MAC_HTR)) == (before, 0)
+    assert harness.fired("device.register.stuck") == 3

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system time: its rate, what is added to it; and which frames get its stamps."""
+"""The PTP hardware clock: rate, adjustments, and which frames are timestamped."""
 
 from __future__ import annotations
 
 import pytest
-import xgbe_rig as x
+import xgbe_harness as x
 from plugfest.frames.probe import Ends
 from plugfest.frames.ptp import (
     DELAY_REQUEST,
@@ -15,7 +15,7 @@ from plugfest.frames.ptp import (
     over_ethernet,
     over_udp,
 )
-from xgbe_rig import XgbeRig
+from xgbe_harness import XgbeRig
 
 TSENA, FINE, INIT, UPDATE, ADDEND, ALL, DIGITAL, V2 = (1 << bit for bit in (0, 1, 2, 3, 5, 8, 9, 10))
 ETHERNET, IPV6, IPV4, EVENT, MASTER, SNAPSHOT, AV8021AS = (1 << bit for bit in (11, 12, 13, 14, 15, 16, 28))
@@ -26,78 +26,78 @@ ENDS = Ends(
 )
 
 
-def started(rig: XgbeRig, ratio: float = 1.0) -> None:
-    """Let the time run at a ratio of the real one: 125 MHz, 10 ns a step, so 0.8 is the addend of 1."""
-    rig.write(x.MAC_TSCR, TSENA | FINE | DIGITAL)
-    rig.write(x.MAC_SSIR, TEN_NANOSECONDS)
-    rig.write(x.MAC_TSAR, round(ratio * 0.8 * (1 << 32)))
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | ADDEND)
+def started(harness: XgbeRig, ratio: float = 1.0) -> None:
+    """Run the clock at a ratio of real time: at 125 MHz and 10 ns per step an addend of 0.8 is real time."""
+    harness.write(x.MAC_TSCR, TSENA | FINE | DIGITAL)
+    harness.write(x.MAC_SSIR, TEN_NANOSECONDS)
+    harness.write(x.MAC_TSAR, round(ratio * 0.8 * (1 << 32)))
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | ADDEND)
 
 
-def update(rig: XgbeRig, seconds: int, nanoseconds: int, command: int) -> None:
-    rig.write(x.MAC_STSUR, seconds)
-    rig.write(x.MAC_STNUR, nanoseconds)
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | command)
-    assert not rig.read(x.MAC_TSCR) & command, "it clears itself"
+def update(harness: XgbeRig, seconds: int, nanoseconds: int, command: int) -> None:
+    harness.write(x.MAC_STSUR, seconds)
+    harness.write(x.MAC_STNUR, nanoseconds)
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | command)
+    assert not harness.read(x.MAC_TSCR) & command, "it clears itself"
 
 
-def now(rig: XgbeRig) -> int:
-    return rig.read(x.MAC_STSR) * SECOND + rig.read(x.MAC_STNR)
+def now(harness: XgbeRig) -> int:
+    return harness.read(x.MAC_STSR) * SECOND + harness.read(x.MAC_STNR)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.95, 1.05])
-def test_rate(rig: XgbeRig, ratio: float) -> None:
-    started(rig, ratio)
-    update(rig, 100, 0, INIT)
-    rig.clock.advance(3.5)
-    assert now(rig) == pytest.approx(100 * SECOND + 3.5 * ratio * SECOND, abs=20)
+def test_rate(harness: XgbeRig, ratio: float) -> None:
+    started(harness, ratio)
+    update(harness, 100, 0, INIT)
+    harness.clock.advance(3.5)
+    assert now(harness) == pytest.approx(100 * SECOND + 3.5 * ratio * SECOND, abs=20)
 
 
-def test_rate_changes_from_now_on(rig: XgbeRig) -> None:
-    started(rig)
-    rig.clock.advance(2)
-    rig.write(x.MAC_TSAR, round(0.4 * (1 << 32)))
-    rig.clock.advance(1)
-    assert now(rig) == pytest.approx(3 * SECOND, abs=20), "an addend that was not taken yet changes nothing"
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | ADDEND)
-    rig.clock.advance(2)
-    assert now(rig) == pytest.approx(4 * SECOND, abs=20)
+def test_rate_changes_from_now_on(harness: XgbeRig) -> None:
+    started(harness)
+    harness.clock.advance(2)
+    harness.write(x.MAC_TSAR, round(0.4 * (1 << 32)))
+    harness.clock.advance(1)
+    assert now(harness) == pytest.approx(3 * SECOND, abs=20), "an addend that was not taken yet changes nothing"
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | ADDEND)
+    harness.clock.advance(2)
+    assert now(harness) == pytest.approx(4 * SECOND, abs=20)
 
 
 @pytest.mark.parametrize("offset", [5 * SECOND, 1_250_000_000, 7, -SECOND, -2_000_000_001, -1, -999_999_999])
-def test_update(rig: XgbeRig, offset: int) -> None:
-    """To subtract, the seconds are their two's complement, and the nanoseconds what is missing to a second (MAC_STNUR)."""
-    update(rig, 1000, 0, INIT)
-    rig.write(x.MAC_TSCR, DIGITAL)
-    update(rig, 1000, 500, INIT)
+def test_update(harness: XgbeRig, offset: int) -> None:
+    """To subtract, seconds are in two's complement, and nanoseconds the complement to a second (MAC_STNUR)."""
+    update(harness, 1000, 0, INIT)
+    harness.write(x.MAC_TSCR, DIGITAL)
+    update(harness, 1000, 500, INIT)
     seconds, nanoseconds = divmod(abs(offset), SECOND)
     if offset < 0:
-        update(rig, -seconds & 0xFFFF_FFFF, 1 << 31 | SECOND - nanoseconds, UPDATE)
+        update(harness, -seconds & 0xFFFF_FFFF, 1 << 31 | SECOND - nanoseconds, UPDATE)
     else:
-        update(rig, seconds, nanoseconds, UPDATE)
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | TSENA)
-    assert now(rig) == 1000 * SECOND + 500 + offset
+        update(harness, seconds, nanoseconds, UPDATE)
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | TSENA)
+    assert now(harness) == 1000 * SECOND + 500 + offset
 
 
-def test_binary_rollover(rig: XgbeRig) -> None:
+def test_binary_rollover(harness: XgbeRig) -> None:
     """Without TSCTRLSSR the sub-seconds are of 2^-31 s."""
-    rig.write(x.MAC_TSCR, TSENA)
-    update(rig, 1, 1 << 30, INIT)
-    assert rig.read(x.MAC_STNR) == 1 << 30
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | DIGITAL)
-    assert rig.read(x.MAC_STNR) == SECOND // 2
+    harness.write(x.MAC_TSCR, TSENA)
+    update(harness, 1, 1 << 30, INIT)
+    assert harness.read(x.MAC_STNR) == 1 << 30
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | DIGITAL)
+    assert harness.read(x.MAC_STNR) == SECOND // 2
 
 
-def test_reset_stops_the_time(rig: XgbeRig) -> None:
-    started(rig)
-    update(rig, 9, 0, INIT)
-    rig.write(x.DMA_MR, 1)
-    rig.clock.advance(1)
-    assert now(rig) == 0
+def test_reset_stops_the_time(harness: XgbeRig) -> None:
+    started(harness)
+    update(harness, 9, 0, INIT)
+    harness.write(x.DMA_MR, 1)
+    harness.clock.advance(1)
+    assert now(harness) == 0
 
 
-def stamped(rig: XgbeRig, frame: bytes) -> bool:
-    (got,) = rig.receive(frame)
+def stamped(harness: XgbeRig, frame: bytes) -> bool:
+    (got,) = harness.receive(frame)
     assert got.data.startswith(frame)
     return got.time is not None
 
@@ -109,27 +109,27 @@ MASKS = {
     "all of four": (SNAPSHOT, set(EVENTS)),
     "Sync, and path delays": (SNAPSHOT | EVENT, {SYNC, PDELAY_REQUEST, PDELAY_RESPONSE}),
     "Delay_Req, and path delays": (SNAPSHOT | EVENT | MASTER, {DELAY_REQUEST, PDELAY_REQUEST, PDELAY_RESPONSE}),
-    "two, whatever the others say": (2 * SNAPSHOT | EVENT, {SYNC, DELAY_REQUEST}),
+    "two, whatever the others are": (2 * SNAPSHOT | EVENT, {SYNC, DELAY_REQUEST}),
     "path delays alone": (3 * SNAPSHOT | EVENT, {PDELAY_REQUEST, PDELAY_RESPONSE}),
 }
 
 
 @pytest.mark.parametrize("what", MASKS)
-def test_messages(rig: XgbeRig, what: str) -> None:
+def test_messages(harness: XgbeRig, what: str) -> None:
     """The table of SNAPTYPSEL, TSEVNTENA and TSMSTRENA."""
     bits, wanted = MASKS[what]
-    rig.write(x.MAC_TSCR, TSENA | DIGITAL | V2 | ETHERNET | bits)
-    assert {kind for kind in EVENTS if stamped(rig, over_ethernet(ENDS, kind, 1).frame)} == wanted
+    harness.write(x.MAC_TSCR, TSENA | DIGITAL | V2 | ETHERNET | bits)
+    assert {kind for kind in EVENTS if stamped(harness, over_ethernet(ENDS, kind, 1).frame)} == wanted
 
 
-def test_general_messages(rig: XgbeRig) -> None:
-    """Follow_Up and its like are stamped where not only events are."""
+def test_general_messages(harness: XgbeRig) -> None:
+    """Follow_Up and other general messages are timestamped if not only events are."""
     follow_up = bytearray(over_ethernet(ENDS, SYNC, 1).frame)
     follow_up[14] = 8
-    rig.write(x.MAC_TSCR, TSENA | V2 | ETHERNET)
-    assert stamped(rig, bytes(follow_up))
-    rig.write(x.MAC_TSCR, TSENA | V2 | ETHERNET | EVENT)
-    assert not stamped(rig, bytes(follow_up))
+    harness.write(x.MAC_TSCR, TSENA | V2 | ETHERNET)
+    assert stamped(harness, bytes(follow_up))
+    harness.write(x.MAC_TSCR, TSENA | V2 | ETHERNET | EVENT)
+    assert not stamped(harness, bytes(follow_up))
 
 
 LAYERS = {
@@ -153,43 +153,43 @@ LAYERS = {
         (V2, set()),
     ],
 )
-def test_layers(rig: XgbeRig, bits: int, wanted: set[str]) -> None:
-    rig.write(x.MAC_TSCR, TSENA | DIGITAL | bits)
-    assert {name for name, frame in LAYERS.items() if stamped(rig, frame)} == wanted
-    rig.write(x.MAC_TSCR, bits)
-    assert not any(stamped(rig, frame) for frame in LAYERS.values()), "the time does not run"
+def test_layers(harness: XgbeRig, bits: int, wanted: set[str]) -> None:
+    harness.write(x.MAC_TSCR, TSENA | DIGITAL | bits)
+    assert {name for name, frame in LAYERS.items() if stamped(harness, frame)} == wanted
+    harness.write(x.MAC_TSCR, bits)
+    assert not any(stamped(harness, frame) for frame in LAYERS.values()), "the time does not run"
 
 
-def test_stamp_waits_or_is_overwritten(rig: XgbeRig) -> None:
-    """A second stamp that would overwrite one that was not taken is missed, unless TXTSSTSM lets it."""
-    started(rig)
+def test_stamp_waits_or_is_overwritten(harness: XgbeRig) -> None:
+    """A second timestamp is missed if the first has not been read, unless TXTSSTSM allows overwriting."""
+    started(harness)
     stamps = []
     for overwrite in (0, 1 << 24):
-        rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | overwrite)
+        harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | overwrite)
         for _ in range(2):
-            rig.clock.advance(0.1)
-            rig.transmit(bytes(60), options=1 << 30)
-        nanoseconds = rig.read(x.MAC_TXSNR)
-        stamps.append((nanoseconds >> 31, rig.read(x.MAC_TXSSR) * SECOND + (nanoseconds & ~(1 << 31))))
+            harness.clock.advance(0.1)
+            harness.transmit(bytes(60), options=1 << 30)
+        nanoseconds = harness.read(x.MAC_TXSNR)
+        stamps.append((nanoseconds >> 31, harness.read(x.MAC_TXSSR) * SECOND + (nanoseconds & ~(1 << 31))))
     assert stamps == [(1, pytest.approx(SECOND // 10, abs=20)), (0, pytest.approx(SECOND * 4 // 10, abs=20))]
 
 
-def test_stamps_go_wrong(rig: XgbeRig) -> None:
-    started(rig)
-    rig.write(x.MAC_TSCR, rig.read(x.MAC_TSCR) | ALL)
+def test_stamps_go_wrong(harness: XgbeRig) -> None:
+    started(harness)
+    harness.write(x.MAC_TSCR, harness.read(x.MAC_TSCR) | ALL)
     frame = LAYERS["Ethernet"]
-    rig.arm("rx.timestamp.late")
-    (late,) = rig.receive(frame)
+    harness.arm("rx.timestamp.late")
+    (late,) = harness.receive(frame)
     assert late.time == (1, 0)
-    rig.arm("rx.timestamp.missing")
-    assert not stamped(rig, frame)
-    rig.arm("tx.timestamp.late")
-    rig.transmit(bytes(60), options=1 << 30)
-    assert (rig.read(x.MAC_TXSNR), rig.read(x.MAC_TXSSR)) == (0, 1)
-    rig.arm("tx.timestamp.missing")
-    rig.transmit(bytes(60), options=1 << 30)
-    assert not rig.read(x.MAC_TSSR)
-    rig.arm("device.time.stopped")
-    before = now(rig)
-    rig.clock.advance(1)
-    assert now(rig) == before
+    harness.arm("rx.timestamp.missing")
+    assert not stamped(harness, frame)
+    harness.arm("tx.timestamp.late")
+    harness.transmit(bytes(60), options=1 << 30)
+    assert (harness.read(x.MAC_TXSNR), harness.read(x.MAC_TXSSR)) == (0, 1)
+    harness.arm("tx.timestamp.missing")
+    harness.transmit(bytes(60), options=1 << 30)
+    assert not harness.read(x.MAC_TSSR)
+    harness.arm("device.time.stopped")
+    before = now(harness)
+    harness.clock.advance(1)
+    assert now(harness) == before

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Raw frames on an interface, with the metadata that the driver reported for each. Methods ``packet.*``.
+
+Source: packet(7); include/uapi/linux/if_packet.h (struct tpacket_auxdata), virtio_net.h (struct virtio_net_hdr);
+Documentation/networking/timestamping.rst.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import select
+import socket
+import struct
+import time
+from typing import Any
+
+from agent import handle
+from agent.methods import exposed
+
+ETH_P_ALL = 0x0003
+SOL_PACKET = 263
+PACKET_AUXDATA = 8
+PACKET_VNET_HDR = 15
+PACKET_IGNORE_OUTGOING = 23
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SO_TIMESTAMPING = 37
+TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
+"""SOF_TIMESTAMPING_*."""
+STAMPS = struct.Struct("=6q")
+"""struct scm_timestamping: three times in s and ns; the third is the hardware's."""
+AUXDATA = struct.Struct("=IIIHHHH")
+VNET_HEADER = struct.Struct("=BBHHHH")
+STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
+PACKET_TYPES = ("host", "broadcast", "multicast", "otherhost", "outgoing")
+GSO_TYPES = {0: "none", 1: "tcp4", 3: "udp", 4: "tcp6", 5: "udp-l4"}
+
+
+class PacketSocket:
+    """A packet socket.
+
+    Attributes:
+        socket: bound to the interface.
+        vnet: whether a virtio-net header precedes each frame, in both directions.
+    """
+
+    def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool, stamps: int = 0) -> None:
+        """Open and bind the socket."""
+        self.vnet = vnet
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        if vnet:
+            self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        if not outgoing:
+            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        if stamps:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RAW_HARDWARE | stamps)
+        for force in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
+            self.socket.setsockopt(socket.SOL_SOCKET, force, 1 << 24)
+        self.socket.bind((ifname, protocol))
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+
+
+@exposed
+def open(  # noqa: A001 - the verb
+    ifname: str, protocol: int = ETH_P_ALL, outgoing: bool = False, vnet: bool = False, stamps: str | None = None
+) -> int:
+    """Open a packet socket on `ifname`; returns a handle.
+
+    Args:
+        ifname: the interface.
+        protocol: EtherType, in host byte order.
+        outgoing: receive the frames that the guest sends, too.
+        vnet: put a struct virtio_net_hdr before each frame, in both directions.
+        stamps: request hardware timestamps of frames that are ``received`` or ``sent``.
+    """
+    asked = {None: 0, "received": RX_HARDWARE, "sent": TX_HARDWARE}[stamps]
+    return handle.keep(PacketSocket(ifname, protocol, outgoing, vnet, asked))
+
+
+@exposed
+def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None) -> int:
+    """Send raw frames (base64), the whole list `repeat` times, on one CPU if given; returns the number of frames.
+
+    On a socket with `vnet` each frame starts with a virtio-net header.
+    """
+    sock = handle.get(packet, PacketSocket).socket
+    raw = [base64.b64decode(frame) for frame in frames]
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        for _ in range(repeat):
+            for frame in raw:
+                sock.send(frame)
+    finally:
+        os.sched_setaffinity(0, before)
+    return repeat * len(raw)
+
+
+@exposed
+def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
+    """Return up to `count` frames that arrive within `timeout` seconds.
+
+    Each has frame (base64), length (bytes on the wire, without a stripped tag), type, status (checksum-valid …), vlan
+    ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}`` and checksum, and stamp
+    (ns) where the socket requests timestamps and the hardware took one.
+    """
+    source = handle.get(packet, PacketSocket)
+    end = time.monotonic() + timeout
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        if not select.select([source.socket], [], [], max(0.0, end - time.monotonic()))[0]:
+            break
+        found.append(receive_one(source))
+    return found
+
+
+def receive_one(source: PacketSocket) -> dict[str, Any]:
+    """Receive a frame and its ancillary data."""
+    data, ancillary, _, origin = source.socket.recvmsg(1 << 17, 256)
+    one: dict[str, Any] = {"type": PACKET_TYPES[origin[2]] if origin[2] < len(PACKET_TYPES) else str(origin[2])}
+    if source.vnet:
+        flags, gso_type, _, gso_size, start, offset = VNET_HEADER.unpack_from(data)
+        data = data[VNET_HEADER.size :]
+        one["gso"] = {"type": GSO_TYPES.get(gso_type & 0x7F, str(gso_type)), "size": gso_size}
+        one["checksum"] = {"needed": bool(flags & 1), "start": start, "offset": offset}
+    one["frame"] = base64.b64encode(data).decode()
+    for level, kind, raw in ancillary:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, length, _, _, _, tci, tpid = AUXDATA.unpack_from(raw)
+            one["length"] = length
+            one["status"] = [name for bit, name in STATUS_BITS.items() if status >> bit & 1]
+            one["vlan"] = {"tci": tci, "tpid": tpid} if status >> 4 & 1 else None
+    stamp = stamp_in(ancillary)
+    if stamp is not None:
+        one["stamp"] = stamp
+    return one
+
+
+def stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """Return the hardware timestamp in ancillary data, in ns."""
+    for level, kind, raw in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPING):
+            seconds, nanoseconds = STAMPS.unpack_from(raw)[4:]
+            return (seconds * 1_000_000_000 + nanoseconds) or None
+    return None
+
+
+@exposed
+def tx_timestamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
+    """Return the next transmit timestamp of the hardware: frame (base64) and stamp (ns); null where none arrives in time."""
+    sock = handle.get(packet, PacketSocket).socket
+    waiting = select.poll()
+    waiting.register(sock, 0)
+    end = time.monotonic() + timeout
+    while (left := end - time.monotonic()) > 0 and waiting.poll(left * 1000):
+        data, ancillary, _, _ = sock.recvmsg(1 << 17, 512, socket.MSG_ERRQUEUE)
+        stamp = stamp_in(ancillary)
+        if stamp is not None:
+            return {"frame": base64.b64encode(data).decode(), "stamp": stamp}
+    return None
+
+
+@exposed
+def drain(packet: int) -> int:
+    """Discard the frames in the receive buffer; returns their number."""
+    sock = handle.get(packet, PacketSocket).socket
+    count = 0
+    while select.select([sock], [], [], 0)[0]:
+        sock.recv(1)
+        count += 1
+    return count

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Redirects test frames to AF_XDP sockets, multi-buffer frames included; see redirect_xsk.h. Other frames pass. */
+#include "redirect_xsk.h"
+
+SEC("xdp.frags")
+int xdp_redirect_xsk_frags(struct xdp_md *context)
+{
+	return redirect_xsk(context);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""A completion ring: its entries have a generation bit that flips when the ring wraps.
+
+The driver polls while the device writes, and must not see an entry before it is complete. So the first entry of a batch
+is written last, and its first half, which holds the generation bit, after its second half.
+
+Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (DQO traffic queues).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nicmodels.models.gve.dma_record import Direction, DmaRecord
+    from nicmodels.vfio_user.memory import GuestMemory
+
+
+class CompletionRing:
+    """The ring of one queue.
+
+    Args:
+        memory: guest memory.
+        record: the DMA record.
+        base: DMA address.
+        count: entries, a power of two.
+        size: bytes per entry; entries of more than 8 bytes are written in two halves.
+
+    Attributes:
+        generation: the generation bit of the next entry: 1 in the first round, then alternating.
+    """
+
+    def __init__(self, memory: GuestMemory, record: DmaRecord, base: int, count: int, size: int) -> None:
+        self.count = count
+        self._memory = memory
+        self._record = record
+        self._base = base
+        self._size = size
+        self._head = 0
+        self._noted = 0
+        self.generation = 1
+        self._entries: list[bytes] = []
+
+    def note(self, entry: bytes) -> None:
+        """Add an entry to the next write; its generation bit must be `generation` before the call."""
+        self._entries.append(entry)
+        self._noted += 1
+        if self._noted == self.count:
+            self._noted = 0
+            self.generation ^= 1
+
+    def write(self, queue: int, direction: Direction) -> bool:
+        """Write the added entries; False if there are none.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        entries = self._entries
+        if not entries:
+            return False
+        self._entries = []
+        head, size, base = self._head, self._size, self._base
+        if self._record.on:
+            for number in range(len(entries)):
+                at = base + (head + number) % self.count * size
+                self._record.add(queue, direction, "completion", at, size)
+        room = self.count - head
+        if len(entries) > room:
+            self._memory.write(base, b"".join(entries[room:]))
+            entries, rest = entries[:room], len(entries) - room
+        else:
+            rest = 0
+        at = base + head * size
+        if len(entries) > 1:
+            self._memory.write(at + size, b"".join(entries[1:]))
+        first = entries[0]
+        if size > 8:
+            half = size // 2
+            self._memory.write(at + half, first[half:])
+            self._memory.write(at, first[:half])
+        else:
+            self._memory.write(at, first)
+        self._head = rest or (head + len(entries)) % self.count
+        return True

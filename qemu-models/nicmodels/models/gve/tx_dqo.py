@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""A DQO transmit queue: a ring of descriptors, and a ring of completions that return the packets' tags.
+
+Source: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h (gve_tx_pkt_desc_dqo, the context descriptors,
+gve_tx_compl_desc), gve_tx_dqo.c (requirements of the hardware).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from nicmodels.models.gve.accounting import IDS
+from nicmodels.models.gve.completions import CompletionRing
+from nicmodels.models.gve.queue import Queue
+from nicmodels.models.gve.tx_offload import FIELDS, Checksum
+from nicmodels.offload.chain import behead
+from nicmodels.offload.headers import UDP, parse
+from nicmodels.rings import DescriptorRing
+from nicmodels.vfio_user.memory import DmaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nicmodels.models.gve.page_lists import PageList
+    from nicmodels.models.gve.queue import QueueContext
+    from nicmodels.models.gve.tx_offload import TxOffload
+
+    Buffer = bytes | bytearray | memoryview
+
+DESCRIPTOR_SIZE = 16
+COMPLETION = struct.Struct("<HH4x")
+GENERAL_CONTEXT, TSO_CONTEXT, PACKET = 0x4, 0x5, 0xC
+TYPE = 0x1F
+# The second quadword of a packet descriptor.
+EOP, CHECKSUM, REPORT = 1 << 5, 1 << 6, 1 << 7
+TAG_SHIFT, SIZE_SHIFT, SIZE_MASK = 32, 48, 0x3FFF
+TSO = 1 << 5
+COMPLETED_PACKET, COMPLETED_DESCRIPTORS = 2, 4
+KIND_SHIFT, GENERATION_SHIFT, QUEUE_MASK = 11, 15, 0x7FF
+MOST_BUFFERS = 10
+"""Maximum number of data descriptors of a packet, or of a segment, whose header counts as one."""
+SIZES = range(17, 9728 + 1)
+SEGMENT_SIZES = range(88, 9728 + 1)
+MOST_HEADER, MOST_TSO = 255, 0x3FFFF
+REPORT_INTERVAL = 32
+BATCH = 256
+_HEAD = 256
+
+
+class TxQueueDqo(Queue):
+    """A DQO transmit queue.
+
+    Args:
+        context: the parts of the device that it uses.
+        fields: of the command create_tx_queue.
+        tx_offload: transmits packets.
+        pages: the queue's page list; None with raw addressing.
+
+    Attributes:
+        pages: as given.
+    """
+
+    def __init__(
+        self,
+        context: QueueContext,
+        fields: Mapping[str, int],
+        tx_offload: TxOffload,
+        pages: PageList | None = None,
+    ) -> None:
+        super().__init__(context, fields)
+        self.pages = pages
+        self._account = context.accounting.tx[self.index]
+        self._tx_offload = tx_offload
+        self._ring = DescriptorRing(self._memory)
+        self._ring.setup(fields["ring_address"], fields["ring_size"] * DESCRIPTOR_SIZE)
+        self._completions = CompletionRing(
+            self._memory, self._record, fields["completion_address"], fields["completion_ring_size"], COMPLETION.size
+        )
+        self._outstanding = bytearray(IDS)
+        self._tso: tuple[int, int, int] | None = None
+        self._pieces: list[tuple[int, int]] = []
+        self._since_report = REPORT_INTERVAL
+
+    def doorbell(self, value: int) -> bool:
+        """The driver wrote descriptors; `value` is the new tail. Returns whether there is work."""
+        ring = self._ring
+        if value >= ring.count:
+            self._accounting.violation("tx.tail", queue=self.index, value=value, size=ring.count)
+            return False
+        ring.tail = value
+        return bool(ring.available)
+
+    def describe(self) -> dict[str, float | bool]:
+        """The entry in `model.queues`."""
+        ring = self._ring
+        return self._state(ring.count, ring.head, ring.tail)
+
+    def stop(self) -> None:
+        """The queue is destroyed: outstanding packets are abandoned."""
+        self._account.abandoned += self._account.tags
+
+    def work(self) -> tuple[bool, bool]:
+        """Send posted packets, at most one batch.
+
+        Returns:
+            Whether completions were written, and whether there is more work.
+        """
+        ring = self._ring
+        try:
+            descriptors = ring.fetch(BATCH)
+        except DmaError:
+            self._statistics.dma_error("tx", self.index)
+            ring.head = ring.tail
+            return False, False
+        if self._record.on:
+            for step in range(len(descriptors)):
+                at = ring.address((ring.head + step) % ring.count)
+                self._record.add(self.index, "tx", "descriptor", at, DESCRIPTOR_SIZE)
+        for low, high in descriptors:
+            self._since_report += 1
+            following = ring.advance(1)
+            kind = high & TYPE
+            if kind == PACKET:
+                self._pieces.append((low, high >> SIZE_SHIFT & SIZE_MASK))
+                if high & EOP:
+                    self._packet(high, following)
+                elif high & REPORT:
+                    self._accounting.violation("tx.report.early", queue=self.index)
+            else:
+                # Context descriptors have their type in the same place as packet descriptors: byte 8 (DTYPE).
+                self._context(kind, low, high)
+        more = bool(ring.available)
+        try:
+            return self._completions.write(self.index, "tx"), more
+        except DmaError:
+            self._statistics.dma_error("tx", self.index)
+            return False, more
+
+    def _context(self, kind: int, low: int, high: int) -> None:
+        if self._pieces:
+            self._accounting.violation("tx.descriptor.order", queue=self.index, type=kind)
+            self._pieces = []
+        if kind == TSO_CONTEXT:
+            if high & TSO:
+                self._tso = (low & 0xFF_FFFF, low >> 32 & SIZE_MASK, low >> 48 & 0xFF)
+        elif kind != GENERAL_CONTEXT:
+            self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind)
+
+    def _packet(self, high: int, head: int) -> None:
+        """Send a complete packet, and add its completion."""
+        tag = high >> TAG_SHIFT & 0xFFFF
+        pieces, self._pieces = self._pieces, []
+        tso, self._tso = self._tso, None
+        account = self._account
+        account.packets += 1
+        self.packets += 1
+        if self._outstanding[tag]:
+            self._accounting.violation("tx.tag.reused", queue=self.index, tag=tag)
+        self._outstanding[tag] = 1
+        if self._record.on:
+            for address, length in pieces:
+                self._record.add(self.index, "tx", "payload", address, length)
+        try:
+            buffers = self._memory.gather(pieces)
+        except DmaError:
+            self._statistics.dma_error("tx", self.index)
+        else:
+            try:
+                self._send(buffers, pieces, tso, checksum=bool(high & CHECKSUM))
+            except ValueError as error:
+                self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
+        if high & REPORT:
+            if self._since_report < REPORT_INTERVAL:
+                self._accounting.violation("tx.report.interval", queue=self.index, interval=self._since_report)
+            self._since_report = 0
+            self._complete(COMPLETED_DESCRIPTORS, head)
+        if self._faults.active and self._fault_completion(tag):
+            return
+        self._complete(COMPLETED_PACKET, tag)
+        self._outstanding[tag] = 0
+        account.completions += 1
+
+    def _complete(self, kind: int, value: int) -> None:
+        completions = self._completions
+        first = self.index & QUEUE_MASK | kind << KIND_SHIFT | completions.generation << GENERATION_SHIFT
+        completions.note(COMPLETION.pack(first, value))
+
+    def _fault_completion(self, tag: int) -> bool:
+        """Apply the faults of completions; returns whether to suppress the right completion."""
+        if self._faults.fires("tx.completion.lost", queue=self.index):
+            return True
+        if self._faults.fires("tx.completion.other-tag", queue=self.index):
+            self._complete(COMPLETED_PACKET, (tag + 2) & 0x7FFF)
+            return True
+        return False
+
+    def _send(
+        self,
+        buffers: list[Buffer],
+        pieces: list[tuple[int, int]],
+        tso: tuple[int, int, int] | None,
+        *,
+        checksum: bool,
+    ) -> None:
+        """Check the hardware's requirements, and send.
+
+        Raises:
+            ValueError: a requirement is not met; nothing is sent.
+        """
+        if self.pages is not None:
+            for address, length in pieces:
+                if not self.pages.holds(address, length):
+                    raise ValueError(f"expected addresses in the queue's page list; found {address:#x}+{length:#x}")
+        total = sum(length for _, length in pieces)
+        if tso is not None:
+            self._send_segments(buffers, pieces, total, tso)
+            return
+        if total not in SIZES or len(pieces) > MOST_BUFFERS:
+            raise ValueError(
+                f"expected {SIZES.start} to {SIZES.stop - 1} bytes in at most {MOST_BUFFERS} buffers; "
+                f"found {total} in {len(pieces)}"
+            )
+        where = None
+        if checksum:
+            head, _ = behead(buffers, min(total, _HEAD))
+            headers = parse(head, total)
+            if headers.l4 in FIELDS and not headers.fragment:
+                l4 = headers.l4_offset
+                where = Checksum(l4, l4 + FIELDS[headers.l4], headers.l3_end, headers.l4 == UDP)
+        self._tx_offload.send(self.index, buffers, where)
+
+    def _send_segments(
+        self, buffers: list[Buffer], pieces: list[tuple[int, int]], total: int, tso: tuple[int, int, int]
+    ) -> None:
+        payload, mss, header = tso
+        if mss not in SEGMENT_SIZES or header > MOST_HEADER or total > MOST_TSO or payload != total - header:
+            raise ValueError(
+                f"expected a segment size from {SEGMENT_SIZES.start} to {SEGMENT_SIZES.stop - 1}, at most {MOST_HEADER} "
+                f"bytes of header and {MOST_TSO} in all; found {mss}, {header}, and {payload} of {total} to segment"
+            )
+        if len(pieces) >= MOST_BUFFERS and not _segments_fit([length for _, length in pieces], header, mss):
+            raise ValueError(f"expected at most {MOST_BUFFERS} buffers a segment; found more")
+        head, _ = behead(buffers, min(header, total))
+        headers = parse(head, total)
+        if headers.l4 not in FIELDS or headers.payload_offset != header:
+            raise ValueError(f"expected a TCP or UDP header that ends at {header}; found {headers!r}")
+        self._tx_offload.send_segments(
+            self.index, buffers, header, headers.l3_offset, headers.l4_offset, headers.l4, mss, seeded=True
+        )
+
+
+def _segments_fit(lengths: list[int], header: int, mss: int) -> bool:
+    """Whether no segment takes more buffers than the hardware supports, its header counting as one."""
+    position = 0
+    edges = [position := position + length for length in lengths]
+    total, start, at = position, header, 0
+    while start < total:
+        end = min(start + mss, total)
+        while edges[at] <= start:
+            at += 1
+        last = at
+        while edges[last] < end:
+            last += 1
+        if last - at + 2 > MOST_BUFFERS:
+            return False
+        start, at = end, last
+    return True

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: MIT
+"""The transmit path: descriptors to frames.
+
+Source: 82599 datasheet, section 7.2 (transmit): 7.2.3 (descriptors), 7.2.4 (segmentation), 7.2.5 (checksums).
+
+A tail write schedules its queue; the work is done from the event loop, so that tail writes that arrive together are one
+batch, with one fetch and one interrupt. `_send_fast` leaves checksums and segmentation to the host (wire segmentation
+"host") and passes guest memory to the kernel without a copy; `_send` does everything here, faults included.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
+from nicmodels.faults.frames import change_segments, change_tag, change_transmitted
+from nicmodels.models.ixgbe.fault_points import TRANSMIT
+from nicmodels.models.ixgbe.registers import mac
+from nicmodels.models.ixgbe.registers import transmit as r
+from nicmodels.nic.engine import WorkList
+from nicmodels.offload import vlan
+from nicmodels.offload.chain import behead
+from nicmodels.offload.chain import length as chain_length
+from nicmodels.offload.checksum import fold, insert_checksum, insert_crc32c, word_sum
+from nicmodels.offload.headers import SCTP, TCP, UDP
+from nicmodels.offload.segmentation import FlagMasks, segment
+from nicmodels.rings import DescriptorRing
+from nicmodels.vfio_user.memory import DmaError
+from nicmodels.wire import Offload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nicmodels.models.ixgbe.interrupts import InterruptBlock
+    from nicmodels.models.ixgbe.link import Link
+    from nicmodels.models.ixgbe.ptp import SystemTime
+    from nicmodels.models.ixgbe.statistics import Statistics
+    from nicmodels.nic.device import Host
+    from nicmodels.registers import RegisterFile
+
+    Buffer = bytes | bytearray | memoryview
+
+QUEUES = 128
+BATCH = 256
+ENABLE = 1 << 25
+TRANSMIT_ENABLE = 1
+HEAD_WRITE_BACK = 1
+PAD_ENABLE, LOOPBACK = 1 << 10, 1 << 15
+# The second quadword of a descriptor.
+STAMP = 1 << 19
+EOP, IFCS, IC, RS, DEXT, VLE, TSE = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 29, 1 << 30, 1 << 31
+CONTEXT = 2
+IXSM, TXSM = 1, 2
+IPV4 = 1 << 10
+DONE = struct.pack("<I", 1)
+_PROTOCOLS = {0: UDP, 1: TCP, 2: SCTP, 3: 0}
+_FIELDS = {TCP: 16, UDP: 6, SCTP: 8}
+_HOST_LIMIT = 65535
+
+
+class Context(NamedTuple):
+    """A context descriptor, decoded (datasheet 7.2.3.2.3)."""
+
+    mac_length: int = 0
+    ip_length: int = 0
+    vlan: int = 0
+    ipv4: bool = False
+    protocol: int = 0
+    l4_length: int = 0
+    mss: int = 0
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the lengths leave room for an IP and a TCP header."""
+        return self.mac_length >= 14 and self.ip_length >= (20 if self.ipv4 else 40) and self.l4_length >= 20
+
+    @classmethod
+    def decode(cls, low: int, high: int) -> Context:
+        """From the two quadwords."""
+        return cls(
+            mac_length=low >> 9 & 0x7F,
+            ip_length=low & 0x1FF,
+            vlan=low >> 16 & 0xFFFF,
+            ipv4=bool(high & IPV4),
+            protocol=_PROTOCOLS[high >> 11 & 3],
+            l4_length=high >> 40 & 0xFF,
+            mss=high >> 48,
+        )
+
+
+class Packet(NamedTuple):
+    """The control data of a packet's descriptors.
+
+    Attributes:
+        command: the second quadword of its first descriptor.
+        context: the context it refers to.
+        legacy: whether its descriptors are legacy ones, with checksum start and offset in the command.
+    """
+
+    command: int
+    context: Context
+    legacy: bool
+
+
+class TxQueue:
+    """A transmit queue."""
+
+    __slots__ = ("contexts", "enabled", "index", "ring")
+
+    def __init__(self, index: int, ring: DescriptorRing) -> None:
+        self.index = index
+        self.ring = ring
+        self.enabled = False
+        self.contexts = [Context(), Context()]
+
+
+class Transmitter:
+    """All transmit queues.
+
+    Args:
+        loop_back: receives frames in MAC loopback.
+    """
+
+    def __init__(
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        statistics: Statistics,
+        link: Link,
+        time: SystemTime,
+        loop_back: Callable[[bytes], None],
+    ) -> None:
+        self._file = file
+        self._host = host
+        self._interrupts = interrupts
+        self._statistics = statistics
+        self._link = link
+        self._time = time
+        self._loop_back = loop_back
+        self._faults = host.faults.subset(TRANSMIT)
+        self._work = WorkList(host.clock, self._run)
+        self.queues = [TxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
+        file.on_write(r.TDBAL, self._write_base)
+        file.on_write(r.TDBAH, self._write_base_high)
+        file.on_write(r.TDLEN, self._write_length)
+        file.on_write(r.TDH, self._write_head)
+        file.on_read(r.TDH, self._read_head, peek=self._read_head)
+        file.on_write(r.TDT, self._write_tail)
+        file.on_write(r.TXDCTL, self._write_control)
+        file.on_write(r.DMATXCTL, self._write_dma)
+
+    def reset(self) -> None:
+        """Disable and empty all queues."""
+        for queue in self.queues:
+            queue.enabled = False
+            queue.ring.setup(0, 0)
+            queue.contexts = [Context(), Context()]
+        self._work.clear()
+
+    def kick(self) -> None:
+        """The link came up, or transmission was enabled: resume all queues."""
+        for queue in self.queues:
+            if queue.enabled and queue.ring.available:
+                self._work.add(queue.index)
+
+    def _write_base(self, index: int, value: int) -> None:
+        self._file[r.TDBAL, index] = value & r.TDBAL.writable
+        self._place(index)
+
+    def _write_base_high(self, index: int, value: int) -> None:
+        self._file[r.TDBAH, index] = value
+        self._place(index)
+
+    def _place(self, index: int) -> None:
+        self.queues[index].ring.base = self._file[r.TDBAH, index] << 32 | self._file[r.TDBAL, index]
+
+    def _write_length(self, index: int, value: int) -> None:
+        self._file[r.TDLEN, index] = value & r.TDLEN.writable
+        ring = self.queues[index].ring
+        ring.count = (value & r.TDLEN.writable) // ring.size
+
+    def _write_head(self, index: int, value: int) -> None:
+        if not self.queues[index].enabled:
+            self.queues[index].ring.head = value & 0xFFFF
+
+    def _read_head(self, index: int) -> int:
+        return self.queues[index].ring.head
+
+    def _write_tail(self, index: int, value: int) -> None:
+        value &= 0xFFFF
+        self._file[r.TDT, index] = value
+        queue = self.queues[index]
+        queue.ring.tail = value
+        if queue.enabled:
+            self._work.add(queue.index)
+
+    def _write_control(self, index: int, value: int) -> None:
+        """ENABLE reads back at once; SWFLSH is self-clearing, since no write-back is pending."""
+        self._file[r.TXDCTL, index] = value & r.TXDCTL.writable
+        queue = self.queues[index]
+        enabled = bool(value & ENABLE)
+        if enabled == queue.enabled:
+            return
+        queue.enabled = enabled
+        self._host.events.add("queue.enable" if enabled else "queue.disable", direction="tx", queue=index)
+        if enabled:
+            queue.ring.tail = self._file[r.TDT, index]
+            queue.contexts = [Context(), Context()]
+            self._work.add(queue.index)
+
+    def _write_dma(self, _index: int, value: int) -> None:
+        self._file[r.DMATXCTL] = value
+        if value & TRANSMIT_ENABLE:
+            self.kick()
+
+    def _run(self) -> None:
+        loopback = self._file[mac.HLREG0] & LOOPBACK
+        # Without a link the hardware stops its DMA; queued packets wait.
+        if not self._file[r.DMATXCTL] & TRANSMIT_ENABLE or not (self._link.up or loopback):
+            return
+        self._faults.poll()
+        for index in self._work.take():
+            queue = self.queues[index]
+            if queue.enabled:
+                try:
+                    self._send_batch(queue)
+                except DmaError:
+                    self._halt(queue)
+
+    def _halt(self, queue: TxQueue) -> None:
+        """The ring or a buffer is not mapped: the queue stops, as after a PCIe master abort."""
+        queue.ring.head = queue.ring.tail
+        self._statistics.dma_errors += 1
+        self._host.events.add("dma.error", direction="tx", queue=queue.index)
+
+    def _send_batch(self, queue: TxQueue) -> None:
+        """Send the complete packets between head and tail, at most one batch; then write back and interrupt."""
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=queue.index):
+            return
+        ring = queue.ring
+        descriptors = ring.fetch(BATCH)
+        fast = not self._faults.active and self._host.wire.segmentation == "host"
+        fast = fast and not self._file[mac.HLREG0] & LOOPBACK
+        send = self._send_fast if fast else self._send
+        gather = self._host.memory.gather
+        index, count = ring.head, ring.count
+        done: list[int] = []
+        reported = 0
+        pieces: list[tuple[int, int]] = []
+        first = 0
+        taken = 0
+        for position, (low, high) in enumerate(descriptors, 1):
+            if high & DEXT and high >> 20 & 0xF == CONTEXT:
+                queue.contexts[high >> 36 & 1] = Context.decode(low, high)
+                if not pieces:
+                    taken = position
+            else:
+                if not pieces:
+                    first = high
+                pieces.append((low, high & 0xFFFF))
+                if high & RS:
+                    done.append(index)
+                if high & EOP:
+                    send(queue, gather(pieces), self._packet(queue, first))
+                    pieces = []
+                    taken = position
+                    reported = len(done)
+            index += 1
+            if index == count:
+                index = 0
+        if not taken:
+            return
+        ring.advance(taken)
+        if reported:
+            self._write_back(queue, done[:reported])
+        if ring.available and (taken == len(descriptors) or len(descriptors) == BATCH):
+            self._work.add(queue.index)
+
+    def _packet(self, queue: TxQueue, first: int) -> Packet:
+        if first & DEXT:
+            return Packet(first, queue.contexts[first >> 36 & 1], legacy=False)
+        return Packet(first, Context(vlan=first >> 48), legacy=True)
+
+    def _write_back(self, queue: TxQueue, done: list[int]) -> None:
+        if self._faults.active and self._faults.fires("tx.writeback.lost", queue=queue.index):
+            return
+        memory, ring = self._host.memory, queue.ring
+        low = self._file[r.TDWBAL, queue.index]
+        if low & HEAD_WRITE_BACK:
+            address = self._file[r.TDWBAH, queue.index] << 32 | low & ~3
+            memory.write(address, struct.pack("<I", ring.head))
+        else:
+            base = ring.base + 12
+            for index in done:
+                memory.write(base + 16 * index, DONE)
+        self._interrupts.transmit(queue.index)
+
+    # Fast path: the host completes the frame
+
+    def _send_fast(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
+        command = packet.command
+        options = command >> 40 & 0x3F
+        total = chain_length(buffers)
+        context = packet.context
+        if (
+            packet.legacy
+            or total < ETH_ZLEN
+            or command & STAMP
+            or command & (VLE | TSE) == VLE | TSE
+            or (command & TSE and total > _HOST_LIMIT)
+        ):
+            self._send(queue, buffers, packet)
+            return
+        if not command & TSE:
+            if options & IXSM or (options & TXSM and context.protocol not in (TCP, UDP)) or command & VLE:
+                self._send(queue, buffers, packet)
+                return
+            offload = None
+            if options & TXSM:
+                offload = Offload(context.mac_length + context.ip_length, _FIELDS[context.protocol])
+            destination = bytes(buffers[0][:6])
+            self._host.wire.transmit(buffers, offload)
+            self._count(queue, total, 1, total)
+            self._statistics.left(total + ETH_FCS_LEN, destination)
+            return
+        size = context.mac_length + context.ip_length + context.l4_length
+        if context.protocol != TCP or total <= size or not context.mss or not context.plausible:
+            self._send(queue, buffers, packet)
+            return
+        head, rest = behead(buffers, size)
+        start, l4 = context.mac_length, context.mac_length + context.ip_length
+        # The host expects the headers of the whole packet, with its length and the pseudo-header's sum.
+        if context.ipv4:
+            struct.pack_into(">H", head, start + 2, total - start)
+            head[start + 10 : start + 12] = b"\0\0"
+            struct.pack_into(">H", head, start + 10, fold(word_sum(head[start:l4])))
+        else:
+            struct.pack_into(">H", head, start + 4, total - start - 40)
+        seed = (head[l4 + 16] << 8 | head[l4 + 17]) + total - l4
+        struct.pack_into(">H", head, l4 + 16, seed % 65535 or 65535)
+        offload = Offload(l4, 16, "tcp4" if context.ipv4 else "tcp6", context.mss, size)
+        self._host.wire.transmit([head, *rest], offload)
+        payload = total - size
+        count = -(-payload // context.mss)
+        last = payload - (count - 1) * context.mss
+        last = max(size + last, ETH_ZLEN)
+        self._count(queue, total, count, (count - 1) * (size + context.mss) + last)
+        destination = bytes(head[:6])
+        if count > 1:
+            self._statistics.left(size + context.mss + ETH_FCS_LEN, destination, count - 1)
+        self._statistics.left(last + ETH_FCS_LEN, destination)
+
+    def _count(self, queue: TxQueue, total: int, segments: int, segment_bytes: int) -> None:
+        account = self._statistics.tx[queue.index]
+        account.frames += 1
+        account.bytes += total
+        account.segments += segments
+        account.segment_bytes += segment_bytes
+        self._statistics.sent(queue.index, segments, segment_bytes)
+
+    # Slow path: the frame is completed here
+
+    def _send(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
+        total = chain_length(buffers)
+        if total < ETH_HLEN:
+            return
+        try:
+            frames = (
+                self._segments(queue, buffers, packet)
+                if packet.command & TSE
+                else [self._single(queue, buffers, packet)]
+            )
+            if packet.command & VLE:
+                frames = [self._tag(queue, frame, packet.context.vlan) for frame in frames]
+        except ValueError as error:
+            # The lengths contradict the frame. Hardware hangs or sends garbage; the model drops the packet and records it.
+            self._host.events.add("tx.malformed", queue=queue.index, reason=str(error))
+            return
+        segment_bytes = sum(self._emit(queue, frame) for frame in frames)
+        if packet.command & STAMP and not packet.legacy:
+            self._time.transmitted()
+        self._count(queue, total, len(frames), segment_bytes)
+
+    def _single(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[Buffer]:
+        """A packet sent as one frame, with its checksums completed."""
+        command, context = packet.command, packet.context
+        if packet.legacy:
+            if not command & IC:
+                return buffers
+            start, offset = command >> 40 & 0xFF, command >> 16 & 0xFF
+            head, rest = behead(buffers, max(start, offset + 2))
+            insert_checksum(head, rest, start, offset)
+            return [head, *rest]
+        options = command >> 40 & 0x3F
+        if not options & (IXSM | TXSM):
+            return buffers
+        start, l4 = context.mac_length, context.mac_length + context.ip_length
+        field = l4 + _FIELDS[context.protocol] if options & TXSM and context.protocol else 0
+        head, rest = behead(buffers, max(l4, field + (4 if context.protocol == SCTP else 2)))
+        if options & IXSM:
+            if context.ip_length < 20:
+                raise ValueError(f"expected an IPv4 header to write a checksum into; found {context.ip_length} bytes")
+            struct.pack_into(">H", head, start + 10, fold(word_sum(head[start:l4])))
+            if self._faults.active and self._faults.fires("tx.ip-checksum.wrong", queue=queue.index):
+                head[start + 11] ^= 1
+        if field:
+            if context.protocol == SCTP:
+                insert_crc32c(head, rest, l4, field)
+            else:
+                insert_checksum(head, rest, l4, field, never_zero=context.protocol == UDP)
+            if self._faults.active and self._faults.fires("tx.checksum.wrong", queue=queue.index):
+                head[field + 1] ^= 1
+        return [head, *rest]
+
+    def _segments(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[list[Buffer]]:
+        """The segments of a packet."""
+        context = packet.context
+        l4 = context.mac_length + context.ip_length
+        head, payload = behead(buffers, l4 + context.l4_length)
+        low, high = self._file[r.DTXTCPFLGL], self._file[r.DTXTCPFLGH]
+        masks = FlagMasks(low & 0xFFF, low >> 16 & 0xFFF, high & 0xFFF)
+        faulty = self._faults.active
+        if faulty and self._faults.fires("tx.segment.flags", queue=queue.index):
+            masks = FlagMasks(0xFFF, 0xFFF, 0xFFF)
+        frames = list(
+            segment(
+                head,
+                payload,
+                context.mss,
+                l3_offset=context.mac_length,
+                l4_offset=l4,
+                protocol=context.protocol,
+                masks=masks,
+                identification_mask=0
+                if faulty and self._faults.fires("tx.segment.identification", queue=queue.index)
+                else 0xFFFF,
+                seeded=True,
+            )
+        )
+        if faulty:
+            change_segments(
+                frames,
+                context.mac_length,
+                l4,
+                ipv4=context.ipv4,
+                protocol=context.protocol,
+                fires=partial(self._faults.fires, queue=queue.index),
+            )
+        return frames
+
+    def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
+        changed = change_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci
+        return list(frame) if changed is None else vlan.insert(frame, changed, self._file[r.DMATXCTL] >> 16)
+
+    def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
+        """Transmit a frame; returns its length without CRC."""
+        size = chain_length(frame)
+        pads = size < ETH_ZLEN and self._file[mac.HLREG0] & PAD_ENABLE
+        if pads and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue.index)):
+            frame = [*frame, bytes(ETH_ZLEN - size)]
+            size = ETH_ZLEN
+        destination = b"".join(frame)[:6] if len(frame[0]) < 6 else bytes(frame[0][:6])
+        loopback = self._file[mac.HLREG0] & LOOPBACK
+        for each in (
+            change_transmitted(frame, partial(self._faults.fires, queue=queue.index))
+            if self._faults.active
+            else (frame,)
+        ):
+            if loopback:
+                self._loop_back(b"".join(each))
+            else:
+                self._host.wire.transmit(each)
+        self._statistics.left(max(size, ETH_ZLEN) + ETH_FCS_LEN, destination)
+        return size

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""This DMA's ring: 16-byte descriptors with an owner bit; base and tail are addresses.
+
+Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.3: the DMA reads descriptors from the current one up to, but not including,
+the tail, while it owns them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicmodels.rings import DescriptorRing
+
+if TYPE_CHECKING:
+    from nicmodels.vfio_user.memory import GuestMemory
+
+OWN = 1 << 31
+SIZE = 16
+
+
+class OwnedRing(DescriptorRing):
+    """A descriptor ring that ends at the tail, or at the first descriptor that the DMA does not own."""
+
+    __slots__ = ()
+
+    def __init__(self, memory: GuestMemory) -> None:
+        super().__init__(memory, "<IIII")
+
+    @property
+    def available(self) -> int:
+        """Number of descriptors before the tail; a tail just after the ring is never reached."""
+        head, tail, count = self.head, self.tail, self.count
+        if head >= count or tail > count:
+            return 0
+        if tail == count:
+            return count
+        return tail - head if tail >= head else count - head + tail
+
+    def place_tail(self, address: int) -> None:
+        """Set the tail by the low half of its address; an address outside the ring leaves no descriptors."""
+        offset = address - self.base & 0xFFFF_FFFF
+        self.tail = offset // SIZE if not offset % SIZE and offset // SIZE <= self.count else self.count + 1
+
+    def owned(self, limit: int) -> list[tuple[int, ...]]:
+        """Up to `limit` descriptors from head on that the DMA owns, in order.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        found = self.fetch(limit)
+        for number, descriptor in enumerate(found):
+            if not descriptor[3] & OWN:
+                return found[:number]
+        return found

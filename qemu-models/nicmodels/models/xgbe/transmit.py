@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""The transmit DMA: descriptors to packets.
+
+Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (transmit DMA), 5.1.6.3 (descriptors).
+
+A tail write schedules its channel; the work is done from the event loop, so that tail writes that arrive together are one
+batch, with one fetch and one interrupt. A channel's packets go to the queue of its number; when that is full, the DMA
+waits.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN
+from nicmodels.models.xgbe import descriptors as d
+from nicmodels.models.xgbe.fault_points import TRANSMIT
+from nicmodels.models.xgbe.interrupts import FBE, TBU, TI, TPS
+from nicmodels.models.xgbe.registers import dma, mtl
+from nicmodels.models.xgbe.ring import OwnedRing
+from nicmodels.models.xgbe.tx_offload import TxOffload
+from nicmodels.models.xgbe.tx_queues import TxPacket, TxQueues
+from nicmodels.nic.engine import WorkList
+from nicmodels.offload.chain import length as chain_length
+from nicmodels.vfio_user.memory import DmaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nicmodels.models.xgbe.interrupts import InterruptBlock
+    from nicmodels.models.xgbe.mmc import Counters
+    from nicmodels.models.xgbe.ptp import SystemTime
+    from nicmodels.nic.device import Host
+    from nicmodels.registers import RegisterFile
+
+    Buffer = bytes | bytearray | memoryview
+    Descriptor = tuple[int, ...]
+
+BATCH = 256
+START, SEGMENTS = 1, 1 << 12
+QUEUE_MODE, QUEUE_ENABLED = 3 << 2, 2 << 2
+EAME = 1 << 11
+STOPPED, SUSPENDED = 0, 6
+
+
+class TxChannel:
+    """A transmit channel: its ring, and the values of the last context descriptors."""
+
+    __slots__ = ("index", "mss", "ring", "running", "vlan")
+
+    def __init__(self, index: int, ring: OwnedRing) -> None:
+        self.index = index
+        self.ring = ring
+        self.running = False
+        self.mss = 0
+        self.vlan = 0
+
+
+class Transmitter:
+    """All transmit channels.
+
+    Args:
+        link_up: whether the link is up.
+        loop_back: receives frames in MAC loopback.
+    """
+
+    def __init__(
+        self,
+        file: RegisterFile,
+        host: Host,
+        interrupts: InterruptBlock,
+        counters: Counters,
+        time: SystemTime,
+        *,
+        channels: int,
+        link_up: Callable[[], bool],
+        loop_back: Callable[[bytes], None],
+    ) -> None:
+        self._file = file
+        self._host = host
+        self._interrupts = interrupts
+        self._counters = counters
+        self._faults = host.faults.subset(TRANSMIT)
+        self._work = WorkList(host.clock, self._run)
+        self._tx_offload = TxOffload(file, self._faults)
+        self._tx_queues = TxQueues(
+            file,
+            host,
+            counters,
+            time,
+            self._faults,
+            queues=channels,
+            link_up=link_up,
+            loop_back=loop_back,
+            emptied=self._resume,
+        )
+        self.channels = [TxChannel(index, OwnedRing(host.memory)) for index in range(channels)]
+        file.on_write(dma.TDLR_LO, self._write_base)
+        file.on_write(dma.TDLR_HI, self._write_base_high)
+        file.on_write(dma.TDRLR, self._write_length)
+        file.on_write(dma.TDTR_LO, self._write_tail)
+        file.on_write(dma.TCR, self._write_control)
+        file.on_read(dma.CATDR, self._current, peek=self._current)
+
+    def reset(self) -> None:
+        """Stop and empty all channels."""
+        for channel in self.channels:
+            channel.running = False
+            channel.ring.setup(0, 0)
+            channel.mss = channel.vlan = 0
+        self._work.clear()
+        self._tx_queues.reset()
+
+    def kick(self) -> None:
+        """The link came up: send the queued packets."""
+        self._tx_queues.release()
+
+    def pause(self, seconds: float) -> None:
+        """A PAUSE frame was received: send nothing for this time; 0 ends a pause."""
+        self._tx_queues.pause(seconds)
+
+    def _resume(self) -> None:
+        """A queue has room, or was enabled."""
+        for channel in self.channels:
+            if channel.running and channel.ring.available:
+                self._work.add(channel.index)
+
+    def state(self, index: int) -> int:
+        """The engine's state in DMA_DSR."""
+        return SUSPENDED if self.channels[index].running else STOPPED
+
+    # Registers
+
+    def _write_base(self, index: int, value: int) -> None:
+        self._file[dma.TDLR_LO, index] = value & dma.TDLR_LO.writable
+        self._place(index)
+
+    def _write_base_high(self, index: int, value: int) -> None:
+        self._file[dma.TDLR_HI, index] = value & dma.TDLR_HI.writable
+        self._place(index)
+
+    def _place(self, index: int) -> None:
+        """A new list address: the current descriptor is the first."""
+        if index < len(self.channels):
+            ring = self.channels[index].ring
+            ring.base = self._file[dma.TDLR_HI, index] << 32 | self._file[dma.TDLR_LO, index]
+            ring.head = ring.tail = 0
+
+    def _write_length(self, index: int, value: int) -> None:
+        self._file[dma.TDRLR, index] = value & dma.TDRLR.writable
+        if index < len(self.channels):
+            self.channels[index].ring.count = (value & dma.TDRLR.writable) + 1
+
+    def _write_tail(self, index: int, value: int) -> None:
+        self._file[dma.TDTR_LO, index] = value & dma.TDTR_LO.writable
+        if index < len(self.channels):
+            channel = self.channels[index]
+            channel.ring.place_tail(value)
+            if channel.running:
+                self._work.add(channel.index)
+
+    def _write_control(self, index: int, value: int) -> None:
+        self._file[dma.TCR, index] = value
+        if index >= len(self.channels):
+            return
+        channel = self.channels[index]
+        running = bool(value & START)
+        if running == channel.running:
+            return
+        channel.running = running
+        self._host.events.add("queue.enable" if running else "queue.disable", direction="tx", queue=index)
+        if running:
+            self._work.add(channel.index)
+        else:
+            self._interrupts.event(index, TPS)
+
+    def _current(self, index: int) -> int:
+        if index >= len(self.channels):
+            return 0
+        ring = self.channels[index].ring
+        return ring.address(ring.head) & 0xFFFF_FFFF
+
+    # Work
+
+    def _run(self) -> None:
+        self._faults.poll()
+        for index in self._work.take():
+            channel = self.channels[index]
+            if channel.running and self._file[mtl.TQOMR, index] & QUEUE_MODE == QUEUE_ENABLED:
+                try:
+                    self._send_batch(channel)
+                except DmaError:
+                    self._halt(channel)
+
+    def _halt(self, channel: TxChannel) -> None:
+        """The ring or a buffer is not mapped: a fatal bus error stops the channel."""
+        channel.running = False
+        self._file[dma.TCR, channel.index] &= ~START
+        self._counters.dma_errors += 1
+        self._host.events.add("dma.error", direction="tx", queue=channel.index)
+        self._interrupts.event(channel.index, FBE)
+
+    def _send_batch(self, channel: TxChannel) -> None:
+        """Move complete packets between head and tail, at most one batch, into the queue; then return the descriptors."""
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=channel.index):
+            return
+        ring = channel.ring
+        found = ring.owned(BATCH)
+        packet: list[Descriptor] = []
+        taken = 0
+        interrupt = full = False
+        for position, each in enumerate(found, 1):
+            if each[3] & d.CONTEXT:
+                self._context(channel, each)
+                if not packet:
+                    taken = position
+                continue
+            if not packet and not self._tx_queues.has_room(channel.index):
+                full = True
+                break
+            packet.append(each)
+            if each[3] & d.LAST:
+                self._send(channel, packet)
+                interrupt = interrupt or bool(each[2] & d.TX_INTERRUPT)
+                packet = []
+                taken = position
+        if taken:
+            if not (self._faults.active and self._faults.fires("tx.writeback.lost", queue=channel.index)):
+                self._return_descriptors(ring, found[:taken])
+            ring.advance(taken)
+        causes = TI if interrupt else 0
+        if not full and len(found) == BATCH and taken:
+            self._work.add(channel.index)
+        elif not full:
+            causes |= TBU
+        if causes:
+            self._interrupts.event(channel.index, causes)
+
+    def _context(self, channel: TxChannel, descriptor: Descriptor) -> None:
+        if descriptor[3] & d.MSS_VALID:
+            channel.mss = descriptor[2] & d.MSS_MASK
+        if descriptor[3] & d.VLAN_VALID:
+            channel.vlan = descriptor[3] & 0xFFFF
+
+    def _return_descriptors(self, ring: OwnedRing, found: list[Descriptor]) -> None:
+        """Clear the owner bits; there is no status to report."""
+        index = ring.head
+        for each in found:
+            kept = each[3] & (d.CONTEXT | d.FIRST | d.LAST)
+            ring.write(index, struct.pack("<IIII", each[0], each[1], each[2], kept))
+            index = index + 1 if index + 1 < ring.count else 0
+
+    def _gather(self, packet: list[Descriptor]) -> list[Buffer]:
+        pieces: list[tuple[int, int]] = []
+        wide = self._file[dma.SBMR] & EAME
+        for low, high, lengths, _ in packet:
+            pieces.append((low | (high & d.ADDRESS_HIGH) << 32 if wide else low, lengths & d.LENGTH_MASK))
+            if not wide:
+                pieces.append((high, lengths >> d.BUFFER_2_SHIFT & d.LENGTH_MASK))
+        return self._host.memory.gather(pieces)
+
+    def _send(self, channel: TxChannel, packet: list[Descriptor]) -> None:
+        first = packet[0]
+        buffers = self._gather(packet)
+        total = chain_length(buffers)
+        if not first[3] & d.FIRST or total < ETH_HLEN:
+            self._host.events.add(
+                "tx.malformed", queue=channel.index, reason="no first descriptor, or no Ethernet header"
+            )
+            return
+        number, tx_offload = channel.index, self._tx_offload
+        segments = bool(first[3] & d.TSE and self._file[dma.TCR, number] & SEGMENTS)
+        crc = d.CRC_AND_PAD if segments else first[3] >> d.CPC_SHIFT & 3
+        try:
+            if segments:
+                frames = tx_offload.segments(
+                    number, buffers, first, channel.mss or self._file[dma.CR, number] & d.MSS_MASK
+                )
+            else:
+                if crc in (d.NEITHER, d.CRC_REPLACED):
+                    buffers = [b"".join(buffers)[:-ETH_FCS_LEN]]
+                frames = [tx_offload.single(number, buffers, first)]
+            frames = [tx_offload.tag(number, frame, first[2] >> d.VTIR_SHIFT & 3, channel.vlan) for frame in frames]
+        except ValueError as error:
+            # The lengths contradict the frame. Hardware sends garbage; the model drops the packet and records it.
+            self._host.events.add("tx.malformed", queue=number, reason=str(error))
+            return
+        self._counters.posted(number, total)
+        self._tx_queues.put(number, TxPacket(frames, crc == d.CRC_AND_PAD, bool(first[2] & d.TX_TIMESTAMP)))

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is recorded while one test runs: steps, evidence, undo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from plugfest.requirements.verdict import PhaseFailure
+
+
+@dataclass
+class Step:
+    """One step as it ran.
+
+    Attributes:
+        sentence: what the test said it does.
+        depth: 0 for a step of the test, 1 for a step within one.
+        seconds: how long it took, None while it runs.
+        passed: whether it ended without an exception.
+    """
+
+    sentence: str
+    depth: int
+    seconds: float | None = None
+    passed: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something that the driver, the wire or the device said, kept for the reports."""
+
+    name: str
+    text: str
+
+
+@dataclass
+class TestRecord:
+    """One test's record, from setup to teardown.
+
+    Attributes:
+        steps: in the order they began.
+        evidence: in the order it came.
+        phase_failures: the exceptions of the phases.
+        skipped: the reason, when the test skipped itself.
+        tracebacks: of each phase that an exception left.
+        counted: whether pytest has counted a failure of this test.
+        advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    phase_failures: list[PhaseFailure] = field(default_factory=list)
+    skipped: str | None = None
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    counted: bool = False
+    advertised: set[str] | None = None
+    _depth: int = 0
+    _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, sentence: str) -> Iterator[None]:
+        """Do one step of the procedure; its sentence goes into the reports."""
+        entry = Step(sentence, self._depth)
+        self.steps.append(entry)
+        self._depth += 1
+        begin = time.monotonic()
+        try:
+            yield
+            entry.passed = True
+        finally:
+            self._depth -= 1
+            entry.seconds = time.monotonic() - begin
+
+    def record(self, name: str, value: object) -> None:
+        """Keep a piece of evidence; a command's result is kept as its command line and output."""
+        self.evidence.append(Evidence(name, as_text(value)))
+
+    def advertise(self, flags: Iterable[str]) -> None:
+        """Keep which flags the driver advertises now, beside those that it was seen to advertise before."""
+        self.advertised = (self.advertised or set()).union(flags)
+
+    def defer(self, action: Callable[..., object], *args: object, **kwargs: object) -> None:
+        """Register an undo, to be run when the test ends, the last one first."""
+        words = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+        text = f"{getattr(action, '__qualname__', repr(action))}({', '.join(words)})"
+        self._undo.append((text, lambda: action(*args, **kwargs)))
+
+    def undo(self) -> None:
+        """Run what was deferred, all of it.
+
+        Raises:
+            UndoError: one or more failed.
+        """
+        failures: list[str] = []
+        while self._undo:
+            text, action = self._undo.pop()
+            try:
+                action()
+            except Exception as error:  # every undo must get its turn; all failures are raised together below
+                failures.append(f"{text}: {type(error).__name__}: {error}")
+        if failures:
+            raise UndoError(failures)
+
+    def abandon_undo(self) -> int:
+        """Forget what was deferred, because the guest it would undo in is gone; returns how many."""
+        count = len(self._undo)
+        self._undo.clear()
+        return count
+
+    @property
+    def failing_step(self) -> str | None:
+        """The innermost step that an exception left, or None."""
+        broken = [entry for entry in self.steps if entry.seconds is not None and not entry.passed]
+        return max(broken, key=lambda entry: entry.depth).sentence if broken else None
+
+
+class UndoError(Exception):
+    """A change that a test made could not be undone."""
+
+    def __init__(self, failures: list[str]) -> None:
+        """Take one line for each failed undo."""
+        super().__init__("could not undo " + "; ".join(failures))
+        self.failures = failures
+
+
+def as_text(value: object) -> str:
+    """Turn a piece of evidence into text."""
+    command, stdout = getattr(value, "command", None), getattr(value, "stdout", None)
+    if isinstance(command, str) and isinstance(stdout, str):
+        stderr, status = getattr(value, "stderr", ""), getattr(value, "exit_status", 0)
+        ending = f"\n[exit status {status}]" if status else ""
+        return f"$ {command}\n{stdout}{stderr}".rstrip() + ending
+    return value if isinstance(value, str) else repr(value)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Renders a page from its template. Style and script are inline, so that a page works from ``file://`` and loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("plugfest.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _text(name: str) -> str:
+    return resources.files("plugfest.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def render(template: str, *, script: str, **values: object) -> str:
+    """Return a page.
+
+    The page's content security policy allows only this script, by its hash: no text from a guest can run as a script.
+
+    Args:
+        template: file name of the template.
+        script: file name of the page's script.
+        values: the template's variables.
+    """
+    text = _text(script)
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=policy,
+            style=Markup(_text("report.css")),  # noqa: S704 - files of this package
+            script=Markup(text),  # noqa: S704
+            **values,
+        )
+    )

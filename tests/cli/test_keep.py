@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest run --keep``: the guest stays, and an edited test is what runs next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from plugfest.run import journal
+
+TEST = '''
+from plugfest.requirements.requirement import requirement
+
+@requirement("SMOKE-KEEP-01", level="MUST", source="a document", falsified_by="wire:frame.lost")
+def test_it(guest):
+    """The guest runs a command."""
+    assert guest.run("echo {word}").stdout == "hello\\n"
+'''
+PATIENCE = 120
+
+
+def verdicts(folder: Path) -> list[str]:
+    path = folder / journal.NAME
+    return [event["verdict"] for event in journal.read(path) if event["event"] == "result"] if path.exists() else []
+
+
+@pytest.mark.boot
+def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = tmp_path / "conformance"
+    (suite / "smoke").mkdir(parents=True)
+    (suite / "pytest.ini").write_text("[pytest]\naddopts = -p plugfest.plugin --strict-markers\n")
+    test = suite / "smoke" / "test_keep.py"
+    test.write_text(TEST.format(word="goodbye"))
+    output = tmp_path / "output"
+    program = (
+        "import pathlib, sys\n"
+        "from plugfest import location\n"
+        f"location.conformance_root = lambda: pathlib.Path({str(suite)!r})\n"
+        "from plugfest.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    command = [sys.executable, "-c", program, "run", "ixgbe", "--area", "smoke", "--keep", "--output", str(output)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}) as run:
+        assert run.stdin is not None
+        end = time.monotonic() + PATIENCE
+        while not verdicts(output) and time.monotonic() < end:
+            time.sleep(0.1)
+        test.write_text(TEST.format(word="hello"))
+        run.stdin.write(b"\n")
+        run.stdin.flush()
+        while not verdicts(output / "run-2") and time.monotonic() < end:
+            time.sleep(0.1)
+        run.stdin.close()
+        status = run.wait(PATIENCE)
+    assert (verdicts(output), verdicts(output / "run-2"), status) == (["fail"], ["pass"], 0)
+    reasons = [event["reason"] for event in journal.read(output / "run-2") if event["event"] == "boot"]
+    assert reasons == ["kept from the run before"]
