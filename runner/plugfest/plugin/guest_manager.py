@@ -103,7 +103,7 @@ class GuestManager:
             "boot",
             seconds=seconds,
             reason=reason,
-            how=machine.how,
+            how=machine.startup,
             speed=machine.speed,
             driver=machine.driver_version(),
             model=None if machine.model is None else machine.model.call("model.describe"),

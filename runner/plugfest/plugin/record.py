@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from plugfest.requirements.verdict import Mishap
+from plugfest.requirements.verdict import PhaseFailure
 
 
 @dataclass
@@ -43,7 +43,7 @@ class TestRecord:
     Attributes:
         steps: in the order they began.
         evidence: in the order it came.
-        mishaps: the exceptions of the phases.
+        phase_failures: the exceptions of the phases.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
         counted: whether pytest has counted a failure of this test.
@@ -52,7 +52,7 @@ class TestRecord:
 
     steps: list[Step] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
-    mishaps: list[Mishap] = field(default_factory=list)
+    phase_failures: list[PhaseFailure] = field(default_factory=list)
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     counted: bool = False

@@ -24,7 +24,7 @@ from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
 from plugfest.plugin.state import REGISTRY, TEST_RECORD
 from plugfest.requirements import known_issues
-from plugfest.requirements.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
+from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
 if TYPE_CHECKING:
     from plugfest.machine.console import Problem
@@ -113,8 +113,8 @@ class VerdictPlugin:
                 self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
                 pytest.exit(str(error), returncode=error.status)
             if booting:
-                self._live.note(f"guest: {machine.how}")
-            machine.clear_once()
+                self._live.note(f"guest: {machine.startup}")
+            machine.clear_warn_once()
             self._recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
@@ -157,9 +157,11 @@ class VerdictPlugin:
         if isinstance(error, pytest.skip.Exception):
             record.skipped = str(error.msg)
             return report
-        if not record.mishaps:
+        if not record.phase_failures:
             self._recorder.look()
-        record.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, record, report.when)))
+        record.phase_failures.append(
+            PhaseFailure(report.when, kind_of(error, report.when), one_line(error, record, report.when))
+        )
         record.tracebacks[report.when] = str(report.longrepr)
         if self._plan.falsify or self._known_issue(item) is not None:
             report.outcome = "skipped"
@@ -205,7 +207,7 @@ class VerdictPlugin:
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
         judgement = judge(
-            mishaps=record.mishaps,
+            phase_failures=record.phase_failures,
             problems=[problem.title for problem in problems],
             skipped=record.skipped,
             evidence=bool(record.evidence),
@@ -245,7 +247,7 @@ class VerdictPlugin:
         if not sound:
             self._guest_manager.replace(f"{item.name} left the kernel with a problem")
         elif judgement.verdict is Verdict.TIMEOUT or any(
-            m.phase != "call" or m.kind != "assertion" for m in record.mishaps
+            m.phase != "call" or m.kind != "assertion" for m in record.phase_failures
         ):
             self._guest_manager.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:
@@ -361,7 +363,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def kind_of(error: BaseException, phase: str) -> str:
-    """Return the kind of an exception, one of those that `Mishap.kind` lists.
+    """Return the kind of an exception, one of those that `PhaseFailure.kind` lists.
 
     A checked command that fails in the guest counts as an assertion about the driver, unless the shell could not find or run
     the program (exit status 126 and 127).
