@@ -53,6 +53,21 @@ class AgentError(Exception):
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
+def kernel_error(call: Callable[[], object]) -> AgentError | None:
+    """Make a call; return the kernel's error, None if there is none.
+
+    Raises:
+        AgentError: the call failed, but not in the kernel.
+    """
+    try:
+        call()
+    except AgentError as error:
+        if error.errno is None:
+            raise
+        return error
+    return None
+
+
 class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened
     """The agent did not answer in time."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import kernel_error
 
 if TYPE_CHECKING:
-    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.agent import AgentClient, AgentError
 
 PATIENCE = 10.0
 """Seconds for a process to end: the kernel gives its queues back before it is gone."""
@@ -43,13 +43,7 @@ class Worker:
         Raises:
             AgentError: it failed, but not in the kernel.
         """
-        try:
-            self.call(method, **params)
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return error
-        return None
+        return kernel_error(lambda: self.call(method, **params))
 
     def end(self, *, kill: bool = False) -> None:
         """Have it exit, or kill it, and wait until it has closed everything.
