@@ -42,8 +42,8 @@ SEGMENTED = 10 * SEGMENT + 100
 def tso_versions(dut, skip_unsupported):
     """The IP versions for which the device segments TCP; skips if it segments neither."""
     features = dut.features()
-    require = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
-    versions = [version for version, name in require if name in features.active]
+    offloads = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
+    versions = [version for version, name in offloads if name in features.active]
     if not versions:
         skip_unsupported("TCP segmentation offload", evidence=features)
     return versions

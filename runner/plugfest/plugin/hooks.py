@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pytest's hooks: options, markers, collection. What happens around one test is the `Referee`'s."""
+"""pytest's hooks: options, markers, collection. What happens around one test is in `VerdictPlugin`."""
 
 from __future__ import annotations
 
