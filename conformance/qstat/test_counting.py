@@ -335,11 +335,11 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         until(
-            lambda: len(remote.probes()) >= len(probes),
+            lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
             timeout=SOON,
         )
@@ -367,11 +367,11 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         until(
-            lambda: len(remote.probes()) >= len(probes),
+            lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
             timeout=SOON,
         )
@@ -404,13 +404,13 @@ def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic,
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         queue_counters.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         if program == "xdp_drop":
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
-            until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+            until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
     with step("Each receive queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)
@@ -478,6 +478,8 @@ def test_register_counters(accounting, traffic, step, skip_unsupported):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("They rose by the frames that the wire carried, and by their bytes, with or without FCS"):
-        for now, then, remote in zip(accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True):
+        for now, then, carried in zip(
+            accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True
+        ):
             rise = now - then
-            assert rise in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {rise}; {explain(measured)}"
+            assert rise in (carried, carried + Account(0, FCS * carried.frames)), f"rose by {rise}; {explain(measured)}"
