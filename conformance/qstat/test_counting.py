@@ -11,9 +11,8 @@ from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import Account, of_frames, total
-from plugfest.traffic.traffic import check_same, payloads
+from plugfest.traffic.traffic import WIRE_TIMEOUT, check_same, payloads
 from plugfest.traffic.tx_offload import checksummed
-from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
@@ -341,7 +340,7 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
         until(
             lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
@@ -373,7 +372,7 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
         until(
             lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
@@ -410,7 +409,9 @@ def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic,
         if program == "xdp_drop":
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
-            until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+            until(
+                lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT
+            )
     with step("Each receive queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)

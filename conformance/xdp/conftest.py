@@ -12,7 +12,7 @@ import pytest
 from plugfest.dut.dut import Dut
 from plugfest.dut.settings import Settings
 from plugfest.frames.probe import ETHERNET
-from plugfest.traffic.traffic import JUMBO_MTU, LONG_SIZES, PATIENCE, check_same
+from plugfest.traffic.traffic import JUMBO_MTU, LONG_SIZES, LOSS_TIMEOUT, check_same
 from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check_on_wire(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]
                 until(
                     lambda known=known: len(seen.probes()) > known,
                     what=f"more than {known} frames are on the wire",
-                    timeout=PATIENCE,
+                    timeout=LOSS_TIMEOUT,
                 )
         check_same(seen.probes(), frames, "frames on the wire")
 

@@ -51,7 +51,7 @@ GQI_MASK = 0x40
 """GVE_IRQ_MASK, bit 30, in the doorbell's big-endian format."""
 NAPI_POLL_WEIGHT = 64
 """include/linux/netdevice.h: the budget of a poll."""
-SOON = 5.0
+CONSUME_TIMEOUT = 5.0
 """Seconds for the frames on the wire to be consumed, on a guest of speed 1."""
 
 
@@ -169,7 +169,7 @@ class Soak:
             over.set()
             thread.join()
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout: float = SOON) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = CONSUME_TIMEOUT) -> None:
         until(condition, what=what, timeout=timeout, speed=self.machine.speed)
 
     def act(self, number: int) -> str:

@@ -10,7 +10,7 @@ from plugfest.machine.agent import kernel_error
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient, AgentError
 
-PATIENCE = 10.0
+EXIT_TIMEOUT = 10.0
 """Seconds for a process to end: the kernel gives its queues back before it is gone."""
 
 
@@ -51,9 +51,9 @@ class Worker:
         Raises:
             AssertionError: it did not end in time: something in the kernel holds it.
         """
-        gone = self._agent.call("worker.end", worker=self._handle, kill=kill, timeout=PATIENCE)
+        gone = self._agent.call("worker.end", worker=self._handle, kill=kill, timeout=EXIT_TIMEOUT)
         assert gone, (
-            f"process {self.pid} has not ended {PATIENCE:.0f} s after it was {'killed' if kill else 'asked to'}"
+            f"process {self.pid} has not ended {EXIT_TIMEOUT:.0f} s after it was {'killed' if kill else 'asked to'}"
         )
 
     def close(self) -> None:

@@ -25,6 +25,8 @@ LENGTH = 4 << 20
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
+RELEASE_TIMEOUT = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that is no longer in use."""
 
 
 @dataclass(frozen=True)

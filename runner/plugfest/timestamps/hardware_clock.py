@@ -34,7 +34,7 @@ FILTERS = (
 MOST, LEAST = 1.5, 1_000_000
 """What a clock may advance in a time: so many times that, and so many nanoseconds: no clock here is made to run faster than that."""
 ATTEMPTS = 5
-PATIENCE = 2.0
+STAMP_TIMEOUT = 2.0
 """Seconds for a time stamp to come, on a guest of speed 1."""
 TURN = 0.2
 """Seconds that one look for a frame may take."""
@@ -188,7 +188,7 @@ class Stamping:
         """
         with self._socket("received") as handle:
             self._remote.send([frame])
-            enough = Deadline.after(PATIENCE, speed=self._speed)
+            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
             while not enough.passed:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
                 for each in found:
@@ -202,7 +202,7 @@ class Stamping:
         encoded = base64.b64encode(frame).decode()
         with self._socket("sent") as handle:
             self._agent.call("packet.send", packet=handle, frames=[encoded])
-            enough = Deadline.after(PATIENCE, speed=self._speed)
+            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
             while not enough.passed:
                 found = self._agent.call("packet.tx_timestamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):

@@ -24,7 +24,7 @@ PACE = 0.02
 """Seconds between two batches."""
 BATCH = 8
 SIZES = (60, 256, 1024)
-PATIENCE = 10.0
+DRAIN_TIMEOUT = 10.0
 """Seconds, on any guest, for the last frames that it sent to be on the wire."""
 GLANCE = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
@@ -111,7 +111,7 @@ class ContinuousTraffic:
                 over.set()
                 worker.join()
             worker.check()
-            poll(lambda: len(seen.probes()) >= len(count.sent), Deadline.after(PATIENCE))
+            poll(lambda: len(seen.probes()) >= len(count.sent), Deadline.after(DRAIN_TIMEOUT))
             count.arrived = seen.probes()
 
     @contextmanager
