@@ -18,12 +18,12 @@ def flagged(history: History) -> History:
     works = history.plan("XDP-BASIC-01", proves=["xdp-act:basic"])
     other = history.plan("XDP-BASIC-02", proves=["xdp-act:basic"])
     refused = history.plan("XDP-FEAT-03", refuses=["xdp-act:hw-offload"])
-    unclaimed = history.plan("XDP-ZC-01", proves=["xdp-act:xsk-zerocopy"])
+    unsupported = history.plan("XDP-ZC-01", proves=["xdp-act:xsk-zerocopy"])
     history.plan("XDP-LAST-01", proves=["xdp-act:redirect"])
     history.result(works, "pass", advertised=["xdp-act:basic"])
     history.result(other, "fail", "3 missing", advertised=["xdp-act:basic", "xdp-act:redirect"])
     history.result(refused, "pass", advertised=["xdp-act:basic"])
-    history.result(unclaimed, "skip", "not supported", advertised=["xdp-act:basic"])
+    history.result(unsupported, "skip", "not supported", advertised=["xdp-act:basic"])
     history.end()
     return history
 

@@ -58,7 +58,7 @@ def root(tmp_path: Path) -> GuestRoot:
 
 @pytest.fixture
 def fake_toolchain(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Toolchain]:
-    """A QEMU that speaks QMP and does what it is told: see fake_qemu.py."""
+    """A QEMU that speaks QMP and follows a script: see fake_qemu.py."""
 
     def make(behaviour: str) -> Toolchain:
         monkeypatch.setenv("FAKE_QEMU", behaviour)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stands for QEMU: takes its command line, speaks QMP on the monitor's socket, writes to the serial port what it is told.
+"""Stands for QEMU: takes its command line, speaks QMP on the monitor's socket, writes a script's lines to the serial port.
 
 Environment variable ``FAKE_QEMU``: ``boots`` (a kernel comes through its start), ``silent``, ``stops`` (internal error after
 the first line), ``dies`` (message on standard error, exit status 1, before any greeting), ``vanishes`` (exit after one line).
@@ -40,7 +40,7 @@ def requests(monitor: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Do as told."""
+    """Follow the script that FAKE_QEMU names."""
     behaviour = os.environ["FAKE_QEMU"]
     if behaviour == "dies":
         sys.stderr.write(

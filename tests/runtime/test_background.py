@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames that hosts send unasked are told from the ones that a test is after."""
+"""Frames that hosts send by themselves are distinguished from those of a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ETHER = Ether(dst="02:70:66:00:00:01", src="02:70:66:00:00:fe")
 V4 = IP(src="192.0.2.1", dst="192.0.2.2")
 V6 = IPv6(src="2001:db8::1", dst="2001:db8::2")
 
-NOISE = [
+BACKGROUND = [
     ETHER / ARP(),
     ETHER / V6 / ICMPv6ND_NS(),
     ETHER / V6 / ICMPv6ND_NA(),
@@ -54,7 +54,7 @@ SIGNAL = [
 ]
 
 
-@pytest.mark.parametrize("packet", NOISE, ids=Packet.summary)
+@pytest.mark.parametrize("packet", BACKGROUND, ids=Packet.summary)
 def test_noise(packet: Packet) -> None:
     assert is_background(bytes(packet))
 

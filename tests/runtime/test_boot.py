@@ -96,7 +96,7 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
 
     def second(machine: Machine) -> None:
         assert machine.startup.startswith("restored from a snapshot in")
-        # Hung tasks are told within a test's time, which is longer the slower the guest is; each of them.
+        # Each hung task is reported within a test's time, which is longer on a slower guest.
         hung = machine.ssh.run("cat /proc/sys/kernel/hung_task_timeout_secs /proc/sys/kernel/hung_task_warnings").stdout
         assert hung.split() == [str(min(120, max(12, round(12 / machine.speed)))), "-1"]
         assert not machine.agent.call("files.exists", path="/run/witness")

@@ -156,7 +156,7 @@ def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
 
     def check() -> None:
         with on_the_wire() as (remote, dut):
-            assert [heard.packet.summary() for heard in remote.background(1.5) if not heard.background] == []
+            assert [frame.packet.summary() for frame in remote.background(1.5) if not frame.background] == []
             with remote.capture() as seen:
                 dut.send(
                     bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4))

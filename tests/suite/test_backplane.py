@@ -106,19 +106,19 @@ class _Machine:
     """A driver and a model that say what a test lets them."""
 
     def __init__(self) -> None:
-        self.told = {"carrier": 1, "carrier-down-count": 3}
+        self.reported = {"carrier": 1, "carrier-down-count": 3}
         self.record: list[dict[str, Any]] = []
         self.model = self.dut = self
 
     def link(self) -> dict[str, int]:
-        return self.told
+        return self.reported
 
     def call(self, method: str, after: int = 0) -> Any:
         if method == "link.record":
             return [each for each in self.record if each["sequence"] > after]
         return {"abilities": {}}
 
-    def hears(self, *signals: str) -> None:
+    def receives(self, *signals: str) -> None:
         for signal in signals:
             self.record.append({"sequence": len(self.record) + 1, "event": "signal", "signal": signal})
 
@@ -131,28 +131,28 @@ def test_a_carrier_of_after_the_change() -> None:
     machine = _Machine()
     far = partner_of(machine)
     far.mark()
-    assert not far.renewed(machine.told), "it may be that of before"
-    machine.told = {"carrier": 0, "carrier-down-count": 4}
-    assert not far.renewed(machine.told)
-    machine.told = {"carrier": 1, "carrier-down-count": 4}
-    assert far.renewed(machine.told)
+    assert not far.renewed(machine.reported), "it may be that of before"
+    machine.reported = {"carrier": 0, "carrier-down-count": 4}
+    assert not far.renewed(machine.reported)
+    machine.reported = {"carrier": 1, "carrier-down-count": 4}
+    assert far.renewed(machine.reported)
     far.mark()
-    assert not far.renewed(machine.told)
-    machine.told = {"carrier": 0, "carrier-down-count": 5}
+    assert not far.renewed(machine.reported)
+    machine.reported = {"carrier": 0, "carrier-down-count": 5}
     far.mark()
-    machine.told = {"carrier": 1, "carrier-down-count": 5}
-    assert far.renewed(machine.told), "there was none before"
+    machine.reported = {"carrier": 1, "carrier-down-count": 5}
+    assert far.renewed(machine.reported), "there was none before"
 
 
 def test_attempts() -> None:
     """Pages that begin to come; those that change are the same attempt."""
     machine = _Machine()
-    machine.hears("silence", "pages", "pages")
+    machine.receives("silence", "pages", "pages")
     attempts = Attempts(partner_of(machine))
     assert attempts.update() == 0
-    machine.hears("pages", "silence")
+    machine.receives("pages", "silence")
     assert attempts.update() == 0
-    machine.hears("pages", "pages", "silence", "pages", "carrier")
+    machine.receives("pages", "pages", "silence", "pages", "carrier")
     assert attempts.update() == 2
     assert attempts.update() == 2
 

@@ -8,14 +8,14 @@ from plugfest.xdp.counters import SEEN, SENT, by_verdict
 
 def test_numbers_behind():
     """gve's names."""
-    told = [
+    statistics = [
         ["rx_xdp_drop[0]", 3],
         ["rx_xdp_drop[1]", 4],
         ["rx_xdp_tx[0]", 1],
         ["rx_xdp_tx_errors[0]", 9],
         ["tx_xdp_xmit[2]", 5],
     ]
-    assert by_verdict(told) == {"drop": 7, "tx": 1, SENT: 5}
+    assert by_verdict(statistics) == {"drop": 7, "tx": 1, SENT: 5}
 
 
 def test_numbers_before():
@@ -27,8 +27,14 @@ def test_numbers_before():
 
 def test_block():
     """vmxnet3's names, each queue's the same."""
-    told = [["Rx Queue#", 0], ["     xdp drops", 3], ["     xdp packets", 3], ["Rx Queue#", 1], ["     xdp drops", 4]]
-    assert by_verdict([*told, ["     xdp tx", 1], ["  xdp xmit", 2]]) == {"drop": 7, SEEN: 3, "tx": 1, SENT: 2}
+    statistics = [
+        ["Rx Queue#", 0],
+        ["     xdp drops", 3],
+        ["     xdp packets", 3],
+        ["Rx Queue#", 1],
+        ["     xdp drops", 4],
+    ]
+    assert by_verdict([*statistics, ["     xdp tx", 1], ["  xdp xmit", 2]]) == {"drop": 7, SEEN: 3, "tx": 1, SENT: 2}
 
 
 def test_sum_beside_queues():

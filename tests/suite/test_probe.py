@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Probes: right by scapy's account, told apart from all else, and told when they are damaged."""
+"""Probes: as scapy parses them, distinguished from all other frames, and reported if they are damaged."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Guest:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.bound: dict[int, str] = {}
-        self.refusal: AgentError | None = None
+        self.error: AgentError | None = None
 
     def call(self, method: str, /, **params: Any) -> Any:
         if method == "worker.call":
@@ -41,8 +41,8 @@ class Guest:
             case "udmabuf.create":
                 return 2
             case "devmem.bind" | "zcrx.register":
-                if self.refusal:
-                    raise self.refusal
+                if self.error:
+                    raise self.error
                 self.bound = dict.fromkeys(params.get("queues", [params.get("queue")]), "dmabuf")
                 return {"handle": 3, "id": 9} if method == "devmem.bind" else 3
             case "handle.close":
@@ -88,7 +88,7 @@ def test_pools_that_were_left_differ_from_those_at_work(guest: Any) -> None:
 
 def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
     memory = memory_of(guest)
-    guest.refusal = AgentError(
+    guest.error = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
     )
     refused = memory.try_bind(1)
@@ -96,7 +96,7 @@ def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
     assert (refused.errno, refused.extack) == (errno.EINVAL, "tcp-data-split is disabled")
     with pytest.raises(AssertionError, match="tcp-data-split is disabled"):
         memory.bind(1)
-    guest.refusal = AgentError("devmem.bind", "TypeError", "no such thing", None)
+    guest.error = AgentError("devmem.bind", "TypeError", "no such thing", None)
     with pytest.raises(AgentError, match="no such thing"):
         memory.try_bind(1)
 
@@ -120,7 +120,7 @@ def test_bindings_go_wrong_when_falsified(guest: Any, fault: str, bound: dict[in
 def test_errors_go_wrong_when_falsified(guest: Any) -> None:
     agent = Falsified(guest, "program:qapi.other-errno")
     memory = IoUringProvider(Worker(agent), "eth0")  # type: ignore[arg-type]
-    guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
+    guest.error = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
     refused = memory.try_bind(1)
     assert refused is not None
     assert (refused.errno, refused.extack) == (errno.EIO, "")
@@ -194,7 +194,7 @@ def test_what_grows_with_each_time_differs_from_what_grew_once() -> None:
 
 def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
     free = {"MemTotal": 100 * MIB, "MemFree": 40 * MIB, "Buffers": MIB, "Cached": 10 * MIB, "SwapCached": 0}
-    told = {**free, "AnonPages": 20 * MIB, "SReclaimable": 8 * MIB, "Slab": 15 * MIB, "MemAvailable": 50 * MIB}
+    later = {**free, "AnonPages": 20 * MIB, "SReclaimable": 8 * MIB, "Slab": 15 * MIB, "MemAvailable": 50 * MIB}
     zones = """
       pagesets
         cpu: 0
@@ -203,7 +203,7 @@ def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
         cpu: 1
                   count:    56
     """
-    assert taken(told, zones) == 20 * MIB
+    assert taken(later, zones) == 20 * MIB
 
 
 def test_a_table_leaves_a_queue_out_or_has_it_alone() -> None:

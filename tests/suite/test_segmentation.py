@@ -24,7 +24,7 @@ ENDS = Ends(
 PAYLOAD = bytes(number * 7 & 0xFF for number in range(3500))
 
 
-def order(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest:
+def make_request(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest:
     settings: dict[str, object] = {
         "payload": PAYLOAD,
         "segment": 1000,
@@ -35,7 +35,7 @@ def order(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest
 
 
 def cut(asked: TxRequest) -> list[Packet]:
-    """The frames that must come of an order, as scapy makes them."""
+    """The frames that a request must become, as scapy makes them."""
     frames = []
     assert asked.segment is not None
     for index, piece in enumerate(asked.pieces):
@@ -63,7 +63,7 @@ CASES = [(4, TCP, None), (6, TCP, None), (4, UDP, None), (6, UDP, None), (4, TCP
 
 @pytest.mark.parametrize(("version", "protocol", "tag"), CASES)
 def test_what_must_be_is_right(version: int, protocol: int, tag: int | None) -> None:
-    asked = order(version, protocol, tag=tag, flags=0x99)
+    asked = make_request(version, protocol, tag=tag, flags=0x99)
     frames = [bytes(frame) for frame in cut(asked)]
     assert len(frames) == 4
     assert asked.problems(frames) == []
@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[Callable[[list[Packet]], object], str]] = {
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_every_deviation_is_found(name: str) -> None:
     spoil, expected = WRONG[name]
-    asked = order()
+    asked = make_request()
     frames = cut(asked)
     spoil(frames)
     assert any(expected in text for text in asked.problems([bytes(frame) for frame in frames]))
@@ -120,18 +120,18 @@ def test_every_deviation_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("tag", [None, 101])
 def test_a_missing_or_another_tag_is_found(tag: int | None) -> None:
-    frames = [bytes(frame) for frame in cut(order(tag=tag))]
-    assert any("tags" in text for text in order(tag=100).problems(frames))
+    frames = [bytes(frame) for frame in cut(make_request(tag=tag))]
+    assert any("tags" in text for text in make_request(tag=100).problems(frames))
 
 
 def test_pieces_end_with_what_is_left() -> None:
-    assert [len(piece) for piece in order().pieces] == [1000, 1000, 1000, 500]
-    assert [len(piece) for piece in order(payload=bytes(2000)).pieces] == [1000, 1000]
-    assert order(payload=b"").pieces == [b""]
+    assert [len(piece) for piece in make_request().pieces] == [1000, 1000, 1000, 500]
+    assert [len(piece) for piece in make_request(payload=bytes(2000)).pieces] == [1000, 1000]
+    assert make_request(payload=b"").pieces == [b""]
 
 
 def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
-    asked = order()
+    asked = make_request()
     handed = asked.packet()
     assert handed[:10] == bytes([1, 1]) + (54).to_bytes(2, "little") + (1000).to_bytes(2, "little") + bytes(
         [34, 0, 16, 0]
@@ -141,4 +141,4 @@ def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
 
 
 def test_a_packet_that_fits_is_only_to_be_checksummed() -> None:
-    assert order(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])
+    assert make_request(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])

@@ -63,8 +63,8 @@ def test_frames_stay_spread_over_all_channels(
     table: list[int], options: dict[str, bool], defaulted: int, afterwards: list[int]
 ) -> None:
     dut = Dut(table, **options)
-    refusal = settings(dut).try_set_without_undo("channels", combined_count=3)
-    assert (refusal is not None) == bool(options.get("refuses"))
+    error = settings(dut).try_set_without_undo("channels", combined_count=3)
+    assert (error is not None) == bool(options.get("refuses"))
     assert (dut.defaulted, dut.table) == (defaulted, afterwards)
 
 

@@ -134,9 +134,9 @@ def test_an_error_is_returned_or_fails() -> None:
     machine = FakeMachine()
     dut = Dut(machine)  # type: ignore[arg-type]
     machine.agent.refuse = 22
-    refusal = dut.try_set("rings", rx=64)
-    assert refusal is not None
-    assert refusal.errno == 22
+    error = dut.try_set("rings", rx=64)
+    assert error is not None
+    assert error.errno == 22
     with pytest.raises(AssertionError, match="was rejected"):
         dut.set("rings", rx=64)
 
