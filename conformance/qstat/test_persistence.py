@@ -13,7 +13,9 @@ from plugfest.statistics.monotonic import counter_snapshot as read_counters
 from plugfest.statistics.monotonic import lost
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
-SINCE_RESET = "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
+SINCE_RESET = (
+    "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
+)
 RESTARTS = "Documentation/netlink/specs/netdev.yaml, qstats: per queue, likely since the last reconfiguration"
 RESET = f"{PERSIST}; Documentation/networking/netdevices.rst, ndo_tx_timeout"
 QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
