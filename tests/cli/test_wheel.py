@@ -38,6 +38,7 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "nicmodels/__main__.py",
+        "nicmodels/template/device.py.in",
         "plugfest/cli/__init__.py",
         "plugfest/requirements/known-issues.toml",
         "plugfest/report/templates/report.html",
