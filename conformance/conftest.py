@@ -68,7 +68,7 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
             error = xdp.try_attach_and_detach()
             if error is None:
                 break
-            assert xdp.extack(error), f"the driver rejects an XDP program without an extack: {error}"
+            assert error.extack, f"the driver rejects an XDP program without an extack: {error}"
             evidence("XDP program rejected", str(error))
             remove()
 

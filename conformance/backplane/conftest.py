@@ -22,7 +22,7 @@ WATCH_TIME = 12.0
 
 
 @pytest.fixture
-def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
+def link_partner(guest, model, dut, defer, settings, skip_unsupported):
     """The link partner of a backplane port; skips if the driver does not support backplane autonegotiation."""
     modes = dut.link_modes()
     if modes is None or "Autoneg" not in modes.supported or not MODES.keys() & modes.supported:
@@ -31,7 +31,7 @@ def link_partner(guest, model, dut, faults, defer, settings, skip_unsupported):
         skip_unsupported("a link partner that negotiates", evidence={"link.get": model.call("link.get")})
     settings.ready()
     defer(settings.ready)
-    return LinkPartner(guest, dut, faults=faults, defer=defer)
+    return LinkPartner(guest, dut, defer=defer)
 
 
 @pytest.fixture

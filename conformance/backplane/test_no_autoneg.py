@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 from plugfest.link.backplane import DETECTABLE, SPEEDS
-from plugfest.link.partner import NOT_TOLD
 from plugfest.machine.console import TRANSMIT_WATCHDOG
 from plugfest.requirements.requirement import requirement
 
@@ -16,7 +15,9 @@ SILENCE = 0.02
 DETECTION = "IEEE 802.3-2022, 73.7.4.1 (parallel detection: 1000BASE-KX and 10GBASE-KX4)"
 
 
-@requirement("CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", NOT_TOLD))
+@requirement(
+    "CL73-PD-01", level="MUST", source=DETECTION, falsified_by=("tx.frame.dropped", "program:backplane.not-set")
+)
 @pytest.mark.budget(90)
 def test_detected(link_partner, local_modes, wait_for_link, step, skip_unsupported, check_traffic):
     """With a link partner that transmits without pages, parallel detection brings the link up, for each technology that has it."""
@@ -33,7 +34,10 @@ def test_detected(link_partner, local_modes, wait_for_link, step, skip_unsupport
 
 
 @requirement(
-    "CL73-PD-02", level="MUST", source=DETECTION, falsified_by=("link.report.stuck", "an.complete.lost", NOT_TOLD)
+    "CL73-PD-02",
+    level="MUST",
+    source=DETECTION,
+    falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-set"),
 )
 @pytest.mark.usefixtures("has_kr")
 @pytest.mark.budget(120)
@@ -68,7 +72,7 @@ def try_disable_autoneg(dut, link_partner, restore_advertisement, evidence):
     "CL73-FORCED-01",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; IEEE 802.3-2022, 45.2.7.1 (7.0.12)",
-    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced(
@@ -145,7 +149,7 @@ def forced_link(link_partner, local_modes, dut, try_disable_autoneg, wait_for_li
     "CL73-FORCED-02",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_stop and ndo_open",
-    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced_after_down_and_mtu(forced_link, dut, settings, step):
@@ -169,7 +173,7 @@ def test_forced_after_down_and_mtu(forced_link, dut, settings, step):
     "CL73-FORCED-03",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE; Documentation/networking/netdevices.rst, ndo_tx_timeout",
-    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
@@ -188,7 +192,7 @@ def test_forced_after_reset(forced_link, reset_by_watchdog, step):
     "CL73-FORCED-04",
     level="MUST",
     source="include/uapi/linux/ethtool.h, AUTONEG_DISABLE, ETHTOOL_TEST, ETH_TEST_FL_OFFLINE",
-    falsified_by=("tx.frame.dropped", NOT_TOLD, "program:settings.not-set"),
+    falsified_by=("tx.frame.dropped", "program:backplane.not-set", "program:settings.not-set"),
 )
 @pytest.mark.budget(120)
 def test_forced_after_self_test(forced_link, self_test, step):
@@ -205,7 +209,7 @@ def test_forced_after_self_test(forced_link, self_test, step):
     "CL73-LOSS-01",
     level="SHOULD",
     source="Documentation/networking/operstates.rst; IEEE 802.3-2022, 45.2.3.2.7 (PCS receive link status stays low until it is read)",
-    falsified_by=("an.latch.missing", NOT_TOLD),
+    falsified_by=("an.latch.missing", "program:backplane.not-set"),
 )
 @pytest.mark.budget(90)
 def test_brief_loss(forced_link, link_partner, dut, until, step, capped_timeout, evidence):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 from plugfest.link.backplane import Pause, best, pause_of
-from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 RESOLUTION = "IEEE 802.3-2022, 73.6.6 (pause ability), 28B.3 (pause resolution), table 28B-3"
@@ -52,7 +51,7 @@ def offer_pause(link_partner, local_modes, wait_for_link):
     "CL73-PAUSE-01",
     level="MUST",
     source=RESOLUTION,
-    falsified_by=("link.pause.wrong", "device.pause.stuck", NOT_TOLD),
+    falsified_by=("link.pause.wrong", "device.pause.stuck", "program:backplane.not-set"),
 )
 @pytest.mark.budget(400)
 def test_resolved(
@@ -190,7 +189,7 @@ def test_advertised(
     "CL73-PAUSE-03",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 73.6.6",
-    falsified_by=("link.pause.wrong", "an.page.stale", NOT_TOLD),
+    falsified_by=("link.pause.wrong", "an.page.stale", "program:backplane.not-set"),
 )
 @pytest.mark.budget(120)
 def test_lp_pause(offer_pause, lp_advertised, capped_timeout, until, step):

@@ -64,7 +64,7 @@ def negotiated_link(link_partner, local_modes, try_advertise, hcd, wait_for_link
         def check():
             wait_for_link(technology, steady=True)
             evidence("negotiations meanwhile", link_partner.negotiations - negotiations)
-            assert link_partner.base_page_received.said == page.said
+            assert link_partner.base_page_received.content == page.content
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
             check_traffic()
@@ -138,7 +138,7 @@ def test_page_after_down_mtu_and_bind(
             link_partner.mark()
             change()
             wait_for_link(hcd)
-            assert link_partner.base_page_received.said == page.said
+            assert link_partner.base_page_received.content == page.content
             now = dut.link_modes()
             assert (now.advertised, now.autonegotiation) == (modes.advertised, modes.autonegotiation)
     with step("Frames pass in both directions"):

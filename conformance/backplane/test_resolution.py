@@ -7,7 +7,6 @@ from itertools import chain, combinations
 
 import pytest
 from plugfest.link.backplane import MODES, STRANGE, best
-from plugfest.link.partner import NOT_TOLD
 from plugfest.requirements.requirement import requirement
 
 PRIORITY = "IEEE 802.3-2022, 73.7.6 (priority resolution), table 73-5"
@@ -19,7 +18,9 @@ def subsets(names):
     return chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
 
 
-@requirement("CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", NOT_TOLD))
+@requirement(
+    "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-set")
+)
 @pytest.mark.budget(240)
 def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_link, dut, until, step, capped_timeout):
     """For all sets of technologies that the two ends advertise, the link is the highest common denominator; without one, there is no link.
@@ -49,7 +50,7 @@ def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_l
     "CL73-HCD-02",
     level="MUST",
     source=f"{PRIORITY}; 73.6.4 (technology ability field: bits that an end does not support)",
-    falsified_by=("link.speed.wrong", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "program:backplane.not-set"),
 )
 def test_unsupported_technologies(link_partner, local_modes, wait_for_link, until, step, capped_timeout):
     """If the link partner also offers technologies that the port does not support, the link is the one that both ends support."""
@@ -71,7 +72,7 @@ def test_unsupported_technologies(link_partner, local_modes, wait_for_link, unti
     "CL73-LP-01",
     level="MUST",
     source="Documentation/networking/ethtool-netlink.rst, ETHTOOL_A_LINKMODES_PEER; IEEE 802.3-2022, 45.2.7.7",
-    falsified_by=("link.speed.wrong", "an.page.stale", NOT_TOLD),
+    falsified_by=("link.speed.wrong", "an.page.stale", "program:backplane.not-set"),
 )
 @pytest.mark.budget(120)
 def test_lp_technologies(link_partner, local_modes, wait_for_link, lp_advertised, capped_timeout, until, step):

@@ -47,7 +47,7 @@ def test_rule(dut, remote, traffic, active, steering, trace_skbs, until, step, e
         assert len(set(before.values())) > 1, before
     for queue in (queues - 1, 0):
         with step(f"Insert a rule for their destination port to queue {queue}: all flows arrive on that queue"):
-            rule = steering.send("udp", 4, PORT, queue)
+            rule = steering.add_rule("udp", 4, PORT, queue)
             assert rule is not None, f"{NTUPLE} is on, but the driver rejects the rule (EOPNOTSUPP)"
             evidence("location of the rule", rule.location)
             assert set(queues_by_length().values()) == {queue}

@@ -17,7 +17,7 @@ from plugfest.frames.toeplitz import (
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
-    spread,
+    queues_of,
     toeplitz,
 )
 from plugfest.machine.agent import AgentError
@@ -101,7 +101,7 @@ class RssFlows:
             choices = []
             for fields in self.candidates(kind):
                 hashes = [toeplitz(rss.key, hashed(dissect(frame), fields)) for frame in mine]
-                queues = spread(hashes, list(rss.table))
+                queues = queues_of(hashes, list(rss.table))
                 places = {len(frame): each for frame, each in zip(mine, zip(hashes, queues, strict=True), strict=True)}
                 misses = sum(1 for length, (_, queue) in places.items() if skbs[length].queue not in (queue, None))
                 choices.append((misses, -fields, places))
@@ -390,6 +390,6 @@ def test_default_follows_channels(rss_flows, dut, settings, set_uneven, step, de
         defer(settings.set_without_undo, "channels", **{name: channels[name.replace("_", "-")] for name in other})
         settings.ready()
     with step("The table contains each receive queue and no other, and frames follow it"):
-        now = dut.rss_later()
+        now = dut.rss()
         assert set(now.table) == set(range(dut.queues()))
         rss_flows.check(now)

@@ -56,9 +56,9 @@ def make_requests(ends, version, protocol=TCP):
 
 def check_offloaded(result):
     """Expect that the driver got each packet unsegmented, and that the device made the frames."""
-    assert sorted(each.segment for each in result.whole) == sorted(request.segment for request in result.requests)
-    if result.cut is not None:
-        assert result.cut == sum(len(request.pieces) - 1 for request in result.requests)
+    assert sorted(each.segment for each in result.uncut) == sorted(request.segment for request in result.requests)
+    if result.frames_cut is not None:
+        assert result.frames_cut == sum(len(request.pieces) - 1 for request in result.requests)
 
 
 FAULTS = ("tx.segment.sequence", "tx.segment.flags", "tx.segment.length", "tx.segment.missing", "tx.checksum.wrong")
@@ -114,8 +114,8 @@ def test_off(tx_offload, inactive, step):
     with step("Send packets that need segmentation"):
         result = tx_offload.do(requests)
     with step("The driver got no packet to segment, and the device segmented none"):
-        assert {each.segment for each in result.handed} == {0}
-        assert result.cut in (None, 0)
+        assert {each.segment for each in result.skbs} == {0}
+        assert result.frames_cut in (None, 0)
     with step("The wire carries the same frames as with the offload on"):
         result.check()
 
@@ -190,7 +190,7 @@ def test_stream(peer, active, trace_skbs, step, mss):
     with step("Send a TCP stream from the DUT"), trace_skbs() as seen:
         received = peer.from_dut(4, length, mss=mss)
     with step("The stream arrives complete and unchanged"):
-        assert (received.octets, received.sha256) == (length, digest(1, length))
+        assert (received.bytes, received.sha256) == (length, digest(1, length))
     with step("The driver got packets to segment, with segments of at most the MSS"):
         sizes = {each.segment for each in seen.sent() if each.segment}
         assert sizes, "the driver got no packet to segment"
@@ -241,10 +241,10 @@ def test_scatter_gather(tx_offload, active, inactive, step):
     ):
         active("tx-scatter-gather")
         result = tx_offload.do(requests)
-        assert any(each.linear < each.length for each in result.handed), "the driver got no packet with page fragments"
+        assert any(each.linear < each.length for each in result.skbs), "the driver got no packet with page fragments"
         result.check()
     with step("Turn scatter-gather off: each packet that the driver gets is linear, and the wire carries the same"):
         inactive("tx-scatter-gather")
         result = tx_offload.do(requests)
-        assert [each for each in result.handed if each.linear != each.length] == []
+        assert [each for each in result.skbs if each.linear != each.length] == []
         result.check()

@@ -33,7 +33,7 @@ def make_requests(ends, protocol, version):
 def zero_sum(ends, version):
     """Return a UDP datagram whose computed checksum is 0: it must be sent as 0xffff, since 0 means no checksum."""
     request = TxRequest(ends, version, bytes(64), protocol=UDP, ports=(30000 + len(LENGTHS), 31000))
-    found = transport_checksum(dissect(request.handed()[10:]))
+    found = transport_checksum(dissect(request.packet()[10:]))
     return TxRequest(ends, version, found.to_bytes(2, "big") + bytes(62), protocol=UDP, ports=request.ports)
 
 
@@ -49,7 +49,7 @@ def test_on(tx_offload, active, step, evidence, protocol, version):
     with step("Send packets of all lengths with the checksum left to the device"):
         result = tx_offload.do(requests)
     with step("The stack passed each packet to the driver with CHECKSUM_PARTIAL: the offload is in use"):
-        assert [each.checksum for each in result.whole] == [Checksum.PARTIAL] * len(requests)
+        assert [each.checksum for each in result.uncut] == [Checksum.PARTIAL] * len(requests)
     with step("On the wire each packet is unchanged and has the correct checksum"):
         result.check()
     with step("A UDP checksum that is computed as 0 is on the wire as 0xffff"):
@@ -71,7 +71,7 @@ def test_off(tx_offload, inactive, step):
     with step("Send packets of all lengths, TCP and UDP, IPv4 and IPv6"):
         result = tx_offload.do(requests)
     with step("The stack passed no packet to the driver with CHECKSUM_PARTIAL"):
-        assert Checksum.PARTIAL not in {each.checksum for each in result.handed}
-        assert len(result.handed) >= len(requests)
+        assert Checksum.PARTIAL not in {each.checksum for each in result.skbs}
+        assert len(result.skbs) >= len(requests)
     with step("On the wire each packet is unchanged and has the correct checksum"):
         result.check()

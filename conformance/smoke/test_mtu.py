@@ -75,7 +75,7 @@ def test_sizes(dut, jumbo_remote, peer, settings, until, step, skip_unsupported)
             check_echo(peer, jumbo_remote, 4, mtu, until)
 
 
-@requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.refusal-lost")
+@requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.error-lost")
 def test_out_of_range(dut, step, skip_unsupported):
     """The kernel rejects an MTU above or below the range that the driver advertises with EINVAL, and the MTU does not change."""
     before = dut.link()

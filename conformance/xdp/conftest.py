@@ -13,24 +13,23 @@ from plugfest.dut.dut import Dut
 from plugfest.dut.settings import Settings
 from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
-from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, gather
+from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, receive_frames
 from plugfest.xdp.programs import Program, Xdp
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.traffic.traffic import Sightings, Traffic
+    from plugfest.traffic.traffic import SentFrames, Traffic
 
 Result = TypeVar("Result")
 
 
 @pytest.fixture
-def check_on_wire(until: Until) -> Callable[[Sightings, Sequence[bytes]], None]:
+def check_on_wire(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]:
     """``check_on_wire(seen, frames)`` waits until the wire has carried `frames` and checks that it carried exactly these, unchanged."""
 
-    def check(seen: Sightings, frames: Sequence[bytes]) -> None:
+    def check(seen: SentFrames, frames: Sequence[bytes]) -> None:
         # check_same() below reports what differs, which is more useful than a timeout.
         with suppress(AssertionError):
             while (known := len(seen.probes())) < len(frames):
@@ -101,7 +100,6 @@ class SecondNic:
 @pytest.fixture
 def second_nic(
     guest: Machine,
-    faults: LocalFaults,
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
@@ -110,7 +108,7 @@ def second_nic(
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
     settings = Settings(dut, until, defer, lambda: True)
-    xdp = Xdp(guest.agent, nic.ifname, faults=faults, defer=defer, until=until, advertises=lambda _: None)
+    xdp = Xdp(guest.agent, nic.ifname, defer=defer, until=until, advertises=lambda _: None)
     settings.ready()
     unobstructed(xdp, dut, settings)
     return SecondNic(dut, xdp, nic.remote, settings)
@@ -207,7 +205,7 @@ def check_receive(
     def check(sockets: Sequence[Socket]) -> list[Received]:
         probes = traffic.probes()
         traffic.send(probes)
-        found = gather(sockets, set(frames_of(probes)), until)
+        found = receive_frames(sockets, set(frames_of(probes)), until)
         check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
         assert all(each.options == 0 for each in found), "a descriptor says that the packet continues in another buffer"
@@ -219,7 +217,7 @@ def check_receive(
 
 @pytest.fixture
 def check_transmit(
-    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+    traffic: Traffic, check_on_wire: Callable[[SentFrames, Sequence[bytes]], None]
 ) -> Callable[[Sequence[Socket]], None]:
     """``check_transmit(sockets)`` checks that each frame that they send is on the wire exactly once, unchanged, and completed exactly once.
 
@@ -229,7 +227,7 @@ def check_transmit(
     def check(sockets: Sequence[Socket]) -> None:
         sockets = [socket for socket in sockets if socket.queue < traffic.queues("tx")]
         sent: list[bytes] = []
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             for number, socket in enumerate(sockets):
                 first = number * FLOWS_PER_QUEUE * 2 * len(SIZES)
                 frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=first))
@@ -242,12 +240,12 @@ def check_transmit(
 
 @pytest.fixture
 def send_and_check(
-    traffic: Traffic, check_on_wire: Callable[[Sightings, Sequence[bytes]], None]
+    traffic: Traffic, check_on_wire: Callable[[SentFrames, Sequence[bytes]], None]
 ) -> Callable[[Callable[[], Result], Sequence[bytes]], Result]:
     """``send_and_check(send, wanted)`` calls `send()` and checks that exactly `wanted` is on the wire; returns what `send()` returned."""
 
     def check(send: Callable[[], Result], wanted: Sequence[bytes]) -> Result:
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             result = send()
             check_on_wire(seen, wanted)
         return result

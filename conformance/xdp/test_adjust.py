@@ -118,7 +118,7 @@ def test_grow_head(adjustment, traffic, send_and_collect, verdict, dut, remote, 
             found = send_and_collect(frames_of(probes), has_local_header)
         with step("Each arrives exactly once, with these bytes in front"):
             check_same(found, [prepended + frame for frame in frames_of(probes)], "frames")
-            assert adjustment.answers()["head"].refused == 0
+            assert adjustment.answers()["head"].rejected == 0
 
 
 @requirement(
@@ -197,7 +197,7 @@ def test_grow_tail(adjustment, traffic, send_and_collect, verdict, step):
         ):
             grown = [frame for frame in found if frame.endswith(appended) and frame not in frames]
             answers = adjustment.answers()["tail"]
-            assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
+            assert (answers.accepted, answers.rejected) == (len(grown), len(frames) - len(grown))
             check_same([frame[: -len(appended)] if frame in grown else frame for frame in found], frames, "frames")
             assert not [frame for frame in found if len(frame) <= ALWAYS_GROWABLE and frame not in grown]
 
@@ -241,7 +241,7 @@ def test_invalid_moves(adjustment, traffic, step):
         with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
             answers = adjustment.answers()[end]
-            assert (answers.accepted, answers.refused) == (0, len(probes))
+            assert (answers.accepted, answers.rejected) == (0, len(probes))
 
 
 @requirement(
@@ -263,7 +263,7 @@ def test_invalid_metadata(adjustment, traffic, step):
         with step("The helper rejects every move; the stack receives each payload exactly once, unchanged"):
             check_same(traffic.received(probes), payloads(probes), "payloads that the stack received")
             answers = adjustment.answers()["meta"]
-            assert (answers.accepted, answers.refused) == (0, len(probes))
+            assert (answers.accepted, answers.rejected) == (0, len(probes))
 
 
 @requirement(

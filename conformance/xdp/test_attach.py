@@ -148,7 +148,7 @@ def test_attach_under_traffic(native, traffic, guest, step, until):
     "XDP-REFUSE-01",
     level="MUST",
     source="include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG: without it a frame lies in one buffer",
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "rx.frame.dropped"),
 )
 def test_mtu_too_big(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """At an MTU larger than one buffer, a driver rejects a program without fragment support with an errno, and nothing changes."""
@@ -207,7 +207,7 @@ def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsu
     "XDP-REFUSE-03",
     level="SHOULD",
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
-    falsified_by="program:xdp.refusal-without-words",
+    falsified_by="program:xdp.error-without-extack",
 )
 def test_mtu_too_big_extack(native, dut, step, skip_unsupported, defer):
     """A driver that rejects a program because of the MTU reports the reason in the extended ACK."""
@@ -221,14 +221,14 @@ def test_mtu_too_big_extack(native, dut, step, skip_unsupported, defer):
         if error is None:
             skip_unsupported("rejecting a program because of the MTU", evidence=native.state())
     with step("The error carries the driver's extack message as well as the errno"):
-        assert native.extack(error), f"no extack message, only the errno: {error}"
+        assert error.extack, f"no extack message, only the errno: {error}"
 
 
 @requirement(
     "XDP-REFUSE-04",
     level="MUST",
     source="Documentation/networking/netdev-features.rst, rx-lro; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
-    falsified_by=("program:xdp.refused-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "program:xdp.lro-misreported", "rx.frame.dropped"),
 )
 def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
     """With LRO enabled, a driver rejects a native program and changes nothing, or disables LRO and attaches the program."""
@@ -237,7 +237,7 @@ def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
         skip_unsupported("LRO", evidence=features)
     with step("Enable LRO"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.try_set_features({"rx-lro": True}):
+        if dut.request_features({"rx-lro": True}):
             skip_unsupported("LRO with the present settings", evidence=dut.features())
         traffic.ready()
     with step("Try to attach a program in native mode"):
@@ -259,7 +259,7 @@ def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
     "XDP-REFUSE-06",
     level="SHOULD",
     source="Documentation/userspace-api/netlink/intro.rst, Ext ACK",
-    falsified_by="program:xdp.refusal-without-words",
+    falsified_by="program:xdp.error-without-extack",
 )
 def test_lro_extack(native, dut, step, skip_unsupported, defer):
     """A driver that rejects a program because of LRO reports the reason in the extended ACK."""
@@ -268,20 +268,20 @@ def test_lro_extack(native, dut, step, skip_unsupported, defer):
         skip_unsupported("LRO", evidence=features)
     with step("Enable LRO, and try to attach a program in native mode"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.try_set_features({"rx-lro": True}):
+        if dut.request_features({"rx-lro": True}):
             skip_unsupported("LRO with the present settings", evidence=dut.features())
         error = native.try_attach("xdp_pass", "native")
         if error is None:
             skip_unsupported("rejecting a program because of LRO", evidence=native.state())
     with step("The error carries the driver's extack message as well as the errno"):
-        assert native.extack(error), f"no extack message, only the errno: {error}"
+        assert error.extack, f"no extack message, only the errno: {error}"
 
 
 @requirement(
     "XDP-REFUSE-05",
     level="MUST",
     source="Documentation/networking/netdev-features.rst, rx-gro-hw; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG",
-    falsified_by=("program:xdp.refused-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "program:settings.not-set", "rx.frame.dropped"),
 )
 def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, evidence):
     """With HW-GRO on, a driver rejects a native program with an extack message and changes nothing, or attaches it and delivers frames."""
@@ -290,7 +290,7 @@ def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, ev
         skip_unsupported("hardware GRO", evidence=features)
     with step("Enable hardware GRO"):
         settings.restore_features()
-        if dut.try_set_features({"rx-gro-hw": True}):
+        if dut.request_features({"rx-gro-hw": True}):
             skip_unsupported("hardware GRO with the present settings", evidence=dut.features())
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active
@@ -304,7 +304,7 @@ def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, ev
             assert native.state()["attached"] == "native"
         else:
             assert error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY}
-            assert native.extack(error)
+            assert error.extack
             assert native.state()["attached"] == "none"
             assert "rx-gro-hw" in dut.features().active
     with step("Frames of every size reach the stack"):

@@ -39,7 +39,7 @@ def test_advertised_is_attachable(native, traffic, step):
     "XDP-FEAT-02",
     level="MUST",
     source=FEATURES,
-    falsified_by=("program:xdp.refused-attach-sticks", "wire:frame.lost"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "wire:frame.lost"),
     refuses=("xdp-act:basic", "xdp-act:redirect", "xdp-act:rx-sg"),
 )
 def test_unadvertised_is_rejected(xdp, require_absent, traffic, step):
@@ -61,7 +61,7 @@ def test_unadvertised_is_rejected(xdp, require_absent, traffic, step):
     "XDP-FEAT-03",
     level="MUST",
     source=FEATURES,
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:hw-offload",
 )
 def test_offload_is_rejected(xdp, require_absent, traffic, step):

@@ -37,7 +37,7 @@ POSSIBLE_FIELDS = (ADDRESSES | PORT_SOURCE | PORT_DESTINATION, ADDRESSES)
     falsified_by=("rx.timestamp.late", "program:clocks.ahead", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:timestamp",
 )
-def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsupported, step, evidence):
+def test_timestamp(native, require, traffic, clocks, dut, run, skip_unsupported, step, evidence):
     """The RX timestamp that a program reads is the time at which the frame arrived, in nanoseconds of the device's clock.
 
     An emulated device reports the time on its clock. On real hardware the test reads the PTP hardware clock that ethtool names, or all
@@ -48,7 +48,7 @@ def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsu
     if "hardware-receive" not in capabilities:
         skip_unsupported("hardware timestamps of received frames", evidence={"ethtool -T": capabilities})
     with step("Attach a device-bound program that stores the metadata of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     for _ in range(BURSTS):
         with step("Read the device's clock, send test frames of every size, and read the clock again"):
             probes = traffic.probes(sizes=SIZES, flows=len(SIZES))
@@ -67,10 +67,10 @@ def test_timestamp(native, require, traffic, clocks, dut, faults, run, skip_unsu
     "XDP-META-02",
     level="MUST",
     source=f"{METADATA}; net/core/xdp.c, bpf_xdp_metadata_rx_hash; include/net/xdp.h, XDP_RSS_L4",
-    falsified_by=("program:hints.of-another-frame", "program:hints.type-without-ports", "rx.rss.hash"),
+    falsified_by=("program:rx-metadata.of-another-frame", "program:rx-metadata.type-without-ports", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
-def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsupported, step, evidence):
+def test_hash(native, require, active, traffic, dut, guest, skip_unsupported, step, evidence):
     """The RX hash that a program reads is the Toeplitz hash of the frame's flow, and its type names the fields that entered it."""
     require("xdp-rx-metadata:hash")
     rss = dut.rss()
@@ -79,7 +79,7 @@ def test_hash(native, require, active, traffic, dut, guest, faults, skip_unsuppo
     active("rx-hashing")
     probes = traffic.probes()
     with step("Attach a device-bound program that stores the metadata of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         results = [rx_metadata["hash"] for rx_metadata in reader.read(traffic, probes)]
     with step("Each frame has a hash or the error ENODATA"):
@@ -113,10 +113,10 @@ def hash_fields(guest, dut, version):
     "XDP-META-03",
     level="MUST",
     source=f"{METADATA}; net/core/xdp.c, bpf_xdp_metadata_rx_vlan_tag",
-    falsified_by=("program:hints.of-another-frame", "program:xdp.not-attached"),
+    falsified_by=("program:rx-metadata.of-another-frame", "program:xdp.not-attached"),
     proves="xdp-rx-metadata:vlan-tag",
 )
-def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, step):
+def test_vlan_tag(native, require, active, add_vlan_interface, traffic, step):
     """The VLAN tag that a program reads is the tag that the device stripped from the frame; of an untagged frame it reads none.
 
     None of the drivers tested here advertises it; XDP-META-06 covers drivers without it.
@@ -126,7 +126,7 @@ def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, 
     for vlan in VLANS:
         add_vlan_interface(vlan)
     with step("Attach a device-bound program that stores the metadata of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step("Send test frames of every size, each with another VID and priority than the one before, or untagged"):
         probes = traffic.probes()
         tag_controls = [TAG_CONTROLS[number % len(TAG_CONTROLS)] for number in range(len(probes))]
@@ -143,7 +143,7 @@ def test_vlan_tag(native, require, active, add_vlan_interface, traffic, faults, 
                 assert result == (0, (VLAN_PROTOCOL, tag_control)), f"frame with the tag {tag_control:04x}: {result}"
 
 
-UNSUPPORTED_FAULTS = ("program:hints.invented", "program:xdp.not-attached")
+UNSUPPORTED_FAULTS = ("program:rx-metadata.invented", "program:xdp.not-attached")
 UNSUPPORTED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
 
 
@@ -172,12 +172,12 @@ UNSUPPORTED = f"{METADATA}; net/core/xdp.c, EOPNOTSUPP"
     variant="vlan-tag",
 )
 @pytest.mark.parametrize("name", ["timestamp", "hash", "vlan-tag"])
-def test_unadvertised(native, require_absent, traffic, faults, name, step):
+def test_unadvertised(native, require_absent, traffic, name, step):
     """For RX metadata that the driver does not advertise, the kfunc returns EOPNOTSUPP for every frame, and the frames reach the stack."""
     require_absent(f"xdp-rx-metadata:{name}")
     probes = traffic.probes()
     with step("Attach a device-bound program that stores the metadata of each test frame"):
-        reader = RxMetadataReader(native, faults)
+        reader = RxMetadataReader(native)
     with step("Send IPv4 and IPv6 test frames of every size: the kfunc returns EOPNOTSUPP for each"):
         results = [rx_metadata[name] for rx_metadata in reader.read(traffic, probes)]
         assert {result.status for result in results} == {-errno.EOPNOTSUPP}
@@ -189,16 +189,16 @@ def test_unadvertised(native, require_absent, traffic, faults, name, step):
     "XDP-META-07",
     level="MUST",
     source="include/uapi/linux/bpf.h, BPF_F_XDP_DEV_BOUND_ONLY; net/core/dev.c, dev_xdp_attach",
-    falsified_by="program:hints.refusal-lost",
+    falsified_by="program:rx-metadata.error-lost",
 )
-def test_needs_bound_program_and_native_mode(native, traffic, faults, step):
+def test_needs_bound_program_and_native_mode(native, traffic, step):
     """A program that reads RX metadata is rejected if it is not bound to a device, and in generic mode; traffic is not affected."""
     with step("Load the program without a device: the verifier rejects it"):
-        error = try_load_unbound(native, faults)
+        error = try_load_unbound(native)
         assert error is not None, "the kernel loaded the program"
         assert "device-bound" in str(error), f"expected the verifier's reason, found {error}"
     with step("Load it for the device, and attach it in generic mode: EINVAL"):
-        error = try_attach_generic(native, faults)
+        error = try_attach_generic(native)
         assert error is not None, "the kernel attached the program"
         assert error.errno == errno.EINVAL
     with step("No program is attached, and frames of every size reach the stack"):

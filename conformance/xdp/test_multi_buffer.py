@@ -48,9 +48,9 @@ def jumbo_xdp(xdp, dut, set_jumbo_mtu, skip_unsupported):
 
 
 @pytest.fixture
-def adjustment_frags(jumbo_xdp, faults):
+def adjustment_frags(jumbo_xdp):
     """The program that moves the ends of frames as configured, with fragment support."""
-    return Adjustment(jumbo_xdp, faults, fragments=True)
+    return Adjustment(jumbo_xdp, fragments=True)
 
 
 @requirement(
@@ -106,7 +106,7 @@ def test_tx(adjustment_frags, traffic, step, until):
     """A multi-buffer frame for which the program returns XDP_TX is on the wire as one frame, exactly once, unchanged."""
     with step("Attach a program with fragment support that returns XDP_TX for test frames"):
         adjustment_frags.configure(verdict=Action.TX)
-    with step("Send test frames of every size up to 9014 bytes"), traffic.sightings() as seen:
+    with step("Send test frames of every size up to 9014 bytes"), traffic.capture_sent() as seen:
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
         until(
@@ -160,7 +160,7 @@ def test_grow_tail(adjustment_frags, traffic, packet_receiver, remote, step):
             sent = set(frames)
             grown = [frame for frame in found if frame not in sent]
             answers = adjustment_frags.answers()["tail"]
-            assert (answers.accepted, answers.refused) == (len(grown), len(frames) - len(grown))
+            assert (answers.accepted, answers.rejected) == (len(grown), len(frames) - len(grown))
             assert all(frame.endswith(appended) for frame in grown)
             original = [frame if frame in sent else frame[:-length] for frame in found]
             check_same(original, frames, "frames that the driver delivered")
@@ -185,7 +185,7 @@ def test_cut_tail(adjustment_frags, traffic, packet_receiver, remote, step):
     with step(f"Each arrives exactly once, {CUT_BYTES} bytes shorter and otherwise unchanged"):
         found = receiver.take(is_probe, len(probes))
         check_same(found, [frame[:-CUT_BYTES] for frame in frames_of(probes)], "frames that the driver delivered")
-        assert adjustment_frags.answers()["tail"].refused == 0
+        assert adjustment_frags.answers()["tail"].rejected == 0
 
 
 @requirement(
@@ -217,7 +217,7 @@ def test_redirect(adjustment_frags, traffic, pair, step):
     "XDP-SG-08",
     level="MUST",
     source=f"{RX_SG}: without it a frame lies in one buffer",
-    falsified_by=("program:xdp.refused-attach-sticks", "rx.frame.dropped"),
+    falsified_by=("program:xdp.rejected-attach-sticks", "rx.frame.dropped"),
     refuses="xdp-act:rx-sg",
 )
 def test_unadvertised(xdp, dut, set_jumbo_mtu, traffic, settings, step, skip_unsupported, evidence):

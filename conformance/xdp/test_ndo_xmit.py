@@ -29,11 +29,11 @@ REMAINING_SIZES = (701, 760, 1024, 1460, 1514)
 
 
 @pytest.fixture
-def attach_redirect_to_dut(pair, faults, dut):
+def attach_redirect_to_dut(pair, dut):
     """``attach_redirect_to_dut(mode)`` attaches a program to a veth interface of the guest that redirects test frames to the DUT."""
 
     def attach(mode, fragments=False):
-        adjustment = Adjustment(pair.near, faults, mode=mode, fragments=fragments)
+        adjustment = Adjustment(pair.near, mode=mode, fragments=fragments)
         adjustment.aim(dut.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
         return adjustment
@@ -68,7 +68,7 @@ def test_redirect_to_dut(attach_redirect_to_dut, pair, traffic, check_on_wire, m
     """Frames that another interface's program redirects to the DUT are on the wire exactly once, unchanged."""
     with step(f"On another interface, attach a program in {mode} mode that redirects test frames to the DUT"):
         attach_redirect_to_dut(mode)
-    with step("Send IPv4 and IPv6 test frames of every size to the other interface"), traffic.sightings() as seen:
+    with step("Send IPv4 and IPv6 test frames of every size to the other interface"), traffic.capture_sent() as seen:
         frames = frames_to_remote(traffic)
         pair.packet_sender.send(frames)
         with step("Each frame is on the wire exactly once, unchanged"):
@@ -93,7 +93,7 @@ def test_redirect_from_several_cpus(attach_redirect_to_dut, pair, traffic, check
     for number in range(ROUNDS):
         with (
             step(f"Round {number}: send {FRAMES_PER_CPU} test frames to the other interface on each CPU at once"),
-            traffic.sightings() as seen,
+            traffic.capture_sent() as seen,
         ):
             frames_by_cpu = [
                 frames_to_remote(
@@ -128,7 +128,7 @@ def test_unadvertised(
     with step("On another interface, attach a program that redirects test frames to the DUT, and send it some"):
         attach_redirect_to_dut("native")
         frames = frames_to_remote(traffic)
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             pair.packet_sender.send(frames)
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
@@ -166,10 +166,10 @@ def test_multi_buffer(redirect_target, attach_redirect_to_dut, pair, traffic, ch
             filler = bytes(CUT_BYTES - HEADERS[version])
             long_frames = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
             assert min(map(len, long_frames)) > FIRST_BUFFER_SIZE
-            with traffic.sightings() as seen:
+            with traffic.capture_sent() as seen:
                 pair.packet_sender.send(long_frames)
                 check_on_wire(seen, frames)
-            assert program.answers()["head"].refused == 0
+            assert program.answers()["head"].rejected == 0
 
 
 @requirement(
@@ -192,7 +192,7 @@ def test_multi_buffer_unadvertised(require_absent, attach_redirect_to_dut, pair,
         program.configure(head=CUT_BYTES, verdict=Action.REDIRECT)
         frames = frames_to_remote(traffic, sizes=REMAINING_SIZES, count=len(REMAINING_SIZES))
         filler = bytes(CUT_BYTES - HEADERS[4])
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             pair.packet_sender.send([around(traffic.ends_back, 4, 0, filler + frame) for frame in frames])
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
@@ -219,7 +219,7 @@ def test_redirect_while_down(attach_redirect_to_dut, pair, traffic, check_on_wir
     """Frames redirected to an interface that is down are dropped without harm; once it is up again, it transmits redirected frames."""
     with step("On another interface, attach a program that redirects test frames to the DUT"):
         attach_redirect_to_dut("native")
-    with step("Take the DUT down, and send test frames to the other interface"), traffic.sightings() as seen:
+    with step("Take the DUT down, and send test frames to the other interface"), traffic.capture_sent() as seen:
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         pair.packet_sender.send(frames_to_remote(traffic), repeat=8)
@@ -228,7 +228,7 @@ def test_redirect_while_down(attach_redirect_to_dut, pair, traffic, check_on_wir
     with step("Bring the DUT up again and send other test frames: each is on the wire exactly once, unchanged"):
         dut.set_link(up=True)
         traffic.ready()
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             frames = frames_to_remote(traffic, first=1000)
             pair.packet_sender.send(frames)
             check_on_wire(seen, frames)

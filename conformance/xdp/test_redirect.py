@@ -214,10 +214,10 @@ def test_unadvertised(require_absent, adjustment, send_more_than_ring, record_tr
 )
 @pytest.mark.fresh_guest
 @pytest.mark.budget(60)
-def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic, faults, remote, until, step, require):
+def test_redirect_between_nics(native_redirect, adjustment, second_nic, traffic, remote, until, step, require):
     """Frames that one of the driver's NICs redirects to another are on that NIC's wire exactly once, unchanged, in both directions."""
     with step("On each of two NICs, attach a program that redirects test frames to the other"):
-        reverse = Adjustment(second_nic.xdp, faults)
+        reverse = Adjustment(second_nic.xdp)
         for sender, target_ifname in ((adjustment, second_nic.dut.ifname), (reverse, native_redirect.ifname)):
             sender.aim(target_ifname)
             sender.configure(verdict=Action.REDIRECT)

@@ -92,17 +92,17 @@ def test_redirected_to_other_interface(adjustment, accounting, traffic, pair, st
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("redirect_target")
-def test_redirected_from_other_interface(accounting, traffic, pair, faults, dut, until, step):
+def test_redirected_from_other_interface(accounting, traffic, pair, dut, until, step):
     """The interface counts frames that another interface's program redirects to it as sent."""
     with step("On another interface, attach a program that redirects test frames to the DUT"):
-        redirector = Adjustment(pair.near, faults)
+        redirector = Adjustment(pair.near)
         redirector.aim(dut.ifname)
         redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]
     with (
         step("Send test frames of every size to the other interface"),
         accounting.measure() as measured,
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         pair.packet_sender.send(frames)
         until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
@@ -204,7 +204,7 @@ def test_driver_counters(
     proves="xdp-act:ndo-xmit",
 )
 @pytest.mark.usefixtures("redirect_target")
-def test_driver_counter_of_redirect_target(accounting, traffic, pair, faults, dut, until, step, skip_unsupported):
+def test_driver_counter_of_redirect_target(accounting, traffic, pair, dut, until, step, skip_unsupported):
     """The driver's own counter of frames that other interfaces redirect to this one increases by the number of those frames."""
     with step("On another interface, attach a program that redirects test frames to the DUT"):
         before = by_verdict(accounting.ethtool())
@@ -212,7 +212,7 @@ def test_driver_counter_of_redirect_target(accounting, traffic, pair, faults, du
             skip_unsupported(
                 "an ethtool counter of frames redirected to it", evidence=[name for name, _ in accounting.ethtool()]
             )
-        redirector = Adjustment(pair.near, faults)
+        redirector = Adjustment(pair.near)
         redirector.aim(dut.ifname)
         redirector.configure(verdict=Action.REDIRECT)
         frames = [probe.frame for probe in burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES)]

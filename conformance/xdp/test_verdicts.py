@@ -102,7 +102,7 @@ def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
         before = from_model(device.call("model.counters")) if device else None
     with step("Send IPv4 and IPv6 test frames of every size in enough flows to reach every receive queue"):
         sent = of_frames(probe.frame for probe in probes)
-        with traffic.sightings() as seen:
+        with traffic.capture_sent() as seen:
             traffic.send(probes)
             until(
                 lambda: len(seen.probes()) >= len(probes),
@@ -118,7 +118,7 @@ def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
         if before is not None:
             transmitted = total(from_model(device.call("model.counters")).since(before).tx.values())
             assert transmitted.frames >= sent.frames
-            assert transmitted.octets >= sent.octets
+            assert transmitted.bytes >= sent.bytes
     with step("The stack receives none of them"):
         assert traffic.nothing_received()
 

@@ -155,7 +155,7 @@ def test_largest_mtu(native, traffic, largest_mtu, remote, step, until, defer):
         program = native.attach("xdp_tx")
         traffic.ready()
         probes = traffic.probes(sizes=[size for size in sizes if size <= largest_mtu + ETHERNET])
-    with step("Send test frames of every size up to the longest that the MTU allows"), traffic.sightings() as seen:
+    with step("Send test frames of every size up to the longest that the MTU allows"), traffic.capture_sent() as seen:
         traffic.send(probes)
         until(
             lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON

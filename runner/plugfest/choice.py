@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What to do about a word that is none of those known."""
+"""What to do about an unknown word."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for a condition, with a deadline that a slow guest stretches and a message when it passes."""
+"""Waiting for a condition, with a deadline longer on a slow guest, with a message when it passes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def until(condition: Callable[[], Value], *, what: str, timeout: float = 5.0, sp
         speed: the guest's speed; the time is divided by it.
 
     Raises:
-        AssertionError: it did not become true in time, which says something of the driver.
+        AssertionError: it did not become true in time: a finding about the driver.
     """
     deadline = Deadline.after(timeout, speed=speed)
     last: list[object] = [None]

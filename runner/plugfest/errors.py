@@ -20,7 +20,7 @@ class PlugfestError(Exception):
 
 
 class UsageError(PlugfestError):
-    """The command's words are wrong: an unknown driver, a path that is no kernel tree."""
+    """The command line is wrong: an unknown driver, a path that is no kernel tree."""
 
     exit_status: ClassVar[int] = 2
 

@@ -62,8 +62,8 @@ class Suite:
             f"import sys; sys.path.insert(0, {str(here)!r})\n"
             "import fakes, pytest\n"
             "@pytest.hookimpl(tryfirst=True)\n"
-            "def pytest_plugfest_boot(plan, faults):\n"
-            "    return fakes.boot(plan, faults)\n"
+            "def pytest_plugfest_boot(plan, interposer):\n"
+            "    return fakes.boot(plan, interposer)\n"
         )
         fakes = importlib.import_module("fakes")
         fakes.FakeMachine.booted.clear()

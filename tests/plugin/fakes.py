@@ -8,17 +8,16 @@ Its shell knows a few words: ``oops`` and ``warn`` make the kernel complain, ``d
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults, declare, is_models
+from plugfest.faults import Interposer, is_models
 from plugfest.machine.console import Problem, find_problems
 from plugfest.machine.model import ModelError
 from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone
 from plugfest.run.plan import RunPlan
-
-declare("wire:fake.lost", "loses a frame")
 
 OOPS = (
     "[   12.000000] BUG: kernel NULL pointer dereference, address: 0000000000000010",
@@ -128,19 +127,38 @@ class FakeShell:
         return result
 
 
+class FakeAgent:
+    """Announces one change of a device whenever it is asked."""
+
+    def __init__(self, interposer: Interposer | None) -> None:
+        self._interposer = interposer
+
+    def call(self, method: str, **params: Any) -> Any:
+        if self._interposer is None:
+            return self._answer(method, params)
+        return self._interposer("agent", method, params, self._answer)
+
+    def _answer(self, method: str, _params: Mapping[str, Any]) -> Any:
+        assert method == "netdev.monitor_read"
+        return ["a change"]
+
+
 class FakeWire:
-    def __init__(self, faults: LocalFaults) -> None:
-        self._faults = faults
+    def __init__(self, interposer: Interposer | None) -> None:
+        self._interposer = interposer
 
     def delivers(self) -> bool:
-        return not self._faults["wire:fake.lost"]
+        if self._interposer is None:
+            return True
+        sent = {"frame": b"a frame", "number": 0}
+        return self._interposer("wire", "send", sent, lambda _, params: params["frame"]) is not None
 
 
 class FakeMachine:
     booted: ClassVar[list[FakeMachine]] = []
 
-    def __init__(self, plan: RunPlan, faults: LocalFaults) -> None:
-        self.how = "snapshot"
+    def __init__(self, plan: RunPlan, interposer: Interposer | None) -> None:
+        self.startup = "snapshot"
         self.speed = 1.0
         self.dead = self.closed = False
         self.console = FakeConsole()
@@ -148,9 +166,9 @@ class FakeMachine:
         if self.model is not None:
             self.model.armed = {name: {} for name in plan.faults if is_models(name)}
         self.ssh = FakeShell(self)
-        self.agent = None
+        self.agent = FakeAgent(interposer)
         self.ifname, self.load_error = "eth0", None
-        self.remote = FakeWire(faults)
+        self.remote = FakeWire(interposer)
         self.unsaid: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None
@@ -169,7 +187,7 @@ class FakeMachine:
         self.console.lines += self.unsaid
         self.unsaid.clear()
 
-    def clear_once(self) -> None:
+    def clear_warn_once(self) -> None:
         if not self.alive():
             raise GuestGone("the guest is gone")
 
@@ -185,8 +203,8 @@ class FakeMachine:
         self.closed = True
 
 
-def boot(plan: RunPlan, faults: LocalFaults) -> FakeMachine:
+def boot(plan: RunPlan, interposer: Interposer | None) -> FakeMachine:
     """Boot; a plan whose kernel's release ends in ``-broken`` does not, one with ``-flaky`` boots once."""
     if plan.kernel.release.endswith("-broken") or (plan.kernel.release.endswith("-flaky") and FakeMachine.booted):
         raise InfrastructureError("the guest: expected an SSH server within 60 s, found a panic; see console.log")
-    return FakeMachine(plan, faults)
+    return FakeMachine(plan, interposer)

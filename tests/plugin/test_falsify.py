@@ -95,7 +95,7 @@ def test_it(model):
 def test_each_of_several_faults_must_show(suite) -> None:
     suite.run(
         """
-@requirement(falsified_by=("value.wrong", "wire:fake.lost"))
+@requirement(falsified_by=("value.wrong", "wire:frame.lost"))
 def test_it(model, remote):
     '''It is right and arrives.'''
     assert model.value() == 42
@@ -104,7 +104,7 @@ def test_it(model, remote):
         falsify=True,
     )
     table = {entry["fault"]: entry["outcome"] for entry in suite.document()["falsification"]}
-    assert table == {"value.wrong": "falsified", "wire:fake.lost": "not falsified"}
+    assert table == {"value.wrong": "falsified", "wire:frame.lost": "not falsified"}
 
 
 def test_a_fault_need_not_concern_every_variant(suite) -> None:
@@ -154,13 +154,10 @@ def test_it(guest):
 def test_a_fault_of_the_suites_own_program(suite) -> None:
     suite.run(
         """
-from plugfest.faults import declare as point
-WRONG = point("program:answer.wrong", "answers wrongly")
-
-@requirement(falsified_by=WRONG)
-def test_it(guest, faults):
-    '''The program answers.'''
-    assert not faults[WRONG]
+@requirement(falsified_by="program:xdp.announcement-lost")
+def test_it(guest):
+    '''A change is announced.'''
+    assert guest.agent.call("netdev.monitor_read", monitor=1) == ["a change"]
 """,
         falsify=True,
         driver="igb",
@@ -173,7 +170,7 @@ def test_faults_for_the_whole_run(suite) -> None:
     assert suite.verdicts() == {"test_it": "fail"}
     suite.run(
         "\n@requirement()\ndef test_it(remote):\n    '''It arrives.'''\n    assert remote.delivers()\n",
-        faults=("wire:fake.lost",),
+        faults=("wire:frame.lost",),
     )
     assert suite.verdicts() == {"test_it": "fail"}
 
@@ -226,8 +223,8 @@ def test_each_variant_has_its_own_faults(suite) -> None:
     ("variants", "message"),
     [
         (("one", "three"), "*expected one of its parameters to be one of the variants one, three, found*"),
-        (("one", "one"), "*not each has a variant=*"),
-        (("", "two"), "*not each has a variant=*"),
+        (("one", "one"), "*each needs its own variant=*"),
+        (("", "two"), "*each needs its own variant=*"),
     ],
 )
 def test_a_variant_that_cannot_be(suite, variants: tuple[str, str], message: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults
+from plugfest.falsify.falsifier import Falsifier
 from plugfest.machine import tap as taps
 from plugfest.machine.remote import Capture, Remote
 from plugfest.machine.tap import Tap
@@ -51,10 +51,10 @@ class Dut:
 
 
 @contextmanager
-def on_the_wire(faults: LocalFaults | None = None) -> Iterator[tuple[Remote, Dut]]:
+def on_the_wire(interposer: Falsifier | None = None) -> Iterator[tuple[Remote, Dut]]:
     tap = Tap()
     dut = Dut()
-    remote = Remote(tap, faults)
+    remote = Remote(tap, interposer)
     try:
         assert poll(lambda: tap.carrier, Deadline.after(5))
         yield remote, dut
@@ -143,7 +143,7 @@ def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
             on_the_wire() as (remote, _dut),
             pytest.raises(
                 InfrastructureError,
-                match=r"expected wire0 to take a frame of 2000 octets, found: Message too long \(mtu 1500\)",
+                match=r"expected wire0 to take a frame of 2000 bytes, found: Message too long \(mtu 1500\)",
             ),
         ):
             remote.send(frame(1, 2000))
@@ -198,18 +198,18 @@ def test_exchange(inside: Inside) -> None:
 
 def test_faults(inside: Inside) -> None:
     def check() -> None:
-        faults = LocalFaults()
-        with on_the_wire(faults) as (remote, dut):
-            faults.arm("wire:frame.lost", match={"number": 1})
-            faults.arm("wire:frame.damaged", match={"number": 2})
+        interposer = Falsifier()
+        with on_the_wire(interposer) as (remote, dut):
+            interposer.arm("wire:frame.lost", match={"number": 1})
+            interposer.arm("wire:frame.damaged", match={"number": 2})
             frames = [frame(number) for number in range(4)]
             with remote.capture() as seen:
                 remote.send(frames)
             damaged = frames[2][:-1] + bytes([frames[2][-1] ^ 0xFF])
             assert [data for data in seen.sent() if data[12:14] == b"\x88\xb5"] == [frames[0], damaged, frames[3]]
-            assert (faults.disarm("wire:frame.lost"), faults.disarm("wire:frame.damaged")) == (1, 1)
-            faults.arm("wire:capture.unseen", times=1)
-            faults.arm("wire:capture.damaged", times=1)
+            assert (interposer.disarm("wire:frame.lost"), interposer.disarm("wire:frame.damaged")) == (1, 1)
+            interposer.arm("wire:capture.unseen", times=1)
+            interposer.arm("wire:capture.damaged", times=1)
             with remote.capture() as seen:
                 dut.send(*frames)
             forged = frames[1][:-1] + bytes([frames[1][-1] ^ 0xFF])
@@ -242,7 +242,7 @@ def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatc
         with on_the_wire() as (remote, dut):
             monkeypatch.setattr("plugfest.machine.remote._BUFFER", 4096)
             monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
-            seen = Capture(remote.ifname, LocalFaults())
+            seen = Capture(remote.ifname)
             dut.send(*[frame(number, 1400) for number in range(500)])
             with pytest.raises(
                 InfrastructureError, match=r"expected to see every frame, found that the host lost \d+ of them"
@@ -265,7 +265,7 @@ def test_tap(inside: Inside) -> None:
             True,
             tap.index,
         )
-        with pytest.raises(InfrastructureError, match=r"expected to make the tap wire0, found: .*File exists"):
+        with pytest.raises(InfrastructureError, match=r"expected to create the tap wire0, found: .*File exists"):
             Tap()
 
     inside(check)
@@ -273,7 +273,7 @@ def test_tap(inside: Inside) -> None:
 
 def test_a_tap_of_several_queues_is_seen_whole(inside: Inside) -> None:
     def check() -> None:
-        tap = Tap(several_queues=True)
+        tap = Tap(multi_queue=True)
         with pytest.raises(OSError, match="Invalid argument"):
             Dut()
         queues = [Dut(flags=IFF_MULTI_QUEUE) for _ in range(4)]

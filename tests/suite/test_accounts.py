@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The three accounts over one stretch, against a machine that counts what it is told to."""
+"""The three accounts over one interval, against a machine that counts what it is made to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.faults import LocalFaults
+from falsified import Falsified
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.accounts import Accounting, Measurement, explain
 from plugfest.statistics.queue_counters import Account, QueueCounters
@@ -63,24 +63,21 @@ class Nic:
 
 
 def accounting_of(nic: Nic, *faults: str, model: bool = True) -> Accounting:
-    armed = LocalFaults()
-    for name in faults:
-        armed.arm(name)
-    machine = SimpleNamespace(agent=nic, remote=nic, model=nic if model else None)
-    return Accounting(machine, "eth0", armed)  # type: ignore[arg-type]
+    machine = SimpleNamespace(agent=Falsified(nic, *faults), remote=nic, model=nic if model else None)
+    return Accounting(machine, "eth0")  # type: ignore[arg-type]
 
 
-def test_a_stretch_has_what_every_side_saw_and_nothing_before_it() -> None:
+def test_an_interval_has_what_every_side_saw_and_nothing_before_it() -> None:
     nic = Nic()
     nic.deliver(0)
-    ledger = accounting_of(nic)
-    with ledger.measure() as measured:
+    accounting = accounting_of(nic)
+    with accounting.measure() as measured:
         nic.deliver(1)
         nic.deliver(1)
     assert measured.wire_rx == measured.link_rx == Account(2, 120)
     assert measured.queues == measured.device == QueueCounters({1: Account(2, 120)}, {})
     assert measured.from_dut == []
-    assert "2 frames/120 octets in" in explain(measured)
+    assert "2 frames/120 bytes in" in explain(measured)
 
 
 def test_without_a_model_the_device_says_nothing() -> None:
@@ -101,8 +98,8 @@ def test_netlinks_counters_go_first() -> None:
     ("fault", "rx"),
     [
         ("program:qstat.wrong-queue", {1: Account(1, 60)}),
-        ("program:qstat.frame-missing", {0: Account(0, 0)}),
-        ("program:qstat.octets-short", {0: Account(1, 46)}),
+        ("program:qstat.frame-missing", {0: Account(0, 30)}),
+        ("program:qstat.bytes-short", {0: Account(1, 46)}),
     ],
 )
 def test_faults_bend_the_drivers_account_alone(fault: str, rx: dict[int, Account]) -> None:
@@ -114,7 +111,7 @@ def test_faults_bend_the_drivers_account_alone(fault: str, rx: dict[int, Account
     assert measured.wire_rx == Account(1, 60)
 
 
-def test_a_refusal_that_means_something_else_is_raised() -> None:
+def test_an_error_other_than_unsupported_is_raised() -> None:
     nic = Nic()
     nic.call = lambda method, **_: (_ for _ in ()).throw(AgentError(method, "NetlinkError", "no", errno.EPERM))  # type: ignore[method-assign]
     with pytest.raises(AgentError, match="no"):
@@ -123,7 +120,7 @@ def test_a_refusal_that_means_something_else_is_raised() -> None:
 
 def test_a_comparison_says_what_is_missing_and_what_is_too_many() -> None:
     check_same([b"a", b"b"], [b"b", b"a"], "frames")
-    with pytest.raises(AssertionError, match=r"frames: expected 2, found 2; 1 missing \(1 octets 62…\), 1 too many"):
+    with pytest.raises(AssertionError, match=r"frames: expected 2, found 2; 1 missing \(1 bytes 62…\), 1 too many"):
         check_same([b"a", b"c"], [b"a", b"b"], "frames")
     with pytest.raises(AssertionError, match="1 too many"):
         check_same([b"a", b"a"], [b"a"], "frames")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from plugfest.xdp.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, gather, gather_packets
+from plugfest.xdp.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, receive_frames, receive_packets
 
 
 class Queue:
@@ -33,10 +33,16 @@ def sockets() -> list[Socket]:
 
 
 def test_buffers_are_joined_by_socket_over_several_looks() -> None:
-    packets = gather_packets(sockets(), {b"abc", b"d"}, until)
+    packets = receive_packets(sockets(), {b"abc", b"d"}, until)
     assert [data_of(packet) for packet in packets] == [b"d", b"abc", b"e"]
     assert [len(packet) for packet in packets] == [1, 3, 1]
 
 
 def test_buffers_that_are_not_joined_are_all_told() -> None:
-    assert sorted(each.data for each in gather(sockets(), {b"nothing"}, until)) == [b"a", b"b", b"c", b"d", b"e"]
+    assert sorted(each.data for each in receive_frames(sockets(), {b"nothing"}, until)) == [
+        b"a",
+        b"b",
+        b"c",
+        b"d",
+        b"e",
+    ]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from nicmodels.phy import Abilities, Technology
 from nicmodels.phy.abilities import resolve_fec
-from plugfest.faults import LocalFaults
 from plugfest.link.backplane import (
     DETECTABLE,
     MODES,
@@ -100,7 +99,7 @@ def test_what_a_page_says() -> None:
     """Nonces, Ack and NP are the exchange's: all other bits count."""
     exchange = 0x1F << 5 | 0x1F << 16 | 3 << 14
     for bit in range(48):
-        assert BasePage(1 << bit).said == (0 if exchange >> bit & 1 else 1 << bit)
+        assert BasePage(1 << bit).content == (0 if exchange >> bit & 1 else 1 << bit)
 
 
 class _Machine:
@@ -125,7 +124,7 @@ class _Machine:
 
 
 def partner_of(machine: _Machine) -> LinkPartner:
-    return LinkPartner(machine, machine, faults=LocalFaults(), defer=lambda *_: None)  # type: ignore[arg-type]
+    return LinkPartner(machine, machine, defer=lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_a_carrier_of_after_the_change() -> None:

@@ -7,13 +7,13 @@ import errno
 from typing import Any, cast
 
 import pytest
-from plugfest.faults import LocalFaults
+from falsified import Falsified
 from plugfest.machine.agent import AgentClient, AgentError
 from plugfest.machine.model import ModelClient
-from plugfest.timestamps.clocks import AHEAD, Clocks
+from plugfest.timestamps.clocks import Clocks
 
 
-class Told:
+class Answers:
     """Answers what it was given, by method."""
 
     def __init__(self, **answers: Any) -> None:
@@ -26,19 +26,18 @@ class Told:
         return answer
 
 
-def clocks(model: Told | None = None, faults: LocalFaults | None = None, **answers: Any) -> Clocks:
-    agent = Told(**{"ethtool_get": {}} | answers)
-    return Clocks(
-        cast("AgentClient", agent), "eth0", cast("ModelClient", model) if model else None, faults or LocalFaults()
-    )
+def clocks(model: Answers | None = None, *falsified: str, **answers: Any) -> Clocks:
+    agent = Answers(**{"ethtool_get": {}} | answers)
+    asked = cast("AgentClient", Falsified(agent, *falsified))
+    return Clocks(asked, "eth0", cast("ModelClient", model) if model else None)
 
 
 def test_the_devices_clock_goes_before_the_hardware_clock_and_that_before_the_guests() -> None:
     hardware = {"ethtool_get": {"phc-index": 0}, "phc_read": [1, 2, 3], "system_nanoseconds": {"realtime": 1}}
-    model = Told(control_methods=["model.clock"], model_clock={"now": 3})
+    model = Answers(control_methods=["model.clock"], model_clock={"now": 3})
     assert clocks(model, **hardware).read() == {"device": 3}
-    assert clocks(Told(control_methods=[]), **hardware).read() == {"phc": 2}
-    without = Told(control_methods=["model.clock"], model_clock={"now": None})
+    assert clocks(Answers(control_methods=[]), **hardware).read() == {"phc": 2}
+    without = Answers(control_methods=["model.clock"], model_clock={"now": None})
     assert clocks(without, system_nanoseconds={"realtime": 1}).read() == {"realtime": 1}
 
 
@@ -65,8 +64,6 @@ def test_it_is_the_same_clock_every_time() -> None:
 
 
 def test_a_clock_that_is_ahead_is_found() -> None:
-    faults = LocalFaults()
-    faults.arm(AHEAD)
-    found = clocks(faults=faults, system_nanoseconds={"realtime": 10})
+    found = clocks(None, "program:clocks.ahead", system_nanoseconds={"realtime": 10})
     with pytest.raises(AssertionError, match="3599999999990 ns before"):
         found.check(found.read(), [20], found.read())

@@ -39,19 +39,19 @@ def test_every_changed_octet_of_transport_is_found(name: str) -> None:
     start = len(data) - len(dissect(data).transport)
     for at in (*range(start, start + 24), len(data) - 1):
         wrong = data[:at] + bytes([data[at] ^ 0x01]) + data[at + 1 :]
-        assert problems(wrong), f"octet {at} of {name}"
+        assert problems(wrong), f"byte {at} of {name}"
 
 
 def test_every_changed_octet_of_the_ipv4_header_is_found() -> None:
     data = bytes(frames()["udp4"])
     for at in range(14, 34):
-        assert problems(data[:at] + bytes([data[at] ^ 0x04]) + data[at + 1 :]), f"octet {at}"
+        assert problems(data[:at] + bytes([data[at] ^ 0x04]) + data[at + 1 :]), f"byte {at}"
 
 
-def test_octets_too_many_and_too_few_are_found() -> None:
+def test_bytes_too_many_and_too_few_are_found() -> None:
     data = bytes(frames()["tcp4"])
     assert "behind the IP packet" in problems(data + b"\0")[0]
-    assert "IP says" in problems(data[:-1])[0]
+    assert "IP has a length" in problems(data[:-1])[0]
 
 
 def test_padding_of_a_short_frame_is_none_of_them() -> None:

@@ -8,44 +8,34 @@ from typing import Any
 
 import pytest
 from plugfest.dut.operations import Operations
-from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.accounts import Measurement, differences
-from plugfest.statistics.monotonic import counter_snapshot, later, lost
+from plugfest.statistics.monotonic import counter_snapshot, lost
 
 
-def ledger() -> Any:
+def accounting() -> Any:
     return SimpleNamespace(
         qstats=lambda: [{"ifindex": 2, "queue-type": "rx", "queue-id": 1, "rx-packets": 4, "rx-alloc-fail": 1}],
         ethtool=lambda: [["rx_queue_1_packets", 4], ["rx_queue_1_bytes", 400], ["temperature", 7]],
         read=lambda: SimpleNamespace(link={"rx_packets": 4}),
-        whole_device=lambda: {"rx-packets": 9},
+        netlink_device=lambda: {"rx-packets": 9},
     )
 
 
 def test_every_scope_is_read() -> None:
-    found = counter_snapshot(ledger())
+    found = counter_snapshot(accounting())
     assert found.interface == {"rx_packets": 4}
     assert found.device == {"rx-packets": 9}
     assert found.by_netlink == {"rx 1 rx-packets": 4, "rx 1 rx-alloc-fail": 1}
     assert found.by_ethtool == {"rx 1 packets": 4, "rx 1 bytes": 400}
 
 
-def test_what_is_less_is_lost_and_what_is_not_told_is_not() -> None:
+def test_what_is_less_is_lost_and_what_is_not_reported_is_not() -> None:
     assert lost({"a": 5, "b": 2, "c": 1}, {"a": 4, "b": 2}) == ["a was 5, is 4"]
 
 
-def test_the_fault_sets_all_back_or_the_device_alone() -> None:
-    faults = LocalFaults()
-    faults.arm("program:qstat.device-gone-back")
-    now = later(ledger(), faults)
-    assert (now.device, now.interface) == ({"rx-packets": 0}, {"rx_packets": 4})
-    faults.arm("program:qstat.gone-back")
-    assert later(ledger(), faults).by_ethtool == {"rx 1 packets": 0, "rx 1 bytes": 0}
-
-
 def test_differences_name_the_counter() -> None:
-    measured = Measurement(told={"tx-needs-csum": 4})
+    measured = Measurement(netlink={"tx-needs-csum": 4})
     assert differences(measured, ["tx-needs-csum"], {"tx-needs-csum": 4}) == []
     assert differences(measured, ["tx-needs-csum", "tx-stop"], {"tx-needs-csum": 5, "tx-stop": 0}) == [
         "tx-needs-csum rose by 4, expected 5"
@@ -98,7 +88,7 @@ def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: in
         {"mtu": 1400},
         {"mtu": 1500},
     ]
-    assert set(operations.refused) == {
+    assert set(operations.not_offered) == {
         "the number of channels changes",
         "an XDP program is attached and detached",
         "the device is reset by a restart of autonegotiation",

@@ -13,7 +13,7 @@ from plugfest.frames.toeplitz import hashed, toeplitz
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.accounts import Measurement
 from plugfest.statistics.queue_counters import Account, QueueCounters
-from plugfest.traffic.per_queue import by_source_port, misses, share
+from plugfest.traffic.per_queue import frame_count, frames_for_queue, miscounted
 
 ENDS = Ends("02:00:00:00:00:01", "02:00:00:00:00:02", {4: "198.18.0.2"}, {4: "198.18.0.0/16"})
 KEY = bytes(range(40))
@@ -32,8 +32,8 @@ def dut_that_hashes(fields: int | AgentError) -> Any:
 
 def test_source_ports_alone_decide_and_go_where_they_are_aimed() -> None:
     rss = Rss((0, 1, 2, 1), KEY, 1, 3)
-    aimed = by_source_port(dut_that_hashes(ALL), rss, ENDS)
-    assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: share(queue) for queue in range(3)}
+    aimed = frames_for_queue(dut_that_hashes(ALL), rss, ENDS)
+    assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: frame_count(queue) for queue in range(3)}
     flows = set()
     for queue, frames in aimed.items():
         for frame in frames:
@@ -47,28 +47,28 @@ def test_source_ports_alone_decide_and_go_where_they_are_aimed() -> None:
 
 def test_tcp_is_taken_where_udps_ports_are_not_hashed_and_nothing_where_none_are() -> None:
     refused = AgentError("ethtool.hash_fields", "OSError", "no", 95)
-    aimed = by_source_port(dut_that_hashes(refused), Rss((0, 1), KEY, 1, 2), ENDS)
+    aimed = frames_for_queue(dut_that_hashes(refused), Rss((0, 1), KEY, 1, 2), ENDS)
     assert {dissect(frame).protocol for frames in aimed.values() for frame in frames} == {TCP}
-    assert by_source_port(dut_that_hashes(0x30), Rss((0, 1), KEY, 1, 2), ENDS) == {}
+    assert frames_for_queue(dut_that_hashes(0x30), Rss((0, 1), KEY, 1, 2), ENDS) == {}
 
 
 def test_a_counter_of_the_wrong_queue_misses() -> None:
     aimed = {0: [bytes(60)] * 5, 1: [bytes(100)] * 8}
     remote = [frame for frames in aimed.values() for frame in frames]
     right = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=remote)
-    assert misses(right, aimed) == []
+    assert miscounted(right, aimed) == []
     crossed = Measurement(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=remote)
-    assert len(misses(crossed, aimed)) == 2
+    assert len(miscounted(crossed, aimed)) == 2
     short = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=remote)
-    assert misses(short, aimed) == ["rx queue 1 counted 7 frames/700 octets, was sent 8 frames/800 octets"]
+    assert miscounted(short, aimed) == ["rx queue 1 counted 7 frames/700 bytes, was sent 8 frames/800 bytes"]
 
 
 def test_what_else_was_on_the_wire_may_be_counted_anywhere_but_no_more_of_it() -> None:
     aimed = {0: [bytes(60)]}
     background = [bytes(86)]
     once = Measurement(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(1, 86)}), from_dut=aimed[0] + background)
-    assert misses(once, aimed, "tx") == []
+    assert miscounted(once, aimed, "tx") == []
     twice = Measurement(
         queues=QueueCounters({}, {0: Account(1, 60), 1: Account(2, 172)}), from_dut=aimed[0] + background
     )
-    assert misses(twice, aimed, "tx")
+    assert miscounted(twice, aimed, "tx")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the queue API is looked at through, against a guest and a model that say what they are told to."""
+"""What the queue API is looked at through, against a guest and a model with the answers of a test."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from falsified import Falsified
 from plugfest.dut.leaks import LeakCheck, MemoryUsage, taken
 from plugfest.dut.steering import Steering
-from plugfest.faults import LocalFaults
 from plugfest.machine.agent import AgentError
 from plugfest.machine.worker import Worker
 from plugfest.queues.device_commands import DeviceCommands
-from plugfest.queues.dma_record import Access, DmaRecord, stray
+from plugfest.queues.dma_record import DmaAccess, DmaRecord, stray
 from plugfest.queues.memory_provider import DmabufProvider, IoUringProvider
 from plugfest.queues.netdev_queues import QueueView
 
@@ -66,17 +66,12 @@ def guest() -> Any:
     return Guest()
 
 
-@pytest.fixture
-def faults() -> LocalFaults:
-    return LocalFaults()
+def memory_of(guest: Any) -> DmabufProvider:
+    return DmabufProvider(Worker(guest), "eth0")
 
 
-def memory_of(guest: Any, faults: LocalFaults) -> DmabufProvider:
-    return DmabufProvider(Worker(guest), "eth0", faults)
-
-
-def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
-    memory, view = memory_of(guest, faults), QueueView(guest, "eth0", faults)
+def test_binding_is_shown_and_ends(guest: Any) -> None:
+    memory, view = memory_of(guest), QueueView(guest, "eth0")
     memory.bind(1)
     assert view.bound() == {1: "dmabuf"}
     assert view.bindings() == {1: 9}
@@ -85,14 +80,14 @@ def test_binding_is_shown_and_ends(guest: Any, faults: LocalFaults) -> None:
     assert view.bound() == {}
 
 
-def test_pools_that_were_left_are_told_from_those_at_work(guest: Any, faults: LocalFaults) -> None:
-    view = QueueView(guest, "eth0", faults)
+def test_pools_that_were_left_differ_from_those_at_work(guest: Any) -> None:
+    view = QueueView(guest, "eth0")
     assert [pool["id"] for pool in view.bound_pools()] == [2]
-    assert [pool["id"] for pool in view.left_pools()] == [2, 4]
+    assert [pool["id"] for pool in view.leaked_pools()] == [2, 4]
 
 
-def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -> None:
-    memory = memory_of(guest, faults)
+def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
+    memory = memory_of(guest)
     guest.refusal = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
     )
@@ -114,23 +109,23 @@ def test_a_refusal_is_returned_with_its_words(guest: Any, faults: LocalFaults) -
         ("program:qapi.stays-bound", {1: "dmabuf"}),
     ],
 )
-def test_bindings_go_wrong_when_told_to(guest: Any, faults: LocalFaults, fault: str, bound: dict[int, str]) -> None:
-    memory = memory_of(guest, faults)
-    faults.arm(fault)
+def test_bindings_go_wrong_when_falsified(guest: Any, fault: str, bound: dict[int, str]) -> None:
+    memory = memory_of(Falsified(guest, fault))
     memory.bind(1)
     if "stays" in fault:
         memory.unbind()
-    assert QueueView(guest, "eth0", LocalFaults()).bound() == bound
+    assert QueueView(guest, "eth0").bound() == bound
 
 
-def test_refusals_go_wrong_when_told_to(guest: Any, faults: LocalFaults) -> None:
-    memory = IoUringProvider(Worker(guest), "eth0", faults)
+def test_errors_go_wrong_when_falsified(guest: Any) -> None:
+    agent = Falsified(guest, "program:qapi.other-errno")
+    memory = IoUringProvider(Worker(agent), "eth0")  # type: ignore[arg-type]
     guest.refusal = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
-    faults.arm("program:qapi.other-errno")
     refused = memory.try_bind(1)
     assert refused is not None
     assert (refused.errno, refused.extack) == (errno.EIO, "")
-    faults.arm("program:qapi.refusal-lost")
+    agent.interposer.disarm("program:qapi.other-errno")
+    agent.interposer.arm("program:qapi.error-lost")
     assert memory.try_bind(1) is None
 
 
@@ -141,7 +136,7 @@ def model(**answers: list[Any]) -> Any:
     return SimpleNamespace(call=call)
 
 
-def test_commands_of_a_stretch_are_told_from_those_before() -> None:
+def test_commands_of_an_interval_differ_from_those_before() -> None:
     before = [{"sequence": 4, "time": 1.0, "event": "command", "opcode": "create_rx_queue", "queue": 3}]
     since = [
         {"sequence": 5, "time": 2.0, "event": "command", "opcode": "destroy_rx_queue", "queue": 3, "status": "passed"},
@@ -159,14 +154,14 @@ def test_commands_of_a_stretch_are_told_from_those_before() -> None:
         log.last("create_rx_queue", 2)
 
 
-def test_a_broken_rule_is_told() -> None:
+def test_a_broken_rule_is_reported() -> None:
     with DeviceCommands(model(events_read=[[], [{"event": "violation", "rule": "rx.doorbell"}]])).during() as log:
         pass
     with pytest.raises(AssertionError, match="violation"):
         log.check_rules()
 
 
-def test_accesses_are_told_by_queue_kind_and_place() -> None:
+def test_accesses_are_listed_by_queue_kind_and_place() -> None:
     found = [
         {"time": 1.0, "queue": 3, "direction": "rx", "kind": "payload", "address": 0x5800, "length": 0x1000},
         {"time": 1.1, "queue": 3, "direction": "rx", "kind": "header", "address": 0x9000, "length": 66},
@@ -181,10 +176,10 @@ def test_accesses_are_told_by_queue_kind_and_place() -> None:
     (header,) = record.of(3, "header")
     assert header.outside({0x5000, 0x6000})
     assert stray([]) == ""
-    assert "payload at 0x5800+4096" in stray([Access(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
+    assert "payload at 0x5800+4096" in stray([DmaAccess(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
 
 
-def test_what_grows_with_each_time_is_told_from_what_grew_once() -> None:
+def test_what_grows_with_each_time_differs_from_what_grew_once() -> None:
     def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> MemoryUsage:
         return MemoryUsage({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
 

@@ -105,7 +105,7 @@ def test_differences_leave_out_what_did_not_move() -> None:
 def test_sums() -> None:
     assert total([Account(1, 60), Account(2, 200)]) == Account(3, 260)
     assert of_frames([b"a" * 60, b"b" * 61]) == Account(2, 121)
-    assert str(Account(3, 260)) == "3 frames/260 octets"
+    assert str(Account(3, 260)) == "3 frames/260 bytes"
 
 
 def test_numbers_by_name() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What four readers report, against an agent that says what it is told to."""
+"""What four readers report, against an agent that says what it is made to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from plugfest.faults import LocalFaults
+from falsified import Falsified
 from plugfest.statistics.queue_counters import Account
 from plugfest.statistics.readers import GONE, ReaderReport, concurrent_readers
 
@@ -37,10 +37,7 @@ def until(condition: Callable[[], Any], *, what: str, timeout: float = 5.0) -> A
 
 
 def read(agent: Agent, *faults: str) -> Any:
-    armed = LocalFaults()
-    for name in faults:
-        armed.arm(name)
-    with concurrent_readers(agent, "eth0", armed, until, 1.0) as seen:  # type: ignore[arg-type]
+    with concurrent_readers(Falsified(agent, *faults), "eth0", until, 1.0) as seen:  # type: ignore[arg-type]
         seen.goes_on()
     return seen
 
@@ -52,12 +49,12 @@ def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
     remote = (Account(2, 120), Account())
     assert seen.differences(remote, remote) == []
     (text,) = seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))
-    assert text.startswith("the interface by rtnetlink: received 2 frames/120 octets, the wire carried 3")
+    assert text.startswith("the interface by rtnetlink: received 2 frames/120 bytes, the wire carried 3")
 
 
 def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
     agent = Agent()
-    with concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
+    with concurrent_readers(agent, "eth0", until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
         assert list(seen.attempts()) == [f"rtnetlink {number}" for number in range(4)]
     assert (agent.calls.count("readers.start"), len(seen.reports)) == (4, 4)
     remote = (Account(2, 120), Account())
@@ -81,7 +78,7 @@ def test_a_frame_that_a_reader_misses_shows() -> None:
     assert read(Agent(), "program:qstat.reader-short").differences(remote, remote)
 
 
-def test_refusals_count_unless_the_state_explains_them() -> None:
+def test_errors_count_unless_the_state_explains_them() -> None:
     seen = read(Agent(errors={"ENODEV": 2, "EOPNOTSUPP": 7, "EINTR": 1, "EAGAIN": 1}))
     assert seen.problems() == ["rtnetlink: 2 times ENODEV", "rtnetlink: 1 times EINTR"]
     assert seen.problems(allowed=GONE) == ["rtnetlink: 1 times EINTR"]
@@ -136,7 +133,7 @@ def test_each_kind_has_its_accounts() -> None:
 
 def test_the_processes_end_when_the_test_fails() -> None:
     agent = Agent()
-    with pytest.raises(ZeroDivisionError), concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0):  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError), concurrent_readers(agent, "eth0", until, 1.0):  # type: ignore[arg-type]
         raise ZeroDivisionError
     assert agent.calls[-1] == "handle.close"
 
@@ -146,6 +143,6 @@ def test_a_reader_that_stands_still_fails_the_test() -> None:
     agent.call = lambda method, **_: {"rtnetlink": 1} if method == "readers.attempts" else 3  # type: ignore[method-assign]
     with (
         pytest.raises(AssertionError, match="each reader has read 1 times"),
-        concurrent_readers(agent, "eth0", LocalFaults(), until, 1.0),  # type: ignore[arg-type]
+        concurrent_readers(agent, "eth0", until, 1.0),  # type: ignore[arg-type]
     ):
         pass

@@ -104,8 +104,8 @@ WRONG: dict[str, tuple[Callable[[list[Packet]], object], str]] = {
     "one missing": (lambda frames: frames.pop(1), "expected 4 frames, found 3"),
     "one twice": (lambda frames: frames.insert(1, frames[1]), "expected 4 frames, found 5"),
     "order": (swap, "sequence number"),
-    "last short": (shorten, "octets of payload"),
-    "content": (corrupt, "payload is not what was handed over"),
+    "last short": (shorten, "bytes of payload"),
+    "content": (corrupt, "payload is not what was sent"),
 }
 
 
@@ -132,7 +132,7 @@ def test_pieces_end_with_what_is_left() -> None:
 
 def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
     asked = order()
-    handed = asked.handed()
+    handed = asked.packet()
     assert handed[:10] == bytes([1, 1]) + (54).to_bytes(2, "little") + (1000).to_bytes(2, "little") + bytes(
         [34, 0, 16, 0]
     )
@@ -141,4 +141,4 @@ def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
 
 
 def test_a_packet_that_fits_is_only_to_be_checksummed() -> None:
-    assert order(payload=b"x", segment=1000).handed()[:2] == bytes([1, 0])
+    assert order(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])

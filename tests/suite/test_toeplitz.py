@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from plugfest.frames.dissect import dissect
-from plugfest.frames.toeplitz import hashed, spread, toeplitz
+from plugfest.frames.toeplitz import hashed, queues_of, toeplitz
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -37,11 +37,11 @@ def test_examples(example: tuple[str, int, str, int, int, int]) -> None:
 
 
 def test_the_key_must_be_long_enough() -> None:
-    with pytest.raises(ValueError, match="40 octets for 36"):
+    with pytest.raises(ValueError, match="40 bytes for 36"):
         toeplitz(KEY[:39], bytes(36))
 
 
 def test_the_table_is_indexed_by_the_low_bits() -> None:
-    assert spread([0, 5, 0x104, 0xFFFFFFFF], [0, 1, 2, 3]) == [0, 1, 0, 3]
+    assert queues_of([0, 5, 0x104, 0xFFFFFFFF], [0, 1, 2, 3]) == [0, 1, 0, 3]
     with pytest.raises(ValueError, match="power of two"):
-        spread([0], [0, 1, 2])
+        queues_of([0], [0, 1, 2])

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from falsified import Falsified
 from plugfest.dut.dut import Dut, Features, LinkModes
 from plugfest.dut.settings import Settings
 from plugfest.dut.skb_trace import Checksum, Skb, skb_of
-from plugfest.faults import LocalFaults
 from plugfest.frames import payload
 from plugfest.machine.agent import AgentError
 
@@ -72,7 +72,7 @@ def test_a_sent_buffer() -> None:
     assert (found.checksum, found.tag, found.hash, found.segment) == (Checksum.PARTIAL, None, None, 1448)
 
 
-def test_features_tell_what_is_fixed() -> None:
+def test_features_have_what_is_fixed() -> None:
     features = Features(
         known=frozenset("abcde"),
         changeable=frozenset("abe"),
@@ -116,8 +116,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.ifname = "eth0"
-        self.agent = FakeAgent()
-        self.remote = type("Wire", (), {"faults": LocalFaults()})()
+        self.agent: Any = FakeAgent()
 
 
 def test_a_change_is_undone() -> None:
@@ -131,14 +130,14 @@ def test_a_change_is_undone() -> None:
     assert machine.agent.rings["rx"] == 512
 
 
-def test_a_refusal_is_returned_or_fails() -> None:
+def test_an_error_is_returned_or_fails() -> None:
     machine = FakeMachine()
     dut = Dut(machine)  # type: ignore[arg-type]
     machine.agent.refuse = 22
     refusal = dut.try_set("rings", rx=64)
     assert refusal is not None
     assert refusal.errno == 22
-    with pytest.raises(AssertionError, match="was refused"):
+    with pytest.raises(AssertionError, match="was rejected"):
         dut.set("rings", rx=64)
 
 
@@ -148,13 +147,11 @@ def test_what_a_driver_has_not_is_none() -> None:
     assert Dut(machine).get("rings") is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("fault", "asked"), [("program:settings.not-set", None), ("program:settings.refusal-lost", 22)]
-)
+@pytest.mark.parametrize(("fault", "asked"), [("program:settings.not-set", None), ("program:settings.error-lost", 22)])
 def test_faults_of_settings(fault: str, asked: int | None) -> None:
     machine = FakeMachine()
-    machine.remote.faults.arm(fault)
     machine.agent.refuse = asked
+    machine.agent = Falsified(machine.agent, fault)
     assert Dut(machine).try_set("rings", rx=64) is None  # type: ignore[arg-type]
     assert machine.agent.rings["rx"] == 512
-    assert machine.remote.faults.fired(fault) == 1
+    assert machine.agent.interposer.disarm(fault) == 1

@@ -28,14 +28,14 @@ class BusyPollSockets(NamedTuple):
 
 
 @pytest.fixture
-def busy_poll_sockets(bind_sockets, check_receive, guest, dut, faults, defer, skip_unsupported, evidence):
+def busy_poll_sockets(bind_sockets, check_receive, guest, dut, defer, skip_unsupported, evidence):
     """``busy_poll_sockets()`` binds busy-polling sockets with interrupts deferred; skips where the kernel reports no NAPI of a queue."""
     sysfs = {f"/sys/class/net/{dut.ifname}/{name}": value for name, value in IRQ_DEFERRAL.items()}
 
     def start():
         sockets = bind_sockets()
         check_receive(sockets)  # older kernels learn the NAPI id of a socket from its first frame
-        queues = QueueView(guest.agent, dut.ifname, faults).states()
+        queues = QueueView(guest.agent, dut.ifname).states()
         napis = {socket.queue: socket.napi for socket in sockets}
         napi_ids = {"netdev queue-get": {queue: queues[queue].napi for queue in napis}, "SO_INCOMING_NAPI_ID": napis}
         evidence("NAPI by queue", napi_ids)

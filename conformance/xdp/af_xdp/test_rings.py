@@ -10,7 +10,7 @@ from plugfest.dut.operations import other_channels, other_rings
 from plugfest.frames.probe import burst, frames_of, number_in, number_of
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
-from plugfest.xdp.af_xdp import RING, gather
+from plugfest.xdp.af_xdp import RING, receive_frames
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 COMPLETION_RING = 64
@@ -31,11 +31,11 @@ def check_receive_ignoring_late(traffic, until, check_every_socket_received):
     """``check_receive_ignoring_late(sockets)`` checks the same as check_receive(), but ignores frames of earlier bursts."""
 
     def check(sockets):
-        gather(sockets, (), until)
+        receive_frames(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        found = [each for each in gather(sockets, frames, until) if each.data in frames]
+        found = [each for each in receive_frames(sockets, frames, until) if each.data in frames]
         check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
 
@@ -61,7 +61,7 @@ def test_empty_fill_ring(bind_sockets, traffic, until, check_receive_ignoring_la
                 what="the sockets have counted that they have no buffers",
                 timeout=SOON,
             )
-        assert gather(sockets, (), until) == []
+        assert receive_frames(sockets, (), until) == []
         assert traffic.nothing_received()
     with step("Post buffers: the sockets receive test frames of every size exactly once, unchanged"):
         for socket in sockets:
@@ -88,7 +88,7 @@ def test_full_completion_ring(bind_sockets, traffic, packet_sender, until, step)
     frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
     frames += frames_of(burst(traffic.ends_back, flows=2 * COMPLETION_RING, sizes=(60,), first=len(frames)))
     assert COMPLETION_RING < len(frames) < RING
-    with traffic.sightings() as seen:
+    with traffic.capture_sent() as seen:
         with step("Put more frames than that into the transmit ring of the first socket, and take no completion"):
             assert socket.put(frames) == len(frames)
             wake_until(
@@ -274,11 +274,11 @@ def test_more_channels(
         evidence("result", str(error or "made"))
         assert error is None or error.extack, f"no extack message: {error}"
     with step("The sockets, and the stack by the new queue, receive test frames of every size exactly once, unchanged"):
-        gather(sockets, (), until)
+        receive_frames(sockets, (), until)
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        received = [each.data for each in gather(sockets, frames, until)]
+        received = [each.data for each in receive_frames(sockets, frames, until)]
         in_stack = {number_in(payload) for payload in traffic.received(probes)}
         received += [probe.frame for probe in probes if probe.number in in_stack]
         check_same(
@@ -317,7 +317,7 @@ def test_down_and_up(bind_sockets, dut, settings, check_receive_ignoring_late, t
         check_receive_ignoring_late(sockets)
     with (
         step("Send frames of every size from the first socket: each is on the wire and completed exactly once"),
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
         sockets[0].send(frames)

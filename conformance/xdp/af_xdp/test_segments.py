@@ -16,8 +16,8 @@ from plugfest.xdp.af_xdp import (
     XDP_PKT_CONTD,
     XDP_USE_SG,
     data_of,
-    gather,
-    gather_packets,
+    receive_frames,
+    receive_packets,
 )
 
 MULTI_BUFFER = "Documentation/networking/af_xdp.rst, XDP_USE_SG bind flag; Multi-Buffer Support"
@@ -55,7 +55,7 @@ def check_receive_multi_buffer(traffic, until, check_every_socket_received):
         probes = traffic.probes(sizes=sizes)
         assert any(len(probe.frame) > room for probe in probes)
         traffic.send(probes)
-        packets = gather_packets(sockets, set(frames_of(probes)), until)
+        packets = receive_packets(sockets, set(frames_of(probes)), until)
         check_same([data_of(packet) for packet in packets], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, [packet[0] for packet in packets])
         for packet in packets:
@@ -157,7 +157,9 @@ def test_receive_without_use_sg(bind_sockets, traffic, until, step):
         fitting = [frame for frame in frames_of(probes) if len(frame) <= room]
         traffic.send(probes)
         check_same(
-            [each.data for each in gather(sockets, set(fitting), until)], fitting, "frames that the sockets received"
+            [each.data for each in receive_frames(sockets, set(fitting), until)],
+            fitting,
+            "frames that the sockets received",
         )
     with step("The sockets count the others as dropped (rx_dropped), and the stack does not receive them either"):
         until(

@@ -194,7 +194,7 @@ def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wak
         step(
             "Put frames one by one into the first TX ring, and wake the kernel only if need_wakeup is set: each is sent on time"
         ),
-        traffic.sightings() as seen,
+        traffic.capture_sent() as seen,
     ):
         frames = frames_of(burst(traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES))
         late = 0

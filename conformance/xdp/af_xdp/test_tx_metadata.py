@@ -139,7 +139,7 @@ def test_launch_time(
     def now():
         return next(iter(clocks.read().values()))
 
-    with traffic.sightings() as seen:
+    with traffic.capture_sent() as seen:
         with step("Send a frame with a launch time in the near future, followed by others without one"):
             launch_time = now() + int(scaled(LAUNCH_DELAY, guest.speed) * 1e9)
             request = REQUEST.pack(LAUNCH_TIME, 0, 0, 0, launch_time)

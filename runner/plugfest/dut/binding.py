@@ -9,15 +9,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
 
-UNBIND_LOST = fault_points.declare("program:driver.unbind-lost", "the driver is not unbound, as if that were done")
-UNLOAD_LOST = fault_points.declare("program:driver.unload-lost", "the module is not unloaded, as if that were done")
 
 MANAGEMENT = "mgmt0"
 """The interface by which the guest is reached."""
@@ -31,11 +27,10 @@ class Binding:
         driver: the driver's folder.
     """
 
-    def __init__(self, machine: Machine, faults: LocalFaults) -> None:
+    def __init__(self, machine: Machine) -> None:
         """Find out; the driver must be bound."""
         self._machine = machine
         self._agent = machine.agent
-        self._faults = faults
         link = f"/sys/class/net/{machine.ifname}/device"
         self.device: str = self._agent.call("files.resolve", path=link)
         self.driver: str = self._agent.call("files.resolve", path=f"{link}/driver")
@@ -58,16 +53,15 @@ class Binding:
         """Take the driver off the device.
 
         Raises:
-            AssertionError: the kernel refused.
+            AssertionError: the kernel rejects it.
         """
-        if not self._faults[UNBIND_LOST]:
-            self._write(f"{self.driver}/unbind")
+        self._write(f"{self.driver}/unbind")
 
     def bind(self) -> None:
         """Bind the driver to the device, wait for its interface, give that its addresses.
 
         Raises:
-            AssertionError: the driver refused, or made no interface.
+            AssertionError: the driver rejects the device, or creates no interface.
         """
         self._write(f"{self.driver}/bind")
         self._machine.configure()
@@ -86,8 +80,7 @@ class Binding:
 
     def unload(self) -> None:
         """Unload the driver's module."""
-        if not self._faults[UNLOAD_LOST]:
-            self._machine.unload_driver()
+        self._machine.unload_driver()
 
     def load(self) -> None:
         """Load the driver's module and set its interface up."""

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The interface under test, as the driver tells it: rtnetlink, ethtool, sysfs."""
+"""The interface under test, as the driver reports it: rtnetlink, ethtool, sysfs."""
 
 from __future__ import annotations
 
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.queue_counters import QueueCounters, from_ethtool, from_qstats
 
@@ -17,15 +16,6 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
 
-NOT_SET = fault_points.declare("program:settings.not-set", "a change of settings is not made, as if it were")
-NOT_OFF = fault_points.declare("program:settings.not-turned-off", "a feature is not turned off, as if it were")
-TABLE_LOST = fault_points.declare(
-    "program:rss.table-lost", "the indirection table is read as the default, spread evenly"
-)
-TABLE_KEPT = fault_points.declare(
-    "program:rss.table-kept", "the indirection table is read as the default of one queue more"
-)
-ACCEPTED = fault_points.declare("program:settings.refusal-lost", "a setting that was refused is taken as accepted")
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
 _SPEED = re.compile(r"(\d+)base")
@@ -86,7 +76,7 @@ class Rss:
     Attributes:
         table: the indirection table: a queue each.
         key: of the hash.
-        function: 1 for Toeplitz, 2 for XOR, 4 for CRC32 (``ETH_RSS_HASH_*``); 0 where the driver does not say.
+        function: 1 for Toeplitz, 2 for XOR, 4 for CRC32 (``ETH_RSS_HASH_*``); 0 where the driver does not report it.
         queues: receive queues that the table may name.
     """
 
@@ -106,7 +96,7 @@ class LinkModes:
         autonegotiation: whether it is on.
         supported: names as ``10000baseKR/Full``, and Autoneg, Pause, Backplane ….
         advertised: likewise.
-        peer: what the partner is said to advertise.
+        peer: what the link partner advertises, as the driver reports it.
     """
 
     speed: int | None
@@ -148,7 +138,7 @@ class Dut:
     # --- rtnetlink ------------------------------------------------------------------------------------------------
 
     def link(self) -> dict[str, Any]:
-        """Return what rtnetlink says of it (the agent's ``link.get``)."""
+        """Return rtnetlink's attributes of it (the agent's ``link.get``)."""
         found: dict[str, Any] = self.agent.call("link.get", ifname=self.ifname)
         return found
 
@@ -159,12 +149,12 @@ class Dut:
 
     @property
     def mtu(self) -> int:
-        """Octets of payload of its longest frame."""
+        """Bytes of payload of its longest frame."""
         return int(self.link()["mtu"])
 
     @property
     def carrier(self) -> bool:
-        """Whether the driver says that the link is up."""
+        """Whether the driver reports the link up."""
         return bool(self.link()["carrier"])
 
     def stats64(self) -> dict[str, int]:
@@ -176,13 +166,13 @@ class Dut:
         """Change up, mtu, address, promisc or allmulti (the agent's ``link.set``).
 
         Raises:
-            AssertionError: refused; the message has the kernel's words.
+            AssertionError: rejected; the message has the extended acknowledgement.
         """
-        refusal = self.try_set_link(**changes)
-        assert refusal is None, f"setting {changes} of {self.ifname} was refused: {refusal}"
+        error = self.try_set_link(**changes)
+        assert error is None, f"setting {changes} of {self.ifname} was rejected: {error}"
 
     def try_set_link(self, **changes: Any) -> AgentError | None:
-        """Ask for such a change; returns the refusal, None if it was made."""
+        """Try such a change; returns the error, None if it was made."""
         return self._ask(lambda: self.agent.call("link.set", ifname=self.ifname, **changes))
 
     # --- ethtool --------------------------------------------------------------------------------------------------
@@ -201,30 +191,27 @@ class Dut:
         """Change such settings; names have ``_`` for ``-``.
 
         Raises:
-            AssertionError: refused; the message has the driver's words.
+            AssertionError: rejected; the message has the extended acknowledgement.
         """
-        refusal = self.try_set(what, **settings)
-        assert refusal is None, f"setting {what} {settings} of {self.ifname} was refused: {refusal}"
+        error = self.try_set(what, **settings)
+        assert error is None, f"setting {what} {settings} of {self.ifname} was rejected: {error}"
 
     def try_set(self, what: str, **settings: Any) -> AgentError | None:
-        """Ask for such a change; returns the refusal, None if it was made."""
+        """Try such a change; returns the error, None if it was made."""
         named = {name.replace("_", "-"): value for name, value in settings.items()}
         return self._ask(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
 
     def try_restart_autoneg(self) -> AgentError | None:
-        """Ask for a restart of negotiation (``ethtool -r``); returns the refusal, None if it was made."""
+        """Ask for a restart of negotiation (``ethtool -r``); returns the error, None if it was made."""
         return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
 
     def _ask(self, settings: Any) -> AgentError | None:
-        faults = self._machine.remote.faults
-        if faults[NOT_SET]:
-            return None
         try:
             settings()
         except AgentError as error:
             if error.errno is None:
                 raise
-            return None if faults[ACCEPTED] else error
+            return error
         return None
 
     def features(self) -> Features:
@@ -238,15 +225,10 @@ class Dut:
             never=frozenset(found["nochange"]),
         )
 
-    def try_set_features(self, wanted: Mapping[str, bool]) -> list[str]:
-        """Ask for features to be on or off; returns those which, as the kernel answers, did not become so."""
-        if self._machine.remote.faults[NOT_SET]:
-            return []
-        changes = dict(wanted)
-        if not all(changes.values()) and self._machine.remote.faults[NOT_OFF]:
-            changes = {name: on for name, on in changes.items() if on}
-        refused: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=changes)["refused"]
-        return refused
+    def request_features(self, wanted: Mapping[str, bool]) -> list[str]:
+        """Turn features on or off; returns those that the kernel reports as not set."""
+        unset: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=dict(wanted))["refused"]
+        return unset
 
     def set_features(self, wanted: Mapping[str, bool]) -> None:
         """Turn features on or off.
@@ -254,8 +236,8 @@ class Dut:
         Raises:
             AssertionError: one did not become so.
         """
-        refused = self.try_set_features(wanted)
-        assert not refused, f"{self.ifname} did not set {', '.join(refused)}"
+        unset = self.request_features(wanted)
+        assert not unset, f"{self.ifname} did not set {', '.join(unset)}"
 
     def link_modes(self) -> LinkModes | None:
         """Return speed and modes; None where the driver has none."""
@@ -291,7 +273,7 @@ class Dut:
         return found
 
     def queue_stats(self) -> QueueCounters:
-        """Return frames and octets by queue: the driver's own statistics where they tell, else the kernel's queue statistics."""
+        """Return frames and bytes by queue: the driver's own statistics where they have them, else the kernel's queue statistics."""
         own = from_ethtool(self._stats_list())
         if own.rx or own.tx:
             return own
@@ -303,7 +285,7 @@ class Dut:
             raise
 
     def rss(self) -> Rss | None:
-        """Return how received frames are spread; None where the driver does not say."""
+        """Return how received frames are spread; None where the driver does not report it."""
         try:
             found = self.agent.call("ethtool.rss", ifname=self.ifname)
         except AgentError as error:
@@ -312,21 +294,12 @@ class Dut:
             raise
         if not found["indir"]:
             return None
-        if self._machine.remote.faults[TABLE_LOST]:
-            found["indir"] = [at % found["rings"] for at in range(len(found["indir"]))]
         return Rss(tuple(found["indir"]), bytes.fromhex(found["hkey"]), found["hfunc"], found["rings"])
-
-    def rss_later(self) -> Rss | None:
-        """The same, read after what must have changed it."""
-        now = self.rss()
-        if now is not None and self._machine.remote.faults[TABLE_KEPT]:
-            return replace(now, table=tuple(at % (now.queues + 1) for at in range(len(now.table))))
-        return now
 
     # --- sysfs ----------------------------------------------------------------------------------------------------
 
     def queues(self, direction: str = "rx") -> int:
-        """How many queues of a direction the kernel says it has."""
+        """How many queues of a direction the kernel reports."""
         return len(self.agent.call("files.glob", path=f"/sys/class/net/{self.ifname}/queues/{direction}-*"))
 
     def read(self, name: str) -> str:

@@ -12,13 +12,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
-
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-LOST = fault_points.declare("program:qapi.memory-lost", "each reading shows as many slab objects more as a ring has")
 
 PAGE = 4096
 SPARE_PAGES = 1024
@@ -49,8 +45,8 @@ class MemoryUsage:
 
     Attributes:
         slab: objects in use by cache.
-        kernel: octets that the kernel has taken for itself: whole pages, as those of rings and buffers, and slabs. What processes
-            have, the agent among them, and what is cached is left out: that grows with what it has to do.
+        kernel: bytes of kernel memory: whole pages, as of rings and buffers, and slabs. Memory of processes, the agent
+            included, and caches are left out: they grow with the load.
         pools: page pools of the whole guest.
         references: of the driver's module.
     """
@@ -62,7 +58,7 @@ class MemoryUsage:
 
 
 def taken(meminfo: Mapping[str, int], zones: str) -> int:
-    """Return how many octets are the kernel's own, by /proc/meminfo, in octets, and the text of /proc/zoneinfo."""
+    """Return the bytes of kernel memory, from /proc/meminfo in bytes and the text of /proc/zoneinfo."""
     kept = sum(int(pages) * PAGE for pages in KEPT_BY_CPU.findall(zones))
     return meminfo["MemTotal"] - kept - sum(meminfo[name] for name in NOT_KERNEL)
 
@@ -70,26 +66,20 @@ def taken(meminfo: Mapping[str, int], zones: str) -> int:
 class LeakCheck:
     """Reads what is allocated."""
 
-    def __init__(self, agent: AgentClient, module: str, faults: LocalFaults) -> None:
+    def __init__(self, agent: AgentClient, module: str) -> None:
         """Read nothing yet.
 
         Args:
             agent: of the guest.
             module: the driver's.
-            faults: of this run.
         """
         self._agent = agent
         self._module = module
-        self._faults = faults
-        self._readings = 0
 
     def read(self) -> MemoryUsage:
         """Read it all, after the kernel has freed what it puts off."""
         self._settle()
         slab = {name: each["active"] for name, each in self._agent.call("system.slab").items()}
-        self._readings += 1
-        if self._faults[LOST]:
-            slab["kmalloc-64"] += 512 * self._readings
         pools: list[Any] = self._agent.call("netdev.page_pool_get")
         return MemoryUsage(
             slab,
@@ -120,7 +110,7 @@ class LeakCheck:
         steps = [after.kernel - before.kernel for before, after in pairwise(readings)]
         if min(steps) >= SPARE_PAGES * PAGE:
             found.append(
-                f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} octets in {times} times each"
+                f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} bytes in {times} times each"
             )
         for what in ("pools", "references"):
             values = [getattr(each, what) for each in readings]

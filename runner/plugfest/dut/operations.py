@@ -31,7 +31,7 @@ class NativeXdp(Protocol):
 
 
 class NotOfferedError(Exception):
-    """The driver does not do this; the message has its words."""
+    """The driver does not offer this; the message has its error."""
 
 
 def other_rings(rings: Mapping[str, int]) -> dict[str, int] | None:
@@ -56,7 +56,7 @@ class Operations:
     """The routine operations of one interface.
 
     Attributes:
-        refused: what the driver would not do, with its words.
+        not_offered: what the driver rejected, with its error.
     """
 
     def __init__(self, dut: Dut, settings: Settings, xdp: NativeXdp) -> None:
@@ -64,7 +64,7 @@ class Operations:
         self._dut = dut
         self._settings = settings
         self._xdp = xdp
-        self.refused: dict[str, str] = {}
+        self.not_offered: dict[str, str] = {}
 
     def one_by_one(self) -> Iterator[str]:
         """Do each that the driver offers; yields what has been done, as the interface is up again as before."""
@@ -79,8 +79,8 @@ class Operations:
         for name, perform in every.items():
             try:
                 perform()
-            except NotOfferedError as words:
-                self.refused[name] = str(words)
+            except NotOfferedError as error:
+                self.not_offered[name] = str(error)
             else:
                 yield name
 
@@ -94,7 +94,7 @@ class Operations:
         """Double the rings, or halve those that are as large as can be, and put them back.
 
         Raises:
-            NotOfferedError: there are none to resize, or the driver refuses.
+            NotOfferedError: there are none to resize, or the driver rejects the change.
         """
         now = self._dut.get("rings") or {}
         other = other_rings(now)
@@ -106,7 +106,7 @@ class Operations:
         """Change the number of channels by one, and back.
 
         Raises:
-            NotOfferedError: there is but one, or the driver refuses.
+            NotOfferedError: there is but one, or the driver rejects the change.
         """
         other, before = self._counts()
         self._there_and_back("channels", other, before)
@@ -115,12 +115,12 @@ class Operations:
         """Change the number of channels by one, for the rest of the test.
 
         Raises:
-            NotOfferedError: there is but one, or the driver refuses.
+            NotOfferedError: there is but one, or the driver rejects the change.
         """
         other, before = self._counts()
-        refusal = self._settings.try_set_without_undo("channels", **other)
-        if refusal is not None:
-            raise NotOfferedError(f"channels {other}: {refusal}")
+        error = self._settings.try_set_without_undo("channels", **other)
+        if error is not None:
+            raise NotOfferedError(f"channels {other}: {error}")
         defer(self._settings.ready)
         defer(self._settings.set_without_undo, "channels", **before)
         self._settings.ready()
@@ -134,16 +134,16 @@ class Operations:
 
     def change_mtu(self) -> None:
         """Lower the MTU and raise it again: many drivers set their device up anew."""
-        mtu = self._dut.mtu
-        for octets in (mtu - 100, mtu):
-            self._dut.set_link(mtu=octets)
+        highest = self._dut.mtu
+        for mtu in (highest - 100, highest):
+            self._dut.set_link(mtu=mtu)
             self._settings.ready()
 
     def attach_program(self) -> None:
         """Attach an XDP program in native mode, and detach it.
 
         Raises:
-            NotOfferedError: the driver has no native XDP, or refuses the program as it is set up.
+            NotOfferedError: the driver has no native XDP, or rejects the program as it is set up.
         """
         if "basic" not in self._xdp.features():
             raise NotOfferedError(f"xdp-features: {sorted(self._xdp.features())}")
@@ -161,17 +161,17 @@ class Operations:
         Raises:
             NotOfferedError: the driver cannot.
         """
-        refusal = self._dut.try_restart_autoneg()
-        if refusal is not None:
-            if refusal.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise refusal
-            raise NotOfferedError(str(refusal))
+        error = self._dut.try_restart_autoneg()
+        if error is not None:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise error
+            raise NotOfferedError(str(error))
         self._settings.ready()
 
     def _there_and_back(self, what: str, other: dict[str, int], before: dict[str, int]) -> None:
-        refusal = self._settings.try_set_without_undo(what, **other)
-        if refusal is not None:
-            raise NotOfferedError(f"{what} {other}: {refusal}")
+        error = self._settings.try_set_without_undo(what, **other)
+        if error is not None:
+            raise NotOfferedError(f"{what} {other}: {error}")
         self._settings.ready()
         self._settings.set_without_undo(what, **before)
         self._settings.ready()

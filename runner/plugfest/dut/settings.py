@@ -21,16 +21,16 @@ class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
     def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
-        """Change nothing yet; `linked` tells whether the link partner has the link."""
+        """Change nothing yet; `linked` returns whether the link partner has the link."""
         self._dut = dut
         self._linked = linked
         self._until = until
         self._defer = defer
 
     def ready(self) -> None:
-        """Wait until the driver says that the link is up, and the kernel has taken that in: before, it sends nothing.
+        """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
-        The link partner must have it too: a driver that speaks too early fails LINK-CARRIER-04, not whatever is tested here.
+        The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
         """
 
         def running() -> bool:
@@ -42,8 +42,8 @@ class Settings:
     def steady(self) -> None:
         """Wait until the link has been there, to both ends, for `STEADY` without a change.
 
-        After a test that had the driver negotiate anew while it told a carrier: until a driver that polls has found the new link it
-        may not tell that this is lost (CL73-ADV-02), whatever is tested next.
+        After a test that restarted negotiation while the driver reported a carrier: until a driver that polls has found the new link
+        it may not report the loss of it (CL73-ADV-02).
         """
         since, before = time.monotonic(), -1
 
@@ -60,20 +60,20 @@ class Settings:
         """Change up, mtu, address, promisc or allmulti.
 
         Raises:
-            AssertionError: the driver refused.
+            AssertionError: the driver rejects it.
         """
-        refusal = self.try_set_link(**changes)
-        assert refusal is None, f"setting {changes} of {self._dut.ifname} was refused: {refusal}"
+        error = self.try_set_link(**changes)
+        assert error is None, f"setting {changes} of {self._dut.ifname} was rejected: {error}"
 
     def try_set_link(self, **changes: Any) -> AgentError | None:
-        """Ask for such a change; returns the refusal, None if it was made."""
+        """Try such a change; returns the error, None if it was made."""
         now = self._dut.link()
         before = {"up": "up" in now["flags"], "mtu": now["mtu"], "address": now["address"]}
         before |= {name: name in now["flags"] for name in ("promisc", "allmulti")}
-        refusal = self._dut.try_set_link(**changes)
-        if refusal is None:
+        error = self._dut.try_set_link(**changes)
+        if error is None:
             self._defer(self._restore, lambda: self._put_link_back({name: before[name] for name in changes}))
-        return refusal
+        return error
 
     def _put_link_back(self, before: Mapping[str, Any]) -> None:
         """Set what differs: a driver that made no change need not be able to undo one."""
@@ -87,13 +87,13 @@ class Settings:
         """Change rings, channels, coalesce, pause, privflags ….
 
         Raises:
-            AssertionError: the driver refused, or has none.
+            AssertionError: the driver rejects the change, or has no such settings.
         """
-        refusal = self.try_set(what, **settings)
-        assert refusal is None, f"setting {what} {settings} of {self._dut.ifname} was refused: {refusal}"
+        error = self.try_set(what, **settings)
+        assert error is None, f"setting {what} {settings} of {self._dut.ifname} was rejected: {error}"
 
     def try_set(self, what: str, **settings: Any) -> AgentError | None:
-        """Ask for a change of settings; returns the refusal, None if it was made.
+        """Try a change of settings; returns the error, None if it was made.
 
         Raises:
             AssertionError: the driver has no such settings.
@@ -101,34 +101,34 @@ class Settings:
         now = self._dut.get(what)
         assert now is not None, f"{self._dut.ifname} has no {what}"
         before = {name: now[name.replace("_", "-")] for name in settings}
-        refusal = self.try_set_without_undo(what, **settings)
-        if refusal is None:
+        error = self.try_set_without_undo(what, **settings)
+        if error is None:
             self._defer(self._restore, lambda: self.set_without_undo(what, **before))
             if "up" in self._dut.link()["flags"]:
                 self.ready()
-        return refusal
+        return error
 
     def try_set_without_undo(self, what: str, **settings: Any) -> AgentError | None:
-        """Ask for a change of settings that is not undone; returns the refusal, None if it was made.
+        """Try a change of settings that is not undone; returns the error, None if it was made.
 
         If frames were spread over all channels they are so afterwards: whether the default indirection table follows
-        by itself is OFFLOAD-RSS-10's question, and must not become an answer to another's.
+        by itself is tested by OFFLOAD-RSS-10 alone.
         """
         spread = what == "channels" and self._spread_over_all()
-        refusal = self._dut.try_set(what, **settings)
-        if spread and refusal is None and not self._spread_over_all():
+        error = self._dut.try_set(what, **settings)
+        if spread and error is None and not self._spread_over_all():
             self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
-        return refusal
+        return error
 
     def set_without_undo(self, what: str, **settings: Any) -> None:
-        """Make a change of settings as `ask` does.
+        """Change settings without an undo.
 
         Raises:
-            AgentError: the driver refused.
+            AgentError: the driver rejects it.
         """
-        refusal = self.try_set_without_undo(what, **settings)
-        if refusal is not None:
-            raise refusal
+        error = self.try_set_without_undo(what, **settings)
+        if error is not None:
+            raise error
 
     def _spread_over_all(self) -> bool:
         now = self._dut.rss()
@@ -149,13 +149,13 @@ class Settings:
         """Register that all features are put back when the test ends."""
         before = self._dut.features()
         states = {name: name in before.wanted for name in before.free}
-        self._defer(self._restore, lambda: self._dut.try_set_features(states))
+        self._defer(self._restore, lambda: self._dut.request_features(states))
 
     def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.
 
         Raises:
-            AgentError: the driver refused.
+            AgentError: the driver rejects it.
         """
         before = self._dut.rss()
         assert before is not None, f"{self._dut.ifname} has no indirection table"
@@ -167,7 +167,7 @@ class Settings:
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
 
     def _put_table_back(self, before: list[int]) -> None:
-        """Have the default again, if that is what it was: the kernel refuses fewer channels than a table names that was set."""
+        """Restore the default table if that is what it was: the kernel rejects fewer channels than a configured table names."""
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
         now = self._dut.rss()
         if now is None or list(now.table) != before:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What passes between the guest's network stack and the driver: each socket buffer, and what is said of it.
+"""Socket buffers between the guest's network stack and the driver, with their metadata.
 
 The tracepoints at the entries of napi_gro_receive, napi_gro_frags and netif_receive_skb, and ``net:net_dev_start_xmit``, stand at
 exactly that boundary: what the driver
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
 
 RECEIVED = ("net:napi_gro_receive_entry", "net:napi_gro_frags_entry", "net:netif_receive_skb_entry")
-"""By which a driver may hand a buffer over; what is on its way through GRO passes none of them a second time."""
+"""By which a driver passes a buffer to the stack; a buffer in GRO passes none of them a second time."""
 SENT = ("net:net_dev_start_xmit",)
 _ETHERNET = 14
 
@@ -40,16 +40,16 @@ class Skb:
     """One socket buffer at the boundary.
 
     Attributes:
-        received: whether the driver handed it to the stack; else the stack handed it to the driver.
-        length: octets, with the Ethernet header and without a tag that is told beside it.
-        linear: octets of it that are not in page fragments.
+        received: whether the driver passed it to the stack; else the stack passed it to the driver.
+        length: bytes, with the Ethernet header and without an accelerated VLAN tag.
+        linear: bytes of it that are not in page fragments.
         protocol: the EtherType that the stack goes by.
-        queue: of the driver; None where a receiving driver tells none.
-        checksum: what is said of the checksum, or asked for.
-        tag: tag control of a VLAN tag that is told beside the frame; None without.
-        hash: receive hash, None where the driver tells none (0 is told as none).
+        queue: of the driver; None where the driver recorded no receive queue.
+        checksum: ip_summed: what the driver reports of the checksum, or what the stack requests.
+        tag: tag control information of an accelerated VLAN tag; None without.
+        hash: receive hash, None where the driver reports none (or 0).
         layer4: whether the hash covers ports.
-        segment: octets of payload a segment, 0 where the buffer is one frame.
+        segment: bytes of payload a segment, 0 where the buffer is one frame.
     """
 
     received: bool
@@ -82,11 +82,11 @@ class SkbTrace:
         return [skb_of(entry) for entry in entries if entry["fields"].get("dev") == self._ifname]
 
     def received(self) -> list[Skb]:
-        """Return what the driver handed to the stack."""
+        """Return what the driver passed to the stack."""
         return [each for each in self.skbs() if each.received]
 
     def sent(self) -> list[Skb]:
-        """Return what the stack handed to the driver."""
+        """Return what the stack passed to the driver."""
         return [each for each in self.skbs() if not each.received]
 
     def close(self) -> None:
@@ -97,12 +97,12 @@ class SkbTrace:
 
 @contextmanager
 def trace_skbs(agent: AgentClient, ifname: str, events: tuple[str, ...] = RECEIVED + SENT) -> Iterator[SkbTrace]:
-    """Record what passes meanwhile."""
-    handover = SkbTrace(agent, ifname, agent.call("trace.open", events=list(events)))
+    """Trace socket buffers while the block runs."""
+    trace = SkbTrace(agent, ifname, agent.call("trace.open", events=list(events)))
     try:
-        yield handover
+        yield trace
     finally:
-        handover.close()
+        trace.close()
 
 
 def skb_of(entry: Mapping[str, Any]) -> Skb:

@@ -37,7 +37,7 @@ class FlowRule:
         """Remove it.
 
         Raises:
-            AgentError: the driver refused.
+            AgentError: the driver rejects it.
         """
         self.dut.agent.call("flow_rules.delete", ifname=self.dut.ifname, location=self.location)
 
@@ -74,8 +74,8 @@ class Steering:
             self._settings.set_rss(table=[queues[at % len(queues)] for at in range(size)])
         return bool(queues)
 
-    def send(self, protocol: str, version: int, port: int, queue: int) -> FlowRule | None:
-        """Send a protocol's frames to a destination port to a queue; returns the rule, None where the driver has none such.
+    def add_rule(self, protocol: str, version: int, port: int, queue: int) -> FlowRule | None:
+        """Steer a protocol's frames for a destination port to a queue; returns the rule, None where the driver supports none such.
 
         Args:
             protocol: tcp or udp.

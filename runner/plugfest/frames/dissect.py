@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Takes a frame apart, to the octet, and says what is wrong with it.
+"""Dissects a frame to the byte, and lists what is wrong with it.
 
 The suite's own reading of Ethernet, 802.1Q, IPv4, IPv6, TCP and UDP: it shares no code with the models, so that a mistake
 there is no mistake here.
@@ -19,11 +19,11 @@ TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 IPV4, IPV6, VLAN, SERVICE_VLAN = 0x0800, 0x86DD, 0x8100, 0x88A8
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 SHORTEST = 60
-"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2: minFrameSize is 512 bits with it)."""
+"""Bytes of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2: minFrameSize is 512 bits with it)."""
 
 
 class Malformed(ValueError):  # noqa: N818 - reads as what was found
-    """The octets are no frame of the kind that was expected; the message says where they end being one."""
+    """The bytes are no frame of the expected kind; the message says where they stop being one."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Dissected:
         fragment: flags and offset of IPv4; 0x4000 is "don't fragment".
         protocol: what IP carries.
         ip: the whole IP packet as its header says, without what the frame has behind it.
-        header: octets of IP header.
+        header: bytes of IP header.
         transport: what IP carries, header and all.
-        trailer: octets behind the IP packet: padding.
+        trailer: bytes behind the IP packet: padding.
     """
 
     destination: str
@@ -76,7 +76,7 @@ class Dissected:
 
     @property
     def transport_header(self) -> int:
-        """Octets of the TCP or UDP header."""
+        """Bytes of the TCP or UDP header."""
         return (self.transport[12] >> 4) * 4 if self.protocol == TCP else 8
 
     @property
@@ -100,7 +100,7 @@ def dissect(frame: bytes) -> Dissected:
     tags: list[tuple[int, int]] = []
     at = 12
     if len(frame) < 14:
-        raise Malformed(f"{len(frame)} octets are no frame")
+        raise Malformed(f"{len(frame)} bytes are no frame")
     kind = int.from_bytes(frame[at : at + 2], "big")
     while kind in (VLAN, SERVICE_VLAN):
         tags.append((kind, int.from_bytes(frame[at + 2 : at + 4], "big")))
@@ -126,11 +126,11 @@ def dissect(frame: bytes) -> Dissected:
     else:
         raise Malformed(f"type {kind:#06x} is not IP")
     if not header <= length <= len(body):
-        raise Malformed(f"IP says {length} octets, the frame has {len(body)}")
+        raise Malformed(f"IP has a length of {length} bytes, the frame has {len(body)}")
     transport = body[header:length]
     least = {TCP: 20, UDP: 8}.get(protocol, 0)
     if len(transport) < least or (protocol == TCP and not 20 <= (transport[12] >> 4) * 4 <= len(transport)):
-        raise Malformed(f"IP protocol {protocol}: {len(transport)} octets are too few")
+        raise Malformed(f"IP protocol {protocol}: {len(transport)} bytes are too few")
     return Dissected(
         destination=frame[0:6].hex(":"),
         source=frame[6:12].hex(":"),
@@ -171,9 +171,9 @@ def problems(frame: bytes) -> list[str]:
         stands = int.from_bytes(found.ip[10:12], "big")
         wrong.append(f"the IPv4 header checksum is {stands:#06x}, and wrong")
     if found.trailer and len(frame) > SHORTEST + 4 * len(found.tags):
-        wrong.append(f"{len(found.trailer)} octets behind the IP packet of a frame of {len(frame)}")
-    if found.protocol == UDP and (says := int.from_bytes(found.transport[4:6], "big")) != len(found.transport):
-        wrong.append(f"UDP says {says} octets, IP has {len(found.transport)}")
+        wrong.append(f"{len(found.trailer)} bytes behind the IP packet of a frame of {len(frame)}")
+    if found.protocol == UDP and (claimed := int.from_bytes(found.transport[4:6], "big")) != len(found.transport):
+        wrong.append(f"UDP has a length of {claimed} bytes, IP has {len(found.transport)}")
     if found.protocol in (TCP, UDP) and found.checksum != (wanted := transport_checksum(found)):
         name = "TCP" if found.protocol == TCP else "UDP"
         wrong.append(f"the {name} checksum is {found.checksum:#06x}, expected {wanted:#06x}")

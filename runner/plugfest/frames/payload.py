@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Octets that both ends can make, and so check without sending them around; guest-images/agent/sockets/payload.py makes the same.
+"""Bytes that both ends can make, and so check without sending them around; guest-images/agent/sockets/payload.py makes the same.
 
-The stream of seed s is the SHAKE-128 output of s in decimal, 65,521 octets of it (a prime, so that whole lost or doubled blocks
+The stream of seed s is the SHAKE-128 output of s in decimal, 65,521 bytes of it (a prime, so that whole lost or doubled blocks
 and pages show), over and over.
 """
 
@@ -19,10 +19,10 @@ def _period(seed: int) -> bytes:
 
 
 def generate(seed: int, length: int) -> bytes:
-    """Return the first `length` octets of a stream."""
+    """Return the first `length` bytes of a stream."""
     return (_period(seed) * (length // _PERIOD + 1))[:length]
 
 
 def digest(seed: int, length: int) -> str:
-    """Return the SHA-256 of the first `length` octets of a stream, in hexadecimal digits."""
+    """Return the SHA-256 of the first `length` bytes of a stream, in hexadecimal digits."""
     return hashlib.sha256(generate(seed, length)).hexdigest()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Test frames: UDP datagrams that name themselves, in as many flows and sizes as a test wants.
 
-A probe goes from the wire end to the DUT, or the other way. Its UDP destination port is one of those that the programs of
+A probe goes from the remote end to the DUT, or back. Its UDP destination port is one of those that the programs of
 ``guest-images/bpf`` act upon (`PORT_FIRST` to `PORT_LAST`), so that whatever else lives on the link is left alone. Its
 payload is eight bytes that a program may overwrite, then a magic and the probe's number, then a filler that depends on the
-number: a frame that was damaged, mixed up or cut is told from one that was not.
+number: a frame that was damaged, mixed up or cut differs from one that was not.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SCRATCH = 8
 ETHERNET = 14
 HEADERS = {4: ETHERNET + 20 + 8, 6: ETHERNET + 40 + 8}
 SMALLEST = {version: max(60, size + SCRATCH + 8) for version, size in HEADERS.items()}
-"""The shortest probe, octets without FCS: an Ethernet frame has at least 60."""
+"""The shortest probe, bytes without FCS: an Ethernet frame has at least 60."""
 
 UDP_CHECKSUM = 6
-"""Octets from the start of the UDP header to its checksum."""
+"""Bytes from the start of the UDP header to its checksum."""
 
 FIRST_HOST = 256
 """Host parts below are those of the two ends."""
@@ -72,7 +72,7 @@ class Probe:
         number: its name within the burst.
         flow: which addresses and source port it has.
         version: of IP, 4 or 6.
-        frame: all octets without FCS.
+        frame: all bytes without FCS.
     """
 
     number: int
@@ -100,7 +100,7 @@ def burst(
     Args:
         ends: addresses.
         flows: how many sender's addresses to use.
-        sizes: of the frames, octets without FCS; below the version's smallest it is that.
+        sizes: of the frames, bytes without FCS; below the version's smallest it is that.
         versions: of IP.
         first: number of the first probe.
         port: UDP destination port.
@@ -115,7 +115,7 @@ def burst(
 
 
 def build(ends: Ends, version: int, flow: int, number: int, size: int, port: int = PORT_FIRST) -> bytes:
-    """Return one frame of `size` octets, its checksums right."""
+    """Return one frame of `size` bytes, its checksums right."""
     return around(ends, version, flow, _payload(number, size - HEADERS[version]), number, port)
 
 
@@ -215,9 +215,9 @@ class Segmentable:
     """A TCP packet longer than a frame, for the device to cut.
 
     Attributes:
-        frame: all octets, with the pseudo-header's sum in the place of the TCP checksum.
+        frame: all bytes, with the pseudo-header's sum in the place of the TCP checksum.
         virtio_header: struct virtio_net_hdr, as a packet socket with PACKET_VNET_HDR takes it before the frame.
-        lengths: of the frames that must come of it.
+        lengths: of the frames that result.
     """
 
     frame: bytes
@@ -233,7 +233,7 @@ _TCP_CHECKSUM = 16
 
 
 def segmentable(ends: Ends, version: int, payload: int, segment: int, port: int = PORT_FIRST) -> Segmentable:
-    """Make one TCP packet with `payload` octets, to be cut into frames with `segment` octets of it each.
+    """Make one TCP packet with `payload` bytes, to be cut into frames with `segment` bytes of it each.
 
     Source: include/uapi/linux/virtio_net.h; Documentation/networking/segmentation-offloads.rst.
     """
@@ -259,7 +259,7 @@ def segmentable(ends: Ends, version: int, payload: int, segment: int, port: int 
 
 
 def is_segment(frame: bytes) -> bool:
-    """Whether a frame is TCP to a probes' port, as comes of a `segmentable` packet."""
+    """Whether a frame is TCP to a probes' port, as a `segmentable` packet results in."""
     kind = int.from_bytes(frame[12:14], "big")
     version = next((version for version, number in _ETHERTYPE.items() if number == kind), None)
     if version is None or frame[ETHERNET + (9 if version == 4 else 6)] != 6:

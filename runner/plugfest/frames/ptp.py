@@ -19,7 +19,7 @@ LENGTHS = {SYNC: 44, DELAY_REQUEST: 44, PDELAY_REQUEST: 54, PDELAY_RESPONSE: 54}
 EVENT_PORT = 319
 ETHERTYPE = 0x88F7
 VERSION_1_LENGTH = 124
-"""Octets of a Sync or Delay_Req of version 1."""
+"""Bytes of a Sync or Delay_Req of version 1."""
 _CONTROLS = {SYNC: 0, DELAY_REQUEST: 1}
 """The control field by message, all that version 1 has of it."""
 _ETHERNET, _UDP = "Ethernet", {4: "UDP over IPv4", 6: "UDP over IPv6"}
@@ -31,7 +31,7 @@ class EventMessage(NamedTuple):
 
     Attributes:
         name: for people.
-        frame: all octets without FCS.
+        frame: all bytes without FCS.
     """
 
     name: str

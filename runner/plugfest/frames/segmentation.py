@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets that are handed to a device unfinished, and what the wire must then carry: checksum, TCP and UDP segmentation offload.
+"""Packets that a device has to finish, and what the wire must then carry: checksum, TCP and UDP segmentation offload.
 
 Source: Documentation/networking/segmentation-offloads.rst; RFC 9293, section 3.1; RFC 3168, section 6.1.2 (CWR); RFC 6864;
 include/uapi/linux/virtio_net.h.
@@ -45,12 +45,12 @@ class TxRequest:
         ends: addresses.
         version: of IP.
         payload: what TCP or UDP carries.
-        segment: octets of it in each frame but the last; None where only the checksum is left to do.
+        segment: bytes of it in each frame but the last; None where only the checksum is left to do.
         protocol: TCP or UDP.
         ports: source and destination.
         sequence: of TCP.
         flags: of TCP.
-        options: of TCP, a multiple of 4 octets.
+        options: of TCP, a multiple of 4 bytes.
         identification: of IPv4.
         tag: 802.1Q tag control that the wire must carry; the packet is then sent on a VLAN interface, without it.
         flow: which of the sender's addresses.
@@ -78,12 +78,12 @@ class TxRequest:
 
     @property
     def length(self) -> int:
-        """Octets of the whole packet with its Ethernet header, without a tag."""
+        """Bytes of the whole packet with its Ethernet header, without a tag."""
         transport = 20 + len(self.options) if self.protocol == TCP else 8
         return _ETHERNET + (20 if self.version == 4 else 40) + transport + len(self.payload)
 
-    def handed(self) -> bytes:
-        """Return the octets for a packet socket with PACKET_VNET_HDR: struct virtio_net_hdr, then the frame.
+    def packet(self) -> bytes:
+        """Return the bytes for a packet socket with PACKET_VNET_HDR: struct virtio_net_hdr, then the frame.
 
         In the place of the checksum stands the pseudo-header's sum, to which the device adds the rest.
         """
@@ -99,7 +99,7 @@ class TxRequest:
             transport += self.options
             at = 16
         else:
-            # A length above 16 bits cannot come about: sendmsg refuses more than 65,535 octets (net/ipv4/udp.c).
+            # A length above 16 bits cannot come about: sendmsg rejects more than 65,535 bytes (net/ipv4/udp.c).
             transport = struct.pack(">HHHH", *self.ports, length, pseudo)
             at = 6
         if self.version == 4:
@@ -120,7 +120,7 @@ class TxRequest:
 
     def finished(self) -> bytes:
         """Return the one frame of a packet that is not to be cut, as a host without offloads sends it: its checksum complete."""
-        frame = self.handed()[_VIRTIO_HEADER.size :]
+        frame = self.packet()[_VIRTIO_HEADER.size :]
         found = dissect(frame)
         at = len(frame) - len(found.transport) + (16 if self.protocol == TCP else 6)
         return frame[:at] + transport_checksum(found).to_bytes(2, "big") + frame[at + 2 :]
@@ -143,7 +143,7 @@ class TxRequest:
         """Say how the frames of this packet's flow differ from what must be on the wire; empty if they do not.
 
         Args:
-            frames: as they came, in order.
+            frames: as captured, in order.
         """
         pieces = self.pieces
         wrong: list[str] = []
@@ -160,7 +160,7 @@ class TxRequest:
             wrong += [f"frame {number}: {text}" for text in self._differences(each, number - 1, piece)]
         carried = b"".join(each.payload for each in found)
         if carried != self.payload:
-            wrong.append(f"the payload is not what was handed over: {_first_difference(carried, self.payload)}")
+            wrong.append(f"the payload is not what was sent: {_first_difference(carried, self.payload)}")
         return wrong
 
     def _differences(self, found: Dissected, index: int, piece: bytes) -> list[str]:
@@ -173,7 +173,7 @@ class TxRequest:
         expect("the receiver", found.destination, self.ends.destination_mac)
         expect("the sender", found.source, self.ends.source_mac)
         expect("the list of tags", found.tags, () if self.tag is None else ((VLAN, self.tag),))
-        expect("the octets of payload", len(found.payload), len(piece))
+        expect("the bytes of payload", len(found.payload), len(piece))
         if self.version == 4:
             expect("the identification", found.identification, (self.identification + index) % 65536)
             expect("the fragment field", found.fragment, 0x4000)
@@ -190,4 +190,4 @@ class TxRequest:
 
 def _first_difference(found: bytes, wanted: bytes) -> str:
     at = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), min(len(found), len(wanted)))
-    return f"{len(found)} octets for {len(wanted)}, the first {at} alike"
+    return f"{len(found)} bytes for {len(wanted)}, the first {at} alike"

@@ -22,10 +22,10 @@ def toeplitz(key: bytes, data: bytes) -> int:
     """Return the 32-bit hash of `data`.
 
     Raises:
-        ValueError: the key has fewer than 4 octets more than the data.
+        ValueError: the key has fewer than 4 bytes more than the data.
     """
     if len(key) < len(data) + 4:
-        raise ValueError(f"expected a key of {len(data) + 4} octets for {len(data)} of data, found {len(key)}")
+        raise ValueError(f"expected a key of {len(data) + 4} bytes for {len(data)} of data, found {len(key)}")
     window = int.from_bytes(key[: len(data) + 4], "big")
     width = (len(data) + 4) * 8
     result = 0
@@ -36,7 +36,7 @@ def toeplitz(key: bytes, data: bytes) -> int:
 
 
 def hashed(frame: Dissected, fields: int) -> bytes:
-    """Return the octets of a frame that enter the hash.
+    """Return the bytes of a frame that enter the hash.
 
     Args:
         frame: the frame.
@@ -55,7 +55,7 @@ def hashed(frame: Dissected, fields: int) -> bytes:
     return found
 
 
-def spread(hashes: Iterable[int], table: list[int]) -> list[int]:
+def queues_of(hashes: Iterable[int], table: list[int]) -> list[int]:
     """Return the queue of each hash by an indirection table, whose length is a power of two.
 
     Raises:

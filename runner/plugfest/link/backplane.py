@@ -47,7 +47,7 @@ _TECHNOLOGY_BITS = {"1000BASE-KX": 21, "10GBASE-KX4": 22, "10GBASE-KR": 23}
 
 
 class Pause(NamedTuple):
-    """What an end does, or says (symmetric, asymmetric)."""
+    """What an end does, or advertises (symmetric, asymmetric)."""
 
     first: bool
     second: bool
@@ -64,8 +64,8 @@ class BasePage:
         return bool(self.value >> number & 1)
 
     @property
-    def said(self) -> int:
-        """What the end has to say: the page without nonces, Ack and NP, which are the exchange's (73.6)."""
+    def content(self) -> int:
+        """The page without nonces, Ack and NP, which belong to the exchange (73.6)."""
         return self.value & ~_EXCHANGE
 
     @property
@@ -96,7 +96,7 @@ class NextPage:
 
     @property
     def is_null(self) -> bool:
-        """Whether it is a message page (D13) with the code of the null message (D10:0, annex 28C) and nothing else to say."""
+        """Whether it is a message page (D13) with the code of the null message (D10:0, annex 28C) and nothing else set."""
         return self.value & ~_NEXT_EXCHANGE == _MESSAGE_PAGE | _NULL
 
 

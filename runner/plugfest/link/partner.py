@@ -6,29 +6,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.link.backplane import BasePage, speed_of
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
-
-NOT_TOLD = fault_points.declare("program:backplane.not-told", "the partner is not told what to do, as if it were")
 
 
 class LinkPartner:
-    """What is at the other end of the link; what a test changes of it is put back when the test ends.
+    """The link partner; changes are undone when the test ends.
 
     Attributes:
-        abilities: what it offered before the test changed anything, as ``link.get`` of the model has them; empty without a model.
+        abilities: what it advertised before the test, as ``link.get`` of the model has them; empty without a model.
     """
 
-    def __init__(self, machine: Machine, dut: Dut, *, faults: LocalFaults, defer: Callable[..., None]) -> None:
+    def __init__(self, machine: Machine, dut: Dut, *, defer: Callable[..., None]) -> None:
         """Change nothing yet."""
         self._machine = machine
         self._dut = dut
-        self._faults = faults
         self._defer = defer
         self._changed: set[str] = set()
         self._losses: int | None = None
@@ -55,8 +50,7 @@ class LinkPartner:
             self._defer(self._restore)
         self._changed |= change.keys()
         self.mark()
-        if not self._faults[NOT_TOLD]:
-            self._set(**change)
+        self._set(**change)
 
     def _set(self, **change: Any) -> None:
         if self._machine.model is not None:
@@ -78,7 +72,7 @@ class LinkPartner:
             self._set(abilities=dict(self.abilities), speed=0, restart=True)
 
     def offer(self, *technologies: str, **flags: bool) -> None:
-        """Offer these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
+        """Advertise these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
         self.set(abilities={"technologies": list(technologies), **flags})
 
     def flap(self, times: int) -> None:
@@ -92,7 +86,7 @@ class LinkPartner:
 
     @property
     def quiet(self) -> bool:
-        """Whether it has done all that it was asked to, and the link is where that leads."""
+        """Whether it has applied every change, and neither flaps nor negotiates."""
         if not self.modelled:
             return True
         state = self.get()
@@ -104,18 +98,18 @@ class LinkPartner:
         return not self.modelled or self.get()["phase"] == "linked"
 
     def speeds(self) -> frozenset[int]:
-        """At how many Mbit/s it can run, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""
+        """Its speeds in Mbit/s, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""
         return frozenset(speed_of(technology) for technology in self.get()["abilities"]["technologies"])
 
     def mark(self) -> None:
-        """Take down how often the driver has lost the carrier: something is about to be done that takes the link down."""
+        """Note how often the driver has lost the carrier, before something takes the link down."""
         link = self._dut.link()
         self._losses = int(link["carrier-down-count"]) if link["carrier"] else None
 
     def renewed(self, link: Mapping[str, Any]) -> bool:
-        """Whether a carrier that the driver tells is one of after `mark`: there was none then, or it has been off since.
+        """Whether a carrier that the driver reports came up after `mark`: there was none then, or it has been off since.
 
-        A driver that polls may not know yet that the link it tells of is gone.
+        A driver that polls may still report a link that is gone.
         """
         return bool(link["carrier"]) and (self._losses is None or int(link["carrier-down-count"]) > self._losses)
 
@@ -150,7 +144,7 @@ class LinkPartner:
 
     @property
     def base_page_seen(self) -> BasePage | None:
-        """The base page that it hears, or has heard in this negotiation: also of a DUT that it does not answer."""
+        """The base page that it receives, or received in this negotiation, even from a DUT that it does not respond to."""
         state = self.get()
         page = state["signal"].get("page") or state["received"]["base_page"]
         return BasePage(int(page, 16)) if page else None

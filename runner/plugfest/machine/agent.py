@@ -8,14 +8,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 
 from plugfest.errors import InfrastructureError
 from plugfest.machine.ssh import GuestGone, SshSession
+
+if TYPE_CHECKING:
+    from plugfest.faults import Interposer
 
 SOCKET = "/run/plugfest/agent.sock"
 COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
@@ -32,7 +35,7 @@ class AgentError(Exception):
 
     Attributes:
         type: the exception's name in the guest, as ``NetlinkError``.
-        message: what it said.
+        message: the reason.
         errno: the kernel's error number, or None where the failure was not the kernel's.
     """
 
@@ -46,7 +49,7 @@ class AgentError(Exception):
 
     @property
     def extack(self) -> str:
-        """What the kernel said beyond the errno's own text (the extended acknowledgement), empty if it said no more."""
+        """The extended acknowledgement: the message beyond the errno's own text, empty if there is none."""
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
@@ -68,6 +71,7 @@ class AgentClient:
         alive: Callable[[], str | None] = lambda: None,
         patience: float = PATIENCE,
         command: str = COMMAND,
+        interposer: Interposer | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -76,10 +80,12 @@ class AgentClient:
             alive: returns None while the guest lives, else what happened to it.
             patience: seconds that a call may take beyond its own ``timeout`` parameter.
             command: joins the channel's ends to the agent's socket.
+            interposer: consulted for each call of a run that falsifies.
         """
         self._ssh = ssh
         self._alive = alive
         self._command = command
+        self._interposer = interposer
         self.patience = patience
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
@@ -88,7 +94,13 @@ class AgentClient:
 
     def another(self) -> AgentClient:
         """Return a second connection, for a call that blocks while others go on."""
-        return AgentClient(self._ssh, alive=self._alive, patience=self.patience, command=self._command)
+        return AgentClient(
+            self._ssh,
+            alive=self._alive,
+            patience=self.patience,
+            command=self._command,
+            interposer=self._interposer,
+        )
 
     def call(self, method: str, /, **params: Any) -> Any:
         """Call a method of the agent and return its result.
@@ -104,13 +116,18 @@ class AgentClient:
             AgentTimeout: no answer in time.
             GuestGone: there is no guest any more.
         """
+        if self._interposer is not None:
+            return self._interposer("agent", method, params, self._call)
+        return self._call(method, params)
+
+    def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
         limit = self.patience + (float(own) if isinstance(own, int | float) else 0.0)
         with self._lock:
             try:
                 reply = self._exchange(method, params, limit)
             except BaseException:
-                # Half a line may be left, or an answer that nobody waits for: the next call starts on a new connection.
+                # Half a line may be left, or a late answer: the next call starts on a new connection.
                 self.close()
                 raise
         error = reply.get("error")
@@ -118,12 +135,14 @@ class AgentClient:
             raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
         return reply.get("result")
 
-    def _exchange(self, method: str, params: dict[str, Any], limit: float) -> dict[str, Any]:
+    def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self._channel is None:
             self._buffer.clear()
             self._channel = self._ssh.channel(self._command)
         number = next(self._numbers)
-        line = json.dumps({"id": number, "method": method, "params": params}, separators=(",", ":")).encode() + b"\n"
+        line = (
+            json.dumps({"id": number, "method": method, "params": dict(params)}, separators=(",", ":")).encode() + b"\n"
+        )
         end = time.monotonic() + limit
         try:
             self._channel.settimeout(max(0.1, limit))
@@ -168,11 +187,11 @@ class AgentClient:
                     raise GuestGone(f"{method}: the guest went away meanwhile: {gone}") from None
                 continue
             if not data:
-                said = (
+                reason = (
                     channel.recv_stderr(4096).decode("utf-8", "replace").strip() if channel.recv_stderr_ready() else ""
                 )
                 raise GuestGone(
-                    f"{method}: the agent closed the connection: {self._alive() or said or 'it is not running'}"
+                    f"{method}: the agent closed the connection: {self._alive() or reason or 'it is not running'}"
                 )
             self._buffer += data
 

@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from plugfest.errors import InfrastructureError
 from plugfest.machine.qemu import die_with_parent
+
+if TYPE_CHECKING:
+    from plugfest.faults import Interposer
 
 _LONGEST_PATH = 107
 """Of a unix socket's name, struct sockaddr_un."""
@@ -31,7 +34,7 @@ class ModelError(Exception):
 
     Attributes:
         code: JSON-RPC's error number.
-        message: what it said.
+        message: the reason.
     """
 
     def __init__(self, method: str, code: int, message: str) -> None:
@@ -92,7 +95,7 @@ class ModelProcess:
             mac: the NIC's address.
             profile: of the model.
             options: more of its command line.
-            log: its standard error; None to keep the last words alone.
+            log: its standard error; None to keep the last line alone.
             name: of the sockets.
 
         Raises:
@@ -135,7 +138,7 @@ class ModelProcess:
         """Wait until both sockets listen.
 
         Raises:
-            ModelGone: it ended, or said nothing in time.
+            ModelGone: it ended, or was not ready in time.
         """
         if self._ready:
             return
@@ -151,20 +154,18 @@ class ModelProcess:
                 return
             if not line:
                 raise ModelGone(f"expected the model to serve, found: {self.epitaph()}")
-        raise ModelGone(
-            f"expected the model to be ready within {timeout:.0f} s, found no word from it: {self._last_words()}"
-        )
+        raise ModelGone(f"expected the model to be ready within {timeout:.0f} s, found: {self._last_line()}")
 
     def epitaph(self) -> str:
-        """Say on one line how it ended."""
+        """Return how it ended, in one line."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         status = self._process.poll()
-        return f"the model {'runs' if status is None else f'ended with exit status {status}'}: {self._last_words()}"
+        return f"the model {'runs' if status is None else f'ended with exit status {status}'}: {self._last_line()}"
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it said nothing"
+        return lines[-1].strip() if lines else "its log is empty"
 
     def close(self) -> None:
         """End it. Idempotent."""
@@ -184,15 +185,19 @@ class ModelProcess:
 class ModelClient:
     """Asks a model over its control socket; may be used from several threads."""
 
-    def __init__(self, path: Path, *, process: ModelProcess | None = None) -> None:
+    def __init__(
+        self, path: Path, *, process: ModelProcess | None = None, interposer: Interposer | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             path: the control socket.
             process: who serves it, for error messages.
+            interposer: consulted for each call of a run that falsifies.
         """
         self._path = path
         self._process = process
+        self._interposer = interposer
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._numbers = itertools.count(1)
@@ -206,25 +211,30 @@ class ModelClient:
             params: of the method.
 
         Raises:
-            ModelError: the model refused.
+            ModelError: the model rejects it.
             ModelGone: it is not there, or did not answer in time.
         """
+        if self._interposer is not None:
+            return self._interposer("model", method, params, self._call)
+        return self._call(method, params)
+
+    def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         with self._lock:
             try:
                 reply = self._exchange(method, params)
             except BaseException:
-                self.close()  # an answer that nobody waits for may be on its way
+                self.close()  # a late answer may be on its way
                 raise
         error = reply.get("error")
         if error is not None:
             raise ModelError(method, int(error.get("code", 0)), str(error.get("message")))
         return reply.get("result")
 
-    def _exchange(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    def _exchange(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
         line = (
             json.dumps(
-                {"jsonrpc": "2.0", "id": number, "method": method, "params": params}, separators=(",", ":")
+                {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params)}, separators=(",", ":")
             ).encode()
             + b"\n"
         )

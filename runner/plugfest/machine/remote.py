@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The other end of the wire: sends frames to the device under test and sees every frame that it sends."""
+"""The remote end of the wire: sends frames to the device under test and sees every frame that it sends."""
 
 from __future__ import annotations
 
@@ -9,34 +9,24 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scapy.layers import inet, inet6  # noqa: F401 - what is imported is what Ether dissects
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from plugfest import deadline as deadlines
-from plugfest import faults as fault_points
 from plugfest.errors import InfrastructureError
-from plugfest.faults import LocalFaults
 from plugfest.frames.background import is_background
 from plugfest.machine import tap as taps
 from plugfest.machine.tap import Tap
 
-LOST = fault_points.declare(
-    "wire:frame.lost", "a frame that the wire end sends is lost on the way (match: number, from 0 in each send)"
-)
-DAMAGED = fault_points.declare(
-    "wire:frame.damaged", "the last octet of a frame that the wire end sends is inverted (match: number)"
-)
-UNSEEN = fault_points.declare("wire:capture.unseen", "a frame of the device under test is left out of a capture")
-FORGED = fault_points.declare(
-    "wire:capture.damaged", "the last octet of a captured frame of the device under test is inverted"
-)
+if TYPE_CHECKING:
+    from plugfest.faults import Interposer
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
@@ -54,13 +44,13 @@ Sendable = bytes | Packet
 
 
 @dataclass(frozen=True)
-class Frame:
+class CapturedFrame:
     """One frame on the wire.
 
     Attributes:
-        data: all octets without FCS, VLAN tags in their places.
-        seconds: wall clock time at which the wire end's kernel saw it.
-        received: whether the device under test sent it; else the wire end did.
+        data: all bytes without FCS, VLAN tags in their places.
+        seconds: wall clock time at which the remote end's kernel saw it.
+        received: whether the device under test sent it; else the remote end did.
     """
 
     data: bytes
@@ -74,17 +64,17 @@ class Frame:
 
     @property
     def background(self) -> bool:
-        """Whether it is what hosts say unasked: address resolution, neighbour and listener discovery, router solicitation …"""
+        """Whether it is background traffic: address resolution, neighbour and listener discovery, router solicitation …"""
         return is_background(self.data)
 
 
 class Capture:
-    """Frames in both directions, from the moment it is made until `stop`; not one is missing, or `stop` says so."""
+    """Frames in both directions, from the moment it is made until `stop`; if one is missing `stop` raises."""
 
-    def __init__(self, interface: str, faults: LocalFaults) -> None:
+    def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
-        self._faults = faults
-        self._frames: list[Frame] = []
+        self._interposer = interposer
+        self._frames: list[CapturedFrame] = []
         self._changed = threading.Condition()
         self._socket = _bound(interface, _ETH_P_ALL)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
@@ -117,7 +107,7 @@ class Capture:
         except BlockingIOError:
             return False
         except OSError as error:
-            # A tap that went down says so once; frames go on when it is up again.
+            # A tap that went down reports an error once; frames go on when it is up again.
             return error.errno == errno.ENETDOWN
         data = bytes(memoryview(buffer)[:length])
         seconds = 0.0
@@ -128,26 +118,27 @@ class Capture:
             elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
                 data = _with_tag(data, value)
         received = address[2] != _PACKET_OUTGOING
-        if received and self._faults[UNSEEN]:
-            return True
-        if received and self._faults[FORGED]:
-            data = data[:-1] + bytes([data[-1] ^ 0xFF])
+        if received and self._interposer is not None:
+            seen = self._interposer("wire", "capture", {"frame": data}, _frame)
+            if seen is None:
+                return True
+            data = seen
         with self._changed:
-            self._frames.append(Frame(data, seconds, received))
+            self._frames.append(CapturedFrame(data, seconds, received))
             self._changed.notify_all()
         return True
 
-    def frames(self, *, background: bool = True) -> list[Frame]:
-        """Return what was seen so far, in order.
+    def frames(self, *, background: bool = True) -> list[CapturedFrame]:
+        """Return the frames captured so far, in order.
 
         Args:
-            noise: with what hosts say unasked.
+            background: with background traffic.
         """
         with self._changed:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
-    def forget(self) -> list[Frame]:
+    def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
         with self._changed:
             found, self._frames = self._frames, []
@@ -158,11 +149,11 @@ class Capture:
         return [frame.data for frame in self.frames(background=background) if frame.received]
 
     def sent(self, *, background: bool = True) -> list[bytes]:
-        """Return the frames that the wire end sent."""
+        """Return the frames that the remote end sent."""
         return [frame.data for frame in self.frames(background=background) if not frame.received]
 
     def wait(self, condition: Callable[[list[bytes]], Any], timeout: float) -> bool:
-        """Wait until the received frames meet a condition; says whether they did.
+        """Wait until the received frames meet a condition; returns whether they did.
 
         Args:
             condition: of the list of received frames.
@@ -176,7 +167,7 @@ class Capture:
                 self._changed.wait(limit.remaining)
             return True
 
-    def stop(self) -> list[Frame]:
+    def stop(self) -> list[CapturedFrame]:
         """Stop and return all frames. Idempotent.
 
         Raises:
@@ -196,7 +187,7 @@ class Capture:
 
 
 class Remote:
-    """The wire's other end: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
+    """The remote end of the wire: its addresses, raw frames, captures; its stack answers pings, and serves peers (`plugfest.traffic.peer`).
 
     Attributes:
         tap: the interface.
@@ -204,34 +195,38 @@ class Remote:
         mac: its hardware address.
         ipv4: its address.
         ipv6: its address.
-        faults: the run's fault points on this side.
     """
 
     mac = taps.MAC
     ipv4 = taps.IPV4
     ipv6 = taps.IPV6
 
-    def __init__(self, tap: Tap, faults: LocalFaults | None = None) -> None:
-        """Take the wire's tap."""
+    def __init__(self, tap: Tap, interposer: Interposer | None = None) -> None:
+        """Take the wire's tap.
+
+        Args:
+            tap: the remote end of the wire.
+            interposer: consulted for each frame of a run that falsifies.
+        """
         self.tap = tap
         self.ifname = tap.name
-        self.faults = faults or LocalFaults()
+        self._interposer = interposer
         self._socket = _bound(tap.name, 0)
 
     @property
     def mtu(self) -> int:
-        """Octets of payload that this end's stack sends in one frame; raw frames obey it too (and 18 more for header and tag)."""
+        """Bytes of payload that this end's stack sends in one frame; raw frames obey it too (and 18 more for header and tag)."""
         return self.tap.mtu
 
     @mtu.setter
-    def mtu(self, octets: int) -> None:
-        self.tap.mtu = octets
+    def mtu(self, mtu: int) -> None:
+        self.tap.mtu = mtu
 
     def send(self, frames: Sendable | Iterable[Sendable]) -> int:
         """Put frames on the wire, in order; returns how many.
 
         Args:
-            frames: one or more, without FCS; as octets or as scapy's packets.
+            frames: one or more, without FCS; as bytes or as scapy's packets.
 
         Raises:
             InfrastructureError: the tap did not take one, as when it is longer than the MTU.
@@ -239,13 +234,12 @@ class Remote:
         queue = [frames] if isinstance(frames, bytes | Packet) else frames
         count = 0
         for number, each in enumerate(queue):
-            data = bytes(each)
+            data: bytes | None = bytes(each)
             count += 1
-            if self.faults.fires(LOST, number=number):
-                continue
-            if self.faults.fires(DAMAGED, number=number):
-                data = data[:-1] + bytes([data[-1] ^ 0xFF])
-            self._put(data)
+            if self._interposer is not None:
+                data = self._interposer("wire", "send", {"frame": data, "number": number}, _frame)
+            if data is not None:
+                self._put(data)
         return count
 
     def _put(self, data: bytes) -> None:
@@ -258,14 +252,14 @@ class Remote:
                     select.select([], [self._socket], [], 0.1)
                     continue
                 raise InfrastructureError(
-                    f"expected {self.ifname} to take a frame of {len(data)} octets, found: {error.strerror} (mtu {self.mtu})"
+                    f"expected {self.ifname} to take a frame of {len(data)} bytes, found: {error.strerror} (mtu {self.mtu})"
                 ) from error
             return
 
     @contextmanager
     def capture(self) -> Iterator[Capture]:
         """``with remote.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
-        seen = Capture(self.ifname, self.faults)
+        seen = Capture(self.ifname, self._interposer)
         try:
             yield seen
         finally:
@@ -278,7 +272,7 @@ class Remote:
 
         Args:
             frames: to send.
-            answer: tells whether a dissected frame is one.
+            answer: returns whether a dissected frame is one.
             timeout: seconds of wall time.
         """
         found: list[Packet] = []
@@ -299,8 +293,8 @@ class Remote:
             seen.wait(any_answer, timeout)
         return found[0] if found else None
 
-    def background(self, seconds: float) -> list[Frame]:
-        """Listen to a wire that nobody uses, and return what was heard: a test's budget of unasked frames."""
+    def background(self, seconds: float) -> list[CapturedFrame]:
+        """Capture an idle wire for so many seconds, and return its background traffic."""
         with self.capture() as seen:
             time.sleep(seconds)
         return seen.frames()
@@ -325,11 +319,11 @@ class Recording:
     def __init__(self, interface: str, path: Path) -> None:
         """Start."""
         self.path = path
-        # No fault point of the run applies: the recording is what a reader judges a test by.
-        self._capture = Capture(interface, LocalFaults())
+        # Never falsified: the recording is what a reader judges a test by.
+        self._capture = Capture(interface)
 
     def stop(self) -> int:
-        """Write the file; returns the number of frames. A recording that lost frames is written too, and says so in its name."""
+        """Write the file; returns the number of frames. A recording that lost frames is written too, as its name shows."""
         path = self.path
         try:
             frames = self._capture.stop()
@@ -343,6 +337,10 @@ class Recording:
                 whole, fraction = divmod(round(frame.seconds * 1e9), 1_000_000_000)
                 file.write(struct.pack("=IIII", whole, fraction, len(frame.data), len(frame.data)) + frame.data)
         return len(frames)
+
+
+def _frame(_method: str, params: Mapping[str, Any]) -> Any:
+    return params["frame"]
 
 
 def _bound(interface: str, protocol: int) -> socket.socket:

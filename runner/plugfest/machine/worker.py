@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process in the guest that answers the agent's methods, and can be killed or confined (guest-images/agent/process/worker.py)."""
+"""A process in the guest that carries out the agent's methods, and can be killed or confined (guest-images/agent/process/worker.py)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Worker:
         return self._agent.call("worker.call", worker=self._handle, method=method, params=params, **limit)
 
     def try_call(self, method: str, /, **params: Any) -> AgentError | None:
-        """Have it carry out a method that may be refused; returns the refusal, None if it was done.
+        """Have it carry out a method; returns the error of the kernel, None if it was done.
 
         Raises:
-            AgentError: it failed otherwise than by the kernel's refusal.
+            AgentError: it failed, but not in the kernel.
         """
         try:
             self.call(method, **params)
@@ -58,7 +58,9 @@ class Worker:
             AssertionError: it did not end in time: something in the kernel holds it.
         """
         gone = self._agent.call("worker.end", worker=self._handle, kill=kill, timeout=PATIENCE)
-        assert gone, f"process {self.pid} has not ended {PATIENCE:.0f} s after it was {'killed' if kill else 'told to'}"
+        assert gone, (
+            f"process {self.pid} has not ended {PATIENCE:.0f} s after it was {'killed' if kill else 'asked to'}"
+        )
 
     def close(self) -> None:
         """Kill it, whatever it does, and wait until it is gone."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from plugfest.errors import InfrastructureError, PlugfestError
-from plugfest.faults import LocalFaults, is_models
+from plugfest.falsify.falsifier import Falsifier
+from plugfest.faults import is_models
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver
@@ -41,7 +42,7 @@ class GuestManager:
     Attributes:
         plan: what the run is.
         driver: the driver under test.
-        faults: the fault points on the runner's side.
+        interposer: what changes answers on the runner's side; None in a run that falsifies nothing there.
         kept: the manager of the run before, in a process that runs the suite again and again (``--keep``).
         used: whether the body of a test has begun in the guest; what its fixtures skip leaves it as it was.
     """
@@ -52,7 +53,8 @@ class GuestManager:
         """Boot nothing yet."""
         self.plan = plan
         self.driver: Driver = registry.find(plan.driver)
-        self.faults = LocalFaults()
+        self._lasting = [name for name in plan.faults if not is_models(name)]
+        self.interposer = Falsifier() if plan.falsify or self._lasting else None
         self.used = False
         self._config = config
         self._journal = journal
@@ -64,7 +66,7 @@ class GuestManager:
 
     def _keep(self, before: GuestManager) -> None:
         """Take over the guest of the run before, if it left one; a test that asks for a fresh guest must not get it."""
-        self.faults, self._machine = before.faults, before._machine
+        self.interposer, self._machine = before.interposer, before._machine
         if self._machine is not None:
             self._mark, self.used = self._machine.console.mark(), True
             self._note_boot(0.0, "kept from the run before")
@@ -78,17 +80,21 @@ class GuestManager:
         if self._machine is None:
             begin = time.monotonic()
             try:
-                for name in self.plan.faults:
-                    if not is_models(name):
-                        self.faults.arm(name)
                 booted: Machine = self._config.hook.pytest_plugfest_boot(
-                    config=self._config, plan=self.plan, faults=self.faults
+                    config=self._config, plan=self.plan, interposer=self.interposer
                 )
+                self._arm_lasting()
             except PlugfestError as error:
                 raise BootError(error) from error
             self._machine, self._mark, self.used = booted, 0, False
             self._note_boot(time.monotonic() - begin, self._reason)
         return self._machine
+
+    def _arm_lasting(self) -> None:
+        """Arm what the user wants for the whole run; not before the guest is up, whose start is not what is tested."""
+        if self.interposer is not None:
+            for name in self._lasting:
+                self.interposer.arm(name)
 
     def _note_boot(self, seconds: float, reason: str) -> None:
         machine = self._machine
@@ -97,7 +103,7 @@ class GuestManager:
             "boot",
             seconds=seconds,
             reason=reason,
-            how=machine.how,
+            how=machine.startup,
             speed=machine.speed,
             driver=machine.driver_version(),
             model=None if machine.model is None else machine.model.call("model.describe"),
@@ -109,9 +115,9 @@ class GuestManager:
         return self._machine
 
     def drain_console(self) -> None:
-        """Wait until the console has told all that the kernel said, so that a test is blamed for its own problems only.
+        """Wait until the console has received all that the kernel logged, so that a test is blamed only for its own problems.
 
-        A guest that does not answer is left as it is: what it said last has come, or never will.
+        A guest that does not answer is left alone: its last message has arrived, or never will.
         """
         if self._machine is not None and self._machine.alive():
             with suppress(AgentError, AgentTimeout, InfrastructureError):
@@ -126,7 +132,7 @@ class GuestManager:
         return "" if self._machine is None else self._machine.console.text_since(self._mark)
 
     def settle(self) -> None:
-        """Count what the console has said so far as dealt with."""
+        """Attribute nothing that the console has received so far to the next test."""
         if self._machine is not None:
             self._mark = self._machine.console.mark()
 
@@ -138,6 +144,9 @@ class GuestManager:
         """Close the guest; the next test gets a fresh one."""
         machine, self._machine = self._machine, None
         self._reason = reason
+        if self.interposer is not None:
+            for name in self._lasting:
+                self.interposer.disarm(name)
         if machine is not None:
             machine.close()
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
+    from plugfest.faults import Interposer
     from plugfest.machine.machine import Machine
     from plugfest.run.plan import RunPlan
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_plugfest_boot(config: pytest.Config, plan: RunPlan, faults: LocalFaults) -> Machine | None:
+def pytest_plugfest_boot(config: pytest.Config, plan: RunPlan, interposer: Interposer | None) -> Machine | None:
     """Boot the machine that has the device under test.
 
     Raises:

@@ -24,7 +24,7 @@ class Command:
         opcode: as ``create_rx_queue``.
         queue: which it is about, None where about none.
         time: when the device carried it out, by its clock.
-        details: whatever else the model tells: ring_size, header_buffer_size, buffer_size, vector, status.
+        details: whatever else the model logs: ring_size, header_buffer_size, buffer_size, vector, status.
     """
 
     opcode: str
@@ -39,7 +39,7 @@ class Command:
 
 @dataclass
 class Log:
-    """What happened over one stretch of time; filled in when it ends.
+    """What happened over one interval; filled in when it ends.
 
     Attributes:
         commands: in order.

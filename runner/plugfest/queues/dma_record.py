@@ -17,16 +17,16 @@ LIMIT = 1 << 18
 
 
 @dataclass(frozen=True)
-class Access:
-    """One access.
+class DmaAccess:
+    """One access of the device to the guest's memory.
 
     Attributes:
         time: when, by the device's clock.
         queue: for which.
         direction: of the queue, rx or tx.
         kind: descriptor, header, payload or completion.
-        address: of its first octet, as the device gave it.
-        length: octets.
+        address: of its first byte, as the device gave it.
+        length: bytes.
     """
 
     time: float
@@ -37,23 +37,23 @@ class Access:
     length: int
 
     def within(self, pages: set[int]) -> bool:
-        """Whether every octet lies in these pages (their addresses)."""
+        """Whether every byte lies in these pages (their addresses)."""
         first, last = self.address // PAGE, (self.address + max(1, self.length) - 1) // PAGE
         return all(page * PAGE in pages for page in range(first, last + 1))
 
     def outside(self, pages: set[int]) -> bool:
-        """Whether no octet lies in these pages."""
+        """Whether no byte lies in these pages."""
         first, last = self.address // PAGE, (self.address + max(1, self.length) - 1) // PAGE
         return not any(page * PAGE in pages for page in range(first, last + 1))
 
 
 @dataclass
 class Record:
-    """The accesses of one stretch of time; filled in when it ends."""
+    """The accesses of one interval; filled in when it ends."""
 
-    accesses: list[Access] = field(default_factory=list)
+    accesses: list[DmaAccess] = field(default_factory=list)
 
-    def of(self, queue: int, *kinds: str, direction: str = "rx") -> list[Access]:
+    def of(self, queue: int, *kinds: str, direction: str = "rx") -> list[DmaAccess]:
         """Return those for one queue, of these kinds or of all."""
         return [
             each
@@ -61,7 +61,7 @@ class Record:
             if (each.queue, each.direction) == (queue, direction) and (not kinds or each.kind in kinds)
         ]
 
-    def between(self, start: float, end: float) -> list[Access]:
+    def between(self, start: float, end: float) -> list[DmaAccess]:
         """Return those after `start` and before `end`."""
         return [each for each in self.accesses if start < each.time < end]
 
@@ -85,15 +85,15 @@ class DmaRecord:
         found = self._model.call("dma.read")
         if len(found) == LIMIT:
             raise OverflowError(
-                f"the device made more than the {LIMIT} accesses that are recorded: do less in one stretch"
+                f"the device made more than the {LIMIT} accesses that are recorded: do less in one interval"
             )
         record.accesses = [
-            Access(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])
+            DmaAccess(each["time"], each["queue"], each["direction"], each["kind"], each["address"], each["length"])
             for each in found
         ]
 
 
-def stray(accesses: Iterable[Access]) -> str:
+def stray(accesses: Iterable[DmaAccess]) -> str:
     """Describe accesses that should not be, the first few of them; empty if there are none."""
     found = list(accesses)
     examples = ", ".join(f"{each.kind} at {each.address:#x}+{each.length}" for each in found[:3])

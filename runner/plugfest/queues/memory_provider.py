@@ -14,44 +14,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.worker import Worker
 
-NOT_BOUND = fault_points.declare("program:qapi.not-bound", "memory is not bound to a queue, as if it were")
-NEXT_QUEUE = fault_points.declare(
-    "program:qapi.next-queue", "memory is bound to the queue before the one that was meant"
-)
-STAYS_BOUND = fault_points.declare("program:qapi.stays-bound", "memory is not unbound, as if it were")
-REFUSAL_LOST = fault_points.declare("program:qapi.refusal-lost", "a binding that was refused is taken as made")
-OTHER_ERRNO = fault_points.declare("program:qapi.other-errno", "a refusal comes with the errno EIO and without words")
-SPOILT = fault_points.declare("program:qapi.octet-spoilt", "one octet of what was received is read wrong")
 
 LENGTH = 4 << 20
-"""Octets of memory: 1024 pages, more than a ring of 512 takes."""
+"""Bytes of memory: 1024 pages, more than a ring of 512 takes."""
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
-EIO = 5
 
 
 @dataclass(frozen=True)
 class ReceiveResult:
-    """What came of one connection.
+    """The result of one connection.
 
     Attributes:
-        octets: how many.
+        length: bytes.
         sha256: of them, in order.
-        bound: how many came into the bound memory; None where the application is not told.
-        linear: how many the stack handed over itself; likewise.
+        bound: bytes received into the bound memory; None where the kernel does not report them.
+        linear: bytes that the stack copied; likewise.
         fragments: offset and size of each piece of the memory, as far as they were kept.
-        ended: whether the other end has closed.
+        ended: whether the remote end has closed.
     """
 
-    octets: int
+    length: int
     sha256: str
     bound: int | None
     linear: int | None
@@ -59,40 +48,36 @@ class ReceiveResult:
     ended: bool = True
 
     def check(self, data: bytes) -> None:
-        """What came must be `data`, and none of it by way of the kernel's memory, where the application is told.
+        """`data` must have been received, and none of it through kernel memory, where the kernel reports that.
 
-        io_uring tells of octets that it has copied as of those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk): of its
-        memory QAPI-PAYLOAD-02 shows, by the device's own record, that payload was written there and nowhere else.
+        io_uring reports bytes that it copied like those that the device wrote (io_uring/zcrx.c, io_zcrx_copy_chunk); for its memory
+        QAPI-PAYLOAD-02 shows, from the model's DMA record, that payload was written there and nowhere else.
 
         Raises:
             AssertionError: not so.
         """
-        assert self.octets == len(data), f"{self.octets} octets came of {len(data)}"
-        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the octets that came are not those that were sent"
+        assert self.length == len(data), f"{self.length} bytes received of {len(data)}"
+        assert self.sha256 == hashlib.sha256(data).hexdigest(), "the received bytes are not those that were sent"
         if self.bound is not None:
             assert (self.bound, self.linear) == (len(data), 0), (
-                f"{self.bound} octets came into the memory, and {self.linear} by way of the kernel's, of {len(data)}"
+                f"{self.bound} bytes received into the bound memory and {self.linear} through the kernel's, of {len(data)}"
             )
         outside = [(offset, size) for offset, size in self.fragments if not 0 <= offset <= offset + size <= LENGTH]
         assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
-def error_of(bind: Callable[[], None], faults: LocalFaults) -> AgentError | None:
-    """Ask for a binding; returns the refusal, None if it was made.
+def error_of(bind: Callable[[], None]) -> AgentError | None:
+    """Try to bind; returns the error, None if it was made.
 
     Raises:
-        AgentError: it failed otherwise than by a refusal.
+        AgentError: it failed, but not in the kernel.
     """
-    if faults[NOT_BOUND]:
-        return None
     try:
         bind()
     except AgentError as error:
         if error.errno is None:
             raise
-        if faults[REFUSAL_LOST]:
-            return None
-        return AgentError("bind", error.type, "", EIO) if faults[OTHER_ERRNO] else error
+        return error
     return None
 
 
@@ -106,11 +91,10 @@ class RxMemoryProvider(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, worker: Worker, ifname: str) -> None:
         """Allocate nothing yet."""
         self.worker = worker
         self._ifname = ifname
-        self._faults = faults
         self._bound: int | None = None
         self._listener: int | None = None
 
@@ -124,53 +108,50 @@ class RxMemoryProvider(ABC):
 
     @abstractmethod
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
 
     @abstractmethod
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
 
     def try_bind(self, *queues: int, page_size: int | None = None) -> AgentError | None:
-        """Ask to bind to queues; returns the refusal, None if it was made.
+        """Try to bind to queues; returns the error, None if it was made.
 
         Args:
             queues: their numbers.
-            page_size: octets of a piece of the memory, None for the kernel's default.
+            page_size: bytes of a piece of the memory, None for the kernel's default.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
-        if self._faults[NEXT_QUEUE]:
-            queues = tuple(max(0, queue - 1) for queue in queues)
 
         def bind() -> None:
             self._bound = self._bind(queues, page_size)
 
-        return error_of(bind, self._faults)
+        return error_of(bind)
 
     def bind(self, *queues: int) -> None:
         """Bind to queues.
 
         Raises:
-            AssertionError: refused; the message has the kernel's words.
+            AssertionError: rejected; the message has the extended acknowledgement.
         """
-        refusal = self.try_bind(*queues)
-        assert refusal is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was refused: {refusal}"
+        error = self.try_bind(*queues)
+        assert error is None, f"binding {self.kind} to queue {', '.join(map(str, queues))} was rejected: {error}"
 
     def unbind(self) -> None:
         """Close what the memory was bound by."""
-        if self._bound is not None and not self._faults[STAYS_BOUND]:
+        if self._bound is not None:
             self.worker.call("handle.close", handle=self._bound)
             self._bound = None
 
     def end(self, *, kill: bool = False) -> None:
         """Have the process exit, or kill it."""
-        if not self._faults[STAYS_BOUND]:
-            self.worker.end(kill=kill)
+        self.worker.end(kill=kill)
 
     @abstractmethod
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
 
     def listen(self, address: str, port: int = 0) -> int:
         """Listen for TCP connections; returns the port."""
@@ -191,18 +172,15 @@ class RxMemoryProvider(ABC):
                 raise
             raise AssertionError(f"no connection came to the bound queue within {timeout:.0f} s") from error
 
-    def _digest(self, found: dict[str, Any]) -> str:
-        return "spoilt" if self._faults[SPOILT] else str(found["sha256"])
-
 
 class DmabufProvider(RxMemoryProvider):
     """A udmabuf: host memory that stands for a device's, bound by netlink's bind-rx."""
 
     kind = "dmabuf"
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults, *, huge: bool = False) -> None:
+    def __init__(self, worker: Worker, ifname: str, *, huge: bool = False) -> None:
         """Allocate it, in huge pages if asked to."""
-        super().__init__(worker, ifname, faults)
+        super().__init__(worker, ifname)
         self._buffer: int = worker.call("udmabuf.create", length=LENGTH, huge=huge)
         self._receiver: int | None = None
 
@@ -218,7 +196,7 @@ class DmabufProvider(RxMemoryProvider):
         return found
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
         return base64.b64decode(self.worker.call("udmabuf.read", buffer=self._buffer, offset=offset, length=length))
 
     def accept(self, *, timeout: float) -> None:
@@ -226,10 +204,10 @@ class DmabufProvider(RxMemoryProvider):
         self._receiver = self._wait("devmem.accept", listener=self._listener, timeout=timeout)
 
     def take(self, length: int | None = None, *, timeout: float, give_back: bool = True) -> ReceiveResult:
-        """Read the connection on: to its end, or until `length` octets have come, or nothing for `timeout` seconds.
+        """Read the connection on: to its end, or until `length` bytes are received, or nothing for `timeout` seconds.
 
         Args:
-            length: octets, or None.
+            length: bytes, or None.
             timeout: seconds.
             give_back: return each piece of the memory once it is read, so that it is received into again.
         """
@@ -243,24 +221,24 @@ class DmabufProvider(RxMemoryProvider):
         )
         fragments = tuple((offset, size) for offset, size in found["fragments"])
         return ReceiveResult(
-            found["bytes"], self._digest(found), found["bound"], found["linear"], fragments, bool(found["ended"])
+            found["bytes"], found["sha256"], found["bound"], found["linear"], fragments, bool(found["ended"])
         )
 
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
         self.accept(timeout=timeout)
         self.take(1, timeout=timeout, give_back=False)
 
     def give_back(self) -> int:
-        """Return what `take` kept; returns how many pieces the kernel took back."""
+        """Return the fragments that `take` kept; returns how many the kernel took back."""
         return int(self.worker.call("devmem.give_back", receiver=self._receiver))
 
-    def take_plainly(self, *, timeout: float) -> AgentError | None:
-        """Read the connection as an application does that knows nothing of bound memory; returns the refusal."""
+    def try_receive_plainly(self, *, timeout: float) -> AgentError | None:
+        """Read the connection like an application that does not know of bound memory; returns the error."""
         return self.worker.try_call("devmem.receive_without_devmem", receiver=self._receiver, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
         self.accept(timeout=timeout)
         try:
             return self.take(timeout=timeout)
@@ -290,18 +268,18 @@ class IoUringProvider(RxMemoryProvider):
         return found
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return octets of the memory."""
+        """Return bytes of the memory."""
         return base64.b64decode(self.worker.call("zcrx.read", ring=self._ring, offset=offset, length=length))
 
     def begin(self, *, timeout: float) -> None:
-        """Take one connection and read the first octets that come, then no more."""
+        """Accept one connection and read its first bytes, then no more."""
         self._wait("zcrx.receive", ring=self._ring, listener=self._listener, length=1, timeout=timeout)
 
     def receive(self, *, timeout: float) -> ReceiveResult:
-        """Take one connection and read it to its end, or until nothing has come for `timeout` seconds."""
+        """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
         found = self._wait("zcrx.receive", ring=self._ring, listener=self._listener, timeout=timeout)
         fragments = tuple((offset, size) for offset, size in found["fragments"])
-        return ReceiveResult(found["bytes"], self._digest(found), None, None, fragments, bool(found["ended"]))
+        return ReceiveResult(found["bytes"], found["sha256"], None, None, fragments, bool(found["ended"]))
 
 
 KINDS: dict[str, type[RxMemoryProvider]] = {each.kind: each for each in (DmabufProvider, IoUringProvider)}

@@ -57,7 +57,7 @@ class NapiPolls:
     def others(self, budget: int) -> list[Poll]:
         """Return those with another budget, of the NAPI instances that were polled with this one too.
 
-        A queue that only sends may have an instance of its own, with interrupts that nobody puts off.
+        A queue that only sends may have an instance of its own, whose interrupts are not deferred.
         """
         mine = {each.napi for each in self.of(budget)}
         return [each for each in self.polls if each.budget != budget and each.napi in mine]
@@ -71,8 +71,8 @@ def watch(agent: AgentClient, ifname: str, irqs: Collection[int]) -> Iterator[Na
     handle = agent.call("trace.open", events=[EVENT])
     try:
         yield seen
-        told = agent.call("trace.read", trace=handle)
-        seen.polls = list(polls_of([each["text"] for each in told], ifname))
+        entries = agent.call("trace.read", trace=handle)
+        seen.polls = list(polls_of([each["text"] for each in entries], ifname))
         after = _counted(agent, irqs)
         seen.interrupts = {irq: after[irq] - before[irq] for irq in before}
     finally:
@@ -88,5 +88,5 @@ def polls_of(texts: list[str], ifname: str) -> Iterator[Poll]:
 
 
 def _counted(agent: AgentClient, irqs: Collection[int]) -> dict[int, int]:
-    told = {each["irq"]: each["count"] for each in agent.call("system.interrupts")}
-    return {irq: told[str(irq)] for irq in irqs}
+    counts = {each["irq"]: each["count"] for each in agent.call("system.interrupts")}
+    return {irq: counts[str(irq)] for irq in irqs}

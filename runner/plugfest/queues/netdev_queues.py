@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-NAPI_CHANGED = fault_points.declare("program:qapi.napi-changed", "the second reading of a queue shows another NAPI")
-POOL_LEFT = fault_points.declare("program:qapi.pool-left", "a page pool is shown that waits for its last buffers")
-
-INTERRUPT_CHANGED = fault_points.declare("program:qapi.interrupt-changed", "the second reading shows other interrupts")
 
 PROVIDERS = ("dmabuf", "io-uring")
 
@@ -33,7 +27,7 @@ class QueueState:
     Attributes:
         index: its number.
         napi: id of its NAPI instance, None where it has none.
-        irq: of that, None where the driver tells none.
+        irq: of that, None where the driver reports none.
         provider: dmabuf or io-uring, or None while it receives into the kernel's own memory.
         lease: of a virtual device's queue that it is lent to, None where it is not.
     """
@@ -48,25 +42,15 @@ class QueueState:
 class QueueView:
     """The receive queues of one interface."""
 
-    def __init__(self, agent: AgentClient, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, agent: AgentClient, ifname: str) -> None:
         """Read nothing yet."""
         self._agent = agent
         self._ifname = ifname
-        self._faults = faults
 
     def states(self) -> dict[int, QueueState]:
         """Return every receive queue by its number; empty while the interface is down."""
         irqs = {napi["id"]: napi.get("irq") for napi in self._agent.call("netdev.napi_get", ifname=self._ifname)}
         return {queue["id"]: self._state(queue, irqs) for queue in self.queues()}
-
-    def later(self) -> dict[int, QueueState]:
-        """The same, to be compared to an earlier reading."""
-        now = self.states()
-        if self._faults[NAPI_CHANGED]:
-            now = {index: replace(state, napi=(state.napi or 0) + 1) for index, state in now.items()}
-        if self._faults[INTERRUPT_CHANGED]:
-            now = {index: replace(state, irq=(state.irq or 0) + 1) for index, state in now.items()}
-        return now
 
     @staticmethod
     def _state(queue: Mapping[str, Any], irqs: Mapping[int, int | None]) -> QueueState:
@@ -80,7 +64,7 @@ class QueueView:
         )
 
     def queues(self) -> list[dict[str, Any]]:
-        """Return the receive queues as they are told; empty while the interface is down."""
+        """Return the receive queues as netlink reports them; empty while the interface is down."""
         found: list[dict[str, Any]] = self._agent.call("netdev.queue_get", ifname=self._ifname, type="rx")
         return found
 
@@ -93,7 +77,7 @@ class QueueView:
         return {queue["id"]: queue["dmabuf"] for queue in self.queues() if "dmabuf" in queue}
 
     def pools(self) -> list[dict[str, Any]]:
-        """Return the interface's page pools; empty where the kernel tells of none."""
+        """Return the interface's page pools; empty where the kernel reports none."""
         try:
             found: list[dict[str, Any]] = self._agent.call("netdev.page_pool_get", ifname=self._ifname)
         except AgentError as error:
@@ -106,8 +90,7 @@ class QueueView:
         """Return those whose memory was bound."""
         return [pool for pool in self.pools() if any(name in pool for name in PROVIDERS)]
 
-    def left_pools(self) -> list[dict[str, Any]]:
+    def leaked_pools(self) -> list[dict[str, Any]]:
         """Return every page pool of the guest, whosever it is, that has outlived its queue, or whose memory was bound."""
         found: list[dict[str, Any]] = self._agent.call("netdev.page_pool_get")
-        left = [pool for pool in found if "detach-time" in pool or any(name in pool for name in PROVIDERS)]
-        return [*left, {"id": 0, "detach-time": 0}] if self._faults[POOL_LEFT] else left
+        return [pool for pool in found if "detach-time" in pool or any(name in pool for name in PROVIDERS)]

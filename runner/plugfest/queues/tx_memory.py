@@ -10,25 +10,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugfest.machine.agent import AgentError
-from plugfest.queues.memory_provider import LENGTH, STAYS_BOUND, error_of
+from plugfest.queues.memory_provider import LENGTH, error_of
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.worker import Worker
 
 
 @dataclass(frozen=True)
 class TxDmabufResult:
-    """What came of one connection that memory was sent by.
+    """The result of one connection that memory was sent over.
 
     Attributes:
-        octets: how many the kernel took.
+        length: bytes that the kernel took.
         sends: calls that it took.
-        completed: how many of these the kernel has told to be done with, so that the memory may be used again.
+        completed: how many of these the kernel reported as completed, so that the memory may be reused.
         copied: how many of these it had copied after all.
     """
 
-    octets: int
+    length: int
     sends: int
     completed: int
     copied: int
@@ -37,27 +36,26 @@ class TxDmabufResult:
 class TxDmabuf:
     """A udmabuf of a process of its own, not yet bound."""
 
-    def __init__(self, worker: Worker, ifname: str, faults: LocalFaults) -> None:
+    def __init__(self, worker: Worker, ifname: str) -> None:
         """Allocate it."""
         self._worker = worker
         self._ifname = ifname
-        self._faults = faults
         self._buffer: int = worker.call("udmabuf.create", length=LENGTH)
         self._binding: int | None = None
         self._handle: int | None = None
 
     def try_bind(self) -> AgentError | None:
-        """Ask to bind to the interface; returns the refusal, None if it was made.
+        """Try to bind to the interface; returns the error, None if it was made.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
 
         def bind() -> None:
             made = self._worker.call("devmem.bind_tx", ifname=self._ifname, buffer=self._buffer)
             self._binding, self._handle = int(made["id"]), int(made["handle"])
 
-        return error_of(bind, self._faults)
+        return error_of(bind)
 
     @property
     def bound(self) -> bool:
@@ -65,8 +63,8 @@ class TxDmabuf:
         return self._handle is not None
 
     def unbind(self) -> None:
-        """Close what the memory was bound by; what is sent by the binding's name from now on is refused."""
-        if self._handle is not None and not self._faults[STAYS_BOUND]:
+        """Close what the memory was bound by; sending with the binding's id now fails."""
+        if self._handle is not None:
             self._worker.call("handle.close", handle=self._handle)
             self._handle = None
 
@@ -76,17 +74,17 @@ class TxDmabuf:
         return found
 
     def send(self, address: str, port: int, length: int, *, seed: int, timeout: float) -> TxDmabufResult | AgentError:
-        """Fill the memory with a stream (`plugfest.frames.payload`) and send it by TCP; returns the refusal if the kernel refused.
+        """Fill the memory with a stream (`plugfest.frames.payload`) and send it by TCP; returns the error if the kernel rejects it.
 
         Args:
             address: where to.
-            port: of the other end.
-            length: octets, at most `LENGTH`.
+            port: of the remote end.
+            length: bytes, at most `LENGTH`.
             seed: of the stream.
             timeout: seconds.
 
         Raises:
-            AgentError: it failed otherwise than by a refusal.
+            AgentError: it failed, but not in the kernel.
         """
         try:
             found = self._worker.call(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Three accounts of the same traffic: the driver's, the device's and the wire's, over one stretch of time.
+"""The same traffic as the driver, the device and the wire count it, over one interval.
 
-The wire's capture is the measure: it holds whatever else lived on the link in that time too (neighbour discovery), so that
-the other two can be compared to the frame and the octet.
+The capture on the wire is the reference: it holds background traffic (neighbour discovery) too, so that the other two can be
+compared to the frame and the byte.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.statistics.queue_counters import (
     Account,
+    Direction,
     QueueCounters,
     from_ethtool,
     from_model,
@@ -27,37 +27,16 @@ from plugfest.statistics.queue_counters import (
 )
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Capture
 
-WRONG_QUEUE = fault_points.declare(
-    "program:qstat.wrong-queue", "each queue's counters are read as those of the next one"
-)
-FRAME_MISSING = fault_points.declare("program:qstat.frame-missing", "the driver's counters miss one frame of a stretch")
-OCTETS_SHORT = fault_points.declare("program:qstat.octets-short", "the driver's counters miss 14 octets a frame")
-DIFFERS = fault_points.declare(
-    "program:qstat.total-differs", "the interface's and the device-wide counters rise by one frame more"
-)
-NAME_TWICE = fault_points.declare("program:qstat.name-twice", "the driver's first statistic comes a second time")
-NAME_LOST = fault_points.declare(
-    "program:qstat.name-lost", "the driver's first statistic is left out in the second reading of the names"
-)
-QUEUE_UNTOLD = fault_points.declare("program:qstat.queue-untold", "the counters of queue 0 are left out")
-GONE_BACK = fault_points.declare(
-    "program:qstat.gone-back", "the driver's counters start again at zero in the second reading"
-)
-COUNTER_OFF = fault_points.declare(
-    "program:qstat.counter-off", "netlink's counters of other things than frames and octets rise by one more each"
-)
-WAKE_LOST = fault_points.declare("program:qstat.wake-lost", "netlink's counter of stopped queues rises by one more")
 
 Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
 ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
-"""What says of what an entry of netlink's is."""
+"""The attributes that identify an entry of netlink's."""
 SHORTEST = 60
-"""Octets of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
+"""Bytes of the shortest Ethernet frame, without FCS (IEEE 802.3, 4A.4.2)."""
 PLAIN = frozenset({"rx-packets", "rx-bytes", "tx-packets", "tx-bytes"})
 REGISTER_NAMES = (
     ("rx_pkts_nic", "rx_bytes_nic", "tx_pkts_nic", "tx_bytes_nic"),
@@ -67,38 +46,38 @@ REGISTER_NAMES = (
 
 @dataclass(frozen=True)
 class CounterReading:
-    """What driver and device say at one moment.
+    """What driver and device count at one moment.
 
     Attributes:
         queues: the driver's counters by queue.
         device: the model's, empty where the subject is no model.
         carried: likewise, but of a transmit queue what left, after segmentation.
         link: struct rtnl_link_stats64.
-        told: each counter of netlink's queue statistics, summed over the queues.
-        whole: netlink's statistics of device scope.
+        netlink: each counter of netlink's queue statistics, summed over the queues.
+        netlink_device: netlink's statistics of device scope.
     """
 
     queues: QueueCounters
     device: QueueCounters
     carried: QueueCounters
     link: Mapping[str, int]
-    told: Mapping[str, int] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    netlink: Mapping[str, int] = field(default_factory=dict)
+    netlink_device: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def link_rx(self) -> Account:
-        """The interface's received frames and octets."""
+        """The interface's received frames and bytes."""
         return Account(self.link["rx_packets"], self.link["rx_bytes"])
 
     @property
     def link_tx(self) -> Account:
-        """The interface's transmitted frames and octets."""
+        """The interface's transmitted frames and bytes."""
         return Account(self.link["tx_packets"], self.link["tx_bytes"])
 
 
 @dataclass
 class Measurement:
-    """The differences over one stretch of time; filled in when it ends.
+    """The differences over one interval; filled in when it ends.
 
     Attributes:
         queues: the driver's, without queues that did not move.
@@ -106,9 +85,9 @@ class Measurement:
         carried: likewise, but of a transmit queue what left, after segmentation.
         link_rx: of struct rtnl_link_stats64.
         link_tx: of struct rtnl_link_stats64.
-        told: each counter of netlink's queue statistics, summed over the queues.
-        whole: netlink's statistics of device scope.
-        to_dut: the frames that the wire end sent.
+        netlink: each counter of netlink's queue statistics, summed over the queues.
+        netlink_device: netlink's statistics of device scope.
+        to_dut: the frames that the remote end sent.
         from_dut: the frames that the DUT sent.
     """
 
@@ -117,8 +96,8 @@ class Measurement:
     carried: QueueCounters = field(default_factory=QueueCounters)
     link_rx: Account = field(default_factory=Account)
     link_tx: Account = field(default_factory=Account)
-    told: Mapping[str, int] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    netlink: Mapping[str, int] = field(default_factory=dict)
+    netlink_device: Mapping[str, int] = field(default_factory=dict)
     to_dut: list[bytes] = field(default_factory=list)
     from_dut: list[bytes] = field(default_factory=list)
 
@@ -129,9 +108,9 @@ class Measurement:
 
     @property
     def arrived(self) -> tuple[Account, Account]:
-        """What the wire carried to the DUT: as the tap has it, and with short frames at the 60 octets that Ethernet makes of them.
+        """What the wire carried to the DUT: as the tap has it, and with short frames padded to 60 bytes.
 
-        A host's stack hands a tap frames unpadded; whether the device pads them is the device's.
+        A host's stack passes unpadded frames to a tap; whether the device pads them is up to the device.
         """
         return self.wire_rx, of_frames(frame.ljust(SHORTEST, b"\0") for frame in self.to_dut)
 
@@ -147,17 +126,15 @@ class Accounting:
     Args:
         machine: whose.
         ifname: the interface under test.
-        faults: the fault points on this side.
         source: whose counters by queue to take.
     """
 
-    def __init__(self, machine: Machine, ifname: str, faults: LocalFaults, source: Source = "either") -> None:
+    def __init__(self, machine: Machine, ifname: str, source: Source = "either") -> None:
         """Read nothing yet."""
         self.source = source
         self._machine = machine
         self._agent = machine.agent
         self._ifname = ifname
-        self._faults = faults
 
     def ethtool(self) -> list[list[Any]]:
         """The driver's own statistics, names and values in its order; empty where it has none."""
@@ -180,71 +157,43 @@ class Accounting:
         return found
 
     def queues(self) -> QueueCounters:
-        """The driver's counters by queue, by the ledger's source; empty where that has none."""
+        """The driver's counters by queue, by the source of this accounting; empty where that has none."""
         return self._by_queue(self.qstats() if self.source != "ethtool" else [])
 
     def _by_queue(self, entries: list[dict[str, Any]]) -> QueueCounters:
         found = from_qstats(entries)
         if not found and self.source != "netlink":
             found = from_ethtool(self.ethtool())
-        if found and self._faults[WRONG_QUEUE]:
-            shifted = [{queue + 1: account for queue, account in side.items()} for side in (found.rx, found.tx)]
-            return QueueCounters(*shifted)
         return found
 
     def registers(self) -> tuple[Account, Account] | None:
         """What the driver's counters of its device's registers have received and sent; None where none is known.
 
-        Their names are not standard: ixgbe says ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
-        too (stats.gprc, mmc_stats.rxframecount_gb). Octets are as the register has them, which may be with FCS.
+        Their names are not standard: ixgbe has ``rx_pkts_nic``; ``rx_packets`` of igb, e1000e and amd-xgbe are the device's
+        too (stats.gprc, mmc_stats.rxframecount_gb). Bytes are as the register has them, which may be with FCS.
         """
         own = dict(self.ethtool())
         for names in REGISTER_NAMES:
             if own.keys() >= set(names):
-                received, received_octets, sent, sent_octets = (int(own[name]) for name in names)
-                return Account(received, received_octets), Account(sent, sent_octets)
+                frames_in, bytes_in, frames_out, bytes_out = (int(own[name]) for name in names)
+                return Account(frames_in, bytes_in), Account(frames_out, bytes_out)
         return None
-
-    def registers_later(self) -> tuple[Account, Account] | None:
-        """The same, to be compared to an earlier reading."""
-        now = self.registers()
-        return (now[0] - Account(1), now[1]) if now is not None and self._faults[FRAME_MISSING] else now
 
     def names(self) -> list[str]:
         """The names of the driver's own statistics, in its order."""
-        found = [str(name) for name, _ in self.ethtool()]
-        return found + found[:1] if self._faults[NAME_TWICE] else found
+        return [str(name) for name, _ in self.ethtool()]
 
-    def names_later(self) -> list[str]:
-        """The same, to be compared to an earlier reading."""
-        return self.names()[self._faults[NAME_LOST] :]
-
-    def numbers_by_name(self) -> Mapping[str, Mapping[str, list[int]]]:
-        """The numbers of the queues that each of the driver's own counters is told of, by direction and counter."""
-        found = numbers_by_name(self.ethtool())
-        untold = {0} if self._faults[QUEUE_UNTOLD] else set()
-        return {
-            way: {name: [number for number in numbers if number not in untold] for name, numbers in counters.items()}
-            for way, counters in found.items()
-        }
+    def numbers_by_name(self) -> Mapping[Direction, Mapping[str, list[int]]]:
+        """The numbers of the queues that each of the driver's own counters has, by direction and counter."""
+        return numbers_by_name(self.ethtool())
 
     def netlink_queues(self, direction: str) -> list[int]:
         """The numbers of the queues of a direction that netlink has statistics of, sorted."""
-        numbers = sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
-        return numbers[1:] if self._faults[QUEUE_UNTOLD] else numbers
+        return sorted(entry["queue-id"] for entry in self.qstats() if entry["queue-type"] == direction)
 
-    def whole_device(self) -> dict[str, int]:
-        """Netlink's device-wide queue statistics, without the words that say of what; empty where there are none."""
+    def netlink_device(self) -> dict[str, int]:
+        """Netlink's device-wide queue statistics, without the identifying attributes; empty where there are none."""
         return summed(self.qstats("device"))
-
-    def whole_device_later(self) -> dict[str, int]:
-        """The same, to be compared to an earlier reading."""
-        now = self.whole_device()
-        if self._faults[GONE_BACK]:
-            return dict.fromkeys(now, 0)
-        if self._faults[DIFFERS]:
-            return {name: value + 1 for name, value in now.items()}
-        return now
 
     def read(self) -> CounterReading:
         """Read driver and device now."""
@@ -257,19 +206,12 @@ class Accounting:
         if self.source == "ethtool":
             return CounterReading(self._by_queue([]), device, carried, link)
         entries = self.qstats()
-        whole = self.whole_device() if entries else {}
+        whole = self.netlink_device() if entries else {}
         return CounterReading(self._by_queue(entries), device, carried, link, summed(entries), whole)
-
-    def later(self) -> CounterReading:
-        """Read driver and device again, to be compared to an earlier reading."""
-        now = self.read()
-        if self._faults[GONE_BACK]:
-            return CounterReading(QueueCounters(), now.device, now.carried, dict.fromkeys(now.link, 0))
-        return now
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
-        """Account for what happens in the block, from a quiet moment to a quiet moment."""
+        """Count what happens in the block, from a quiet moment to a quiet moment."""
         result = Measurement()
         with self._machine.remote.capture() as capture:
             before, sent, received = self._settled(capture)
@@ -278,41 +220,16 @@ class Accounting:
         result.queues = after.queues.since(before.queues)
         result.device = after.device.since(before.device)
         result.carried = after.carried.since(before.carried)
-        result.link_rx = self._missed(after.link_rx - before.link_rx)
-        result.link_tx = self._missed(after.link_tx - before.link_tx)
-        if self._faults[DIFFERS]:
-            result.link_rx += Account(1, 60)
-        result.told = self._exceeded(risen(before.told, after.told))
-        result.whole = risen(before.whole, after.whole)
-        if self._faults[DIFFERS]:
-            result.whole = {name: rise + 1 for name, rise in result.whole.items()}
+        result.link_rx = after.link_rx - before.link_rx
+        result.link_tx = after.link_tx - before.link_tx
+        result.netlink = risen(before.netlink, after.netlink)
+        result.netlink_device = risen(before.netlink_device, after.netlink_device)
         result.to_dut = sent_after[len(sent) :]
         result.from_dut = received_after[len(received) :]
-        result.queues = QueueCounters(
-            {queue: self._missed(account) for queue, account in result.queues.rx.items()},
-            {queue: self._missed(account) for queue, account in result.queues.tx.items()},
-        )
-
-    def _missed(self, account: Account) -> Account:
-        if account.frames and self._faults[FRAME_MISSING]:
-            return account - Account(1, 60)
-        if account.frames and self._faults[OCTETS_SHORT]:
-            return account - Account(0, 14 * account.frames)
-        return account
-
-    def _exceeded(self, rises: Mapping[str, int]) -> Mapping[str, int]:
-        if rises.keys() <= PLAIN or not self._faults[COUNTER_OFF]:
-            return rises
-        return {name: rise + (name not in PLAIN) for name, rise in rises.items()}
-
-    def told_later(self) -> Mapping[str, int]:
-        """Netlink's counters summed over the queues, to be compared to an earlier reading."""
-        return self._exceeded(self.read().told)
 
     def stops(self, measured: Measurement) -> dict[str, int]:
-        """What tx-stop and tx-wake rose by over a stretch; the one that is not told is 0."""
-        rises = {name: measured.told.get(name, 0) for name in ("tx-stop", "tx-wake")}
-        return {**rises, "tx-stop": rises["tx-stop"] + self._faults[WAKE_LOST]}
+        """What tx-stop and tx-wake rose by over an interval; one that is not reported is 0."""
+        return {name: measured.netlink.get(name, 0) for name in ("tx-stop", "tx-wake")}
 
     def settle(self) -> None:
         """Wait until two readings in a row are the same, so that nothing is under way."""
@@ -345,22 +262,22 @@ def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
 
 
 def differences(measured: Measurement, names: Iterable[str], wanted: Mapping[str, int]) -> list[str]:
-    """Say which of netlink's counters rose by something else than they should have; empty if none did.
+    """Return which of netlink's counters rose by another amount than expected.
 
     Args:
-        stretch: over which.
-        names: the counters that the driver tells.
-        wanted: what each must have risen by.
+        measured: over which interval.
+        names: the counters that the driver reports.
+        wanted: what each must rise by.
     """
     return [
-        f"{name} rose by {measured.told.get(name, 0)}, expected {wanted[name]}"
+        f"{name} rose by {measured.netlink.get(name, 0)}, expected {wanted[name]}"
         for name in names
-        if measured.told.get(name, 0) != wanted[name]
+        if measured.netlink.get(name, 0) != wanted[name]
     ]
 
 
 def explain(measured: Measurement) -> str:
-    """Return every view of a stretch on one line, for a failed comparison."""
+    """Return every view of an interval on one line, for a failed comparison."""
     return (
         f"wire: {measured.wire_rx} in, {measured.wire_tx} out; driver's queues: {total(measured.queues.rx.values())} in, "
         f"{total(measured.queues.tx.values())} out; device: {total(measured.device.rx.values())} in, "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every counter of frames and octets at one moment, by scope, so that two moments can be compared.
+"""Every counter of frames and bytes at one moment, by scope, so that two moments can be compared.
 
 Source: Documentation/networking/statistics.rst (statistics persist); Documentation/netlink/specs/netdev.yaml, qstats, scope.
 """
@@ -10,17 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from plugfest import faults as fault_points
-from plugfest.statistics.accounts import ENTRY, GONE_BACK
+from plugfest.statistics.accounts import ENTRY
 from plugfest.statistics.queue_counters import QueueCounters, from_ethtool
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.statistics.accounts import Accounting
-
-DEVICE_BACK = fault_points.declare(
-    "program:qstat.device-gone-back", "netlink's device-wide counters start again at zero in the second reading"
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class CounterSnapshot:
     by_ethtool: Mapping[str, int] = field(default_factory=dict)
 
     def by(self, source: Literal["netlink", "ethtool"]) -> Mapping[str, int]:
-        """Return those of the queues by a ledger's source."""
+        """Return those of the queues by the source of an accounting."""
         return self.by_netlink if source == "netlink" else self.by_ethtool
 
 
@@ -53,17 +47,7 @@ def counter_snapshot(accounting: Accounting) -> CounterSnapshot:
         if name not in ENTRY and isinstance(value, int)
     }
     own = named(from_ethtool(accounting.ethtool()))
-    return CounterSnapshot(accounting.read().link, accounting.whole_device(), queues, own)
-
-
-def later(accounting: Accounting, faults: LocalFaults) -> CounterSnapshot:
-    """Read all of them again, to be compared to an earlier reading."""
-    now = counter_snapshot(accounting)
-    if faults[GONE_BACK]:
-        return CounterSnapshot(*(dict.fromkeys(each, 0) for each in vars(now).values()))
-    if now.device and faults[DEVICE_BACK]:
-        return CounterSnapshot(now.interface, dict.fromkeys(now.device, 0), now.by_netlink, now.by_ethtool)
-    return now
+    return CounterSnapshot(accounting.read().link, accounting.netlink_device(), queues, own)
 
 
 def named(queues: QueueCounters) -> dict[str, int]:
@@ -72,12 +56,12 @@ def named(queues: QueueCounters) -> dict[str, int]:
         f"{direction} {queue} {what}": value
         for direction, side in (("rx", queues.rx), ("tx", queues.tx))
         for queue, account in side.items()
-        for what, value in (("packets", account.frames), ("bytes", account.octets))
+        for what, value in (("packets", account.frames), ("bytes", account.bytes))
     }
 
 
 def lost(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """Say which counters are less than they were; one that is no longer told is not among them.
+    """Return which counters went back; one that is no longer reported is not among them.
 
     A queue that is not active has no counters (netdev.yaml, qstats), and a driver's statistics may become fewer with its queues.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Per-queue frame and byte counters, whichever way a driver tells them.
+"""Per-queue frame and byte counters, whichever way a driver reports them.
 
 Two ways: the kernel's queue statistics (netlink family ``netdev``, qstats-get of scope queue; Documentation/netlink/specs/
 netdev.yaml) and the driver's own names in ``ethtool -S``, for which there is no standard: drivers write the queue's number
@@ -26,27 +26,27 @@ IN_BLOCK = re.compile(r"\s+[umb]cast (?P<what>pkts|bytes) (?:rx|tx)", re.IGNOREC
 
 @dataclass(frozen=True)
 class Account:
-    """Frames and octets.
+    """Frames and bytes.
 
     Attributes:
         frames: how many.
-        octets: in all of them, without FCS.
+        bytes: in all of them, without FCS.
     """
 
     frames: int = 0
-    octets: int = 0
+    bytes: int = 0
 
     def __add__(self, other: Account) -> Account:
         """Sum two accounts."""
-        return Account(self.frames + other.frames, self.octets + other.octets)
+        return Account(self.frames + other.frames, self.bytes + other.bytes)
 
     def __sub__(self, other: Account) -> Account:
         """Return what was added since `other`."""
-        return Account(self.frames - other.frames, self.octets - other.octets)
+        return Account(self.frames - other.frames, self.bytes - other.bytes)
 
     def __str__(self) -> str:
-        """Say it briefly."""
-        return f"{self.frames} frames/{self.octets} octets"
+        """Return it in short."""
+        return f"{self.frames} frames/{self.bytes} bytes"
 
 
 def total(accounts: Iterable[Account]) -> Account:
@@ -62,7 +62,7 @@ def of_frames(frames: Iterable[bytes]) -> Account:
 
 @dataclass(frozen=True)
 class QueueCounters:
-    """What one source says of each queue.
+    """What one source counts for each queue.
 
     Attributes:
         rx: receive queues by number.
@@ -105,7 +105,7 @@ def from_ethtool(statistics: Sequence[Sequence[Any]]) -> QueueCounters:
 
 
 def numbers_by_name(statistics: Sequence[Sequence[Any]]) -> dict[Direction, dict[str, list[int]]]:
-    """Find which queues each counter is told of, in ``[name, value]`` pairs in the driver's order.
+    """Find which queues each counter has, in ``[name, value]`` pairs in the driver's order.
 
     Returns:
         By direction and by the counter's name without the number: the queues' numbers, in the driver's order.
@@ -120,12 +120,12 @@ def numbers_by_name(statistics: Sequence[Sequence[Any]]) -> dict[Direction, dict
 
 
 def is_queue_counter(name: str) -> bool:
-    """Whether a name of ``ethtool -S`` is that of a queue's frames or octets."""
+    """Whether a name of ``ethtool -S`` is that of a queue's frames or bytes."""
     return bool(NUMBERED.fullmatch(name) or IN_BLOCK.fullmatch(name))
 
 
 def from_qstats(statistics: Sequence[Mapping[str, Any]]) -> QueueCounters:
-    """Turn the answer of ``netdev.qstats_get`` of scope queue into counters."""
+    """Turn the result of ``netdev.qstats_get`` of scope queue into counters."""
     found: dict[Direction, dict[int, Account]] = {"rx": {}, "tx": {}}
     for entry in statistics:
         direction = _direction(entry["queue-type"])
@@ -140,7 +140,7 @@ def from_model(counters: Mapping[str, Any], *, left: bool = False) -> QueueCount
 
     Args:
         counters: what it returns.
-        left: take of a transmit queue the frames that left, after segmentation, in place of the packets that it was handed.
+        left: take of a transmit queue the frames that left, after segmentation, in place of the packets that it was given.
     """
     sent = ("segments", "segment_bytes") if left else ("frames", "bytes")
     rx, tx = (

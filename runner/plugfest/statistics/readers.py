@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.deadline import scaled
 from plugfest.statistics.queue_counters import (
     Account,
@@ -26,24 +25,16 @@ from plugfest.statistics.queue_counters import (
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-SEEN_BACK = fault_points.declare(
-    "program:qstat.reader-back", "each reader is told to have seen a counter of the interface go back"
-)
-SEEN_TORN = fault_points.declare(
-    "program:qstat.reader-torn", "each reader is told to have seen a counter rise by 2 to the 32nd at once"
-)
-SEEN_SHORT = fault_points.declare("program:qstat.reader-short", "each reader's last reading misses a frame")
 
 ALL = ("netlink", "ethtool", "procfs", "rtnetlink")
 GONE = frozenset({"ENODEV", "ENXIO"})
-"""Errors that say that the interface is not there under the name or number that was asked for."""
+"""Errors of an interface that does not exist under this name or number."""
 NONE_SUCH = frozenset({"EOPNOTSUPP"})
-"""The error that says that the driver has no such statistics."""
+"""The error of a driver without such statistics."""
 RENUMBERED = frozenset({"EAGAIN"})
-"""The reader's own word for a number of statistics that changed between asking for names and for values."""
+"""The reader's own error for a number of statistics that changed between asking for names and for values."""
 ROUNDS = 3
 """Readings of each process after which a state counts as read."""
 PATIENCE = 10.0
@@ -59,7 +50,7 @@ class ReaderReport:
     Attributes:
         kind: by which way it read: netlink, ethtool, procfs, rtnetlink.
         readings: how many it got.
-        errors: refusals by the error's name.
+        errors: how many, by the error's name.
         first: its first reading, values by name.
         last: its last one, likewise.
         back: counters that went back: value before, value after, how often.
@@ -77,7 +68,7 @@ class ReaderReport:
     broken: str = ""
 
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
-        """Say what was wrong with the readings, one line each; empty if nothing was.
+        """Return what was wrong with the readings, one line each.
 
         Args:
             allowed: errors that the state of the interface explains.
@@ -90,9 +81,9 @@ class ReaderReport:
             for name, count in self.errors.items()
             if name not in allowed | NONE_SUCH | RENUMBERED
         ]
-        for words, found, excused in (("went back", self.back, queues_restart), ("leapt", self.leapt, False)):
+        for what, found, excused in (("went back", self.back, queues_restart), ("leapt", self.leapt, False)):
             wrong += [
-                f"{self.kind}: {name} {words} from {before} to {after}" + (f", {times} times" if times > 1 else "")
+                f"{self.kind}: {name} {what} from {before} to {after}" + (f", {times} times" if times > 1 else "")
                 for name, (before, after, times) in found.items()
                 if self._counts(name) and not (excused and self._of_a_queue(name))
             ]
@@ -151,19 +142,17 @@ class ConcurrentReaders:
         self,
         agent: AgentClient,
         ifname: str,
-        faults: LocalFaults,
         until: Until,
         speed: float,
         kinds: Sequence[str] = ALL,
     ) -> None:
         """Start a process for each of these ways; one may come several times."""
         self._agent = agent
-        self._faults = faults
         self._until = until
         self._speed = speed
         self._handles: list[int] = []
         self.reports: list[ReaderReport] = []
-        # The agent tells the processes of one handle apart by their kind.
+        # The agent distinguishes the processes of one handle by their kind.
         times = Counter(kinds)
         for number in range(max(times.values())):
             group = [kind for kind, count in times.items() if count > number]
@@ -200,24 +189,13 @@ class ConcurrentReaders:
             return
         timeout = scaled(PATIENCE, self._speed)
         self.reports = [
-            self._bent(report_of(each))
+            report_of(each)
             for handle in self._handles
             for each in self._agent.call("readers.stop", readers=handle, timeout=timeout)
         ]
 
-    def _bent(self, report: ReaderReport) -> ReaderReport:
-        changes: dict[str, Any] = {}
-        name = next((each for each in report.last if each.endswith(("rx_packets", "rx-packets"))), "")
-        if name and self._faults[SEEN_BACK]:
-            changes = {"back": {name: (report.last[name] + 1, report.last[name], 1)}}
-        elif name and self._faults[SEEN_TORN]:
-            changes = {"leapt": {name: (report.last[name], report.last[name] + (1 << 32), 1)}}
-        elif name and self._faults[SEEN_SHORT]:
-            changes = {"last": {**report.last, name: report.last[name] - 1}}
-        return ReaderReport(**{**vars(report), **changes})
-
     def problems(self, *, allowed: frozenset[str] = frozenset(), queues_restart: bool = False) -> list[str]:
-        """Say what was wrong with any reading; see `ReaderReport.problems`."""
+        """Return what was wrong with any reading; see `ReaderReport.problems`."""
         return [
             problem
             for report in self.reports
@@ -229,7 +207,7 @@ class ConcurrentReaders:
         return {who: accounts for report in self.reports for who, accounts in report.risen().items()}
 
     def differences(self, least: tuple[Account, Account], most: tuple[Account, Account]) -> list[str]:
-        """Say whose counters rose by something else than the wire carried; empty if none did.
+        """Return whose counters rose by another amount than the wire carried.
 
         Args:
             least: received and sent, of the test's own frames.
@@ -238,7 +216,7 @@ class ConcurrentReaders:
         wrong = []
         for who, accounts in (each for report in self.reports for each in report.risen().items()):
             for way, count, low, high in zip(("received", "sent"), accounts, least, most, strict=True):
-                if not (low.frames <= count.frames <= high.frames and low.octets <= count.octets <= high.octets):
+                if not (low.frames <= count.frames <= high.frames and low.bytes <= count.bytes <= high.bytes):
                     wrong.append(f"{who}: {way} {count}, the wire carried {high}, the test's own {low}")
         return wrong
 
@@ -264,10 +242,10 @@ def report_of(values: Mapping[str, Any]) -> ReaderReport:
 
 @contextmanager
 def concurrent_readers(
-    agent: AgentClient, ifname: str, faults: LocalFaults, until: Until, speed: float, kinds: Sequence[str] = ALL
+    agent: AgentClient, ifname: str, until: Until, speed: float, kinds: Sequence[str] = ALL
 ) -> Iterator[ConcurrentReaders]:
     """Read all the while; the reports are there afterwards."""
-    found = ConcurrentReaders(agent, ifname, faults, until, speed, kinds)
+    found = ConcurrentReaders(agent, ifname, until, speed, kinds)
     try:
         found.goes_on(1)
         yield found

@@ -2,7 +2,7 @@
 """The clocks that a device may stamp frames by, read before and after.
 
 Of the model's own, of the hardware clock that ``ethtool -T`` names (PHC), and of the guest's, the first that can be read is taken. The
-guest's are several, and nothing says which of them a device without a clock goes by, but it must be the same for all frames.
+guest's are several, and nothing defines which of them a device without a clock uses, but it must be the same for all frames.
 
 Source: Documentation/networking/timestamping.rst, SOF_TIMESTAMPING_RX_HARDWARE; include/uapi/linux/ethtool.h, struct ethtool_ts_info.
 """
@@ -12,17 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.model import ModelClient
 
-AHEAD = fault_points.declare("program:clocks.ahead", "every clock is read an hour ahead")
-
-_HOUR = 3600 * 10**9
 
 Times = Mapping[str, int]
 """Nanoseconds by the name of the clock."""
@@ -36,7 +31,6 @@ class Clocks:
         agent: AgentClient,
         ifname: str,
         model: ModelClient | None,
-        faults: LocalFaults,
         *,
         hardware: bool = True,
     ) -> None:
@@ -46,15 +40,10 @@ class Clocks:
         self._phc: int | None = (
             agent.call("ethtool.get", ifname=ifname, what="tsinfo").get("phc-index") if hardware else None
         )
-        self._faults = faults
         self._kept: set[str] | None = None
 
     def read(self) -> Times:
         """Return the time now."""
-        ahead = _HOUR if self._faults[AHEAD] else 0
-        return {name: now + ahead for name, now in self._read().items()}
-
-    def _read(self) -> Times:
         device = self._model.call("model.clock")["now"] if self._model is not None else None
         if device is not None:
             return {"device": int(device)}

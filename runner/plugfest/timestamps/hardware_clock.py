@@ -12,24 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.deadline import Deadline
 from plugfest.machine.agent import AgentError
 
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
 
-NOT_CHANGED = fault_points.declare(
-    "program:clock.not-changed", "a change of the hardware clock is not made, as if it were"
-)
-SKEWED = fault_points.declare(
-    "program:clock.skewed", "each reading of the hardware clock is told a fiftieth too high since 1970"
-)
-STAMP_LOST = fault_points.declare("program:stamp.lost", "the time stamp of a frame is not told")
-NOT_TOLD = fault_points.declare("program:stamp.not-told", "the interface is not told what to stamp, as if it were")
 
 SECOND = 1_000_000_000
 OFF, ON = 0, 1
@@ -52,7 +42,7 @@ TURN = 0.2
 
 @dataclass(frozen=True)
 class ClockReading:
-    """What a hardware clock says at some moment between two of the guest's own clock; nanoseconds all.
+    """A reading of a hardware clock between two of the guest's own; all in nanoseconds.
 
     Attributes:
         before: of CLOCK_MONOTONIC.
@@ -76,18 +66,16 @@ class ClockReading:
 class HardwareClock:
     """A PTP hardware clock."""
 
-    def __init__(self, agent: AgentClient, index: int, faults: LocalFaults, defer: Callable[..., None]) -> None:
+    def __init__(self, agent: AgentClient, index: int, defer: Callable[..., None]) -> None:
         """Change nothing; what is changed is put back when the test ends.
 
         Args:
             agent: of the guest.
             index: N of /dev/ptpN.
-            faults: of the run.
             defer: registers what puts it back.
         """
         self._agent = agent
         self._index = index
-        self._faults = faults
         self._defer = defer
         self._deferred = False
 
@@ -95,7 +83,7 @@ class HardwareClock:
         """Read it, until two readings one after the other agree: some drivers' are a second off now and then (OFFLOAD-PHC-04).
 
         Raises:
-            AssertionError: it cannot be read, though the driver says that there is one.
+            AssertionError: it cannot be read, though the driver reports one.
         """
         last = self._ask("phc.read")
         for _ in range(ATTEMPTS):
@@ -121,33 +109,31 @@ class HardwareClock:
             raise AssertionError(f"/dev/ptp{self._index} cannot be read: {error}") from error
         return found
 
-    def _reading(self, told: Sequence[int]) -> ClockReading:
-        before, time, after = told
-        return ClockReading(before, time + (after // 50 if self._faults[SKEWED] else 0), after)
+    def _reading(self, values: Sequence[int]) -> ClockReading:
+        before, time, after = values
+        return ClockReading(before, time, after)
 
     @property
     def reach(self) -> int:
         """How much faster or slower it can be made to run: parts per billion."""
         return int(self._agent.call("phc.capabilities", index=self._index)["max-adjustment"])
 
-    def pace(self, parts_per_billion: int) -> AgentError | None:
-        """Let it run so much faster; returns the refusal, None if that was done."""
+    def try_set_rate(self, parts_per_billion: int) -> AgentError | None:
+        """Change its rate by so much; returns the error, None if that was done."""
         return self._settings("phc.adjust_frequency", parts_per_billion=parts_per_billion)
 
-    def step(self, nanoseconds: int) -> AgentError | None:
-        """Put it forward; returns the refusal, None if that was done."""
+    def try_step(self, nanoseconds: int) -> AgentError | None:
+        """Step it; returns the error, None if that was done."""
         return self._settings("phc.step", nanoseconds=nanoseconds)
 
-    def set(self, nanoseconds: int) -> AgentError | None:
-        """Set it; returns the refusal, None if that was done."""
+    def try_set(self, nanoseconds: int) -> AgentError | None:
+        """Set it; returns the error, None if that was done."""
         return self._settings("phc.set", nanoseconds=nanoseconds)
 
     def _settings(self, method: str, **change: int) -> AgentError | None:
         if not self._deferred:
             self._deferred = True
             self._defer(self._restore, self.read())
-        if self._faults[NOT_CHANGED]:
-            return None
         try:
             self._agent.call(method, index=self._index, **change)
         except AgentError as error:
@@ -169,15 +155,12 @@ class HardwareClock:
 class Stamping:
     """Which frames an interface stamps, and the stamps of frames."""
 
-    def __init__(
-        self, guest: Machine, ifname: str, remote: Remote, faults: LocalFaults, defer: Callable[..., None]
-    ) -> None:
+    def __init__(self, guest: Machine, ifname: str, remote: Remote, defer: Callable[..., None]) -> None:
         """Change nothing; what is stamped is put back when the test ends."""
         self._agent = guest.agent
         self._speed = guest.speed
         self._ifname = ifname
         self._remote = remote
-        self._faults = faults
         before = self._agent.call("phc.get_hwtstamp", ifname=ifname)
         defer(self._agent.call, "phc.set_hwtstamp", ifname=ifname, sent=before[0], received=before[1])
 
@@ -191,14 +174,12 @@ class Stamping:
             self._agent.call("handle.close", handle=handle)
 
     def now(self) -> tuple[int, str]:
-        """Return what is stamped, as the driver tells it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
+        """Return what is stamped, as the driver reports it: of what is sent (`ON`, `OFF`), of what is received (`FILTERS`)."""
         sent, received = self._agent.call("phc.get_hwtstamp", ifname=self._ifname)
         return int(sent), FILTERS[received]
 
     def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
-        """Ask for these to be stamped; returns the refusal, None if that was done, or more."""
-        if self._faults[NOT_TOLD]:
-            return None
+        """Configure what is stamped; returns the error, None if that was done, or more."""
         try:
             self._agent.call("phc.set_hwtstamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
         except AgentError as error:
@@ -208,7 +189,7 @@ class Stamping:
         return None
 
     def receive(self, frame: bytes) -> int | None:
-        """Let the wire end send a frame; returns the stamp that came with it, None if it came without.
+        """Have the remote end send a frame; returns its time stamp, None without.
 
         Raises:
             AssertionError: the frame did not come.
@@ -220,7 +201,8 @@ class Stamping:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
                 for each in found:
                     if base64.b64decode(each["frame"]).startswith(frame):
-                        return None if self._faults[STAMP_LOST] else each.get("stamp")
+                        stamp: int | None = each.get("stamp")
+                        return stamp
         raise AssertionError(f"the frame {frame[:24].hex()}… did not come")
 
     def send(self, frame: bytes) -> int | None:
@@ -232,5 +214,5 @@ class Stamping:
             while not enough.passed:
                 found = self._agent.call("packet.tx_timestamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):
-                    return None if self._faults[STAMP_LOST] else int(found["stamp"])
+                    return int(found["stamp"])
         return None

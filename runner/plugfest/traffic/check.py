@@ -21,7 +21,7 @@ class TrafficCheck:
     """Sends UDP datagrams, IPv4 and IPv6, and checks that they arrive."""
 
     def __init__(self, traffic: Traffic, packet_sender: PacketSender, until: Until) -> None:
-        """Take the sockets of `traffic` in the guest's stack, and those of `outlet`."""
+        """Use the sockets of `traffic` in the guest's stack, and those of `packet_sender`."""
         self._traffic = traffic
         self._packet_sender = packet_sender
         self._until = until
@@ -30,7 +30,7 @@ class TrafficCheck:
         """Send to the DUT, in flows enough to reach every receive queue: its stack gets each payload once and unchanged.
 
         Args:
-            sizes: of the frames, octets without FCS.
+            sizes: of the frames, bytes without FCS.
 
         Raises:
             AssertionError: it did not.
@@ -48,7 +48,7 @@ class TrafficCheck:
         """
         self._traffic.ready()
         wanted: list[bytes] = []
-        with self._traffic.sightings() as seen:
+        with self._traffic.capture_sent() as seen:
             for cpu in range(self._traffic.cpus()):
                 probes = burst(self._traffic.ends_back, flows=FLOWS_PER_QUEUE, sizes=sizes, first=len(wanted))
                 frames = [probe.frame for probe in probes]

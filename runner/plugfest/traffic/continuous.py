@@ -77,9 +77,9 @@ class ContinuousTraffic:
 
         Args:
             traffic: makes the frames and has the sockets.
-            wire: sends them.
+            remote: sends them.
             agent: a connection of its own, to fetch what arrived while the test asks other things.
-            outlet: sends from the DUT, by the same connection.
+            packet_sender: sends from the DUT, by the same connection.
         """
         self._traffic = traffic
         self._remote = remote
@@ -94,7 +94,7 @@ class ContinuousTraffic:
         over = threading.Event()
         cpus = self._traffic.cpus()
 
-        def pour() -> None:
+        def send() -> None:
             for turn in itertools.count():
                 first = len(count.sent)
                 batch = burst(self._traffic.ends_back, flows=BATCH, sizes=sizes, versions=(4,), first=first)
@@ -103,8 +103,8 @@ class ContinuousTraffic:
                 if over.wait(PACE):
                     break
 
-        with self._traffic.sightings() as seen:
-            worker = _Beside(pour)
+        with self._traffic.capture_sent() as seen:
+            worker = _Worker(send)
             try:
                 yield count
             finally:
@@ -124,7 +124,7 @@ class ContinuousTraffic:
         prepared: list[Probe] = []
         taken: list[bytes] = []
 
-        def pour() -> None:
+        def send() -> None:
             while not over.wait(PACE):
                 if len(prepared) < BATCH:
                     # The guest is not asked for its queues again: it may be busy with what this goes on beside.
@@ -138,7 +138,7 @@ class ContinuousTraffic:
             while not over.is_set():
                 taken.extend(self._traffic.waiting(self._agent, timeout=GLANCE, count=256))
 
-        workers = [_Beside(pour), _Beside(fetch)]
+        workers = [_Worker(send), _Worker(fetch)]
         try:
             yield count
         finally:
@@ -153,11 +153,11 @@ class ContinuousTraffic:
         count.arrived = taken + self._traffic.received([probe for probe in count.sent if probe.number not in seen])
 
 
-class _Beside(threading.Thread):
+class _Worker(threading.Thread):
     """A thread that keeps the exception that ends it."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(name="census", daemon=True)
+        super().__init__(name="continuous traffic", daemon=True)
         self._work = work
         self._error: Exception | None = None
         self.start()

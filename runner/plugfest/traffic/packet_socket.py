@@ -45,9 +45,9 @@ class PacketSender:
         handle = self._handle(False)
         return int(self._agent.call("packet.send", packet=handle, frames=encoded, cpu=cpu, repeat=repeat))
 
-    def hand(self, requests: Iterable[TxRequest]) -> int:
-        """Hand packets over that the device is to finish; returns how many."""
-        encoded = [base64.b64encode(order.handed()).decode() for order in requests]
+    def send_requests(self, requests: Iterable[TxRequest]) -> int:
+        """Send packets that the device has to finish; returns how many."""
+        encoded = [base64.b64encode(request.packet()).decode() for request in requests]
         return int(self._agent.call("packet.send", packet=self._handle(True), frames=encoded))
 
 
@@ -71,7 +71,7 @@ class PacketReceiver:
         """Return the frames that came since the last call and that are `wanted`.
 
         Args:
-            wanted: tells which.
+            wanted: returns which.
             count: how many are waited for, until none of any kind comes for a while; more are returned if there are more.
         """
         found: list[bytes] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TCP and echo between the wire end's own stack and the one behind the interface under test."""
+"""TCP and ICMP echo between the remote end's stack and the DUT's."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ _PROTOCOL = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 
 @dataclass(frozen=True)
 class Transfer:
-    """What the receiving end of a TCP connection got.
+    """What the receiving end of a TCP connection received.
 
     Attributes:
-        octets: how many.
+        length: bytes.
         sha256: of them.
         seconds: from connecting to the end, by the receiver's clock.
     """
 
-    octets: int
+    length: int
     sha256: str
     seconds: float
 
 
 @dataclass(frozen=True)
-class Taking:
-    """A connection that the wire end waits for.
+class TcpReceiver:
+    """A connection that the remote end accepts.
 
     Attributes:
-        address: of the wire end.
+        address: of the remote end.
         port: it listens on.
-        result: gives what arrived, once the connection has ended; raises AssertionError where it does not in time.
+        result: gives what was received, once the connection has ended; raises AssertionError where it does not in time.
     """
 
     address: str
@@ -70,10 +70,10 @@ class Taking:
 
 
 class TrafficPeer:
-    """The wire end's stack as somebody to talk to."""
+    """The remote end's stack as a peer of the DUT's."""
 
     def __init__(self, agent: AgentClient, speed: float) -> None:
-        """Talk to nobody yet.
+        """Open no connection yet.
 
         Args:
             agent: of the guest.
@@ -84,18 +84,18 @@ class TrafficPeer:
         self._patience = scaled(PATIENCE, speed)
 
     def from_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
-        """Have the DUT connect and send a stream; return what arrived here.
+        """Have the DUT connect and send a stream; return what was received here.
 
         Args:
             version: of IP.
-            length: octets.
+            length: bytes.
             seed: of the stream (`plugfest.frames.payload`).
             mss: the largest segment that this end asks for.
 
         Raises:
             AssertionError: the connection was not made, or broke.
         """
-        with self.taking(version, mss=mss) as taken:
+        with self.receiving(version, mss=mss) as taken:
             try:
                 self._agent.call(
                     "tcp.send",
@@ -106,12 +106,12 @@ class TrafficPeer:
                     timeout=self._patience,
                 )
             except AgentError as error:
-                raise AssertionError(f"expected {length} octets by TCP from the DUT, found: {error}") from error
+                raise AssertionError(f"expected {length} bytes by TCP from the DUT, found: {error}") from error
             return taken.result()
 
     @contextmanager
-    def taking(self, version: int, *, mss: int | None = None) -> Iterator[Taking]:
-        """Listen for one connection, which something in the block has to make, and read it to its end.
+    def receiving(self, version: int, *, mss: int | None = None) -> Iterator[TcpReceiver]:
+        """Accept one connection, which the block has to make, and read it to its end.
 
         Args:
             version: of IP.
@@ -121,14 +121,14 @@ class TrafficPeer:
             if mss:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             work = _Background(lambda: _take(listener, self._patience))
-            yield Taking(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
+            yield TcpReceiver(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
 
     def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
-        """Connect to the DUT and send it a stream; return what arrived there.
+        """Connect to the DUT and send it a stream; return what was received there.
 
         Args:
             version: of IP.
-            length: octets.
+            length: bytes.
             seed: of the stream.
             mss: the largest segment that the DUT asks for.
 
@@ -137,24 +137,24 @@ class TrafficPeer:
         """
         opened = self._agent.call("tcp.listen", address=_THERE[version], port=0, mss=mss)
         try:
-            with self.giving(version, opened["port"], generate(seed, length)):
+            with self.sending(version, opened["port"], generate(seed, length)):
                 try:
                     got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
                 except AgentError as error:
-                    raise AssertionError(f"expected {length} octets by TCP to the DUT, found: {error}") from error
+                    raise AssertionError(f"expected {length} bytes by TCP to the DUT, found: {error}") from error
         finally:
             self._agent.call("handle.close", handle=opened["handle"])
         return Transfer(got["bytes"], got["sha256"], got["seconds"])
 
     @contextmanager
-    def giving(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
-        """Connect to a port of the DUT and send it `data`, which something in the block has to take.
+    def sending(self, version: int, port: int, data: bytes, *, to_end: bool = True) -> Iterator[None]:
+        """Connect to a port of the DUT and send it `data`, which the block has to receive.
 
         Args:
             version: of IP.
             port: of the DUT.
-            data: octets.
-            to_end: demand that all was taken and the connection closed in order.
+            data: bytes.
+            to_end: require that all was received and the connection closed in order.
 
         Raises:
             AssertionError: it was not.
@@ -165,22 +165,22 @@ class TrafficPeer:
             work.result(scaled(SOON, self._speed))
 
     def check_echo(self, version: int, length: int) -> None:
-        """Have the DUT answer an echo request of `length` octets with the same octets.
+        """Have the DUT answer an echo request of `length` bytes with the same bytes.
 
         Raises:
             AssertionError: it did not; the message says how.
         """
-        answer, wanted = self.echo(version, length), generate(1, length)
-        what = f"an echo request of {length} octets over IPv{version}"
-        assert answer is not None, f"{what}: no answer"
-        first = next((at for at, pair in enumerate(zip(answer, wanted, strict=False)) if pair[0] != pair[1]), None)
-        same = answer == wanted
+        reply, wanted = self.echo(version, length), generate(1, length)
+        what = f"an echo request of {length} bytes over IPv{version}"
+        assert reply is not None, f"{what}: no reply"
+        first = next((at for at, pair in enumerate(zip(reply, wanted, strict=False)) if pair[0] != pair[1]), None)
+        same = reply == wanted
         assert same, (
-            f"{what}: the answer has {len(answer)} octets, and differs from octet {first or min(len(answer), length)} on"
+            f"{what}: the reply has {len(reply)} bytes, and differs from byte {first or min(len(reply), length)} on"
         )
 
     def echo(self, version: int, length: int, *, timeout: float = 0.3, tries: int = 3) -> bytes | None:
-        """Send an echo request of `length` octets to the DUT by this end's stack, which fragments it where it must.
+        """Send an echo request of `length` bytes to the DUT by this end's stack, which fragments it where it must.
 
         A lost one is sent again, since a link that has just come up may lose a frame.
 
@@ -237,8 +237,8 @@ class _Background:
 
     def result(self, timeout: float) -> Transfer:
         self._thread.join(timeout)
-        assert not self._failed, f"the wire end's TCP: {self._failed[0]}"
-        assert self._found, f"the wire end's TCP did not end within {timeout:.0f} s"
+        assert not self._failed, f"the remote end's TCP: {self._failed[0]}"
+        assert self._found, f"the remote end's TCP did not end within {timeout:.0f} s"
         return self._found[0]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames aimed at chosen receive queues, another number to each, so that a counter of the wrong queue shows.
+"""Frames for chosen queues, a different number for each, so that a counter of the wrong queue shows.
 
 Source: Documentation/networking/scaling.rst, RSS; include/uapi/linux/ethtool.h, ETHTOOL_GRXFH.
 """
@@ -19,7 +19,7 @@ from plugfest.frames.toeplitz import (
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
-    spread,
+    queues_of,
     toeplitz,
 )
 from plugfest.machine.agent import AgentError
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 FEWEST = 5
 STEP = 3
-"""Frames to queue 0, and how many more to each further one."""
+"""Frames for queue 0, and how many more for each further one."""
 ALL_FIELDS = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
 CLOSED = 9
-"""A port that nobody listens on."""
+"""A closed port."""
 FIRST_SOURCE, TRIED = 20000, 2048
 """Source ports to choose from."""
 
 
-def share(queue: int) -> int:
-    """Return how many frames a queue is to get: no two queues the same."""
+def frame_count(queue: int) -> int:
+    """Return how many frames to send to a queue: a different number for each."""
     return FEWEST + STEP * queue
 
 
 def hash_fields(dut: Dut, protocol: int, version: int) -> int:
-    """Return which fields of a flow enter the hash, as the driver says; where it does not: addresses, and the ports of TCP."""
+    """Return which fields of a flow enter the hash, as the driver reports; where it does not: addresses, and the ports of TCP."""
     try:
         found = dut.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[protocol, version])
     except AgentError as error:
@@ -55,11 +55,11 @@ def hash_fields(dut: Dut, protocol: int, version: int) -> int:
     return int(found) & ALL_FIELDS
 
 
-def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
+def frames_for_queue(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     """Return frames for each queue of the indirection table that differ in their source port, and in nothing else of the flow.
 
     Args:
-        dut: says which fields it hashes.
+        dut: reports which fields it hashes.
         rss: its key and table.
         ends: addresses, to the DUT.
 
@@ -70,11 +70,11 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     if protocol is None:
         return {}
     fields = hash_fields(dut, protocol, 4)
-    wanted = {queue: share(queue) for queue in sorted(set(rss.table))}
+    wanted = {queue: frame_count(queue) for queue in sorted(set(rss.table))}
     found: dict[int, list[bytes]] = {queue: [] for queue in wanted}
     for port in range(FIRST_SOURCE, FIRST_SOURCE + TRIED):
         frame = TxRequest(ends, 4, b"aimed" * 20, protocol=protocol, ports=(port, CLOSED)).finished()
-        queue = spread([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
+        queue = queues_of([toeplitz(rss.key, hashed(dissect(frame), fields))], list(rss.table))[0]
         if len(found[queue]) < wanted[queue]:
             found[queue].append(frame)
         if all(len(found[each]) == count for each, count in wanted.items()):
@@ -82,24 +82,24 @@ def by_source_port(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
     return found
 
 
-def misses(measured: Measurement, aimed: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
-    """Say which counters rose by something else than what was aimed at their queues; empty if none did.
+def miscounted(measured: Measurement, frames: Mapping[int, Sequence[bytes]], direction: str = "rx") -> list[str]:
+    """Return which counters rose by another amount than was sent to their queues.
 
-    What else was on the wire meanwhile, as neighbour discovery, may be counted by any queue.
+    Background traffic, as neighbour discovery, may be counted by any queue.
 
     Args:
-        stretch: over which the frames went.
-        aimed: frames by queue.
+        measured: over which the frames went.
+        frames: by queue.
         direction: rx or tx.
     """
     counted = measured.queues.rx if direction == "rx" else measured.queues.tx
     whole = measured.wire_rx if direction == "rx" else measured.wire_tx
-    wanted = {queue: of_frames(frames) for queue, frames in aimed.items()}
+    wanted = {queue: of_frames(sent) for queue, sent in frames.items()}
     others = whole - total(wanted.values())
     wrong = []
     for queue in sorted(counted.keys() | wanted.keys()):
         more = counted.get(queue, Account()) - wanted.get(queue, Account())
-        if not (0 <= more.frames <= others.frames and 0 <= more.octets <= others.octets):
+        if not (0 <= more.frames <= others.frames and 0 <= more.bytes <= others.bytes):
             wrong.append(
                 f"{direction} queue {queue} counted {counted.get(queue, Account())}, was sent {wanted.get(queue, Account())}"
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Probes between the wire end and the stack behind the interface under test."""
+"""Probes between the remote end and the stack behind the interface under test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
 from plugfest.deadline import scaled
 from plugfest.frames.probe import (
     PORT_FIRST,
@@ -43,11 +42,8 @@ LONG_SIZES = (60, 1514, 2047, 2048, 3500, 4095, 4096, 4097, 6000, 8192, 9013, 90
 
 NETWORKS = {4: "198.18.0.0/16", 6: "2001:db8::/64"}
 NOBODY = {4: "198.18.255.250", 6: "2001:db8::fa"}
-"""Addresses that no host has: nobody answers what is sent to them."""
+"""Addresses of no host: frames sent to them get no reply."""
 
-ONE_FLOW = fault_points.declare(
-    "program:traffic.one-flow", "frames of a burst all belong to one flow, and so to one queue"
-)
 
 PACE = 0.005
 """Seconds between two batches of a stream."""
@@ -60,11 +56,11 @@ PATIENCE = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
 
-class Sightings:
-    """The frames that the DUT has put on the wire while this was open."""
+class SentFrames:
+    """The frames that the DUT has sent while this was open."""
 
     def __init__(self, capture: Capture) -> None:
-        """Read from a capture of the wire end."""
+        """Read from a capture of the remote end."""
         self._capture = capture
 
     def probes(self) -> list[bytes]:
@@ -77,7 +73,7 @@ class Sightings:
 
 
 class Traffic:
-    """Probes from the wire end to the DUT, and what became of them there.
+    """Probes from the remote end to the DUT, and what its stack received.
 
     Attributes:
         ends: addresses of the probes to the DUT.
@@ -103,7 +99,7 @@ class Traffic:
     def ready(self) -> None:
         """Wait until the link carries frames: a driver may take it down to attach or detach.
 
-        Before the kernel has taken the carrier in, which the operational state shows, what is sent is dropped.
+        Until the kernel has processed the carrier, as the operational state shows, frames are dropped.
         """
 
         def running() -> bool:
@@ -113,7 +109,7 @@ class Traffic:
         self._until(running, what=f"{self._ifname} has carrier", timeout=10)
 
     def queues(self, direction: str = "rx") -> int:
-        """How many queues of a direction the kernel says the interface has."""
+        """How many queues of a direction the kernel reports."""
         return len(self._agent.call("files.glob", path=f"/sys/class/net/{self._ifname}/queues/{direction}-*"))
 
     def cpus(self) -> int:
@@ -129,8 +125,6 @@ class Traffic:
     ) -> list[Probe]:
         """Make probes of these sizes in flows enough to reach every receive queue; no two bursts share a number."""
         flows = flows or FLOWS_PER_QUEUE * self.queues()
-        if self._remote.faults[ONE_FLOW]:
-            flows, versions = 1, versions[:1]
         made = burst(self.ends, flows=flows, sizes=sizes, versions=versions, first=self._next, port=port)
         self._next += len(made)
         return made
@@ -146,7 +140,7 @@ class Traffic:
         Args:
             probes: what was sent; payloads of other bursts, late ones, are left out.
             port: to which they were sent.
-            scratched: leave out the octets that a program may have overwritten.
+            scratched: leave out the bytes that a program may have overwritten.
         """
         wanted = {probe.number for probe in probes}
         found: list[bytes] = []
@@ -168,7 +162,7 @@ class Traffic:
         """Return the payloads that the stack has got, of whatever burst, until none comes for `timeout` seconds.
 
         Args:
-            agent: a connection that nobody else waits on.
+            agent: a connection of its own.
             timeout: seconds.
             count: as many at most.
             port: to which they were sent.
@@ -181,7 +175,7 @@ class Traffic:
         return not self._agent.call("udp.receive", socket_handle=self._sockets[PORT_FIRST], count=1, timeout=0)
 
     def discard(self) -> None:
-        """Throw away what the stack has got."""
+        """Discard what the stack has received."""
         for handle in self._sockets.values():
             self._agent.call("udp.drain", socket_handle=handle)
 
@@ -205,7 +199,7 @@ class Traffic:
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
         frames: list[bytes] = []
         try:
-            with self.sightings() as seen:
+            with self.capture_sent() as seen:
                 for cpu in range(self.cpus()):
                     probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
                     frames += [probe.frame for probe in probes]
@@ -221,21 +215,21 @@ class Traffic:
         return frames
 
     def send_segmented(self, versions: Sequence[int], *, payload: int, segment: int) -> list[int]:
-        """Hand one TCP packet of each IP version to the driver, to be segmented, and wait until its frames are on the wire.
+        """Send one TCP packet of each IP version that the driver has to segment, and wait until its frames are on the wire.
 
         Args:
             versions: of IP.
-            payload: octets of TCP payload.
-            segment: octets of it in each frame but the last.
+            payload: bytes of TCP payload.
+            segment: bytes of it in each frame but the last.
 
         Returns:
-            The lengths of the frames that must come of it, octets without FCS.
+            The lengths of the resulting frames, bytes without FCS.
         """
         self.ready()
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
         wanted: list[int] = []
         try:
-            with self.sightings() as seen:
+            with self.capture_sent() as seen:
                 for version in versions:
                     whole = segmentable(self.ends_back, version, payload, segment)
                     encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
@@ -251,10 +245,10 @@ class Traffic:
         return sorted(wanted)
 
     @contextmanager
-    def sightings(self) -> Iterator[Sightings]:
+    def capture_sent(self) -> Iterator[SentFrames]:
         """Watch what the DUT sends."""
         with self._remote.capture() as capture:
-            yield Sightings(capture)
+            yield SentFrames(capture)
 
     @contextmanager
     def stream(self, pace: float = PACE) -> Iterator[None]:
@@ -267,7 +261,7 @@ class Traffic:
         over = threading.Event()
         failures: list[OSError] = []
 
-        def pour() -> None:
+        def send() -> None:
             try:
                 while not over.wait(pace):
                     self._remote.send(frames[:BATCH])
@@ -276,7 +270,7 @@ class Traffic:
             except OSError as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=pour, daemon=True)
+        thread = threading.Thread(target=send, daemon=True)
         thread.start()
         try:
             yield
@@ -293,7 +287,7 @@ def payloads(probes: Sequence[Probe]) -> list[bytes]:
 
 
 def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
-    """Compare two bags of frames or payloads, and say in one line how they differ.
+    """Compare two multisets of frames or payloads; the error says in one line how they differ.
 
     Raises:
         AssertionError: they differ.
@@ -308,5 +302,5 @@ def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> No
 
 
 def _examples(bag: Counter[bytes]) -> str:
-    texts = [f"{len(each)} octets {each[:24].hex()}…" for each in list(bag)[:3]]
+    texts = [f"{len(each)} bytes {each[:24].hex()}…" for each in list(bag)[:3]]
     return f" ({'; '.join(texts)})" if texts else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hands packets to the driver for the device to finish, and collects what both sides made of them."""
+"""Packets that the device has to finish, and the frames that result."""
 
 from __future__ import annotations
 
@@ -29,53 +29,53 @@ def checksummed(active: Collection[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class TxResult:
-    """What came of some orders.
+    """The result of some requests.
 
     Attributes:
-        orders: what was asked.
-        frames: the frames of each order on the wire.
-        handed: what the stack handed to the driver meanwhile: the orders as they are where the device does the work, else what
-            the stack's own software has made of them.
-        cut: frames that the device made beyond one for each packet, None where it cannot be asked.
+        requests: what was sent.
+        frames: the frames of each request on the wire.
+        skbs: what the stack passed to the driver: the requests as they are where the device does the work, else what the stack
+            has made of them in software.
+        frames_cut: frames that the device made beyond one for each packet, None where it cannot be asked.
     """
 
     requests: Sequence[TxRequest]
     frames: Sequence[list[bytes]]
-    handed: Sequence[Skb]
-    cut: int | None
+    skbs: Sequence[Skb]
+    frames_cut: int | None
 
     @property
-    def whole(self) -> list[Skb]:
-        """What was handed to the driver with the length of an order: the orders themselves, if the stack has not cut them."""
-        lengths = {order.length for order in self.requests}
-        return [each for each in self.handed if each.length in lengths]
+    def uncut(self) -> list[Skb]:
+        """The skbs with the length of a request: the requests themselves, if the stack has not segmented them."""
+        lengths = {request.length for request in self.requests}
+        return [each for each in self.skbs if each.length in lengths]
 
     def check(self) -> None:
-        """Expect the wire to have carried exactly what was ordered.
+        """Check that the wire carried exactly what was requested.
 
         Raises:
             AssertionError: it did not.
         """
-        for order, frames in zip(self.requests, self.frames, strict=True):
-            wrong = order.problems(frames)
-            what = "TCP" if order.protocol == 6 else "UDP"
-            about = f"{len(order.payload)} octets of {what} over IPv{order.version}"
-            if order.segment is not None:
-                about += f" in segments of {order.segment}"
+        for request, frames in zip(self.requests, self.frames, strict=True):
+            wrong = request.problems(frames)
+            what = "TCP" if request.protocol == 6 else "UDP"
+            about = f"{len(request.payload)} bytes of {what} over IPv{request.version}"
+            if request.segment is not None:
+                about += f" in segments of {request.segment}"
             assert not wrong, f"{about}: {'; '.join(wrong[:6])}"
 
 
 class TxOffload:
-    """Takes orders.
+    """Sends requests.
 
     Attributes:
-        ends: addresses from the DUT to nobody.
+        ends: addresses from the DUT to no host.
     """
 
     def __init__(
         self, guest: Machine, dut: Dut, packet_sender: PacketSender, remote: Remote, ends: Ends, until: Until
     ) -> None:
-        """Take none yet."""
+        """Send nothing yet."""
         self.ends = ends
         self._guest = guest
         self._dut = dut
@@ -84,23 +84,23 @@ class TxOffload:
         self._until = until
 
     def do(self, requests: Sequence[TxRequest], *, packet_sender: PacketSender | None = None) -> TxResult:
-        """Hand orders over and wait for their frames; each order has a flow or ports of its own.
+        """Send requests and wait for their frames; each request has a flow or ports of its own.
 
         Args:
-            orders: what to hand over.
-            outlet: of an interface on top of the one under test.
+            requests: what to send.
+            packet_sender: of an interface on top of the one under test.
 
         Raises:
             AssertionError: there are fewer frames on the wire than there must be.
         """
-        wanted = sum(len(order.pieces) for order in requests)
+        wanted = sum(len(request.pieces) for request in requests)
         before = self._cut()
 
         def mine(frames: Sequence[bytes]) -> list[bytes]:
-            return [frame for frame in frames if any(order.owns(frame) for order in requests)]
+            return [frame for frame in frames if any(request.owns(frame) for request in requests)]
 
         with self._remote.capture() as capture, trace_skbs(self._guest.agent, self._dut.ifname, SENT) as seen:
-            (packet_sender or self._packet_sender).hand(requests)
+            (packet_sender or self._packet_sender).send_requests(requests)
             self._until(
                 lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
             )
@@ -108,9 +108,9 @@ class TxOffload:
         after = self._cut()
         return TxResult(
             requests=requests,
-            frames=[[frame for frame in frames if order.owns(frame)] for order in requests],
-            handed=seen.sent(),
-            cut=None if after is None or before is None else after - before,
+            frames=[[frame for frame in frames if request.owns(frame)] for request in requests],
+            skbs=seen.sent(),
+            frames_cut=None if after is None or before is None else after - before,
         )
 
     def _cut(self) -> int | None:

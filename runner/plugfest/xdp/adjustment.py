@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The program that moves the ends of frames as it is told: ``xdp_adjust`` of guest-images/bpf.
+"""The program that moves the ends of frames as configured: ``xdp_adjust`` of guest-images/bpf.
 
 Source: include/uapi/linux/bpf.h, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_adjust_meta, enum xdp_action, struct bpf_devmap_val.
 """
@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from plugfest import faults as fault_points
-
 if TYPE_CHECKING:
-    from plugfest.faults import LocalFaults
     from plugfest.xdp.programs import Program, Xdp
 
-NOT_TOLD = fault_points.declare(
-    "program:xdp.adjustment-lost", "the program is not told what to do to frames, and passes them as they are"
-)
 FILLER = 256
-"""Octets that may be put before a frame, and behind it."""
+"""Bytes that may be put before a frame, and behind it."""
 
 _ADJUSTMENT = struct.Struct(f"=iiIi{FILLER}s{FILLER}s")
 _MOVES = ("head", "tail", "meta")
@@ -38,30 +32,33 @@ class Action(IntEnum):
     REDIRECT = 4
 
 
+UNCHANGED = _ADJUSTMENT.pack(0, 0, Action.PASS, 0, b"", b"")
+"""What the program's map holds where it is to pass frames as they are."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """What the helper of one move returned, over all frames.
 
     Attributes:
         accepted: frames for which it moved the end.
-        refused: frames for which it returned an error.
+        rejected: frames for which it returned an error.
     """
 
     accepted: int
-    refused: int
+    rejected: int
 
 
 class Adjustment:
-    """The program, loaded and told what to do.
+    """The program, loaded and configured.
 
     Attributes:
         program: loaded, not attached.
     """
 
-    def __init__(self, xdp: Xdp, faults: LocalFaults, *, mode: str = "native", fragments: bool = False) -> None:
+    def __init__(self, xdp: Xdp, *, mode: str = "native", fragments: bool = False) -> None:
         """Load it, for frames in several buffers if `fragments` is set."""
         self._xdp = xdp
-        self._faults = faults
         self._mode = mode
         self._attached = False
         self.program: Program = xdp.load("xdp_adjust_frags" if fragments else "xdp_adjust")
@@ -77,20 +74,19 @@ class Adjustment:
         before: bytes = b"",
         behind: bytes = b"",
     ) -> None:
-        """Say what to do to test frames from now on, and attach the program if it is not; answers and accounts start at nothing.
+        """Configure what is done to test frames, and attach the program if it is not; its counters start at zero.
 
         Args:
-            head: octets to move the frame's head by; below zero they are put before the frame.
-            tail: octets to move its end by; above zero they are put behind it.
-            meta: octets to move the beginning of its metadata by; below zero there is room for them before the frame.
+            head: bytes to move the frame's head by; below zero they are put before the frame.
+            tail: bytes to move its end by; above zero they are put behind it.
+            meta: bytes to move the beginning of its metadata by; below zero there is room for them before the frame.
             verdict: what to return then.
-            before: what the octets put before the frame become.
+            before: what the bytes put before the frame become.
             behind: likewise those behind it.
         """
         for name in ("answers", "count"):
             self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
-        if not self._faults[NOT_TOLD]:
-            self._write(head, tail, meta, verdict, before, behind)
+        self._write(head, tail, meta, verdict, before, behind)
         if not self._attached:
             self._xdp.attach_program(self.program, self._mode)
             self._attached = True
@@ -107,7 +103,7 @@ class Adjustment:
         )
 
     def answers(self) -> dict[str, Answers]:
-        """What the helpers answered since the program was told what to do: by ``head``, ``tail`` and ``meta``."""
+        """What the helpers returned since `configure`: by ``head``, ``tail`` and ``meta``."""
         counters = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["answers"])
         return {end: Answers(*counts) for end, counts in zip(_MOVES, counters, strict=True)}
 

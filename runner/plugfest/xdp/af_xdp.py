@@ -12,41 +12,22 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.traffic.traffic import PATIENCE
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
 
 Mode = Literal["copy", "zero-copy"]
 
-OTHER_MODE = fault_points.declare("program:af_xdp.other-mode", "a socket is bound in the other of the two modes")
-NOT_ENTERED = fault_points.declare("program:af_xdp.not-entered", "a socket is not entered in the map of its program")
-NOT_FILLED = fault_points.declare("program:af_xdp.not-filled", "no buffer is posted to a fill ring")
-NOT_COMPLETED = fault_points.declare("program:af_xdp.completion-lost", "of completions the first is not told")
-NOT_WOKEN = fault_points.declare("program:af_xdp.not-woken", "the kernel is not woken for what is to be sent")
-NOT_POLLED = fault_points.declare("program:af_xdp.not-polled", "a socket's system calls do not poll the device")
-MISCOUNTED = fault_points.declare("program:af_xdp.statistics-lost", "all of a socket's statistics are told as 0")
-
-METADATA_LOST = fault_points.declare(
-    "program:af_xdp.metadata-lost", "frames are sent without what was asked of the device with them"
-)
-NOT_JOINED = fault_points.declare(
-    "program:af_xdp.not-joined", "a buffer is told as the last of its packet, whether or not another follows"
-)
-NOT_CONTINUED = fault_points.declare(
-    "program:af_xdp.not-continued", "of a frame in several buffers each is sent as one of its own"
-)
 
 XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 XDP_OPTIONS_ZEROCOPY = 1
 XDP_UMEM_UNALIGNED_CHUNK_FLAG, XDP_UMEM_TX_METADATA_LEN = 1 << 0, 1 << 2
 XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
 XDP_PACKET_HEADROOM = 256
-"""Octets before a received frame that the kernel keeps, besides the umem's own headroom."""
+"""Bytes before a received frame that the kernel keeps, besides the umem's own headroom."""
 
 CHUNKS, CHUNK, RING = 1024, 4096, 512
 SOON = 1.0
@@ -59,7 +40,7 @@ class Received(NamedTuple):
     """One buffer out of a receive ring.
 
     Attributes:
-        data: its octets.
+        data: its bytes.
         offset: of them within the chunk.
         options: of the descriptor.
         queue: of its socket.
@@ -74,34 +55,33 @@ class Received(NamedTuple):
 class Umem:
     """A process of the guest with one umem, for one or more sockets."""
 
-    def __init__(self, guest: Machine, ifname: str, faults: LocalFaults, until: Until, handle: int) -> None:
+    def __init__(self, guest: Machine, ifname: str, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
-        self.faults = faults
         self.until = until
         self._ifname = ifname
         self._handle = handle
 
-    def command(self, *words: object) -> int:
-        """Give the process a command; returns its number.
+    def command(self, *arguments: object) -> int:
+        """Send the process a command; returns its number.
 
         Raises:
-            AgentError: the kernel refused.
+            AgentError: the kernel rejects it.
         """
-        told: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, words)))
-        return told
+        number: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, arguments)))
+        return number
 
     def call(self, method: str, socket: int, **params: object) -> Any:
         """Call a method of the agent for one of the sockets."""
         return self.agent.call(f"af_xdp.{method}", sockets=self._handle, socket=socket, **params)
 
     def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
-        """Open a socket and bind it to a queue, which the driver must not refuse; see `bind`.
+        """Open a socket and bind it to a queue, which the driver must accept; see `bind`.
 
         A queue is busy for a while after its last socket was closed: the kernel gives the pool up by a work item (xp_put_pool).
 
         Raises:
-            AssertionError: it was refused.
+            AssertionError: it was rejected.
         """
 
         def bound() -> Socket | None:
@@ -110,7 +90,7 @@ class Umem:
             except AgentError as error:
                 if error.errno == errno.EBUSY:
                     return None
-                raise AssertionError(f"a {mode} socket of queue {queue} was refused: {error}") from error
+                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {error}") from error
 
         found = self.until(bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=SOON)
         assert found is not None
@@ -121,16 +101,14 @@ class Umem:
 
         Args:
             queue: of the interface.
-            mode: demanded, so that another is a refusal; of a second socket of this umem it is that of the first.
-            wakeup: ask for the flags by which the kernel says that it wants to be woken.
+            mode: required: the kernel rejects any other; of a second socket of this umem it is that of the first.
+            wakeup: request the flags by which the kernel asks to be woken.
             ring: descriptors of its receive and transmit rings.
             flags: further flags of the binding.
 
         Raises:
-            AgentError: refused.
+            AgentError: rejected.
         """
-        if self.faults[OTHER_MODE]:
-            mode = "copy" if mode == "zero-copy" else "zero-copy"
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
         return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
 
@@ -154,13 +132,12 @@ class Socket:
 
     @property
     def zero_copy(self) -> bool:
-        """Whether the kernel says that the device itself uses the umem (XDP_OPTIONS)."""
+        """Whether the device itself uses the umem (XDP_OPTIONS)."""
         return bool(self._umem.command("options", self._number) & XDP_OPTIONS_ZEROCOPY)
 
     def enter(self) -> None:
         """Enter it in the map of its program, under its queue."""
-        if not self._umem.faults[NOT_ENTERED]:
-            self._umem.command("map", self._number, self.queue)
+        self._umem.command("map", self._number, self.queue)
 
     @property
     def napi(self) -> int | None:
@@ -169,28 +146,19 @@ class Socket:
 
     def poll_busily(self, microseconds: int, budget: int) -> None:
         """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
-        if not self._umem.faults[NOT_POLLED]:
-            self._umem.command("busy-poll", self._number, microseconds, budget)
+        self._umem.command("busy-poll", self._number, microseconds, budget)
 
     def fill(self, count: int, offset: int = 0) -> int:
         """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
-        return 0 if self._umem.faults[NOT_FILLED] else self._umem.command("fill", self._number, count, offset)
+        return self._umem.command("fill", self._number, count, offset)
 
     def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
         """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
-        told = self._umem.call("receive", self._number, count=count, timeout=timeout)
-        kept = ~XDP_PKT_CONTD if told and self._umem.faults[NOT_JOINED] else ~0
-        return [
-            Received(base64.b64decode(each["data"]), each["offset"], each["options"] & kept, self.queue)
-            for each in told
-        ]
+        found = self._umem.call("receive", self._number, count=count, timeout=timeout)
+        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"], self.queue) for each in found]
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
-        """Put frames into the transmit ring until it is full, and wake nobody; returns how many it took."""
-        if options & XDP_TX_METADATA and self._umem.faults[METADATA_LOST]:
-            options &= ~XDP_TX_METADATA
-        if options & XDP_PKT_CONTD and self._umem.faults[NOT_CONTINUED]:
-            options &= ~XDP_PKT_CONTD
+        """Put frames into the transmit ring until it is full, and wake nothing; returns how many it took."""
         encoded = [base64.b64encode(frame).decode() for frame in frames]
         return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
 
@@ -200,14 +168,11 @@ class Socket:
 
     def wake(self) -> None:
         """Have the kernel look at the transmit ring."""
-        if not self._umem.faults[NOT_WOKEN]:
-            self._umem.command("wake", self._number)
+        self._umem.command("wake", self._number)
 
     def reap(self, count: int = RING) -> list[bytes]:
         """Take completions; returns the metadata before each frame."""
-        told = self._umem.call("reap", self._number, count=count)
-        found = [bytes.fromhex(each) for each in told]
-        return found[1:] if found and self._umem.faults[NOT_COMPLETED] else found
+        return [bytes.fromhex(each) for each in self._umem.call("reap", self._number, count=count)]
 
     def send(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> list[bytes]:
         """Send frames, and wait until each is completed; returns the metadata of the completions.
@@ -230,34 +195,34 @@ class Socket:
             while left or len(completed) < len(frames):
                 self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=PATIENCE)
         except AssertionError as error:
-            told = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
-            raise AssertionError(f"{error}; {told}") from None
+            counts = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
+            raise AssertionError(f"{error}; {counts}") from None
         completed += self.reap()
         assert len(completed) == len(frames), f"{len(frames)} frames were sent, and {len(completed)} completed"
         return completed
 
     def statistics(self) -> dict[str, int]:
         """What the kernel counts of the socket (XDP_STATISTICS)."""
-        told: dict[str, int] = self._umem.call("statistics", self._number)
-        return dict.fromkeys(told, 0) if self._umem.faults[MISCOUNTED] else told
+        found: dict[str, int] = self._umem.call("statistics", self._number)
+        return found
 
     def close(self) -> None:
         """Close it; its umem stays."""
         self._umem.command("close", self._number)
 
 
-def gather(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
-    """Return what came to sockets until there was as much of what is wanted, or nothing more came.
+def receive_frames(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
+    """Return what sockets receive until all that is wanted is there, or nothing more comes.
 
     Args:
         sockets: to look at.
         wanted: frames, no two alike; others are returned too, and not counted.
         until: the test's.
     """
-    return [buffer for packet in gather_packets(sockets, wanted, until) for buffer in packet]
+    return [buffer for packet in receive_packets(sockets, wanted, until) for buffer in packet]
 
 
-def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
+def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
     """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
     found: list[list[Received]] = []
     begun: list[list[Received]] = [[] for _ in sockets]
@@ -273,7 +238,7 @@ def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: 
                     packet.clear()
         return news
 
-    # Whoever compares these with what was sent says more than that they are too few.
+    # The caller compares these with what was sent, and its message says more.
     with suppress(AssertionError):
         while sum(data_of(packet) in wanted for packet in found) < len(wanted):
             until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=PATIENCE)
@@ -282,20 +247,17 @@ def gather_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: 
 
 
 def data_of(packet: Iterable[Received]) -> bytes:
-    """Return the octets of a packet in several buffers."""
+    """Return the bytes of a packet in several buffers."""
     return b"".join(buffer.data for buffer in packet)
 
 
 class AfXdp:
     """Makes umems."""
 
-    def __init__(
-        self, guest: Machine, ifname: str, *, faults: LocalFaults, until: Until, defer: Callable[..., None]
-    ) -> None:
+    def __init__(self, guest: Machine, ifname: str, *, until: Until, defer: Callable[..., None]) -> None:
         """Make none yet."""
         self._guest = guest
         self._ifname = ifname
-        self._faults = faults
         self._until = until
         self._defer = defer
 
@@ -315,23 +277,23 @@ class AfXdp:
         Args:
             sockets: handle of the map that its sockets are entered in.
             chunks: how many.
-            size: octets of each.
-            headroom: octets before a received frame.
+            size: bytes of each.
+            headroom: bytes before a received frame.
             ring: descriptors of each fill and completion ring.
             flags: of struct xdp_umem_reg.
-            metadata: octets before a frame to be sent.
+            metadata: bytes before a frame to be sent.
 
         Raises:
-            AgentError: the kernel refused.
+            AgentError: the kernel rejects it.
         """
         handle = self._guest.agent.call("af_xdp.start", map=sockets)
-        made = Umem(self._guest, self._ifname, self._faults, self._until, handle)
+        made = Umem(self._guest, self._ifname, self._until, handle)
         self._defer(made.close)
         made.command("umem", chunks, size, headroom, ring, flags, metadata)
         return made
 
     def try_bind(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
-        """Ask for a socket, with further bind flags; returns the refusal, None if it was bound. It is closed again."""
+        """Try to bind a socket, with further bind flags; returns the error, None if it was bound. It is closed again."""
         umem = self.umem()
         try:
             umem.bind(queue, mode, flags=flags)

@@ -36,7 +36,7 @@ NAMES = {
 def by_verdict(statistics: Sequence[Sequence[Any]]) -> dict[str, int]:
     """Return the sums over the queues, out of ``[name, value]`` pairs; what the driver has no counter of is left out.
 
-    Where a counter is told by queue and as a sum, as by mlx5, those of the queues are taken.
+    Where a counter is reported by queue and as a sum, as by mlx5, those of the queues are taken.
     """
     found: dict[str, int] = {}
     for what, pattern in NAMES.items():

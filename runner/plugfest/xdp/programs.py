@@ -7,38 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest import faults as fault_points
 from plugfest.machine.agent import AgentError
 from plugfest.requirements import netdev_flags as xdp_flags
 from plugfest.statistics.queue_counters import Account, total
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.agent import AgentClient
 
-NOT_ATTACHED = fault_points.declare("program:xdp.not-attached", "an attach is not made, as if accepted and forgotten")
-PASS_INSTEAD = fault_points.declare(
-    "program:xdp.pass-instead", "the program that only passes is attached for any other"
-)
-DROP_INSTEAD = fault_points.declare("program:xdp.drop-instead", "the program that drops is attached for any other")
-STAYS_ATTACHED = fault_points.declare(
-    "program:xdp.stays-attached", "a detach is not made, as if accepted and forgotten"
-)
-REFUSED_STICKS = fault_points.declare(
-    "program:xdp.refused-attach-sticks", "a program that was refused is attached all the same, in generic mode"
-)
-NO_WORDS = fault_points.declare("program:xdp.refusal-without-words", "the driver's words are left out of a refusal")
-LRO_LOST = fault_points.declare(
-    "program:xdp.lro-misreported", "large receive offload is told as the opposite of what it is"
-)
-ATTACHED_DOWN = fault_points.declare(
-    "program:xdp.attached-while-down",
-    "each program is attached with the interface taken down for it, as an old driver does",
-)
-UNANNOUNCED = fault_points.declare(
-    "program:xdp.announcement-lost", "what the kernel announces of devices does not come to our ears"
-)
 
 XDP_FLAGS_DRV_MODE = 1 << 2
 """include/uapi/linux/if_link.h."""
@@ -64,7 +40,7 @@ class Program:
 
     @property
     def count(self) -> int:
-        """Handle of its map of accounts by receive queue."""
+        """Handle of its map of counters by receive queue."""
         return self.maps["count"]
 
 
@@ -76,15 +52,13 @@ class Xdp:
         agent: AgentClient,
         ifname: str,
         *,
-        faults: LocalFaults,
         defer: Callable[..., None],
         until: Until,
         advertises: Callable[[Iterable[str]], None],
     ) -> None:
-        """Attach nothing yet; what the driver is seen to advertise is told to `advertises`."""
+        """Attach nothing yet; what the driver advertises is passed to `advertises`."""
         self.agent = agent
         self.ifname = ifname
-        self._faults = faults
         self._defer = defer
         self._until = until
         self._advertises = advertises
@@ -100,11 +74,11 @@ class Xdp:
         return xdp_flags.of("xdp-act", self.advertised())
 
     def max_segments(self) -> int:
-        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not say."""
+        """How many buffers a zero-copy frame may have (xdp-zc-max-segs), 1 where the driver does not report it."""
         return int(self.agent.call("netdev.dev_get", ifname=self.ifname).get(xdp_flags.MAX_SEGS, 1))
 
     def state(self) -> dict[str, Any]:
-        """What the kernel says is attached."""
+        """What the kernel reports as attached."""
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
         return found
 
@@ -126,7 +100,7 @@ class Xdp:
         """Load a program that does no more than return `verdict`, to be run by the device (offload); it is unloaded when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         loaded = self.agent.call("bpf.load_return", verdict=verdict, device=self.ifname)
         self._defer(self.agent.call, "handle.close", handle=loaded["program"])
@@ -136,12 +110,8 @@ class Xdp:
         """Load and attach; both are undone when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
-        if self._faults[PASS_INSTEAD]:
-            name = "xdp_pass"
-        elif self._faults[DROP_INSTEAD]:
-            name = "xdp_drop"
         program = self.load(name)
         self.attach_program(program, mode)
         return program
@@ -158,13 +128,8 @@ class Xdp:
             if_none: only where nothing is attached (XDP_FLAGS_UPDATE_IF_NOEXIST).
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
-        if self._faults[NOT_ATTACHED]:
-            return
-        goes_down = self._faults[ATTACHED_DOWN]
-        if goes_down:
-            self.agent.call("link.set", ifname=self.ifname, up=False)
         self.agent.call(
             "link.xdp_attach",
             ifname=self.ifname,
@@ -173,20 +138,14 @@ class Xdp:
             expected=expected.handle if expected else None,
             if_none=if_none,
         )
-        if goes_down:
-            self.agent.call("link.set", ifname=self.ifname, up=True)
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
-        """Ask to attach a program that the driver should refuse; returns the refusal, or None if it was attached."""
-        program = self.load(name)
-        refused = self.try_attach_program(program, mode)
-        if refused is not None and self._faults[REFUSED_STICKS]:
-            self.attach_program(program, "generic")
-        return refused
+        """Try to attach a program that the driver should reject; returns the error, None if it was attached."""
+        return self.try_attach_program(self.load(name), mode)
 
     def try_attach_program(self, program: Program, mode: str = "native") -> AgentError | None:
-        """Ask to attach a loaded program, which the driver may refuse; returns the refusal, None if it was attached."""
+        """Try to attach a loaded program; returns the error, None if it was attached."""
         try:
             self.attach_program(program, mode)
         except AgentError as error:
@@ -194,7 +153,7 @@ class Xdp:
         return None
 
     def try_attach_and_detach(self, mode: str = "native") -> AgentError | None:
-        """Attach a program that passes all, and detach it at once; returns the refusal, None if it was accepted."""
+        """Attach a program that passes all, and detach it at once; returns the error, None if it was accepted."""
         program = self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
         try:
@@ -204,20 +163,15 @@ class Xdp:
         self.agent.call("link.xdp_attach", program=None, **call)
         return None
 
-    def extack(self, refusal: AgentError) -> str:
-        """Return what a refusal says beyond the errno's own text: the extended acknowledgement, empty if none came."""
-        return "" if self._faults[NO_WORDS] else refusal.extack
-
     def detach(self, mode: str = "native") -> None:
         """Detach what is attached in this mode."""
-        if not self._faults[STAYS_ATTACHED]:
-            self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+        self.agent.call("link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
     def link(self, program: Program) -> int:
         """Attach a loaded program by a BPF link, in native mode; returns its handle, which is closed when the test ends.
 
         Raises:
-            AgentError: the kernel or the driver refused.
+            AgentError: the kernel or the driver rejects it.
         """
         flags = {"flags": XDP_FLAGS_DRV_MODE}
         handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
@@ -226,8 +180,7 @@ class Xdp:
 
     def unlink(self, handle: int) -> None:
         """Close a BPF link, which detaches."""
-        if not self._faults[STAYS_ATTACHED]:
-            self.agent.call("handle.close", handle=handle)
+        self.agent.call("handle.close", handle=handle)
 
     def watch(self) -> int:
         """Record what is announced of devices from now on (netdev netlink, group mgmt); returns a handle."""
@@ -237,21 +190,20 @@ class Xdp:
 
     def announced(self, handle: int) -> list[set[str]]:
         """Return the actions (xdp-features) in each announcement of this interface since the last call."""
-        told = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
-        return [] if self._faults[UNANNOUNCED] else [set(each["xdp-features"]) for each in told]
+        announced = self.agent.call("netdev.monitor_read", monitor=handle, ifname=self.ifname)
+        return [set(each["xdp-features"]) for each in announced]
 
     def lro_active(self) -> bool:
         """Whether large receive offload is on."""
-        active = self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
-        return ("rx-lro" in active) != self._faults[LRO_LOST]
+        return "rx-lro" in self.agent.call("ethtool.get", ifname=self.ifname, what="features")["active"]
 
     def seen(self, program: Program) -> dict[int, Account]:
         """What the program has counted, by receive queue, without the queues where nothing came."""
         counters = self.agent.call("bpf.map_counters", map=program.count)
-        return {queue: Account(frames, octets) for queue, (frames, octets) in enumerate(counters) if frames}
+        return {queue: Account(frames, size) for queue, (frames, size) in enumerate(counters) if frames}
 
     def clear(self, program: Program) -> None:
-        """Let a program's accounts start at nothing."""
+        """Reset a program's counters."""
         self.agent.call("bpf.map_clear", map=program.count)
 
     def wait(self, sent: Account, *programs: Program) -> None:

@@ -11,7 +11,6 @@ from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.faults import LocalFaults
     from plugfest.machine.machine import Machine
     from plugfest.xdp.programs import Program
 
@@ -24,11 +23,11 @@ class Pair:
     Attributes:
         near: XDP on the end that a program redirects to, or that redirects what comes to it.
         far: XDP on the other.
-        inlet: frames as they come out of the far end.
-        outlet: frames into the far end, to come out of the near one.
+        packet_receiver: frames as they come out of the far end.
+        packet_sender: frames into the far end, to come out of the near one.
     """
 
-    def __init__(self, guest: Machine, faults: LocalFaults, defer: Callable[..., None], until: Until) -> None:
+    def __init__(self, guest: Machine, defer: Callable[..., None], until: Until) -> None:
         """Make them, and set them up; they are gone when the test ends."""
         self._guest = guest
         self._defer = defer
@@ -37,8 +36,7 @@ class Pair:
         for name in (NEAR, FAR):
             guest.agent.call("link.set", ifname=name, up=True)
         self.near, self.far = (
-            Xdp(guest.agent, name, faults=faults, defer=defer, until=until, advertises=lambda _: None)
-            for name in (NEAR, FAR)
+            Xdp(guest.agent, name, defer=defer, until=until, advertises=lambda _: None) for name in (NEAR, FAR)
         )
         self.packet_receiver = PacketReceiver(guest, FAR, defer)
         self.packet_sender = PacketSender(guest.agent, FAR, defer)
@@ -53,7 +51,7 @@ class Pair:
         self.far.attach_program(program)
         return program
 
-    def set_mtu(self, octets: int) -> None:
+    def set_mtu(self, mtu: int) -> None:
         """Set the MTU of both ends."""
         for end in (self.near, self.far):
-            self._guest.agent.call("link.set", ifname=end.ifname, mtu=octets)
+            self._guest.agent.call("link.set", ifname=end.ifname, mtu=mtu)

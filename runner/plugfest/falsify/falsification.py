@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a falsification is: a name, and what it does to which calls."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from plugfest.machine.agent import AgentError
+
+Ask = Callable[[str, Mapping[str, Any]], Any]
+"""Carries out a method with these parameters, and returns what it answers."""
+
+
+@dataclass
+class Request:
+    """One call of a test's, before it is carried out.
+
+    Attributes:
+        method: as ``link.get``.
+        params: of the method.
+        fired: whether the caller got something else than the truth, or something else was done than it asked for.
+    """
+
+    method: str
+    params: Mapping[str, Any]
+    _ask: Ask
+    _opened_by: Callable[[int], str]
+    fired: bool = field(default=False)
+
+    def answer(self, **changes: Any) -> Any:
+        """Carry it out, with these parameters changed, and return the answer."""
+        return self._ask(self.method, {**self.params, **changes})
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Carry out another method at the same end, and return its answer."""
+        return self._ask(method, params)
+
+    def opened_by(self, handle: int) -> str:
+        """Return the method that opened a handle, ``map NAME`` for a map of a BPF program; empty where that is not known."""
+        return self._opened_by(handle)
+
+
+Bend = Callable[[Request], Any]
+"""Returns what the caller gets, or raises it; sets `Request.fired` where that is not the truth."""
+
+Bends = Mapping[str, Bend]
+"""By end and method, as ``agent:link.get``, ``model:model.counters``, ``wire:send``."""
+
+
+@dataclass(frozen=True)
+class Falsification:
+    """One way to falsify.
+
+    Attributes:
+        name: ``program:subject.what`` or ``wire:subject.what``, by which a requirement names it.
+        text: what then happens, one line.
+        make: returns what is done to which calls; anew each time that it is armed, since some remember what they saw.
+    """
+
+    name: str
+    text: str
+    make: Callable[[], Bends]
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The calls that it applies to."""
+        return frozenset(self.make())
+
+
+def always(name: str, text: str, bends: Bends) -> Falsification:
+    """Return a falsification that remembers nothing."""
+    return Falsification(name, text, lambda: bends)
+
+
+def each(methods: Iterable[str], bend: Bend) -> dict[str, Bend]:
+    """Do the same to several methods."""
+    return dict.fromkeys(methods, bend)
+
+
+def _always(_params: Mapping[str, Any]) -> bool:
+    return True
+
+
+def answers(change: Callable[[Any], Any], when: Callable[[Mapping[str, Any]], bool] = _always) -> Bend:
+    """Carry the call out, and change its answer."""
+
+    def bend(request: Request) -> Any:
+        truth = request.answer()
+        if not when(request.params):
+            return truth
+        changed = change(copy.deepcopy(truth))
+        request.fired = changed != truth
+        return changed
+
+    return bend
+
+
+def skips(result: Any = None, when: Callable[[Mapping[str, Any]], bool] = _always) -> Bend:
+    """Do not carry the call out, and answer as if it had been."""
+
+    def bend(request: Request) -> Any:
+        if not when(request.params):
+            return request.answer()
+        request.fired = True
+        return result
+
+    return bend
+
+
+def asks(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Bend:
+    """Carry the call out with other parameters.
+
+    Args:
+        change: returns those that differ.
+    """
+
+    def bend(request: Request) -> Any:
+        changes = {name: value for name, value in change(request.params).items() if request.params.get(name) != value}
+        request.fired = bool(changes)
+        return request.answer(**changes)
+
+    return bend
+
+
+def accepts(result: Any = None) -> Bend:
+    """Answer as if the kernel had accepted what it rejected."""
+
+    def bend(request: Request) -> Any:
+        try:
+            return request.answer()
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            request.fired = True
+            return result
+
+    return bend
+
+
+def errors(change: Callable[[AgentError], AgentError]) -> Bend:
+    """Report another error than the kernel's."""
+
+    def bend(request: Request) -> Any:
+        try:
+            return request.answer()
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            request.fired = True
+            raise change(error) from error
+
+    return bend
+
+
+class Later:
+    """Leaves the first answer of each method as it is, and changes every later one."""
+
+    def __init__(self) -> None:
+        """Nothing was answered yet."""
+        self._seen: set[str] = set()
+
+    def answers(self, change: Callable[[Any], Any]) -> Bend:
+        """Change the second answer, and each after it."""
+        changed = answers(change)
+
+        def bend(request: Request) -> Any:
+            if request.method in self._seen:
+                return changed(request)
+            truth = request.answer()
+            self._seen.add(request.method)
+            return truth
+
+        return bend
+
+
+class AfterChange:
+    """Leaves answers as they are until the test changes something, and changes every later one.
+
+    Attributes:
+        count: how many changes there have been.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was changed yet."""
+        self.count = 0
+
+    def watch(self, methods: Iterable[str]) -> dict[str, Bend]:
+        """Count calls of these methods as changes."""
+
+        def bend(request: Request) -> Any:
+            self.count += 1
+            return request.answer()
+
+        return each(methods, bend)
+
+    def answers(self, change: Callable[[Any], Any]) -> Bend:
+        """Change the answer where there was a change before it."""
+        changed = answers(change)
+        return lambda request: changed(request) if self.count else request.answer()
