@@ -55,6 +55,8 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
         assert name in names
     assert not any("__pycache__" in name for name in names)
     assert any(name.endswith("licenses/LICENSES/MIT.txt") for name in names)
+    (scripts,) = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
+    assert b"nicmodels = nicmodels.__main__:main\n" in zipfile.ZipFile(wheel).read(scripts)
 
 
 def test_it_finds_the_suite_and_the_recipes(wheel: Path, tmp_path: Path) -> None:

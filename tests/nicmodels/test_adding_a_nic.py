@@ -223,7 +223,9 @@ def test_an_installed_package_is_not_written_to(
 ) -> None:
     monkeypatch.setattr(new_model, "__file__", str(tmp_path / "site-packages" / "nicmodels" / "new_model.py"))
     assert main(["new", "acme"]) == 2
-    expected = f"nicmodels: {tmp_path / 'site-packages' / 'nicmodels'} is not in a checkout; choose a folder by --into\n"
+    expected = (
+        f"nicmodels: {tmp_path / 'site-packages' / 'nicmodels'} is not in a checkout; choose a folder by --into\n"
+    )
     assert capsys.readouterr().err == expected
 
 
