@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of the queue API share."""
+"""Fixtures of the queue API tests."""
 
 from __future__ import annotations
 
@@ -22,74 +22,74 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
     from plugfest.traffic.traffic import Traffic
 
-SOON = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
+RELEASE_TIMEOUT = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
 ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
 
 
 @pytest.fixture(params=sorted(KINDS))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each way by which an application binds memory to a queue."""
+    """Each memory provider that an application can bind to a queue."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def unmanaged() -> dict[str, str]:
-    """What a driver without the operations answered when it was asked: it has them or not for the whole run."""
+def queue_management_errors() -> dict[str, str]:
+    """The error by which the kernel showed that the driver has no queue management operations; the same for the whole run."""
     return {}
 
 
 @pytest.fixture
-def managed(
+def queue_management(
     dut: Dut,
     allocate: Callable[..., RxMemoryProvider],
-    unmanaged: dict[str, str],
+    queue_management_errors: dict[str, str],
     skip_unsupported: Callable[..., NoReturn],
 ) -> Dut:
-    """The interface, where its driver stops and starts single queues; skips where it does not (EOPNOTSUPP)."""
-    if not unmanaged:
-        refused = allocate().try_bind(BEYOND)
-        if refused is not None and refused.errno == errno.EOPNOTSUPP:
-            unmanaged[f"bind-rx to queue {BEYOND}"] = str(refused)
-    if unmanaged:
-        skip_unsupported("stopping and starting single queues", evidence=unmanaged)
+    """The interface, if its driver implements the queue management operations; skips if it does not (EOPNOTSUPP)."""
+    if not queue_management_errors:
+        error = allocate().try_bind(BEYOND)
+        if error is not None and error.errno == errno.EOPNOTSUPP:
+            queue_management_errors[f"bind-rx to queue {BEYOND}"] = str(error)
+    if queue_management_errors:
+        skip_unsupported("stopping and starting single queues", evidence=queue_management_errors)
     return dut
 
 
 @pytest.fixture
-def splitting(
-    managed: Dut,
+def header_split(
+    queue_management: Dut,
     settings: Settings,
     view: QueueView,
     until: Until,
     defer: Callable[..., None],
     skip_unsupported: Callable[..., NoReturn],
 ) -> Dut:
-    """The interface with header split on, which bound memory needs; skips where the driver has none."""
-    rings = managed.get("rings") or {}
+    """The interface with header split on, which memory providers require; skips if the driver has no header split."""
+    rings = queue_management.get("rings") or {}
     if "tcp-data-split" not in rings:
         skip_unsupported("header split", evidence=rings)
-    if managed.queues() < 2:
-        skip_unsupported("more than one receive queue", evidence=managed.get("channels"))
+    if queue_management.queues() < 2:
+        skip_unsupported("more than one receive queue", evidence=queue_management.get("channels"))
     if settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED) is not None:
-        skip_unsupported("header split with its present settings", evidence=rings)
-    # A ring that was closed gives its queue back some time later, and until then header split stays on.
-    defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-    return managed
+        skip_unsupported("header split with the current settings", evidence=rings)
+    # The kernel releases the queue of a closed ring with a delay, and header split cannot be turned off before that.
+    defer(until, lambda: not view.bound(), what="no queue has memory bound to it", timeout=RELEASE_TIMEOUT)
+    return queue_management
 
 
 @pytest.fixture
-def spare(splitting: Dut, steering: Steering, skip_unsupported: Callable[..., NoReturn]) -> int:
-    """The last receive queue, which RSS sends nothing to, as bound memory needs it."""
-    queue = splitting.queues() - 1
+def last_queue(header_split: Dut, steering: Steering, skip_unsupported: Callable[..., NoReturn]) -> int:
+    """The last receive queue, excluded from RSS as devmem.rst asks for a queue with bound memory."""
+    queue = header_split.queues() - 1
     if not steering.avoid(queue):
-        skip_unsupported("an RSS table that leaves a queue out", evidence=str(splitting.rss()))
+        skip_unsupported("an RSS indirection table that excludes a queue", evidence=str(header_split.rss()))
     return queue
 
 
 @pytest.fixture
-def come_back(guest: Machine, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
-    """``come_back()`` waits until the interface is back from another namespace, and sets it up; so does the test's end."""
+def wait_for_interface(guest: Machine, dut: Dut, until: Until, defer: Callable[..., None]) -> Callable[[], None]:
+    """``wait_for_interface()``: waits until the interface is back from another namespace, and configures it; also at teardown."""
 
     def wait() -> None:
         until(lambda: dut.ifname in guest.agent.call("link.list_all"), what=f"{dut.ifname} is back", timeout=1)
@@ -102,32 +102,34 @@ def come_back(guest: Machine, dut: Dut, until: Until, defer: Callable[..., None]
 
 @pytest.fixture(params=(4, 6), ids=("ipv4", "ipv6"))
 def version(request: pytest.FixtureRequest) -> int:
-    """Each version of IP."""
+    """Each IP version."""
     return int(request.param)
 
 
 @pytest.fixture
-def bring(spare: int, steering: Steering, skip_unsupported: Callable[..., NoReturn]) -> Callable[..., int]:
-    """``bring(memory)``: binds memory to the spare queue, listens, steers the port to the queue; returns the port."""
+def bind_and_steer(
+    last_queue: int, steering: Steering, skip_unsupported: Callable[..., NoReturn]
+) -> Callable[..., int]:
+    """``bind_and_steer(memory)``: listens, steers the port to the last queue, binds the memory to it; returns the port."""
 
     def listen(memory: RxMemoryProvider, version: int = 4) -> int:
         port = memory.listen(ADDRESSES[version])
-        if steering.add_rule("tcp", version, port, spare) is None:
-            skip_unsupported("receive classification by TCP port", evidence="ETHTOOL_SRXCLSRLINS gave EOPNOTSUPP")
-        memory.bind(spare)
+        if steering.add_rule("tcp", version, port, last_queue) is None:
+            skip_unsupported("flow steering by TCP port", evidence="ETHTOOL_SRXCLSRLINS returned EOPNOTSUPP")
+        memory.bind(last_queue)
         return port
 
     return listen
 
 
 @pytest.fixture
-def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, until: Until) -> Callable[[int], None]:
-    """``check_in_service(3)``: the queue receives into the kernel's memory again, and no page pool is left behind."""
+def check_unbound(view: QueueView, steering: Steering, traffic: Traffic, until: Until) -> Callable[[int], None]:
+    """``check_unbound(3)``: queue 3 has no memory bound, receives into kernel memory, and no page pool is left behind."""
 
     def check(queue: int) -> None:
-        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-        until(lambda: not view.leaked_pools(), what="no page pool is left behind", timeout=SOON)
-        assert queue in view.states(), f"queue {queue} is gone: {sorted(view.states())}"
+        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=RELEASE_TIMEOUT)
+        until(lambda: not view.leaked_pools(), what="no page pool is left behind", timeout=RELEASE_TIMEOUT)
+        assert queue in view.states(), f"queue {queue} is missing: netlink lists {sorted(view.states())}"
         steering.only(queue)
         traffic.check_delivery()
 
@@ -135,8 +137,8 @@ def check_in_service(view: QueueView, steering: Steering, traffic: Traffic, unti
 
 
 @pytest.fixture
-def unchanged(dut: Dut, view: QueueView) -> Callable[[], AbstractContextManager[None]]:
-    """``with unchanged():`` what the block asks for leaves queues, page pools, rings, channels, features and link alone."""
+def config_unchanged(dut: Dut, view: QueueView) -> Callable[[], AbstractContextManager[None]]:
+    """``with config_unchanged():`` the block leaves queues, page pools, rings, channels, features and link as they were."""
 
     def read() -> dict[str, object]:
         return {
@@ -154,6 +156,6 @@ def unchanged(dut: Dut, view: QueueView) -> Callable[[], AbstractContextManager[
         yield
         after = read()
         differing = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
-        assert not differing, f"changed by what was refused: {differing}"
+        assert not differing, f"changed, before and after: {differing}"
 
     return compare

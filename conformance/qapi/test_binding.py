@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Binding memory to a receive queue restarts that queue, and nothing else changes."""
+"""Binding memory to a receive queue restarts that queue and changes nothing else."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from plugfest.requirements.requirement import requirement
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
 SPEC = "Documentation/netlink/specs/netdev.yaml, queue, napi, page-pool"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
-SOON = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
+RELEASE_TIMEOUT = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
 
 ROUNDS = 3
 
 
-def places(states):
-    """The interrupt of each queue by its index."""
+def irqs(states):
+    """Return the interrupt of each queue, by queue index."""
     return {index: state.irq for index, state in states.items()}
 
 
-def napis(states):
-    """The NAPI instance of each queue by its index."""
+def napi_ids(states):
+    """Return the NAPI id of each queue, by queue index."""
     return {index: state.napi for index, state in states.items()}
 
 
@@ -31,14 +31,14 @@ def napis(states):
     source=f"{DEVMEM}; {SPEC}",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue"),
 )
-def test_bound_queue_is_shown(spare, kind, allocate, view, step):
-    """Memory that is bound to a queue is shown on that queue, on no other, and in one page pool of the queue's NAPI."""
+def test_bound_queue_is_reported(last_queue, kind, allocate, view, step):
+    """The kernel reports bound memory on the bound queue, on no other queue, and in one page pool of that queue's NAPI."""
     memory = allocate(kind)
     with step("Bind memory to the last receive queue"):
-        memory.bind(spare)
-    with step("The kernel shows it on this queue and on no other, and a page pool that allocates from it"):
-        assert view.bound() == {spare: kind}
-        assert [pool["napi-id"] for pool in view.bound_pools()] == [view.states()[spare].napi]
+        memory.bind(last_queue)
+    with step("queue-get reports the memory on this queue only, and page-pool-get one pool that allocates from it"):
+        assert view.bound() == {last_queue: kind}
+        assert [pool["napi-id"] for pool in view.bound_pools()] == [view.states()[last_queue].napi]
 
 
 @requirement(
@@ -47,20 +47,20 @@ def test_bound_queue_is_shown(spare, kind, allocate, view, step):
     source=SPEC,
     falsified_by="program:qapi.interrupt-changed",
 )
-def test_queue_keeps_its_place(spare, kind, allocate, view, dut, step, until):
-    """Over binding and unbinding, every queue keeps its index and its interrupt, and the rings keep their size."""
+def test_queue_keeps_index_and_irq(last_queue, kind, allocate, view, dut, step, until):
+    """Every queue keeps its index and its interrupt, and the rings keep their size, when memory is bound and unbound."""
     memory = allocate(kind)
     with step("Read the queues and the ring size"):
         before, rings = view.states(), dut.get("rings")
-        assert all(irq is not None for irq in places(before).values()), "a queue's NAPI has no interrupt"
+        assert all(irq is not None for irq in irqs(before).values()), "napi-get reports no interrupt for a queue's NAPI"
     with step("Bind memory to the last receive queue"):
-        memory.bind(spare)
-        assert places(view.states()) == places(before)
+        memory.bind(last_queue)
+        assert irqs(view.states()) == irqs(before)
         assert dut.get("rings") == rings
     with step("Unbind it"):
         memory.unbind()
-        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-        assert places(view.states()) == places(before)
+        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=RELEASE_TIMEOUT)
+        assert irqs(view.states()) == irqs(before)
         assert dut.get("rings") == rings
 
 
@@ -70,16 +70,16 @@ def test_queue_keeps_its_place(spare, kind, allocate, view, dut, step, until):
     source="Documentation/networking/napi.rst, Persistent NAPI config",
     falsified_by="program:qapi.napi-changed",
 )
-def test_queue_keeps_its_napi(spare, memory, view, step):
-    """Over binding and unbinding, every queue keeps the id of its NAPI instance, by which applications know it."""
+def test_queue_keeps_napi_id(last_queue, memory, view, step):
+    """Every queue keeps its NAPI id, by which applications identify it, when memory is bound and unbound."""
     with step("Read the queues"):
         before = view.states()
     with step("Bind memory to the last receive queue"):
-        memory.bind(spare)
-        assert napis(view.states()) == napis(before)
+        memory.bind(last_queue)
+        assert napi_ids(view.states()) == napi_ids(before)
     with step("Unbind it"):
         memory.unbind()
-        assert napis(view.states()) == napis(before)
+        assert napi_ids(view.states()) == napi_ids(before)
 
 
 @requirement(
@@ -88,26 +88,26 @@ def test_queue_keeps_its_napi(spare, memory, view, step):
     source=f"{OPS}, ndo_queue_stop, ndo_queue_start",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue", "program:qapi.stays-bound"),
 )
-def test_device_restarts_one_queue(spare, kind, allocate, view, commands, dut, settings, step, until):
-    """Binding and unbinding each destroy and create one queue in the device, the same, and no other, and as it was when it came up."""
+def test_device_restarts_one_queue(last_queue, kind, allocate, view, commands, dut, settings, step, until):
+    """Binding and unbinding each destroy and create exactly the bound queue in the device, with the parameters it had at ifup."""
     memory = allocate(kind)
-    restart = [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
+    restart = [f"destroy_rx_queue {last_queue}", f"create_rx_queue {last_queue}"]
     with step("Take the interface down and up, which creates every queue"), commands.during() as first_up:
         settings.set_link(up=False)
         dut.set_link(up=True)
         settings.ready()
     with step("Bind memory to the last receive queue"), commands.during() as binding:
-        memory.bind(spare)
+        memory.bind(last_queue)
     with step("Unbind it"), commands.during() as unbinding:
         memory.unbind()
-        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=SOON)
-    with step("Both times the device was told to destroy and create this queue, and none of its rules was broken"):
+        until(lambda: not view.bound(), what="no queue has memory bound to it", timeout=RELEASE_TIMEOUT)
+    with step("Each time the driver destroyed and created this queue only, and broke no rule of the device"):
         for log in (binding, unbinding):
             assert log.about_receive_queues() == restart
             log.check_rules()
-    with step("Each time with the ring size, buffer sizes and interrupt that the queue had from the start"):
+    with step("Each time the queue had the ring size, buffer sizes and interrupt that it had at ifup"):
         made = {"up": first_up, "bound": binding, "unbound": unbinding}
-        details = {when: log.last("create_rx_queue", spare).details for when, log in made.items()}
+        details = {when: log.last("create_rx_queue", last_queue).details for when, log in made.items()}
         for name in ("ring_size", "buffer_size", "header_buffer_size", "ntfy_id"):
             values = {when: each[name] for when, each in details.items()}
             assert len(set(values.values())) == 1, f"{name}: {values}"
@@ -119,13 +119,13 @@ def test_device_restarts_one_queue(spare, kind, allocate, view, commands, dut, s
     source=f"{OPS}, ndo_queue_stop: the stopped queue's memory is handed back",
     falsified_by="rx.stopped.dma",
 )
-def test_no_dma_while_stopped(splitting, memory, steering, commands, dma, traffic, step):
-    """Between stop and start of a queue the device neither reads nor writes memory for it, though frames come for it."""
-    queue = splitting.queues() - 1
+def test_no_dma_while_stopped(header_split, memory, steering, commands, dma, traffic, step):
+    """While a queue is stopped, the device neither reads nor writes memory for it, even if frames for it arrive."""
+    queue = header_split.queues() - 1
     with step("Have RSS send everything to the last receive queue"):
         steering.only(queue)
     with (
-        step(f"Bind and unbind memory {ROUNDS} times while frames come"),
+        step(f"Bind and unbind memory {ROUNDS} times while frames arrive"),
         traffic.stream(),
         dma.during() as record,
         commands.during() as log,
@@ -135,11 +135,11 @@ def test_no_dma_while_stopped(splitting, memory, steering, commands, dma, traffi
             memory.unbind()
     stops = [each.time for each in log.commands if str(each) == f"destroy_rx_queue {queue}"]
     starts = [each.time for each in log.commands if str(each) == f"create_rx_queue {queue}"]
-    with step("The queue was stopped and started each time, and received between"):
+    with step("The queue was stopped and started each time, and received frames in between"):
         assert len(stops) == len(starts) == 2 * ROUNDS, log.about_receive_queues()
         accesses = record.of(queue)
-        assert [each for each in accesses if starts[0] < each.time < stops[-1]], "nothing was received meanwhile"
-    with step("The device made no access for it while it was stopped"):
+        assert [each for each in accesses if starts[0] < each.time < stops[-1]], "the queue received nothing in between"
+    with step("The device accessed no memory for the queue while it was stopped"):
         for stop, start in zip(stops, starts, strict=True):
             found = stray(each for each in accesses if stop < each.time < start)
             assert not found, found
@@ -151,17 +151,17 @@ def test_no_dma_while_stopped(splitting, memory, steering, commands, dma, traffi
     source=f"{DEVMEM}: any number of RX queues",
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue"),
 )
-def test_several_queues(splitting, memory, view, traffic, step, skip_unsupported):
-    """One dma-buf can be bound to several queues at once, and all are in service again when it is unbound."""
-    queues = splitting.queues()
+def test_several_queues(header_split, memory, view, traffic, step, skip_unsupported):
+    """One dma-buf can be bound to several queues at once, and all of them receive again after it is unbound."""
+    queues = header_split.queues()
     if queues < 3:
-        skip_unsupported("three receive queues", evidence=splitting.get("channels"))
+        skip_unsupported("three receive queues", evidence=header_split.get("channels"))
     wanted = (queues - 2, queues - 1)
     with step("Bind memory to the last two receive queues"):
         memory.bind(*wanted)
         assert view.bound() == dict.fromkeys(wanted, memory.kind)
         assert len(set(view.bindings().values())) == 1
-    with step("Unbind it: frames of every size reach the stack by every queue"):
+    with step("Unbind it: frames of every size reach the stack through every queue"):
         memory.unbind()
         assert not view.bound()
         traffic.check_delivery()
@@ -173,23 +173,23 @@ def test_several_queues(splitting, memory, view, traffic, step, skip_unsupported
     source=f"{DEVMEM}: any number of RX queues",
     falsified_by="program:qapi.not-bound",
 )
-def test_every_queue(splitting, allocate, view, traffic, step):
-    """Memory can be bound to each receive queue that the interface has."""
-    refused = []
-    for queue in range(splitting.queues()):
+def test_every_queue(header_split, allocate, view, traffic, step):
+    """Memory can be bound to every receive queue of the interface."""
+    errors = []
+    for queue in range(header_split.queues()):
         memory = allocate()
         with step(f"Bind memory to receive queue {queue} and unbind it"):
-            refusal = memory.try_bind(queue)
-            if refusal is None:
+            error = memory.try_bind(queue)
+            if error is None:
                 assert view.bound() == {queue: memory.kind}
             else:
-                refused.append(f"queue {queue}: {refusal.message}")
+                errors.append(f"queue {queue}: {error.message}")
             memory.unbind()
             assert not view.bound()
-    with step("Frames of every size reach the stack by every queue"):
+    with step("Frames of every size reach the stack through every queue"):
         traffic.check_delivery()
-    with step("None was refused"):
-        assert not refused, "; ".join(refused)
+    with step("The kernel bound each"):
+        assert not errors, "; ".join(errors)
 
 
 @requirement(
@@ -198,18 +198,18 @@ def test_every_queue(splitting, allocate, view, traffic, step):
     source=f"{SPEC}, napi-get",
     falsified_by="program:qapi.not-bound",
 )
-def test_queue_in_the_middle(splitting, memory, view, step, skip_unsupported):
-    """After a queue that is not the last has been restarted, netlink still tells every queue's NAPI and interrupt."""
-    queues = splitting.queues()
+def test_napi_after_restart_of_inner_queue(header_split, memory, view, step, skip_unsupported):
+    """After a queue other than the last was restarted, napi-get still reports every queue's NAPI and interrupt."""
+    queues = header_split.queues()
     if queues < 3:
-        skip_unsupported("three receive queues", evidence=splitting.get("channels"))
+        skip_unsupported("three receive queues", evidence=header_split.get("channels"))
     with step("Read the queues"):
         before = view.states()
-    with step("Bind memory to the last but one receive queue"):
+    with step("Bind memory to the second-to-last receive queue"):
         memory.bind(queues - 2)
         assert view.bound() == {queues - 2: memory.kind}
-    with step("The kernel tells the interrupt of each queue's NAPI"):
-        assert places(view.states()) == places(before)
+    with step("napi-get reports the interrupt of each queue's NAPI, the same as before"):
+        assert irqs(view.states()) == irqs(before)
 
 
 @requirement(
@@ -218,21 +218,21 @@ def test_queue_in_the_middle(splitting, memory, view, step, skip_unsupported):
     source=f"{OPS}; Documentation/netlink/specs/netdev.yaml, bind-rx, queues",
     falsified_by=("program:qapi.next-queue", "program:qapi.stays-bound"),
 )
-def test_named_twice(spare, memory, view, commands, check_in_service, step, evidence):
-    """A queue that is named twice in one request is restarted and bound once, or the request is refused and changes nothing."""
-    with step("Ask to bind memory to the last receive queue, naming it twice"), commands.during() as log:
-        refused = memory.try_bind(spare, spare)
-        evidence("refusal", str(refused))
+def test_queue_named_twice(last_queue, memory, view, commands, check_unbound, step, evidence):
+    """If a bind request names a queue twice, the kernel binds it once with one restart, or fails and changes nothing."""
+    with step("Ask to bind memory to the last receive queue, named twice"), commands.during() as log:
+        error = memory.try_bind(last_queue, last_queue)
+        evidence("error", str(error))
     with step(
-        "It is bound, by one restart in the device; or it is refused with words, and the device was told nothing"
+        "It is bound with one restart in the device; or the kernel returns an error with an extack message, and the driver sent no command"
     ):
-        if refused is None:
-            assert view.bound() == {spare: memory.kind}
-            assert log.about_receive_queues() == [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
+        if error is None:
+            assert view.bound() == {last_queue: memory.kind}
+            assert log.about_receive_queues() == [f"destroy_rx_queue {last_queue}", f"create_rx_queue {last_queue}"]
         else:
-            assert refused.extack, f"only the errno came: {refused}"
+            assert error.extack, f"the error has no extack message: {error}"
             assert not view.bound()
             assert not log.about_receive_queues()
-    with step("Unbind it: the queue receives frames of every size into the kernel's memory; no page pool is left"):
+    with step("Unbind it: the queue receives frames of every size into kernel memory; no page pool is left"):
         memory.unbind()
-        check_in_service(spare)
+        check_unbound(last_queue)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stopping and starting a queue again and again leaves nothing behind."""
+"""Stopping and starting a queue many times leaks nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 CYCLES = 100
-"""Each stops and starts the queue twice."""
-FIRST = 5
-"""Cycles before the first reading: caches fill in the first ones."""
+"""Each cycle stops and starts the queue twice."""
+WARMUP_CYCLES = 5
+"""Cycles before the first reading, in which caches fill."""
 
 
 def cycle(memory, queue, count):
-    """Bind and unbind so many times."""
+    """Bind and unbind `count` times."""
     for _ in range(count):
         memory.bind(queue)
         memory.unbind()
@@ -28,27 +28,27 @@ def cycle(memory, queue, count):
     falsified_by=("program:qapi.pool-left", "program:qapi.memory-lost"),
 )
 @pytest.mark.budget(180)
-def test_guest_keeps_its_memory(spare, kind, allocate, leak_check, traffic, check_in_service, step, evidence):
-    """100 cycles under traffic leave no page pool, slab object, page or module reference behind in the guest."""
+def test_no_leak_in_the_guest(last_queue, kind, allocate, leak_check, traffic, check_unbound, step, evidence):
+    """100 bind and unbind cycles under traffic leak no page pool, slab object, page or module reference in the guest."""
     memory = allocate(kind)
 
     def read_after(count):
-        # Read while no stream runs: what waits in its sockets is no residue, and reading takes long enough for hundreds of frames.
+        # Read while no stream runs: data queued in its sockets is no leak, and a reading takes as long as hundreds of frames.
         with traffic.stream():
-            cycle(memory, spare, count)
+            cycle(memory, last_queue, count)
         traffic.discard()
         return leak_check.read()
 
-    with step(f"Bind and unbind memory {FIRST} times under traffic, and read what the kernel has allocated"):
-        readings = [read_after(FIRST)]
-    with step(f"Bind and unbind it {CYCLES} times under traffic, and read again half way and at the end"):
+    with step(f"Bind and unbind memory {WARMUP_CYCLES} times under traffic, and read what the kernel has allocated"):
+        readings = [read_after(WARMUP_CYCLES)]
+    with step(f"Bind and unbind it {CYCLES} times under traffic, and read again halfway and at the end"):
         readings += [read_after(CYCLES // 2) for _ in range(2)]
     evidence("readings", [str(each) for each in readings])
-    with step("Nothing has grown with the number of cycles"):
+    with step("Nothing grew with the number of cycles"):
         grown = LeakCheck.grown(readings, CYCLES // 2)
         assert not grown, grown
-    with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
-        check_in_service(spare)
+    with step("The queue receives frames of every size into kernel memory; no page pool is left"):
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -58,14 +58,14 @@ def test_guest_keeps_its_memory(spare, kind, allocate, leak_check, traffic, chec
     falsified_by="rx.buffer.leaked",
 )
 @pytest.mark.budget(180)
-def test_device_keeps_its_account(spare, memory, commands, traffic, check_traffic, check_account, step):
-    """After 100 cycles under traffic the device has been lent as many buffers and tags as it gave back or still holds."""
+def test_no_leak_in_the_device(last_queue, memory, commands, traffic, check_traffic, check_account, step):
+    """After 100 cycles under traffic, the device has returned, or still holds, every buffer and tag that the driver posted."""
     with commands.during() as log, step(f"Bind and unbind memory {CYCLES} times under traffic"), traffic.stream():
-        cycle(memory, spare, CYCLES)
+        cycle(memory, last_queue, CYCLES)
     traffic.discard()
     with step("Frames cross the link both ways, once and unchanged"):
         check_traffic()
-    with step("The driver has broken none of the device's rules"):
+    with step("The driver broke no rule of the device"):
         log.check_rules()
     with step("No completion tag of a transmit queue is outstanding; each receive queue holds a ring full of buffers"):
         check_account()
@@ -78,13 +78,13 @@ def test_device_keeps_its_account(spare, memory, commands, traffic, check_traffi
     falsified_by=("wire:frame.lost", "rx.frame.dropped"),
 )
 @pytest.mark.budget(180)
-def test_other_queues_over_100_cycles(spare, memory, continuous_traffic, step, evidence):
-    """Over 100 cycles no frame for another queue is lost."""
+def test_other_queues_over_100_cycles(last_queue, memory, continuous_traffic, step, evidence):
+    """Over 100 cycles, no frame for another queue is lost."""
     with (
-        step(f"Bind and unbind memory {CYCLES} times while frames come for all other queues"),
+        step(f"Bind and unbind memory {CYCLES} times while frames arrive on all other queues"),
         continuous_traffic.to_dut() as count,
     ):
-        cycle(memory, spare, CYCLES)
+        cycle(memory, last_queue, CYCLES)
     evidence("frames", {"sent": len(count.sent), "lost": count.lost})
     with step("The stack received every frame, once and unchanged"):
         count.check()

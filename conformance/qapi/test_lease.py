@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A receive queue that is leased to a virtual device (netkit), as a container is given one."""
+"""A receive queue leased to a virtual device (netkit), as a container gets one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from plugfest.requirements.requirement import requirement
 
 SOURCE = "Documentation/netlink/specs/netdev.yaml, queue-create, lease"
-ADD = ["ip", "link", "add", "numrxqueues", "2", "type", "netkit", "mode", "l2"]
+NETKIT_ADD = ["ip", "link", "add", "numrxqueues", "2", "type", "netkit", "mode", "l2"]
 
 
 @pytest.fixture
-def leased(spare, dut, guest, defer, skip_unsupported):
-    """A netkit device with one queue, which is leased from the last receive queue; name and queue."""
+def netkit_lease(last_queue, dut, guest, defer, skip_unsupported):
+    """The name of a netkit device, and the index of its queue that leases the last receive queue."""
     before = set(guest.agent.call("link.list_all"))
-    told = guest.agent.call("process.run", command=ADD)
-    if told["exit_status"] != 0:
-        skip_unsupported("netkit in this kernel", evidence=told["stderr"])
+    result = guest.agent.call("process.run", command=NETKIT_ADD)
+    if result["exit_status"] != 0:
+        skip_unsupported("netkit in this kernel", evidence=result["stderr"])
     made = sorted(set(guest.agent.call("link.list_all")) - before, key=lambda name: _index(guest, name))
     defer(_delete, guest, made[0])
-    # Only the peer, which is made first, takes leases; the other is there to manage it.
-    return made[0], guest.agent.call("netdev.queue_create", ifname=made[0], lender=dut.ifname, queue=spare)
+    # Only the peer, which the kernel creates first, accepts leases; the primary manages it.
+    return made[0], guest.agent.call("netdev.queue_create", ifname=made[0], lender=dut.ifname, queue=last_queue)
 
 
 def _index(guest, name):
@@ -40,17 +40,17 @@ def _delete(guest, name):
     source=SOURCE,
     falsified_by=("program:qapi.not-bound", "program:qapi.next-queue"),
 )
-def test_binding_through_a_lease(leased, spare, allocate, view, commands, step):
-    """Memory that is bound to the virtual device's queue restarts the queue that is leased, and is shown there."""
-    name, queue = leased
-    with step("The kernel shows the lease on the queue"):
-        assert view.states()[spare].lease["queue"] == {"id": queue, "type": "rx"}
+def test_binding_through_a_lease(netkit_lease, last_queue, allocate, view, commands, step):
+    """Binding memory to the virtual device's queue restarts the leased queue, and the kernel reports the memory there."""
+    name, queue = netkit_lease
+    with step("queue-get reports the lease on the queue"):
+        assert view.states()[last_queue].lease["queue"] == {"id": queue, "type": "rx"}
     memory = allocate(ifname=name)
     with step("Bind memory to the virtual device's queue"), commands.during() as log:
         memory.bind(queue)
-    with step("The device was told to destroy and create the leased queue, and no other; the memory is shown there"):
-        assert log.about_receive_queues() == [f"destroy_rx_queue {spare}", f"create_rx_queue {spare}"]
-        assert view.bound() == {spare: memory.kind}
+    with step("The driver destroyed and created the leased queue only; queue-get reports the memory on it"):
+        assert log.about_receive_queues() == [f"destroy_rx_queue {last_queue}", f"create_rx_queue {last_queue}"]
+        assert view.bound() == {last_queue: memory.kind}
 
 
 @requirement(
@@ -59,17 +59,17 @@ def test_binding_through_a_lease(leased, spare, allocate, view, commands, step):
     source=f"{SOURCE}; net/core/netdev_rx_queue.c, netif_rxq_cleanup_unlease",
     falsified_by=("program:qapi.pool-left", "program:qapi.not-bound"),
 )
-def test_lease_ends_while_bound(leased, spare, allocate, view, guest, check_in_service, step):
-    """When the virtual device is removed, the leased queue is unbound and in service again."""
-    name, queue = leased
+def test_lease_ends_while_bound(netkit_lease, last_queue, allocate, view, guest, check_unbound, step):
+    """Removing the virtual device unbinds the leased queue, which then receives into kernel memory again."""
+    name, queue = netkit_lease
     memory = allocate(ifname=name)
-    with step("Bind memory to the virtual device's queue, and remove the device"):
+    with step("Bind memory to the virtual device's queue, and delete the device"):
         memory.bind(queue)
-        assert view.bound() == {spare: memory.kind}
+        assert view.bound() == {last_queue: memory.kind}
         guest.agent.call("link.delete", ifname=name)
-    with step("The queue has neither lease nor memory, and receives frames of every size"):
-        assert view.states()[spare].lease is None
-        check_in_service(spare)
+    with step("The queue has neither lease nor bound memory, and receives frames of every size"):
+        assert view.states()[last_queue].lease is None
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -78,13 +78,13 @@ def test_lease_ends_while_bound(leased, spare, allocate, view, guest, check_in_s
     source="net/core/netdev_rx_queue.c, netif_mp_open_rxq; net/core/netdev_queues.c, netdev_queue_get_dma_dev",
     falsified_by=("program:qapi.error-lost", "program:qapi.other-errno"),
 )
-@pytest.mark.usefixtures("leased")
-def test_leased_queue_is_refused(spare, kind, allocate, unchanged, step, evidence):
-    """Memory is not bound to a leased queue by way of the physical device: EBUSY, or EOPNOTSUPP as it has no DMA of its own."""
+@pytest.mark.usefixtures("netkit_lease")
+def test_binding_the_leased_queue_itself(last_queue, kind, allocate, config_unchanged, step, evidence):
+    """A leased queue cannot be bound through the physical device: EBUSY, or EOPNOTSUPP because the lease has no DMA device."""
     memory = allocate(kind)
     with step("Ask to bind memory to the leased queue itself"):
-        with unchanged():
-            refused = memory.try_bind(spare)
-        evidence("refusal", str(refused))
-        assert refused is not None, "it was accepted"
-        assert refused.errno in {errno.EBUSY, errno.EOPNOTSUPP}, str(refused)
+        with config_unchanged():
+            error = memory.try_bind(last_queue)
+        evidence("error", str(error))
+        assert error is not None, "expected an error, but the kernel bound the memory"
+        assert error.errno in {errno.EBUSY, errno.EOPNOTSUPP}, str(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""However a binding ends, its queue is in service again or cleanly gone, and no page pool is left behind."""
+"""However a binding ends, its queue receives into kernel memory again, or is gone, and no page pool is left behind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup: unbound even if the userspace process crashes"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
-SOON = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to give back what nobody holds any more."""
-PATIENCE = 10
+RELEASE_TIMEOUT = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
+TRANSFER_TIMEOUT = 10
 RACES = 3
-"""Times that two things are done at once."""
+"""Repetitions of the race between two operations."""
 
 
 @requirement(
@@ -25,14 +25,14 @@ RACES = 3
     source="Documentation/networking/devmem.rst, NIC Setup: by closing the netlink socket",
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_closed(spare, kind, allocate, check_in_service, step):
-    """Closing the netlink socket, or the ring, unbinds the memory, and the queue is in service."""
+def test_binding_closed(last_queue, kind, allocate, check_unbound, step):
+    """Closing the netlink socket or the io_uring unbinds the memory, and the queue receives into kernel memory again."""
     memory = allocate(kind)
-    with step("Bind memory, and close what it was bound by"):
-        memory.bind(spare)
+    with step("Bind memory, and close the netlink socket or the ring"):
+        memory.bind(last_queue)
         memory.unbind()
-    with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
-        check_in_service(spare)
+    with step("The queue receives frames of every size into kernel memory; no page pool is left"):
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -41,18 +41,18 @@ def test_closed(spare, kind, allocate, check_in_service, step):
     source=DEVMEM,
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_process_killed(bring, spare, kind, allocate, peer, check_in_service, step):
-    """Killing the process in the middle of a stream unbinds its memory, and the queue is in service."""
+def test_process_killed(bind_and_steer, last_queue, kind, allocate, peer, check_unbound, step):
+    """Killing the process while a stream arrives unbinds its memory, and the queue receives into kernel memory again."""
     memory = allocate(kind)
-    port = bring(memory)
+    port = bind_and_steer(memory)
     with (
-        step("Bind memory, send a stream by the queue, and kill the process while it comes"),
+        step("Bind memory, send a stream to the queue, and kill the process while it arrives"),
         peer.sending(4, port, generate(8, 2_000_000), to_end=False),
     ):
-        memory.begin(timeout=PATIENCE)
+        memory.begin(timeout=TRANSFER_TIMEOUT)
         memory.end(kill=True)
-    with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
-        check_in_service(spare)
+    with step("The queue receives frames of every size into kernel memory; no page pool is left"):
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -61,21 +61,21 @@ def test_process_killed(bring, spare, kind, allocate, peer, check_in_service, st
     source=f"{DEVMEM}; network_namespaces(7): a physical device is moved back when its namespace ends",
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_network_namespace_ends(splitting, come_back, worker, kind, allocate, guest, check_in_service, step):
-    """When the namespace of interface and process ends, the interface comes back, its queue without the memory."""
-    queue = splitting.queues() - 1
+def test_network_namespace_ends(header_split, wait_for_interface, worker, kind, allocate, guest, check_unbound, step):
+    """When the network namespace of interface and process ends, the interface moves back, and its queue has no memory bound."""
+    queue = header_split.queues() - 1
     process = worker()
     with step("Move the interface to the network namespace of a process, set it up, and bind memory there"):
         process.call("confinement.unshare_network")
-        guest.agent.call("link.set", ifname=splitting.ifname, netns_pid=process.pid)
-        process.call("link.set", ifname=splitting.ifname, up=True)
+        guest.agent.call("link.set", ifname=header_split.ifname, netns_pid=process.pid)
+        process.call("link.set", ifname=header_split.ifname, up=True)
         memory = allocate(kind, process)
         memory.bind(queue)
     with step("Kill the process: the interface is back in the first namespace"):
         memory.end(kill=True)
-        come_back()
-    with step("The queue receives frames of every size into the kernel's memory; no page pool is left"):
-        check_in_service(queue)
+        wait_for_interface()
+    with step("The queue receives frames of every size into kernel memory; no page pool is left"):
+        check_unbound(queue)
 
 
 @requirement(
@@ -84,18 +84,18 @@ def test_network_namespace_ends(splitting, come_back, worker, kind, allocate, gu
     source=f"{OPS}: ndo_queue_mem_alloc and ndo_queue_mem_free may be called while the interface is closed",
     falsified_by="program:qapi.stays-bound",
 )
-def test_interface_down(spare, memory, dut, settings, view, check_in_service, step):
-    """Memory can be unbound while the interface is down; the queue is in service when it is up again."""
+def test_interface_down(last_queue, memory, dut, settings, view, check_unbound, step):
+    """Memory can be unbound while the interface is down; the queue receives into kernel memory once the interface is up."""
     with step("Bind memory and take the interface down"):
-        memory.bind(spare)
+        memory.bind(last_queue)
         settings.set_link(up=False)
     with step("Unbind it: no page pool is left"):
         memory.unbind()
         assert not view.leaked_pools()
-    with step("Take the interface up: the queue receives frames of every size into the kernel's memory"):
+    with step("Take the interface up: the queue receives frames of every size into kernel memory"):
         dut.set_link(up=True)
         settings.ready()
-        check_in_service(spare)
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -104,21 +104,21 @@ def test_interface_down(spare, memory, dut, settings, view, check_in_service, st
     source="include/net/page_pool/memory_provider.h, uninstall; Documentation/driver-api/driver-model/binding.rst",
     falsified_by=("program:driver.unbind-lost", "program:qapi.pool-left"),
 )
-def test_driver_unbound(spare, kind, allocate, binding, settings, check_in_service, view, step, until):
-    """The driver can be unbound from its device while memory is bound to a queue; both end without a trace, and it serves again."""
+def test_driver_unbound(last_queue, kind, allocate, binding, settings, check_unbound, view, step, until):
+    """The driver can be unbound from its device while memory is bound to a queue; nothing is left behind, and it can be bound again."""
     memory = allocate(kind)
     with step("Bind memory, and unbind the driver from the device"):
-        memory.bind(spare)
+        memory.bind(last_queue)
         binding.unbind()
         assert not binding.interfaces()
-    with step("Close what the memory was bound by: no page pool is left"):
+    with step("Close the netlink socket or the ring: no page pool is left"):
         memory.unbind()
-        until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=SOON)
+        until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=RELEASE_TIMEOUT)
     with step("Bind the driver again: no queue has memory bound to it, and this one receives frames of every size"):
         binding.bind()
         assert not view.bound()
         settings.ready()
-        check_in_service(spare)
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -128,16 +128,18 @@ def test_driver_unbound(spare, kind, allocate, binding, settings, check_in_servi
     falsified_by=("program:driver.unbind-lost", "program:qapi.pool-left"),
 )
 @pytest.mark.budget(60)
-def test_driver_unbound_as_the_process_dies(
-    spare, kind, allocate, binding, settings, guest, check_in_service, view, step, until, defer
+def test_driver_unbound_while_process_is_killed(
+    last_queue, kind, allocate, binding, settings, guest, check_unbound, view, step, until, defer
 ):
-    """The driver can be unbound in the moment that who bound memory is killed; both end without a trace, and it serves again."""
+    """The driver can be unbound while the process that bound memory is killed; nothing is left behind, and it can be bound again."""
     other = guest.agent.another()
     defer(other.close)
     for number in range(RACES):
         memory = allocate(kind)
-        with step(f"Bind memory; kill the process while the driver is unbound from the device, time {number + 1}"):
-            memory.bind(spare)
+        with step(
+            f"Bind memory; kill the process while the driver is unbound from the device, round {number + 1} of {RACES}"
+        ):
+            memory.bind(last_queue)
             with ThreadPoolExecutor() as pool:
                 killed = pool.submit(other.call, "process.run", command=["kill", "-9", str(memory.worker.pid)])
                 binding.unbind()
@@ -145,14 +147,12 @@ def test_driver_unbound_as_the_process_dies(
             memory.end(kill=True)
             assert not binding.interfaces()
         with step("No page pool is left"):
-            until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=SOON)
-        with step(
-            "Bind the driver again: no queue has memory bound to it, and frames of every size reach the stack by this one"
-        ):
+            until(lambda: not view.leaked_pools(), what="no page pool of bound memory is left", timeout=RELEASE_TIMEOUT)
+        with step("Bind the driver again: no queue has memory bound to it, and this one receives frames of every size"):
             binding.bind()
             settings.ready()
             settings.set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
-            check_in_service(spare)
+            check_unbound(last_queue)
 
 
 @requirement(
@@ -161,20 +161,20 @@ def test_driver_unbound_as_the_process_dies(
     source=OPS,
     falsified_by=("program:qapi.stays-bound", "program:qapi.pool-left"),
 )
-def test_link_down(spare, kind, allocate, dut, link_partner, until, check_in_service, step):
-    """Memory can be bound and unbound while the link is down; the queue is in service when the link is up again."""
+def test_link_down(last_queue, kind, allocate, dut, link_partner, until, check_unbound, step):
+    """Memory can be bound and unbound while the link is down; the queue receives into kernel memory once the link is up."""
     memory = allocate(kind)
-    with step("Bind memory, and take the partner down"):
-        memory.bind(spare)
+    with step("Bind memory, and take the link partner down"):
+        memory.bind(last_queue)
         link_partner.set(up=False)
         until(lambda: not dut.carrier, what="the driver reports no carrier", timeout=5)
-    with step("Unbind the memory: the link is not reported up for it"):
+    with step("Unbind the memory: this does not make the driver report carrier"):
         memory.unbind()
         assert not dut.carrier
-    with step("Bring the partner up: the queue receives frames of every size into the kernel's memory"):
+    with step("Bring the link partner up: the queue receives frames of every size into kernel memory"):
         link_partner.set(up=True)
         until(lambda: dut.carrier, what="the driver reports carrier", timeout=5)
-        check_in_service(spare)
+        check_unbound(last_queue)
 
 
 @requirement(
@@ -183,17 +183,17 @@ def test_link_down(spare, kind, allocate, dut, link_partner, until, check_in_ser
     source="Documentation/networking/devmem.rst, NIC Setup: bound until the netlink socket is closed",
     falsified_by=("program:qapi.byte-corrupted", "program:qapi.not-bound"),
 )
-def test_down_and_up(bring, kind, allocate, spare, dut, settings, view, peer, step):
-    """A binding outlives the interface's going down and up: the queue receives into the same memory after it."""
+def test_binding_survives_down_and_up(bind_and_steer, kind, allocate, last_queue, dut, settings, view, peer, step):
+    """Memory stays bound when the interface goes down and up, and the queue receives into it afterwards."""
     memory = allocate(kind)
-    port = bring(memory)
+    port = bind_and_steer(memory)
     data = generate(9, 100_000)
     with step("Bind memory and take the interface down and up"):
         settings.set_link(up=False)
         dut.set_link(up=True)
         settings.ready()
-    with step("The memory is bound to the queue, and a TCP stream by the queue comes into it"):
-        assert view.bound() == {spare: memory.kind}
+    with step("The memory is bound to the queue, and a TCP stream to the queue arrives in it"):
+        assert view.bound() == {last_queue: memory.kind}
         with peer.sending(4, port, data):
-            got = memory.receive(timeout=PATIENCE)
+            got = memory.receive(timeout=TRANSFER_TIMEOUT)
         got.check(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of per-queue statistics share."""
+"""Fixtures of the per-queue statistics tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from plugfest.machine.worker import Worker
 from plugfest.queues.memory_provider import DmabufProvider
 from plugfest.statistics.accounts import Accounting
 
-SOURCES = {"ethtool": "own", "netlink": "netlink"}
-"""Fixtures by the source of the counters, which is the variant of a requirement."""
+SOURCES = {"ethtool": "ethtool_counters", "netlink": "netlink_counters"}
+"""The fixture for each source of the counters; the source is the variant of a requirement."""
 
 if TYPE_CHECKING:
     from plugfest.dut.dut import Dut
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
-    """The accounts, where the driver has any by queue, by netlink or its own; skips where it has none."""
+def per_queue_counters(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+    """The accounts, with per-queue counters from netlink or, without these, from ``ethtool -S``; skips if the driver has neither."""
     if not accounting.queues():
         evidence = {
             "ethtool -S": [name for name, _ in accounting.ethtool()],
@@ -34,28 +34,28 @@ def by_queue(accounting: Accounting, skip_unsupported: Callable[..., NoReturn]) 
 
 
 @pytest.fixture
-def own(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
-    """The accounts, the driver's by its own statistics; skips where these have no frames and octets by queue."""
-    ledger = Accounting(guest, dut.ifname, "ethtool")
-    if not ledger.queues():
+def ethtool_counters(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+    """The accounts, with per-queue counters from ``ethtool -S``; skips if these have no frames and bytes by queue."""
+    counters = Accounting(guest, dut.ifname, "ethtool")
+    if not counters.queues():
         skip_unsupported(
-            "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in ledger.ethtool()]}
+            "per-queue counters by ethtool", evidence={"ethtool -S": [name for name, _ in counters.ethtool()]}
         )
-    return ledger
+    return counters
 
 
 @pytest.fixture
-def netlink(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
-    """The accounts, the driver's by the kernel's queue statistics; skips where it has none."""
-    ledger = Accounting(guest, dut.ifname, "netlink")
-    if not ledger.qstats():
-        skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": ledger.qstats()})
-    return ledger
+def netlink_counters(guest: Machine, dut: Dut, skip_unsupported: Callable[..., NoReturn]) -> Accounting:
+    """The accounts, with per-queue counters from netlink's qstats-get; skips if the driver has none."""
+    counters = Accounting(guest, dut.ifname, "netlink")
+    if not counters.qstats():
+        skip_unsupported("netlink queue statistics", evidence={"netdev qstats-get, scope queue": counters.qstats()})
+    return counters
 
 
 @pytest.fixture(params=SOURCES)
-def counted(request: pytest.FixtureRequest) -> Accounting:
-    """The accounts, the driver's by each source of counters by queue in turn; skips where that has none."""
+def queue_counters(request: pytest.FixtureRequest) -> Accounting:
+    """The accounts, with per-queue counters from each source in turn; skips if the driver has none there."""
     return request.getfixturevalue(SOURCES[request.param])
 
 
@@ -63,9 +63,9 @@ def counted(request: pytest.FixtureRequest) -> Accounting:
 def restart_queue(
     guest: Machine, dut: Dut, settings: Settings, defer: Callable[..., None]
 ) -> Callable[[int], None] | None:
-    """``restart_queue(3)`` stops and starts one receive queue, twice, by binding memory to it and taking it away again.
+    """``restart_queue(3)`` stops and starts one receive queue twice, by binding memory to it and unbinding it.
 
-    None where header split, which bound memory needs, cannot be turned on.
+    None if header split, which binding memory requires, cannot be turned on.
     """
     if "tcp-data-split" not in (dut.get("rings") or {}):
         return None

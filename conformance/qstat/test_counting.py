@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames and octets by queue, as ``ethtool -S`` and as netlink has them, and the interface's, agree with wire and device."""
+"""Frame and byte counts, by queue (``ethtool -S``, netlink) and of the interface, agree with the wire and the device."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
-OWN = "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
+ETHTOOL = (
+    "Documentation/networking/statistics.rst, ethtool: per-device-queue statistics; those of netlink mean the same"
+)
 RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"
 TX = f"{QSTATS}, tx-packets, tx-bytes: wire packets"
-BENT = ("program:qstat.frame-missing", "program:qstat.bytes-short")
-WRONG = ("program:qstat.wrong-queue",)
+MISCOUNTED = ("program:qstat.frame-missing", "program:qstat.bytes-short")
+WRONG_QUEUE = ("program:qstat.wrong-queue",)
 PROGRAMS = ("xdp_drop", "xdp_tx", "xdp_redirect")
 COALESCED = ("rx-lro", "rx-gro-hw")
-STREAM = 200_001
-"""Octets."""
+STREAM_LENGTH = 200_001
+"""Bytes."""
 FCS = 4
-"""Octets."""
+"""Bytes."""
 MAC_COUNTER = "rx_crc_errors"
 """A statistic that a driver has only if it reads the counter registers of its device."""
 SEGMENT = 1440
-"""Octets of TCP payload a frame."""
+"""Bytes of TCP payload in a frame."""
 SEGMENTED = 10 * SEGMENT + 100
-"""Octets of TCP payload that are handed to the device at once."""
+"""Bytes of TCP payload that are handed to the device at once."""
 
 
 @pytest.fixture
-def segmented_versions(dut, skip_unsupported):
-    """The versions of IP of which the device segments TCP; skips where it segments none."""
+def tso_versions(dut, skip_unsupported):
+    """The IP versions for which the device segments TCP; skips if it segments neither."""
     features = dut.features()
     require = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
     versions = [version for version, name in require if name in features.active]
@@ -48,8 +50,8 @@ def segmented_versions(dut, skip_unsupported):
 
 
 @pytest.fixture
-def unfinished(dut, tx_offload, skip_unsupported):
-    """Packets whose checksum is left to do, in several flows; skips where the device does none."""
+def checksum_requests(dut, tx_offload, skip_unsupported):
+    """CHECKSUM_PARTIAL packets of several flows; skips if the device has no transmit checksum offload."""
     features = dut.features()
     versions = checksummed(features.active)
     if not versions:
@@ -62,91 +64,103 @@ def unfinished(dut, tx_offload, skip_unsupported):
 
 
 @pytest.fixture
-def stream(active, peer, trace_skbs, evidence, skip_unsupported):
-    """``measured = stream(ledger)``: the accounts over a stream by TCP that came whole, merged frames in it; skips where none are."""
+def send_merged_stream(active, peer, trace_skbs, evidence, skip_unsupported):
+    """``measured = send_merged_stream(accounting)``: the accounts over a TCP stream that arrived whole; skips if no frames were merged."""
     evidence("features", active(*COALESCED))
 
     def send(accounting):
-        with accounting.measure() as measured, trace_skbs() as seen:
-            got = peer.to_dut(4, STREAM)
-            assert (got.length, got.sha256) == (STREAM, digest(1, STREAM))
-        longest = max((each.length for each in seen.received()), default=0)
+        with accounting.measure() as measured, trace_skbs() as skbs:
+            got = peer.to_dut(4, STREAM_LENGTH)
+            assert (got.length, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
+        longest = max((each.length for each in skbs.received()), default=0)
         if longest <= max(map(len, measured.to_dut)):
             skip_unsupported(
-                "coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest buffer handed over": longest}
+                "coalescing of these frames (OFFLOAD-LRO-01)", evidence={"longest skb from the driver": longest}
             )
         return measured
 
     return send
 
 
-@requirement("QSTAT-RX-01", level="SHOULD", source=OWN, falsified_by=(*BENT, "rx.frame.duplicated"), variant="ethtool")
-@requirement("QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"), variant="netlink")
-def test_received_frames(counted, traffic, step):
-    """Each frame that a queue received is counted once and at its length without FCS; the queues add up to the wire."""
+@requirement(
+    "QSTAT-RX-01", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="ethtool"
+)
+@requirement(
+    "QSTAT-NL-03", level="MUST", source=RX, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="netlink"
+)
+def test_received_frames(queue_counters, traffic, step):
+    """Each received frame is counted once, at its length without FCS; the queues' counts add up to what the wire carried."""
     probes = traffic.probes()
     with (
         step("Send test frames of every size, IPv4 and IPv6, in flows enough to reach every receive queue"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The receive queues' counters together rose by the frames and octets that the wire carried"):
+    with step("The sum of the receive queues' counters rose by the frames and bytes that the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
 
-@requirement("QSTAT-RX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-RX-02", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-04", level="MUST", source=RX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_received_on_their_queue(counted, traffic, step):
-    """Each frame is counted on the receive queue by which the device delivered it, and on no other."""
+def test_received_on_their_queue(queue_counters, traffic, step):
+    """Each received frame is counted on the queue on which the device delivered it, and on no other."""
     queues = traffic.queues()
     probes = traffic.probes()
-    with step("Send test frames in flows enough to reach every receive queue"), counted.measure() as measured:
+    with step("Send test frames in flows enough to reach every receive queue"), queue_counters.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The device delivered frames by every queue"):
+    with step("The device delivered frames on every queue"):
         assert set(measured.device.rx) == set(range(queues)), explain(measured)
-    with step("The driver's counters of each queue rose by what the device delivered by that queue"):
+    with step("Each queue's counters rose by what the device delivered on that queue"):
         assert measured.queues.rx == measured.device.rx, explain(measured)
 
 
-@requirement("QSTAT-TX-01", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
+@requirement(
+    "QSTAT-TX-01", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="ethtool"
+)
 @requirement(
     "QSTAT-NL-05",
     level="MUST",
     source=TX,
-    falsified_by=(*BENT, "tx.frame.dropped"),
+    falsified_by=(*MISCOUNTED, "tx.frame.dropped"),
     variant="netlink",
 )
-def test_sent_frames(counted, traffic, step):
-    """Each frame that a queue sent is counted once and at its length without FCS; the queues add up to the wire."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
+def test_sent_frames(queue_counters, traffic, step):
+    """Each transmitted frame is counted once, at its length without FCS; the queues' counts add up to what the wire carried."""
+    with (
+        step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"),
+        queue_counters.measure() as measured,
+    ):
         sent = traffic.send_back()
-    with step("Every one is on the wire, unchanged"):
+    with step("The wire carries every frame, unchanged"):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
-    with step("The transmit queues' counters together rose by the frames and octets that the wire carried"):
+    with step("The sum of the transmit queues' counters rose by the frames and bytes that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-TX-02", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-02", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-06", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_sent_on_their_queue(counted, traffic, step, evidence):
-    """Each frame is counted on the transmit queue by which it was handed to the device, and on no other."""
-    with step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"), counted.measure() as measured:
+def test_sent_on_their_queue(queue_counters, traffic, step, evidence):
+    """Each transmitted frame is counted on the queue on which the driver handed it to the device, and on no other."""
+    with (
+        step("Send frames of every size, IPv4 and IPv6, from every CPU of the guest"),
+        queue_counters.measure() as measured,
+    ):
         traffic.send_back()
-    with step("The device was handed frames by more than one queue, if there are more"):
+    with step("The driver used several queues, if there are several"):
         evidence("queues used", sorted(measured.device.tx))
         assert len(measured.device.tx) >= min(traffic.cpus(), traffic.queues("tx")), explain(measured)
-    with step("The driver's counters of each queue rose by what the device was handed by that queue"):
+    with step("Each queue's counters rose by what the driver handed to the device on that queue"):
         assert measured.queues.tx == measured.device.tx, explain(measured)
 
 
 @requirement(
     "QSTAT-TX-03",
     level="SHOULD",
-    source=OWN,
+    source=ETHTOOL,
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     variant="ethtool",
 )
@@ -157,80 +171,84 @@ def test_sent_on_their_queue(counted, traffic, step, evidence):
     falsified_by=("program:qstat.frame-missing", "tx.frame.dropped"),
     variant="netlink",
 )
-def test_segmented_frames(counted, segmented_versions, traffic, step):
-    """What the device segments is counted as the frames and octets that the wire carries."""
+def test_segmented_frames(queue_counters, tso_versions, traffic, step):
+    """TCP packets that the device segments are counted as the frames and bytes that the wire carries."""
     with (
-        step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.measure() as measured,
+        step(f"Hand {SEGMENTED} bytes of TCP payload to the device at once, to be segmented at {SEGMENT}"),
+        queue_counters.measure() as measured,
     ):
-        wanted = traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
-    with step("The wire carries full segments and a last short one"):
-        assert sorted(len(frame) for frame in measured.from_dut if is_segment(frame)) == wanted
-    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+        expected = traffic.send_segmented(tso_versions, payload=SEGMENTED, segment=SEGMENT)
+    with step("The wire carries full segments and a short last one"):
+        assert sorted(len(frame) for frame in measured.from_dut if is_segment(frame)) == expected
+    with step("The transmit queues' counters rose by the frames and bytes that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-TX-04", level="SHOULD", source=OWN, falsified_by=(*BENT, "tx.frame.dropped"), variant="ethtool")
-@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*BENT, "tx.frame.dropped"), variant="netlink")
-def test_checksummed_frames(counted, unfinished, tx_offload, step):
-    """What the device puts the checksum into is counted as any other frame."""
-    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
-        work = tx_offload.do(unfinished)
-    with step("The driver got them with the checksum left to do, and the wire carries each once and right"):
-        assert {each.checksum for each in work.uncut} == {Checksum.PARTIAL}
-        work.check()
-    with step("The transmit queues' counters rose by the frames and octets that the wire carried"):
+@requirement(
+    "QSTAT-TX-04", level="SHOULD", source=ETHTOOL, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="ethtool"
+)
+@requirement("QSTAT-NL-08", level="MUST", source=TX, falsified_by=(*MISCOUNTED, "tx.frame.dropped"), variant="netlink")
+def test_checksummed_frames(queue_counters, checksum_requests, tx_offload, step):
+    """Frames whose checksum the device fills in are counted like any other frame."""
+    with step("Hand CHECKSUM_PARTIAL packets to the driver"), queue_counters.measure() as measured:
+        result = tx_offload.do(checksum_requests)
+    with step("The driver got them as CHECKSUM_PARTIAL, and the wire carries each once, with a correct checksum"):
+        assert {each.checksum for each in result.netlink_device} == {Checksum.PARTIAL}
+        result.check()
+    with step("The transmit queues' counters rose by the frames and bytes that the wire carried"):
         assert total(measured.queues.tx.values()) == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-RX-03", level="SHOULD", source=OWN, falsified_by=BENT, variant="ethtool")
-@requirement("QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*BENT, "rx.frame.duplicated"), variant="netlink")
-def test_coalesced_frames(counted, stream, step):
-    """What the device coalesces is counted as the frames and octets that the wire carried."""
-    with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        measured = stream(counted)
-    with step("The receive queues' counters rose by the frames and octets that the wire carried"):
+@requirement("QSTAT-RX-03", level="SHOULD", source=ETHTOOL, falsified_by=MISCOUNTED, variant="ethtool")
+@requirement(
+    "QSTAT-NL-09", level="MUST", source=RX, falsified_by=(*MISCOUNTED, "rx.frame.duplicated"), variant="netlink"
+)
+def test_coalesced_frames(queue_counters, send_merged_stream, step):
+    """Frames that the device coalesces are counted as the frames and bytes that the wire carried."""
+    with step("Turn receive coalescing on, and send a TCP stream: it arrives whole, and frames were merged"):
+        measured = send_merged_stream(queue_counters)
+    with step("The receive queues' counters rose by the frames and bytes that the wire carried"):
         assert total(measured.queues.rx.values()) in measured.arrived, explain(measured)
 
 
-@requirement("QSTAT-TX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-15", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-05", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-15", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_segmented_on_their_queue(counted, segmented_versions, traffic, step):
-    """What the device segments is counted, as the frames that come of it, on the queue by which it was handed over, and on no other."""
+def test_segmented_on_their_queue(queue_counters, tso_versions, traffic, step):
+    """TCP packets that the device segments are counted, segment by segment, on the queue they were handed over on, and on no other."""
     with (
-        step(f"Hand {SEGMENTED} octets of TCP payload to the device at once, to be cut at {SEGMENT}"),
-        counted.measure() as measured,
+        step(f"Hand {SEGMENTED} bytes of TCP payload to the device at once, to be segmented at {SEGMENT}"),
+        queue_counters.measure() as measured,
     ):
-        traffic.send_segmented(segmented_versions, payload=SEGMENTED, segment=SEGMENT)
-    with step("The device has cut packets"):
+        traffic.send_segmented(tso_versions, payload=SEGMENTED, segment=SEGMENT)
+    with step("The device segmented packets"):
         assert total(measured.carried.tx.values()).frames > total(measured.device.tx.values()).frames, explain(measured)
-    with step("The driver's counters of each queue rose by what left the device of that queue"):
+    with step("Each queue's counters rose by the frames that left the device from that queue"):
         assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
-@requirement("QSTAT-TX-06", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-16", level="MUST", source=TX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-TX-06", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-16", level="MUST", source=TX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_checksummed_on_their_queue(counted, unfinished, tx_offload, step):
-    """What the device puts the checksum into is counted on the queue by which it was handed over, and on no other."""
-    with step("Hand over packets with the checksum left to do"), counted.measure() as measured:
-        work = tx_offload.do(unfinished)
-    with step("The driver got them with the checksum left to do"):
-        assert {each.checksum for each in work.uncut} == {Checksum.PARTIAL}
-    with step("The driver's counters of each queue rose by what left the device of that queue"):
+def test_checksummed_on_their_queue(queue_counters, checksum_requests, tx_offload, step):
+    """Frames whose checksum the device fills in are counted on the queue they were handed over on, and on no other."""
+    with step("Hand CHECKSUM_PARTIAL packets to the driver"), queue_counters.measure() as measured:
+        result = tx_offload.do(checksum_requests)
+    with step("The driver got them as CHECKSUM_PARTIAL"):
+        assert {each.checksum for each in result.netlink_device} == {Checksum.PARTIAL}
+    with step("Each queue's counters rose by the frames that left the device from that queue"):
         assert measured.carried.tx, explain(measured)
         assert measured.queues.tx == measured.carried.tx, explain(measured)
 
 
-@requirement("QSTAT-RX-04", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
-@requirement("QSTAT-NL-17", level="MUST", source=RX, falsified_by=WRONG, variant="netlink")
+@requirement("QSTAT-RX-04", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
+@requirement("QSTAT-NL-17", level="MUST", source=RX, falsified_by=WRONG_QUEUE, variant="netlink")
 @pytest.mark.usefixtures("model")
-def test_coalesced_on_their_queue(counted, stream, step):
-    """What the device coalesces is counted, as the frames that the wire carried, on the queue by which it came, and on no other."""
-    with step("Turn receive coalescing on, and send a stream by TCP: it arrives whole, and frames were merged"):
-        measured = stream(counted)
-    with step("The driver's counters of each queue rose by what the device delivered by that queue"):
+def test_coalesced_on_their_queue(queue_counters, send_merged_stream, step):
+    """Frames that the device coalesces are counted, as the wire carried them, on the queue they arrived on, and on no other."""
+    with step("Turn receive coalescing on, and send a TCP stream: it arrives whole, and frames were merged"):
+        measured = send_merged_stream(queue_counters)
+    with step("Each queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)
 
@@ -242,13 +260,13 @@ def test_coalesced_on_their_queue(counted, stream, step):
     falsified_by=("program:qstat.frame-missing", "program:qstat.bytes-short", "rx.frame.duplicated"),
 )
 def test_interface_statistics(accounting, traffic, step):
-    """The interface's statistics count each frame once, both ways, at its length without FCS."""
+    """The interface's statistics count each frame once, in both directions, at its length without FCS."""
     probes = traffic.probes()
     with step("Send test frames of every size both ways"), accounting.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
-    with step("Every frame from the interface is on the wire, unchanged"):
+    with step("The wire carries every frame from the interface, unchanged"):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
     with step("rx_packets and rx_bytes rose by what the wire carried to the interface"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
@@ -262,14 +280,14 @@ def test_interface_statistics(accounting, traffic, step):
     source=f"{LINK_STATS}; {QSTATS}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_queues_add_up(by_queue, traffic, step):
-    """Over any stretch without reconfiguration, the queues' counters add up to the interface's."""
+def test_queues_add_up(per_queue_counters, traffic, step):
+    """While the interface is not reconfigured, the queues' counters add up to the interface's."""
     probes = traffic.probes()
-    with step("Send test frames of every size both ways"), by_queue.measure() as measured:
+    with step("Send test frames of every size both ways"), per_queue_counters.measure() as measured:
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
-    with step("The sums over the queues rose as the interface's statistics did"):
+    with step("The sums over the queues rose by as much as the interface's statistics"):
         assert total(measured.queues.rx.values()) == measured.link_rx, explain(measured)
         assert total(measured.queues.tx.values()) == measured.link_tx, explain(measured)
 
@@ -282,7 +300,7 @@ def test_queues_add_up(by_queue, traffic, step):
     proves="xdp-act:basic",
 )
 def test_dropped_by_xdp(native, accounting, traffic, step):
-    """Frames that an XDP program drops are counted as received, by the queue and by the interface."""
+    """Frames that an XDP program drops are counted as received, by their queue and by the interface."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames"):
         program = native.attach("xdp_drop")
@@ -296,7 +314,7 @@ def test_dropped_by_xdp(native, accounting, traffic, step):
         native.wait(sent, program)
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
-    with step("So did the receive queues' counters, where there are any"):
+    with step("So did the receive queues' counters, if the driver has any"):
         if accounting.queues():
             assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
 
@@ -309,7 +327,7 @@ def test_dropped_by_xdp(native, accounting, traffic, step):
     proves="xdp-act:basic",
 )
 def test_sent_by_xdp(native, accounting, traffic, step, until):
-    """Frames that an XDP program sends back are counted as received and as sent by the interface."""
+    """Frames that an XDP program sends back (XDP_TX) are counted as received and as sent by the interface."""
     probes = traffic.probes()
     with step("Attach a program that sends test frames back"):
         native.attach("xdp_tx")
@@ -339,10 +357,10 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
     proves="xdp-act:redirect",
 )
 def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
-    """Frames that an XDP program redirects to the interface that they came by are counted as received and as sent by it."""
+    """Frames that an XDP program redirects to the interface they arrived on are counted as received and as sent by it."""
     require("xdp-act:redirect")
     probes = traffic.probes()
-    with step("Attach a program that redirects test frames to where they came from"):
+    with step("Attach a program that redirects test frames to the interface they arrived on"):
         native.attach("xdp_redirect")
         traffic.ready()
         require("xdp-act:ndo-xmit")
@@ -363,29 +381,29 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
 
-@requirement("QSTAT-RX-05", level="SHOULD", source=OWN, falsified_by=WRONG, variant="ethtool")
+@requirement("QSTAT-RX-05", level="SHOULD", source=ETHTOOL, falsified_by=WRONG_QUEUE, variant="ethtool")
 @requirement(
     "QSTAT-NL-18",
     level="MUST",
     source=f"{RX}; packets consumed by XDP are still counted",
-    falsified_by=WRONG,
+    falsified_by=WRONG_QUEUE,
     variant="netlink",
 )
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.usefixtures("model")
-def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, until, program):
-    """Frames that an XDP program drops, sends back or redirects are counted by the receive queue by which they came, and by no other."""
+def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic, step, until, program):
+    """Frames that an XDP program drops, sends back or redirects are counted on the receive queue they arrived on, and on no other."""
     if program == "xdp_redirect":
         require("xdp-act:redirect")
     probes = traffic.probes()
-    with step(f"Attach {program}, which takes test frames"):
+    with step(f"Attach {program}, which consumes test frames"):
         attached = native.attach(program)
         traffic.ready()
         if program == "xdp_redirect":
             require("xdp-act:ndo-xmit")
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
-        counted.measure() as measured,
+        queue_counters.measure() as measured,
         traffic.capture_sent() as remote,
     ):
         traffic.send(probes)
@@ -393,7 +411,7 @@ def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, 
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
             until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
-    with step("The driver's counters of each receive queue rose by what the device delivered by that queue"):
+    with step("Each receive queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)
 
@@ -404,29 +422,29 @@ def test_handled_by_xdp_on_their_queue(native, require, counted, traffic, step, 
     source="Documentation/networking/statistics.rst",
     falsified_by=("program:qstat.frame-missing",),
 )
-def test_reading_changes_nothing(by_queue, traffic, step):
-    """Reading statistics by every interface, over and over, neither loses nor adds a frame."""
+def test_reading_has_no_effect(per_queue_counters, traffic, step):
+    """Reading the statistics repeatedly, through every interface, neither loses nor adds a frame."""
     probes = traffic.probes()
     with (
-        step("Read the statistics by every interface before, while and after test frames come in"),
-        by_queue.measure() as measured,
+        step("Read the statistics through every interface before, while and after test frames arrive"),
+        per_queue_counters.measure() as measured,
     ):
         for start in range(0, len(probes), 16):
             traffic.send(probes[start : start + 16])
-            by_queue.ethtool()
-            by_queue.qstats()
-            by_queue.read()
+            per_queue_counters.ethtool()
+            per_queue_counters.qstats()
+            per_queue_counters.read()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
     with step("The counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with (
-        step("Read on while the test sends nothing"),
-        by_queue.measure() as quiet,
+        step("Keep reading while the test sends nothing"),
+        per_queue_counters.measure() as quiet,
     ):
         for _ in range(5):
-            by_queue.ethtool()
-            by_queue.qstats()
-    with step("The counters rose by what the wire carried all the same, and else stayed as they were"):
+            per_queue_counters.ethtool()
+            per_queue_counters.qstats()
+    with step("The counters rose by what else the wire carried, and by nothing more"):
         accounts = [total(side.values()) for side in (quiet.queues.rx, quiet.queues.tx)]
         assert accounts == [quiet.wire_rx, quiet.wire_tx], explain(quiet)
 
@@ -434,7 +452,7 @@ def test_reading_changes_nothing(by_queue, traffic, step):
 @requirement(
     "QSTAT-READ-02",
     level="MUST",
-    source="Documentation/networking/statistics.rst; registers that clear when they are read, as in the 82599's datasheet",
+    source="Documentation/networking/statistics.rst; clear-on-read registers, as in the 82599's datasheet",
     falsified_by=(
         "program:qstat.frame-missing",
         "rx.counter.doubled",
@@ -443,14 +461,14 @@ def test_reading_changes_nothing(by_queue, traffic, step):
         "tx.counter.bytes",
     ),
 )
-def test_registers_are_summed_up(accounting, traffic, step, skip_unsupported):
-    """Counters that a driver takes from its device's registers have each frame once, and its octets, however often they are read."""
+def test_register_counters(accounting, traffic, step, skip_unsupported):
+    """Counters that a driver accumulates from its device's registers count each frame and its bytes once, however often they are read."""
     before = accounting.registers()
     if before is None or MAC_COUNTER not in accounting.names():
-        skip_unsupported("counters of the device's registers that this test knows", evidence=accounting.names())
+        skip_unsupported("ethtool counters that are known to come from device registers", evidence=accounting.names())
     probes = traffic.probes()
     with (
-        step("Read the counters again and again while test frames go both ways"),
+        step("Read the counters repeatedly while test frames go both ways"),
         accounting.measure() as measured,
     ):
         before = accounting.registers()
@@ -459,7 +477,7 @@ def test_registers_are_summed_up(accounting, traffic, step, skip_unsupported):
             accounting.registers()
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
-    with step("They rose by the frames that the wire carried, and by their octets, with FCS or without"):
+    with step("They rose by the frames that the wire carried, and by their bytes, with or without FCS"):
         for now, then, remote in zip(accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True):
-            risen = now - then
-            assert risen in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {risen}; {explain(measured)}"
+            rise = now - then
+            assert rise in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {rise}; {explain(measured)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The names and the set of per-queue counters."""
+"""The names of per-queue counters, and the queues they cover."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ STATISTICS = "Documentation/networking/statistics.rst"
     falsified_by="program:qstat.name-twice",
 )
 def test_names_are_unique(accounting, step, skip_unsupported):
-    """No two of the driver's own statistics have the same name."""
+    """No two of the driver's ``ethtool -S`` statistics have the same name."""
     names = [name.strip() for name in accounting.names()]
     if not names:
-        skip_unsupported("statistics of its own", evidence=names)
-    with step("Read the names of the driver's own statistics: none comes twice"):
+        skip_unsupported("ethtool -S statistics", evidence=names)
+    with step("Read the names of the driver's ethtool -S statistics: no name occurs twice"):
         assert {name: times for name, times in Counter(names).items() if times > 1} == {}
 
 
-def misnumbered(accounting, traffic):
-    """Say which of the driver's own counters by queue have a gap in their numbers, or leave out a queue that the kernel uses."""
+def numbering_errors(accounting, traffic):
+    """Return the ``ethtool -S`` per-queue counters that are not numbered from 0 without a gap, or omit a queue that the kernel uses."""
     return [
-        f"{way} {name}: {numbers}, expected 0 to {traffic.queues(way) - 1} at least"
-        for way, counters in accounting.numbers_by_name().items()
+        f"{direction} {name}: has queues {numbers}, expected at least 0 to {traffic.queues(direction) - 1}"
+        for direction, counters in accounting.numbers_by_name().items()
         for name, numbers in counters.items()
-        if sorted(numbers) != list(range(len(numbers))) or len(numbers) < traffic.queues(way)
+        if sorted(numbers) != list(range(len(numbers))) or len(numbers) < traffic.queues(direction)
     ]
 
 
 @pytest.fixture
-def by_number(accounting, skip_unsupported):
-    """The accounts, where the driver has counters by queue of its own; skips where it has none."""
+def numbered_counters(accounting, skip_unsupported):
+    """The accounts; skips if ``ethtool -S`` has no per-queue counters."""
     if not any(accounting.numbers_by_name().values()):
-        skip_unsupported("per-queue counters by ethtool", evidence=accounting.names())
+        skip_unsupported("per-queue counters in ethtool -S", evidence=accounting.names())
     return accounting
 
 
@@ -54,12 +54,12 @@ def by_number(accounting, skip_unsupported):
     source=f"{STATISTICS}, drivers are advised to keep the number of statistics constant",
     falsified_by=("program:qstat.queue-missing",),
 )
-def test_every_queue_is_named(by_number, traffic, step):
-    """The driver's own per-queue counters are numbered from 0 without a gap and cover every queue the kernel uses."""
+def test_every_queue_is_named(numbered_counters, traffic, step):
+    """The ``ethtool -S`` per-queue counters are numbered from 0 without a gap and cover every queue that the kernel uses."""
     with step(
-        "Read the driver's own per-queue counters: their numbers have no gap, and there are as many as queues or more"
+        "Read the per-queue counters of ethtool -S: they are numbered from 0 without a gap and cover every queue"
     ):
-        assert misnumbered(by_number, traffic) == []
+        assert numbering_errors(numbered_counters, traffic) == []
 
 
 @requirement(
@@ -69,10 +69,10 @@ def test_every_queue_is_named(by_number, traffic, step):
     falsified_by=("program:qstat.name-lost",),
 )
 def test_names_stay(accounting, traffic, dut, step, defer, settings, skip_unsupported):
-    """The driver's own statistics have the same names, in the same order, after traffic, while the interface is down, and up again."""
+    """The ``ethtool -S`` statistics keep their names and order after traffic, while the interface is down, and when it is up again."""
     before = accounting.names()
     if not before:
-        skip_unsupported("statistics of its own", evidence=before)
+        skip_unsupported("ethtool -S statistics", evidence=before)
     with step("Send test frames both ways: the names are the same"):
         traffic.check_delivery()
         traffic.send_back()
@@ -94,20 +94,20 @@ def test_names_stay(accounting, traffic, dut, step, defer, settings, skip_unsupp
     source=f"{STATISTICS}; Documentation/networking/ethtool-netlink.rst, CHANNELS_SET",
     falsified_by=("program:qstat.queue-missing", "program:settings.not-set"),
 )
-def test_names_follow_the_channels(by_number, traffic, operations, step, defer, skip_unsupported):
-    """After a change of the number of channels the per-queue counters are numbered without a gap again and cover every queue."""
-    before = {way: traffic.queues(way) for way in ("rx", "tx")}
+def test_names_follow_the_channels(numbered_counters, traffic, operations, step, defer, skip_unsupported):
+    """After a change of the number of channels, the per-queue counters are still numbered from 0 without a gap and cover every queue."""
+    before = {direction: traffic.queues(direction) for direction in ("rx", "tx")}
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
         except NotOfferedError as error:
             skip_unsupported("another number of channels", evidence=str(error))
-    with step("The kernel has another number of queues; the per-queue counters have no gap, and cover each"):
-        assert {way: traffic.queues(way) for way in before} != before
-        assert misnumbered(by_number, traffic) == []
-    with step("Frames are sent as before"), by_number.measure() as measured:
+    with step("The kernel uses another number of queues; the per-queue counters have no gap and cover every queue"):
+        assert {direction: traffic.queues(direction) for direction in before} != before
+        assert numbering_errors(numbered_counters, traffic) == []
+    with step("Send test frames"), numbered_counters.measure() as measured:
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The receive queues' counters rose by what the wire carried"):
+    with step("The sum of the receive queues' counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)

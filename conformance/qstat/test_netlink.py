@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's queue statistics: which queues have any, those of the whole device, and what XDP does to frames."""
+"""Netlink's queue statistics: which queues they cover, the device scope, and frames that XDP consumes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PLAIN = ("rx-packets", "rx-bytes", "tx-packets", "tx-bytes")
     source=f"{QSTATS}, queue-id, queue-type: only currently active queues",
     falsified_by=("program:qstat.queue-missing",),
 )
-def test_netlink_queues(netlink, traffic, step):
-    """Netlink's queue statistics have one entry for each queue that the kernel uses, and none else."""
-    with step("Read netlink's statistics: there is an entry for each receive and transmit queue, numbered from 0"):
+def test_netlink_queues(netlink_counters, traffic, step):
+    """Netlink's queue statistics have exactly one entry for each queue that the kernel uses."""
+    with step("Read netlink's statistics: there is one entry for each receive and transmit queue, numbered from 0"):
         for direction in ("rx", "tx"):
-            assert netlink.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
+            assert netlink_counters.netlink_queues(direction) == list(range(traffic.queues(direction))), direction
 
 
 @requirement(
@@ -38,18 +38,18 @@ def test_netlink_queues(netlink, traffic, step):
     source=f"{QSTATS}, scope",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
-    """Netlink's device-wide statistics have what those of its queues have, and rise by what these rise by."""
-    if not netlink.netlink_device():
-        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
-    with step("Send test frames both ways"), netlink.measure() as measured:
+def test_netlink_scopes(netlink_counters, traffic, step, skip_unsupported):
+    """Netlink's device-wide statistics have every counter that its queues have, and rise by the sum of what the queues rise by."""
+    if not netlink_counters.netlink_device():
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink_counters.qstats("device"))
+    with step("Send test frames both ways"), netlink_counters.measure() as measured:
         traffic.check_delivery()
         traffic.send_back()
     with step("The device-wide statistics rose by as much as the queues' together"):
         rx, tx = total(measured.queues.rx.values()), total(measured.queues.tx.values())
         queues = {"rx-packets": rx.frames, "rx-bytes": rx.bytes, "tx-packets": tx.frames, "tx-bytes": tx.bytes}
-        told = {name: rise for name, rise in queues.items() if name in measured.netlink}
-        assert {name: measured.netlink_device.get(name) for name in told} == told
+        reported = {name: rise for name, rise in queues.items() if name in measured.netlink}
+        assert {name: measured.netlink_device.get(name) for name in reported} == reported
 
 
 @requirement(
@@ -58,13 +58,13 @@ def test_netlink_scopes(netlink, traffic, step, skip_unsupported):
     source=f"{RX}; packets consumed by XDP are still counted",
     falsified_by=("program:qstat.frame-missing", "rx.frame.duplicated"),
 )
-def test_dropped_by_xdp(netlink, native, traffic, step):
-    """Frames that an XDP program drops are counted as received by their queues, and for the device."""
+def test_dropped_by_xdp(netlink_counters, native, traffic, step):
+    """Frames that an XDP program drops are counted as received, by their queues and by the device."""
     probes = traffic.probes()
     with step("Attach a program that drops test frames"):
         program = native.attach("xdp_drop")
         traffic.ready()
-    with step("Send test frames of every size"), netlink.measure() as measured:
+    with step("Send test frames of every size"), netlink_counters.measure() as measured:
         traffic.send(probes)
         native.wait(of_frames(probe.frame for probe in probes), program)
     with step("The receive queues' counters rose by what the wire carried, and those of the device"):
@@ -79,8 +79,8 @@ def test_dropped_by_xdp(netlink, native, traffic, step):
     falsified_by=("program:qstat.total-differs", "tx.frame.dropped"),
 )
 @pytest.mark.parametrize("program", ["xdp_tx", "xdp_redirect"])
-def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupported, program):
-    """Frames that an XDP program sends back or redirects are counted for the device as sent, and as received."""
+def test_sent_by_xdp(netlink_counters, native, require, traffic, step, until, skip_unsupported, program):
+    """Frames that an XDP program sends back or redirects are counted by the device, as received and as sent."""
     if program == "xdp_redirect":
         require("xdp-act:redirect")
     probes = traffic.probes()
@@ -89,12 +89,16 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
         traffic.ready()
         if program == "xdp_redirect":
             require("xdp-act:ndo-xmit")
-    with step("Send test frames of every size"), netlink.measure() as measured, traffic.capture_sent() as remote:
+    with (
+        step("Send test frames of every size"),
+        netlink_counters.measure() as measured,
+        traffic.capture_sent() as remote,
+    ):
         traffic.send(probes)
         until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
-    with step("The receive queues' counters rose by what the wire carried"):
+    with step("The sum of the receive queues' counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
-    with step("The device-wide counters rose by what the wire carried both ways"):
+    with step("The device-wide counters rose by what the wire carried, both ways"):
         if not measured.netlink_device:
             skip_unsupported("netlink queue statistics of device scope", evidence=dict(measured.netlink_device))
         assert device_scope(measured, "rx") == of_wire(measured.wire_rx, "rx"), explain(measured)
@@ -107,26 +111,30 @@ def test_sent_by_xdp(netlink, native, require, traffic, step, until, skip_unsupp
     source=f"{QSTATS}: extend (and partially duplicate) {RTNL}; {BASE}",
     falsified_by=("program:qstat.total-differs",),
 )
-def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported):
-    """Netlink's device-wide counters are those of rtnetlink, in value, before and after traffic, and after the interface was down."""
-    if not netlink.netlink_device():
-        skip_unsupported("netlink queue statistics of device scope", evidence=netlink.qstats("device"))
+def test_agree_with_rtnetlink(netlink_counters, traffic, settings, step, skip_unsupported):
+    """Netlink's device-wide counters equal rtnetlink's, before and after traffic, and after the interface was down."""
+    if not netlink_counters.netlink_device():
+        skip_unsupported("netlink queue statistics of device scope", evidence=netlink_counters.qstats("device"))
 
     def differences():
-        """What the two tell of a moment at which no frame was counted meanwhile, where that differs."""
+        """Return the counters that differ, each with both values, at a moment when no frame was counted in between."""
         while True:
-            before, device, after = netlink.read().link, netlink.netlink_device(), netlink.read().link
+            before, device, after = (
+                netlink_counters.read().link,
+                netlink_counters.netlink_device(),
+                netlink_counters.read().link,
+            )
             if before == after:
                 pairs = {name: (after[name.replace("-", "_")], device.get(name)) for name in PLAIN}
                 return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
-    with step("Read both while no frame is under way: they are the same"):
+    with step("Read both while no frame is in flight: they are equal"):
         assert differences() == {}
-    with step("Send test frames both ways, then read both"):
+    with step("Send test frames both ways, then read both: they are equal"):
         traffic.check_delivery()
         traffic.send_back()
         assert differences() == {}
-    with step("Take the interface down and up, then read both"):
+    with step("Take the interface down and up, then read both: they are equal"):
         settings.set_link(up=False)
         settings.set_link(up=True)
         settings.ready()
@@ -134,14 +142,14 @@ def test_agree_with_rtnetlink(netlink, traffic, settings, step, skip_unsupported
 
 
 @requirement("QSTAT-NL-13", level="MUST", source=ACTIVE, falsified_by=("program:settings.not-set",))
-def test_while_down(netlink, settings, step):
-    """While the interface is down no queue has statistics, and the device-wide ones are still told, if there are any."""
-    whole = netlink.netlink_device()
-    with step("Take the interface down: no queue is active, so that none is told of"):
+def test_while_down(netlink_counters, settings, step):
+    """While the interface is down, no queue has statistics, and the device-wide ones, if there are any, are still reported."""
+    whole = netlink_counters.netlink_device()
+    with step("Take the interface down: no queue is active, so netlink reports none"):
         settings.set_link(up=False)
-        assert netlink.qstats() == []
-    with step("The device-wide statistics have the same counters as before, and none went back"):
-        now = netlink.netlink_device()
+        assert netlink_counters.qstats() == []
+    with step("The device-wide statistics have the same counters as before, and none decreased"):
+        now = netlink_counters.netlink_device()
         assert now.keys() == whole.keys()
         assert {name: (value, now[name]) for name, value in whole.items() if now[name] < value} == {}
 
@@ -149,27 +157,27 @@ def test_while_down(netlink, settings, step):
 @requirement(
     "QSTAT-NL-14", level="MUST", source=ACTIVE, falsified_by=("program:qstat.queue-missing", "program:settings.not-set")
 )
-def test_after_channel_change(netlink, traffic, operations, step, defer, skip_unsupported):
-    """After a change of the number of channels exactly the queues that there are then have statistics, numbered from 0."""
-    before = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+def test_after_channel_change(netlink_counters, traffic, operations, step, defer, skip_unsupported):
+    """After a change of the number of channels, netlink has statistics for exactly the current queues, numbered from 0."""
+    before = {way: netlink_counters.netlink_queues(way) for way in ("rx", "tx")}
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
         except NotOfferedError as error:
             skip_unsupported("another number of channels", evidence=str(error))
-    with step("There is an entry for each queue that there is now"):
-        after = {way: netlink.netlink_queues(way) for way in ("rx", "tx")}
+    with step("There is one entry for each current queue"):
+        after = {way: netlink_counters.netlink_queues(way) for way in ("rx", "tx")}
         assert after != before
         assert after == {way: list(range(traffic.queues(way))) for way in after}
 
 
 def device_scope(measured, direction):
-    """What the device-wide counters of a direction's frames and octets rose by; empty where there are none."""
+    """Return what the device-wide frame and byte counters of a direction rose by; empty if there are none."""
     return {
         name: rise for name, rise in measured.netlink_device.items() if name in PLAIN and name.startswith(direction)
     }
 
 
 def of_wire(account, direction):
-    """An account as netlink's counters would have it."""
+    """Return an account under the names of netlink's counters."""
     return {f"{direction}-packets": account.frames, f"{direction}-bytes": account.bytes}

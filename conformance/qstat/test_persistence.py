@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Statistics outlive routine operations: the interface's always, and the device-wide queue statistics of netlink."""
+"""Statistics persist across routine operations: the interface's always, and netlink's device-wide queue statistics."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev
 GONE_BACK = ("program:qstat.gone-back",)
 
 
-def check_not_behind(before, after):
-    """No counter may be less than it was.
+def check_no_decrease(before, after):
+    """Check that no counter decreased.
 
     Raises:
-        AssertionError: one is; the message says which, and what it was.
+        AssertionError: one did; the message has its name and both values.
     """
     lost = [
         f"{name} was {value}, is {after.get(name)}" for name, value in before.items() if (after.get(name) or 0) < value
     ]
-    assert not lost, f"went back: {'; '.join(lost)}"
+    assert not lost, f"counters decreased: {'; '.join(lost)}"
 
 
 @pytest.fixture
 def counter_snapshot(accounting, traffic, step):
-    """Frames both ways that the statistics have counted, and what these then said."""
+    """The interface's statistics, read after test frames went both ways."""
     with step("Send test frames both ways, and read the interface's statistics"):
         traffic.check_delivery()
         traffic.send_back()
@@ -43,69 +43,69 @@ def counter_snapshot(accounting, traffic, step):
 
 @requirement("QSTAT-PERSIST-01", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
 def test_down_and_up(counter_snapshot, accounting, dut, step, defer, traffic):
-    """The interface's statistics do not go back when it is taken down and up."""
+    """The interface's statistics do not decrease when it is taken down and up."""
     with step("Take the interface down and up"):
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
         dut.set_link(up=True)
         traffic.ready()
-    with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.read().link)
+    with step("No counter of the interface decreased"):
+        check_no_decrease(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-02", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
 def test_ring_resize(counter_snapshot, accounting, dut, step, defer, skip_unsupported, traffic):
-    """The interface's statistics do not go back when the rings are resized."""
+    """The interface's statistics do not decrease when the rings are resized."""
     rings = dut.get("rings")
     if not rings or rings["rx"] == rings["rx-max"]:
-        skip_unsupported("ring sizes that can be raised", evidence=rings)
-    with step("Double the number of receive and transmit descriptors, within what the driver allows"):
+        skip_unsupported("larger rings", evidence=rings)
+    with step("Double the number of receive and transmit descriptors, up to the driver's maximum"):
         defer(dut.set, "rings", rx=rings["rx"], tx=rings["tx"])
-        bigger = {side: min(2 * rings[side], rings[f"{side}-max"]) for side in ("rx", "tx")}
-        dut.set("rings", **bigger)
+        larger = {side: min(2 * rings[side], rings[f"{side}-max"]) for side in ("rx", "tx")}
+        dut.set("rings", **larger)
         traffic.ready()
     with step("The rings have the new size"):
-        assert {side: dut.get("rings")[side] for side in bigger} == bigger
-    with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.read().link)
+        assert {side: dut.get("rings")[side] for side in larger} == larger
+    with step("No counter of the interface decreased"):
+        check_no_decrease(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-03", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
 def test_channel_change(counter_snapshot, accounting, operations, step, defer, skip_unsupported):
-    """The interface's statistics do not go back when the number of channels changes."""
+    """The interface's statistics do not decrease when the number of channels changes."""
     with step("Change the number of channels by one"):
         try:
             operations.other_channels(defer)
         except NotOfferedError as error:
             skip_unsupported("another number of channels", evidence=str(error))
-    with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.read().link)
+    with step("No counter of the interface decreased"):
+        check_no_decrease(counter_snapshot, accounting.read().link)
 
 
 @requirement("QSTAT-PERSIST-04", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
 def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
-    """The interface's statistics do not go back when an XDP program is attached and detached."""
+    """The interface's statistics do not decrease when an XDP program is attached and detached."""
     with step("Attach a program that passes all frames"):
         native.attach("xdp_pass")
         traffic.ready()
-    with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.read().link)
-    with step("Detach it: still none went back"):
+    with step("No counter of the interface decreased"):
+        check_no_decrease(counter_snapshot, accounting.read().link)
+    with step("Detach it: still none decreased"):
         native.detach()
         traffic.ready()
-        check_not_behind(counter_snapshot, accounting.read().link)
+        check_no_decrease(counter_snapshot, accounting.read().link)
 
 
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
-def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_unsupported):
-    """Netlink's device-wide queue statistics do not go back over any routine operation."""
-    before = read_counters(netlink).device
+def test_device_scope(netlink_counters, operations, step, evidence, skip_unsupported):
+    """Netlink's device-wide queue statistics do not decrease over any routine operation."""
+    before = read_counters(netlink_counters).device
     if not before:
         skip_unsupported("netlink queue statistics of device scope", evidence=before)
     for done in operations.one_by_one():
-        with step(f"{done}: no device-wide counter went back"):
-            after = read_counters(netlink).device
+        with step(f"{done}: no device-wide counter decreased"):
+            after = read_counters(netlink_counters).device
             assert after.keys() >= before.keys(), f"after {done}"
             assert lost(before, after) == [], f"after {done}"
     evidence("not offered", operations.not_offered)
@@ -114,37 +114,37 @@ def test_device_scope_has_the_history(netlink, operations, step, evidence, skip_
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=GONE_BACK, variant="netlink")
 @requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=GONE_BACK, variant="ethtool")
-def test_queues(counted, operations, step, evidence):
-    """The statistics of a queue that is still there do not go back over any routine operation.
+def test_queues(queue_counters, operations, step, evidence):
+    """The statistics of a queue that still exists do not decrease over any routine operation.
 
-    Netlink's may: netdev.yaml lets them begin anew with a reconfiguration. All operations are tried before the verdict.
+    Netlink's may: netdev.yaml allows them to restart with a reconfiguration. All operations are tried before the verdict.
     """
-    gone = {}
-    before = read_counters(counted).by(counted.source)
+    decreased = {}
+    before = read_counters(queue_counters).by(queue_counters.source)
     for done in operations.one_by_one():
         with step(f"{done}: read the counters"):
-            if found := lost(before, read_counters(counted).by(counted.source)):
-                gone[done] = found
-            before = read_counters(counted).by(counted.source)
+            if found := lost(before, read_counters(queue_counters).by(queue_counters.source)):
+                decreased[done] = found
+            before = read_counters(queue_counters).by(queue_counters.source)
     evidence("not offered", operations.not_offered)
-    with step("None went back over any of them"):
-        assert gone == {}
+    with step("No counter decreased over any of these operations"):
+        assert decreased == {}
 
 
 @requirement("QSTAT-PERSIST-08", level="MUST", source=PERSIST, falsified_by=GONE_BACK)
 def test_changes_that_reset(counter_snapshot, accounting, operations, step, skip_unsupported):
-    """The interface's statistics do not go back when its MTU changes or autonegotiation is restarted: the device is set up anew."""
-    refused = {}
+    """The interface's statistics do not decrease when its MTU changes or autonegotiation restarts, which reset the device."""
+    errors = {}
     for operation in (operations.change_mtu, operations.restart_negotiation):
-        with step("Change the MTU and change it back; restart autonegotiation: no counter of the interface went back"):
+        with step("Change the MTU and change it back; restart autonegotiation: no counter of the interface decreased"):
             try:
                 operation()
             except NotOfferedError as error:
-                refused[operation.__name__] = str(error)
+                errors[operation.__name__] = str(error)
             else:
-                check_not_behind(counter_snapshot, accounting.read().link)
-    if len(refused) > 1:
-        skip_unsupported("a change of the MTU or a restart of autonegotiation", evidence=refused)
+                check_no_decrease(counter_snapshot, accounting.read().link)
+    if len(errors) > 1:
+        skip_unsupported("a change of the MTU or a restart of autonegotiation", evidence=errors)
 
 
 @requirement(
@@ -155,16 +155,16 @@ def test_changes_that_reset(counter_snapshot, accounting, operations, step, skip
 )
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
-@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
-def test_own_reset(counter_snapshot, accounting, model, reset_by_watchdog, step, evidence):
-    """No counter of the interface, and none of netlink's device-wide ones, goes back when the driver resets its device by itself."""
+@pytest.mark.fresh_guest  # a driver that does not reset the device may leave a queue hanging
+def test_reset_by_driver(counter_snapshot, accounting, model, reset_by_watchdog, step, evidence):
+    """The interface's statistics, and netlink's device-wide ones, do not decrease when the driver resets its device."""
     whole = read_counters(accounting)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
     evidence("resets", model.call("model.counters")["resets"])
-    with step("No counter of the interface went back"):
-        check_not_behind(counter_snapshot, accounting.read().link)
-    with step("Nor did one of netlink's device-wide ones"):
+    with step("No counter of the interface decreased"):
+        check_no_decrease(counter_snapshot, accounting.read().link)
+    with step("No device-wide counter of netlink decreased"):
         assert lost(whole.device, read_counters(accounting).device) == []
 
 
@@ -176,37 +176,39 @@ def test_own_reset(counter_snapshot, accounting, model, reset_by_watchdog, step,
 )
 @pytest.mark.budget(60)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
-@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
+@pytest.mark.fresh_guest  # a driver that does not reset the device may leave a queue hanging
 @pytest.mark.usefixtures("counter_snapshot")
-def test_queues_over_own_reset(by_queue, reset_by_watchdog, step):
-    """The statistics of a queue do not go back when the driver resets its device by itself.
+def test_queues_over_reset_by_driver(per_queue_counters, reset_by_watchdog, step):
+    """The statistics of a queue do not decrease when the driver resets its device.
 
-    Netlink's may: netdev.yaml lets them begin anew with a reconfiguration.
+    Netlink's may: netdev.yaml allows them to restart with a reconfiguration.
     """
-    before = read_counters(by_queue)
+    before = read_counters(per_queue_counters)
     with step("Have a transmit queue of the device hang, and fill it, until the driver resets the device"):
         reset_by_watchdog()
-    with step("No counter of a queue went back"):
-        now = read_counters(by_queue)
+    with step("No counter of a queue decreased"):
+        now = read_counters(per_queue_counters)
         assert lost(before.by_netlink, now.by_netlink) + lost(before.by_ethtool, now.by_ethtool) == []
 
 
 @pytest.fixture
-def over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupported):
-    """``before, after = over_restart(queue)``: what the statistics said before one receive queue was restarted under use, and after.
+def counters_over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupported):
+    """``before, after = counters_over_restart(queue)``: the counters before and after one receive queue was restarted.
 
-    Skips where the driver restarts no single queues.
+    Skips if the driver has no queue management operations.
     """
 
     def restart(queue):
-        refusal = guest.agent.call("netdev.queue_api_error", ifname=dut.ifname, queue=queue)
-        if refusal["errno"] == errno.EOPNOTSUPP:
-            skip_unsupported("restarting single queues by netdev netlink", evidence={"netdev bind-rx": refusal})
+        error = guest.agent.call("netdev.queue_api_error", ifname=dut.ifname, queue=queue)
+        if error["errno"] == errno.EOPNOTSUPP:
+            skip_unsupported(
+                "restarting single queues (queue management operations)", evidence={"netdev bind-rx": error}
+            )
         if restart_queue is None:
             skip_unsupported(
-                "header split, which bound memory needs", evidence=dut.get("rings") or {"netdev bind-rx": refusal}
+                "header split, which binding memory requires", evidence=dut.get("rings") or {"netdev bind-rx": error}
             )
-        # Only now: turning header split on may have freed the rings already.
+        # After header split is on, because turning it on may have freed the rings.
         traffic.check_delivery()
         traffic.send_back()
         before = read_counters(accounting)
@@ -217,22 +219,22 @@ def over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupporte
 
 
 @requirement("QSTAT-PERSIST-10", level="MUST", source=QUEUE_API, falsified_by=GONE_BACK)
-def test_queue_restart(over_restart, dut, step):
-    """No counter of the interface, and none of netlink's device-wide ones, goes back when one receive queue is restarted."""
+def test_queue_restart(counters_over_restart, dut, step):
+    """The interface's statistics, and netlink's device-wide ones, do not decrease when one receive queue is restarted."""
     with step("Send test frames both ways, in flows enough to reach every receive queue, and restart a receive queue"):
-        before, after = over_restart(dut.queues() - 1)
-    with step("No counter went back"):
+        before, after = counters_over_restart(dut.queues() - 1)
+    with step("No counter decreased"):
         assert lost(before.interface, after.interface) == []
         assert lost(before.device, after.device) == []
 
 
 @requirement("QSTAT-PERSIST-12", level="MUST", source=QUEUE_API, falsified_by=GONE_BACK)
-def test_other_queues_over_restart(over_restart, dut, step):
-    """No counter of another queue goes, or goes back, when one receive queue is restarted."""
+def test_other_queues_over_restart(counters_over_restart, dut, step):
+    """When one receive queue is restarted, no other queue's counter disappears or decreases."""
     queue = dut.queues() - 1
     with step("Send test frames both ways, in flows enough to reach every receive queue, and restart a receive queue"):
-        before, after = over_restart(queue)
-    with step("Every other queue has the counters that it had, and none of them went back"):
+        before, after = counters_over_restart(queue)
+    with step("Every other queue has the same counters as before, and none decreased"):
         for then, now in ((before.by_netlink, after.by_netlink), (before.by_ethtool, after.by_ethtool)):
             others = {name: value for name, value in then.items() if not name.startswith(f"rx {queue} ")}
             assert others.keys() <= now.keys()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading the statistics is safe in every state: four processes read by every way while something happens to the interface.
+"""Reading statistics is safe in every state: four processes read through every interface while the device under test changes.
 
-That the kernel does not complain meanwhile is part of each of these: whatever it says on its console is a crash.
+Each test also requires that the kernel reports nothing meanwhile: a warning on its console gives the verdict crash.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from plugfest.traffic.traffic import check_same, payloads
 STATISTICS = "Documentation/networking/statistics.rst, uAPIs"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"
 SOURCE = f"{STATISTICS}; {QSTATS}"
-SEEN = ("program:qstat.reader-back", "program:qstat.reader-torn")
-FLAPS, FEWEST_FLAPS = 20, 4
+READER_FAULTS = ("program:qstat.reader-back", "program:qstat.reader-torn")
+CYCLES, MIN_CYCLES = 20, 4
 ENOUGH = 10.0
-"""Seconds, on any guest, after which `FEWEST_FLAPS` are enough: an emulated one may take five for each."""
+"""Seconds, on any guest, after which `MIN_CYCLES` are enough: an emulated guest may take five for each."""
 ONE_WAY = ("netlink", "ethtool", "rtnetlink")
-"""By which all processes read at once; procfs asks the driver what rtnetlink does."""
+"""Interfaces that all processes read at once; procfs asks the driver for the same as rtnetlink."""
 PACE = 0.05
-"""Seconds between two batches of frames, so that an emulated guest is not busy with these alone."""
+"""Seconds between two batches of frames, so that an emulated guest has time for other work."""
 OTHER_NAME = "renamed0"
-SPACE = "plugfest-other"
+NETNS = "plugfest-other"
 
 
 @requirement(
     "QSTAT-READ-03",
     level="MUST",
     source=SOURCE,
-    falsified_by=("program:qstat.reader-short", *SEEN, "rx.frame.duplicated"),
+    falsified_by=("program:qstat.reader-short", *READER_FAULTS, "rx.frame.duplicated"),
 )
 def test_under_traffic(accounting, traffic, readers, step, evidence):
-    """While frames go both ways, no reader sees a counter go back or leap, and each ends with exactly what the wire carried."""
+    """While frames go both ways, no reader sees a counter decrease or jump, and each ends with exactly what the wire carried."""
     probes = traffic.probes()
     with (
-        step("Read by netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
+        step("Read through netlink, ethtool, procfs and rtnetlink at once while test frames go both ways"),
         accounting.measure() as measured,
-        readers() as seen,
+        readers() as readings,
     ):
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         sent = traffic.send_back()
         accounting.settle()
-        seen.goes_on()
-    evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused"):
-        assert seen.problems() == []
+        readings.goes_on()
+    evidence("readers", readings.summary())
+    with step("No reader saw a counter decrease or jump, or got an error"):
+        assert readings.problems() == []
     with step(
-        "Every frame was carried, and each reader's counters rose by the frames and octets that the wire carried"
+        "The wire carried every frame, and each reader's counters rose by the frames and bytes that the wire carried"
     ):
         check_same(list(only(measured.from_dut)), sent, "frames on the wire")
-        assert {"the interface by procfs", "the interface by rtnetlink"} <= seen.risen().keys()
-        own = (of_frames(probe.frame for probe in probes), of_frames(sent))
-        assert seen.differences(own, (measured.wire_rx, measured.wire_tx)) == []
+        assert {"the interface by procfs", "the interface by rtnetlink"} <= readings.risen().keys()
+        of_test = (of_frames(probe.frame for probe in probes), of_frames(sent))
+        assert readings.differences(of_test, (measured.wire_rx, measured.wire_tx)) == []
 
 
-@requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-04", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_down(accounting, dut, readers, step, defer, settings, evidence, traffic):
     """Statistics can be read while the interface is down, and do not change then."""
     with step("Send test frames both ways, and take the interface down"):
@@ -76,124 +76,124 @@ def test_while_down(accounting, dut, readers, step, defer, settings, evidence, t
         defer(settings.ready)
         defer(dut.set_link, up=True)
         dut.set_link(up=False)
-    with step("Read by every way at once: no reader sees a counter go back or leap, or is refused"):
-        with readers() as seen:
-            seen.goes_on()
-        evidence("readers", seen.summary())
-        assert seen.problems(queues_restart=True) == []
-    with step("The interface's counters are what they were while it was up, and each reader's stayed the same"):
+    with step("Read through every interface at once: no reader sees a counter decrease or jump, or gets an error"):
+        with readers() as readings:
+            readings.goes_on()
+        evidence("readers", readings.summary())
+        assert readings.problems(queues_restart=True) == []
+    with step("The interface's counters are those from before it went down, and each reader's stayed the same"):
         now = accounting.read().link
         names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
-        # A frame of the stack's own may be on its way while the interface goes down.
+        # The stack may send a frame of its own while the interface goes down.
         assert [name for name in names if now[name] < before[name]] == [], f"{before} became {now}"
-        assert {who for who, accounts in seen.risen().items() if accounts != (Account(), Account())} == set()
+        assert {who for who, accounts in readings.risen().items() if accounts != (Account(), Account())} == set()
 
 
-@requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-05", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 @pytest.mark.parametrize("kinds", [ALL, *([kind] * len(ALL) for kind in ONE_WAY)], ids=["each", *ONE_WAY])
 @pytest.mark.budget(90)
 def test_while_flapping(dut, traffic, readers, step, defer, settings, evidence, kinds):
-    """While the interface goes down and up under traffic, over and over, no reader sees a counter go back or leap.
+    """While the interface repeatedly goes down and up under traffic, no reader sees a counter decrease or jump.
 
-    Four processes read, each by another way, and all by the same.
+    Four processes read: each through another interface, or all through the same.
     """
     with step(
-        f"Take the interface down and up {FLAPS} times, fewer where that takes long, under traffic, while four processes read"
+        f"Take the interface down and up {CYCLES} times, fewer if that takes long, under traffic, while four processes read"
     ):
         defer(settings.ready)
         defer(dut.set_link, up=True)
-        with readers(kinds) as seen, traffic.stream(PACE):
-            enough, flaps = Deadline.after(ENOUGH), 0
-            while flaps < FEWEST_FLAPS or (flaps < FLAPS and not enough.passed):
+        with readers(kinds) as readings, traffic.stream(PACE):
+            enough, cycles = Deadline.after(ENOUGH), 0
+            while cycles < MIN_CYCLES or (cycles < CYCLES and not enough.passed):
                 dut.set_link(up=False)
                 dut.set_link(up=True)
-                seen.goes_on(1)
-                flaps += 1
-            evidence("flaps", flaps)
+                readings.goes_on(1)
+                cycles += 1
+            evidence("cycles", cycles)
             settings.ready()
-            seen.goes_on()
-    evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
-        assert seen.problems(queues_restart=True) == []
+            readings.goes_on()
+    evidence("readers", readings.summary())
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
+        assert readings.problems(queues_restart=True) == []
 
 
-@requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-06", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_reset(operations, traffic, readers, step, settings, defer, evidence):
-    """While the device is reset under traffic by what users do, no reader sees a counter go back or leap."""
+    """While a change of settings resets the device under traffic, no reader sees a counter decrease or jump."""
     with step("Change the MTU and restart autonegotiation under traffic, while four processes read"):
         defer(settings.ready)
-        with readers() as seen, traffic.stream(PACE):
+        with readers() as readings, traffic.stream(PACE):
             operations.change_mtu()
             try:
                 operations.restart_negotiation()
             except NotOfferedError as error:
                 evidence("ethtool -r", str(error))
-            seen.goes_on()
-    evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
-        assert seen.problems(queues_restart=True) == []
+            readings.goes_on()
+    evidence("readers", readings.summary())
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
+        assert readings.problems(queues_restart=True) == []
 
 
 @requirement("QSTAT-READ-07", level="MUST", source=SOURCE, falsified_by="program:qstat.reader-torn")
 def test_while_reconfigured(operations, traffic, readers, step, settings, defer, evidence, skip_unsupported):
-    """While rings and channels change under traffic, reading is safe, and no value is torn.
+    """While rings and channels change under traffic, statistics can be read, and no value is torn.
 
-    That counters go back then is told by QSTAT-PERSIST-02 and -03, not here.
+    QSTAT-PERSIST-02 and -03 check that counters do not decrease then.
     """
     done = []
     with step("Resize the rings and change the number of channels, while four processes read"):
         defer(settings.ready)
-        with readers() as seen, traffic.stream(PACE):
+        with readers() as readings, traffic.stream(PACE):
             for operation in (operations.resize_rings, operations.change_channels):
                 try:
                     operation()
                     done.append(operation.__name__)
                 except NotOfferedError as error:
                     evidence(operation.__name__, str(error))
-            seen.goes_on()
-    evidence("readers", seen.summary())
+            readings.goes_on()
+    evidence("readers", readings.summary())
     if not done:
-        skip_unsupported("a change of rings or channels", evidence="both are refused, see above")
-    with step("No reader saw a counter leap, or was refused"):
-        assert [problem for problem in seen.problems(queues_restart=True) if " went back " not in problem] == []
+        skip_unsupported("a change of rings or channels", evidence="the driver refused both, see above")
+    with step("No reader saw a counter jump, or got an error"):
+        assert [problem for problem in readings.problems(queues_restart=True) if " went back " not in problem] == []
 
 
-@requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=SEEN)
+@requirement("QSTAT-READ-08", level="MUST", source=SOURCE, falsified_by=READER_FAULTS)
 def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence, traffic):
-    """While the interface is renamed, and moved to another network namespace and back, no reader sees a counter go back or leap.
+    """While the interface is renamed, or moved to another network namespace and back, no reader sees a counter decrease or jump.
 
-    Under the old name, and from the old namespace, it is not there, and readers are told so.
+    While the interface is not there, under its old name or in its old namespace, readers get an error.
     """
     name = dut.ifname
     traffic.check_delivery()
     defer(guest.configure)
     defer(run, "sh", "-c", f"ip link show {OTHER_NAME} 2>/dev/null && ip link set {OTHER_NAME} name {name}; :")
-    run("ip", "netns", "add", SPACE)
-    defer(run, "sh", "-c", f"ip -n {SPACE} link set {name} netns 1 2>/dev/null; ip netns delete {SPACE}")
+    run("ip", "netns", "add", NETNS)
+    defer(run, "sh", "-c", f"ip -n {NETNS} link set {name} netns 1 2>/dev/null; ip netns delete {NETNS}")
 
     def rename():
-        """Rename it and rename it back; returns what the readers saw, and whether the kernel renames what is up."""
-        with readers() as seen:
+        """Rename the interface and rename it back, if the kernel renames an interface in its state; return what the readers saw."""
+        with readers() as readings:
             try:
                 guest.agent.call("link.set", ifname=name, name=OTHER_NAME)
             except AgentError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                evidence("renaming what is up", str(error))
-                return seen
-            seen.goes_on()
+                evidence("renaming an interface that is up", str(error))
+                return readings
+            readings.goes_on()
             guest.agent.call("link.set", ifname=OTHER_NAME, name=name)
-            seen.goes_on()
-        return seen
+            readings.goes_on()
+        return readings
 
     def move():
-        """Move it and move it back, which takes it down; returns what the readers saw."""
-        with readers() as seen:
-            run("ip", "link", "set", name, "netns", SPACE)
-            seen.goes_on()
-            run("ip", "-n", SPACE, "link", "set", name, "netns", "1")
-            seen.goes_on()
-        return seen
+        """Move the interface and move it back, which takes it down; return what the readers saw."""
+        with readers() as readings:
+            run("ip", "link", "set", name, "netns", NETNS)
+            readings.goes_on()
+            run("ip", "-n", NETNS, "link", "set", name, "netns", "1")
+            readings.goes_on()
+        return readings
 
     with step("Rename the interface and rename it back, up and down, while four processes read"):
         renamed = [rename()]
@@ -204,55 +204,57 @@ def test_while_renamed_and_moved(guest, dut, readers, run, step, defer, evidence
         moved = [move()]
         dut.set_link(up=False)
         moved.append(move())
-    evidence("readers while it was renamed", [seen.summary() for seen in renamed])
-    evidence("readers while it was moved", [seen.summary() for seen in moved])
-    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
-        for seen in (*renamed, *moved):
-            assert seen.problems(allowed=GONE, queues_restart=True) == []
-    with step("It was away: readers were told so; it came back: their last readings are of the interface"):
-        for seen in moved:
-            assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
-            assert seen.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
+    evidence("readers while it was renamed", [readings.summary() for readings in renamed])
+    evidence("readers while it was moved", [readings.summary() for readings in moved])
+    with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
+        for readings in (*renamed, *moved):
+            assert readings.problems(allowed=GONE, queues_restart=True) == []
+    with step(
+        "After each move, readers got that error while the interface was away, and read its counters when it was back"
+    ):
+        for readings in moved:
+            assert all(sum(each.errors.get(name, 0) for name in GONE) for each in readings.reports), readings.summary()
+            assert readings.risen().keys() >= {"the interface by procfs", "the interface by rtnetlink"}
 
 
-@requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*SEEN, "program:driver.unbind-lost"))
+@requirement("QSTAT-READ-09", level="MUST", source=SOURCE, falsified_by=(*READER_FAULTS, "program:driver.unbind-lost"))
 @pytest.mark.budget(60)
 def test_while_unbound(binding, traffic, readers, step, evidence):
-    """While the driver is taken off the device and put back, reading is safe; the interface is gone, and readers are told so."""
+    """While the driver is unbound and bound again, statistics can be read; readers get an error while the interface is missing."""
     traffic.check_delivery()
-    with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as seen:
+    with step("Unbind the driver and bind it again, under traffic, while four processes read"), readers() as readings:
         with traffic.stream(PACE):
             binding.unbind()
-            seen.goes_on()
+            readings.goes_on()
         binding.bind()
-        seen.goes_on()
-    evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or got another refusal than that it is not there"):
-        assert seen.problems(allowed=GONE) == []
-    with step("All were told that it was gone, and read on when it was back"):
-        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in seen.reports), seen.summary()
-        for each in seen.reports:
-            assert each.last or not each.first, f"{each.kind} has nothing of the new interface"
+        readings.goes_on()
+    evidence("readers", readings.summary())
+    with step("No reader saw a counter decrease or jump, or got another error than that the interface is missing"):
+        assert readings.problems(allowed=GONE) == []
+    with step("All got that error while the interface was missing, and read on when it was back"):
+        assert all(sum(each.errors.get(name, 0) for name in GONE) for each in readings.reports), readings.summary()
+        for each in readings.reports:
+            assert each.last or not each.first, f"{each.kind} read no counter of the new interface"
 
 
 @requirement(
     "QSTAT-READ-10",
     level="MUST",
     source=f"{SOURCE}; Documentation/networking/netdevices.rst, ndo_tx_timeout",
-    falsified_by=SEEN,
+    falsified_by=READER_FAULTS,
 )
 @pytest.mark.budget(90)
 @pytest.mark.provokes(TRANSMIT_WATCHDOG)
-@pytest.mark.fresh_guest  # where the driver does not reset the device, a queue may be left hanging
+@pytest.mark.fresh_guest  # a driver that does not reset the device may leave a queue hanging
 def test_while_it_resets_itself(traffic, readers, reset_by_watchdog, step, evidence):
-    """While the driver resets its device because a transmit queue hangs, no reader sees a counter go back or leap."""
+    """While the driver resets its device because a transmit queue hangs, no reader sees a counter decrease or jump."""
     traffic.check_delivery()
     with (
         step("Have a transmit queue hang until the driver resets the device, while four processes read"),
-        readers() as seen,
+        readers() as readings,
     ):
         reset_by_watchdog()
-        seen.goes_on()
-    evidence("readers", seen.summary())
-    with step("No reader saw a counter go back or leap, or was refused; counters of single queues may begin anew"):
-        assert seen.problems(queues_restart=True) == []
+        readings.goes_on()
+    evidence("readers", readings.summary())
+    with step("No reader saw a counter decrease or jump, or got an error; counters of single queues may restart"):
+        assert readings.problems(queues_restart=True) == []

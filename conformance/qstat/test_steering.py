@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Traffic that is steered to a chosen queue is counted by that queue: another number of frames to each tells them apart."""
+"""Traffic that is steered to a queue is counted on that queue. Each queue gets a different number of frames, to tell them apart."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FIRST_PORT = 40300
 
 
 @pytest.fixture
-def several(by_queue, dut, skip_unsupported):
-    """The accounts, where there is more than one receive queue and each has counters; skips elsewhere."""
+def multi_queue_counters(per_queue_counters, dut, skip_unsupported):
+    """The accounts; skips unless there are several receive queues with counters."""
     queues = dut.queues()
-    if queues < 2 or len(by_queue.queues().rx) < 2:
-        skip_unsupported("several receive queues that are counted", evidence={"receive queues": queues})
-    return by_queue
+    if queues < 2 or len(per_queue_counters.queues().rx) < 2:
+        skip_unsupported("counters of several receive queues", evidence={"receive queues": queues})
+    return per_queue_counters
 
 
 @requirement(
@@ -36,15 +36,15 @@ def several(by_queue, dut, skip_unsupported):
     source=f"{QSTATS}; {SCALING}, RSS indirection table",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
-    """Frames that the indirection table sends to a queue are counted by that queue, and by no other."""
+def test_by_table(multi_queue_counters, dut, settings, traffic, step, skip_unsupported):
+    """Frames that the RSS indirection table steers to a queue are counted on that queue, and on no other."""
     rss = dut.rss()
     if rss is None:
         skip_unsupported("an indirection table", evidence={"ethtool -x": rss})
-    aimed = {}
+    steered = {}
     with (
-        step("Point the whole indirection table at each queue in turn, and send it another number of frames"),
-        several.measure() as measured,
+        step("Point the whole indirection table at each queue in turn, and send each a different number of frames"),
+        multi_queue_counters.measure() as measured,
     ):
         for queue in range(dut.queues()):
             try:
@@ -54,9 +54,9 @@ def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
             probes = traffic.probes(versions=(4,))[: frame_count(queue)]
             traffic.send(probes)
             check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-            aimed[queue] = [probe.frame for probe in probes]
-    with step("Each queue's counters rose by its own frames and octets"):
-        assert miscounted(measured, aimed) == [], explain(measured)
+            steered[queue] = [probe.frame for probe in probes]
+    with step("Each queue's counters rose by its own frames and bytes"):
+        assert miscounted(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -65,30 +65,30 @@ def test_by_table(several, dut, settings, traffic, step, skip_unsupported):
     source=f"{QSTATS}; include/uapi/linux/ethtool.h, ETHTOOL_SRXCLSRLINS",
     falsified_by=("program:qstat.wrong-queue", "rx.flow-director.ignored"),
 )
-def test_by_rule(several, dut, active, steering, traffic, until, step):
-    """Frames that a flow rule sends to a queue are counted by that queue, and by no other."""
-    aimed = {}
+def test_by_rule(multi_queue_counters, dut, active, steering, traffic, until, step):
+    """Frames that a flow rule steers to a queue are counted on that queue, and on no other."""
+    steered = {}
     rules = {queue: FIRST_PORT + queue for queue in range(dut.queues())}
-    with step("Insert a rule for each queue that sends a destination port of its own there"):
+    with step("Insert a rule for each queue that steers one destination port to it"):
         active(NTUPLE)
         traffic.ready()
         for queue, port in rules.items():
             rule = steering.add_rule("udp", 4, port, queue)
-            assert rule is not None, f"{NTUPLE} is on, and a rule is refused (EOPNOTSUPP)"
-    with step("Send another number of frames to each of the ports"), several.measure() as measured:
-        before = total(several.queues().rx.values()).frames
+            assert rule is not None, f"{NTUPLE} is on, but the driver returned EOPNOTSUPP for a rule"
+    with step("Send a different number of frames to each port"), multi_queue_counters.measure() as measured:
+        before = total(multi_queue_counters.queues().rx.values()).frames
         for queue, port in rules.items():
             probes = traffic.probes(versions=(4,), port=port)[: frame_count(queue)]
             traffic.send(probes)
-            aimed[queue] = [probe.frame for probe in probes]
-        count = sum(len(frames) for frames in aimed.values())
+            steered[queue] = [probe.frame for probe in probes]
+        count = sum(len(frames) for frames in steered.values())
         until(
-            lambda: total(several.queues().rx.values()).frames - before >= count,
+            lambda: total(multi_queue_counters.queues().rx.values()).frames - before >= count,
             what=f"{count} frames are counted",
             timeout=1,
         )
-    with step("Each queue's counters rose by its own frames and octets"):
-        assert miscounted(measured, aimed) == [], explain(measured)
+    with step("Each queue's counters rose by its own frames and bytes"):
+        assert miscounted(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -97,28 +97,30 @@ def test_by_rule(several, dut, active, steering, traffic, until, step):
     source=f"{QSTATS}; {SCALING}, RSS; Microsoft, Verifying the RSS hash calculation",
     falsified_by=("program:qstat.wrong-queue", "rx.rss.queue"),
 )
-def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsupported):
-    """Frames whose source port hashes to a queue are counted by that queue, and by no other."""
+def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until, skip_unsupported):
+    """Frames whose source port the RSS hash maps to a queue are counted on that queue, and on no other."""
     rss = dut.rss()
     if rss is None or not rss.key or rss.function not in (0, TOEPLITZ) or len(set(rss.table)) < 2:
-        skip_unsupported("receive-side scaling by the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
-    with step("Choose source ports that the Toeplitz hash, with the driver's key and table, sends to each queue"):
-        aimed = frames_for_queue(dut, rss, traffic.ends)
-        if not aimed:
-            skip_unsupported("ports in the receive hash", evidence="ethtool -n rx-flow-hash names no source port")
-        assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: frame_count(queue) for queue in aimed}
-    frames = [frame for each in aimed.values() for frame in each]
-    with step("Send them"), several.measure() as measured:
+        skip_unsupported("RSS with the Toeplitz hash over several queues", evidence={"ethtool -x": rss})
+    with step("Choose source ports that the Toeplitz hash, with the driver's key and table, maps to each queue"):
+        steered = frames_for_queue(dut, rss, traffic.ends)
+        if not steered:
+            skip_unsupported("ports in the RSS hash", evidence="ethtool -n rx-flow-hash names no source port")
+        assert {queue: len(frames) for queue, frames in steered.items()} == {
+            queue: frame_count(queue) for queue in steered
+        }
+    frames = [frame for each in steered.values() for frame in each]
+    with step("Send them"), multi_queue_counters.measure() as measured:
         traffic.ready()
-        before = total(several.queues().rx.values()).frames
+        before = total(multi_queue_counters.queues().rx.values()).frames
         remote.send(frames)
         until(
-            lambda: total(several.queues().rx.values()).frames - before >= len(frames),
+            lambda: total(multi_queue_counters.queues().rx.values()).frames - before >= len(frames),
             what=f"{len(frames)} frames are counted",
             timeout=1,
         )
-    with step("Each queue's counters rose by its own frames and octets"):
-        assert miscounted(measured, aimed) == [], explain(measured)
+    with step("Each queue's counters rose by its own frames and bytes"):
+        assert miscounted(measured, steered) == [], explain(measured)
 
 
 @requirement(
@@ -128,47 +130,49 @@ def test_by_source_port(several, dut, traffic, remote, step, until, skip_unsuppo
     falsified_by=("program:qstat.wrong-queue", "tx.frame.dropped"),
 )
 def test_by_sender(
-    by_queue, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
+    per_queue_counters, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
 ):
-    """Frames that the stack hands to a transmit queue, as it is told to, are counted by that queue, and by no other."""
+    """Frames that XPS steers to a transmit queue are counted on that queue, and on no other."""
     queues = dut.queues("tx")
-    if queues < 2 or len(by_queue.queues().tx) < 2:
-        skip_unsupported("several transmit queues that are counted", evidence={"transmit queues": queues})
+    if queues < 2 or len(per_queue_counters.queues().tx) < 2:
+        skip_unsupported("counters of several transmit queues", evidence={"transmit queues": queues})
     maps = [f"/sys/class/net/{dut.ifname}/queues/tx-{queue}/xps_cpus" for queue in range(queues)]
     before = guest.agent.call("files.read_many", paths=maps)
-    everyone = f"{(1 << traffic.cpus()) - 1:x}"
-    made = [probe.frame for probe in _to_nobody(traffic)]
-    aimed = {}
+    all_cpus = f"{(1 << traffic.cpus()) - 1:x}"
+    remaining = [probe.frame for probe in _unanswered(traffic)]
+    steered = {}
     with (
-        step("Give all CPUs to each transmit queue in turn, and send another number of frames from there"),
-        by_queue.measure() as measured,
-        trace_skbs() as seen,
+        step("Assign all CPUs to each transmit queue in turn (XPS), and send a different number of frames from there"),
+        per_queue_counters.measure() as measured,
+        trace_skbs() as skbs,
         traffic.capture_sent() as remote,
     ):
         for queue in range(queues):
             for number, path in enumerate(maps):
                 defer(guest.agent.call, "files.write", path=path, text=before[path] or "0")
-                guest.agent.call("files.write", path=path, text=everyone if number == queue else "0")
-            aimed[queue], made = made[: frame_count(queue)], made[frame_count(queue) :]
-            packet_sender.send(aimed[queue])
-        sent = [frame for frames in aimed.values() for frame in frames]
+                guest.agent.call("files.write", path=path, text=all_cpus if number == queue else "0")
+            steered[queue], remaining = remaining[: frame_count(queue)], remaining[frame_count(queue) :]
+            packet_sender.send(steered[queue])
+        sent = [frame for frames in steered.values() for frame in frames]
         until(
             lambda: len(remote.probes()) >= len(sent),
             what=f"{len(sent)} frames are on the wire",
             timeout=1,
         )
-    with step("The stack handed them to the queues that they were to go by, and the wire carried each once"):
+    with step("The stack handed the frames to the intended queues, and the wire carried each once"):
         lengths = {len(frame) for frame in sent}
-        handed = Counter(each.queue for each in seen.sent() if each.length in lengths)
-        evidence("handed to each queue", dict(handed))
-        if any(handed[queue] < len(frames) for queue, frames in aimed.items()):
-            skip_unsupported("transmit queues by CPU (XPS)", evidence={"handed to each queue": dict(handed)})
+        queued = Counter(each.queue for each in skbs.sent() if each.length in lengths)
+        evidence("frames handed to each queue", dict(queued))
+        if any(queued[queue] < len(frames) for queue, frames in steered.items()):
+            skip_unsupported(
+                "transmit queue selection by CPU (XPS)", evidence={"frames handed to each queue": dict(queued)}
+            )
         check_same(remote.probes(), sent, "frames on the wire")
-    with step("Each queue's counters rose by its own frames and octets"):
-        assert miscounted(measured, aimed, "tx") == [], explain(measured)
+    with step("Each queue's counters rose by its own frames and bytes"):
+        assert miscounted(measured, steered, "tx") == [], explain(measured)
 
 
-def _to_nobody(traffic):
-    """Frames that nobody answers, of many lengths, enough for all queues."""
+def _unanswered(traffic):
+    """Return frames that no host answers, of many lengths, enough for all queues."""
     count = sum(frame_count(queue) for queue in range(traffic.queues("tx")))
     return burst(traffic.ends_back, flows=count, sizes=tuple(range(200, 200 + count)), versions=(4,))

@@ -101,8 +101,8 @@ class TestBadInput:
                 ["run", "ixgbe", "--profile", "sfp"],
                 ["--profile sfp: expected one of kr, kx4, combo, detect, which ixgbe has; plugfest models"],
             ),
-            (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; leave it out"]),
-            (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; leave it out"]),
+            (["run", "igb", "--profile", "kr"], ["igb runs on QEMU's igb, which has no profiles; omit it"]),
+            (["run", "igb", "--fault", "link.report.stuck"], ["--fault link.report.stuck", "QEMU's igb; omit it"]),
             (
                 ["run", "ixgbe", "--fault", "link.report.stock"],
                 ["expected a fault point of the model ixgbe", "did you mean link.report.stuck"],
@@ -118,17 +118,17 @@ class TestBadInput:
             ),
             (["requirements", "--area", "sound"], ["--area sound: expected one of"]),
             (["shell", "ixbge"], ["did you mean ixgbe"]),
-            (["shell", "ixgbe", "--fault", "wire:frame.lost"], ["one of the suite's; plugfest run has it"]),
+            (["shell", "ixgbe", "--fault", "wire:frame.lost"], ["one of the suite; use it with plugfest run"]),
             (
                 ["run", "ixgbe", "--fault", "wire:frame.last"],
                 ["of the suite, found none", "did you mean wire:frame.lost"],
             ),
             (["run", "ixgbe", "--profile", "comb"], ["did you mean combo?"]),
             (["run", "ixgbe", "--area", "xpd"], ["did you mean xdp?"]),
-            (["run", "ixgbe", "--kernel", "/no/such/tree"], ["expected one of trixie-backports", "name another"]),
-            (["run", "ixgbe", "--mirror", "debian"], ["mirror 'debian': expected an address"]),
+            (["run", "ixgbe", "--kernel", "/no/such/tree"], ["expected one of trixie-backports", "choose another"]),
+            (["run", "ixgbe", "--mirror", "debian"], ["mirror 'debian': expected a URL"]),
             (["run", "ixgbe", "--dry-run", "--", "--nonsense"], ["expected what pytest understands"]),
-            (["images", "nosuch"], ["kernel 'nosuch': expected one of", "name another"]),
+            (["images", "nosuch"], ["kernel 'nosuch': expected one of", "choose another"]),
         ],
         ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
     )
@@ -177,7 +177,7 @@ class TestBadInput:
         (tmp_path / "file").write_text("")
         said = plugfest("run", "ixgbe", "--output", str(tmp_path / "file" / "results"))
         assert said.status == 3
-        assert "give another one with --output" in said.line
+        assert "choose another folder with --output" in said.line
 
     def test_an_output_folder_in_use(self, plugfest, inside, tmp_path) -> None:
         inside.events = [PLANNED, result("pass"), END]
@@ -303,7 +303,7 @@ class TestRun:
         inside.events, inside.outcome = None, sandbox.Outcome(2)
         said = plugfest("run", "ixgbe")
         assert said.status == 3
-        assert "expected to be run, found that pytest ended with status 2" in said.line
+        assert "expected pytest to run the suite, found that it exited with status 2" in said.line
 
     def test_a_run_that_was_killed(self, plugfest, inside) -> None:
         inside.events, inside.outcome = [PLANNED, {"event": "attempt", **IDENTITY}], sandbox.Outcome(128 + 9)
@@ -340,7 +340,7 @@ class TestRun:
         assert Path("results/latest/report.html").exists()
         said = plugfest("report", "absent")
         assert said.status == 2
-        assert "expected the journal of a run" in said.line
+        assert "expected a run's journal" in said.line
 
 
 class TestListing:
@@ -439,7 +439,7 @@ class TestDoctor:
 
     def test_an_unfit_machine(self, plugfest, monkeypatch) -> None:
         def no_tun():
-            raise InfrastructureError("expected /dev/net/tun for the wire's tap, found: No such file or directory")
+            raise InfrastructureError("expected /dev/net/tun for the tap, found: No such file or directory")
 
         monkeypatch.setattr(sandbox, "check_host", no_tun)
         said = plugfest("doctor")

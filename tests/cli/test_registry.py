@@ -128,7 +128,7 @@ link = "https://e.org"
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("[[issue]\n", "not TOML"),
+        ("[[issue]\n", "expected TOML"),
         ("[issues]\n", "found issues"),
         (GOOD.replace('reason = "r"\n', ""), "no valid 'reason'"),
         (GOOD.replace('["igb"]', '"igb"'), "no valid 'drivers'"),
@@ -155,5 +155,5 @@ def test_a_malformed_list_shows_the_right_form(text: str, found: str, tmp_path) 
 
 
 def test_a_release_that_is_none() -> None:
-    with pytest.raises(UsageError, match="expected to begin with a version"):
+    with pytest.raises(UsageError, match="expected it to begin with a version"):
         known_issues.kernel_version("linux")

@@ -158,7 +158,7 @@ class FakeMachine:
     booted: ClassVar[list[FakeMachine]] = []
 
     def __init__(self, plan: RunPlan, interposer: Interposer | None) -> None:
-        self.how = "snapshot"
+        self.startup = "snapshot"
         self.speed = 1.0
         self.dead = self.closed = False
         self.console = FakeConsole()
@@ -187,7 +187,7 @@ class FakeMachine:
         self.console.lines += self.unsaid
         self.unsaid.clear()
 
-    def clear_once(self) -> None:
+    def clear_warn_once(self) -> None:
         if not self.alive():
             raise GuestGone("the guest is gone")
 

@@ -223,8 +223,8 @@ def test_each_variant_has_its_own_faults(suite) -> None:
     ("variants", "message"),
     [
         (("one", "three"), "*expected one of its parameters to be one of the variants one, three, found*"),
-        (("one", "one"), "*not each has a variant=*"),
-        (("", "two"), "*not each has a variant=*"),
+        (("one", "one"), "*each needs its own variant=*"),
+        (("", "two"), "*each needs its own variant=*"),
     ],
 )
 def test_a_variant_that_cannot_be(suite, variants: tuple[str, str], message: str) -> None:

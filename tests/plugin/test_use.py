@@ -30,14 +30,17 @@ MISUSE = {
         "@requirement(falsified_by=())\ndef test_it():\n    'It.'\n",
         ["falsified_by=() names no fault point"],
     ),
-    "bad-demand": ("@requirement(falsified_as='pass')\ndef test_it():\n    'It.'\n", ["none of fail, crash, timeout"]),
+    "bad-demand": (
+        "@requirement(falsified_as='pass')\ndef test_it():\n    'It.'\n",
+        ["not one of fail, crash, timeout"],
+    ),
     "bad-flag": (
         "@requirement(proves='xdp-act:basics')\ndef test_it():\n    'It.'\n",
-        ["'xdp-act:basics' is no flag of netdev.yaml: xdp-act:basic, "],
+        ["'xdp-act:basics' is not a flag of netdev.yaml: xdp-act:basic, "],
     ),
     "twice": (
         GOOD + GOOD.replace("test_it", "test_other"),
-        ["AREA-TEST-01 is declared twice", "give the second an id of its own"],
+        ["AREA-TEST-01 is declared twice", "choose a new id for the second"],
     ),
     "xfail": ("@pytest.mark.xfail" + GOOD, ["found @pytest.mark.xfail", "known-issues.toml"]),
     "skip": ("@pytest.mark.skip('x')" + GOOD, ["found @pytest.mark.skip;", "skip_unsupported(what, evidence=…)"]),

@@ -62,10 +62,10 @@ def test_none_in_path(tmp_path, monkeypatch, no_network):
 
 def test_the_users_own_must_have_it(qemu, no_network):
     program = qemu("igb")
-    with pytest.raises(UsageError, match=r"to have the device vfio-user-pci \(QEMU 10\.1 or later\).*mend --qemu"):
+    with pytest.raises(UsageError, match=r"to have the device vfio-user-pci \(QEMU 10\.1 or later\).*correct --qemu"):
         ensure_toolchain(ProvisionSettings(qemu=program))
 
 
 def test_the_users_own_must_be_there(tmp_path, no_network):
-    with pytest.raises(UsageError, match=r"expected a QEMU program at .*, found none; mend --qemu"):
+    with pytest.raises(UsageError, match=r"expected a QEMU program at .*, found none; correct --qemu"):
         ensure_toolchain(ProvisionSettings(qemu=str(tmp_path / "nothing")))

@@ -103,18 +103,18 @@ def test_a_journal_that_was_cut_off_is_read_up_to_there(tmp_path) -> None:
     (event,) = journal.read(tmp_path)
     assert (event["path"], event["verdict"]) == (str(tmp_path), "pass")
     path.write_text("{nonsense\n" + path.read_text())
-    with pytest.raises(InfrastructureError, match="line 1 is no JSON"):
+    with pytest.raises(InfrastructureError, match="expected JSON in line 1"):
         journal.read(path)
 
 
 def test_a_missing_journal(tmp_path) -> None:
-    with pytest.raises(InfrastructureError, match="expected the journal of a run, found No such file"):
+    with pytest.raises(InfrastructureError, match="expected the journal of a run, found: No such file"):
         journal.read(tmp_path)
 
 
 def test_an_output_folder_that_cannot_be_made(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InfrastructureError, match="give another one with --output"):
+    with pytest.raises(InfrastructureError, match="choose another folder with --output"):
         journal.Journal(tmp_path / "file" / "results")
 
 

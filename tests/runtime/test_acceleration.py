@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.machine import acceleration
-from plugfest.machine.acceleration import choose, prove
+from plugfest.machine.acceleration import choose, probe
 from plugfest.provision.artifact import Kernel, Toolchain
 
 Make = Callable[[str], Toolchain]
@@ -23,58 +23,58 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "kvm"
     path.touch()
     monkeypatch.setattr(acceleration, "DEVICE", path)
-    monkeypatch.setattr(acceleration, "SILENCE", 0.4)
-    monkeypatch.setattr(acceleration, "LIMIT", 1.0)
+    monkeypatch.setattr(acceleration, "OUTPUT_TIMEOUT", 0.4)
+    monkeypatch.setattr(acceleration, "START_TIMEOUT", 1.0)
     return path
 
 
 @pytest.mark.parametrize(
     ("behaviour", "works", "reason"),
     [
-        ("boots", True, "the kernel came through its start in "),
-        ("silent", False, "a guest starts but says nothing for 0 s: the kernel does not run"),
-        ("stops", False, "it stops the guest (internal-error): KVM internal error. Suberror: 1"),
+        ("boots", True, "the kernel started in "),
+        ("silent", False, "the guest's kernel had no output for 0 s"),
+        ("stops", False, "KVM stopped the guest (internal-error): KVM internal error. Suberror: 1"),
         (
             "vanishes",
             False,
-            "a guest's kernel does not come through its start in 1 s; it last said: [    0.000000] Linux version",
+            "the guest's kernel did not start within 1 s; its last output: [    0.000000] Linux version",
         ),
         (
             "dies",
             False,
-            "QEMU does not start with it: QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed",
+            "QEMU does not start with KVM: expected QEMU to start, found: QEMU ended with exit status 1: -accel kvm: failed",
         ),
     ],
 )
 def test_proof(fake_toolchain: Make, kernel: Kernel, device: Path, behaviour: str, works: bool, reason: str) -> None:
-    proof = prove(fake_toolchain(behaviour), kernel, device=device)
-    assert proof.works is works
-    assert proof.reason.startswith(reason), proof.reason
-    assert proof.seconds < 10
+    result = probe(fake_toolchain(behaviour), kernel, device=device)
+    assert result.works is works
+    assert result.reason.startswith(reason), result.reason
+    assert result.seconds < 10
 
 
 def test_no_device(fake_toolchain: Make, kernel: Kernel, tmp_path: Path) -> None:
-    assert prove(fake_toolchain("boots"), kernel, device=tmp_path / "none").reason == f"there is no {tmp_path / 'none'}"
+    assert probe(fake_toolchain("boots"), kernel, device=tmp_path / "none").reason == f"there is no {tmp_path / 'none'}"
 
 
 def test_device_that_does_not_open(fake_toolchain: Make, kernel: Kernel, tmp_path: Path) -> None:
-    proof = prove(fake_toolchain("boots"), kernel, device=tmp_path)
-    assert (proof.works, proof.reason) == (False, f"{tmp_path} does not open (Is a directory)")
+    result = probe(fake_toolchain("boots"), kernel, device=tmp_path)
+    assert (result.works, result.reason) == (False, f"{tmp_path} cannot be opened (Is a directory)")
 
 
 def test_auto(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
     decision = choose("auto", fake_toolchain("boots"), kernel)
     assert decision.name == "kvm"
-    assert decision.reason.startswith("KVM runs a guest here: the kernel came through its start in")
+    assert decision.reason.startswith("KVM runs a guest on this host: the kernel started in")
     decision = choose("auto", fake_toolchain("stops"), kernel)
     assert decision.name == "tcg"
-    assert decision.reason.startswith("no KVM: it stops the guest (internal-error)")
+    assert decision.reason.startswith("no KVM: KVM stopped the guest (internal-error)")
 
 
 def test_kvm_that_was_demanded_and_does_not_run(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
     with pytest.raises(
         InfrastructureError,
-        match=r"expected KVM to run a guest, found that a guest starts but .*; use --accel tcg, or auto",
+        match=r"expected KVM to run a guest, found that the guest's kernel had no output for .*; use --accel tcg, or auto",
     ):
         choose("kvm", fake_toolchain("silent"), kernel)
 
@@ -92,10 +92,10 @@ def test_proof_is_remembered_until_something_changes(
     fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[str] = []
-    real = acceleration.prove
+    real = acceleration.probe
     monkeypatch.setattr(
         acceleration,
-        "prove",
+        "probe",
         lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device),
     )
     cache = tmp_path / "cache"
@@ -126,10 +126,10 @@ def test_that_kvm_runs_nothing_is_believed_for_an_hour(
     proofs: int,
 ) -> None:
     runs: list[str] = []
-    real = acceleration.prove
+    real = acceleration.probe
     monkeypatch.setattr(
         acceleration,
-        "prove",
+        "probe",
         lambda toolchain, kernel: runs.append(toolchain.digest) or real(toolchain, kernel, device=device),
     )
     choose("auto", fake_toolchain(behaviour), kernel, cache=tmp_path)
@@ -137,12 +137,12 @@ def test_that_kvm_runs_nothing_is_believed_for_an_hour(
     assert len(runs) == 1
     file = tmp_path / "acceleration.json"
     stored = json.loads(file.read_text())
-    file.write_text(json.dumps({**stored, "at": stored["at"] - acceleration.LAPSE}))
+    file.write_text(json.dumps({**stored, "at": stored["at"] - acceleration.FAILURE_LIFETIME}))
     choose("auto", fake_toolchain(behaviour), kernel, cache=tmp_path)
     assert len(runs) == proofs
 
 
-@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"proof": {}})])
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"probe": {}})])
 def test_damaged_memory_is_made_anew(
     fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, content: str
 ) -> None:

@@ -87,7 +87,7 @@ def no_problems(machine: Machine) -> None:
 
 def test_boot_store_restore(boot: Callable[..., None]) -> None:
     def first(machine: Machine) -> None:
-        assert machine.how.startswith(("booted in", "restored from a snapshot in"))
+        assert machine.startup.startswith(("booted in", "restored from a snapshot in"))
         assert machine.agent.call("link.get", ifname=machine.ifname)["driver"] == "igb"
         assert abs(machine.agent.call("system.clock")["realtime"] - time.time()) < 2
         machine.agent.call("files.write", path="/run/witness", text="x", create=True)
@@ -95,7 +95,7 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
         no_problems(machine)
 
     def second(machine: Machine) -> None:
-        assert machine.how.startswith("restored from a snapshot in")
+        assert machine.startup.startswith("restored from a snapshot in")
         # Hung tasks are told within a test's time, which is longer the slower the guest is; each of them.
         hung = machine.ssh.run("cat /proc/sys/kernel/hung_task_timeout_secs /proc/sys/kernel/hung_task_warnings").stdout
         assert hung.split() == [str(min(120, max(12, round(12 / machine.speed)))), "-1"]
@@ -133,8 +133,8 @@ def test_damaged_snapshot_is_deleted_and_said(plan: RunPlan, inside: Inside, tmp
         with stored.state.open("r+b") as file:
             file.write(bytes(4096))
         guest = Guest(command, log=tmp_path / "console.log", snapshots=snapshots)
-        assert guest.how.startswith("booted in ")
-        assert "the snapshot did not restore and was deleted: " in guest.how
+        assert guest.startup.startswith("booted in ")
+        assert "the snapshot did not restore and was deleted: " in guest.startup
         assert guest.ssh.run("echo alive").stdout == "alive\n"
         guest.close()
         again = snapshots.find(command)
@@ -181,12 +181,12 @@ def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pyt
     def work(machine: Machine) -> None:
         with pytest.raises(
             DriverLoadError,
-            match=r"expected an interface of igb within .* s, found PCI device 0000:01:00\.0 without one",
+            match=r"expected igb to create a netdev within .* s, found PCI device 0000:01:00\.0 without one",
         ):
             Dut(machine)
         assert machine.ssh.run("echo alive").stdout == "alive\n"
 
-    monkeypatch.setattr(machines, "PROBE", 0.3)
+    monkeypatch.setattr(machines, "PROBE_TIMEOUT", 0.3)
     monkeypatch.setattr(Machine, "_load_module", lambda _machine: None)
     boot(work)
 
@@ -206,13 +206,13 @@ def test_reboot_with_the_nic_plugged(boot: Callable[..., None], driver: str) -> 
 @pytest.mark.parametrize("driver", ["igb", "ixgbe"])
 def test_another_device_in_another_port(boot: Callable[..., None], driver: str) -> None:
     def work(machine: Machine) -> None:
-        machine.replug()
+        machine.replace_nic()
         pings(machine)
         no_problems(machine)
         for _ in range(PORTS - 2):
-            machine.replug()
-        with pytest.raises(InfrastructureError, match=f"expected a free port, found all {PORTS} used"):
-            machine.replug()
+            machine.replace_nic()
+        with pytest.raises(InfrastructureError, match=f"expected a free PCIe port, found all {PORTS} used"):
+            machine.replace_nic()
 
     boot(work, driver=driver)
 

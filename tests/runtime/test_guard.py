@@ -47,8 +47,8 @@ class FakeGuest:
 
 @pytest.fixture
 def guest(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGuest]:
-    monkeypatch.setattr(guards, "_REPEAT", 0.05)
-    monkeypatch.setattr(guards, "_SILENCE", 0.05)
+    monkeypatch.setattr(guards, "_RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(guards, "_SETTLE_TIME", 0.05)
     made = FakeGuest()
     yield made
     made.close()
@@ -56,7 +56,7 @@ def guest(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGuest]:
 
 def test_key_is_authorized(guest: FakeGuest) -> None:
     guest.serve(lambda line: "ready ssh-ed25519 HOST\r\n" if line == f"authorize {KEY}" else None)
-    assert guest.guard.admit(KEY, Deadline.after(5)) == "ssh-ed25519 HOST"
+    assert guest.guard.authorize(KEY, Deadline.after(5)) == "ssh-ed25519 HOST"
     assert f"authorize {KEY}" in guest.seen
 
 
@@ -65,7 +65,7 @@ def test_request_is_repeated_until_the_guest_listens(guest: FakeGuest) -> None:
     guest.serve(
         lambda line: "noise\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None
     )
-    assert guest.guard.admit(KEY, Deadline.after(10)) == "K H"
+    assert guest.guard.authorize(KEY, Deadline.after(10)) == "K H"
 
 
 def test_request_is_repeated_at_once_when_the_guest_says_that_it_listens(guest: FakeGuest) -> None:
@@ -79,22 +79,22 @@ def test_request_is_repeated_at_once_when_the_guest_says_that_it_listens(guest: 
         return None
 
     guest.serve(answer)
-    assert guest.guard.admit(KEY, Deadline.after(10)) == "K H"
-    assert asked[1] - asked[0] < guards._REPEAT / 2
+    assert guest.guard.authorize(KEY, Deadline.after(10)) == "K H"
+    assert asked[1] - asked[0] < guards._RETRY_INTERVAL / 2
 
 
 def test_request_after_half_a_request_is_whole(guest: FakeGuest) -> None:
     """What an earlier attempt left behind does not run into the next."""
     guest.guard._port.send(b"autho")
     guest.serve(lambda line: "ready K H\n" if line.startswith("authorize ") else None)
-    guest.guard.admit(KEY, Deadline.after(5))
+    guest.guard.authorize(KEY, Deadline.after(5))
     assert guest.seen[:2] == ["autho", f"authorize {KEY}"]
 
 
 def test_answer_to_an_earlier_request_is_not_taken_for_this_ones(guest: FakeGuest) -> None:
     guest.port.sendall(b"ready OLD KEY\n")
     guest.serve(lambda line: "ready NEW KEY\n" if line.startswith("authorize") else None)
-    assert guest.guard.admit(KEY, Deadline.after(5)) == "NEW KEY"
+    assert guest.guard.authorize(KEY, Deadline.after(5)) == "NEW KEY"
 
 
 def test_settle_takes_what_is_under_way(guest: FakeGuest) -> None:
@@ -103,17 +103,17 @@ def test_settle_takes_what_is_under_way(guest: FakeGuest) -> None:
     assert guest.guard._line(0) is None
 
 
-def test_guest_that_says_nothing(guest: FakeGuest) -> None:
-    with pytest.raises(InfrastructureError, match="expected the guest to get ready within 0 s, found no word from it"):
-        guest.guard.admit(KEY, Deadline.after(0.2))
+def test_guest_that_does_not_reply(guest: FakeGuest) -> None:
+    with pytest.raises(InfrastructureError, match="expected the guest to boot within 0 s, found no reply"):
+        guest.guard.authorize(KEY, Deadline.after(0.2))
 
 
 def test_guest_that_does_not_even_read(guest: FakeGuest) -> None:
     guest.guard._port.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    with pytest.raises(InfrastructureError, match="no word from it"):
-        guest.guard.admit("k" * 100_000, Deadline.after(0.3))
+    with pytest.raises(InfrastructureError, match="found no reply"):
+        guest.guard.authorize("k" * 100_000, Deadline.after(0.3))
 
 
 def test_guest_that_is_gone(guest: FakeGuest) -> None:
     with pytest.raises(InfrastructureError, match=r"found QEMU ended with exit status 1; see console\.log"):
-        guest.guard.admit(KEY, Deadline.after(60), lambda: "QEMU ended with exit status 1")
+        guest.guard.authorize(KEY, Deadline.after(60), lambda: "QEMU ended with exit status 1")

@@ -83,9 +83,9 @@ def test_monitor(start: Start) -> None:
     qemu = start("boots")
     try:
         assert qemu.qmp.execute("query-status") == {"status": "running", "running": True}
-        with pytest.raises(QmpError, match=r"QEMU refused refuse {'a': 1}: it is not possible"):
+        with pytest.raises(QmpError, match=r"QEMU returned an error for refuse {'a': 1}: it is not possible"):
             qemu.qmp.execute("refuse", {"a": 1})
-        with pytest.raises(QmpError, match="QEMU did not answer ignore within 0 s"):
+        with pytest.raises(QmpError, match="expected a reply to ignore from QEMU within 0 s, found none"):
             qemu.qmp.execute("ignore", timeout=0.2)
         assert qemu.qmp.execute("query-status")["running"]
     finally:
@@ -120,7 +120,7 @@ def test_console_from_the_first_byte(start: Start, tmp_path: Path) -> None:
 def test_qemu_that_does_not_start_says_why(start: Start) -> None:
     with pytest.raises(
         InfrastructureError,
-        match="QEMU did not start: QEMU ended with exit status 1: -accel kvm: failed to initialize kvm: No such device",
+        match="expected QEMU to start, found: QEMU ended with exit status 1: -accel kvm: failed to initialize kvm: No such device",
     ):
         start("dies")
 
@@ -128,7 +128,7 @@ def test_qemu_that_does_not_start_says_why(start: Start) -> None:
 def test_qemu_that_vanishes(start: Start) -> None:
     qemu = start("vanishes")
     qemu.qmp.execute("cont")
-    with pytest.raises(QmpError, match="QEMU did not carry out query-status: QEMU ended with exit status 3"):
+    with pytest.raises(QmpError, match="QEMU did not execute query-status: QEMU ended with exit status 3"):
         qemu.qmp.execute("query-status")
     qemu.quit()
 
@@ -136,7 +136,7 @@ def test_qemu_that_vanishes(start: Start) -> None:
 def test_qemu_that_is_killed(start: Start) -> None:
     qemu = start("silent")
     qemu._process.kill()
-    assert qemu.epitaph() == "QEMU ended by signal 9 (SIGKILL)"
+    assert qemu.exit_reason() == "QEMU ended by signal 9 (SIGKILL)"
     qemu.quit()
 
 

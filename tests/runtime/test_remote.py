@@ -265,7 +265,7 @@ def test_tap(inside: Inside) -> None:
             True,
             tap.index,
         )
-        with pytest.raises(InfrastructureError, match=r"expected to make the tap wire0, found: .*File exists"):
+        with pytest.raises(InfrastructureError, match=r"expected to create the tap wire0, found: .*File exists"):
             Tap()
 
     inside(check)
@@ -273,7 +273,7 @@ def test_tap(inside: Inside) -> None:
 
 def test_a_tap_of_several_queues_is_seen_whole(inside: Inside) -> None:
     def check() -> None:
-        tap = Tap(several_queues=True)
+        tap = Tap(multi_queue=True)
         with pytest.raises(OSError, match="Invalid argument"):
             Dut()
         queues = [Dut(flags=IFF_MULTI_QUEUE) for _ in range(4)]

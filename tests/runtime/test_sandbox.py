@@ -141,7 +141,7 @@ def test_a_payload_that_does_not_end_is_killed_after_its_grace(namespaces: None,
     stubborn.gone()
 
 
-def test_killing_the_usher_or_the_warden_leaves_nothing(namespaces: None, tmp_path: Path) -> None:
+def test_killing_the_launcher_or_init_leaves_nothing(namespaces: None, tmp_path: Path) -> None:
     for which in (0, 1):
         started = Runner(tmp_path / "run")
         os.kill(started.inside[which], signal.SIGKILL)
@@ -232,9 +232,7 @@ def test_a_mount_that_is_refused_is_one_clear_error(
 
 def test_no_tun_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_TUN", tmp_path / "tun")
-    with pytest.raises(
-        InfrastructureError, match=r"expected .*tun for the wire's tap, found: No such file.*modprobe tun"
-    ):
+    with pytest.raises(InfrastructureError, match=r"expected .*tun for the tap, found: No such file.*modprobe tun"):
         sandbox.check_host()
     (tmp_path / "tun").touch()
     with pytest.raises(InfrastructureError, match="found another kind of file"):

@@ -88,7 +88,7 @@ def test_one_changed_byte_is_found(store: Snapshots, command: QemuCommand, at: i
         before = file.read(1)
         file.seek(at)
         file.write(bytes([before[0] ^ 1]))
-    with pytest.raises(SnapshotError, match="expected the 67108864 bytes that were written, found others"):
+    with pytest.raises(SnapshotError, match="expected the 67108864 bytes that were written, found different contents"):
         made.verify()
 
 

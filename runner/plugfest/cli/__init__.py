@@ -10,14 +10,14 @@ import click
 
 from plugfest import __version__
 from plugfest.cli import cache, doctor, images, listing, report, run, shell
-from plugfest.cli.failure import guarded
+from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
 Exit status:
-  0    every verdict is pass, skip or xfail (under --falsify: every fault was seen)
+  0    every verdict is pass, skip or xfail (with --falsify: every fault was detected)
   1    a test has the verdict fail, error, crash, timeout or miss
   2    the command line is wrong
-  3    this machine or the network does not give what a run needs
+  3    this machine or the network lacks something that a run needs
   130  interrupted (SIGINT); 143 by SIGTERM"""
 
 
@@ -30,7 +30,7 @@ Exit status:
 )
 @click.version_option(__version__, prog_name="plugfest")
 def commands() -> None:
-    """Finds out whether a NIC driver does what it claims, with no hardware.
+    """Checks whether a NIC driver does what it claims, without hardware.
 
     plugfest run ixgbe tests Linux's ixgbe on an emulated 82599 and writes reports to results/latest.
     """
@@ -56,9 +56,9 @@ def status_of(arguments: Sequence[str]) -> int:
     Args:
         arguments: without the program's name.
     """
-    return guarded(lambda: commands.main(list(arguments), prog_name="plugfest", standalone_mode=False))
+    return catch_errors(lambda: commands.main(list(arguments), prog_name="plugfest", standalone_mode=False))
 
 
 def main() -> None:
-    """Be the program ``plugfest``."""
+    """Entry point of the program ``plugfest``."""
     sys.exit(status_of(sys.argv[1:]))

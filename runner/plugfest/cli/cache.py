@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest cache``: what is kept, and how to be rid of it."""
+"""``plugfest cache``: list, check and prune the cache."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ cache_dir_option = option(
 
 @click.group()
 def cache() -> None:
-    """Look after the cache of everything fetched and built."""
+    """Manage the cache of everything that was fetched or built."""
 
 
 @cache.command("list")
 @cache_dir_option
 def list_entries(cache_dir: Path | None) -> None:
-    """List the entries, the one used last first."""
+    """List the entries, most recently used first."""
     kept = Cache(settings(cache_dir, None, None).cache)
     made = table("entry", "what it holds", "MiB", "built", "used")
     entries = kept.entries()
@@ -42,7 +42,7 @@ def list_entries(cache_dir: Path | None) -> None:
     snapshots = _snapshots(kept).stored()
     for folder in snapshots:
         used = _when((folder / "note.json").stat().st_mtime)
-        made.add_row(f"snapshots/{folder.name}", "a guest's snapshot", f"{_size(folder) / 2**20:.0f}", "", used)
+        made.add_row(f"snapshots/{folder.name}", "snapshot of a guest", f"{_size(folder) / 2**20:.0f}", "", used)
     show(made)
     size = sum(entry.size for entry in entries) + sum(_size(folder) for folder in snapshots)
     click.echo(f"{len(entries)} entries, {len(snapshots)} snapshots, {size / 2**20:.0f} MiB, in {kept.root}")
@@ -57,10 +57,10 @@ def list_entries(cache_dir: Path | None) -> None:
     show_default=True,
     envvar="PLUGFEST_CACHE_DAYS",
     show_envvar=True,
-    help="Delete what no run has used for so many days; 0 for everything.",
+    help="Delete entries that no run has used for this many days; 0 deletes everything.",
 )
 def prune(cache_dir: Path | None, days: float) -> None:
-    """Delete what has not been used for long."""
+    """Delete entries that have not been used for a long time."""
     kept = Cache(settings(cache_dir, None, None).cache)
     gone = kept.prune(unused_for=days * _DAY)
     for entry in gone:
@@ -75,7 +75,7 @@ def prune(cache_dir: Path | None, days: float) -> None:
 @cache.command()
 @cache_dir_option
 def verify(cache_dir: Path | None) -> None:
-    """Read every entry and compare it with what was built; delete those that differ."""
+    """Read every entry and compare it with its manifest; delete damaged entries."""
     kept = Cache(settings(cache_dir, None, None).cache)
     damaged = []
     entries = kept.entries()
@@ -90,7 +90,7 @@ def verify(cache_dir: Path | None) -> None:
         raise InfrastructureError(
             f"the cache {kept.root}: expected {len(entries)} good entries, found {len(damaged)} damaged "
             f"({', '.join(damaged)}); "
-            "nothing is to be done: they were deleted, and the next run builds them again"
+            "there is nothing to do: they were deleted, and the next run builds them again"
         )
     click.echo(f"{len(entries)} entries, all good, in {kept.root}")
 
@@ -100,7 +100,7 @@ def _snapshots(kept: Cache) -> Snapshots:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes on disk: a snapshot's file is sparse."""
+    """Return the bytes used on disk; a snapshot's file is sparse."""
     return sum(path.stat().st_blocks * 512 for path in folder.iterdir())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest doctor``: what this machine lacks for a run."""
+"""``plugfest doctor``: check this machine for what a run needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLOURS = {"good": "green", "note": "yellow", "bad": "red"}
 @click.command()
 @cache_options
 def doctor(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> None:
-    """Look at what a run needs of this machine, and say what is missing and what to do."""
+    """Check whether this machine has what a run needs, and print what is missing and what to do."""
     bad = []
     for finding in examination.examine(settings(cache_dir, mirror, qemu)):
         click.echo(
@@ -28,5 +28,5 @@ def doctor(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> None
             bad.append(finding.what)
     if bad:
         raise InfrastructureError(
-            f"expected this machine to be fit for a run, found trouble with: {', '.join(bad)}; see above"
+            f"expected this machine to have what a run needs, found problems with: {', '.join(bad)}; see above"
         )

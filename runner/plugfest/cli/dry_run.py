@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``--dry-run``: the command lines of QEMU and the model, to be run by hand."""
+"""``--dry-run``: the command lines of QEMU and the model, to run by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugfest.run.plan import RunPlan
 
 
 def print_commands(ready: RunPlan) -> None:
-    """Print what a run would start, each line as a shell takes it, and what QMP plugs after the boot."""
+    """Print the commands that a run would start, quoted for a shell, and the QMP commands that plug the NIC after the boot."""
     subject = registry.find(ready.driver).subject
     command = machine.qemu_command(ready)
     click.echo("# QEMU")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest images``: build what guests are made of before they are needed."""
+"""``plugfest images``: build the images of guests in advance."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from plugfest.provision.toolchain import ensure_toolchain
 @click.command()
 @click.argument("kernels", nargs=-1, metavar="[KERNEL]...")
 @click.option(
-    "--all", "every", is_flag=True, envvar="PLUGFEST_ALL_KERNELS", show_envvar=True, help="Every channel of Debian's."
+    "--all", "every", is_flag=True, envvar="PLUGFEST_ALL_KERNELS", show_envvar=True, help="Every Debian channel."
 )
 @cache_options
 def images(kernels: tuple[str, ...], every: bool, cache_dir: Path | None, mirror: str | None, qemu: str | None) -> None:
     """Fetch and build QEMU, the guest's root and KERNEL into the cache, so that later runs need no network.
 
-    KERNEL is a channel of Debian's, a build tree or an image [default: trixie-backports].
+    KERNEL is a Debian channel, a kernel build tree or an image [default: trixie-backports].
     """
     wanted = settings(cache_dir, mirror, qemu)
     specs = (tuple(CHANNELS) if every else kernels) or (DEFAULT_CHANNEL,)

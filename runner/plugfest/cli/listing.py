@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest drivers``, ``models`` and ``requirements``: what there is."""
+"""``plugfest drivers``, ``models`` and ``requirements``: lists of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from plugfest.requirements.requirement import Requirement
 
 
 def table(*columns: str) -> Table:
-    """Make an empty table of the commands' common look."""
+    """Return an empty table in the commands' common style."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -30,13 +30,13 @@ def table(*columns: str) -> Table:
 
 
 def show(made: Table) -> None:
-    """Print a table; to a file, at its full width."""
+    """Print a table; to a file or pipe, at full width."""
     terminal(width=240).print(made)
 
 
 @click.command()
 def drivers() -> None:
-    """List the drivers that can be tested, and the device each runs on."""
+    """List the drivers that can be tested, and the device that each runs on."""
     made = table("driver", "what it drives", "device", "PCI ids", "offers")
     for driver in registry().values():
         ids = ", ".join(f"{vendor:04x}:{device:04x}" for vendor, device in driver.pci_ids)
@@ -59,8 +59,7 @@ def models() -> None:
     if listed.returncode:
         last = (listed.stderr.strip().splitlines() or ["nothing"])[-1]
         raise InfrastructureError(
-            f"python -m nicmodels list: expected exit status 0, found {listed.returncode}: {last}; "
-            "install plugfest again"
+            f"python -m nicmodels list: expected exit status 0, found {listed.returncode}: {last}; reinstall plugfest"
         )
     click.echo(listed.stdout, nl=False)
 

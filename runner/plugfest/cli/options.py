@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Command-line options, each with its environment variable, and what several commands share."""
+"""Command-line options with their environment variables, and the groups of options that commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def option(name: str, *names: str, **settings: Any) -> Callable[[Command], Command]:
-    """Declare an option; ``--cache-dir`` is also ``PLUGFEST_CACHE_DIR``, whichever the command."""
+    """Declare an option with an environment variable, such as ``PLUGFEST_CACHE_DIR`` for ``--cache-dir``, in every command."""
     variable = "PLUGFEST_" + name.removeprefix("--").partition("/")[0].upper().replace("-", "_")
     return click.option(name, *names, envvar=variable, show_envvar=True, **settings)
 
@@ -29,16 +29,16 @@ cache_options = _stacked(
     option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Where everything fetched and built is kept.  [default: $XDG_CACHE_HOME/plugfest]",
+        help="Folder for everything fetched or built.  [default: $XDG_CACHE_HOME/plugfest]",
     ),
-    option("--mirror", metavar="URL", help="Debian mirror.  [default: the one that this host's apt uses]"),
+    option("--mirror", metavar="URL", help="Debian mirror.  [default: the mirror that this host's apt uses]"),
     option(
         "--qemu",
         metavar="PROGRAM",
-        help="A qemu-system-x86_64 to use.  [default: PATH's, if it has vfio-user-pci; else Debian's]",
+        help="The qemu-system-x86_64 to use.  [default: the one in PATH, if it has vfio-user-pci; else Debian's]",
     ),
 )
-"""What every command that may fetch or build takes."""
+"""Options of every command that may fetch or build."""
 
 guest_options = _stacked(
     option(
@@ -46,14 +46,14 @@ guest_options = _stacked(
         default=DEFAULT_CHANNEL,
         show_default=True,
         metavar="KERNEL",
-        help="A channel of Debian's (trixie-backports, trixie, bookworm), a kernel build tree, or BZIMAGE[:MODULES].",
+        help="A Debian channel (trixie-backports, trixie, bookworm), a kernel build tree, or BZIMAGE[:MODULES].",
     ),
     option(
         "--accel",
         type=click.Choice(["auto", "kvm", "tcg"]),
         default="auto",
         show_default=True,
-        help="KVM, emulation, or KVM where a guest really runs on it.",
+        help="KVM, emulation (TCG), or KVM if it can run a guest here and else TCG.",
     ),
     option("--profile", help="Variant of the model (see plugfest models)."),
     option(
@@ -61,13 +61,13 @@ guest_options = _stacked(
         "modules",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="An out-of-tree .ko to load in place of the kernel's own; may be repeated.",
+        help="An out-of-tree .ko to load instead of the kernel's own module; may be repeated.",
     ),
-    option("--cpus", type=click.IntRange(1, 64), default=2, show_default=True, help="The guest's CPUs."),
+    option("--cpus", type=click.IntRange(1, 64), default=2, show_default=True, help="Number of CPUs of the guest."),
     option(
-        "--memory", type=click.IntRange(256, 65536), default=1024, show_default=True, help="The guest's memory, MiB."
+        "--memory", type=click.IntRange(256, 65536), default=1024, show_default=True, help="Memory of the guest in MiB."
     ),
-    option("--fresh", is_flag=True, help="Boot cold: neither use nor store a snapshot of the guest."),
+    option("--fresh", is_flag=True, help="Boot cold, and neither use nor store a snapshot of the guest."),
     option(
         "--fault",
         "faults",
@@ -77,8 +77,8 @@ guest_options = _stacked(
     option(
         "--dry-run",
         is_flag=True,
-        help="Print the command lines of QEMU and the model, which are fetched and built if need be, and end.",
+        help="Print the command lines of QEMU and the model and exit; fetches and builds them if necessary.",
     ),
     cache_options,
 )
-"""What every command that boots a guest takes."""
+"""Options of every command that boots a guest."""

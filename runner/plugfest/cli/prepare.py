@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From the words on the command line to a run that is ready to boot."""
+"""Turns the command line into the plan of a run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from plugfest.run.plan import RunPlan
 
 @dataclass(frozen=True)
 class GuestOptions:
-    """What every command that boots a guest is given; see `plugfest.cli.options.guest_options`."""
+    """The options of every command that boots a guest; see `plugfest.cli.options.guest_options`."""
 
     kernel: str
-    accel: acceleration.Wanted
+    accel: acceleration.Choice
     profile: str | None
     modules: tuple[Path, ...]
     cpus: int
@@ -43,15 +43,15 @@ class GuestOptions:
 
 
 def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> ProvisionSettings:
-    """Return where things are kept and where they come from."""
+    """Return the settings for provisioning."""
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
 def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False) -> RunPlan:
-    """Check the words, then provision what the run needs.
+    """Check the arguments, then provision what the run needs.
 
     Raises:
-        UsageError: unknown driver, profile, kernel or fault point, a module that is no ``.ko`` file, a mirror that is no address.
+        UsageError: unknown driver, profile, kernel or fault point, a module that is not a ``.ko`` file, a mirror that is not a URL.
         InfrastructureError: something cannot be fetched, built or run.
     """
     driver = registry.find(name)
@@ -59,7 +59,7 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
     modules = tuple(_module(path) for path in options.modules)
     _check_faults(driver, options.faults)
     wanted = settings(options.cache_dir, options.mirror, options.qemu)
-    # What is wrong with the words or with this machine is said before the first download, which takes minutes.
+    # Report problems of the arguments and of this machine before the first download, which takes minutes.
     check_kernel(options.kernel)
     if wanted.mirror:
         mirror(wanted)
@@ -102,8 +102,8 @@ def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
     for name in filter(is_models, faults):
         if isinstance(driver.subject, registry.QemuSubject):
             raise UsageError(
-                f"--fault {name}: expected a model to arm it in, found that {driver.name} runs on "
-                f"{driver.subject}; leave it out"
+                f"--fault {name}: expected a driver that runs on a model, found that {driver.name} runs on "
+                f"{driver.subject}; omit it"
             )
         known = of_models(driver.subject.model)
         if name not in known:
@@ -114,7 +114,7 @@ def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
 
 
 def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, object]:
-    """Return what the journal's ``run`` event holds."""
+    """Return the fields of the journal's ``run`` event."""
     driver = registry.find(plan.driver)
     subject = driver.subject
     is_model = isinstance(subject, registry.ModelSubject)

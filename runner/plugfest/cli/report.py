@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest report``: make a run's reports again."""
+"""``plugfest report``: regenerate a run's reports."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from plugfest.run import journal
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("results/latest"))
 def report(folder: Path) -> int:
-    """Make the reports of a run again, from its journal.
+    """Regenerate the reports of a run from its journal.
 
-    FOLDER is the run's output folder [default: results/latest]. Do this when the runner itself was killed. The exit
+    FOLDER is the run's output folder [default: results/latest]. Use this if the runner itself was killed. The exit
     status is the run's.
     """
     if not (folder / journal.NAME).is_file():
         raise UsageError(
-            f"{folder}: expected the journal of a run, {journal.NAME}, found none; name a run's output folder"
+            f"{folder}: expected a run's journal, {journal.NAME}, found none; name the output folder of a run"
         )
     document = write_reports(folder, died="the runner itself was killed")
     console.render(document, terminal(), folder=folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest run``: the suite on a driver, and the reports."""
+"""``plugfest run``: run the suite on a driver and write the reports."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the reports.  [default: results/DRIVER-KERNEL-TIME; results/latest links to it]",
+    help="Folder for the reports.  [default: results/DRIVER-KERNEL-TIME; results/latest links to it]",
 )
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
-@option("--slow", is_flag=True, help="Run also the tests that take minutes each.")
-@option("--falsify", is_flag=True, help="Run each test with its fault armed, and demand that it sees it.")
+@option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
+@option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
 @option(
     "--keep",
     is_flag=True,
@@ -56,7 +56,7 @@ def run(
 ) -> int:
     """Run the suite on DRIVER and write the reports.
 
-    What follows -- goes to pytest: plugfest run ixgbe -- -k xdp -x
+    Arguments after -- go to pytest: plugfest run ixgbe -- -k xdp -x
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
@@ -72,16 +72,16 @@ def run(
     if options.dry_run:
         print_commands(ready)
         return 0
-    return carry_out(ready, arguments, pytest_arguments)
+    return execute(ready, arguments, pytest_arguments)
 
 
-def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> int:
-    """Run pytest in the run's namespaces, then make the reports.
+def execute(ready: RunPlan, arguments: list[str], user_arguments: tuple[str, ...]) -> int:
+    """Run pytest in the run's namespaces, then write the reports.
 
     Args:
         ready: the plan.
-        arguments: pytest's, all of them.
-        said: those of the user.
+        arguments: all of pytest's arguments.
+        user_arguments: those that the user gave.
 
     Returns:
         The exit status of the command.
@@ -89,10 +89,10 @@ def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> in
     path = ready.output / journal.NAME
     if path.exists():
         raise UsageError(
-            f"--output {ready.output}: expected a new or empty folder, found the journal of another run; name another"
+            f"--output {ready.output}: expected a new or empty folder, found the journal of another run; choose another"
         )
     with journal.Journal(ready.output) as written:
-        written.write("run", durable=True, **provenance(ready, said))
+        written.write("run", durable=True, **provenance(ready, user_arguments))
     _link_latest(ready.output)
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
@@ -118,10 +118,10 @@ def carry_out(ready: RunPlan, arguments: list[str], said: tuple[str, ...]) -> in
 
 
 def _check_started(ready: RunPlan, status: int) -> None:
-    """Tell a run that never began: pytest has said why by then."""
+    """Raise if the run did not start; pytest has printed why."""
     if status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
         raise InfrastructureError(
-            f"the suite: expected to be run, found that pytest ended with status {status}, see above"
+            f"expected pytest to run the suite, found that it exited with status {status}; see above"
         )
 
 
@@ -149,7 +149,7 @@ def _shown(folder: Path) -> Path:
 
 
 def _link_latest(output: Path) -> None:
-    """Point ``latest``, beside the output folder, to it."""
+    """Make ``latest``, next to the output folder, a link to it."""
     link = output.parent / "latest"
     if link.exists() and not link.is_symlink():
         return

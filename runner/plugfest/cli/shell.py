@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest shell``: a guest with its NIC, left running."""
+"""``plugfest shell``: a guest with its NIC, for interactive use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from plugfest.cli.dry_run import print_commands
-from plugfest.cli.failure import guarded
+from plugfest.cli.failure import catch_errors
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan
 from plugfest.errors import UsageError
@@ -34,29 +34,29 @@ from plugfest.run.plan import RunPlan
 )
 @guest_options
 def shell(driver: str, port: int, **rest: Any) -> int:
-    """Boot a guest with DRIVER's NIC and leave it running until Ctrl-C.
+    """Boot a guest with DRIVER's NIC, and keep it running until Ctrl-C.
 
-    The ssh command is printed. The wire's other end is the tap wire0 in the run's network namespace.
+    Prints the ssh command to log in with. The other end of the wire is the tap wire0 in the run's network namespace.
     """
     options = GuestOptions(**rest)
     for name in options.faults:
         if not is_models(name):
             raise UsageError(
-                f"--fault {name}: expected one of the model's, found one of the suite's; plugfest run has it"
+                f"--fault {name}: expected a fault point of the model, found one of the suite; use it with plugfest run"
             )
     with tempfile.TemporaryDirectory(prefix="plugfest-shell-") as folder, relay.listen(port) as listener:
         ready = plan(driver, options, Path(folder))
         if options.dry_run:
             print_commands(ready)
             return 0
-        outcome = sandbox.enter(lambda: guarded(lambda: _serve(ready, listener)), folder=ready.scratch)
+        outcome = sandbox.enter(lambda: catch_errors(lambda: _serve(ready, listener)), folder=ready.scratch)
     if outcome.signal is signal.SIGINT:
         return 0
     return outcome.status
 
 
 def _serve(ready: RunPlan, listener: socket.socket) -> int:
-    """Inside the run's namespaces: boot, print, wait for the end."""
+    """Boot the guest inside the run's namespaces, print how to log in, wait for its end."""
     booted = machine.boot(ready)
     try:
         key = ready.output / "key"
@@ -64,17 +64,17 @@ def _serve(ready: RunPlan, listener: socket.socket) -> int:
         relayed = relay.Relay(listener, ("127.0.0.1", machine.qemu_command(ready).ssh_port))
         if booted.load_error is not None:
             click.echo(f"note: {booted.load_error}")
-        click.echo(f"Linux {ready.kernel.release}, {booted.how}; the NIC is {booted.ifname or 'without an interface'}")
+        click.echo(f"Linux {ready.kernel.release}, {booted.startup}; interface {booted.ifname or 'missing'}")
         click.echo(
             f"ssh -i {key} -p {relayed.port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
             "-o LogLevel=ERROR root@127.0.0.1"
         )
-        click.echo("Ctrl-C ends the guest.")
+        click.echo("Press Ctrl-C to stop the guest.")
         while (gone := booted.guest.gone()) is None:
             time.sleep(1.0)
         click.echo(f"the guest ended: {gone}")
     except KeyboardInterrupt:
-        click.echo("the guest is ended")
+        click.echo("stopping the guest")
     finally:
         booted.close()
     return 0

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where commands print to."""
+"""The terminal that commands print to."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
 FILE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in columns of a table that is printed to a file or a pipe."""
 
 
 def terminal(width: int = FILE_WIDTH) -> Console:
-    """Return the standard output as rich sees it.
+    """Return a rich console on the standard output.
 
     Args:
-        width: columns where it is no terminal.
+        width: columns, if the standard output is not a terminal.
     """
     made = Console(highlight=False)
     if not made.is_terminal:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM or TCG: decided by running a guest, because a /dev/kvm that opens may still run none.
+"""Chooses KVM or TCG by running a guest, because a /dev/kvm that can be opened may still be unable to run one.
 
-Some clouds' nested virtualization creates a virtual machine, then stops it in instruction emulation ("KVM internal error"),
-or lets it spin without a word. A few instructions of our own might well run where a kernel does not, so the proof is the
-stock kernel itself: it must come through its whole start, to where it finds that there is no root file system.
+With the nested virtualization of some clouds, KVM creates a virtual machine, but then stops it in instruction emulation ("KVM
+internal error") or lets it spin without output. A small test program might run where a kernel does not, so the probe boots the stock
+kernel: it must get as far as reporting that there is no root file system.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from typing import Literal
 
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.machine.console import Console
-from plugfest.machine.qemu import Machinery, Qemu
+from plugfest.machine.qemu import MachineConfig, Qemu
 from plugfest.provision.artifact import Kernel, Toolchain
 from plugfest.provision.progress import activity
 
-Wanted = Literal["auto", "kvm", "tcg"]
-WANTED: tuple[Wanted, ...] = ("auto", "kvm", "tcg")
+Choice = Literal["auto", "kvm", "tcg"]
+CHOICES: tuple[Choice, ...] = ("auto", "kvm", "tcg")
 
-SILENCE = 3.0
-"""Seconds until the first word of the kernel: KVM takes a tenth of one, TCG half of one."""
+OUTPUT_TIMEOUT = 3.0
+"""Seconds until the kernel's first output: KVM takes 0.1 s, TCG 0.5 s."""
 
-LIMIT = 10.0
-"""Seconds until the kernel has come through its start: KVM takes one, TCG three."""
+START_TIMEOUT = 10.0
+"""Seconds until the kernel has started: KVM takes 1 s, TCG 3 s."""
 
-LAPSE = 3600.0
-"""Seconds for which it is taken for granted that KVM runs no guest: a host that was busy may have been too slow to show it."""
+FAILURE_LIFETIME = 3600.0
+"""Seconds for which a failed probe is cached: it may have failed because the host was busy."""
 
 DEVICE = Path("/dev/kvm")
 _ARGUMENTS = "console=ttyS0 panic=-1"
-_PROVEN = re.compile(r"Unable to mount root fs|Run /\S+ as init process")
+_STARTED = re.compile(r"Unable to mount root fs|Run /\S+ as init process")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """The decision.
+    """The chosen accelerator.
 
     Attributes:
         name: ``kvm`` or ``tcg``.
-        reason: why, in one sentence.
+        reason: why it was chosen, in one sentence.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Acceleration:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """Whether KVM runs a guest here.
+class KvmProbe:
+    """Whether KVM runs a guest on this host.
 
     Attributes:
-        works: it does.
-        reason: how that showed.
-        seconds: how long it took to find out.
+        works: whether it does.
+        reason: what the probe found.
+        seconds: duration of the probe.
     """
 
     works: bool
@@ -71,7 +71,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class _Probe(Machinery):
+class _ProbeMachine(MachineConfig):
     """The smallest machine that runs the stock kernel."""
 
     def machine(self) -> list[str]:
@@ -82,50 +82,50 @@ class _Probe(Machinery):
         ]
 
 
-def choose(wanted: Wanted, toolchain: Toolchain, kernel: Kernel, *, cache: Path | None = None) -> Acceleration:
-    """Decide between KVM and TCG.
+def choose(wanted: Choice, toolchain: Toolchain, kernel: Kernel, *, cache: Path | None = None) -> Acceleration:
+    """Choose KVM or TCG.
 
     Args:
-        wanted: ``auto`` takes KVM where it is proven to run a guest; ``kvm`` demands it; ``tcg`` asks nothing.
+        wanted: ``auto`` chooses KVM if it runs a guest; ``kvm`` requires that; ``tcg`` does not probe KVM.
         toolchain: QEMU.
-        kernel: a kernel that a guest would run.
-        cache: folder in which the proof is kept, for as long as the host is not rebooted and QEMU and kernel are the same;
-            that KVM runs nothing is kept for an hour.
+        kernel: the kernel to probe with.
+        cache: folder in which to cache the result, until the host reboots or QEMU or kernel change; a failed probe is cached for
+            an hour.
 
     Raises:
         UsageError: `wanted` is none of the three.
-        InfrastructureError: KVM was demanded, and does not run a guest here.
+        InfrastructureError: `wanted` is ``kvm``, and KVM does not run a guest on this host.
     """
-    if wanted not in WANTED:
-        raise UsageError(f"acceleration {wanted!r}: expected one of {', '.join(WANTED)}")
+    if wanted not in CHOICES:
+        raise UsageError(f"acceleration {wanted!r}: expected one of {', '.join(CHOICES)}")
     if wanted == "tcg":
-        return Acceleration("tcg", "TCG was asked for")
-    proof = _remembered(toolchain, kernel, cache)
-    if proof.works:
-        return Acceleration("kvm", f"KVM runs a guest here: {proof.reason}")
+        return Acceleration("tcg", "TCG was requested")
+    result = _cached_probe(toolchain, kernel, cache)
+    if result.works:
+        return Acceleration("kvm", f"KVM runs a guest on this host: {result.reason}")
     if wanted == "kvm":
-        raise InfrastructureError(f"expected KVM to run a guest, found that {proof.reason}; use --accel tcg, or auto")
-    return Acceleration("tcg", f"no KVM: {proof.reason}")
+        raise InfrastructureError(f"expected KVM to run a guest, found that {result.reason}; use --accel tcg, or auto")
+    return Acceleration("tcg", f"no KVM: {result.reason}")
 
 
-def prove(toolchain: Toolchain, kernel: Kernel, *, device: Path = DEVICE) -> Proof:
-    """Find out by running the kernel; takes at most `LIMIT` seconds and a little."""
+def probe(toolchain: Toolchain, kernel: Kernel, *, device: Path = DEVICE) -> KvmProbe:
+    """Run the kernel under KVM; takes little more than `START_TIMEOUT` seconds at most."""
     begin = time.monotonic()
 
-    def result(works: bool, reason: str) -> Proof:
-        return Proof(works, reason, round(time.monotonic() - begin, 2))
+    def result(works: bool, reason: str) -> KvmProbe:
+        return KvmProbe(works, reason, round(time.monotonic() - begin, 2))
 
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
         return result(False, f"there is no {device}")
     except OSError as error:
-        return result(False, f"{device} does not open ({error.strerror})")
+        return result(False, f"{device} cannot be opened ({error.strerror})")
     try:
-        # No file is left behind, however this process ends; what the console said is in memory.
-        qemu = Qemu(_Probe(toolchain, kernel), log=Path(os.devnull))
+        # Log to /dev/null, so that no file is left behind, however this process ends; the console keeps its lines in memory.
+        qemu = Qemu(_ProbeMachine(toolchain, kernel), log=Path(os.devnull))
     except InfrastructureError as error:
-        return result(False, f"QEMU does not start with it: {error}")
+        return result(False, f"QEMU does not start with KVM: {error}")
     try:
         return result(*_observe(qemu, begin))
     finally:
@@ -136,39 +136,41 @@ def _observe(qemu: Qemu, begin: float) -> tuple[bool, str]:
     console: Console = qemu.console
     while True:
         lines = console.lines_since(0)
-        if any(_PROVEN.search(line) for line in lines):
-            return True, f"the kernel came through its start in {time.monotonic() - begin:.1f} s"
+        if any(_STARTED.search(line) for line in lines):
+            return True, f"the kernel started in {time.monotonic() - begin:.1f} s"
         stopped = _stopped(qemu)
         if stopped is not None:
             return False, stopped
         waited = time.monotonic() - begin
-        if not lines and waited > SILENCE:
-            return False, f"a guest starts but says nothing for {SILENCE:.0f} s: the kernel does not run"
-        if waited > LIMIT:
+        if not lines and waited > OUTPUT_TIMEOUT:
+            return False, f"the guest's kernel had no output for {OUTPUT_TIMEOUT:.0f} s"
+        if waited > START_TIMEOUT:
             return (
                 False,
-                f"a guest's kernel does not come through its start in {LIMIT:.0f} s; it last said: {console.tail(1)}",
+                f"the guest's kernel did not start within {START_TIMEOUT:.0f} s; its last output: {console.tail(1)}",
             )
         console.wait_for_change(0.1)
 
 
 def _stopped(qemu: Qemu) -> str | None:
-    """Tell why the guest no longer runs; None while it does."""
+    """Return why the guest stopped; None while it is running."""
     if not qemu.alive():
-        said = [line for line in qemu.said().splitlines() if re.search(r"KVM|kvm|hardware error|entry failed", line)]
-        return f"QEMU ends with it: {said[0].strip() if said else qemu.epitaph()}"
+        output = [
+            line for line in qemu.output().splitlines() if re.search(r"KVM|kvm|hardware error|entry failed", line)
+        ]
+        return f"QEMU ended under KVM: {output[0].strip() if output else qemu.exit_reason()}"
     with suppress(InfrastructureError):
         status = str(qemu.qmp.execute("query-status", timeout=2.0)["status"])
         if status in ("internal-error", "guest-panicked", "io-error", "shutdown"):
-            said = [line for line in qemu.said().splitlines() if "KVM" in line or "error" in line]
-            return f"it stops the guest ({status}): {said[0].strip() if said else 'no reason given'}"
+            output = [line for line in qemu.output().splitlines() if "KVM" in line or "error" in line]
+            return f"KVM stopped the guest ({status}): {output[0].strip() if output else 'no reason given'}"
     return None
 
 
-def _remembered(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> Proof:
-    """Prove, or take the proof of an earlier run since the host was booted."""
+def _cached_probe(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> KvmProbe:
+    """Return the cached result of an earlier run, or probe KVM and cache the result."""
     if cache is None:
-        return prove(toolchain, kernel)
+        return probe(toolchain, kernel)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         file = (cache / "acceleration.json").open("a+")
@@ -182,26 +184,26 @@ def _remembered(toolchain: Toolchain, kernel: Kernel, cache: Path | None) -> Pro
             "boot": _BOOT_ID.read_text().strip(),
             "qemu": toolchain.digest,
             "kernel": kernel.digest,
-            "device": _access(),
+            "device": _device_access(),
         }
         file.seek(0)
         with suppress(ValueError, KeyError, TypeError):
             stored = json.loads(file.read())
-            kept = Proof(**stored["proof"])
+            cached = KvmProbe(**stored["probe"])
             if {name: stored[name] for name in circumstances} == circumstances and (
-                kept.works or 0 <= time.time() - stored["at"] < LAPSE
+                cached.works or 0 <= time.time() - stored["at"] < FAILURE_LIFETIME
             ):
-                return kept
-        with activity("finding out whether KVM runs a guest here"):
-            proof = prove(toolchain, kernel)
+                return cached
+        with activity("checking whether KVM runs a guest on this host"):
+            result = probe(toolchain, kernel)
         file.seek(0)
         file.truncate()
-        json.dump({**circumstances, "at": time.time(), "proof": asdict(proof)}, file)
-        return proof
+        json.dump({**circumstances, "at": time.time(), "probe": asdict(result)}, file)
+        return result
 
 
-def _access() -> str:
-    """Tell what an earlier proof presumed of /dev/kvm: the same user may be let in later."""
+def _device_access() -> str:
+    """Return whether this user can open /dev/kvm; part of the conditions under which a result is valid."""
     if not DEVICE.exists():
         return "absent"
     return "open" if os.access(DEVICE, os.R_OK | os.W_OK) else "closed"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's serial console: read from the first byte, kept in a file, searched for what a kernel says when it is unwell."""
+"""The guest's serial console: read from the first byte, logged to a file, and searched for kernel problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pexpect.fdpexpect import fdspawn
 from plugfest.deadline import Deadline
 
 _PATTERNS: tuple[tuple[str, bool, str], ...] = (
-    # kind, whether the guest is beyond use, what its line has
+    # kind, whether the guest is unusable afterwards, pattern of its line
     ("panic", True, r"Kernel panic - not syncing"),
     ("soft lockup", True, r"BUG: soft lockup|watchdog: .*hard LOCKUP|BUG: workqueue lockup"),
     ("rcu stall", True, r"rcu.*(?:self-detected stall|detected stalls|detected expedited stalls|kthread starved)"),
@@ -47,7 +47,7 @@ _PATTERNS: tuple[tuple[str, bool, str], ...] = (
 _PROBLEM = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, (_, _, pattern) in enumerate(_PATTERNS)))
 
 TRANSMIT_WATCHDOG = r"NETDEV WATCHDOG: |WARNING: .* dev_watchdog\b"
-"""What a test provokes that makes a transmit queue hang: older kernels say it by a WARN (net/sched/sch_generic.c, dev_watchdog)."""
+"""For a test that makes a transmit queue hang; older kernels report it with a WARN (net/sched/sch_generic.c, dev_watchdog)."""
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
 _CUT_HERE = "[ cut here ]"
@@ -55,21 +55,21 @@ _TRACE_ENDS = re.compile(r"---\[ end (?:trace|Kernel panic)|Kernel Offset: |^ ?<
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|c)")
 
 EXCERPT_LINES = 120
-"""The longest excerpt of one problem."""
+"""Most lines in the excerpt of a problem."""
 
 _JOINED_WITHIN = 60
-"""Lines after the head of a problem within which a further ``Call Trace:`` belongs to it."""
+"""Lines after a problem within which another ``Call Trace:`` belongs to it."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something a healthy kernel does not say.
+    """A problem that the kernel reported.
 
     Attributes:
         kind: ``panic``, ``oops``, ``BUG``, ``WARNING``, ``hung task``, ``NETDEV WATCHDOG`` ….
-        title: the line that says it, without the time stamp.
-        excerpt: that line and what belongs to it, as on the console.
-        fatal: the guest is beyond use.
+        title: the line that reports it, without the time stamp.
+        excerpt: that line and the lines that belong to it, as on the console.
+        fatal: the guest is unusable afterwards.
         line: number of the title's line on the console, from 0.
     """
 
@@ -81,19 +81,19 @@ class Problem:
 
 
 class Console:
-    """Reads the serial port for as long as the guest lives, so that the guest never waits for us.
+    """Reads the serial port as long as the guest is running, so that the guest never blocks on it.
 
     Attributes:
-        log: the file that holds every byte as it came.
-        panic: what the kernel said when it panicked, or None.
+        log: the file with every byte, as received.
+        panic: the kernel's panic line, or None.
     """
 
     def __init__(self, port: socket.socket, log: Path) -> None:
-        """Start to read.
+        """Start reading.
 
         Args:
-            port: connected to the guest's first serial port; belongs to the console from now on.
-            log: where the console is kept; appended to, so that the guests of one run follow each other.
+            port: connected to the guest's first serial port; this object owns and closes it.
+            log: file to append the console to; the guests of a run share it.
         """
         self.log = log
         self.panic: str | None = None
@@ -114,7 +114,7 @@ class Console:
         while not ended:
             try:
                 ended = self._spawn.expect_list(patterns) == 1
-            except (OSError, ValueError):  # the port was closed under the reader
+            except (OSError, ValueError):  # the port was closed meanwhile
                 ended = True
             text = self._spawn.before if isinstance(self._spawn.before, bytes) else b""
             if text or not ended:
@@ -132,38 +132,38 @@ class Console:
 
     @property
     def ended(self) -> bool:
-        """Whether QEMU has closed its end: nothing more will come."""
+        """Whether QEMU has closed its end, so that there will be no more lines."""
         return self._ended
 
     def mark(self) -> int:
-        """Return a mark: what comes later is "since" it."""
+        """Return a mark for the methods that return what was received since."""
         with self._changed:
             return len(self._lines)
 
     def lines_since(self, mark: int) -> list[str]:
-        """Return the lines that came since a mark."""
+        """Return the lines received since a mark."""
         with self._changed:
             return self._lines[mark:]
 
     def text_since(self, mark: int) -> str:
-        """Return what came since a mark."""
+        """Return the text received since a mark."""
         return "".join(f"{line}\n" for line in self.lines_since(mark))
 
     def tail(self, lines: int = 12) -> str:
-        """Return the last lines that say anything, for error messages."""
+        """Return the last lines that are not blank, for error messages."""
         return "\n".join([line for line in self.lines_since(0) if line.strip()][-lines:])
 
     def problems_since(self, mark: int) -> list[Problem]:
-        """Return what the kernel complained of since a mark, in order; a complaint and its call trace are one problem."""
+        """Return the problems that the kernel reported since a mark, in order; a report and its call trace are one problem."""
         return find_problems(self.lines_since(mark), mark)
 
     def wait_for(self, condition: Callable[[str], bool], deadline: Deadline, *, mark: int = 0) -> str | None:
         """Wait for a line.
 
         Args:
-            condition: tells whether a line is the one.
+            condition: returns whether this is the line.
             deadline: when to give up.
-            mark: look at lines since then only.
+            mark: ignore earlier lines.
 
         Returns:
             The line; None if the deadline passed or the console ended first.
@@ -181,13 +181,13 @@ class Console:
                 self._changed.wait(deadline.remaining)
 
     def wait_for_change(self, timeout: float) -> None:
-        """Wait until another line comes, at most `timeout` seconds."""
+        """Wait for another line, at most `timeout` seconds."""
         with self._changed:
             if not self._ended:
                 self._changed.wait(timeout)
 
     def join(self, timeout: float = 5.0) -> None:
-        """Wait until all that QEMU wrote has been read: call it when QEMU is gone."""
+        """Wait until everything that QEMU wrote has been read; call it after QEMU has ended."""
         self._thread.join(timeout)
 
     def close(self) -> None:
@@ -203,14 +203,14 @@ class Console:
 
 
 def find_problems(lines: list[str], first: int = 0) -> list[Problem]:
-    """Find what the kernel complained of.
+    """Find the problems that the kernel reported.
 
     Args:
         lines: of the console.
-        first: the number of the first of them.
+        first: number of the first line.
     """
     found: list[Problem] = []
-    quiet_until = -1  # below it, a call trace belongs to the problem before
+    quiet_until = -1  # before this line, a call trace belongs to the previous problem
     for at, line in enumerate(lines):
         text = _STAMP.sub("", line)
         match = _PROBLEM.search(text)
@@ -222,7 +222,7 @@ def find_problems(lines: list[str], first: int = 0) -> list[Problem]:
         begin = at - 1 if at > 0 and _CUT_HERE in lines[at - 1] else at
         end = _end_of(lines, at)
         if found and at < quiet_until and found[-1].fatal and kind in ("panic", "WARNING", "oops"):
-            # "Oops" follows "BUG: unable to handle …", a panic follows an oops: one event, one problem.
+            # "Oops" follows "BUG: unable to handle …", and a panic follows an oops: one event is one problem.
             previous = found.pop()
             begin = previous.line - first
             kind, fatal, text = previous.kind, True, previous.title
@@ -233,7 +233,7 @@ def find_problems(lines: list[str], first: int = 0) -> list[Problem]:
 
 
 def _end_of(lines: list[str], at: int) -> int:
-    """Return the number of the line behind a problem's last."""
+    """Return the number of the line after a problem's last line."""
     limit = min(len(lines), at + EXCERPT_LINES)
     for number in range(at, limit):
         text = _STAMP.sub("", lines[number])

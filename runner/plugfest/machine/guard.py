@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's guard on the second serial port: lets the run's key in, tells the SSH host key."""
+"""Client of the guest's guard on the second serial port, which authorizes the run's SSH key and reports the SSH host key."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from contextlib import suppress
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 
-_REPEAT = 1.0
-"""Seconds after which an unanswered request is repeated."""
+_RETRY_INTERVAL = 1.0
+"""Seconds without a reply after which the request is repeated."""
 
 _GREETING = "listening"
-"""What the guest says when it has opened its port: what was written before that is lost."""
+"""The guard's line after it opened the port; anything written before that is lost."""
 
-_SILENCE = 0.5
-"""Seconds without an answer after which none is under way."""
+_SETTLE_TIME = 0.5
+"""Seconds without a reply after which no further reply is expected."""
 
 
 class Guard:
-    """Speaks with the guard. The port carries lines both ways."""
+    """The guard's client. The port carries lines in both directions."""
 
     def __init__(self, port: socket.socket) -> None:
-        """Take the connected serial port, which belongs to the guard from now on."""
+        """Use the connected serial port; this object owns and closes it."""
         self._port = port
         self._port.setblocking(False)
         self._buffer = bytearray()
 
-    def admit(self, public_key: str, deadline: Deadline, alive: Callable[[], str | None] = lambda: None) -> str:
-        """Authorize a key, and no other; return the guest's SSH host key.
+    def authorize(self, public_key: str, deadline: Deadline, alive: Callable[[], str | None] = lambda: None) -> str:
+        """Authorize a key, as the only one; return the guest's SSH host key.
 
         Args:
             public_key: line for ``authorized_keys``.
-            deadline: the guest must have answered by then.
-            alive: returns None while the guest lives, else what happened to it.
+            deadline: for the guest's reply.
+            alive: returns None while the guest is running, else what happened to it.
 
         Raises:
-            InfrastructureError: the guest did not come so far.
+            InfrastructureError: the guest ended or did not reply in time.
         """
         self._drain()
         while True:
-            # The empty line ends whatever an earlier, half-lost request may have left behind.
+            # The empty line terminates an earlier request that was partly lost.
             self._write(f"\nauthorize {public_key}\n".encode(), deadline)
-            again = time.monotonic() + _REPEAT
+            again = time.monotonic() + _RETRY_INTERVAL
             while time.monotonic() < again and not deadline.passed:
                 line = self._line(min(again - time.monotonic(), deadline.remaining))
                 if line is not None and line.startswith("ready "):
@@ -55,20 +55,20 @@ class Guard:
                     break
                 gone = alive()
                 if gone:
-                    raise InfrastructureError(f"expected the guest to get ready, found {gone}; see console.log")
+                    raise InfrastructureError(f"expected the guest to boot, found {gone}; see console.log")
             if deadline.passed:
                 raise InfrastructureError(
-                    f"expected the guest to get ready within {deadline.seconds:.0f} s, found no word from it on its second serial port; "
+                    f"expected the guest to boot within {deadline.seconds:.0f} s, found no reply on its second serial port; "
                     "see console.log"
                 )
 
     def settle(self, deadline: Deadline) -> None:
-        """Wait until the guest has answered all it was asked, so that a snapshot holds no request of ours."""
-        while not deadline.passed and self._line(_SILENCE) is not None:
+        """Wait until the guest has replied to every request, so that a snapshot contains none."""
+        while not deadline.passed and self._line(_SETTLE_TIME) is not None:
             pass
 
     def _drain(self) -> None:
-        """Forget answers to earlier requests."""
+        """Discard replies to earlier requests."""
         self._buffer.clear()
         with suppress(OSError):
             while self._port.recv(4096):
@@ -77,13 +77,13 @@ class Guard:
     def _write(self, data: bytes, deadline: Deadline) -> None:
         rest = memoryview(data)
         while rest and not deadline.passed:
-            _, writable, _ = select.select([], [self._port], [], min(_REPEAT, deadline.remaining))
+            _, writable, _ = select.select([], [self._port], [], min(_RETRY_INTERVAL, deadline.remaining))
             if not writable:
-                return  # the guest does not read yet: repeated later
+                return  # the guest does not read yet; the request is repeated later
             try:
                 rest = rest[self._port.send(rest) :]
             except OSError:
-                return  # QEMU is gone; `alive` says why
+                return  # QEMU has ended; `alive` returns why
 
     def _line(self, timeout: float) -> str | None:
         end = time.monotonic() + timeout

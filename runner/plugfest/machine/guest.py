@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest without its NIC under test: booted, or restored from a snapshot, and logged in to."""
+"""A guest without the NIC under test: booted or restored from a snapshot, with an SSH session."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from plugfest.machine.qemu import Qemu, QemuCommand
 from plugfest.machine.snapshot import Snapshot, SnapshotError, Snapshots
 from plugfest.machine.ssh import GuestGone, KeyPair, NotAuthorized, SshSession
 
-BOOT = 180.0
-"""Seconds for a cold boot: thirty times what one takes in TCG on two idle cores."""
+BOOT_TIMEOUT = 180.0
+"""Seconds for a cold boot: thirty times its duration under TCG on two idle cores."""
 
-RESTORE = 60.0
+RESTORE_TIMEOUT = 60.0
 
-HUNG, HUNG_AT_MOST = 12, 120
-"""Seconds for which a task may hang in a guest of speed 1, and in the slowest one, before its kernel says so. It looks as often, so
-it says so within twice that, and within a test's 30 seconds."""
+HUNG_TASK_SECONDS, HUNG_TASK_MAX = 12, 120
+"""Hung task timeout in seconds, in a guest of speed 1 and at most. The kernel checks at the same interval, so it reports a hung task
+within twice that, and within the 30 seconds of a test."""
 
-_REFERENCE = 0.012
-"""Seconds that the agent's fixed piece of work takes on a guest of speed 1: KVM on a laptop of some years."""
+_REFERENCE_SECONDS = 0.012
+"""Seconds that the agent's benchmark takes on a guest of speed 1: KVM on a laptop a few years old."""
 
 _CLOCK_ERROR = 0.1
-"""Seconds that the guest's clock may be behind the host's."""
+"""Seconds that the guest's clock may lag behind the host's."""
 
 _PREPARE = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
@@ -45,18 +45,18 @@ done
 echo 8 4 1 7 > /proc/sys/kernel/printk
 echo -1 > /proc/sys/kernel/hung_task_warnings
 """
-"""Run in the guest before its snapshot: the DUT says nothing unasked, nor asks again after a neighbour that it knows, and
-the console hears each word of the kernel's."""
+"""Run in the guest before its snapshot: the DUT sends nothing unasked, does not probe known neighbours again, and the kernel logs
+everything to the console."""
 
 
 class Guest:
     """A running guest.
 
     Attributes:
-        qemu: its machine.
-        how: ``restored from a snapshot in 0.8 s``, or ``booted in 5.1 s`` and why it was not restored.
-        seconds: from the start of QEMU to the first SSH command's end.
-        speed: 1 is a KVM guest on an idle laptop of some years, 0.1 ten times slower.
+        qemu: the QEMU process.
+        startup: ``restored from a snapshot in 0.8 s``, or ``booted in 5.1 s`` and why it was not restored.
+        seconds: from the start of QEMU to the end of the first SSH command.
+        speed: 1 is a KVM guest on an idle laptop a few years old, 0.1 is ten times slower.
     """
 
     def __init__(
@@ -68,21 +68,21 @@ class Guest:
         cwd: Path | None = None,
         interposer: Interposer | None = None,
     ) -> None:
-        """Bring it up.
+        """Start it.
 
         Args:
-            command: the machine.
-            log: the console is appended to it.
-            snapshots: to restore from, or to store one in after a cold boot; None boots cold and stores none.
-            cwd: QEMU's folder.
+            command: the QEMU command.
+            log: file to append the console to.
+            snapshots: where to find a snapshot to restore, or to store one after a cold boot; None boots cold and stores none.
+            cwd: QEMU's working directory.
             interposer: consulted by the agent's client for each call of a run that falsifies.
 
         Raises:
-            InfrastructureError: it did not come up.
+            InfrastructureError: it did not start.
         """
         self.command = command
         self.key = KeyPair()
-        self.how = ""
+        self.startup = ""
         self.speed = 1.0
         self._log = log
         self._cwd = cwd
@@ -92,16 +92,16 @@ class Guest:
         self.ssh: SshSession
         self.agent: AgentClient
         begin = time.monotonic()
-        trouble = self._restore_from(snapshots) if snapshots is not None else "none was wanted"
-        if trouble is None:
-            how = "restored from a snapshot"
+        reason = self._restore_from(snapshots) if snapshots is not None else "no snapshots requested"
+        if reason is None:
+            startup = "restored from a snapshot"
         else:
             self._boot()
-            how = "booted"
+            startup = "booted"
             if snapshots is not None:
-                trouble = self._store(snapshots) or trouble
+                reason = self._store(snapshots) or reason
         self.seconds = time.monotonic() - begin
-        self.how = f"{how} in {self.seconds:.1f} s" + ("" if trouble is None else f" ({trouble})")
+        self.startup = f"{startup} in {self.seconds:.1f} s" + ("" if reason is None else f" ({reason})")
         self.speed = self._measure()
 
     @property
@@ -110,17 +110,17 @@ class Guest:
         return self.qemu.console
 
     def gone(self) -> str | None:
-        """Return what happened to the guest; None while it lives."""
+        """Return what happened to the guest; None while it is running."""
         if self.qemu.console.panic is not None:
             return f"the guest's kernel panicked: {self.qemu.console.panic}"
-        return None if self.qemu.alive() else self.qemu.epitaph()
+        return None if self.qemu.alive() else self.qemu.exit_reason()
 
     def _start(self, *, incoming: bool) -> None:
         self.qemu = Qemu(self.command, log=self._log, incoming=incoming, cwd=self._cwd)
         self._guard = Guard(self.qemu.guard)
 
     def _restore_from(self, snapshots: Snapshots) -> str | None:
-        """Restore; return why not."""
+        """Restore a snapshot; return why that failed, or None."""
         found = snapshots.find(self.command)
         if found is None:
             return "there was no snapshot yet"
@@ -148,12 +148,12 @@ class Guest:
             checking.join()
             raise
         try:
-            self.qemu.migrate_from(snapshot.state, Deadline.after(RESTORE))
+            self.qemu.migrate_from(snapshot.state, Deadline.after(RESTORE_TIMEOUT))
             checking.join()
             if verdict:
                 raise verdict[0]
             self.qemu.qmp.execute("cont")
-            self._log_in(Deadline.after(RESTORE))
+            self._log_in(Deadline.after(RESTORE_TIMEOUT))
         except BaseException:
             self.qemu.quit()
             checking.join()
@@ -162,8 +162,8 @@ class Guest:
     def _boot(self) -> None:
         self._start(incoming=False)
         try:
-            self._log_in(Deadline.after(BOOT))
-            self.ssh.run(_PREPARE, timeout=BOOT)
+            self._log_in(Deadline.after(BOOT_TIMEOUT))
+            self.ssh.run(_PREPARE, timeout=BOOT_TIMEOUT)
         except BaseException:
             self.qemu.quit()
             raise
@@ -171,13 +171,13 @@ class Guest:
     def _log_in(self, deadline: Deadline) -> None:
         address = ("127.0.0.1", self.command.ssh_port)
         while True:
-            host_key = self._guard.admit(self.key.public, deadline, self.gone)
+            host_key = self._guard.authorize(self.key.public, deadline, self.gone)
             try:
                 self.ssh = SshSession(
                     address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone
                 )
             except NotAuthorized:
-                # The answer was to an earlier request, of which there may be several: see `Guard.admit`.
+                # The reply was to an earlier request, of which there may be several: see `Guard.authorize`.
                 if deadline.passed:
                     raise
             else:
@@ -186,19 +186,19 @@ class Guest:
             self.ssh, alive=self.gone, patience=max(1.0, deadline.remaining), interposer=self._interposer
         )
         try:
-            self.agent.call("agent.ping")  # opens the connection, so that it does not count below
+            self.agent.call("agent.ping")  # opens the connection, so that its duration does not count below
         except (AgentTimeout, GuestGone) as error:
             if self.gone():
                 raise
-            log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT).stdout.strip()
+            log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT_TIMEOUT).stdout.strip()
             raise InfrastructureError(
-                f"expected the guest's agent to answer, found that it does not: {log or 'it said nothing'}"
+                f"expected a reply from the guest's agent, found none; its log: {log or 'empty'}"
             ) from error
         self.agent.patience = PATIENCE
         self._set_clock()
 
     def _set_clock(self) -> None:
-        """Set the guest's clock; a restored guest's is behind by the age of its snapshot."""
+        """Set the guest's clock; in a restored guest it lags by the age of the snapshot."""
         for _ in range(3):
             begin = time.monotonic()
             self.agent.call("system.set_clock", realtime=time.time())
@@ -210,36 +210,36 @@ class Guest:
         self.ssh.close()
 
     def _store(self, snapshots: Snapshots) -> str | None:
-        """Store a snapshot of the guest as it is now; return why not. The guest goes on in either case."""
+        """Store a snapshot of the guest in its present state; return why that failed, or None. The guest continues in either case."""
         self._log_out()
-        self._guard.settle(Deadline.after(RESTORE))
-        trouble = None
+        self._guard.settle(Deadline.after(RESTORE_TIMEOUT))
+        reason = None
         try:
             self.qemu.qmp.execute("stop")
-            snapshots.create(self.command, lambda path: self.qemu.migrate_to(path, Deadline.after(RESTORE)))
+            snapshots.create(self.command, lambda path: self.qemu.migrate_to(path, Deadline.after(RESTORE_TIMEOUT)))
         except InfrastructureError as error:
-            trouble = f"no snapshot was stored: {error}"
+            reason = f"no snapshot was stored: {error}"
         try:
             self.qemu.qmp.execute("cont")
-            self._log_in(Deadline.after(RESTORE))
+            self._log_in(Deadline.after(RESTORE_TIMEOUT))
         except BaseException:
             self.qemu.quit()
             raise
-        return trouble
+        return reason
 
     def _measure(self) -> float:
-        speed = _REFERENCE / max(float(self.agent.call("system.speed")), 1e-4)
-        seconds = min(HUNG_AT_MOST, max(HUNG, round(HUNG / speed)))
-        with suppress(AgentError):  # a kernel that looks for no hung tasks
+        speed = _REFERENCE_SECONDS / max(float(self.agent.call("system.speed")), 1e-4)
+        seconds = min(HUNG_TASK_MAX, max(HUNG_TASK_SECONDS, round(HUNG_TASK_SECONDS / speed)))
+        with suppress(AgentError):  # a kernel without hung task detection
             self.agent.call("files.write", path="/proc/sys/kernel/hung_task_timeout_secs", text=str(seconds))
         return speed
 
     def reboot(self, deadline: Deadline, *, before: Callable[[], None] = lambda: None) -> None:
-        """Have the guest reboot as its user would, and log in again; devices that were plugged stay so.
+        """Run ``reboot`` in the guest and log in again; plugged devices stay plugged.
 
         Args:
-            deadline: for all of it.
-            before: called when the old system has ended and the new one begins.
+            deadline: for the reboot and the login.
+            before: called between the reset and the login.
 
         Raises:
             InfrastructureError: it did not come back.
@@ -247,29 +247,29 @@ class Guest:
         self.qemu.qmp.execute("set-action", {"reboot": "reset"})
         mark = self.qemu.qmp.mark
         try:
-            # The shell does not live to tell how it went.
+            # The reboot ends the connection before the command returns.
             with suppress(InfrastructureError):
                 self.ssh.channel("sync; (sleep 0.1; reboot -f || busybox reboot -f) < /dev/null > /dev/null 2>&1 &")
             if self.qemu.qmp.wait_event("RESET", deadline=deadline, mark=mark) is None:
                 raise InfrastructureError(
-                    f"expected the guest to reboot, found {self.gone() or 'that it runs on'}; see console.log"
+                    f"expected the guest to reboot, found {self.gone() or 'it still running'}; see console.log"
                 )
             self._log_out()
             before()
             self._log_in(deadline)
-            self.ssh.run(_PREPARE, timeout=BOOT)
+            self.ssh.run(_PREPARE, timeout=BOOT_TIMEOUT)
         finally:
             if self.qemu.alive():
                 self.qemu.qmp.execute("set-action", {"reboot": "shutdown"})
 
     def synchronize(self) -> None:
-        """See that all that the kernel has said until now has come over the console.
+        """Wait until the console has printed everything that the kernel has logged so far.
 
-        A line is put into the kernel's log and waited for: what was said before it is printed before it.
+        Writes a line to the kernel's log and waits for it on the console, which prints messages in order.
 
         Raises:
-            InfrastructureError: the line did not come.
-            GuestGone: there is no guest any more.
+            InfrastructureError: the console did not print the line in time.
+            GuestGone: the guest has ended.
         """
         line = f"plugfest: mark {time.monotonic_ns():x}"
         mark = self.console.mark()
@@ -277,12 +277,12 @@ class Guest:
         deadline = Deadline.after(1.0, speed=self.speed)
         if self.console.wait_for(lambda text: line in text, deadline, mark=mark) is None:
             raise InfrastructureError(
-                f"expected the guest's console to print a mark within {deadline.seconds:.0f} s, found none of it; "
+                f"expected the guest's console to print a mark within {deadline.seconds:.0f} s, found none; "
                 "see console.log"
             )
 
     def close(self) -> None:
-        """End the guest. Idempotent."""
+        """Stop the guest. Idempotent."""
         self._log_out()
         self._guard.close()
         self.qemu.quit()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guest, NIC and wire put together."""
+"""The machine under test: guest, NIC and wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
-from plugfest.machine.guest import BOOT, Guest
+from plugfest.machine.guest import BOOT_TIMEOUT, Guest
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 DUT_MAC = "02:70:66:00:00:01"
 SECOND_MAC, SECOND_WIRE = "02:70:66:00:00:02", "wire1"
 
-PROBE = 10.0
-"""Seconds from loading the driver to its netdev, on a guest of speed 1."""
+PROBE_TIMEOUT = 10.0
+"""Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
 
 _NETDEV = "network"
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
 class DriverLoadError(AssertionError):
-    """The driver did not make an interface of the device: that says something of the driver."""
+    """The driver created no netdev; this is a finding, not an infrastructure error."""
 
 
 @dataclass(frozen=True)
 class SecondNic:
-    """Another NIC of the machine, of the same kind and with the same driver.
+    """A second NIC of the same kind, with the same driver.
 
     Attributes:
         ifname: its interface.
-        wire: the other end of its wire.
+        remote: the host at the other end of its wire.
     """
 
     ifname: str
@@ -59,18 +59,18 @@ class SecondNic:
 
 
 def kernel_arguments() -> str:
-    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words a line, # comments."""
+    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments."""
     text = (recipes_root() / "kernel-arguments").read_text()
     return " ".join(word for line in text.splitlines() for word in line.partition("#")[0].split())
 
 
 def model_options(plan: RunPlan) -> list[str]:
-    """Return what a model is told beside its wire and profile: the faults that it has from its start."""
+    """Return a model's further options: the faults that are armed from the start."""
     return [word for name in plan.faults if is_models(name) for word in ("--fault", name)]
 
 
 def qemu_command(plan: RunPlan) -> QemuCommand:
-    """Return the guest's machine for a plan."""
+    """Return the QEMU command of a plan's guest."""
     return QemuCommand(
         toolchain=plan.toolchain,
         kernel=plan.kernel,
@@ -83,24 +83,24 @@ def qemu_command(plan: RunPlan) -> QemuCommand:
 
 
 class Machine:
-    """A guest with its NIC on the wire.
+    """A guest with its NIC, connected to a remote host by a wire.
 
     Attributes:
-        plan: what was asked for.
+        plan: the plan of the run.
         driver: the driver under test.
         guest: the guest.
-        wire: the other end of the wire.
-        model: asks the device; None where QEMU emulates it.
+        remote: the host at the other end of the wire.
+        model: the model's control client; None if QEMU emulates the device.
         ifname: the interface under test.
-        load_error: why there is no interface; None if there is one. The guest runs on, so that tests can say more.
-        seconds: what each part of the start took, by name.
+        load_error: why there is no interface; None if there is one. The guest keeps running, so that tests can gather more.
+        seconds: duration of each part of the start, by name.
     """
 
     def __init__(self, plan: RunPlan, *, interposer: Interposer | None = None) -> None:
-        """Bring it all up; use `boot`.
+        """Start everything; use `boot`.
 
         Raises:
-            InfrastructureError: some part of it did not come up.
+            InfrastructureError: guest, model or wire did not start.
         """
         self.plan = plan
         self._interposer = interposer
@@ -117,13 +117,13 @@ class Machine:
         self._numbers = itertools.count(1)
         self._device = ""
         subject = self.driver.subject
-        self.tap = Tap(several_queues=isinstance(subject, QemuSubject) and subject.queues > 1)
+        self.tap = Tap(multi_queue=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
             self.remote = Remote(self.tap, interposer)
             self._wires.append(self.remote)
-            self._serve()
+            self._start_model()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
                 qemu_command(plan),
@@ -138,10 +138,10 @@ class Machine:
             except DriverLoadError as error:
                 self.load_error = error
             except (AgentError, AgentTimeout) as error:
-                # As when modprobe hangs, or the interface refuses to go up.
+                # modprobe hangs, for example, or the interface does not come up.
                 self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {error}")
             except GuestGone as error:
-                # A kernel that dies of its driver is a finding; one that QEMU lost is not.
+                # A kernel that its driver crashes is a finding; a QEMU that dies is not.
                 if self.guest.console.panic is None:
                     self.guest.close()
                     raise
@@ -170,48 +170,48 @@ class Machine:
 
     @property
     def speed(self) -> float:
-        """How fast the guest is: 1 is a KVM guest on an idle laptop."""
+        """The guest's speed: 1 is a KVM guest on an idle laptop."""
         return self.guest.speed
 
     @property
-    def how(self) -> str:
-        """How the guest came up, for the journal."""
-        return self.guest.how
+    def startup(self) -> str:
+        """How the guest was started, for the journal."""
+        return self.guest.startup
 
     @property
     def device(self) -> str:
-        """QEMU's id of the NIC under test."""
+        """QEMU's id for the NIC under test."""
         return self._device
 
     def driver_version(self) -> str | None:
-        """What the driver says of its version, and the module's hash of its source; None where it made no interface."""
+        """The version that the driver reports, and the module's srcversion; None if it created no netdev."""
         if self.load_error is not None:
             return None
-        told: str = self.agent.call("ethtool.driver_info", ifname=self.ifname)["version"]
+        version: str = self.agent.call("ethtool.driver_info", ifname=self.ifname)["version"]
         try:
             source = self.agent.call("files.read", path=f"/sys/module/{self.driver.module}/srcversion").strip()
-        except AgentError:  # built in, or of a kernel that keeps none
-            return told
-        return f"{told}, srcversion {source}"
+        except AgentError:  # a built-in driver, or a kernel without srcversions
+            return version
+        return f"{version}, srcversion {source}"
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
         """Run a shell command in the guest; see `plugfest.machine.ssh.SshSession.run`."""
         return self.ssh.run(command, check=check, timeout=timeout)
 
     def alive(self) -> bool:
-        """Whether the guest lives, and the model with it."""
+        """Whether both guest and model are running."""
         return self.guest.gone() is None and (self._process is None or self._process.alive())
 
     # --- the device -----------------------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        """Start the model; it comes up while the guest does."""
+    def _start_model(self) -> None:
+        """Start the model; it starts up in parallel with the guest."""
         self._process = self._model_on(self.tap, DUT_MAC)
         if self._process is not None:
             self.model = ModelClient(self._process.control, process=self._process, interposer=self._interposer)
 
     def _model_on(self, tap: Tap, mac: str) -> ModelProcess | None:
-        """Start a model of the subject on a tap; None where QEMU emulates the device."""
+        """Start a model of the device on a tap; None if QEMU emulates the device."""
         subject = self.driver.subject
         if not isinstance(subject, ModelSubject):
             return None
@@ -232,20 +232,22 @@ class Machine:
         """Plug the NIC into the next free port, load its driver, set its addresses.
 
         Raises:
-            InfrastructureError: QEMU or the model refused, or all ports have been used.
-            DriverLoadError: the driver made no interface.
+            InfrastructureError: QEMU or the model reported an error, or all ports have been used.
+            DriverLoadError: the driver created no netdev.
         """
         begin = time.monotonic()
-        self._port, self._device = self._add(self.tap, self._process, DUT_MAC)
+        self._port, self._device = self._plug_into_port(self.tap, self._process, DUT_MAC)
         self.load_driver()
         self.seconds["netdev"] = time.monotonic() - begin
 
-    def _add(self, tap: Tap, process: ModelProcess | None, mac: str) -> tuple[int, str]:
-        """Plug a NIC into the next free port; returns the port, and QEMU's id of the NIC."""
+    def _plug_into_port(self, tap: Tap, process: ModelProcess | None, mac: str) -> tuple[int, str]:
+        """Plug a NIC into the next free port; return the port, and QEMU's id for the NIC."""
         try:
             port = next(self._ports)
         except StopIteration:
-            raise InfrastructureError(f"expected a free port, found all {PORTS} used; boot a fresh guest") from None
+            raise InfrastructureError(
+                f"expected a free PCIe port, found all {PORTS} used; boot a fresh guest"
+            ) from None
         identifier = f"dut{next(self._numbers)}"
         subject = self.driver.subject
         if isinstance(subject, QemuSubject):
@@ -262,17 +264,17 @@ class Machine:
         return port, identifier
 
     def plug_second(self) -> SecondNic:
-        """Plug a second NIC of the same kind, on a wire of its own; it has no addresses. For a guest that is given up afterwards.
+        """Plug a second NIC of the same kind, with its own wire and no addresses. The guest cannot be used for another test.
 
         Raises:
-            InfrastructureError: QEMU or the model refused, or all ports have been used.
-            DriverLoadError: the driver made no interface.
+            InfrastructureError: QEMU or the model reported an error, or all ports have been used.
+            DriverLoadError: the driver created no netdev.
         """
         subject = self.driver.subject
         several = isinstance(subject, QemuSubject) and subject.queues > 1
-        tap = Tap(SECOND_WIRE, several_queues=several, addresses=False)
+        tap = Tap(SECOND_WIRE, multi_queue=several, addresses=False)
         self._taps.append(tap)
-        port, _ = self._add(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
+        port, _ = self._plug_into_port(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
         remote = Remote(tap, self._interposer)
@@ -280,10 +282,10 @@ class Machine:
         return SecondNic(ifname, remote)
 
     def load_driver(self) -> None:
-        """Load the driver under test, wait for its interface, set that up.
+        """Load the driver under test, wait for its interface and configure it.
 
         Raises:
-            DriverLoadError: it made none.
+            DriverLoadError: the driver created no netdev.
         """
         self._load_module()
         self.configure()
@@ -292,28 +294,28 @@ class Machine:
         if self.plan.extra_modules:
             self._insert_modules()
         else:
-            self._succeed(["modprobe", self.driver.module])
+            self._run_checked(["modprobe", self.driver.module])
 
     def unload_driver(self) -> None:
         """Unload the driver under test."""
-        self._succeed(["modprobe", "-r", self.driver.module])
+        self._run_checked(["modprobe", "-r", self.driver.module])
 
     def configure(self) -> None:
-        """Wait for the interface under test and give it its addresses.
+        """Wait for the interface under test, set it up and add its addresses.
 
         Raises:
-            DriverLoadError: there is none.
+            DriverLoadError: there is no interface.
         """
         self.ifname = self._interface(self._port)
-        # Without it the kernel forgets a static IPv6 address when the interface goes down.
+        # Without it the kernel removes static IPv6 addresses when the interface goes down.
         self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
             self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
 
     def _interface(self, port: int) -> str:
-        """Wait for the interface of the NIC in a port; returns its name."""
-        deadline = Deadline.after(PROBE, speed=self.speed)
+        """Wait for the interface of the NIC in a port; return its name."""
+        deadline = Deadline.after(PROBE_TIMEOUT, speed=self.speed)
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
         found = poll(lambda: self._registered(pattern), deadline)
         if found is None:
@@ -321,7 +323,7 @@ class Machine:
         return found
 
     def _registered(self, pattern: str) -> str | None:
-        """The interface's name, once IPv6 has heard of it too: sysfs shows an interface before its registration is done."""
+        """Return the interface's name once IPv6 has registered it too: sysfs shows an interface before its registration is complete."""
         for inside in ("net/*", "virtio*/net/*"):
             for path in self.agent.call("files.glob", path=pattern + inside):
                 name = Path(path).name
@@ -333,14 +335,14 @@ class Machine:
         functions = self.agent.call("files.glob", path=pattern)
         where = f"PCI device {Path(functions[0]).name}" if functions else "no PCI device behind the port"
         log = [entry["text"] for entry in self.agent.call("system.log") if self.driver.module in entry["text"]]
-        said = f"; the driver said: {log[-1]}" if log else "; the driver said nothing"
+        logged = f"; the driver logged: {log[-1]}" if log else "; the driver logged nothing"
         gone = self.guest.gone()
         raise DriverLoadError(
-            f"expected an interface of {self.driver.module} within {seconds:.0f} s, found {gone or where + ' without one'}{said}"
+            f"expected {self.driver.module} to create a netdev within {seconds:.0f} s, found {gone or where + ' without one'}{logged}"
         )
 
-    def _succeed(self, command: list[str]) -> None:
-        timeout = scaled(PROBE, self.speed)
+    def _run_checked(self, command: list[str]) -> None:
+        timeout = scaled(PROBE_TIMEOUT, self.speed)
         result: dict[str, Any] = self.agent.call("process.run", command=command, timeout=timeout)
         if result["exit_status"] != 0:
             raise DriverLoadError(
@@ -353,21 +355,20 @@ class Machine:
             self.agent.call("files.put", path=there, data=base64.b64encode(path.read_bytes()).decode())
             needs = self.agent.call("process.run", command=["modinfo", "-F", "depends", there])["stdout"].strip()
             if needs:
-                self._succeed(["modprobe", "-a", *needs.split(",")])
-            self._succeed(["insmod", there])
+                self._run_checked(["modprobe", "-a", *needs.split(",")])
+            self._run_checked(["insmod", there])
 
-    def replug(self) -> None:
-        """Take the NIC out as a user would, and plug another into the next port.
+    def replace_nic(self) -> None:
+        """Remove the NIC through the guest's sysfs, and plug another into the next port.
 
-        QEMU aborts when a vfio-user device with MSI-X is taken out by it (11.1.3), so the guest removes it, and the old model
-        is ended.
+        QEMU 11.1.3 aborts on device_del of a vfio-user device with MSI-X, so the guest removes it, and the old model is ended.
         """
         for path in self.agent.call(
             "files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/remove"
         ):
             self.agent.call("files.write", path=path, text="1")
         if isinstance(self.driver.subject, QemuSubject):
-            # A tap serves one device at a time: the old one must be gone before the next opens it.
+            # Only one device at a time can open a tap: the old one must be gone before the next opens it.
             mark = self.guest.qemu.qmp.mark
             self.guest.qemu.qmp.execute("device_del", {"id": self._device})
             self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=Deadline.after(5, speed=self.speed), mark=mark)
@@ -376,50 +377,50 @@ class Machine:
             if self.model is not None:
                 self.model.close()
             self._process.close()
-            self._serve()
+            self._start_model()
         self.plug()
 
     def reboot(self) -> None:
-        """Reboot the guest with the NIC plugged, load the driver again.
+        """Reboot the guest with the NIC plugged, and load the driver again.
 
         Raises:
-            InfrastructureError: the guest did not come back, or cannot be rebooted any more.
-            DriverLoadError: the driver made no interface.
+            InfrastructureError: the guest did not come back, or cannot be rebooted after a replaced NIC.
+            DriverLoadError: the driver created no netdev.
         """
         if len(self._processes) > 1:
             # QEMU 11.1.3 aborts when it resets a vfio-user device whose server is gone.
             raise InfrastructureError(
-                "expected a guest whose NIC was never replugged, found one that QEMU cannot reset; boot a fresh guest"
+                "expected a guest whose NIC was never replaced, found one that QEMU cannot reset; boot a fresh guest"
             )
-        self.guest.reboot(Deadline.after(BOOT))
+        self.guest.reboot(Deadline.after(BOOT_TIMEOUT))
         self.load_driver()
 
     # --- the wire -------------------------------------------------------------------------------------------------
 
     def record_wire(self, path: Path) -> None:
-        """Record what is on the wire into a pcap file."""
+        """Capture the wire into a pcap file."""
         if self.model is not None:
             self.model.call("wire.record", path=str(path.resolve()))
         else:
             self._recording = self.remote.record(path)
 
     def stop_recording(self) -> int:
-        """Stop it; returns the number of frames."""
+        """Stop the capture; return the number of frames."""
         if self.model is not None:
             return int(self.model.call("wire.stop")["frames"])
         recording, self._recording = self._recording, None
         return 0 if recording is None else recording.stop()
 
     def synchronize(self) -> None:
-        """Wait until all that the kernel has said has come over the console: see `Guest.synchronize`."""
+        """Wait until the console has printed everything that the kernel has logged: see `Guest.synchronize`."""
         self.guest.synchronize()
 
-    def clear_once(self) -> None:
-        """Let the kernel's one-time warnings (WARN_ONCE) fire again, so that each test sees its own."""
+    def clear_warn_once(self) -> None:
+        """Reset the kernel's one-time warnings (WARN_ONCE), so that each test sees its own."""
         self.agent.call("files.write", path="/sys/kernel/debug/clear_warn_once", text="1")
 
     def close(self) -> None:
-        """End everything. Idempotent."""
+        """Stop everything. Idempotent."""
         if self._recording is not None:
             self._recording.stop()
             self._recording = None
@@ -428,7 +429,7 @@ class Machine:
         self._close_subject()
 
     def _close_subject(self) -> None:
-        """End the models and the wires."""
+        """Stop the models and remove the wires."""
         if self.model is not None:
             self.model.close()
         for process in self._processes:
@@ -447,7 +448,7 @@ def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
         interposer: what the clients of agent, model and wire consult; None where the run falsifies nothing on this side.
 
     Raises:
-        InfrastructureError: the guest, the model or the wire did not come up. A driver that made no interface is no such
-            error: see `Machine.load_error`.
+        InfrastructureError: the guest, the model or the wire did not start. A driver that creates no netdev is not such an error:
+            see `Machine.load_error`.
     """
     return Machine(plan, interposer=interposer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU: the command line that makes the guest's machine, and the process."""
+"""QEMU: its command line and its process."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 
 MANAGEMENT_MAC = "52:55:00:d1:55:01"
 GUEST_ADDRESS = "10.0.2.15"
-"""Of the management NIC, as slirp hands it out and as the guest's init sets it."""
+"""Address of the management NIC: slirp offers it, and the guest's init sets it."""
 
 SSH_PORT = 2222
-"""On the run's own loopback, where nothing else listens."""
+"""On the loopback of the run's network namespace, where nothing else listens."""
 
 PORTS = 6
-"""PCIe root ports: a device that was removed from one is followed by the next in another."""
+"""Number of PCIe root ports; each plugged device uses the next one."""
 
 CHANNELS = ("serial0", "serial1", "monitor")
-"""Console, guard, QMP: each a socket pair that exists before QEMU does, so that no byte is lost and no name is taken."""
+"""Console, guard, QMP: each a socket pair created before QEMU starts, so that no byte is lost and no socket needs a path."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -42,7 +42,7 @@ _FAST_ACCELERATOR = {"kvm": "host", "tcg": "max"}
 
 
 def die_with_parent() -> None:
-    """Have this process killed when the thread that forked it ends: for ``preexec_fn``."""
+    """For ``preexec_fn``: have the kernel kill this process when the thread that forked it ends."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -57,8 +57,8 @@ def port_address(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Machinery(ABC):
-    """A machine that QEMU can run, with the three channels that the runner watches it by.
+class MachineConfig(ABC):
+    """A machine for QEMU to run, with the three channels that connect it to the runner.
 
     Attributes:
         toolchain: QEMU.
@@ -73,15 +73,15 @@ class Machinery(ABC):
         """Return the part of the command line that a snapshot depends on."""
 
     def network(self) -> list[str]:
-        """Return the options of the management network's far end."""
+        """Return the options of the management NIC's backend."""
         return []
 
     def argv(self, *, channels: Mapping[str, int] | Path, incoming: bool = False) -> list[str]:
         """Build the command line.
 
         Args:
-            channels: inherited file descriptor of each of `CHANNELS`; or a folder in which QEMU listens on sockets of
-                their names, which is what ``--dry-run`` prints.
+            channels: inherited file descriptor of each of `CHANNELS`; or a folder in which QEMU listens on sockets with
+                these names, for ``--dry-run``.
             incoming: wait for a snapshot instead of booting.
         """
         argv = [*self.toolchain.qemu, *self.machine()]
@@ -98,8 +98,8 @@ class Machinery(ABC):
 
 
 @dataclass(frozen=True)
-class QemuCommand(Machinery):
-    """What the guest's machine is made of.
+class QemuCommand(MachineConfig):
+    """The guest's machine.
 
     Attributes:
         root: the root file system.
@@ -107,7 +107,7 @@ class QemuCommand(Machinery):
         arguments: the kernel's command line.
         cpus: number of CPUs.
         memory: MiB.
-        ssh_port: on 127.0.0.1, forwarded to the guest's port 22.
+        ssh_port: port on 127.0.0.1 that is forwarded to the guest's port 22.
     """
 
     root: GuestRoot
@@ -118,7 +118,7 @@ class QemuCommand(Machinery):
     ssh_port: int = SSH_PORT
 
     def network(self) -> list[str]:
-        """Return slirp: the guest may reach nothing by it, since what it fetched would decide verdicts."""
+        """Return the slirp options; ``restrict=on`` keeps the guest offline, so that no verdict depends on the network."""
         forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-{GUEST_ADDRESS}:22"
         return ["-netdev", f"user,id=management,ipv6=off,restrict=on,{forward}"]
 
@@ -127,14 +127,14 @@ class QemuCommand(Machinery):
         accelerator = "tcg,thread=multi" if self.acceleration == "tcg" else self.acceleration
         options = [
             *("-nodefaults", "-no-user-config", "-display", "none"),
-            # A guest that resets itself has crashed; a reboot that a test asks for is allowed by QMP first.
+            # A guest that resets on its own has crashed; before a reboot that a test requests, QMP changes this action.
             *("-action", "reboot=shutdown,shutdown=poweroff,panic=none,watchdog=none"),
             *("-accel", accelerator, "-cpu", _FAST_ACCELERATOR[self.acceleration], "-smp", str(self.cpus)),
             *("-m", f"{self.memory}M"),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on"),
             *("-machine", "q35,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off"),
             *("-kernel", str(self.kernel.image), "-initrd", str(self.kernel.initramfs), "-append", self.arguments),
-            # A restored guest must not repeat the random numbers of its twins.
+            # Guests restored from the same snapshot must not generate the same random numbers.
             *("-device", "vmgenid,guid=auto"),
         ]
         for name, image, slot in (("root", self.root.image, 2), ("modules", self.kernel.modules, 3)):
@@ -151,18 +151,18 @@ class QemuCommand(Machinery):
 
 
 def _escaped(path: Path) -> str:
-    """Return a path as a value in QEMU's key=value lists, where a comma is doubled."""
+    """Escape a path for QEMU's key=value lists: a comma is doubled."""
     return str(path).replace(",", ",,")
 
 
 def vfio_user_device(identifier: str, port: int, path: Path, *, timeout_ms: int = 1000) -> dict[str, Any]:
-    """Return ``device_add``'s arguments for a device that a model serves.
+    """Return the arguments of ``device_add`` for a device that a model serves.
 
     Args:
-        identifier: QEMU's id of it.
+        identifier: QEMU's id for it.
         port: number of the root port.
         path: the model's socket.
-        timeout_ms: how long QEMU lets the model take for one answer before it gives it up.
+        timeout_ms: how long QEMU waits for a reply from the model.
     """
     return {
         "driver": "vfio-user-pci",
@@ -176,7 +176,7 @@ def vfio_user_device(identifier: str, port: int, path: Path, *, timeout_ms: int 
 def emulated_device(
     driver: str, identifier: str, port: int, *, netdev: str, mac: str, properties: Mapping[str, str | int | bool] = {}
 ) -> dict[str, Any]:
-    """Return ``device_add``'s arguments for a NIC that QEMU emulates itself."""
+    """Return the arguments of ``device_add`` for a NIC that QEMU emulates itself."""
     return {
         "driver": driver,
         "id": identifier,
@@ -189,44 +189,44 @@ def emulated_device(
 
 
 def tap_netdev(identifier: str, tap: str, queues: int = 1) -> dict[str, Any]:
-    """Return ``netdev_add``'s arguments for an existing tap, which must be a multi-queue one for more than one queue.
+    """Return the arguments of ``netdev_add`` for an existing tap; several queues need a multi-queue tap.
 
-    Without a vnet header, so that the wire carries true frames: with it the device could leave checksums and segmentation to
-    the host's kernel, and no test could tell whether they were right.
+    There is no vnet header, so that the wire carries real frames: with it, the device could leave checksums and segmentation to
+    the host's kernel, and no test could check them.
     """
     found = {"type": "tap", "id": identifier, "ifname": tap, "script": "no", "downscript": "no", "vnet_hdr": False}
     return {**found, "queues": queues} if queues > 1 else found
 
 
 def command_line(device: Mapping[str, Any]) -> list[str]:
-    """Return what ``-device`` would say in place of ``device_add``."""
+    """Return the ``-device`` option that is equivalent to ``device_add``."""
     return ["-device", json.dumps(device)]
 
 
 class Qemu:
-    """A running QEMU.
+    """A running QEMU process.
 
     Attributes:
         console: the guest's console.
-        guard: our end of the second serial port.
+        guard: the runner's end of the second serial port.
         qmp: the monitor.
-        command: what was started.
+        command: the machine that it runs.
     """
 
-    def __init__(self, command: Machinery, *, log: Path, incoming: bool = False, cwd: Path | None = None) -> None:
+    def __init__(self, command: MachineConfig, *, log: Path, incoming: bool = False, cwd: Path | None = None) -> None:
         """Start it.
 
         Args:
             command: the machine.
-            log: the console is appended to it.
+            log: file to append the console to.
             incoming: wait for a snapshot instead of booting.
-            cwd: folder to run in.
+            cwd: working directory.
 
         Raises:
-            InfrastructureError: it did not start; the message has what it said.
+            InfrastructureError: it did not start; the message has its output.
         """
         self.command = command
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as QEMU may write to it
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as QEMU may write to it
         pairs = {name: socket.socketpair() for name in CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
         argv = command.argv(channels={name: end.fileno() for name, end in theirs.items()}, incoming=incoming)
@@ -234,12 +234,12 @@ class Qemu:
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
-                stdout=self._said,
-                stderr=self._said,
+                stdout=self._output,
+                stderr=self._output,
                 pass_fds=[end.fileno() for end in theirs.values()],
                 cwd=cwd,
-                start_new_session=True,  # a terminal's ^C is the runner's to handle
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that a thread could hold
+                start_new_session=True,  # the runner, not QEMU, handles ^C in the terminal
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
             )
         except OSError as error:
             for ours, _ in pairs.values():
@@ -253,12 +253,12 @@ class Qemu:
         self.guard = pairs["serial1"][0]
         self.console = Console(pairs["serial0"][0], log)
         try:
-            self.qmp = Qmp(pairs["monitor"][0], dead=self.epitaph)
+            self.qmp = Qmp(pairs["monitor"][0], dead=self.exit_reason)
         except BaseException:
             self._kill()
             self.console.close()
             self.guard.close()
-            self._said.close()
+            self._output.close()
             raise
 
     @property
@@ -267,44 +267,44 @@ class Qemu:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
-    def said(self) -> str:
-        """Return what QEMU wrote to its standard output and error, stripped."""
-        if self._said.closed:
+    def output(self) -> str:
+        """Return QEMU's standard output and error, stripped."""
+        if self._output.closed:
             return ""
-        # pread: the offset is shared with QEMU, which appends to the same open file.
-        size = os.fstat(self._said.fileno()).st_size
-        text = os.pread(self._said.fileno(), 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
+        # pread does not move the file offset, which is shared with QEMU.
+        size = os.fstat(self._output.fileno()).st_size
+        text = os.pread(self._output.fileno(), 1 << 16, max(0, size - (1 << 16))).decode("utf-8", "replace")
         return text.strip()
 
-    def epitaph(self) -> str:
-        """Say on one line how QEMU ended."""
+    def exit_reason(self) -> str:
+        """Return on one line how QEMU ended."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         status = self._process.poll()
         if status is None:
-            return "QEMU runs, but its monitor is closed"
-        how = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with exit status {status}"
-        said = [line for line in self.said().splitlines() if line.strip() and ": warning: " not in line]
-        lines = [line.removeprefix("qemu-system-x86_64: ") for line in said]
-        return f"QEMU ended {how}" + (f": {lines[-1]}" if lines else "")
+            return "QEMU is running, but its monitor is closed"
+        cause = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with exit status {status}"
+        output = [line for line in self.output().splitlines() if line.strip() and ": warning: " not in line]
+        lines = [line.removeprefix("qemu-system-x86_64: ") for line in output]
+        return f"QEMU ended {cause}" + (f": {lines[-1]}" if lines else "")
 
     def migrate_to(self, path: Path, deadline: Deadline) -> None:
-        """Write the stopped guest's state into a file, RAM at fixed offsets so that zero pages are holes."""
+        """Write the stopped guest's state to a file, with RAM at fixed offsets (mapped-ram), so that zero pages become holes."""
         self._fix_ram_offsets()
         self.qmp.execute("migrate", {"uri": f"file:{path}"})
         self._finish_migration(deadline)
 
     def migrate_from(self, path: Path, deadline: Deadline) -> None:
-        """Load a guest's state; it stays stopped. QEMU must have been started with `incoming`."""
+        """Load a guest's state, which stays stopped. QEMU must have been started with `incoming`."""
         self._fix_ram_offsets()
         self.qmp.execute("migrate-incoming", {"uri": f"file:{path}", "exit-on-error": False})
         self._finish_migration(deadline)
 
     def _fix_ram_offsets(self) -> None:
-        # Each change of the migration's state is an event: no polling.
+        # "events" reports each change of the migration's state, so that there is no need to poll.
         capabilities = [{"capability": name, "state": True} for name in ("mapped-ram", "events")]
         self.qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
 
@@ -317,18 +317,18 @@ class Qemu:
                 return
             if status in ("failed", "cancelled"):
                 raise InfrastructureError(
-                    f"QEMU's migration {status}: {found.get('error-desc') or self.said() or 'no reason given'}"
+                    f"expected QEMU's migration to complete, found {status}: {found.get('error-desc') or self.output() or 'no reason'}"
                 )
             if deadline.passed or not self.alive():
                 raise InfrastructureError(
-                    f"QEMU's migration is still {status or 'not begun'} after {deadline.seconds:.0f} s: {self.said()}"
+                    f"expected QEMU's migration to complete within {deadline.seconds:.0f} s, found {status or 'no status'}: {self.output()}"
                 )
             event = self.qmp.wait_event("MIGRATION", deadline=Deadline.after(min(1.0, deadline.remaining)), mark=mark)
             if event is not None:
                 mark = self.qmp.mark
 
     def quit(self) -> None:
-        """End QEMU, whatever the guest does. Idempotent."""
+        """Stop QEMU, whatever the guest is doing. Idempotent."""
         if self.alive():
             with suppress(InfrastructureError):
                 self.qmp.execute("quit", timeout=2.0)
@@ -338,7 +338,7 @@ class Qemu:
         self.qmp.close()
         self.console.close()
         self.guard.close()
-        self._said.close()
+        self._output.close()
 
     def _kill(self) -> None:
         if self._process.poll() is None:

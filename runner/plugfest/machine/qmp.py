@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QMP without asyncio: `qemu.qmp` in a thread of its own."""
+"""A synchronous QMP client: `qemu.qmp`, which uses asyncio, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Value = TypeVar("Value")
 
 
 class QmpError(InfrastructureError):
-    """QEMU refused a command, or is no longer there to carry it out."""
+    """QEMU returned an error for a command, or has ended."""
 
 
 class Qmp:
-    """A connection to QEMU's monitor; every call may come from any thread."""
+    """A connection to QEMU's monitor. Thread-safe."""
 
     def __init__(self, monitor: socket.socket, *, dead: Callable[[], str] = lambda: "the connection is closed") -> None:
-        """Take QEMU's greeting.
+        """Connect and read QEMU's greeting.
 
         Args:
-            monitor: connected to QEMU's monitor; belongs to this object from now on.
-            dead: says why QEMU is not there, for error messages.
+            monitor: connected to QEMU's monitor; this object owns and closes it.
+            dead: returns why QEMU ended, for error messages.
 
         Raises:
-            QmpError: there was no greeting.
+            QmpError: QEMU sent no greeting.
         """
         self._dead = dead
         self._events: list[dict[str, Any]] = []
@@ -50,11 +50,11 @@ class Qmp:
             self._wait(self._client.connect(monitor), 30.0)
         except (QMPError, OSError, TimeoutError) as error:
             self.close()
-            raise QmpError(f"QEMU did not start: {dead()}") from error
+            raise QmpError(f"expected QEMU to start, found: {dead()}") from error
         self._listener = asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
 
     def _wait(self, work: Coroutine[Any, Any, Value], timeout: float) -> Value:
-        # The loop keeps the time: only there is a cancelled coroutine over when the wait is.
+        # wait_for inside the loop: when it times out, the coroutine has been cancelled.
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self._loop).result()
 
     async def _shut_down(self) -> None:
@@ -71,33 +71,33 @@ class Qmp:
                     self._changed.notify_all()
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None, *, timeout: float = 30.0) -> Any:
-        """Carry out a command and return what it returns.
+        """Execute a command and return its result.
 
         Raises:
-            QmpError: QEMU refused it, did not answer in time, or is gone.
+            QmpError: QEMU returned an error, did not reply in time, or has ended.
         """
         try:
             return self._wait(self._client.execute(command, arguments or {}), timeout)
         except ExecuteError as error:
-            raise QmpError(f"QEMU refused {command} {arguments or ''}: {error}") from error
+            raise QmpError(f"QEMU returned an error for {command} {arguments or ''}: {error}") from error
         except TimeoutError as error:
-            raise QmpError(f"QEMU did not answer {command} within {timeout:.0f} s") from error
+            raise QmpError(f"expected a reply to {command} from QEMU within {timeout:.0f} s, found none") from error
         except (ExecInterruptedError, StateError, OSError, QMPError) as error:
-            raise QmpError(f"QEMU did not carry out {command}: {self._dead()}") from error
+            raise QmpError(f"QEMU did not execute {command}: {self._dead()}") from error
 
     @property
     def mark(self) -> int:
-        """How many events have come so far."""
+        """The number of events received so far."""
         with self._changed:
             return len(self._events)
 
     def events(self, mark: int = 0) -> list[dict[str, Any]]:
-        """Return the events that came since a mark."""
+        """Return the events received since a mark."""
         with self._changed:
             return self._events[mark:]
 
     def wait_event(self, *names: str, deadline: Deadline, mark: int = 0) -> dict[str, Any] | None:
-        """Wait for the first event of these names since a mark; None if the deadline passes first."""
+        """Wait for the first event with one of these names since a mark; return None if the deadline passes first."""
         at = mark
         with self._changed:
             while True:

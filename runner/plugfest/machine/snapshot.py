@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Snapshots of a booted guest that has no NIC under test yet: made once for each image, restored by every later run."""
+"""Snapshots of a booted guest without a NIC under test: created once for each image, and restored by every later run."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ from plugfest.errors import InfrastructureError
 from plugfest.machine.qemu import QemuCommand
 
 FORMAT = 2
-"""Part of every key: counted up when what is done before the snapshot changes."""
+"""Part of every key: incremented when the preparation of the guest before the snapshot changes."""
 
 KEEP = 8
-"""Snapshots that are kept; the ones not used longest go first."""
+"""Number of snapshots to keep; the least recently used are deleted first."""
 
-_STATE, _NOTE = "state", "note.json"
+_STATE, _METADATA = "state", "note.json"
 _CHUNK = 1 << 20
 
 
 class SnapshotError(InfrastructureError):
-    """A snapshot is not what was written."""
+    """A snapshot's file is damaged."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One stored snapshot.
+    """A stored snapshot.
 
     Attributes:
-        folder: in the cache.
+        folder: its folder in the cache.
     """
 
     folder: Path
 
     @property
     def state(self) -> Path:
-        """QEMU's file."""
+        """QEMU's migration file."""
         return self.folder / _STATE
 
     def verify(self) -> None:
-        """See that the file is what was written: its length and a checksum of everything but its holes.
+        """Check the file's length and the checksum of everything but its holes.
 
         Raises:
-            SnapshotError: it is not.
+            SnapshotError: the file has changed.
         """
         try:
-            note = json.loads((self.folder / _NOTE).read_text())
+            metadata = json.loads((self.folder / _METADATA).read_text())
             size, checksum = fingerprint(self.state)
         except (OSError, ValueError) as error:
             raise SnapshotError(f"snapshot {self.folder.name}: expected to read it, found: {error}") from error
-        if (size, checksum) != (note.get("size"), note.get("checksum")):
+        if (size, checksum) != (metadata.get("size"), metadata.get("checksum")):
             raise SnapshotError(
-                f"snapshot {self.folder.name}: expected the {note.get('size')} bytes that were written, found others"
+                f"snapshot {self.folder.name}: expected the {metadata.get('size')} bytes that were written, found different contents"
             )
 
 
 def fingerprint(path: Path) -> tuple[int, int]:
-    """Return a file's length, and a CRC-32 of what it holds and where.
+    """Return a file's length, and a CRC-32 of its contents and their offsets.
 
-    Holes are skipped, since most of a snapshot is one. File systems differ in where they see holes, and from one moment to the
-    next: so the file is taken in aligned chunks, and one of zeros counts as a hole wherever it is.
+    Holes are skipped, since they are most of a snapshot. File systems report holes differently, and differently over time, so the
+    file is read in aligned chunks, and a chunk of zeros counts as a hole.
     """
     checksum = 0
     with path.open("rb", buffering=0) as file:
@@ -78,7 +78,7 @@ def fingerprint(path: Path) -> tuple[int, int]:
         while at < size:
             try:
                 at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
+            except OSError:  # only a hole is left
                 break
             at -= at % _CHUNK
             data = os.pread(file.fileno(), _CHUNK, at)
@@ -89,7 +89,7 @@ def fingerprint(path: Path) -> tuple[int, int]:
 
 
 def host_cpu() -> str:
-    """Identify the host's CPU: a snapshot made by KVM carries its features."""
+    """Identify the host's CPU: a snapshot created under KVM depends on its features."""
     wanted = ("vendor_id", "model name", "stepping", "microcode", "flags")
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
@@ -99,13 +99,13 @@ def host_cpu() -> str:
 
 
 def key(command: QemuCommand) -> str:
-    """Return the name of the snapshot that fits a machine: a hash of all that its state depends on."""
+    """Return the name of the snapshot for a machine: a hash of everything that its state depends on."""
     parts = [
         str(FORMAT),
         command.toolchain.digest,
         command.kernel.digest,
         command.root.digest,
-        # the images are named by their digests above; where they lie does not matter
+        # the digests above identify the images; their paths do not matter
         *(_without_paths(command)),
         host_cpu() if command.acceleration == "kvm" else "",
     ]
@@ -127,68 +127,74 @@ class Snapshots:
     """The snapshots in the cache."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder; it need not exist."""
+        """Use a folder, which need not exist."""
         self.folder = folder
 
     def find(self, command: QemuCommand) -> Snapshot | None:
         """Return the snapshot of this machine, if there is one."""
         folder = self.folder / key(command)
         try:
-            os.utime(folder / _NOTE)  # used now: see `_trim`
+            os.utime(folder / _METADATA)  # mark it as used: see `_trim`
         except FileNotFoundError:
             return None
         return Snapshot(folder)
 
     def create(self, command: QemuCommand, write: Callable[[Path], None]) -> Snapshot:
-        """Store the snapshot of this machine, unless another run did so meanwhile.
+        """Store a snapshot of this machine, unless another run has stored one in the meantime.
 
         Args:
             command: the machine.
-            write: writes the state into the path that it is given.
+            write: writes the state to the given path.
 
         Raises:
-            InfrastructureError: it was not written, as for want of space; nothing is left of it.
+            InfrastructureError: it could not be written, for lack of space for example; nothing is left behind.
         """
         name = key(command)
         with self._locked():
             found = self.find(command)
             if found is not None:
                 return found
-            half = self.folder / f".half-{name}"
-            self._remove(half)
+            partial = self.folder / f".half-{name}"
+            self._remove(partial)
             try:
-                half.mkdir(parents=True)
-                write(half / _STATE)
-                _sync(half / _STATE)
-                size, checksum = fingerprint(half / _STATE)
-                (half / _NOTE).write_text(json.dumps({"size": size, "checksum": checksum}))
-                _sync(half / _NOTE)
-                half.rename(self.folder / name)
+                partial.mkdir(parents=True)
+                write(partial / _STATE)
+                _sync(partial / _STATE)
+                size, checksum = fingerprint(partial / _STATE)
+                (partial / _METADATA).write_text(json.dumps({"size": size, "checksum": checksum}))
+                _sync(partial / _METADATA)
+                partial.rename(self.folder / name)
             except OSError as error:
                 raise InfrastructureError(
                     f"expected to write a snapshot to {self.folder}, found: {error.strerror}"
                 ) from error
             finally:
-                self._remove(half)
+                self._remove(partial)
             self._trim(name)
         return Snapshot(self.folder / name)
 
     def discard(self, snapshot: Snapshot) -> None:
-        """Delete a snapshot that does not restore."""
+        """Delete a snapshot that cannot be restored."""
         with self._locked():
             self._remove(snapshot.folder)
 
     def stored(self) -> list[Path]:
-        """Return the folders of all snapshots, the one used last first."""
-        found = [note.parent for note in self.folder.glob(f"*/{_NOTE}") if not note.parent.name.startswith(".")]
-        return sorted(found, key=lambda folder: (folder / _NOTE).stat().st_mtime, reverse=True)
+        """Return the folders of all snapshots, most recently used first."""
+        found = [
+            metadata.parent
+            for metadata in self.folder.glob(f"*/{_METADATA}")
+            if not metadata.parent.name.startswith(".")
+        ]
+        return sorted(found, key=lambda folder: (folder / _METADATA).stat().st_mtime, reverse=True)
 
     def prune(self, *, unused_for: float) -> list[Path]:
-        """Delete the snapshots not restored within `unused_for` seconds; return their folders as they were."""
+        """Delete the snapshots not restored for `unused_for` seconds; return their former folders."""
         if not self.folder.is_dir():
             return []
         with self._locked():
-            old = [folder for folder in self.stored() if time.time() - (folder / _NOTE).stat().st_mtime > unused_for]
+            old = [
+                folder for folder in self.stored() if time.time() - (folder / _METADATA).stat().st_mtime > unused_for
+            ]
             for folder in old:
                 self._remove(folder)
         return old
@@ -201,23 +207,23 @@ class Snapshots:
         except OSError as error:
             raise InfrastructureError(f"expected to write to {self.folder}, found: {error.strerror}") from error
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, whatever ends this process
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it, however this process ends
             yield
 
     def _trim(self, newest: str) -> None:
-        stored = [folder for folder in self.folder.iterdir() if (folder / _NOTE).exists() and folder.name != newest]
-        stored.sort(key=lambda folder: (folder / _NOTE).stat().st_mtime, reverse=True)
+        stored = [folder for folder in self.folder.iterdir() if (folder / _METADATA).exists() and folder.name != newest]
+        stored.sort(key=lambda folder: (folder / _METADATA).stat().st_mtime, reverse=True)
         for folder in stored[KEEP - 1 :]:
             self._remove(folder)
 
     def _remove(self, folder: Path) -> None:
-        # Renamed first: nobody finds a folder that is half deleted. A guest that is being restored from it has its file open.
-        doomed = self.folder / f".gone-{folder.name.lstrip('.')}-{os.getpid()}"
+        # Rename first, so that no run finds a partly deleted folder. A guest being restored from it has the file open.
+        removed = self.folder / f".gone-{folder.name.lstrip('.')}-{os.getpid()}"
         try:
-            folder.rename(doomed)
+            folder.rename(removed)
         except FileNotFoundError:
             return
-        shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SSH into the guest: a key pair of the run's own, commands, channels."""
+"""SSH to the guest: the run's key pair, commands, channels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from plugfest.errors import InfrastructureError
 
 _WINDOW = 1 << 21
 _CHUNK = 1 << 16
-_GLANCE = 0.5
-"""Seconds between two looks at whether the guest still lives, while a command says nothing."""
+_ALIVE_CHECK_INTERVAL = 0.5
+"""Seconds between two checks that the guest is running, while a command has no output."""
 
 
 class KeyPair:
-    """An ed25519 key pair that one run uses and no other.
+    """An ed25519 key pair for one run.
 
     Attributes:
         public: the line for ``authorized_keys``.
@@ -35,7 +35,7 @@ class KeyPair:
     """
 
     def __init__(self) -> None:
-        """Make a new pair."""
+        """Generate a new pair."""
         key = Ed25519PrivateKey.generate()
         self.public: str = (
             key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
@@ -46,25 +46,25 @@ class KeyPair:
         ).decode()
 
     def write(self, path: Path) -> None:
-        """Write the private key for ``ssh -i``: readable by its owner alone."""
+        """Write the private key for ``ssh -i``, readable by its owner only."""
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_text(self.private)
 
     @property
     def paramiko(self) -> paramiko.PKey:
-        """The pair as paramiko wants it."""
+        """The pair as a paramiko key."""
         return paramiko.Ed25519Key.from_private_key(io.StringIO(self.private))
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command in the guest did.
+    """The result of a command in the guest.
 
     Attributes:
-        command: the shell's line.
-        exit_status: -1 if a signal ended the shell itself, which SSH does not report as a status.
-        stdout: decoded as UTF-8; what is not becomes U+FFFD.
+        command: the command line.
+        exit_status: -1 if a signal ended the shell itself, for which SSH reports no status.
+        stdout: decoded as UTF-8; invalid bytes become U+FFFD.
         stderr: likewise.
         seconds: wall time.
     """
@@ -76,18 +76,18 @@ class CommandResult:
     seconds: float
 
 
-class CommandFailed(Exception):  # noqa: N818 - the plugin knows it by this name
-    """A command in the guest that was expected to succeed did not.
+class CommandFailed(Exception):  # noqa: N818 - reads as what happened
+    """A command in the guest failed.
 
     Attributes:
-        result: what it did.
+        result: its result.
     """
 
     def __init__(self, result: CommandResult) -> None:
-        """Name the command, its status and the last thing it said."""
-        said = [line for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
-        last = f": {said[0].strip()}" if said else ""
-        super().__init__(f"`{result.command}` in the guest: expected exit status 0, found {result.exit_status}{last}")
+        """Name the command, its exit status and its first line of output."""
+        output = [line for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
+        first = f": {output[0].strip()}" if output else ""
+        super().__init__(f"`{result.command}` in the guest: expected exit status 0, found {result.exit_status}{first}")
         self.result = result
 
 
@@ -95,7 +95,7 @@ class CommandTimeout(TimeoutError):  # noqa: N818 - reads as what happened
     """A command in the guest did not end in time.
 
     Attributes:
-        result: what it had said by then; its exit status is -1.
+        result: its output so far; the exit status is -1.
     """
 
     def __init__(self, result: CommandResult) -> None:
@@ -105,19 +105,19 @@ class CommandTimeout(TimeoutError):  # noqa: N818 - reads as what happened
 
 
 class GuestGone(InfrastructureError):  # noqa: N818 - reads as what happened
-    """The guest is no longer there: it panicked, was switched off, or QEMU died."""
+    """The guest has ended: it panicked, was powered off, or QEMU died."""
 
 
 class NotAuthorized(InfrastructureError):  # noqa: N818 - reads as what happened
-    """The guest is there, but does not take the key."""
+    """The guest is running, but does not accept the key."""
 
 
 class SshSession:
-    """One authenticated connection; each command has a channel of its own.
+    """An authenticated connection; each command has its own channel.
 
     Raises:
-        NotAuthorized: the guest does not take the key.
-        InfrastructureError: no connection, or the guest is not who the console says it is.
+        NotAuthorized: the guest does not accept the key.
+        InfrastructureError: no connection, or another host key than the guard's.
     """
 
     def __init__(
@@ -134,18 +134,18 @@ class SshSession:
 
         Args:
             address: host and port.
-            key: authorized in the guest.
-            host_key: the guest's public key, as its guard told it over the second serial port.
+            key: a key that the guest has authorized.
+            host_key: the guest's public host key, as its guard reported it over the second serial port.
             timeout: seconds for the whole login.
-            alive: returns None while the guest lives, else what happened to it.
-            user: whom to log in as.
+            alive: returns None while the guest is running, else what happened to it.
+            user: the account to log in to.
         """
         self.address = address
         self._alive = alive
         deadline = Deadline.after(timeout)
         connection = self._connect(deadline)
         self._transport = paramiko.Transport(connection, default_window_size=_WINDOW)
-        # Curve25519 alone: in an emulated guest each other exchange costs a second or more.
+        # Curve25519 only: in an emulated guest every other key exchange takes a second or more.
         options = self._transport.get_security_options()
         options.kex = [name for name in options.kex if name.startswith("curve25519")] or options.kex
         self._transport.banner_timeout = timeout
@@ -181,30 +181,30 @@ class SshSession:
                 return connection
 
     def _verify(self, host_key: str) -> None:
-        words = host_key.split()
+        fields = host_key.split()
         found = self._transport.get_remote_server_key()
-        if len(words) < 2 or base64.b64decode(words[1]) != found.asbytes():
+        if len(fields) < 2 or base64.b64decode(fields[1]) != found.asbytes():
             raise paramiko.SSHException(
-                f"host key {found.get_base64()[:24]}…, but the guest's console said {host_key[:48]}…: another SSH server has this port"
+                f"host key {found.get_base64()[:24]}…, but the guest's guard reported {host_key[:48]}…: another SSH server has this port"
             )
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the connection is open."""
         return self._transport.is_active()
 
     def channel(self, command: str) -> paramiko.Channel:
-        """Start a command and return its channel, for whoever wants to talk with it.
+        """Start a command and return its channel, to exchange data with it.
 
         Raises:
-            GuestGone: there is no guest to run it.
+            GuestGone: the guest has ended.
         """
         try:
             channel = self._transport.open_session(window_size=_WINDOW, timeout=30.0)
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise GuestGone(
-                f"`{command}`: expected a guest to run it, found {self._alive() or f'no connection ({error})'}"
+                f"expected to run `{command}` in the guest, found {self._alive() or f'no connection ({error})'}"
             ) from error
         return channel
 
@@ -215,14 +215,14 @@ class SshSession:
 
         Args:
             command: for the guest's ``sh``.
-            check: demand exit status 0.
-            timeout: seconds of wall time; None waits for ever (or until the guest is gone).
-            stdin: what it reads.
+            check: raise `CommandFailed` unless the exit status is 0.
+            timeout: seconds of wall time; None waits until the command or the guest ends.
+            stdin: data for its standard input.
 
         Raises:
-            CommandFailed: it ended with another exit status, and `check` was asked for.
-            CommandTimeout: it did not end in time; the channel is closed, which ends it if it reads or writes.
-            GuestGone: there is no guest to run it, or not any more.
+            CommandFailed: its exit status is not 0, and `check` is true.
+            CommandTimeout: it did not end in time; the channel is closed, which ends a command that reads or writes.
+            GuestGone: the guest has ended.
         """
         begin = time.monotonic()
         end = None if timeout is None else begin + timeout
@@ -234,21 +234,25 @@ class SshSession:
             while not self._drained(channel, output):
                 if end is not None and time.monotonic() >= end:
                     raise CommandTimeout(_result(command, -1, output, begin))
-                left = _GLANCE if end is None else max(0.0, min(_GLANCE, end - time.monotonic()))
+                left = (
+                    _ALIVE_CHECK_INTERVAL
+                    if end is None
+                    else max(0.0, min(_ALIVE_CHECK_INTERVAL, end - time.monotonic()))
+                )
                 ready, _, _ = select.select([channel], [], [], left)
                 if not ready:
-                    self._glance(command)
+                    self._check_alive(command)
             status = channel.recv_exit_status()
         if status == -1:
             # The channel closed without a status: the shell was killed by a signal, or the connection broke.
-            self._glance(command)
+            self._check_alive(command)
         result = _result(command, status, output, begin)
         if check and result.exit_status != 0:
             raise CommandFailed(result)
         return result
 
     def _drained(self, channel: paramiko.Channel, output: tuple[list[bytes], list[bytes]]) -> bool:
-        """Take what has come; True once nothing more will."""
+        """Read the available output; return True once there can be no more."""
         while channel.recv_ready():
             output[0].append(channel.recv(_CHUNK))
         while channel.recv_stderr_ready():
@@ -256,10 +260,10 @@ class SshSession:
         ended = channel.exit_status_ready() and bool(channel.eof_received or channel.closed)
         return (ended or channel.closed) and not (channel.recv_ready() or channel.recv_stderr_ready())
 
-    def _glance(self, command: str) -> None:
+    def _check_alive(self, command: str) -> None:
         gone = self._alive() or (None if self._transport.is_active() else "the SSH connection is broken")
         if gone:
-            raise GuestGone(f"`{command}`: the guest went away meanwhile: {gone}")
+            raise GuestGone(f"the guest ended during `{command}`: {gone}")
 
     def close(self) -> None:
         """Close the connection. Idempotent."""

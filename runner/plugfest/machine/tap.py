@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tap that is the wire: made in the run's network namespace, and quiet unless someone sends."""
+"""The tap that is the wire: created in the run's network namespace, and silent until a test sends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DUT_IPV4, DUT_IPV6 = "198.18.0.2", "2001:db8::2"
 """Out of the networks for benchmarks of network devices (RFC 2544, C.2.2) and for documentation (RFC 3849)."""
 
 _QUEUE = 10_000
-"""Frames that wait for a slow reader before the tap drops any: a burst of a test."""
+"""Frames that the tap queues for a slow reader before it drops any: more than a test's burst."""
 
 _QUIET = {
     "accept_dad": 0,
@@ -27,38 +27,38 @@ _QUIET = {
     "addr_gen_mode": 1,  # no link-local address, so no duplicate address detection and no report of its group
     "autoconf": 0,
     "dad_transmits": 0,
-    # A multi-queue tap counts as changed when a device opens or closes a queue of it, and the kernel then tells its groups
-    # anew. The first report goes at once; those that follow come when the run is long over (milliseconds).
+    # When a device opens or closes a queue of a multi-queue tap, the kernel reports its multicast groups again. It sends the first
+    # report at once; this interval, in milliseconds, delays the others until after the run.
     "mldv2_unsolicited_report_interval": 86_400_000,
     "router_solicitations": 0,
 }
 
 
 class Tap:
-    """A persistent tap with the wire end's addresses; a model or QEMU opens it by its name.
+    """A persistent tap with the remote host's addresses; a model or QEMU opens it by name.
 
     Attributes:
-        name: of the interface.
-        index: its number.
+        name: name of the interface.
+        index: its ifindex.
     """
 
-    def __init__(self, name: str = NAME, *, several_queues: bool = False, addresses: bool = True) -> None:
-        """Make it.
+    def __init__(self, name: str = NAME, *, multi_queue: bool = False, addresses: bool = True) -> None:
+        """Create it.
 
         Args:
-            name: of the interface.
-            several_queues: whoever opens it must open it as a multi-queue one, any number of times (IFF_MULTI_QUEUE,
-                Documentation/networking/tuntap.rst); packet sockets see the frames of all queues.
-            addresses: give it the wire end's; a second wire of the same networks has none.
+            name: name of the interface.
+            multi_queue: the device opens it with IFF_MULTI_QUEUE, once per queue (Documentation/networking/tuntap.rst); packet
+                sockets see the frames of all queues.
+            addresses: give it the remote host's addresses; a second wire on the same networks has none.
 
         Raises:
-            InfrastructureError: the kernel refused.
+            InfrastructureError: the kernel returned an error.
         """
         self.name = name
         self._route = IPRoute()
         try:
-            flags = {"no_pi": 0, "one_queue": 0, "vnet_hdr": 0, "tun_excl": 0, "multi_queue": int(several_queues)}
-            # pyroute2 makes it by TUNSETIFF and leaves it persistent, with no vnet header; who opens it may ask for one.
+            flags = {"no_pi": 0, "one_queue": 0, "vnet_hdr": 0, "tun_excl": 0, "multi_queue": int(multi_queue)}
+            # pyroute2 creates it with TUNSETIFF, persistent and without a vnet header, which the device that opens it may request.
             self._route.link("add", ifname=name, kind="tuntap", mode="tap", ifr=flags)
             self.index: int = self._route.link_lookup(ifname=name)[0]
             for setting, value in _QUIET.items():
@@ -75,28 +75,28 @@ class Tap:
         except (NetlinkError, OSError) as error:
             self.close()
             raise InfrastructureError(
-                f"expected to make the tap {name}, found: {error}; "
-                "run inside a namespace of your own (plugfest run does), as root or in a user namespace"
+                f"expected to create the tap {name}, found: {error}; "
+                "run it in a new network namespace (as plugfest run does), as root or in a user namespace"
             ) from error
 
     @property
     def mtu(self) -> int:
-        """Octets of payload that the wire end's stack sends in one frame."""
+        """The tap's MTU: bytes of payload in a frame that the remote host's stack sends."""
         return int(self._route.get_links(self.index)[0].get_attr("IFLA_MTU"))
 
     @mtu.setter
-    def mtu(self, octets: int) -> None:
-        self._route.link("set", index=self.index, mtu=octets)
+    def mtu(self, size: int) -> None:
+        self._route.link("set", index=self.index, mtu=size)
 
     @property
     def carrier(self) -> bool:
-        """Whether anybody has the tap open."""
+        """Whether a process has the tap open."""
         return bool(self._route.get_links(self.index)[0].get_attr("IFLA_CARRIER"))
 
     def forget_neighbours(self) -> None:
-        """Forget the addresses that were resolved, so that the next packet asks again."""
+        """Flush the neighbour table, so that the next packet resolves its address again."""
         for neighbour in self._route.get_neighbours(ifindex=self.index):
-            with suppress(NetlinkError):  # it may go by itself meanwhile
+            with suppress(NetlinkError):  # the entry may have expired meanwhile
                 self._route.neigh("del", ifindex=self.index, dst=neighbour.get_attr("NDA_DST"))
 
     def close(self) -> None:

@@ -103,7 +103,7 @@ class GuestManager:
             "boot",
             seconds=seconds,
             reason=reason,
-            how=machine.how,
+            how=machine.startup,
             speed=machine.speed,
             driver=machine.driver_version(),
             model=None if machine.model is None else machine.model.call("model.describe"),
@@ -115,9 +115,9 @@ class GuestManager:
         return self._machine
 
     def drain_console(self) -> None:
-        """Wait until the console has told all that the kernel said, so that a test is blamed for its own problems only.
+        """Wait until the console has received all that the kernel logged, so that a test is blamed only for its own problems.
 
-        A guest that does not answer is left as it is: what it said last has come, or never will.
+        A guest that does not answer is left alone: its last message has arrived, or never will.
         """
         if self._machine is not None and self._machine.alive():
             with suppress(AgentError, AgentTimeout, InfrastructureError):
@@ -132,7 +132,7 @@ class GuestManager:
         return "" if self._machine is None else self._machine.console.text_since(self._mark)
 
     def settle(self) -> None:
-        """Count what the console has said so far as dealt with."""
+        """Attribute nothing that the console has received so far to the next test."""
         if self._machine is not None:
             self._mark = self._machine.console.mark()
 

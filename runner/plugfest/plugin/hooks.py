@@ -77,17 +77,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
-    from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - brings the runtime, which collecting does not need
+    from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - imports the machine, which collection does not need
 
     config.stash[GUEST_MANAGER] = guest_manager
     config.pluginmanager.register(
-        VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-referee"
+        VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-verdicts"
     )
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
     """Boot a guest in QEMU."""
-    from plugfest.machine import machine  # noqa: PLC0415 - brings the runtime, which collecting does not need
+    from plugfest.machine import machine  # noqa: PLC0415 - imports the machine, which collection does not need
 
     return machine.boot(plan, interposer=interposer)
 
@@ -118,7 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker in ("xfail", "skip", "skipif"):
             if item.get_closest_marker(marker):
                 raise pytest.UsageError(
-                    f"{item.nodeid}: found @pytest.mark.{marker}; expected none: what a driver does not claim is "
+                    f"{item.nodeid}: found @pytest.mark.{marker}; expected none: what a driver does not support is "
                     "skipped with skip_unsupported(what, evidence=…), what is known to fail is listed in known-issues.toml"
                 )
         budget = item.get_closest_marker("budget")

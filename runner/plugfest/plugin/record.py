@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from plugfest.requirements.verdict import Mishap
+from plugfest.requirements.verdict import PhaseFailure
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Step:
     """One step as it ran.
 
     Attributes:
-        sentence: what the test said it does.
+        sentence: from the test, as the report prints it.
         depth: 0 for a step of the test, 1 for a step within one.
         seconds: how long it took, None while it runs.
         passed: whether it ended without an exception.
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Something that the driver, the wire or the device said, kept for the reports."""
+    """A finding about driver, wire or device, for the reports."""
 
     name: str
     text: str
@@ -43,7 +43,7 @@ class TestRecord:
     Attributes:
         steps: in the order they began.
         evidence: in the order it came.
-        mishaps: the exceptions of the phases.
+        phase_failures: the exceptions of the phases.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
         counted: whether pytest has counted a failure of this test.
@@ -52,7 +52,7 @@ class TestRecord:
 
     steps: list[Step] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
-    mishaps: list[Mishap] = field(default_factory=list)
+    phase_failures: list[PhaseFailure] = field(default_factory=list)
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     counted: bool = False

@@ -97,10 +97,10 @@ def collect(wanted: Sequence[str] = ()) -> list[Requirement]:
         InfrastructureError: the suite cannot be collected.
     """
     collector = _Collector()
-    status, said = _collect(pytest_arguments(check_areas(wanted)), collector)
+    status, output = _collect(pytest_arguments(check_areas(wanted)), collector)
     if status != pytest.ExitCode.OK:
         raise InfrastructureError(
-            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(output)}"
         )
     return collector.found
 
@@ -117,29 +117,31 @@ def check_selection(arguments: Sequence[str], more: Sequence[str]) -> None:
         InfrastructureError: the suite cannot be collected.
     """
     words = " ".join(more) or "none"
-    status, said = _collect(arguments, _Collector())
+    status, output = _collect(arguments, _Collector())
     if status == pytest.ExitCode.USAGE_ERROR:
-        raise UsageError(f"pytest's arguments ({words}): expected what pytest understands, found {_first_error(said)}")
+        raise UsageError(
+            f"pytest's arguments ({words}): expected what pytest understands, found {_first_error(output)}"
+        )
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise UsageError(
             f"pytest's arguments ({words}): expected to select a test, found none; plugfest requirements lists them"
         )
     if status != pytest.ExitCode.OK:
         raise InfrastructureError(
-            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(said)}"
+            f"the suite in {conformance_root()}: expected to be collected, found {_first_error(output)}"
         )
 
 
 def _collect(arguments: Sequence[str], collector: _Collector) -> tuple[int, str]:
-    said = io.StringIO()
+    output = io.StringIO()
     keep = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             status = pytest.main([*arguments, "--collect-only"], plugins=[collector])
     finally:
         sys.dont_write_bytecode = keep
-    return int(status), said.getvalue()
+    return int(status), output.getvalue()
 
 
 _ERRORS = (
@@ -149,11 +151,11 @@ _ERRORS = (
 )
 
 
-def _first_error(said: str) -> str:
-    """Find the line of pytest's output that says what is wrong: of a broken module, of an argument, of anything else."""
+def _first_error(output: str) -> str:
+    """Find the line of pytest's output that names the error: a broken module, a bad argument, anything else."""
     for pattern in _ERRORS:
-        found = pattern.search(said)
+        found = pattern.search(output)
         if found is not None:
             return found[1].strip()
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "that nothing was said"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -24,7 +24,7 @@ from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
 from plugfest.plugin.state import REGISTRY, TEST_RECORD
 from plugfest.requirements import known_issues
-from plugfest.requirements.verdict import BudgetExceeded, Judgement, Mishap, Verdict, judge
+from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
 if TYPE_CHECKING:
     from plugfest.machine.console import Problem
@@ -113,11 +113,11 @@ class VerdictPlugin:
                 self._journal.write("stopped", reason=str(error), exit_status=error.status, durable=True)
                 pytest.exit(str(error), returncode=error.status)
             if booting:
-                self._live.note(f"guest: {machine.how}")
-            machine.clear_once()
+                self._live.note(f"guest: {machine.startup}")
+            machine.clear_warn_once()
             self._recorder.start(machine)
             fault = fault_of(item)
-            if fault is not None and is_models(fault) and _is_anothers(machine.model, fault):
+            if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
                 subject = self._guest_manager.driver.subject
                 record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
@@ -157,9 +157,11 @@ class VerdictPlugin:
         if isinstance(error, pytest.skip.Exception):
             record.skipped = str(error.msg)
             return report
-        if not record.mishaps:
+        if not record.phase_failures:
             self._recorder.look()
-        record.mishaps.append(Mishap(report.when, kind_of(error, report.when), one_line(error, record, report.when)))
+        record.phase_failures.append(
+            PhaseFailure(report.when, kind_of(error, report.when), one_line(error, record, report.when))
+        )
         record.tracebacks[report.when] = str(report.longrepr)
         if self._plan.falsify or self._known_issue(item) is not None:
             report.outcome = "skipped"
@@ -201,11 +203,11 @@ class VerdictPlugin:
     def _conclude(self, item: pytest.Item, record: TestRecord, identity: Mapping[str, object]) -> None:
         issue = self._known_issue(item)
         self._guest_manager.drain_console()
-        problems, provoked = _told_apart(self._guest_manager.problems(), item)
+        problems, provoked = _split_provoked(self._guest_manager.problems(), item)
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
         judgement = judge(
-            mishaps=record.mishaps,
+            phase_failures=record.phase_failures,
             problems=[problem.title for problem in problems],
             skipped=record.skipped,
             evidence=bool(record.evidence),
@@ -245,7 +247,7 @@ class VerdictPlugin:
         if not sound:
             self._guest_manager.replace(f"{item.name} left the kernel with a problem")
         elif judgement.verdict is Verdict.TIMEOUT or any(
-            m.phase != "call" or m.kind != "assertion" for m in record.mishaps
+            m.phase != "call" or m.kind != "assertion" for m in record.phase_failures
         ):
             self._guest_manager.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:
@@ -361,10 +363,10 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def kind_of(error: BaseException, phase: str) -> str:
-    """Tell what kind of mishap an exception is, as `Mishap.kind` lists them.
+    """Return the kind of an exception, one of those that `PhaseFailure.kind` lists.
 
-    A checked command that failed in the guest is the driver's doing, so an assertion, unless the shell did not find or
-    could not run the program (exit status 126 and 127).
+    A checked command that fails in the guest counts as an assertion about the driver, unless the shell could not find or run
+    the program (exit status 126 and 127).
     """
     if isinstance(error, BudgetExceeded):
         return "timeout"
@@ -380,20 +382,20 @@ def kind_of(error: BaseException, phase: str) -> str:
 
 
 def one_line(error: BaseException, record: TestRecord, phase: str) -> str:
-    """Say what an exception said, on one line, with the step it left."""
+    """Return an exception's message on one line, with the step that it ended."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, AssertionError | pytest.fail.Exception | BudgetExceeded):
-        said = text or "an assertion without a message"
+        message = text or "an assertion without a message"
     else:
-        said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     step = record.failing_step if phase == "call" else None
-    return f"{said} (step: {step})" if step else said
+    return f"{message} (step: {step})" if step else message
 
 
-def _told_apart(problems: Sequence[Problem], item: pytest.Item) -> tuple[list[Problem], list[Problem]]:
-    """Part a kernel's problems into those that count, and those that the test provoked as its marker says.
+def _split_provoked(problems: Sequence[Problem], item: pytest.Item) -> tuple[list[Problem], list[Problem]]:
+    """Split the kernel's problems into those that count and those that the test provokes, as its marker declares.
 
-    One that leaves the guest beyond use counts always.
+    A fatal problem always counts.
     """
     marker = item.get_closest_marker("provokes")
     provoked = [
@@ -404,10 +406,10 @@ def _told_apart(problems: Sequence[Problem], item: pytest.Item) -> tuple[list[Pr
     return [problem for problem in problems if problem not in provoked], provoked
 
 
-def _is_anothers(model: ModelClient | None, fault: str) -> bool:
-    """Whether the subject cannot misbehave so, but another model can: not every NIC has an EEPROM or an address filter.
+def _of_another_model(model: ModelClient | None, fault: str) -> bool:
+    """Whether another model has this fault point and this one has not: not every NIC has an EEPROM or an address filter.
 
-    A point that no model has is not let pass here: to arm it is an error.
+    A point that no model has is False: arming it is then an error.
     """
     if model is None:
         return True

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Everything a run needs that is fetched or built, once, into the cache."""
+"""Fetches and builds, once, everything that a run needs, into the cache."""

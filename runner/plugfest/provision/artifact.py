@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What provisioning hands to a run: paths into the cache, and what they hold."""
+"""The artifacts that provisioning returns: paths in the cache, and their contents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Toolchain:
 
     Attributes:
         qemu: argv prefix that runs ``qemu-system-x86_64`` (a program, or a dynamic loader with its arguments).
-        version: what the binary says of itself, as ``11.1.3``.
+        version: the binary's version, as ``11.1.3``.
         digest: identifies this QEMU and its machine types; part of a snapshot's key.
     """
 
@@ -40,11 +40,11 @@ class Kernel:
     """A kernel to boot.
 
     Attributes:
-        spec: what the user asked for: a channel (``trixie-backports``), a build tree or an image's path.
-        release: ``uname -r`` of it.
-        image: what QEMU's ``-kernel`` gets: an uncompressed vmlinux with a PVH note where possible, else a bzImage.
-        initramfs: small archive that mounts the root and the modules.
-        modules: erofs image that is mounted at ``/usr/lib/modules``.
+        spec: the user's choice: a channel (``trixie-backports``), a build tree or an image's path.
+        release: its ``uname -r``.
+        image: for QEMU's ``-kernel``: an uncompressed vmlinux with a PVH note if possible, else a bzImage.
+        initramfs: small initramfs that mounts the root and the modules.
+        modules: erofs image to mount at ``/usr/lib/modules``.
         digest: identifies all three; part of a snapshot's key.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""x86 boot images: which release they are, and the vmlinux inside, which QEMU boots faster by its PVH entry.
+"""x86 boot images: their release, and the vmlinux inside, which QEMU boots faster through its PVH entry.
 
 Source: Documentation/arch/x86/boot.rst for the header; include/xen/interface/elfnote.h for the note.
 """
@@ -35,10 +35,14 @@ class BootImage:
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Take an image's bytes and the name to speak of it by.
+        """Parse an image.
+
+        Args:
+            data: its bytes.
+            name: its name in error messages.
 
         Raises:
-            UsageError: it is none.
+            UsageError: it is not a bzImage.
         """
         if len(data) < 0x260 or data[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
             raise UsageError(
@@ -48,23 +52,23 @@ class BootImage:
 
     @property
     def release(self) -> str:
-        """What ``uname -r`` says of it."""
+        """The release, as in ``uname -r``."""
         at = cast("int", struct.unpack_from("<H", self.data, _VERSION_AT)[0]) + 0x200
         text = self.data[at : at + 256].split(b"\0", 1)[0].decode(errors="replace")
         return text.split(" ", 1)[0]
 
     def vmlinux(self, zstd: Decompress) -> bytes | None:
-        """Return the ELF image inside if QEMU can enter it directly; None if it has no PVH note or an unknown compression.
+        """Return the ELF image inside if QEMU can boot it directly; None if it has no PVH note or its compression is unknown.
 
         Args:
-            zstd: decompresses one zstd frame; Python 3.11 cannot.
+            zstd: decompresses one zstd frame, which Python 3.11 cannot.
         """
         setup = (self.data[_SETUP_SECTORS_AT] or 4) + 1
         offset, length = struct.unpack_from("<II", self.data, _PAYLOAD_AT)
         start = setup * _SECTOR + offset
         payload = self.data[start : start + length]
-        # But for gzip, which has it anyway, the kernel's build appends the size in four bytes that are no part of the stream.
-        ways: dict[bytes, Decompress] = {
+        # Except for gzip, which contains the size anyway, the kernel's build appends it in four bytes that are not part of the stream.
+        decompressors: dict[bytes, Decompress] = {
             b"\x28\xb5\x2f\xfd": lambda stream: zstd(stream[:-4]),
             b"\x1f\x8b": gzip.decompress,
             b"\xfd7zXZ\x00": lambda stream: lzma.decompress(stream[:-4]),
@@ -72,15 +76,15 @@ class BootImage:
             b"\x5d\x00\x00": lambda stream: lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(stream[:-4]),
             _ELF: lambda stream: stream,
         }
-        for magic, way in ways.items():
+        for magic, decompress in decompressors.items():
             if payload.startswith(magic):
-                image = way(payload)
+                image = decompress(payload)
                 return image if has_pvh_note(image) else None
         return None
 
 
 def has_pvh_note(image: bytes) -> bool:
-    """Tell whether a 64-bit ELF image has the note by which QEMU finds its 32-bit entry."""
+    """Return whether a 64-bit ELF image has the note with its 32-bit entry, which QEMU needs."""
     if not image.startswith(_ELF) or len(image) < 64:
         return False
     table, size, count = struct.unpack_from("<Q", image, 32)[0], *struct.unpack_from("<HH", image, 54)
@@ -114,4 +118,4 @@ def _describe(data: bytes) -> str:
         return "an ELF file (a vmlinux?)"
     if re.match(rb"\x1f\x8b|\xfd7zXZ", data):
         return "a compressed file"
-    return f"something else that begins with {data[:8].hex()}" if data else "an empty file"
+    return f"a file that begins with {data[:8].hex()}" if data else "an empty file"

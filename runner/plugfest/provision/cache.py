@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cache: everything fetched or built, each entry by the hash of its recipe, built once, whole or not at all.
+"""The cache of everything fetched or built. Each entry is named by the hash of its recipe, and built once and atomically.
 
-An entry is a folder ``KIND-HASH`` with a manifest of its files. It is built in a folder beside it and renamed when it is
-complete, so an interrupted build leaves nothing that looks like an entry.
+An entry is a folder ``KIND-HASH`` with a manifest of its files. It is built in a folder next to it and renamed when it is
+complete, so that an interrupted build leaves nothing that looks like an entry.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plugfest.errors import InfrastructureError
-from plugfest.provision.progress import activity, say
+from plugfest.provision.progress import activity, print_line
 
 MANIFEST = ".manifest.json"
-_HALF = ".half-"
-_DOOMED = ".gone-"
+_PARTIAL = ".half-"
+_REMOVED = ".gone-"
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the cache.
+    """An entry of the cache.
 
     Attributes:
         path: its folder.
-        title: what it holds, for people.
-        size: bytes of its files.
-        created: seconds since the epoch.
-        used: when it was last asked for, likewise.
+        title: description of its contents.
+        size: total size of its files in bytes.
+        created: time in seconds since the epoch.
+        used: time when it was last used, likewise.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Entry:
 
 
 def digest(*parts: str | bytes) -> str:
-    """Hash a recipe's parts; their boundaries count."""
+    """Hash the parts of a recipe, including their boundaries."""
     state = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -58,7 +58,7 @@ def digest(*parts: str | bytes) -> str:
 
 
 def digest_of_files(folder: Path, pattern: str = "**/*") -> str:
-    """Hash the names and contents of a recipe's files, leaving out what Python or an editor leaves behind."""
+    """Hash the names and contents of a recipe's files, except caches of Python and hidden files."""
     parts: list[str | bytes] = []
     for path in sorted(folder.glob(pattern)):
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
@@ -68,22 +68,22 @@ def digest_of_files(folder: Path, pattern: str = "**/*") -> str:
 
 
 class Cache:
-    """The folder of all entries."""
+    """The cache's folder with all entries."""
 
     def __init__(self, root: Path) -> None:
-        """Use a folder; it need not exist."""
+        """Use a folder, which need not exist."""
         self.root = root
 
     def get(self, kind: str, key: str, build: Callable[[Path], None], *, title: str, size: int, space: int) -> Path:
-        """Return the entry of this key, building it if there is none or if it was damaged.
+        """Return the entry with this key; build it if it does not exist or is damaged.
 
         Args:
-            kind: begins the folder's name, as ``kernel``.
+            kind: first part of the folder's name, as ``kernel``.
             key: hash of the recipe.
-            build: fills the empty folder that it is given.
-            title: what it holds, as ``QEMU 11.1``; shown while it is built.
-            size: bytes of the finished entry, roughly: what a progress bar is measured by.
-            space: bytes of free space that building takes at most.
+            build: fills the given empty folder.
+            title: description of its contents, as ``QEMU 11.1``; shown while it is built.
+            size: approximate size of the finished entry in bytes, for the progress bar.
+            space: bytes of free space that the build needs at most.
 
         Raises:
             InfrastructureError: no space, no permission, or what `build` raises.
@@ -98,34 +98,34 @@ class Cache:
                 damage = self._damage(path)
                 if damage is None:
                     return path
-                say(f"cache: {path.name} is damaged ({damage}); building it again")
+                print_line(f"cache: {path.name} is damaged ({damage}); building it again")
                 self._remove(path)
             self._sweep(path.name)
             self._check_space(space, title)
-            # A name of its own: children of a build that was killed may still write into theirs.
-            half = Path(tempfile.mkdtemp(dir=self.root, prefix=f"{_HALF}{path.name}."))
-            half.chmod(0o755)
+            # A unique name: children of a killed build may still write to their folder.
+            partial = Path(tempfile.mkdtemp(dir=self.root, prefix=f"{_PARTIAL}{path.name}."))
+            partial.chmod(0o755)
             try:
-                with activity(title, lambda: _size(half) / size):
-                    build(half)
-                    _write_manifest(half, title)
-                half.rename(path)
+                with activity(title, lambda: _size(partial) / size):
+                    build(partial)
+                    _write_manifest(partial, title)
+                partial.rename(path)
                 _sync(self.root)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     raise self._no_space(space, title) from error
-                raise InfrastructureError(f"{title}: expected to write to {half}, found: {error}") from error
+                raise InfrastructureError(f"{title}: expected to write to {partial}, found: {error}") from error
             except InfrastructureError as error:
-                if os.strerror(errno.ENOSPC) in str(error):  # a program's last words
+                if os.strerror(errno.ENOSPC) in str(error):  # from a program's output
                     raise self._no_space(space, title) from error
                 raise
             finally:
-                if half.exists():
-                    self._remove(half)
+                if partial.exists():
+                    self._remove(partial)
         return path
 
     def entries(self) -> list[Entry]:
-        """Return all entries, the one used last first."""
+        """Return all entries, most recently used first."""
         found = []
         for manifest in self.root.glob(f"*/{MANIFEST}"):
             if manifest.parent.name.startswith("."):
@@ -139,16 +139,16 @@ class Cache:
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def verify(self, entry: Entry) -> str | None:
-        """Read an entry whole; return what is wrong with it, or None."""
+        """Read an entry completely; return what is wrong with it, or None."""
         return self._damage(entry.path, contents=True)
 
     def remove(self, entry: Entry) -> None:
-        """Delete an entry; a build or check of it that is under way is waited for."""
+        """Delete an entry, after any build of it in progress has ended."""
         with self._locked(entry.path.name, f"remove {entry.path.name}"):
             self._remove(entry.path)
 
     def prune(self, *, unused_for: float) -> list[Entry]:
-        """Delete the entries not asked for within `unused_for` seconds; return them."""
+        """Delete the entries not used for `unused_for` seconds; return them."""
         old = [entry for entry in self.entries() if time.time() - entry.used > unused_for]
         for entry in old:
             self.remove(entry)
@@ -176,22 +176,22 @@ class Cache:
             lock = (self.root / f".lock-{name}").open("w")
         except OSError as error:
             raise InfrastructureError(
-                f"expected to write to the cache {self.root}, found: {error.strerror}; name another with --cache-dir"
+                f"expected to write to the cache {self.root}, found: {error.strerror}; choose another folder with --cache-dir"
             ) from error
-        with lock:  # the kernel lets go of it, however this process ends
+        with lock:  # the kernel releases it, however this process ends
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"{title}: another run is building it; waiting for it")
+                print_line(f"{title}: waiting for another run that is building it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _sweep(self, building: str) -> None:
-        """Delete what interrupted builds and removals left; we hold the lock of the entry `building`."""
-        for left in self.root.glob(f"{_DOOMED}*"):
+        """Delete the remains of interrupted builds and removals; the caller holds the lock of the entry `building`."""
+        for left in self.root.glob(f"{_REMOVED}*"):
             shutil.rmtree(left, ignore_errors=True)
-        for left in self.root.glob(f"{_HALF}*"):
-            name = left.name.removeprefix(_HALF).rpartition(".")[0]
+        for left in self.root.glob(f"{_PARTIAL}*"):
+            name = left.name.removeprefix(_PARTIAL).rpartition(".")[0]
             if name == building:
                 shutil.rmtree(left, ignore_errors=True)
                 continue
@@ -199,7 +199,7 @@ class Cache:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    continue  # somebody builds it
+                    continue  # another process is building it
                 shutil.rmtree(left, ignore_errors=True)
 
     def _check_space(self, space: int, title: str) -> None:
@@ -210,27 +210,27 @@ class Cache:
         free = shutil.disk_usage(self.root).free
         return InfrastructureError(
             f"{title}: expected {space >> 20} MiB free in {self.root}, found {free >> 20} MiB; "
-            "free some (plugfest cache prune) or name another folder with --cache-dir"
+            "free some space (plugfest cache prune), or choose another folder with --cache-dir"
         )
 
     def _touch(self, path: Path) -> None:
         try:
             os.utime(path / MANIFEST)
         except PermissionError:
-            return  # a cache that somebody else fills can still be read
+            return  # a cache that belongs to another user can still be read
 
     def _remove(self, path: Path) -> None:
-        # Renamed first: nobody finds an entry that is half deleted.
-        doomed = self.root / f"{_DOOMED}{path.name.lstrip('.')}-{os.getpid()}"
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        # Rename first, so that no run finds a partly deleted entry.
+        removed = self.root / f"{_REMOVED}{path.name.lstrip('.')}-{os.getpid()}"
+        path.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def fingerprint(entry: Path) -> str:
-    """Identify what an entry really holds: packages of the same recipe differ from one day to the next.
+    """Return a hash of an entry's contents: packages of the same recipe change over time.
 
     Args:
-        entry: what `Cache.get` returned.
+        entry: a folder that `Cache.get` returned.
     """
     return digest(json.dumps(json.loads((entry / MANIFEST).read_text())["files"], sort_keys=True))
 
@@ -245,7 +245,7 @@ def _write_manifest(folder: Path, title: str) -> None:
                 files[str(path.relative_to(folder))] = (path.lstat().st_size, _checksum(path))
     note = {"title": title, "created": time.time(), "files": files}
     (folder / MANIFEST).write_text(json.dumps(note))
-    # Should the power fail now, files may come back short: that the manifest shows, if it is there itself.
+    # After a power failure files may be truncated; the manifest shows that, so it is synced itself.
     _sync(folder / MANIFEST)
 
 
@@ -258,7 +258,7 @@ def _sync(path: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes in a folder that somebody else fills meanwhile."""
+    """Return the total size of a folder's files while another process writes to it."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

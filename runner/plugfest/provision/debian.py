@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages, fetched and unpacked into a folder of our own: never installed, no chroot, no maintainer script."""
+"""Debian packages, fetched and unpacked into a folder: never installed, without chroot or maintainer scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from plugfest.errors import InfrastructureError, UsageError
-from plugfest.provision.progress import activity, say
+from plugfest.provision.progress import activity, print_line
 from plugfest.provision.settings import ProvisionSettings
 
 APT = Path("/etc/apt")
@@ -26,19 +26,19 @@ UNUSED = (
     *(f"usr/share/{name}" for name in ("doc", "info", "lintian", "locale", "man")),
     *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/gcc", "usr/include/c++"),
 )
-"""Folders of unpacked packages that nothing here reads: devices, apt's own state, documents, what only C++ needs."""
+"""Folders of unpacked packages that are not used: devices, apt's state, documentation, files for C++ only."""
 
 _NOT_THE_ARCHIVE = re.compile(r"security|debug|ports")
 
 
 @dataclass(frozen=True)
 class Packages:
-    """What is fetched.
+    """The packages to fetch.
 
     Attributes:
-        names: the packages; what they depend on comes along.
+        names: the packages; their dependencies are fetched too.
         suite: release, as ``trixie``.
-        backports: prefer that release's backports for them and for what they depend on.
+        backports: prefer that release's backports for them and their dependencies.
     """
 
     names: tuple[str, ...]
@@ -46,30 +46,30 @@ class Packages:
     backports: bool = False
 
     def recipe(self) -> str:
-        """Return what identifies this choice, for the cache's key; the mirror is no part of it."""
+        """Return a description for the cache's key; it does not include the mirror."""
         return f"{self.suite} backports={self.backports} {' '.join(sorted(self.names))}"
 
 
 def mirror(settings: ProvisionSettings, apt: Path = APT) -> str:
-    """Return the address of the Debian mirror: the user's, or the one that the host's apt is configured with.
+    """Return the URL of the Debian mirror: the user's, or the one in the host's apt configuration.
 
     Raises:
-        UsageError: the user's is no address.
-        InfrastructureError: neither.
+        UsageError: the user's is not a URL.
+        InfrastructureError: there is neither.
     """
     if settings.mirror:
         if urlsplit(settings.mirror).scheme not in ("http", "https", "file", "copy"):
             raise UsageError(
-                f"mirror {settings.mirror!r}: expected an address that begins with http:, https: or file:, found none; mend --mirror"
+                f"mirror {settings.mirror!r}: expected a URL that begins with http:, https: or file:; correct --mirror"
             )
         return settings.mirror.rstrip("/")
     for uri in configured(apt):
         return uri.rstrip("/")
-    raise InfrastructureError(f"expected a Debian mirror in {apt}, found none; name one with --mirror ADDRESS")
+    raise InfrastructureError(f"expected a Debian mirror in {apt}, found none; specify one with --mirror URL")
 
 
 def configured(apt: Path = APT) -> Iterator[str]:
-    """Yield the addresses of the Debian archives in apt's configuration, in its order (sources.list(5), both formats)."""
+    """Yield the URLs of the Debian archives in apt's configuration, in order (sources.list(5), both formats)."""
     lists = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]
     for path in lists:
         for line in _lines(path):
@@ -107,13 +107,13 @@ def _fields(stanza: str) -> dict[str, str]:
 def _archives(addresses: Sequence[str]) -> Iterator[str]:
     for address in addresses:
         path = urlsplit(address).path.rstrip("/")
-        # A vendor's archive beside Debian's also has a component "main"; Debian's own path ends in "debian".
+        # A third-party archive may also have a component "main"; the path of Debian's ends in "debian".
         if path.rsplit("/", 1)[-1].startswith("debian") and not _NOT_THE_ARCHIVE.search(path):
             yield address
 
 
 def keyring() -> Path:
-    """Return the file with the archive's keys.
+    """Return the keyring of the Debian archive.
 
     Raises:
         InfrastructureError: it is not on this machine; nothing is fetched without it.
@@ -128,10 +128,10 @@ def keyring() -> Path:
 
 
 def ensure_mmdebstrap() -> str:
-    """Return the path of mmdebstrap, installing it with apt if we are root on a Debian-like host.
+    """Return the path of mmdebstrap; install it with apt if running as root on a host with apt.
 
     Raises:
-        InfrastructureError: it is missing and cannot be installed from here.
+        InfrastructureError: it is missing and cannot be installed.
     """
     found = shutil.which("mmdebstrap")
     if found:
@@ -139,14 +139,14 @@ def ensure_mmdebstrap() -> str:
     advice = "install the package mmdebstrap"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise InfrastructureError(f"expected mmdebstrap in PATH, found none; {advice}")
-    say("mmdebstrap is missing: installing it with apt-get")
+    print_line("mmdebstrap is missing; installing it with apt-get")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with activity("apt-get install mmdebstrap"):
-        for words in (["update"], ["install", "--yes", "--no-install-recommends", "mmdebstrap"]):
+        for argv in (["update"], ["install", "--yes", "--no-install-recommends", "mmdebstrap"]):
             done = subprocess.run(
-                ["apt-get", "-qq", *words], capture_output=True, text=True, env=environment, check=False
+                ["apt-get", "-qq", *argv], capture_output=True, text=True, env=environment, check=False
             )
-        # A third-party source that does not answer fails "update" and hurts nobody: only what was wanted counts.
+        # "update" fails if any third-party source does not respond; only the result of "install" matters.
         if done.returncode != 0:
             raise InfrastructureError(
                 f"expected apt-get to install mmdebstrap, found: {_last_error(done.stderr)}; {advice} yourself"
@@ -158,30 +158,30 @@ def ensure_mmdebstrap() -> str:
 
 
 def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> None:
-    """Fetch packages with all that they depend on, check their signatures and unpack them into an empty folder.
+    """Fetch packages and their dependencies, check the signatures, and unpack them into an empty folder.
 
     Raises:
-        InfrastructureError: no mirror, no such package, a download that broke off or whose checksum is wrong, no space.
+        InfrastructureError: no mirror, no such package, an interrupted or corrupt download, no space.
     """
     program = ensure_mmdebstrap()
     source = mirror(settings)
     signed = f"[signed-by={keyring()}]"
     lines = [f"deb {signed} {source} {packages.suite} main"]
-    # It must not outlive us: its folder is no longer locked then.
-    words = ["setpriv", "--pdeathsig", "TERM", program]
-    # A user's files stay the user's: where there are subordinate ids mmdebstrap would give the files to one of them.
-    words.append("--mode=root" if os.geteuid() == 0 else "--mode=chrootless")
-    words += ["--variant=extract", "--quiet", f"--include={','.join(packages.names)}"]
+    # It must not outlive this process, which holds the lock of its folder.
+    argv = ["setpriv", "--pdeathsig", "TERM", program]
+    # For an ordinary user chrootless mode keeps the files the user's; with subordinate ids, mmdebstrap would give them to one of those.
+    argv.append("--mode=root" if os.geteuid() == 0 else "--mode=chrootless")
+    argv += ["--variant=extract", "--quiet", f"--include={','.join(packages.names)}"]
     if packages.backports:
         lines.append(f"deb {signed} {source} {packages.suite}-backports main")
-        # Backports are not taken by themselves: they have the lowest priority, but for the release that is preferred.
-        words.append(f'--aptopt=APT::Default-Release "{packages.suite}-backports"')
-    words += ['--aptopt=Acquire::Retries "3"', packages.suite, str(target), *lines]
-    # mmdebstrap wants its own scratch folder readable by apt's user.
+        # Backports have the lowest priority, unless they are the default release.
+        argv.append(f'--aptopt=APT::Default-Release "{packages.suite}-backports"')
+    argv += ['--aptopt=Acquire::Retries "3"', packages.suite, str(target), *lines]
+    # mmdebstrap's scratch folder must be readable by apt's user.
     with tempfile.TemporaryDirectory(prefix="plugfest-") as scratch:
         Path(scratch).chmod(0o755)
         done = subprocess.run(
-            words,
+            argv,
             capture_output=True,
             text=True,
             env={**os.environ, "TMPDIR": scratch, "LC_ALL": "C.UTF-8"},
@@ -195,24 +195,24 @@ def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> Non
 
 def _explain(text: str, packages: Packages, source: str) -> str:
     patterns = {
-        r"Unable to locate package (\S+)": "package {0} is not in {suite} of {source}; name a complete mirror with --mirror",
+        r"Unable to locate package (\S+)": "package {0} is not in {suite} of {source}; specify a complete mirror with --mirror",
         r"(Could not resolve|Temporary failure resolving|Could not connect|Connection (?:refused|timed out)|Network is unreachable)": (
-            "expected {source} to answer, found: {0}; mend the network or name another mirror by --mirror"
+            "expected {source} to respond, found: {0}; check the network, or specify another mirror with --mirror"
         ),
         r"(Hash Sum mismatch|File has unexpected size|Undetermined Error|Connection failed|Error reading from server)": (
-            "a download from {source} broke off ({0}); try again, or name another mirror by --mirror"
+            "a download from {source} failed ({0}); try again, or specify another mirror with --mirror"
         ),
-        r"(No space left on device)": "{0} while packages of {suite} were unpacked; free some (plugfest cache prune)",
+        r"(No space left on device)": "{0} while unpacking packages of {suite}; free some space (plugfest cache prune)",
         r"(NO_PUBKEY \S+|is not signed|EXPKEYSIG|BADSIG)": (
-            "{source} is not signed with a key of this machine ({0}); update the package debian-archive-keyring"
+            "{source} is not signed with a key that this machine has ({0}); update the package debian-archive-keyring"
         ),
-        r"(404\s+Not Found|does not have a Release file)": "{source} has no {suite} ({0}); name a complete mirror with --mirror",
+        r"(404\s+Not Found|does not have a Release file)": "{source} has no {suite} ({0}); specify a complete mirror with --mirror",
     }
     for pattern, message in patterns.items():
         found = re.search(pattern, text)
         if found:
             return message.format(found[1], suite=packages.suite, source=source)
-    return f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}; try again, or name another mirror by --mirror"
+    return f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}; try again, or use another --mirror"
 
 
 def _last_error(text: str) -> str:

@@ -10,9 +10,9 @@ from plugfest.provision.unpacked import Unpacked
 
 
 def make_image(tools: Unpacked, folder: Path, image: Path, *, name: str) -> None:
-    """Write a folder as an erofs image: the same bytes for the same contents, everything root's.
+    """Write a folder as an erofs image: reproducible, with all files owned by root.
 
-    Uncompressed: reading it costs an emulated guest nothing but a copy.
+    The image is uncompressed, so that reading it costs an emulated guest no more than a copy.
     """
     identifier = uuid.uuid5(uuid.NAMESPACE_OID, name)
     tools.run("usr/bin/mkfs.erofs", ["--quiet", "--all-root", "-T0", f"-U{identifier}", image, folder])

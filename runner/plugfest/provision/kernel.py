@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel to boot: Debian's stock ones by channel, a build tree, or a boot image beside its modules."""
+"""The kernel to boot: a stock Debian kernel, by channel, a build tree, or a boot image and its modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHANNELS = {
 
 DEFAULT_CHANNEL = "trixie-backports"
 FORMAT = 3
-"""Part of every key: counted up when what is done here changes."""
+"""Part of every key: incremented when the build steps here change."""
 
 _IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"
 _MIB = 1 << 20
@@ -38,27 +38,27 @@ _SIZE, _SPACE = 145 * _MIB, 1000 * _MIB
 
 
 def check_kernel(spec: str) -> None:
-    """See that a kernel is there to be had, before anything is fetched for it.
+    """Check that a kernel exists, before anything is fetched for it.
 
     Raises:
-        UsageError: it is neither a channel nor anything in the file system.
+        UsageError: it is neither a channel nor a file or folder.
     """
     if spec not in CHANNELS:
         _places(spec)
 
 
 def _places(spec: str) -> tuple[Path, Path | None]:
-    """A build tree, or an image and the folder of its modules if one is named.
+    """Return a build tree and None; or an image and the folder of its modules, if one is given.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: there is no such file or folder.
     """
     first, _, second = spec.partition(":")
     path = Path(first).expanduser()
     if path.is_file() or (path.is_dir() and not second):
         return path.resolve(), Path(second).expanduser().resolve() if second else None
     raise UsageError(
-        f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none of them; name another"
+        f"kernel {spec!r}: expected one of {', '.join(CHANNELS)}, a kernel build tree, or a bzImage, found none; choose another --kernel"
     )
 
 
@@ -67,8 +67,8 @@ def ensure_kernel(settings: ProvisionSettings, spec: str = DEFAULT_CHANNEL) -> K
 
     Args:
         settings: cache and mirror.
-        spec: a channel of `CHANNELS`; a kernel build tree; ``BZIMAGE`` (its modules then stand in the host's
-            ``/lib/modules``) or ``BZIMAGE:MODULES``, the latter being a folder ``…/lib/modules/RELEASE``.
+        spec: a channel of `CHANNELS`; a kernel build tree; ``BZIMAGE`` (with its modules in the host's ``/lib/modules``) or
+            ``BZIMAGE:MODULES``, with a folder ``…/lib/modules/RELEASE``.
 
     Raises:
         UsageError: there is no such kernel, or it lacks what a guest needs.
@@ -119,10 +119,10 @@ def _ensure(
 
 
 def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
-    """Return the archive that finds and mounts the disks.
+    """Return the initramfs, which mounts the disks.
 
-    It has busybox, the modules for that and for the management NIC, two lists of them in the order to load them, and init: those
-    for the network are loaded after those for the disks.
+    It contains busybox, the modules for the disks and for the management NIC, a list of each in load order, and init. The modules for
+    the network are loaded after those for the disks.
     """
     archive = Archive()
     for folder in ("bin", "dev", "proc", "sys", "modules"):
@@ -143,7 +143,7 @@ def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
 def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tools: Unpacked) -> Prepared:
     root = scratch / "packages"
     unpack(packages, root, settings)
-    for base in ("usr/lib/modules", "lib/modules"):  # bookworm's packages do not know of the merged /usr
+    for base in ("usr/lib/modules", "lib/modules"):  # bookworm's packages predate the merged /usr
         for folder in sorted((root / base).glob("*/kernel")):
             release = folder.parent.name
             if base == "lib/modules":
@@ -161,12 +161,12 @@ def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tool
             _index_apart(root, tree)
             return BootImage(image.read_bytes(), str(image)), tree
     raise InfrastructureError(
-        f"expected a kernel in the packages of {packages.suite}, found none; name another mirror with --mirror"
+        f"expected a kernel in the packages of {packages.suite}, found none; specify another mirror with --mirror"
     )
 
 
 def _index_apart(root: Path, tree: ModuleTree) -> None:
-    """Index a tree of unpacked packages; /lib may hold other packages' files there, which are of no use."""
+    """Index a tree of unpacked packages; move aside /lib, which may have files of other packages that are not needed."""
     library = root / "lib"
     if library.is_dir() and not library.is_symlink():
         library.rename(root / "lib.packages")
@@ -178,7 +178,7 @@ def _from_tree(settings: ProvisionSettings, spec: str, tree: Path) -> Kernel:
     if not image.is_file():
         raise UsageError(
             f"kernel {spec!r}: expected a built kernel tree with arch/x86/boot/bzImage, found none; "
-            "build it (make) or name another --kernel"
+            "build it (make) or choose another --kernel"
         )
     boot = BootImage(image.read_bytes(), str(image))
 
@@ -209,6 +209,6 @@ def _built(tree: Path) -> list[Path]:
 
 
 def _state(*paths: Path) -> str:
-    """Identify the present state of files that a build changes, without reading them all."""
+    """Return a hash of the state of files that a build changes, without reading them."""
     stats = [(path, path.stat()) for path in paths]
     return digest(*(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in stats))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel's modules: the ones the guest needs, uncompressed, with their index (depmod(8), modules.dep(5))."""
+"""A kernel's modules: those that the guest needs, uncompressed, with their index (depmod(8), modules.dep(5))."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDED_TO_BOOT = NEEDED_FOR_DISKS + NEEDED_FOR_NETWORK
 
 
 def base_name(path: str | PurePosixPath) -> str:
-    """Return a module's name as the kernel has it, from its file's path."""
+    """Return a module's name in the kernel, from the path of its file."""
     name = PurePosixPath(path).name
     for ending in (*COMPRESSIONS, ".ko", ".o"):
         name = name.removesuffix(ending)
@@ -31,23 +31,23 @@ class ModuleTree:
     """A folder ``lib/modules/RELEASE``.
 
     Attributes:
-        folder: that folder.
-        release: the kernel's.
+        folder: the folder.
+        release: the kernel's release.
     """
 
     def __init__(self, folder: Path, release: str, tools: Unpacked) -> None:
-        """Take a folder, with or without its index."""
+        """Use a folder, with or without its index."""
         self.folder = folder
         self.release = release
         self._tools = tools
 
     def builtin(self) -> set[str]:
-        """Return the names of what the kernel has built in."""
+        """Return the names of the built-in modules."""
         path = self.folder / "modules.builtin"
         return {base_name(line) for line in path.read_text().split()} if path.exists() else set()
 
     def dependencies(self) -> dict[str, list[str]]:
-        """Return each module's path and those of all that it depends on, deepest last, as modules.dep has them."""
+        """Return each module's path and the paths of its dependencies, deepest last, as in modules.dep."""
         found = {}
         for line in (self.folder / "modules.dep").read_text().splitlines():
             path, _, needs = line.partition(":")
@@ -55,35 +55,35 @@ class ModuleTree:
         return found
 
     def soft_dependencies(self) -> dict[str, list[str]]:
-        """Return, by module's name, the paths of what must be loaded before it though no symbol says so (modules.softdep(5)).
+        """Return, by module name, the paths of its soft dependencies, which must be loaded before it (modules.softdep(5)).
 
-        Such a dependency may be the name of a service, as ``crc32c``, that several modules offer as an alias; the portable one
-        among them, by the kernel's custom called ``…_generic``, is enough.
+        A soft dependency may be an alias, such as ``crc32c``, that several modules provide; one of them, the portable one, which the
+        kernel names ``…_generic`` by convention, is enough.
         """
         aliases: dict[str, list[str]] = {}
-        for words in self._words("modules.alias"):
-            if len(words) == 3 and words[0] == "alias":
-                aliases.setdefault(words[1].replace("-", "_"), []).append(words[2])
+        for fields in self._fields("modules.alias"):
+            if len(fields) == 3 and fields[0] == "alias":
+                aliases.setdefault(fields[1].replace("-", "_"), []).append(fields[2])
         by_name = {base_name(path): path for path in self.dependencies()}
         found: dict[str, list[str]] = {}
-        for words in self._words("modules.softdep"):
-            if len(words) < 3 or words[0] != "softdep":
+        for fields in self._fields("modules.softdep"):
+            if len(fields) < 3 or fields[0] != "softdep":
                 continue
-            before = " ".join(words[2:]).partition("post:")[0].removeprefix("pre:").split()
-            for name in (word.replace("-", "_") for word in before):
+            before = " ".join(fields[2:]).partition("post:")[0].removeprefix("pre:").split()
+            for name in (each.replace("-", "_") for each in before):
                 offered = [name] if name in by_name else [each for each in aliases.get(name, []) if each in by_name]
                 offered.sort(key=lambda each: not each.endswith("_generic"))
-                found.setdefault(words[1].replace("-", "_"), []).extend(by_name[each] for each in offered[:1])
+                found.setdefault(fields[1].replace("-", "_"), []).extend(by_name[each] for each in offered[:1])
         return found
 
-    def _words(self, name: str) -> list[list[str]]:
+    def _fields(self, name: str) -> list[list[str]]:
         path = self.folder / name
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
     def index(self) -> None:
-        """Write modules.dep and its companions."""
+        """Write modules.dep and the other index files."""
         base = self.folder.parent.parent.parent
-        # Debian's depmod looks below usr/lib, others below lib: both names lead here.
+        # Debian's depmod looks below usr/lib, others below lib; a link makes both work.
         if not (base / "lib").exists():
             (base / "lib").symlink_to("usr/lib")
         self._tools.run("usr/sbin/depmod", ["-b", base, self.release])
@@ -101,10 +101,10 @@ class ModuleTree:
         return data
 
     def check(self, wanted: Sequence[str]) -> None:
-        """See that the kernel has what a guest needs, built in or as modules.
+        """Check that the kernel has what a guest needs, built in or as modules.
 
         Raises:
-            UsageError: it has not.
+            UsageError: something is missing.
         """
         have = self.builtin() | {base_name(path) for path in self.dependencies()}
         missing = [name for name in wanted if name not in have]
@@ -115,13 +115,13 @@ class ModuleTree:
             )
 
     def closure(self, wanted: Iterable[str]) -> list[str]:
-        """Return the paths of modules and of all that they depend on, softly too, dependencies first."""
+        """Return the paths of modules and all their dependencies, including soft ones, dependencies first."""
         dependencies, soft = self.dependencies(), self.soft_dependencies()
         ordered: dict[str, None] = {}
         begun: set[str] = set()
 
         def add(path: str) -> None:
-            if path in begun:  # done, or a circle of soft dependencies
+            if path in begun:  # done, or a cycle of soft dependencies
                 return
             begun.add(path)
             for each in (*soft.get(base_name(path), []), *reversed(dependencies.get(path, []))):
@@ -133,12 +133,12 @@ class ModuleTree:
         return list(ordered)
 
     def named(self, names: Iterable[str]) -> list[str]:
-        """Return the paths of the modules of these names; what is built in has none."""
+        """Return the paths of the modules with these names, except built-in ones."""
         by_name = {base_name(path): path for path in self.dependencies()}
         return [by_name[name] for name in names if name in by_name]
 
     def below(self, places: Sequence[str]) -> list[str]:
-        """Return the paths of the modules in these folders (or of these names), below ``kernel/``; and all out-of-tree ones."""
+        """Return the paths of the modules below ``kernel/`` in these folders or with these names, and of all out-of-tree modules."""
         chosen = []
         for path in self.dependencies():
             inside = path.removeprefix("kernel/")
@@ -148,7 +148,7 @@ class ModuleTree:
         return chosen
 
     def select(self, places: Sequence[str], target: Path) -> ModuleTree:
-        """Copy the modules in these folders, with all that they depend on, into another tree, uncompressed and indexed."""
+        """Copy the modules in these folders, with all dependencies, into another tree, uncompressed and indexed."""
         copy = ModuleTree(target, self.release, self._tools)
         target.mkdir(parents=True)
         for name in INDEX_FILES:
@@ -169,13 +169,13 @@ def _uncompressed(path: str) -> str:
 
 
 def collect(build: Path, release: str, target: Path, tools: Unpacked) -> ModuleTree:
-    """Collect the modules of a kernel build tree as ``make modules_install`` would, without running its makefiles.
+    """Collect the modules of a kernel build tree like ``make modules_install``, but without running its makefiles.
 
     Args:
-        build: the tree, built.
-        release: the kernel's.
-        target: folder ``lib/modules/RELEASE`` to be filled.
-        tools: for the index.
+        build: the tree, after a build.
+        release: the kernel's release.
+        target: folder ``lib/modules/RELEASE`` to create.
+        tools: the programs that write the index.
     """
     tree = ModuleTree(target, release, tools)
     target.mkdir(parents=True)

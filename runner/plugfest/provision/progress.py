@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the user sees while something is fetched or built: a bar with the time, or lines where there is no terminal."""
+"""Progress of fetching and building: a bar with the elapsed time, or plain lines if there is no terminal."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 console = Console(stderr=True)
 
 _LOOK = 0.5
-"""Seconds between two looks at how far an activity is."""
+"""Seconds between two updates of a progress bar."""
 
 _display: Progress | None = None
-"""The one live display: an activity within another adds a line to it."""
+"""The live display, of which there is one: nested activities add lines to it."""
 
 
 @contextmanager
 def activity(title: str, measure: Callable[[], float] | None = None) -> Iterator[None]:
-    """Show that something is being done, and how long it took.
+    """Show that an activity is in progress, and how long it took.
 
     Args:
-        title: what is being done.
-        measure: tells how much of it is done, from 0 to 1; called every now and then from another thread. Without it the
-            bar only shows that something goes on.
+        title: the activity.
+        measure: returns the fraction that is done, from 0 to 1; called periodically from another thread. Without it the bar only
+            shows that the activity is in progress.
     """
     begin = time.monotonic()
     if console.is_terminal:
         with _line(title, measure):
             yield
     else:
-        say(f"{title} …")
+        print_line(f"{title} …")
         yield
-    say(f"{title}: {time.monotonic() - begin:.1f} s")
+    print_line(f"{title}: {time.monotonic() - begin:.1f} s")
 
 
-def say(text: str) -> None:
-    """Tell the user something in one line."""
+def print_line(text: str) -> None:
+    """Print one line for the user."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 

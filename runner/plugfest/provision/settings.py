@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the user may say about provisioning."""
+"""The user's settings for provisioning."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True)
 class ProvisionSettings:
-    """Where things are kept and where they come from.
+    """Where artifacts are kept and where they come from.
 
     Attributes:
         cache: folder of everything fetched or built.
-        mirror: a Debian mirror's address, or None for the one that the host's apt is configured with.
-        qemu: a QEMU program to use instead of looking for one.
+        mirror: URL of a Debian mirror, or None for the one in the host's apt configuration.
+        qemu: the QEMU program to use, or None to find or fetch one.
     """
 
     cache: Path = field(default_factory=default_cache)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The programs that a run needs: QEMU, the image tools, the BPF compiler."""
+"""The programs that a run needs: QEMU, the image tools, the compiler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMPILER = "usr/lib/llvm-19/bin/clang"
 LINKER = "usr/bin/ld.bfd"
 COMPILER_HEADERS = "usr/lib/llvm-19/lib/clang/19/include"
 FORMAT = 2
-"""Part of every key: counted up when what is kept of the packages changes."""
+"""Part of every key: incremented when the selection of files kept from the packages changes."""
 
 _MIB = 1 << 20
 
@@ -33,51 +33,51 @@ def ensure_toolchain(settings: ProvisionSettings) -> Toolchain:
     """Return a QEMU that can attach vfio-user devices: the user's, the one in PATH, or Debian's, fetched into the cache.
 
     Raises:
-        UsageError: the user's own QEMU cannot.
-        InfrastructureError: none can be had.
+        UsageError: the user's QEMU cannot.
+        InfrastructureError: no such QEMU can be fetched.
     """
     if settings.qemu:
         program = shutil.which(settings.qemu)
         if program is None:
-            raise UsageError(f"expected a QEMU program at {settings.qemu}, found none; mend --qemu or leave it away")
+            raise UsageError(f"expected a QEMU program at {settings.qemu}, found none; correct --qemu or omit it")
         if not has_device((program,)):
             raise UsageError(
-                f"expected {program} to have the device {DEVICE} (QEMU 10.1 or later), found none; mend --qemu or leave it away"
+                f"expected {program} to have the device {DEVICE} (QEMU 10.1 or later), found none; correct --qemu or omit it"
             )
-        return _own(Path(program))
+        return _host_qemu(Path(program))
     program = shutil.which(QEMU)
     if program and has_device((program,)):
-        return _own(Path(program))
+        return _host_qemu(Path(program))
     root = _unpacked(settings, "qemu", QEMU_PACKAGES, "QEMU with vfio-user (Debian packages)", 140 * _MIB)
     share = root.root / "usr/share"
-    words = (*root.argv(f"usr/bin/{QEMU}"), "-L", str(share / "qemu"), "-L", str(share / "seabios"))
-    if not has_device(words):
+    argv = (*root.argv(f"usr/bin/{QEMU}"), "-L", str(share / "qemu"), "-L", str(share / "seabios"))
+    if not has_device(argv):
         raise InfrastructureError(
-            f"expected the packaged QEMU to have the device {DEVICE}, found none; name a mirror with backports by --mirror"
+            f"expected the packaged QEMU to have the device {DEVICE}, found none; specify a mirror with backports with --mirror"
         )
-    return Toolchain(qemu=words, version=version(words), digest=fingerprint(root.root))
+    return Toolchain(qemu=argv, version=version(argv), digest=fingerprint(root.root))
 
 
 def ensure_image_tools(settings: ProvisionSettings) -> Unpacked:
-    """Return the programs that make the guest's images: mkfs.erofs, depmod, zstd, busybox."""
+    """Return the programs that build the guest's images: mkfs.erofs, depmod, zstd, busybox."""
     return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 25 * _MIB)
 
 
 def ensure_builder(settings: ProvisionSettings) -> Unpacked:
-    """Return the compiler and linker of the guest's programs, BPF and native."""
+    """Return the compiler and linker for the guest's programs, BPF and native."""
     return _unpacked(
         settings, "builder", BUILDER_PACKAGES, "compiler (Debian packages)", 360 * _MIB, ("usr/lib/llvm-19/lib",)
     )
 
 
 def include_flags(builder: Unpacked) -> list[str]:
-    """Return the flags that name the builder's headers: the compiler would look beside the program that runs, which is the loader."""
+    """Return the flags for the builder's headers: the compiler would search relative to the running program, which is the loader."""
     folders = (COMPILER_HEADERS, "usr/include", "usr/include/x86_64-linux-gnu")
-    return [word for folder in folders for word in ("-isystem", str(builder.root / folder))]
+    return [flag for folder in folders for flag in ("-isystem", str(builder.root / folder))]
 
 
 def has_device(command: tuple[str, ...], device: str = DEVICE) -> bool:
-    """Ask a QEMU whether it has a device: versions say little about how it was built."""
+    """Return whether a QEMU has a device; its version does not show how it was built."""
     try:
         done = subprocess.run([*command, "-device", "help"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -86,18 +86,18 @@ def has_device(command: tuple[str, ...], device: str = DEVICE) -> bool:
 
 
 def version(command: tuple[str, ...]) -> str:
-    """Ask a QEMU for its version, as ``11.1.3``."""
+    """Return a QEMU's version, as ``11.1.3``."""
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
     found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
     return found[1] if found else "unknown"
 
 
-def _own(program: Path) -> Toolchain:
-    words = (str(program),)
+def _host_qemu(program: Path) -> Toolchain:
+    argv = (str(program),)
     real = program.resolve()
     status = real.stat()
     return Toolchain(
-        qemu=words, version=version(words), digest=digest(str(real), str(status.st_size), str(status.st_mtime_ns))
+        qemu=argv, version=version(argv), digest=digest(str(real), str(status.st_size), str(status.st_mtime_ns))
     )
 
 
@@ -107,7 +107,7 @@ def _unpacked(
     def build(target: Path) -> None:
         unpack(packages, target, settings)
 
-    # While they are unpacked the packages themselves, a third of their contents in size, are there too.
+    # During unpacking, the packages themselves, a third of the size of their contents, need space too.
     key = digest(str(FORMAT), packages.recipe())
     path = Cache(settings.cache).get(kind, key, build, title=title, size=size, space=2 * size)
     return Unpacked(path, libraries)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs run in place out of unpacked packages, by those packages' own dynamic loader and libraries."""
+"""Programs run directly from unpacked packages, with the packages' own dynamic loader and libraries."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Unpacked:
 
     Attributes:
         root: the folder.
-        libraries: more library folders in it, relative to it.
+        libraries: further library folders, relative to it.
     """
 
     root: Path
     libraries: tuple[str, ...] = ()
 
     def argv(self, program: str) -> tuple[str, ...]:
-        """Return the words that run a program, given by its path in the folder.
+        """Return the argv prefix that runs a program, given by its path in the folder.
 
-        The host's libraries are never mixed in: a newer libc than the host's comes with its own loader (ld.so(8)).
+        It never uses the host's libraries: a libc that is newer than the host's needs its own loader (ld.so(8)).
 
         Raises:
-            InfrastructureError: it is not there.
+            InfrastructureError: the program does not exist.
         """
         path = self.root / program
         if not path.exists():
@@ -52,16 +52,16 @@ class Unpacked:
         """Run a program and return its output.
 
         Raises:
-            InfrastructureError: it failed; the message has its last words.
+            InfrastructureError: it failed; the message has its error or last line of output.
         """
-        words = [*self.argv(program), *map(str, arguments)]
-        done = subprocess.run(words, input=stdin, capture_output=True, cwd=cwd, env=env, check=False)
+        command = [*self.argv(program), *map(str, arguments)]
+        done = subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=env, check=False)
         if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
-            lines = said.splitlines() or ["no message"]
-            # A compiler's last line only counts its errors.
+            output = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
+            lines = output.splitlines() or ["no message"]
+            # The last line of a compiler is only the number of its errors.
             line = next((line for line in lines if "error:" in line), lines[-1])
             raise InfrastructureError(
-                f"expected {Path(program).name} to work, found exit status {done.returncode}: {line}"
+                f"expected {Path(program).name} to succeed, found exit status {done.returncode}: {line}"
             )
         return done.stdout

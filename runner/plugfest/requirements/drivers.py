@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The drivers that plugfest can test, and on which device each runs."""
+"""The drivers that plugfest can test, and the device that each runs on."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def models() -> Mapping[str, Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class ModelSubject:
-    """A NIC model of ours, served over vfio-user.
+    """One of plugfest's NIC models, served over vfio-user.
 
     Attributes:
-        model: name as ``python -m nicmodels list`` prints it.
+        model: name, as ``python -m nicmodels list`` prints it.
         profile: the default profile for this driver.
     """
 
@@ -51,7 +51,7 @@ class ModelSubject:
         return models()[self.model]
 
     def __str__(self) -> str:
-        """Say what it is, for reports and messages."""
+        """Return its description, for reports and messages."""
         return f"plugfest's model of {self.model} ({self.profile})"
 
 
@@ -60,9 +60,9 @@ class QemuSubject:
     """A device that QEMU emulates itself.
 
     Attributes:
-        device: QEMU's name of it.
+        device: QEMU's name for it.
         properties: added to ``-device``.
-        queues: pairs of queues, where the device takes them from its peer's: as many the tap gets.
+        queues: number of queue pairs, which is also the tap's, if the device takes the number from its backend.
     """
 
     device: str
@@ -70,7 +70,7 @@ class QemuSubject:
     queues: int = 1
 
     def __str__(self) -> str:
-        """Say what it is, for reports and messages."""
+        """Return its description, for reports and messages."""
         several = f" with {self.queues} queue pairs" if self.queues > 1 else ""
         return f"QEMU's {self.device}{several}"
 
@@ -80,13 +80,13 @@ class Driver:
     """One driver under test.
 
     Attributes:
-        name: as the user says it.
+        name: as the user types it.
         module: the kernel module to load.
         subject: the device it drives.
         pci_ids: (vendor, device) of that device.
-        areas: folders of the suite that apply.
-        claims: what the driver is known to offer beyond plain networking, as its source says: hints for people, not for
-            tests, which read what it advertises.
+        areas: folders of the suite that apply to it.
+        claims: features beyond plain networking, from the driver's source: for readers, not for tests, which read what the driver
+            advertises.
         title: one line for ``plugfest drivers``.
     """
 
@@ -180,10 +180,10 @@ def drivers() -> Mapping[str, Driver]:
 
 
 def find(name: str) -> Driver:
-    """Return the driver of this name; ``-`` and ``_`` are the same, as in module names.
+    """Return the driver of this name; ``-`` and ``_`` are equivalent, as in module names.
 
     Raises:
-        UsageError: there is none; the message names near ones and lists all.
+        UsageError: there is none; the message suggests similar names and lists all.
     """
     known = drivers()
     wanted = name.strip().lower().replace("-", "_")
@@ -194,15 +194,15 @@ def find(name: str) -> Driver:
 
 
 def check_profile(driver: Driver, profile: str | None) -> str | None:
-    """Return the profile to use: the one asked for, else the driver's default (None for a device of QEMU's own).
+    """Return the profile to use: the requested one, else the driver's default (None for a device that QEMU emulates).
 
     Raises:
-        UsageError: the subject has no such profile.
+        UsageError: the device has no such profile.
     """
     if isinstance(driver.subject, QemuSubject):
         if profile is not None:
             raise UsageError(
-                f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; leave it out"
+                f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; omit it"
             )
         return None
     if profile is None:
@@ -211,6 +211,6 @@ def check_profile(driver: Driver, profile: str | None) -> str | None:
         known = driver.subject.profiles
         raise UsageError(
             f"--profile {profile}: expected one of {', '.join(known)}, which {driver.name} has; "
-            f"{advice(profile, known, 'plugfest models says what each is')}"
+            f"{advice(profile, known, 'plugfest models lists and describes them')}"
         )
     return profile

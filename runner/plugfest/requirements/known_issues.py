@@ -68,14 +68,14 @@ class KnownIssue:
     Attributes:
         title: one line, as the subject of a bug report: ``gve: qstats-get oopses while the interface is down``.
         whose: the driver's, the kernel core's, QEMU's, or a limit of the device's interface.
-        requirements: the ids of those that are expected to fail.
-        drivers: on these drivers.
-        kernels: on these kernel versions; empty for all.
+        requirements: ids of the requirements that are expected to fail.
+        drivers: the drivers that have it.
+        kernels: the kernel versions that have it; empty for all.
         where: where in the source of Linux or QEMU, each ``FILE`` or ``FILE:FUNCTION``.
         reason: one paragraph: symptom and cause.
         link: the document that it contradicts, or the source.
-        profiles: with these profiles of the driver's model; empty for all.
-        parameters: in tests with one of these parameters; empty for all.
+        profiles: only with these profiles of the driver's model; empty for all.
+        parameters: only in tests with one of these parameters; empty for all.
     """
 
     title: str
@@ -100,7 +100,7 @@ class KnownIssue:
         """Return whether a failure of this requirement is expected here.
 
         Args:
-            requirement: its id.
+            requirement: the requirement's id.
             driver: the driver's name.
             release: ``uname -r``, as ``6.12.57+deb13-amd64``.
             profile: the model's; None if the device is not one of our models.
@@ -123,12 +123,12 @@ def kernel_version(release: str) -> Version:
     """Return the upstream part of ``uname -r``: ``7.3.4+deb13-amd64`` is 7.3.4, ``7.4.0-rc2-dirty`` is 7.4.0rc2.
 
     Raises:
-        UsageError: it does not begin with a version.
+        UsageError: the release does not begin with a version.
     """
     match = re.match(r"(\d+(?:\.\d+)+)(?:-(rc\d+))?", release)
     if match is None:
         raise UsageError(
-            f"kernel release {release!r}: expected to begin with a version, as 7.3.4; give --kernel another kernel"
+            f"kernel release {release!r}: expected it to begin with a version such as 7.3.4; choose another --kernel"
         )
     return Version(match[1] + (match[2] or ""))
 
@@ -137,14 +137,14 @@ def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
     """Read a list of known issues.
 
     Raises:
-        UsageError: the file is missing or malformed; the message shows the right form.
+        UsageError: the file is missing or malformed; the message shows the correct form.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: expected a list of known issues, found: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML ({error}); {_SHAPE}") from error
+        raise UsageError(f"{path}: expected TOML, found: {error}; {_SHAPE}") from error
     if set(raw) - {"issue"} or not isinstance(raw.get("issue", []), list):
         raise UsageError(f"{path}: found {', '.join(sorted(raw))}; {_SHAPE}")
     return tuple(_issue(path, number, entry) for number, entry in enumerate(raw.get("issue", []), 1))

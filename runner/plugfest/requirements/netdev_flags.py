@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The XDP flags that a driver advertises over netlink, by one name each: ``xdp-act:basic``.
+"""Names for the XDP flags that a driver advertises over netlink, such as ``xdp-act:basic``.
 
 Source: Documentation/netlink/specs/netdev.yaml, enumerations xdp-act, xdp-rx-metadata and xsk-flags, attribute xdp-zc-max-segs.
 """
@@ -16,14 +16,14 @@ _ENUMERATIONS = {
 }
 _ATTRIBUTES = {"xdp-act": "xdp-features", "xdp-rx-metadata": "xdp-rx-metadata-features", "xsk-flags": "xsk-features"}
 MAX_SEGS = "xdp-zc-max-segs"
-"""Advertised where a zero-copy frame may have more than one buffer."""
+"""Advertised if a zero-copy frame may have more than one buffer."""
 
 FLAGS = (*(f"{enumeration}:{name}" for enumeration, names in _ENUMERATIONS.items() for name in names), MAX_SEGS)
 """Every flag, in the order of netdev.yaml."""
 
 
 def advertised(device: Mapping[str, Any]) -> frozenset[str]:
-    """Return the flags that an answer of ``netdev dev-get`` holds, those that we have no name for left out."""
+    """Return the flags in a reply to ``netdev dev-get``, except those that are not in `FLAGS`."""
     found = {f"{which}:{name}" for which, key in _ATTRIBUTES.items() for name in device.get(key, ())}
     if device.get(MAX_SEGS, 0) > 1:
         found.add(MAX_SEGS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A requirement: what a driver must do, where that is written, and what would show that the test sees it fail."""
+"""A requirement: what a driver must do, where that is specified, and the faults that show that its test can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Level = Literal["MUST", "SHOULD"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ATTRIBUTE = "plugfest_requirements"
-"""Where the decorator leaves the `Requirement`, a tuple of one or more, on the test function."""
+"""The attribute of a test function in which the decorator stores its tuple of `Requirement`."""
 
 SHAPE = (
     '@requirement("AREA-TOPIC-01", level="MUST", source="IEEE 802.3 … | Documentation/… | include/uapi/…", '
@@ -39,18 +39,18 @@ class Requirement:
 
     Attributes:
         id: stable name, as ``XDP-BASIC-03``; never reused.
-        level: ``MUST`` or ``SHOULD``, as RFC 2119 has them.
-        source: where it is written: an IEEE clause, a kernel document, a UAPI header.
-        sentence: the requirement, from the test's docstring, its first paragraph on one line.
-        falsified_by: fault points, each of which alone must turn the verdict. Plain names are the model's;
+        level: ``MUST`` or ``SHOULD``, as in RFC 2119.
+        source: where it is specified: an IEEE clause, a kernel document, a UAPI header.
+        sentence: the requirement: the first paragraph of the test's docstring, on one line.
+        falsified_by: fault points, each of which must change the verdict on its own. Names without a prefix are the model's,
             ``wire:…`` and ``program:…`` are those of `plugfest.falsify`.
-        match: limits each fault, as ``{"queue": 3}``.
-        falsified_as: the verdict that the faults must bring.
-        variant: the parameter of the test that this is the requirement of; empty where the test has only one.
-        proves: flags of netdev.yaml, as ``xdp-act:redirect``, that work where advertised if this holds.
-        refuses: flags that the driver refuses cleanly where it does not advertise them, if this holds.
-        procedure: the sentences of the test's steps, in the order of the source.
-        possible_problems: the rest of the docstring: what else may make the test fail.
+        match: restricts each fault, as ``{"queue": 3}``.
+        falsified_as: the verdict that the faults must cause.
+        variant: the parameter of the test that this requirement belongs to; empty if the test has one requirement.
+        proves: flags of netdev.yaml, as ``xdp-act:redirect``, that a pass shows to work on a driver that advertises them.
+        refuses: flags for which a pass shows a clean error on a driver that does not advertise them.
+        procedure: the sentences of the test's steps, in source order.
+        possible_problems: the rest of the docstring: other reasons for the test to fail.
         test: the function's name.
         path: its file.
         line: its first line.
@@ -79,14 +79,14 @@ class Requirement:
 
     @property
     def place(self) -> Path:
-        """The test's file, relative to the suite's folder; to its own folder where it is in none of the suite."""
+        """The test's file, relative to the suite's folder, or to its own folder if it is not part of a suite."""
         for folder in self.path.parents:
             if (folder / "pytest.ini").is_file():
                 return self.path.relative_to(folder)
         return Path(self.path.parent.name) / self.path.name
 
     def describe(self) -> dict[str, object]:
-        """Return what the journal and report.json hold of it."""
+        """Return its entry in the journal and in report.json."""
         return {
             "id": self.id,
             "level": self.level,
@@ -118,21 +118,21 @@ def requirement(
     proves: str | tuple[str, ...] = (),
     refuses: str | tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
-    """Declare a test function to be the test of one requirement, or, used several times, of one for each variant of the test.
+    """Declare the requirement that a test function checks; use it several times for one requirement per variant of the test.
 
     Args:
         identifier: as ``XDP-BASIC-03``.
         level: ``MUST`` or ``SHOULD``.
-        source: where the requirement is written.
-        falsified_by: the fault points that must turn the verdict, each alone.
-        match: limits the faults.
-        falsified_as: the verdict that they must bring.
-        variant: the parameter, of the test or of one of its fixtures, under which it tests this requirement.
-        proves: flags of netdev.yaml that this shows to work, on a driver that advertises them.
-        refuses: flags that this shows to be refused cleanly, by a driver that does not advertise them.
+        source: where the requirement is specified.
+        falsified_by: the fault points, each of which must change the verdict on its own.
+        match: restricts the faults.
+        falsified_as: the verdict that they must cause.
+        variant: the parameter, of the test or of one of its fixtures, with which it checks this requirement.
+        proves: flags of netdev.yaml that a pass shows to work, on a driver that advertises them.
+        refuses: flags for which a pass shows a clean error, on a driver that does not advertise them.
 
     Raises:
-        UsageError: a part is missing or malformed, or there is no docstring; the message shows the right form.
+        UsageError: an argument or the docstring is missing or malformed; the message shows the correct form.
     """
 
     def wrong(found: str) -> UsageError:
@@ -150,9 +150,9 @@ def requirement(
     proven, refused = ((named,) if isinstance(named, str) else tuple(named) for named in (proves, refuses))
     for flag in (*proven, *refused):
         if flag not in FLAGS:
-            raise wrong(f"{flag!r} is no flag of netdev.yaml: {', '.join(FLAGS)}")
+            raise wrong(f"{flag!r} is not a flag of netdev.yaml: {', '.join(FLAGS)}")
     if falsified_as not in _FALSIFIED_AS:
-        raise wrong(f"falsified_as={falsified_as!r} is none of fail, crash, timeout")
+        raise wrong(f"falsified_as={falsified_as!r} is not one of fail, crash, timeout")
 
     def declare(function: Function) -> Function:
         sentence, problems = split_docstring(inspect.getdoc(function) or "")
@@ -177,7 +177,7 @@ def requirement(
         )
         others = requirements_of(function)
         if others and (not variant or any(other.variant in ("", variant) for other in others)):
-            raise wrong(f"{function.__name__} has another requirement, and not each has a variant=… of its own")
+            raise wrong(f"{function.__name__} has several requirements, and each needs its own variant=…")
         setattr(function, ATTRIBUTE, (found, *others))
         return function
 
@@ -193,8 +193,8 @@ def split_docstring(text: str) -> tuple[str, str]:
 def procedure_of(function: Callable[..., object]) -> tuple[str, ...]:
     """Read the steps of a test from its source: each ``with step("…")``, nested ones too, in order.
 
-    A test that was skipped, or that failed at its first step, still prints its whole procedure. An f-string's holes
-    show as ``{expression}``.
+    So the reports have the whole procedure of a test that was skipped or failed at its first step. Replacement fields of an f-string
+    become ``{expression}``.
     """
     try:
         source = textwrap.dedent(inspect.getsource(function))
@@ -225,7 +225,7 @@ def _sentence(node: ast.expr) -> str | None:
 
 
 def requirements_of(function: object) -> tuple[Requirement, ...]:
-    """Return the requirements that a test function was declared for, in the order of the source."""
+    """Return the requirements of a test function, in source order."""
     while isinstance(function, functools.partial):
         function = function.func
     found: tuple[Requirement, ...] = getattr(function, ATTRIBUTE, ())
@@ -233,27 +233,27 @@ def requirements_of(function: object) -> tuple[Requirement, ...]:
 
 
 class Registry:
-    """The requirements of one collected suite, in the order of collection."""
+    """The requirements of a collected suite, in collection order."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._by_id: dict[str, Requirement] = {}
 
     def add(self, found: Requirement) -> None:
-        """Add one; the same function may come again (parametrized tests).
+        """Add a requirement; adding the same one again, for a parametrized test, has no effect.
 
         Raises:
-            UsageError: another test has this id.
+            UsageError: another test has the same id.
         """
         known = self._by_id.setdefault(found.id, found)
         if (known.path, known.test) != (found.path, found.test):
             raise UsageError(
                 f"requirement {found.id} is declared twice: {known.path}:{known.line} ({known.test}) and "
-                f"{found.path}:{found.line} ({found.test}); give the second an id of its own"
+                f"{found.path}:{found.line} ({found.test}); choose a new id for the second"
             )
 
     def __iter__(self) -> Iterator[Requirement]:
-        """Iterate in the order of collection."""
+        """Iterate in collection order."""
         return iter(self._by_id.values())
 
     def __len__(self) -> int:

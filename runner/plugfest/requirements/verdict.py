@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The verdict of one test, and how it follows from what happened."""
+"""The verdict of a test, and how it is derived."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What the reports say of one test. None is folded into another."""
+    """The verdict of one test in the reports. Verdicts are never merged."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether a run with this verdict exits with 1."""
+        """Whether this verdict makes a run exit with status 1."""
         return self in FAILURES
 
 
@@ -37,29 +37,29 @@ _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
     Verdict.FAIL: "the driver does not do what the requirement says",
     Verdict.SKIP: "the driver does not claim it; the evidence is recorded",
-    Verdict.XFAIL: "failed as a listed known issue says it would",
-    Verdict.ERROR: "the test broke; it says nothing about the driver",
+    Verdict.XFAIL: "failed, as a listed known issue predicts",
+    Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
-    Verdict.TIMEOUT: "the test used up its time",
-    Verdict.MISS: "planned, but the run ended before it had a verdict",
+    Verdict.TIMEOUT: "the test exceeded its time budget",
+    Verdict.MISS: "planned, but the run ended before the test had a verdict",
 }
 
 
 class BudgetExceeded(BaseException):
-    """A phase of a test used up its time.
+    """A phase of a test exceeded its time budget.
 
-    Not an `Exception`, so that no ``except Exception`` in a test swallows it.
+    Not an `Exception`, so that no ``except Exception`` in a test catches it.
     """
 
 
 @dataclass(frozen=True)
-class Mishap:
-    """One exception that left a phase of a test.
+class PhaseFailure:
+    """An exception that ended a phase of a test.
 
     Attributes:
         phase: ``setup``, ``call`` or ``teardown``.
-        kind: ``assertion``, ``driver`` (the driver made no interface), ``timeout`` (`BudgetExceeded`, or a command that
-            never answered) or ``error``.
+        kind: ``assertion``, ``driver`` (the driver created no netdev), ``timeout`` (`BudgetExceeded`, or a command that
+            did not complete) or ``error``.
         reason: one line.
     """
 
@@ -78,26 +78,26 @@ class Judgement:
 
 def judge(
     *,
-    mishaps: Sequence[Mishap] = (),
+    phase_failures: Sequence[PhaseFailure] = (),
     problems: Sequence[str] = (),
     skipped: str | None = None,
     evidence: bool = False,
     known_issue: str | None = None,
 ) -> Judgement:
-    """Turn what happened during one test into its verdict.
+    """Derive the verdict of a test from what happened during it.
 
-    Order: a guest's kernel problem wins over everything, because all else follows from it. Then timeout. Then whatever
-    broke outside the test's own assertions. Then the assertion. A known issue turns `fail`, `timeout` and `crash` into
-    `xfail`, never `error`: a broken test shows nothing.
+    A kernel problem in the guest takes precedence, because everything else may follow from it; then a timeout; then an exception
+    outside the test's own assertions; then a failed assertion. A known issue turns `fail`, `timeout` and `crash` into `xfail`, but
+    never `error`: a broken test shows nothing.
 
     Args:
-        mishaps: the exceptions of the phases, in order.
-        problems: first lines of the kernel's problems seen on the console during the test.
-        skipped: the reason, when the test skipped itself.
+        phase_failures: the exceptions of the phases, in order.
+        problems: the first line of each kernel problem on the console during the test.
+        skipped: the reason, if the test skipped itself.
         evidence: whether the test recorded any evidence.
-        known_issue: reason and link of the listed issue that applies here.
+        known_issue: reason and link of the known issue that applies here.
     """
-    found = _observed(mishaps, problems, skipped, evidence)
+    found = _observed(phase_failures, problems, skipped, evidence)
     if known_issue is None:
         return found
     if found.verdict in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
@@ -107,18 +107,20 @@ def judge(
     return found
 
 
-def _observed(mishaps: Sequence[Mishap], problems: Sequence[str], skipped: str | None, evidence: bool) -> Judgement:
+def _observed(
+    phase_failures: Sequence[PhaseFailure], problems: Sequence[str], skipped: str | None, evidence: bool
+) -> Judgement:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Judgement(Verdict.CRASH, f"{problems[0]}{more}")
-    for mishap in mishaps:
-        if mishap.kind == "timeout":
-            return Judgement(Verdict.TIMEOUT, mishap.reason)
-    for mishap in mishaps:
-        if mishap.kind == "error" or (mishap.phase != "call" and mishap.kind != "driver"):
-            return Judgement(Verdict.ERROR, f"{mishap.phase}: {mishap.reason}")
-    if mishaps:
-        return Judgement(Verdict.FAIL, mishaps[0].reason)
+    for failure in phase_failures:
+        if failure.kind == "timeout":
+            return Judgement(Verdict.TIMEOUT, failure.reason)
+    for failure in phase_failures:
+        if failure.kind == "error" or (failure.phase != "call" and failure.kind != "driver"):
+            return Judgement(Verdict.ERROR, f"{failure.phase}: {failure.reason}")
+    if phase_failures:
+        return Judgement(Verdict.FAIL, phase_failures[0].reason)
     if skipped is not None:
         if not evidence:
             return Judgement(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One run: its plan, its journal, its sandbox on the host."""
+"""One run: its plan, its journal, its namespaces on the host."""

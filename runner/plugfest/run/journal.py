@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run writes down as it goes, so that a run that dies still has a report.
+"""The journal of a run, written as it goes, so that a run that is killed still has a report.
 
-One JSON object a line, appended and never changed. ``attempt`` is on the disk before its test starts: whatever a test
-does to the guest, the run or the machine, the next reader knows which test it was.
+One JSON object per line, appended and never changed. ``attempt`` is on disk before its test starts: whatever a test does to the
+guest, the run or the machine, the journal shows which test it was.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAME = "journal.jsonl"
 class Journal:
     """The journal of one run, open for appending.
 
-    Events: ``run`` (what is tested on what), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``result``,
+    Events: ``run`` (driver, device, kernel and host), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``result``,
     ``stopped`` (why the run ended early), ``end``.
     """
 
@@ -31,7 +31,7 @@ class Journal:
         """Open the journal in a run's output folder.
 
         Raises:
-            InfrastructureError: it cannot be written.
+            InfrastructureError: the journal cannot be written.
         """
         self.path = folder / NAME
         try:
@@ -39,16 +39,16 @@ class Journal:
             self._file: TextIO = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise InfrastructureError(
-                f"{folder}: expected a folder to write the reports to, found {error.strerror}; "
-                "give another one with --output"
+                f"{folder}: expected a folder to write the reports to, found: {error.strerror}; "
+                "choose another folder with --output"
             ) from error
 
     def write(self, event: str, *, durable: bool = False, **fields: object) -> None:
         """Append one event.
 
         Args:
-            event: its kind.
-            durable: wait until the disk has it.
+            event: the kind of event.
+            durable: wait until it is on disk.
             fields: JSON values; paths and enums become strings.
         """
         self._file.write(json.dumps({"event": event, "time": time.time(), **fields}, default=str) + "\n")
@@ -72,13 +72,13 @@ class Journal:
 
 
 def read(path: Path) -> list[Mapping[str, Any]]:
-    """Read a journal; a last line that was cut off by a crash is left out.
+    """Read a journal; skips a last line that a crash cut off.
 
     Args:
         path: the journal, or the output folder that holds it.
 
     Raises:
-        InfrastructureError: there is none, or a line other than the last is damaged.
+        InfrastructureError: there is no journal, or a line other than the last is damaged.
     """
     if path.is_dir():
         path /= NAME
@@ -86,7 +86,7 @@ def read(path: Path) -> list[Mapping[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InfrastructureError(
-            f"{path}: expected the journal of a run, found {error.strerror}; give the output folder of a run"
+            f"{path}: expected the journal of a run, found: {error.strerror}; name the output folder of a run"
         ) from error
     events: list[Mapping[str, Any]] = []
     for number, line in enumerate(lines, 1):
@@ -96,6 +96,6 @@ def read(path: Path) -> list[Mapping[str, Any]]:
             if number == len(lines):
                 break
             raise InfrastructureError(
-                f"{path}: line {number} is no JSON; the journal was changed by hand, run the suite again"
+                f"{path}: expected JSON in line {number}, found something else: the journal was edited; run the suite again"
             ) from None
     return events

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the command line hands to the run inside its namespaces."""
+"""The plan of a run, which the command line passes to pytest inside the run's namespaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 
 VARIABLE = "PLUGFEST_PLAN"
-"""Environment variable that names the plan's file."""
+"""Environment variable with the path of the plan's file."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class RunPlan:
         toolchain: QEMU.
         root: the guest's root.
         kernel: the kernel, its modules and initramfs.
-        acceleration: ``kvm`` or ``tcg``, already decided.
-        acceleration_reason: why, in one sentence.
+        acceleration: ``kvm`` or ``tcg``.
+        acceleration_reason: why this one, in one sentence.
         output: folder of the reports.
-        scratch: private folder of the run (a tmpfs that dies with it): sockets, keys.
-        snapshots: folder of the guest snapshots in the cache, or None to boot cold and store none.
+        scratch: private folder of the run (a tmpfs that ends with the run): sockets, keys.
+        snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
-        falsify: arm each requirement's fault and demand that it fails.
+        falsify: arm each requirement's fault, and expect the test to fail.
         keep: keep the guest up when the tests have run, and run them again on request.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Joins a listening socket of the host to a port inside the run's network namespace, for ``plugfest shell``."""
+"""Forwards connections from a port on the host into the run's network namespace, for ``plugfest shell``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _CHUNK = 1 << 16
 
 
 def listen(port: int = 0) -> socket.socket:
-    """Return a socket that listens on the host's 127.0.0.1; made before the run's namespaces are entered.
+    """Return a socket that listens on the host's 127.0.0.1; call it before entering the run's namespaces.
 
     Args:
-        port: 0 for any free one.
+        port: 0 for any free port.
 
     Raises:
-        InfrastructureError: the port is taken.
+        InfrastructureError: the port is in use.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,21 +28,21 @@ def listen(port: int = 0) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InfrastructureError(
-            f"expected 127.0.0.1:{port} to be free, found: {error.strerror}; give another --port, or 0 for any"
+            f"expected 127.0.0.1:{port} to be free, found: {error.strerror}; choose another --port, or 0 for any free one"
         ) from error
     listener.listen(16)
     return listener
 
 
 class Relay:
-    """Passes each connection of the listener on to the target, for as long as it is open."""
+    """Forwards each connection to the target until it is closed."""
 
     def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
         """Start.
 
         Args:
-            listener: made by `listen`; belongs to the relay from now on.
-            target: address in this network namespace, as the guest's forwarded SSH port.
+            listener: from `listen`; the relay owns and closes it.
+            target: an address in this network namespace, such as the guest's forwarded SSH port.
         """
         self._listener = listener
         self._target = target
@@ -70,7 +70,7 @@ class Relay:
                 threading.Thread(target=_pump, args=(source, sink), name="relay-pump", daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections. Idempotent."""
+        """Stop accepting connections. Idempotent."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -78,13 +78,13 @@ class Relay:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until the end, then pass the end on; the second of the two directions to end closes both sockets."""
+    """Copy until end of file and then shut the sink down; the second direction to end closes both sockets."""
     with suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)
     try:
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # the other direction is over as well
+        # the other direction has ended as well
         source.close()
         sink.close()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The namespaces of one run: whatever happens to the runner, nothing of the run outlives it.
+"""The namespaces of one run, which end with it: no process, tap or mount of a run outlives the runner.
 
-    runner ── lifeline ──┐
-      └ usher            │   new user (if need be), mount, network namespaces; makes the PID namespace
-          └ warden ──────┘   first process of the PID namespace; mounts, starts the payload, reaps
-              └ payload      pytest, and below it QEMU, the model …
+    runner ── control socket ─┐
+      └ launcher              │   new user (if necessary), mount and network namespaces; creates the PID namespace
+          └ init ─────────────┘   PID 1 of the namespace; mounts, starts the payload, reaps
+              └ payload           pytest, and below it QEMU, the model …
 
-The warden holds one end of a socket, the lifeline, and the runner the other. When the runner is gone, by whatever signal, the
-lifeline ends and so does the warden; with it the kernel kills everything in its PID namespace, and then takes the private
-network namespace (taps, sockets) and the private mounts down. `PR_SET_PDEATHSIG` does the same a second way.
+Init and runner each hold one end of the control socket. When the runner ends, by whatever signal, init reads end of file and exits. The
+kernel then kills every process of the PID namespace, and removes the network namespace (taps, sockets) and the mounts with it.
+`PR_SET_PDEATHSIG` ensures the same if the launcher is killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from plugfest.errors import InfrastructureError
 Payload = Sequence[str] | Callable[[], int]
 
 GRACE = 30.0
-"""Seconds that the payload has for an orderly end, after it was asked for one."""
+"""Seconds that the payload has to exit after a signal."""
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
@@ -49,8 +49,8 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SI_KERNEL = 0x80
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WATCHED = {*_FORWARDED, signal.SIGCHLD}
-_GLANCE = 0.05
-"""Seconds between two looks for a signal."""
+_POLL_INTERVAL = 0.05
+"""Seconds between two checks for a signal."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TUN = Path("/dev/net/tun")
 
@@ -61,7 +61,7 @@ class Outcome:
 
     Attributes:
         status: its exit status; 128 + N if signal N ended it.
-        signal: the signal that asked the runner to end, or None.
+        signal: the signal that ended the runner, or None.
     """
 
     status: int
@@ -69,7 +69,7 @@ class Outcome:
 
 
 @dataclass
-class _Plan:
+class _Setup:
     payload: Payload
     folder: Path
     files: Mapping[str, str]
@@ -87,21 +87,21 @@ def enter(
     keep: Sequence[socket.socket] = (),
     grace: float = GRACE,
 ) -> Outcome:
-    """Run something in namespaces of its own and wait for its end.
+    """Run a program or function in new namespaces and wait until it ends.
 
-    SIGINT, SIGTERM and SIGHUP ask the payload for an orderly end, each as SIGINT (a Python program's KeyboardInterrupt), once;
-    a second one, or `grace` seconds, ends it by SIGKILL. The calling process must have no second thread that takes signals.
+    SIGINT, SIGTERM and SIGHUP are passed to the payload as one SIGINT (KeyboardInterrupt in Python), so that it can clean up; a second
+    signal, or `grace` seconds, kill it. The calling process must have no other thread that handles signals.
 
     Args:
-        payload: a program with its arguments, or a function whose result is the exit status.
-        folder: becomes an empty tmpfs inside, private to the run; created outside if it is not there.
-        files: name and content of files to write into that folder first.
-        environment: of a program; None for this process's own.
-        keep: sockets that a program inherits under their present numbers.
-        grace: seconds for an orderly end.
+        payload: a program with its arguments, or a function that returns the exit status.
+        folder: an empty tmpfs inside, private to the run; created outside if it does not exist.
+        files: names and contents of files to write into that folder first.
+        environment: of a program; None for this process's environment.
+        keep: sockets that a program inherits with the same descriptor numbers.
+        grace: seconds that the payload has to exit after a signal.
 
     Raises:
-        InfrastructureError: the host does not allow it; the message says what and why.
+        InfrastructureError: the host does not allow it; the message has what failed and why.
     """
     check_host()
     try:
@@ -110,7 +110,7 @@ def enter(
         raise InfrastructureError(
             f"expected to create {folder}, found: {error.strerror}; set XDG_CACHE_HOME to a folder of your own"
         ) from error
-    plan = _Plan(
+    setup = _Setup(
         payload,
         folder.resolve(),
         files or {},
@@ -120,135 +120,135 @@ def enter(
     sys.stdout.flush()
     sys.stderr.flush()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    plan.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    setup.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         parent = os.getpid()
-        usher = os.fork()
-        if usher == 0:
+        launcher = os.fork()
+        if launcher == 0:
             ours.close()
-            _guarded(lambda: _usher(plan, theirs, parent), theirs)
+            _run_child(lambda: _make_namespaces(setup, theirs, parent), theirs)
         theirs.close()
-        return _watch(usher, ours, grace)
+        return _wait(launcher, ours, grace)
     finally:
         ours.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, plan.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, setup.mask)
 
 
 def check_host() -> None:
-    """See that taps can be made here.
+    """Check that this process can create taps.
 
     Raises:
-        InfrastructureError: /dev/net/tun is not there or not ours to open.
+        InfrastructureError: /dev/net/tun does not exist or cannot be opened.
     """
     try:
         mode = _TUN.stat().st_mode
     except OSError as error:
         raise InfrastructureError(
-            f"expected {_TUN} for the wire's tap, found: {error.strerror}; "
+            f"expected {_TUN} for the tap, found: {error.strerror}; "
             f"load it (modprobe tun), or start this container with --device {_TUN}"
         ) from error
     if not stat.S_ISCHR(mode):
         raise InfrastructureError(
-            f"expected {_TUN} to be a character device, found another kind of file; make it (mknod {_TUN} c 10 200)"
+            f"expected {_TUN} to be a character device, found another kind of file; create it (mknod {_TUN} c 10 200)"
         )
     try:
         os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise InfrastructureError(
-            f"expected to open {_TUN} for the wire's tap, found: {error.strerror}; "
-            f"run as root, or allow it (chmod 666 {_TUN}; modprobe tun)"
+            f"expected to open {_TUN} for the tap, found: {error.strerror}; "
+            f"run as root, or permit it (chmod 666 {_TUN}; modprobe tun)"
         ) from error
 
 
 # --- the runner's side ------------------------------------------------------------------------------------------------
 
 
-def _watch(usher: int, lifeline: socket.socket, grace: float) -> Outcome:
-    """Wait for the payload's end, pass signals on."""
-    asked: signal.Signals | None = None
+def _wait(launcher: int, control: socket.socket, grace: float) -> Outcome:
+    """Wait until the payload ends, and pass signals on to it."""
+    received: signal.Signals | None = None
     kill_at = float("inf")
     while True:
-        pid, status = os.waitpid(usher, os.WNOHANG)
+        pid, status = os.waitpid(launcher, os.WNOHANG)
         if pid:
-            return _outcome(status, lifeline, asked)
+            return _outcome(status, control, received)
         try:
-            # Never waits here: a wait that a stop (^Z, a suspend) outlasts returns what is no siginfo (CPython, sigtimedwait).
+            # With timeout 0: a wait during which the process is stopped (^Z, suspend) returns no valid siginfo (CPython, sigtimedwait).
             info = signal.sigtimedwait(signal.sigpending() & _WATCHED, 0)
             if info is None:
-                time.sleep(_GLANCE)
-        except KeyboardInterrupt:  # another thread took the signal
+                time.sleep(_POLL_INTERVAL)
+        except KeyboardInterrupt:  # another thread handled the signal
             number, from_terminal = signal.SIGINT, False
         else:
             if info is None or info.si_signo == signal.SIGCHLD:
                 if time.monotonic() >= kill_at:
-                    os.kill(usher, signal.SIGKILL)
-                    lifeline.shutdown(socket.SHUT_RDWR)
+                    os.kill(launcher, signal.SIGKILL)
+                    control.shutdown(socket.SHUT_RDWR)
                 continue
             number = signal.Signals(info.si_signo)
-            # A terminal's ^C reaches the whole foreground group: the payload has it already.
+            # ^C in a terminal goes to the whole foreground process group: the payload got it already.
             from_terminal = number is signal.SIGINT and info.si_code == _SI_KERNEL
-        if asked is not None:
-            os.kill(usher, signal.SIGKILL)
-            lifeline.shutdown(socket.SHUT_RDWR)
+        if received is not None:
+            os.kill(launcher, signal.SIGKILL)
+            control.shutdown(socket.SHUT_RDWR)
             continue
-        asked = number
+        received = number
         kill_at = time.monotonic() + grace
         if not from_terminal:
             with suppress(OSError):
-                lifeline.send(b"interrupt")
+                control.send(b"interrupt")
 
 
-def _outcome(status: int, lifeline: socket.socket, asked: signal.Signals | None) -> Outcome:
-    lifeline.setblocking(False)
+def _outcome(status: int, control: socket.socket, received: signal.Signals | None) -> Outcome:
+    control.setblocking(False)
     with suppress(OSError, ValueError):
-        while message := lifeline.recv(1 << 16):
-            word = json.loads(message)
-            if "error" in word:
-                raise InfrastructureError(word["error"])
-            if "status" in word:
-                return Outcome(int(word["status"]), asked)
+        while message := control.recv(1 << 16):
+            report = json.loads(message)
+            if "error" in report:
+                raise InfrastructureError(report["error"])
+            if "status" in report:
+                return Outcome(int(report["status"]), received)
     code = os.waitstatus_to_exitcode(status)
-    return Outcome(128 - code if code < 0 else code, asked)
+    return Outcome(128 - code if code < 0 else code, received)
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _guarded(work: Callable[[], int], lifeline: socket.socket) -> NoReturn:
-    """Do a forked process's work; whatever goes wrong goes out by the lifeline, not up the runner's stack."""
+def _run_child(work: Callable[[], int], control: socket.socket) -> NoReturn:
+    """Run the code of a forked process; report any exception over the control socket instead of unwinding the runner's stack."""
     status = 70
     try:
         status = work()
     except InfrastructureError as error:
-        _say(lifeline, error=str(error))
+        _send(control, error=str(error))
     except BaseException as error:  # a forked process must never return into its parent's code
-        _say(lifeline, error=f"expected to prepare the run's namespaces, found {type(error).__name__}: {error}")
+        _send(control, error=f"expected to prepare the run's namespaces, found {type(error).__name__}: {error}")
     os._exit(status)
 
 
-def _say(lifeline: socket.socket, **words: object) -> None:
+def _send(control: socket.socket, **fields: object) -> None:
     with suppress(OSError):
-        lifeline.send(json.dumps(words).encode())
+        control.send(json.dumps(fields).encode())
 
 
-def _usher(plan: _Plan, lifeline: socket.socket, parent: int) -> int:
-    """Make the namespaces, start the warden in them, wait for it."""
+def _make_namespaces(setup: _Setup, control: socket.socket, parent: int) -> int:
+    """Create the namespaces, start init in them, wait for it."""
     _unshare()
-    # After the user namespace: the kernel forgets the signal when credentials change.
+    # After the user namespace: the kernel clears the parent-death signal when credentials change.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return 1
-    warden = os.fork()
-    if warden == 0:
-        _guarded(lambda: _warden(plan, lifeline), lifeline)
-    lifeline.close()
-    _, status = os.waitpid(warden, 0)
+    init = os.fork()
+    if init == 0:
+        _run_child(lambda: _run_init(setup, control), control)
+    control.close()
+    _, status = os.waitpid(init, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
 
 def _unshare() -> None:
-    """Enter new namespaces, with a user namespace where that is needed."""
+    """Enter new namespaces, with a user namespace if necessary."""
     user, group = os.geteuid(), os.getegid()
     if user == 0 and _LIBC.unshare(_NAMESPACES) == 0:
         return
@@ -261,16 +261,16 @@ def _unshare() -> None:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError as error:
         raise InfrastructureError(
-            f"expected to become root in a user namespace, found: {error.strerror}; {_WAYS_OUT}"
+            f"expected to become root in a user namespace, found: {error.strerror}; {_HINT}"
         ) from error
     if _LIBC.unshare(_NAMESPACES) != 0:
         number = ctypes.get_errno()
         raise InfrastructureError(
-            f"expected to make mount, network and PID namespaces, found: {os.strerror(number)}; {_WAYS_OUT}"
+            f"expected to create mount, network and PID namespaces, found: {os.strerror(number)}; {_HINT}"
         )
 
 
-_WAYS_OUT = (
+_HINT = (
     "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 on Debian, "
     "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu; a container needs --cap-add SYS_ADMIN --security-opt seccomp=unconfined)"
 )
@@ -278,15 +278,15 @@ _WAYS_OUT = (
 
 def _no_user_namespace(number: int) -> str:
     if number == errno.ENOSPC:
-        return "expected to make a user namespace, found: the host's limit is reached; raise it (sysctl user.max_user_namespaces=10000)"
-    return f"expected to make a user namespace, found: {os.strerror(number)}; {_WAYS_OUT}"
+        return "expected to create a user namespace, found: the host's limit is reached; raise it (sysctl user.max_user_namespaces=10000)"
+    return f"expected to create a user namespace, found: {os.strerror(number)}; {_HINT}"
 
 
-def _warden(plan: _Plan, lifeline: socket.socket) -> int:
-    """Be the first process: mount, start the payload, reap, and end when the payload or the runner does."""
+def _run_init(setup: _Setup, control: socket.socket) -> int:
+    """Run as PID 1: mount, start the payload, reap children, and exit when the payload or the runner ends."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _mount_all(plan)
-    _raise_loopback()
+    _mount_all(setup)
+    _set_loopback_up()
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -294,27 +294,27 @@ def _warden(plan: _Plan, lifeline: socket.socket) -> int:
     child = os.fork()
     if child == 0:
         signal.set_wakeup_fd(-1)
-        _start(plan, lifeline)
+        _become_payload(setup, control)
     poll = select.poll()
-    poll.register(lifeline, select.POLLIN)
+    poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
     while True:
         status = _reap(child)
         if status is not None:
-            _say(lifeline, status=status)
+            _send(control, status=status)
             return status
         for descriptor, _ in poll.poll():
             if descriptor == wake:
                 os.read(wake, 512)
-            elif not lifeline.recv(64):
-                return 128 + signal.SIGKILL  # the runner is gone; ending takes everything along
+            elif not control.recv(64):
+                return 128 + signal.SIGKILL  # the runner has ended; our exit ends all processes of the namespace
             else:
                 with suppress(ProcessLookupError):
                     os.kill(child, signal.SIGINT)
 
 
 def _reap(child: int) -> int | None:
-    """Bury the dead; return the payload's exit status if it is among them."""
+    """Reap exited children; return the payload's exit status if it is among them."""
     found = None
     with suppress(ChildProcessError):
         while True:
@@ -327,16 +327,16 @@ def _reap(child: int) -> int | None:
     return found
 
 
-def _start(plan: _Plan, lifeline: socket.socket) -> NoReturn:
+def _become_payload(setup: _Setup, control: socket.socket) -> NoReturn:
     """Become the payload."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, plan.mask)
-    if callable(plan.payload):
-        function = plan.payload
+    signal.pthread_sigmask(signal.SIG_SETMASK, setup.mask)
+    if callable(setup.payload):
+        function = setup.payload
 
         def work() -> int:
-            lifeline.close()
+            control.close()
             try:
                 return function()
             except KeyboardInterrupt:
@@ -347,38 +347,38 @@ def _start(plan: _Plan, lifeline: socket.socket) -> NoReturn:
 
         try:
             status = work()
-        except BaseException:  # the traceback is the payload's last word; it must not unwind into the runner
+        except BaseException:  # print the traceback here; the exception must not unwind into the runner's code
             sys.excepthook(*sys.exc_info())
             status = 1
         os._exit(status)
-    for descriptor in plan.keep:
+    for descriptor in setup.keep:
         os.set_inheritable(descriptor, True)
-    argv = list(plan.payload)
+    argv = list(setup.payload)
     try:
-        os.execvpe(argv[0], argv, dict(plan.environment))  # noqa: S606 - no shell is wanted
+        os.execvpe(argv[0], argv, dict(setup.environment))  # noqa: S606 - no shell is wanted
     except OSError as error:
-        _say(lifeline, error=f"expected to run {argv[0]}, found: {error.strerror}")
+        _send(control, error=f"expected to run {argv[0]}, found: {error.strerror}")
         os._exit(127)
 
 
-def _mount_all(plan: _Plan) -> None:
-    # Slave, not private: what the host unmounts later is not kept busy by us.
+def _mount_all(setup: _Setup) -> None:
+    # Slave, not private: file systems that the host unmounts later are unmounted here too, and not kept busy.
     _mount("none", Path("/"), "", _MS_REC | _MS_SLAVE)
     _mount("proc", Path("/proc"), "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    _mount("plugfest", plan.folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
-    for name, content in plan.files.items():
-        (plan.folder / name).write_text(content)
+    _mount("plugfest", setup.folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+    for name, content in setup.files.items():
+        (setup.folder / name).write_text(content)
 
 
 def _mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> None:
     if _LIBC.mount(source.encode(), os.fsencode(target), kind.encode(), flags, data.encode()) != 0:
         number = ctypes.get_errno()
         raise InfrastructureError(
-            f"expected to mount {kind or 'a private view of'} {target}, found: {os.strerror(number)}; {_WAYS_OUT}"
+            f"expected to mount {kind or 'a private view of'} {target}, found: {os.strerror(number)}; {_HINT}"
         )
 
 
-def _raise_loopback() -> None:
+def _set_loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack_from("16sh", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
