@@ -190,7 +190,7 @@ def test_stream(peer, active, trace_skbs, step, mss):
     with step("Send a TCP stream from the DUT"), trace_skbs() as seen:
         received = peer.from_dut(4, length, mss=mss)
     with step("The stream arrives complete and unchanged"):
-        assert (received.bytes, received.sha256) == (length, digest(1, length))
+        assert (received.length, received.sha256) == (length, digest(1, length))
     with step("The driver got packets to segment, with segments of at most the MSS"):
         sizes = {each.segment for each in seen.sent() if each.segment}
         assert sizes, "the driver got no packet to segment"

@@ -77,7 +77,7 @@ def test_tcp_from_dut(peer, settings, step):
     for version in (4, 6):
         with step(f"Send {STREAM} bytes from the DUT by TCP over IPv{version}: they arrive unchanged"):
             received = peer.from_dut(version, STREAM, seed=version)
-            assert (received.bytes, received.sha256) == (STREAM, digest(version, STREAM))
+            assert (received.length, received.sha256) == (STREAM, digest(version, STREAM))
 
 
 @requirement(
@@ -92,7 +92,7 @@ def test_tcp_to_dut(peer, settings, step):
     for version in (4, 6):
         with step(f"Send {STREAM} bytes to the DUT by TCP over IPv{version}: they arrive unchanged"):
             received = peer.to_dut(version, STREAM, seed=version)
-            assert (received.bytes, received.sha256) == (STREAM, digest(version, STREAM))
+            assert (received.length, received.sha256) == (STREAM, digest(version, STREAM))
 
 
 @requirement(
