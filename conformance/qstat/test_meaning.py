@@ -74,7 +74,7 @@ def test_checksums_sent(netlink_counters, require_counters, tx_offload, traffic,
         packet_sender.send(finished)
         until(lambda: len(remote.probes()) >= len(finished), what="the complete frames are on the wire", timeout=1)
     asked = [
-        request for request in result.requests if request.length in {each.length for each in result.netlink_device}
+        request for request in result.requests if request.length in {each.length for each in result.uncut}
     ]
     needed = sum(len(request.pieces) for request in asked)
     expected = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
@@ -89,7 +89,7 @@ def test_segmented(netlink_counters, require_counters, tx_offload, step):
     plain, cut = tx_requests(tx_offload.ends)
     with step("Hand over packets to be segmented, and some that are not"), netlink_counters.measure() as measured:
         result = tx_offload.do([*plain, *cut])
-    whole = [request for request in cut if request.length in {each.length for each in result.netlink_device}]
+    whole = [request for request in cut if request.length in {each.length for each in result.uncut}]
     frames = [
         frame
         for request, mine in zip(result.requests, result.frames, strict=True)
