@@ -73,9 +73,7 @@ def test_checksums_sent(netlink_counters, require_counters, tx_offload, traffic,
         result = tx_offload.do([*plain, *cut])
         packet_sender.send(finished)
         until(lambda: len(remote.probes()) >= len(finished), what="the complete frames are on the wire", timeout=1)
-    asked = [
-        request for request in result.requests if request.length in {each.length for each in result.uncut}
-    ]
+    asked = [request for request in result.requests if request.length in {each.length for each in result.uncut}]
     needed = sum(len(request.pieces) for request in asked)
     expected = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
     with step("The counters rose by as many wire packets"):
