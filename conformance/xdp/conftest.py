@@ -81,7 +81,7 @@ def native_redirect(native: Xdp, require: Callable[..., None]) -> Xdp:
 
 
 @dataclass(frozen=True)
-class SecondNic:
+class SecondDut:
     """A second NIC of the driver under test.
 
     Attributes:
@@ -103,7 +103,7 @@ def second_nic(
     until: Until,
     defer: Callable[..., None],
     unobstructed: Callable[[Xdp, Dut, Settings], None],
-) -> SecondNic:
+) -> SecondDut:
     """A second NIC. It stays until the guest is replaced, so tests that use it need a fresh guest."""
     nic = guest.plug_second()
     dut = Dut(guest, nic.ifname)
@@ -111,7 +111,7 @@ def second_nic(
     xdp = Xdp(guest.agent, nic.ifname, defer=defer, until=until, advertises=lambda _: None)
     settings.ready()
     unobstructed(xdp, dut, settings)
-    return SecondNic(dut, xdp, nic.remote, settings)
+    return SecondDut(dut, xdp, nic.remote, settings)
 
 
 @pytest.fixture
