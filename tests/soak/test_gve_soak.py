@@ -141,10 +141,10 @@ class Soak:
         for number in range(FLOWS):
             ip: Any = IP(src="192.0.2.1", dst="192.0.2.2") if number % 2 else IPv6(src="2001:db8::1", dst="2001:db8::2")
             udp = UDP(sport=20000 + number, dport=9) / Raw(bytes(10 + 20 * number))
-            found.append(bytes(Ether(dst=self.dut.mac, src=self.machine.wire.mac) / ip / udp))
+            found.append(bytes(Ether(dst=self.dut.mac, src=self.machine.remote.mac) / ip / udp))
         for number in range(FLOWS // 2):
             echo = IP(src="192.0.2.1", dst="192.0.2.2") / ICMP(seq=number) / Raw(bytes(10 + 40 * number))
-            found.append(bytes(Ether(dst=self.dut.mac, src=self.machine.wire.mac) / echo))
+            found.append(bytes(Ether(dst=self.dut.mac, src=self.machine.remote.mac) / echo))
         return found
 
     @contextmanager
@@ -158,7 +158,7 @@ class Soak:
                     self._paused.set()
                     continue
                 self._paused.clear()
-                self.machine.wire.send(self.frames[:: self._random.randrange(1, 4)])
+                self.machine.remote.send(self.frames[:: self._random.randrange(1, 4)])
 
         thread = threading.Thread(target=pour, daemon=True)
         thread.start()
@@ -199,7 +199,7 @@ class Soak:
         self.wait(self._paused.is_set, "the pouring pauses")
         left = self._settle(after)
         before = self._delivered()
-        self.machine.wire.send(self.frames)
+        self.machine.remote.send(self.frames)
         self.wait(
             lambda: self._delivered() - before >= len(self.frames),
             f"{len(self.frames)} frames are delivered after {after}",
