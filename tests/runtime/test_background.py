@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames that hosts send unasked are told from the ones that a test is after."""
+"""Background traffic is distinguished from the frames of a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ETHER = Ether(dst="02:70:66:00:00:01", src="02:70:66:00:00:fe")
 V4 = IP(src="192.0.2.1", dst="192.0.2.2")
 V6 = IPv6(src="2001:db8::1", dst="2001:db8::2")
 
-NOISE = [
+BACKGROUND = [
     ETHER / ARP(),
     ETHER / V6 / ICMPv6ND_NS(),
     ETHER / V6 / ICMPv6ND_NA(),
@@ -40,7 +40,7 @@ NOISE = [
     ETHER / Dot1AD(vlan=5) / Dot1Q(vlan=6) / V6 / ICMPv6ND_NS(),
 ]
 
-SIGNAL = [
+OTHERS = [
     ETHER / V4 / ICMP(),
     ETHER / V4 / UDP() / Raw(b"x"),
     ETHER / V4 / TCP(),
@@ -54,17 +54,17 @@ SIGNAL = [
 ]
 
 
-@pytest.mark.parametrize("packet", NOISE, ids=Packet.summary)
-def test_noise(packet: Packet) -> None:
+@pytest.mark.parametrize("packet", BACKGROUND, ids=Packet.summary)
+def test_background(packet: Packet) -> None:
     assert is_background(bytes(packet))
 
 
-@pytest.mark.parametrize("packet", SIGNAL, ids=Packet.summary)
-def test_signal(packet: Packet) -> None:
+@pytest.mark.parametrize("packet", OTHERS, ids=Packet.summary)
+def test_others(packet: Packet) -> None:
     assert not is_background(bytes(packet))
 
 
 @given(st.binary(max_size=80), st.sampled_from([0x0800, 0x86DD, 0x8100, 0x0806]))
-def test_any_octets_are_survived(data: bytes, kind: int) -> None:
+def test_any_bytes_are_accepted(data: bytes, kind: int) -> None:
     assert is_background(data) in (True, False)
     assert is_background(bytes(12) + kind.to_bytes(2, "big") + data) in (True, False)
