@@ -6,23 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from plugfest.dut.dut import Dut
 from plugfest.dut.settings import Settings
-from plugfest.frames.probe import ETHERNET, Probe, burst, frames_of
-from plugfest.traffic.traffic import FLOWS_PER_QUEUE, JUMBO_MTU, LONG_SIZES, PATIENCE, SIZES, check_same
-from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, receive_frames
-from plugfest.xdp.programs import Program, Xdp
+from plugfest.frames.probe import ETHERNET
+from plugfest.traffic.traffic import JUMBO_MTU, LONG_SIZES, LOSS_TIMEOUT, check_same
+from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
     from plugfest.traffic.traffic import SentFrames, Traffic
-
-Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -36,7 +33,7 @@ def check_on_wire(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]
                 until(
                     lambda known=known: len(seen.probes()) > known,
                     what=f"more than {known} frames are on the wire",
-                    timeout=PATIENCE,
+                    timeout=LOSS_TIMEOUT,
                 )
         check_same(seen.probes(), frames, "frames on the wire")
 
@@ -121,15 +118,6 @@ def redirect_target(native: Xdp, traffic: Traffic, require: Callable[..., None])
     traffic.ready()
     require("xdp-act:ndo-xmit")
     return native
-
-
-@pytest.fixture(params=("copy", "zero-copy"))
-def mode(request: pytest.FixtureRequest, native_redirect: Xdp, require: Callable[..., None]) -> Mode:  # noqa: ARG001 - native
-    """Both modes of an AF_XDP socket; skips zero-copy where the driver does not advertise it."""
-    chosen: Mode = request.param
-    if chosen == "zero-copy":
-        require("xdp-act:xsk-zerocopy")
-    return chosen
 
 
 @pytest.fixture
