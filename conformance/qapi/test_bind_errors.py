@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bind requests that the kernel must refuse: with the right errno, an extack message over netlink, and no side effects."""
+"""Bind requests that the kernel must reject: with the right errno, an extack message over netlink, and no side effects."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_while_reconfigured(operations, traffic, readers, step, settings, defer,
             readings.goes_on()
     evidence("readers", readings.summary())
     if not done:
-        skip_unsupported("a change of rings or channels", evidence="the driver refused both, see above")
+        skip_unsupported("a change of rings or channels", evidence="the driver rejected both, see above")
     with step("No reader saw a counter jump, or got an error"):
         assert [problem for problem in readings.problems(queues_restart=True) if " went back " not in problem] == []
 

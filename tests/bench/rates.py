@@ -27,7 +27,7 @@ SIZES = (60, 1514)
 
 @dataclass(frozen=True)
 class Rate:
-    """Frames a second one way."""
+    """Frames a second in one direction."""
 
     wire: str
     direction: str
@@ -140,9 +140,9 @@ def measure(seconds: float) -> list[Rate]:
         try:
             with alone(TapWire("rate0")) as bench:
                 rates.append(Rate("tap", "transmit", size, transmit(bench, size, seconds)))
-                with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as far_end:
-                    far_end.bind(("rate0", 0))
-                    rates.append(Rate("tap", "receive", size, receive(bench, far_end.send, size, seconds)))
+                with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as remote:
+                    remote.bind(("rate0", 0))
+                    rates.append(Rate("tap", "receive", size, receive(bench, remote.send, size, seconds)))
         finally:
             tap.close()
         near, far = PairWire.pair()

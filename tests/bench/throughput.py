@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TCP through each NIC of one guest, in turn, round after round: what drifts, drifts for all of them alike."""
+"""TCP through each NIC of one guest, in turn, round after round: so that drift affects all of them alike."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Plugged:
         self.here, self.there = f"198.18.{number}.1", f"198.18.{number}.2"
         self._guest = guest
         tap, mac = f"bench{number}", f"02:70:66:00:01:{number:02x}"
-        for words in (
+        for arguments in (
             f"tuntap add {tap} mode tap vnet_hdr",
             f"address add {self.here}/24 dev {tap}",
             f"link set {tap} up",
         ):
-            subprocess.run(["ip", *words.split()], check=True)
+            subprocess.run(["ip", *arguments.split()], check=True)
         qmp = guest.qemu.qmp
         if subject.device is None:
             process = ModelProcess("ixgbe", folder=scratch, tap=tap, mac=mac, name=tap)
@@ -96,7 +96,7 @@ class Plugged:
         pattern = f"/sys/bus/pci/devices/{port_address(number)}/0000:*"
         command = f"ls -d {pattern}/net/* {pattern}/virtio*/net/* 2>/dev/null | head -n1"
         found = poll(self._guest.ssh.run(command, check=False).stdout.strip, Deadline.after(30))
-        assert found, f"{self.subject.name} made no interface"
+        assert found, f"{self.subject.name} created no netdev"
         return Path(str(found)).name
 
     def transmit(self, seconds: float) -> float:

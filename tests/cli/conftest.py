@@ -15,7 +15,7 @@ from plugfest.run import journal, sandbox
 
 
 @dataclass
-class Said:
+class Finished:
     """What a command printed, and its exit status."""
 
     status: int
@@ -42,11 +42,11 @@ def plugfest(capfd, monkeypatch, tmp_path):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
-    def command(*arguments: str) -> Said:
+    def command(*arguments: str) -> Finished:
         capfd.readouterr()
         status = cli.status_of(arguments)
         captured = capfd.readouterr()
-        return Said(status, captured.out, captured.err)
+        return Finished(status, captured.out, captured.err)
 
     return command
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the commands say, and above all what they say when something is wrong."""
+"""The output of the commands, above all their errors."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class TestHelp:
         "name", ["run", "shell", "drivers", "models", "requirements", "images", "cache", "doctor", "report"]
     )
     def test_every_command_has_help(self, plugfest, name: str) -> None:
-        said = plugfest(name, "--help")
-        assert said.status == 0
-        assert said.out.startswith(f"Usage: plugfest {name}")
+        done = plugfest(name, "--help")
+        assert done.status == 0
+        assert done.out.startswith(f"Usage: plugfest {name}")
 
-    def test_the_exit_statuses_are_told(self, plugfest) -> None:
-        said = plugfest("--help")
-        assert [line.split()[0] for line in said.out.splitlines() if re.match(r" +\d+ {2,}", line)] == [
+    def test_help_lists_the_exit_statuses(self, plugfest) -> None:
+        done = plugfest("--help")
+        assert [line.split()[0] for line in done.out.splitlines() if re.match(r" +\d+ {2,}", line)] == [
             "0",
             "1",
             "2",
@@ -81,7 +81,7 @@ class TestHelp:
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        ("arguments", "words"),
+        ("arguments", "messages"),
         [
             (
                 ["run", "ixbge"],
@@ -132,36 +132,36 @@ class TestBadInput:
         ],
         ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
     )
-    def test_usage(self, plugfest, inside, arguments: list[str], words: list[str]) -> None:
-        said = plugfest(*arguments)
-        assert said.status == 2
-        for word in words:
-            assert word in said.line
+    def test_usage(self, plugfest, inside, arguments: list[str], messages: list[str]) -> None:
+        done = plugfest(*arguments)
+        assert done.status == 2
+        for message in messages:
+            assert message in done.line
 
-    def test_a_kernel_that_is_none(self, plugfest, inside, monkeypatch) -> None:
+    def test_a_kernel_that_does_not_exist(self, plugfest, inside, monkeypatch) -> None:
         from plugfest.provision.kernel import ensure_kernel
 
         monkeypatch.setattr(prepare, "ensure_kernel", ensure_kernel)
-        said = plugfest("run", "ixgbe", "--kernel", "/no/such/tree")
-        assert said.status == 2
-        assert "/no/such/tree" in said.line
-        assert "trixie-backports" in said.line
+        done = plugfest("run", "ixgbe", "--kernel", "/no/such/tree")
+        assert done.status == 2
+        assert "/no/such/tree" in done.line
+        assert "trixie-backports" in done.line
 
     def test_infrastructure(self, plugfest, inside, monkeypatch) -> None:
         def no_space(settings):
             raise InfrastructureError("QEMU: expected 600 MiB free,\n found 3 MiB")
 
         monkeypatch.setattr(prepare, "ensure_toolchain", no_space)
-        said = plugfest("run", "ixgbe")
-        assert said.status == 3
-        assert said.line == "QEMU: expected 600 MiB free, found 3 MiB"
+        done = plugfest("run", "ixgbe")
+        assert done.status == 3
+        assert done.line == "QEMU: expected 600 MiB free, found 3 MiB"
 
     def test_a_bug_of_ours_is_one_line_and_a_file(self, plugfest, inside, monkeypatch) -> None:
         monkeypatch.setattr(prepare, "ensure_root", lambda settings: 1 // 0)
-        said = plugfest("run", "ixgbe")
-        assert said.status == 3
-        assert said.line.startswith("a bug in plugfest: ZeroDivisionError: ")
-        path = Path(said.line.rpartition(" ")[2])
+        done = plugfest("run", "ixgbe")
+        assert done.status == 3
+        assert done.line.startswith("a bug in plugfest: ZeroDivisionError: ")
+        path = Path(done.line.rpartition(" ")[2])
         assert "1 // 0" in path.read_text()
         path.unlink()
 
@@ -170,30 +170,30 @@ class TestBadInput:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(prepare, "ensure_root", interrupt)
-        said = plugfest("run", "ixgbe")
-        assert (said.status, said.line) == (130, "interrupted")
+        done = plugfest("run", "ixgbe")
+        assert (done.status, done.line) == (130, "interrupted")
 
     def test_an_output_folder_that_cannot_be_written(self, plugfest, inside, tmp_path) -> None:
         (tmp_path / "file").write_text("")
-        said = plugfest("run", "ixgbe", "--output", str(tmp_path / "file" / "results"))
-        assert said.status == 3
-        assert "choose another folder with --output" in said.line
+        done = plugfest("run", "ixgbe", "--output", str(tmp_path / "file" / "results"))
+        assert done.status == 3
+        assert "choose another folder with --output" in done.line
 
     def test_an_output_folder_in_use(self, plugfest, inside, tmp_path) -> None:
         inside.events = [PLANNED, result("pass"), END]
         assert plugfest("run", "ixgbe", "--output", str(tmp_path / "out")).status == 0
-        said = plugfest("run", "ixgbe", "--output", str(tmp_path / "out"))
-        assert said.status == 2
-        assert "found the journal of another run" in said.line
+        done = plugfest("run", "ixgbe", "--output", str(tmp_path / "out"))
+        assert done.status == 2
+        assert "found the journal of another run" in done.line
 
     def test_a_port_that_is_taken(self, plugfest, inside) -> None:
         from plugfest.run import relay
 
         with relay.listen() as taken:
             port = taken.getsockname()[1]
-            said = plugfest("shell", "ixgbe", "--port", str(port))
-        assert said.status == 3
-        assert f"expected 127.0.0.1:{port} to be free" in said.line
+            done = plugfest("shell", "ixgbe", "--port", str(port))
+        assert done.status == 3
+        assert f"expected 127.0.0.1:{port} to be free" in done.line
 
 
 class TestRun:
@@ -203,10 +203,10 @@ class TestRun:
     )
     def test_exit_status(self, plugfest, inside, verdict: str, status: int) -> None:
         inside.events = [PLANNED, result(verdict), END]
-        said = plugfest("run", "ixgbe")
-        assert said.status == status
-        assert f"1 {verdict}" in said.out.splitlines()[-1]
-        assert said.err == ""
+        done = plugfest("run", "ixgbe")
+        assert done.status == status
+        assert f"1 {verdict}" in done.out.splitlines()[-1]
+        assert done.err == ""
 
     def test_the_reports_and_the_link(self, plugfest, inside) -> None:
         inside.events = [PLANNED, result("pass"), END]
@@ -219,7 +219,7 @@ class TestRun:
         run = json.loads((latest / "report.json").read_text())["run"]
         assert (run["driver"], run["kernel"]["release"], run["accel"]["name"]) == ("ixgbe", "7.3.4+deb13-amd64", "tcg")
 
-    def test_what_goes_inside(self, plugfest, inside, tmp_path) -> None:
+    def test_what_runs_in_the_sandbox(self, plugfest, inside, tmp_path) -> None:
         inside.events = [PLANNED, result("pass"), END]
         module = tmp_path / "ixgbe.ko"
         module.write_bytes(b"")
@@ -245,14 +245,14 @@ class TestRun:
             True,
         )
         assert (plan.cpus, plan.memory, plan.extra_modules) == (1, 512, (module,))
-        words = inside.payload
-        assert words[1:3] == ["-m", "pytest"]
-        assert words[-4:-1] == ["-k", "attach", "-x"]
-        assert words[-1].endswith("conformance/xdp")
+        argv = inside.payload
+        assert argv[1:3] == ["-m", "pytest"]
+        assert argv[-4:-1] == ["-k", "attach", "-x"]
+        assert argv[-1].endswith("conformance/xdp")
         assert inside.folder == tmp_path / "cache" / "plugfest" / "run"
 
     @pytest.mark.parametrize(
-        ("words", "left_out"),
+        ("options", "left_out"),
         [
             ([], True),
             (["--slow"], False),
@@ -261,9 +261,9 @@ class TestRun:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,
     )
-    def test_what_takes_minutes(self, plugfest, inside, words, left_out) -> None:
+    def test_slow_tests_are_left_out(self, plugfest, inside, options, left_out) -> None:
         inside.events = [PLANNED, result("pass"), END]
-        plugfest("run", "ixgbe", *words)
+        plugfest("run", "ixgbe", *options)
         assert ("not slow" in inside.payload) == left_out
 
     def test_variables(self, plugfest, inside, monkeypatch) -> None:
@@ -279,50 +279,50 @@ class TestRun:
         inside.events = [PLANNED, result("pass"), END]
         plugfest("run", "ixgbe", "--", "conformance/xdp/test_features.py::test_generic_mode")
         places = [
-            word
-            for word in inside.payload
-            if "conformance/" in word and not word.startswith("-") and "pytest.ini" not in word
+            argument
+            for argument in inside.payload
+            if "conformance/" in argument and not argument.startswith("-") and "pytest.ini" not in argument
         ]
         assert len(places) == 1
         assert places[0].endswith("/xdp/test_features.py::test_generic_mode")
 
     def test_nothing_selected(self, plugfest, inside) -> None:
-        said = plugfest("run", "ixgbe", "--", "-k", "no_such_test")
-        assert said.status == 2
-        assert "(-k no_such_test): expected to select a test, found none" in said.line
+        done = plugfest("run", "ixgbe", "--", "-k", "no_such_test")
+        assert done.status == 2
+        assert "(-k no_such_test): expected to select a test, found none" in done.line
         assert inside.payload is None
 
     @pytest.mark.parametrize("argument", ["--nonsense", "--maxfail=many", "-kand"])
-    def test_arguments_that_pytest_refuses(self, plugfest, inside, argument: str) -> None:
-        said = plugfest("run", "ixgbe", "--", argument)
-        assert said.status == 2
-        assert f"({argument}): expected what pytest understands, found " in said.line
+    def test_arguments_that_pytest_rejects(self, plugfest, inside, argument: str) -> None:
+        done = plugfest("run", "ixgbe", "--", argument)
+        assert done.status == 2
+        assert f"({argument}): expected what pytest understands, found " in done.line
         assert inside.payload is None
 
-    def test_a_suite_that_does_not_begin(self, plugfest, inside) -> None:
+    def test_a_suite_that_does_not_start(self, plugfest, inside) -> None:
         inside.events, inside.outcome = None, sandbox.Outcome(2)
-        said = plugfest("run", "ixgbe")
-        assert said.status == 3
-        assert "expected pytest to run the suite, found that it exited with status 2" in said.line
+        done = plugfest("run", "ixgbe")
+        assert done.status == 3
+        assert "expected pytest to run the suite, found that it exited with status 2" in done.line
 
     def test_a_run_that_was_killed(self, plugfest, inside) -> None:
         inside.events, inside.outcome = [PLANNED, {"event": "attempt", **IDENTITY}], sandbox.Outcome(128 + 9)
-        said = plugfest("run", "ixgbe")
-        assert said.status == 3
-        assert "pytest was killed by signal 9" in said.out
+        done = plugfest("run", "ixgbe")
+        assert done.status == 3
+        assert "pytest was killed by signal 9" in done.out
 
     def test_a_run_that_was_interrupted(self, plugfest, inside) -> None:
         inside.events = [PLANNED, {"event": "attempt", **IDENTITY}]
         inside.outcome = sandbox.Outcome(130, signal.SIGTERM)
-        said = plugfest("run", "ixgbe")
-        assert said.status == 128 + signal.SIGTERM
-        assert "interrupted (SIGTERM)" in said.out
-        assert "(exit status 143)" in said.out
+        done = plugfest("run", "ixgbe")
+        assert done.status == 128 + signal.SIGTERM
+        assert "interrupted (SIGTERM)" in done.out
+        assert "(exit status 143)" in done.out
 
     def test_dry_run(self, plugfest, inside) -> None:
-        said = plugfest("run", "ixgbe", "--dry-run")
-        lines = said.out.splitlines()
-        assert said.status == 0
+        done = plugfest("run", "ixgbe", "--dry-run")
+        lines = done.out.splitlines()
+        assert done.status == 0
         assert lines[1].startswith("/opt/qemu ")
         assert "-m nicmodels serve ixgbe --socket " in lines[3]
         assert json.loads(lines[5])["arguments"]["driver"] == "vfio-user-pci"
@@ -331,23 +331,23 @@ class TestRun:
         lines = plugfest("shell", "igb", "--dry-run").out.splitlines()
         assert [json.loads(line)["execute"] for line in lines[3:]] == ["netdev_add", "device_add"]
 
-    def test_report_makes_them_again(self, plugfest, inside) -> None:
+    def test_report_regenerates_the_reports(self, plugfest, inside) -> None:
         inside.events = [PLANNED, result("pass"), END]
         plugfest("run", "ixgbe")
         Path("results/latest/report.html").unlink()
-        said = plugfest("report")
-        assert said.status == 0
+        done = plugfest("report")
+        assert done.status == 0
         assert Path("results/latest/report.html").exists()
-        said = plugfest("report", "absent")
-        assert said.status == 2
-        assert "expected a run's journal" in said.line
+        done = plugfest("report", "absent")
+        assert done.status == 2
+        assert "expected a run's journal" in done.line
 
 
 class TestListing:
     def test_drivers(self, plugfest) -> None:
-        said = plugfest("drivers")
-        for words in ("ixgbe", "8086:1517", "--profile kx4", "QEMU's virtio-net-pci", "vmxnet3"):
-            assert words in said.out
+        done = plugfest("drivers")
+        for text in ("ixgbe", "8086:1517", "--profile kx4", "QEMU's virtio-net-pci", "vmxnet3"):
+            assert text in done.out
 
     def test_models(self, plugfest) -> None:
         assert "ixgbe: Intel 82599" in plugfest("models").out
@@ -371,9 +371,9 @@ class TestListing:
         (tmp_path / "suite" / "pytest.ini").write_text("[pytest]\n")
         (area / "test_broken.py").write_text("import nothing_of_that_name\n")
         monkeypatch.setattr(suite, "conformance_root", lambda: tmp_path / "suite")
-        said = plugfest("requirements")
-        assert said.status == 3
-        assert "No module named 'nothing_of_that_name'" in said.line
+        done = plugfest("requirements")
+        assert done.status == 3
+        assert "No module named 'nothing_of_that_name'" in done.line
 
 
 class TestCache:
@@ -388,17 +388,17 @@ class TestCache:
         return cache
 
     def test_list(self, plugfest, kept) -> None:
-        said = plugfest("cache", "list")
-        assert "kernel-abc" in said.out
-        assert "a kernel" in said.out
-        assert "1 entries" in said.out
+        done = plugfest("cache", "list")
+        assert "kernel-abc" in done.out
+        assert "a kernel" in done.out
+        assert "1 entries" in done.out
 
     def test_verify(self, plugfest, kept) -> None:
         assert "kernel-abc: good" in plugfest("cache", "verify").out
         (kept.root / "kernel-abc" / "vmlinux").write_bytes(b"y" * 2048)
-        said = plugfest("cache", "verify")
-        assert said.status == 3
-        assert "found 1 damaged (kernel-abc)" in said.err.splitlines()[-1]
+        done = plugfest("cache", "verify")
+        assert done.status == 3
+        assert "found 1 damaged (kernel-abc)" in done.err.splitlines()[-1]
         assert kept.entries() == []
 
     def test_prune(self, plugfest, kept) -> None:
@@ -407,9 +407,9 @@ class TestCache:
         (snapshot / "note.json").write_text("{}")
         assert "deleted 0 entries of 0 MiB, and 0 snapshots" in plugfest("cache", "prune").out
         assert "snapshots/abc" in plugfest("cache", "list").out
-        said = plugfest("cache", "prune", "--days", "0")
-        assert "deleted kernel-abc (a kernel)" in said.out
-        assert "deleted snapshots/abc" in said.out
+        done = plugfest("cache", "prune", "--days", "0")
+        assert "deleted kernel-abc (a kernel)" in done.out
+        assert "deleted snapshots/abc" in done.out
         assert not snapshot.exists()
         assert kept.entries() == []
 
@@ -433,17 +433,17 @@ class TestDoctor:
 
         findings = [doctor.Finding("space", "plenty", "good"), doctor.Finding("KVM", "none", "note")]
         monkeypatch.setattr(doctor, "examine", lambda settings: iter(findings))
-        said = plugfest("doctor")
-        assert said.status == 0
-        assert said.out.splitlines() == ["good  space          plenty", "note  KVM            none"]
+        done = plugfest("doctor")
+        assert done.status == 0
+        assert done.out.splitlines() == ["good  space          plenty", "note  KVM            none"]
 
     def test_an_unfit_machine(self, plugfest, monkeypatch) -> None:
         def no_tun():
             raise InfrastructureError("expected /dev/net/tun for the tap, found: No such file or directory")
 
         monkeypatch.setattr(sandbox, "check_host", no_tun)
-        said = plugfest("doctor")
-        assert said.status == 3
-        assert "bad   /dev/net/tun" in said.out
-        assert "/dev/net/tun" in said.err
-        assert "see above" in said.err
+        done = plugfest("doctor")
+        assert done.status == 3
+        assert "bad   /dev/net/tun" in done.out
+        assert "/dev/net/tun" in done.err
+        assert "see above" in done.err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the documentation says is so: its numbers, its example, its fixtures, its links."""
+"""The documentation is correct: its numbers, its example, its fixtures, its links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_readmes_numbers() -> None:
     assert f"\n{len(ids)} requirements, each with its source" in readme
     issues = known_issues.load()
     assert f"has all {len(issues)}, each with its symptom" in readme
-    assert len(drivers()) == 7, "the README's list says seven drivers"
+    assert len(drivers()) == 7, "the README lists seven drivers"
     named = re.findall(r"\b[A-Z0-9]+(?:-[A-Z0-9]+)+-\d{2}\b", readme)
     assert set(named) <= ids
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest run --keep``: the guest stays, and an edited test is what runs next."""
+"""``plugfest run --keep``: the guest stays up, and an edited test runs in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from plugfest.requirements.requirement import requirement
 @requirement("SMOKE-KEEP-01", level="MUST", source="a document", falsified_by="wire:frame.lost")
 def test_it(guest):
     """The guest runs a command."""
-    assert guest.run("echo {word}").stdout == "hello\\n"
+    assert guest.run("echo {text}").stdout == "hello\\n"
 '''
 TIMEOUT = 120
 
@@ -34,7 +34,7 @@ def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pyte
     (suite / "smoke").mkdir(parents=True)
     (suite / "pytest.ini").write_text("[pytest]\naddopts = -p plugfest.plugin --strict-markers\n")
     test = suite / "smoke" / "test_keep.py"
-    test.write_text(TEST.format(word="goodbye"))
+    test.write_text(TEST.format(text="goodbye"))
     output = tmp_path / "output"
     program = (
         "import pathlib, sys\n"
@@ -49,7 +49,7 @@ def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pyte
         end = time.monotonic() + TIMEOUT
         while not verdicts(output) and time.monotonic() < end:
             time.sleep(0.1)
-        test.write_text(TEST.format(word="hello"))
+        test.write_text(TEST.format(text="hello"))
         run.stdin.write(b"\n")
         run.stdin.flush()
         while not verdicts(output / "run-2") and time.monotonic() < end:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine without a guest: what the plugin is tried against.
+"""A fake machine without a guest, to test the plugin.
 
-Its shell knows a few words: ``oops`` and ``warn`` make the kernel complain, ``die`` ends the guest, ``false`` fails,
+Its shell has a few commands: ``oops`` and ``warn`` log a problem of the kernel, ``die`` ends the guest, ``false`` fails,
 ``missing`` is no program, ``hang`` never answers.
 """
 
@@ -47,7 +47,7 @@ class FakeConsole:
 
 
 class FakeModel:
-    """A model with two fault points: ``value()`` tells the truth unless ``value.wrong`` is armed."""
+    """A model with two fault points: ``value()`` returns 42, or 41 if ``value.wrong`` is armed."""
 
     def __init__(self) -> None:
         self.armed: dict[str, Any] = {}
@@ -111,7 +111,7 @@ class FakeShell:
             case "warn":
                 self._machine.console.lines += WARN
             case "warn-late":
-                self._machine.unsaid += WARN
+                self._machine.pending_lines += WARN
             case "die":
                 self._machine.dead = True
                 raise GuestGone("the guest is gone")
@@ -121,14 +121,14 @@ class FakeShell:
                 status = 127
             case "hang":
                 time.sleep(timeout or 60)
-        result = CommandResult(command, status, f"{command} said\n", "", 0.1)
+        result = CommandResult(command, status, f"output of {command}\n", "", 0.1)
         if check and status:
             raise CommandFailed(result)
         return result
 
 
 class FakeAgent:
-    """Announces one change of a device whenever it is asked."""
+    """Reports one change of a device per call."""
 
     def __init__(self, interposer: Interposer | None) -> None:
         self._interposer = interposer
@@ -169,7 +169,7 @@ class FakeMachine:
         self.agent = FakeAgent(interposer)
         self.ifname, self.load_error = "eth0", None
         self.remote = FakeRemote(interposer)
-        self.unsaid: list[str] = []
+        self.pending_lines: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None
         self.booted.append(self)
@@ -184,8 +184,8 @@ class FakeMachine:
         return not self.dead and not self.closed
 
     def synchronize(self) -> None:
-        self.console.lines += self.unsaid
-        self.unsaid.clear()
+        self.console.lines += self.pending_lines
+        self.pending_lines.clear()
 
     def clear_warn_once(self) -> None:
         if not self.alive():

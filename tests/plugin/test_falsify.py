@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``--falsify``: each fault must turn its test's verdict."""
+"""``--falsify``: each fault must change its test's verdict."""
 
 from __future__ import annotations
 
 import pytest
 
-SEES = """
+CHECKS_VALUE = """
 @requirement()
 def test_it(model):
     '''The value is 42.'''
@@ -18,8 +18,8 @@ def row(suite):
     return found
 
 
-def test_a_fault_that_is_seen(suite) -> None:
-    suite.run(SEES, falsify=True)
+def test_a_fault_that_is_detected(suite) -> None:
+    suite.run(CHECKS_VALUE, falsify=True)
     assert row(suite) == {
         "requirement": "AREA-TEST-01",
         "fault": "value.wrong",
@@ -56,14 +56,14 @@ BAD = {
     "blind": ("model.value()", "value.wrong", "not falsified"),
     "never-fired": ("assert True", "value.unused", "never fired"),
     "fails-anyway": ("assert False", "value.unused", "never fired"),
-    "unknown-point": ("assert True", "value.unheard", "error"),
+    "unknown-point": ("assert True", "value.unknown", "error"),
     "broken-test": ("model.value(); raise RuntimeError", "value.wrong", "error"),
     "wrong-verdict": ("model.value(); guest.run('oops')", "value.wrong", "not falsified"),
 }
 
 
 @pytest.mark.parametrize(("body", "fault", "outcome"), BAD.values(), ids=BAD.keys())
-def test_what_is_no_proof_fails_the_run(suite, body: str, fault: str, outcome: str) -> None:
+def test_a_fault_that_is_not_detected_fails_the_run(suite, body: str, fault: str, outcome: str) -> None:
     suite.run(
         f"""
 @requirement(falsified_by="{fault}")
@@ -92,7 +92,7 @@ def test_it(model):
     assert suite.document()["run"]["exit_status"] == 0
 
 
-def test_each_of_several_faults_must_show(suite) -> None:
+def test_each_of_several_faults_must_be_detected(suite) -> None:
     suite.run(
         """
 @requirement(falsified_by=("value.wrong", "wire:frame.lost"))
@@ -107,7 +107,7 @@ def test_it(model, remote):
     assert table == {"value.wrong": "falsified", "wire:frame.lost": "not falsified"}
 
 
-def test_a_fault_need_not_concern_every_variant(suite) -> None:
+def test_one_variant_that_detects_the_fault_is_enough(suite) -> None:
     suite.run(
         """
 @pytest.mark.parametrize("queue", [0, 1, 2])
@@ -123,7 +123,7 @@ def test_it(model, queue):
     assert suite.document()["run"]["exit_status"] == 0
 
 
-def test_a_crash_may_be_what_the_fault_must_bring(suite) -> None:
+def test_a_fault_may_have_to_end_in_a_crash(suite) -> None:
     suite.run(
         """
 @requirement(falsified_as="crash")
@@ -151,7 +151,7 @@ def test_it(guest):
     assert suite.only()["evidence"]
 
 
-def test_a_fault_of_the_suites_own_program(suite) -> None:
+def test_a_falsified_answer(suite) -> None:
     suite.run(
         """
 @requirement(falsified_by="program:xdp.announcement-lost")
@@ -166,7 +166,7 @@ def test_it(guest):
 
 
 def test_faults_for_the_whole_run(suite) -> None:
-    suite.run(SEES, faults=("value.wrong",))
+    suite.run(CHECKS_VALUE, faults=("value.wrong",))
     assert suite.verdicts() == {"test_it": "fail"}
     suite.run(
         "\n@requirement()\ndef test_it(remote):\n    '''It arrives.'''\n    assert remote.delivers()\n",
@@ -175,15 +175,16 @@ def test_faults_for_the_whole_run(suite) -> None:
     assert suite.verdicts() == {"test_it": "fail"}
 
 
-def test_a_fault_that_nobody_has_ends_the_run(suite) -> None:
-    result = suite.run(SEES, faults=("wire:unheard",))
+def test_an_unknown_fault_ends_the_run(suite) -> None:
+    result = suite.run(CHECKS_VALUE, faults=("wire:unknown",))
     assert result.ret == 2
-    assert "wire:unheard" in suite.document()["run"]["interrupted"]
+    assert "wire:unknown" in suite.document()["run"]["interrupted"]
 
 
 def test_the_next_test_gets_a_guest_that_saw_no_fault(suite) -> None:
     suite.run(
-        SEES + SEES.replace("test_it", "test_other").replace("@requirement()", "@requirement('AREA-TEST-02')"),
+        CHECKS_VALUE
+        + CHECKS_VALUE.replace("test_it", "test_other").replace("@requirement()", "@requirement('AREA-TEST-02')"),
         falsify=True,
     )
     assert len(suite.machines) == 2
@@ -227,7 +228,7 @@ def test_each_variant_has_its_own_faults(suite) -> None:
         (("", "two"), "*each needs its own variant=*"),
     ],
 )
-def test_a_variant_that_cannot_be(suite, variants: tuple[str, str], message: str) -> None:
+def test_an_invalid_variant(suite, variants: tuple[str, str], message: str) -> None:
     result = suite.run(
         VARIANTS.replace('"one")\n@', f'"{variants[0]}")\n@').replace('variant="two"', f'variant="{variants[1]}"')
     )

@@ -152,7 +152,7 @@ def test_it(guest):
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("where", ["call", "undo"])
-def test_an_interrupted_run_stops_and_says_so(suite, where: str, number: str) -> None:
+def test_an_interrupted_run_stops_and_reports_it(suite, where: str, number: str) -> None:
     """Also where pytest would hide the interruption in a group: two finalizers that fail."""
     kill = f"import os, signal; os.kill(os.getpid(), signal.{number})"
     suite.run(

@@ -52,9 +52,9 @@ MISUSE = {
 def test_misuse(suite, body: str, messages: list[str]) -> None:
     result = suite.run(body)
     assert result.ret in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
-    said = result.stdout.str() + result.stderr.str()
+    output = result.stdout.str() + result.stderr.str()
     for message in messages:
-        assert message in said
+        assert message in output
     assert suite.machines == []
 
 
@@ -73,7 +73,7 @@ def test_outside_a_run_there_is_one_line(suite) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"driver": "ixgbe"}', None])
-def test_a_plan_that_is_none(suite, content: str | None) -> None:
+def test_an_invalid_plan(suite, content: str | None) -> None:
     suite.write(GOOD)
     path = suite.pytester.path / "plan.json"
     if content is not None:
@@ -163,7 +163,7 @@ def test_the_console_has_a_line_for_each_test_and_no_escapes(suite) -> None:
 @requirement("AREA-TEST-01")
 def test_good(guest):
     '''Good.'''
-    print("noise")
+    print("output")
 
 @requirement("AREA-TEST-02")
 def test_bad(guest):
@@ -181,7 +181,7 @@ def test_bad(guest):
     assert "\x1b" not in result.stdout.str()
 
 
-def test_what_a_test_saw_advertised_is_in_the_matrix(suite) -> None:
+def test_advertised_flags_are_in_the_matrix(suite) -> None:
     suite.run(
         "@requirement(proves='xdp-act:redirect')\ndef test_it(advertises):\n    'It.'\n"
         "    advertises({'xdp-act:basic'})\n    advertises({'xdp-act:redirect'})\n"

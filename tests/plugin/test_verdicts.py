@@ -65,7 +65,7 @@ def test_it(guest, broken):
     assert suite.only()["reason"] == "setup: the fixture is broken"
 
 
-def test_the_document_tells_what_happened(suite) -> None:
+def test_the_document_has_everything_about_a_test(suite) -> None:
     suite.run("""
 @requirement(level="SHOULD", source="IEEE 802.3 clause 4")
 def test_it(guest, step, evidence):
@@ -75,7 +75,7 @@ def test_it(guest, step, evidence):
     A slow host may fail this.
     '''
     with step("Ask"):
-        evidence("what it said", guest.run("uname"))
+        evidence("uname", guest.run("uname"))
         with step(f"Ask queue {1 + 1}"):
             pass
     with step("Compare"):
@@ -97,7 +97,7 @@ def test_it(guest, step, evidence):
     assert result["reason"] == "they differ (step: Compare)"
     steps = [(step["sentence"], step["depth"], step["passed"]) for step in result["steps"]]
     assert steps == [("Ask", 0, True), ("Ask queue 2", 1, True), ("Compare", 0, False)]
-    assert result["evidence"] == [{"name": "what it said", "text": "$ uname\nuname said"}]
+    assert result["evidence"] == [{"name": "uname", "text": "$ uname\noutput of uname"}]
     assert document["run"]["versions"]["model"] == "1.2"
     assert document["run"]["complete"] is True
     assert document["run"]["exit_status"] == 1
@@ -134,12 +134,12 @@ def test_bad(guest):
     assert '"enabled": true' in (folder / bad["artifacts"]["model.json"]).read_text()
     assert "ip -s -s link" in (folder / bad["artifacts"]["counters.txt"]).read_text()
     assert 'assert False, "no"' in (folder / bad["artifacts"]["traceback.txt"]).read_text()
-    assert "dmesg said" in (folder / bad["artifacts"]["dmesg.txt"]).read_text()
+    assert "output of dmesg" in (folder / bad["artifacts"]["dmesg.txt"]).read_text()
     assert [path.name for path in (folder / "artifacts").iterdir()] == [Path(bad["artifacts"]["wire.pcap"]).parent.name]
     assert bad["problems"][0].startswith("[   12.000000] ------------[ cut here ]")
 
 
-def test_an_artifact_that_cannot_be_had_says_so(suite) -> None:
+def test_a_missing_artifact_has_its_reason(suite) -> None:
     suite.run("""
 @requirement()
 def test_it(guest):
@@ -162,7 +162,7 @@ def test_it(guest, defer):
     assert False
 """)
     counters, *undo, dmesg = suite.machines[0].ssh.commands
-    assert counters.startswith("ip -s -s link"), "how the guest stood at the failure, before anything was undone"
+    assert counters.startswith("ip -s -s link"), "the counters at the failure, before anything was undone"
     assert (undo, dmesg) == (["third", "false", "first"], "dmesg")
     assert "`false` in the guest" in suite.only()["reason"]
 
@@ -183,7 +183,7 @@ PROVOKED = r"WARNING: .* something"
 
 
 @pytest.mark.parametrize(
-    ("pattern", "word", "verdict"),
+    ("pattern", "command", "verdict"),
     [
         (PROVOKED, "warn", "pass"),
         (PROVOKED, "warn-late", "pass"),
@@ -192,37 +192,37 @@ PROVOKED = r"WARNING: .* something"
         (r"BUG: |Oops", "oops", "crash"),
     ],
 )
-def test_a_provoked_problem_is_evidence(suite, pattern: str, word: str, verdict: str) -> None:
+def test_a_provoked_problem_is_evidence(suite, pattern: str, command: str, verdict: str) -> None:
     suite.run(f"""
 @pytest.mark.provokes({pattern!r})
 @requirement()
 def test_it(guest):
-    '''The kernel says so.'''
-    guest.run({word!r})
+    '''The kernel warns.'''
+    guest.run({command!r})
 """)
     result = suite.only()
     assert result["verdict"] == verdict
     provoked = [each for each in result["evidence"] if each["name"].startswith("provoked: WARNING: CPU: 0")]
-    assert len(provoked) == (verdict == "pass" and word != "uname")
+    assert len(provoked) == (verdict == "pass" and command != "uname")
     assert all("cut here" in each["text"] for each in provoked)
 
 
-def test_what_is_provoked_is_bounded_to_its_test(suite) -> None:
+def test_a_provoked_problem_is_expected_in_its_test_only(suite) -> None:
     suite.run(f"""
 @pytest.mark.provokes({PROVOKED!r})
 @requirement("AREA-TEST-01")
 def test_first(guest):
-    '''The kernel says so.'''
+    '''The kernel warns.'''
     guest.run("warn")
 
 @requirement("AREA-TEST-02")
 def test_second(guest):
-    '''The kernel says nothing.'''
+    '''The kernel logs nothing.'''
     guest.run("uname")
 
 @requirement("AREA-TEST-03")
 def test_third(guest):
-    '''The kernel says nothing.'''
+    '''The kernel logs nothing.'''
     guest.run("warn")
 """)
     assert suite.verdicts() == {"test_first": "pass", "test_second": "pass", "test_third": "crash"}
@@ -230,12 +230,12 @@ def test_third(guest):
 
 
 @pytest.mark.parametrize("arguments", ["", "'['", "'.*'", "3", "'a', 'b'"])
-def test_what_is_provoked_must_be_said(suite, arguments: str) -> None:
+def test_provokes_needs_a_pattern(suite, arguments: str) -> None:
     result = suite.run(f"""
 @pytest.mark.provokes({arguments})
 @requirement()
 def test_it(guest):
-    '''The kernel says so.'''
+    '''The kernel warns.'''
 """)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines("*expected @pytest.mark.provokes(pattern)*")

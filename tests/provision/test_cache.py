@@ -44,7 +44,7 @@ def test_built_once(cache):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
-def test_damage_is_told_and_repaired(cache, capsys, damage):
+def test_damage_is_reported_and_repaired(cache, capsys, damage):
     path = get(cache)
     match damage:
         case "truncate":
@@ -87,7 +87,7 @@ def test_full_disk_is_one_line(cache):
     assert "\n" not in str(found.value)
 
 
-def test_want_of_space_is_told_before_the_build(cache):
+def test_lack_of_space_is_reported_before_the_build(cache):
     with pytest.raises(InfrastructureError, match="MiB free"):
         get(cache, lambda _folder: pytest.fail("built all the same"), space=1 << 60)
 

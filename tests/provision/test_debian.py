@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The mirror is the host's own, and what goes wrong with it is one line."""
+"""The mirror is the host's own, and each of its errors is one line."""
 
 import os
 import re
@@ -85,7 +85,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("output", "expected"),
     [
         ("E: Unable to locate package nosuch", "package nosuch is not in trixie"),
         ("Err:1 http://x Could not resolve 'x'", "expected http://mirror.example/debian to respond"),
@@ -97,9 +97,9 @@ def program(folder: Path, name: str, script: str) -> None:
         ("E: something new", "E: something new"),
     ],
 )
-def test_failures_are_one_line(monkeypatch, tmp_path, said, expected):
-    (tmp_path / "said").write_text(said)
-    program(tmp_path / "bin", "mmdebstrap", f"cat {tmp_path}/said >&2; exit 1")
+def test_failures_are_one_line(monkeypatch, tmp_path, output, expected):
+    (tmp_path / "output").write_text(output)
+    program(tmp_path / "bin", "mmdebstrap", f"cat {tmp_path}/output >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
     with pytest.raises(InfrastructureError) as found:
@@ -108,8 +108,8 @@ def test_failures_are_one_line(monkeypatch, tmp_path, said, expected):
     assert "\n" not in str(found.value)
 
 
-def test_what_mmdebstrap_is_asked(monkeypatch, tmp_path):
-    program(tmp_path / "bin", "mmdebstrap", f'for word; do echo "$word"; done >{tmp_path}/words')
+def test_arguments_of_mmdebstrap(monkeypatch, tmp_path):
+    program(tmp_path / "bin", "mmdebstrap", f'for argument; do echo "$argument"; done >{tmp_path}/arguments')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
     unpack(
@@ -117,11 +117,11 @@ def test_what_mmdebstrap_is_asked(monkeypatch, tmp_path):
         tmp_path / "target",
         ProvisionSettings(mirror="http://mirror.example/debian"),
     )
-    words = (tmp_path / "words").read_text().splitlines()
-    assert "--variant=extract" in words
-    assert "--include=one,two" in words
-    assert "deb [signed-by=/keys] http://mirror.example/debian trixie-backports main" in words
-    assert '--aptopt=APT::Default-Release "trixie-backports"' in words
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    assert "--variant=extract" in arguments
+    assert "--include=one,two" in arguments
+    assert "deb [signed-by=/keys] http://mirror.example/debian trixie-backports main" in arguments
+    assert '--aptopt=APT::Default-Release "trixie-backports"' in arguments
 
 
 def test_missing_mmdebstrap_names_the_package(monkeypatch):
@@ -139,7 +139,7 @@ def test_missing_mmdebstrap_names_the_package(monkeypatch):
     ],
     ids=["installed, though a source does not answer", "not to be had", "not in PATH"],
 )
-def test_root_has_mmdebstrap_installed_and_is_told(monkeypatch, tmp_path, capsys, apt, expected):
+def test_root_gets_mmdebstrap_installed_with_a_message(monkeypatch, tmp_path, capsys, apt, expected):
     folder = tmp_path / "bin"
     program(folder, "apt-get", apt.format(bin=folder))
     for name in ("sh", "chmod"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What may stand after --kernel, and what is said of the rest; the archives that a guest starts from."""
+"""What --kernel accepts, and its errors; the archives that a guest boots from."""
 
 import subprocess
 
@@ -60,7 +60,7 @@ def test_archive_is_as_documented():
 
 
 def members(data):
-    """Read the format as its document has it: 13 hexadecimal numbers of 8 digits, name, padding, contents, padding."""
+    """Read the format as documented: 13 hexadecimal numbers of 8 digits, name, padding, contents, padding."""
     while data:
         numbers = [int(data[6 + 8 * place : 14 + 8 * place], 16) for place in range(13)]
         mode, size, name_size = numbers[1], numbers[6], numbers[11]

@@ -22,7 +22,7 @@ updates/own.ko:
 
 
 class Tools(Unpacked):
-    """No depmod here: the index of the copy is not what these tests are about."""
+    """No depmod: these tests do not need the index of the copy."""
 
     def run(self, program, _arguments, **_more):
         assert program == "usr/sbin/depmod"

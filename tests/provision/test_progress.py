@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is seen while something takes long: a bar on a terminal, lines elsewhere."""
+"""Progress: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_bar_that_follows_what_is_measured(shown: Shown, monkeypatch: pytest.M
 
     def measure() -> float:
         looked.release()
-        return 7.0  # more than was guessed: the bar does not run over
+        return 7.0  # more than expected: the bar does not overrun
 
     with progress.activity("kernel", measure), progress.activity("its modules"):
         assert looked.acquire(timeout=10)

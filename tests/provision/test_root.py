@@ -17,7 +17,7 @@ def furnished(tmp_path):
     return root / "usr/lib/plugfest"
 
 
-def test_the_agent_is_shipped_with_all_its_rooms(tmp_path):
+def test_the_agent_is_shipped_with_all_its_packages(tmp_path):
     """Each method can be imported from the root alone."""
     home = furnished(tmp_path)
     program = (
@@ -30,7 +30,7 @@ def test_the_agent_is_shipped_with_all_its_rooms(tmp_path):
     assert (home / "bpf/xdp_pass.o").exists()
 
 
-def test_a_change_in_a_room_is_another_root(tmp_path):
+def test_a_change_in_the_agent_is_another_root(tmp_path):
     home = furnished(tmp_path)
     before = agent_digest(home)
     assert before == agent_digest(recipes_root())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Journals of runs that never were."""
+"""Journals of made-up runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START = 1_790_000_000.0
 
 
 class History:
-    """Writes down, event by event, what a run would have written."""
+    """Writes the journal of a run, event by event."""
 
     def __init__(self, *, falsify: bool = False, subject: str = "model") -> None:
         text = "plugfest's model of ixgbe (kr)" if subject == "model" else "QEMU's igb"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a browser makes of the pages: headless Chromium, driven as docs/screenshot.py drives it."""
+"""The pages in a browser: headless Chromium, driven as docs/screenshot.py drives it."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from rich.console import Console
 
 @pytest.fixture
 def flagged(history: History) -> History:
-    """A driver that has the basic set, and redirects too while one of the tests runs."""
+    """A driver with the basic flags, which also advertises redirect during one test."""
     works = history.plan("XDP-BASIC-01", proves=["xdp-act:basic"])
     other = history.plan("XDP-BASIC-02", proves=["xdp-act:basic"])
-    refused = history.plan("XDP-FEAT-03", refuses=["xdp-act:hw-offload"])
+    rejected = history.plan("XDP-FEAT-03", refuses=["xdp-act:hw-offload"])
     unsupported = history.plan("XDP-ZC-01", proves=["xdp-act:xsk-zerocopy"])
     history.plan("XDP-LAST-01", proves=["xdp-act:redirect"])
     history.result(works, "pass", advertised=["xdp-act:basic"])
     history.result(other, "fail", "3 missing", advertised=["xdp-act:basic", "xdp-act:redirect"])
-    history.result(refused, "pass", advertised=["xdp-act:basic"])
+    history.result(rejected, "pass", advertised=["xdp-act:basic"])
     history.result(unsupported, "skip", "not supported", advertised=["xdp-act:basic"])
     history.end()
     return history

@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 
 
 class Page(HTMLParser):
-    """What a browser would make of the page, as far as the tests care."""
+    """The page as a browser parses it, as far as the tests need it."""
 
     VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
 
@@ -77,7 +77,7 @@ class TestHtml:
     def test_it_is_well_formed(self, page) -> None:
         assert (page.unbalanced, page.open) == ([], [])
 
-    def test_nothing_comes_from_elsewhere(self, page, full) -> None:
+    def test_nothing_is_loaded_from_another_host(self, page, full) -> None:
         _, folder = full
         for tag, attributes in page.tags:
             assert tag not in ("link", "img", "iframe", "object", "embed")
@@ -94,7 +94,7 @@ class TestHtml:
         assert f"script-src 'sha256-{digest}'" in policy
         assert "innerHTML" not in page.script
 
-    def test_it_says_everything(self, page, full) -> None:
+    def test_it_has_everything(self, page, full) -> None:
         history, _ = full
         text = plain(page.text)
         for requirement in history.document()["requirements"]:
@@ -104,7 +104,7 @@ class TestHtml:
         for result in history.document()["results"]:
             if result["known_issue"] is None:
                 assert plain(result["reason"]) in text
-        for words in (
+        for expected in (
             "found: fail: 41",
             "7.3.4+deb13-amd64",
             "11.1.3",
@@ -114,11 +114,11 @@ class TestHtml:
             "ixgbe_poll+0x10",
             "interrupted",
         ):
-            assert words in text
-        for words in ("xdp-features: basic redirect", "Bring the partner up"):
-            assert words in text
+            assert expected in text
+        for expected in ("xdp-features: basic redirect", "Bring the partner up"):
+            assert expected in text
 
-    def test_what_is_heavy_is_behind_a_link(self, page, full) -> None:
+    def test_large_artifacts_are_behind_a_link(self, page, full) -> None:
         _, folder = full
         links = [attributes.get("href") for tag, attributes in page.tags if tag == "a"]
         for name in ("console.txt", "trace.txt", "wire.pcap"):
@@ -143,7 +143,7 @@ class TestHtml:
 
     def test_failures_are_unfolded(self, page) -> None:
         unfolded = {card["class"].split()[1] for card in cards(page) if "open" in card}
-        assert unfolded == {"fail", "error", "crash", "timeout"}, "what never ran has nothing to show"
+        assert unfolded == {"fail", "error", "crash", "timeout"}, "a test that never ran has nothing to show"
 
     def test_failures_first_then_known_issues_then_the_rest_by_area(self, page) -> None:
         found = [card["class"].split()[1] for card in cards(page)]
@@ -299,7 +299,7 @@ def render(document_, width: int = 100, **options) -> str:
 
 
 class TestConsole:
-    def test_everything_is_said_without_a_terminal(self, full) -> None:
+    def test_everything_is_printed_without_a_terminal(self, full) -> None:
         history, _ = full
         text = render(history.document(), width=200)
         assert "\x1b[" not in text.replace(HOSTILE, "").replace("\x1b[31m", "")
@@ -350,7 +350,7 @@ def test_exit_status_of_a_falsification(outcomes: list[str], status: int) -> Non
     assert falsified(*outcomes).document()["run"]["exit_status"] == status
 
 
-def test_load_refuses_what_is_no_report(tmp_path) -> None:
+def test_load_rejects_what_is_no_report(tmp_path) -> None:
     with pytest.raises(InfrastructureError, match=r"expected a report\.json, found"):
         document.load(tmp_path)
     (tmp_path / "report.json").write_text('{"schema": 2}')

@@ -124,7 +124,7 @@ def test_the_pages_have_the_rows(folder) -> None:
     assert "192.0.2.1" in (folder / "artifacts" / "a" / "wire.html").read_text()
 
 
-def test_a_capture_that_cannot_be_read_says_so(history, tmp_path) -> None:
+def test_a_capture_that_cannot_be_read_has_its_error(history, tmp_path) -> None:
     (tmp_path / "wire.pcap").write_bytes(b"nonsense")
     history.result(history.plan("LINK-A-01"), "fail", "no", artifacts={"wire.pcap": "wire.pcap"})
     history.end()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of the run's machinery share: namespaces to try things in, and a QEMU that is none."""
+"""Fixtures of the runtime's tests: a run's namespaces, and a fake QEMU."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def inside(namespaces: None, tmp_path: Path) -> Callable[[Callable[[], object]],
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
-    """A kernel that only has names."""
+    """A kernel whose files do not exist."""
     return Kernel(
         "trixie", "7.3.4", tmp_path / "vmlinux", tmp_path / "initramfs", tmp_path / "modules.erofs", "kernel-digest"
     )
@@ -52,13 +52,13 @@ def kernel(tmp_path: Path) -> Kernel:
 
 @pytest.fixture
 def root(tmp_path: Path) -> GuestRoot:
-    """A root that only has a name."""
+    """A root whose file does not exist."""
     return GuestRoot(tmp_path / "root.erofs", "root-digest")
 
 
 @pytest.fixture
 def fake_toolchain(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Toolchain]:
-    """A QEMU that speaks QMP and follows a script: see fake_qemu.py."""
+    """A fake QEMU that speaks QMP: see fake_qemu.py."""
 
     def make(behaviour: str) -> Toolchain:
         monkeypatch.setenv("FAKE_QEMU", behaviour)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stands for the guest's agent at the end of an SSH channel: JSON lines on standard input and output."""
+"""A fake of the guest's agent at the end of an SSH channel: JSON lines on standard input and output."""
 
 from __future__ import annotations
 

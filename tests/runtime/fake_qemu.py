@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stands for QEMU: takes its command line, speaks QMP on the monitor's socket, writes a script's lines to the serial port.
+"""A fake QEMU: takes its command line, speaks QMP on the monitor's socket and writes to the serial port.
 
 Environment variable ``FAKE_QEMU``: ``boots`` (a kernel comes through its start), ``silent``, ``stops`` (internal error after
 the first line), ``dies`` (message on standard error, exit status 1, before any greeting), ``vanishes`` (exit after one line).
@@ -18,8 +18,8 @@ from typing import Any
 
 def channel(name: str) -> socket.socket:
     """Return the inherited socket of a -chardev."""
-    for word in sys.argv:
-        found = re.fullmatch(rf"socket,id={name},fd=(\d+)", word)
+    for argument in sys.argv:
+        found = re.fullmatch(rf"socket,id={name},fd=(\d+)", argument)
         if found:
             return socket.socket(fileno=int(found[1]))
     raise SystemExit(f"no channel {name} in {sys.argv}")
@@ -40,7 +40,7 @@ def requests(monitor: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Follow the script that FAKE_QEMU names."""
+    """Behave as ``FAKE_QEMU`` selects."""
     behaviour = os.environ["FAKE_QEMU"]
     if behaviour == "dies":
         sys.stderr.write(
@@ -51,13 +51,13 @@ def main() -> None:
 
     request: dict[str, object] = {}
 
-    def say(message: dict[str, object]) -> None:
+    def send(message: dict[str, object]) -> None:
         if "event" not in message and "id" in request:
             message["id"] = request["id"]
         monitor.sendall(json.dumps(message).encode() + b"\r\n")
 
     version = {"qemu": {"major": 11, "minor": 1, "micro": 3}, "package": ""}
-    say({"QMP": {"version": version, "capabilities": ["oob"]}})
+    send({"QMP": {"version": version, "capabilities": ["oob"]}})
     status = "running"
     for request in requests(monitor):
         command = request["execute"]
@@ -73,17 +73,17 @@ def main() -> None:
                 sys.stderr.flush()
         elif command == "query-status":
             result = {"status": status, "running": status == "running"}
-        elif command == "refuse":
-            say({"error": {"class": "GenericError", "desc": "it is not possible"}})
+        elif command == "reject":
+            send({"error": {"class": "GenericError", "desc": "it is not possible"}})
             continue
         elif command == "announce":
-            say({"event": "RESET", "data": {"guest": True}, "timestamp": {"seconds": 1, "microseconds": 2}})
+            send({"event": "RESET", "data": {"guest": True}, "timestamp": {"seconds": 1, "microseconds": 2}})
         elif command == "quit" or (behaviour == "vanishes" and command == "cont"):
-            say({"return": {}})
+            send({"return": {}})
             raise SystemExit(0 if command == "quit" else 3)
         elif command == "ignore":
             continue
-        say({"return": result})
+        send({"return": result})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An SSH server in this process that runs commands on this machine: stands for the guest's."""
+"""A fake of the guest's SSH server: in this process, runs commands on this machine."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class SshServer(paramiko.ServerInterface):
             transport.close()
 
     def close(self) -> None:
-        """End it and all it runs."""
+        """Close it, and kill what it runs."""
         self._listener.close()
         self.drop()
         for process in self.processes:

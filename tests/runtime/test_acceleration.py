@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM is taken only where a kernel came through its start on it."""
+"""KVM is chosen only where it has booted a kernel."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_auto(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
     assert decision.reason.startswith("no KVM: KVM stopped the guest (internal-error)")
 
 
-def test_kvm_that_was_demanded_and_does_not_run(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
+def test_kvm_that_was_requested_and_does_not_run(fake_toolchain: Make, kernel: Kernel, device: Path) -> None:
     with pytest.raises(
         InfrastructureError,
         match=r"expected KVM to run a guest, found that the guest's kernel had no output for .*; use --accel tcg, or auto",
@@ -83,12 +83,12 @@ def test_tcg_asks_nothing(kernel: Kernel) -> None:
     assert choose("tcg", Toolchain(("/nowhere",), "", ""), kernel).name == "tcg"
 
 
-def test_other_words(kernel: Kernel) -> None:
+def test_unknown_acceleration(kernel: Kernel) -> None:
     with pytest.raises(UsageError, match="acceleration 'hvf': expected one of auto, kvm, tcg"):
         choose("hvf", Toolchain(("/nowhere",), "", ""), kernel)  # type: ignore[arg-type]
 
 
-def test_proof_is_remembered_until_something_changes(
+def test_result_is_cached_until_something_changes(
     fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[str] = []
@@ -116,7 +116,7 @@ def test_proof_is_remembered_until_something_changes(
 
 
 @pytest.mark.parametrize(("behaviour", "proofs"), [("stops", 2), ("boots", 1)])
-def test_that_kvm_runs_nothing_is_believed_for_an_hour(
+def test_a_failure_of_kvm_is_cached_for_an_hour(
     fake_toolchain: Make,
     kernel: Kernel,
     device: Path,
@@ -143,7 +143,7 @@ def test_that_kvm_runs_nothing_is_believed_for_an_hour(
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"boot": 1}', json.dumps({"probe": {}})])
-def test_damaged_memory_is_made_anew(
+def test_a_damaged_cache_is_replaced(
     fake_toolchain: Make, kernel: Kernel, device: Path, tmp_path: Path, content: str
 ) -> None:
     (tmp_path / "acceleration.json").write_text(content)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The client of the guest's agent: answers, errors, and what happens when none comes."""
+"""The client of the guest's agent: answers, errors, and missing answers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_call_that_a_budget_cut_off_poisons_nothing(agent: AgentClient, monkeypa
     assert agent.call("echo", after="it") == {"after": "it"}
 
 
-def test_agent_that_breaks(agent: AgentClient) -> None:
+def test_agent_that_exits(agent: AgentClient) -> None:
     with pytest.raises(GuestGone, match="exit: the agent closed the connection"):
         agent.call("exit")
     assert agent.call("echo") == {}

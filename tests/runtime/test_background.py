@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames that hosts send by themselves are distinguished from those of a test."""
+"""Background traffic is distinguished from the frames of a test."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BACKGROUND = [
     ETHER / Dot1AD(vlan=5) / Dot1Q(vlan=6) / V6 / ICMPv6ND_NS(),
 ]
 
-SIGNAL = [
+OTHERS = [
     ETHER / V4 / ICMP(),
     ETHER / V4 / UDP() / Raw(b"x"),
     ETHER / V4 / TCP(),
@@ -55,16 +55,16 @@ SIGNAL = [
 
 
 @pytest.mark.parametrize("packet", BACKGROUND, ids=Packet.summary)
-def test_noise(packet: Packet) -> None:
+def test_background(packet: Packet) -> None:
     assert is_background(bytes(packet))
 
 
-@pytest.mark.parametrize("packet", SIGNAL, ids=Packet.summary)
-def test_signal(packet: Packet) -> None:
+@pytest.mark.parametrize("packet", OTHERS, ids=Packet.summary)
+def test_others(packet: Packet) -> None:
     assert not is_background(bytes(packet))
 
 
 @given(st.binary(max_size=80), st.sampled_from([0x0800, 0x86DD, 0x8100, 0x0806]))
-def test_any_octets_are_survived(data: bytes, kind: int) -> None:
+def test_any_bytes_are_accepted(data: bytes, kind: int) -> None:
     assert is_background(data) in (True, False)
     assert is_background(bytes(12) + kind.to_bytes(2, "big") + data) in (True, False)

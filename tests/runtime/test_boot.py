@@ -96,7 +96,7 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
 
     def second(machine: Machine) -> None:
         assert machine.startup.startswith("restored from a snapshot in")
-        # Each hung task is reported within a test's time, which is longer on a slower guest.
+        # Every hung task is reported within a test's time, which is longer on a slow guest.
         hung = machine.ssh.run("cat /proc/sys/kernel/hung_task_timeout_secs /proc/sys/kernel/hung_task_warnings").stdout
         assert hung.split() == [str(min(120, max(12, round(12 / machine.speed)))), "-1"]
         assert not machine.agent.call("files.exists", path="/run/witness")
@@ -122,7 +122,7 @@ def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, insid
     inside(check)
 
 
-def test_damaged_snapshot_is_deleted_and_said(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
+def test_damaged_snapshot_is_deleted_and_reported(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
     def check() -> None:
         command = machines.qemu_command(plan)
         assert plan.snapshots is not None
@@ -176,7 +176,7 @@ def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> 
 
 
 def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine still comes up, so that the suite can say what failed."""
+    """The machine still comes up, so that the suite can report what failed."""
 
     def work(machine: Machine) -> None:
         with pytest.raises(
@@ -248,14 +248,14 @@ def test_runner_that_is_killed_takes_qemu_and_the_model_along(
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                words = path.read_bytes()
+                argv = path.read_bytes()
             except OSError:
                 continue
-            if str(tmp_path / "run").encode() in words or str(tmp_path / "plan.json").encode() in words:
-                found.append(words.decode(errors="replace").replace("\0", " "))
+            if str(tmp_path / "run").encode() in argv or str(tmp_path / "plan.json").encode() in argv:
+                found.append(argv.decode(errors="replace").replace("\0", " "))
         return found
 
-    assert any("nicmodels" in words for words in ours())
+    assert any("nicmodels" in argv for argv in ours())
     runner.send_signal(number)
     runner.communicate(timeout=60)
     assert poll(lambda: not ours(), Deadline.after(20)), ours()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The console: every byte is kept, and what a kernel says when it is unwell is found."""
+"""The console: every byte is kept, and the kernel's warnings, oopses and panics are found."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_two_warnings_are_two_problems_each_with_its_excerpt() -> None:
 
 
 @given(st.lists(st.text()))
-def test_any_lines_are_survived(lines: list[str]) -> None:
+def test_any_lines_are_accepted(lines: list[str]) -> None:
     for problem in find_problems(lines):
         assert lines[problem.line]
 
@@ -167,10 +167,10 @@ def test_escape_sequences_of_the_firmware_are_left_out(port: Port) -> None:
 
 def test_wait_ends_with_the_deadline_and_with_the_console(port: Port) -> None:
     assert port.console.wait_for(lambda _: False, Deadline.after(0.01)) is None
-    port.ours.sendall(b"last words without an end of line")
+    port.ours.sendall(b"last output without an end of line")
     port.ours.close()
     assert port.console.wait_for(lambda line: line == "never", Deadline.after(60)) is None
-    assert port.console.tail() == "last words without an end of line"
+    assert port.console.tail() == "last output without an end of line"
 
 
 def test_several_guests_share_a_log(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting: how long, for what, and what is said when it does not come."""
+"""Waiting: deadlines, conditions, and the error when a condition does not hold in time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_value_is_returned_at_once(clock: Time) -> None:
     assert clock.pauses == []
 
 
-def test_condition_is_asked_until_it_holds(clock: Time) -> None:
+def test_condition_is_tried_until_it_holds(clock: Time) -> None:
     assert until(lambda: clock.now > 103 and "up", what="it comes", timeout=5) == "up"
     assert 103 <= clock.now <= 103.5
 
@@ -51,19 +51,19 @@ def test_slow_guest_gets_more_time_and_a_fast_one_no_less(clock: Time, speed: fl
     assert clock.now == pytest.approx(100 + seconds)
 
 
-def test_message_has_what_was_seen_last(clock: Time) -> None:
+def test_message_has_the_last_value(clock: Time) -> None:
     with pytest.raises(AssertionError, match=r"last seen: \[\]"):
         until(list, what="frames come", timeout=1)
 
 
-def test_condition_is_asked_once_more_after_a_host_that_stood_still(clock: Time) -> None:
-    asked: list[float] = []
+def test_condition_is_tried_once_more_after_the_host_was_suspended(clock: Time) -> None:
+    tried: list[float] = []
 
     def condition() -> bool:
-        asked.append(clock.now)
-        if len(asked) == 1:
+        tried.append(clock.now)
+        if len(tried) == 1:
             clock.now += 1000
-        return len(asked) == 2
+        return len(tried) == 2
 
     assert poll(condition, Deadline.after(5)) is True
 

@@ -63,13 +63,15 @@ def test_key_is_authorized(guest: FakeGuest) -> None:
 def test_request_is_repeated_until_the_guest_listens(guest: FakeGuest) -> None:
     lost = iter(range(6))
     guest.serve(
-        lambda line: "noise\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None
+        lambda line: (
+            "something else\nready K H\n" if line.startswith("authorize") and next(lost, None) is None else None
+        )
     )
     assert guest.guard.authorize(KEY, Deadline.after(10)) == "K H"
 
 
-def test_request_is_repeated_at_once_when_the_guest_says_that_it_listens(guest: FakeGuest) -> None:
-    """A cold boot does not wait for the time of a repetition."""
+def test_request_is_repeated_at_once_when_the_guest_reports_that_it_listens(guest: FakeGuest) -> None:
+    """A cold boot does not wait for the retry interval."""
     asked: list[float] = []
 
     def answer(line: str) -> str | None:
@@ -84,7 +86,7 @@ def test_request_is_repeated_at_once_when_the_guest_says_that_it_listens(guest: 
 
 
 def test_request_after_half_a_request_is_whole(guest: FakeGuest) -> None:
-    """What an earlier attempt left behind does not run into the next."""
+    """Half a request of an earlier attempt does not corrupt the next."""
     guest.guard._port.send(b"autho")
     guest.serve(lambda line: "ready K H\n" if line.startswith("authorize ") else None)
     guest.guard.authorize(KEY, Deadline.after(5))
@@ -97,7 +99,7 @@ def test_answer_to_an_earlier_request_is_not_taken_for_this_ones(guest: FakeGues
     assert guest.guard.authorize(KEY, Deadline.after(5)) == "NEW KEY"
 
 
-def test_settle_takes_what_is_under_way(guest: FakeGuest) -> None:
+def test_settle_discards_late_replies(guest: FakeGuest) -> None:
     guest.port.sendall(b"ready A B\nready A B\n")
     guest.guard.settle(Deadline.after(5))
     assert guest.guard._line(0) is None

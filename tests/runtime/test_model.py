@@ -21,7 +21,7 @@ MAC = "02:70:66:00:00:01"
 
 
 class ControlServer:
-    """Answers each line of a connection with what `answer` makes of its request; None is silence."""
+    """Answers each request with `answer(request)`; None sends nothing."""
 
     def __init__(self, path: Path, answer: Callable[[dict[str, object]], bytes | None]) -> None:
         self.connections = 0
@@ -54,8 +54,8 @@ class ControlServer:
         self._listener.close()
 
 
-def reply(request: dict[str, object], **words: object) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": request["id"], **words}).encode() + b"\n"
+def reply(request: dict[str, object], **fields: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": request["id"], **fields}).encode() + b"\n"
 
 
 @pytest.fixture
@@ -136,16 +136,16 @@ def test_real_model_lives_answers_and_ends(inside: Callable[[Callable[[], object
 
 
 @pytest.mark.parametrize(
-    ("model", "tap", "words"),
+    ("model", "tap", "status"),
     [("nosuchnic", "wire0", "exit status 2"), ("ixgbe", "a-name-that-is-too-long", "exit status")],
 )
-def test_model_that_does_not_start_says_why(
-    inside: Callable[[Callable[[], object]], None], tmp_path: Path, model: str, tap: str, words: str
+def test_model_that_does_not_start_has_a_reason(
+    inside: Callable[[Callable[[], object]], None], tmp_path: Path, model: str, tap: str, status: str
 ) -> None:
     def check() -> None:
         process = ModelProcess(model, folder=tmp_path, tap=tap, mac=MAC)
         with pytest.raises(
-            ModelGone, match=rf"expected the model to serve, found: the model ended with {words} ?\d*: \S+"
+            ModelGone, match=rf"expected the model to serve, found: the model ended with {status} ?\d*: \S+"
         ) as caught:
             process.wait_ready()
         assert "\n" not in str(caught.value)

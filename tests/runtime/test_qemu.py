@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's command line, its monitor and its end, with a stand-in for the program."""
+"""QEMU's command line, its monitor and its exit, with a fake QEMU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start(fake_toolchain: Callable[[str], Toolchain], kernel: Kernel, root: Gues
 
 
 def after(argv: list[str], option: str) -> list[str]:
-    return [argv[at + 1] for at, word in enumerate(argv) if word == option]
+    return [argv[at + 1] for at, argument in enumerate(argv) if argument == option]
 
 
 def test_command_line(command: QemuCommand) -> None:
@@ -81,8 +81,8 @@ def test_monitor(start: Start) -> None:
     qemu = start("boots")
     try:
         assert qemu.qmp.execute("query-status") == {"status": "running", "running": True}
-        with pytest.raises(QmpError, match=r"QEMU returned an error for refuse {'a': 1}: it is not possible"):
-            qemu.qmp.execute("refuse", {"a": 1})
+        with pytest.raises(QmpError, match=r"QEMU returned an error for reject {'a': 1}: it is not possible"):
+            qemu.qmp.execute("reject", {"a": 1})
         with pytest.raises(QmpError, match="expected a reply to ignore from QEMU within 0 s, found none"):
             qemu.qmp.execute("ignore", timeout=0.2)
         assert qemu.qmp.execute("query-status")["running"]
@@ -115,7 +115,7 @@ def test_console_from_the_first_byte(start: Start, tmp_path: Path) -> None:
     assert (tmp_path / "console.log").read_bytes().startswith(b"[    0.000000] Linux version")
 
 
-def test_qemu_that_does_not_start_says_why(start: Start) -> None:
+def test_qemu_that_does_not_start_has_a_reason(start: Start) -> None:
     with pytest.raises(
         InfrastructureError,
         match="expected QEMU to start, found: QEMU ended with exit status 1: -accel kvm: failed to initialize kvm: No such device",

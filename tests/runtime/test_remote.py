@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The wire end on a real tap in a namespace, with a device under test that is a few lines of this file."""
+"""The remote on a real tap in a network namespace, with a fake device under test."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_every_frame_of_a_burst_is_captured_in_order(inside: Inside) -> None:
     inside(check)
 
 
-def test_capture_begins_and_ends_where_it_says(inside: Inside) -> None:
+def test_capture_has_the_frames_of_its_block_only(inside: Inside) -> None:
     def check() -> None:
         with on_the_wire() as (remote, dut):
             for number in range(50):
@@ -151,12 +151,12 @@ def test_frame_that_is_too_long_is_an_error(inside: Inside) -> None:
     inside(check)
 
 
-def test_wire_is_quiet_by_itself_and_answers(inside: Inside) -> None:
+def test_remote_sends_nothing_unasked_and_answers(inside: Inside) -> None:
     """No router solicitation, no listener report, no address detection; ARP and echo are answered."""
 
     def check() -> None:
         with on_the_wire() as (remote, dut):
-            assert [frame.packet.summary() for frame in remote.background(1.5) if not frame.background] == []
+            assert [seen.packet.summary() for seen in remote.background(1.5) if not seen.background] == []
             with remote.capture() as seen:
                 dut.send(
                     bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=DUT) / ARP(hwsrc=DUT, psrc=taps.DUT_IPV4, pdst=taps.IPV4))
@@ -196,7 +196,7 @@ def test_exchange(inside: Inside) -> None:
     inside(check)
 
 
-def test_faults(inside: Inside) -> None:
+def test_falsifications(inside: Inside) -> None:
     def check() -> None:
         interposer = Falsifier()
         with on_the_wire(interposer) as (remote, dut):
@@ -228,7 +228,7 @@ def test_recording_is_a_pcap_with_both_directions(inside: Inside, tmp_path: Path
             count = recording.stop()
             packets = rdpcap(str(tmp_path / "artifacts" / "wire.pcap"))
             assert count == len(packets) >= 4
-            # The host reports the groups of its address too, when it gets round to it.
+            # The host may report its multicast groups, too.
             assert [bytes(packet) for packet in packets if bytes(packet) in frames] == frames
             assert abs(float(packets[0].time) - time.time()) < 30
 
@@ -236,7 +236,7 @@ def test_recording_is_a_pcap_with_both_directions(inside: Inside, tmp_path: Path
 
 
 def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capture that is not whole proves nothing, and says so."""
+    """A capture that lost frames proves nothing, and is an error."""
 
     def check() -> None:
         with on_the_wire() as (remote, dut):
@@ -284,7 +284,7 @@ def test_a_tap_of_several_queues_is_seen_whole(inside: Inside) -> None:
                 queues[number % 4].send(frame(number))
         numbers = [int.from_bytes(data[14:18], "big") for data in seen.received(background=False)]
         assert sorted(numbers) == list(range(64))
-        # And what it sends comes out of one of them.
+        # A frame that the remote sends arrives in one of the queues.
         remote.send(bytes(Ether(dst=DUT, src=taps.MAC, type=0x88B5) / Raw(bytes(50))))
         assert select.select([each.fd for each in queues], [], [], 5)[0]
         remote.close()

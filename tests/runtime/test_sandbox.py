@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run's namespaces: what is private inside, and that nothing is left outside however the runner ends."""
+"""A run's namespaces: private inside, and nothing left outside however the runner ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def payload():
     child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     grandchild = subprocess.Popen(["sh", "-c", "sleep 1000 & exec sleep 1000"], start_new_session=True)
     (folder / "inside").write_text("a tmpfs")
-    try:  # the signal may come as soon as the word is out
+    try:  # the signal may come as soon as this is written
         sys.stdout.write("ready\\n"); sys.stdout.flush()
         time.sleep(1000)
     except KeyboardInterrupt:
@@ -45,9 +45,9 @@ sys.stdout.write(repr(outcome) + "\\n")
 class Runner:
     """A process that is inside `sandbox.enter`."""
 
-    def __init__(self, folder: Path, *words: str, grace: float = 20.0) -> None:
+    def __init__(self, folder: Path, *options: str, grace: float = 20.0) -> None:
         self.folder = folder
-        argv = [sys.executable, "-c", RUNNER, str(folder), str(grace), *words]
+        argv = [sys.executable, "-c", RUNNER, str(folder), str(grace), *options]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
@@ -55,7 +55,7 @@ class Runner:
         assert len(self.inside) >= 5
 
     def leftovers(self) -> list[str]:
-        """What of the run is still there, seen from outside."""
+        """What is left of the run, seen from outside."""
         found = [f"process {pid}" for pid in self.inside if alive(pid)]
         if str(self.folder) in Path("/proc/self/mountinfo").read_text():
             found.append("a mount")
@@ -73,7 +73,7 @@ class Runner:
 
 def descendants(pid: int) -> list[int]:
     children = [
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
     return children + [each for child in children for each in descendants(child)]
 
@@ -173,11 +173,11 @@ def test_inside_is_private(namespaces: None, tmp_path: Path) -> None:
 def test_user_namespace_where_root_is_not_enough(
     namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container: unshare is refused at first, and allowed inside a user namespace."""
+    """As in a container: unshare fails at first, and works inside a user namespace."""
     real = sandbox._LIBC
     seen: list[int] = []
 
-    class Refusing:
+    class FailingLibc:
         prctl, mount = real.prctl, real.mount
 
         @staticmethod
@@ -186,7 +186,7 @@ def test_user_namespace_where_root_is_not_enough(
             return -1 if len(seen) == 1 else int(real.unshare(flags))
 
     if os.geteuid() == 0:
-        monkeypatch.setattr(sandbox, "_LIBC", Refusing)
+        monkeypatch.setattr(sandbox, "_LIBC", FailingLibc)
     assert (
         sandbox.enter(
             ["sh", "-c", "test $(id -u) = 0 && grep -q '^ *0 .* 1$' /proc/self/uid_map"], folder=tmp_path / "run"
@@ -196,36 +196,36 @@ def test_user_namespace_where_root_is_not_enough(
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(1, "user namespace, found: Operation not permitted"), (28, "limit is reached; raise it")]
+    ("number", "message"), [(1, "user namespace, found: Operation not permitted"), (28, "limit is reached; raise it")]
 )
 def test_no_namespaces_is_one_clear_error(
-    namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+    namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
 ) -> None:
-    class Refusing:
+    class FailingLibc:
         @staticmethod
         def unshare(_flags: int) -> int:
             return -1
 
-    monkeypatch.setattr(sandbox, "_LIBC", Refusing)
+    monkeypatch.setattr(sandbox, "_LIBC", FailingLibc)
     monkeypatch.setattr(sandbox.ctypes, "get_errno", lambda: number)
-    with pytest.raises(InfrastructureError, match=words) as caught:
+    with pytest.raises(InfrastructureError, match=message) as caught:
         sandbox.enter(["true"], folder=tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
-def test_a_mount_that_is_refused_is_one_clear_error(
+def test_a_mount_that_fails_is_one_clear_error(
     namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sandbox._LIBC
 
-    class Refusing:
+    class FailingLibc:
         prctl, unshare = real.prctl, real.unshare
 
         @staticmethod
-        def mount(*_words: object) -> int:
+        def mount(*_arguments: object) -> int:
             return -1
 
-    monkeypatch.setattr(sandbox, "_LIBC", Refusing)
+    monkeypatch.setattr(sandbox, "_LIBC", FailingLibc)
     with pytest.raises(InfrastructureError, match=r"expected to mount a private view of /, found"):
         sandbox.enter(["true"], folder=tmp_path / "run")
 
@@ -272,7 +272,7 @@ def test_signals_are_as_before(namespaces: None, tmp_path: Path) -> None:
 
 
 def test_relay_reaches_into_the_run(namespaces: None, tmp_path: Path) -> None:
-    """A connection to the host's loopback comes out at a server inside; it echoes, and its end comes through both ways."""
+    """A connection to the host's loopback reaches a server inside, which echoes; closing works in both directions."""
     listener = relay.listen()
     port = listener.getsockname()[1]
     client = subprocess.Popen(

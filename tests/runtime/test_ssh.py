@@ -47,7 +47,7 @@ def test_result(session: SshSession) -> None:
     assert 0 < result.seconds < 30
 
 
-def test_failure_says_command_status_and_reason(session: SshSession) -> None:
+def test_failure_has_command_status_and_reason(session: SshSession) -> None:
     with pytest.raises(
         CommandFailed,
         match=r"`echo no such device >&2; exit 19` in the guest: expected exit status 0, found 19: no such device",
@@ -66,7 +66,7 @@ def test_shell_killed_by_a_signal_failed(session: SshSession) -> None:
         session.run("kill -9 $$")
 
 
-def test_output_is_whole_and_bytes_that_are_no_text_are_survived(session: SshSession) -> None:
+def test_output_is_whole_whatever_its_bytes(session: SshSession) -> None:
     assert len(session.run("head -c 3000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero >&2").stdout) == 3_000_000
     assert session.run(r"printf 'a\377b'").stdout == "a�b"
 
@@ -86,7 +86,7 @@ def test_commands_run_side_by_side(session: SshSession, tmp_path: Path) -> None:
     assert results == ["met\n"]
 
 
-def test_timeout_has_what_was_said_and_leaves_the_session_usable(session: SshSession) -> None:
+def test_timeout_has_the_output_and_leaves_the_session_usable(session: SshSession) -> None:
     begin = time.monotonic()
     with pytest.raises(CommandTimeout, match=r"did not end within 0.") as caught:
         session.run("echo begun; exec sleep 1000", timeout=0.7)
@@ -122,7 +122,7 @@ def test_another_server_on_the_port(server: SshServer, key: KeyPair) -> None:
     assert server.logins == 0
 
 
-def test_key_that_is_not_taken(server: SshServer) -> None:
+def test_key_that_is_not_accepted(server: SshServer) -> None:
     with pytest.raises(NotAuthorized, match="expected a login as root, found AuthenticationException"):
         SshSession(server.address, KeyPair(), server.host_key)
 
@@ -136,10 +136,10 @@ def test_port_that_nobody_listens_on(key: KeyPair) -> None:
         SshSession(address, key, "ssh-ed25519 AAAA", timeout=60, alive=lambda: "QEMU ended")
 
 
-def test_server_that_accepts_and_says_nothing(key: KeyPair) -> None:
+def test_server_that_accepts_and_sends_nothing(key: KeyPair) -> None:
     """As slirp does before the guest listens."""
-    with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(InfrastructureError, match="expected a login"):
-        SshSession(mute.getsockname(), key, "ssh-ed25519 AAAA", timeout=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(InfrastructureError, match="expected a login"):
+        SshSession(silent.getsockname(), key, "ssh-ed25519 AAAA", timeout=0.5)
 
 
 def test_private_key_is_its_owners_alone(key: KeyPair, tmp_path: Path) -> None:

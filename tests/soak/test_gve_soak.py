@@ -153,7 +153,7 @@ class Soak:
         """Frames in all flows to the DUT, which answers some, except while a check goes on."""
         over = threading.Event()
 
-        def pour() -> None:
+        def send() -> None:
             while not over.wait(PACE):
                 if self._pause.is_set():
                     self._paused.set()
@@ -161,7 +161,7 @@ class Soak:
                 self._paused.clear()
                 self.machine.remote.send(self.frames[:: self._random.randrange(1, 4)])
 
-        thread = threading.Thread(target=pour, daemon=True)
+        thread = threading.Thread(target=send, daemon=True)
         thread.start()
         try:
             yield
@@ -197,7 +197,7 @@ class Soak:
     def check(self, after: str) -> None:
         """Without further traffic: all is consumed, all queues work, and the accounting balances."""
         self._pause.set()
-        self.wait(self._paused.is_set, "the pouring pauses")
+        self.wait(self._paused.is_set, "the traffic pauses")
         left = self._settle(after)
         before = self._delivered()
         self.machine.remote.send(self.frames)
@@ -248,7 +248,7 @@ class Soak:
         """Frames that the device delivered to the driver since it started."""
         return sum(int(queue["frames"]) for queue in self.model.call("model.counters")["rx"])
 
-    def _books(self) -> list[QueueState]:
+    def _queue_states(self) -> list[QueueState]:
         """Both sides of each existing queue; the driver is read first, so that it cannot be ahead."""
         driver = Accounting(self.machine, self.dut.ifname, "ethtool").queues()
         device = self.model.call("model.queues")
@@ -258,7 +258,9 @@ class Soak:
             for number, queue in enumerate(device[direction]):
                 account = accounts.get(number)
                 if not queue["enabled"]:
-                    assert account is None, f"the driver counts {direction} queue {number}, which the device has not"
+                    assert account is None, (
+                        f"the driver counts {direction} queue {number}, which the device does not have"
+                    )
                     continue
                 consumed = -1 if account is None else account.frames
                 block = blocks[queue["block"]]
@@ -279,12 +281,12 @@ class Soak:
         last: list[QueueState] = []
         since = time.monotonic()
 
-        def uneven(books: Sequence[QueueState]) -> list[QueueState]:
-            return [each for each in books if each.consumed != each.given]
+        def uneven(states: Sequence[QueueState]) -> list[QueueState]:
+            return [each for each in states if each.consumed != each.given]
 
         def settled() -> bool:
             nonlocal last, since
-            now = self._books()
+            now = self._queue_states()
             if now != last:
                 last, since = now, time.monotonic()
             if excused is not None:
@@ -293,7 +295,7 @@ class Soak:
             return not uneven(now) or (stands and all(each.left_by_driver for each in uneven(now)))
 
         try:
-            self.wait(settled, f"the driver has consumed what came after {after}")
+            self.wait(settled, f"the driver has consumed what arrived after {after}")
         except AssertionError as error:
             lines = "\n".join(f"  {each}" for each in last)
             when = "before" if excused is None else "after"
@@ -346,7 +348,7 @@ def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: p
 
 
 @pytest.mark.parametrize("fault", ["interrupt.lost", "interrupt.vector.lost", "rx.buffer.leaked", "tx.completion.lost"])
-def test_what_is_lost_is_seen(fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_losses_are_detected(fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A device that keeps losing interrupts, events, buffers or tags fails the checks."""
 
     def work(soak: Soak) -> None:

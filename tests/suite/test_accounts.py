@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The three accounts over one interval, against a machine that counts what it is made to."""
+"""Accounting over one measurement, against a fake machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAME = b"\xaa" * 60
 
 
 class Nic:
-    """Counts frames by queue on the driver's side and the device's."""
+    """A driver and a device that count frames per queue."""
 
     def __init__(self, *, netlink: bool = False) -> None:
         self.netlink = netlink
@@ -67,7 +67,7 @@ def accounting_of(nic: Nic, *faults: str, model: bool = True) -> Accounting:
     return Accounting(machine, "eth0")  # type: ignore[arg-type]
 
 
-def test_an_interval_has_what_every_side_saw_and_nothing_before_it() -> None:
+def test_a_measurement_has_what_every_side_counted_and_nothing_before_it() -> None:
     nic = Nic()
     nic.deliver(0)
     accounting = accounting_of(nic)
@@ -80,7 +80,7 @@ def test_an_interval_has_what_every_side_saw_and_nothing_before_it() -> None:
     assert "2 frames/120 bytes in" in explain(measured)
 
 
-def test_without_a_model_the_device_says_nothing() -> None:
+def test_without_a_model_the_device_has_no_counters() -> None:
     nic = Nic()
     with accounting_of(nic, model=False).measure() as measured:
         nic.deliver(0)
@@ -88,7 +88,7 @@ def test_without_a_model_the_device_says_nothing() -> None:
     assert measured.queues.rx == {0: Account(1, 60)}
 
 
-def test_netlinks_counters_go_first() -> None:
+def test_netlink_counters_are_preferred() -> None:
     nic = Nic(netlink=True)
     nic.rx = [4, 0]
     assert accounting_of(nic).queues().rx[0] == Account(4, 240)
@@ -102,7 +102,7 @@ def test_netlinks_counters_go_first() -> None:
         ("program:qstat.bytes-short", {0: Account(1, 46)}),
     ],
 )
-def test_faults_bend_the_drivers_account_alone(fault: str, rx: dict[int, Account]) -> None:
+def test_falsifications_change_the_drivers_counters_alone(fault: str, rx: dict[int, Account]) -> None:
     nic = Nic()
     with accounting_of(nic, fault).measure() as measured:
         nic.deliver(0)
@@ -118,7 +118,7 @@ def test_an_error_other_than_unsupported_is_raised() -> None:
         accounting_of(nic).queues()
 
 
-def test_a_comparison_says_what_is_missing_and_what_is_too_many() -> None:
+def test_a_comparison_reports_missing_and_extra_frames() -> None:
     check_same([b"a", b"b"], [b"b", b"a"], "frames")
     with pytest.raises(AssertionError, match=r"frames: expected 2, found 2; 1 missing \(1 bytes 62…\), 1 too many"):
         check_same([b"a", b"c"], [b"a", b"b"], "frames")

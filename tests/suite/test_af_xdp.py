@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets, out of the buffers of several sockets."""
+"""Packets from the buffers of several AF_XDP sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plugfest.xdp.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, receiv
 
 
 class Queue:
-    """Gives what it has by batches."""
+    """A socket that returns its buffers in batches."""
 
     def __init__(self, *batches: Sequence[Received]) -> None:
         self.batches = list(batches)
@@ -32,13 +32,13 @@ def sockets() -> list[Socket]:
     return [cast("Socket", first), cast("Socket", second)]
 
 
-def test_buffers_are_joined_by_socket_over_several_looks() -> None:
+def test_buffers_are_joined_per_socket_across_reads() -> None:
     packets = receive_packets(sockets(), {b"abc", b"d"}, until)
     assert [data_of(packet) for packet in packets] == [b"d", b"abc", b"e"]
     assert [len(packet) for packet in packets] == [1, 3, 1]
 
 
-def test_buffers_that_are_not_joined_are_all_told() -> None:
+def test_buffers_that_are_not_joined_are_all_returned() -> None:
     assert sorted(each.data for each in receive_frames(sockets(), {b"nothing"}, until)) == [
         b"a",
         b"b",

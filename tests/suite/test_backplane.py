@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The suite's own reading of Clause 73, against the tables of the standard and against the models' engine."""
+"""The suite's own implementation of Clause 73, against the tables of the standard and against the models' engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from plugfest.link.backplane import (
 from plugfest.link.partner import Attempts, LinkPartner
 
 FULL, NONE, RECEIVES, TRANSMITS = Pause(True, True), Pause(False, False), Pause(False, True), Pause(True, False)
-# Table 28B-3: PAUSE and ASM_DIR of the local end, of the partner; what the local end does. Row by row.
+# Table 28B-3, row by row: PAUSE and ASM_DIR of the local device and of the link partner; the local resolution.
 TABLE = {
     ((0, 0), (0, 0)): NONE,
     ((0, 1), (0, 1)): NONE,
@@ -47,7 +47,7 @@ def test_pause(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
 
 
 def test_pause_is_mirrored() -> None:
-    """Where one end transmits the other receives."""
+    """Where one end sends PAUSE frames, the other receives them."""
     ends = [Pause(*bits) for bits in product((False, True), repeat=2)]
     for local, partner in product(ends, ends):
         mine, other = pause_of(local, partner), pause_of(partner, local)
@@ -77,16 +77,16 @@ def test_base_page() -> None:
 
 
 def test_names() -> None:
-    """Each mode has a speed, and what is detected without pages is among them."""
+    """Each mode has a speed, and so do the technologies that are detected without pages."""
     assert set(SPEEDS) == set(MODES.values())
     assert set(DETECTABLE) < set(SPEEDS)
 
 
 def test_fec() -> None:
-    """Both able, and one of them asking: by the suite's reading, by that of the models' engine."""
+    """FEC needs both ends able and one requesting it: the suite and the models' engine agree."""
     bits = list(product((False, True), repeat=2))
     for local, partner in product(bits, bits):
-        ends = [Abilities.of("10GBASE-KR", fec=able, fec_request=asks) for able, asks in (local, partner)]
+        ends = [Abilities.of("10GBASE-KR", fec=able, fec_request=request) for able, request in (local, partner)]
         assert (fec_of(local, partner), False) == resolve_fec(Technology.KR_10G, *ends)
     assert [(one, other) for one, other in product(bits, bits) if fec_of(one, other)] == [
         ((True, False), (True, True)),
@@ -95,15 +95,15 @@ def test_fec() -> None:
     ]
 
 
-def test_what_a_page_says() -> None:
-    """Nonces, Ack and NP are the exchange's: all other bits count."""
+def test_content_of_a_page() -> None:
+    """Nonces, Ack and NP belong to the exchange; all other bits are content."""
     exchange = 0x1F << 5 | 0x1F << 16 | 3 << 14
     for bit in range(48):
         assert BasePage(1 << bit).content == (0 if exchange >> bit & 1 else 1 << bit)
 
 
 class _Machine:
-    """A driver and a model that say what a test lets them."""
+    """A driver and a model that report what a test sets."""
 
     def __init__(self) -> None:
         self.reported = {"carrier": 1, "carrier-down-count": 3}
@@ -127,25 +127,25 @@ def partner_of(machine: _Machine) -> LinkPartner:
     return LinkPartner(machine, machine, defer=lambda *_: None)  # type: ignore[arg-type]
 
 
-def test_a_carrier_of_after_the_change() -> None:
+def test_a_carrier_counts_only_after_the_mark() -> None:
     machine = _Machine()
-    far = partner_of(machine)
-    far.mark()
-    assert not far.renewed(machine.reported), "it may be that of before"
+    partner = partner_of(machine)
+    partner.mark()
+    assert not partner.renewed(machine.reported), "it may date from before the mark"
     machine.reported = {"carrier": 0, "carrier-down-count": 4}
-    assert not far.renewed(machine.reported)
+    assert not partner.renewed(machine.reported)
     machine.reported = {"carrier": 1, "carrier-down-count": 4}
-    assert far.renewed(machine.reported)
-    far.mark()
-    assert not far.renewed(machine.reported)
+    assert partner.renewed(machine.reported)
+    partner.mark()
+    assert not partner.renewed(machine.reported)
     machine.reported = {"carrier": 0, "carrier-down-count": 5}
-    far.mark()
+    partner.mark()
     machine.reported = {"carrier": 1, "carrier-down-count": 5}
-    assert far.renewed(machine.reported), "there was none before"
+    assert partner.renewed(machine.reported), "there was no carrier at the mark"
 
 
 def test_attempts() -> None:
-    """Pages that begin to come; those that change are the same attempt."""
+    """An attempt starts with pages after silence; pages that change belong to the same attempt."""
     machine = _Machine()
     machine.receives("silence", "pages", "pages")
     attempts = Attempts(partner_of(machine))
@@ -161,18 +161,18 @@ def test_attempts() -> None:
     ("page", "null"),
     [
         (0x2001, True),
-        (0xF801, True),  # toggle, Ack2, Ack and NP are the exchange's
+        (0xF801, True),  # toggle, Ack2, Ack and NP belong to the exchange
         (0x2005, False),
         (0x0001, False),  # unformatted
         (0x1_0000_2001, False),
     ],
 )
 def test_a_null_message(page: int, null: bool) -> None:
-    """The message page of code 1, and nothing behind it."""
+    """The message page of code 1 without unformatted fields."""
     assert NextPage(page).is_null is null
 
 
-def test_a_technology_s_name_tells_its_speed() -> None:
+def test_a_technologys_name_has_its_speed() -> None:
     for technology in Technology:
         assert speed_of(technology.label) == technology.speed, technology
     with pytest.raises(ValueError, match="as 10GBASE-KR"):

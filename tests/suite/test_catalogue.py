@@ -13,9 +13,9 @@ from plugfest.plugin import suite
 from plugfest.requirements.requirement import Requirement
 
 MODEL = {point.name for model in models().values() for point in model.faults}
-"""The faults of all models: each requirement's are tried on those that have them."""
+"""The fault points of all models."""
 PREFIXES = {"backplane": ("cl72-", "cl73-")}
-"""Where ids begin not with the area but with the clause."""
+"""Areas whose ids begin with the clause instead of the area."""
 AREAS = {"backplane", "link", "offload", "qapi", "qstat", "smoke", "xdp"}
 
 
@@ -35,7 +35,7 @@ def test_ids_are_unique_and_of_their_area() -> None:
     assert wrong == []
 
 
-def test_every_requirement_says_where_it_is_written_and_how_it_is_tested() -> None:
+def test_every_requirement_has_source_sentence_and_procedure() -> None:
     for each in requirements():
         assert each.source, each.id
         assert each.sentence.endswith("."), each.id
@@ -49,12 +49,12 @@ def test_every_fault_exists() -> None:
 
 
 LEAST = {"qapi": 0.2, "qstat": 0.25}
-"""Where most of what is compared is what the kernel says of itself, which no device can turn: that is read wrongly instead."""
+"""The least share where most tests compare what the kernel reports, which no device can change; there answers are falsified."""
 
 
 @pytest.mark.parametrize("area", sorted(AREAS))
 def test_most_requirements_are_falsified_by_the_device(area: str) -> None:
-    """A fault on the runner's side shows that an assertion is there; one of the device shows that the wire is looked at."""
+    """A falsified answer shows that there is an assertion; a fault of the device shows that the wire is checked."""
     mine = [each for each in requirements() if each.area == area]
     by_model = [each for each in mine if set(each.falsified_by) & MODEL]
     assert len(by_model) > len(mine) * LEAST.get(area, 0.5)

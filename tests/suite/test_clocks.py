@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stamps against the clocks: which clock is taken, and that a stamp out of its bounds is found."""
+"""Time stamps against the clocks: which clock is read, and that a stamp out of bounds fails."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from plugfest.machine.model import ModelClient
 from plugfest.timestamps.clocks import Clocks
 
 
-class Answers:
-    """Answers what it was given, by method."""
+class FakeEnd:
+    """An agent or a model with one answer per method."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -26,24 +26,24 @@ class Answers:
         return answer
 
 
-def clocks(model: Answers | None = None, *falsified: str, **answers: Any) -> Clocks:
-    agent = Answers(**{"ethtool_get": {}} | answers)
-    asked = cast("AgentClient", Falsified(agent, *falsified))
-    return Clocks(asked, "eth0", cast("ModelClient", model) if model else None)
+def clocks(model: FakeEnd | None = None, *falsified: str, **answers: Any) -> Clocks:
+    agent = FakeEnd(**{"ethtool_get": {}} | answers)
+    client = cast("AgentClient", Falsified(agent, *falsified))
+    return Clocks(client, "eth0", cast("ModelClient", model) if model else None)
 
 
-def test_the_devices_clock_goes_before_the_hardware_clock_and_that_before_the_guests() -> None:
+def test_the_devices_clock_is_preferred_then_the_phc_then_the_guests() -> None:
     hardware = {"ethtool_get": {"phc-index": 0}, "phc_read": [1, 2, 3], "system_nanoseconds": {"realtime": 1}}
-    model = Answers(control_methods=["model.clock"], model_clock={"now": 3})
+    model = FakeEnd(control_methods=["model.clock"], model_clock={"now": 3})
     assert clocks(model, **hardware).read() == {"device": 3}
-    assert clocks(Answers(control_methods=[]), **hardware).read() == {"phc": 2}
-    without = Answers(control_methods=["model.clock"], model_clock={"now": None})
+    assert clocks(FakeEnd(control_methods=[]), **hardware).read() == {"phc": 2}
+    without = FakeEnd(control_methods=["model.clock"], model_clock={"now": None})
     assert clocks(without, system_nanoseconds={"realtime": 1}).read() == {"realtime": 1}
 
 
-def test_a_hardware_clock_that_cannot_be_read_is_left_out() -> None:
-    refused = AgentError("phc.read", "OSError", "Operation not supported", errno.EOPNOTSUPP)
-    answers = {"ethtool_get": {"phc-index": 0}, "phc_read": refused, "system_nanoseconds": {"realtime": 1}}
+def test_a_phc_that_cannot_be_read_is_left_out() -> None:
+    unsupported = AgentError("phc.read", "OSError", "Operation not supported", errno.EOPNOTSUPP)
+    answers = {"ethtool_get": {"phc-index": 0}, "phc_read": unsupported, "system_nanoseconds": {"realtime": 1}}
     assert clocks(**answers).read() == {"realtime": 1}
 
 
@@ -55,7 +55,7 @@ def test_stamps_lie_between_the_readings_of_one_clock() -> None:
         clocks().check({"device": 47}, [50, 58], {"device": 57})
 
 
-def test_it_is_the_same_clock_every_time() -> None:
+def test_all_stamps_are_of_one_clock() -> None:
     found = clocks()
     found.check({"realtime": 10, "tai": 20}, [22], {"realtime": 30, "tai": 40})
     found.check({"realtime": 30, "tai": 40}, [45], {"realtime": 40, "tai": 50})
@@ -63,7 +63,7 @@ def test_it_is_the_same_clock_every_time() -> None:
         found.check({"realtime": 50, "tai": 60}, [55], {"realtime": 56, "tai": 66})
 
 
-def test_a_clock_that_is_ahead_is_found() -> None:
+def test_a_clock_that_is_ahead_fails() -> None:
     found = clocks(None, "program:clocks.ahead", system_nanoseconds={"realtime": 10})
     with pytest.raises(AssertionError, match="3599999999990 ns before"):
         found.check(found.read(), [20], found.read())

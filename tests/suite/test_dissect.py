@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The suite's reading of frames: scapy's are right, and each that was changed is found out."""
+"""The suite's dissector: frames built by scapy are correct, and every change is found."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_good_frame_has_no_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(frames()))
-def test_every_changed_octet_of_transport_is_found(name: str) -> None:
+def test_every_changed_byte_of_transport_is_found(name: str) -> None:
     data = bytes(frames()[name])
     start = len(data) - len(dissect(data).transport)
     for at in (*range(start, start + 24), len(data) - 1):
@@ -42,19 +42,19 @@ def test_every_changed_octet_of_transport_is_found(name: str) -> None:
         assert problems(wrong), f"byte {at} of {name}"
 
 
-def test_every_changed_octet_of_the_ipv4_header_is_found() -> None:
+def test_every_changed_byte_of_the_ipv4_header_is_found() -> None:
     data = bytes(frames()["udp4"])
     for at in range(14, 34):
         assert problems(data[:at] + bytes([data[at] ^ 0x04]) + data[at + 1 :]), f"byte {at}"
 
 
-def test_bytes_too_many_and_too_few_are_found() -> None:
+def test_trailing_and_missing_bytes_are_found() -> None:
     data = bytes(frames()["tcp4"])
     assert "behind the IP packet" in problems(data + b"\0")[0]
     assert "IP has a length" in problems(data[:-1])[0]
 
 
-def test_padding_of_a_short_frame_is_none_of_them() -> None:
+def test_padding_of_a_short_frame_is_no_problem() -> None:
     short = bytes(Ether(**MACS) / IP(**V4) / UDP(sport=1, dport=2) / Raw(b"x"))
     assert problems(short.ljust(60, b"\0")) == []
 
@@ -64,7 +64,7 @@ def test_the_zero_checksum_of_udp_is_wrong() -> None:
     assert "UDP checksum" in problems(zero)[0]
 
 
-def test_the_parts_are_scapys() -> None:
+def test_fields_are_as_scapy_set_them() -> None:
     found = dissect(bytes(frames()["udp6"]))
     assert (found.version, found.tags, found.ports) == (6, ((0x8100, 0x6005),), (1, 2))
     assert found.payload == LONG[:101]
@@ -73,7 +73,7 @@ def test_the_parts_are_scapys() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", bytes(13), bytes(14), bytes(Ether(**MACS) / ARP())])
-def test_what_is_no_ip_is_said_to_be_none(data: bytes) -> None:
+def test_a_frame_without_ip_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         dissect(data)
     assert problems(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table of falsifications: each names calls that exist, is used by a requirement, and changes what a test gets."""
+"""The table of falsifications: each names calls that exist, is used by a requirement, and changes a call or its answer."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ REJECTED = {
     "program:xdp.rejected-attach-sticks",
     "program:xdp.error-without-extack",
 }
-"""Those that concern what the kernel rejects."""
+"""The falsifications of an error."""
 BY_HAND = {"wire:frame.damaged", "wire:capture.unseen", "wire:capture.damaged"}
-"""For plugfest run --fault alone: what they show, a model's faults of frames show too."""
+"""For plugfest run --fault only: no requirement names them, since a model's faults show the same."""
 
 
 def agents_methods() -> set[str]:
@@ -80,9 +80,9 @@ def test_each_applies_to_calls_that_exist(tmp_path: Path) -> None:
 
 def test_each_is_named_by_a_requirement_and_each_that_is_named_is_there() -> None:
     named = {fault for each in suite.collect() for fault in each.falsified_by}
-    of_this_side = {name for name in named if name.startswith(("program:", "wire:"))}
-    assert of_this_side - TABLE.keys() == set()
-    assert TABLE.keys() - of_this_side == BY_HAND
+    of_the_runner = {name for name in named if name.startswith(("program:", "wire:"))}
+    assert of_the_runner - TABLE.keys() == set()
+    assert TABLE.keys() - of_the_runner == BY_HAND
 
 
 QUEUES = [
@@ -177,13 +177,13 @@ SAMPLES: Mapping[str, list[tuple[dict[str, Any], Any]]] = {
     "wire:capture": [({"frame": b"frame"}, b"frame")],
     "wire:send": [({"frame": b"frame", "number": 0}, b"frame")],
 }
-"""By end and method: parameters, and a plausible answer."""
+"""By end and method: parameters and a plausible answer."""
 OPENED = ("agent:bpf.load", "agent:devmem.bind", "agent:bpf.link_create")
-"""What a test does before the falsification of what it opened is armed."""
+"""Calls that a test makes before a falsification of what they open is armed."""
 
 
 def carry_out(interposer: Falsifier, key: str, *, rejected: bool) -> list[tuple[Any, Any]]:
-    """Make the sample calls of a method; returns what was asked and answered, and what a test was to ask and get."""
+    """Make the sample calls of a method; returns the calls and answers with the interposer, and those without."""
     found = []
     end, _, method = key.partition(":")
     for params, answer in SAMPLES[key]:
@@ -208,7 +208,7 @@ def carry_out(interposer: Falsifier, key: str, *, rejected: bool) -> list[tuple[
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_changes_what_is_asked_or_answered(name: str) -> None:
+def test_each_changes_a_call_or_its_answer(name: str) -> None:
     interposer = Falsifier()
     for key in OPENED:
         for had, wanted in carry_out(interposer, key, rejected=False):
@@ -248,5 +248,5 @@ def test_only_calls_that_match_are_changed() -> None:
 
 
 def test_what_is_not_in_the_table_cannot_be_armed() -> None:
-    with pytest.raises(UsageError, match="unheard"):
-        Falsifier().arm("program:unheard")
+    with pytest.raises(UsageError, match="unknown"):
+        Falsifier().arm("program:unknown")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counters at two moments, and the routine operations between them."""
+"""Monotonic counters, and the operations between two readings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_scope_is_read() -> None:
     assert found.by_ethtool == {"rx 1 packets": 4, "rx 1 bytes": 400}
 
 
-def test_what_is_less_is_lost_and_what_is_not_reported_is_not() -> None:
+def test_a_counter_that_went_back_is_lost_and_one_not_reported_is_not() -> None:
     assert lost({"a": 5, "b": 2, "c": 1}, {"a": 4, "b": 2}) == ["a was 5, is 4"]
 
 
@@ -43,14 +43,14 @@ def test_differences_name_the_counter() -> None:
 
 
 class Dut:
-    """Remembers what it was asked to become; refuses channels."""
+    """Records the requested settings; rejects a change of channels."""
 
     ifname = "eth0"
     mtu = 1500
 
     def __init__(self, rings: dict[str, int] | None) -> None:
         self.rings = rings
-        self.asked: list[Any] = []
+        self.requested: list[Any] = []
 
     def try_restart_autoneg(self) -> AgentError | None:
         return AgentError("ethtool.restart_negotiation", "OSError", "Operation not supported", 95)
@@ -59,18 +59,18 @@ class Dut:
         return self.rings if what == "rings" else {"combined-count": 2, "combined-max": 4}
 
     def ask(self, what: str, **values: Any) -> AgentError | None:
-        self.asked.append((what, values))
+        self.requested.append((what, values))
         return AgentError("ethtool.set", "NetlinkError", "no", 22) if what == "channels" else None
 
     def set(self, what: str, **values: Any) -> None:
-        self.asked.append((what, values))
+        self.requested.append((what, values))
 
     def set_link(self, **changes: Any) -> None:
-        self.asked.append(changes)
+        self.requested.append(changes)
 
 
 @pytest.mark.parametrize(("most", "other"), [(512, 512), (256, 128)])
-def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: int, other: int) -> None:
+def test_only_supported_operations_are_done_and_all_are_undone(most: int, other: int) -> None:
     dut = Dut({"rx": 256, "tx": 256, "rx-max": most, "tx-max": most})
     operations = Operations(
         dut,  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_only_what_the_driver_offers_is_done_and_everything_is_put_back(most: in
     )
     done = list(operations.one_by_one())
     assert done == ["the interface goes down and up", "the rings are resized", "the MTU changes"]
-    assert dut.asked == [
+    assert dut.requested == [
         {"up": False},
         {"up": True},
         ("rings", {"rx": other, "tx": other}),

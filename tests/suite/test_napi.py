@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Polls, out of the lines of the tracepoint."""
+"""NAPI polls from the lines of the tracepoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINES = [
 ]
 
 
-def test_those_of_the_interface_are_read_and_told_apart_by_their_budget() -> None:
+def test_polls_of_the_interface_are_selected_by_budget() -> None:
     seen = NapiPolls(list(polls_of(LINES, "eth0")))
     first, second = "00000000a1b2c3d4", "00000000a1b2c3d5"
     assert seen.polls == [Poll(first, 0, 23), Poll(second, 12, 64), Poll(first, 7, 64)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames aimed at queues, and counters that miss."""
+"""Frames for each queue, and counters that do not match them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dut_that_hashes(fields: int | AgentError) -> Any:
     return SimpleNamespace(agent=SimpleNamespace(call=call), ifname="eth0")
 
 
-def test_source_ports_alone_decide_and_go_where_they_are_aimed() -> None:
+def test_source_ports_select_the_queue() -> None:
     rss = Rss((0, 1, 2, 1), KEY, 1, 3)
     aimed = frames_for_queue(dut_that_hashes(ALL), rss, ENDS)
     assert {queue: len(frames) for queue, frames in aimed.items()} == {queue: frame_count(queue) for queue in range(3)}
@@ -45,14 +45,14 @@ def test_source_ports_alone_decide_and_go_where_they_are_aimed() -> None:
     assert len(flows) == 1
 
 
-def test_tcp_is_taken_where_udps_ports_are_not_hashed_and_nothing_where_none_are() -> None:
-    refused = AgentError("ethtool.hash_fields", "OSError", "no", 95)
-    aimed = frames_for_queue(dut_that_hashes(refused), Rss((0, 1), KEY, 1, 2), ENDS)
+def test_tcp_is_used_where_udp_ports_are_not_hashed_and_nothing_where_no_ports_are() -> None:
+    unsupported = AgentError("ethtool.hash_fields", "OSError", "no", 95)
+    aimed = frames_for_queue(dut_that_hashes(unsupported), Rss((0, 1), KEY, 1, 2), ENDS)
     assert {dissect(frame).protocol for frames in aimed.values() for frame in frames} == {TCP}
     assert frames_for_queue(dut_that_hashes(0x30), Rss((0, 1), KEY, 1, 2), ENDS) == {}
 
 
-def test_a_counter_of_the_wrong_queue_misses() -> None:
+def test_a_counter_of_the_wrong_queue_is_reported() -> None:
     aimed = {0: [bytes(60)] * 5, 1: [bytes(100)] * 8}
     carried = [frame for frames in aimed.values() for frame in frames]
     right = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=carried)
@@ -63,7 +63,7 @@ def test_a_counter_of_the_wrong_queue_misses() -> None:
     assert miscounted(short, aimed) == ["rx queue 1 counted 7 frames/700 bytes, was sent 8 frames/800 bytes"]
 
 
-def test_what_else_was_on_the_wire_may_be_counted_anywhere_but_no_more_of_it() -> None:
+def test_background_traffic_may_be_counted_on_any_queue_but_only_once() -> None:
     aimed = {0: [bytes(60)]}
     background = [bytes(86)]
     once = Measurement(queues=QueueCounters({}, {0: Account(1, 60), 1: Account(1, 86)}), from_dut=aimed[0] + background)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Probes: as scapy parses them, distinguished from all other frames, and reported if they are damaged."""
+"""Probes: correct according to scapy, and never mistaken for other frames."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refreshed(frame: bytes) -> bytes:
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("size", [60, 61, 78, 79, 128, 1514, 9014])
-def test_lengths_and_checksums_are_scapys(version: int, size: int) -> None:
+def test_lengths_and_checksums_are_as_scapy_computes_them(version: int, size: int) -> None:
     if size < SMALLEST[version]:
         return
     frame = build(ENDS, version, 3, 7, size)
@@ -103,7 +103,7 @@ def test_the_checksum_of_rfc_1071s_example() -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_segmentable_packet_has_the_sum_where_the_device_adds(version: int) -> None:
+def test_a_segmentable_packet_has_the_pseudo_header_sum_in_the_checksum_field(version: int) -> None:
     whole = segmentable(ENDS, version, payload=3000, segment=1440)
     headers = HEADERS[version] - 8 + 20
     assert len(whole.frame) == headers + 3000
@@ -119,7 +119,7 @@ def test_a_segmentable_packet_has_the_sum_where_the_device_adds(version: int) ->
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("size", [60, 129, 1514])
-def test_an_unfinished_frame_is_the_probes_once_it_is_summed(version: int, size: int) -> None:
+def test_an_unfinished_frame_is_the_probe_once_the_checksum_is_filled_in(version: int, size: int) -> None:
     for probe in burst(ENDS, flows=20, sizes=(size,), versions=(version,)):
         start = HEADERS[version] - 8
         frame = unfinished(probe)
@@ -130,7 +130,7 @@ def test_an_unfinished_frame_is_the_probes_once_it_is_summed(version: int, size:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_frame_within_a_datagram_is_right_by_scapys_account(version: int) -> None:
+def test_a_frame_within_a_datagram_is_correct_according_to_scapy(version: int) -> None:
     inner = build(ENDS, version, 3, 7, 701)
     outer = around(ENDS, version, 1, inner, 9)
     assert outer == refreshed(outer)
@@ -138,7 +138,7 @@ def test_a_frame_within_a_datagram_is_right_by_scapys_account(version: int) -> N
 
 
 def rank(values: list[int]) -> int:
-    """The dimension over GF(2) of what the values span."""
+    """The rank of the values as vectors over GF(2)."""
     basis: list[int] = []
     for value in values:
         left = value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the queue API is looked at through, against a guest and a model with the answers of a test."""
+"""The views that the queue API's tests use, against a fake guest and a fake model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 
 class Guest:
-    """Answers as the agent would of an interface with two receive queues."""
+    """The agent of a guest whose interface has two receive queues."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -70,7 +70,7 @@ def memory_of(guest: Any) -> DmabufProvider:
     return DmabufProvider(Worker(guest), "eth0")
 
 
-def test_binding_is_shown_and_ends(guest: Any) -> None:
+def test_a_binding_is_reported_until_it_ends(guest: Any) -> None:
     memory, view = memory_of(guest), QueueView(guest, "eth0")
     memory.bind(1)
     assert view.bound() == {1: "dmabuf"}
@@ -80,7 +80,7 @@ def test_binding_is_shown_and_ends(guest: Any) -> None:
     assert view.bound() == {}
 
 
-def test_pools_that_were_left_differ_from_those_at_work(guest: Any) -> None:
+def test_leaked_pools_differ_from_pools_in_use(guest: Any) -> None:
     view = QueueView(guest, "eth0")
     assert [pool["id"] for pool in view.bound_pools()] == [2]
     assert [pool["id"] for pool in view.leaked_pools()] == [2, 4]
@@ -91,9 +91,9 @@ def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
     guest.error = AgentError(
         "devmem.bind", "NetlinkError", "Invalid argument: tcp-data-split is disabled", errno.EINVAL
     )
-    refused = memory.try_bind(1)
-    assert refused is not None
-    assert (refused.errno, refused.extack) == (errno.EINVAL, "tcp-data-split is disabled")
+    error = memory.try_bind(1)
+    assert error is not None
+    assert (error.errno, error.extack) == (errno.EINVAL, "tcp-data-split is disabled")
     with pytest.raises(AssertionError, match="tcp-data-split is disabled"):
         memory.bind(1)
     guest.error = AgentError("devmem.bind", "TypeError", "no such thing", None)
@@ -109,7 +109,7 @@ def test_an_error_is_returned_with_its_extack(guest: Any) -> None:
         ("program:qapi.stays-bound", {1: "dmabuf"}),
     ],
 )
-def test_bindings_go_wrong_when_falsified(guest: Any, fault: str, bound: dict[int, str]) -> None:
+def test_falsifications_of_bindings(guest: Any, fault: str, bound: dict[int, str]) -> None:
     memory = memory_of(Falsified(guest, fault))
     memory.bind(1)
     if "stays" in fault:
@@ -117,13 +117,13 @@ def test_bindings_go_wrong_when_falsified(guest: Any, fault: str, bound: dict[in
     assert QueueView(guest, "eth0").bound() == bound
 
 
-def test_errors_go_wrong_when_falsified(guest: Any) -> None:
+def test_falsifications_of_errors(guest: Any) -> None:
     agent = Falsified(guest, "program:qapi.other-errno")
     memory = IoUringProvider(Worker(agent), "eth0")  # type: ignore[arg-type]
     guest.error = AgentError("zcrx.register", "WorkerError", "Device or resource busy", errno.EBUSY)
-    refused = memory.try_bind(1)
-    assert refused is not None
-    assert (refused.errno, refused.extack) == (errno.EIO, "")
+    error = memory.try_bind(1)
+    assert error is not None
+    assert (error.errno, error.extack) == (errno.EIO, "")
     agent.interposer.disarm("program:qapi.other-errno")
     agent.interposer.arm("program:qapi.error-lost")
     assert memory.try_bind(1) is None
@@ -136,7 +136,7 @@ def model(**answers: list[Any]) -> Any:
     return SimpleNamespace(call=call)
 
 
-def test_commands_of_an_interval_differ_from_those_before() -> None:
+def test_commands_before_the_interval_are_left_out() -> None:
     before = [{"sequence": 4, "time": 1.0, "event": "command", "opcode": "create_rx_queue", "queue": 3}]
     since = [
         {"sequence": 5, "time": 2.0, "event": "command", "opcode": "destroy_rx_queue", "queue": 3, "status": "passed"},
@@ -161,7 +161,7 @@ def test_a_broken_rule_is_reported() -> None:
         log.check_rules()
 
 
-def test_accesses_are_listed_by_queue_kind_and_place() -> None:
+def test_dma_accesses_by_queue_kind_and_page() -> None:
     found = [
         {"time": 1.0, "queue": 3, "direction": "rx", "kind": "payload", "address": 0x5800, "length": 0x1000},
         {"time": 1.1, "queue": 3, "direction": "rx", "kind": "header", "address": 0x9000, "length": 66},
@@ -179,22 +179,22 @@ def test_accesses_are_listed_by_queue_kind_and_place() -> None:
     assert "payload at 0x5800+4096" in stray([DmaAccess(1.0, 3, "rx", "payload", 0x5800, 0x1000)])
 
 
-def test_what_grows_with_each_time_differs_from_what_grew_once() -> None:
+def test_a_leak_grows_each_time_and_a_cache_once() -> None:
     def reading(objects: int, others: int = 0, kernel: int = 80 * MIB, pools: int = 4) -> MemoryUsage:
         return MemoryUsage({"kmalloc-64": objects, "dentry": others}, kernel, pools, 1)
 
     assert LeakCheck.grown([reading(1000), reading(1200), reading(1210)], 50) == []
     assert LeakCheck.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
     assert "kmalloc-64: +50 and +55" in LeakCheck.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
-    leak = 32 * 4096 * 50  # 32 pages a time
+    leak = 32 * 4096 * 50  # 32 pages each time
     assert "the kernel's memory" in LeakCheck.grown([reading(0, kernel=80 * MIB + at * leak) for at in range(3)], 50)[0]
     assert LeakCheck.grown([reading(0, kernel=(80 + more) * MIB) for more in (0, 100, 101)], 50) == []
     assert LeakCheck.grown([reading(0), reading(0), reading(0, pools=5)], 50) == ["pools: [4, 4, 5]"]
 
 
-def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
+def test_memory_of_processes_and_caches_is_not_the_kernels() -> None:
     free = {"MemTotal": 100 * MIB, "MemFree": 40 * MIB, "Buffers": MIB, "Cached": 10 * MIB, "SwapCached": 0}
-    later = {**free, "AnonPages": 20 * MIB, "SReclaimable": 8 * MIB, "Slab": 15 * MIB, "MemAvailable": 50 * MIB}
+    meminfo = {**free, "AnonPages": 20 * MIB, "SReclaimable": 8 * MIB, "Slab": 15 * MIB, "MemAvailable": 50 * MIB}
     zones = """
       pagesets
         cpu: 0
@@ -203,10 +203,10 @@ def test_what_processes_have_and_what_is_cached_is_not_the_kernels() -> None:
         cpu: 1
                   count:    56
     """
-    assert taken(later, zones) == 20 * MIB
+    assert taken(meminfo, zones) == 20 * MIB
 
 
-def test_a_table_leaves_a_queue_out_or_has_it_alone() -> None:
+def test_steering_avoids_a_queue_or_uses_it_alone() -> None:
     tables: list[list[int]] = []
     change = SimpleNamespace(set_rss=lambda table: tables.append(list(table)))
     dut = SimpleNamespace(rss=lambda: SimpleNamespace(table=(0, 1, 2, 3) * 2, queues=4))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What four readers report, against an agent that says what it is made to."""
+"""What the concurrent readers report, against a fake agent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(agent: Agent, *faults: str) -> Any:
     return seen
 
 
-def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
+def test_risen_is_the_difference_of_last_and_first_reading() -> None:
     seen = read(Agent())
     assert seen.risen() == {"the interface by rtnetlink": (Account(2, 120), Account())}
     assert seen.problems() == []
@@ -52,7 +52,7 @@ def test_risen_is_what_lies_between_the_first_reading_and_the_last() -> None:
     assert text.startswith("the interface by rtnetlink: received 2 frames/120 bytes, the wire carried 3")
 
 
-def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
+def test_a_kind_that_is_listed_several_times_has_as_many_processes() -> None:
     agent = Agent()
     with concurrent_readers(agent, "eth0", until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
         assert list(seen.attempts()) == [f"rtnetlink {number}" for number in range(4)]
@@ -63,14 +63,14 @@ def test_a_way_that_comes_several_times_has_as_many_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "problem"),
     [
         ("program:qstat.reader-back", "rtnetlink: rx_packets went back from 8 to 7"),
         ("program:qstat.reader-torn", f"rtnetlink: rx_packets leapt from 7 to {7 + (1 << 32)}"),
     ],
 )
-def test_faults_bend_what_a_reader_saw(fault: str, words: str) -> None:
-    assert read(Agent(), fault).problems() == [words]
+def test_falsifications_change_a_readers_report(fault: str, problem: str) -> None:
+    assert read(Agent(), fault).problems() == [problem]
 
 
 def test_a_frame_that_a_reader_misses_shows() -> None:
@@ -100,7 +100,7 @@ def test_counters_of_queues_may_restart_where_that_is_allowed_and_never_leap() -
     assert len(report.problems()) == 3
 
 
-def test_of_ethtools_names_only_those_of_queues_are_known_to_be_counters() -> None:
+def test_only_ethtool_names_of_queues_must_be_monotonic() -> None:
     moves = {"rx_queue_0_packets": (2, 1, 1), "temperature": (50, 40, 1), "  ucast pkts rx#2": (9, 8, 1)}
     assert ReaderReport("ethtool", back=moves).problems() == [
         "ethtool: rx_queue_0_packets went back from 2 to 1",
@@ -138,7 +138,7 @@ def test_the_processes_end_when_the_test_fails() -> None:
     assert agent.calls[-1] == "handle.close"
 
 
-def test_a_reader_that_stands_still_fails_the_test() -> None:
+def test_a_reader_that_stalls_fails_the_test() -> None:
     agent = Agent()
     agent.call = lambda method, **_: {"rtnetlink": 1} if method == "readers.attempts" else 3  # type: ignore[method-assign]
     with (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said of a frame's hash: right ones are accepted, and each way of being wrong is found."""
+"""Reported RX hashes: a correct one is accepted, and each kind of wrong one fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_hashes_of_ports_or_addresses_are_accepted(version: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "kind", "choices", "words"),
+    ("fields", "kind", "choices", "message"),
     [
         (ADDRESSES, RSS_L3[6], [ADDRESSES], "another IP version"),
         (ADDRESSES, 0, [ADDRESSES], "another IP version"),
@@ -49,11 +49,11 @@ def test_hashes_of_ports_or_addresses_are_accepted(version: int) -> None:
         (ADDRESSES, RSS_L3[4], [ALL], "expected"),
     ],
 )
-def test_a_wrong_type_or_hash_is_found(fields: int, kind: int, choices: list[int], words: str) -> None:
-    with pytest.raises(AssertionError, match=words):
+def test_a_wrong_type_or_hash_fails(fields: int, kind: int, choices: list[int], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
         check_hashes(probes(4), answers(4, fields, kind), KEY, choices)
 
 
-def test_one_hash_at_least_is_reported() -> None:
+def test_at_least_one_hash_must_be_reported() -> None:
     with pytest.raises(AssertionError, match="no hash is reported for any of 8 frames"):
         check_hashes(probes(6), [ENODATA] * 8, KEY, [ALL])

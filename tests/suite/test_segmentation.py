@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What must come of a packet to be cut: frames as scapy makes them are right, and every deviation is found."""
+"""Segmentation offload: the frames that scapy builds are correct, and every deviation is found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENDS = Ends(
 PAYLOAD = bytes(number * 7 & 0xFF for number in range(3500))
 
 
-def make_request(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest:
+def tx_request(version: int = 4, protocol: int = TCP, **changes: object) -> TxRequest:
     settings: dict[str, object] = {
         "payload": PAYLOAD,
         "segment": 1000,
@@ -34,23 +34,23 @@ def make_request(version: int = 4, protocol: int = TCP, **changes: object) -> Tx
     return TxRequest(ENDS, version, protocol=protocol, **{**settings, **changes})  # type: ignore[arg-type]
 
 
-def cut(asked: TxRequest) -> list[Packet]:
-    """The frames that a request must become, as scapy makes them."""
+def segments_of(request: TxRequest) -> list[Packet]:
+    """The frames that a request must become, as scapy builds them."""
     frames = []
-    assert asked.segment is not None
-    for index, piece in enumerate(asked.pieces):
+    assert request.segment is not None
+    for index, piece in enumerate(request.pieces):
         frame: Packet = Ether(dst=ENDS.destination_mac, src=ENDS.source_mac)
-        if asked.tag is not None:
-            frame /= Dot1Q(vlan=asked.tag)
-        source, destination = ENDS.source(asked.version, 0), ENDS.destination[asked.version]
-        if asked.version == 4:
-            frame /= IP(src=source, dst=destination, id=(asked.identification + index) & 0xFFFF, flags="DF")
+        if request.tag is not None:
+            frame /= Dot1Q(vlan=request.tag)
+        source, destination = ENDS.source(request.version, 0), ENDS.destination[request.version]
+        if request.version == 4:
+            frame /= IP(src=source, dst=destination, id=(request.identification + index) & 0xFFFF, flags="DF")
         else:
             frame /= IPv6(src=source, dst=destination)
-        if asked.protocol == TCP:
-            flags = asked.flags if index == len(asked.pieces) - 1 else asked.flags & ~0x09
+        if request.protocol == TCP:
+            flags = request.flags if index == len(request.pieces) - 1 else request.flags & ~0x09
             flags = flags if index == 0 else flags & ~CWR
-            sequence = (asked.sequence + index * asked.segment) & 0xFFFFFFFF
+            sequence = (request.sequence + index * request.segment) & 0xFFFFFFFF
             frame /= inet.TCP(sport=30000, dport=31000, seq=sequence, ack=1, flags=flags, window=4096)
         else:
             frame /= inet.UDP(sport=30000, dport=31000)
@@ -62,12 +62,12 @@ CASES = [(4, TCP, None), (6, TCP, None), (4, UDP, None), (6, UDP, None), (4, TCP
 
 
 @pytest.mark.parametrize(("version", "protocol", "tag"), CASES)
-def test_what_must_be_is_right(version: int, protocol: int, tag: int | None) -> None:
-    asked = make_request(version, protocol, tag=tag, flags=0x99)
-    frames = [bytes(frame) for frame in cut(asked)]
+def test_correct_frames_have_no_problem(version: int, protocol: int, tag: int | None) -> None:
+    request = tx_request(version, protocol, tag=tag, flags=0x99)
+    frames = [bytes(frame) for frame in segments_of(request)]
     assert len(frames) == 4
-    assert asked.problems(frames) == []
-    assert all(asked.owns(frame) for frame in frames)
+    assert request.problems(frames) == []
+    assert all(request.owns(frame) for frame in frames)
 
 
 def changed(layer: type[Packet], **fields: object) -> Callable[[list[Packet]], None]:
@@ -112,33 +112,33 @@ WRONG: dict[str, tuple[Callable[[list[Packet]], object], str]] = {
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_every_deviation_is_found(name: str) -> None:
     spoil, expected = WRONG[name]
-    asked = make_request()
-    frames = cut(asked)
+    request = tx_request()
+    frames = segments_of(request)
     spoil(frames)
-    assert any(expected in text for text in asked.problems([bytes(frame) for frame in frames]))
+    assert any(expected in text for text in request.problems([bytes(frame) for frame in frames]))
 
 
 @pytest.mark.parametrize("tag", [None, 101])
 def test_a_missing_or_another_tag_is_found(tag: int | None) -> None:
-    frames = [bytes(frame) for frame in cut(make_request(tag=tag))]
-    assert any("tags" in text for text in make_request(tag=100).problems(frames))
+    frames = [bytes(frame) for frame in segments_of(tx_request(tag=tag))]
+    assert any("tags" in text for text in tx_request(tag=100).problems(frames))
 
 
-def test_pieces_end_with_what_is_left() -> None:
-    assert [len(piece) for piece in make_request().pieces] == [1000, 1000, 1000, 500]
-    assert [len(piece) for piece in make_request(payload=bytes(2000)).pieces] == [1000, 1000]
-    assert make_request(payload=b"").pieces == [b""]
+def test_the_last_piece_is_the_remainder() -> None:
+    assert [len(piece) for piece in tx_request().pieces] == [1000, 1000, 1000, 500]
+    assert [len(piece) for piece in tx_request(payload=bytes(2000)).pieces] == [1000, 1000]
+    assert tx_request(payload=b"").pieces == [b""]
 
 
-def test_what_is_handed_over_is_a_virtio_header_and_the_whole_packet() -> None:
-    asked = make_request()
-    handed = asked.packet()
-    assert handed[:10] == bytes([1, 1]) + (54).to_bytes(2, "little") + (1000).to_bytes(2, "little") + bytes(
+def test_a_request_is_sent_as_a_virtio_header_and_the_whole_packet() -> None:
+    request = tx_request()
+    packet = request.packet()
+    assert packet[:10] == bytes([1, 1]) + (54).to_bytes(2, "little") + (1000).to_bytes(2, "little") + bytes(
         [34, 0, 16, 0]
     )
-    assert len(handed) == 10 + asked.length
-    assert Ether(handed[10:])[Raw].load == PAYLOAD
+    assert len(packet) == 10 + request.length
+    assert Ether(packet[10:])[Raw].load == PAYLOAD
 
 
-def test_a_packet_that_fits_is_only_to_be_checksummed() -> None:
-    assert make_request(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])
+def test_a_packet_that_fits_requests_the_checksum_only() -> None:
+    assert tx_request(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])

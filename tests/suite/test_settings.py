@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Changes of settings that are undone, against a driver whose indirection table follows the channels or does not."""
+"""Settings and their undo, with a driver whose indirection table follows the number of channels or does not."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from plugfest.machine.agent import AgentError
 
 
 class Dut:
-    """An interface with channels and a table; the agent puts the table to the default."""
+    """An interface with channels and an indirection table, which the agent can reset to the default."""
 
     ifname = "eth0"
 
-    def __init__(self, table: list[int], *, follows: bool = False, refuses: bool = False) -> None:
+    def __init__(self, table: list[int], *, follows: bool = False, rejects: bool = False) -> None:
         self.agent = self
         self.table = table
         self.count = 4
-        self._follows, self._refuses = follows, refuses
+        self._follows, self._rejects = follows, rejects
         self.defaulted = 0
 
     def rss(self) -> Rss:
@@ -30,7 +30,7 @@ class Dut:
         return self.count
 
     def try_set(self, what: str, **counts: int) -> AgentError | None:
-        if self._refuses:
+        if self._rejects:
             return AgentError("ethtool.set", "NetlinkError", "no", 22)
         self.count = counts.get("combined_count", self.count)
         if self._follows:
@@ -56,7 +56,7 @@ def settings(dut: Dut) -> Settings:
         ([0, 1, 2, 3], {}, 1, [0, 1, 2, 0]),
         ([0, 1, 2, 3], {"follows": True}, 0, [0, 1, 2, 0]),
         ([0, 2, 2, 2], {}, 0, [0, 2, 2, 2]),
-        ([0, 1, 2, 3], {"refuses": True}, 0, [0, 1, 2, 3]),
+        ([0, 1, 2, 3], {"rejects": True}, 0, [0, 1, 2, 3]),
     ],
 )
 def test_frames_stay_spread_over_all_channels(
@@ -64,12 +64,12 @@ def test_frames_stay_spread_over_all_channels(
 ) -> None:
     dut = Dut(table, **options)
     error = settings(dut).try_set_without_undo("channels", combined_count=3)
-    assert (error is not None) == bool(options.get("refuses"))
+    assert (error is not None) == bool(options.get("rejects"))
     assert (dut.defaulted, dut.table) == (defaulted, afterwards)
 
 
-def test_what_must_be_made_and_is_refused_is_an_error() -> None:
-    dut = Dut([0, 1], refuses=True)
+def test_a_required_change_that_is_rejected_is_an_error() -> None:
+    dut = Dut([0, 1], rejects=True)
     with pytest.raises(AgentError, match="no"):
         settings(dut).set_without_undo("channels", combined_count=3)
 

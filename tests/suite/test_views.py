@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the suite reads from the guest: features, link modes, the hand-over, the payload that both ends make."""
+"""What the suite reads from the guest: features, link modes, skbs, and the payload that both ends generate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def agents_payload() -> Any:
 
 
 @pytest.mark.parametrize("length", [0, 1, 65521, 65522, 200_000])
-def test_both_ends_make_the_same_payload(length: int) -> None:
+def test_both_ends_generate_the_same_payload(length: int) -> None:
     assert payload.generate(3, length) == agents_payload().generate(3, length)
     assert payload.generate(3, 100) != payload.generate(4, 100)
 
@@ -51,7 +51,7 @@ def entry(event: str, text: str) -> dict[str, Any]:
     return {"event": event, "fields": dict(part.split("=", 1) for part in text.split())}
 
 
-def test_a_received_buffer() -> None:
+def test_a_received_skb() -> None:
     assert skb_of(entry("napi_gro_receive_entry", RECEIVED)) == Skb(
         received=True,
         length=1514,
@@ -66,13 +66,13 @@ def test_a_received_buffer() -> None:
     )
 
 
-def test_a_sent_buffer() -> None:
+def test_a_transmitted_skb() -> None:
     found = skb_of(entry("net_dev_start_xmit", SENT))
     assert (found.received, found.length, found.linear, found.queue) == (False, 5866, 74, 1)
     assert (found.checksum, found.tag, found.hash, found.segment) == (Checksum.PARTIAL, None, None, 1448)
 
 
-def test_features_have_what_is_fixed() -> None:
+def test_fixed_features() -> None:
     features = Features(
         known=frozenset("abcde"),
         changeable=frozenset("abe"),
@@ -85,22 +85,22 @@ def test_features_have_what_is_fixed() -> None:
     assert str(features).splitlines() == ["a: on", "b: off", "c: off [fixed]", "d: on [fixed]", "e: off [fixed]"]
 
 
-def test_speeds_of_modes() -> None:
+def test_speeds_of_link_modes() -> None:
     assert LinkModes.speeds(frozenset({"10000baseKR/Full", "1000baseKX/Full", "Autoneg", "Backplane"})) == {10000, 1000}
 
 
 class FakeAgent:
-    """Answers as an agent would that has one interface."""
+    """An agent with one interface; `errno` makes each ethtool call fail."""
 
     def __init__(self) -> None:
         self.rings = {"rx-max": 4096, "rx": 512, "tx": 256}
-        self.refuse: int | None = None
+        self.errno: int | None = None
 
     def call(self, method: str, **params: Any) -> Any:
         if method == "link.get":
             return {"flags": ["up"], "carrier": 1, "operstate": "up", "mtu": 1500, "address": "02:00:00:00:00:01"}
-        if self.refuse is not None:
-            raise AgentError(method, "NetlinkError", "no", self.refuse)
+        if self.errno is not None:
+            raise AgentError(method, "NetlinkError", "no", self.errno)
         if method == "ethtool.get":
             return dict(self.rings)
         if method == "ethtool.set":
@@ -110,7 +110,7 @@ class FakeAgent:
 
 
 class FakeMachine:
-    """As much of a machine as a Dut needs."""
+    """The part of a machine that a Dut needs."""
 
     load_error = None
 
@@ -122,18 +122,18 @@ class FakeMachine:
 def test_a_change_is_undone() -> None:
     machine = FakeMachine()
     undo: list[tuple[Any, ...]] = []
-    changes = Settings(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call), lambda: True)  # type: ignore[arg-type]
-    changes.set("rings", rx=64)
+    settings = Settings(Dut(machine), lambda condition, **_: condition(), lambda *call: undo.append(call), lambda: True)  # type: ignore[arg-type]
+    settings.set("rings", rx=64)
     assert machine.agent.rings["rx"] == 64
     for action, *arguments in undo:
         action(*arguments)
     assert machine.agent.rings["rx"] == 512
 
 
-def test_an_error_is_returned_or_fails() -> None:
+def test_try_set_returns_the_error_and_set_raises() -> None:
     machine = FakeMachine()
     dut = Dut(machine)  # type: ignore[arg-type]
-    machine.agent.refuse = 22
+    machine.agent.errno = 22
     error = dut.try_set("rings", rx=64)
     assert error is not None
     assert error.errno == 22
@@ -141,16 +141,16 @@ def test_an_error_is_returned_or_fails() -> None:
         dut.set("rings", rx=64)
 
 
-def test_what_a_driver_has_not_is_none() -> None:
+def test_unsupported_settings_are_none() -> None:
     machine = FakeMachine()
-    machine.agent.refuse = 95
+    machine.agent.errno = 95
     assert Dut(machine).get("rings") is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("fault", "asked"), [("program:settings.not-set", None), ("program:settings.error-lost", 22)])
-def test_faults_of_settings(fault: str, asked: int | None) -> None:
+@pytest.mark.parametrize(("fault", "number"), [("program:settings.not-set", None), ("program:settings.error-lost", 22)])
+def test_falsifications_of_settings(fault: str, number: int | None) -> None:
     machine = FakeMachine()
-    machine.agent.refuse = asked
+    machine.agent.errno = number
     machine.agent = Falsified(machine.agent, fault)
     assert Dut(machine).try_set("rings", rx=64) is None  # type: ignore[arg-type]
     assert machine.agent.rings["rx"] == 512

@@ -85,7 +85,7 @@ def check_receive(
         found = receive_frames(sockets, set(frames_of(probes)), until)
         check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
-        assert all(each.options == 0 for each in found), "a descriptor says that the packet continues in another buffer"
+        assert all(each.options == 0 for each in found), "a descriptor has XDP_PKT_CONTD set"
         assert traffic.nothing_received(), "the stack received a frame as well as the sockets"
         return found
 

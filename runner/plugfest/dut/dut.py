@@ -57,7 +57,7 @@ class Features:
         return [name for name in names if name in self.active]
 
     def __str__(self) -> str:
-        """Say it like ``ethtool -k``."""
+        """Return the features in the format of ``ethtool -k``."""
         lines = []
         for name in sorted(self.known):
             state = "on" if name in self.active else "off"

@@ -15,7 +15,7 @@ _DISCOVERY = frozenset((130, 131, 132, 133, 134, 135, 136, 137, 143))
 
 
 def is_background(frame: bytes) -> bool:
-    """Tell whether a frame, with or without VLAN tags, is one of those."""
+    """Return whether a frame, with or without VLAN tags, is background traffic."""
     if frame[:5] == b"\x01\x80\xc2\x00\x00":  # IEEE 802.1Q, table 8-1: never forwarded
         return True
     at = 12

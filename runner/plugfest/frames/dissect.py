@@ -157,7 +157,7 @@ def transport_checksum(frame: Dissected) -> int:
 
 
 def problems(frame: bytes) -> list[str]:
-    """Say what is wrong with a frame that carries TCP or UDP over IP, whole; an empty list if nothing is.
+    """Return what is wrong with a frame that carries an unfragmented TCP or UDP packet over IP; empty if nothing is.
 
     Checked are lengths, the IPv4 header checksum, the TCP or UDP checksum, and that padding is only there where the
     frame would be too short without.
@@ -172,8 +172,8 @@ def problems(frame: bytes) -> list[str]:
         wrong.append(f"the IPv4 header checksum is {stands:#06x}, and wrong")
     if found.trailer and len(frame) > SHORTEST + 4 * len(found.tags):
         wrong.append(f"{len(found.trailer)} bytes behind the IP packet of a frame of {len(frame)}")
-    if found.protocol == UDP and (claimed := int.from_bytes(found.transport[4:6], "big")) != len(found.transport):
-        wrong.append(f"UDP has a length of {claimed} bytes, IP has {len(found.transport)}")
+    if found.protocol == UDP and (length := int.from_bytes(found.transport[4:6], "big")) != len(found.transport):
+        wrong.append(f"UDP has a length of {length} bytes, IP has {len(found.transport)}")
     if found.protocol in (TCP, UDP) and found.checksum != (wanted := transport_checksum(found)):
         name = "TCP" if found.protocol == TCP else "UDP"
         wrong.append(f"the {name} checksum is {found.checksum:#06x}, expected {wanted:#06x}")

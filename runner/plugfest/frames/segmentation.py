@@ -140,7 +140,7 @@ class TxRequest:
         )
 
     def problems(self, frames: Sequence[bytes]) -> list[str]:
-        """Say how the frames of this packet's flow differ from what must be on the wire; empty if they do not.
+        """Return how the frames of this packet's flow differ from what must be on the wire; empty if they do not.
 
         Args:
             frames: as captured, in order.

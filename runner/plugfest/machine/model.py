@@ -153,10 +153,10 @@ class ModelProcess:
                 self._ready = True
                 return
             if not line:
-                raise ModelGone(f"expected the model to serve, found: {self.state()}")
+                raise ModelGone(f"expected the model to serve, found: {self.exit_reason()}")
         raise ModelGone(f"expected the model to be ready within {timeout:.0f} s, found: {self._last_line()}")
 
-    def state(self) -> str:
+    def exit_reason(self) -> str:
         """Return how it ended, in one line."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
@@ -260,7 +260,7 @@ class ModelClient:
             ) from error
 
     def _state(self) -> str:
-        return "is it running?" if self._process is None else self._process.state()
+        return "is it running?" if self._process is None else self._process.exit_reason()
 
     def _line(self) -> dict[str, Any]:
         assert self._socket is not None

@@ -137,7 +137,7 @@ class GuestManager:
             self._mark = self._machine.console.mark()
 
     def lost(self) -> bool:
-        """Tell whether the guest is gone or beyond use, so that nothing can be undone in it."""
+        """Return whether the guest is gone or unusable, so that nothing can be undone in it."""
         return self._machine is None or not self._machine.alive() or any(problem.fatal for problem in self.problems())
 
     def replace(self, reason: str) -> None:

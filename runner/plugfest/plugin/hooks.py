@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pytest's hooks: options, markers, collection. What happens around one test is in `VerdictPlugin`."""
+"""pytest's hooks: options, markers, collection. What happens around one test is the `VerdictPlugin`'s."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Register the requirements, and refuse what would change a verdict."""
+    """Register the requirements, and reject markers that would change a verdict."""
     registry = config.stash[REGISTRY]
     # Without the faults that are only of another variant's requirement.
     items[:] = [item for item in items if fault_of(item) in (None, *required(item).falsified_by)]

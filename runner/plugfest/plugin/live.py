@@ -26,7 +26,7 @@ class LiveConsole:
         self._count = 0
 
     def plan(self, tests: int) -> None:
-        """Say how many tests follow."""
+        """Set the number of tests that follow."""
         self._total = tests
 
     def note(self, text: str) -> None:

@@ -269,7 +269,7 @@ class VerdictPlugin:
         self._live.result(verdict, required(item).id, item.name, self._seconds, reason)
 
     def _count_failure(self, session: pytest.Session) -> None:
-        """Tell pytest of a failure that it has not seen as an exception, so that ``-x`` and ``--maxfail`` hold."""
+        """Count a failure that pytest has not seen as an exception, so that ``-x`` and ``--maxfail`` hold."""
         session.testsfailed += 1
         limit = self._config.getvalue("maxfail")
         if limit and session.testsfailed >= limit:
@@ -356,7 +356,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether an exception is an interruption, or a group that hides one: pytest groups what its finalizers raise."""
+    """Return whether an exception is an interruption, or a group that hides one: pytest groups what its finalizers raise."""
     if isinstance(error, BaseExceptionGroup):
         return any(is_interrupt(inner) for inner in error.exceptions)
     return isinstance(error, KeyboardInterrupt)

@@ -33,7 +33,7 @@ class Command:
     details: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
-        """Say it briefly."""
+        """Return the opcode and the queue."""
         return self.opcode if self.queue is None else f"{self.opcode} {self.queue}"
 
 
