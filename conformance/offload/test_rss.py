@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Receive-side rss_flows (RSS): the hash and the indirection table select the queue of each frame, and the driver reports the hash."""
+"""Receive-side scaling (RSS): the hash and the indirection table select the queue of each frame, and the driver reports the hash."""
 
 from __future__ import annotations
 

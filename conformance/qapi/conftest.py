@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
-from plugfest.queues.memory_provider import BEYOND, KINDS, RxMemoryProvider
+from plugfest.queues.memory_provider import BEYOND, KINDS, RELEASE_TIMEOUT, RxMemoryProvider
 from plugfest.queues.netdev_queues import QueueView
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
     from plugfest.traffic.traffic import Traffic
 
-RELEASE_TIMEOUT = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
 ADDRESSES = {4: DUT_IPV4, 6: DUT_IPV6}
 
 

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from plugfest.queues.dma_record import stray
+from plugfest.queues.memory_provider import RELEASE_TIMEOUT
 from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
 SPEC = "Documentation/netlink/specs/netdev.yaml, queue, napi, page-pool"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
-RELEASE_TIMEOUT = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
 
 ROUNDS = 3
 

@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
 from plugfest.frames.payload import generate
+from plugfest.queues.memory_provider import RELEASE_TIMEOUT
 from plugfest.requirements.requirement import requirement
 
 DEVMEM = "Documentation/networking/devmem.rst, NIC Setup: unbound even if the userspace process crashes"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
-RELEASE_TIMEOUT = 0.3
-"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that nobody uses any more."""
 TRANSFER_TIMEOUT = 10
 RACES = 3
 """Repetitions of the race between two operations."""

@@ -11,9 +11,8 @@ from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import Account, of_frames, total
-from plugfest.traffic.traffic import check_same, payloads
+from plugfest.traffic.traffic import WIRE_TIMEOUT, check_same, payloads
 from plugfest.traffic.tx_offload import checksummed
-from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
@@ -42,8 +41,8 @@ SEGMENTED = 10 * SEGMENT + 100
 def tso_versions(dut, skip_unsupported):
     """The IP versions for which the device segments TCP; skips if it segments neither."""
     features = dut.features()
-    require = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
-    versions = [version for version, name in require if name in features.active]
+    offloads = ((4, "tx-tcp-segmentation"), (6, "tx-tcp6-segmentation"))
+    versions = [version for version, name in offloads if name in features.active]
     if not versions:
         skip_unsupported("TCP segmentation offload", evidence=features)
     return versions
@@ -335,13 +334,13 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         until(
-            lambda: len(remote.probes()) >= len(probes),
+            lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
@@ -367,13 +366,13 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         accounting.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         until(
-            lambda: len(remote.probes()) >= len(probes),
+            lambda: len(seen.probes()) >= len(probes),
             what=f"{len(probes)} frames are back on the wire",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
     with step("rx_packets and rx_bytes of the interface rose by what the wire carried to it"):
         assert measured.link_rx == measured.wire_rx, explain(measured)
@@ -404,13 +403,15 @@ def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic,
     with (
         step("Send test frames of every size, in flows enough to reach every receive queue"),
         queue_counters.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
         if program == "xdp_drop":
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
-            until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+            until(
+                lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT
+            )
     with step("Each receive queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)
@@ -478,6 +479,8 @@ def test_register_counters(accounting, traffic, step, skip_unsupported):
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
         traffic.send_back()
     with step("They rose by the frames that the wire carried, and by their bytes, with or without FCS"):
-        for now, then, remote in zip(accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True):
+        for now, then, carried in zip(
+            accounting.registers(), before, (measured.wire_rx, measured.wire_tx), strict=True
+        ):
             rise = now - then
-            assert rise in (remote, remote + Account(0, FCS * remote.frames)), f"rose by {rise}; {explain(measured)}"
+            assert rise in (carried, carried + Account(0, FCS * carried.frames)), f"rose by {rise}; {explain(measured)}"

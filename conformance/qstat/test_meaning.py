@@ -68,11 +68,11 @@ def test_checksums_sent(netlink_counters, require_counters, tx_offload, traffic,
     with (
         step("Hand over CHECKSUM_PARTIAL packets, some of them to be segmented, and complete frames"),
         netlink_counters.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         result = tx_offload.do([*plain, *cut])
         packet_sender.send(finished)
-        until(lambda: len(remote.probes()) >= len(finished), what="the complete frames are on the wire", timeout=1)
+        until(lambda: len(seen.probes()) >= len(finished), what="the complete frames are on the wire", timeout=1)
     asked = [request for request in result.requests if request.length in {each.length for each in result.uncut}]
     needed = sum(len(request.pieces) for request in asked)
     expected = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
@@ -210,10 +210,10 @@ def test_stopped_and_woken(
             f"Have the stack send {FLOOD_RINGS} transmit rings full of frames of one flow, as fast as it can, and a TCP stream"
         ),
         netlink_counters.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
-        until(lambda: len(remote.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
+        until(lambda: len(seen.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
         assert peer.from_dut(4, LONG_STREAM).length == LONG_STREAM
     rises = netlink_counters.stops(measured)
     evidence("tx-stop and tx-wake", rises)

@@ -8,7 +8,7 @@ from plugfest.dut.operations import NotOfferedError
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import of_frames, total
-from plugfest.xdp.programs import SOON
+from plugfest.traffic.traffic import WIRE_TIMEOUT
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
 RX = f"{QSTATS}, rx-packets, rx-bytes: wire packets"
@@ -92,10 +92,10 @@ def test_sent_by_xdp(netlink_counters, native, require, traffic, step, until, sk
     with (
         step("Send test frames of every size"),
         netlink_counters.measure() as measured,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
-        until(lambda: len(remote.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=SOON)
+        until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT)
     with step("The sum of the receive queues' counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with step("The device-wide counters rose by what the wire carried, both ways"):

@@ -13,7 +13,9 @@ from plugfest.statistics.monotonic import counter_snapshot as read_counters
 from plugfest.statistics.monotonic import lost
 
 PERSIST = "Documentation/networking/statistics.rst, statistics must persist across routine operations"
-HISTORY = "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
+SINCE_RESET = (
+    "Documentation/netlink/specs/netdev.yaml, qstats: events since the last explicit reset, not a reconfiguration"
+)
 RESTARTS = "Documentation/netlink/specs/netdev.yaml, qstats: per queue, likely since the last reconfiguration"
 RESET = f"{PERSIST}; Documentation/networking/netdevices.rst, ndo_tx_timeout"
 QUEUE_API = f"{PERSIST}; Documentation/networking/netmem.rst; include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
@@ -26,10 +28,10 @@ def check_no_decrease(before, after):
     Raises:
         AssertionError: one did; the message has its name and both values.
     """
-    lost = [
+    decreased = [
         f"{name} was {value}, is {after.get(name)}" for name, value in before.items() if (after.get(name) or 0) < value
     ]
-    assert not lost, f"counters decreased: {'; '.join(lost)}"
+    assert not decreased, f"counters decreased: {'; '.join(decreased)}"
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
 
 
 @pytest.mark.usefixtures("counter_snapshot")
-@requirement("QSTAT-PERSIST-05", level="MUST", source=HISTORY, falsified_by=("program:qstat.device-gone-back",))
+@requirement("QSTAT-PERSIST-05", level="MUST", source=SINCE_RESET, falsified_by=("program:qstat.device-gone-back",))
 def test_device_scope(netlink_counters, operations, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not decrease over any routine operation."""
     before = read_counters(netlink_counters).device

@@ -145,7 +145,7 @@ def test_by_sender(
         step("Assign all CPUs to each transmit queue in turn (XPS), and send a different number of frames from there"),
         per_queue_counters.measure() as measured,
         trace_skbs() as skbs,
-        traffic.capture_sent() as remote,
+        traffic.capture_sent() as seen,
     ):
         for queue in range(queues):
             for number, path in enumerate(maps):
@@ -155,7 +155,7 @@ def test_by_sender(
             packet_sender.send(steered[queue])
         sent = [frame for frames in steered.values() for frame in frames]
         until(
-            lambda: len(remote.probes()) >= len(sent),
+            lambda: len(seen.probes()) >= len(sent),
             what=f"{len(sent)} frames are on the wire",
             timeout=1,
         )
@@ -167,7 +167,7 @@ def test_by_sender(
             skip_unsupported(
                 "transmit queue selection by CPU (XPS)", evidence={"frames handed to each queue": dict(queued)}
             )
-        check_same(remote.probes(), sent, "frames on the wire")
+        check_same(seen.probes(), sent, "frames on the wire")
     with step("Each queue's counters rose by its own frames and bytes"):
         assert miscounted(measured, steered, "tx") == [], explain(measured)
 

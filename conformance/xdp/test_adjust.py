@@ -9,9 +9,8 @@ import pytest
 from plugfest.frames.probe import HEADERS, around, frames_of, is_probe
 from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.traffic import check_same, payloads
+from plugfest.traffic.traffic import WIRE_TIMEOUT, check_same, payloads
 from plugfest.xdp.adjustment import Action
-from plugfest.xdp.programs import SOON
 
 HEAD = "include/uapi/linux/bpf.h, bpf_xdp_adjust_head"
 TAIL = "include/uapi/linux/bpf.h, bpf_xdp_adjust_tail"
@@ -59,7 +58,7 @@ def send_and_collect(request, traffic, packet_receiver, remote, until):
             until(
                 lambda: len(frames_sent_back()) >= len(frames),
                 what=f"{len(frames)} frames are back on the wire",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
             return frames_sent_back()
 

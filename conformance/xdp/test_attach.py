@@ -210,7 +210,7 @@ def test_mtu_change_while_attached(native, traffic, dut, remote, step, skip_unsu
     falsified_by="program:xdp.error-without-extack",
 )
 def test_mtu_too_big_extack(native, dut, step, skip_unsupported, defer):
-    """A driver that rejects a program because of the MTU reports the reason in the extended ACK."""
+    """A driver that rejects a program because of the MTU reports the reason in the extack."""
     max_mtu = dut.link()["max-mtu"]
     if max_mtu < MTU_TOO_BIG:
         skip_unsupported(f"an MTU of {MTU_TOO_BIG}", evidence={"max-mtu": max_mtu})
@@ -262,7 +262,7 @@ def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
     falsified_by="program:xdp.error-without-extack",
 )
 def test_lro_extack(native, dut, step, skip_unsupported, defer):
-    """A driver that rejects a program because of LRO reports the reason in the extended ACK."""
+    """A driver that rejects a program because of LRO reports the reason in the extack."""
     features = dut.features()
     if "rx-lro" not in features.free:
         skip_unsupported("LRO", evidence=features)

@@ -13,9 +13,8 @@ import pytest
 from plugfest.frames.probe import is_probe
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import of_frames, total
-from plugfest.traffic.traffic import check_same, payloads
+from plugfest.traffic.traffic import WIRE_TIMEOUT, check_same, payloads
 from plugfest.xdp.adjustment import Action
-from plugfest.xdp.programs import SOON
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 CYCLES = 500
@@ -148,7 +147,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
                 until(
                     lambda: in_flight() <= WINDOW // 2,
                     what=f"the program has counted all but {WINDOW // 2} frames",
-                    timeout=SOON,
+                    timeout=WIRE_TIMEOUT,
                 )
                 longest_wait = max(longest_wait, time.monotonic() - now)
         seconds = time.monotonic() - start
@@ -165,7 +164,9 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
         }
         with step("For each verdict the program has counted as many frames and bytes as were sent"):
             wanted = {verdict: of_frames(each.frame for each in probes_by_verdict[verdict]) for verdict in verdicts}
-            until(lambda: native.seen(program) == wanted, what=f"the program has counted {wanted}", timeout=SOON)
+            until(
+                lambda: native.seen(program) == wanted, what=f"the program has counted {wanted}", timeout=WIRE_TIMEOUT
+            )
         with step(
             "XDP_TX frames are on the wire exactly once, unchanged; the stack receives XDP_PASS frames likewise; no other frame goes there"
         ):
@@ -178,7 +179,7 @@ def test_mixed_verdicts(native, guest, traffic, pair, remote, until, step, evide
 
             # check_same() below reports what differs, which is more useful than a timeout.
             with suppress(AssertionError):
-                until(all_arrived, what="all frames of XDP_TX and XDP_PASS have arrived", timeout=SOON)
+                until(all_arrived, what="all frames of XDP_TX and XDP_PASS have arrived", timeout=WIRE_TIMEOUT)
             check_same(
                 list(sent_back.elements()),
                 [each.frame for each in probes_by_verdict[Action.TX]],

@@ -10,10 +10,9 @@ from plugfest.deadline import scaled
 from plugfest.frames.probe import ETHERNET, frames_of, is_probe
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import of_frames
-from plugfest.traffic.traffic import JUMBO_MTU, PATIENCE, check_same, payloads
+from plugfest.traffic.traffic import JUMBO_MTU, LOSS_TIMEOUT, WIRE_TIMEOUT, check_same, payloads
 from plugfest.traffic.traffic import LONG_SIZES as SIZES
 from plugfest.xdp.adjustment import Action, Adjustment
-from plugfest.xdp.programs import SOON
 
 RX_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_RX_SG"
 LOAD_STORE_BYTES = "include/uapi/linux/bpf.h, bpf_xdp_load_bytes, bpf_xdp_store_bytes"
@@ -110,7 +109,9 @@ def test_tx(adjustment_frags, traffic, step, until):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
         until(
-            lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON
+            lambda: len(seen.probes()) >= len(probes),
+            what=f"{len(probes)} frames are back on the wire",
+            timeout=WIRE_TIMEOUT,
         )
     with step("Each frame is on the wire exactly once, unchanged"):
         check_same(seen.probes(), frames_of(probes), "frames back on the wire")
@@ -133,7 +134,7 @@ def test_across_buffers(jumbo_xdp, traffic, guest, step):
         traffic.send(probes)
         jumbo_xdp.wait(of_frames(frames_of(probes)), program)
     with step("The stack receives each payload exactly once, with its blocks swapped"):
-        found = traffic.waiting(jumbo_xdp.agent, timeout=scaled(PATIENCE, guest.speed), count=len(probes))
+        found = traffic.waiting(jumbo_xdp.agent, timeout=scaled(LOSS_TIMEOUT, guest.speed), count=len(probes))
         check_same(found, [swap_blocks(payload) for payload in payloads(probes)], "payloads that the stack received")
 
 

@@ -10,9 +10,8 @@ import pytest
 from plugfest.frames.probe import HEADERS, around, burst
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.packet_socket import PacketSender
-from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT
 from plugfest.xdp.adjustment import Action, Adjustment
-from plugfest.xdp.programs import SOON
 
 XMIT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT; Documentation/bpf/redirect.rst"
 XMIT_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT_SG"
@@ -133,7 +132,7 @@ def test_unadvertised(
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
                 what=f"{len(frames)} redirections failed",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
     with step("Each redirection failed with EOPNOTSUPP, and no frame is on the wire"):
         events = [entry["fields"] for entry in guest.agent.call("trace.read", trace=trace)]
@@ -197,7 +196,7 @@ def test_multi_buffer_unadvertised(require_absent, attach_redirect_to_dut, pair,
             until(
                 lambda: len(guest.agent.call("trace.read", trace=trace)) >= len(frames),
                 what=f"{len(frames)} redirections failed",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
     with step("Each redirection failed with EOPNOTSUPP, no frame is on the wire, and frames reach the stack"):
         events = [entry["fields"]["err"] for entry in guest.agent.call("trace.read", trace=trace)]

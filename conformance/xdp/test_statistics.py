@@ -8,10 +8,9 @@ from plugfest.frames.probe import burst, is_probe
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import explain
 from plugfest.statistics.queue_counters import of_frames, total
-from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT
 from plugfest.xdp.adjustment import Action, Adjustment
 from plugfest.xdp.counters import SEEN, SENT, by_verdict
-from plugfest.xdp.programs import SOON
 
 LINK_STATS = "include/uapi/linux/if_link.h, struct rtnl_link_stats64"
 ETHTOOL_STATS = (
@@ -105,7 +104,11 @@ def test_redirected_from_other_interface(accounting, traffic, pair, dut, until, 
         traffic.capture_sent() as seen,
     ):
         pair.packet_sender.send(frames)
-        until(lambda: len(seen.probes()) >= len(frames), what=f"{len(frames)} frames are on the wire", timeout=SOON)
+        until(
+            lambda: len(seen.probes()) >= len(frames),
+            what=f"{len(frames)} frames are on the wire",
+            timeout=WIRE_TIMEOUT,
+        )
     with step("The interface counts exactly what the wire carried from it"):
         assert measured.link_tx == measured.wire_tx, explain(measured)
 
@@ -221,6 +224,6 @@ def test_driver_counter_of_redirect_target(accounting, traffic, pair, dut, until
         until(
             lambda: counter_deltas(accounting, before)[SENT] >= len(frames),
             what=f"{len(frames)} frames are counted",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
         assert counter_deltas(accounting, before)[SENT] == len(frames)

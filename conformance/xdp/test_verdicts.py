@@ -8,8 +8,7 @@ import base64
 from plugfest.frames.probe import HEADERS, SCRATCH, around, only, swapped
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import from_model, of_frames, total
-from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
-from plugfest.xdp.programs import SOON
+from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, WIRE_TIMEOUT, check_same, payloads
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 WRITTEN = b"plugfest"
@@ -107,7 +106,7 @@ def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
             until(
                 lambda: len(seen.probes()) >= len(probes),
                 what=f"{len(probes)} frames are back on the wire",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
     with step("Every frame is on the wire exactly once, with its MAC addresses swapped and nothing else changed"):
         check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")

@@ -7,8 +7,7 @@ import pytest
 from plugfest.frames.probe import ETHERNET, only, swapped, tagged
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import of_frames
-from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, check_same, payloads
-from plugfest.xdp.programs import SOON
+from plugfest.traffic.traffic import OUTSIDE_PORT, SIZES, WIRE_TIMEOUT, check_same, payloads
 
 BASIC = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_BASIC"
 VLANS = f"{BASIC}; IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
@@ -81,7 +80,7 @@ def test_tx(native, traffic, remote, step, until):
         until(
             lambda: len(frames_sent_back()) >= len(frames),
             what=f"{len(frames)} frames are back on the wire",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
     with step(
         "Every frame is on the wire exactly once, tagged, with its MAC addresses swapped and nothing else changed"
@@ -112,7 +111,7 @@ def test_drop(native, traffic, remote, step, until):
         until(
             lambda: sum(account.frames for account in native.seen(program).values()) == len(probes),
             what=f"xdp_drop has counted {len(probes)} frames",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
         assert traffic.nothing_received()
 
@@ -158,7 +157,9 @@ def test_largest_mtu(native, traffic, largest_mtu, remote, step, until, defer):
     with step("Send test frames of every size up to the longest that the MTU allows"), traffic.capture_sent() as seen:
         traffic.send(probes)
         until(
-            lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back on the wire", timeout=SOON
+            lambda: len(seen.probes()) >= len(probes),
+            what=f"{len(probes)} frames are back on the wire",
+            timeout=WIRE_TIMEOUT,
         )
     with step("Every frame is on the wire exactly once, with its MAC addresses swapped and nothing else changed"):
         check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")

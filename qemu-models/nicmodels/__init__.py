@@ -13,4 +13,5 @@ The layers, bottom up; a module imports only from its own layer and those below:
     nic                        what all NIC models are made from
     models                     ixgbe, gve, xgbe, and their registry
     server                     the process that serves one model
+    new_model, template        the package of a new model
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m nicmodels`: list the models, serve one."""
+"""`nicmodels`, or `python -m nicmodels`: list the models, serve one, begin a new one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nicmodels.models.registry import UnknownModelError, find, models
+from nicmodels.new_model import NewModelError, is_found, write_model
 from nicmodels.nic.device import Options
 from nicmodels.server.serve import ServeError, ServeOptions, configure_logging, serve
 
@@ -77,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fault", action="append", default=[], metavar="NAME", help="arm a fault point; may be repeated")
     one.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     one.add_argument("--profiler", type=Path, metavar="FILE", help="write cProfile statistics at the end")
+    new = commands.add_parser("new", help="write the package of a new model, which runs at once")
+    new.add_argument("name", help="the model's name")
+    new.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="where to; by default nicmodels/models of the checkout"
+    )
     return top
 
 
@@ -109,6 +115,19 @@ def _as_json(chosen: Iterable[Model]) -> str:
     return json.dumps(listed, indent=2) + "\n"
 
 
+def _new(name: str, into: Path | None) -> int:
+    try:
+        package = write_model(name, into)
+    except NewModelError as error:
+        sys.stderr.write(f"nicmodels: {error}\n")
+        return USAGE_ERROR
+    sys.stdout.write(f"wrote {package}\n")
+    if not is_found(package):
+        sys.stdout.write(f"export NICMODELS_PATH={package.parent.resolve()}  # so that it is found\n")
+    sys.stdout.write(f"python -m nicmodels serve {name} --socket /tmp/{name}.sock --wire null\n")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit status: 0, or 2 after one line on standard error."""
     top = parser()
@@ -123,6 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             sys.stdout.write(_fault_names(chosen) if options.faults else _profiles(chosen))
         return 0
+    if options.command == "new":
+        return _new(options.name, options.into)
     configure_logging(options.log_level)
     try:
         model = find(options.model)

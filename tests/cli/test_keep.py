@@ -20,7 +20,7 @@ def test_it(guest):
     """The guest runs a command."""
     assert guest.run("echo {text}").stdout == "hello\\n"
 '''
-PATIENCE = 120
+TIMEOUT = 120
 
 
 def verdicts(folder: Path) -> list[str]:
@@ -46,7 +46,7 @@ def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pyte
     command = [sys.executable, "-c", program, "run", "ixgbe", "--area", "smoke", "--keep", "--output", str(output)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}) as run:
         assert run.stdin is not None
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not verdicts(output) and time.monotonic() < end:
             time.sleep(0.1)
         test.write_text(TEST.format(text="hello"))
@@ -55,7 +55,7 @@ def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pyte
         while not verdicts(output / "run-2") and time.monotonic() < end:
             time.sleep(0.1)
         run.stdin.close()
-        status = run.wait(PATIENCE)
+        status = run.wait(TIMEOUT)
     assert (verdicts(output), verdicts(output / "run-2"), status) == (["fail"], ["pass"], 0)
     reasons = [event["reason"] for event in journal.read(output / "run-2") if event["event"] == "boot"]
     assert reasons == ["kept from the run before"]

@@ -38,6 +38,7 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "nicmodels/__main__.py",
+        "nicmodels/template/device.py.in",
         "plugfest/cli/__init__.py",
         "plugfest/requirements/known-issues.toml",
         "plugfest/report/templates/report.html",
@@ -54,6 +55,8 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
         assert name in names
     assert not any("__pycache__" in name for name in names)
     assert any(name.endswith("licenses/LICENSES/MIT.txt") for name in names)
+    (scripts,) = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
+    assert b"nicmodels = nicmodels.__main__:main\n" in zipfile.ZipFile(wheel).read(scripts)
 
 
 def test_it_finds_the_suite_and_the_recipes(wheel: Path, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def bench(serve: Callable[..., object]) -> Iterator[Bench]:
 
 def status_of(call: Callable[[], object]) -> int:
     """The status of a failed command."""
-    with pytest.raises(RefusedError) as refusal:
+    with pytest.raises(RefusedError) as error:
         call()
-    return refusal.value.status
+    return error.value.status
 
 
 def test_identity(bench: Bench) -> None:

@@ -22,7 +22,7 @@ LAYERS = (
     {"phy"},
     {"nic"},
     {"models"},
-    {"server"},
+    {"server", "new_model"},
     {"__main__"},
 )
 """Bottom up. Folders of one layer do not import each other."""

@@ -63,18 +63,18 @@ def test_failure_keeps_type_message_and_errno(agent: AgentClient) -> None:
 
 
 def test_late_answer_is_not_taken_for_the_next_ones(session: SshSession) -> None:
-    agent = AgentClient(session, command=COMMAND, patience=0.3)
+    agent = AgentClient(session, command=COMMAND, reply_timeout=0.3)
     first = AgentClient(session, command=COMMAND).call("pid")
     with pytest.raises(AgentTimeout, match="sleep: the agent did not answer within 0 s"):
         agent.call("sleep", seconds=1)
-    agent.patience = 20
+    agent.reply_timeout = 20
     assert agent.call("echo", fresh=True) == {"fresh": True}
     assert agent.call("pid") != first
     agent.close()
 
 
 def test_own_timeout_of_a_method_lengthens_the_wait(session: SshSession) -> None:
-    agent = AgentClient(session, command=COMMAND, patience=0.5)
+    agent = AgentClient(session, command=COMMAND, reply_timeout=0.5)
     assert agent.call("echo", timeout=5) == {"timeout": 5}
     assert agent.call("sleep", seconds=1, timeout=20) == "slept"
     agent.close()

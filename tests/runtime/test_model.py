@@ -95,7 +95,7 @@ def test_notifications_are_passed_over(serve: Serve) -> None:
 
 
 def test_model_that_does_not_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "PATIENCE", 0.2)
+    monkeypatch.setattr(models, "REPLY_TIMEOUT", 0.2)
     client = serve(lambda request: None if request["method"] == "mute" else reply(request, result=2))
     with pytest.raises(ModelGone, match="mute: expected the model to answer within 0 s; it did not"):
         client.call("mute")

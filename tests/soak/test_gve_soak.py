@@ -31,6 +31,7 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
+from plugfest.statistics.accounts import Accounting
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -50,7 +51,7 @@ GQI_MASK = 0x40
 """GVE_IRQ_MASK, bit 30, in the doorbell's big-endian format."""
 NAPI_POLL_WEIGHT = 64
 """include/linux/netdevice.h: the budget of a poll."""
-SOON = 5.0
+CONSUME_TIMEOUT = 5.0
 """Seconds for the frames on the wire to be consumed, on a guest of speed 1."""
 
 
@@ -168,7 +169,7 @@ class Soak:
             over.set()
             thread.join()
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout: float = SOON) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = CONSUME_TIMEOUT) -> None:
         until(condition, what=what, timeout=timeout, speed=self.machine.speed)
 
     def act(self, number: int) -> str:
@@ -249,7 +250,7 @@ class Soak:
 
     def _queue_states(self) -> list[QueueState]:
         """Both sides of each existing queue; the driver is read first, so that it cannot be ahead."""
-        driver = self.dut.queue_stats()
+        driver = Accounting(self.machine, self.dut.ifname, "ethtool").queues()
         device = self.model.call("model.queues")
         blocks = self.model.call("model.blocks")
         found = []

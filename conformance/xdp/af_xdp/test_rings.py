@@ -9,7 +9,7 @@ import pytest
 from plugfest.dut.operations import other_channels, other_rings
 from plugfest.frames.probe import burst, frames_of, number_in, number_of
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT, check_same
 from plugfest.xdp.af_xdp import RING, receive_frames
 
 SOCKET = "Documentation/networking/af_xdp.rst"
@@ -22,8 +22,6 @@ WAKEUPS = 8
 """Wakeups of the kernel while the completion ring has no room."""
 STACK_FRAME_NUMBER = 1 << 20
 """Number of the frame that the stack sends after the frames of a socket."""
-SOON = 1.0
-"""Seconds for frames to appear on the wire, on a guest of speed 1."""
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def test_empty_fill_ring(bind_sockets, traffic, until, check_receive_ignoring_la
             until(
                 lambda: sum(map(frames_lost, sockets)) > 0,
                 what="the sockets have counted that they have no buffers",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
         assert receive_frames(sockets, (), until) == []
         assert traffic.nothing_received()
@@ -107,7 +105,7 @@ def test_full_completion_ring(bind_sockets, traffic, packet_sender, until, step)
             until(
                 lambda: any(number_of(frame) == STACK_FRAME_NUMBER for frame in seen.probes()),
                 what="a frame of the stack is on the wire",
-                timeout=SOON,
+                timeout=WIRE_TIMEOUT,
             )
             sent = [frame for frame in seen.probes() if number_of(frame) != STACK_FRAME_NUMBER]
             assert len(sent) == COMPLETION_RING, (
@@ -134,7 +132,7 @@ def wake_until(socket, until, condition, what):
         socket.wake()
         return condition()
 
-    until(wake_and_check, what=what, timeout=SOON)
+    until(wake_and_check, what=what, timeout=WIRE_TIMEOUT)
 
 
 @requirement(
@@ -164,7 +162,11 @@ def test_close_under_traffic(af_xdp, queues_reached_by_rss, xsk_program, mode, t
                     received_on |= {socket.queue for socket in sockets if socket.take()}
                     return received_on >= queues_reached_by_rss & set(queues)
 
-                until(all_received, what="each socket on a queue that test frames reach has received one", timeout=SOON)
+                until(
+                    all_received,
+                    what="each socket on a queue that test frames reach has received one",
+                    timeout=WIRE_TIMEOUT,
+                )
                 if number % 2:
                     for umem in umems:
                         umem.close()

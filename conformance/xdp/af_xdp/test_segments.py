@@ -9,7 +9,7 @@ import pytest
 from plugfest.frames.probe import frames_of
 from plugfest.requirements.netdev_flags import MAX_SEGS
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.traffic import SIZES, check_same
+from plugfest.traffic.traffic import SIZES, WIRE_TIMEOUT, check_same
 from plugfest.xdp.af_xdp import (
     CHUNK,
     XDP_PACKET_HEADROOM,
@@ -26,8 +26,6 @@ SPLIT_OFFSETS = (1, 14, 50, 512, 1024)
 """Offsets at which frames are split into two buffers, bytes."""
 SMALL_CHUNKS = {"size": 2048, "headroom": 1024}
 """A umem whose chunks hold half of the longest frame at an MTU of 1500."""
-SOON = 1.0
-"""Seconds for frames to appear on the wire, on a guest of speed 1."""
 
 
 @pytest.fixture
@@ -165,7 +163,7 @@ def test_receive_without_use_sg(bind_sockets, traffic, until, step):
         until(
             lambda: sum(socket.statistics()["rx_dropped"] for socket in sockets) == len(probes) - len(fitting),
             what=f"the sockets have counted {len(probes) - len(fitting)} frames as dropped",
-            timeout=SOON,
+            timeout=WIRE_TIMEOUT,
         )
         assert traffic.nothing_received()
 
@@ -206,7 +204,7 @@ def test_send(require, af_xdp, xsk_program, mode, settings, send_and_check, prob
             completed.extend(socket.reap())
             return len(completed) >= 2 * len(frames)
 
-        until(done, what=f"{2 * len(frames)} buffers are completed", timeout=SOON)
+        until(done, what=f"{2 * len(frames)} buffers are completed", timeout=WIRE_TIMEOUT)
 
     with step("Send frames of every size, each split into two buffers: each leaves exactly once, unchanged"):
         send_and_check(send, frames)

@@ -9,7 +9,7 @@ import time
 import pytest
 from plugfest.frames.probe import burst, frames_of
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
+from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT, check_same
 from plugfest.xdp.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_CHUNK_FLAG
 
 SOCKET = "Documentation/networking/af_xdp.rst"
@@ -17,8 +17,6 @@ ZERO_COPY = f"{SOCKET}, XDP_COPY and XDP_ZEROCOPY bind flags; include/uapi/linux
 UNALIGNED_OFFSET = 700
 """Bytes from the start of a chunk to a buffer in unaligned mode."""
 HEADROOM = 64
-SOON = 1.0
-"""Seconds for a frame to appear on the wire, on a guest of speed 1."""
 ON_TIME = 0.7
 """Seconds, on any guest, within which most frames are sent. A driver's periodic check of its queues takes 1 s or more."""
 
@@ -207,7 +205,7 @@ def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wak
                 return len(seen.probes()) >= number
 
             begin = time.monotonic()
-            until(sent, what=f"frame {number} of {len(frames)} is on the wire", timeout=SOON)
+            until(sent, what=f"frame {number} of {len(frames)} is on the wire", timeout=WIRE_TIMEOUT)
             late += time.monotonic() - begin > ON_TIME
             assert late <= len(frames) // 4, f"{late} of {number} frames were sent later than {ON_TIME} s"
     check_same(seen.probes(), frames, "frames on the wire")

@@ -9,6 +9,7 @@ import pytest
 from plugfest.deadline import scaled
 from plugfest.frames.probe import HEADERS, UDP_CHECKSUM, frames_of, unfinished
 from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import WIRE_TIMEOUT
 from plugfest.xdp.af_xdp import XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN
 
 METADATA = "Documentation/networking/xsk-tx-metadata.rst; include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
@@ -18,8 +19,6 @@ REQUEST = struct.Struct("=QHHIQ")
 """Flags, csum_start, csum_offset, reserved, launch_time."""
 COMPLETION = struct.Struct("=QQ8x")
 """Flags, tx_timestamp."""
-SOON = 1.0
-"""Seconds for frames to appear on the wire, on a guest of speed 1."""
 LAUNCH_DELAY = 0.5
 """Seconds from now to a launch time, on a guest of speed 1; less than any device's horizon."""
 
@@ -153,7 +152,7 @@ def test_launch_time(
                 metadata_socket.wake()
                 return now() if seen.probes() else None
 
-            assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + SOON) >= launch_time
+            assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + WIRE_TIMEOUT) >= launch_time
         with step("Each frame leaves exactly once, unchanged, in the order of sending"):
             check_on_wire(seen, [first, *rest])
             assert seen.probes() == [first, *rest]

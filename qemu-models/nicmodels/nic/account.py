@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
@@ -30,3 +31,24 @@ class TxAccount:
     bytes: int = 0
     segments: int = 0
     segment_bytes: int = 0
+
+
+class FrameCounts:
+    """The counts of all queues.
+
+    Args:
+        rx, tx: the numbers of queues.
+
+    Attributes:
+        rx, tx: the counts, by queue.
+        dma_errors: accesses of a queue to addresses that are not mapped.
+    """
+
+    def __init__(self, rx: int, tx: int) -> None:
+        self.rx = [RxAccount() for _ in range(rx)]
+        self.tx = [TxAccount() for _ in range(tx)]
+        self.dma_errors = 0
+
+    def describe(self) -> dict[str, list[dict[str, Any]]]:
+        """The counts of the queues as JSON values."""
+        return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}

@@ -4,25 +4,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.nic.device import Device, Host, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from nicmodels.nic.account import FrameCounts
     from nicmodels.rings import DescriptorRing
 
 DEFAULT_MAC = bytes.fromhex("027066000001")
-
-
-class FrameAccount(Protocol):
-    """A device's own counts, apart from its registers."""
-
-    dma_errors: int
-
-    def describe(self) -> dict[str, Any]:
-        """The counts as JSON values, by queue."""
 
 
 def queue_state(ring: DescriptorRing, *, enabled: bool, head: int | None = None) -> dict[str, Any]:
@@ -63,7 +55,7 @@ class Nic(Device):
 
     @property
     @abstractmethod
-    def account(self) -> FrameAccount:
+    def account(self) -> FrameCounts:
         """The device's own counts."""
 
     @property

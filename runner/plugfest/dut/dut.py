@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest.machine.agent import AgentError
-from plugfest.statistics.queue_counters import QueueCounters, from_ethtool, from_qstats
+from plugfest.machine.agent import AgentError, kernel_error
 
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
@@ -173,7 +172,7 @@ class Dut:
 
     def try_set_link(self, **changes: Any) -> AgentError | None:
         """Try such a change; returns the error, None if it was made."""
-        return self._ask(lambda: self.agent.call("link.set", ifname=self.ifname, **changes))
+        return kernel_error(lambda: self.agent.call("link.set", ifname=self.ifname, **changes))
 
     # --- ethtool --------------------------------------------------------------------------------------------------
 
@@ -199,20 +198,11 @@ class Dut:
     def try_set(self, what: str, **settings: Any) -> AgentError | None:
         """Try such a change; returns the error, None if it was made."""
         named = {name.replace("_", "-"): value for name, value in settings.items()}
-        return self._ask(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
+        return kernel_error(lambda: self.agent.call("ethtool.set", ifname=self.ifname, what=what, settings=named))
 
     def try_restart_autoneg(self) -> AgentError | None:
-        """Ask for a restart of negotiation (``ethtool -r``); returns the error, None if it was made."""
-        return self._ask(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
-
-    def _ask(self, settings: Any) -> AgentError | None:
-        try:
-            settings()
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return error
-        return None
+        """Ask for a restart of negotiation (``ethtool -r``); returns the error, None if it was restarted."""
+        return kernel_error(lambda: self.agent.call("ethtool.restart_negotiation", ifname=self.ifname))
 
     def features(self) -> Features:
         """Return the features."""
@@ -258,31 +248,6 @@ class Dut:
         """Return driver, version, fw-version and bus-info (``ethtool -i``)."""
         found: dict[str, str] = self.agent.call("ethtool.driver_info", ifname=self.ifname)
         return found
-
-    def ethtool_stats(self) -> dict[str, int]:
-        """Return the driver's own statistics by name; empty where it has none."""
-        return {str(name): int(value) for name, value in self._stats_list()}
-
-    def _stats_list(self) -> list[list[Any]]:
-        try:
-            found: list[list[Any]] = self.agent.call("ethtool.stats_list", ifname=self.ifname)
-        except AgentError as error:
-            if error.errno in _NONE:
-                return []
-            raise
-        return found
-
-    def queue_stats(self) -> QueueCounters:
-        """Return frames and bytes by queue: the driver's own statistics where they have them, else the kernel's queue statistics."""
-        own = from_ethtool(self._stats_list())
-        if own.rx or own.tx:
-            return own
-        try:
-            return from_qstats(self.agent.call("netdev.qstats_get", ifname=self.ifname, scope="queue"))
-        except AgentError as error:
-            if error.errno in (*_NONE, errno.ENOENT):
-                return own
-            raise
 
     def rss(self) -> Rss | None:
         """Return how received frames are spread; None where the driver does not report it."""

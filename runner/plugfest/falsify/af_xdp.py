@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from plugfest.falsify.falsification import Bend, Bends, Falsification, Request, always, answers, asks, skips
+from plugfest.falsify.falsification import Falsification, Handler, Handlers, Request, always, answers, asks, skips
 from plugfest.falsify.xdp import COUNTERS, of_map, on_one_queue
 from plugfest.xdp.af_xdp import XDP_COPY, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_ZEROCOPY
 
@@ -14,7 +14,7 @@ COMMAND = "agent:af_xdp.ask"
 SEND, RECEIVE, REAP, STATISTICS = (f"agent:af_xdp.{name}" for name in ("send", "receive", "reap", "statistics"))
 
 
-def _command_lost(name: str) -> Bend:
+def _command_lost(name: str) -> Handler:
     """A command of the process in the guest is not given; it reports 0."""
     return skips(0, when=lambda params: params["command"].startswith(f"{name} "))
 
@@ -26,7 +26,7 @@ def _in_other_mode(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"command": " ".join([*words[:-1], str(int(words[-1]) ^ (XDP_COPY | XDP_ZEROCOPY))])}
 
 
-def _without_option(option: int) -> Bend:
+def _without_option(option: int) -> Handler:
     return asks(lambda params: {"options": params["options"] & ~option})
 
 
@@ -34,7 +34,7 @@ def _last_of_its_packet(buffers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**each, "options": each["options"] & ~XDP_PKT_CONTD} for each in buffers]
 
 
-def _one_flow() -> Bends:
+def _one_flow() -> Handlers:
     """The sockets' buffers all come to the one that is asked first."""
     first: list[tuple[int, int]] = []
     kept: list[Any] = []

@@ -25,7 +25,7 @@ def _device_ahead(clock: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_time(found: dict[str, Any] | None) -> dict[str, Any] | None:
-    # Not None: the test would wait for a stamp until its patience ends.
+    # Not None: the test would wait for a stamp until its timeout.
     return found and {**found, "stamp": 0}
 
 

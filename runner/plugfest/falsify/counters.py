@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from plugfest.falsify.falsification import AfterChange, Bend, Bends, Falsification, Later, always, answers
+from plugfest.falsify.falsification import AfterChange, Falsification, Handler, Handlers, Later, always, answers
 from plugfest.statistics.accounts import ENTRY, PLAIN, REGISTER_NAMES
 from plugfest.statistics.queue_counters import BLOCK, BRACKETED, NUMBERED, is_queue_counter
 
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+")
 Entry = dict[str, Any]
 
 
-def of_scope(scope: str, change: Callable[[Any], Any]) -> Bend:
+def of_scope(scope: str, change: Callable[[Any], Any]) -> Handler:
     """Change netlink's queue statistics of one scope, queue or device."""
     return answers(change, when=lambda params: params.get("scope", "queue") == scope)
 
@@ -111,7 +111,7 @@ def _zero(_name: str, _value: int) -> int:
     return 0
 
 
-def _gone_back() -> Bends:
+def _gone_back() -> Handlers:
     change = AfterChange()
     return {
         **change.watch(CHANGES),
@@ -121,7 +121,7 @@ def _gone_back() -> Bends:
     }
 
 
-def _device_gone_back() -> Bends:
+def _device_gone_back() -> Handlers:
     change = AfterChange()
     zero = change.answers(_each_entry(_counters(_zero)))
     return {
@@ -130,7 +130,7 @@ def _device_gone_back() -> Bends:
     }
 
 
-def _counter_off() -> Bends:
+def _counter_off() -> Handlers:
     change = AfterChange()
 
     def more(entry: Entry) -> Entry:
@@ -145,7 +145,7 @@ def _stopped_once_more(entry: Entry) -> Entry:
     return entry if frames is None else {**entry, "tx-stop": entry.get("tx-stop", 0) + frames}
 
 
-def _of_reader(change: Callable[[Entry, str], Entry]) -> Bend:
+def _of_reader(change: Callable[[Entry, str], Entry]) -> Handler:
     """Change each reader's report, by the name of its counter of received frames."""
 
     def changed(report: Entry) -> Entry:

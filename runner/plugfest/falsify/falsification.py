@@ -43,10 +43,10 @@ class Request:
         return self._opened_by(handle)
 
 
-Bend = Callable[[Request], Any]
+Handler = Callable[[Request], Any]
 """Returns what the caller gets, or raises it; sets `Request.fired` where that is not the truth."""
 
-Bends = Mapping[str, Bend]
+Handlers = Mapping[str, Handler]
 """By end and method, as ``agent:link.get``, ``model:model.counters``, ``wire:send``."""
 
 
@@ -62,7 +62,7 @@ class Falsification:
 
     name: str
     text: str
-    make: Callable[[], Bends]
+    make: Callable[[], Handlers]
 
     @property
     def methods(self) -> frozenset[str]:
@@ -70,24 +70,24 @@ class Falsification:
         return frozenset(self.make())
 
 
-def always(name: str, text: str, bends: Bends) -> Falsification:
+def always(name: str, text: str, handlers: Handlers) -> Falsification:
     """Return a falsification that remembers nothing."""
-    return Falsification(name, text, lambda: bends)
+    return Falsification(name, text, lambda: handlers)
 
 
-def each(methods: Iterable[str], bend: Bend) -> dict[str, Bend]:
+def each(methods: Iterable[str], handler: Handler) -> dict[str, Handler]:
     """Do the same to several methods."""
-    return dict.fromkeys(methods, bend)
+    return dict.fromkeys(methods, handler)
 
 
 def _always(_params: Mapping[str, Any]) -> bool:
     return True
 
 
-def answers(change: Callable[[Any], Any], when: Callable[[Mapping[str, Any]], bool] = _always) -> Bend:
+def answers(change: Callable[[Any], Any], when: Callable[[Mapping[str, Any]], bool] = _always) -> Handler:
     """Carry the call out, and change its answer."""
 
-    def bend(request: Request) -> Any:
+    def handler(request: Request) -> Any:
         truth = request.answer()
         if not when(request.params):
             return truth
@@ -95,40 +95,40 @@ def answers(change: Callable[[Any], Any], when: Callable[[Mapping[str, Any]], bo
         request.fired = changed != truth
         return changed
 
-    return bend
+    return handler
 
 
-def skips(result: Any = None, when: Callable[[Mapping[str, Any]], bool] = _always) -> Bend:
+def skips(result: Any = None, when: Callable[[Mapping[str, Any]], bool] = _always) -> Handler:
     """Do not carry the call out, and answer as if it had been."""
 
-    def bend(request: Request) -> Any:
+    def handler(request: Request) -> Any:
         if not when(request.params):
             return request.answer()
         request.fired = True
         return result
 
-    return bend
+    return handler
 
 
-def asks(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Bend:
+def asks(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Handler:
     """Carry the call out with other parameters.
 
     Args:
         change: returns those that differ.
     """
 
-    def bend(request: Request) -> Any:
+    def handler(request: Request) -> Any:
         changes = {name: value for name, value in change(request.params).items() if request.params.get(name) != value}
         request.fired = bool(changes)
         return request.answer(**changes)
 
-    return bend
+    return handler
 
 
-def accepts(result: Any = None) -> Bend:
+def accepts(result: Any = None) -> Handler:
     """Answer as if the kernel had accepted what it rejected."""
 
-    def bend(request: Request) -> Any:
+    def handler(request: Request) -> Any:
         try:
             return request.answer()
         except AgentError as error:
@@ -137,13 +137,13 @@ def accepts(result: Any = None) -> Bend:
             request.fired = True
             return result
 
-    return bend
+    return handler
 
 
-def errors(change: Callable[[AgentError], AgentError]) -> Bend:
+def errors(change: Callable[[AgentError], AgentError]) -> Handler:
     """Report another error than the kernel's."""
 
-    def bend(request: Request) -> Any:
+    def handler(request: Request) -> Any:
         try:
             return request.answer()
         except AgentError as error:
@@ -152,7 +152,7 @@ def errors(change: Callable[[AgentError], AgentError]) -> Bend:
             request.fired = True
             raise change(error) from error
 
-    return bend
+    return handler
 
 
 class Later:
@@ -162,18 +162,18 @@ class Later:
         """Nothing was answered yet."""
         self._seen: set[str] = set()
 
-    def answers(self, change: Callable[[Any], Any]) -> Bend:
+    def answers(self, change: Callable[[Any], Any]) -> Handler:
         """Change the second answer, and each after it."""
         changed = answers(change)
 
-        def bend(request: Request) -> Any:
+        def handler(request: Request) -> Any:
             if request.method in self._seen:
                 return changed(request)
             truth = request.answer()
             self._seen.add(request.method)
             return truth
 
-        return bend
+        return handler
 
 
 class AfterChange:
@@ -187,16 +187,16 @@ class AfterChange:
         """Nothing was changed yet."""
         self.count = 0
 
-    def watch(self, methods: Iterable[str]) -> dict[str, Bend]:
+    def watch(self, methods: Iterable[str]) -> dict[str, Handler]:
         """Count calls of these methods as changes."""
 
-        def bend(request: Request) -> Any:
+        def handler(request: Request) -> Any:
             self.count += 1
             return request.answer()
 
-        return each(methods, bend)
+        return each(methods, handler)
 
-    def answers(self, change: Callable[[Any], Any]) -> Bend:
+    def answers(self, change: Callable[[Any], Any]) -> Handler:
         """Change the answer where there was a change before it."""
         changed = answers(change)
         return lambda request: changed(request) if self.count else request.answer()

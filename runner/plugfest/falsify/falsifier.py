@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.errors import UsageError
-from plugfest.falsify.falsification import Ask, Bend, Bends, Request
+from plugfest.falsify.falsification import Ask, Handler, Handlers, Request
 from plugfest.falsify.table import TABLE
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ OPENS = ("bpf.link_create", "zcrx.register")
 
 @dataclass
 class _Armed:
-    bends: Bends
+    handlers: Handlers
     match: Mapping[str, object]
     times: int | None
     fired: int = 0
@@ -31,7 +31,7 @@ class _Armed:
     def covers(self, key: str, params: Mapping[str, Any]) -> bool:
         """Whether it applies to a call now."""
         return (
-            key in self.bends
+            key in self.handlers
             and (self.times is None or self.fired < self.times)
             and all(params.get(name) == value for name, value in self.match.items())
         )
@@ -96,16 +96,16 @@ class Falsifier:
         answer: Ask = truth
         key = f"{end}:{method}"
         for armed in reversed([each for each in self._armed.values() if each.covers(key, params)]):
-            answer = self._through(armed, armed.bends[key], method, answer, worker)
+            answer = self._through(armed, armed.handlers[key], method, answer, worker)
         return answer(method, params)
 
-    def _through(self, armed: _Armed, bend: Bend, bent: str, ask: Ask, worker: int | None) -> Ask:
+    def _through(self, armed: _Armed, handler: Handler, falsified: str, ask: Ask, worker: int | None) -> Ask:
         def through(method: str, params: Mapping[str, Any]) -> Any:
-            if method != bent:  # what another falsification asks besides
+            if method != falsified:  # what another falsification asks besides
                 return ask(method, params)
             request = Request(method, params, ask, lambda handle: self._opened.get((worker, handle), ""))
             try:
-                return bend(request)
+                return handler(request)
             finally:
                 if request.fired:
                     with self._lock:

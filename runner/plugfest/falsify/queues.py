@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugfest.falsify.falsification import (
-    Bends,
     Falsification,
+    Handlers,
     Later,
     Request,
     accepts,
@@ -60,7 +60,7 @@ def _whole_guest(params: Mapping[str, Any]) -> bool:
     return "ifname" not in params
 
 
-def _memory_lost() -> Bends:
+def _memory_lost() -> Handlers:
     readings = 0
 
     def more(slab: dict[str, Any]) -> dict[str, Any]:

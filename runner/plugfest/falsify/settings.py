@@ -8,8 +8,8 @@ from typing import Any
 
 from plugfest.falsify.falsification import (
     AfterChange,
-    Bends,
     Falsification,
+    Handlers,
     Later,
     Request,
     accepts,
@@ -45,7 +45,7 @@ def _spread_over_one_more(rss: dict[str, Any]) -> dict[str, Any]:
     return {**rss, "indir": [at % (rss["rings"] + 1) for at in range(len(rss["indir"]))]}
 
 
-def _table_kept() -> Bends:
+def _table_kept() -> Handlers:
     change = AfterChange()
     return {**change.watch(["agent:ethtool.set"]), "agent:ethtool.rss": change.answers(_spread_over_one_more)}
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from plugfest.falsify.falsification import Bend, Request, accepts, always, answers, asks, each, errors, skips
+from plugfest.falsify.falsification import Handler, Request, accepts, always, answers, asks, each, errors, skips
 from plugfest.machine.agent import AgentError
 from plugfest.xdp.adjustment import UNCHANGED
 from plugfest.xdp.rx_metadata import PROGRAM, RSS_L4, RSS_L4_PROTOCOLS
@@ -30,7 +30,7 @@ def _detaches(params: Mapping[str, Any]) -> bool:
     return params["program"] is None
 
 
-def _instead(name: str) -> Bend:
+def _instead(name: str) -> Handler:
     return asks(lambda params: {"object": name} if params["type"] == "xdp" and params["device"] is None else {})
 
 
@@ -74,7 +74,7 @@ def _not_configured(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": UNCHANGED.hex()} if len(params["value"]) == 2 * len(UNCHANGED) else {}
 
 
-def of_map(name: str, change: Callable[[list[Row]], list[Row]]) -> Bend:
+def of_map(name: str, change: Callable[[list[Row]], list[Row]]) -> Handler:
     """Change what is read of the map of this name."""
     changed = answers(change)
     return lambda request: (

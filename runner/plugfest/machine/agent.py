@@ -24,7 +24,7 @@ SOCKET = "/run/plugfest/agent.sock"
 COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do sleep 0.05; done; exec socat - UNIX-CONNECT:{SOCKET}"
 """A guest lets its runner in before its agent listens; one that has died will not."""
 
-PATIENCE = 60.0
+REPLY_TIMEOUT = 60.0
 """Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""
 
 _GLANCE = 0.5
@@ -53,6 +53,21 @@ class AgentError(Exception):
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
+def kernel_error(call: Callable[[], object]) -> AgentError | None:
+    """Make a call; return the kernel's error, None if there is none.
+
+    Raises:
+        AgentError: the call failed, but not in the kernel.
+    """
+    try:
+        call()
+    except AgentError as error:
+        if error.errno is None:
+            raise
+        return error
+    return None
+
+
 class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened
     """The agent did not answer in time."""
 
@@ -69,7 +84,7 @@ class AgentClient:
         ssh: SshSession,
         *,
         alive: Callable[[], str | None] = lambda: None,
-        patience: float = PATIENCE,
+        reply_timeout: float = REPLY_TIMEOUT,
         command: str = COMMAND,
         interposer: Interposer | None = None,
     ) -> None:
@@ -78,7 +93,7 @@ class AgentClient:
         Args:
             ssh: session that carries the channel.
             alive: returns None while the guest lives, else what happened to it.
-            patience: seconds that a call may take beyond its own ``timeout`` parameter.
+            reply_timeout: seconds that a call may take beyond its own ``timeout`` parameter.
             command: joins the channel's ends to the agent's socket.
             interposer: consulted for each call of a run that falsifies.
         """
@@ -86,7 +101,7 @@ class AgentClient:
         self._alive = alive
         self._command = command
         self._interposer = interposer
-        self.patience = patience
+        self.reply_timeout = reply_timeout
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
         self._numbers = itertools.count(1)
@@ -97,7 +112,7 @@ class AgentClient:
         return AgentClient(
             self._ssh,
             alive=self._alive,
-            patience=self.patience,
+            reply_timeout=self.reply_timeout,
             command=self._command,
             interposer=self._interposer,
         )
@@ -122,7 +137,7 @@ class AgentClient:
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
-        limit = self.patience + (float(own) if isinstance(own, int | float) else 0.0)
+        limit = self.reply_timeout + (float(own) if isinstance(own, int | float) else 0.0)
         with self._lock:
             try:
                 reply = self._exchange(method, params, limit)

@@ -12,7 +12,7 @@ from pathlib import Path
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer
-from plugfest.machine.agent import PATIENCE, AgentClient, AgentError, AgentTimeout
+from plugfest.machine.agent import REPLY_TIMEOUT, AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
 from plugfest.machine.guard import Guard
 from plugfest.machine.qemu import Qemu, QemuCommand
@@ -183,7 +183,7 @@ class Guest:
             else:
                 break
         self.agent = AgentClient(
-            self.ssh, alive=self.gone, patience=max(1.0, deadline.remaining), interposer=self._interposer
+            self.ssh, alive=self.gone, reply_timeout=max(1.0, deadline.remaining), interposer=self._interposer
         )
         try:
             self.agent.call("agent.ping")  # opens the connection, so that its duration does not count below
@@ -194,7 +194,7 @@ class Guest:
             raise InfrastructureError(
                 f"expected a reply from the guest's agent, found none; its log: {log or 'empty'}"
             ) from error
-        self.agent.patience = PATIENCE
+        self.agent.reply_timeout = REPLY_TIMEOUT
         self._set_clock()
 
     def _set_clock(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LONGEST_PATH = 107
 """Of a unix socket's name, struct sockaddr_un."""
 
-PATIENCE = 10.0
+REPLY_TIMEOUT = 10.0
 """Seconds that a model may take for an answer: it serves the guest in the same thread."""
 
 
@@ -242,7 +242,7 @@ class ModelClient:
             if self._socket is None:
                 self._buffer.clear()
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self._socket.settimeout(PATIENCE)
+                self._socket.settimeout(REPLY_TIMEOUT)
                 self._socket.connect(str(self._path))
             self._socket.sendall(line)
             while True:
@@ -252,7 +252,7 @@ class ModelClient:
                     return reply
         except TimeoutError as error:
             raise ModelGone(
-                f"{method}: expected the model to answer within {PATIENCE:.0f} s; it did not: {self._state()}"
+                f"{method}: expected the model to answer within {REPLY_TIMEOUT:.0f} s; it did not: {self._state()}"
             ) from error
         except (OSError, ValueError) as error:
             raise ModelGone(

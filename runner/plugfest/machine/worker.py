@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import kernel_error
 
 if TYPE_CHECKING:
-    from plugfest.machine.agent import AgentClient
+    from plugfest.machine.agent import AgentClient, AgentError
 
-PATIENCE = 10.0
+EXIT_TIMEOUT = 10.0
 """Seconds for a process to end: the kernel gives its queues back before it is gone."""
 
 
@@ -43,13 +43,7 @@ class Worker:
         Raises:
             AgentError: it failed, but not in the kernel.
         """
-        try:
-            self.call(method, **params)
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return error
-        return None
+        return kernel_error(lambda: self.call(method, **params))
 
     def end(self, *, kill: bool = False) -> None:
         """Have it exit, or kill it, and wait until it has closed everything.
@@ -57,9 +51,9 @@ class Worker:
         Raises:
             AssertionError: it did not end in time: something in the kernel holds it.
         """
-        gone = self._agent.call("worker.end", worker=self._handle, kill=kill, timeout=PATIENCE)
+        gone = self._agent.call("worker.end", worker=self._handle, kill=kill, timeout=EXIT_TIMEOUT)
         assert gone, (
-            f"process {self.pid} has not ended {PATIENCE:.0f} s after it was {'killed' if kill else 'asked to'}"
+            f"process {self.pid} has not ended {EXIT_TIMEOUT:.0f} s after it was {'killed' if kill else 'asked to'}"
         )
 
     def close(self) -> None:

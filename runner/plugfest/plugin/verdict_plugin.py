@@ -247,7 +247,7 @@ class VerdictPlugin:
         if not sound:
             self._guest_manager.replace(f"{item.name} left the kernel with a problem")
         elif judgement.verdict is Verdict.TIMEOUT or any(
-            m.phase != "call" or m.kind != "assertion" for m in record.phase_failures
+            failure.phase != "call" or failure.kind != "assertion" for failure in record.phase_failures
         ):
             self._guest_manager.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
         elif self._plan.falsify and self._fired:

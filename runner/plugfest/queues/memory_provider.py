@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, kernel_error
 
 if TYPE_CHECKING:
     from plugfest.machine.worker import Worker
@@ -25,6 +25,8 @@ LENGTH = 4 << 20
 
 BEYOND = 1 << 16
 """A queue that no interface has: asking for it changes nothing."""
+RELEASE_TIMEOUT = 0.3
+"""Seconds, on a guest of speed 1, for the kernel to release a queue or a page pool that is no longer in use."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,6 @@ class ReceiveResult:
         assert not outside, f"pieces outside of the memory: {outside[:3]}"
 
 
-def error_of(bind: Callable[[], None]) -> AgentError | None:
-    """Try to bind; returns the error, None if it was made.
-
-    Raises:
-        AgentError: it failed, but not in the kernel.
-    """
-    try:
-        bind()
-    except AgentError as error:
-        if error.errno is None:
-            raise
-        return error
-    return None
-
-
 class RxMemoryProvider(ABC):
     """Memory of a process of its own, not yet bound.
 
@@ -115,7 +102,7 @@ class RxMemoryProvider(ABC):
         """Accept one connection and read it to its end, or until nothing is received for `timeout` seconds."""
 
     def try_bind(self, *queues: int, page_size: int | None = None) -> AgentError | None:
-        """Try to bind to queues; returns the error, None if it was made.
+        """Try to bind to queues; returns the error, None if it was bound.
 
         Args:
             queues: their numbers.
@@ -128,7 +115,7 @@ class RxMemoryProvider(ABC):
         def bind() -> None:
             self._bound = self._bind(queues, page_size)
 
-        return error_of(bind)
+        return kernel_error(bind)
 
     def bind(self, *queues: int) -> None:
         """Bind to queues.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugfest.machine.agent import AgentError
-from plugfest.queues.memory_provider import LENGTH, error_of
+from plugfest.machine.agent import AgentError, kernel_error
+from plugfest.queues.memory_provider import LENGTH
 
 if TYPE_CHECKING:
     from plugfest.machine.worker import Worker
@@ -45,7 +45,7 @@ class TxDmabuf:
         self._handle: int | None = None
 
     def try_bind(self) -> AgentError | None:
-        """Try to bind to the interface; returns the error, None if it was made.
+        """Try to bind to the interface; returns the error, None if it was bound.
 
         Raises:
             AgentError: it failed, but not in the kernel.
@@ -55,7 +55,7 @@ class TxDmabuf:
             made = self._worker.call("devmem.bind_tx", ifname=self._ifname, buffer=self._buffer)
             self._binding, self._handle = int(made["id"]), int(made["handle"])
 
-        return error_of(bind)
+        return kernel_error(bind)
 
     @property
     def bound(self) -> bool:

@@ -37,7 +37,7 @@ RENUMBERED = frozenset({"EAGAIN"})
 """The reader's own error for a number of statistics that changed between asking for names and for values."""
 ROUNDS = 3
 """Readings of each process after which a state counts as read."""
-PATIENCE = 10.0
+READ_TIMEOUT = 10.0
 """Seconds for so many, and for the end of the processes, on a guest of speed 1."""
 _AGAIN = re.compile(r"#\d+$")
 _QUEUE = re.compile(r"(?P<direction>rx|tx) (?P<queue>\d+) (?P<name>.+)")
@@ -176,7 +176,7 @@ class ConcurrentReaders:
         self._until(
             lambda: all(count >= begin[kind] + rounds for kind, count in self.attempts().items()),
             what=f"each reader has read {rounds} times",
-            timeout=PATIENCE,
+            timeout=READ_TIMEOUT,
         )
 
     def stop(self) -> None:
@@ -187,7 +187,7 @@ class ConcurrentReaders:
         """
         if self.reports:
             return
-        timeout = scaled(PATIENCE, self._speed)
+        timeout = scaled(READ_TIMEOUT, self._speed)
         self.reports = [
             report_of(each)
             for handle in self._handles

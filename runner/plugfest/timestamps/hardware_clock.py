@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.deadline import Deadline
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, kernel_error
 
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
@@ -34,7 +34,7 @@ FILTERS = (
 MOST, LEAST = 1.5, 1_000_000
 """What a clock may advance in a time: so many times that, and so many nanoseconds: no clock here is made to run faster than that."""
 ATTEMPTS = 5
-PATIENCE = 2.0
+STAMP_TIMEOUT = 2.0
 """Seconds for a time stamp to come, on a guest of speed 1."""
 TURN = 0.2
 """Seconds that one look for a frame may take."""
@@ -120,27 +120,21 @@ class HardwareClock:
 
     def try_set_rate(self, parts_per_billion: int) -> AgentError | None:
         """Change its rate by so much; returns the error, None if that was done."""
-        return self._settings("phc.adjust_frequency", parts_per_billion=parts_per_billion)
+        return self._change("phc.adjust_frequency", parts_per_billion=parts_per_billion)
 
     def try_step(self, nanoseconds: int) -> AgentError | None:
         """Step it; returns the error, None if that was done."""
-        return self._settings("phc.step", nanoseconds=nanoseconds)
+        return self._change("phc.step", nanoseconds=nanoseconds)
 
     def try_set(self, nanoseconds: int) -> AgentError | None:
         """Set it; returns the error, None if that was done."""
-        return self._settings("phc.set", nanoseconds=nanoseconds)
+        return self._change("phc.set", nanoseconds=nanoseconds)
 
-    def _settings(self, method: str, **change: int) -> AgentError | None:
+    def _change(self, method: str, **change: int) -> AgentError | None:
         if not self._deferred:
             self._deferred = True
             self._defer(self._restore, self.read())
-        try:
-            self._agent.call(method, index=self._index, **change)
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return error
-        return None
+        return kernel_error(lambda: self._agent.call(method, index=self._index, **change))
 
     def _restore(self, first: ClockReading) -> None:
         """Let it run by itself, at the time that it would have had; a driver that can do neither has changed nothing."""
@@ -180,13 +174,11 @@ class Stamping:
 
     def try_set_filter(self, *, sent: int, received: str) -> AgentError | None:
         """Configure what is stamped; returns the error, None if that was done, or more."""
-        try:
-            self._agent.call("phc.set_hwtstamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received))
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return error
-        return None
+        return kernel_error(
+            lambda: self._agent.call(
+                "phc.set_hwtstamp", ifname=self._ifname, sent=sent, received=FILTERS.index(received)
+            )
+        )
 
     def receive(self, frame: bytes) -> int | None:
         """Have the remote end send a frame; returns its time stamp, None without.
@@ -196,7 +188,7 @@ class Stamping:
         """
         with self._socket("received") as handle:
             self._remote.send([frame])
-            enough = Deadline.after(PATIENCE, speed=self._speed)
+            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
             while not enough.passed:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
                 for each in found:
@@ -210,7 +202,7 @@ class Stamping:
         encoded = base64.b64encode(frame).decode()
         with self._socket("sent") as handle:
             self._agent.call("packet.send", packet=handle, frames=[encoded])
-            enough = Deadline.after(PATIENCE, speed=self._speed)
+            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
             while not enough.passed:
                 found = self._agent.call("packet.tx_timestamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):

@@ -24,7 +24,7 @@ PACE = 0.02
 """Seconds between two batches."""
 BATCH = 8
 SIZES = (60, 256, 1024)
-PATIENCE = 10.0
+DRAIN_TIMEOUT = 10.0
 """Seconds, on any guest, for the last frames that it sent to be on the wire."""
 GLANCE = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
@@ -90,35 +90,35 @@ class ContinuousTraffic:
     def from_dut(self, sizes: Sequence[int] = SIZES) -> Iterator[SentTrafficResult]:
         """Have the DUT send while the block runs, from each of its CPUs in turn, and so by several queues; then count on the wire."""
         self._traffic.ready()
-        count = SentTrafficResult()
+        result = SentTrafficResult()
         over = threading.Event()
         cpus = self._traffic.cpus()
 
         def send() -> None:
             for turn in itertools.count():
-                first = len(count.sent)
+                first = len(result.sent)
                 batch = burst(self._traffic.ends_back, flows=BATCH, sizes=sizes, versions=(4,), first=first)
                 self._packet_sender.send(frames_of(batch), cpu=turn % cpus)
-                count.sent += batch
+                result.sent += batch
                 if over.wait(PACE):
                     break
 
         with self._traffic.capture_sent() as seen:
             worker = _Worker(send)
             try:
-                yield count
+                yield result
             finally:
                 over.set()
                 worker.join()
             worker.check()
-            poll(lambda: len(seen.probes()) >= len(count.sent), Deadline.after(PATIENCE))
-            count.arrived = seen.probes()
+            poll(lambda: len(seen.probes()) >= len(result.sent), Deadline.after(DRAIN_TIMEOUT))
+            result.arrived = seen.probes()
 
     @contextmanager
     def to_dut(self, sizes: Sequence[int] = SIZES) -> Iterator[TrafficResult]:
         """Send while the block runs, in flows enough to reach every queue that RSS spreads over; then count."""
         self._traffic.ready()
-        count = TrafficResult()
+        result = TrafficResult()
         over = threading.Event()
         flows = FLOWS_PER_QUEUE * self._traffic.queues()
         prepared: list[Probe] = []
@@ -132,7 +132,7 @@ class ContinuousTraffic:
                 batch = prepared[:BATCH]
                 del prepared[:BATCH]
                 self._remote.send([probe.frame for probe in batch])
-                count.sent += batch
+                result.sent += batch
 
         def fetch() -> None:
             while not over.is_set():
@@ -140,17 +140,17 @@ class ContinuousTraffic:
 
         workers = [_Worker(send), _Worker(fetch)]
         try:
-            yield count
+            yield result
         finally:
             over.set()
             for each in workers:
                 each.join()
         for each in workers:
             each.check()
-        wanted = {probe.number for probe in count.sent}
+        wanted = {probe.number for probe in result.sent}
         taken = [payload for payload in taken if number_in(payload) in wanted]
         seen = {number_in(payload) for payload in taken}
-        count.arrived = taken + self._traffic.received([probe for probe in count.sent if probe.number not in seen])
+        result.arrived = taken + self._traffic.received([probe for probe in result.sent if probe.number not in seen])
 
 
 class _Worker(threading.Thread):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from plugfest.deadline import scaled
-from plugfest.traffic.traffic import PATIENCE
+from plugfest.traffic.traffic import LOSS_TIMEOUT
 
 if TYPE_CHECKING:
     from plugfest.frames.segmentation import TxRequest
@@ -63,7 +63,7 @@ class PacketReceiver:
             defer: registers the closing of the socket.
         """
         self._agent = guest.agent
-        self._patience = scaled(PATIENCE, guest.speed)
+        self._loss_timeout = scaled(LOSS_TIMEOUT, guest.speed)
         self._handle = self._agent.call("packet.open", ifname=ifname)
         defer(self._agent.call, "handle.close", handle=self._handle)
 
@@ -75,10 +75,10 @@ class PacketReceiver:
             count: how many are waited for, until none of any kind comes for a while; more are returned if there are more.
         """
         found: list[bytes] = []
-        news = self._receive(max(count, 1), self._patience)
+        news = self._receive(max(count, 1), self._loss_timeout)
         while news:
             found += [frame for frame in news if wanted(frame)]
-            news = self._receive(max(count - len(found), 1), self._patience if len(found) < count else 0)
+            news = self._receive(max(count - len(found), 1), self._loss_timeout if len(found) < count else 0)
         return found
 
     def _receive(self, count: int, timeout: float) -> list[bytes]:

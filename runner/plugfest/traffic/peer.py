@@ -24,10 +24,10 @@ from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
 
-PATIENCE = 3.0
+TRANSFER_TIMEOUT = 3.0
 """Seconds that one transfer may take, on a guest of speed 1."""
 
-SOON = 0.2
+CLOSE_TIMEOUT = 0.2
 """Seconds for the end of a connection to become known, on a guest of speed 1."""
 
 _NUMBERS = itertools.count(1)
@@ -81,7 +81,7 @@ class TrafficPeer:
         """
         self._agent = agent
         self._speed = speed
-        self._patience = scaled(PATIENCE, speed)
+        self._timeout = scaled(TRANSFER_TIMEOUT, speed)
 
     def from_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Have the DUT connect and send a stream; return what was received here.
@@ -103,7 +103,7 @@ class TrafficPeer:
                     port=taken.port,
                     length=length,
                     seed=seed,
-                    timeout=self._patience,
+                    timeout=self._timeout,
                 )
             except AgentError as error:
                 raise AssertionError(f"expected {length} bytes by TCP from the DUT, found: {error}") from error
@@ -120,8 +120,8 @@ class TrafficPeer:
         with socket.create_server((_HERE[version], 0), family=_FAMILY[version]) as listener:
             if mss:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
-            work = _Background(lambda: _take(listener, self._patience))
-            yield TcpReceiver(_HERE[version], listener.getsockname()[1], lambda: work.result(self._patience))
+            work = _Background(lambda: _take(listener, self._timeout))
+            yield TcpReceiver(_HERE[version], listener.getsockname()[1], lambda: work.result(self._timeout))
 
     def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Connect to the DUT and send it a stream; return what was received there.
@@ -139,7 +139,7 @@ class TrafficPeer:
         try:
             with self.sending(version, opened["port"], generate(seed, length)):
                 try:
-                    got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._patience)
+                    got = self._agent.call("tcp.receive", listener=opened["handle"], timeout=self._timeout)
                 except AgentError as error:
                     raise AssertionError(f"expected {length} bytes by TCP to the DUT, found: {error}") from error
         finally:
@@ -159,10 +159,10 @@ class TrafficPeer:
         Raises:
             AssertionError: it was not.
         """
-        work = _Background(lambda: _give((_THERE[version], port), data, self._patience))
+        work = _Background(lambda: _give((_THERE[version], port), data, self._timeout))
         yield
         if to_end:
-            work.result(scaled(SOON, self._speed))
+            work.result(scaled(CLOSE_TIMEOUT, self._speed))
 
     def check_echo(self, version: int, length: int) -> None:
         """Have the DUT answer an echo request of `length` bytes with the same bytes.

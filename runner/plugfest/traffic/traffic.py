@@ -50,9 +50,9 @@ PACE = 0.005
 BATCH = 8
 OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
-SOON = 1.0
-"""Seconds for frames that the DUT sends to be on the wire, on a guest of speed 1."""
-PATIENCE = 0.5
+WIRE_TIMEOUT = 1.0
+"""Seconds for frames to be on the wire, completed or received, on a guest of speed 1."""
+LOSS_TIMEOUT = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
 
@@ -150,7 +150,7 @@ class Traffic:
             found.extend(payload for payload in news if number_in(payload) in wanted)
             return bool(news)
 
-        while len(found) < len(probes) and take(scaled(PATIENCE, self._speed)):
+        while len(found) < len(probes) and take(scaled(LOSS_TIMEOUT, self._speed)):
             pass
         # A second copy of a frame comes with the first one: it is there by now.
         take(0)
@@ -208,7 +208,7 @@ class Traffic:
                 self._until(
                     lambda: len(seen.probes()) >= len(frames),
                     what=f"{len(frames)} frames are on the wire",
-                    timeout=SOON,
+                    timeout=WIRE_TIMEOUT,
                 )
         finally:
             self._agent.call("handle.close", handle=packet)
@@ -238,7 +238,7 @@ class Traffic:
                 self._until(
                     lambda: len(seen.segments()) >= len(wanted),
                     what=f"{len(wanted)} segments are on the wire",
-                    timeout=SOON,
+                    timeout=WIRE_TIMEOUT,
                 )
         finally:
             self._agent.call("handle.close", handle=packet)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plugfest.machine.agent import AgentError
-from plugfest.traffic.traffic import PATIENCE
+from plugfest.traffic.traffic import LOSS_TIMEOUT, WIRE_TIMEOUT
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
@@ -30,8 +30,6 @@ XDP_PACKET_HEADROOM = 256
 """Bytes before a received frame that the kernel keeps, besides the umem's own headroom."""
 
 CHUNKS, CHUNK, RING = 1024, 4096, 512
-SOON = 1.0
-"""Seconds for frames to be sent and completed, on a guest of speed 1."""
 _AT_ONCE = 64
 """Frames in one request to the agent."""
 
@@ -92,7 +90,9 @@ class Umem:
                     return None
                 raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {error}") from error
 
-        found = self.until(bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=SOON)
+        found = self.until(
+            bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=WIRE_TIMEOUT
+        )
         assert found is not None
         return found
 
@@ -193,7 +193,7 @@ class Socket:
 
         try:
             while left or len(completed) < len(frames):
-                self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=PATIENCE)
+                self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=LOSS_TIMEOUT)
         except AssertionError as error:
             counts = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
             raise AssertionError(f"{error}; {counts}") from None
@@ -241,7 +241,7 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
     # The caller compares these with what was sent, and its message says more.
     with suppress(AssertionError):
         while sum(data_of(packet) in wanted for packet in found) < len(wanted):
-            until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=PATIENCE)
+            until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=LOSS_TIMEOUT)
     more()  # a second copy of a frame comes with the first one: it is there by now
     return [*found, *filter(None, begun)]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 XDP_FLAGS_DRV_MODE = 1 << 2
 """include/uapi/linux/if_link.h."""
-SOON = 1.0
+COUNT_TIMEOUT = 1.0
 """Seconds for frames that are on the wire to be counted, on a guest of speed 1."""
 
 
@@ -218,6 +218,6 @@ class Xdp:
 
         names = " and ".join(program.name for program in programs)
         try:
-            self._until(lambda: counted() == sent, what=f"{names} has counted {sent}", timeout=SOON)
+            self._until(lambda: counted() == sent, what=f"{names} has counted {sent}", timeout=COUNT_TIMEOUT)
         except AssertionError as error:
             raise AssertionError(f"{error}; it has counted {counted()}") from None

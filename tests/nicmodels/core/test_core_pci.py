@@ -29,13 +29,13 @@ class Listener:
     """Records the calls of the configuration space."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.notified: list[str] = []
 
     def command_changed(self) -> None:
-        self.heard.append("command")
+        self.notified.append("command")
 
     def function_reset(self, *, from_d3hot: bool = False) -> None:
-        self.heard.append("d3hot" if from_d3hot else "flr")
+        self.notified.append("d3hot" if from_d3hot else "flr")
 
 
 def make(**changes: object) -> ConfigSpace:
@@ -178,9 +178,9 @@ def test_command_register() -> None:
     assert config.memory_enabled
     assert config.intx_disabled
     config.write(4, 0x547, 2)
-    assert listener.heard == ["command"]
+    assert listener.notified == ["command"]
     config.write(4, 0, 4)
-    assert listener.heard == ["command", "command"]
+    assert listener.notified == ["command", "command"]
     assert not config.bus_master
 
 
@@ -189,7 +189,7 @@ def test_function_level_reset(offset: int, value: int, size: int) -> None:
     config, listener = make(), Listener()
     config.listener = listener
     config.write(offset, value, size)
-    assert listener.heard == ["flr"]
+    assert listener.notified == ["flr"]
     assert config.read(0xA8, 2) & 0x8000 == 0
 
 
@@ -198,7 +198,7 @@ def test_no_function_level_reset_without_the_capability() -> None:
     config.listener = listener
     assert config.read(0xA4, 4) >> 28 == 0
     config.write(0xA8, 0x8000, 2)
-    assert listener.heard == []
+    assert listener.notified == []
 
 
 @pytest.mark.parametrize("no_soft_reset", [True, False])
@@ -208,7 +208,7 @@ def test_power_states(no_soft_reset: bool) -> None:
     config.write(0x44, 3, 2)
     assert config.read(0x44, 2) == (0xB if no_soft_reset else 3)
     config.write(0x44, 0, 2)
-    assert listener.heard == ([] if no_soft_reset else ["d3hot"])
+    assert listener.notified == ([] if no_soft_reset else ["d3hot"])
 
 
 def test_reset_restores_everything() -> None:

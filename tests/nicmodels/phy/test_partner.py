@@ -138,12 +138,12 @@ def test_turned_on_it_starts_over_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     """What its arbitration resolved with the transmitter off is never transmitted."""
     bench = Bench(up=False).advance(0.3)
     assert isinstance(bench.partner.phy.port.received, Pages)
-    heard: list[Signal] = []
+    received: list[Signal] = []
     listen = bench.near.arbitration.receive
-    monkeypatch.setattr(bench.near.arbitration, "receive", lambda signal: (heard.append(signal), listen(signal)))
+    monkeypatch.setattr(bench.near.arbitration, "receive", lambda signal: (received.append(signal), listen(signal)))
     bench.control(up=True)
     bench.advance(0.05)
-    assert not heard
+    assert not received
     assert bench.advance(NEGOTIATED).links == [10000]
 
 

@@ -8,10 +8,9 @@ gve_ethtool.c: the device's entries are at the end of the report, four for each 
 from __future__ import annotations
 
 import struct
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nicmodels.nic.account import RxAccount, TxAccount
+from nicmodels.nic.account import FrameCounts
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _ENTRY = struct.Struct(">IIQ")
 QUEUE_DROPS, NO_BUFFERS, OVER_MRU, INVALID_CHECKSUM = 65, 66, 67, 68
 
 
-class Statistics:
+class Statistics(FrameCounts):
     """Counts frames, and reports what the driver cannot count.
 
     Args:
@@ -35,17 +34,13 @@ class Statistics:
         present: returns the numbers of the existing receive queues.
 
     Attributes:
-        rx, tx: the device's own counts, by queue.
         no_buffers, over_mru: dropped frames, by receive queue.
-        dma_errors: accesses to unmapped addresses.
     """
 
     def __init__(self, host: Host, profile: Profile, present: Callable[[], Iterable[int]]) -> None:
-        self.rx = [RxAccount() for _ in range(profile.max_rx)]
-        self.tx = [TxAccount() for _ in range(profile.max_tx)]
+        super().__init__(profile.max_rx, profile.max_tx)
         self.no_buffers = [0] * profile.max_rx
         self.over_mru = [0] * profile.max_rx
-        self.dma_errors = 0
         self._host = host
         self._present = present
         self._report: tuple[int, int, float] | None = None
@@ -90,10 +85,6 @@ class Statistics:
         """Count and record an access to an unmapped address."""
         self.dma_errors += 1
         self._host.events.add("dma.error", direction=direction, queue=queue)
-
-    def describe(self) -> dict[str, list[dict[str, Any]]]:
-        """The device's own counts as JSON values."""
-        return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}
 
     def _again(self) -> None:
         self._timer = None

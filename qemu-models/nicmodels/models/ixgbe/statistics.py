@@ -7,12 +7,11 @@ bits and cover a frame from the destination address to the CRC.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import statistics as r
-from nicmodels.nic.account import RxAccount, TxAccount
+from nicmodels.nic.account import FrameCounts
 
 if TYPE_CHECKING:
     from nicmodels.faults.points import Fault, FaultPoints
@@ -63,18 +62,11 @@ def _miscounted(faults: tuple[Fault, Fault], frames: int, length: int) -> tuple[
     return frames, length
 
 
-class Statistics:
-    """Counts frames in the registers, and in `rx` and `tx`.
-
-    Attributes:
-        rx, tx: the model's own counts, by queue.
-        dma_errors: accesses of a queue to unmapped addresses.
-    """
+class Statistics(FrameCounts):
+    """Counts frames in the registers, and in `rx` and `tx`."""
 
     def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
-        self.rx = [RxAccount() for _ in range(QUEUES)]
-        self.tx = [TxAccount() for _ in range(QUEUES)]
-        self.dma_errors = 0
+        super().__init__(QUEUES, QUEUES)
         self._values = file.values
         self._rx_faults = (faults["rx.counter.doubled"], faults["rx.counter.bytes"])
         self._tx_faults = (faults["tx.counter.doubled"], faults["tx.counter.bytes"])
@@ -163,7 +155,3 @@ class Statistics:
         values[_TX_BINS[size_bin(length)]] += frames
         if destination[0] & 1:
             values[_BPTC if destination == b"\xff\xff\xff\xff\xff\xff" else _MPTC] += frames
-
-    def describe(self) -> dict[str, list[dict[str, int]]]:
-        """The model's own counts as JSON values."""
-        return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}

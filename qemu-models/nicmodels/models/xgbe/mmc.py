@@ -8,13 +8,12 @@ destination address to the FCS.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import BROADCAST
 from nicmodels.models.xgbe.registers import REGISTERS
 from nicmodels.models.xgbe.registers import mmc as r
-from nicmodels.nic.account import RxAccount, TxAccount
+from nicmodels.nic.account import FrameCounts
 
 if TYPE_CHECKING:
     from nicmodels.models.xgbe.interrupts import InterruptBlock
@@ -41,18 +40,11 @@ def size_bin(length: int) -> int:
     return 5
 
 
-class Counters:
-    """Counts frames in the registers, and in `rx` and `tx`.
-
-    Attributes:
-        rx, tx: the model's own counts, by channel.
-        dma_errors: accesses of a channel to unmapped addresses.
-    """
+class Counters(FrameCounts):
+    """Counts frames in the registers, and in `rx` and `tx`."""
 
     def __init__(self, file: RegisterFile, host: Host, interrupts: InterruptBlock, channels: int) -> None:
-        self.rx = [RxAccount() for _ in range(channels)]
-        self.tx = [TxAccount() for _ in range(channels)]
-        self.dma_errors = 0
+        super().__init__(channels, channels)
         self._file = file
         self._interrupts = interrupts
         self._slots = {register: REGISTERS.offset(register) >> 2 for register in (*r.RECEIVE, *r.TRANSMIT)}
@@ -221,7 +213,3 @@ class Counters:
             count(r.TXMULTICASTFRAMES_G, times)
         if tagged:
             count(r.TXVLANFRAMES_G)
-
-    def describe(self) -> dict[str, list[dict[str, int]]]:
-        """The model's own counts as JSON values."""
-        return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}
