@@ -143,7 +143,7 @@ class FakeAgent:
         return ["a change"]
 
 
-class FakeWire:
+class FakeRemote:
     def __init__(self, interposer: Interposer | None) -> None:
         self._interposer = interposer
 
@@ -168,7 +168,7 @@ class FakeMachine:
         self.ssh = FakeShell(self)
         self.agent = FakeAgent(interposer)
         self.ifname, self.load_error = "eth0", None
-        self.remote = FakeWire(interposer)
+        self.remote = FakeRemote(interposer)
         self.pending_lines: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None

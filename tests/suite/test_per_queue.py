@@ -54,12 +54,12 @@ def test_tcp_is_used_where_udp_ports_are_not_hashed_and_nothing_where_no_ports_a
 
 def test_a_counter_of_the_wrong_queue_is_reported() -> None:
     aimed = {0: [bytes(60)] * 5, 1: [bytes(100)] * 8}
-    remote = [frame for frames in aimed.values() for frame in frames]
-    right = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=remote)
+    carried = [frame for frames in aimed.values() for frame in frames]
+    right = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(8, 800)}, {}), to_dut=carried)
     assert miscounted(right, aimed) == []
-    crossed = Measurement(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=remote)
+    crossed = Measurement(queues=QueueCounters({1: Account(5, 300), 0: Account(8, 800)}, {}), to_dut=carried)
     assert len(miscounted(crossed, aimed)) == 2
-    short = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=remote)
+    short = Measurement(queues=QueueCounters({0: Account(5, 300), 1: Account(7, 700)}, {}), to_dut=carried)
     assert miscounted(short, aimed) == ["rx queue 1 counted 7 frames/700 bytes, was sent 8 frames/800 bytes"]
 
 

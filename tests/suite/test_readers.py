@@ -46,8 +46,8 @@ def test_risen_is_the_difference_of_last_and_first_reading() -> None:
     seen = read(Agent())
     assert seen.risen() == {"the interface by rtnetlink": (Account(2, 120), Account())}
     assert seen.problems() == []
-    remote = (Account(2, 120), Account())
-    assert seen.differences(remote, remote) == []
+    carried = (Account(2, 120), Account())
+    assert seen.differences(carried, carried) == []
     (text,) = seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))
     assert text.startswith("the interface by rtnetlink: received 2 frames/120 bytes, the wire carried 3")
 
@@ -57,8 +57,8 @@ def test_a_kind_that_is_listed_several_times_has_as_many_processes() -> None:
     with concurrent_readers(agent, "eth0", until, 1.0, ["rtnetlink"] * 4) as seen:  # type: ignore[arg-type]
         assert list(seen.attempts()) == [f"rtnetlink {number}" for number in range(4)]
     assert (agent.calls.count("readers.start"), len(seen.reports)) == (4, 4)
-    remote = (Account(2, 120), Account())
-    assert seen.differences(remote, remote) == []
+    carried = (Account(2, 120), Account())
+    assert seen.differences(carried, carried) == []
     assert len(seen.differences((Account(3, 180), Account()), (Account(3, 180), Account()))) == 4
 
 
@@ -74,8 +74,8 @@ def test_falsifications_change_a_readers_report(fault: str, problem: str) -> Non
 
 
 def test_a_frame_that_a_reader_misses_shows() -> None:
-    remote = (Account(2, 120), Account())
-    assert read(Agent(), "program:qstat.reader-short").differences(remote, remote)
+    carried = (Account(2, 120), Account())
+    assert read(Agent(), "program:qstat.reader-short").differences(carried, carried)
 
 
 def test_errors_count_unless_the_state_explains_them() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NativeXdp(Protocol):
-    """What the operations need of `plugfest.xdp.programs.Xdp`, which is built on this room."""
+    """What the operations need of `plugfest.xdp.programs.Xdp`, which imports this package."""
 
     def features(self) -> set[str]:
         """Return the actions that the driver advertises, as ``basic``."""

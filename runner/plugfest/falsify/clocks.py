@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Clocks, and the time stamps that they give frames."""
+"""Clocks, and the timestamps that they give frames."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROWS = (
     ),
     always(
         "program:stamp.lost",
-        "the time stamp of a received frame is not reported, that of a sent one is reported as 0",
+        "the timestamp of a received frame is not reported, that of a sent one is reported as 0",
         {
             "agent:packet.receive": answers(
                 lambda frames: [{name: each[name] for name in each if name != "stamp"} for each in frames]

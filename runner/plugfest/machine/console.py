@@ -67,7 +67,7 @@ class Problem:
 
     Attributes:
         kind: ``panic``, ``oops``, ``BUG``, ``WARNING``, ``hung task``, ``NETDEV WATCHDOG`` ….
-        title: the line that reports it, without the time stamp.
+        title: the line that reports it, without the timestamp.
         excerpt: that line and the lines that belong to it, as on the console.
         fatal: the guest is unusable afterwards.
         line: number of the title's line on the console, from 0.

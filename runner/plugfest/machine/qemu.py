@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import socket
@@ -196,11 +195,6 @@ def tap_netdev(identifier: str, tap: str, queues: int = 1) -> dict[str, Any]:
     """
     found = {"type": "tap", "id": identifier, "ifname": tap, "script": "no", "downscript": "no", "vnet_hdr": False}
     return {**found, "queues": queues} if queues > 1 else found
-
-
-def command_line(device: Mapping[str, Any]) -> list[str]:
-    """Return the ``-device`` option that is equivalent to ``device_add``."""
-    return ["-device", json.dumps(device)]
 
 
 class Qemu:

@@ -12,7 +12,7 @@ _TRAILER = "TRAILER!!!"
 
 @dataclass
 class Archive:
-    """An archive under construction; all files belong to root and have time stamp 0."""
+    """An archive under construction; all files belong to root and have timestamp 0."""
 
     _parts: list[bytes] = field(default_factory=list)
     _count: int = 0

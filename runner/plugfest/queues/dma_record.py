@@ -61,10 +61,6 @@ class Record:
             if (each.queue, each.direction) == (queue, direction) and (not kinds or each.kind in kinds)
         ]
 
-    def between(self, start: float, end: float) -> list[DmaAccess]:
-        """Return those after `start` and before `end`."""
-        return [each for each in self.accesses if start < each.time < end]
-
 
 class DmaRecord:
     """The model's record of memory accesses."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Clocks and the time stamps made by them."""
+"""Clocks and the timestamps made by them."""

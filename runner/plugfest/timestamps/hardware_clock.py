@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hardware clock of an interface, and the time stamps that it gives frames.
+"""The hardware clock of an interface, and the timestamps that it gives frames.
 
 Source: Documentation/networking/timestamping.rst; Documentation/driver-api/ptp.rst; include/uapi/linux/net_tstamp.h.
 """
@@ -35,7 +35,7 @@ MOST, LEAST = 1.5, 1_000_000
 """What a clock may advance in a time: so many times that, and so many nanoseconds: no clock here is made to run faster than that."""
 ATTEMPTS = 5
 STAMP_TIMEOUT = 2.0
-"""Seconds for a time stamp to come, on a guest of speed 1."""
+"""Seconds for a timestamp to come, on a guest of speed 1."""
 TURN = 0.2
 """Seconds that one look for a frame may take."""
 
@@ -181,7 +181,7 @@ class Stamping:
         )
 
     def receive(self, frame: bytes) -> int | None:
-        """Have the remote end send a frame; returns its time stamp, None without.
+        """Have the remote end send a frame; returns its timestamp, None without.
 
         Raises:
             AssertionError: the frame did not come.

@@ -51,7 +51,7 @@ SYN = 2
 LIMIT = 4096
 
 
-class Flow(NamedTuple):
+class CachedFlow(NamedTuple):
     """A cached flow.
 
     Attributes:
@@ -82,7 +82,7 @@ class GsoPacket:
         left: bytes that have not been delivered yet.
     """
 
-    def __init__(self, flow: Flow, segments: Iterator[list[bytes | bytearray | memoryview]], length: int) -> None:
+    def __init__(self, flow: CachedFlow, segments: Iterator[list[bytes | bytearray | memoryview]], length: int) -> None:
         self.flow = flow
         self.left = length
         self._segments = segments
@@ -112,7 +112,7 @@ class FlowCache:
         self._values = file.values
         self._statistics = statistics
         self._rx = rx
-        self._flows: dict[bytes, Flow] = {}
+        self._flows: dict[bytes, CachedFlow] = {}
         self._limit = 0
 
     def flush(self) -> None:
@@ -134,7 +134,7 @@ class FlowCache:
         status = report.status & ~(IPCS | L4CS) | DD | EOP | L4CS | (IPCS if headers.version == 4 else 0)
         self._limit = limit
         key = bytes(frame[first : addresses + 4])
-        self._flows[key] = Flow(
+        self._flows[key] = CachedFlow(
             key,
             bytes(frame[:ETH_HLEN]),
             queue,
@@ -145,7 +145,7 @@ class FlowCache:
             counter,
         )
 
-    def holds(self, flow: Flow) -> bool:
+    def holds(self, flow: CachedFlow) -> bool:
         """Whether the flow is still in the cache."""
         return self._flows.get(flow.key) is flow
 
@@ -199,7 +199,7 @@ class FlowCache:
             self._delivered(flow, length, frames)
         return done
 
-    def _delivered(self, flow: Flow, length: int, frames: int = 1) -> None:
+    def _delivered(self, flow: CachedFlow, length: int, frames: int = 1) -> None:
         self._statistics.delivered(flow.queue.index, length, frames)
         if flow.counter is not None:
             self._values[flow.counter] += frames
