@@ -18,7 +18,7 @@ KEY = "ssh-ed25519 AAAA plugfest"
 
 
 class FakeGuest:
-    """The far end of the second serial port."""
+    """The guest's end of the second serial port."""
 
     def __init__(self) -> None:
         near, self.port = socket.socketpair()
