@@ -24,15 +24,15 @@ def test_changeable(dut, settings, check_traffic, step, evidence):
     off = [name for name in off if name not in NEEDS or NEEDS[name] in features.active]
     settings.restore_features()
     with step("Turn all changeable features off that are on: all are off"):
-        rejected = dut.request_features(dict.fromkeys(on, False))
+        rejected = dut.try_set_features(dict.fromkeys(on, False))
         assert (rejected, sorted(dut.features().active & set(on))) == ([], [])
     with step("Turn them on again: all are on"):
-        rejected = dut.request_features(dict.fromkeys(on, True))
+        rejected = dut.try_set_features(dict.fromkeys(on, True))
         assert (rejected, sorted(dut.features().active & set(on))) == ([], on)
     for name in off:
         with step(f"Turn {name} on and off again"):
-            assert (dut.request_features({name: True}), name in dut.features().active) == ([], True)
-            assert (dut.request_features({name: False}), name in dut.features().active) == ([], False)
+            assert (dut.try_set_features({name: True}), name in dut.features().active) == ([], True)
+            assert (dut.try_set_features({name: False}), name in dut.features().active) == ([], False)
     with step("The features are as before, and frames pass in both directions, unchanged"):
         settings.ready()
         assert dut.features().active == features.active
@@ -50,7 +50,7 @@ def test_fixed(dut, check_traffic, step, evidence):
     before = dut.features()
     fixed = before.fixed_off - before.never
     with step("Turn on all features that are off and fixed: each is rejected"):
-        rejected = dut.request_features(dict.fromkeys(fixed, True))
+        rejected = dut.try_set_features(dict.fromkeys(fixed, True))
         evidence("off and fixed", sorted(fixed))
         assert set(rejected) == set(fixed)
     with step("The features are as before, and frames pass in both directions, unchanged"):

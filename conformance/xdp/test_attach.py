@@ -237,7 +237,7 @@ def test_lro(native, traffic, dut, step, skip_unsupported, defer, evidence):
         skip_unsupported("LRO", evidence=features)
     with step("Enable LRO"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.request_features({"rx-lro": True}):
+        if dut.try_set_features({"rx-lro": True}):
             skip_unsupported("LRO with the present settings", evidence=dut.features())
         traffic.ready()
     with step("Try to attach a program in native mode"):
@@ -268,7 +268,7 @@ def test_lro_extack(native, dut, step, skip_unsupported, defer):
         skip_unsupported("LRO", evidence=features)
     with step("Enable LRO, and try to attach a program in native mode"):
         defer(dut.set_features, {"rx-lro": "rx-lro" in features.active})
-        if dut.request_features({"rx-lro": True}):
+        if dut.try_set_features({"rx-lro": True}):
             skip_unsupported("LRO with the present settings", evidence=dut.features())
         error = native.try_attach("xdp_pass", "native")
         if error is None:
@@ -290,7 +290,7 @@ def test_hardware_gro(native, traffic, dut, settings, step, skip_unsupported, ev
         skip_unsupported("hardware GRO", evidence=features)
     with step("Enable hardware GRO"):
         settings.restore_features()
-        if dut.request_features({"rx-gro-hw": True}):
+        if dut.try_set_features({"rx-gro-hw": True}):
             skip_unsupported("hardware GRO with the present settings", evidence=dut.features())
         traffic.ready()
         assert "rx-gro-hw" in dut.features().active

@@ -2,6 +2,6 @@
 """The guest's resident agent: carries out what a test asks for, without starting a process each time.
 
 ``PYTHONPATH=/usr/lib/plugfest python3 -m agent`` serves JSON lines on ``/run/plugfest/agent.sock``. The modules here serve
-the protocol; what the agent can do is in the rooms, one folder each, listed in `agent.methods` from the lowest to the
-highest: a room imports from itself and from lower ones only. Standard library only: the guest has nothing else.
+the protocol; what the agent can do is in folders, listed in `agent.methods` from the lowest to the
+highest: a folder imports from itself and from lower ones only. Standard library only: the guest has nothing else.
 """

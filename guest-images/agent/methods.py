@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The registry of methods: which module answers a request.
 
-The method ``link.get`` is the function `get` of the module `link`, in whatever room that module is, if the function
+The method ``link.get`` is the function `get` of the module `link`, in whatever folder that module is, if the function
 carries the `exposed` decorator. Modules without an exposed function (`system.libc`, `netlink.attributes`) are not listed.
 """
 
@@ -40,7 +40,7 @@ MODULES = (
     "process.readers",
     "process.worker",
 )
-"""The modules with methods, below the package `agent`; rooms in the order in which they may import: lowest first."""
+"""The modules with methods, below the package `agent`; folders in the order in which they may import: lowest first."""
 
 _PATHS = {path.rpartition(".")[2]: f"agent.{path}" for path in MODULES}
 

@@ -61,21 +61,7 @@ def start(command: list[str]) -> dict[str, int]:
 
 
 @exposed
-def wait(process: int, timeout: float = 60) -> dict[str, Any]:
-    """Wait for the end of a started program; returns exit_status, stdout, stderr. A timeout is an error."""
-    running = handle.get(process, Running)
-    status = running.process.wait(timeout)
-    return {"exit_status": status, **running.text()}
-
-
-@exposed
 def poll(process: int) -> dict[str, Any]:
     """Return exit_status (null while the program runs), and stdout and stderr so far."""
     running = handle.get(process, Running)
     return {"exit_status": running.process.poll(), **running.text()}
-
-
-@exposed
-def signal(process: int, name: str = "SIGTERM") -> None:
-    """Send a signal, given by name, to a started program."""
-    handle.get(process, Running).process.send_signal(signals.Signals[name])

@@ -60,15 +60,6 @@ def receive(listener: int, timeout: float = 60) -> dict[str, Any]:
 
 
 @exposed
-def serve(listener: int, length: int, seed: int = 1, timeout: float = 60) -> dict[str, Any]:
-    """Accept a connection, send it `length` bytes of stream `seed` and close it; returns what `send` returns."""
-    server = handle.get(listener, socket.socket)
-    server.settimeout(timeout)
-    connection, _ = server.accept()
-    return send_stream(connection, length, seed, CHUNK, timeout)
-
-
-@exposed
 def send(
     address: str,
     port: int,

@@ -52,7 +52,7 @@ class Update(enum.IntEnum):
     DECREMENT = 2
 
 
-class Status(enum.IntEnum):
+class CoefficientStatus(enum.IntEnum):
     """A coefficient's status (table 72-5)."""
 
     NOT_UPDATED = 0
@@ -93,7 +93,7 @@ _TRAINING = frozenset(
 )
 
 
-class Transmitter:
+class TrainingTransmitter:
     """The taps of the local transmitter: figure 72-6, the coefficient update state diagram."""
 
     def __init__(self) -> None:
@@ -114,29 +114,29 @@ class Transmitter:
                 return status
             for tap, limits in RANGES.items():
                 self.taps[tap] = 0 if update & PRESET else limits.initial
-            return _report(Status.MAXIMUM if update & PRESET else Status.UPDATED)
+            return _report(CoefficientStatus.MAXIMUM if update & PRESET else CoefficientStatus.UPDATED)
         report = 0
         for tap in Tap:
-            request, last = update >> tap & 3, Status(status >> tap & 3)
+            request, last = update >> tap & 3, CoefficientStatus(status >> tap & 3)
             report |= self._step(tap, request, last) << tap
         return report
 
-    def _step(self, tap: Tap, request: int, last: Status) -> Status:
+    def _step(self, tap: Tap, request: int, last: CoefficientStatus) -> CoefficientStatus:
         if request == Update.HOLD:
-            return Status.NOT_UPDATED
-        if last is not Status.NOT_UPDATED or request not in (Update.INCREMENT, Update.DECREMENT):
+            return CoefficientStatus.NOT_UPDATED
+        if last is not CoefficientStatus.NOT_UPDATED or request not in (Update.INCREMENT, Update.DECREMENT):
             return last
         limits = RANGES[tap]
         wanted = self.taps[tap] + (1 if request == Update.INCREMENT else -1)
         if wanted > limits.most:
-            return Status.MAXIMUM
+            return CoefficientStatus.MAXIMUM
         if wanted < limits.least:
-            return Status.MINIMUM
+            return CoefficientStatus.MINIMUM
         self.taps[tap] = wanted
-        return Status.UPDATED
+        return CoefficientStatus.UPDATED
 
 
-def _report(status: Status) -> int:
+def _report(status: CoefficientStatus) -> int:
     return sum(status << tap for tap in Tap)
 
 
@@ -176,7 +176,7 @@ class Training:
         self.remote_ready = False
         self.converges = True
         self.answers = True
-        self.transmitter = Transmitter()
+        self.transmitter = TrainingTransmitter()
         self.history: deque[tuple[int, int]] = deque(maxlen=256)
         self._timeline = timeline
         self._drive = drive

@@ -215,7 +215,7 @@ class Dut:
             never=frozenset(found["nochange"]),
         )
 
-    def request_features(self, wanted: Mapping[str, bool]) -> list[str]:
+    def try_set_features(self, wanted: Mapping[str, bool]) -> list[str]:
         """Turn features on or off; returns those that the kernel reports as not set."""
         unset: list[str] = self.agent.call("features.set", ifname=self.ifname, wanted=dict(wanted))["refused"]
         return unset
@@ -226,7 +226,7 @@ class Dut:
         Raises:
             AssertionError: one did not become so.
         """
-        unset = self.request_features(wanted)
+        unset = self.try_set_features(wanted)
         assert not unset, f"{self.ifname} did not set {', '.join(unset)}"
 
     def link_modes(self) -> LinkModes | None:

@@ -149,7 +149,7 @@ class Settings:
         """Register that all features are put back when the test ends."""
         before = self._dut.features()
         states = {name: name in before.wanted for name in before.free}
-        self._defer(self._restore, lambda: self._dut.request_features(states))
+        self._defer(self._restore, lambda: self._dut.try_set_features(states))
 
     def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.

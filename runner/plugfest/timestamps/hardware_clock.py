@@ -195,7 +195,7 @@ class Stamping:
                     if base64.b64decode(each["frame"]).startswith(frame):
                         stamp: int | None = each.get("stamp")
                         return stamp
-        raise AssertionError(f"the frame {frame[:24].hex()}… did not come")
+        raise AssertionError(f"the frame {frame[:24].hex()}… was not received")
 
     def send(self, frame: bytes) -> int | None:
         """Send a frame from the guest; returns the stamp that the driver gave it, None if none came."""

@@ -241,7 +241,7 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
     # The caller compares these with what was sent, and its message says more.
     with suppress(AssertionError):
         while sum(data_of(packet) in wanted for packet in found) < len(wanted):
-            until(more, what=f"more than {len(found)} frames have come to the sockets", timeout=LOSS_TIMEOUT)
+            until(more, what=f"more than {len(found)} frames are received by the sockets", timeout=LOSS_TIMEOUT)
     more()  # a second copy of a frame comes with the first one: it is there by now
     return [*found, *filter(None, begun)]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nicmodels.clock import ManualClock
 from nicmodels.phy import Technology, Timeline, Training, TrainingFrames
 from nicmodels.phy.medium import SILENCE
-from nicmodels.phy.training import RANGES, Tap, Transmitter
+from nicmodels.phy.training import RANGES, Tap, TrainingTransmitter
 
 KR = Technology.KR_10G
 FRAME = 548 * 8 / 10.3125e9
@@ -30,7 +30,7 @@ NOT_UPDATED, UPDATED, MINIMUM, MAXIMUM = 0, 1, 2, 3
 @pytest.mark.parametrize(("request_", "end", "step"), [(INCREMENT, MAXIMUM, 1), (DECREMENT, MINIMUM, -1)])
 def test_to_the_limit(tap: Tap, request_: int, end: int, step: int) -> None:
     """One step per request, each followed by a hold; at the limit the status reports it and the tap stays."""
-    transmitter, shift = Transmitter(), SHIFTS[tap]
+    transmitter, shift = TrainingTransmitter(), SHIFTS[tap]
     transmitter.reset()
     limit = RANGES[tap].most if step > 0 else RANGES[tap].least
     while transmitter.taps[tap] != limit:
@@ -46,7 +46,7 @@ def test_to_the_limit(tap: Tap, request_: int, end: int, step: int) -> None:
 
 @pytest.mark.parametrize("tap", list(Tap))
 def test_a_request_counts_once_until_it_is_held(tap: Tap) -> None:
-    transmitter, shift = Transmitter(), SHIFTS[tap]
+    transmitter, shift = TrainingTransmitter(), SHIFTS[tap]
     transmitter.reset()
     status = transmitter.apply(DECREMENT << shift, 0)
     taps = dict(transmitter.taps)
@@ -57,7 +57,7 @@ def test_a_request_counts_once_until_it_is_held(tap: Tap) -> None:
 
 @pytest.mark.parametrize("tap", list(Tap))
 def test_the_reserved_request_does_nothing(tap: Tap) -> None:
-    transmitter = Transmitter()
+    transmitter = TrainingTransmitter()
     transmitter.reset()
     before = dict(transmitter.taps)
     assert transmitter.apply(RESERVED << SHIFTS[tap], 0) == 0
@@ -65,7 +65,7 @@ def test_the_reserved_request_does_nothing(tap: Tap) -> None:
 
 
 def test_taps_are_independent() -> None:
-    transmitter = Transmitter()
+    transmitter = TrainingTransmitter()
     transmitter.reset()
     before = dict(transmitter.taps)
     assert transmitter.apply(INCREMENT | DECREMENT << 2 | INCREMENT << 4, 0) == UPDATED | UPDATED << 2 | UPDATED << 4
@@ -75,7 +75,7 @@ def test_taps_are_independent() -> None:
 @pytest.mark.parametrize("command", [PRESET, INITIALIZE])
 def test_preset_and_initialize(command: int) -> None:
     """They set all taps, once all are held: preset to no equalization, initialize to where training starts."""
-    transmitter = Transmitter()
+    transmitter = TrainingTransmitter()
     transmitter.reset()
     for tap in Tap:
         transmitter.apply(DECREMENT << SHIFTS[tap], 0)
@@ -91,7 +91,7 @@ def test_preset_and_initialize(command: int) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.booleans()), max_size=60))
 def test_no_request_leads_out_of_range(requests: list[tuple[int, bool]]) -> None:
-    transmitter, status = Transmitter(), 0
+    transmitter, status = TrainingTransmitter(), 0
     transmitter.reset()
     for update, hold in requests:
         status = transmitter.apply(HOLD if hold else update, status)

@@ -123,7 +123,7 @@ class TxQueueGqi(Queue):
         account.packets += 1
         self.packets += 1
         try:
-            buffers = self._gather(extents)
+            buffers = self._copy_payload(extents)
             if sum(map(len, buffers)) != total:
                 raise ValueError(f"expected {total} bytes in the segments; found {sum(map(len, buffers))}")
             field = 2 * l4 + 2 * check
@@ -149,7 +149,7 @@ class TxQueueGqi(Queue):
             self._record.add(self.index, "tx", "descriptor", at, DESCRIPTOR_SIZE)
         return self._memory.read(at, DESCRIPTOR_SIZE)
 
-    def _gather(self, extents: list[tuple[int, int]]) -> list[Buffer]:
+    def _copy_payload(self, extents: list[tuple[int, int]]) -> list[Buffer]:
         buffers: list[Buffer] = []
         for offset, size in extents:
             for address, length in self.pages.extents(offset, size):

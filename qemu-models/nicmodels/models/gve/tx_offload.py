@@ -11,7 +11,7 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.ethernet import ETH_ZLEN
+from nicmodels.ethernet import ETH_HLEN, ETH_P_8021Q, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import change_segments, change_transmitted
 from nicmodels.offload.chain import behead, part
 from nicmodels.offload.chain import length as chain_length
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 FIELDS = {TCP: 16, UDP: 6}
+_VLAN_TAG = ETH_P_8021Q.to_bytes(2, "big")
 _EVERY_FLAG = FlagMasks(0xFFF, 0xFFF, 0xFFF)
 
 
@@ -166,14 +167,14 @@ class TxOffload:
 
     def _fault_ip_checksum(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
         data = bytearray().join(frame)
-        at = 18 if data[12:14] == b"\x81\0" else 14
+        at = ETH_HLEN + VLAN_HLEN if data[12:14] == _VLAN_TAG else ETH_HLEN
         if data[at - 2 : at] == b"\x08\0" and self._faults.fires("tx.ip-checksum.wrong", queue=queue):
             data[at + 11] ^= 1
         return [data]
 
     def _fault_frame(self, queue: int, frame: list[Buffer]) -> list[list[Buffer]]:
         data = bytearray().join(frame)
-        if data[12:14] == b"\x81\0":
+        if data[12:14] == _VLAN_TAG:
             if self._faults.fires("tx.vlan.missing", queue=queue):
                 del data[12:16]
             elif self._faults.fires("tx.vlan.wrong", queue=queue):

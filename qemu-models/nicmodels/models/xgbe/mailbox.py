@@ -21,7 +21,7 @@ DURATION = 0.002
 """Seconds that a command takes; the SerDes changes its rate at the end."""
 
 
-class Command(enum.IntEnum):
+class MailboxCommand(enum.IntEnum):
     """The firmware's commands."""
 
     POWER_OFF = 0
@@ -98,12 +98,12 @@ class Mailbox:
         self._host.clock.call_later(DURATION, finish)
 
     def _finish(self, command: int, argument: int) -> None:
-        if command == Command.RECEIVER_RESET:
+        if command == MailboxCommand.RECEIVER_RESET:
             self._receiver_reset()
             return
-        modes = {Command.POWER_OFF: Mode.OFF, Command.SET_10G_KR: Mode.KR}
-        self.mode = modes.get(Command(command), Mode.OTHER) if command in list(Command) else Mode.OTHER
-        if command == Command.SET_1G and argument == KX:
+        modes = {MailboxCommand.POWER_OFF: Mode.OFF, MailboxCommand.SET_10G_KR: Mode.KR}
+        self.mode = modes.get(MailboxCommand(command), Mode.OTHER) if command in list(MailboxCommand) else Mode.OTHER
+        if command == MailboxCommand.SET_1G and argument == KX:
             self.mode = Mode.KX
         self._host.events.add("serdes", mode=self.mode.value)
         self._changed(self.mode)
