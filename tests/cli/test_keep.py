@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from plugfest.deadline import Deadline, poll
 from plugfest.run import journal
 
 TEST = '''
@@ -46,14 +46,11 @@ def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pyte
     command = [sys.executable, "-c", program, "run", "ixgbe", "--area", "smoke", "--keep", "--output", str(output)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}) as run:
         assert run.stdin is not None
-        end = time.monotonic() + TIMEOUT
-        while not verdicts(output) and time.monotonic() < end:
-            time.sleep(0.1)
+        poll(lambda: verdicts(output), Deadline.after(TIMEOUT))
         test.write_text(TEST.format(text="hello"))
         run.stdin.write(b"\n")
         run.stdin.flush()
-        while not verdicts(output / "run-2") and time.monotonic() < end:
-            time.sleep(0.1)
+        poll(lambda: verdicts(output / "run-2"), Deadline.after(TIMEOUT))
         run.stdin.close()
         status = run.wait(TIMEOUT)
     assert (verdicts(output), verdicts(output / "run-2"), status) == (["fail"], ["pass"], 0)

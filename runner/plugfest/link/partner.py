@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plugfest.link.backplane import BasePage, speed_of
@@ -14,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class LinkPartner:
-    """The link partner; changes are undone when the test ends.
-
-    Attributes:
-        abilities: what it advertised before the test, as ``link.get`` of the model has them; empty without a model.
-    """
+    """The link partner; changes are undone when the test ends."""
 
     def __init__(self, machine: Machine, dut: Dut, *, defer: Callable[..., None]) -> None:
         """Change nothing yet."""
@@ -27,7 +24,12 @@ class LinkPartner:
         self._defer = defer
         self._changed: set[str] = set()
         self._losses: int | None = None
-        self.abilities: Mapping[str, Any] = self.get()["abilities"] if self.modelled else {}
+
+    @cached_property
+    def abilities(self) -> Mapping[str, Any]:
+        """What it advertised before the test, as the model's ``link.get`` has it; empty without a model."""
+        abilities: Mapping[str, Any] = self.get()["abilities"] if self.modelled else {}
+        return abilities
 
     @property
     def modelled(self) -> bool:
@@ -47,7 +49,7 @@ class LinkPartner:
             change: the parameters of the model's ``link.set``; where it is not modelled, ``up`` alone.
         """
         if not self._changed:
-            self._defer(self._restore)
+            self._defer(self._restore, self.abilities)
         self._changed |= change.keys()
         self.mark()
         self._set(**change)
@@ -59,7 +61,7 @@ class LinkPartner:
             (up,) = change.values()
             self._machine.guest.qemu.qmp.execute("set_link", {"name": self._machine.device, "up": up})
 
-    def _restore(self) -> None:
+    def _restore(self, abilities: Mapping[str, Any]) -> None:
         if not self.modelled:
             self._set(up=True)
         elif self._changed <= {"up", "speed", "flap"}:
@@ -69,7 +71,7 @@ class LinkPartner:
             well = dict.fromkeys(self.get()["misbehaviour"], False)
             self._set(script=[])
             self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
-            self._set(abilities=dict(self.abilities), speed=0, restart=True)
+            self._set(abilities=dict(abilities), speed=0, restart=True)
 
     def offer(self, *technologies: str, **flags: bool) -> None:
         """Advertise these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
