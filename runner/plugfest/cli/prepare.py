@@ -47,7 +47,15 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False) -> RunPlan:
+def plan(
+    name: str,
+    options: GuestOptions,
+    output: Path,
+    *,
+    falsify: bool = False,
+    confirm: bool = True,
+    keep: bool = False,
+) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -82,6 +90,7 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
         falsify=falsify,
+        confirm=confirm,
         keep=keep,
         faults=options.faults,
         cpus=options.cpus,

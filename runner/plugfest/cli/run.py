@@ -37,6 +37,7 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
+@option("--no-confirm", is_flag=True, help="Do not run a failed test again in a fresh guest to confirm its verdict.")
 @option(
     "--keep",
     is_flag=True,
@@ -50,6 +51,7 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    no_confirm: bool,
     keep: bool,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
@@ -66,7 +68,7 @@ def run(
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
+    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, confirm=not no_confirm, keep=keep)
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:

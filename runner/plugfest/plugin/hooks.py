@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugfest.errors import PlugfestError
-from plugfest.plugin import hookspecs
+from plugfest.plugin import bases, hookspecs
 from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.state import GUEST_MANAGER, REGISTRY
-from plugfest.requirements import known_issues
+from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.plan import VARIABLE, RunPlan
@@ -29,6 +29,7 @@ MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
     "slow: takes minutes; run with plugfest run --slow",
+    "stands_on(base): what must work for this test to show anything (netdev, link, ping, or None), instead of what its fixtures say",
     "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
@@ -47,6 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         default=os.environ.get("PLUGFEST_KNOWN_ISSUES", str(known_issues.DEFAULT)),
         help="list of failures that are expected [PLUGFEST_KNOWN_ISSUES]",
+    )
+    group.addoption(
+        "--plugfest-quarantine",
+        metavar="FILE",
+        default=os.environ.get("PLUGFEST_QUARANTINE", str(quarantine.DEFAULT)),
+        help="list of tests whose verdict does not repeat [PLUGFEST_QUARANTINE]",
     )
 
 
@@ -73,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
         journal = Journal(plan.output)
         guest_manager = GuestManager(config, plan, journal)
         issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+        quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     except PlugfestError as error:
         raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -81,8 +89,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.stash[GUEST_MANAGER] = guest_manager
     config.pluginmanager.register(
-        VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-verdicts"
+        VerdictPlugin(config, plan, guest_manager, journal, issues, quarantined, LiveConsole()), "plugfest-verdicts"
     )
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def test_bases_first(items: list[pytest.Item]) -> None:
+    """Test first, whatever else has ordered the tests, what the others stand on."""
+    items[:] = bases.first(items)
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
@@ -128,6 +142,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
+        bases.stands_on(item)
         provokes = item.get_closest_marker("provokes")
         if provokes is not None and not (len(provokes.args) == 1 and _is_pattern(provokes.args[0])):
             raise pytest.UsageError(

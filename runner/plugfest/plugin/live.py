@@ -8,8 +8,10 @@ import os
 from rich.console import Console
 from rich.markup import escape
 
+from plugfest.plugin.bases import FailedBase
 from plugfest.report.colours import STYLES
 from plugfest.report.text import printable
+from plugfest.requirements.base import Base
 from plugfest.requirements.verdict import Verdict
 
 
@@ -24,6 +26,7 @@ class LiveConsole:
             self._console.width = 200
         self._total = 0
         self._count = 0
+        self._blocking: set[Base] = set()
 
     def plan(self, tests: int) -> None:
         """Set the number of tests that follow."""
@@ -52,6 +55,17 @@ class LiveConsole:
         )
         if reason:
             self._console.print(f"          [{style}]{escape(printable(reason))}[/{style}]", soft_wrap=True)
+
+    def blocked(self, by: FailedBase) -> None:
+        """Count a test that is blocked; say so once for each base that failed, since there may be hundreds."""
+        self._count += 1
+        if by.base not in self._blocking:
+            self._blocking.add(by.base)
+            style = STYLES[Verdict.BLOCKED]
+            self._clear()
+            self._console.print(
+                f"[{style}]blocked[/{style}]: each test that {escape(printable(str(by)))}", soft_wrap=True
+            )
 
     def close(self) -> None:
         """Close the copy."""

@@ -32,6 +32,7 @@ class RunPlan:
         snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
         falsify: arm each requirement's fault, and expect the test to fail.
+        confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
         keep: keep the guest up when the tests have run, and run them again on request.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
@@ -50,6 +51,7 @@ class RunPlan:
     snapshots: Path | None = None
     extra_modules: tuple[Path, ...] = ()
     falsify: bool = False
+    confirm: bool = True
     keep: bool = False
     faults: tuple[str, ...] = ()
     cpus: int = 2
