@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import signal
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from plugfest.machine.console import Problem
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
-    from plugfest.plugin.live import LiveConsole
+    from plugfest.plugin.live import Live
     from plugfest.requirements.known_issues import KnownIssue
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
@@ -58,7 +59,7 @@ class VerdictPlugin:
         guest_manager: GuestManager,
         journal: Journal,
         issues: Sequence[KnownIssue],
-        live: LiveConsole,
+        live: Live,
     ) -> None:
         """Take what the run is made of."""
         self._config = config
@@ -83,7 +84,7 @@ class VerdictPlugin:
             requirements=[found.describe() for found in self._config.stash[REGISTRY] if found in selected],
             tests=[{**self._identity(item)} for item in session.items],
         )
-        self._live.plan(len(session.items))
+        self._live.plan([item.nodeid for item in session.items])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -92,11 +93,14 @@ class VerdictPlugin:
         identity = self._identity(item)
         self._fired, self._seconds = 0, 0.0
         self._journal.write("attempt", durable=True, **identity)
-        self._live.attempt(str(identity["requirement"]), required(item).sentence)
+        self._live.attempt(item.nodeid, str(identity["requirement"]))
+        begin, booting = time.monotonic(), self._guest_manager.boot_seconds
         self._recorder = Recorder(self._plan.output, str(identity["test"]))
         outcome = yield
         if not self._interrupted:
             self._conclude(item, record, identity)
+            booting = self._guest_manager.boot_seconds - booting
+            self._live.ended(item.nodeid, time.monotonic() - begin - booting)
         return outcome
 
     @pytest.hookimpl(wrapper=True)

@@ -46,7 +46,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     planned = next((event for event in events if event["event"] == "planned"), nothing)
     boots = [event for event in events if event["event"] == "boot"]
     stopped = next((event for event in reversed(events) if event["event"] == "stopped"), None)
-    ended = events[-1]["event"] == "end"
+    ended = any(event["event"] == "end" for event in events)
     interrupted = (
         stopped["reason"] if stopped else None if ended else died or "the run ended without a reason in its journal"
     )
@@ -94,6 +94,7 @@ def _results(
 ) -> Iterable[dict[str, Any]]:
     attempts = {event["test"]: event for event in events if event["event"] == "attempt"}
     finished = {event["test"]: event for event in events if event["event"] == "result"}
+    lost = {event["test"]: event["reason"] for event in events if event["event"] == "lost"}
     for test in tests:
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempts.get(test["test"]), finished.get(test["test"])
@@ -114,7 +115,12 @@ def _results(
             )
             yield {**identity, "start": start, **{key: result[key] for key in keys}}
             continue
-        reason = f"never started: {why}" if attempt is None else f"this test was running when the run ended: {why}"
+        if test["test"] in lost:
+            reason = f"this test was running when its process ended: {lost[test['test']]}"
+        elif attempt is None:
+            reason = f"never started: {why}"
+        else:
+            reason = f"this test was running when the run ended: {why}"
         fault = test.get("fault")
         yield {
             **identity,

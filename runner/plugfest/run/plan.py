@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.run.journal import GUEST
 
 VARIABLE = "PLUGFEST_PLAN"
 """Environment variable with the path of the plan's file."""
@@ -36,6 +37,9 @@ class RunPlan:
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
         memory: the guest's memory, MiB.
+        guests: how many guests run tests side by side, at most.
+        guest: the number of the guest whose part of the run this is, from 1; 0 if it is the whole run's plan.
+        durations: file in the cache with the seconds of each test; None to keep none.
     """
 
     driver: str
@@ -54,6 +58,18 @@ class RunPlan:
     faults: tuple[str, ...] = ()
     cpus: int = 2
     memory: int = 1024
+    guests: int = 1
+    guest: int = 0
+    durations: Path | None = None
+
+    @property
+    def guest_output(self) -> Path:
+        """Folder of what belongs to one guest: its journal, ``console.log``, ``model.log``; the run's own if it has one guest."""
+        return self.output / f"{GUEST}{self.guest}" if self.guest else self.output
+
+    def of_guest(self, number: int) -> RunPlan:
+        """Return the plan of one guest of several, whose scratch folder is its own."""
+        return dataclasses.replace(self, guest=number, scratch=self.scratch / f"{GUEST}{number}")
 
     def dump(self, path: Path) -> None:
         """Write the plan as JSON."""
@@ -72,7 +88,8 @@ class RunPlan:
         raw["kernel"] = Kernel(**kernel)
         for name in ("output", "scratch"):
             raw[name] = Path(raw[name])
-        raw["snapshots"] = Path(raw["snapshots"]) if raw["snapshots"] else None
+        for name in ("snapshots", "durations"):
+            raw[name] = Path(raw[name]) if raw[name] else None
         raw["extra_modules"] = tuple(Path(path) for path in raw["extra_modules"])
         raw["faults"] = tuple(raw["faults"])
         return cls(**raw)
