@@ -47,7 +47,15 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False) -> RunPlan:
+def plan(
+    name: str,
+    options: GuestOptions,
+    output: Path,
+    *,
+    falsify: bool = False,
+    keep: bool = False,
+    strict_waits: bool = False,
+) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -83,6 +91,7 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
         extra_modules=modules,
         falsify=falsify,
         keep=keep,
+        strict_waits=strict_waits,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
@@ -140,6 +149,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),

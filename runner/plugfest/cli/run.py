@@ -38,6 +38,11 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
 @option(
+    "--strict-waits",
+    is_flag=True,
+    help="Fail the run if a test waits for more than half of a deadline: such a verdict would hang on the host's speed.",
+)
+@option(
     "--keep",
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
@@ -50,6 +55,7 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    strict_waits: bool,
     keep: bool,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
@@ -66,7 +72,7 @@ def run(
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
+    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep, strict_waits=strict_waits)
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:
