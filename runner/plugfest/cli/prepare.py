@@ -47,9 +47,7 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(
-    name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False, guests: int = 1
-) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -83,12 +81,9 @@ def plan(
         scratch=wanted.cache / "run",
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
-        falsify=falsify,
-        keep=keep,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
-        guests=guests,
         durations=wanted.cache / "durations" / _durations(driver.name, profile, kernel.release, chosen.name),
     )
 
@@ -149,6 +144,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),

@@ -39,6 +39,11 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
 @option(
+    "--strict-waits",
+    is_flag=True,
+    help="Fail the run if a test waits for more than half of a deadline: such a verdict would hang on the host's speed.",
+)
+@option(
     "--keep",
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
@@ -56,6 +61,7 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    strict_waits: bool,
     keep: bool,
     guests: int | None,
     pytest_arguments: tuple[str, ...],
@@ -77,7 +83,13 @@ def run(
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep, guests=guests)
+    ready = dataclasses.replace(
+        plan(driver, options, _absolute(output) or Path()),
+        falsify=falsify,
+        strict_waits=strict_waits,
+        keep=keep,
+        guests=guests,
+    )
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from plugfest import deadline
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.machine import DriverLoadError
@@ -119,6 +120,7 @@ class VerdictPlugin:
             if booting:
                 self._live.note(f"guest: {machine.startup}")
             machine.clear_warn_once()
+            record.count(machine.agent.count)
             self._recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
@@ -238,6 +240,7 @@ class VerdictPlugin:
             falsification=fault,
             artifacts=artifacts,
             advertised=None if record.advertised is None else sorted(record.advertised),
+            **record.cost(),
         )
         self._show(item, judgement, fault)
         if failed and not record.counted:
@@ -325,8 +328,8 @@ class VerdictPlugin:
         marker = item.get_closest_marker("budget")
         seconds = float(marker.args[0]) if marker else budget.DEFAULT
         machine = self._guest_manager.current
-        speed = 1.0 if machine is None else min(1.0, machine.speed)
-        with budget.budget(seconds / speed, phase):
+        speed, lost = (1.0, deadline.never) if machine is None else (machine.speed, machine.lost)
+        with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
     def _known_issue(self, item: pytest.Item) -> KnownIssue | None:

@@ -23,6 +23,8 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_COSTS = ("calls", "waited", "tight_waits")
+"""What a journal of an older version lacks."""
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
@@ -113,7 +115,8 @@ def _results(
                 "falsification",
                 "artifacts",
             )
-            yield {**identity, "start": start, **{key: result[key] for key in keys}}
+            costs = {key: result[key] for key in _COSTS if key in result}
+            yield {**identity, "start": start, **{key: result[key] for key in keys}, **costs}
             continue
         if test["test"] in lost:
             reason = f"this test was running when its process ended: {lost[test['test']]}"
@@ -173,7 +176,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, or if a
+        wait was tight under ``--strict-waits``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -183,7 +187,28 @@ def exit_status(document: Document, stopped: int | None) -> int:
         bad = any(row["outcome"] in _BAD_FALSIFICATIONS for row in document["falsification"])
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
+        bad = bad or (strict_waits(document) and bool(tight_waits(document)))
     return 1 if bad or not document["run"]["complete"] else 0
+
+
+def strict_waits(document: Document) -> bool:
+    """Whether a tight wait is a failure of the run."""
+    return bool(document["run"]["options"].get("strict_waits", False))
+
+
+def tight_waits(document: Document) -> list[dict[str, Any]]:
+    """Return the waits that used more than half of their deadline, the tightest first, each with its requirement and test.
+
+    Under ``--falsify`` there are none: a driver with a fault may well be slow.
+    """
+    if "falsification" in document:
+        return []
+    found = [
+        {"requirement": result["requirement"], "test": result["test"], **wait}
+        for result in document["results"]
+        for wait in result.get("tight_waits", ())
+    ]
+    return sorted(found, key=lambda wait: -float(wait["share"]))
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document
+from plugfest.report.document import Document, strict_waits, tight_waits
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.journal import GUEST
 
@@ -117,6 +117,8 @@ def render(document: Document, folder: Path) -> str:
         advertised=flags.ADVERTISED,
         untested=flags.untested,
         unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
+        tight_waits=tight_waits(document),
+        strict_waits=strict_waits(document),
         variant=variant,
         observed=observed,
         artifacts=lambda result: _artifacts(result, folder),
