@@ -7,7 +7,7 @@ first; once one has failed, what stands on it is blocked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -79,6 +79,11 @@ class FailedBase:
     verdict: Verdict
     reason: str
 
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> FailedBase:
+        """Return it from its fields, as JSON has them."""
+        return cls(Base(fields["base"]), fields["requirement"], Verdict(fields["verdict"]), fields["reason"])
+
     def __str__(self) -> str:
         """Return the reason of what is blocked."""
         return f"stands on {self.requirement}, which is {self.verdict}: {self.reason}"
@@ -91,9 +96,13 @@ class Bases:
         """None has."""
         self._failed: dict[Base, FailedBase] = {}
 
-    def failed(self, found: FailedBase) -> None:
-        """Take note that a base failed; the first finding of each counts."""
-        self._failed.setdefault(found.base, found)
+    def failed(self, found: FailedBase) -> bool:
+        """Take note that a base failed; return whether that is news, since the first finding of each base counts."""
+        return self._failed.setdefault(found.base, found) is found
+
+    def __iter__(self) -> Iterator[FailedBase]:
+        """Iterate over those that failed."""
+        return iter(self._failed.values())
 
     def blocking(self, item: pytest.Item) -> FailedBase | None:
         """Return the failed base that a test stands on, the deepest of them; None if it can run."""

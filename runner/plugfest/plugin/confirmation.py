@@ -69,6 +69,7 @@ class Attempt:
             "evidence": [dataclasses.asdict(entry) for entry in self.record.evidence],
             "problems": [problem.excerpt for problem in self.problems],
             "artifacts": dict(self.artifacts),
+            **self.record.cost(),
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
@@ -20,12 +22,12 @@ from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
-from plugfest.plugin.bases import Bases, FailedBase
+from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.confirmation import Attempt, confirmed
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
-from plugfest.plugin.state import REGISTRY, TEST_RECORD
+from plugfest.plugin.state import BASES, REGISTRY, TEST_RECORD
 from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.base import Base
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
-    from plugfest.plugin.live import LiveConsole
+    from plugfest.plugin.live import Live
     from plugfest.requirements.known_issues import KnownIssue
     from plugfest.requirements.quarantine import Quarantined
     from plugfest.run.journal import Journal
@@ -55,11 +57,7 @@ variant that it does not concern."""
 
 
 class VerdictPlugin:
-    """Carries a run out: a pytest plugin, registered only inside a run.
-
-    Attributes:
-        bases: what the driver was found not to provide; whoever knows of more may add it.
-    """
+    """Carries a run out: a pytest plugin, registered only inside a run."""
 
     def __init__(
         self,
@@ -69,7 +67,7 @@ class VerdictPlugin:
         journal: Journal,
         issues: Sequence[KnownIssue],
         quarantined: Sequence[Quarantined],
-        live: LiveConsole,
+        live: Live,
     ) -> None:
         """Take what the run is made of."""
         self._config = config
@@ -79,7 +77,7 @@ class VerdictPlugin:
         self._issues = issues
         self._quarantined = quarantined
         self._live = live
-        self.bases = Bases()
+        self._bases = config.stash[BASES]
         self._now = Attempt(TestRecord(), Recorder(plan.output, ""))
         self._interrupted = False
         self._handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -94,22 +92,28 @@ class VerdictPlugin:
             requirements=[found.describe() for found in self._config.stash[REGISTRY] if found in selected],
             tests=[{**self._identity(item)} for item in session.items],
         )
-        self._live.plan(len(session.items))
+        self._live.plan([item.nodeid for item in session.items])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Attempt a test, confirm what would blame the driver, and write the verdict down."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        blocking = None if self._plan.falsify else self.bases.blocking(item)
-        if blocking is not None:
-            self._block(item, blocking)
+        blocking = None if self._plan.falsify else self._bases.blocking(item)
+        if blocking is None:
+            self._test(item, nextitem)
         else:
-            self._live.attempt(required(item).id, required(item).sentence)
-            attempts = self._attempts(item, nextitem)
-            if not self._interrupted:
-                self._conclude(item, attempts)
+            self._block(item, blocking)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _test(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        self._live.attempt(item.nodeid, required(item).id)
+        begin, booting = time.monotonic(), self._guest_manager.boot_seconds
+        attempts = self._attempts(item, nextitem)
+        if not self._interrupted:
+            self._conclude(item, attempts)
+            booting = self._guest_manager.boot_seconds - booting
+            self._live.ended(item.nodeid, time.monotonic() - begin - booting)
 
     def _attempts(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[Attempt]:
         """Attempt a test once; twice if the first verdict is against the driver."""
@@ -148,7 +152,7 @@ class VerdictPlugin:
             falsification=None,
             blocked_by=blocking.requirement,
         )
-        self._live.blocked(blocking)
+        self._live.blocked(item.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -166,6 +170,7 @@ class VerdictPlugin:
             if booting:
                 self._live.note(f"guest: {machine.startup}")
             machine.clear_warn_once()
+            record.count(machine.agent.count)
             self._now.recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
@@ -308,7 +313,9 @@ class VerdictPlugin:
             return
         for base in (required(item).base, attempts[-1].missing):
             if base is not None:
-                self.bases.failed(FailedBase(base, required(item).id, judgement.verdict, judgement.reason))
+                found = FailedBase(base, required(item).id, judgement.verdict, judgement.reason)
+                if self._bases.failed(found):
+                    self._live.base_failed(found)
 
     def _report(self, item: pytest.Item, attempt: Attempt, *, failed: bool) -> None:
         """Hand pytest's reports to the other plugins, and count the test as failed once, whatever its phases and attempts."""
@@ -404,8 +411,8 @@ class VerdictPlugin:
         marker = item.get_closest_marker("budget")
         seconds = float(marker.args[0]) if marker else budget.DEFAULT
         machine = self._guest_manager.current
-        speed = 1.0 if machine is None else min(1.0, machine.speed)
-        with budget.budget(seconds / speed, phase):
+        speed, lost = (1.0, deadline.never) if machine is None else (machine.speed, machine.lost)
+        with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
     def _known_issue(self, item: pytest.Item) -> KnownIssue | None:

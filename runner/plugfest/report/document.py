@@ -23,6 +23,8 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_COSTS = ("calls", "waited", "tight_waits")
+"""What a journal of an older version lacks."""
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
@@ -46,7 +48,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     planned = next((event for event in events if event["event"] == "planned"), nothing)
     boots = [event for event in events if event["event"] == "boot"]
     stopped = next((event for event in reversed(events) if event["event"] == "stopped"), None)
-    ended = events[-1]["event"] == "end"
+    ended = any(event["event"] == "end" for event in events)
     interrupted = (
         stopped["reason"] if stopped else None if ended else died or "the run ended without a reason in its journal"
     )
@@ -100,15 +102,18 @@ def _results(
     attempted = _first_of_each(events, "attempt")
     unconfirmed = _first_of_each(events, "unconfirmed")
     finished = {event["test"]: event for event in events if event["event"] == "result"}
+    lost = {event["test"]: event["reason"] for event in events if event["event"] == "lost"}
     for test in tests:
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempted.get(test["test"]), finished.get(test["test"])
         start = None if attempt is None else _moment(attempt["time"])
+        ending = lost.get(test["test"], why)
         if result is not None:
             yield {
                 **identity,
                 "start": start,
                 **{key: result[key] for key in _FOUND},
+                **{key: result[key] for key in _COSTS if key in result},
                 "attempts": [
                     {**{key: each[key] for key in _TRIED}, "start": _moment(each["start"])}
                     for each in result.get("attempts", ())
@@ -116,7 +121,7 @@ def _results(
                 "blocked_by": result.get("blocked_by"),
             }
         else:
-            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), why)}
+            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), ending)}
 
 
 def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
@@ -141,7 +146,7 @@ def _missed(
     if unconfirmed is not None:
         reason = (
             f"not confirmed: the first attempt ended with {unconfirmed['verdict']} ({unconfirmed['reason']}), "
-            f"the run before the second: {why}"
+            f"and the second did not end: {why}"
         )
     elif attempt is not None:
         reason = f"this test was running when the run ended: {why}"
@@ -209,7 +214,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, or if a
+        wait was tight under ``--strict-waits``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -219,7 +225,28 @@ def exit_status(document: Document, stopped: int | None) -> int:
         bad = any(row["outcome"] in _BAD_FALSIFICATIONS for row in document["falsification"])
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
+        bad = bad or (strict_waits(document) and bool(tight_waits(document)))
     return 1 if bad or not document["run"]["complete"] else 0
+
+
+def strict_waits(document: Document) -> bool:
+    """Whether a tight wait is a failure of the run."""
+    return bool(document["run"]["options"].get("strict_waits", False))
+
+
+def tight_waits(document: Document) -> list[dict[str, Any]]:
+    """Return the waits that used more than half of their deadline, the tightest first, each with its requirement and test.
+
+    Under ``--falsify`` there are none: a driver with a fault may well be slow.
+    """
+    if "falsification" in document:
+        return []
+    found = [
+        {"requirement": result["requirement"], "test": result["test"], **wait}
+        for result in document["results"]
+        for wait in result.get("tight_waits", ())
+    ]
+    return sorted(found, key=lambda wait: -float(wait["share"]))
 
 
 @cache
