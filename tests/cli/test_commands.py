@@ -199,7 +199,18 @@ class TestBadInput:
 class TestRun:
     @pytest.mark.parametrize(
         ("verdict", "status"),
-        [("pass", 0), ("skip", 0), ("xfail", 0), ("fail", 1), ("crash", 1), ("timeout", 1), ("error", 1), ("miss", 1)],
+        [
+            ("pass", 0),
+            ("skip", 0),
+            ("xfail", 0),
+            ("fail", 1),
+            ("crash", 1),
+            ("timeout", 1),
+            ("error", 1),
+            ("unstable", 1),
+            ("quarantined", 0),
+            ("miss", 1),
+        ],
     )
     def test_exit_status(self, plugfest, inside, verdict: str, status: int) -> None:
         inside.events = [PLANNED, result(verdict), END]
