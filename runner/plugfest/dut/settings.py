@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
+class NoLinkError(AssertionError):
+    """The link did not come up.
+
+    Attributes:
+        never: whether the driver has not reported a carrier since it created the netdev.
+    """
+
+    def __init__(self, message: str, *, never: bool) -> None:
+        """Take what was waited for, and what was found."""
+        super().__init__(message)
+        self.never = never
+
+
 class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
@@ -44,13 +57,20 @@ class Settings:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
         The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
+
+        Raises:
+            NoLinkError: it does not come up.
         """
 
         def running() -> bool:
             link = self._dut.link()
             return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
 
-        self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+        try:
+            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+        except AssertionError as error:
+            link = self._dut.link()
+            raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
 
     def steady(self) -> None:
         """Wait until the link is there, to both ends, and stays: see `Stillness`.
