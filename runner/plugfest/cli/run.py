@@ -42,6 +42,7 @@ from plugfest.run.plan import VARIABLE, RunPlan
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
 )
+@option("--strict-known", is_flag=True, help="Fail if a known issue that applies does not show.")
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
 def run(
@@ -51,6 +52,7 @@ def run(
     slow: bool,
     falsify: bool,
     keep: bool,
+    strict_known: bool,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
 ) -> int:
@@ -60,13 +62,15 @@ def run(
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
+    if strict_known and falsify:
+        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     options = GuestOptions(**rest)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
+    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep, strict_known=strict_known)
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:

@@ -16,7 +16,8 @@ from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.state import GUEST_MANAGER, REGISTRY
-from plugfest.requirements import known_issues
+from plugfest.provision.modules import base_name, module_info
+from plugfest.requirements import drivers, known_issues
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.plan import VARIABLE, RunPlan
@@ -72,7 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
         plan = RunPlan.load(Path(path))
         journal = Journal(plan.output)
         guest_manager = GuestManager(config, plan, journal)
-        issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+        listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+        issues = known_issues.KnownIssues(listed, _subject(plan))
     except PlugfestError as error:
         raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -83,6 +85,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(
         VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-verdicts"
     )
+
+
+def _subject(plan: RunPlan) -> known_issues.Subject:
+    """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
+    module = version = None
+    if plan.extra_modules:
+        name = drivers.find(plan.driver).module
+        path = next(
+            (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),
+            plan.extra_modules[-1],
+        )
+        module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
+    return known_issues.Subject(plan.driver, plan.kernel.release, plan.profile, module, version)
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:

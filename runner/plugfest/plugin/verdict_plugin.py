@@ -23,7 +23,7 @@ from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
 from plugfest.plugin.state import REGISTRY, TEST_RECORD
-from plugfest.requirements import known_issues
+from plugfest.requirements.known_issues import Expected
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
     from plugfest.plugin.live import LiveConsole
-    from plugfest.requirements.known_issues import KnownIssue
+    from plugfest.requirements.known_issues import KnownIssues
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
 
@@ -57,7 +57,7 @@ class VerdictPlugin:
         plan: RunPlan,
         guest_manager: GuestManager,
         journal: Journal,
-        issues: Sequence[KnownIssue],
+        issues: KnownIssues,
         live: LiveConsole,
     ) -> None:
         """Take what the run is made of."""
@@ -163,7 +163,7 @@ class VerdictPlugin:
             PhaseFailure(report.when, kind_of(error, report.when), one_line(error, record, report.when))
         )
         record.tracebacks[report.when] = str(report.longrepr)
-        if self._plan.falsify or self._known_issue(item) is not None:
+        if self._plan.falsify or self._judge(item, record)[0].judgement.verdict is Verdict.XFAIL:
             report.outcome = "skipped"
             report.wasxfail = "demanded" if self._plan.falsify else "known issue"
         else:
@@ -201,18 +201,10 @@ class VerdictPlugin:
             session.shouldstop = "interrupted"
 
     def _conclude(self, item: pytest.Item, record: TestRecord, identity: Mapping[str, object]) -> None:
-        issue = self._known_issue(item)
-        self._guest_manager.drain_console()
-        problems, provoked = _split_provoked(self._guest_manager.problems(), item)
+        expected, problems, provoked = self._judge(item, record)
+        judgement = expected.judgement
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
-        judgement = judge(
-            phase_failures=record.phase_failures,
-            problems=[problem.title for problem in problems],
-            skipped=record.skipped,
-            evidence=bool(record.evidence),
-            known_issue=None if issue is None else str(issue),
-        )
         fault = self._fault_result(item, judgement)
         failed = judgement.verdict.is_failure if fault is None else fault["outcome"] in ("not falsified", "error")
         if failed or judgement.verdict is Verdict.XFAIL:
@@ -230,7 +222,7 @@ class VerdictPlugin:
             steps=[dataclasses.asdict(entry) for entry in record.steps],
             evidence=[dataclasses.asdict(entry) for entry in record.evidence],
             problems=[problem.excerpt for problem in problems],
-            known_issue=None if issue is None else {"reason": issue.title, "link": issue.link},
+            **expected.describe(required(item).id),
             falsification=fault,
             artifacts=artifacts,
             advertised=None if record.advertised is None else sorted(record.advertised),
@@ -325,17 +317,22 @@ class VerdictPlugin:
         with budget.budget(seconds / speed, phase):
             yield
 
-    def _known_issue(self, item: pytest.Item) -> KnownIssue | None:
-        if self._plan.falsify:
-            return None
-        return known_issues.matching(
-            self._issues,
-            required(item).id,
-            self._guest_manager.driver.name,
-            self._plan.kernel.release,
-            self._plan.profile,
-            parameters_of(item),
+    def _judge(self, item: pytest.Item, record: TestRecord) -> tuple[Expected, list[Problem], list[Problem]]:
+        """Return the verdict as of now, and the kernel's problems: those that count and those that the test provokes."""
+        self._guest_manager.drain_console()
+        problems, provoked = _split_provoked(self._guest_manager.problems(), item)
+        summaries = [problem.summary for problem in problems]
+        found = judge(
+            phase_failures=record.phase_failures,
+            problems=summaries,
+            skipped=record.skipped,
+            evidence=bool(record.evidence),
         )
+        if self._plan.falsify:
+            return Expected(found), problems, provoked
+        # Whatever the kernel complains of once it is beyond use follows from that.
+        fatal = next((number for number, problem in enumerate(problems, 1) if problem.fatal), None)
+        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal]), problems, provoked
 
     def _identity(self, item: pytest.Item) -> dict[str, object]:
         found = required(item)

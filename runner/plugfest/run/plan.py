@@ -33,6 +33,7 @@ class RunPlan:
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
         falsify: arm each requirement's fault, and expect the test to fail.
         keep: keep the guest up when the tests have run, and run them again on request.
+        strict_known: a known issue that applies and does not show is a failure of the run.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
         memory: the guest's memory, MiB.
@@ -51,6 +52,7 @@ class RunPlan:
     extra_modules: tuple[Path, ...] = ()
     falsify: bool = False
     keep: bool = False
+    strict_known: bool = False
     faults: tuple[str, ...] = ()
     cpus: int = 2
     memory: int = 1024
