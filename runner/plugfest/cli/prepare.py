@@ -48,15 +48,7 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(
-    name: str,
-    options: GuestOptions,
-    output: Path,
-    *,
-    falsify: bool = False,
-    keep: bool = False,
-    strict_known: bool = False,
-) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -90,13 +82,16 @@ def plan(
         scratch=wanted.cache / "run",
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
-        falsify=falsify,
-        keep=keep,
-        strict_known=strict_known,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
+        durations=wanted.cache / "durations" / _durations(driver.name, profile, kernel.release, chosen.name),
     )
+
+
+def _durations(driver: str, profile: str | None, release: str, acceleration: str) -> str:
+    """Return the name of the file with the seconds of each test: what they depend on most."""
+    return "-".join(word for word in (driver, profile, release, acceleration) if word) + ".json"
 
 
 def _module(path: Path) -> Path:
@@ -157,6 +152,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "options": {
             "falsify": plan.falsify,
             "strict_known": plan.strict_known,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -14,8 +15,9 @@ from plugfest.errors import PlugfestError
 from plugfest.plugin import hookspecs
 from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
-from plugfest.plugin.live import LiveConsole
-from plugfest.plugin.state import GUEST_MANAGER, REGISTRY
+from plugfest.plugin.live import Live, LiveConsole
+from plugfest.plugin.pace import Pace
+from plugfest.plugin.state import GUEST_MANAGER, PACE, REGISTRY
 from plugfest.provision.modules import base_name, module_info
 from plugfest.requirements import drivers, known_issues
 from plugfest.requirements.requirement import Registry, requirements_of
@@ -25,6 +27,9 @@ from plugfest.run.plan import VARIABLE, RunPlan
 if TYPE_CHECKING:
     from plugfest.faults import Interposer
     from plugfest.machine.machine import Machine
+
+_VERDICTS = "plugfest-verdicts"
+"""The name of what runs and judges tests, among pytest's plugins."""
 
 MARKERS = (
     "fresh_guest: boot a guest for this test alone",
@@ -71,20 +76,48 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     try:
         plan = RunPlan.load(Path(path))
-        journal = Journal(plan.output)
-        guest_manager = GuestManager(config, plan, journal)
-        listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
-        issues = known_issues.KnownIssues(listed, _subject(plan))
-    except PlugfestError as error:
-        raise pytest.UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
+    pace = config.stash[PACE] = Pace(plan.durations)
+    live = LiveConsole(pace, bar=not config.getoption("usepdb"))
+    try:
+        journal = _carry_out(config, plan, live)
+    except PlugfestError as error:
+        raise pytest.UsageError(str(error)) from error
+    if plan.guests > 1:
+        from plugfest.plugin.coordinator import Coordinator  # noqa: PLC0415 - as in `_carry_out`
+
+        coordinator = Coordinator(plan, journal, live, pace, functools.partial(_carry_out, config))
+        config.pluginmanager.register(coordinator, "plugfest-coordinator")
+
+
+def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
+    """Register what runs and judges the tests of a plan, in place of what did so for another one.
+
+    Returns:
+        The journal that it writes.
+
+    Raises:
+        PlugfestError: the journal cannot be written, or the list of known issues cannot be read.
+    """
     from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - imports the machine, which collection does not need
 
+    journal = Journal(plan.guest_output)
+    guest_manager = GuestManager(config, plan, journal)
+    listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    issues = known_issues.KnownIssues(listed, _subject(plan))
     config.stash[GUEST_MANAGER] = guest_manager
-    config.pluginmanager.register(
-        VerdictPlugin(config, plan, guest_manager, journal, issues, LiveConsole()), "plugfest-verdicts"
-    )
+    if config.pluginmanager.has_plugin(_VERDICTS):
+        config.pluginmanager.unregister(name=_VERDICTS)
+    config.pluginmanager.register(VerdictPlugin(config, plan, guest_manager, journal, issues, live), _VERDICTS)
+    return journal
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep how long the tests took, for the next run."""
+    pace = session.config.stash.get(PACE, None)
+    if pace is not None:
+        pace.save()
 
 
 def _subject(plan: RunPlan) -> known_issues.Subject:

@@ -6,11 +6,15 @@ from __future__ import annotations
 import pytest
 
 from plugfest.plugin.guest_manager import GuestManager
+from plugfest.plugin.pace import Pace
 from plugfest.plugin.record import TestRecord
 from plugfest.requirements.requirement import Registry
 
 GUEST_MANAGER = pytest.StashKey[GuestManager]()
 """On the config: who boots, replaces and closes the guest."""
+
+PACE = pytest.StashKey[Pace]()
+"""On the config: how long the tests take."""
 
 REGISTRY = pytest.StashKey[Registry]()
 """On the config: the collected requirements."""

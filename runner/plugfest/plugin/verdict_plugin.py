@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import signal
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from plugfest import deadline
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.machine import DriverLoadError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from plugfest.machine.console import Problem
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
-    from plugfest.plugin.live import LiveConsole
+    from plugfest.plugin.live import Live
     from plugfest.requirements.known_issues import KnownIssues
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
@@ -58,7 +60,7 @@ class VerdictPlugin:
         guest_manager: GuestManager,
         journal: Journal,
         issues: KnownIssues,
-        live: LiveConsole,
+        live: Live,
     ) -> None:
         """Take what the run is made of."""
         self._config = config
@@ -83,7 +85,7 @@ class VerdictPlugin:
             requirements=[found.describe() for found in self._config.stash[REGISTRY] if found in selected],
             tests=[{**self._identity(item)} for item in session.items],
         )
-        self._live.plan(len(session.items))
+        self._live.plan([item.nodeid for item in session.items])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -92,11 +94,14 @@ class VerdictPlugin:
         identity = self._identity(item)
         self._fired, self._seconds = 0, 0.0
         self._journal.write("attempt", durable=True, **identity)
-        self._live.attempt(str(identity["requirement"]), required(item).sentence)
+        self._live.attempt(item.nodeid, str(identity["requirement"]))
+        begin, booting = time.monotonic(), self._guest_manager.boot_seconds
         self._recorder = Recorder(self._plan.output, str(identity["test"]))
         outcome = yield
         if not self._interrupted:
             self._conclude(item, record, identity)
+            booting = self._guest_manager.boot_seconds - booting
+            self._live.ended(item.nodeid, time.monotonic() - begin - booting)
         return outcome
 
     @pytest.hookimpl(wrapper=True)
@@ -115,6 +120,7 @@ class VerdictPlugin:
             if booting:
                 self._live.note(f"guest: {machine.startup}")
             machine.clear_warn_once()
+            record.count(machine.agent.count)
             self._recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
@@ -163,7 +169,9 @@ class VerdictPlugin:
             PhaseFailure(report.when, kind_of(error, report.when), one_line(error, record, report.when))
         )
         record.tracebacks[report.when] = str(report.longrepr)
-        if self._plan.falsify or self._judge(item, record)[0].judgement.verdict is Verdict.XFAIL:
+        if self._plan.falsify or (
+            not self._interrupted and self._judge(item, record)[0].judgement.verdict is Verdict.XFAIL
+        ):
             report.outcome = "skipped"
             report.wasxfail = "demanded" if self._plan.falsify else "known issue"
         else:
@@ -226,6 +234,7 @@ class VerdictPlugin:
             falsification=fault,
             artifacts=artifacts,
             advertised=None if record.advertised is None else sorted(record.advertised),
+            **record.cost(),
         )
         self._show(item, judgement, fault)
         if failed and not record.counted:
@@ -313,8 +322,8 @@ class VerdictPlugin:
         marker = item.get_closest_marker("budget")
         seconds = float(marker.args[0]) if marker else budget.DEFAULT
         machine = self._guest_manager.current
-        speed = 1.0 if machine is None else min(1.0, machine.speed)
-        with budget.budget(seconds / speed, phase):
+        speed, lost = (1.0, deadline.never) if machine is None else (machine.speed, machine.lost)
+        with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
     def _judge(self, item: pytest.Item, record: TestRecord) -> tuple[Expected, list[Problem], list[Problem]]:

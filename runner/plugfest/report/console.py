@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plugfest.report.colours import STYLES
-from plugfest.report.document import Document
+from plugfest.report.document import Document, strict_waits, tight_waits
 from plugfest.report.flags import ADVERTISED, rows, untested
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import Verdict
@@ -163,6 +163,16 @@ def _ending(document: Document, console: Console, folder: Path | None) -> None:
         total = (
             ", ".join(f"{count} {verdict}" for verdict, count in document["summary"].items() if count)
             or "no test was run"
+        )
+    tight = tight_waits(document)
+    if tight:
+        worst = tight[0]
+        count = "1 wait" if len(tight) == 1 else f"{len(tight)} waits"
+        failure = ", a failure under --strict-waits" if strict_waits(document) else ""
+        console.print(
+            f"[yellow]tight[/] {count} used more than half of their deadline{failure}; the tightest: "
+            f"{worst['seconds']:.1f} of {worst['limit']:.1f} s until {escape(printable(worst['what']))} ({worst['requirement']})",
+            soft_wrap=True,
         )
     style = "bold green" if run["exit_status"] == 0 else "bold red"
     console.print(

@@ -23,6 +23,9 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_COSTS = ("calls", "waited", "tight_waits")
+"""What a journal of an older version lacks."""
+
 _SILENT = frozenset({Verdict.SKIP, Verdict.ERROR, Verdict.MISS})
 """The verdicts that say nothing about a known issue."""
 
@@ -49,7 +52,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     planned = next((event for event in events if event["event"] == "planned"), nothing)
     boots = [event for event in events if event["event"] == "boot"]
     stopped = next((event for event in reversed(events) if event["event"] == "stopped"), None)
-    ended = events[-1]["event"] == "end"
+    ended = any(event["event"] == "end" for event in events)
     interrupted = (
         stopped["reason"] if stopped else None if ended else died or "the run ended without a reason in its journal"
     )
@@ -98,6 +101,7 @@ def _results(
 ) -> Iterable[dict[str, Any]]:
     attempts = {event["test"]: event for event in events if event["event"] == "attempt"}
     finished = {event["test"]: event for event in events if event["event"] == "result"}
+    lost = {event["test"]: event["reason"] for event in events if event["event"] == "lost"}
     for test in tests:
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempts.get(test["test"]), finished.get(test["test"])
@@ -116,9 +120,15 @@ def _results(
                 "falsification",
                 "artifacts",
             )
-            yield {**identity, "start": start, **{key: result[key] for key in keys}}
+            costs = {key: result[key] for key in _COSTS if key in result}
+            yield {**identity, "start": start, **{key: result[key] for key in keys}, **costs}
             continue
-        reason = f"never started: {why}" if attempt is None else f"this test was running when the run ended: {why}"
+        if test["test"] in lost:
+            reason = f"this test was running when its process ended: {lost[test['test']]}"
+        elif attempt is None:
+            reason = f"never started: {why}"
+        else:
+            reason = f"this test was running when the run ended: {why}"
         fault = test.get("fault")
         yield {
             **identity,
@@ -191,8 +201,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict; with ``--strict-known``:
-        and if each known issue that applies has shown); 1 if one is; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, if a wait was
+        tight under ``--strict-waits``, or if a known issue that applies did not show under ``--strict-known``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -202,9 +212,30 @@ def exit_status(document: Document, stopped: int | None) -> int:
         bad = any(row["outcome"] in _BAD_FALSIFICATIONS for row in document["falsification"])
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
+        bad = bad or (strict_waits(document) and bool(tight_waits(document)))
         if document["run"]["options"].get("strict_known"):
             bad = bad or any(row["unseen"] for row in document["known_issues"])
     return 1 if bad or not document["run"]["complete"] else 0
+
+
+def strict_waits(document: Document) -> bool:
+    """Whether a tight wait is a failure of the run."""
+    return bool(document["run"]["options"].get("strict_waits", False))
+
+
+def tight_waits(document: Document) -> list[dict[str, Any]]:
+    """Return the waits that used more than half of their deadline, the tightest first, each with its requirement and test.
+
+    Under ``--falsify`` there are none: a driver with a fault may well be slow.
+    """
+    if "falsification" in document:
+        return []
+    found = [
+        {"requirement": result["requirement"], "test": result["test"], **wait}
+        for result in document["results"]
+        for wait in result.get("tight_waits", ())
+    ]
+    return sorted(found, key=lambda wait: -float(wait["share"]))
 
 
 @cache

@@ -10,8 +10,9 @@ from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document
+from plugfest.report.document import Document, strict_waits, tight_waits
 from plugfest.requirements.verdict import Verdict
+from plugfest.run.journal import GUEST
 
 _ORDER = (
     Verdict.FAIL,
@@ -121,11 +122,18 @@ def render(document: Document, folder: Path) -> str:
             for issue in document.get("known_issues", ())
             if not issue["showed"]
         ],
+        tight_waits=tight_waits(document),
+        strict_waits=strict_waits(document),
         variant=variant,
         observed=observed,
         artifacts=lambda result: _artifacts(result, folder),
-        files=[name for name in _FILES if (folder / name).is_file()],
+        files=[str(path.relative_to(folder)) for name in _FILES for path in _found(folder, name)],
     )
+
+
+def _found(folder: Path, name: str) -> list[Path]:
+    """Return a file of the output folder, and those of this name that each guest of several has."""
+    return [path for path in (folder / name, *sorted(folder.glob(f"{GUEST}*/{name}"))) if path.is_file()]
 
 
 def variant(result: Mapping[str, Any]) -> str:
