@@ -49,6 +49,7 @@ from plugfest.run.plan import VARIABLE, RunPlan
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
 )
+@option("--strict-known", is_flag=True, help="Fail if a known issue that applies does not show.")
 @option(
     "--guests",
     type=click.IntRange(min=1),
@@ -65,6 +66,7 @@ def run(
     no_confirm: bool,
     strict_waits: bool,
     keep: bool,
+    strict_known: bool,
     guests: int | None,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
@@ -75,6 +77,8 @@ def run(
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
+    if strict_known and falsify:
+        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
         raise UsageError(f"--guests {guests} with {alone}: expected one guest; leave out one of the two")
@@ -90,6 +94,7 @@ def run(
         falsify=falsify,
         confirm=not no_confirm,
         strict_waits=strict_waits,
+        strict_known=strict_known,
         keep=keep,
         guests=guests,
     )

@@ -19,7 +19,8 @@ from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
 from plugfest.plugin.state import BASES, GUEST_MANAGER, PACE, REGISTRY
-from plugfest.requirements import known_issues, quarantine
+from plugfest.provision.modules import base_name, module_info
+from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.plan import VARIABLE, RunPlan
@@ -112,7 +113,8 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
 
     journal = Journal(plan.guest_output)
     guest_manager = GuestManager(config, plan, journal)
-    issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    issues = known_issues.KnownIssues(listed, _subject(plan))
     quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     config.stash[GUEST_MANAGER] = guest_manager
     if config.pluginmanager.has_plugin(_VERDICTS):
@@ -134,6 +136,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def test_bases_first(items: list[pytest.Item]) -> None:
     """Test first, whatever else has ordered the tests, what the others stand on."""
     items[:] = bases.first(items)
+
+
+def _subject(plan: RunPlan) -> known_issues.Subject:
+    """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
+    module = version = None
+    if plan.extra_modules:
+        name = drivers.find(plan.driver).module
+        path = next(
+            (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),
+            plan.extra_modules[-1],
+        )
+        module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
+    return known_issues.Subject(plan.driver, plan.kernel.release, plan.profile, module, version)
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
