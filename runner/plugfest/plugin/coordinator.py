@@ -87,6 +87,7 @@ class Coordinator:
         self._carry_out = carry_out
         self._guests = 1
         self._started = 0
+        self._failed = 0
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._waiting: list[int] = []
@@ -186,7 +187,7 @@ class Coordinator:
     def _hand_out(self) -> None:
         """Give each worker that waits its next test, unless the run is to end."""
         session = self._session
-        session.testsfailed = sum(each.failed for each in self._workers.values())
+        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
         limit = session.config.getvalue("maxfail")
         if limit and session.testsfailed >= limit and not session.shouldfail:
             session.shouldfail = f"stopping after {session.testsfailed} failures"
@@ -214,6 +215,7 @@ class Coordinator:
         self._selector.unregister(worker.channel)
         worker.channel.close()
         del self._workers[worker.process]
+        self._failed += worker.failed
         _, status = os.waitpid(worker.process, 0)
         if worker.left:
             return

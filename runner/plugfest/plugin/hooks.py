@@ -133,7 +133,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def test_bases_first(items: list[pytest.Item]) -> None:
+def pytest_bases_first(items: list[pytest.Item]) -> None:
     """Test first, whatever else has ordered the tests, what the others stand on."""
     items[:] = bases.first(items)
 

@@ -128,6 +128,7 @@ class VerdictPlugin:
             f"{required(item).id} {item.name}: {found.verdict}, to be confirmed in a fresh guest: {found.reason}"
         )
         self._guest_manager.replace(f"{item.name} is to be confirmed")
+        item._report_sections.clear()  # the output of the first attempt, which pytest would report as that of the second, too
         return [first, self._attempt(item, nextitem, 2)]
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
