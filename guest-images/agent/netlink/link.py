@@ -171,6 +171,8 @@ LINK = Attributes(
 """IFLA_*, without what tests do not need."""
 
 ADDRESS = Attributes({1: ("address", HEX), 2: ("local", HEX), 3: ("label", STRING), 8: ("flags", U32)})
+READ_INTERVAL = 0.05
+"""Seconds between two looks at an interface that is waited for."""
 IFA_F_NODAD = 0x02
 IFA_F_TENTATIVE = 0x40
 
@@ -343,6 +345,26 @@ def xdp(ifname: str) -> dict[str, Any]:
     """Return the attached program: ``{"attached": "native", "prog-id": 7, …}``; ``{"attached": "none"}`` without one."""
     found: dict[str, Any] = get(ifname).get("xdp", {"attached": "none"})
     return found
+
+
+@exposed
+def wait(ifname: str, wanted: dict[str, list[Any]], timeout: float) -> dict[str, Any]:
+    """Wait until each attribute has one of its wanted values; returns the interface then, or as it is after `timeout` seconds.
+
+    The kernel's notifications end the wait. Of a carrier that went off they come up to a second late (net/core/link_watch.c), so the
+    interface is read every `READ_INTERVAL`, too.
+    """
+    end = time.monotonic() + timeout
+    changes = Monitor(NETLINK_ROUTE, RTNLGRP_LINK)
+    try:
+        while True:
+            found = get(ifname)
+            left = end - time.monotonic()
+            if left <= 0 or all(found.get(name) in values for name, values in wanted.items()):
+                return found
+            changes.read(min(left, READ_INTERVAL))
+    finally:
+        changes.close()
 
 
 @exposed
