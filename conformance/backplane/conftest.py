@@ -129,19 +129,31 @@ def wait_for_no_carrier(dut, until, capped_timeout):
 
 
 @pytest.fixture
-def wait_for_link(dut, link_partner, until, capped_timeout):
+def wait_for_link(guest, dut, link_partner, until, capped_timeout):
     """``wait_for_link("10GBASE-KR")`` waits until both ends have that link and the driver reports it, stably.
 
     A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
-    partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts.
+    partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts. A link of another technology
+    that stays for `WATCH_TIME` fails at once: the driver has settled for it.
     """
 
     def wait(technology, *, steady=False):
-        stillness = Stillness(lambda: link_partner.looked)
+        stillness, other = Stillness(lambda: link_partner.looked), None
+        what = f"both ends have a {technology} link"
+
+        def check_other(found, negotiations):
+            nonlocal other
+            if other is None or (found, negotiations) != other[:2]:
+                other = (found, negotiations, Deadline.after(WATCH_TIME, lost=guest.lost))
+            assert found is None or not other[2].passed, (
+                f"expected that {what}; they have had a {found} link for {WATCH_TIME:.0f} s, without another negotiation"
+            )
 
         def is_up():
-            if link_partner.technology != technology:
+            found, negotiations = link_partner.technology, link_partner.negotiations
+            if found != technology:
                 stillness.disturbed()
+                check_other(found, negotiations)
                 return False
             link = dut.link_when(carrier=True, operstates=RUNNING)
             if not link["carrier"] or link["operstate"] not in RUNNING or dut.link_modes().speed != SPEEDS[technology]:
@@ -149,9 +161,9 @@ def wait_for_link(dut, link_partner, until, capped_timeout):
                 return False
             if link_partner.renewed(link) and not steady:
                 return link_partner.technology == technology
-            return stillness.stays((link["carrier-down-count"], link_partner.negotiations, link_partner.technology))
+            return stillness.stays((link["carrier-down-count"], negotiations, link_partner.technology))
 
-        until(is_up, what=f"both ends have a {technology} link", timeout=capped_timeout(LINK_TIMEOUT))
+        until(is_up, what=what, timeout=capped_timeout(LINK_TIMEOUT))
 
     return wait
 
