@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,7 @@ class Suite:
         chosen = dataclasses.replace(self.plan, **plan)
         path = self.pytester.path / "plan.json"
         chosen.dump(path)
-        self.output.mkdir(exist_ok=True)
-        (self.output / journal.NAME).unlink(missing_ok=True)
+        shutil.rmtree(self.output, ignore_errors=True)
         with journal.Journal(self.output) as fresh:
             fresh.write(
                 "run",

@@ -18,6 +18,19 @@ RUNNING = ("up", "unknown")
 """Operational states in which the kernel sends; one that was never told is unknown (Documentation/networking/operstates.rst)."""
 
 
+class NoLinkError(AssertionError):
+    """The link did not come up.
+
+    Attributes:
+        never: whether the driver has not reported a carrier since it created the netdev.
+    """
+
+    def __init__(self, message: str, *, never: bool) -> None:
+        """Take what was waited for, and what was found."""
+        super().__init__(message)
+        self.never = never
+
+
 class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
@@ -48,13 +61,20 @@ class Settings:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
         The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
+
+        Raises:
+            NoLinkError: it does not come up.
         """
 
         def running() -> bool:
             link = self._dut.link_when(carrier=True, operstates=RUNNING)
             return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
 
-        self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+        try:
+            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+        except AssertionError as error:
+            link = self._dut.link()
+            raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
 
     def steady(self) -> None:
         """Wait until the link is there, to both ends, and stays: see `Stillness`.

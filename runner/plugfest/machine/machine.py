@@ -129,7 +129,7 @@ class Machine:
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
                 qemu_command(plan),
-                log=plan.output / "console.log",
+                log=plan.guest_output / "console.log",
                 snapshots=snapshots,
                 cwd=plan.scratch,
                 interposer=interposer,
@@ -233,7 +233,7 @@ class Machine:
             mac=mac,
             profile=self.plan.profile or subject.profile,
             options=model_options(self.plan),
-            log=self.plan.output / "model.log",
+            log=self.plan.guest_output / "model.log",
             name=f"model{len(self._processes)}",
         )
         self._delay.watch(process.pid)
