@@ -356,3 +356,49 @@ def test_load_rejects_what_is_no_report(tmp_path) -> None:
     (tmp_path / "report.json").write_text('{"schema": 2}')
     with pytest.raises(InfrastructureError, match="not a report of schema 1"):
         document.load(tmp_path)
+
+
+class TestTightWaits:
+    """Those that ended in time, but used more than half of their deadline."""
+
+    def history(self, *, strict: bool = False, falsify: bool = False) -> History:
+        made = History(falsify=falsify)
+        made.events[0]["options"]["strict_waits"] = strict
+        for identifier, share in (("XDP-BASIC-01", 0.6), ("XDP-BASIC-02", 0.9)):
+            wait = {"what": f"{HOSTILE} comes", "seconds": share * 20, "limit": 20.0, "share": share}
+            made.result(made.plan(identifier), "pass", calls=7, waited=19.0, tight_waits=[wait])
+        made.result(made.plan("XDP-BASIC-03"), "pass", calls=7, waited=0.0, tight_waits=[])
+        made.end()
+        return made
+
+    def summary(self, made: History) -> str:
+        output = io.StringIO()
+        console.render(made.document(), Console(file=output, width=200))
+        return plain(output.getvalue())
+
+    def test_summary_counts_them_and_names_the_tightest(self) -> None:
+        text = self.summary(self.history())
+        assert "tight 2 waits used more than half of their deadline; the tightest: 18.0 of 20.0 s until" in text
+        assert "(XDP-BASIC-02)" in text
+        assert "strict" not in text
+
+    def test_page_lists_them_the_tightest_first(self, tmp_path) -> None:
+        page = Page(html.render(self.history().document(), tmp_path))
+        assert (page.unbalanced, page.open) == ([], [])
+        text = plain(page.text)
+        assert text.index("90 %") < text.index("60 %")
+        assert "Tight waits 2" in text
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_strict_run_fails_of_them_and_says_so(self, strict: bool) -> None:
+        made = self.history(strict=strict)
+        assert made.document()["run"]["exit_status"] == strict
+        assert ("a failure under --strict-waits" in self.summary(made)) is strict
+
+    def test_driver_with_a_fault_may_be_slow(self) -> None:
+        assert document.tight_waits(self.history(strict=True, falsify=True).document()) == []
+
+    def test_run_without_them_does_not_mention_them(self, full) -> None:
+        history, folder = full
+        assert "Tight waits" not in html.render(history.document(), folder)
+        assert "tight" not in self.summary(history)

@@ -47,7 +47,7 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -81,12 +81,16 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
         scratch=wanted.cache / "run",
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
-        falsify=falsify,
-        keep=keep,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
+        durations=wanted.cache / "durations" / _durations(driver.name, profile, kernel.release, chosen.name),
     )
+
+
+def _durations(driver: str, profile: str | None, release: str, acceleration: str) -> str:
+    """Return the name of the file with the seconds of each test: what they depend on most."""
+    return "-".join(word for word in (driver, profile, release, acceleration) if word) + ".json"
 
 
 def _module(path: Path) -> Path:
@@ -140,6 +144,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),

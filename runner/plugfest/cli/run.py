@@ -24,6 +24,7 @@ from plugfest.report import console as summary
 from plugfest.report.write import write_reports
 from plugfest.requirements import drivers as registry
 from plugfest.run import journal, sandbox
+from plugfest.run.capacity import choose_guests
 from plugfest.run.plan import VARIABLE, RunPlan
 
 
@@ -37,10 +38,21 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
+@option("--no-confirm", is_flag=True, help="Do not run a failed test again in a fresh guest to confirm its verdict.")
+@option(
+    "--strict-waits",
+    is_flag=True,
+    help="Fail the run if a test waits for more than half of a deadline: such a verdict would hang on the host's speed.",
+)
 @option(
     "--keep",
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
+)
+@option(
+    "--guests",
+    type=click.IntRange(min=1),
+    help="How many guests run tests side by side.  [default: what cores and memory allow, 4 on a small host]",
 )
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
@@ -50,7 +62,10 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    no_confirm: bool,
+    strict_waits: bool,
     keep: bool,
+    guests: int | None,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
 ) -> int:
@@ -60,19 +75,35 @@ def run(
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
+    alone = _what_needs_one_guest(pytest_arguments, keep=keep)
+    if alone is not None and guests is not None and guests > 1:
+        raise UsageError(f"--guests {guests} with {alone}: expected one guest; leave out one of the two")
     options = GuestOptions(**rest)
+    guests = choose_guests(1 if alone else guests, options.memory)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep)
+    ready = dataclasses.replace(
+        plan(driver, options, _absolute(output) or Path()),
+        falsify=falsify,
+        confirm=not no_confirm,
+        strict_waits=strict_waits,
+        keep=keep,
+        guests=guests,
+    )
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:
         print_commands(ready)
         return 0
     return execute(ready, arguments, pytest_arguments)
+
+
+def _what_needs_one_guest(pytest_arguments: tuple[str, ...], *, keep: bool) -> str | None:
+    """Return the option with which there can be one guest alone, or None."""
+    return "--keep" if keep else next((word for word in pytest_arguments if word in ("--pdb", "--trace")), None)
 
 
 def execute(ready: RunPlan, arguments: list[str], user_arguments: tuple[str, ...]) -> int:
