@@ -7,10 +7,14 @@ import base64
 import errno
 import hashlib
 import json
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_connection import AgentError, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ETHER_TYPE_TEST = 0x88B5
 
@@ -82,6 +86,26 @@ def test_notifications_are_kept_until_read(agent: Client) -> None:
     assert [event["mtu"] for event in events if event["type"] == "new"][-1] == 1500
     assert 1300 in [event["mtu"] for event in events]
     agent.call("handle.close", handle=monitor)
+
+
+def test_wait_ends_with_the_change(agent: Client, connect: Callable[[], Client]) -> None:
+    agent.call("link.set", ifname="left", mtu=1500)
+    begin = time.monotonic()
+    now = agent.call("link.wait", ifname="left", wanted={"mtu": [1400]}, timeout=0.2)
+    assert now["mtu"] == 1500
+    assert 0.2 <= time.monotonic() - begin < 2
+    waiting = connect()
+    waiting.send("link.wait", ifname="left", wanted={"mtu": [1400, 1401]}, timeout=15)
+    agent.call("link.set", ifname="left", mtu=1400)
+    assert waiting.receive()["mtu"] == 1400
+    assert time.monotonic() - begin < 10
+    agent.call("link.set", ifname="left", mtu=1500)
+
+
+def test_wait_for_what_is_so_already_takes_no_time(agent: Client) -> None:
+    begin = time.monotonic()
+    assert agent.call("link.wait", ifname="left", wanted={"mtu": [1500]}, timeout=20)["mtu"] == 1500
+    assert time.monotonic() - begin < 5
 
 
 def test_the_two_ends_of_a_new_pair_are_one_wire(agent: Client) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,27 @@ class AgentClient:
             return self._interposer("agent", method, params, self._call)
         return self._call(method, params)
 
+    def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make calls in order, in one exchange; returns their results. After one that fails the rest is not made.
+
+        A run that falsifies makes them one by one, since each may be changed.
+
+        Args:
+            calls: method and parameters of each.
+
+        Raises:
+            AgentError: one failed in the guest.
+            AgentTimeout: no answer in time.
+            GuestGone: there is no guest any more.
+        """
+        if self._interposer is not None:
+            return [self.call(method, **params) for method, params in calls]
+        waits = [params.get("timeout") for _, params in calls]
+        timeout = sum(float(each) for each in waits if isinstance(each, int | float))
+        requests = [{"method": method, "params": dict(params)} for method, params in calls]
+        replies = self._call("agent.batch", {"calls": requests, "timeout": timeout})
+        return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
+
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
         limit = self.reply_timeout + (float(own) if isinstance(own, int | float) else 0.0)
@@ -160,10 +181,7 @@ class AgentClient:
                 self.count.calls += 1
                 if own:
                     self.count.waiting += time.monotonic() - begin
-        error = reply.get("error")
-        if error is not None:
-            raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
-        return reply.get("result")
+        return _result(method, reply)
 
     def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self._channel is None:
@@ -231,3 +249,15 @@ class AgentClient:
         if channel is not None:
             with suppress(EOFError, OSError, paramiko.SSHException):
                 channel.close()
+
+
+def _result(method: str, reply: Mapping[str, Any]) -> Any:
+    """Return the result in a reply.
+
+    Raises:
+        AgentError: it has an error instead.
+    """
+    error = reply.get("error")
+    if error is not None:
+        raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
+    return reply.get("result")
