@@ -171,6 +171,49 @@ def test_a_stripped_vlan_tag_is_reported(agent: Client) -> None:
     assert [each["vlan"] for each in found] == [{"tci": 0x123, "tpid": 0x8100}]
 
 
+def test_frames_that_a_packet_socket_had_no_room_for_are_an_error(agent: Client) -> None:
+    out = agent.call("packet.open", ifname="left", protocol=0)
+    back = agent.call("packet.open", ifname="right", protocol=ETHER_TYPE_TEST)
+    many = {"packet": out, "frames": [frame(1500)] * 100, "repeat": 200}  # its buffer is 32 MiB
+    agent.call("packet.send", **many)
+    with pytest.raises(AgentError, match="found the socket's receive buffer full") as caught:
+        agent.call("packet.receive", packet=back, count=1)
+    assert caught.value.errno is None
+    agent.call("packet.send", **many)
+    assert agent.call("packet.drain", packet=back) > 0
+    agent.call("packet.send", packet=out, frames=[frame(60)])
+    assert [each["frame"] for each in agent.call("packet.receive", packet=back)] == [frame(60)]
+    for each in (out, back):
+        agent.call("handle.close", handle=each)
+
+
+def test_datagrams_that_a_socket_had_no_room_for_are_counted(agent: Client) -> None:
+    server = agent.call("udp.open", address="::1")
+    client = agent.call("udp.open", address="::1")
+    assert client["overflows"] == server["overflows"]
+    send = {"socket_handle": client["handle"], "address": "::1", "port": server["port"], "length": 1000}
+    agent.call("udp.send", **send, count=10)
+    assert agent.call("udp.overflows") == server["overflows"]
+    agent.call("udp.send", **send, count=20_000)  # its buffer is 16 MiB
+    lost = agent.call("udp.overflows") - server["overflows"]
+    assert agent.call("udp.drain", socket_handle=server["handle"]) + lost == 20_010
+    assert lost > 0
+    for each in (client, server):
+        agent.call("handle.close", handle=each["handle"])
+
+
+def test_events_that_a_trace_had_no_room_for_are_an_error(agent: Client) -> None:
+    out = agent.call("packet.open", ifname="left", protocol=0)
+    trace = agent.call("trace.open", events=["net:net_dev_start_xmit"], kilobytes=4)
+    agent.call("packet.send", packet=out, frames=[frame(60)])
+    assert len([each for each in agent.call("trace.read", trace=trace) if each["fields"]["dev"] == "left"]) == 1
+    agent.call("packet.send", packet=out, frames=[frame(60)], repeat=1000)
+    with pytest.raises(AgentError, match="open a larger one"):
+        agent.call("trace.read", trace=trace)
+    for each in (out, trace):
+        agent.call("handle.close", handle=each)
+
+
 def test_udp_payloads_match_the_generator(agent: Client) -> None:
     server = agent.call("udp.open", address="127.0.0.1")
     client = agent.call("udp.open", address="127.0.0.1")
