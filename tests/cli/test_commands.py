@@ -14,7 +14,7 @@ from plugfest import cli
 from plugfest.cli import images, prepare
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
-from plugfest.run import sandbox
+from plugfest.run import capacity, sandbox
 
 IDENTITY = {
     "test": "smoke/test_it.py::test_it",
@@ -97,6 +97,18 @@ class TestBadInput:
             (["run", "ixgbe", "--kernal", "x"], ["No such option", "--kernal"]),
             (["run", "ixgbe", "--accel", "xen"], ["--accel", "'auto', 'kvm', 'tcg'"]),
             (["run", "ixgbe", "--cpus", "0"], ["--cpus", "1<=x<=64"]),
+            (["run", "ixgbe", "--guests", "0"], ["--guests", "0 is not in the range x>=1"]),
+            (["run", "ixgbe", "--guests", "many"], ["--guests", "'many' is not a valid integer"]),
+            (
+                ["run", "ixgbe", "--guests", "100000", "--memory", "512"],
+                [
+                    "--guests 100000: expected at most ",
+                    "each guest needs 1024 MiB (--memory 512, and 512 for",
+                    "choose fewer",
+                ],
+            ),
+            (["run", "ixgbe", "--guests", "2", "--keep"], ["--guests 2 with --keep: expected one guest"]),
+            (["run", "ixgbe", "--guests", "2", "--", "--pdb"], ["--guests 2 with --pdb: expected one guest"]),
             (
                 ["run", "ixgbe", "--profile", "sfp"],
                 ["--profile sfp: expected one of kr, kx4, combo, detect, which ixgbe has; plugfest models"],
@@ -291,6 +303,16 @@ class TestRun:
         assert plugfest("run", "ixgbe").status == 0
         assert (inside.plan.profile, inside.plan.snapshots) == ("combo", None)
         assert Path("here/report.html").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "guests"), [([], 3), (["--guests", "2"], 2), (["--keep"], 1), (["--", "--pdb"], 1)], ids=str
+    )
+    def test_guests(self, plugfest, inside, monkeypatch, options, guests) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        monkeypatch.setattr(capacity, "cores", lambda: 2)
+        monkeypatch.setattr(capacity, "free_memory", lambda: 3 * (1024 + capacity.OVERHEAD) + 100)
+        plugfest("run", "ixgbe", *options)
+        assert inside.plan.guests == guests
 
     def test_a_test_file_takes_the_areas_place(self, plugfest, inside) -> None:
         inside.events = [PLANNED, result("pass"), END]

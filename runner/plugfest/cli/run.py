@@ -38,6 +38,7 @@ from plugfest.run.plan import VARIABLE, RunPlan
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
+@option("--no-confirm", is_flag=True, help="Do not run a failed test again in a fresh guest to confirm its verdict.")
 @option(
     "--strict-waits",
     is_flag=True,
@@ -62,6 +63,7 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    no_confirm: bool,
     strict_waits: bool,
     keep: bool,
     strict_known: bool,
@@ -90,6 +92,7 @@ def run(
     ready = dataclasses.replace(
         plan(driver, options, _absolute(output) or Path()),
         falsify=falsify,
+        confirm=not no_confirm,
         strict_waits=strict_waits,
         strict_known=strict_known,
         keep=keep,

@@ -104,16 +104,13 @@ class Guest:
         self.ssh: SshSession
         self.agent: AgentClient
         begin = time.monotonic()
-        reason = self._restore_from(snapshots) if snapshots is not None else "no snapshots requested"
-        if reason is None:
-            startup = "restored from a snapshot"
-        else:
+        if snapshots is None:
             self._boot()
-            startup = "booted"
-            if snapshots is not None:
-                reason = self._store(snapshots) or reason
+            startup, reason = "booted", "no snapshots requested"
+        else:
+            startup, reason = self._restore_or_store(snapshots)
         self.seconds = time.monotonic() - begin
-        self.startup = f"{startup} in {self.seconds:.1f} s" + ("" if reason is None else f" ({reason})")
+        self.startup = f"{startup} in {self.seconds:.1f} s" + (f" ({reason})" if reason else "")
         self.speed = self._measure()
 
     @property
@@ -143,6 +140,19 @@ class Guest:
         self.qemu = Qemu(self.command, log=self._log, incoming=incoming, cwd=self._cwd)
         self._delay.watch(self.qemu.pid)
         self._guard = Guard(self.qemu.guard)
+
+    def _restore_or_store(self, snapshots: Snapshots) -> tuple[str, str]:
+        """Restore a snapshot, or boot and store one; return which, and why it was not restored, if it was not."""
+        reason = self._restore_from(snapshots)
+        if reason is None:
+            return "restored from a snapshot", ""
+        with snapshots.making(
+            self.command
+        ):  # of several guests that find none, one boots, and the others restore what it stores
+            if snapshots.find(self.command) is None or self._restore_from(snapshots) is not None:
+                self._boot()
+                return "booted", self._store(snapshots) or reason
+        return "restored from a snapshot", "after another guest had stored it"
 
     def _restore_from(self, snapshots: Snapshots) -> str | None:
         """Restore a snapshot; return why that failed, or None."""

@@ -123,7 +123,7 @@ class Machine:
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
-            self.remote = Remote(self.tap, interposer)
+            self.remote = Remote(self.tap, interposer, self._delay.seconds)
             self._wires.append(self.remote)
             self._start_model()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
@@ -289,7 +289,7 @@ class Machine:
         port, _ = self._plug_into_port(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
-        remote = Remote(tap, self._interposer)
+        remote = Remote(tap, self._interposer, self._delay.seconds)
         self._wires.append(remote)
         return SecondNic(ifname, remote)
 

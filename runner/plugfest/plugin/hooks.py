@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugfest.errors import PlugfestError
-from plugfest.plugin import hookspecs
+from plugfest.plugin import bases, hookspecs
+from plugfest.plugin.bases import Bases
 from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
-from plugfest.plugin.state import GUEST_MANAGER, PACE, REGISTRY
+from plugfest.plugin.state import BASES, GUEST_MANAGER, PACE, REGISTRY
 from plugfest.provision.modules import base_name, module_info
-from plugfest.requirements import drivers, known_issues
+from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.plan import VARIABLE, RunPlan
@@ -35,6 +36,7 @@ MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
     "slow: takes minutes; run with plugfest run --slow",
+    "stands_on(base): what must work for this test to show anything (netdev, link, ping, or None), instead of what its fixtures say",
     "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
@@ -54,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PLUGFEST_KNOWN_ISSUES", str(known_issues.DEFAULT)),
         help="list of failures that are expected [PLUGFEST_KNOWN_ISSUES]",
     )
+    group.addoption(
+        "--plugfest-quarantine",
+        metavar="FILE",
+        default=os.environ.get("PLUGFEST_QUARANTINE", str(quarantine.DEFAULT)),
+        help="list of tests whose verdict does not repeat [PLUGFEST_QUARANTINE]",
+    )
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -66,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     config.stash[REGISTRY] = Registry()
+    config.stash[BASES] = Bases()
     path = config.getoption("plugfest_plan")
     if config.option.collectonly:
         return
@@ -98,7 +107,7 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
         The journal that it writes.
 
     Raises:
-        PlugfestError: the journal cannot be written, or the list of known issues cannot be read.
+        PlugfestError: the journal cannot be written, or a list of known issues or of quarantined tests cannot be read.
     """
     from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - imports the machine, which collection does not need
 
@@ -106,10 +115,13 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
     guest_manager = GuestManager(config, plan, journal)
     listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
     issues = known_issues.KnownIssues(listed, _subject(plan))
+    quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     config.stash[GUEST_MANAGER] = guest_manager
     if config.pluginmanager.has_plugin(_VERDICTS):
         config.pluginmanager.unregister(name=_VERDICTS)
-    config.pluginmanager.register(VerdictPlugin(config, plan, guest_manager, journal, issues, live), _VERDICTS)
+    config.pluginmanager.register(
+        VerdictPlugin(config, plan, guest_manager, journal, issues, quarantined, live), _VERDICTS
+    )
     return journal
 
 
@@ -118,6 +130,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     pace = session.config.stash.get(PACE, None)
     if pace is not None:
         pace.save()
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def test_bases_first(items: list[pytest.Item]) -> None:
+    """Test first, whatever else has ordered the tests, what the others stand on."""
+    items[:] = bases.first(items)
 
 
 def _subject(plan: RunPlan) -> known_issues.Subject:
@@ -176,6 +194,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
+        bases.stands_on(item)
         provokes = item.get_closest_marker("provokes")
         if provokes is not None and not (len(provokes.args) == 1 and _is_pattern(provokes.args[0])):
             raise pytest.UsageError(

@@ -49,7 +49,6 @@ class TestRecord:
         phase_failures: the exceptions of the phases.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
-        counted: whether pytest has counted a failure of this test.
         advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
         waits: those that ended in time: the calls of ``until``, and the phases of the test, which have a budget.
         waited: seconds spent in ``until``, without calls of the agent that wait in the guest.
@@ -60,7 +59,6 @@ class TestRecord:
     phase_failures: list[PhaseFailure] = field(default_factory=list)
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
-    counted: bool = False
     advertised: set[str] | None = None
     waits: list[Wait] = field(default_factory=list)
     waited: float = 0.0

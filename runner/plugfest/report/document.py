@@ -26,8 +26,8 @@ _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "gues
 _COSTS = ("calls", "waited", "tight_waits")
 """What a journal of an older version lacks."""
 
-_SILENT = frozenset({Verdict.SKIP, Verdict.ERROR, Verdict.MISS})
-"""The verdicts that say nothing about a known issue."""
+_TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that say something about a known issue."""
 
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
@@ -96,55 +96,93 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     return document
 
 
+_TRIED = ("verdict", "reason", "seconds", "steps", "evidence", "problems", "artifacts")
+"""What an attempt at a test leaves."""
+_FOUND = (*_TRIED, "known_issue", "falsification")
+
+
 def _results(
-    events: Iterable[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], why: str
+    events: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], why: str
 ) -> Iterable[dict[str, Any]]:
-    attempts = {event["test"]: event for event in events if event["event"] == "attempt"}
+    attempted = _first_of_each(events, "attempt")
+    unconfirmed = _first_of_each(events, "unconfirmed")
     finished = {event["test"]: event for event in events if event["event"] == "result"}
     lost = {event["test"]: event["reason"] for event in events if event["event"] == "lost"}
     for test in tests:
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
-        attempt, result = attempts.get(test["test"]), finished.get(test["test"])
-        start = (
-            None if attempt is None else datetime.fromtimestamp(attempt["time"], UTC).isoformat(timespec="milliseconds")
-        )
+        attempt, result = attempted.get(test["test"]), finished.get(test["test"])
+        start = None if attempt is None else _moment(attempt["time"])
+        ending = lost.get(test["test"], why)
         if result is not None:
-            keys = (
-                "verdict",
-                "reason",
-                "seconds",
-                "steps",
-                "evidence",
-                "problems",
-                "known_issue",
-                "falsification",
-                "artifacts",
-            )
-            costs = {key: result[key] for key in _COSTS if key in result}
-            yield {**identity, "start": start, **{key: result[key] for key in keys}, **costs}
-            continue
-        if test["test"] in lost:
-            reason = f"this test was running when its process ended: {lost[test['test']]}"
-        elif attempt is None:
-            reason = f"never started: {why}"
+            yield {
+                **identity,
+                "start": start,
+                **{key: result[key] for key in _FOUND},
+                **{key: result[key] for key in _COSTS if key in result},
+                "attempts": [
+                    {**{key: each[key] for key in _TRIED}, "start": _moment(each["start"])}
+                    for each in result.get("attempts", ())
+                ],
+                "blocked_by": result.get("blocked_by"),
+            }
         else:
-            reason = f"this test was running when the run ended: {why}"
-        fault = test.get("fault")
-        yield {
-            **identity,
-            "start": start,
-            "verdict": Verdict.MISS.value,
-            "reason": reason,
-            "seconds": 0.0,
-            "steps": [],
-            "evidence": [],
-            "problems": [],
-            "known_issue": None,
-            "falsification": None
-            if fault is None
-            else {"name": fault, "fired": 0, "demanded": "fail", "outcome": "miss"},
-            "artifacts": {},
-        }
+            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), ending)}
+
+
+def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the first event of a kind of each test."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        if event["event"] == kind:
+            found.setdefault(event["test"], event)
+    return found
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _missed(
+    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, why: str
+) -> dict[str, Any]:
+    """Return what is known of a test without a verdict; what a first attempt found is no verdict until it is confirmed."""
+    fault = test.get("fault")
+    nothing = {"seconds": 0.0, "steps": [], "evidence": [], "problems": [], "artifacts": {}}
+    if unconfirmed is not None:
+        reason = (
+            f"not confirmed: the first attempt ended with {unconfirmed['verdict']} ({unconfirmed['reason']}), "
+            f"and the second did not end: {why}"
+        )
+    elif attempt is not None:
+        reason = f"this test was running when the run ended: {why}"
+    else:
+        reason = f"never started: {why}"
+    return {
+        **(nothing if unconfirmed is None else {key: unconfirmed[key] for key in nothing}),
+        "verdict": Verdict.MISS.value,
+        "reason": reason,
+        "known_issue": None,
+        "falsification": None if fault is None else {"name": fault, "fired": 0, "demanded": "fail", "outcome": "miss"},
+        "attempts": [],
+        "blocked_by": None,
+    }
+
+
+def artifacts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return path by name of all artifacts of a result; those of a second attempt are named ``attempt-2/NAME``."""
+    found = dict(result["artifacts"])
+    for number, attempt in enumerate(result["attempts"][1:], 2):
+        found |= {f"attempt-{number}/{name}": path for name, path in attempt["artifacts"].items()}
+    return found
+
+
+def blockers(document: Document) -> dict[str, int]:
+    """Return the ids of the failed requirements that tests stand on, and how many tests each blocks, in the order of the run."""
+    found: dict[str, int] = {}
+    for result in document["results"]:
+        if result["blocked_by"] is not None:
+            found[result["blocked_by"]] = found.get(result["blocked_by"], 0) + 1
+    return found
 
 
 def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -152,7 +190,7 @@ def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for event in finished:
         for issue in event.get("expected", ()):
-            if event["verdict"] in _SILENT or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
+            if event["verdict"] not in _TELLING or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
                 continue
             row = rows.setdefault(
                 (issue["title"], issue["requirement"]),

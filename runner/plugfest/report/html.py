@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document, strict_waits, tight_waits
+from plugfest.report.document import Document, blockers, strict_waits, tight_waits
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.journal import GUEST
 
@@ -18,8 +18,11 @@ _ORDER = (
     Verdict.FAIL,
     Verdict.CRASH,
     Verdict.TIMEOUT,
+    Verdict.UNSTABLE,
     Verdict.ERROR,
+    Verdict.BLOCKED,
     Verdict.MISS,
+    Verdict.QUARANTINED,
     Verdict.XFAIL,
     Verdict.SKIP,
     Verdict.PASS,
@@ -100,6 +103,7 @@ def render(document: Document, folder: Path) -> str:
     rows = _rows(document)
     results = document["results"]
     sentences = {each["id"]: each["sentence"] for each in document["requirements"]}
+    blocking = blockers(document)
     return pages.render(
         "report.html",
         script="report.js",
@@ -112,7 +116,8 @@ def render(document: Document, folder: Path) -> str:
             for area, found in _by_area(results).items()
         },
         levels=sorted({row.requirement["level"] for row in rows}),
-        sections=_sections(rows, falsified="falsification" in document),
+        blocking=[(row, blocking[row.requirement["id"]]) for row in rows if row.requirement["id"] in blocking],
+        sections=_sections(rows, blocking, falsified="falsification" in document),
         falsification=document.get("falsification"),
         flags=flags.rows(document),
         advertised=flags.ADVERTISED,
@@ -152,7 +157,7 @@ def observed(result: Mapping[str, Any]) -> str:
         return "The known issue did not show."
     if reason.startswith(f"{known} ("):
         return reason.removeprefix(f"{known} (").removesuffix(")")
-    return reason.removesuffix(f" (a known issue is listed, but shows otherwise: {known})")
+    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
 
 
 def _rows(document: Document) -> list[Row]:
@@ -172,17 +177,21 @@ def _rank(result: Mapping[str, Any]) -> int:
     return _ORDER.index(result["verdict"])
 
 
-def _sections(rows: Sequence[Row], *, falsified: bool) -> list[Section]:
-    """List failures first, then known issues, then the rest by area.
+def _sections(rows: Sequence[Row], blocking: Collection[str], *, falsified: bool) -> list[Section]:
+    """List failures first, those that block others before the rest; then what is blocked, known issues, and all else by area.
 
     Under ``--falsify`` a failure is the expected verdict: then everything is listed by area.
     """
     first = []
     if not falsified:
-        failures = [row for row in rows if row.verdict.is_failure]
-        failures.sort(key=lambda row: _ORDER.index(row.verdict))
+        unlike = (Verdict.UNSTABLE, Verdict.BLOCKED)
+        failures = [row for row in rows if row.verdict.is_failure and row.verdict not in unlike]
+        failures.sort(key=lambda row: (row.requirement["id"] not in blocking, _ORDER.index(row.verdict)))
         first = [
             Section("failures", "Failures", failures),
+            Section("unstable", "Unstable", [row for row in rows if row.verdict is Verdict.UNSTABLE]),
+            Section("blocked", "Blocked", [row for row in rows if row.verdict is Verdict.BLOCKED]),
+            Section("quarantined", "Quarantined", [row for row in rows if row.verdict is Verdict.QUARANTINED]),
             Section("known-issues", "Known issues", [row for row in rows if row.verdict is Verdict.XFAIL]),
         ]
     placed = {row.requirement["id"] for section in first for row in section.rows}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from plugfest.requirements.base import Base
+
 
 class Verdict(StrEnum):
     """The verdict of one test in the reports. Verdicts are never merged."""
@@ -18,6 +20,9 @@ class Verdict(StrEnum):
     ERROR = "error"
     CRASH = "crash"
     TIMEOUT = "timeout"
+    UNSTABLE = "unstable"
+    QUARANTINED = "quarantined"
+    BLOCKED = "blocked"
     MISS = "miss"
 
     @property
@@ -31,7 +36,20 @@ class Verdict(StrEnum):
         return self in FAILURES
 
 
-FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.MISS})
+FAILURES = frozenset(
+    {
+        Verdict.FAIL,
+        Verdict.ERROR,
+        Verdict.CRASH,
+        Verdict.TIMEOUT,
+        Verdict.UNSTABLE,
+        Verdict.BLOCKED,
+        Verdict.MISS,
+    }
+)
+
+OF_THE_DRIVER = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that blame the driver: each is confirmed in a fresh guest before it is given."""
 
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
@@ -41,6 +59,9 @@ _MEANINGS = {
     Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
     Verdict.TIMEOUT: "the test exceeded its time budget",
+    Verdict.UNSTABLE: "two attempts, each in a guest of its own, ended differently; this shows nothing certain about the driver",
+    Verdict.QUARANTINED: "unstable, as the quarantine lists it; does not fail the run",
+    Verdict.BLOCKED: "not run: the requirement that it stands on failed",
     Verdict.MISS: "planned, but the run ended before the test had a verdict",
 }
 
@@ -58,14 +79,16 @@ class PhaseFailure:
 
     Attributes:
         phase: ``setup``, ``call`` or ``teardown``.
-        kind: ``assertion``, ``driver`` (the driver created no netdev), ``timeout`` (`BudgetExceeded`, or a command that
-            did not complete) or ``error``.
+        kind: ``assertion``, ``driver`` (the driver created no netdev, or brings no link up), ``timeout`` (`BudgetExceeded`,
+            or a command that did not complete) or ``error``.
         reason: one line.
+        missing: what the driver never provided in this guest, so that nothing that stands on it can pass; None if no such thing.
     """
 
     phase: str
     kind: str
     reason: str
+    missing: Base | None = None
 
 
 @dataclass(frozen=True)
