@@ -36,7 +36,7 @@ FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOU
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
     Verdict.FAIL: "the driver does not do what the requirement says",
-    Verdict.SKIP: "the driver does not claim it; the evidence is recorded",
+    Verdict.SKIP: "the driver does not claim it, or the kernel lacks it; the evidence is recorded",
     Verdict.XFAIL: "failed, as a listed known issue predicts",
     Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
