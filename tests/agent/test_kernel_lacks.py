@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +70,14 @@ def test_attribute_in_a_nest_is_named(agent_module: Any) -> None:
     ]
 
 
-def test_symbol(agent_module: Any) -> None:
-    kernel = agent_module("system.kernel")
-    if not os.access(kernel.SYMBOLS, os.R_OK):
-        pytest.skip(f"no {kernel.SYMBOLS}")
-    assert kernel.has_symbol("vfs_read")
-    assert not kernel.has_symbol("plugfest_read")
+def test_function(agent_module: Any, lacks: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generic, kernel = agent_module("netlink.generic"), agent_module("system.kernel")
+    monkeypatch.setattr(kernel, "BTF", tmp_path / "vmlinux")
+    kernel.BTF.write_bytes(b"\x9f\xeb\0\0vfs_read\0vfs_write\0")
+    assert kernel.has_name("vfs_read")
+    assert kernel.has_name("vfs_write")
+    assert not kernel.has_name("vfs")
+    with pytest.raises(lacks, match=r"vfs\(\) behind getfamily of the generic netlink family nlctrl: the BTF has no"):
+        generic.Family("nlctrl", {3: "getfamily"}, {3: ("vfs_read", "vfs")}).call(3, b"", generic.FAMILY)
+    monkeypatch.setattr(kernel, "BTF", tmp_path / "none")
+    assert kernel.has_name("none"), "a kernel without BTF is taken to have everything"

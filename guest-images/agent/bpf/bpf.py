@@ -21,7 +21,7 @@ from agent.bpf import objects
 from agent.bpf.objects import BPF_LINK_CREATE, BPF_PROG_LOAD, Link, Map, Program, call, pinned
 from agent.methods import exposed
 from agent.system.interface import interface_index
-from agent.system.kernel import KernelLacksError, has_symbol
+from agent.system.kernel import KernelLacksError, has_name
 
 BPF_PROG_TYPE_XDP = 6
 ATTACH_TYPES = {"xdp": 37, "tcx_ingress": 46}
@@ -133,10 +133,10 @@ def link_create(program: int, ifname: str, flags: int = 0, type: str = "xdp") ->
         return handle.keep(Link(call(BPF_LINK_CREATE, request)))
     except OSError as error:
         function = CREATED_BY.get(type)
-        if function is None or has_symbol(function):
+        if function is None or has_name(function):
             raise
         raise KernelLacksError(
-            f"BPF links of type {type}: BPF_LINK_CREATE returned {error.strerror}, and the kernel has no {function}()"
+            f"BPF links of type {type}: BPF_LINK_CREATE returned {error.strerror}, the BTF has no {function}()"
         ) from error
 
 

@@ -23,7 +23,7 @@ from agent import handle
 from agent.memory import pagemap
 from agent.methods import exposed
 from agent.system.interface import interface_index
-from agent.system.kernel import KernelLacksError, has_symbol
+from agent.system.kernel import KernelLacksError, has_name
 from agent.system.libc import address, checked, libc
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
@@ -37,8 +37,8 @@ ENTER_EXT_ARG = 1 << 3
 OFFSET_SQ_RING = 0
 OFFSET_SQES = 0x10000000
 REGISTER_ZCRX_IFQ = 32
-REGISTER = "io_register_zcrx_ifq"
-"""The kernel's function behind it."""
+REQUEST = "io_uring_zcrx_ifq_reg"
+"""Its structure."""
 OP_RECV_ZC = 58
 RECV_MULTISHOT = 1 << 1
 CQE_MORE = 1 << 1
@@ -139,10 +139,10 @@ class Zcrx:
         try:
             system_call(SYS_REGISTER, self.fd, REGISTER_ZCRX_IFQ, request, 1)
         except OSError as error:
-            if has_symbol(REGISTER):
+            if has_name(REQUEST):
                 raise
             raise KernelLacksError(
-                f"io_uring zero-copy receive: IORING_REGISTER_ZCRX_IFQ returned {error.strerror}, and the kernel has no {REGISTER}()"
+                f"io_uring zero-copy receive: IORING_REGISTER_ZCRX_IFQ returned {error.strerror}, the BTF has no {REQUEST}"
             ) from error
         _, self.refill_tail, self.refill_entries = struct.unpack_from("=III", request.raw, 32)
         self.entries = struct.unpack_from("=I", request.raw, 8)[0]

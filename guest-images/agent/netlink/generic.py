@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.netlink.attributes import HEX, STRING, U16, U32, Attributes, walk
 from agent.netlink.connection import NETLINK_GENERIC, NLMSG_HEADER, Netlink, NetlinkError, shared
-from agent.system.kernel import KernelLacksError
+from agent.system.kernel import KernelLacksError, has_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,12 +44,16 @@ class Family:
     Args:
         name: as ``netdev``.
         operations: names of the operations that are called, by number.
+        functions: of the kernel, that an operation must have behind it, by its number.
     """
 
-    def __init__(self, name: str, operations: Mapping[int, str]) -> None:
+    def __init__(
+        self, name: str, operations: Mapping[int, str], functions: Mapping[int, tuple[str, ...]] | None = None
+    ) -> None:
         """Resolve nothing yet."""
         self.name = name
         self.operations = operations
+        self.functions = functions or {}
         self.number = 0
         self.groups: dict[str, int] = {}
         self.present: set[int] = set()
@@ -100,13 +104,16 @@ class Family:
             through: another socket than the shared one.
 
         Raises:
-            KernelLacksError: the kernel has no such family, operation or attribute.
+            KernelLacksError: the kernel has no such family, operation, attribute or function.
             NetlinkError: the kernel or the driver refused.
         """
         number = self.resolve()
         operation = f"{self.operations[command]} of the generic netlink family {self.name}"
         if command not in self.present:
             raise KernelLacksError(f"{operation}: the family has the operations {sorted(self.present)}, not {command}")
+        absent = [function for function in self.functions.get(command, ()) if not has_name(function)]
+        if absent:
+            raise KernelLacksError(f"{' and '.join(absent)}() behind {operation}: the BTF has no such function")
         body = struct.pack("=BBxx", command, 1) + attributes
         try:
             answers = (through or shared(NETLINK_GENERIC)).request(number, body, dump=dump)

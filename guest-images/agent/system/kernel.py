@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the running kernel lacks, whatever the driver."""
+"""What the running kernel lacks, whatever the driver.
+
+Source: Documentation/bpf/btf.rst.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-SYMBOLS = Path("/proc/kallsyms")
+BTF = Path("/sys/kernel/btf/vmlinux")
 
 
 class KernelLacksError(Exception):
@@ -14,7 +17,14 @@ class KernelLacksError(Exception):
 
 
 @cache
-def has_symbol(name: str) -> bool:
-    """Return whether the kernel, or a module that is loaded, has a function or variable of this name."""
-    with SYMBOLS.open() as lines:
-        return any(line.split()[2] == name for line in lines)
+def has_name(name: str) -> bool:
+    """Return whether a function or type of the kernel has this name, by its BTF; True where the kernel was built without BTF.
+
+    The BTF's strings end with NUL, and each begins behind another's.
+    """
+    wanted = b"\0" + name.encode() + b"\0"
+    try:
+        with BTF.open("rb") as file:
+            return wanted in file.read()
+    except FileNotFoundError:
+        return True
