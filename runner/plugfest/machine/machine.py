@@ -297,14 +297,16 @@ class Machine:
         else:
             self._run_checked(["modprobe", self.driver.module])
 
-    def module_refers_to(self, function: str) -> bool:
-        """Return whether the module of the driver under test refers to a function of the kernel; False for a built-in driver."""
+    def module_refers_to(self, function: str) -> bool | None:
+        """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver."""
         name = f"{self.driver.module}.ko"
         if name in (path.name for path in self.plan.extra_modules):
             file = f"{_EXTRA_MODULES}/{name}"
         else:
             command = ["modinfo", "-F", "filename", self.driver.module]
             file = self.agent.call("process.run", command=command)["stdout"].strip()
+        if not self.agent.call("files.exists", path=file):
+            return None
         found = self.agent.call("process.run", command=["grep", "-qw", function, file])
         return bool(found["exit_status"] == 0)
 
