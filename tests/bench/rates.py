@@ -32,7 +32,20 @@ from nicmodels.pci import ResetCause
 from nicmodels.server.reactor import Reactor
 from nicmodels.wire import TapWire, Wire
 from plugfest.machine.tap import Tap
-from xgbe_harness import CH_RCR, CH_RDLR, CH_RDRLR, CH_RDTR, CH_TCR, CH_TDLR, CH_TDRLR, CH_TDTR, FIRST, LAST, OWN, XgbeRig
+from xgbe_harness import (
+    CH_RCR,
+    CH_RDLR,
+    CH_RDRLR,
+    CH_RDTR,
+    CH_TCR,
+    CH_TDLR,
+    CH_TDRLR,
+    CH_TDTR,
+    FIRST,
+    LAST,
+    OWN,
+    XgbeRig,
+)
 
 RING = 512
 BURST = {"transmit": 256, "receive": 64}
