@@ -14,6 +14,8 @@ ECHO_LENGTHS = (0, 1, 56, 1452, 1472, 1473, 4000, 8000)
 STREAM = 1_000_003
 """Bytes of a TCP stream: a prime, so that its last segment is a partial one."""
 PINGS = 3
+PING_LENGTH = 56
+"""Bytes of echo data, those of ping(8)."""
 
 
 @requirement(
@@ -63,6 +65,20 @@ def test_ping_from_dut(guest, dut, settings, remote, step, evidence):
                 result = guest.agent.call("process.run", command=command, timeout=60)
                 evidence(" ".join(command), result["stdout"] + result["stderr"])
                 assert "1 received" in result["stdout"], result["stdout"] + result["stderr"]
+
+
+@requirement(
+    "SMOKE-PING-04",
+    level="MUST",
+    source="RFC 826 (address resolution); RFC 1122, section 3.2.2.6 (echo)",
+    falsified_by=("rx.frame.dropped", "tx.frame.dropped"),
+    base="ping",
+)
+def test_ping(peer, settings, step):
+    """The DUT answers an echo request that fits in one frame."""
+    settings.ready()
+    with step(f"Send an IPv4 echo request with {PING_LENGTH} bytes of data: the reply has the same data"):
+        peer.check_echo(4, PING_LENGTH)
 
 
 @requirement(

@@ -14,7 +14,7 @@ from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import SIZES, check_same, payloads
 from plugfest.xdp.rx_metadata import RxMetadataReader, check_hashes, try_attach_generic, try_load_unbound
 
-METADATA = "Documentation/networking/xdp-rx-metadata.rst; Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
+METADATA = "Documentation/networking/xdp-rx-metadata.rst (since Linux 6.3); Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
 BURSTS = 4
 """Bursts of test frames, each between two readings of the device's clock."""
 TOEPLITZ = 1

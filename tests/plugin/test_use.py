@@ -229,9 +229,13 @@ def test_bad(guest):
     lines = [line for line in result.outlines if line]
     assert lines.pop(0) == "guest: snapshot"
     assert lines[0].startswith("[1/2] pass    AREA-TEST-01       test_good ")
-    assert lines[1].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
-    assert lines[2].strip() == "expected [bold]7[/bold], found 8"
-    assert len(lines) == 3
+    assert lines[1].startswith(
+        "AREA-TEST-02 test_bad: fail, to be confirmed in a fresh guest: expected [bold]7[/bold], found 8"
+    )
+    assert lines[2] == "guest: snapshot"
+    assert lines[3].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
+    assert lines[4].strip() == "expected [bold]7[/bold], found 8"
+    assert len(lines) == 5
     assert "\x1b" not in result.stdout.str()
 
 

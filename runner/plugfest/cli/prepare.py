@@ -156,5 +156,8 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),
+            "guests": plan.guests,
+            "seed": plan.seed,
+            "load": plan.loaded,
         },
     }

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
+RUNNING = ("up", "unknown")
+"""Operational states in which the kernel sends; one that was never told is unknown (Documentation/networking/operstates.rst)."""
+
+
 class NoLinkError(AssertionError):
     """The link did not come up.
 
@@ -53,21 +57,24 @@ class Settings:
         self._until = until
         self._defer = defer
 
-    def ready(self) -> None:
+    def ready(self, *, timeout: float = 10.0) -> None:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
         The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
+
+        Args:
+            timeout: seconds on a guest of speed 1.
 
         Raises:
             NoLinkError: it does not come up.
         """
 
         def running() -> bool:
-            link = self._dut.link()
-            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
+            link = self._dut.link_when(carrier=True, operstates=RUNNING)
+            return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
 
         try:
-            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
         except AssertionError as error:
             link = self._dut.link()
             raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
@@ -81,7 +88,7 @@ class Settings:
         stillness = Stillness(self._looked)
 
         def stayed() -> bool:
-            link = self._dut.link()
+            link = self._dut.link_when(carrier=True)
             if not link["carrier"] or not self._linked():
                 stillness.disturbed()
             return stillness.stays(link["carrier-changes"])

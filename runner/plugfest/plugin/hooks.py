@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ from plugfest.provision.modules import base_name, module_info
 from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
+from plugfest.run.load import HostLoad
 from plugfest.run.plan import VARIABLE, RunPlan
 
 if TYPE_CHECKING:
@@ -125,6 +127,24 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
     return journal
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Put the tests into the random order, if there is to be one, and start the load."""
+    guest_manager = session.config.stash.get(GUEST_MANAGER, None)
+    if guest_manager is None:
+        return
+    plan = guest_manager.plan
+    if plan.seed is not None:
+        session.items.sort(key=lambda item: _place(plan.seed, item.nodeid))
+    if plan.loaded:
+        session.config.add_cleanup(HostLoad().close)
+
+
+def _place(seed: int | None, test: str) -> bytes:
+    """Return where a test stands in the order of a seed: of two tests the same one comes first, whatever else is selected."""
+    return hashlib.blake2b(f"{seed} {test}".encode(), digest_size=16).digest()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep how long the tests took, for the next run."""
     pace = session.config.stash.get(PACE, None)
@@ -133,7 +153,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def test_bases_first(items: list[pytest.Item]) -> None:
+def pytest_bases_first(items: list[pytest.Item]) -> None:
     """Test first, whatever else has ordered the tests, what the others stand on."""
     items[:] = bases.first(items)
 

@@ -18,6 +18,7 @@ from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
+from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
@@ -128,6 +129,7 @@ class VerdictPlugin:
             f"{required(item).id} {item.name}: {found.verdict}, to be confirmed in a fresh guest: {found.reason}"
         )
         self._guest_manager.replace(f"{item.name} is to be confirmed")
+        item._report_sections.clear()  # the output of the first attempt, which pytest would report as that of the second, too
         return [first, self._attempt(item, nextitem, 2)]
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
@@ -144,7 +146,7 @@ class VerdictPlugin:
     def _block(self, item: pytest.Item, blocking: FailedBase) -> None:
         """Give a test that cannot pass its verdict, without running it."""
         judgement = Judgement(Verdict.BLOCKED, str(blocking))
-        unrun = Attempt(TestRecord(), self._now.recorder, judgement=judgement)
+        unrun = Attempt(TestRecord(), self._now.recorder, expected=Expected(judgement))
         self._journal.write(
             "result",
             **self._identity(item),
@@ -178,14 +180,14 @@ class VerdictPlugin:
                 subject = self._guest_manager.driver.subject
                 record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
-        with self._limit(item, "setup"):
+        with self._limit(item, "setup"), _skipped_where_kernel_lacks(record):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
         self._guest_manager.used = True
-        with self._limit(item, "call"):
+        with self._limit(item, "call"), _skipped_where_kernel_lacks(item.stash[TEST_RECORD]):
             fault = fault_of(item)
             if fault is None:
                 return (yield)
@@ -264,14 +266,7 @@ class VerdictPlugin:
         attempt.problems, provoked = _split_provoked(self._guest_manager.problems(), item)
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
-        found = judge(
-            phase_failures=record.phase_failures,
-            problems=[problem.summary for problem in attempt.problems],
-            skipped=record.skipped,
-            evidence=bool(record.evidence),
-        )
-        attempt.expected = self._expect(item, found, attempt.problems)
-        attempt.judgement = attempt.expected.judgement
+        attempt.expected = self._expected(item, attempt)
         attempt.fault = self._fault_result(item, attempt)
         if keep or _failed(attempt.judgement, attempt.fault) or attempt.judgement.verdict is Verdict.XFAIL:
             attempt.artifacts = attempt.recorder.keep(
@@ -415,13 +410,20 @@ class VerdictPlugin:
         with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
-    def _expect(self, item: pytest.Item, found: Judgement, problems: Sequence[Problem]) -> Expected:
+    def _expected(self, item: pytest.Item, attempt: Attempt) -> Expected:
+        """Return an attempt's verdict in the light of the known issues."""
+        summaries = [problem.summary for problem in attempt.problems]
+        found = judge(
+            phase_failures=attempt.record.phase_failures,
+            problems=summaries,
+            skipped=attempt.record.skipped,
+            evidence=bool(attempt.record.evidence),
+        )
         if self._plan.falsify:
             return Expected(found)
         # Whatever the kernel complains of once it is beyond use follows from that.
-        fatal = next((number for number, problem in enumerate(problems, 1) if problem.fatal), None)
-        complaints = [problem.summary for problem in problems[:fatal]]
-        return self._issues.expect(found, required(item).id, parameters_of(item), complaints)
+        fatal = next((number for number, problem in enumerate(attempt.problems, 1) if problem.fatal), None)
+        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal])
 
     def _quarantine(self, item: pytest.Item) -> Quarantined | None:
         return quarantine.matching(
@@ -441,6 +443,15 @@ class VerdictPlugin:
             "level": found.level,
             "fault": fault_of(item),
         }
+
+
+@contextmanager
+def _skipped_where_kernel_lacks(record: TestRecord) -> Generator[None]:
+    """Skip a test that needs what the guest's kernel does not have: that shows nothing about the driver."""
+    try:
+        yield
+    except KernelLacksError as lack:
+        record.skip(f"the kernel lacks {lack.what}", lack.evidence)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -112,7 +112,6 @@ def _results(
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempted.get(test["test"]), finished.get(test["test"])
         start = None if attempt is None else _moment(attempt["time"])
-        ending = lost.get(test["test"], why)
         if result is not None:
             yield {
                 **identity,
@@ -126,7 +125,8 @@ def _results(
                 "blocked_by": result.get("blocked_by"),
             }
         else:
-            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), ending)}
+            how = f"its process ended: {lost[test['test']]}" if test["test"] in lost else f"the run ended: {why}"
+            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), how)}
 
 
 def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
@@ -143,7 +143,7 @@ def _moment(seconds: float) -> str:
 
 
 def _missed(
-    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, why: str
+    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, how: str
 ) -> dict[str, Any]:
     """Return what is known of a test without a verdict; what a first attempt found is no verdict until it is confirmed."""
     fault = test.get("fault")
@@ -151,12 +151,12 @@ def _missed(
     if unconfirmed is not None:
         reason = (
             f"not confirmed: the first attempt ended with {unconfirmed['verdict']} ({unconfirmed['reason']}), "
-            f"and the second did not end: {why}"
+            f"and during the second {how}"
         )
     elif attempt is not None:
-        reason = f"this test was running when the run ended: {why}"
+        reason = f"this test was running when {how}"
     else:
-        reason = f"never started: {why}"
+        reason = f"never started: {how.partition(': ')[2]}"
     return {
         **(nothing if unconfirmed is None else {key: unconfirmed[key] for key in nothing}),
         "verdict": Verdict.MISS.value,

@@ -102,8 +102,8 @@ def render(document: Document, folder: Path) -> str:
     """
     rows = _rows(document)
     results = document["results"]
-    sentences = {each["id"]: each["sentence"] for each in document["requirements"]}
     blocking = blockers(document)
+    sentences = {each["id"]: each["sentence"] for each in document["requirements"]}
     return pages.render(
         "report.html",
         script="report.js",

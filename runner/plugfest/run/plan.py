@@ -42,6 +42,8 @@ class RunPlan:
         memory: the guest's memory, MiB.
         guests: how many guests run tests side by side, at most.
         guest: the number of the guest whose part of the run this is, from 1; 0 if it is the whole run's plan.
+        seed: of the random order of the tests; None for the suite's.
+        loaded: keep the host's cores busy during the run.
         durations: file in the cache with the seconds of each test; None to keep none.
     """
 
@@ -66,6 +68,8 @@ class RunPlan:
     memory: int = 1024
     guests: int = 1
     guest: int = 0
+    seed: int | None = None
+    loaded: bool = False
     durations: Path | None = None
 
     @property
