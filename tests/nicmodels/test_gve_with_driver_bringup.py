@@ -56,6 +56,9 @@ def test_description(serve: Callable[..., object], profile: str) -> None:
     assert bench.driver.read(g.MAX_TX) >= 2 * bench.driver.read(g.MAX_RX) >= 32
     assert bench.driver.vectors >= 2 * bench.driver.read(g.MAX_TX) + 1
     assert device.tx_entries == variant.tx_ring.default
+    if device.format == g.DQO_RDA:
+        # From here the driver of Linux 6.1 has the sizes of the transmit completion and the receive buffer rings.
+        assert struct.unpack(">HH", device.format_data) == (device.tx_entries, device.rx_entries)
     # Each option has a feature bit.
     bits = {
         g.OPTION_RING: 1,
