@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from plugfest.machine.machine import DriverLoadError, Machine
 from plugfest.machine.qemu import PORTS
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
+from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 
 pytestmark = pytest.mark.boot
@@ -75,6 +77,31 @@ def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, insid
         assert len(set(seen)) == 3
 
     inside(check)
+
+
+def test_of_two_guests_without_a_snapshot_one_boots_and_the_other_waits_for_it(
+    plan: RunPlan, inside: Inside, tmp_path: Path
+) -> None:
+    def payload() -> None:
+        reading, writing = os.pipe()
+        other = os.fork()
+        if other == 0:
+            sandbox.enter_own_network()
+        snapshots = Snapshots(tmp_path / "snapshots")
+        guest = Guest(machines.qemu_command(plan), log=tmp_path / f"console-{other}.log", snapshots=snapshots)
+        guest.close()
+        if other == 0:
+            os.write(writing, guest.startup.encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            boots = sorted([guest.startup, answer.read()])
+        assert boots[0].startswith("booted in ")
+        assert boots[0].endswith("(there was no snapshot yet)")
+        assert boots[1].startswith("restored from a snapshot in ")
+        assert boots[1].endswith("(after another guest had stored it)")
+
+    inside(payload)
 
 
 def test_damaged_snapshot_is_deleted_and_reported(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
@@ -176,6 +203,7 @@ RUNNER = """
 import sys, time
 from pathlib import Path
 from plugfest.machine import machine
+from plugfest.run import sandbox
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 plan = RunPlan.load(Path(sys.argv[1]))

@@ -150,12 +150,12 @@ def test_launch_time(
 
             def time_seen():
                 metadata_socket.wake()
-                return now() if seen.probes() else None
+                return now() if seen.frames() else None
 
             assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + WIRE_TIMEOUT) >= launch_time
         with step("Each frame leaves exactly once, unchanged, in the order of sending"):
             check_on_wire(seen, [first, *rest])
-            assert seen.probes() == [first, *rest]
+            assert seen.frames() == [first, *rest]
 
 
 UNADVERTISED_FAULTS = ("tx.frame.dropped", "tx.frame.corrupted", "program:af_xdp.completion-lost")

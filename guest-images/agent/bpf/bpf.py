@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,66 @@ def pin_folder() -> Path:
     return folder
 
 
+class Loaded:
+    """A program and its maps, loaded once and lent to one test after another.
+
+    Attributes:
+        program: as it was loaded.
+        maps: by name.
+        lent: the handles that its last user got.
+    """
+
+    def __init__(self, program: Program, maps: dict[str, Map]) -> None:
+        """Lend nothing yet."""
+        self.program = program
+        self.maps = maps
+        self.lent: list[int] = []
+
+    @property
+    def free(self) -> bool:
+        """Whether its last user has closed every handle."""
+        return not any(handle.is_open(each) for each in self.lent)
+
+    def lend(self) -> dict[str, Any]:
+        """Return new handles of the program and of its maps, which are as after loading."""
+        if self.lent:
+            for each in self.maps.values():
+                each.clear()
+        maps = {name: handle.keep(each.same()) for name, each in self.maps.items()}
+        program = handle.keep(self.program.same())
+        self.lent = [program, *maps.values()]
+        return {"program": program, "id": self.program.id, "maps": maps}
+
+    def close(self) -> None:
+        """Drop the references of the agent's own."""
+        self.program.close()
+        for each in self.maps.values():
+            each.close()
+
+
+_loaded: dict[tuple[object, ...], list[Loaded]] = {}
+_loading = threading.Lock()
+
+
 @exposed
 def load(
     object: str,  # noqa: A002
     type: str | None = "xdp",  # noqa: A002
     device: str | None = None,
     program: str | None = None,
+    keep: bool = True,
 ) -> dict[str, Any]:
-    """Load a program from a compiled object and return its handle, its id, and the handles of its maps by name.
+    """Return a program from a compiled object: its handle, its id, and the handles of its maps by name.
+
+    The agent keeps what it loads: once the handles are closed, the next request for the same program gets it again, its maps
+    cleared. Loading takes bpftool and the verifier half a second in an emulated guest.
 
     Args:
         object: name of one of plugfest's objects (``xdp_pass``), or the path of any.
         type: the program's type as bpftool spells it, or null for the one that its section names.
         device: interface to bind the program to (XDP RX metadata), or null.
         program: name of the C function, where the object holds more than one.
+        keep: false loads a program that the agent does not keep: the kernel frees it when its last user closes it.
 
     Returns:
         ``{"program": 3, "id": 17, "maps": {"count": 4}}``.
@@ -70,7 +117,22 @@ def load(
         KernelLacksError: the kernel has no such kfunc.
         LoadError: with bpftool's and the verifier's output.
     """
-    path = Path(object) if "/" in object else Path(os.environ.get("PLUGFEST_BPF", FOLDER), f"{object}.o")
+    if not keep:
+        unkept = _load(object, type, device, program)
+        lent = unkept.lend()
+        unkept.close()
+        return lent
+    with _loading:
+        alike = _loaded.setdefault((object, type, device and interface_index(device), program), [])
+        chosen = next((each for each in alike if each.free), None)
+        if chosen is None:
+            chosen = _load(object, type, device, program)
+            alike.append(chosen)
+        return chosen.lend()
+
+
+def _load(name: str, type: str | None, device: str | None, program: str | None) -> Loaded:  # noqa: A002
+    path = Path(name) if "/" in name else Path(os.environ.get("PLUGFEST_BPF", FOLDER), f"{name}.o")
     folder = pin_folder()
     maps_folder = folder / "maps"
     maps_folder.mkdir()
@@ -87,8 +149,7 @@ def load(
                 raise KernelLacksError(f"the kfunc {absent[1]}: {absent[0]}")
             raise LoadError(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
         loaded = Program(pinned(folder / "programs" / program if program else folder / "program"))
-        maps = {pin.name: handle.keep(Map(pinned(pin))) for pin in sorted(maps_folder.iterdir())}
-        return {"program": handle.keep(loaded), "id": loaded.id, "maps": maps}
+        return Loaded(loaded, {pin.name: Map(pinned(pin)) for pin in sorted(maps_folder.iterdir())})
     finally:
         for pin in sorted(folder.rglob("*"), key=lambda each: -len(each.parts)):
             pin.rmdir() if pin.is_dir() else pin.unlink()
@@ -149,20 +210,13 @@ def map_counters(map: int, keys: int | None = None) -> list[list[int]]:  # noqa:
         keys: number of keys to read, null for all.
     """
     source = handle.get(map, Map)
-    found = []
-    for key in range(min(source.entries, keys or source.entries)):
-        values = source.lookup(struct.pack("=I", key))
-        counters = [struct.unpack(f"={source.value_size // 8}Q", value) for value in values]
-        found.append([sum(column) for column in zip(*counters, strict=True)])
-    return found
+    return source.counters(min(source.entries, keys or source.entries))
 
 
 @exposed
 def map_clear(map: int) -> None:  # noqa: A002
-    """Set every element of an array map to zero, on every CPU."""
-    target = handle.get(map, Map)
-    for key in range(target.entries):
-        target.update(struct.pack("=I", key), bytes(target.value_size))
+    """Set every element of an array map to zero, on every CPU; empty a map of another type."""
+    handle.get(map, Map).clear()
 
 
 @exposed

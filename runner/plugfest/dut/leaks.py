@@ -99,8 +99,8 @@ class LeakCheck:
     def _settle(self) -> None:
         # Waits for RCU's callbacks and gives back the slabs that are empty, so that what is in use is what is counted.
         self._agent.call("files.write", path="/proc/sys/vm/drop_caches", text="3")
-        for cache in self._agent.call("files.glob", path="/sys/kernel/slab/*/shrink"):
-            self._agent.call("files.write", path=cache, text="1")
+        caches = self._agent.call("files.glob", path="/sys/kernel/slab/*/shrink")
+        self._agent.batch([("files.write", {"path": cache, "text": "1"}) for cache in caches])
 
     @staticmethod
     def grown(readings: Sequence[MemoryUsage], times: int) -> list[str]:
