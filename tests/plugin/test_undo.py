@@ -21,7 +21,7 @@ class RecordingAgent(AgentClient):
     def call(self, method: str, /, **params: Any) -> Any:
         self.log.append(method)
 
-    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Exception | None]:
+    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         self.log.append([(method, *params.values()) for method, params in calls])
         return [ValueError("no") if method == "fail" else None for method, _ in calls]
 

@@ -76,8 +76,8 @@ def test_batch_raises_for_the_call_that_failed(agent: AgentClient) -> None:
 
 
 def test_try_batch_makes_all_calls_in_one_exchange(agent: AgentClient) -> None:
-    first, second, third = agent.try_batch([("echo", {}), ("fail", {}), ("echo", {})])
-    assert first is third is None
+    first, second, third = agent.try_batch([("echo", {"number": 1}), ("fail", {}), ("echo", {"number": 2})])
+    assert (first, third) == ({"number": 1}, {"number": 2})
     assert isinstance(second, AgentError)
     assert second.errno == 95
     assert agent.count.calls == 1

@@ -70,13 +70,12 @@ def kernel_error(call: Callable[[], object]) -> AgentError | None:
     return None
 
 
-def raised(call: Callable[..., object], /, *args: Any, **params: Any) -> Exception | None:
-    """Make a call; return what it raised, None if it did not."""
+def attempt(call: Callable[..., Any], /, *args: Any, **params: Any) -> Any:
+    """Make a call; return its result, or the exception that it raised."""
     try:
-        call(*args, **params)
+        return call(*args, **params)
     except Exception as error:
         return error
-    return None
 
 
 class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened
@@ -172,19 +171,19 @@ class AgentClient:
         replies = self._batch(calls, carry_on=False)
         return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
 
-    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Exception | None]:
-        """Make all calls in order, in one exchange, whatever fails; returns what each raised, None where it did not.
+    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make all calls in order, in one exchange, whatever fails; returns the result of each, or the exception that it raised.
 
         Args:
             calls: method and parameters of each.
         """
         if self._interposer is not None or len(calls) == 1:
-            return [raised(self.call, method, **params) for method, params in calls]
+            return [attempt(self.call, method, **params) for method, params in calls]
         try:
             replies = self._batch(calls, carry_on=True)
         except Exception as error:
             return [error] * len(calls)
-        return [raised(_result, method, reply) for (method, _), reply in zip(calls, replies, strict=True)]
+        return [attempt(_result, method, reply) for (method, _), reply in zip(calls, replies, strict=True)]
 
     def _batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]], *, carry_on: bool) -> list[dict[str, Any]]:
         waits = [params.get("timeout") for _, params in calls]

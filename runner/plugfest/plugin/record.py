@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plugfest.deadline import Wait
-from plugfest.machine.agent import AgentClient, raised
+from plugfest.machine.agent import AgentClient, attempt
 from plugfest.machine.call_count import CallCount
 from plugfest.requirements.verdict import PhaseFailure
 
@@ -68,9 +68,9 @@ class _Undo:
         """The method and parameters of the agent's call."""
         return self.args[0], self.kwargs
 
-    def run(self) -> Exception | None:
-        """Do it; returns what it raised."""
-        return raised(self.action, *self.args, **self.kwargs)
+    def run(self) -> object:
+        """Do it; returns its result, or the exception that it raised."""
+        return attempt(self.action, *self.args, **self.kwargs)
 
 
 @dataclass
@@ -178,11 +178,11 @@ class TestRecord:
             while agent is not None and self._undo and self._undo[-1].agent is agent:
                 group.append(self._undo.pop())
             # Every undo must get its turn; all failures are raised together below.
-            errors = [group[0].run()] if agent is None else agent.try_batch([each.call for each in group])
+            results = [group[0].run()] if agent is None else agent.try_batch([each.call for each in group])
             failures += [
-                f"{each.text}: {type(error).__name__}: {error}"
-                for each, error in zip(group, errors, strict=True)
-                if error is not None
+                f"{each.text}: {type(result).__name__}: {result}"
+                for each, result in zip(group, results, strict=True)
+                if isinstance(result, Exception)
             ]
         if failures:
             raise UndoError(failures)
