@@ -8,7 +8,6 @@ and the models one after the other, so that a ratio is of two figures of one mom
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import statistics
