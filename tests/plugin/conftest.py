@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,15 @@ class Suite:
         chosen = dataclasses.replace(self.plan, **plan)
         path = self.pytester.path / "plan.json"
         chosen.dump(path)
-        self.output.mkdir(exist_ok=True)
-        (self.output / journal.NAME).unlink(missing_ok=True)
+        shutil.rmtree(self.output, ignore_errors=True)
         with journal.Journal(self.output) as fresh:
-            fresh.write("run", **{**RUN, "options": {**RUN["options"], "falsify": chosen.falsify}})
+            fresh.write(
+                "run",
+                **{
+                    **RUN,
+                    "options": {**RUN["options"], "falsify": chosen.falsify, "strict_waits": chosen.strict_waits},
+                },
+            )
         # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
         arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
         return (

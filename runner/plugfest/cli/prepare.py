@@ -16,6 +16,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
+from plugfest.provision.modules import module_info
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
@@ -47,7 +48,7 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -81,12 +82,16 @@ def plan(name: str, options: GuestOptions, output: Path, *, falsify: bool = Fals
         scratch=wanted.cache / "run",
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
-        falsify=falsify,
-        keep=keep,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
+        durations=wanted.cache / "durations" / _durations(driver.name, profile, kernel.release, chosen.name),
     )
+
+
+def _durations(driver: str, profile: str | None, release: str, acceleration: str) -> str:
+    """Return the name of the file with the seconds of each test: what they depend on most."""
+    return "-".join(word for word in (driver, profile, release, acceleration) if word) + ".json"
 
 
 def _module(path: Path) -> Path:
@@ -95,6 +100,12 @@ def _module(path: Path) -> Path:
         raise UsageError(
             f"--module {path}: expected a kernel module (.ko), found {found}; build it against the kernel of --kernel"
         )
+    try:
+        module_info(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(
+            f"--module {path}: expected a kernel module (.ko), found {error}; build it against the kernel of --kernel"
+        ) from error
     return path.resolve()
 
 
@@ -140,8 +151,13 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_known": plan.strict_known,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),
+            "guests": plan.guests,
+            "seed": plan.seed,
+            "load": plan.loaded,
         },
     }

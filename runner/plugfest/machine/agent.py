@@ -8,13 +8,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 
+from plugfest.deadline import Deadline, never
 from plugfest.errors import InfrastructureError
+from plugfest.machine.call_count import CallCount
 from plugfest.machine.ssh import GuestGone, SshSession
 
 if TYPE_CHECKING:
@@ -53,6 +55,23 @@ class AgentError(Exception):
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
+class KernelLacksError(Exception):
+    """The guest's kernel has no such interface, whatever the driver: a netlink family, an operation, an attribute, a kfunc.
+
+    A test that one leaves is skipped.
+
+    Attributes:
+        what: the kernel lacks.
+        evidence: how that shows.
+    """
+
+    def __init__(self, what: str, evidence: str) -> None:
+        """Take both."""
+        super().__init__(f"the kernel lacks {what}: {evidence}")
+        self.what = what
+        self.evidence = evidence
+
+
 def kernel_error(call: Callable[[], object]) -> AgentError | None:
     """Make a call; return the kernel's error, None if there is none.
 
@@ -87,6 +106,8 @@ class AgentClient:
         reply_timeout: float = REPLY_TIMEOUT,
         command: str = COMMAND,
         interposer: Interposer | None = None,
+        lost: Callable[[], float] = never,
+        count: CallCount | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -96,11 +117,15 @@ class AgentClient:
             reply_timeout: seconds that a call may take beyond its own ``timeout`` parameter.
             command: joins the channel's ends to the agent's socket.
             interposer: consulted for each call of a run that falsifies.
+            lost: returns the seconds that the host has lost so far.
+            count: of the calls; None for one of its own.
         """
         self._ssh = ssh
         self._alive = alive
         self._command = command
         self._interposer = interposer
+        self._lost = lost
+        self.count = CallCount() if count is None else count
         self.reply_timeout = reply_timeout
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
@@ -115,6 +140,8 @@ class AgentClient:
             reply_timeout=self.reply_timeout,
             command=self._command,
             interposer=self._interposer,
+            lost=self._lost,
+            count=self.count,
         )
 
     def call(self, method: str, /, **params: Any) -> Any:
@@ -128,6 +155,7 @@ class AgentClient:
 
         Raises:
             AgentError: the method failed in the guest.
+            KernelLacksError: the guest's kernel has no such interface.
             AgentTimeout: no answer in time.
             GuestGone: there is no guest any more.
         """
@@ -135,9 +163,31 @@ class AgentClient:
             return self._interposer("agent", method, params, self._call)
         return self._call(method, params)
 
+    def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make calls in order, in one exchange; returns their results. After one that fails the rest is not made.
+
+        A run that falsifies makes them one by one, since each may be changed.
+
+        Args:
+            calls: method and parameters of each.
+
+        Raises:
+            AgentError: one failed in the guest.
+            AgentTimeout: no answer in time.
+            GuestGone: there is no guest any more.
+        """
+        if self._interposer is not None:
+            return [self.call(method, **params) for method, params in calls]
+        waits = [params.get("timeout") for _, params in calls]
+        timeout = sum(float(each) for each in waits if isinstance(each, int | float))
+        requests = [{"method": method, "params": dict(params)} for method, params in calls]
+        replies = self._call("agent.batch", {"calls": requests, "timeout": timeout})
+        return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
+
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
         limit = self.reply_timeout + (float(own) if isinstance(own, int | float) else 0.0)
+        begin = time.monotonic()
         with self._lock:
             try:
                 reply = self._exchange(method, params, limit)
@@ -145,10 +195,11 @@ class AgentClient:
                 # Half a line may be left, or a late answer: the next call starts on a new connection.
                 self.close()
                 raise
-        error = reply.get("error")
-        if error is not None:
-            raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
-        return reply.get("result")
+            finally:
+                self.count.calls += 1
+                if own:
+                    self.count.waiting += time.monotonic() - begin
+        return _result(method, reply)
 
     def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self._channel is None:
@@ -158,7 +209,7 @@ class AgentClient:
         line = (
             json.dumps({"id": number, "method": method, "params": dict(params)}, separators=(",", ":")).encode() + b"\n"
         )
-        end = time.monotonic() + limit
+        deadline = Deadline.after(limit, lost=self._lost)
         try:
             self._channel.settimeout(max(0.1, limit))
             self._channel.sendall(line)
@@ -168,14 +219,14 @@ class AgentClient:
             raise GuestGone(
                 f"{method}: expected an agent to ask, found {self._alive() or f'a closed channel ({error})'}"
             ) from error
-        reply = self._reply(method, end, limit)
+        reply = self._reply(method, deadline)
         if reply.get("id") != number:
             raise InfrastructureError(
                 f"{method}: expected the agent's answer {number}, found {reply.get('id')!r}; the guest's agent is broken"
             )
         return reply
 
-    def _reply(self, method: str, end: float, limit: float) -> dict[str, Any]:
+    def _reply(self, method: str, deadline: Deadline) -> dict[str, Any]:
         channel = self._channel
         assert channel is not None
         searched = 0
@@ -190,9 +241,9 @@ class AgentClient:
                     raise InfrastructureError(f"{method}: expected JSON from the agent, found {line[:80]!r}") from error
                 return reply
             searched = len(self._buffer)
-            left = end - time.monotonic()
-            if left <= 0:
-                raise AgentTimeout(f"{method}: the agent did not answer within {limit:.0f} s")
+            left = deadline.remaining
+            if not left:
+                raise AgentTimeout(f"{method}: the agent did not answer within {deadline.seconds:.0f} s")
             channel.settimeout(min(_GLANCE, left))
             try:
                 data = channel.recv(1 << 16)
@@ -216,3 +267,19 @@ class AgentClient:
         if channel is not None:
             with suppress(EOFError, OSError, paramiko.SSHException):
                 channel.close()
+
+
+def _result(method: str, reply: Mapping[str, Any]) -> Any:
+    """Return the result in a reply.
+
+    Raises:
+        AgentError: it has an error instead.
+        KernelLacksError: the guest's kernel has not what was asked for.
+    """
+    error = reply.get("error")
+    if error is not None and error.get("type") == KernelLacksError.__name__:
+        what, _, shown = str(error.get("message")).partition(": ")
+        raise KernelLacksError(what, shown)
+    if error is not None:
+        raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
+    return reply.get("result")

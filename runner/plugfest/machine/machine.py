@@ -27,6 +27,7 @@ from plugfest.machine.ssh import CommandResult, GuestGone, SshSession
 from plugfest.machine.tap import Tap
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
+from plugfest.run.run_delay import RunDelay
 
 if TYPE_CHECKING:
     from plugfest.run.plan import RunPlan
@@ -38,6 +39,7 @@ PROBE_TIMEOUT = 10.0
 """Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
 
 _NETDEV = "network"
+_EXTRA_MODULES = "/run/plugfest/modules"
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
@@ -116,21 +118,23 @@ class Machine:
         self._port = 0
         self._numbers = itertools.count(1)
         self._device = ""
+        self._delay = RunDelay()
         subject = self.driver.subject
         self.tap = Tap(multi_queue=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
-            self.remote = Remote(self.tap, interposer)
+            self.remote = Remote(self.tap, interposer, self._delay.seconds)
             self._wires.append(self.remote)
             self._start_model()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
             self.guest = Guest(
                 qemu_command(plan),
-                log=plan.output / "console.log",
+                log=plan.guest_output / "console.log",
                 snapshots=snapshots,
                 cwd=plan.scratch,
                 interposer=interposer,
+                delay=self._delay,
             )
             self.seconds["guest"] = self.guest.seconds
             try:
@@ -172,6 +176,14 @@ class Machine:
     def speed(self) -> float:
         """The guest's speed: 1 is a KVM guest on an idle laptop."""
         return self.guest.speed
+
+    def lost(self) -> float:
+        """Return the seconds that the run has lost because the host is busy: see `RunDelay`."""
+        return self.guest.lost()
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Start a deadline of so many seconds on a guest of speed 1; it is longer on a slow guest and a busy host."""
+        return self.guest.deadline(seconds)
 
     @property
     def startup(self) -> str:
@@ -222,9 +234,10 @@ class Machine:
             mac=mac,
             profile=self.plan.profile or subject.profile,
             options=model_options(self.plan),
-            log=self.plan.output / "model.log",
+            log=self.plan.guest_output / "model.log",
             name=f"model{len(self._processes)}",
         )
+        self._delay.watch(process.pid)
         self._processes.append(process)
         return process
 
@@ -277,7 +290,7 @@ class Machine:
         port, _ = self._plug_into_port(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
-        remote = Remote(tap, self._interposer)
+        remote = Remote(tap, self._interposer, self._delay.seconds)
         self._wires.append(remote)
         return SecondNic(ifname, remote)
 
@@ -295,6 +308,19 @@ class Machine:
             self._insert_modules()
         else:
             self._run_checked(["modprobe", self.driver.module])
+
+    def module_refers_to(self, function: str) -> bool | None:
+        """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver."""
+        name = f"{self.driver.module}.ko"
+        if name in (path.name for path in self.plan.extra_modules):
+            file = f"{_EXTRA_MODULES}/{name}"
+        else:
+            command = ["modinfo", "-F", "filename", self.driver.module]
+            file = self.agent.call("process.run", command=command)["stdout"].strip()
+        if not self.agent.call("files.exists", path=file):
+            return None
+        found = self.agent.call("process.run", command=["grep", "-qw", function, file])
+        return bool(found["exit_status"] == 0)
 
     def unload_driver(self) -> None:
         """Unload the driver under test."""
@@ -315,7 +341,7 @@ class Machine:
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
-        deadline = Deadline.after(PROBE_TIMEOUT, speed=self.speed)
+        deadline = self.deadline(PROBE_TIMEOUT)
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
         found = poll(lambda: self._registered(pattern), deadline)
         if found is None:
@@ -351,7 +377,7 @@ class Machine:
 
     def _insert_modules(self) -> None:
         for path in self.plan.extra_modules:
-            there = f"/run/plugfest/modules/{path.name}"
+            there = f"{_EXTRA_MODULES}/{path.name}"
             self.agent.call("files.put", path=there, data=base64.b64encode(path.read_bytes()).decode())
             needs = self.agent.call("process.run", command=["modinfo", "-F", "depends", there])["stdout"].strip()
             if needs:
@@ -371,7 +397,7 @@ class Machine:
             # Only one device at a time can open a tap: the old one must be gone before the next opens it.
             mark = self.guest.qemu.qmp.mark
             self.guest.qemu.qmp.execute("device_del", {"id": self._device})
-            self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=Deadline.after(5, speed=self.speed), mark=mark)
+            self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=self.deadline(5), mark=mark)
             self.guest.qemu.qmp.execute("netdev_del", {"id": f"{_NETDEV}{self._device}"})
         elif self._process is not None:
             if self.model is not None:
@@ -392,7 +418,7 @@ class Machine:
             raise InfrastructureError(
                 "expected a guest whose NIC was never replaced, found one that QEMU cannot reset; boot a fresh guest"
             )
-        self.guest.reboot(Deadline.after(BOOT_TIMEOUT))
+        self.guest.reboot(Deadline.after(BOOT_TIMEOUT, lost=self.lost))
         self.load_driver()
 
     # --- the wire -------------------------------------------------------------------------------------------------
@@ -438,6 +464,7 @@ class Machine:
             remote.close()
         for tap in self._taps:
             tap.close()
+        self._delay.close()
 
 
 def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:

@@ -44,6 +44,7 @@ class GuestManager:
         driver: the driver under test.
         interposer: what changes answers on the runner's side; None in a run that falsifies nothing there.
         kept: the manager of the run before, in a process that runs the suite again and again (``--keep``).
+        boot_seconds: duration of all boots so far.
         used: whether the body of a test has begun in the guest; what its fixtures skip leaves it as it was.
     """
 
@@ -56,6 +57,7 @@ class GuestManager:
         self._lasting = [name for name in plan.faults if not is_models(name)]
         self.interposer = Falsifier() if plan.falsify or self._lasting else None
         self.used = False
+        self.boot_seconds = 0.0
         self._config = config
         self._journal = journal
         self._machine: Machine | None = None
@@ -99,6 +101,7 @@ class GuestManager:
     def _note_boot(self, seconds: float, reason: str) -> None:
         machine = self._machine
         assert machine is not None
+        self.boot_seconds += seconds
         self._journal.write(
             "boot",
             seconds=seconds,

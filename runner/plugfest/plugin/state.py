@@ -5,15 +5,23 @@ from __future__ import annotations
 
 import pytest
 
+from plugfest.plugin.bases import Bases
 from plugfest.plugin.guest_manager import GuestManager
+from plugfest.plugin.pace import Pace
 from plugfest.plugin.record import TestRecord
 from plugfest.requirements.requirement import Registry
 
 GUEST_MANAGER = pytest.StashKey[GuestManager]()
 """On the config: who boots, replaces and closes the guest."""
 
+PACE = pytest.StashKey[Pace]()
+"""On the config: how long the tests take."""
+
 REGISTRY = pytest.StashKey[Registry]()
 """On the config: the collected requirements."""
 
 TEST_RECORD = pytest.StashKey[TestRecord]()
 """On the item: the record of the running test."""
+
+BASES = pytest.StashKey[Bases]()
+"""On the config: what the driver was found not to provide."""

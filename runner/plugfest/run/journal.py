@@ -18,13 +18,16 @@ from typing import Any, TextIO
 from plugfest.errors import InfrastructureError
 
 NAME = "journal.jsonl"
+GUEST = "guest-"
+"""What the folder of one guest of several begins with; its number follows."""
 
 
 class Journal:
-    """The journal of one run, open for appending.
+    """The journal of one run, or of one guest of it, open for appending.
 
     Events: ``run`` (driver, device, kernel and host), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``result``,
-    ``stopped`` (why the run ended early), ``end``.
+    ``lost`` (a test whose process ended under it), ``stopped`` (why the run ended early), ``end``. In a run of several guests,
+    ``boot``, ``attempt`` and ``result`` are in the journals of the guests.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,16 +75,27 @@ class Journal:
 
 
 def read(path: Path) -> list[Mapping[str, Any]]:
-    """Read a journal; skips a last line that a crash cut off.
+    """Read a journal, or that of a run with those of its guests, in the order of time; skips a last line that a crash cut off.
+
+    Each event of a guest's own journal has its number under ``guest``.
 
     Args:
-        path: the journal, or the output folder that holds it.
+        path: one journal, or the output folder that holds it.
 
     Raises:
         InfrastructureError: there is no journal, or a line other than the last is damaged.
     """
-    if path.is_dir():
-        path /= NAME
+    if not path.is_dir():
+        return _read(path)
+    events = _read(path / NAME)
+    guests = list(path.glob(f"{GUEST}*/{NAME}"))
+    for each in guests:
+        number = int(each.parent.name.removeprefix(GUEST))
+        events += [{**event, "guest": number} for event in _read(each)]
+    return sorted(events, key=lambda event: event["time"]) if guests else events
+
+
+def _read(path: Path) -> list[Mapping[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.run.journal import GUEST
 
 VARIABLE = "PLUGFEST_PLAN"
 """Environment variable with the path of the plan's file."""
@@ -32,10 +33,18 @@ class RunPlan:
         snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
         falsify: arm each requirement's fault, and expect the test to fail.
+        confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
+        strict_waits: a wait that uses more than half of its deadline is a failure of the run.
         keep: keep the guest up when the tests have run, and run them again on request.
+        strict_known: a known issue that applies and does not show is a failure of the run.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
         memory: the guest's memory, MiB.
+        guests: how many guests run tests side by side, at most.
+        guest: the number of the guest whose part of the run this is, from 1; 0 if it is the whole run's plan.
+        seed: of the random order of the tests; None for the suite's.
+        loaded: keep the host's cores busy during the run.
+        durations: file in the cache with the seconds of each test; None to keep none.
     """
 
     driver: str
@@ -50,10 +59,27 @@ class RunPlan:
     snapshots: Path | None = None
     extra_modules: tuple[Path, ...] = ()
     falsify: bool = False
+    confirm: bool = True
+    strict_waits: bool = False
     keep: bool = False
+    strict_known: bool = False
     faults: tuple[str, ...] = ()
     cpus: int = 2
     memory: int = 1024
+    guests: int = 1
+    guest: int = 0
+    seed: int | None = None
+    loaded: bool = False
+    durations: Path | None = None
+
+    @property
+    def guest_output(self) -> Path:
+        """Folder of what belongs to one guest: its journal, ``console.log``, ``model.log``; the run's own if it has one guest."""
+        return self.output / f"{GUEST}{self.guest}" if self.guest else self.output
+
+    def of_guest(self, number: int) -> RunPlan:
+        """Return the plan of one guest of several, whose scratch folder is its own."""
+        return dataclasses.replace(self, guest=number, scratch=self.scratch / f"{GUEST}{number}")
 
     def dump(self, path: Path) -> None:
         """Write the plan as JSON."""
@@ -72,7 +98,8 @@ class RunPlan:
         raw["kernel"] = Kernel(**kernel)
         for name in ("output", "scratch"):
             raw[name] = Path(raw[name])
-        raw["snapshots"] = Path(raw["snapshots"]) if raw["snapshots"] else None
+        for name in ("snapshots", "durations"):
+            raw[name] = Path(raw[name]) if raw[name] else None
         raw["extra_modules"] = tuple(Path(path) for path in raw["extra_modules"])
         raw["faults"] = tuple(raw["faults"])
         return cls(**raw)

@@ -134,6 +134,18 @@ def enter(
         signal.pthread_sigmask(signal.SIG_SETMASK, setup.mask)
 
 
+def enter_own_network() -> None:
+    """Give this process, inside a run's namespaces, a network namespace of its own, with the loopback up.
+
+    Raises:
+        InfrastructureError: the host does not allow it.
+    """
+    if _LIBC.unshare(_CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise InfrastructureError(f"expected to create a network namespace, found: {os.strerror(number)}; {_HINT}")
+    _set_loopback_up()
+
+
 def check_host() -> None:
     """Check that this process can create taps.
 

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the tests on several guests at once.
+
+pytest collects the suite once. Then one worker a guest is forked, in a network namespace of its own, and asks for one test after the
+other. The coordinator never boots a guest: it hands out tests, prints their lines, and sees to it that the run goes on or ends as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plugfest.errors import InfrastructureError
+from plugfest.plugin import budget
+from plugfest.plugin.bases import FailedBase
+from plugfest.plugin.channel import Channel, Message
+from plugfest.plugin.item import required
+from plugfest.plugin.state import BASES
+from plugfest.plugin.worker import CarryOut, work
+from plugfest.requirements.verdict import Verdict
+
+if TYPE_CHECKING:
+    from plugfest.plugin.live import LiveConsole
+    from plugfest.plugin.pace import Pace
+    from plugfest.run.journal import Journal
+    from plugfest.run.plan import RunPlan
+
+WORTH = 10.0
+"""Seconds of tests that make another guest worth its start."""
+
+_TICK = 0.5
+"""Seconds between two looks at the progress bar."""
+
+
+@dataclass
+class _Worker:
+    """One worker.
+
+    Attributes:
+        number: of its guest.
+        process: its process id.
+        channel: to it.
+        item: the index of the test that it runs; None if it runs none.
+        failed: how many of its tests have failed.
+        waits: whether it waits for a test, or to be told that there are no more.
+        left: whether it has said that it ends.
+        unused: whether its guest is as it was booted, or will be replaced before the next test in any case.
+    """
+
+    number: int
+    process: int
+    channel: Channel
+    item: int | None = None
+    failed: int = 0
+    waits: bool = False
+    left: bool = False
+    unused: bool = True
+
+
+class Coordinator:
+    """A pytest plugin: the run's loop, in place of pytest's own."""
+
+    def __init__(self, plan: RunPlan, journal: Journal, live: LiveConsole, pace: Pace, carry_out: CarryOut) -> None:
+        """Take what the run is made of.
+
+        Args:
+            plan: of the whole run.
+            journal: of the whole run.
+            live: the console.
+            pace: how long the tests take.
+            carry_out: registers, in a worker, what carries the tests of a plan out.
+        """
+        self._plan = plan
+        self._journal = journal
+        self._live = live
+        self._pace = pace
+        self._carry_out = carry_out
+        self._guests = 1
+        self._started = 0
+        self._failed = 0
+        self._workers: dict[int, _Worker] = {}
+        self._selector = selectors.DefaultSelector()
+        self._waiting: list[int] = []
+        self._exit: tuple[str, int] | None = None
+        self._session: pytest.Session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Decide on the number of guests: a short run does not pay for the start of many."""
+        tests = [item.nodeid for item in session.items]
+        worth = math.ceil(self._pace.expected(tests) / WORTH)
+        self._live.guests = self._guests = max(1, min(self._plan.guests, len(tests), worth))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run all tests; None leaves it to pytest, where one guest is enough."""
+        if self._guests < 2 or session.testsfailed:
+            return None
+        self._session = session
+        # A random order is kept as it is.
+        self._waiting = self._order(session.items) if self._plan.seed is None else list(range(len(session.items)))
+        try:
+            for _ in range(self._guests):
+                self._start()
+            while self._workers:
+                self._serve()
+        except KeyboardInterrupt:
+            self._end_workers()
+            raise
+        if self._exit is not None:
+            reason, status = self._exit
+            pytest.exit(reason, returncode=status)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        return True
+
+    # --- workers --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Fork a worker."""
+        self._started += 1
+        ours, theirs = socket.socketpair()
+        process = os.fork()
+        if process == 0:
+            ours.close()
+            for other in self._workers.values():
+                other.channel.close()
+            self._selector.close()
+            work(self._session, self._plan.of_guest(self._started), Channel(theirs), self._carry_out)
+        theirs.close()
+        worker = _Worker(self._started, process, Channel(ours))
+        self._workers[process] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+
+    def _serve(self) -> None:
+        """Handle what the workers have sent."""
+        for key, _ in self._selector.select(_TICK):
+            worker: _Worker = key.data
+            messages, closed = worker.channel.arrived()
+            for message in messages:
+                self._handle(worker, message)
+            if closed:
+                self._bury(worker)
+        self._hand_out()
+        self._live.tick()
+
+    def _handle(self, worker: _Worker, message: Message) -> None:
+        match message.pop("kind"):
+            case "ready":
+                worker.item, worker.failed, worker.waits = None, message["failed"], True
+            case "report":
+                config = self._session.config
+                report = config.hook.pytest_report_from_serializable(config=config, data=message["data"])
+                # The session would count it: the workers tell how many of their tests have failed.
+                log = config.pluginmanager.subset_hook_caller("pytest_runtest_logreport", [self._session])
+                log(report=report)
+            case "note":
+                self._live.note(f"guest {worker.number}: {message['text'].removeprefix('guest: ')}")
+            case "attempt":
+                self._live.attempt(**message)
+            case "result":
+                self._live.result(**{**message, "verdict": Verdict(message["verdict"])})
+            case "base":
+                found = FailedBase.of(message)
+                if self._session.config.stash[BASES].failed(found):
+                    self._live.base_failed(found)
+            case "blocked":
+                self._live.blocked(**message)
+            case "ended":
+                self._live.ended(**message)
+            case "stopped":
+                self._stop(message["reason"], message["exit_status"])
+            case "bye":
+                worker.left = True
+
+    def _hand_out(self) -> None:
+        """Give each worker that waits its next test, unless the run is to end."""
+        session = self._session
+        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
+        limit = session.config.getvalue("maxfail")
+        if limit and session.testsfailed >= limit and not session.shouldfail:
+            session.shouldfail = f"stopping after {session.testsfailed} failures"
+        over = not self._waiting or session.shouldfail or session.shouldstop or self._exit
+        for worker in [each for each in self._workers.values() if each.waits]:
+            if over or not self._waiting:
+                worker.waits = False
+                worker.channel.send("end")
+            elif not self._base_runs():
+                worker.waits = False
+                worker.item = self._next(worker)
+                self._waiting.remove(worker.item)
+                worker.unused = _is_fresh(session.items[worker.item])
+                failed = [dataclasses.asdict(each) for each in session.config.stash[BASES]]
+                worker.channel.send("run", item=worker.item, failed_bases=failed)
+
+    def _base_runs(self) -> bool:
+        """Whether a test runs on which the others stand: they wait for its verdict, which may block them."""
+        items = self._session.items
+        running = [items[each.item] for each in self._workers.values() if each.item is not None]
+        return not self._plan.falsify and any(required(item).base is not None for item in running)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Take leave of a worker that has ended; if it has died, write down which test it took along, and start another."""
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+        del self._workers[worker.process]
+        self._failed += worker.failed
+        _, status = os.waitpid(worker.process, 0)
+        if worker.left:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+        reason = f"the process of guest {worker.number} {how}"
+        if worker.item is None:
+            self._stop(f"{reason} while it ran no test", InfrastructureError.exit_status)
+            return
+        test = self._session.items[worker.item].nodeid
+        self._journal.write("lost", test=test, reason=reason, durable=True)
+        self._live.lost(test, reason)
+        if self._waiting:
+            self._start()
+
+    def _stop(self, reason: str, status: int) -> None:
+        """Hand out no more tests; the run ends when those that run have ended."""
+        if self._exit is None:
+            self._exit = reason, status
+            self._journal.write("stopped", reason=reason, exit_status=status, durable=True)
+
+    def _end_workers(self) -> None:
+        """Interrupt the workers, and wait until each has closed its guest."""
+        for worker in self._workers.values():
+            with suppress(ProcessLookupError):
+                os.kill(worker.process, signal.SIGINT)
+        self._live.note("interrupted: closing the guests")
+        self._waiting.clear()
+        while self._workers:
+            for key, _ in self._selector.select():
+                worker = key.data
+                _, closed = worker.channel.arrived()
+                if closed:
+                    self._selector.unregister(worker.channel)
+                    worker.channel.close()
+                    os.waitpid(worker.process, 0)
+                    del self._workers[worker.process]
+
+    # --- the order of tests ---------------------------------------------------------------------------------------
+
+    def _order(self, items: Sequence[pytest.Item]) -> list[int]:
+        """Return the indices of tests: first what the others stand on, then the longest.
+
+        A test that no run has measured counts with its budget.
+        """
+        seconds = [self._pace.known(item.nodeid) for item in items]
+        guessed = [_budget(item) if known is None else known for item, known in zip(items, seconds, strict=True)]
+        bases = sum(required(item).base is not None for item in items)  # the first ones: `plugfest.plugin.bases.first`
+        return sorted(range(len(guessed)), key=lambda index: -math.inf if index < bases else -guessed[index])
+
+    def _next(self, worker: _Worker) -> int:
+        """Return the next test; one that asks for a fresh guest goes to a worker that has one."""
+        items = self._session.items
+        if worker.unused and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
+            return next((index for index in self._waiting if _is_fresh(items[index])), self._waiting[0])
+        return self._waiting[0]
+
+
+def _is_fresh(item: pytest.Item) -> bool:
+    return item.get_closest_marker("fresh_guest") is not None
+
+
+def _budget(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("budget")
+    return budget.DEFAULT if marker is None else float(marker.args[0])

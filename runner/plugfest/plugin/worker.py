@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One worker of a run on several guests: a process with a guest of its own, which runs the tests that the coordinator hands out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import pytest
+
+from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.plugin.bases import FailedBase
+from plugfest.plugin.state import BASES, GUEST_MANAGER
+from plugfest.run import sandbox
+
+if TYPE_CHECKING:
+    from plugfest.plugin.channel import Channel
+    from plugfest.plugin.live import Live
+    from plugfest.requirements.verdict import Verdict
+    from plugfest.run.plan import RunPlan
+
+CarryOut = Callable[["RunPlan", "Live"], object]
+"""Registers what runs and judges a plan's tests, in place of what did so for another plan."""
+
+
+def work(session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: CarryOut) -> NoReturn:
+    """Run tests until there are no more, then exit: this is a forked process, and must not return into the coordinator's code.
+
+    Args:
+        session: pytest's, with the collected tests.
+        plan: of this guest.
+        channel: to the coordinator.
+        carry_out: sets up what a plan's tests need.
+    """
+    status = 1
+    try:
+        # Not the terminal's foreground: ^C goes to the coordinator, which interrupts each worker once.
+        os.setpgid(0, 0)
+        _own_capture(session.config)
+        sandbox.enter_own_network()
+        plan.scratch.mkdir(parents=True, exist_ok=True)
+        carry_out(plan, _Messages(channel))
+        session.config.pluginmanager.register(_Reports(session.config, channel))
+        _run(session, channel)
+        status = 0
+    except KeyboardInterrupt:  # before its first test
+        status = 0
+    except (PlugfestError, pytest.UsageError) as error:
+        channel.send("stopped", reason=str(error), exit_status=InfrastructureError.exit_status)
+    except BaseException as error:  # see above
+        traceback.print_exc()
+        reason = f"guest {plan.guest}'s worker: {type(error).__name__}: {error}"
+        channel.send("stopped", reason=reason, exit_status=InfrastructureError.exit_status)
+    finally:
+        channel.send("bye")
+        os._exit(status)
+
+
+def _own_capture(config: pytest.Config) -> None:
+    """Capture into files of this process: those of the coordinator have one offset for both."""
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    if manager is not None and manager.is_globally_capturing():
+        manager.stop_global_capturing()
+        manager.start_global_capturing()
+        manager.suspend_global_capture()
+
+
+def _run(session: pytest.Session, channel: Channel) -> None:
+    try:
+        while True:
+            channel.send("ready", failed=session.testsfailed)
+            message = channel.receive()
+            if message is None or message["kind"] != "run":
+                break
+            for found in message["failed_bases"]:
+                session.config.stash[BASES].failed(FailedBase.of(found))
+            item = session.items[message["item"]]
+            # The next test is not known yet. What is of the session lives on; what is of a module or a class ends with the test.
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast("pytest.Item", session))
+            if session.shouldstop:
+                break
+    except KeyboardInterrupt as error:
+        session.config.hook.pytest_keyboard_interrupt(excinfo=pytest.ExceptionInfo.from_exception(error))
+    except pytest.exit.Exception as error:
+        channel.send("stopped", reason=str(error.msg), exit_status=error.returncode)
+    finally:
+        try:
+            runner: Any = session.config.pluginmanager.getplugin("runner")
+            runner.pytest_sessionfinish(session)  # undoes what is set up for the session
+        finally:
+            session.config.stash[GUEST_MANAGER].close()
+
+
+class _Messages:
+    """Sends to the coordinator what is to be seen on the console."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def plan(self, tests: Sequence[str]) -> None:
+        """The coordinator knows."""
+
+    def note(self, text: str) -> None:
+        self._channel.send("note", text=text)
+
+    def attempt(self, test: str, requirement: str) -> None:
+        self._channel.send("attempt", test=test, requirement=requirement)
+
+    def result(self, verdict: Verdict, requirement: str, name: str, seconds: float, reason: str) -> None:
+        self._channel.send(
+            "result", verdict=verdict, requirement=requirement, name=name, seconds=seconds, reason=reason
+        )
+
+    def base_failed(self, found: FailedBase) -> None:
+        self._channel.send("base", **dataclasses.asdict(found))
+
+    def blocked(self, test: str) -> None:
+        self._channel.send("blocked", test=test)
+
+    def ended(self, test: str, seconds: float) -> None:
+        self._channel.send("ended", test=test, seconds=seconds)
+
+    def close(self) -> None:
+        """Nothing is left to say."""
+
+
+class _Reports:
+    """Sends pytest's reports to the coordinator, whose plugins write what the user asked of them."""
+
+    def __init__(self, config: pytest.Config, channel: Channel) -> None:
+        self._config = config
+        self._channel = channel
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        with suppress(TypeError):  # a plugin put something into it that is no JSON
+            self._channel.send("report", data=data)
