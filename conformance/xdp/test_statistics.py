@@ -102,10 +102,11 @@ def test_redirected_from_other_interface(accounting, traffic, pair, dut, until, 
         step("Send test frames of every size to the other interface"),
         accounting.measure() as measured,
         traffic.capture_sent() as seen,
+        pair.lossless(),
     ):
         pair.packet_sender.send(frames)
         until(
-            lambda: len(seen.probes()) >= len(frames),
+            lambda: seen.reached(len(frames)),
             what=f"{len(frames)} frames are on the wire",
             timeout=WIRE_TIMEOUT,
         )

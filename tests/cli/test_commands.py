@@ -14,7 +14,7 @@ from plugfest import cli
 from plugfest.cli import images, prepare
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
-from plugfest.run import sandbox
+from plugfest.run import capacity, sandbox
 
 IDENTITY = {
     "test": "smoke/test_it.py::test_it",
@@ -97,6 +97,18 @@ class TestBadInput:
             (["run", "ixgbe", "--kernal", "x"], ["No such option", "--kernal"]),
             (["run", "ixgbe", "--accel", "xen"], ["--accel", "'auto', 'kvm', 'tcg'"]),
             (["run", "ixgbe", "--cpus", "0"], ["--cpus", "1<=x<=64"]),
+            (["run", "ixgbe", "--guests", "0"], ["--guests", "0 is not in the range x>=1"]),
+            (["run", "ixgbe", "--guests", "many"], ["--guests", "'many' is not a valid integer"]),
+            (
+                ["run", "ixgbe", "--guests", "100000", "--memory", "512"],
+                [
+                    "--guests 100000: expected at most ",
+                    "each guest needs 1024 MiB (--memory 512, and 512 for",
+                    "choose fewer",
+                ],
+            ),
+            (["run", "ixgbe", "--guests", "2", "--keep"], ["--guests 2 with --keep: expected one guest"]),
+            (["run", "ixgbe", "--guests", "2", "--", "--pdb"], ["--guests 2 with --pdb: expected one guest"]),
             (
                 ["run", "ixgbe", "--profile", "sfp"],
                 ["--profile sfp: expected one of kr, kx4, combo, detect, which ixgbe has; plugfest models"],
@@ -112,6 +124,13 @@ class TestBadInput:
                 ["run", "ixgbe", "--module", "absent.ko"],
                 ["absent.ko: expected a kernel module (.ko), found no such file"],
             ),
+            (
+                ["run", "ixgbe", "--module", "empty.ko"],
+                [
+                    "empty.ko: expected a kernel module (.ko), found no ELF64 file; build it against the kernel of --kernel"
+                ],
+            ),
+            (["run", "ixgbe", "--strict-known", "--falsify"], ["--strict-known with --falsify: expected one of them"]),
             (
                 ["run", "ixgbe", "--", "smoke/test_absent.py"],
                 ["smoke/test_absent.py: expected a test file of the suite"],
@@ -133,6 +152,7 @@ class TestBadInput:
         ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
     )
     def test_usage(self, plugfest, inside, arguments: list[str], messages: list[str]) -> None:
+        Path("empty.ko").touch()
         done = plugfest(*arguments)
         assert done.status == 2
         for message in messages:
@@ -230,10 +250,19 @@ class TestRun:
         run = json.loads((latest / "report.json").read_text())["run"]
         assert (run["driver"], run["kernel"]["release"], run["accel"]["name"]) == ("ixgbe", "7.3.4+deb13-amd64", "tcg")
 
-    def test_what_runs_in_the_sandbox(self, plugfest, inside, tmp_path) -> None:
+    @pytest.mark.parametrize(("options", "status"), [([], 0), (["--strict-known"], 1)])
+    def test_a_known_issue_that_did_not_show(self, plugfest, inside, options: list[str], status: int) -> None:
+        issue = {"title": "ixgbe: off by one", "link": "https://e.org", "requirement": "SMOKE-A-01"}
+        issue |= {"intermittent": False, "showed": False}
+        inside.events = [PLANNED, {**result("pass"), "expected": [issue]}, END]
+        done = plugfest("run", "ixgbe", *options)
+        assert done.status == status
+        assert "known issue did not show SMOKE-A-01 ixgbe: off by one" in done.out
+
+    def test_what_runs_in_the_sandbox(self, plugfest, inside, tmp_path, kernel_module) -> None:
         inside.events = [PLANNED, result("pass"), END]
         module = tmp_path / "ixgbe.ko"
-        module.write_bytes(b"")
+        module.write_bytes(kernel_module(b"version=6.3.4\0"))
         options = [
             "--profile",
             "kx4",
@@ -285,6 +314,16 @@ class TestRun:
         assert plugfest("run", "ixgbe").status == 0
         assert (inside.plan.profile, inside.plan.snapshots) == ("combo", None)
         assert Path("here/report.html").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "guests"), [([], 3), (["--guests", "2"], 2), (["--keep"], 1), (["--", "--pdb"], 1)], ids=str
+    )
+    def test_guests(self, plugfest, inside, monkeypatch, options, guests) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        monkeypatch.setattr(capacity, "cores", lambda: 2)
+        monkeypatch.setattr(capacity, "free_memory", lambda: 3 * (1024 + capacity.OVERHEAD) + 100)
+        plugfest("run", "ixgbe", *options)
+        assert inside.plan.guests == guests
 
     def test_a_test_file_takes_the_areas_place(self, plugfest, inside) -> None:
         inside.events = [PLANNED, result("pass"), END]

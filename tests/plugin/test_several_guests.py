@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_each_guest_has_a_network_of_its_own(suite, several) -> None:
     )
     found = {event["evidence"][0]["text"] for event in events(suite, "result")}
     assert len(found) == 2
-    assert os.readlink("/proc/self/ns/net") not in found
+    assert str(Path("/proc/self/ns/net").readlink()) not in found
 
 
 def test_one_line_a_test_and_one_count(suite, several) -> None:

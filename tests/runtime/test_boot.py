@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -16,62 +17,18 @@ from plugfest.deadline import Deadline, poll, until
 from plugfest.dut.dut import Dut
 from plugfest.errors import InfrastructureError
 from plugfest.machine import machine as machines
-from plugfest.machine.acceleration import choose
 from plugfest.machine.console import Problem
 from plugfest.machine.guest import Guest
 from plugfest.machine.machine import DriverLoadError, Machine
 from plugfest.machine.qemu import PORTS
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
-from plugfest.provision.kernel import ensure_kernel
-from plugfest.provision.root import ensure_root
-from plugfest.provision.settings import ProvisionSettings
-from plugfest.provision.toolchain import ensure_toolchain
+from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 
 pytestmark = pytest.mark.boot
 
 Inside = Callable[[Callable[[], object]], None]
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
-    """QEMU's igb on the default kernel; snapshots of this module's own."""
-    settings = ProvisionSettings()
-    toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
-    acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
-    folder = tmp_path_factory.mktemp("boot")
-    return RunPlan(
-        driver="igb",
-        profile=None,
-        toolchain=toolchain,
-        root=ensure_root(settings),
-        kernel=kernel,
-        acceleration=acceleration.name,
-        acceleration_reason=acceleration.reason,
-        output=folder / "output",
-        scratch=folder / "run",
-        snapshots=folder / "snapshots",
-    )
-
-
-@pytest.fixture
-def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[Machine], object]], None]:
-    """Boot the plan's machine (or what changes make of it) inside a run's namespaces and do something with it."""
-
-    def run(work: Callable[[Machine], object], **changes: object) -> None:
-        def payload() -> None:
-            changed = dataclasses.replace(plan, scratch=tmp_path / "run", output=tmp_path / "output", **changes)  # type: ignore[arg-type]
-            machine = machines.boot(changed)
-            try:
-                work(machine)
-            finally:
-                machine.close()
-                machine.close()
-
-        inside(payload)
-
-    return run
 
 
 def pings(machine: Machine) -> None:
@@ -120,6 +77,31 @@ def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, insid
         assert len(set(seen)) == 3
 
     inside(check)
+
+
+def test_of_two_guests_without_a_snapshot_one_boots_and_the_other_waits_for_it(
+    plan: RunPlan, inside: Inside, tmp_path: Path
+) -> None:
+    def payload() -> None:
+        reading, writing = os.pipe()
+        other = os.fork()
+        if other == 0:
+            sandbox.enter_own_network()
+        snapshots = Snapshots(tmp_path / "snapshots")
+        guest = Guest(machines.qemu_command(plan), log=tmp_path / f"console-{other}.log", snapshots=snapshots)
+        guest.close()
+        if other == 0:
+            os.write(writing, guest.startup.encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            boots = sorted([guest.startup, answer.read()])
+        assert boots[0].startswith("booted in ")
+        assert boots[0].endswith("(there was no snapshot yet)")
+        assert boots[1].startswith("restored from a snapshot in ")
+        assert boots[1].endswith("(after another guest had stored it)")
+
+    inside(payload)
 
 
 def test_damaged_snapshot_is_deleted_and_reported(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
@@ -221,6 +203,7 @@ RUNNER = """
 import sys, time
 from pathlib import Path
 from plugfest.machine import machine
+from plugfest.run import sandbox
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 plan = RunPlan.load(Path(sys.argv[1]))

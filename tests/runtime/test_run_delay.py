@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.run import doctor
 from plugfest.run.run_delay import RunDelay, counted
 
 
@@ -61,6 +63,15 @@ def test_processes_add_up_and_of_threads_the_longest_delay_counts(procfs: Procfs
     assert delay.seconds() == pytest.approx(5)
 
 
+def test_time_on_a_core_is_of_all_threads(procfs: Procfs) -> None:
+    procfs.delay(10, 10, 1_000_000_000)
+    procfs.delay(10, 11, 500_000_000)
+    delay = RunDelay(procfs.folder)
+    assert delay.ran(10) == 0
+    delay.watch(10)
+    assert delay.ran(10) == pytest.approx(4.5)
+
+
 def test_kernel_without_run_delays_loses_nothing(tmp_path: Path) -> None:
     delay = RunDelay(tmp_path)
     delay.watch(10)
@@ -72,6 +83,18 @@ def test_zeros_are_a_kernel_without_run_delays(tmp_path: Path) -> None:
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "schedstat").write_text("0 0 0\n")
     assert not counted(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("there", "grade", "found"), [(True, "good", "deadlines are extended"), (False, "note", "leave it idle")]
+)
+def test_doctor_says_whether_deadlines_follow_the_host(
+    monkeypatch: pytest.MonkeyPatch, there: bool, grade: str, found: str
+) -> None:
+    monkeypatch.setattr(doctor.run_delay, "counted", lambda: there)
+    (finding,) = [each for each in doctor.examine(ProvisionSettings()) if each.what == "run delay"]
+    assert finding.grade == grade
+    assert found in finding.found
 
 
 def test_process_that_has_ended_loses_no_more() -> None:
@@ -116,7 +139,7 @@ def test_busy_host_is_seen() -> None:
     finally:
         process.kill()
         process.wait()
-    assert 0.4 < share < 1.0
+    assert 0.4 < share < 1.3, "a delay is counted when it ends, so the first may have begun earlier"
 
 
 @pytest.mark.skipif(not counted(), reason="this kernel does not count run delays")

@@ -122,8 +122,7 @@ def test_shared_umem(
         umem = af_xdp.umem(xsk_program.maps["sockets"], chunks=2 * CHUNKS)
         sockets = [umem.open(queue, mode) for queue in range(queues)]
         for socket in sockets:
-            socket.fill(CHUNKS // 2)
-            socket.enter()
+            socket.enter(fill=CHUNKS // 2)
         settings.ready()
     with step("The sockets receive test frames of every size exactly once, unchanged"):
         check_receive(sockets)
@@ -202,10 +201,10 @@ def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wak
             def sent(number=number):
                 if sockets[0].wants_wakeup("transmit"):
                     sockets[0].wake()
-                return len(seen.probes()) >= number
+                return seen.reached(number)
 
             begin = time.monotonic()
             until(sent, what=f"frame {number} of {len(frames)} is on the wire", timeout=WIRE_TIMEOUT)
             late += time.monotonic() - begin > ON_TIME
             assert late <= len(frames) // 4, f"{late} of {number} frames were sent later than {ON_TIME} s"
-    check_same(seen.probes(), frames, "frames on the wire")
+    check_same(seen.frames(), frames, "frames on the wire")

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from plugfest.dut.stillness import Stillness
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
-STEADY = 2.5
-"""Seconds on any guest: longer than drivers that poll take to find out what became of a link (1 s, by the guest's own timers)."""
+RUNNING = ("up", "unknown")
+"""Operational states in which the kernel sends; one that was never told is unknown (Documentation/networking/operstates.rst)."""
 
 
 class NoLinkError(AssertionError):
@@ -33,9 +34,25 @@ class NoLinkError(AssertionError):
 class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
-    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
-        """Change nothing yet; `linked` returns whether the link partner has the link."""
+    def __init__(
+        self,
+        dut: Dut,
+        until: Until,
+        defer: Callable[..., None],
+        linked: Callable[[], bool],
+        looked: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            dut: the interface.
+            until: waits for a condition.
+            defer: registers an undo.
+            linked: returns whether the link partner has the link.
+            looked: whether the driver has seen the link's last change, see `Stillness`.
+        """
         self._dut = dut
+        self._looked = looked
         self._linked = linked
         self._until = until
         self._defer = defer
@@ -53,8 +70,8 @@ class Settings:
         """
 
         def running() -> bool:
-            link = self._dut.link()
-            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
+            link = self._dut.link_when(carrier=True, operstates=RUNNING)
+            return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
 
         try:
             self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
@@ -63,19 +80,18 @@ class Settings:
             raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
 
     def steady(self) -> None:
-        """Wait until the link has been there, to both ends, for `STEADY` without a change.
+        """Wait until the link is there, to both ends, and stays: see `Stillness`.
 
         After a test that restarted negotiation while the driver reported a carrier: until a driver that polls has found the new link
         it may not report the loss of it (CL73-ADV-02).
         """
-        since, before = time.monotonic(), -1
+        stillness = Stillness(self._looked)
 
         def stayed() -> bool:
-            nonlocal since, before
-            link = self._dut.link()
-            if link["carrier-changes"] != before or not link["carrier"] or not self._linked():
-                since, before = time.monotonic(), link["carrier-changes"]
-            return time.monotonic() - since > STEADY
+            link = self._dut.link_when(carrier=True)
+            if not link["carrier"] or not self._linked():
+                stillness.disturbed()
+            return stillness.stays(link["carrier-changes"])
 
         self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
 

@@ -23,6 +23,7 @@ class LinkPartner:
         self._dut = dut
         self._defer = defer
         self._changed: set[str] = set()
+        self._misbehaviour: dict[str, object] = {}
         self._losses: int | None = None
 
     @cached_property
@@ -51,6 +52,7 @@ class LinkPartner:
         if not self._changed:
             self._defer(self._restore, self.abilities)
         self._changed |= change.keys()
+        self._misbehaviour |= change.get("misbehave", {})
         self.mark()
         self._set(**change)
 
@@ -68,10 +70,14 @@ class LinkPartner:
             self._set(speed=0)
             self._set(up=True)
         else:
-            well = dict.fromkeys(self.get()["misbehaviour"], False)
+            state = self.get()
             self._set(script=[])
+            well = dict.fromkeys(state["misbehaviour"], False)
             self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
-            self._set(abilities=dict(abilities), speed=0, restart=True)
+            # Other changes of what it transmits restart it by themselves; a link that need not go may stay.
+            odd = any(self._misbehaviour.values()) or "script" in self._changed
+            restart = odd or state["phase"] != "linked"
+            self._set(abilities=dict(abilities), speed=0, restart=restart)
 
     def offer(self, *technologies: str, **flags: bool) -> None:
         """Advertise these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""
@@ -98,6 +104,18 @@ class LinkPartner:
     def linked(self) -> bool:
         """Whether it has the link; where it is not modelled it is taken to have."""
         return not self.modelled or self.get()["phase"] == "linked"
+
+    @cached_property
+    def _tells_looks(self) -> bool:
+        return self._machine.model is not None and "link.looks" in self._machine.model.call("control.methods")
+
+    @property
+    def looked(self) -> bool | None:
+        """Whether the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+        if not self._tells_looks:
+            return None
+        assert self._machine.model is not None
+        return bool(self._machine.model.call("link.looks"))
 
     def speeds(self) -> frozenset[int]:
         """Its speeds in Mbit/s, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""

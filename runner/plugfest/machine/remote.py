@@ -71,9 +71,12 @@ class CapturedFrame:
 class Capture:
     """Frames in both directions, from the moment it is made until `stop`; if one is missing `stop` raises."""
 
-    def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
+    def __init__(
+        self, interface: str, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+    ) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
         self._interposer = interposer
+        self._lost = lost
         self._frames: list[CapturedFrame] = []
         self._changed = threading.Condition()
         self._socket = _bound(interface, _ETH_P_ALL)
@@ -138,6 +141,12 @@ class Capture:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
+    def after(self, known: int, seconds: float = 0) -> list[CapturedFrame]:
+        """Return the frames behind the first `known` ones; where there are none, wait up to so many seconds for one."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._frames) > known, seconds)
+            return self._frames[known:]
+
     def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
         with self._changed:
@@ -157,9 +166,9 @@ class Capture:
 
         Args:
             condition: of the list of received frames.
-            timeout: seconds of wall time.
+            timeout: seconds of wall time on an idle host.
         """
-        limit = deadlines.Deadline.after(timeout)
+        limit = deadlines.Deadline.after(timeout, lost=self._lost)
         with self._changed:
             while not condition([frame.data for frame in self._frames if frame.received]):
                 if limit.passed:
@@ -201,16 +210,20 @@ class Remote:
     ipv4 = taps.IPV4
     ipv6 = taps.IPV6
 
-    def __init__(self, tap: Tap, interposer: Interposer | None = None) -> None:
+    def __init__(
+        self, tap: Tap, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+    ) -> None:
         """Take the wire's tap.
 
         Args:
             tap: the remote end of the wire.
             interposer: consulted for each frame of a run that falsifies.
+            lost: returns the seconds that the host has lost so far.
         """
         self.tap = tap
         self.ifname = tap.name
         self._interposer = interposer
+        self._lost = lost
         self._socket = _bound(tap.name, 0)
 
     @property
@@ -259,7 +272,7 @@ class Remote:
     @contextmanager
     def capture(self) -> Iterator[Capture]:
         """``with remote.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
-        seen = Capture(self.ifname, self._interposer)
+        seen = Capture(self.ifname, self._interposer, self._lost)
         try:
             yield seen
         finally:
@@ -273,7 +286,7 @@ class Remote:
         Args:
             frames: to send.
             answer: returns whether a dissected frame is one.
-            timeout: seconds of wall time.
+            timeout: seconds of wall time on an idle host.
         """
         found: list[Packet] = []
         tried = 0

@@ -139,6 +139,12 @@ class Snapshots:
             return None
         return Snapshot(folder)
 
+    @contextmanager
+    def making(self, command: QemuCommand) -> Iterator[None]:
+        """Be the only one that boots this machine in order to store its snapshot; wait as long as another does."""
+        with self._locked(f".making-{key(command)}"):
+            yield
+
     def create(self, command: QemuCommand, write: Callable[[Path], None]) -> Snapshot:
         """Store a snapshot of this machine, unless another run has stored one in the meantime.
 
@@ -200,10 +206,10 @@ class Snapshots:
         return old
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, name: str = ".lock") -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
+            lock = (self.folder / name).open("w")
         except OSError as error:
             raise InfrastructureError(f"expected to write to {self.folder}, found: {error.strerror}") from error
         with lock:

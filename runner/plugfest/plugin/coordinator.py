@@ -107,7 +107,8 @@ class Coordinator:
         if self._guests < 2 or session.testsfailed:
             return None
         self._session = session
-        self._waiting = self._order(session.items)
+        # A random order is kept as it is.
+        self._waiting = self._order(session.items) if self._plan.seed is None else list(range(len(session.items)))
         try:
             for _ in range(self._guests):
                 self._start()
@@ -269,7 +270,7 @@ class Coordinator:
     def _next(self, worker: _Worker) -> int:
         """Return the next test; one that asks for a fresh guest goes to a worker that has one."""
         items = self._session.items
-        if worker.unused and required(items[self._waiting[0]]).base is None:
+        if worker.unused and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
             return next((index for index in self._waiting if _is_fresh(items[index])), self._waiting[0])
         return self._waiting[0]
 

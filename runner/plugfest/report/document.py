@@ -25,6 +25,10 @@ Document = Mapping[str, Any]
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
 _COSTS = ("calls", "waited", "tight_waits")
 """What a journal of an older version lacks."""
+
+_TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that say something about a known issue."""
+
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
@@ -83,6 +87,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     else:
         finished = [event for event in events if event["event"] == "result"]
         document["flags"] = matrix(planned["requirements"], results, finished)
+        document["known_issues"] = _known_issues(finished)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status
     else:
@@ -180,6 +185,26 @@ def blockers(document: Document) -> dict[str, int]:
     return found
 
 
+def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join what each known issue did in the tests that it concerned and that say something about the driver."""
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for event in finished:
+        for issue in event.get("expected", ()):
+            if event["verdict"] not in _TELLING or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
+                continue
+            row = rows.setdefault(
+                (issue["title"], issue["requirement"]),
+                {
+                    **{key: issue[key] for key in ("title", "link", "requirement", "intermittent")},
+                    "tests": [],
+                    "showed": 0,
+                },
+            )
+            row["tests"].append(event["test"])
+            row["showed"] += issue["showed"]
+    return [{**row, "unseen": not row["showed"] and not row["intermittent"]} for row in rows.values()]
+
+
 def _falsification(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Join the variants of each test. At least one of them must detect the fault; it need not affect the others."""
     joined: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -214,8 +239,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, or if a
-        wait was tight under ``--strict-waits``; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, if a wait was
+        tight under ``--strict-waits``, or if a known issue that applies did not show under ``--strict-known``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -226,6 +251,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
         bad = bad or (strict_waits(document) and bool(tight_waits(document)))
+        if document["run"]["options"].get("strict_known"):
+            bad = bad or any(row["unseen"] for row in document["known_issues"])
     return 1 if bad or not document["run"]["complete"] else 0
 
 

@@ -154,17 +154,14 @@ class Ixgbe(Nic):
     def queues(self) -> dict[str, list[dict[str, Any]]]:
         """All 128 queues of each direction."""
         return {
-            "rx": [
-                queue_state(queue.ring, enabled=queue.enabled, head=queue.posted[0][0] if queue.posted else None)
-                for queue in self.receiver.queues
-            ],
+            "rx": [queue_state(queue.ring, enabled=queue.enabled, head=queue.head) for queue in self.receiver.queues],
             "tx": [queue_state(queue.ring, enabled=queue.enabled) for queue in self.transmitter.queues],
         }
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
         own = {"model.flow_control": self.flow_control.describe}
-        return {**super().control_methods(), **own, **link_methods(self.link.partner)}
+        return {**super().control_methods(), **own, **link_methods(self.link.partner, self.link.looks)}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
         """RST and LRST are self-clearing; a reset completes at once (datasheet 8.2.3.1.1)."""
