@@ -344,16 +344,20 @@ class Machine:
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
-        deadline, refused = self.deadline(PROBE_TIMEOUT), self.deadline(PROBE_FAILED)
-        begin = time.monotonic()
+        deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
+        refused: Deadline | None = None
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
 
         def ended() -> list[str | None]:
             nonlocal refused
             name = self._registered(pattern)
-            if name is None and not self._is_unbound(pattern):
+            if name is not None:
+                return [name]
+            if not self._is_unbound(pattern):
+                refused = None
+            elif refused is None:
                 refused = self.deadline(PROBE_FAILED)
-            return [name] if name is not None or refused.passed else []
+            return [None] if refused is not None and refused.passed else []
 
         found = poll(ended, deadline)
         if not found or found[0] is None:
