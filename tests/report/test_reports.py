@@ -154,6 +154,15 @@ class TestHtml:
         sections = [attributes["id"] for tag, attributes in page.tags if attributes.get("class") == "cards"]
         assert sections == ["failures", "unstable", "blocked", "quarantined", "known-issues", "area-link"]
 
+    @pytest.mark.parametrize(
+        ("options", "shown"), [({}, False), ({"confirm": True}, False), ({"confirm": False}, True)]
+    )
+    def test_unconfirmed_verdicts_are_named(self, history, tmp_path, options: dict[str, bool], shown: bool) -> None:
+        history.events[0]["options"] |= options
+        history.result(history.plan("LINK-A-01"), "fail", "no")
+        history.end()
+        assert ("No verdict was confirmed" in html.render(history.document(), tmp_path)) is shown
+
     def test_variants_can_be_told_apart(self, history, tmp_path) -> None:
         for name, verdict in (("fast", "pass"), ("slow", "fail"), ("slower", "fail")):
             test = history.plan("LINK-A-01", f"test_it[{name}]")
