@@ -306,6 +306,17 @@ class TestRun:
         plugfest("run", "ixgbe", *options)
         assert ("not slow" in inside.payload) == left_out
 
+    def test_no_confirm(self, plugfest, inside, monkeypatch) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        assert plugfest("run", "ixgbe").status == 0
+        assert inside.plan.confirm is True
+        assert plugfest("run", "ixgbe", "--output", "a", "--no-confirm").status == 0
+        assert inside.plan.confirm is False
+        assert json.loads(Path("a/report.json").read_text())["run"]["options"]["confirm"] is False
+        monkeypatch.setenv("PLUGFEST_NO_CONFIRM", "1")
+        assert plugfest("run", "ixgbe", "--output", "b").status == 0
+        assert inside.plan.confirm is False
+
     def test_variables(self, plugfest, inside, monkeypatch) -> None:
         inside.events = [PLANNED, result("pass"), END]
         monkeypatch.setenv("PLUGFEST_PROFILE", "combo")
