@@ -21,7 +21,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
-from plugfest.plugin import budget
+from plugfest.plugin import bases, budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.confirmation import Attempt, confirmed
@@ -311,7 +311,9 @@ class VerdictPlugin:
         """Take note of what the driver does not provide, if this test has shown it."""
         if self._plan.falsify or not all(attempt.is_against_the_driver for attempt in attempts):
             return
-        for base in (required(item).base, attempts[-1].missing):
+        # What is missing in a guest of another test counts only where no requirement of the run says whether the driver provides it.
+        own, other = required(item).base, attempts[-1].missing
+        for base in (own, None if other in bases.selected(item.session.items) else other):
             if base is not None:
                 found = FailedBase(base, required(item).id, judgement.verdict, judgement.reason)
                 if self._bases.failed(found):
