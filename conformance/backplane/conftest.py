@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from plugfest.deadline import Deadline
+from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
 from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
@@ -16,7 +17,6 @@ MAX_TIMEOUT = 60.0
 """Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
 MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
-TRIES = 5
 DISTURBED = 0.05
 """Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
 WATCH_TIME = 12.0
@@ -100,24 +100,11 @@ def capped_timeout(guest):
 def undisturbed(guest, evidence):
     """``undisturbed(negotiate)`` calls what is judged by timers of the clause, which run on wall time.
 
-    A driver that waits for a core of a busy host misses such a timer without a fault of its own. So what fails while the host was busy
-    is tried again; what fails on an idle host, or `TRIES` times, has failed.
+    A driver that waits for a core of a busy host misses such a timer without a fault of its own: see `plugfest.deadline.undisturbed`.
     """
-
-    def judge(negotiate):
-        for left in reversed(range(TRIES)):
-            before = guest.lost()
-            try:
-                negotiate()
-            except AssertionError as error:
-                lost = guest.lost() - before
-                if not left or lost < DISTURBED:
-                    raise
-                evidence("tried again, since the host was busy", f"{lost:.2f} s lost; {error}")
-            else:
-                return
-
-    return judge
+    return lambda negotiate: retry_undisturbed(
+        negotiate, lost=guest.lost, allowance=DISTURBED, note=lambda why: evidence("tried again", why)
+    )
 
 
 @pytest.fixture
