@@ -17,6 +17,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
 from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
+from plugfest.machine import time_stamp_counter
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
@@ -61,10 +62,15 @@ class SecondNic:
     remote: Remote
 
 
-def kernel_arguments() -> str:
-    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments."""
+def kernel_arguments(acceleration: str) -> str:
+    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments.
+
+    An emulated guest is also told the frequency of its time stamp counter, where that can be measured; KVM tells a guest itself.
+    """
     text = (recipes_root() / "kernel-arguments").read_text()
-    return " ".join(word for line in text.splitlines() for word in line.partition("#")[0].split())
+    words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]
+    megahertz = time_stamp_counter.frequency() if acceleration == "tcg" else None
+    return " ".join([*words, f"tsc_early_khz={megahertz * 1000}"] if megahertz else words)
 
 
 def model_options(plan: RunPlan) -> list[str]:
@@ -79,7 +85,7 @@ def qemu_command(plan: RunPlan) -> QemuCommand:
         kernel=plan.kernel,
         root=plan.root,
         acceleration=plan.acceleration,
-        arguments=kernel_arguments(),
+        arguments=kernel_arguments(plan.acceleration),
         cpus=plan.cpus,
         memory=plan.memory,
     )

@@ -131,7 +131,7 @@ class QemuCommand(MachineConfig):
             *("-accel", accelerator, "-cpu", _FAST_ACCELERATOR[self.acceleration], "-smp", str(self.cpus)),
             *("-m", f"{self.memory}M"),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on"),
-            *("-machine", "q35,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off,pit=off"),
+            *("-machine", "q35,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off"),
             *("-kernel", str(self.kernel.image), "-initrd", str(self.kernel.initramfs), "-append", self.arguments),
             # Guests restored from the same snapshot must not generate the same random numbers.
             *("-device", "vmgenid,guid=auto"),
