@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import itertools
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
 from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
+from plugfest.machine import time_stamp_counter
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
@@ -63,10 +65,15 @@ class SecondNic:
     remote: Remote
 
 
-def kernel_arguments() -> str:
-    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments."""
+def kernel_arguments(acceleration: str) -> str:
+    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments.
+
+    An emulated guest is also told the frequency of its time stamp counter, where that can be measured; KVM tells a guest itself.
+    """
     text = (recipes_root() / "kernel-arguments").read_text()
-    return " ".join(word for line in text.splitlines() for word in line.partition("#")[0].split())
+    words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]
+    megahertz = time_stamp_counter.frequency() if acceleration == "tcg" else None
+    return " ".join([*words, f"tsc_early_khz={megahertz * 1000}"] if megahertz else words)
 
 
 def model_options(plan: RunPlan) -> list[str]:
@@ -81,7 +88,7 @@ def qemu_command(plan: RunPlan) -> QemuCommand:
         kernel=plan.kernel,
         root=plan.root,
         acceleration=plan.acceleration,
-        arguments=kernel_arguments(),
+        arguments=kernel_arguments(plan.acceleration),
         cpus=plan.cpus,
         memory=plan.memory,
     )
@@ -340,7 +347,11 @@ class Machine:
         self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
-            self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
+            try:
+                self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
+            except AgentError as error:
+                if error.errno != errno.EEXIST:  # a test's undo may find them there
+                    raise
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
