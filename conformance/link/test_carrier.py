@@ -19,6 +19,10 @@ FLAPS = 20
 FLOWS = 16
 UP_TIMEOUT = 2.0
 """Seconds on a guest of speed 1 within which the driver must report that the link is up."""
+FIRST_UP_TIMEOUT = 10.0
+"""Seconds on a guest of speed 1 within which the link must come up after the interface was set up."""
+FIRST_UP_LIMIT = 30.0
+"""Upper bound of `FIRST_UP_TIMEOUT` in seconds of wall time, by which drivers' timers go: several of the longest, 5 s."""
 DOWN_TIMEOUT = 4.0
 """Seconds of wall time within which the driver must report that the link is down: after 5 s without a report the transmit watchdog
 fires (dev_watchdog). The kernel itself makes it known up to a second late (net/core/link_watch.c), on any guest."""
@@ -46,6 +50,13 @@ def wait_for_carrier(until, carrier_timeout, dut):
         )
 
     return wait
+
+
+@requirement("LINK-UP-01", level="MUST", source=OPERSTATES, falsified_by="program:link.carrier-lost", base="link")
+def test_up(guest, settings, step):
+    """With a link partner that is up, the driver reports carrier, and the operational state is up."""
+    with step("The interface is up, and so is the link partner: carrier and operational state are up"):
+        settings.ready(timeout=min(FIRST_UP_TIMEOUT, FIRST_UP_LIMIT * guest.speed))
 
 
 @requirement("LINK-CARRIER-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")
@@ -134,7 +145,7 @@ def test_no_carrier_before_link(dut, link_partner, settings, defer, step):
             assert "up" not in dut.link()["flags"]
         with step("Set the interface up: there is no carrier"):
             dut.set_link(up=True)
-            assert not dut.carrier
+            assert not dut.carrier, "there is carrier while the link partner is down"
         with step("Bring the link partner up: there is carrier"):
             link_partner.set(up=True)
             settings.ready()

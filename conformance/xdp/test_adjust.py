@@ -7,7 +7,6 @@ import bisect
 
 import pytest
 from plugfest.frames.probe import HEADERS, around, frames_of, is_probe
-from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import WIRE_TIMEOUT, check_same, payloads
 from plugfest.xdp.adjustment import Action
@@ -292,16 +291,13 @@ def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evide
 
 
 @pytest.fixture
-def metadata_classifier(native, guest, kernel, skip_unsupported, defer):
+def metadata_classifier(native, guest, defer):
     """A tcx ingress classifier that reads the metadata; calling it returns the counts of right, wrong and missing metadata."""
     loaded = guest.agent.call("bpf.load", object="tc_meta", type=None)
     handles = [loaded["program"], *loaded["maps"].values()]
     for handle in handles:
         defer(guest.agent.call, "handle.close", handle=handle)
-    try:
-        link = guest.agent.call("bpf.link_create", program=loaded["program"], ifname=native.ifname, type="tcx_ingress")
-    except AgentError as error:
-        skip_unsupported("tcx in this kernel", evidence=f"{kernel.release}: {error}")
+    link = guest.agent.call("bpf.link_create", program=loaded["program"], ifname=native.ifname, type="tcx_ingress")
     defer(guest.agent.call, "handle.close", handle=link)
     return lambda: guest.agent.call("bpf.map_counters", map=loaded["maps"]["count"])[0]
 

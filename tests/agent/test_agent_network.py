@@ -128,7 +128,7 @@ def test_a_change_of_xdp_features_is_announced(agent: Client) -> None:
     try:
         monitor = agent.call("netdev.monitor_open")
     except AgentError as error:
-        if error.errno != errno.ENOENT:
+        if error.type != "KernelLacksError":
             raise
         pytest.skip("this kernel has no netdev netlink")
     program = agent.call("bpf.load_return", verdict=2)["program"]
@@ -289,7 +289,13 @@ def test_qstats_of_a_driver_without_any_are_refused(agent: Client) -> None:
 
 
 def test_binding_a_queue_of_a_driver_without_the_queue_api_is_refused(agent: Client) -> None:
-    assert agent.call("netdev.queue_api_error", ifname="left")["errno"] == errno.EOPNOTSUPP
+    try:
+        found = agent.call("netdev.queue_api_error", ifname="left")
+    except AgentError as error:
+        if error.type != "KernelLacksError":
+            raise
+        pytest.skip(str(error))
+    assert found["errno"] == errno.EOPNOTSUPP
 
 
 def test_an_interface_without_a_hardware_clock(agent: Client) -> None:

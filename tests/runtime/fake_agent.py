@@ -20,6 +20,9 @@ def main() -> None:
             reply["result"] = os.getpid()
         elif method == "fail":
             reply["error"] = {"type": "NetlinkError", "message": "Operation not supported", "errno": 95}
+        elif method == "lack":
+            message = "bind-tx of netdev: it has [1, 5]: no 15"
+            reply["error"] = {"type": "KernelLacksError", "message": message, "errno": None}
         elif method == "sleep":
             time.sleep(params["seconds"])
             reply["result"] = "slept"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError
-from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, KernelLacksError, kernel_error
 from plugfest.machine.ssh import GuestGone, KeyPair, SshSession
 from plugfest.requirements.verdict import BudgetExceeded
 from ssh_server import SshServer
@@ -117,6 +117,16 @@ def test_busy_host_extends_the_time_for_an_answer(session: SshSession) -> None:
     agent = AgentClient(session, command=COMMAND, reply_timeout=0.3, lost=lambda: (time.monotonic() - begin) * 0.8)
     assert agent.call("sleep", seconds=0.8) == "slept"
     agent.close()
+
+
+def test_what_the_kernel_lacks_is_not_an_error_of_the_driver(agent: AgentClient) -> None:
+    with pytest.raises(
+        KernelLacksError, match=r"^the kernel lacks bind-tx of netdev: it has \[1, 5\]: no 15$"
+    ) as caught:
+        agent.call("lack")
+    assert (caught.value.what, caught.value.evidence) == ("bind-tx of netdev", "it has [1, 5]: no 15")
+    with pytest.raises(KernelLacksError):
+        kernel_error(lambda: agent.call("lack"))
 
 
 def test_late_answer_is_not_taken_for_the_next_ones(session: SshSession) -> None:

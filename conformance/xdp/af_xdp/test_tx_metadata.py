@@ -12,7 +12,7 @@ from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import WIRE_TIMEOUT
 from plugfest.xdp.af_xdp import XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN
 
-METADATA = "Documentation/networking/xsk-tx-metadata.rst; include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
+METADATA = "Documentation/networking/xsk-tx-metadata.rst (since Linux 6.8); include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
 TIMESTAMP, CHECKSUM, LAUNCH_TIME = 1 << 0, 1 << 1, 1 << 2
 """XDP_TXMD_FLAGS_…"""
 REQUEST = struct.Struct("=QHHIQ")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import struct
 import subprocess
 import threading
@@ -21,9 +22,14 @@ from agent.bpf import objects
 from agent.bpf.objects import BPF_LINK_CREATE, BPF_PROG_LOAD, Link, Map, Program, call, pinned
 from agent.methods import exposed
 from agent.system.interface import interface_index
+from agent.system.kernel import KernelLacksError, has_name
 
 BPF_PROG_TYPE_XDP = 6
 ATTACH_TYPES = {"xdp": 37, "tcx_ingress": 46}
+CREATED_BY = {"tcx_ingress": "tcx_link_attach"}
+"""The kernel's function behind a type of link that not every kernel has."""
+ABSENT_KFUNC = re.compile(r"extern \(func ksym\) '(\w+)': not found in kernel or module BTFs")
+"""What libbpf says of a kernel function that a program needs and the kernel's BTF does not have."""
 FILE_SYSTEM = Path("/sys/fs/bpf")
 FOLDER = "/usr/lib/plugfest/bpf"
 
@@ -108,6 +114,7 @@ def load(
         ``{"program": 3, "id": 17, "maps": {"count": 4}}``.
 
     Raises:
+        KernelLacksError: the kernel has no such kfunc.
         LoadError: with bpftool's and the verifier's output.
     """
     if not keep:
@@ -137,6 +144,9 @@ def _load(name: str, type: str | None, device: str | None, program: str | None) 
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
+            absent = ABSENT_KFUNC.search(result.stderr)
+            if absent:
+                raise KernelLacksError(f"the kfunc {absent[1]}: {absent[0]}")
             raise LoadError(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
         loaded = Program(pinned(folder / "programs" / program if program else folder / "program"))
         return Loaded(loaded, {pin.name: Map(pinned(pin)) for pin in sorted(maps_folder.iterdir())})
@@ -172,10 +182,23 @@ def load_return(verdict: int, device: str | None = None) -> dict[str, Any]:
 
 @exposed
 def link_create(program: int, ifname: str, flags: int = 0, type: str = "xdp") -> int:  # noqa: A002
-    """Attach an XDP program, or a classifier (type ``tcx_ingress``), by a BPF link; closing the returned handle detaches it."""
+    """Attach an XDP program, or a classifier (type ``tcx_ingress``), by a BPF link; closing the returned handle detaches it.
+
+    Raises:
+        KernelLacksError: the kernel has no links of this type.
+        OSError: the kernel or the driver refused.
+    """
     fd = handle.get(program, Program).fd
-    index = interface_index(ifname)
-    return handle.keep(Link(call(BPF_LINK_CREATE, struct.pack("=IIII", fd, index, ATTACH_TYPES[type], flags))))
+    request = struct.pack("=IIII", fd, interface_index(ifname), ATTACH_TYPES[type], flags)
+    try:
+        return handle.keep(Link(call(BPF_LINK_CREATE, request)))
+    except OSError as error:
+        function = CREATED_BY.get(type)
+        if function is None or has_name(function):
+            raise
+        raise KernelLacksError(
+            f"BPF links of type {type}: BPF_LINK_CREATE returned {error.strerror}, the BTF has no {function}()"
+        ) from error
 
 
 @exposed

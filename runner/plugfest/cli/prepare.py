@@ -16,6 +16,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
+from plugfest.provision.modules import module_info
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
@@ -99,6 +100,12 @@ def _module(path: Path) -> Path:
         raise UsageError(
             f"--module {path}: expected a kernel module (.ko), found {found}; build it against the kernel of --kernel"
         )
+    try:
+        module_info(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(
+            f"--module {path}: expected a kernel module (.ko), found {error}; build it against the kernel of --kernel"
+        ) from error
     return path.resolve()
 
 
@@ -144,9 +151,13 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_known": plan.strict_known,
             "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),
+            "guests": plan.guests,
+            "seed": plan.seed,
+            "load": plan.loaded,
         },
     }

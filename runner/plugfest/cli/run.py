@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,23 @@ import click
 
 from plugfest import faults
 from plugfest.cli.dry_run import print_commands
+from plugfest.cli.execute import check_unused, execute, link_latest
 from plugfest.cli.options import guest_options, option
-from plugfest.cli.prepare import GuestOptions, plan, provenance
+from plugfest.cli.prepare import GuestOptions, plan
+from plugfest.cli.repeat import repeat
 from plugfest.cli.terminal import terminal
-from plugfest.errors import InfrastructureError, UsageError
+from plugfest.errors import UsageError
 from plugfest.falsify.table import TABLE
 from plugfest.plugin import suite
-from plugfest.report import console as summary
-from plugfest.report.write import write_reports
 from plugfest.requirements import drivers as registry
-from plugfest.run import journal, sandbox
 from plugfest.run.capacity import choose_guests
-from plugfest.run.plan import VARIABLE, RunPlan
+from plugfest.run.plan import RunPlan
+
+_ANY_SEED = "any"
+"""What --shuffle without a seed is taken for."""
+
+_ALL_RUNS = "all"
+"""What --load without a number is taken for."""
 
 
 @click.command()
@@ -49,10 +53,34 @@ from plugfest.run.plan import VARIABLE, RunPlan
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
 )
+@option("--strict-known", is_flag=True, help="Fail if a known issue that applies does not show.")
 @option(
     "--guests",
     type=click.IntRange(min=1),
     help="How many guests run tests side by side.  [default: what cores and memory allow, 4 on a small host]",
+)
+@option(
+    "--repeat",
+    "count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="RUNS",
+    help="Run the suite so many times, and report each test whose verdict varied.",
+)
+@option(
+    "--shuffle",
+    is_flag=False,
+    flag_value=_ANY_SEED,
+    metavar="[SEED]",
+    help="Run the tests in random order; with --repeat each run in another one.",
+)
+@option(
+    "--load",
+    is_flag=False,
+    flag_value=_ALL_RUNS,
+    metavar="[RUNS]",
+    help="Keep all cores of the host busy during the run; with --repeat during so many of the runs, the last ones.",
 )
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
@@ -65,7 +93,11 @@ def run(
     no_confirm: bool,
     strict_waits: bool,
     keep: bool,
+    strict_known: bool,
     guests: int | None,
+    count: int,
+    shuffle: str | None,
+    load: str | None,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
 ) -> int:
@@ -75,6 +107,11 @@ def run(
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
+    if strict_known and falsify:
+        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
+    if keep and count > 1:
+        raise UsageError("--keep with --repeat: expected one of them; --keep repeats when you press Enter")
+    seed, loaded = _seed(shuffle), _loaded_runs(load, count)
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
         raise UsageError(f"--guests {guests} with {alone}: expected one guest; leave out one of the two")
@@ -90,15 +127,30 @@ def run(
         falsify=falsify,
         confirm=not no_confirm,
         strict_waits=strict_waits,
+        strict_known=strict_known,
         keep=keep,
         guests=guests,
+        seed=seed,
+        loaded=loaded > 0,
     )
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:
         print_commands(ready)
         return 0
-    return execute(ready, arguments, pytest_arguments)
+    console = terminal()
+    console.print(
+        f"{ready.driver} on Linux {ready.kernel.release}, QEMU {ready.toolchain.version}, "
+        f"{ready.acceleration} ({ready.acceleration_reason})",
+        soft_wrap=True,
+    )
+    if count > 1:
+        return repeat(ready, arguments, pytest_arguments, console, count=count, load=loaded)
+    if seed is not None:
+        console.print(f"in the order of seed {seed}; --shuffle={seed} repeats it", soft_wrap=True)
+    check_unused(ready.output)
+    link_latest(ready.output)
+    return execute(ready, arguments, pytest_arguments, console).status
 
 
 def _what_needs_one_guest(pytest_arguments: tuple[str, ...], *, keep: bool) -> str | None:
@@ -106,62 +158,40 @@ def _what_needs_one_guest(pytest_arguments: tuple[str, ...], *, keep: bool) -> s
     return "--keep" if keep else next((word for word in pytest_arguments if word in ("--pdb", "--trace")), None)
 
 
-def execute(ready: RunPlan, arguments: list[str], user_arguments: tuple[str, ...]) -> int:
-    """Run pytest in the run's namespaces, then write the reports.
+def _seed(shuffle: str | None) -> int | None:
+    """Return the seed of the order; None if the tests run in the suite's order.
 
-    Args:
-        ready: the plan.
-        arguments: all of pytest's arguments.
-        user_arguments: those that the user gave.
-
-    Returns:
-        The exit status of the command.
+    Raises:
+        UsageError: it is no whole number.
     """
-    path = ready.output / journal.NAME
-    if path.exists():
+    if shuffle is None:
+        return None
+    if shuffle == _ANY_SEED:
+        return secrets.randbelow(1_000_000)
+    if not shuffle.isascii() or not shuffle.isdecimal():
         raise UsageError(
-            f"--output {ready.output}: expected a new or empty folder, found the journal of another run; choose another"
+            f"--shuffle {shuffle}: expected a seed, a whole number from 0, or nothing; found something else; "
+            "write --shuffle after DRIVER, or --shuffle=SEED"
         )
-    with journal.Journal(ready.output) as written:
-        written.write("run", durable=True, **provenance(ready, user_arguments))
-    _link_latest(ready.output)
-    plan_path = ready.output / "plan.json"
-    ready.dump(plan_path)
-    console = terminal()
-    console.print(
-        f"{ready.driver} on Linux {ready.kernel.release}, QEMU {ready.toolchain.version}, "
-        f"{ready.acceleration} ({ready.acceleration_reason})",
-        soft_wrap=True,
-    )
-    outcome = sandbox.enter(
-        [sys.executable, "-m", "plugfest.cli.keep" if ready.keep else "pytest", *arguments],
-        folder=ready.scratch,
-        environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    _check_started(ready, outcome.status)
-    status = None if outcome.signal is None else 128 + outcome.signal
-    document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
-    if ready.keep and status is None:  # it has printed what each of its runs found
-        return outcome.status
-    summary.render(document, console, folder=_shown(ready.output))
-    found: int = document["run"]["exit_status"]
-    return found if status is None else status
+    return int(shuffle)
 
 
-def _check_started(ready: RunPlan, status: int) -> None:
-    """Raise if the run did not start; pytest has printed why."""
-    if status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
-        raise InfrastructureError(
-            f"expected pytest to run the suite, found that it exited with status {status}; see above"
+def _loaded_runs(load: str | None, count: int) -> int:
+    """Return how many of the runs are to be under load.
+
+    Raises:
+        UsageError: not a number of runs that there are.
+    """
+    if load is None:
+        return 0
+    if load == _ALL_RUNS:
+        return count
+    if not load.isascii() or not load.isdecimal() or not 1 <= int(load) <= count:
+        raise UsageError(
+            f"--load {load}: expected how many of the runs are to be under load, from 1 to {count} (--repeat), "
+            "or nothing for all; write --load after DRIVER, or --load=RUNS"
         )
-
-
-def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
-    if outcome.signal is not None:
-        return f"interrupted ({outcome.signal.name})"
-    if outcome.status > 128:
-        return f"pytest was killed by signal {outcome.status - 128}"
-    return None
+    return int(load)
 
 
 def _absolute(path: Path | None) -> Path | None:
@@ -173,18 +203,3 @@ def _with_output(ready: RunPlan) -> RunPlan:
     return dataclasses.replace(
         ready, output=Path("results").absolute() / f"{ready.driver}-{ready.kernel.release}-{stamp}"
     )
-
-
-def _shown(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-
-
-def _link_latest(output: Path) -> None:
-    """Make ``latest``, next to the output folder, a link to it."""
-    link = output.parent / "latest"
-    if link.exists() and not link.is_symlink():
-        return
-    partial = output.parent / f".latest-{os.getpid()}"
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(output.name)
-    partial.replace(link)

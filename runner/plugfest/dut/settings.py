@@ -57,10 +57,13 @@ class Settings:
         self._until = until
         self._defer = defer
 
-    def ready(self) -> None:
+    def ready(self, *, timeout: float = 10.0) -> None:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
         The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
+
+        Args:
+            timeout: seconds on a guest of speed 1.
 
         Raises:
             NoLinkError: it does not come up.
@@ -71,7 +74,7 @@ class Settings:
             return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
 
         try:
-            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
         except AssertionError as error:
             link = self._dut.link()
             raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None

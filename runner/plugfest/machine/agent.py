@@ -55,6 +55,23 @@ class AgentError(Exception):
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
 
 
+class KernelLacksError(Exception):
+    """The guest's kernel has no such interface, whatever the driver: a netlink family, an operation, an attribute, a kfunc.
+
+    A test that one leaves is skipped.
+
+    Attributes:
+        what: the kernel lacks.
+        evidence: how that shows.
+    """
+
+    def __init__(self, what: str, evidence: str) -> None:
+        """Take both."""
+        super().__init__(f"the kernel lacks {what}: {evidence}")
+        self.what = what
+        self.evidence = evidence
+
+
 def kernel_error(call: Callable[[], object]) -> AgentError | None:
     """Make a call; return the kernel's error, None if there is none.
 
@@ -146,6 +163,7 @@ class AgentClient:
 
         Raises:
             AgentError: the method failed in the guest.
+            KernelLacksError: the guest's kernel has no such interface.
             AgentTimeout: no answer in time.
             GuestGone: there is no guest any more.
         """
@@ -283,8 +301,12 @@ def _result(method: str, reply: Mapping[str, Any]) -> Any:
 
     Raises:
         AgentError: it has an error instead.
+        KernelLacksError: the guest's kernel has not what was asked for.
     """
     error = reply.get("error")
+    if error is not None and error.get("type") == KernelLacksError.__name__:
+        what, _, shown = str(error.get("message")).partition(": ")
+        raise KernelLacksError(what, shown)
     if error is not None:
         raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
     return reply.get("result")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plugfest.plugin.record import TestRecord
+from plugfest.requirements.known_issues import Expected
 from plugfest.requirements.verdict import OF_THE_DRIVER, Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Attempt:
         fired: how often its fault fired.
         reports: pytest's, one a phase.
         problems: what the guest's kernel complained of.
-        judgement: the verdict of this attempt.
+        expected: the verdict of this attempt, in the light of the known issues.
         fault: what came of its fault; None without one.
         artifacts: path within the output folder by name.
     """
@@ -45,9 +46,14 @@ class Attempt:
     fired: int = 0
     reports: Sequence[pytest.TestReport] = ()
     problems: Sequence[Problem] = ()
-    judgement: Judgement = field(default_factory=lambda: Judgement(Verdict.MISS))
+    expected: Expected = field(default_factory=lambda: Expected(Judgement(Verdict.MISS)))
     fault: Mapping[str, Any] | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict of this attempt."""
+        return self.expected.judgement
 
     @property
     def is_against_the_driver(self) -> bool:

@@ -87,6 +87,7 @@ class Coordinator:
         self._carry_out = carry_out
         self._guests = 1
         self._started = 0
+        self._failed = 0
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._waiting: list[int] = []
@@ -106,7 +107,8 @@ class Coordinator:
         if self._guests < 2 or session.testsfailed:
             return None
         self._session = session
-        self._waiting = self._order(session.items)
+        # A random order is kept as it is.
+        self._waiting = self._order(session.items) if self._plan.seed is None else list(range(len(session.items)))
         try:
             for _ in range(self._guests):
                 self._start()
@@ -186,7 +188,7 @@ class Coordinator:
     def _hand_out(self) -> None:
         """Give each worker that waits its next test, unless the run is to end."""
         session = self._session
-        session.testsfailed = sum(each.failed for each in self._workers.values())
+        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
         limit = session.config.getvalue("maxfail")
         if limit and session.testsfailed >= limit and not session.shouldfail:
             session.shouldfail = f"stopping after {session.testsfailed} failures"
@@ -214,6 +216,7 @@ class Coordinator:
         self._selector.unregister(worker.channel)
         worker.channel.close()
         del self._workers[worker.process]
+        self._failed += worker.failed
         _, status = os.waitpid(worker.process, 0)
         if worker.left:
             return
@@ -267,7 +270,7 @@ class Coordinator:
     def _next(self, worker: _Worker) -> int:
         """Return the next test; one that asks for a fresh guest goes to a worker that has one."""
         items = self._session.items
-        if worker.unused and required(items[self._waiting[0]]).base is None:
+        if worker.unused and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
             return next((index for index in self._waiting if _is_fresh(items[index])), self._waiting[0])
         return self._waiting[0]
 

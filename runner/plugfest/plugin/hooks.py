@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -19,9 +20,11 @@ from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
 from plugfest.plugin.state import BASES, GUEST_MANAGER, PACE, REGISTRY
-from plugfest.requirements import known_issues, quarantine
+from plugfest.provision.modules import base_name, module_info
+from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
+from plugfest.run.load import HostLoad
 from plugfest.run.plan import VARIABLE, RunPlan
 
 if TYPE_CHECKING:
@@ -112,7 +115,8 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
 
     journal = Journal(plan.guest_output)
     guest_manager = GuestManager(config, plan, journal)
-    issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    issues = known_issues.KnownIssues(listed, _subject(plan))
     quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     config.stash[GUEST_MANAGER] = guest_manager
     if config.pluginmanager.has_plugin(_VERDICTS):
@@ -123,6 +127,24 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
     return journal
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Put the tests into the random order, if there is to be one, and start the load."""
+    guest_manager = session.config.stash.get(GUEST_MANAGER, None)
+    if guest_manager is None:
+        return
+    plan = guest_manager.plan
+    if plan.seed is not None:
+        session.items.sort(key=lambda item: _place(plan.seed, item.nodeid))
+    if plan.loaded:
+        session.config.add_cleanup(HostLoad().close)
+
+
+def _place(seed: int | None, test: str) -> bytes:
+    """Return where a test stands in the order of a seed: of two tests the same one comes first, whatever else is selected."""
+    return hashlib.blake2b(f"{seed} {test}".encode(), digest_size=16).digest()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep how long the tests took, for the next run."""
     pace = session.config.stash.get(PACE, None)
@@ -131,9 +153,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def test_bases_first(items: list[pytest.Item]) -> None:
+def pytest_bases_first(items: list[pytest.Item]) -> None:
     """Test first, whatever else has ordered the tests, what the others stand on."""
     items[:] = bases.first(items)
+
+
+def _subject(plan: RunPlan) -> known_issues.Subject:
+    """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
+    module = version = None
+    if plan.extra_modules:
+        name = drivers.find(plan.driver).module
+        path = next(
+            (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),
+            plan.extra_modules[-1],
+        )
+        module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
+    return known_issues.Subject(plan.driver, plan.kernel.release, plan.profile, module, version)
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:

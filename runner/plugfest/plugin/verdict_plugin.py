@@ -18,6 +18,7 @@ from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
+from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
@@ -28,8 +29,9 @@ from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
 from plugfest.plugin.state import BASES, REGISTRY, TEST_RECORD
-from plugfest.requirements import known_issues, quarantine
+from plugfest.requirements import quarantine
 from plugfest.requirements.base import Base
+from plugfest.requirements.known_issues import Expected
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
     from plugfest.plugin.live import Live
-    from plugfest.requirements.known_issues import KnownIssue
+    from plugfest.requirements.known_issues import KnownIssues
     from plugfest.requirements.quarantine import Quarantined
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
@@ -65,7 +67,7 @@ class VerdictPlugin:
         plan: RunPlan,
         guest_manager: GuestManager,
         journal: Journal,
-        issues: Sequence[KnownIssue],
+        issues: KnownIssues,
         quarantined: Sequence[Quarantined],
         live: Live,
     ) -> None:
@@ -127,6 +129,7 @@ class VerdictPlugin:
             f"{required(item).id} {item.name}: {found.verdict}, to be confirmed in a fresh guest: {found.reason}"
         )
         self._guest_manager.replace(f"{item.name} is to be confirmed")
+        item._report_sections.clear()  # the output of the first attempt, which pytest would report as that of the second, too
         return [first, self._attempt(item, nextitem, 2)]
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
@@ -143,7 +146,7 @@ class VerdictPlugin:
     def _block(self, item: pytest.Item, blocking: FailedBase) -> None:
         """Give a test that cannot pass its verdict, without running it."""
         judgement = Judgement(Verdict.BLOCKED, str(blocking))
-        unrun = Attempt(TestRecord(), self._now.recorder, judgement=judgement)
+        unrun = Attempt(TestRecord(), self._now.recorder, expected=Expected(judgement))
         self._journal.write(
             "result",
             **self._identity(item),
@@ -177,14 +180,14 @@ class VerdictPlugin:
                 subject = self._guest_manager.driver.subject
                 record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
-        with self._limit(item, "setup"):
+        with self._limit(item, "setup"), _skipped_where_kernel_lacks(record):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
         self._guest_manager.used = True
-        with self._limit(item, "call"):
+        with self._limit(item, "call"), _skipped_where_kernel_lacks(item.stash[TEST_RECORD]):
             fault = fault_of(item)
             if fault is None:
                 return (yield)
@@ -259,18 +262,11 @@ class VerdictPlugin:
     def _judge(self, item: pytest.Item, attempt: Attempt, *, keep: bool) -> None:
         """Judge an attempt, and keep what was recorded of it if it did not pass, or if told so."""
         record = attempt.record
-        issue = self._known_issue(item)
         self._guest_manager.drain_console()
         attempt.problems, provoked = _split_provoked(self._guest_manager.problems(), item)
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
-        attempt.judgement = judge(
-            phase_failures=record.phase_failures,
-            problems=[problem.title for problem in attempt.problems],
-            skipped=record.skipped,
-            evidence=bool(record.evidence),
-            known_issue=None if issue is None else str(issue),
-        )
+        attempt.expected = self._expected(item, attempt)
         attempt.fault = self._fault_result(item, attempt)
         if keep or _failed(attempt.judgement, attempt.fault) or attempt.judgement.verdict is Verdict.XFAIL:
             attempt.artifacts = attempt.recorder.keep(
@@ -281,7 +277,6 @@ class VerdictPlugin:
 
     def _conclude(self, item: pytest.Item, attempts: Sequence[Attempt]) -> None:
         first, last = attempts[0], attempts[-1]
-        issue = self._known_issue(item)
         judgement = confirmed(attempts, self._quarantine(item))
         seconds = sum(attempt.seconds for attempt in attempts)
         advertised = [attempt.record.advertised for attempt in attempts if attempt.record.advertised is not None]
@@ -298,7 +293,7 @@ class VerdictPlugin:
             attempts=[{"start": attempt.start, **attempt.describe()} for attempt in attempts]
             if len(attempts) > 1
             else [],
-            known_issue=None if issue is None else {"reason": issue.title, "link": issue.link},
+            **first.expected.describe(required(item).id),
             falsification=first.fault,
             advertised=sorted(set().union(*advertised)) if advertised else None,
         )
@@ -415,17 +410,20 @@ class VerdictPlugin:
         with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
-    def _known_issue(self, item: pytest.Item) -> KnownIssue | None:
-        if self._plan.falsify:
-            return None
-        return known_issues.matching(
-            self._issues,
-            required(item).id,
-            self._guest_manager.driver.name,
-            self._plan.kernel.release,
-            self._plan.profile,
-            parameters_of(item),
+    def _expected(self, item: pytest.Item, attempt: Attempt) -> Expected:
+        """Return an attempt's verdict in the light of the known issues."""
+        summaries = [problem.summary for problem in attempt.problems]
+        found = judge(
+            phase_failures=attempt.record.phase_failures,
+            problems=summaries,
+            skipped=attempt.record.skipped,
+            evidence=bool(attempt.record.evidence),
         )
+        if self._plan.falsify:
+            return Expected(found)
+        # Whatever the kernel complains of once it is beyond use follows from that.
+        fatal = next((number for number, problem in enumerate(attempt.problems, 1) if problem.fatal), None)
+        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal])
 
     def _quarantine(self, item: pytest.Item) -> Quarantined | None:
         return quarantine.matching(
@@ -445,6 +443,15 @@ class VerdictPlugin:
             "level": found.level,
             "fault": fault_of(item),
         }
+
+
+@contextmanager
+def _skipped_where_kernel_lacks(record: TestRecord) -> Generator[None]:
+    """Skip a test that needs what the guest's kernel does not have: that shows nothing about the driver."""
+    try:
+        yield
+    except KernelLacksError as lack:
+        record.skip(f"the kernel lacks {lack.what}", lack.evidence)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

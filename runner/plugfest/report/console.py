@@ -100,6 +100,7 @@ def _problems(document: Document, console: Console) -> None:
         console.print(
             f"[{STYLES[Verdict.BLOCKED]}]blocked[/] {count} {_tests(count)} on {escape(requirement)}", soft_wrap=True
         )
+    _known_issues(document, console)
     missed = sum(result["verdict"] == Verdict.MISS and result["start"] is None for result in document["results"])
     if missed:
         console.print(
@@ -134,6 +135,28 @@ def _problem(result: Mapping[str, Any], sentence: str, console: Console) -> None
             folder = Path(next(iter(attempt["artifacts"].values()))).parent
             console.print(
                 f"      {escape(str(folder))}: {', '.join(attempt['artifacts'])}", style="dim", soft_wrap=True
+            )
+
+
+def _known_issues(document: Document, console: Console) -> None:
+    """Print how many tests the known issues account for, and which issues were expected to show and did not."""
+    listed = document.get("known_issues", ())
+    showed = {row["title"] for row in listed if row["showed"]}
+    if showed:
+        tests = sum(row["showed"] for row in listed)
+        elsewhere = sum(row["showed"] for row in listed if row["requirement"] is None)
+        more = f", {elsewhere} of them by a complaint of the kernel in a test that is not listed" if elsewhere else ""
+        console.print(
+            f"[{STYLES[Verdict.XFAIL]}]known issues[/] {len(showed)} showed, in {tests} "
+            f"{'test' if tests == 1 else 'tests'}{more}",
+            soft_wrap=True,
+        )
+    style = "bold red" if document["run"]["options"].get("strict_known") else STYLES[Verdict.XFAIL]
+    for row in listed:
+        if row["unseen"]:
+            console.print(
+                f"[{style}]known issue did not show[/] [bold]{row['requirement']}[/bold] {escape(printable(row['title']))}",
+                soft_wrap=True,
             )
 
 

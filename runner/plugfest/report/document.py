@@ -25,6 +25,10 @@ Document = Mapping[str, Any]
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
 _COSTS = ("calls", "waited", "tight_waits")
 """What a journal of an older version lacks."""
+
+_TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that say something about a known issue."""
+
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
@@ -83,6 +87,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     else:
         finished = [event for event in events if event["event"] == "result"]
         document["flags"] = matrix(planned["requirements"], results, finished)
+        document["known_issues"] = _known_issues(finished)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status
     else:
@@ -107,7 +112,6 @@ def _results(
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempted.get(test["test"]), finished.get(test["test"])
         start = None if attempt is None else _moment(attempt["time"])
-        ending = lost.get(test["test"], why)
         if result is not None:
             yield {
                 **identity,
@@ -121,7 +125,8 @@ def _results(
                 "blocked_by": result.get("blocked_by"),
             }
         else:
-            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), ending)}
+            how = f"its process ended: {lost[test['test']]}" if test["test"] in lost else f"the run ended: {why}"
+            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), how)}
 
 
 def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
@@ -138,7 +143,7 @@ def _moment(seconds: float) -> str:
 
 
 def _missed(
-    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, why: str
+    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, how: str
 ) -> dict[str, Any]:
     """Return what is known of a test without a verdict; what a first attempt found is no verdict until it is confirmed."""
     fault = test.get("fault")
@@ -146,12 +151,12 @@ def _missed(
     if unconfirmed is not None:
         reason = (
             f"not confirmed: the first attempt ended with {unconfirmed['verdict']} ({unconfirmed['reason']}), "
-            f"and the second did not end: {why}"
+            f"and during the second {how}"
         )
     elif attempt is not None:
-        reason = f"this test was running when the run ended: {why}"
+        reason = f"this test was running when {how}"
     else:
-        reason = f"never started: {why}"
+        reason = f"never started: {how.partition(': ')[2]}"
     return {
         **(nothing if unconfirmed is None else {key: unconfirmed[key] for key in nothing}),
         "verdict": Verdict.MISS.value,
@@ -178,6 +183,26 @@ def blockers(document: Document) -> dict[str, int]:
         if result["blocked_by"] is not None:
             found[result["blocked_by"]] = found.get(result["blocked_by"], 0) + 1
     return found
+
+
+def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join what each known issue did in the tests that it concerned and that say something about the driver."""
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for event in finished:
+        for issue in event.get("expected", ()):
+            if event["verdict"] not in _TELLING or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
+                continue
+            row = rows.setdefault(
+                (issue["title"], issue["requirement"]),
+                {
+                    **{key: issue[key] for key in ("title", "link", "requirement", "intermittent")},
+                    "tests": [],
+                    "showed": 0,
+                },
+            )
+            row["tests"].append(event["test"])
+            row["showed"] += issue["showed"]
+    return [{**row, "unseen": not row["showed"] and not row["intermittent"]} for row in rows.values()]
 
 
 def _falsification(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -214,8 +239,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, or if a
-        wait was tight under ``--strict-waits``; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, if a wait was
+        tight under ``--strict-waits``, or if a known issue that applies did not show under ``--strict-known``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -226,6 +251,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
         bad = bad or (strict_waits(document) and bool(tight_waits(document)))
+        if document["run"]["options"].get("strict_known"):
+            bad = bad or any(row["unseen"] for row in document["known_issues"])
     return 1 if bad or not document["run"]["complete"] else 0
 
 

@@ -103,6 +103,7 @@ def render(document: Document, folder: Path) -> str:
     rows = _rows(document)
     results = document["results"]
     blocking = blockers(document)
+    sentences = {each["id"]: each["sentence"] for each in document["requirements"]}
     return pages.render(
         "report.html",
         script="report.js",
@@ -121,7 +122,11 @@ def render(document: Document, folder: Path) -> str:
         flags=flags.rows(document),
         advertised=flags.ADVERTISED,
         untested=flags.untested,
-        unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
+        unseen=[
+            (issue, sentences[issue["requirement"]])
+            for issue in document.get("known_issues", ())
+            if not issue["showed"]
+        ],
         tight_waits=tight_waits(document),
         strict_waits=strict_waits(document),
         variant=variant,
@@ -143,14 +148,16 @@ def variant(result: Mapping[str, Any]) -> str:
 
 
 def observed(result: Mapping[str, Any]) -> str:
-    """Return the reason of a result without the known issue that `plugfest.requirements.verdict.judge` puts into it."""
+    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
     reason, issue = str(result["reason"]), result["known_issue"]
     if issue is None:
         return reason
     known = f"{issue['reason']}, {issue['link']}"
-    if reason == f"known issue did not show: {known}":
+    if reason.startswith(f"known issue did not show: {known}"):
         return "The known issue did not show."
-    return reason.removeprefix(f"{known} (").removesuffix(")") if reason.startswith(f"{known} (") else reason
+    if reason.startswith(f"{known} ("):
+        return reason.removeprefix(f"{known} (").removesuffix(")")
+    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
 
 
 def _rows(document: Document) -> list[Row]:
@@ -209,10 +216,6 @@ def _count(results: Sequence[Mapping[str, Any]], verdict: Verdict) -> int:
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> float:
     return float(sum(result["seconds"] for result in results))
-
-
-def _known_issue_unseen(result: Mapping[str, Any]) -> bool:
-    return result["known_issue"] is not None and result["verdict"] == Verdict.PASS
 
 
 def _artifacts(result: Mapping[str, Any], folder: Path) -> list[Artifact]:

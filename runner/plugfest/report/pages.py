@@ -28,17 +28,17 @@ def _text(name: str) -> str:
     return resources.files("plugfest.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def render(template: str, *, script: str, **values: object) -> str:
+def render(template: str, *, script: str | None, **values: object) -> str:
     """Return a page.
 
     The page's content security policy allows only this script, by its hash: no text from a guest can run as a script.
 
     Args:
         template: file name of the template.
-        script: file name of the page's script.
+        script: file name of the page's script; None for a page without one.
         values: the template's variables.
     """
-    text = _text(script)
+    text = "" if script is None else _text(script)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (

@@ -54,7 +54,7 @@ OF_THE_DRIVER = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT})
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
     Verdict.FAIL: "the driver does not do what the requirement says",
-    Verdict.SKIP: "the driver does not claim it; the evidence is recorded",
+    Verdict.SKIP: "the driver does not claim it, or the kernel lacks it; the evidence is recorded",
     Verdict.XFAIL: "failed, as a listed known issue predicts",
     Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
@@ -105,34 +105,18 @@ def judge(
     problems: Sequence[str] = (),
     skipped: str | None = None,
     evidence: bool = False,
-    known_issue: str | None = None,
 ) -> Judgement:
-    """Derive the verdict of a test from what happened during it.
+    """Derive the verdict of a test from what happened during it, known issues aside (`plugfest.requirements.known_issues`).
 
     A kernel problem in the guest takes precedence, because everything else may follow from it; then a timeout; then an exception
-    outside the test's own assertions; then a failed assertion. A known issue turns `fail`, `timeout` and `crash` into `xfail`, but
-    never `error`: a broken test shows nothing.
+    outside the test's own assertions; then a failed assertion.
 
     Args:
         phase_failures: the exceptions of the phases, in order.
         problems: the first line of each kernel problem on the console during the test.
         skipped: the reason, if the test skipped itself.
         evidence: whether the test recorded any evidence.
-        known_issue: reason and link of the known issue that applies here.
     """
-    found = _observed(phase_failures, problems, skipped, evidence)
-    if known_issue is None:
-        return found
-    if found.verdict in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
-        return Judgement(Verdict.XFAIL, f"{known_issue} (found: {found.verdict}: {found.reason})")
-    if found.verdict is Verdict.PASS:
-        return Judgement(Verdict.PASS, f"known issue did not show: {known_issue}")
-    return found
-
-
-def _observed(
-    phase_failures: Sequence[PhaseFailure], problems: Sequence[str], skipped: str | None, evidence: bool
-) -> Judgement:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Judgement(Verdict.CRASH, f"{problems[0]}{more}")

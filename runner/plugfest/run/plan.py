@@ -36,11 +36,14 @@ class RunPlan:
         confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
         strict_waits: a wait that uses more than half of its deadline is a failure of the run.
         keep: keep the guest up when the tests have run, and run them again on request.
+        strict_known: a known issue that applies and does not show is a failure of the run.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
         memory: the guest's memory, MiB.
         guests: how many guests run tests side by side, at most.
         guest: the number of the guest whose part of the run this is, from 1; 0 if it is the whole run's plan.
+        seed: of the random order of the tests; None for the suite's.
+        loaded: keep the host's cores busy during the run.
         durations: file in the cache with the seconds of each test; None to keep none.
     """
 
@@ -59,11 +62,14 @@ class RunPlan:
     confirm: bool = True
     strict_waits: bool = False
     keep: bool = False
+    strict_known: bool = False
     faults: tuple[str, ...] = ()
     cpus: int = 2
     memory: int = 1024
     guests: int = 1
     guest: int = 0
+    seed: int | None = None
+    loaded: bool = False
     durations: Path | None = None
 
     @property

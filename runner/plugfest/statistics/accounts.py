@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, KernelLacksError
 from plugfest.statistics.queue_counters import (
     Account,
     Direction,
@@ -147,7 +147,11 @@ class Accounting:
         return found
 
     def qstats(self, scope: str = "queue") -> list[dict[str, Any]]:
-        """The kernel's queue statistics; empty where the driver or the kernel has none."""
+        """The kernel's queue statistics; empty where the driver has none.
+
+        Raises:
+            KernelLacksError: the kernel has none, of any driver, and no other source will do.
+        """
         found: list[dict[str, Any]] = self._ask(self._qstats_call(scope))[0]
         return found
 
@@ -163,10 +167,15 @@ class Accounting:
         return "netdev.qstats_get", {"ifname": self._ifname, "scope": scope}
 
     def _ask(self, *calls: Call) -> list[Any]:
-        """Make calls in one exchange; returns their results, empty where the driver or the kernel has no such statistics."""
+        """Make calls in one exchange; returns their results, empty where there are no such statistics.
+
+        Raises:
+            KernelLacksError: the kernel has none, of any driver, and no other source will do.
+        """
         found = self._agent.try_batch(calls)
         for at, each in enumerate(found):
-            if isinstance(each, AgentError) and each.errno in NONE_SUCH:
+            lacks = isinstance(each, KernelLacksError) and self.source != "netlink"
+            if lacks or (isinstance(each, AgentError) and each.errno in NONE_SUCH):
                 found[at] = []
             elif isinstance(each, Exception):
                 raise each

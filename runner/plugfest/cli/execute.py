@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Carries one plan out: pytest in the run's namespaces, then the reports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from plugfest.cli.prepare import provenance
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.report import console as summary
+from plugfest.report.document import Document
+from plugfest.report.write import write_reports
+from plugfest.run import journal, sandbox
+from plugfest.run.plan import VARIABLE, RunPlan
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        document: its report.
+        status: the exit status of a command that does nothing else.
+        interrupted: the signal that ended it, as ``SIGINT``, or None.
+    """
+
+    document: Document
+    status: int
+    interrupted: str | None
+
+
+def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[str], console: Console) -> Ended:
+    """Run pytest in the run's namespaces, write the reports and print the summary.
+
+    Args:
+        ready: the plan; its output folder holds no run.
+        arguments: all of pytest's arguments.
+        user_arguments: those that the user gave.
+        console: for the summary.
+
+    Raises:
+        InfrastructureError: the run did not start.
+    """
+    with journal.Journal(ready.output) as written:
+        written.write("run", durable=True, **provenance(ready, user_arguments))
+    plan_path = ready.output / "plan.json"
+    ready.dump(plan_path)
+    outcome = sandbox.enter(
+        [sys.executable, "-m", "plugfest.cli.keep" if ready.keep else "pytest", *arguments],
+        folder=ready.scratch,
+        environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    _check_started(ready, outcome.status)
+    status = None if outcome.signal is None else 128 + outcome.signal
+    document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
+    if not ready.keep or status is not None:  # else it has printed what each of its runs found
+        summary.render(document, console, folder=shown(ready.output))
+    found: int = outcome.status if ready.keep else document["run"]["exit_status"]
+    return Ended(document, found if status is None else status, None if outcome.signal is None else outcome.signal.name)
+
+
+def check_unused(folder: Path) -> None:
+    """Check that an output folder holds no run.
+
+    Raises:
+        UsageError: it does.
+    """
+    found = [*folder.glob(journal.NAME), *folder.glob(f"*/{journal.NAME}")]
+    if found:
+        raise UsageError(
+            f"--output {folder}: expected a new or empty folder, found the journal of another run; choose another"
+        )
+
+
+def link_latest(output: Path) -> None:
+    """Make ``latest``, next to the output folder, a link to it."""
+    output.mkdir(parents=True, exist_ok=True)
+    link = output.parent / "latest"
+    if link.exists() and not link.is_symlink():
+        return
+    partial = output.parent / f".latest-{os.getpid()}"
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(output.name)
+    partial.replace(link)
+
+
+def shown(folder: Path) -> Path:
+    """Return the folder as the user may call it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _check_started(ready: RunPlan, status: int) -> None:
+    """Raise if the run did not start; pytest has printed why."""
+    if status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
+        raise InfrastructureError(
+            f"expected pytest to run the suite, found that it exited with status {status}; see above"
+        )
+
+
+def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
+    if outcome.signal is not None:
+        return f"interrupted ({outcome.signal.name})"
+    if outcome.status > 128:
+        return f"pytest was killed by signal {outcome.status - 128}"
+    return None
