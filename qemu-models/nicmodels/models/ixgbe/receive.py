@@ -221,7 +221,7 @@ class Receiver:
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         was_paused, self._paused = self._paused, self._pauses()
         # A GSO packet counts as about as many frames as it is segmented into.
-        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD):
+        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD, singly=lambda: self._buffered):
             if listening:
                 taken = self._take_burst(frames, offload)
                 if self._paused:
