@@ -120,6 +120,7 @@ def check_account(guest: Machine, dut: Dut, evidence: Callable[[str, object], No
 
 @pytest.fixture
 def reset_by_watchdog(
+    guest: Machine,
     model: ModelClient,
     dut: Dut,
     packet_sender: PacketSender,
@@ -149,7 +150,7 @@ def reset_by_watchdog(
             [frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", DEFAULT_RING) + EXCESS_FRAMES
         )
         # The kernel's watchdog runs on wall time, however slow the guest is.
-        done = poll(lambda: resets() > before, Deadline.after(RESET_TIMEOUT))
+        done = poll(lambda: resets() > before, Deadline.after(RESET_TIMEOUT, lost=guest.lost))
         model.call("faults.disarm", name=stuck)
         traffic.ready()
         if not done:

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from plugfest.deadline import Deadline
-from plugfest.dut.settings import STEADY
+from plugfest.dut.stillness import Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner
 
@@ -99,14 +97,13 @@ def wait_for_link(dut, link_partner, until, capped_timeout):
     """``wait_for_link("10GBASE-KR")`` waits until both ends have that link and the driver reports it, stably.
 
     A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
-    partner was last changed, or once nothing has changed for `STEADY`. With ``steady=True`` only the latter counts.
+    partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts.
     """
 
     def wait(technology, *, steady=False):
-        since, before = time.monotonic(), None
+        stillness = Stillness(lambda: link_partner.looked)
 
         def is_up():
-            nonlocal since, before
             link, reported = dut.link(), dut.link_modes()
             now = (
                 link["carrier-down-count"],
@@ -115,11 +112,10 @@ def wait_for_link(dut, link_partner, until, capped_timeout):
                 bool(link["carrier"]),
                 reported.speed,
             )
-            if now != before:
-                since, before = time.monotonic(), now
+            stays = stillness.stays(now)
             if now[2:] != (technology, True, SPEEDS[technology]) or link["operstate"] not in ("up", "unknown"):
                 return False
-            return (link_partner.renewed(link) and not steady) or time.monotonic() - since > STEADY
+            return (link_partner.renewed(link) and not steady) or stays
 
         until(is_up, what=f"both ends have a {technology} link", timeout=capped_timeout(LINK_TIMEOUT))
 
@@ -155,21 +151,21 @@ def check_no_link(dut, link_partner, until, capped_timeout):
 
 @pytest.fixture
 def wait_for_agreement(dut, link_partner, until, capped_timeout):
-    """``wait_for_agreement()`` waits until both ends report the same link for `STEADY`; returns its technology, None if it is down."""
+    """``wait_for_agreement()`` waits until both ends report the same link, and it stays; returns its technology, None if it is down."""
 
     def wait():
-        since, before = time.monotonic(), None
+        stillness, found = Stillness(lambda: link_partner.looked), None
 
         def is_same():
-            nonlocal since, before
+            nonlocal found
             link, reported, technology = dut.link(), dut.link_modes(), link_partner.technology
-            now = (link["carrier-changes"], technology, reported.speed)
-            if now != before or reported.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
-                since, before = time.monotonic(), now
-            return time.monotonic() - since > STEADY
+            if reported.speed != SPEEDS.get(technology) or bool(link["carrier"]) != bool(technology):
+                stillness.disturbed()
+            found = technology
+            return stillness.stays((link["carrier-changes"], technology, reported.speed))
 
         until(is_same, what="both ends report the same link", timeout=capped_timeout(LINK_TIMEOUT))
-        return before[1]
+        return found
 
     return wait
 

@@ -137,6 +137,11 @@ def test_resolved(
         skip_unsupported("setting flow control", evidence="the driver rejects each request, see above")
 
 
+def digits(pause):
+    """Return (C0, C1) as two digits."""
+    return f"{pause.first:d}{pause.second:d}"
+
+
 @requirement(
     "CL73-PAUSE-02",
     level="MUST",
@@ -159,9 +164,10 @@ def test_advertised(
 ):
     """The pause bits of the driver's page are those that it reports as advertised, and follow from the requested rx and tx pause.
 
-    Pause is set if rx pause is requested; Asym_Pause is set if exactly one of rx and tx is requested.
+    Pause is set if rx pause is requested; Asym_Pause is set if exactly one of rx and tx is requested. All requests are made
+    before the verdict.
     """
-    accepted = False
+    accepted, wrong = False, []
     before = get_pause()
     defer(settings.steady)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
@@ -173,14 +179,16 @@ def test_advertised(
             accepted = True
             restart_partner()
             wait_for_link(hcd)
-        with step("The driver's page and the advertised modes that it reports have the pause bits of the request"):
-            advertised = dut.link_modes().advertised
-            expected = Pause(rx, tx != rx)
-            assert (
-                link_partner.base_page_received.pause
-                == Pause("Pause" in advertised, "Asym_Pause" in advertised)
-                == expected
-            )
+        with step("Read the pause bits of the driver's page and of the advertised modes that it reports"):
+            modes = dut.link_modes().advertised
+            advertised, expected = Pause("Pause" in modes, "Asym_Pause" in modes), Pause(rx, tx != rx)
+            page = link_partner.base_page_received.pause
+            if not page == advertised == expected:
+                wrong.append(
+                    f"tx {tx:d} rx {rx:d}: page {digits(page)}, advertised {digits(advertised)}, expected {digits(expected)}"
+                )
+    with step("Both have the pause bits of each request"):
+        assert wrong == []
     if not accepted:
         skip_unsupported("setting flow control", evidence="the driver rejects each request, see above")
 

@@ -19,6 +19,10 @@ FLAPS = 20
 FLOWS = 16
 UP_TIMEOUT = 2.0
 """Seconds on a guest of speed 1 within which the driver must report that the link is up."""
+FIRST_UP_TIMEOUT = 10.0
+"""Seconds on a guest of speed 1 within which the link must come up after the interface was set up."""
+FIRST_UP_LIMIT = 30.0
+"""Upper bound of `FIRST_UP_TIMEOUT` in seconds of wall time, by which drivers' timers go: several of the longest, 5 s."""
 DOWN_TIMEOUT = 0.5
 """Seconds on a guest of speed 1 within which the driver must report that the link is down."""
 BEFORE_WATCHDOG = 4.0
@@ -47,6 +51,13 @@ def wait_for_carrier(until, carrier_timeout, dut):
         )
 
     return wait
+
+
+@requirement("LINK-UP-01", level="MUST", source=OPERSTATES, falsified_by="program:link.carrier-lost", base="link")
+def test_up(guest, settings, step):
+    """With a link partner that is up, the driver reports carrier, and the operational state is up."""
+    with step("The interface is up, and so is the link partner: carrier and operational state are up"):
+        settings.ready(timeout=min(FIRST_UP_TIMEOUT, FIRST_UP_LIMIT * guest.speed))
 
 
 @requirement("LINK-CARRIER-01", level="MUST", source=OPERSTATES, falsified_by="link.report.stuck")

@@ -14,6 +14,8 @@ ECHO_LENGTHS = (0, 1, 56, 1452, 1472, 1473, 4000, 8000)
 STREAM = 1_000_003
 """Bytes of a TCP stream: a prime, so that its last segment is a partial one."""
 PINGS = 3
+PING_LENGTH = 56
+"""Bytes of echo data, those of ping(8)."""
 
 
 @requirement(
@@ -63,6 +65,20 @@ def test_ping_from_dut(guest, dut, settings, remote, step, evidence):
                 result = guest.agent.call("process.run", command=command, timeout=60)
                 evidence(" ".join(command), result["stdout"] + result["stderr"])
                 assert "1 received" in result["stdout"], result["stdout"] + result["stderr"]
+
+
+@requirement(
+    "SMOKE-PING-04",
+    level="MUST",
+    source="RFC 826 (address resolution); RFC 1122, section 3.2.2.6 (echo)",
+    falsified_by=("rx.frame.dropped", "tx.frame.dropped"),
+    base="ping",
+)
+def test_ping(peer, settings, step):
+    """The DUT answers an echo request that fits in one frame."""
+    settings.ready()
+    with step(f"Send an IPv4 echo request with {PING_LENGTH} bytes of data: the reply has the same data"):
+        peer.check_echo(4, PING_LENGTH)
 
 
 @requirement(
@@ -133,22 +149,27 @@ def test_padding(packet_sender, remote, settings, dut, until, step):
     """The driver or its device pads frames with less than 46 bytes of data to the minimum length: the wire carries no runts."""
     settings.ready()
     head = bytes.fromhex((remote.mac + dut.mac).replace(":", "")) + bytes.fromhex("88b5")
-    lengths = range(1, 47)
-    with step("Send frames with 1 to 46 bytes of data from the DUT"), remote.capture() as seen:
-        packet_sender.send(head + bytes([length]) * length for length in lengths)
+    lengths, last = range(1, 47), 47  # the last needs no padding: when it is on the wire, so are those before it
+    with (
+        step("Send frames with 1 to 46 bytes of data from the DUT, and a longer one after them"),
+        remote.capture() as seen,
+    ):
+        packet_sender.send(head + bytes([length]) * length for length in (*lengths, last))
         until(
-            lambda: len(_local(seen.received())) >= len(lengths),
-            what=f"{len(lengths)} frames are on the wire",
+            lambda: any(frame[14] == last for frame in _local(seen.received())),
+            what="the frame that needs no padding is on the wire",
             timeout=1,
         )
-    with step("Each frame has 60 bytes without FCS and starts with its data"):
-        for length, frame in zip(lengths, _local(seen.received()), strict=True):
-            assert len(frame) == 60, (
-                f"a frame with {length} bytes of data has {len(frame)} bytes on the wire, without FCS"
-            )
-            assert frame[14 : 14 + length] == bytes([length]) * length
+    with step("Each frame is on the wire, has 60 bytes without FCS and starts with its data"):
+        data = {frame[14]: frame[14:] for frame in _local(seen.received())}
+        lost = [length for length in lengths if length not in data]
+        short = [length for length in lengths if length in data and len(data[length]) != 46]
+        changed = [length for length in data if data[length][:length] != bytes([length]) * length]
+        assert not lost + short + changed, (
+            f"of frames with 1 to 46 bytes of data: lost {lost}, not 60 bytes long {short}, changed {changed}"
+        )
 
 
 def _local(frames: list[bytes]) -> list[bytes]:
     """Return the frames with the EtherType for local experiments (IEEE 802, clause 9.2.4)."""
-    return [frame for frame in frames if frame[12:14] == bytes.fromhex("88b5")]
+    return [frame for frame in frames if frame[12:14] == bytes.fromhex("88b5") and len(frame) > 14]

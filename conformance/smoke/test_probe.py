@@ -40,6 +40,19 @@ def test_probe(binding, guest, dut, step, evidence):
 
 
 @requirement(
+    "SMOKE-PROBE-02",
+    level="MUST",
+    source=f"{BINDING}; Documentation/networking/netdevices.rst",
+    falsified_by="program:driver.netdev-lost",
+    base="netdev",
+)
+def test_netdev(binding, guest, step):
+    """When its module is loaded, the driver creates a netdev for its device."""
+    with step("The device has the netdev"):
+        assert guest.ifname in binding.interfaces()
+
+
+@requirement(
     "SMOKE-BIND-01",
     level="MUST",
     source=f"{BINDING}; Documentation/PCI/pci.rst, section on device driver shutdown",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for a condition, with a deadline longer on a slow guest, with a message when it passes."""
+"""Waiting for a condition, with a deadline that is longer on a slow guest and on a busy host, with a message when it passes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ Value = TypeVar("Value")
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
 
+_LONGEST_EXTENSION = 9
+"""Times its length by which a deadline is extended at most, so that it ends on a host that has no time for the run at all."""
+
+TIGHT = 0.5
+"""Share of its deadline above which a wait is tight: a slower host, or another order of things, may make a false verdict of it."""
+
 
 def scaled(seconds: float, speed: float) -> float:
     """Turn seconds on a guest of speed 1 into seconds on this guest.
@@ -22,6 +28,36 @@ def scaled(seconds: float, speed: float) -> float:
         speed: the guest's speed; one that is faster than 1 gets no less time, since the host's clock does not run faster.
     """
     return seconds / min(1.0, max(speed, 0.001))
+
+
+def never() -> float:
+    """Return the seconds that a host loses which is never busy: none."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait that ended before its deadline.
+
+    Attributes:
+        what: was waited for.
+        seconds: that it took.
+        limit: seconds that it could have taken, with what the host lost meanwhile.
+    """
+
+    what: str
+    seconds: float
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """The share of the deadline that it used."""
+        return self.seconds / self.limit if self.limit > 0 else 1.0
+
+    @property
+    def tight(self) -> bool:
+        """Whether it used so much of its deadline that a verdict hangs on luck."""
+        return self.share > TIGHT
 
 
 class Until(Protocol):
@@ -44,34 +80,46 @@ class Until(Protocol):
 class Deadline:
     """A point in time that something must not pass.
 
+    It moves by the time that the host loses: what waits for a core does not miss a deadline meanwhile.
+
     Attributes:
-        seconds: how long it is after its start, on this guest.
-        end: the point, of `time.monotonic`.
+        seconds: how long it is after its start, on this guest and an idle host.
+        end: the point, of `time.monotonic`, on an idle host.
+        lost: returns the seconds that the host has lost so far, see `plugfest.run.run_delay`.
+        lost_before: those that it had lost at the start.
     """
 
     seconds: float
     end: float
+    lost: Callable[[], float] = never
+    lost_before: float = 0.0
 
     @classmethod
-    def after(cls, seconds: float, *, speed: float = 1.0) -> Deadline:
+    def after(cls, seconds: float, *, speed: float = 1.0, lost: Callable[[], float] = never) -> Deadline:
         """Start one now.
 
         Args:
             seconds: on a guest of speed 1.
             speed: the guest's speed.
+            lost: returns the seconds that the host has lost so far.
         """
         length = scaled(seconds, speed)
-        return cls(length, time.monotonic() + length)
+        return cls(length, time.monotonic() + length, lost, lost())
+
+    @property
+    def extension(self) -> float:
+        """Seconds by which the host has moved it so far."""
+        return min(self.lost() - self.lost_before, _LONGEST_EXTENSION * self.seconds)
 
     @property
     def remaining(self) -> float:
         """Seconds left; 0 once it has passed."""
-        return max(0.0, self.end - time.monotonic())
+        return max(0.0, self.end + self.extension - time.monotonic())
 
     @property
     def passed(self) -> bool:
         """Whether no time is left."""
-        return time.monotonic() >= self.end
+        return self.remaining == 0.0
 
 
 def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:
@@ -92,7 +140,15 @@ def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def until(condition: Callable[[], Value], *, what: str, timeout: float = 5.0, speed: float = 1.0) -> Value:
+def until(
+    condition: Callable[[], Value],
+    *,
+    what: str,
+    timeout: float = 5.0,
+    speed: float = 1.0,
+    lost: Callable[[], float] = never,
+    note: Callable[[Wait], object] = lambda _wait: None,
+) -> Value:
     """Wait for something that the driver under test must do.
 
     Args:
@@ -100,11 +156,14 @@ def until(condition: Callable[[], Value], *, what: str, timeout: float = 5.0, sp
         what: what is waited for, as "the carrier comes up".
         timeout: seconds on a guest of speed 1.
         speed: the guest's speed; the time is divided by it.
+        lost: returns the seconds that the host has lost so far.
+        note: takes the wait, if it ended in time.
 
     Raises:
         AssertionError: it did not become true in time: a finding about the driver.
     """
-    deadline = Deadline.after(timeout, speed=speed)
+    begin = time.monotonic()
+    deadline = Deadline.after(timeout, speed=speed, lost=lost)
     last: list[object] = [None]
 
     def ask() -> Value:
@@ -115,5 +174,8 @@ def until(condition: Callable[[], Value], *, what: str, timeout: float = 5.0, sp
     value = poll(ask, deadline)
     if value is None:
         found = "" if last[0] in (False, None) else f"; last seen: {last[0]!r}"
-        raise AssertionError(f"expected that {what} within {deadline.seconds:.1f} s; it did not{found}")
+        extended = deadline.extension
+        busy = f" and {extended:.1f} s in which the host was busy" if extended > deadline.seconds / 10 else ""
+        raise AssertionError(f"expected that {what} within {deadline.seconds:.1f} s{busy}; it did not{found}")
+    note(Wait(what, time.monotonic() - begin, deadline.seconds + deadline.extension))
     return value

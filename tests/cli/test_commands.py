@@ -125,6 +125,13 @@ class TestBadInput:
                 ["absent.ko: expected a kernel module (.ko), found no such file"],
             ),
             (
+                ["run", "ixgbe", "--module", "empty.ko"],
+                [
+                    "empty.ko: expected a kernel module (.ko), found no ELF64 file; build it against the kernel of --kernel"
+                ],
+            ),
+            (["run", "ixgbe", "--strict-known", "--falsify"], ["--strict-known with --falsify: expected one of them"]),
+            (
                 ["run", "ixgbe", "--", "smoke/test_absent.py"],
                 ["smoke/test_absent.py: expected a test file of the suite"],
             ),
@@ -145,6 +152,7 @@ class TestBadInput:
         ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
     )
     def test_usage(self, plugfest, inside, arguments: list[str], messages: list[str]) -> None:
+        Path("empty.ko").touch()
         done = plugfest(*arguments)
         assert done.status == 2
         for message in messages:
@@ -231,10 +239,19 @@ class TestRun:
         run = json.loads((latest / "report.json").read_text())["run"]
         assert (run["driver"], run["kernel"]["release"], run["accel"]["name"]) == ("ixgbe", "7.3.4+deb13-amd64", "tcg")
 
-    def test_what_runs_in_the_sandbox(self, plugfest, inside, tmp_path) -> None:
+    @pytest.mark.parametrize(("options", "status"), [([], 0), (["--strict-known"], 1)])
+    def test_a_known_issue_that_did_not_show(self, plugfest, inside, options: list[str], status: int) -> None:
+        issue = {"title": "ixgbe: off by one", "link": "https://e.org", "requirement": "SMOKE-A-01"}
+        issue |= {"intermittent": False, "showed": False}
+        inside.events = [PLANNED, {**result("pass"), "expected": [issue]}, END]
+        done = plugfest("run", "ixgbe", *options)
+        assert done.status == status
+        assert "known issue did not show SMOKE-A-01 ixgbe: off by one" in done.out
+
+    def test_what_runs_in_the_sandbox(self, plugfest, inside, tmp_path, kernel_module) -> None:
         inside.events = [PLANNED, result("pass"), END]
         module = tmp_path / "ixgbe.ko"
-        module.write_bytes(b"")
+        module.write_bytes(kernel_module(b"version=6.3.4\0"))
         options = [
             "--profile",
             "kx4",

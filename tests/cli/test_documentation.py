@@ -12,6 +12,7 @@ import pytest
 from plugfest.plugin import suite
 from plugfest.requirements import known_issues
 from plugfest.requirements.drivers import drivers
+from plugfest.requirements.known_issues import Subject
 from plugfest.requirements.requirement import requirements_of
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def test_the_readmes_findings_are_listed() -> None:
     assert len(bullets) == 5
     for driver, requirement in bullets:
         assert any(
-            issue.applies(requirement, driver, "7.3.4", parameters=["zero-copy"]) for issue in known_issues.load()
+            issue.applies(requirement, Subject(driver, "7.3.4"), ["zero-copy"]) for issue in known_issues.load()
         ), driver
 
 

@@ -84,7 +84,13 @@ class Suite:
         chosen.dump(path)
         shutil.rmtree(self.output, ignore_errors=True)
         with journal.Journal(self.output) as fresh:
-            fresh.write("run", **{**RUN, "options": {**RUN["options"], "falsify": chosen.falsify}})
+            fresh.write(
+                "run",
+                **{
+                    **RUN,
+                    "options": {**RUN["options"], "falsify": chosen.falsify, "strict_waits": chosen.strict_waits},
+                },
+            )
         # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
         arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
         return (

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
+from plugfest.machine.call_count import CallCount
 from plugfest.machine.console import Problem, find_problems
 from plugfest.machine.model import ModelError
 from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone
@@ -132,8 +133,10 @@ class FakeAgent:
 
     def __init__(self, interposer: Interposer | None) -> None:
         self._interposer = interposer
+        self.count = CallCount()
 
     def call(self, method: str, **params: Any) -> Any:
+        self.count.calls += 1
         if self._interposer is None:
             return self._answer(method, params)
         return self._interposer("agent", method, params, self._answer)
@@ -176,6 +179,9 @@ class FakeMachine:
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
         return self.ssh.run(command, check=check, timeout=timeout)
+
+    def lost(self) -> float:
+        return 0.0
 
     def driver_version(self) -> str:
         return "1.2-k"

@@ -32,7 +32,7 @@ def test_second(guest, defer):
     ],
 )
 def test_a_broken_guest_is_replaced(suite, first: str, guests: int) -> None:
-    suite.run(TWO.format(first=first, second="assert guest.alive()"))
+    suite.run(TWO.format(first=first, second="assert guest.alive()"), confirm=False)
     assert len(suite.machines) == guests
     assert all(machine.closed for machine in suite.machines)
     assert suite.verdicts()["test_second"] == "pass"
@@ -49,7 +49,7 @@ def pytest_runtest_logstart(nodeid):
         fakes.FakeMachine.booted[0].console.lines += fakes.WARN
 """
     )
-    suite.run(TWO.format(first="pass", second="pass"))
+    suite.run(TWO.format(first="pass", second="pass"), confirm=False)
     assert suite.verdicts() == {"test_first": "pass", "test_second": "crash"}
 
 
@@ -101,7 +101,7 @@ def test_no_boot_ends_the_run_with_status_3(suite) -> None:
 
 
 def test_no_second_boot_ends_the_run_too(suite) -> None:
-    suite.run(TWO.format(first="guest.run('oops')", second="pass"), release="7.3.4-flaky")
+    suite.run(TWO.format(first="guest.run('oops')", second="pass"), release="7.3.4-flaky", confirm=False)
     assert suite.verdicts() == {"test_first": "crash", "test_second": "miss"}
     assert suite.document()["run"]["exit_status"] == 3
 

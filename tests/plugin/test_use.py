@@ -111,47 +111,101 @@ def test_x_stops_at_a_crash_that_raised_nothing(suite) -> None:
     assert "stopping after 1 failures" in suite.document()["run"]["interrupted"]
 
 
-def test_known_issues(suite, tmp_path) -> None:
-    issues = tmp_path / "known.toml"
-    issues.write_text(
-        '[[issue]]\ntitle = "ixgbe: off by one"\nwhose = "driver"\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\n'
-        'kernels = ">=7,<7.4"\nwhere = ["ixgbe.c"]\nreason = "It counts from 1."\nlink = "https://example.org/1"\n'
+ISSUE = """[[issue]]
+title = "ixgbe: off by one"
+whose = "driver"
+requirement = "AREA-TEST-01"
+shows = "it is off by"
+drivers = ["ixgbe"]
+kernels = ">=7,<7.4"
+where = ["ixgbe.c"]
+reason = "It counts from 1."
+link = "https://example.org/1"
+"""
+KNOWN = "ixgbe: off by one, https://example.org/1"
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Writes a list of known issues; returns the argument that names it."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "known.toml"
+        path.write_text(text)
+        return f"--plugfest-known-issues={path}"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("body", "release", "verdict", "reason"),
+    [
+        ("assert False, 'it is off by 1'", None, "xfail", f"{KNOWN} (found: fail: it is off by 1)"),
+        ("pass", None, "pass", f"known issue did not show: {KNOWN}"),
+        ("raise RuntimeError('it is off by 1')", None, "error", "call: RuntimeError: it is off by 1"),
+        ("assert False, 'it is off by 1'", "7.4.0", "fail", "it is off by 1"),
+        ("assert False, 'no'", None, "fail", f"no (a known issue is listed, but shows otherwise: {KNOWN})"),
+        ("guest.run('warn'); assert False, 'it is off by 1'", None, "crash", "WARNING: CPU: 0"),
+    ],
+)
+def test_known_issues(suite, listed, body: str, release: str | None, verdict: str, reason: str) -> None:
+    suite.run(f"{GOOD}    {body}\n", listed(ISSUE), "-x", release=release)
+    result = suite.only()
+    assert result["verdict"] == verdict
+    assert result["reason"].startswith(reason)
+    issue = {"reason": "ixgbe: off by one", "link": "https://example.org/1"}
+    assert result["known_issue"] == (None if release else issue)
+    failed = verdict not in ("xfail", "pass")
+    assert suite.document()["run"]["exit_status"] == failed
+    assert [each["showed"] for each in suite.document()["known_issues"]] == (
+        [] if release or verdict == "error" else [verdict == "xfail"]
     )
-    argument = f"--plugfest-known-issues={issues}"
-    suite.run(GOOD + "    assert False, 'off'\n", argument)
-    assert suite.only()["verdict"] == "xfail"
-    assert suite.only()["reason"] == "ixgbe: off by one, https://example.org/1 (found: fail: off)"
-    assert suite.only()["known_issue"] == {"reason": "ixgbe: off by one", "link": "https://example.org/1"}
-    assert suite.document()["run"]["exit_status"] == 0
-    suite.run(GOOD, argument)
-    assert (suite.only()["verdict"], suite.only()["reason"]) == (
-        "pass",
-        "known issue did not show: ixgbe: off by one, https://example.org/1",
-    )
-    suite.run(GOOD + "    raise RuntimeError\n", argument)
-    assert suite.only()["verdict"] == "error"
-    suite.run(GOOD + "    assert False, 'off'\n", argument, release="7.4.0")
-    assert suite.only()["verdict"] == "fail"
-    issues.write_text("[[issue]]\n")
-    result = suite.run(GOOD, argument)
+
+
+def test_a_malformed_list_of_known_issues(suite, listed) -> None:
+    result = suite.run(GOOD, listed("[[issue]]\n"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_a_known_issue_of_some_parameters_only(suite, tmp_path) -> None:
-    issues = tmp_path / "known.toml"
-    issues.write_text(
-        '[[issue]]\ntitle = "ixgbe: off by one"\nwhose = "driver"\nrequirement = "AREA-TEST-01"\ndrivers = ["ixgbe"]\n'
-        'kernels = ""\nparameters = ["b"]\nwhere = ["ixgbe.c"]\nreason = "It counts from 1."\nlink = "https://example.org/1"\n'
+@pytest.mark.parametrize("body", ["guest.run('warn')", "guest.run('warn-late'); assert False, 'anything'"])
+def test_a_complaint_of_the_kernel_is_known_in_any_test(suite, listed, body: str) -> None:
+    two = f"{GOOD}    {body}\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)
+    suite.run(
+        two,
+        listed(
+            ISSUE.replace('requirement = "AREA-TEST-01"\nshows = "it is off by"', 'complaint = "WARNING: .* something"')
+        ),
+        "-x",
     )
+    assert suite.verdicts() == {"test_it": "xfail", "test_other": "pass"}
+    (row,) = suite.document()["known_issues"]
+    assert (row["requirement"], row["showed"], row["unseen"]) == (None, 1, False)
+    assert len(suite.machines) == 2, "the guest is not used again"
+
+
+def test_a_vendors_module_has_no_issues_but_those_that_name_it(suite, listed, tmp_path, kernel_module) -> None:
+    module = tmp_path / "ixgbe.ko"
+    module.write_bytes(kernel_module(b"version=6.3.4\0"))
+    body = GOOD + "    assert False, 'it is off by 1'\n"
+    for more, verdict in (
+        ("", "fail"),
+        ('modules = { ixgbe = ">=6.2,<6.4" }\n', "xfail"),
+        ('modules = { ixgbe = "<6" }\n', "fail"),
+    ):
+        suite.run(body, listed(ISSUE + more), extra_modules=(module,), release="6.12.57")
+        assert suite.only()["verdict"] == verdict
+
+
+def test_a_known_issue_of_some_parameters_only(suite, listed) -> None:
     suite.run(
         """
 @requirement("AREA-TEST-01")
 @pytest.mark.parametrize("kind", ["a", "b"])
 def test_it(guest, kind):
     '''It is a.'''
-    assert kind == "a"
+    assert kind == "a", "it is off by 1"
 """,
-        f"--plugfest-known-issues={issues}",
+        listed(ISSUE + 'parameters = ["b"]\n'),
     )
     assert suite.verdicts() == {"test_it[a]": "pass", "test_it[b]": "xfail"}
     assert "did not show" not in suite.document()["results"][0]["reason"]
@@ -175,9 +229,13 @@ def test_bad(guest):
     lines = [line for line in result.outlines if line]
     assert lines.pop(0) == "guest: snapshot"
     assert lines[0].startswith("[1/2] pass    AREA-TEST-01       test_good ")
-    assert lines[1].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
-    assert lines[2].strip() == "expected [bold]7[/bold], found 8"
-    assert len(lines) == 3
+    assert lines[1].startswith(
+        "AREA-TEST-02 test_bad: fail, to be confirmed in a fresh guest: expected [bold]7[/bold], found 8"
+    )
+    assert lines[2] == "guest: snapshot"
+    assert lines[3].startswith("[2/2] fail    AREA-TEST-02       test_bad ")
+    assert lines[4].strip() == "expected [bold]7[/bold], found 8"
+    assert len(lines) == 5
     assert "\x1b" not in result.stdout.str()
 
 

@@ -208,7 +208,8 @@ def test_it(guest):
 
 
 def test_a_provoked_problem_is_expected_in_its_test_only(suite) -> None:
-    suite.run(f"""
+    suite.run(
+        f"""
 @pytest.mark.provokes({PROVOKED!r})
 @requirement("AREA-TEST-01")
 def test_first(guest):
@@ -224,7 +225,9 @@ def test_second(guest):
 def test_third(guest):
     '''The kernel logs nothing.'''
     guest.run("warn")
-""")
+""",
+        confirm=False,
+    )
     assert suite.verdicts() == {"test_first": "pass", "test_second": "pass", "test_third": "crash"}
     assert len(suite.machines) == 1
 

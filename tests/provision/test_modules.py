@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import UsageError
-from plugfest.provision.modules import ModuleTree, base_name
+from plugfest.provision.modules import ModuleTree, base_name, module_info
 from plugfest.provision.unpacked import Unpacked
 
 DEPENDENCIES = """\
@@ -89,3 +89,23 @@ def test_soft_dependencies_come_first_too(tree):
         "kernel/lib/crc32c_generic.ko",
         "kernel/lib/top.ko",
     ]
+
+
+def test_what_a_module_says_of_itself(kernel_module):
+    says = module_info(kernel_module(b"version=6.3.4\0license=GPL\0parm=a:first\0parm=b:second\0srcversion=ABC"))
+    assert says == {"version": "6.3.4", "license": "GPL", "parm": "a:first", "srcversion": "ABC"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda _: b"", "no ELF64 file"),
+        (lambda _: b"version=1\0" * 20, "no ELF64 file"),
+        (lambda whole: whole[:50], "a damaged ELF file"),
+        (lambda whole: whole[:-40], "a damaged ELF file"),
+        (lambda whole: whole.replace(b".modinfo", b".comment"), "no section .modinfo"),
+    ],
+)
+def test_what_is_no_module(damage, why, kernel_module):
+    with pytest.raises(ValueError, match=why):
+        module_info(damage(kernel_module(b"version=1\0")))

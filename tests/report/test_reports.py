@@ -175,12 +175,27 @@ class TestHtml:
     def test_known_issues_that_did_not_show_come_last(self, history, tmp_path) -> None:
         issue = {"reason": "off by one", "link": "https://example.org/1"}
         test = history.plan("LINK-A-01")
-        history.result(test, "pass", "known issue did not show: off by one, https://example.org/1", known_issue=issue)
+        history.result(
+            test,
+            "pass",
+            "known issue did not show: off by one, https://example.org/1",
+            known_issue=issue,
+            expected=[expected("LINK-A-01")],
+        )
         history.end()
         text = plain(Page(html.render(history.document(), tmp_path)).text)
         last = text.index("Known issues that did not show 1")
         assert "The known issue did not show." in text[:last]
         assert text.index("off by one", last) > text.rindex("The driver does what LINK-A-01 requires.") > last
+
+    def test_a_failure_that_a_listed_issue_does_not_explain(self, history, tmp_path) -> None:
+        issue = {"reason": "off by one", "link": "https://example.org/1"}
+        reason = "found 7 (a known issue is listed, but shows otherwise: off by one, https://example.org/1)"
+        history.result(history.plan("LINK-A-01"), "fail", reason, known_issue=issue, expected=[expected("LINK-A-01")])
+        history.end()
+        text = plain(Page(html.render(history.document(), tmp_path)).text)
+        assert "A known issue is listed, but shows otherwise: off by one" in text
+        assert "found 7 (a known" not in text
 
     def test_a_link_that_is_no_address_is_text(self, history, tmp_path) -> None:
         test = history.plan("LINK-A-01")
@@ -323,6 +338,52 @@ class TestConsole:
         assert "1 of 1 faults were detected" in text
         assert "(exit status 0)" in text
 
+    def test_known_issues_are_counted_and_those_that_did_not_show_are_named(self, history) -> None:
+        for number, showed in enumerate((True, True, False), 1):
+            test = history.plan("LINK-A-01", name=f"test_a[{number}]")
+            history.result(test, "xfail" if showed else "pass", expected=[expected("LINK-A-01", showed=showed)])
+        history.result(
+            history.plan("LINK-A-02"), "xfail", expected=[expected(None, title="igb: it hangs", showed=True)]
+        )
+        history.result(history.plan("LINK-A-03"), "pass", expected=[expected("LINK-A-03")])
+        history.result(history.plan("LINK-A-04"), "pass", expected=[expected("LINK-A-04", intermittent=True)])
+        history.result(history.plan("LINK-A-05"), "skip", expected=[expected("LINK-A-05")])
+        history.end()
+        text = render(history.document(), width=200)
+        assert (
+            "known issues 2 showed, in 3 tests, 1 of them by a complaint of the kernel in a test that is not listed\n"
+            in text
+        )
+        assert [line for line in text.splitlines() if "did not show" in line] == [
+            "known issue did not show LINK-A-03 off by one"
+        ]
+
+
+def expected(requirement: str | None, *, title: str = "off by one", showed: bool = False, intermittent: bool = False):
+    """What the journal says of a known issue of a test."""
+    link = "https://example.org/1"
+    return {"title": title, "link": link, "requirement": requirement, "intermittent": intermittent, "showed": showed}
+
+
+@pytest.mark.parametrize(
+    ("strict", "issue", "verdict", "status"),
+    [
+        (True, {}, "pass", 1),
+        (False, {}, "pass", 0),
+        (True, {"showed": True}, "xfail", 0),
+        (True, {"intermittent": True}, "pass", 0),
+        (True, {}, "skip", 0),
+        (True, {}, "xfail", 0),
+    ],
+)
+def test_an_issue_that_does_not_show_is_a_failure_if_the_user_wants_so(
+    history, strict: bool, issue: dict, verdict: str, status: int
+) -> None:
+    history.events[0]["options"]["strict_known"] = strict
+    history.result(history.plan("LINK-A-01"), verdict, expected=[expected("LINK-A-01", **issue)])
+    history.end()
+    assert history.document()["run"]["exit_status"] == status
+
 
 def falsified(*outcomes: str) -> History:
     history = History(falsify=True)
@@ -356,3 +417,49 @@ def test_load_rejects_what_is_no_report(tmp_path) -> None:
     (tmp_path / "report.json").write_text('{"schema": 2}')
     with pytest.raises(InfrastructureError, match="not a report of schema 1"):
         document.load(tmp_path)
+
+
+class TestTightWaits:
+    """Those that ended in time, but used more than half of their deadline."""
+
+    def history(self, *, strict: bool = False, falsify: bool = False) -> History:
+        made = History(falsify=falsify)
+        made.events[0]["options"]["strict_waits"] = strict
+        for identifier, share in (("XDP-BASIC-01", 0.6), ("XDP-BASIC-02", 0.9)):
+            wait = {"what": f"{HOSTILE} comes", "seconds": share * 20, "limit": 20.0, "share": share}
+            made.result(made.plan(identifier), "pass", calls=7, waited=19.0, tight_waits=[wait])
+        made.result(made.plan("XDP-BASIC-03"), "pass", calls=7, waited=0.0, tight_waits=[])
+        made.end()
+        return made
+
+    def summary(self, made: History) -> str:
+        output = io.StringIO()
+        console.render(made.document(), Console(file=output, width=200))
+        return plain(output.getvalue())
+
+    def test_summary_counts_them_and_names_the_tightest(self) -> None:
+        text = self.summary(self.history())
+        assert "tight 2 waits used more than half of their deadline; the tightest: 18.0 of 20.0 s until" in text
+        assert "(XDP-BASIC-02)" in text
+        assert "strict" not in text
+
+    def test_page_lists_them_the_tightest_first(self, tmp_path) -> None:
+        page = Page(html.render(self.history().document(), tmp_path))
+        assert (page.unbalanced, page.open) == ([], [])
+        text = plain(page.text)
+        assert text.index("90 %") < text.index("60 %")
+        assert "Tight waits 2" in text
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_strict_run_fails_of_them_and_says_so(self, strict: bool) -> None:
+        made = self.history(strict=strict)
+        assert made.document()["run"]["exit_status"] == strict
+        assert ("a failure under --strict-waits" in self.summary(made)) is strict
+
+    def test_driver_with_a_fault_may_be_slow(self) -> None:
+        assert document.tight_waits(self.history(strict=True, falsify=True).document()) == []
+
+    def test_run_without_them_does_not_mention_them(self, full) -> None:
+        history, folder = full
+        assert "Tight waits" not in html.render(history.document(), folder)
+        assert "tight" not in self.summary(history)

@@ -96,6 +96,45 @@ def test_an_oops_its_trace_and_its_panic_are_one_problem() -> None:
     assert problem.excerpt == "\n".join(OOPS.splitlines()[1:])
 
 
+TRACE = """\
+[   13.000000] BUG: kernel NULL pointer dereference, address: 0000000000000480
+[   13.000010] Oops: Oops: 0000 [#1] SMP NOPTI
+[   13.000020] RIP: 0010:eth_type_trans+0x1b/0x1a0
+[   13.000030] Code: 0f 1f 44 00 00
+[   13.000040] Call Trace:
+[   13.000050]  <IRQ>
+[   13.000060]  ? show_regs+0x1/0x2
+[   13.000070]  xdp_build_skb_from_buff+0x9f/0x160
+[   13.000080]  gve_rx_poll_dqo.isra.0+0x5d0/0xa40 [gve]
+[   13.000090]  gve_napi_poll_dqo+0x1/0x2 [gve]
+[   13.000100]  __napi_poll+0x1/0x2
+[   13.000110]  net_rx_action+0x1/0x2
+[   13.000120]  </IRQ>
+[   13.000130] RIP: 0033:0x7f0123456789
+[   13.000140] ---[ end trace 0000000000000000 ]---
+[   13.000150] RIP: 0010:eth_type_trans+0x1b/0x1a0"""
+
+
+@pytest.mark.parametrize(
+    ("report", "where"),
+    [
+        (TRACE, "eth_type_trans < xdp_build_skb_from_buff < gve_rx_poll_dqo.isra.0 < gve_napi_poll_dqo < __napi_poll"),
+        (OOPS, "ixgbe_get_ethtool_stats"),
+        (WARNING, "ixgbe_up_complete"),
+    ],
+)
+def test_a_summary_says_where(report: str, where: str) -> None:
+    (problem,) = find_problems(report.splitlines())
+    assert problem.summary == f"{problem.title} in {where}"
+
+
+def test_a_summary_without_a_trace_is_the_title() -> None:
+    (problem,) = find_problems(
+        ["eth0: NETDEV WATCHDOG: CPU: 1: transmit queue 1 timed out 5000 ms", "eth0: Reset adapter"]
+    )
+    assert problem.summary == problem.title
+
+
 def test_two_warnings_are_two_problems_each_with_its_excerpt() -> None:
     first, second = find_problems((WARNING + "\n" + WARNING.replace("3137", "3138")).splitlines())
     assert "3137" in first.title

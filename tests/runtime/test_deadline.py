@@ -7,7 +7,7 @@ import time
 
 import pytest
 from plugfest import deadline
-from plugfest.deadline import Deadline, poll, scaled, until
+from plugfest.deadline import Deadline, Wait, poll, scaled, until
 
 
 class Time:
@@ -80,6 +80,50 @@ def test_pauses_grow_but_not_beyond_a_quarter(clock: Time) -> None:
     poll(lambda: False, Deadline.after(10))
     assert clock.pauses[0] == pytest.approx(0.005)
     assert max(clock.pauses) == pytest.approx(0.25)
+
+
+def test_deadline_moves_by_what_the_host_loses(clock: Time) -> None:
+    lost = [7.0]
+    limit = Deadline.after(2, lost=lambda: lost[0])
+    clock.now += 3
+    assert limit.passed
+    lost[0] += 1.5
+    assert not limit.passed
+    assert limit.remaining == pytest.approx(0.5)
+    clock.now += 0.5
+    assert limit.passed
+
+
+def test_deadline_ends_on_a_host_that_has_no_time_at_all(clock: Time) -> None:
+    with pytest.raises(AssertionError, match=r"within 2\.0 s and 18\.0 s in which the host was busy; it did not$"):
+        until(lambda: False, what="the carrier comes up", timeout=2, lost=lambda: clock.now)
+    assert clock.now == pytest.approx(120)
+
+
+@pytest.mark.parametrize(("came", "tight"), [(0.6, False), (1.4, True)])
+def test_wait_is_noted_with_its_share_of_the_deadline(clock: Time, came: float, tight: bool) -> None:
+    noted: list[Wait] = []
+    until(lambda: clock.now >= 100 + came, what="it comes", timeout=2, note=noted.append)
+    [wait] = noted
+    assert (wait.what, wait.limit) == ("it comes", 2.0)
+    assert came <= wait.seconds == pytest.approx(2 * wait.share)
+    assert wait.tight is tight
+
+
+def test_share_is_of_the_deadline_that_the_host_has_moved(clock: Time) -> None:
+    noted: list[Wait] = []
+    until(
+        lambda: clock.now >= 104, what="it comes", timeout=2, lost=lambda: (clock.now - 100) * 0.75, note=noted.append
+    )
+    [wait] = noted
+    assert wait.limit == pytest.approx(5.0, abs=0.3)
+
+
+def test_wait_that_failed_is_not_noted(clock: Time) -> None:
+    noted: list[Wait] = []
+    with pytest.raises(AssertionError):
+        until(lambda: False, what="it comes", timeout=2, note=noted.append)
+    assert noted == []
 
 
 def test_deadline_counts_down() -> None:

@@ -126,6 +126,21 @@ def test_a_comparison_reports_missing_and_extra_frames() -> None:
         check_same([b"a", b"a"], [b"a"], "frames")
 
 
+@pytest.mark.parametrize(
+    ("found", "wanted", "ending"),
+    [
+        ([b"aXXd", b"eXgXi"], [b"abcd", b"efghi"], "; changed at bytes 1-3"),
+        ([b"Xbcdef", b"abcdXX"], [b"abcdef", b"abcdef"], "; changed at bytes 0"),
+        ([b"aX", b"bbb"], [b"ab", b"cc"], ""),
+        ([b"ab"], [b"ab", b"ab"], ""),
+    ],
+)
+def test_a_comparison_says_which_bytes_changed(found: list[bytes], wanted: list[bytes], ending: str) -> None:
+    with pytest.raises(AssertionError) as error:
+        check_same(found, wanted, "frames")
+    assert str(error.value).partition("; changed")[1:] == ending.partition("; changed")[1:]
+
+
 def test_short_frames_may_be_padded_on_their_way() -> None:
     short = Measurement(to_dut=[bytes(54), bytes(100)])
     assert short.arrived == (Account(2, 154), Account(2, 160))

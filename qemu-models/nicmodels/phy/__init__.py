@@ -9,6 +9,7 @@ from nicmodels.phy.abilities import Abilities, Pause, Resolution, Technology, re
 from nicmodels.phy.arbitration import Arbitration, LinkControl, State
 from nicmodels.phy.event import Event, Kind
 from nicmodels.phy.link_segment import LinkSegment, LocalSegment, PartnerControl, link_methods
+from nicmodels.phy.looks import Looks
 from nicmodels.phy.medium import Carrier, Medium, Pages, Port, Silence, TrainingFrames
 from nicmodels.phy.page import NULL_PAGE, Codeword
 from nicmodels.phy.partner import LinkPartner
@@ -31,6 +32,7 @@ __all__ = [
     "LinkPartner",
     "LinkSegment",
     "LocalSegment",
+    "Looks",
     "Medium",
     "Pages",
     "PartnerControl",

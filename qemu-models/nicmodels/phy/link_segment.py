@@ -6,7 +6,7 @@
     segment = host.link_segment or LocalSegment(host.clock, variant.partner)
     self.phy = segment.attach(null_pages=False)
     self.partner = segment.partner
-    link_methods(self.partner)                           # for the model's control methods
+    link_methods(self.partner, self.looks)               # for the model's control methods
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nicmodels.clock import Clock
+    from nicmodels.phy.looks import Looks
 
 BACKPLANE = Abilities.of("10GBASE-KR", "10GBASE-KX4", "1000BASE-KX", pause=True, asymmetric_pause=True, fec=True)
 """A partner's abilities by default: all that ports of 10 Gb/s have."""
@@ -47,9 +48,14 @@ class PartnerControl(Protocol):
         """``link.record``."""
 
 
-def link_methods(partner: PartnerControl) -> dict[str, Callable[..., Any]]:
-    """The control methods by which tests reach the link partner."""
-    return {"link.get": partner.describe, "link.set": partner.control, "link.record": partner.read}
+def link_methods(partner: PartnerControl, looks: Looks) -> dict[str, Callable[..., Any]]:
+    """The control methods by which tests reach the link partner, and learn whether the driver has seen what became of the link."""
+    return {
+        "link.get": partner.describe,
+        "link.set": partner.control,
+        "link.record": partner.read,
+        "link.looks": looks.read,
+    }
 
 
 class LinkSegment(Protocol):

@@ -16,6 +16,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
+from plugfest.provision.modules import module_info
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
@@ -47,9 +48,7 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(
-    name: str, options: GuestOptions, output: Path, *, falsify: bool = False, keep: bool = False, guests: int = 1
-) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     """Check the arguments, then provision what the run needs.
 
     Raises:
@@ -83,12 +82,9 @@ def plan(
         scratch=wanted.cache / "run",
         snapshots=None if options.fresh else wanted.cache / "snapshots",
         extra_modules=modules,
-        falsify=falsify,
-        keep=keep,
         faults=options.faults,
         cpus=options.cpus,
         memory=options.memory,
-        guests=guests,
         durations=wanted.cache / "durations" / _durations(driver.name, profile, kernel.release, chosen.name),
     )
 
@@ -104,6 +100,12 @@ def _module(path: Path) -> Path:
         raise UsageError(
             f"--module {path}: expected a kernel module (.ko), found {found}; build it against the kernel of --kernel"
         )
+    try:
+        module_info(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(
+            f"--module {path}: expected a kernel module (.ko), found {error}; build it against the kernel of --kernel"
+        ) from error
     return path.resolve()
 
 
@@ -149,6 +151,8 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
         "options": {
             "falsify": plan.falsify,
+            "strict_known": plan.strict_known,
+            "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
             "pytest": list(pytest_arguments),

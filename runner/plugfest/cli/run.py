@@ -42,11 +42,18 @@ _ALL_RUNS = "all"
 @option("--area", "areas", multiple=True, help="Run only this area of the suite; may be repeated.")
 @option("--slow", is_flag=True, help="Also run the tests that take minutes each.")
 @option("--falsify", is_flag=True, help="Run each test with its fault armed, and require that the test detects it.")
+@option("--no-confirm", is_flag=True, help="Do not run a failed test again in a fresh guest to confirm its verdict.")
+@option(
+    "--strict-waits",
+    is_flag=True,
+    help="Fail the run if a test waits for more than half of a deadline: such a verdict would hang on the host's speed.",
+)
 @option(
     "--keep",
     is_flag=True,
     help="Keep the guest up, and run the tests again, with your edits, each time you press Enter.",
 )
+@option("--strict-known", is_flag=True, help="Fail if a known issue that applies does not show.")
 @option(
     "--guests",
     type=click.IntRange(min=1),
@@ -83,7 +90,10 @@ def run(
     areas: tuple[str, ...],
     slow: bool,
     falsify: bool,
+    no_confirm: bool,
+    strict_waits: bool,
     keep: bool,
+    strict_known: bool,
     guests: int | None,
     count: int,
     shuffle: str | None,
@@ -99,6 +109,8 @@ def run(
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
     if keep and count > 1:
         raise UsageError("--keep with --repeat: expected one of them; --keep repeats when you press Enter")
+    if strict_known and falsify:
+        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     seed, loaded = _seed(shuffle), _loaded_runs(load, count)
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
@@ -110,8 +122,17 @@ def run(
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
     suite.check_selection(arguments, pytest_arguments)
     faults.check_local(options.faults, TABLE)
-    ready = plan(driver, options, _absolute(output) or Path(), falsify=falsify, keep=keep, guests=guests)
-    ready = dataclasses.replace(ready, seed=seed, loaded=loaded > 0)
+    ready = dataclasses.replace(
+        plan(driver, options, _absolute(output) or Path()),
+        falsify=falsify,
+        confirm=not no_confirm,
+        strict_waits=strict_waits,
+        strict_known=strict_known,
+        keep=keep,
+        guests=guests,
+        seed=seed,
+        loaded=loaded > 0,
+    )
     if output is None:
         ready = _with_output(ready)
     if options.dry_run:

@@ -28,7 +28,13 @@ class Binding:
     """
 
     def __init__(self, machine: Machine) -> None:
-        """Find out; the driver must be bound."""
+        """Find out; the driver must be bound.
+
+        Raises:
+            DriverLoadError: the driver created no netdev.
+        """
+        if machine.load_error is not None:
+            raise machine.load_error
         self._machine = machine
         self._agent = machine.agent
         link = f"/sys/class/net/{machine.ifname}/device"

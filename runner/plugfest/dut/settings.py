@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from plugfest.dut.stillness import Stillness
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
@@ -13,46 +14,80 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
-STEADY = 2.5
-"""Seconds on any guest: longer than drivers that poll take to find out what became of a link (1 s, by the guest's own timers)."""
+class NoLinkError(AssertionError):
+    """The link did not come up.
+
+    Attributes:
+        never: whether the driver has not reported a carrier since it created the netdev.
+    """
+
+    def __init__(self, message: str, *, never: bool) -> None:
+        """Take what was waited for, and what was found."""
+        super().__init__(message)
+        self.never = never
 
 
 class Settings:
     """Changes settings, and waits until the link carries frames again: many drivers reset the device for it."""
 
-    def __init__(self, dut: Dut, until: Until, defer: Callable[..., None], linked: Callable[[], bool]) -> None:
-        """Change nothing yet; `linked` returns whether the link partner has the link."""
+    def __init__(
+        self,
+        dut: Dut,
+        until: Until,
+        defer: Callable[..., None],
+        linked: Callable[[], bool],
+        looked: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            dut: the interface.
+            until: waits for a condition.
+            defer: registers an undo.
+            linked: returns whether the link partner has the link.
+            looked: whether the driver has seen the link's last change, see `Stillness`.
+        """
         self._dut = dut
+        self._looked = looked
         self._linked = linked
         self._until = until
         self._defer = defer
 
-    def ready(self) -> None:
+    def ready(self, *, timeout: float = 10.0) -> None:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
 
         The link partner must have it too: a driver that reports the link too early fails LINK-CARRIER-04, not the test at hand.
+
+        Args:
+            timeout: seconds on a guest of speed 1.
+
+        Raises:
+            NoLinkError: it does not come up.
         """
 
         def running() -> bool:
             link = self._dut.link()
             return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
 
-        self._until(running, what=f"{self._dut.ifname} has carrier", timeout=10)
+        try:
+            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
+        except AssertionError as error:
+            link = self._dut.link()
+            raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
 
     def steady(self) -> None:
-        """Wait until the link has been there, to both ends, for `STEADY` without a change.
+        """Wait until the link is there, to both ends, and stays: see `Stillness`.
 
         After a test that restarted negotiation while the driver reported a carrier: until a driver that polls has found the new link
         it may not report the loss of it (CL73-ADV-02).
         """
-        since, before = time.monotonic(), -1
+        stillness = Stillness(self._looked)
 
         def stayed() -> bool:
-            nonlocal since, before
             link = self._dut.link()
-            if link["carrier-changes"] != before or not link["carrier"] or not self._linked():
-                since, before = time.monotonic(), link["carrier-changes"]
-            return time.monotonic() - since > STEADY
+            if not link["carrier"] or not self._linked():
+                stillness.disturbed()
+            return stillness.stays(link["carrier-changes"])
 
         self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
 

@@ -54,6 +54,10 @@ def _swapped(modes: dict[str, Any]) -> dict[str, Any]:
     return {**modes, "supported": [*(name for name in modes["supported"] if "base" not in name), ANOTHER_MODE]}
 
 
+def _without_carrier(link: dict[str, Any]) -> dict[str, Any]:
+    return {**link, "carrier": 0, "operstate": "down"}
+
+
 def _stray(counters: dict[str, Any]) -> dict[str, Any]:
     return {**counters, "unknown": {**counters["unknown"], NO_REGISTER: 1}}
 
@@ -83,6 +87,16 @@ ROWS = (
         "program:rss.table-kept",
         "after a change of settings the indirection table is reported as the default of one queue more",
         _table_kept,
+    ),
+    always(
+        "program:link.carrier-lost",
+        "the carrier is reported as off",
+        {"agent:link.get": answers(_without_carrier)},
+    ),
+    always(
+        "program:driver.netdev-lost",
+        "the device is reported to have no netdev",
+        {"agent:files.glob": answers(lambda _: [], when=lambda params: params["path"].endswith("/net/*"))},
     ),
     always(
         "program:driver.unbind-lost",

@@ -99,6 +99,18 @@ class LinkPartner:
         """Whether it has the link; where it is not modelled it is taken to have."""
         return not self.modelled or self.get()["phase"] == "linked"
 
+    @cached_property
+    def _tells_looks(self) -> bool:
+        return self._machine.model is not None and "link.looks" in self._machine.model.call("control.methods")
+
+    @property
+    def looked(self) -> bool | None:
+        """Whether the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+        if not self._tells_looks:
+            return None
+        assert self._machine.model is not None
+        return bool(self._machine.model.call("link.looks"))
+
     def speeds(self) -> frozenset[int]:
         """Its speeds in Mbit/s, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""
         return frozenset(speed_of(technology) for technology in self.get()["abilities"]["technologies"])

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import paramiko
 
+from plugfest.deadline import Deadline, never
 from plugfest.errors import InfrastructureError
+from plugfest.machine.call_count import CallCount
 from plugfest.machine.ssh import GuestGone, SshSession
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class AgentClient:
         reply_timeout: float = REPLY_TIMEOUT,
         command: str = COMMAND,
         interposer: Interposer | None = None,
+        lost: Callable[[], float] = never,
+        count: CallCount | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -96,11 +100,15 @@ class AgentClient:
             reply_timeout: seconds that a call may take beyond its own ``timeout`` parameter.
             command: joins the channel's ends to the agent's socket.
             interposer: consulted for each call of a run that falsifies.
+            lost: returns the seconds that the host has lost so far.
+            count: of the calls; None for one of its own.
         """
         self._ssh = ssh
         self._alive = alive
         self._command = command
         self._interposer = interposer
+        self._lost = lost
+        self.count = CallCount() if count is None else count
         self.reply_timeout = reply_timeout
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
@@ -115,6 +123,8 @@ class AgentClient:
             reply_timeout=self.reply_timeout,
             command=self._command,
             interposer=self._interposer,
+            lost=self._lost,
+            count=self.count,
         )
 
     def call(self, method: str, /, **params: Any) -> Any:
@@ -138,6 +148,7 @@ class AgentClient:
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
         limit = self.reply_timeout + (float(own) if isinstance(own, int | float) else 0.0)
+        begin = time.monotonic()
         with self._lock:
             try:
                 reply = self._exchange(method, params, limit)
@@ -145,6 +156,10 @@ class AgentClient:
                 # Half a line may be left, or a late answer: the next call starts on a new connection.
                 self.close()
                 raise
+            finally:
+                self.count.calls += 1
+                if own:
+                    self.count.waiting += time.monotonic() - begin
         error = reply.get("error")
         if error is not None:
             raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
@@ -158,7 +173,7 @@ class AgentClient:
         line = (
             json.dumps({"id": number, "method": method, "params": dict(params)}, separators=(",", ":")).encode() + b"\n"
         )
-        end = time.monotonic() + limit
+        deadline = Deadline.after(limit, lost=self._lost)
         try:
             self._channel.settimeout(max(0.1, limit))
             self._channel.sendall(line)
@@ -168,14 +183,14 @@ class AgentClient:
             raise GuestGone(
                 f"{method}: expected an agent to ask, found {self._alive() or f'a closed channel ({error})'}"
             ) from error
-        reply = self._reply(method, end, limit)
+        reply = self._reply(method, deadline)
         if reply.get("id") != number:
             raise InfrastructureError(
                 f"{method}: expected the agent's answer {number}, found {reply.get('id')!r}; the guest's agent is broken"
             )
         return reply
 
-    def _reply(self, method: str, end: float, limit: float) -> dict[str, Any]:
+    def _reply(self, method: str, deadline: Deadline) -> dict[str, Any]:
         channel = self._channel
         assert channel is not None
         searched = 0
@@ -190,9 +205,9 @@ class AgentClient:
                     raise InfrastructureError(f"{method}: expected JSON from the agent, found {line[:80]!r}") from error
                 return reply
             searched = len(self._buffer)
-            left = end - time.monotonic()
-            if left <= 0:
-                raise AgentTimeout(f"{method}: the agent did not answer within {limit:.0f} s")
+            left = deadline.remaining
+            if not left:
+                raise AgentTimeout(f"{method}: the agent did not answer within {deadline.seconds:.0f} s")
             channel.settimeout(min(_GLANCE, left))
             try:
                 data = channel.recv(1 << 16)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,12 @@ _CUT_HERE = "[ cut here ]"
 _TRACE_ENDS = re.compile(r"---\[ end (?:trace|Kernel panic)|Kernel Offset: |^ ?</TASK>$")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|c)")
 
+_FRAME = re.compile(r"(?:(?P<rip>RIP: \w+:)| )(?P<function>[A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\w+\])?")
+"""Where the kernel was, and one caller a line, as the x86 kernel prints them."""
+
+FUNCTIONS = 5
+"""Most functions of a problem's summary."""
+
 EXCERPT_LINES = 120
 """Most lines in the excerpt of a problem."""
 
@@ -71,6 +77,7 @@ class Problem:
         excerpt: that line and the lines that belong to it, as on the console.
         fatal: the guest is unusable afterwards.
         line: number of the title's line on the console, from 0.
+        functions: where it happened, the innermost first; empty if the report has no trace.
     """
 
     kind: str
@@ -78,6 +85,12 @@ class Problem:
     excerpt: str
     fatal: bool
     line: int
+    functions: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The title and the innermost functions, one line: ``BUG: … in eth_type_trans < gve_rx_poll_dqo``."""
+        return f"{self.title} in {' < '.join(self.functions)}" if self.functions else self.title
 
 
 class Console:
@@ -227,9 +240,24 @@ def find_problems(lines: list[str], first: int = 0) -> list[Problem]:
             begin = previous.line - first
             kind, fatal, text = previous.kind, True, previous.title
             at = begin  # noqa: PLW2901 - the joined problem starts where the first one did
-        found.append(Problem(kind, text.strip(), "\n".join(lines[begin:end]), fatal, first + at))
+        functions = _functions(lines[begin:end])
+        found.append(Problem(kind, text.strip(), "\n".join(lines[begin:end]), fatal, first + at, functions))
         quiet_until = end + _JOINED_WITHIN
     return found
+
+
+def _functions(report: Iterable[str]) -> tuple[str, ...]:
+    """Return the function at which a report's first trace begins, and those that called it; not what the unwinder only guesses ("?")."""
+    found: list[str] = []
+    for line in report:
+        match = _FRAME.fullmatch(_STAMP.sub("", line).rstrip())
+        if match is None:
+            if len(found) > 1 and _TRACE_ENDS.search(_STAMP.sub("", line)):
+                break
+            continue
+        if match["function"] not in found[-1:]:
+            found.append(match["function"])
+    return tuple(found[:FUNCTIONS])
 
 
 def _end_of(lines: list[str], at: int) -> int:

@@ -27,6 +27,7 @@ from plugfest.machine.ssh import CommandResult, GuestGone, SshSession
 from plugfest.machine.tap import Tap
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
+from plugfest.run.run_delay import RunDelay
 
 if TYPE_CHECKING:
     from plugfest.run.plan import RunPlan
@@ -116,12 +117,13 @@ class Machine:
         self._port = 0
         self._numbers = itertools.count(1)
         self._device = ""
+        self._delay = RunDelay()
         subject = self.driver.subject
         self.tap = Tap(multi_queue=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
-            self.remote = Remote(self.tap, interposer)
+            self.remote = Remote(self.tap, interposer, self._delay.seconds)
             self._wires.append(self.remote)
             self._start_model()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
@@ -131,6 +133,7 @@ class Machine:
                 snapshots=snapshots,
                 cwd=plan.scratch,
                 interposer=interposer,
+                delay=self._delay,
             )
             self.seconds["guest"] = self.guest.seconds
             try:
@@ -172,6 +175,14 @@ class Machine:
     def speed(self) -> float:
         """The guest's speed: 1 is a KVM guest on an idle laptop."""
         return self.guest.speed
+
+    def lost(self) -> float:
+        """Return the seconds that the run has lost because the host is busy: see `RunDelay`."""
+        return self.guest.lost()
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Start a deadline of so many seconds on a guest of speed 1; it is longer on a slow guest and a busy host."""
+        return self.guest.deadline(seconds)
 
     @property
     def startup(self) -> str:
@@ -225,6 +236,7 @@ class Machine:
             log=self.plan.guest_output / "model.log",
             name=f"model{len(self._processes)}",
         )
+        self._delay.watch(process.pid)
         self._processes.append(process)
         return process
 
@@ -277,7 +289,7 @@ class Machine:
         port, _ = self._plug_into_port(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
         ifname = self._interface(port)
         self.agent.call("link.set", ifname=ifname, up=True)
-        remote = Remote(tap, self._interposer)
+        remote = Remote(tap, self._interposer, self._delay.seconds)
         self._wires.append(remote)
         return SecondNic(ifname, remote)
 
@@ -315,7 +327,7 @@ class Machine:
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
-        deadline = Deadline.after(PROBE_TIMEOUT, speed=self.speed)
+        deadline = self.deadline(PROBE_TIMEOUT)
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
         found = poll(lambda: self._registered(pattern), deadline)
         if found is None:
@@ -371,7 +383,7 @@ class Machine:
             # Only one device at a time can open a tap: the old one must be gone before the next opens it.
             mark = self.guest.qemu.qmp.mark
             self.guest.qemu.qmp.execute("device_del", {"id": self._device})
-            self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=Deadline.after(5, speed=self.speed), mark=mark)
+            self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=self.deadline(5), mark=mark)
             self.guest.qemu.qmp.execute("netdev_del", {"id": f"{_NETDEV}{self._device}"})
         elif self._process is not None:
             if self.model is not None:
@@ -392,7 +404,7 @@ class Machine:
             raise InfrastructureError(
                 "expected a guest whose NIC was never replaced, found one that QEMU cannot reset; boot a fresh guest"
             )
-        self.guest.reboot(Deadline.after(BOOT_TIMEOUT))
+        self.guest.reboot(Deadline.after(BOOT_TIMEOUT, lost=self.lost))
         self.load_driver()
 
     # --- the wire -------------------------------------------------------------------------------------------------
@@ -438,6 +450,7 @@ class Machine:
             remote.close()
         for tap in self._taps:
             tap.close()
+        self._delay.close()
 
 
 def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:

@@ -71,9 +71,12 @@ class CapturedFrame:
 class Capture:
     """Frames in both directions, from the moment it is made until `stop`; if one is missing `stop` raises."""
 
-    def __init__(self, interface: str, interposer: Interposer | None = None) -> None:
+    def __init__(
+        self, interface: str, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+    ) -> None:
         """Start. The socket is bound before this returns, so what happens afterwards is seen."""
         self._interposer = interposer
+        self._lost = lost
         self._frames: list[CapturedFrame] = []
         self._changed = threading.Condition()
         self._socket = _bound(interface, _ETH_P_ALL)
@@ -157,9 +160,9 @@ class Capture:
 
         Args:
             condition: of the list of received frames.
-            timeout: seconds of wall time.
+            timeout: seconds of wall time on an idle host.
         """
-        limit = deadlines.Deadline.after(timeout)
+        limit = deadlines.Deadline.after(timeout, lost=self._lost)
         with self._changed:
             while not condition([frame.data for frame in self._frames if frame.received]):
                 if limit.passed:
@@ -201,16 +204,20 @@ class Remote:
     ipv4 = taps.IPV4
     ipv6 = taps.IPV6
 
-    def __init__(self, tap: Tap, interposer: Interposer | None = None) -> None:
+    def __init__(
+        self, tap: Tap, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+    ) -> None:
         """Take the wire's tap.
 
         Args:
             tap: the remote end of the wire.
             interposer: consulted for each frame of a run that falsifies.
+            lost: returns the seconds that the host has lost so far.
         """
         self.tap = tap
         self.ifname = tap.name
         self._interposer = interposer
+        self._lost = lost
         self._socket = _bound(tap.name, 0)
 
     @property
@@ -259,7 +266,7 @@ class Remote:
     @contextmanager
     def capture(self) -> Iterator[Capture]:
         """``with remote.capture() as seen:`` records all that is on the wire meanwhile; `seen` stays usable afterwards."""
-        seen = Capture(self.ifname, self._interposer)
+        seen = Capture(self.ifname, self._interposer, self._lost)
         try:
             yield seen
         finally:
@@ -273,7 +280,7 @@ class Remote:
         Args:
             frames: to send.
             answer: returns whether a dissected frame is one.
-            timeout: seconds of wall time.
+            timeout: seconds of wall time on an idle host.
         """
         found: list[Packet] = []
         tried = 0

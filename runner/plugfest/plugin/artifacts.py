@@ -36,10 +36,12 @@ class Recorder:
     Recording must never decide a verdict: where an artifact cannot be had, a text in its place says why.
     """
 
-    def __init__(self, output: Path, test: str) -> None:
-        """Record into ``artifacts/<test>`` of the run's output folder."""
+    def __init__(self, output: Path, test: str, attempt: int = 1) -> None:
+        """Record into ``artifacts/<test>`` of the run's output folder; a second attempt into ``attempt-2`` of that."""
         self._output = output
         self.folder = output / "artifacts" / slug(test)
+        if attempt > 1:
+            self.folder /= f"attempt-{attempt}"
         self._recording: Machine | None = None
         self._missing: dict[str, str] = {}
 
@@ -98,7 +100,7 @@ class Recorder:
         return {
             path.name: str(path.relative_to(self._output))
             for path in sorted(self.folder.iterdir())
-            if path.stat().st_size
+            if path.is_file() and path.stat().st_size
         }
 
     def _stop(self) -> None:

@@ -7,12 +7,13 @@ other. The coordinator never boots a guest: it hands out tests, prints their lin
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import selectors
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,10 @@ import pytest
 
 from plugfest.errors import InfrastructureError
 from plugfest.plugin import budget
+from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.channel import Channel, Message
+from plugfest.plugin.item import required
+from plugfest.plugin.state import BASES
 from plugfest.plugin.worker import CarryOut, work
 from plugfest.requirements.verdict import Verdict
 
@@ -48,6 +52,7 @@ class _Worker:
         channel: to it.
         item: the index of the test that it runs; None if it runs none.
         failed: how many of its tests have failed.
+        waits: whether it waits for a test, or to be told that there are no more.
         left: whether it has said that it ends.
         unused: whether its guest is as it was booted, or will be replaced before the next test in any case.
     """
@@ -57,6 +62,7 @@ class _Worker:
     channel: Channel
     item: int | None = None
     failed: int = 0
+    waits: bool = False
     left: bool = False
     unused: bool = True
 
@@ -81,6 +87,7 @@ class Coordinator:
         self._carry_out = carry_out
         self._guests = 1
         self._started = 0
+        self._failed = 0
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._waiting: list[int] = []
@@ -146,22 +153,31 @@ class Coordinator:
                 self._handle(worker, message)
             if closed:
                 self._bury(worker)
+        self._hand_out()
         self._live.tick()
 
     def _handle(self, worker: _Worker, message: Message) -> None:
         match message.pop("kind"):
             case "ready":
-                self._hand_out(worker, message["failed"])
+                worker.item, worker.failed, worker.waits = None, message["failed"], True
             case "report":
-                hook = self._session.config.hook
-                report = hook.pytest_report_from_serializable(config=self._session.config, data=message["data"])
-                hook.pytest_runtest_logreport(report=report)
+                config = self._session.config
+                report = config.hook.pytest_report_from_serializable(config=config, data=message["data"])
+                # The session would count it: the workers tell how many of their tests have failed.
+                log = config.pluginmanager.subset_hook_caller("pytest_runtest_logreport", [self._session])
+                log(report=report)
             case "note":
                 self._live.note(f"guest {worker.number}: {message['text'].removeprefix('guest: ')}")
             case "attempt":
                 self._live.attempt(**message)
             case "result":
                 self._live.result(**{**message, "verdict": Verdict(message["verdict"])})
+            case "base":
+                found = FailedBase.of(message)
+                if self._session.config.stash[BASES].failed(found):
+                    self._live.base_failed(found)
+            case "blocked":
+                self._live.blocked(**message)
             case "ended":
                 self._live.ended(**message)
             case "stopped":
@@ -169,27 +185,38 @@ class Coordinator:
             case "bye":
                 worker.left = True
 
-    def _hand_out(self, worker: _Worker, failed: int) -> None:
-        """Give a worker its next test, unless the run is to end."""
-        worker.item, worker.failed = None, failed
+    def _hand_out(self) -> None:
+        """Give each worker that waits its next test, unless the run is to end."""
         session = self._session
-        session.testsfailed = sum(each.failed for each in self._workers.values())
+        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
         limit = session.config.getvalue("maxfail")
         if limit and session.testsfailed >= limit and not session.shouldfail:
             session.shouldfail = f"stopping after {session.testsfailed} failures"
-        if not self._waiting or session.shouldfail or session.shouldstop or self._exit:
-            worker.channel.send("end")
-            return
-        worker.item = self._next(worker)
-        self._waiting.remove(worker.item)
-        worker.unused = _is_fresh(session.items[worker.item])
-        worker.channel.send("run", item=worker.item)
+        over = not self._waiting or session.shouldfail or session.shouldstop or self._exit
+        for worker in [each for each in self._workers.values() if each.waits]:
+            if over or not self._waiting:
+                worker.waits = False
+                worker.channel.send("end")
+            elif not self._base_runs():
+                worker.waits = False
+                worker.item = self._next(worker)
+                self._waiting.remove(worker.item)
+                worker.unused = _is_fresh(session.items[worker.item])
+                failed = [dataclasses.asdict(each) for each in session.config.stash[BASES]]
+                worker.channel.send("run", item=worker.item, failed_bases=failed)
+
+    def _base_runs(self) -> bool:
+        """Whether a test runs on which the others stand: they wait for its verdict, which may block them."""
+        items = self._session.items
+        running = [items[each.item] for each in self._workers.values() if each.item is not None]
+        return not self._plan.falsify and any(required(item).base is not None for item in running)
 
     def _bury(self, worker: _Worker) -> None:
         """Take leave of a worker that has ended; if it has died, write down which test it took along, and start another."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
         del self._workers[worker.process]
+        self._failed += worker.failed
         _, status = os.waitpid(worker.process, 0)
         if worker.left:
             return
@@ -230,16 +257,20 @@ class Coordinator:
 
     # --- the order of tests ---------------------------------------------------------------------------------------
 
-    def _order(self, items: Iterable[pytest.Item]) -> list[int]:
-        """Return the indices of tests, the longest first; one that no run has measured counts with its budget."""
+    def _order(self, items: Sequence[pytest.Item]) -> list[int]:
+        """Return the indices of tests: first what the others stand on, then the longest.
+
+        A test that no run has measured counts with its budget.
+        """
         seconds = [self._pace.known(item.nodeid) for item in items]
         guessed = [_budget(item) if known is None else known for item, known in zip(items, seconds, strict=True)]
-        return sorted(range(len(guessed)), key=lambda index: -guessed[index])
+        bases = sum(required(item).base is not None for item in items)  # the first ones: `plugfest.plugin.bases.first`
+        return sorted(range(len(guessed)), key=lambda index: -math.inf if index < bases else -guessed[index])
 
     def _next(self, worker: _Worker) -> int:
         """Return the next test; one that asks for a fresh guest goes to a worker that has one."""
         items = self._session.items
-        if worker.unused and self._plan.seed is None:
+        if worker.unused and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
             return next((index for index in self._waiting if _is_fresh(items[index])), self._waiting[0])
         return self._waiting[0]
 

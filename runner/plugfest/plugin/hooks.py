@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugfest.errors import PlugfestError
-from plugfest.plugin import hookspecs
+from plugfest.plugin import bases, hookspecs
+from plugfest.plugin.bases import Bases
 from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
-from plugfest.plugin.state import GUEST_MANAGER, PACE, REGISTRY
-from plugfest.requirements import known_issues
+from plugfest.plugin.state import BASES, GUEST_MANAGER, PACE, REGISTRY
+from plugfest.provision.modules import base_name, module_info
+from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.load import HostLoad
@@ -36,6 +38,7 @@ MARKERS = (
     "fresh_guest: boot a guest for this test alone",
     "budget(seconds): time that this test may take on a guest of speed 1, instead of 30 s",
     "slow: takes minutes; run with plugfest run --slow",
+    "stands_on(base): what must work for this test to show anything (netdev, link, ping, or None), instead of what its fixtures say",
     "provokes(pattern): what the kernel may complain of because this test makes it so: a regular expression on the first line",
 )
 
@@ -55,6 +58,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PLUGFEST_KNOWN_ISSUES", str(known_issues.DEFAULT)),
         help="list of failures that are expected [PLUGFEST_KNOWN_ISSUES]",
     )
+    group.addoption(
+        "--plugfest-quarantine",
+        metavar="FILE",
+        default=os.environ.get("PLUGFEST_QUARANTINE", str(quarantine.DEFAULT)),
+        help="list of tests whose verdict does not repeat [PLUGFEST_QUARANTINE]",
+    )
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -67,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     config.stash[REGISTRY] = Registry()
+    config.stash[BASES] = Bases()
     path = config.getoption("plugfest_plan")
     if config.option.collectonly:
         return
@@ -99,34 +109,33 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
         The journal that it writes.
 
     Raises:
-        PlugfestError: the journal cannot be written, or the list of known issues cannot be read.
+        PlugfestError: the journal cannot be written, or a list of known issues or of quarantined tests cannot be read.
     """
     from plugfest.plugin.verdict_plugin import VerdictPlugin  # noqa: PLC0415 - imports the machine, which collection does not need
 
     journal = Journal(plan.guest_output)
     guest_manager = GuestManager(config, plan, journal)
-    issues = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
+    issues = known_issues.KnownIssues(listed, _subject(plan))
+    quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     config.stash[GUEST_MANAGER] = guest_manager
     if config.pluginmanager.has_plugin(_VERDICTS):
         config.pluginmanager.unregister(name=_VERDICTS)
-    config.pluginmanager.register(VerdictPlugin(config, plan, guest_manager, journal, issues, live), _VERDICTS)
+    config.pluginmanager.register(
+        VerdictPlugin(config, plan, guest_manager, journal, issues, quarantined, live), _VERDICTS
+    )
     return journal
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Put the tests into the random order, if there is to be one, and start the load."""
+    """Start the load, if there is to be one."""
     guest_manager = session.config.stash.get(GUEST_MANAGER, None)
-    if guest_manager is None:
-        return
-    plan = guest_manager.plan
-    if plan.seed is not None:
-        session.items.sort(key=lambda item: _place(plan.seed, item.nodeid))
-    if plan.loaded:
+    if guest_manager is not None and guest_manager.plan.loaded:
         session.config.add_cleanup(HostLoad().close)
 
 
-def _place(seed: int | None, test: str) -> bytes:
+def _place(seed: int, test: str) -> bytes:
     """Return where a test stands in the order of a seed: of two tests the same one comes first, whatever else is selected."""
     return hashlib.blake2b(f"{seed} {test}".encode(), digest_size=16).digest()
 
@@ -136,6 +145,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     pace = session.config.stash.get(PACE, None)
     if pace is not None:
         pace.save()
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests into the random order, if there is to be one; but first, whatever orders them, what the others stand on."""
+    guest_manager = config.stash.get(GUEST_MANAGER, None)
+    seed = None if guest_manager is None else guest_manager.plan.seed
+    if seed is not None:
+        items.sort(key=lambda item: _place(seed, item.nodeid))
+    items[:] = bases.first(items)
+
+
+def _subject(plan: RunPlan) -> known_issues.Subject:
+    """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
+    module = version = None
+    if plan.extra_modules:
+        name = drivers.find(plan.driver).module
+        path = next(
+            (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),
+            plan.extra_modules[-1],
+        )
+        module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
+    return known_issues.Subject(plan.driver, plan.kernel.release, plan.profile, module, version)
 
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
@@ -181,6 +213,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: expected @pytest.mark.budget(seconds), found arguments {budget.args}"
             )
+        bases.stands_on(item)
         provokes = item.get_closest_marker("provokes")
         if provokes is not None and not (len(provokes.args) == 1 and _is_pattern(provokes.args[0])):
             raise pytest.UsageError(

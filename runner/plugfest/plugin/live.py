@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
+from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.pace import Pace
 from plugfest.report.colours import STYLES
 from plugfest.report.text import printable
@@ -33,6 +34,12 @@ class Live(Protocol):
 
     def result(self, verdict: Verdict, requirement: str, name: str, seconds: float, reason: str) -> None:
         """Tell a test's verdict."""
+
+    def base_failed(self, found: FailedBase) -> None:
+        """Tell that what stands on a base is blocked from now on."""
+
+    def blocked(self, test: str) -> None:
+        """Tell that a test is blocked."""
 
     def ended(self, test: str, seconds: float) -> None:
         """Tell that a test is over with all that belongs to it, and how long that took without the boot of its guest."""
@@ -111,6 +118,17 @@ class LiveConsole:
         )
         if reason:
             self._console.print(f"          [{style}]{escape(printable(reason))}[/{style}]", soft_wrap=True)
+
+    def base_failed(self, found: FailedBase) -> None:
+        """Print it once: what is blocked by it has no lines, for it may be hundreds."""
+        style = STYLES[Verdict.BLOCKED]
+        self._console.print(f"[{style}]blocked is all that {escape(printable(str(found)))}[/{style}]", soft_wrap=True)
+
+    def blocked(self, test: str) -> None:
+        """Count the test."""
+        self._count += 1
+        self._pace.forget(test)
+        self._update()
 
     def ended(self, test: str, seconds: float) -> None:
         """Take a test off the bar."""

@@ -56,7 +56,8 @@ class Pace:
         self._measured[test] = round(seconds, 3)
 
     def forget(self, test: str) -> None:
-        """Note that a test was lost, without a duration."""
+        """Note that a test is over without a duration: it was lost, or blocked."""
+        self._pending.pop(test, None)
         self._running.pop(test, None)
 
     def left(self, guests: int = 1) -> float:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from plugfest.deadline import Wait
+from plugfest.machine.call_count import CallCount
 from plugfest.requirements.verdict import PhaseFailure
 
 
@@ -46,8 +49,9 @@ class TestRecord:
         phase_failures: the exceptions of the phases.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
-        counted: whether pytest has counted a failure of this test.
         advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
+        waits: those that ended in time: the calls of ``until``, and the phases of the test, which have a budget.
+        waited: seconds spent in ``until``, without calls of the agent that wait in the guest.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -55,9 +59,13 @@ class TestRecord:
     phase_failures: list[PhaseFailure] = field(default_factory=list)
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
-    counted: bool = False
     advertised: set[str] | None = None
+    waits: list[Wait] = field(default_factory=list)
+    waited: float = 0.0
     _depth: int = 0
+    _waiting: bool = False
+    _calls: CallCount = field(default_factory=CallCount)
+    _before: CallCount = field(default_factory=CallCount)
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
     @contextmanager
@@ -73,6 +81,41 @@ class TestRecord:
         finally:
             self._depth -= 1
             entry.seconds = time.monotonic() - begin
+
+    def count(self, calls: CallCount) -> None:
+        """Count the calls of the test from now on."""
+        self._calls, self._before = calls, dataclasses.replace(calls)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the body as waited, without that of calls which count their own; a wait within another counts once."""
+        if self._waiting:
+            yield
+            return
+        self._waiting = True
+        begin = time.monotonic() - self._calls.waiting
+        try:
+            yield
+        finally:
+            self._waiting = False
+            self.waited += time.monotonic() - self._calls.waiting - begin
+
+    def cost(self) -> dict[str, object]:
+        """Return what the test cost, for the journal: calls of the agent, seconds waited, and the waits that were tight."""
+        return {
+            "calls": self._calls.calls - self._before.calls,
+            "waited": round(self.waited + self._calls.waiting - self._before.waiting, 3),
+            "tight_waits": [
+                {
+                    "what": wait.what,
+                    "seconds": round(wait.seconds, 3),
+                    "limit": round(wait.limit, 3),
+                    "share": round(wait.share, 3),
+                }
+                for wait in self.waits
+                if wait.tight
+            ],
+        }
 
     def record(self, name: str, value: object) -> None:
         """Keep a piece of evidence; a command's result is kept as its command line and output."""

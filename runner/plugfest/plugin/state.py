@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from plugfest.plugin.bases import Bases
 from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.pace import Pace
 from plugfest.plugin.record import TestRecord
@@ -21,3 +22,6 @@ REGISTRY = pytest.StashKey[Registry]()
 
 TEST_RECORD = pytest.StashKey[TestRecord]()
 """On the item: the record of the running test."""
+
+BASES = pytest.StashKey[Bases]()
+"""On the config: what the driver was found not to provide."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import signal
 import time
@@ -13,26 +12,35 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
+from plugfest import deadline
+from plugfest.dut.settings import NoLinkError
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
 from plugfest.plugin.artifacts import Recorder
+from plugfest.plugin.bases import FailedBase
+from plugfest.plugin.confirmation import Attempt, confirmed
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
-from plugfest.plugin.state import REGISTRY, TEST_RECORD
-from plugfest.requirements import known_issues
+from plugfest.plugin.state import BASES, REGISTRY, TEST_RECORD
+from plugfest.requirements import quarantine
+from plugfest.requirements.base import Base
+from plugfest.requirements.known_issues import Expected
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
 
 if TYPE_CHECKING:
     from plugfest.machine.console import Problem
+    from plugfest.machine.machine import Machine
     from plugfest.machine.model import ModelClient
     from plugfest.plugin.guest_manager import GuestManager
     from plugfest.plugin.live import Live
-    from plugfest.requirements.known_issues import KnownIssue
+    from plugfest.requirements.known_issues import KnownIssues
+    from plugfest.requirements.quarantine import Quarantined
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
 
@@ -58,7 +66,8 @@ class VerdictPlugin:
         plan: RunPlan,
         guest_manager: GuestManager,
         journal: Journal,
-        issues: Sequence[KnownIssue],
+        issues: KnownIssues,
+        quarantined: Sequence[Quarantined],
         live: Live,
     ) -> None:
         """Take what the run is made of."""
@@ -67,10 +76,10 @@ class VerdictPlugin:
         self._guest_manager = guest_manager
         self._journal = journal
         self._issues = issues
+        self._quarantined = quarantined
         self._live = live
-        self._fired = 0
-        self._seconds = 0.0
-        self._recorder = Recorder(plan.output, "")
+        self._bases = config.stash[BASES]
+        self._now = Attempt(TestRecord(), Recorder(plan.output, ""))
         self._interrupted = False
         self._handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -86,22 +95,66 @@ class VerdictPlugin:
         )
         self._live.plan([item.nodeid for item in session.items])
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Attempt, run, judge, replace the guest if it is no longer good."""
-        record = item.stash[TEST_RECORD] = TestRecord()
-        identity = self._identity(item)
-        self._fired, self._seconds = 0, 0.0
-        self._journal.write("attempt", durable=True, **identity)
-        self._live.attempt(item.nodeid, str(identity["requirement"]))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Attempt a test, confirm what would blame the driver, and write the verdict down."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        blocking = None if self._plan.falsify else self._bases.blocking(item)
+        if blocking is None:
+            self._test(item, nextitem)
+        else:
+            self._block(item, blocking)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _test(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        self._live.attempt(item.nodeid, required(item).id)
         begin, booting = time.monotonic(), self._guest_manager.boot_seconds
-        self._recorder = Recorder(self._plan.output, str(identity["test"]))
-        outcome = yield
+        attempts = self._attempts(item, nextitem)
         if not self._interrupted:
-            self._conclude(item, record, identity)
+            self._conclude(item, attempts)
             booting = self._guest_manager.boot_seconds - booting
             self._live.ended(item.nodeid, time.monotonic() - begin - booting)
-        return outcome
+
+    def _attempts(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[Attempt]:
+        """Attempt a test once; twice if the first verdict is against the driver."""
+        first = self._attempt(item, nextitem, 1)
+        confirms = self._plan.confirm and not (self._plan.falsify or self._plan.keep)
+        if self._interrupted or not (confirms and first.is_against_the_driver):
+            return [first]
+        self._journal.write("unconfirmed", durable=True, **self._identity(item), **first.describe())
+        found = first.judgement
+        self._live.note(
+            f"{required(item).id} {item.name}: {found.verdict}, to be confirmed in a fresh guest: {found.reason}"
+        )
+        self._guest_manager.replace(f"{item.name} is to be confirmed")
+        item._report_sections.clear()  # the output of the first attempt, which pytest would report as that of the second, too
+        return [first, self._attempt(item, nextitem, 2)]
+
+    def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
+        """Run a test with its fixtures, and judge what happened."""
+        record = item.stash[TEST_RECORD] = TestRecord()
+        identity = self._identity(item)
+        self._journal.write("attempt", durable=True, number=number, **identity)
+        attempt = self._now = Attempt(record, Recorder(self._plan.output, str(identity["test"]), number))
+        attempt.reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not self._interrupted:
+            self._judge(item, attempt, keep=number > 1)
+        return attempt
+
+    def _block(self, item: pytest.Item, blocking: FailedBase) -> None:
+        """Give a test that cannot pass its verdict, without running it."""
+        judgement = Judgement(Verdict.BLOCKED, str(blocking))
+        unrun = Attempt(TestRecord(), self._now.recorder, expected=Expected(judgement))
+        self._journal.write(
+            "result",
+            **self._identity(item),
+            **unrun.describe(),
+            known_issue=None,
+            falsification=None,
+            blocked_by=blocking.requirement,
+        )
+        self._live.blocked(item.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -119,7 +172,8 @@ class VerdictPlugin:
             if booting:
                 self._live.note(f"guest: {machine.startup}")
             machine.clear_warn_once()
-            self._recorder.start(machine)
+            record.count(machine.agent.count)
+            self._now.recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):
                 subject = self._guest_manager.driver.subject
@@ -152,7 +206,7 @@ class VerdictPlugin:
         """Note what left the phase."""
         report = yield
         record = item.stash[TEST_RECORD]
-        self._seconds += report.duration
+        self._now.seconds += report.duration
         if call.excinfo is None:
             return report
         error = call.excinfo.value
@@ -162,16 +216,16 @@ class VerdictPlugin:
             record.skipped = str(error.msg)
             return report
         if not record.phase_failures:
-            self._recorder.look()
+            self._now.recorder.look()
         record.phase_failures.append(
-            PhaseFailure(report.when, kind_of(error, report.when), one_line(error, record, report.when))
+            PhaseFailure(
+                report.when,
+                kind_of(error, report.when),
+                one_line(error, record, report.when),
+                missing(error, report.when, self._guest_manager.current),
+            )
         )
         record.tracebacks[report.when] = str(report.longrepr)
-        if self._plan.falsify or self._known_issue(item) is not None:
-            report.outcome = "skipped"
-            report.wasxfail = "demanded" if self._plan.falsify else "known issue"
-        else:
-            record.counted = True
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -204,64 +258,89 @@ class VerdictPlugin:
         if session is not None:
             session.shouldstop = "interrupted"
 
-    def _conclude(self, item: pytest.Item, record: TestRecord, identity: Mapping[str, object]) -> None:
-        issue = self._known_issue(item)
+    def _judge(self, item: pytest.Item, attempt: Attempt, *, keep: bool) -> None:
+        """Judge an attempt, and keep what was recorded of it if it did not pass, or if told so."""
+        record = attempt.record
         self._guest_manager.drain_console()
-        problems, provoked = _split_provoked(self._guest_manager.problems(), item)
+        attempt.problems, provoked = _split_provoked(self._guest_manager.problems(), item)
         for problem in provoked:
             record.record(f"provoked: {problem.title}", problem.excerpt)
-        judgement = judge(
-            phase_failures=record.phase_failures,
-            problems=[problem.title for problem in problems],
-            skipped=record.skipped,
-            evidence=bool(record.evidence),
-            known_issue=None if issue is None else str(issue),
-        )
-        fault = self._fault_result(item, judgement)
-        failed = judgement.verdict.is_failure if fault is None else fault["outcome"] in ("not falsified", "error")
-        if failed or judgement.verdict is Verdict.XFAIL:
-            artifacts = self._recorder.keep(console=self._guest_manager.excerpt(), tracebacks=record.tracebacks)
+        attempt.expected = self._expected(item, attempt)
+        attempt.fault = self._fault_result(item, attempt)
+        if keep or _failed(attempt.judgement, attempt.fault) or attempt.judgement.verdict is Verdict.XFAIL:
+            attempt.artifacts = attempt.recorder.keep(
+                console=self._guest_manager.excerpt(), tracebacks=record.tracebacks
+            )
         else:
-            self._recorder.drop()
-            artifacts = {}
+            attempt.recorder.drop()
+
+    def _conclude(self, item: pytest.Item, attempts: Sequence[Attempt]) -> None:
+        first, last = attempts[0], attempts[-1]
+        judgement = confirmed(attempts, self._quarantine(item))
+        seconds = sum(attempt.seconds for attempt in attempts)
+        advertised = [attempt.record.advertised for attempt in attempts if attempt.record.advertised is not None]
         self._journal.write(
             "result",
             durable=False,
-            **identity,
-            verdict=judgement.verdict,
-            reason=judgement.reason,
-            seconds=round(self._seconds, 3),
-            steps=[dataclasses.asdict(entry) for entry in record.steps],
-            evidence=[dataclasses.asdict(entry) for entry in record.evidence],
-            problems=[problem.excerpt for problem in problems],
-            known_issue=None if issue is None else {"reason": issue.title, "link": issue.link},
-            falsification=fault,
-            artifacts=artifacts,
-            advertised=None if record.advertised is None else sorted(record.advertised),
+            **self._identity(item),
+            **{
+                **first.describe(),
+                "verdict": judgement.verdict,
+                "reason": judgement.reason,
+                "seconds": round(seconds, 3),
+            },
+            attempts=[{"start": attempt.start, **attempt.describe()} for attempt in attempts]
+            if len(attempts) > 1
+            else [],
+            **first.expected.describe(required(item).id),
+            falsification=first.fault,
+            advertised=sorted(set().union(*advertised)) if advertised else None,
         )
-        self._show(item, judgement, fault)
-        if failed and not record.counted:
-            self._count_failure(item.session)
-        self._settle(judgement, record, item, sound=not problems)
+        self._show(item, judgement, first.fault, seconds)
+        self._note_base(item, attempts, judgement)
+        self._report(item, last, failed=_failed(judgement, last.fault))
+        self._settle(last, item)
 
-    def _settle(self, judgement: Judgement, record: TestRecord, item: pytest.Item, *, sound: bool) -> None:
+    def _note_base(self, item: pytest.Item, attempts: Sequence[Attempt], judgement: Judgement) -> None:
+        """Take note of what the driver does not provide, if this test has shown it."""
+        if self._plan.falsify or not all(attempt.is_against_the_driver for attempt in attempts):
+            return
+        for base in (required(item).base, attempts[-1].missing):
+            if base is not None:
+                found = FailedBase(base, required(item).id, judgement.verdict, judgement.reason)
+                if self._bases.failed(found):
+                    self._live.base_failed(found)
+
+    def _report(self, item: pytest.Item, attempt: Attempt, *, failed: bool) -> None:
+        """Hand pytest's reports to the other plugins, and count the test as failed once, whatever its phases and attempts."""
+        log = self._config.pluginmanager.subset_hook_caller("pytest_runtest_logreport", [item.session])
+        for report in attempt.reports:
+            if report.failed and not failed:
+                report.outcome = "skipped"
+                report.wasxfail = str(attempt.judgement.verdict)
+            log(report=report)
+        if failed:
+            self._count_failure(item.session)
+
+    def _settle(self, attempt: Attempt, item: pytest.Item) -> None:
         """Decide whether the next test may have this guest."""
         if self._guest_manager.current is None:
             return
-        if not sound:
+        verdict = attempt.judgement.verdict
+        if attempt.problems:
             self._guest_manager.replace(f"{item.name} left the kernel with a problem")
-        elif judgement.verdict is Verdict.TIMEOUT or any(
-            failure.phase != "call" or failure.kind != "assertion" for failure in record.phase_failures
+        elif verdict is Verdict.TIMEOUT or any(
+            failure.phase != "call" or failure.kind != "assertion" for failure in attempt.record.phase_failures
         ):
-            self._guest_manager.replace(f"{item.name} ended with {judgement.verdict}, its guest may not be as it was")
-        elif self._plan.falsify and self._fired:
+            self._guest_manager.replace(f"{item.name} ended with {verdict}, its guest may not be as it was")
+        elif self._plan.falsify and attempt.fired:
             self._guest_manager.replace(f"{item.name} ran under a fault")
         elif item.get_closest_marker("fresh_guest") and self._guest_manager.used:
             self._guest_manager.replace(f"{item.name} had a guest of its own")
         else:
             self._guest_manager.settle()
 
-    def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None) -> None:
+    def _show(self, item: pytest.Item, judgement: Judgement, fault: Mapping[str, Any] | None, seconds: float) -> None:
         verdict, reason = judgement.verdict, judgement.reason
         if fault is not None:
             verdict = _SHOWN[fault["outcome"]]
@@ -270,29 +349,30 @@ class VerdictPlugin:
                 f"{fault['outcome']}: {fault['name']} fired {fault['fired']} times, "
                 f"demanded {fault['demanded']}, found {found}"
             )
-        self._live.result(verdict, required(item).id, item.name, self._seconds, reason)
+        self._live.result(verdict, required(item).id, item.name, seconds, reason)
 
     def _count_failure(self, session: pytest.Session) -> None:
-        """Count a failure that pytest has not seen as an exception, so that ``-x`` and ``--maxfail`` hold."""
+        """Count a failure, so that ``-x`` and ``--maxfail`` hold."""
         session.testsfailed += 1
         limit = self._config.getvalue("maxfail")
         if limit and session.testsfailed >= limit:
             session.shouldfail = f"stopping after {session.testsfailed} failures"
 
-    def _fault_result(self, item: pytest.Item, judgement: Judgement) -> dict[str, Any] | None:
+    def _fault_result(self, item: pytest.Item, attempt: Attempt) -> dict[str, Any] | None:
         fault = fault_of(item)
         if fault is None:
             return None
         demanded = required(item).falsified_as
-        if judgement.verdict is Verdict.SKIP:
+        verdict = attempt.judgement.verdict
+        if verdict is Verdict.SKIP:
             outcome = "skipped"
-        elif judgement.verdict is Verdict.ERROR:
+        elif verdict is Verdict.ERROR:
             outcome = "error"
-        elif not self._fired:
+        elif not attempt.fired:
             outcome = "never fired"
         else:
-            outcome = "falsified" if judgement.verdict is demanded else "not falsified"
-        return {"name": fault, "fired": self._fired, "demanded": demanded, "outcome": outcome}
+            outcome = "falsified" if verdict is demanded else "not falsified"
+        return {"name": fault, "fired": attempt.fired, "demanded": demanded, "outcome": outcome}
 
     @contextmanager
     def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
@@ -304,7 +384,7 @@ class VerdictPlugin:
             try:
                 yield
             finally:
-                self._fired = interposer.disarm(fault)
+                self._now.fired = interposer.disarm(fault)
             return
         if machine is None or machine.model is None:
             raise PlugfestError(
@@ -317,7 +397,7 @@ class VerdictPlugin:
         try:
             yield
         finally:
-            self._fired = _fired(client.call("faults.list"), fault) - before
+            self._now.fired = _fired(client.call("faults.list"), fault) - before
             client.call("faults.disarm", name=fault)
 
     @contextmanager
@@ -325,23 +405,35 @@ class VerdictPlugin:
         marker = item.get_closest_marker("budget")
         seconds = float(marker.args[0]) if marker else budget.DEFAULT
         machine = self._guest_manager.current
-        speed = 1.0 if machine is None else min(1.0, machine.speed)
-        with budget.budget(seconds / speed, phase):
+        speed, lost = (1.0, deadline.never) if machine is None else (machine.speed, machine.lost)
+        with budget.budget(seconds, phase, speed=speed, lost=lost, note=item.stash[TEST_RECORD].waits.append):
             yield
 
-    def _known_issue(self, item: pytest.Item) -> KnownIssue | None:
+    def _expected(self, item: pytest.Item, attempt: Attempt) -> Expected:
+        """Return an attempt's verdict in the light of the known issues."""
+        summaries = [problem.summary for problem in attempt.problems]
+        found = judge(
+            phase_failures=attempt.record.phase_failures,
+            problems=summaries,
+            skipped=attempt.record.skipped,
+            evidence=bool(attempt.record.evidence),
+        )
         if self._plan.falsify:
-            return None
-        return known_issues.matching(
-            self._issues,
+            return Expected(found)
+        # Whatever the kernel complains of once it is beyond use follows from that.
+        fatal = next((number for number, problem in enumerate(attempt.problems, 1) if problem.fatal), None)
+        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal])
+
+    def _quarantine(self, item: pytest.Item) -> Quarantined | None:
+        return quarantine.matching(
+            self._quarantined,
             required(item).id,
             self._guest_manager.driver.name,
             self._plan.kernel.release,
-            self._plan.profile,
             parameters_of(item),
         )
 
-    def _identity(self, item: pytest.Item) -> dict[str, object]:
+    def _identity(self, item: pytest.Item) -> dict[str, Any]:
         found = required(item)
         return {
             "test": item.nodeid,
@@ -376,13 +468,22 @@ def kind_of(error: BaseException, phase: str) -> str:
         return "timeout"
     if isinstance(error, CommandFailed):
         return "assertion" if phase == "call" and error.result.exit_status not in (126, 127) else "error"
-    if isinstance(error, DriverLoadError):
+    if isinstance(error, DriverLoadError) or (isinstance(error, NoLinkError) and phase == "setup"):
         return "driver"
     if isinstance(error, AssertionError | pytest.fail.Exception):
         return "assertion"
     if isinstance(error, TimeoutError) and not isinstance(error, PlugfestError):
         return "timeout"
     return "error"
+
+
+def missing(error: BaseException, phase: str, machine: Machine | None) -> Base | None:
+    """Return what an exception shows the driver never to have provided in this guest; None if it shows no such thing."""
+    if machine is not None and error is machine.load_error:
+        return Base.NETDEV
+    if isinstance(error, NoLinkError) and error.never and phase == "setup":
+        return Base.LINK
+    return None
 
 
 def one_line(error: BaseException, record: TestRecord, phase: str) -> str:
@@ -394,6 +495,11 @@ def one_line(error: BaseException, record: TestRecord, phase: str) -> str:
         message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     step = record.failing_step if phase == "call" else None
     return f"{message} (step: {step})" if step else message
+
+
+def _failed(judgement: Judgement, fault: Mapping[str, Any] | None) -> bool:
+    """Whether a test makes the run fail: its verdict, or under a fault what came of that."""
+    return judgement.verdict.is_failure if fault is None else fault["outcome"] in ("not falsified", "error")
 
 
 def _split_provoked(problems: Sequence[Problem], item: pytest.Item) -> tuple[list[Problem], list[Problem]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pytest
 
 from plugfest.errors import InfrastructureError, PlugfestError
-from plugfest.plugin.state import GUEST_MANAGER
+from plugfest.plugin.bases import FailedBase
+from plugfest.plugin.state import BASES, GUEST_MANAGER
 from plugfest.run import sandbox
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def _run(session: pytest.Session, channel: Channel) -> None:
             message = channel.receive()
             if message is None or message["kind"] != "run":
                 break
+            for found in message["failed_bases"]:
+                session.config.stash[BASES].failed(FailedBase.of(found))
             item = session.items[message["item"]]
             # The next test is not known yet. What is of the session lives on; what is of a module or a class ends with the test.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast("pytest.Item", session))
@@ -110,6 +114,12 @@ class _Messages:
         self._channel.send(
             "result", verdict=verdict, requirement=requirement, name=name, seconds=seconds, reason=reason
         )
+
+    def base_failed(self, found: FailedBase) -> None:
+        self._channel.send("base", **dataclasses.asdict(found))
+
+    def blocked(self, test: str) -> None:
+        self._channel.send("blocked", test=test)
 
     def ended(self, test: str, seconds: float) -> None:
         self._channel.send("ended", test=test, seconds=seconds)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import shutil
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,32 @@ def base_name(path: str | PurePosixPath) -> str:
     for ending in (*COMPRESSIONS, ".ko", ".o"):
         name = name.removesuffix(ending)
     return name.replace("-", "_")
+
+
+def module_info(module: bytes) -> dict[str, str]:
+    """Return what a module says of itself, as modinfo(8) prints it: ``version``, ``license``, ``vermagic`` …; the first of each.
+
+    Args:
+        module: an ELF64 file, little-endian, with its section ``.modinfo``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        if module[:6] != b"\x7fELF\x02\x01":
+            raise ValueError("no ELF64 file")
+        (table,) = struct.unpack_from("<Q", module, 40)  # Elf64_Ehdr: e_shoff; then e_shentsize, e_shnum, e_shstrndx
+        size, count, names = struct.unpack_from("<HHH", module, 58)
+        # Elf64_Shdr: sh_name, sh_offset, sh_size
+        sections = [struct.unpack_from("<I20xQQ", module, table + number * size) for number in range(count)]
+        start = sections[names][1]
+        for name, offset, length in sections:
+            if module.startswith(b".modinfo\0", start + name):
+                fields = (each.partition(b"=") for each in reversed(module[offset : offset + length].split(b"\0")))
+                return {key.decode(): value.decode(errors="replace") for key, equals, value in fields if equals}
+    except (struct.error, IndexError) as error:
+        raise ValueError("a damaged ELF file") from error
+    raise ValueError("no section .modinfo")
 
 
 class ModuleTree:

@@ -13,6 +13,9 @@ STYLES = {
     Verdict.ERROR: "bold bright_red",
     Verdict.CRASH: "bold white on red",
     Verdict.TIMEOUT: "bold dark_orange",
+    Verdict.UNSTABLE: "bold yellow",
+    Verdict.QUARANTINED: "blue",
+    Verdict.BLOCKED: "bold bright_black",
     Verdict.MISS: "bold cyan",
 }
 """rich styles."""

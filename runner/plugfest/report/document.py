@@ -23,6 +23,12 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_COSTS = ("calls", "waited", "tight_waits")
+"""What a journal of an older version lacks."""
+
+_SILENT = frozenset({Verdict.SKIP, Verdict.ERROR, Verdict.MISS, Verdict.BLOCKED, Verdict.UNSTABLE, Verdict.QUARANTINED})
+"""The verdicts that say nothing about a known issue."""
+
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
 
@@ -81,6 +87,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     else:
         finished = [event for event in events if event["event"] == "result"]
         document["flags"] = matrix(planned["requirements"], results, finished)
+        document["known_issues"] = _known_issues(finished)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status
     else:
@@ -89,54 +96,113 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     return document
 
 
+_TRIED = ("verdict", "reason", "seconds", "steps", "evidence", "problems", "artifacts")
+"""What an attempt at a test leaves."""
+_FOUND = (*_TRIED, "known_issue", "falsification")
+
+
 def _results(
-    events: Iterable[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], why: str
+    events: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], why: str
 ) -> Iterable[dict[str, Any]]:
-    attempts = {event["test"]: event for event in events if event["event"] == "attempt"}
+    attempted = _first_of_each(events, "attempt")
+    unconfirmed = _first_of_each(events, "unconfirmed")
     finished = {event["test"]: event for event in events if event["event"] == "result"}
     lost = {event["test"]: event["reason"] for event in events if event["event"] == "lost"}
     for test in tests:
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
-        attempt, result = attempts.get(test["test"]), finished.get(test["test"])
-        start = (
-            None if attempt is None else datetime.fromtimestamp(attempt["time"], UTC).isoformat(timespec="milliseconds")
-        )
+        attempt, result = attempted.get(test["test"]), finished.get(test["test"])
+        start = None if attempt is None else _moment(attempt["time"])
         if result is not None:
-            keys = (
-                "verdict",
-                "reason",
-                "seconds",
-                "steps",
-                "evidence",
-                "problems",
-                "known_issue",
-                "falsification",
-                "artifacts",
-            )
-            yield {**identity, "start": start, **{key: result[key] for key in keys}}
-            continue
-        if test["test"] in lost:
-            reason = f"this test was running when its process ended: {lost[test['test']]}"
-        elif attempt is None:
-            reason = f"never started: {why}"
+            yield {
+                **identity,
+                "start": start,
+                **{key: result[key] for key in _FOUND},
+                **{key: result[key] for key in _COSTS if key in result},
+                "attempts": [
+                    {**{key: each[key] for key in _TRIED}, "start": _moment(each["start"])}
+                    for each in result.get("attempts", ())
+                ],
+                "blocked_by": result.get("blocked_by"),
+            }
         else:
-            reason = f"this test was running when the run ended: {why}"
-        fault = test.get("fault")
-        yield {
-            **identity,
-            "start": start,
-            "verdict": Verdict.MISS.value,
-            "reason": reason,
-            "seconds": 0.0,
-            "steps": [],
-            "evidence": [],
-            "problems": [],
-            "known_issue": None,
-            "falsification": None
-            if fault is None
-            else {"name": fault, "fired": 0, "demanded": "fail", "outcome": "miss"},
-            "artifacts": {},
-        }
+            how = f"its process ended: {lost[test['test']]}" if test["test"] in lost else f"the run ended: {why}"
+            yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), how)}
+
+
+def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the first event of a kind of each test."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        if event["event"] == kind:
+            found.setdefault(event["test"], event)
+    return found
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _missed(
+    test: Mapping[str, Any], attempt: Mapping[str, Any] | None, unconfirmed: Mapping[str, Any] | None, how: str
+) -> dict[str, Any]:
+    """Return what is known of a test without a verdict; what a first attempt found is no verdict until it is confirmed."""
+    fault = test.get("fault")
+    nothing = {"seconds": 0.0, "steps": [], "evidence": [], "problems": [], "artifacts": {}}
+    if unconfirmed is not None:
+        reason = (
+            f"not confirmed: the first attempt ended with {unconfirmed['verdict']} ({unconfirmed['reason']}), "
+            f"and during the second {how}"
+        )
+    elif attempt is not None:
+        reason = f"this test was running when {how}"
+    else:
+        reason = f"never started: {how.partition(': ')[2]}"
+    return {
+        **(nothing if unconfirmed is None else {key: unconfirmed[key] for key in nothing}),
+        "verdict": Verdict.MISS.value,
+        "reason": reason,
+        "known_issue": None,
+        "falsification": None if fault is None else {"name": fault, "fired": 0, "demanded": "fail", "outcome": "miss"},
+        "attempts": [],
+        "blocked_by": None,
+    }
+
+
+def artifacts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return path by name of all artifacts of a result; those of a second attempt are named ``attempt-2/NAME``."""
+    found = dict(result["artifacts"])
+    for number, attempt in enumerate(result["attempts"][1:], 2):
+        found |= {f"attempt-{number}/{name}": path for name, path in attempt["artifacts"].items()}
+    return found
+
+
+def blockers(document: Document) -> dict[str, int]:
+    """Return the ids of the failed requirements that tests stand on, and how many tests each blocks, in the order of the run."""
+    found: dict[str, int] = {}
+    for result in document["results"]:
+        if result["blocked_by"] is not None:
+            found[result["blocked_by"]] = found.get(result["blocked_by"], 0) + 1
+    return found
+
+
+def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join what each known issue did in the tests that it concerned and that say something about the driver."""
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for event in finished:
+        for issue in event.get("expected", ()):
+            if event["verdict"] in _SILENT or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
+                continue
+            row = rows.setdefault(
+                (issue["title"], issue["requirement"]),
+                {
+                    **{key: issue[key] for key in ("title", "link", "requirement", "intermittent")},
+                    "tests": [],
+                    "showed": 0,
+                },
+            )
+            row["tests"].append(event["test"])
+            row["showed"] += issue["showed"]
+    return [{**row, "unseen": not row["showed"] and not row["intermittent"]} for row in rows.values()]
 
 
 def _falsification(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -173,7 +239,8 @@ def exit_status(document: Document, stopped: int | None) -> int:
         stopped: the exit status of what ended the run early; None if it has none, or if the run was not ended early.
 
     Returns:
-        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is; 3 if
+        0 if no verdict is a failure (under ``--falsify``: if each fault led to the expected verdict); 1 if one is, if a wait was
+        tight under ``--strict-waits``, or if a known issue that applies did not show under ``--strict-known``; 3 if
         no guest could run the tests or the run was killed; 130 if the user interrupted it.
     """
     if stopped is not None:
@@ -183,7 +250,30 @@ def exit_status(document: Document, stopped: int | None) -> int:
         bad = any(row["outcome"] in _BAD_FALSIFICATIONS for row in document["falsification"])
     else:
         bad = any(Verdict(result["verdict"]).is_failure for result in results)
+        bad = bad or (strict_waits(document) and bool(tight_waits(document)))
+        if document["run"]["options"].get("strict_known"):
+            bad = bad or any(row["unseen"] for row in document["known_issues"])
     return 1 if bad or not document["run"]["complete"] else 0
+
+
+def strict_waits(document: Document) -> bool:
+    """Whether a tight wait is a failure of the run."""
+    return bool(document["run"]["options"].get("strict_waits", False))
+
+
+def tight_waits(document: Document) -> list[dict[str, Any]]:
+    """Return the waits that used more than half of their deadline, the tightest first, each with its requirement and test.
+
+    Under ``--falsify`` there are none: a driver with a fault may well be slow.
+    """
+    if "falsification" in document:
+        return []
+    found = [
+        {"requirement": result["requirement"], "test": result["test"], **wait}
+        for result in document["results"]
+        for wait in result.get("tight_waits", ())
+    ]
+    return sorted(found, key=lambda wait: -float(wait["share"]))
 
 
 @cache

@@ -27,7 +27,7 @@ def matrix(
 
     Returns:
         Rows with ``flag``; ``advertised`` (None: no test read the flags); ``works`` and ``refused``, the number of results
-        with each verdict, without skips, of the requirements that test it; ``requirements``, their ids.
+        with each verdict, without those that no test ran for, of the requirements that test it; ``requirements``, their ids.
     """
     requirements = list(requirements)
     readings = [set(entry["advertised"]) for entry in finished if entry.get("advertised") is not None]
@@ -53,7 +53,7 @@ def _counts(results: Iterable[Mapping[str, Any]], identifiers: Sequence[str]) ->
     return {
         verdict.value: found.count(verdict)
         for verdict in Verdict
-        if verdict is not Verdict.SKIP and found.count(verdict)
+        if verdict not in (Verdict.SKIP, Verdict.BLOCKED) and found.count(verdict)
     }
 
 

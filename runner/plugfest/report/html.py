@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document
+from plugfest.report.document import Document, blockers, strict_waits, tight_waits
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.journal import GUEST
 
@@ -18,8 +18,11 @@ _ORDER = (
     Verdict.FAIL,
     Verdict.CRASH,
     Verdict.TIMEOUT,
+    Verdict.UNSTABLE,
     Verdict.ERROR,
+    Verdict.BLOCKED,
     Verdict.MISS,
+    Verdict.QUARANTINED,
     Verdict.XFAIL,
     Verdict.SKIP,
     Verdict.PASS,
@@ -99,6 +102,8 @@ def render(document: Document, folder: Path) -> str:
     """
     rows = _rows(document)
     results = document["results"]
+    blocking = blockers(document)
+    sentences = {each["id"]: each["sentence"] for each in document["requirements"]}
     return pages.render(
         "report.html",
         script="report.js",
@@ -111,12 +116,19 @@ def render(document: Document, folder: Path) -> str:
             for area, found in _by_area(results).items()
         },
         levels=sorted({row.requirement["level"] for row in rows}),
-        sections=_sections(rows, falsified="falsification" in document),
+        blocking=[(row, blocking[row.requirement["id"]]) for row in rows if row.requirement["id"] in blocking],
+        sections=_sections(rows, blocking, falsified="falsification" in document),
         falsification=document.get("falsification"),
         flags=flags.rows(document),
         advertised=flags.ADVERTISED,
         untested=flags.untested,
-        unseen=[(row, result) for row in rows for result in row.results if _known_issue_unseen(result)],
+        unseen=[
+            (issue, sentences[issue["requirement"]])
+            for issue in document.get("known_issues", ())
+            if not issue["showed"]
+        ],
+        tight_waits=tight_waits(document),
+        strict_waits=strict_waits(document),
         variant=variant,
         observed=observed,
         artifacts=lambda result: _artifacts(result, folder),
@@ -136,14 +148,16 @@ def variant(result: Mapping[str, Any]) -> str:
 
 
 def observed(result: Mapping[str, Any]) -> str:
-    """Return the reason of a result without the known issue that `plugfest.requirements.verdict.judge` puts into it."""
+    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
     reason, issue = str(result["reason"]), result["known_issue"]
     if issue is None:
         return reason
     known = f"{issue['reason']}, {issue['link']}"
-    if reason == f"known issue did not show: {known}":
+    if reason.startswith(f"known issue did not show: {known}"):
         return "The known issue did not show."
-    return reason.removeprefix(f"{known} (").removesuffix(")") if reason.startswith(f"{known} (") else reason
+    if reason.startswith(f"{known} ("):
+        return reason.removeprefix(f"{known} (").removesuffix(")")
+    return reason.removesuffix(f" (a known issue is listed, but shows otherwise: {known})")
 
 
 def _rows(document: Document) -> list[Row]:
@@ -163,17 +177,21 @@ def _rank(result: Mapping[str, Any]) -> int:
     return _ORDER.index(result["verdict"])
 
 
-def _sections(rows: Sequence[Row], *, falsified: bool) -> list[Section]:
-    """List failures first, then known issues, then the rest by area.
+def _sections(rows: Sequence[Row], blocking: Collection[str], *, falsified: bool) -> list[Section]:
+    """List failures first, those that block others before the rest; then what is blocked, known issues, and all else by area.
 
     Under ``--falsify`` a failure is the expected verdict: then everything is listed by area.
     """
     first = []
     if not falsified:
-        failures = [row for row in rows if row.verdict.is_failure]
-        failures.sort(key=lambda row: _ORDER.index(row.verdict))
+        unlike = (Verdict.UNSTABLE, Verdict.BLOCKED)
+        failures = [row for row in rows if row.verdict.is_failure and row.verdict not in unlike]
+        failures.sort(key=lambda row: (row.requirement["id"] not in blocking, _ORDER.index(row.verdict)))
         first = [
             Section("failures", "Failures", failures),
+            Section("unstable", "Unstable", [row for row in rows if row.verdict is Verdict.UNSTABLE]),
+            Section("blocked", "Blocked", [row for row in rows if row.verdict is Verdict.BLOCKED]),
+            Section("quarantined", "Quarantined", [row for row in rows if row.verdict is Verdict.QUARANTINED]),
             Section("known-issues", "Known issues", [row for row in rows if row.verdict is Verdict.XFAIL]),
         ]
     placed = {row.requirement["id"] for section in first for row in section.rows}
@@ -198,10 +216,6 @@ def _count(results: Sequence[Mapping[str, Any]], verdict: Verdict) -> int:
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> float:
     return float(sum(result["seconds"] for result in results))
-
-
-def _known_issue_unseen(result: Mapping[str, Any]) -> bool:
-    return result["known_issue"] is not None and result["verdict"] == Verdict.PASS
 
 
 def _artifacts(result: Mapping[str, Any], folder: Path) -> list[Artifact]:

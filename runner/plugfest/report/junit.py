@@ -10,8 +10,8 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
-from plugfest.report.document import Document
-from plugfest.requirements.verdict import Verdict
+from plugfest.report.document import Document, artifacts
+from plugfest.requirements.verdict import OF_THE_DRIVER, Verdict
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -19,8 +19,9 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write(document: Document, path: Path) -> None:
     """Write the document as JUnit XML.
 
-    ``fail``, ``crash`` and ``timeout`` are failures, ``error`` and ``miss`` errors, ``skip`` and ``xfail`` skipped; the
-    exact verdict is the element's type and a property of the case. Each suite's properties have the provenance.
+    ``fail``, ``crash`` and ``timeout`` are failures; ``error``, ``unstable``, ``blocked`` and ``miss``, which show nothing
+    certain about the driver, are errors; ``skip``, ``xfail`` and ``quarantined`` are skipped. The exact verdict is the
+    element's type and a property of the case. Each suite's properties have the provenance.
     """
     sentences = {entry["id"]: entry for entry in document["requirements"]}
     whole = JUnitXml(name=f"plugfest {document['run']['driver']}")
@@ -59,18 +60,18 @@ def _case(result: Mapping[str, Any], requirement: Mapping[str, Any]) -> TestCase
         ("level", result["level"]),
         ("source", requirement["source"]),
         ("sentence", requirement["sentence"]),
-        *((f"artifact.{name}", path) for name, path in result["artifacts"].items()),
+        *((f"artifact.{name}", path) for name, path in artifacts(result).items()),
     ):
         properties.add_property(Property(name, _clean(value)))
     case.append(properties)  # type: ignore[no-untyped-call]
     verdict, reason = Verdict(result["verdict"]), _clean(result["reason"])
-    if verdict in (Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT):
+    if verdict in OF_THE_DRIVER:
         outcome = Failure(reason, verdict.value)
         outcome.text = _clean("\n\n".join(result["problems"])) or reason
         case.result = [outcome]
-    elif verdict in (Verdict.ERROR, Verdict.MISS):
+    elif verdict.is_failure:
         case.result = [Error(reason, verdict.value)]
-    elif verdict in (Verdict.SKIP, Verdict.XFAIL):
+    elif verdict is not Verdict.PASS:
         case.result = [Skipped(reason, verdict.value)]
     return case
 

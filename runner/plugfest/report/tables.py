@@ -18,7 +18,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 
 from plugfest.report import pages
 from plugfest.report.artifact import table_page
-from plugfest.report.document import Document
+from plugfest.report.document import Document, artifacts
 from plugfest.report.text import printable
 
 FRAME_LIMIT = 2000
@@ -81,7 +81,7 @@ def write(document: Document, folder: Path) -> None:
     """
     root = folder.resolve()
     for result in document["results"]:
-        for path in result["artifacts"].values():
+        for path in artifacts(result).values():
             page = table_page(path)
             file = (folder / path).resolve()
             if page is not None and file.is_file() and file.is_relative_to(root):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plugfest.report.document import Document
+from plugfest.report.document import Document, artifacts
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import Verdict
 
@@ -14,7 +14,7 @@ from plugfest.requirements.verdict import Verdict
 def render(document: Document) -> str:
     """Return the document as TAP 13.
 
-    ``skip`` is ``ok … # SKIP``, ``xfail`` is ``not ok … # TODO``; every other verdict but ``pass`` is ``not ok``. The
+    ``skip`` is ``ok … # SKIP``, ``xfail`` and ``quarantined`` are ``not ok … # TODO``; every other verdict but ``pass`` is ``not ok``. The
     YAML block has the verdict. An incomplete run ends with ``Bail out!``.
     """
     return "\n".join(_lines(document)) + "\n"
@@ -36,7 +36,7 @@ def _lines(document: Document) -> Iterator[str]:
             yield f"  seconds: {result['seconds']}"
             if result["artifacts"]:
                 yield "  artifacts:"
-                yield from (f"    - {_quoted(path)}" for path in result["artifacts"].values())
+                yield from (f"    - {_quoted(path)}" for path in artifacts(result).values())
             yield "  ..."
     if not run["complete"]:
         yield f"Bail out! {_plain(run['interrupted'])}"
@@ -47,7 +47,7 @@ def _line(number: int, result: dict[str, Any]) -> str:
     title = f"{number} - {result['requirement']} {_plain(result['test'])}"
     if verdict is Verdict.SKIP:
         return f"ok {title} # SKIP {_plain(result['reason'])}"
-    if verdict is Verdict.XFAIL:
+    if verdict in (Verdict.XFAIL, Verdict.QUARANTINED):
         return f"not ok {title} # TODO {_plain(result['reason'])}"
     return f"{'ok' if verdict is Verdict.PASS else 'not ok'} {title}"
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Known issues: the bugs that make a requirement fail, on which driver and kernel, and where each is in the source."""
+"""Known issues: the bugs that make a requirement fail, on which driver and kernel, how each shows, and where it is in the source."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,33 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from plugfest.errors import UsageError
+from plugfest.requirements.verdict import Judgement, Verdict
 
 DEFAULT = Path(__file__).with_name("known-issues.toml")
 
 _SHAPE = (
     'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device", '
-    'requirement = "AREA-TOPIC-01" or a list of them, drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
+    'requirement = "AREA-TOPIC-01" or a list of them and shows = "pattern" or {AREA-TOPIC-01 = "pattern", …}, '
+    'or complaint = "pattern", or all three, '
+    'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
     'where = ["drivers/net/…/file.c:function"], reason = "…" and link = "https://…"; '
-    'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]'
+    'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]; '
+    'modules = {name = ">=6.2,<6.4"} if a vendor\'s module has it; intermittent = true if a run need not show it'
 )
 _KEYS = {
     "title": str,
     "whose": str,
-    "requirement": str | list,
     "drivers": list,
     "kernels": str,
     "where": list,
     "reason": str,
     "link": str,
 }
-_LIMITS = ("profiles", "parameters")
+_OPTIONAL = ("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent")
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
 _WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
+_PROBES = ("", "expected that ", "expected exit status 0, found 1", "x", "0")
+"""What a pattern that says how one bug shows matches none of."""
 
 
 class Whose(StrEnum):
@@ -62,6 +67,25 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a run tests.
+
+    Attributes:
+        driver: name in the registry.
+        release: ``uname -r``, as ``6.12.57+deb13-amd64``.
+        profile: the model's; None if the device is not one of our models.
+        module: the name of a vendor's module; None for the kernel's own driver.
+        module_version: as modinfo prints it; None if the vendor's module names none.
+    """
+
+    driver: str
+    release: str
+    profile: str | None = None
+    module: str | None = None
+    module_version: str | None = None
+
+
+@dataclass(frozen=True)
 class KnownIssue:
     """One bug that is known.
 
@@ -76,6 +100,11 @@ class KnownIssue:
         link: the document that it contradicts, or the source.
         profiles: only with these profiles of the driver's model; empty for all.
         parameters: only in tests with one of these parameters; empty for all.
+        shows: by requirement, a pattern on the reason of the verdict: on the failed assertion, or on what the kernel complained of.
+        complaint: a pattern on what the kernel complains of, whatever the test; None if it is known of its requirements only.
+        modules: the versions of vendors' modules that have it, by the module's name. For an issue of the kernel's core, of QEMU or of the
+            device it does not matter whose module drives the device.
+        intermittent: it does not show in each run, as a race or what depends on the moment.
     """
 
     title: str
@@ -88,30 +117,32 @@ class KnownIssue:
     link: str
     profiles: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    shows: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    complaint: re.Pattern[str] | None = None
+    modules: Mapping[str, SpecifierSet] = field(default_factory=dict)
+    intermittent: bool = False
 
-    def applies(
-        self,
-        requirement: str,
-        driver: str,
-        release: str,
-        profile: str | None = None,
-        parameters: Collection[str] = (),
-    ) -> bool:
+    def has(self, subject: Subject) -> bool:
+        """Return whether what is tested has this bug, as far as its driver, device and versions say."""
+        if subject.driver not in self.drivers or (self.profiles and subject.profile not in self.profiles):
+            return False
+        if subject.module is not None and self.whose is Whose.DRIVER:
+            versions = self.modules.get(subject.module.replace("-", "_"))
+            return versions is not None and _contains(versions, subject.module_version)
+        return self.kernels.contains(kernel_version(subject.release), prereleases=True)
+
+    def applies(self, requirement: str, subject: Subject, parameters: Collection[str] = ()) -> bool:
         """Return whether a failure of this requirement is expected here.
 
         Args:
             requirement: the requirement's id.
-            driver: the driver's name.
-            release: ``uname -r``, as ``6.12.57+deb13-amd64``.
-            profile: the model's; None if the device is not one of our models.
+            subject: what is tested.
             parameters: of the test.
         """
         return (
             requirement in self.requirements
-            and driver in self.drivers
-            and (not self.profiles or profile in self.profiles)
             and (not self.parameters or not set(self.parameters).isdisjoint(parameters))
-            and self.kernels.contains(kernel_version(release), prereleases=True)
+            and self.has(subject)
         )
 
     def __str__(self) -> str:
@@ -131,6 +162,17 @@ def kernel_version(release: str) -> Version:
             f"kernel release {release!r}: expected it to begin with a version such as 7.3.4; choose another --kernel"
         )
     return Version(match[1] + (match[2] or ""))
+
+
+def _contains(versions: SpecifierSet, version: str | None) -> bool:
+    """Whether a range has a module's version, of which the leading numbers count: ``24.10-0.5.5`` is 24.10."""
+    if not len(versions):
+        return True
+    match = re.match(r"v?(\d+(?:\.\d+)*)", version or "")
+    return match is not None and versions.contains(Version(match[1]))
+
+
+_Wrong = Callable[[str], UsageError]
 
 
 def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
@@ -157,15 +199,18 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
     for key, kind in _KEYS.items():
         if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
             raise wrong(f"no valid {key!r}")
-    unknown = set(entry) - set(_KEYS) - set(_LIMITS)
+    unknown = set(entry) - set(_KEYS) - set(_OPTIONAL)
     if unknown:
         raise wrong(f"the unknown key {', '.join(sorted(unknown))}")
-    requirements = [entry["requirement"]] if isinstance(entry["requirement"], str) else entry["requirement"]
-    limits = {name: entry.get(name, []) for name in _LIMITS}
+    requirement = entry.get("requirement", [])
+    requirements = [requirement] if isinstance(requirement, str) else requirement
+    limits = {name: entry.get(name, []) for name in ("profiles", "parameters")}
     lists = {"requirement": requirements, "drivers": entry["drivers"], "where": entry["where"], **limits}
     for name, values in lists.items():
-        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
             raise wrong(f"no valid {name!r}")
+    if not requirements and "complaint" not in entry:
+        raise wrong("neither 'requirement' nor 'complaint'")
     if not _TITLE.fullmatch(entry["title"]):
         raise wrong(f"the title {entry['title']!r}")
     if entry["whose"] not in set(Whose):
@@ -175,30 +220,146 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
             raise wrong(f"{place!r} in 'where'")
     if not entry["link"].startswith("https://"):
         raise wrong(f"the link {entry['link']!r}")
-    try:
-        kernels = SpecifierSet(entry["kernels"])
-    except InvalidSpecifier as error:
-        raise wrong(f"kernels = {entry['kernels']!r}") from error
+    intermittent = entry.get("intermittent", False)
+    if not isinstance(intermittent, bool):
+        raise wrong(f"intermittent = {intermittent!r}")
+    modules = entry.get("modules", {})
+    if not isinstance(modules, dict):
+        raise wrong("no valid 'modules'")
+    if modules and entry["whose"] != Whose.DRIVER:
+        raise wrong(f"'modules', though whose = {entry['whose']!r} applies with every module")
     return KnownIssue(
         entry["title"],
         Whose(entry["whose"]),
         tuple(requirements),
         tuple(entry["drivers"]),
-        kernels,
+        _range("kernels", entry["kernels"], wrong),
         tuple(entry["where"]),
         " ".join(entry["reason"].split()),
         entry["link"],
         **{name: tuple(values) for name, values in limits.items()},
+        shows=_shows(entry.get("shows"), requirements, wrong),
+        complaint=_pattern("complaint", entry["complaint"], wrong) if "complaint" in entry else None,
+        modules={name.replace("-", "_"): _range(f"modules.{name}", text, wrong) for name, text in modules.items()},
+        intermittent=intermittent,
     )
 
 
-def matching(
-    issues: Iterable[KnownIssue],
-    requirement: str,
-    driver: str,
-    release: str,
-    profile: str | None = None,
-    parameters: Collection[str] = (),
-) -> KnownIssue | None:
-    """Return the first known issue that applies, or None."""
-    return next((issue for issue in issues if issue.applies(requirement, driver, release, profile, parameters)), None)
+def _shows(value: object, requirements: Sequence[str], wrong: _Wrong) -> dict[str, re.Pattern[str]]:
+    """Return how an issue shows, by requirement."""
+    if isinstance(value, str) and requirements:
+        pattern = _pattern("shows", value, wrong)
+        return dict.fromkeys(requirements, pattern)
+    if not isinstance(value, dict) or set(value) != set(requirements):
+        if value is None:
+            return {}
+        raise wrong("no 'shows' that says for each of its requirements how it shows")
+    return {identity: _pattern(f"shows.{identity}", text, wrong) for identity, text in value.items()}
+
+
+def _pattern(key: str, text: object, wrong: _Wrong) -> re.Pattern[str]:
+    """Compile a pattern, which must tell a symptom from another."""
+    if not isinstance(text, str):
+        raise wrong(f"{key} = {text!r}")
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise wrong(f"{key} = {text!r}, which is no regular expression: {error}") from error
+    if any(pattern.search(probe) for probe in _PROBES):
+        raise wrong(f"{key} = {text!r}, which matches any failure")
+    return pattern
+
+
+def _range(key: str, text: object, wrong: _Wrong) -> SpecifierSet:
+    try:
+        return SpecifierSet(text if isinstance(text, str) else repr(text))
+    except InvalidSpecifier as error:
+        raise wrong(f"{key} = {text!r}") from error
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the known issues say of one test.
+
+    Attributes:
+        judgement: the verdict, `xfail` if an issue accounts for it.
+        showed: the issue that accounts for it.
+        applied: those that are listed for the test's requirement.
+    """
+
+    judgement: Judgement
+    showed: KnownIssue | None = None
+    applied: tuple[KnownIssue, ...] = ()
+
+    def describe(self, requirement: str) -> dict[str, object]:
+        """Return the fields of the journal's ``result`` event.
+
+        Args:
+            requirement: the test's.
+        """
+        named = self.showed or next(iter(self.applied), None)
+        more = () if self.showed is None or self.showed in self.applied else (self.showed,)
+        return {
+            "known_issue": None if named is None else {"reason": named.title, "link": named.link},
+            "expected": [
+                {
+                    "title": issue.title,
+                    "link": issue.link,
+                    "requirement": requirement if issue in self.applied else None,
+                    "intermittent": issue.intermittent,
+                    "showed": issue is self.showed,
+                }
+                for issue in (*self.applied, *more)
+            ],
+        }
+
+
+class KnownIssues:
+    """The known issues of what a run tests."""
+
+    def __init__(self, issues: Iterable[KnownIssue], subject: Subject) -> None:
+        """Keep those that the subject has."""
+        self._subject = subject
+        self._issues = tuple(issue for issue in issues if issue.has(subject))
+
+    def expect(
+        self, found: Judgement, requirement: str, parameters: Collection[str] = (), problems: Sequence[str] = ()
+    ) -> Expected:
+        """Return the verdict of a test in the light of what is known.
+
+        An issue turns `fail`, `timeout` and `crash` into `xfail` if what was found is how it shows, but never `error`: a broken test
+        shows nothing. It accounts for a crash only if issues account for all that the kernel complained of.
+
+        Args:
+            found: the verdict without known issues.
+            requirement: the test's.
+            parameters: the test's.
+            problems: what the kernel complained of, one line each.
+        """
+        applied = tuple(each for each in self._issues if each.applies(requirement, self._subject, parameters))
+        if found.verdict not in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
+            listed = "; ".join(map(str, applied))
+            passed = found.verdict is Verdict.PASS and listed
+            return Expected(
+                Judgement(found.verdict, f"known issue did not show: {listed}") if passed else found, None, applied
+            )
+        symptoms = problems if found.verdict is Verdict.CRASH else [found.reason]
+        causes = [self._cause(symptom, requirement, applied, crashed=bool(problems)) for symptom in symptoms]
+        if causes and causes[0] is not None and None not in causes:
+            reason = f"{causes[0]} (found: {found.verdict}: {found.reason})"
+            return Expected(Judgement(Verdict.XFAIL, reason), causes[0], applied)
+        if applied:
+            found = Judgement(
+                found.verdict, f"{found.reason} (a known issue is listed, but shows otherwise: {applied[0]})"
+            )
+        return Expected(found, None, applied)
+
+    def _cause(
+        self, symptom: str, requirement: str, applied: Sequence[KnownIssue], *, crashed: bool
+    ) -> KnownIssue | None:
+        for issue in applied:
+            pattern = issue.shows.get(requirement)
+            if pattern is None or pattern.search(symptom):
+                return issue
+        complaints = self._issues if crashed else ()
+        return next((each for each in complaints if each.complaint and each.complaint.search(symptom)), None)

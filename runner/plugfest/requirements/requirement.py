@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from plugfest.errors import UsageError
+from plugfest.requirements.base import Base
 from plugfest.requirements.netdev_flags import FLAGS
 from plugfest.requirements.verdict import Verdict
 
@@ -49,6 +50,7 @@ class Requirement:
         variant: the parameter of the test that this requirement belongs to; empty if the test has one requirement.
         proves: flags of netdev.yaml, as ``xdp-act:redirect``, that a pass shows to work on a driver that advertises them.
         refuses: flags for which a pass shows a clean error on a driver that does not advertise them.
+        base: what others stand on, if this requirement says whether the driver provides it; such requirements are tested first.
         procedure: the sentences of the test's steps, in source order.
         possible_problems: the rest of the docstring: other reasons for the test to fail.
         test: the function's name.
@@ -66,6 +68,7 @@ class Requirement:
     variant: str = ""
     proves: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
+    base: Base | None = None
     procedure: tuple[str, ...] = ()
     possible_problems: str = ""
     test: str = ""
@@ -100,6 +103,7 @@ class Requirement:
             "match": dict(self.match),
             "proves": list(self.proves),
             "refuses": list(self.refuses),
+            "base": self.base,
             "test": self.test,
             "path": str(self.place),
             "line": self.line,
@@ -117,6 +121,7 @@ def requirement(
     variant: str = "",
     proves: str | tuple[str, ...] = (),
     refuses: str | tuple[str, ...] = (),
+    base: Literal["netdev", "link", "ping"] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the requirement that a test function checks; use it several times for one requirement per variant of the test.
 
@@ -130,6 +135,7 @@ def requirement(
         variant: the parameter, of the test or of one of its fixtures, with which it checks this requirement.
         proves: flags of netdev.yaml that a pass shows to work, on a driver that advertises them.
         refuses: flags for which a pass shows a clean error, on a driver that does not advertise them.
+        base: what others stand on, if this says whether the driver provides it: if it fails, they are blocked.
 
     Raises:
         UsageError: an argument or the docstring is missing or malformed; the message shows the correct form.
@@ -153,6 +159,8 @@ def requirement(
             raise wrong(f"{flag!r} is not a flag of netdev.yaml: {', '.join(FLAGS)}")
     if falsified_as not in _FALSIFIED_AS:
         raise wrong(f"falsified_as={falsified_as!r} is not one of fail, crash, timeout")
+    if base is not None and base not in set(Base):
+        raise wrong(f"base={base!r} is not one of {', '.join(Base)}")
 
     def declare(function: Function) -> Function:
         sentence, problems = split_docstring(inspect.getdoc(function) or "")
@@ -169,6 +177,7 @@ def requirement(
             variant=variant,
             proves=proven,
             refuses=refused,
+            base=None if base is None else Base(base),
             procedure=procedure_of(function),
             possible_problems=problems,
             test=function.__name__,

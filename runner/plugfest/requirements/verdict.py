@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from plugfest.requirements.base import Base
+
 
 class Verdict(StrEnum):
     """The verdict of one test in the reports. Verdicts are never merged."""
@@ -18,6 +20,9 @@ class Verdict(StrEnum):
     ERROR = "error"
     CRASH = "crash"
     TIMEOUT = "timeout"
+    UNSTABLE = "unstable"
+    QUARANTINED = "quarantined"
+    BLOCKED = "blocked"
     MISS = "miss"
 
     @property
@@ -31,7 +36,20 @@ class Verdict(StrEnum):
         return self in FAILURES
 
 
-FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT, Verdict.MISS})
+FAILURES = frozenset(
+    {
+        Verdict.FAIL,
+        Verdict.ERROR,
+        Verdict.CRASH,
+        Verdict.TIMEOUT,
+        Verdict.UNSTABLE,
+        Verdict.BLOCKED,
+        Verdict.MISS,
+    }
+)
+
+OF_THE_DRIVER = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that blame the driver: each is confirmed in a fresh guest before it is given."""
 
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
@@ -41,6 +59,9 @@ _MEANINGS = {
     Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",
     Verdict.TIMEOUT: "the test exceeded its time budget",
+    Verdict.UNSTABLE: "two attempts, each in a guest of its own, ended differently; this shows nothing certain about the driver",
+    Verdict.QUARANTINED: "unstable, as the quarantine lists it; does not fail the run",
+    Verdict.BLOCKED: "not run: the requirement that it stands on failed",
     Verdict.MISS: "planned, but the run ended before the test had a verdict",
 }
 
@@ -58,14 +79,16 @@ class PhaseFailure:
 
     Attributes:
         phase: ``setup``, ``call`` or ``teardown``.
-        kind: ``assertion``, ``driver`` (the driver created no netdev), ``timeout`` (`BudgetExceeded`, or a command that
-            did not complete) or ``error``.
+        kind: ``assertion``, ``driver`` (the driver created no netdev, or brings no link up), ``timeout`` (`BudgetExceeded`,
+            or a command that did not complete) or ``error``.
         reason: one line.
+        missing: what the driver never provided in this guest, so that nothing that stands on it can pass; None if no such thing.
     """
 
     phase: str
     kind: str
     reason: str
+    missing: Base | None = None
 
 
 @dataclass(frozen=True)
@@ -82,34 +105,18 @@ def judge(
     problems: Sequence[str] = (),
     skipped: str | None = None,
     evidence: bool = False,
-    known_issue: str | None = None,
 ) -> Judgement:
-    """Derive the verdict of a test from what happened during it.
+    """Derive the verdict of a test from what happened during it, known issues aside (`plugfest.requirements.known_issues`).
 
     A kernel problem in the guest takes precedence, because everything else may follow from it; then a timeout; then an exception
-    outside the test's own assertions; then a failed assertion. A known issue turns `fail`, `timeout` and `crash` into `xfail`, but
-    never `error`: a broken test shows nothing.
+    outside the test's own assertions; then a failed assertion.
 
     Args:
         phase_failures: the exceptions of the phases, in order.
         problems: the first line of each kernel problem on the console during the test.
         skipped: the reason, if the test skipped itself.
         evidence: whether the test recorded any evidence.
-        known_issue: reason and link of the known issue that applies here.
     """
-    found = _observed(phase_failures, problems, skipped, evidence)
-    if known_issue is None:
-        return found
-    if found.verdict in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
-        return Judgement(Verdict.XFAIL, f"{known_issue} (found: {found.verdict}: {found.reason})")
-    if found.verdict is Verdict.PASS:
-        return Judgement(Verdict.PASS, f"known issue did not show: {known_issue}")
-    return found
-
-
-def _observed(
-    phase_failures: Sequence[PhaseFailure], problems: Sequence[str], skipped: str | None, evidence: bool
-) -> Judgement:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Judgement(Verdict.CRASH, f"{problems[0]}{more}")

@@ -16,7 +16,7 @@ from plugfest.errors import PlugfestError
 from plugfest.provision import debian, toolchain
 from plugfest.provision.cache import Cache
 from plugfest.provision.settings import ProvisionSettings
-from plugfest.run import sandbox
+from plugfest.run import run_delay, sandbox
 
 NEEDED_SPACE = 4 << 30
 """Bytes for all images, one kernel and its snapshot, including space for building them."""
@@ -51,6 +51,7 @@ def examine(settings: ProvisionSettings) -> Iterator[Finding]:
     yield _mmdebstrap()
     yield _qemu(settings)
     yield _kvm()
+    yield _run_delay()
 
 
 def _checked(what: str, look: Callable[[], str]) -> Finding:
@@ -140,5 +141,16 @@ def _kvm() -> Finding:
     return Finding(
         "KVM",
         "/dev/kvm can be opened; the first run checks whether it can run a guest (--accel auto) and reports the result",
+        "note",
+    )
+
+
+def _run_delay() -> Finding:
+    if run_delay.counted():
+        return Finding("run delay", "counted by the kernel: deadlines are extended while the host is busy", "good")
+    return Finding(
+        "run delay",
+        "not counted (no /proc/self/schedstat): deadlines do not follow a busy host; leave it idle during a run, or boot a kernel "
+        "with CONFIG_SCHEDSTATS",
         "note",
     )

@@ -33,7 +33,10 @@ class RunPlan:
         snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
         falsify: arm each requirement's fault, and expect the test to fail.
+        confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
+        strict_waits: a wait that uses more than half of its deadline is a failure of the run.
         keep: keep the guest up when the tests have run, and run them again on request.
+        strict_known: a known issue that applies and does not show is a failure of the run.
         faults: fault points to arm for the whole run.
         cpus: the guest's CPUs.
         memory: the guest's memory, MiB.
@@ -56,7 +59,10 @@ class RunPlan:
     snapshots: Path | None = None
     extra_modules: tuple[Path, ...] = ()
     falsify: bool = False
+    confirm: bool = True
+    strict_waits: bool = False
     keep: bool = False
+    strict_known: bool = False
     faults: tuple[str, ...] = ()
     cpus: int = 2
     memory: int = 1024

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest.deadline import Deadline
 from plugfest.machine.agent import AgentError, kernel_error
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class Stamping:
     def __init__(self, guest: Machine, ifname: str, remote: Remote, defer: Callable[..., None]) -> None:
         """Change nothing; what is stamped is put back when the test ends."""
         self._agent = guest.agent
-        self._speed = guest.speed
+        self._guest = guest
         self._ifname = ifname
         self._remote = remote
         before = self._agent.call("phc.get_hwtstamp", ifname=ifname)
@@ -188,7 +187,7 @@ class Stamping:
         """
         with self._socket("received") as handle:
             self._remote.send([frame])
-            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
+            enough = self._guest.deadline(STAMP_TIMEOUT)
             while not enough.passed:
                 found = self._agent.call("packet.receive", packet=handle, count=1, timeout=TURN)
                 for each in found:
@@ -202,7 +201,7 @@ class Stamping:
         encoded = base64.b64encode(frame).decode()
         with self._socket("sent") as handle:
             self._agent.call("packet.send", packet=handle, frames=[encoded])
-            enough = Deadline.after(STAMP_TIMEOUT, speed=self._speed)
+            enough = self._guest.deadline(STAMP_TIMEOUT)
             while not enough.passed:
                 found = self._agent.call("packet.tx_timestamp", packet=handle, timeout=TURN)
                 if found is not None and base64.b64decode(found["frame"]).startswith(frame):

@@ -15,14 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugfest.deadline import Deadline, scaled
+from plugfest.deadline import scaled
 from plugfest.frames.payload import generate
 from plugfest.frames.probe import internet_checksum
 from plugfest.machine.agent import AgentError
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
 
 if TYPE_CHECKING:
-    from plugfest.machine.agent import AgentClient
+    from plugfest.deadline import Deadline
+    from plugfest.machine.machine import Machine
 
 TRANSFER_TIMEOUT = 3.0
 """Seconds that one transfer may take, on a guest of speed 1."""
@@ -72,16 +73,11 @@ class TcpReceiver:
 class TrafficPeer:
     """The remote end's stack as a peer of the DUT's."""
 
-    def __init__(self, agent: AgentClient, speed: float) -> None:
-        """Open no connection yet.
-
-        Args:
-            agent: of the guest.
-            speed: the guest's.
-        """
-        self._agent = agent
-        self._speed = speed
-        self._timeout = scaled(TRANSFER_TIMEOUT, speed)
+    def __init__(self, guest: Machine) -> None:
+        """Open no connection yet."""
+        self._guest = guest
+        self._agent = guest.agent
+        self._timeout = scaled(TRANSFER_TIMEOUT, guest.speed)
 
     def from_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Have the DUT connect and send a stream; return what was received here.
@@ -121,7 +117,9 @@ class TrafficPeer:
             if mss:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             work = _Background(lambda: _take(listener, self._timeout))
-            yield TcpReceiver(_HERE[version], listener.getsockname()[1], lambda: work.result(self._timeout))
+            yield TcpReceiver(
+                _HERE[version], listener.getsockname()[1], lambda: work.result(self._guest.deadline(TRANSFER_TIMEOUT))
+            )
 
     def to_dut(self, version: int, length: int, *, seed: int = 1, mss: int | None = None) -> Transfer:
         """Connect to the DUT and send it a stream; return what was received there.
@@ -162,7 +160,7 @@ class TrafficPeer:
         work = _Background(lambda: _give((_THERE[version], port), data, self._timeout))
         yield
         if to_end:
-            work.result(scaled(CLOSE_TIMEOUT, self._speed))
+            work.result(self._guest.deadline(CLOSE_TIMEOUT))
 
     def check_echo(self, version: int, length: int) -> None:
         """Have the DUT answer an echo request of `length` bytes with the same bytes.
@@ -201,10 +199,10 @@ class TrafficPeer:
         return None
 
     def _answer(self, sock: socket.socket, version: int, identity: bytes, timeout: float) -> bytes | None:
-        limit = Deadline.after(timeout, speed=self._speed)
+        limit = self._guest.deadline(timeout)
         while not limit.passed:
             if not select.select([sock], [], [], limit.remaining)[0]:
-                return None
+                continue
             data = sock.recv(1 << 16)
             if version == 4:
                 data = data[(data[0] & 15) * 4 :]
@@ -235,10 +233,11 @@ class _Background:
         except OSError as error:
             self._failed.append(error)
 
-    def result(self, timeout: float) -> Transfer:
-        self._thread.join(timeout)
+    def result(self, limit: Deadline) -> Transfer:
+        while self._thread.is_alive() and not limit.passed:
+            self._thread.join(limit.remaining)
         assert not self._failed, f"the remote end's TCP: {self._failed[0]}"
-        assert self._found, f"the remote end's TCP did not end within {timeout:.0f} s"
+        assert self._found, f"the remote end's TCP did not end within {limit.seconds:.0f} s"
         return self._found[0]
 
 

@@ -289,6 +289,8 @@ def payloads(probes: Sequence[Probe]) -> list[bytes]:
 def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> None:
     """Compare two multisets of frames or payloads; the error says in one line how they differ.
 
+    If as many are there with another content, it says in which bytes they differ: a checksum, say, or a payload.
+
     Raises:
         AssertionError: they differ.
     """
@@ -297,8 +299,26 @@ def check_same(found: Sequence[bytes], wanted: Sequence[bytes], what: str) -> No
     if missing or extra:
         raise AssertionError(
             f"{what}: expected {len(wanted)}, found {len(found)}; {missing.total()} missing"
-            f"{_examples(missing)}, {extra.total()} too many or changed{_examples(extra)}"
+            f"{_examples(missing)}, {extra.total()} too many or changed{_examples(extra)}{_changed(missing, extra)}"
         )
+
+
+def _changed(missing: Counter[bytes], extra: Counter[bytes]) -> str:
+    """Return in which bytes the missing ones changed; empty unless there are as many others of each length."""
+    if Counter(map(len, missing.elements())) != Counter(map(len, extra.elements())):
+        return ""
+    places: set[int] = set()
+    for each in missing:
+        alike = [other for other in extra if len(other) == len(each)]
+        places |= min(({at for at in range(len(each)) if each[at] != other[at]} for other in alike), key=len)
+    return f"; changed at bytes {', '.join(_ranges(sorted(places)))}"
+
+
+def _ranges(numbers: Sequence[int]) -> list[str]:
+    """Return sorted numbers as ranges: 4, 5, 6 and 9 are ``4-6`` and ``9``."""
+    begins = [each for each in numbers if each - 1 not in numbers]
+    ends = [each for each in numbers if each + 1 not in numbers]
+    return [str(a) if a == b else f"{a}-{b}" for a, b in zip(begins, ends, strict=True)]
 
 
 def _examples(bag: Counter[bytes]) -> str:

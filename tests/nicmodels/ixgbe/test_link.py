@@ -107,6 +107,22 @@ def test_link_status_is_latched_low(harness: Harness) -> None:
     assert harness.read(mac.LINKS) & 1 << 7
 
 
+def test_looks_count_from_the_last_change_of_the_link(harness: Harness) -> None:
+    looks = harness.device.control_methods()["link.looks"]
+    harness.read(mac.LINKS)
+    assert looks() >= 1
+    harness.device.link.partner.set(up=False)
+    harness.clock.advance(SETTLED)
+    assert looks() == 0
+    harness.read(mac.AUTOC)
+    harness.read(mac.LINKS)
+    harness.read(mac.LINKS)
+    assert looks() == 2
+    harness.device.link.partner.set(up=True)
+    harness.clock.advance(SETTLED)
+    assert looks() == 0
+
+
 def test_nothing_passes_without_a_link(harness: Harness) -> None:
     """Received frames are dropped; queued frames wait for the link."""
     harness.device.link.partner.set(up=False)

@@ -62,6 +62,20 @@ def test_training_status(port: XgbeRig) -> None:
     assert port.mmd(3, 32) & 0x1001 == 0x1001
 
 
+def test_looks_count_from_the_last_change_of_the_link(port: XgbeRig) -> None:
+    looks = port.device.control_methods()["link.looks"]
+    port.link()
+    before = looks()
+    assert before >= 2
+    port.mmd(7, 1)
+    assert looks() == before, "the status of negotiation is not that of the link"
+    partner(port, up=False)
+    port.clock.advance(1)
+    assert looks() == 0
+    port.mmd(3, 1)
+    assert looks() == 1
+
+
 def test_fec_that_one_end_lacks_kills_the_link(port: XgbeRig) -> None:
     partner(port, abilities=["10GBASE-KR"])
     port.negotiate()

@@ -95,7 +95,7 @@ class Gve(Nic):
         self._requests = 0
         self._is_reset = True
         self._driver_name = ""
-        self._file.on_read(r.DEVICE_STATUS, self._status, peek=self._status)
+        self._file.on_read(r.DEVICE_STATUS, self._read_status, peek=self._status)
         self._file.on_write(r.DRIVER_STATUS, self._write_driver_status)
         self._file.on_write(r.ADMINQ_PFN, self._write_pfn)
         self._file.on_write(r.DRIVER_VERSION, self._write_version)
@@ -165,6 +165,7 @@ class Gve(Nic):
             "dma.stop": self.record.stop,
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
+            "link.looks": self.link.looks.read,
             "model.blocks": self.blocks.describe,
             "model.clock": self._read_clock,
             "model.accounting": self.accounting.describe,
@@ -183,6 +184,10 @@ class Gve(Nic):
         if self._is_reset:
             status |= r.STATUS_IS_RESET
         return status
+
+    def _read_status(self, index: int) -> int:
+        self.link.looks.looked()
+        return self._status(index)
 
     def _write_driver_status(self, _index: int, value: int) -> None:
         self._file[r.DRIVER_STATUS] = value

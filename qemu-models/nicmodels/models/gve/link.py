@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.phy import Abilities, VirtualSwitchPort
+from nicmodels.phy import Abilities, Looks, VirtualSwitchPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ class Link:
 
     Attributes:
         partner: the other end.
+        looks: counts the driver's reads of the device status register.
     """
 
     def __init__(self, host: Host, changed: Callable[[], None]) -> None:
@@ -37,6 +38,7 @@ class Link:
         self._silent = host.faults["link.interrupt.lost"]
         self._flaps = host.faults["link.flap.on-queue-command"]
         self._last = (False, 0)
+        self.looks = Looks()
         self.partner = VirtualSwitchPort(host.clock, abilities=_ALL, delay=DELAY)
         self.partner.subscribe(self._changed)
 
@@ -74,6 +76,7 @@ class Link:
 
     def _changed(self, resolution: Resolution | None) -> None:
         details = {} if resolution is None else {"speed": resolution.speed}
+        self.looks.changed()
         self._host.events.add("link.up" if resolution is not None else "link.down", **details)
         if self._stuck.armed and self._stuck.fires():
             return

@@ -164,7 +164,7 @@ class Ixgbe(Nic):
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
         own = {"model.flow_control": self.flow_control.describe}
-        return {**super().control_methods(), **own, **link_methods(self.link.partner)}
+        return {**super().control_methods(), **own, **link_methods(self.link.partner, self.link.looks)}
 
     def _write_ctrl(self, _index: int, value: int) -> None:
         """RST and LRST are self-clearing; a reset completes at once (datasheet 8.2.3.1.1)."""

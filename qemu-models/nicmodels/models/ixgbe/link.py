@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.ixgbe.interrupts import LSC
 from nicmodels.models.ixgbe.registers import general, mac
-from nicmodels.phy import Abilities, Kind, LocalSegment, State, Technology
+from nicmodels.phy import Abilities, Kind, LocalSegment, Looks, State, Technology
 from nicmodels.phy.page import SELECTOR_FIELD, Codeword
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Link:
     Attributes:
         phy: the local transceiver.
         partner: the other end.
+        looks: counts the driver's reads of LINKS.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Link:
         self._silent = host.faults["link.interrupt.lost"]
         self._last = _Report(up=False, speed=0)
         self._stayed_up = False
+        self.looks = Looks()
         segment = host.link_segment or LocalSegment(host.clock, variant.partner)
         self.phy = segment.attach()
         self.partner = segment.partner
@@ -188,6 +190,7 @@ class Link:
             self._stayed_up = False
         else:
             return
+        self.looks.changed()
         self._changed()
         if self._stuck.armed and self._stuck.fires():
             return
@@ -226,6 +229,7 @@ class Link:
 
     def _read_links(self, index: int) -> int:
         """LINK_STATUS is latched low: it is set if the link was up since the last read."""
+        self.looks.looked()
         value = self._links(index)
         self._stayed_up = bool(value & LINK_UP)
         return value

@@ -175,7 +175,7 @@ class Xgbe(Nic):
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:
         """`model.*` and `link.*`."""
         own = {"model.flow_control": self.flow_control.describe}
-        return {**super().control_methods(), **own, **link_methods(self.link.partner)}
+        return {**super().control_methods(), **own, **link_methods(self.link.partner, self.link.looks)}
 
     def _write_mode(self, _index: int, value: int) -> None:
         """SWR is self-clearing; a reset completes at once."""

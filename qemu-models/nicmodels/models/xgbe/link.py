@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nicmodels.models.xgbe.an73 import AutoNegotiation
 from nicmodels.models.xgbe.mailbox import Mailbox, Mode
 from nicmodels.models.xgbe.registers import mmd as r
-from nicmodels.phy import Kind, LocalSegment, State, Technology, TrainingState
+from nicmodels.phy import Kind, LocalSegment, Looks, State, Technology, TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ class Link:
     Attributes:
         phy: the local transceiver.
         partner: the other end.
+        looks: counts the driver's reads of the PCS's and the PMA's status.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Link:
         self._shown = 0
         self._stayed_up = False
         self._training_requested = False
+        self.looks = Looks()
         segment = host.link_segment or LocalSegment(host.clock, variant.partner)
         self.phy = segment.attach(null_pages=False)
         self.phy.training.automatic = False
@@ -140,6 +142,8 @@ class Link:
 
     def _event(self, event: Event) -> None:
         self.negotiation.event(event)
+        if event.kind in (Kind.LINK_UP, Kind.LINK_DOWN):
+            self.looks.changed()
         if event.kind is Kind.STATE and event.details["state"] == State.AN_GOOD_CHECK.name and self._training_requested:
             self._training_requested = not self.phy.train()
         elif event.kind is Kind.LINK_UP:
@@ -165,6 +169,7 @@ class Link:
 
     def _read_status(self, index: int) -> int:
         """The link bit is latched low: after a loss of the link it reads as down once."""
+        self.looks.looked()
         value = self._status(index)
         self._stayed_up = self._locked()
         return value

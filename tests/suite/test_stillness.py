@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A link that will stay as it is: for how long it must have been so."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.dut import stillness
+from plugfest.dut.stillness import SETTLED, STEADY, Stillness
+
+
+class Clock:
+    """Moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(stillness, "time", made)
+    return made
+
+
+def seconds_until_it_stays(clock: Clock, watched: Stillness, state: object) -> float:
+    begin = clock.now
+    while not watched.stays(state):
+        clock.now += 0.05
+        assert clock.now < begin + 60
+    return clock.now - begin
+
+
+@pytest.mark.parametrize(("looked", "seconds"), [(True, SETTLED), (False, STEADY), (None, STEADY)])
+def test_it_stays_soon_once_the_driver_has_looked(clock: Clock, looked: bool | None, seconds: float) -> None:
+    assert seconds_until_it_stays(clock, Stillness(lambda: looked), "up") == pytest.approx(seconds, abs=0.1)
+
+
+def test_what_the_driver_read_counts_from_its_look(clock: Clock) -> None:
+    looks = [False]
+    watched = Stillness(lambda: looks[0])
+    watched.stays("up")
+    clock.now += STEADY - 0.1
+    looks[0] = True
+    assert seconds_until_it_stays(clock, watched, "up") == pytest.approx(SETTLED, abs=0.1)
+
+
+@pytest.mark.parametrize("change", ["state", "disturbed"])
+def test_a_change_begins_again(clock: Clock, change: str) -> None:
+    watched = Stillness(lambda: None)
+    watched.stays("up")
+    clock.now += STEADY - 0.1
+    if change == "state":
+        assert not watched.stays("down")
+    else:
+        watched.disturbed()
+    assert seconds_until_it_stays(clock, watched, "down") > STEADY - 0.1
