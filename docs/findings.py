@@ -73,6 +73,8 @@ def _finding(issue: KnownIssue, known: Mapping[str, Requirement]) -> Iterator[st
         facts.append(f"profiles {', '.join(issue.profiles)}")
     if issue.parameters:
         facts.append(f"{', '.join(issue.parameters)} only")
+    if issue.intermittent:
+        facts.append("not in each run")
     yield f"\n### {issue.title}\n\n**{' · '.join(facts)}**\n\n{issue.reason}\n\n"
     for place in issue.where:
         file, _, function = place.partition(":")
@@ -80,6 +82,8 @@ def _finding(issue: KnownIssue, known: Mapping[str, Requirement]) -> Iterator[st
     yield f"- Reference: <{issue.link}>\n"
     for identity in issue.requirements:
         yield f"- {identity} ({known[identity].level}): {known[identity].sentence}\n"
+    if issue.complaint is not None:
+        yield f"- In any test the kernel may complain: `{issue.complaint.pattern}`\n"
 
 
 def current() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from plugfest.deadline import Deadline
+from plugfest.dut.settings import RUNNING
 from plugfest.dut.stillness import Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner
@@ -15,6 +16,9 @@ MAX_TIMEOUT = 60.0
 """Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
 MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
+TRIES = 5
+DISTURBED = 0.05
+"""Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
 WATCH_TIME = 12.0
 """Seconds of wall time to watch a driver that does not retry: twice the longest known driver timer, 5 s."""
 
@@ -93,37 +97,79 @@ def capped_timeout(guest):
 
 
 @pytest.fixture
-def wait_for_link(dut, link_partner, until, capped_timeout):
+def undisturbed(guest, evidence):
+    """``undisturbed(negotiate)`` calls what is judged by timers of the clause, which run on wall time.
+
+    A driver that waits for a core of a busy host misses such a timer without a fault of its own. So what fails while the host was busy
+    is tried again; what fails on an idle host, or `TRIES` times, has failed.
+    """
+
+    def judge(negotiate):
+        for left in reversed(range(TRIES)):
+            before = guest.lost()
+            try:
+                negotiate()
+            except AssertionError as error:
+                lost = guest.lost() - before
+                if not left or lost < DISTURBED:
+                    raise
+                evidence("tried again, since the host was busy", f"{lost:.2f} s lost; {error}")
+            else:
+                return
+
+    return judge
+
+
+@pytest.fixture
+def wait_for_no_carrier(dut, until, capped_timeout):
+    """``wait_for_no_carrier()`` waits until the driver reports that the link is down."""
+    return lambda: until(
+        lambda: not dut.link_when(carrier=False)["carrier"], what="the carrier is off", timeout=capped_timeout(5)
+    )
+
+
+@pytest.fixture
+def wait_for_link(guest, dut, link_partner, until, capped_timeout):
     """``wait_for_link("10GBASE-KR")`` waits until both ends have that link and the driver reports it, stably.
 
     A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
-    partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts.
+    partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts. A link of another technology
+    that stays for `WATCH_TIME` fails at once: the driver has settled for it.
     """
 
     def wait(technology, *, steady=False):
-        stillness = Stillness(lambda: link_partner.looked)
+        stillness, other = Stillness(lambda: link_partner.looked), None
+        what = f"both ends have a {technology} link"
+
+        def check_other(found, negotiations):
+            nonlocal other
+            if other is None or (found, negotiations) != other[:2]:
+                other = (found, negotiations, Deadline.after(WATCH_TIME, lost=guest.lost))
+            assert found is None or not other[2].passed, (
+                f"expected that {what}; they have had a {found} link for {WATCH_TIME:.0f} s, without another negotiation"
+            )
 
         def is_up():
-            link, reported = dut.link(), dut.link_modes()
-            now = (
-                link["carrier-down-count"],
-                link_partner.negotiations,
-                link_partner.technology,
-                bool(link["carrier"]),
-                reported.speed,
-            )
-            stays = stillness.stays(now)
-            if now[2:] != (technology, True, SPEEDS[technology]) or link["operstate"] not in ("up", "unknown"):
+            found, negotiations = link_partner.technology, link_partner.negotiations
+            if found != technology:
+                stillness.disturbed()
+                check_other(found, negotiations)
                 return False
-            return (link_partner.renewed(link) and not steady) or stays
+            link = dut.link_when(carrier=True, operstates=RUNNING)
+            if not link["carrier"] or link["operstate"] not in RUNNING or dut.link_modes().speed != SPEEDS[technology]:
+                stillness.disturbed()
+                return False
+            if link_partner.renewed(link) and not steady:
+                return link_partner.technology == technology
+            return stillness.stays((link["carrier-down-count"], negotiations, link_partner.technology))
 
-        until(is_up, what=f"both ends have a {technology} link", timeout=capped_timeout(LINK_TIMEOUT))
+        until(is_up, what=what, timeout=capped_timeout(LINK_TIMEOUT))
 
     return wait
 
 
 @pytest.fixture
-def check_no_link(dut, link_partner, until, capped_timeout):
+def check_no_link(dut, link_partner, until, wait_for_no_carrier):
     """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
 
     ``check_no_link("10GBASE-KR")`` expects no link of that technology; others are allowed. ``check_no_link(one_way=True)`` expects no
@@ -132,7 +178,7 @@ def check_no_link(dut, link_partner, until, capped_timeout):
 
     def check(technology=None, *, one_way=False):
         if technology is None:
-            until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+            wait_for_no_carrier()
         attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME)
 
         def is_done():

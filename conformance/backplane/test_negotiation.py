@@ -59,11 +59,11 @@ def test_next_pages(link_partner, hcd, restart_partner, wait_for_link, check_tra
     falsified_by=("link.report.stuck", "an.complete.lost", "program:backplane.not-set"),
 )
 @pytest.mark.budget(90)
-def test_endless_pages(link_partner, hcd, wait_for_link, check_no_link, dut, until, step, capped_timeout):
+def test_endless_pages(link_partner, hcd, wait_for_link, check_no_link, step, wait_for_no_carrier):
     """While the link partner sends next pages without end, there is no link and no carrier; once it stops, the link comes up."""
     with step("The link partner restarts negotiation and sends next pages without end"):
         link_partner.set(misbehave={"pages.endless": True}, restart=True)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        wait_for_no_carrier()
     with step("The driver gives up and retries; there is no carrier at any time"):
         check_no_link()
     with step("The link partner sends no more next pages: the link comes up"):
@@ -80,12 +80,21 @@ def test_endless_pages(link_partner, hcd, wait_for_link, check_no_link, dut, unt
 @pytest.mark.parametrize("what", ["nonce.copied", "echo.wrong", "acknowledge.lost"])
 @pytest.mark.budget(90)
 def test_misbehaving_partner(
-    link_partner, hcd, wait_for_link, check_no_link, dut, until, step, check_traffic, what, capped_timeout
+    link_partner,
+    hcd,
+    wait_for_link,
+    check_no_link,
+    until,
+    step,
+    check_traffic,
+    what,
+    capped_timeout,
+    wait_for_no_carrier,
 ):
     """A negotiation with a wrong nonce, echoed nonce or acknowledge from the link partner brings no link; the next correct one does."""
     with step(f"The link partner restarts negotiation with the fault {what}"):
         link_partner.set(misbehave={what: True}, restart=True)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        wait_for_no_carrier()
         until(
             lambda: link_partner.get()["misbehaviour"][what]["fired"],
             what=f"the fault {what} has fired",
@@ -112,7 +121,6 @@ def test_no_signal(
     local_modes,
     wait_for_link,
     check_no_link,
-    dut,
     until,
     step,
     skip_unsupported,
@@ -120,6 +128,7 @@ def test_no_signal(
     evidence,
     technology,
     capped_timeout,
+    wait_for_no_carrier,
 ):
     """If the link partner sends no signal after the negotiation, the driver reports no carrier and negotiates again.
 
@@ -130,7 +139,7 @@ def test_no_signal(
         skip_unsupported(technology, evidence={"advertised": sorted(local_modes)})
     with step(f"The link partner offers {technology} alone, and transmits nothing once negotiation is complete"):
         link_partner.set(abilities={"technologies": [technology]}, misbehave={what: True}, restart=True)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        wait_for_no_carrier()
         until(
             lambda: link_partner.get()["misbehaviour"][what]["fired"],
             what="the link partner is silent",
@@ -311,14 +320,13 @@ def test_link_fail_inhibit(
     link_partner,
     local_modes,
     wait_for_link,
-    dut,
-    until,
     step,
     skip_unsupported,
     check_traffic,
     evidence,
     technology,
-    capped_timeout,
+    wait_for_no_carrier,
+    undisturbed,
 ):
     """If both ends are ready, the first negotiation brings the link up, within link_fail_inhibit_timer of the end of the page exchange.
 
@@ -326,33 +334,37 @@ def test_link_fail_inhibit(
     """
     if technology not in local_modes.values():
         skip_unsupported(technology, evidence={"advertised": sorted(local_modes)})
-    with step(f"The link partner is set to offer {technology} alone, and is silent until the carrier is off"):
-        link_partner.set(up=False, abilities={"technologies": [technology]})
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
-        before = link_partner.record()[-1]["sequence"]
-    with step("The link partner transmits: the link comes up, and frames pass in both directions"):
-        link_partner.set(up=True)
-        wait_for_link(technology)
-        check_traffic()
     highest = best(local_modes.values(), SPEEDS)
-    with step("The first negotiation in which each end received the other's pages brought the link up, in time"):
-        entries = link_partner.record(before)
-        evidence(
-            "record of the link partner",
-            [
-                f"{each['time'] - entries[0]['time']:.4f} {printable(each)}"
-                for each in entries
-                if each["event"] != "training"
-            ],
-        )
-        checks = [each["time"] for each in entries if each.get("state") == "AN_GOOD_CHECK"]
-        links = [each["time"] for each in entries if each["event"] == "link up"]
-        evidence("negotiations", len(checks))
-        assert len(links) == 1 if technology == highest else links
-        assert len(checks) <= (1 if technology == highest else 2)
-        duration = links[-1] - checks[-1]
-        evidence("seconds from AN_GOOD_CHECK to the link", round(duration, 4))
-        assert duration < INHIBIT[technology]
+
+    def negotiate():
+        with step(f"The link partner is set to offer {technology} alone, and is silent until the carrier is off"):
+            link_partner.set(up=False, abilities={"technologies": [technology]})
+            wait_for_no_carrier()
+            before = link_partner.record()[-1]["sequence"]
+        with step("The link partner transmits: the link comes up, and frames pass in both directions"):
+            link_partner.set(up=True)
+            wait_for_link(technology)
+            check_traffic()
+        with step("The first negotiation in which each end received the other's pages brought the link up, in time"):
+            entries = link_partner.record(before)
+            evidence(
+                "record of the link partner",
+                [
+                    f"{each['time'] - entries[0]['time']:.4f} {printable(each)}"
+                    for each in entries
+                    if each["event"] != "training"
+                ],
+            )
+            checks = [each["time"] for each in entries if each.get("state") == "AN_GOOD_CHECK"]
+            links = [each["time"] for each in entries if each["event"] == "link up"]
+            evidence("negotiations", len(checks))
+            assert len(links) == 1 if technology == highest else links
+            assert len(checks) <= (1 if technology == highest else 2)
+            duration = links[-1] - checks[-1]
+            evidence("seconds from AN_GOOD_CHECK to the link", round(duration, 4))
+            assert duration < INHIBIT[technology]
+
+    undisturbed(negotiate)
 
 
 @requirement(
@@ -436,7 +448,16 @@ def test_interrupt_lost(link_partner, hcd, interrupt_fault, wait_for_link, check
 @pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
 @pytest.mark.budget(90)
 def test_interrupt_late(
-    link_partner, hcd, interrupt_fault, dut, wait_for_link, until, capped_timeout, check_traffic, step, evidence, times
+    link_partner,
+    hcd,
+    interrupt_fault,
+    wait_for_link,
+    check_traffic,
+    step,
+    evidence,
+    times,
+    wait_for_no_carrier,
+    undisturbed,
 ):
     """If an interrupt of the negotiation is late, the first negotiation still brings the link up.
 
@@ -444,19 +465,23 @@ def test_interrupt_late(
     which each end receives the other's pages.
     """
     inject = interrupt_fault(LATE_INTERRUPT)
-    with step("The link partner is silent until the carrier is off"):
-        link_partner.set(up=False)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
-        before = link_partner.record()[-1]["sequence"]
     delayed = "one interrupt" if times else "each interrupt"
-    with step(f"The link partner transmits, and the device delays {delayed} of the negotiation"):
-        fired = inject(lambda: link_partner.set(up=True), times=times)
-    with step("The link comes up, and frames pass in both directions"):
-        wait_for_link(hcd, steady=True)
-        check_traffic()
-    with step("The first negotiation in which each end received the other's pages brought the link up"):
-        entries = link_partner.record(before)
-        evidence("interrupts delayed", fired())
-        checks = sum(each.get("state") == "AN_GOOD_CHECK" for each in entries)
-        links = sum(each["event"] == "link up" for each in entries)
-        assert (checks, links) == (1, 1)
+
+    def negotiate():
+        with step("The link partner is silent until the carrier is off"):
+            link_partner.set(up=False)
+            wait_for_no_carrier()
+            before = link_partner.record()[-1]["sequence"]
+        with step(f"The link partner transmits, and the device delays {delayed} of the negotiation"):
+            fired = inject(lambda: link_partner.set(up=True), times=times)
+        with step("The link comes up, and frames pass in both directions"):
+            wait_for_link(hcd, steady=True)
+            check_traffic()
+        with step("The first negotiation in which each end received the other's pages brought the link up"):
+            entries = link_partner.record(before)
+            evidence("interrupts delayed", fired())
+            checks = sum(each.get("state") == "AN_GOOD_CHECK" for each in entries)
+            links = sum(each["event"] == "link up" for each in entries)
+            assert (checks, links) == (1, 1)
+
+    undisturbed(negotiate)

@@ -22,7 +22,7 @@ def subsets(names):
     "CL73-HCD-01", level="MUST", source=PRIORITY, falsified_by=("link.speed.wrong", "program:backplane.not-set")
 )
 @pytest.mark.budget(240)
-def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_link, dut, until, step, capped_timeout):
+def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_link, dut, step, wait_for_no_carrier):
     """For all sets of technologies that the two ends advertise, the link is the highest common denominator; without one, there is no link.
 
     The test changes the driver's advertisement while the link is down; `CL73-ADV-02` tests a change while it is up.
@@ -31,7 +31,7 @@ def test_hcd(link_partner, local_modes, try_advertise, wait_for_link, check_no_l
         advertised = ", ".join(modes)
         with step(f"The link partner is silent; have the driver advertise {advertised}"):
             link_partner.set(up=False)
-            until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+            wait_for_no_carrier()
             now = dut.link_modes().advertised & MODES.keys()  # the kernel does not call the driver if nothing changes
             if set(modes) != now and try_advertise(modes) is not None:
                 continue

@@ -35,11 +35,13 @@ def test_trained(link_partner, restart_partner, wait_for_link, step):
 @pytest.mark.parametrize("what", ["training.unwilling", "training.deaf", "training.absent"])
 @pytest.mark.usefixtures("has_kr")
 @pytest.mark.budget(120)
-def test_failed(link_partner, wait_for_link, check_no_link, dut, until, step, check_traffic, what, capped_timeout):
+def test_failed(
+    link_partner, wait_for_link, check_no_link, until, step, check_traffic, what, capped_timeout, wait_for_no_carrier
+):
     """If training fails with a link partner that offers 10GBASE-KR alone, there is no link; once training works, the link comes up."""
     with step(f"The link partner offers 10GBASE-KR alone, with the fault {what}"):
         link_partner.set(abilities={"technologies": ["10GBASE-KR"]}, misbehave={what: True}, restart=True)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        wait_for_no_carrier()
         until(
             lambda: link_partner.get()["misbehaviour"][what]["fired"],
             what=f"the fault {what} has fired",
@@ -74,6 +76,7 @@ def test_fallback(
     check_traffic,
     evidence,
     capped_timeout,
+    wait_for_no_carrier,
 ):
     """While training fails, there is no 10GBASE-KR link; once training works, the link is the highest common denominator again.
 
@@ -85,7 +88,7 @@ def test_fallback(
         "The link partner offers all its technologies, and its receiver never gets ready; set the interface down and up"
     ):
         link_partner.set(misbehave={"training.unwilling": True}, restart=True)
-        until(lambda: not dut.carrier, what="the carrier is off", timeout=capped_timeout(5))
+        wait_for_no_carrier()
         dut.set_link(up=False)
         dut.set_link(up=True)
         until(

@@ -9,6 +9,7 @@ import pytest
 from plugfest.frames.probe import tagged
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.packet_socket import PacketSender
+from plugfest.traffic.traffic import SentFrames
 
 SOURCE = "IEEE 802.1Q-2022, clause 9.6; Documentation/networking/netdev-features.rst"
 INSERT, STRIP, FILTER = "tx-vlan-hw-insert", "rx-vlan-hw-parse", "rx-vlan-filter"
@@ -40,14 +41,15 @@ def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
 
     def send():
         data = frames(remote.mac, dut.mac)
-        with remote.capture() as capture, trace_skbs() as seen:
+        with remote.capture() as capture, trace_skbs() as skbs:
+            seen = SentFrames(capture, is_ours)
             PacketSender(guest.agent, vlan, defer).send(data)
-            until(lambda: len(ours(capture)) >= len(data), what=f"{len(data)} frames are on the wire", timeout=1)
+            until(lambda: seen.reached(len(data)), what=f"{len(data)} frames are on the wire", timeout=1)
         # Background traffic on the VLAN also has protocol 0x8100 if the tag is in the frame: select by length.
-        return of_length(seen.sent(), SIZES), ours(capture)
+        return of_length(skbs.sent(), SIZES), seen.frames()
 
-    def ours(capture):
-        return [each for each in capture.received() if LOCAL_ETHERTYPE in (each[12:14], each[16:18])]
+    def is_ours(frame):
+        return LOCAL_ETHERTYPE in (frame[12:14], frame[16:18])
 
     return send
 

@@ -11,7 +11,9 @@ from plugfest.queues.memory_provider import BEYOND, DmabufProvider, IoUringProvi
 from plugfest.requirements.requirement import requirement
 
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
-BIND = "Documentation/networking/devmem.rst, NIC Setup; net/core/netdev_rx_queue.c, netif_mp_open_rxq"
+BIND = (
+    "Documentation/networking/devmem.rst, NIC Setup (since Linux 6.12); net/core/netdev_rx_queue.c, netif_mp_open_rxq"
+)
 EXT_ACK = "Documentation/userspace-api/netlink/intro.rst, Ext ACK"
 FAULTS = ("program:qapi.error-lost", "program:qapi.other-errno")
 HUGE_PAGES = 2

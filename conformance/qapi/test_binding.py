@@ -7,7 +7,7 @@ from plugfest.queues.dma_record import stray
 from plugfest.queues.memory_provider import RELEASE_TIMEOUT
 from plugfest.requirements.requirement import requirement
 
-DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
+DEVMEM = "Documentation/networking/devmem.rst, NIC Setup (since Linux 6.12)"
 SPEC = "Documentation/netlink/specs/netdev.yaml, queue, napi, page-pool"
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 

@@ -13,12 +13,12 @@ NETKIT_ADD = ["ip", "link", "add", "numrxqueues", "2", "type", "netkit", "mode",
 
 
 @pytest.fixture
-def netkit_lease(last_queue, dut, guest, defer, skip_unsupported):
+def netkit_lease(last_queue, dut, guest, defer, skip_kernel_lacks):
     """The name of a netkit device, and the index of its queue that leases the last receive queue."""
     before = set(guest.agent.call("link.list_all"))
     result = guest.agent.call("process.run", command=NETKIT_ADD)
     if result["exit_status"] != 0:
-        skip_unsupported("netkit in this kernel", evidence=result["stderr"])
+        skip_kernel_lacks("devices of type netkit", evidence=result["stderr"])
     made = sorted(set(guest.agent.call("link.list_all")) - before, key=lambda name: _index(guest, name))
     defer(_delete, guest, made[0])
     # Only the peer, which the kernel creates first, accepts leases; the primary manages it.

@@ -12,7 +12,7 @@ from plugfest.queues.dma_record import stray
 from plugfest.queues.tx_memory import TxDmabuf
 from plugfest.requirements.requirement import requirement
 
-DEVMEM = "Documentation/networking/devmem.rst, TX Interface"
+DEVMEM = "Documentation/networking/devmem.rst, TX Interface (since Linux 6.16)"
 NETMEM = "Documentation/networking/netmem.rst, Driver TX Requirements"
 STREAM_LENGTH = 300_000
 """Bytes."""

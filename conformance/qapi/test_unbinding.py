@@ -11,7 +11,9 @@ from plugfest.frames.payload import generate
 from plugfest.queues.memory_provider import RELEASE_TIMEOUT
 from plugfest.requirements.requirement import requirement
 
-DEVMEM = "Documentation/networking/devmem.rst, NIC Setup: unbound even if the userspace process crashes"
+DEVMEM = (
+    "Documentation/networking/devmem.rst, NIC Setup (since Linux 6.12): unbound even if the userspace process crashes"
+)
 OPS = "include/net/netdev_queues.h, struct netdev_queue_mgmt_ops"
 TRANSFER_TIMEOUT = 10
 RACES = 3

@@ -10,7 +10,7 @@ from plugfest.dut.dut import TCP_DATA_SPLIT_DISABLED
 from plugfest.frames.payload import generate
 from plugfest.requirements.requirement import requirement
 
-DEVMEM = "Documentation/networking/devmem.rst, NIC Setup"
+DEVMEM = "Documentation/networking/devmem.rst, NIC Setup (since Linux 6.12)"
 PROGRAM = "net/core/dev.c, dev_xdp_install; include/net/page_pool/memory_provider.h"
 TRANSFER_TIMEOUT = 10
 

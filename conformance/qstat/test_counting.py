@@ -338,7 +338,7 @@ def test_sent_by_xdp(native, accounting, traffic, step, until):
     ):
         traffic.send(probes)
         until(
-            lambda: len(seen.probes()) >= len(probes),
+            lambda: seen.reached(len(probes)),
             what=f"{len(probes)} frames are back on the wire",
             timeout=WIRE_TIMEOUT,
         )
@@ -370,7 +370,7 @@ def test_redirected_by_xdp(native, require, accounting, traffic, step, until):
     ):
         traffic.send(probes)
         until(
-            lambda: len(seen.probes()) >= len(probes),
+            lambda: seen.reached(len(probes)),
             what=f"{len(probes)} frames are back on the wire",
             timeout=WIRE_TIMEOUT,
         )
@@ -409,9 +409,7 @@ def test_handled_by_xdp_on_their_queue(native, require, queue_counters, traffic,
         if program == "xdp_drop":
             native.wait(of_frames(probe.frame for probe in probes), attached)
         else:
-            until(
-                lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT
-            )
+            until(lambda: seen.reached(len(probes)), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT)
     with step("Each receive queue's counters rose by what the device delivered on that queue"):
         assert measured.device.rx, explain(measured)
         assert measured.queues.rx == measured.device.rx, explain(measured)

@@ -72,7 +72,7 @@ def test_checksums_sent(netlink_counters, require_counters, tx_offload, traffic,
     ):
         result = tx_offload.do([*plain, *cut])
         packet_sender.send(finished)
-        until(lambda: len(seen.probes()) >= len(finished), what="the complete frames are on the wire", timeout=1)
+        until(lambda: seen.reached(len(finished)), what="the complete frames are on the wire", timeout=1)
     asked = [request for request in result.requests if request.length in {each.length for each in result.uncut}]
     needed = sum(len(request.pieces) for request in asked)
     expected = {"tx-needs-csum": needed, "tx-csum-none": len(measured.from_dut) - needed}
@@ -213,7 +213,7 @@ def test_stopped_and_woken(
         traffic.capture_sent() as seen,
     ):
         sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
-        until(lambda: len(seen.probes()) >= sent, what=f"{sent} frames are on the wire", timeout=12)
+        until(lambda: seen.reached(sent), what=f"{sent} frames are on the wire", timeout=12)
         assert peer.from_dut(4, LONG_STREAM).length == LONG_STREAM
     rises = netlink_counters.stops(measured)
     evidence("tx-stop and tx-wake", rises)

@@ -95,7 +95,7 @@ def test_sent_by_xdp(netlink_counters, native, require, traffic, step, until, sk
         traffic.capture_sent() as seen,
     ):
         traffic.send(probes)
-        until(lambda: len(seen.probes()) >= len(probes), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT)
+        until(lambda: seen.reached(len(probes)), what=f"{len(probes)} frames are back", timeout=WIRE_TIMEOUT)
     with step("The sum of the receive queues' counters rose by what the wire carried"):
         assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
     with step("The device-wide counters rose by what the wire carried, both ways"):

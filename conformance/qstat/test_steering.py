@@ -155,7 +155,7 @@ def test_by_sender(
             packet_sender.send(steered[queue])
         sent = [frame for frames in steered.values() for frame in frames]
         until(
-            lambda: len(seen.probes()) >= len(sent),
+            lambda: seen.reached(len(sent)),
             what=f"{len(sent)} frames are on the wire",
             timeout=1,
         )
@@ -167,7 +167,7 @@ def test_by_sender(
             skip_unsupported(
                 "transmit queue selection by CPU (XPS)", evidence={"frames handed to each queue": dict(queued)}
             )
-        check_same(seen.probes(), sent, "frames on the wire")
+        check_same(seen.frames(), sent, "frames on the wire")
     with step("Each queue's counters rose by its own frames and bytes"):
         assert miscounted(measured, steered, "tx") == [], explain(measured)
 

@@ -29,13 +29,13 @@ def check_on_wire(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]
     def check(seen: SentFrames, frames: Sequence[bytes]) -> None:
         # check_same() below reports what differs, which is more useful than a timeout.
         with suppress(AssertionError):
-            while (known := len(seen.probes())) < len(frames):
+            while (known := len(seen.frames())) < len(frames):
                 until(
-                    lambda known=known: len(seen.probes()) > known,
+                    lambda known=known: seen.reached(known + 1),
                     what=f"more than {known} frames are on the wire",
                     timeout=LOSS_TIMEOUT,
                 )
-        check_same(seen.probes(), frames, "frames on the wire")
+        check_same(seen.frames(), frames, "frames on the wire")
 
     return check
 

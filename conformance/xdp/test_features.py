@@ -10,7 +10,7 @@ from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import of_frames
 
-FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features; include/uapi/linux/netdev.h"
+FEATURES = "Documentation/netlink/specs/netdev.yaml, xdp-features (since Linux 6.3); include/uapi/linux/netdev.h"
 XDP_DROP = 1
 """include/uapi/linux/bpf.h, enum xdp_action."""
 REDIRECT_TARGET_FEATURES = {"ndo-xmit", "ndo-xmit-sg"}

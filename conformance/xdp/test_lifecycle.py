@@ -210,7 +210,7 @@ def test_modes_exclude_each_other(native, check_program_runs, traffic, step):
 def test_unbind(native, binding, guest, traffic, dut, settings, step, until):
     """When the driver is unbound under traffic with a program attached, it releases the program, and can be bound again."""
     with step("Attach a program, and start traffic"):
-        program = native.load("xdp_drop")
+        program = native.load("xdp_drop", keep=False)
         native.attach_program(program)
         traffic.ready()
     # Traffic goes on until the driver is bound again: while it is unbound, possibly nothing reads frames from the wire.

@@ -14,7 +14,7 @@ from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import SIZES, check_same, payloads
 from plugfest.xdp.rx_metadata import RxMetadataReader, check_hashes, try_attach_generic, try_load_unbound
 
-METADATA = "Documentation/networking/xdp-rx-metadata.rst; Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
+METADATA = "Documentation/networking/xdp-rx-metadata.rst (since Linux 6.3); Documentation/netlink/specs/netdev.yaml, xdp-rx-metadata"
 BURSTS = 4
 """Bursts of test frames, each between two readings of the device's clock."""
 TOEPLITZ = 1
@@ -70,6 +70,7 @@ def test_timestamp(native, require, traffic, clocks, dut, run, skip_unsupported,
     falsified_by=("program:rx-metadata.of-another-frame", "program:rx-metadata.type-without-ports", "rx.rss.hash"),
     proves="xdp-rx-metadata:hash",
 )
+@pytest.mark.fresh_guest  # as for OFFLOAD-RSS-02: it may turn receive hashing on and off again
 def test_hash(native, require, active, traffic, dut, guest, skip_unsupported, step, evidence):
     """The RX hash that a program reads is the Toeplitz hash of the frame's flow, and its type names the fields that entered it."""
     require("xdp-rx-metadata:hash")

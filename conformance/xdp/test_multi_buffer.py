@@ -109,12 +109,12 @@ def test_tx(adjustment_frags, traffic, step, until):
         probes = traffic.probes(sizes=SIZES)
         traffic.send(probes)
         until(
-            lambda: len(seen.probes()) >= len(probes),
+            lambda: seen.reached(len(probes)),
             what=f"{len(probes)} frames are back on the wire",
             timeout=WIRE_TIMEOUT,
         )
     with step("Each frame is on the wire exactly once, unchanged"):
-        check_same(seen.probes(), frames_of(probes), "frames back on the wire")
+        check_same(seen.frames(), frames_of(probes), "frames back on the wire")
 
 
 @requirement(

@@ -139,7 +139,7 @@ def test_unadvertised(
         index = str(dut.link()["ifindex"])
         assert {(each["err"], each["to_ifindex"]) for each in events} == {(str(-errno.EOPNOTSUPP), index)}
         assert len(events) == len(frames)
-        assert seen.probes() == []
+        assert seen.frames() == []
     with step("Traffic works in both directions"):
         check_traffic()
 
@@ -201,7 +201,7 @@ def test_multi_buffer_unadvertised(require_absent, attach_redirect_to_dut, pair,
     with step("Each redirection failed with EOPNOTSUPP, no frame is on the wire, and frames reach the stack"):
         events = [entry["fields"]["err"] for entry in guest.agent.call("trace.read", trace=trace)]
         assert events == [str(-errno.EOPNOTSUPP)] * len(frames)
-        assert seen.probes() == []
+        assert seen.frames() == []
         traffic.check_delivery()
 
 
@@ -223,7 +223,7 @@ def test_redirect_while_down(attach_redirect_to_dut, pair, traffic, check_on_wir
         dut.set_link(up=False)
         pair.packet_sender.send(frames_to_remote(traffic), repeat=8)
     with step("No frame is on the wire"):
-        assert seen.probes() == []
+        assert seen.frames() == []
     with step("Bring the DUT up again and send other test frames: each is on the wire exactly once, unchanged"):
         dut.set_link(up=True)
         traffic.ready()

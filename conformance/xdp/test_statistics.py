@@ -105,7 +105,7 @@ def test_redirected_from_other_interface(accounting, traffic, pair, dut, until, 
     ):
         pair.packet_sender.send(frames)
         until(
-            lambda: len(seen.probes()) >= len(frames),
+            lambda: seen.reached(len(frames)),
             what=f"{len(frames)} frames are on the wire",
             timeout=WIRE_TIMEOUT,
         )

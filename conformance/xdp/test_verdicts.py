@@ -104,12 +104,12 @@ def test_tx(native, queues_reached_by_rss, traffic, guest, step, until):
         with traffic.capture_sent() as seen:
             traffic.send(probes)
             until(
-                lambda: len(seen.probes()) >= len(probes),
+                lambda: seen.reached(len(probes)),
                 what=f"{len(probes)} frames are back on the wire",
                 timeout=WIRE_TIMEOUT,
             )
     with step("Every frame is on the wire exactly once, with its MAC addresses swapped and nothing else changed"):
-        check_same(seen.probes(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
+        check_same(seen.frames(), [swapped(probe.frame) for probe in probes], "frames back on the wire")
     with step("The program saw each frame exactly once, and saw frames on every receive queue"):
         assert total(native.seen(program).values()) == sent
         check_queues_seen(native.seen(program), queues_reached_by_rss)

@@ -27,22 +27,10 @@ def answer(line: bytes) -> dict[str, Any]:
     number: Any = None
     try:
         request = json.loads(line)
-        number = request["id"]
-        function = methods.find(request["method"])
-        return {"id": number, "result": function(**request.get("params") or {})}
+        number, method, params = request["id"], request["method"], request.get("params") or {}
     except Exception as error:
-        if not isinstance(error, OSError):
-            sys.excepthook(*sys.exc_info())
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        name = getattr(error, "filename", None)
-        return {
-            "id": number,
-            "error": {
-                "type": type(error).__name__,
-                "message": f"{text}: {name}" if name else text,
-                "errno": getattr(error, "errno", None),
-            },
-        }
+        return {"id": number, **methods.failure(error)}
+    return {"id": number, **methods.carry_out(method, params)}
 
 
 def serve_connection(connection: socket.socket) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from agent import methods
 from agent.methods import exposed
@@ -13,6 +14,20 @@ from agent.methods import exposed
 def ping() -> dict[str, int]:
     """Return the agent's process id."""
     return {"pid": os.getpid()}
+
+
+@exposed
+def batch(calls: list[dict[str, Any]], timeout: float = 0) -> list[dict[str, Any]]:  # noqa: ARG001
+    """Carry out calls, each a method and its params, in order; returns the reply of each, result or error.
+
+    After an error the rest is not carried out. Only the caller reads `timeout`: the sum of the calls' own.
+    """
+    replies = []
+    for each in calls:
+        replies.append(methods.carry_out(each["method"], each.get("params") or {}))
+        if "error" in replies[-1]:
+            break
+    return replies
 
 
 @exposed

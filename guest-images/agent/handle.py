@@ -57,6 +57,11 @@ def get(number: int, kind: type[Kept]) -> Kept:
     return thing
 
 
+def is_open(number: int) -> bool:
+    """Whether a handle's object is still open."""
+    return number in _open
+
+
 def close_owned() -> None:
     """Close what the calling thread's connection left open."""
     for number in owned():

@@ -8,6 +8,7 @@ carries the `exposed` decorator. Modules without an exposed function (`system.li
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar
@@ -69,6 +70,29 @@ def find(method: str) -> Callable[..., Any]:
         if isinstance(function, FunctionType) and getattr(function, "exposed", False):
             return function
     raise UnknownMethodError(f"no method {method!r}; agent.list_methods lists the methods")
+
+
+def carry_out(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Call a method; returns the reply without its id; never raises."""
+    try:
+        return {"result": find(method)(**params)}
+    except Exception as error:
+        return failure(error)
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the reply that reports an error; one that is not the kernel's is logged, too."""
+    if not isinstance(error, OSError):
+        sys.excepthook(type(error), error, error.__traceback__)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    name = getattr(error, "filename", None)
+    return {
+        "error": {
+            "type": type(error).__name__,
+            "message": f"{text}: {name}" if name else text,
+            "errno": getattr(error, "errno", None),
+        }
+    }
 
 
 def load_all() -> dict[str, Callable[..., Any]]:

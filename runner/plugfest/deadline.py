@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 Value = TypeVar("Value")
 
 _FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.25
+_LONGEST_PAUSE = 0.1
+"""Seconds. A wait ends up to so much late; an exchange with an emulated guest takes a few tens of milliseconds."""
 
 _LONGEST_EXTENSION = 9
 """Times its length by which a deadline is extended at most, so that it ends on a host that has no time for the run at all."""
@@ -125,18 +126,18 @@ class Deadline:
 def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:
     """Call the condition until its value is true or the deadline passes; returns that value, or None.
 
-    The pauses in between grow from 5 ms to a quarter of a second. The condition is asked at least once, and once more after
-    the deadline, so that a host that stood still does not decide.
+    The time from one call to the next grows from 5 ms to a tenth of a second, unless the call itself takes longer. The condition is
+    asked at least once, and once more after the deadline, so that a host that stood still does not decide.
     """
     pause = _FIRST_PAUSE
     while True:
-        late = deadline.passed
+        late, begin = deadline.passed, time.monotonic()
         value = condition()
         if value:
             return value
         if late:
             return None
-        time.sleep(min(pause, deadline.remaining))
+        time.sleep(max(0.0, min(begin + pause - time.monotonic(), deadline.remaining)))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 

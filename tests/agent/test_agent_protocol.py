@@ -47,6 +47,20 @@ def test_a_failed_system_call_reports_its_errno(agent: Client) -> None:
     assert caught.value.errno == 2
 
 
+def test_batch_carries_out_its_calls_in_order_up_to_the_first_that_fails(agent: Client, tmp_path: Path) -> None:
+    def write(name: str, text: str) -> dict[str, Any]:
+        return {"method": "files.write", "params": {"path": str(tmp_path / name), "text": text}}
+
+    (tmp_path / "a").touch()
+    read = {"method": "files.read", "params": {"path": str(tmp_path / "a")}}
+    replies = agent.call("agent.batch", calls=[write("a", "1"), read, {"method": "agent.nothing"}, write("a", "2")])
+    assert [sorted(reply) for reply in replies] == [["result"], ["result"], ["error"]]
+    assert replies[1]["result"] == "1"
+    assert replies[2]["error"]["type"] == "UnknownMethodError"
+    assert (tmp_path / "a").read_text() == "1"
+    assert agent.call("agent.batch", calls=[]) == []
+
+
 @pytest.mark.parametrize("line", [b"{}", b"not json", b"[1]", b'{"id":4}', b'{"id":4,"method":7}', b"\xff\xfe"])
 def test_a_malformed_line_is_answered_and_the_next_one_works(agent_path: Path, line: bytes) -> None:
     client = Client(agent_path)

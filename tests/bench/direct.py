@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nicmodels.nic.device import Device
+from nicmodels.pci import MsiX
 from nicmodels.server.reactor import Reactor
 from vfio_client import GuestRam
 
@@ -36,6 +37,20 @@ class DirectClient:
         """Read a register; between two accesses of a CPU, time passes for the device."""
         self._reactor.turn(0.0)
         return self._device.bar_read(region, offset, size)
+
+    def irq_info(self, _index: int) -> tuple[int, int]:
+        """Flags (none) and the number of MSI-X vectors."""
+        msix = self._device.config.capability(MsiX)
+        return 0, 0 if msix is None else msix.vectors
+
+    def read_bytes(self, region: int, offset: int, count: int) -> bytes:
+        """Read bytes of a BAR."""
+        self._reactor.turn(0.0)
+        return self._device.bar_read(region, offset, count).to_bytes(count, "little")
+
+    def write_bytes(self, region: int, offset: int, data: bytes) -> None:
+        """Write bytes of a BAR."""
+        self._device.bar_write(region, offset, int.from_bytes(data, "little"), len(data))
 
     def post(self, region: int, offset: int, value: int, size: int = 4) -> None:
         """Write a register."""

@@ -1,152 +1,406 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames a second through the 82599 model alone: no guest, no QEMU, the minimal driver's rings in this process."""
+"""Frames a second through each model alone, beside a bare loop in C: no guest, no QEMU, the minimal drivers' rings here.
+
+What is timed is CPU time (CLOCK_THREAD_CPUTIME_ID), which other programs on the machine change less than the clock, and
+only the model's: what a driver does to its rings and a remote host to the wire is left out. Each round measures the C loop
+and the models one after the other, so that a ratio is of two figures of one moment.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import statistics
+import struct
+import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from direct import DirectClient
+from gve_driver import DqoReceive, DqoTransmit, GveDriver
 from ixgbe_driver import EOP, IFCS, RS, TAIL, IxgbeDriver, data_descriptor
+from nicmodels.clock import ManualClock
 from nicmodels.models.registry import find
 from nicmodels.nic.device import Device, Options, Slot
 from nicmodels.pci import ResetCause
 from nicmodels.server.reactor import Reactor
-from nicmodels.wire import NullWire, PairWire, TapWire, Wire
+from nicmodels.wire import TapWire, Wire
 from plugfest.machine.tap import Tap
+from xgbe_harness import (
+    CH_RCR,
+    CH_RDLR,
+    CH_RDRLR,
+    CH_RDTR,
+    CH_TCR,
+    CH_TDLR,
+    CH_TDRLR,
+    CH_TDTR,
+    FIRST,
+    LAST,
+    OWN,
+    XgbeRig,
+)
 
 RING = 512
-BURST = 256
+BURST = {"transmit": 256, "receive": 64}
+"""Frames at a time: a transmit burst is half a ring; a receive burst is what a tap holds without loss."""
 RAM = 0x1_0000_0000
 SIZES = (60, 1514)
+TAP = "rate0"
+C_LOOP = "C loop"
+MAC, PEER = bytes.fromhex("027066000001"), bytes.fromhex("020000000002")
+_SOURCE = Path(__file__).with_name("tap_loop.c")
+_C_BURSTS = 200
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rate:
-    """Frames a second in one direction."""
+    """One direction, frame size and kind of frame.
 
-    wire: str
+    Attributes:
+        seconds: by subject (the C loop or a model's name), CPU seconds a frame of each round.
+    """
+
     direction: str
     size: int
-    frames_per_second: float
+    kind: str
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def frames_per_second(self, subject: str) -> float:
+        """Of CPU time; the median of the rounds."""
+        return 1 / statistics.median(self.seconds[subject])
+
+    def ratio(self, subject: str) -> float | None:
+        """To the C loop; the median of the rounds' own ratios. None if there is no C loop."""
+        bare = self.seconds.get(C_LOOP)
+        if not bare:
+            return None
+        return statistics.median(theirs / mine for mine, theirs in zip(self.seconds[subject], bare, strict=True))
 
 
-class Alone:
-    """The model with one queue pair, set up."""
+def frame(kind: str, size: int) -> bytes:
+    """A frame of `size` bytes: "plain" is a broadcast without IP, "tcp" a segment to the station address."""
+    if kind == "plain":
+        return b"\xff" * 6 + PEER + b"\x88\xb5" + bytes(size - 14)
+    payload = bytes(size - 54)
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, size - 14, 1, 0x4000, 64, 6, 0, b"\xc6\x12\0\1", b"\xc6\x12\0\2")
+    ip = ip[:10] + _checksum(ip) + ip[12:]
+    tcp = struct.pack(">HHIIBBHHH", 4000, 5000, 1, 1, 5 << 4, 0x10, 1000, 0, 0)
+    pseudo = ip[12:] + struct.pack(">HH", 6, len(tcp) + len(payload))
+    tcp = tcp[:16] + _checksum(pseudo + tcp + payload) + tcp[18:]
+    return MAC + PEER + b"\x08\0" + ip + tcp + payload
+
+
+def _checksum(data: bytes) -> bytes:
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack(">H", ~total & 0xFFFF)
+
+
+class Subject(Protocol):
+    """A model with one queue pair, set up."""
+
+    device: Device
+
+    def turn(self) -> None:
+        """Let the model do what is due."""
+
+    def post(self, frame: bytes) -> None:
+        """Write descriptors of one buffer each for a transmit burst, as the chip's Linux driver writes them."""
+
+    def ring(self) -> None:
+        """Ring the transmit doorbell."""
+
+    def repost(self) -> None:
+        """Give the descriptors of a receive burst back; the model must have used all of them.
+
+        Raises:
+            AssertionError: it has not.
+        """
+
+    def close(self) -> None:
+        """Release the model."""
+
+
+class IxgbeSubject:
+    """The 82599."""
 
     def __init__(self, wire: Wire) -> None:
         """Bring it up."""
-        self.reactor = Reactor()
-        self.device: Device = find("ixgbe").create(Slot(clock=self.reactor, wire=wire), Options())
+        self._reactor = Reactor()
+        self.device: Device = find("ixgbe").create(Slot(clock=self._reactor, wire=wire), Options(mac=MAC))
         self.device.restart(ResetCause.POWER_ON)
-        client = DirectClient(self.device, self.reactor)
-        self.driver = IxgbeDriver(client, client.add_ram(RAM, 16 << 20))  # type: ignore[arg-type]
-        self.driver.start(queues=1, ring=RING)
-        while not self.driver.link:
-            self.reactor.turn(0.01)
+        client = DirectClient(self.device, self._reactor)
+        self._driver = IxgbeDriver(client, client.add_ram(RAM, 16 << 20))  # type: ignore[arg-type]
+        self._driver.start(queues=1, ring=RING)
+        while not self._driver.link:
+            self._reactor.turn(0.01)
+        queue = self._driver.receive[0]
+        self._blank = b"".join(buffer.to_bytes(8, "little") + bytes(8) for buffer in queue.buffers)
+
+    def turn(self) -> None:
+        """One turn of the event loop."""
+        self._reactor.turn(0.0)
+
+    def post(self, frame: bytes) -> None:
+        """One report a burst, as DPDK asks for it."""
+        queue, size, burst = self._driver.transmit[0], len(frame), BURST["transmit"]
+        address = queue.buffer(frame)
+        plain = data_descriptor(address, size, command=EOP | IFCS, paylen=size)
+        reported = data_descriptor(address, size, command=EOP | IFCS | RS, paylen=size)
+        self._driver.ram.write(queue.ring + queue.tail * 16, plain * (burst - 1) + reported)
+        queue.tail = (queue.tail + burst) % RING
+
+    def ring(self) -> None:
+        """TDT."""
+        queue = self._driver.transmit[0]
+        self._driver.write(queue.register(TAIL), queue.tail)
+
+    def repost(self) -> None:
+        """RDT."""
+        queue, burst, ram = self._driver.receive[0], BURST["receive"], self._driver.ram
+        start = queue.next * 16
+        assert ram.read(queue.ring + start + (burst - 1) * 16 + 8, 1)[0] & 1
+        ram.write(queue.ring + start, self._blank[start : start + burst * 16])
+        queue.next = (queue.next + burst) % RING
+        self._driver.write(queue.register(TAIL), (queue.next - 1) % RING)
 
     def close(self) -> None:
         """Release it."""
         self.device.close()
-        self.reactor.close()
+        self._reactor.close()
+
+
+class GveSubject:
+    """GVNIC with DQO queues and raw addressing."""
+
+    def __init__(self, wire: Wire) -> None:
+        """Bring it up."""
+        self._reactor = Reactor()
+        self.device: Device = find("gve").create(Slot(clock=self._reactor, wire=wire), Options(mac=MAC))
+        self.device.restart(ResetCause.POWER_ON)
+        client = DirectClient(self.device, self._reactor)
+        driver = GveDriver(client, client.add_ram(RAM, 16 << 20))  # type: ignore[arg-type]
+        driver.start()
+        self._driver = driver
+        self._tx = DqoTransmit(driver, 0, ring=2 * RING).create()
+        self._rx = DqoReceive(driver, 0, ring=RING).create()
+        self._rx.post()
+        self._buffer = driver.ram.allocate(2048, 64)
+        while not driver.link:
+            self._reactor.turn(0.01)
+
+    def turn(self) -> None:
+        """One turn of the event loop."""
+        self._reactor.turn(0.0)
+
+    def post(self, frame: bytes) -> None:
+        """A general context and a packet descriptor a frame, as gve writes them (gve_tx_dqo.c)."""
+        queue, ram, burst = self._tx, self._driver.ram, BURST["transmit"]
+        ram.write(self._buffer, frame)
+        context = struct.pack("<8xBB6x", 0x4, 0)
+        packets = (struct.pack("<QBBHHH", self._buffer, 0x2C, 0, 0, tag, len(frame)) for tag in range(burst))
+        ram.write(queue.descriptors + queue.tail * 16, b"".join(context + packet for packet in packets))
+        queue.tail = (queue.tail + 2 * burst) % queue.count
+        queue.poll()
+        queue.done.clear()
+
+    def ring(self) -> None:
+        """The queue's doorbell."""
+        self._tx.ring_doorbell()
+
+    def repost(self) -> None:
+        """Poll the completions, and post their buffers again."""
+        assert len(self._rx.poll()) == BURST["receive"]
+        self._rx.post()
+
+    def close(self) -> None:
+        """Release it."""
+        self.device.close()
+        self._reactor.close()
+
+
+class XgbeSubject:
+    """XGBE, one channel, without split headers."""
+
+    TX_RING, RX_RING, TX_BUFFER, RX_BUFFERS = 0x40000, 0x50000, 0x60000, 0x100000
+    SIZE = 2048
+
+    def __init__(self, wire: Wire) -> None:
+        """Bring it up, then give it longer rings."""
+        self._clock = ManualClock()
+        rig = self._rig = XgbeRig(channels=1, clock=self._clock, wire=wire)
+        self.device: Device = rig.device
+        rig.link().start(split=False)
+        for control in (CH_TCR, CH_RCR):
+            rig.write(control, rig.read(control) & ~1)
+        rig.write(CH_TDRLR, RING - 1)
+        rig.write(CH_TDLR, self.TX_RING)
+        rig.write(CH_TCR, 1 << 12 | 1)
+        self._blank = b"".join(
+            struct.pack("<IIII", self.RX_BUFFERS + number * self.SIZE, 0, 0, OWN | 1 << 30) for number in range(RING)
+        )
+        rig.memory.write(self.RX_RING, self._blank)
+        rig.write(CH_RDRLR, RING - 1)
+        rig.write(CH_RDLR, self.RX_RING)
+        rig.write(CH_RDTR, self.RX_RING + (RING - 1) * 16)
+        rig.write(CH_RCR, self.SIZE << 1 | 1)
+        self._tail = self._next = 0
+
+    def turn(self) -> None:
+        """What is due."""
+        self._clock.advance(0)
+
+    def post(self, frame: bytes) -> None:
+        """One descriptor a frame; the last one asks for an interrupt."""
+        burst, size, memory = BURST["transmit"], len(frame), self._rig.memory
+        memory.write(self.TX_BUFFER, frame)
+        plain = struct.pack("<IIII", self.TX_BUFFER, 0, size, OWN | FIRST | LAST | size)
+        last = struct.pack("<IIII", self.TX_BUFFER, 0, size | 1 << 31, OWN | FIRST | LAST | size)
+        memory.write(self.TX_RING + self._tail * 16, plain * (burst - 1) + last)
+        self._tail = (self._tail + burst) % RING
+
+    def ring(self) -> None:
+        """The tail pointer."""
+        self._rig.write(CH_TDTR, self.TX_RING + self._tail * 16)
+
+    def repost(self) -> None:
+        """Give the owner bits back, then move the tail pointer."""
+        burst, memory, start = BURST["receive"], self._rig.memory, self._next * 16
+        last = memory.read(self.RX_RING + start + (burst - 1) * 16 + 12, 4)
+        assert not last[3] & 0x80
+        memory.write(self.RX_RING + start, self._blank[start : start + burst * 16])
+        self._next = (self._next + burst) % RING
+        self._rig.write(CH_RDTR, self.RX_RING + (self._next - 1) % RING * 16)
+
+    def close(self) -> None:
+        """Release it."""
+        self.device.close()
+
+
+SUBJECTS: dict[str, Callable[[Wire], Subject]] = {"ixgbe": IxgbeSubject, "gve": GveSubject, "xgbe": XgbeSubject}
 
 
 @contextmanager
-def alone(wire: Wire) -> Iterator[Alone]:
-    """Bring a model up on a wire, and both down again."""
-    bench = Alone(wire)
+def subject(name: str, wire: Wire) -> Iterator[Subject]:
+    """A model on a wire; both are released."""
     try:
-        yield bench
+        model = SUBJECTS[name](wire)
+        try:
+            yield model
+        finally:
+            model.close()
     finally:
-        bench.close()
         wire.close()
 
 
-def transmit(bench: Alone, size: int, seconds: float) -> float:
-    """Have the model send bursts of one buffer a frame, one report a burst, as a driver under load does."""
-    queue = bench.driver.transmit[0]
-    address = queue.buffer(os.urandom(12) + b"\x88\xb5" + bytes(size - 14))
-    plain = data_descriptor(address, size, command=EOP | IFCS, paylen=size)
-    reported = data_descriptor(address, size, command=EOP | IFCS | RS, paylen=size)
-    half = plain * (BURST - 1) + reported
-    ram, tail = bench.driver.ram, queue.register(TAIL)
-    count = 0
+def transmit(model: Subject, wire: Wire, data: bytes, seconds: float) -> float:
+    """CPU seconds a frame; the model sends bursts for `seconds`."""
+    burst, counters = BURST["transmit"], wire.counters
+    now, turn = time.thread_time_ns, model.turn
 
-    def burst() -> None:
-        nonlocal count
-        start = queue.tail
-        ram.write(queue.ring + start * 16, half)
-        queue.tail = (start + BURST) % RING
-        bench.driver.write(tail, queue.tail)
-        last = (start + BURST - 1) % RING
-        while not queue.done(last):
-            bench.reactor.turn(0.0)
-        count += BURST
+    def once() -> int:
+        model.post(data)
+        wanted = counters.transmitted + burst
+        begin = now()
+        model.ring()
+        while counters.transmitted < wanted:
+            turn()
+        return now() - begin
 
-    return _repeat(burst, lambda: count, seconds)
+    return _repeat(once, seconds) / burst
 
 
-def receive(bench: Alone, send: Callable[[bytes], object], size: int, seconds: float) -> float:
-    """Have the model take bursts of broadcast frames off the wire; the driver only gives the descriptors back."""
-    queue = bench.driver.receive[0]
-    frame = b"\xff" * 6 + bytes(6) + b"\x88\xb5" + bytes(size - 14)
-    burst_size = 64  # what the cable holds, and a tap without loss
-    blank = b"".join(buffer.to_bytes(8, "little") + bytes(8) for buffer in queue.buffers)
-    ram, tail = bench.driver.ram, queue.register(TAIL)
-    count = 0
+def receive(model: Subject, wire: Wire, data: bytes, send: Callable[[bytes], object], seconds: float) -> float:
+    """CPU seconds a frame; the model receives bursts for `seconds`."""
+    burst, counters = BURST["receive"], wire.counters
+    now, turn, arrived = time.thread_time_ns, model.turn, model.device.frame_arrived
 
-    def burst() -> None:
-        nonlocal count
-        for _ in range(burst_size):
-            send(frame)
-        last = queue.ring + (queue.next + burst_size - 1) % RING * 16
-        bench.device.frame_arrived()
-        while not ram.read(last + 8, 1)[0] & 1:
-            bench.reactor.turn(0.0)
-            bench.device.frame_arrived()
-        start = queue.next * 16
-        ram.write(queue.ring + start, blank[start : start + burst_size * 16])
-        queue.next = (queue.next + burst_size) % RING
-        bench.driver.write(tail, (queue.next - 1) % RING)
-        count += burst_size
+    def once() -> int:
+        for _ in range(burst):
+            send(data)
+        wanted = counters.received + burst
+        begin = now()
+        arrived()
+        while counters.received < wanted:
+            turn()
+        spent = now() - begin
+        turn()
+        model.repost()
+        return spent
 
-    return _repeat(burst, lambda: count, seconds)
+    return _repeat(once, seconds) / burst
 
 
-def onto(far: PairWire) -> Callable[[bytes], object]:
-    """Send frames from the other end of a cable."""
-    return lambda frame: far.transmit([frame])
+def _repeat(once: Callable[[], int], seconds: float) -> float:
+    """CPU seconds of a burst, on average; the first ones are not counted."""
+    for _ in range(8):
+        once()
+    spent = count = 0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        spent += once()
+        count += 1
+    return spent / count / 1e9
 
 
-def _repeat(burst: Callable[[], None], count: Callable[[], int], seconds: float) -> float:
-    burst()
-    before, begin = count(), time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        burst()
-    return (count() - before) / (time.perf_counter() - begin)
+class CLoop:
+    """`tap_loop.c`, built; without a C compiler there is none.
+
+    Attributes:
+        path: of the program, or None.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Build it."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        self.path = folder / "tap_loop" if compiler else None
+        if compiler:
+            subprocess.run([compiler, "-O2", "-o", str(self.path), str(_SOURCE)], check=True)
+
+    def measure(self, direction: str, size: int) -> float:
+        """CPU seconds a frame."""
+        assert self.path is not None
+        command = [self.path, TAP, direction, size, _C_BURSTS, BURST[direction]]
+        output = subprocess.run([str(each) for each in command], check=True, capture_output=True, text=True).stdout
+        frames, nanoseconds = map(int, output.split())
+        assert frames >= _C_BURSTS * BURST[direction], f"the C loop lost frames: {frames}"
+        return nanoseconds / frames / 1e9
 
 
-def measure(seconds: float) -> list[Rate]:
-    """Measure every wire, direction and size."""
-    rates = []
-    for size in SIZES:
-        with alone(NullWire()) as bench:
-            rates.append(Rate("null", "transmit", size, transmit(bench, size, seconds)))
-        tap = Tap("rate0")
-        try:
-            with alone(TapWire("rate0")) as bench:
-                rates.append(Rate("tap", "transmit", size, transmit(bench, size, seconds)))
-                with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as remote:
-                    remote.bind(("rate0", 0))
-                    rates.append(Rate("tap", "receive", size, receive(bench, remote.send, size, seconds)))
-        finally:
-            tap.close()
-        near, far = PairWire.pair()
-        with alone(near) as bench:
-            rates.append(Rate("pair", "receive", size, receive(bench, onto(far), size, seconds)))
-        far.close()
+def measure(seconds: float, rounds: int = 3, names: Sequence[str] = tuple(SUBJECTS)) -> list[Rate]:
+    """Measure every direction, frame size and kind of frame, round after round."""
+    rates = [Rate("transmit", size, "plain") for size in SIZES]
+    rates += [Rate("receive", size, kind) for kind in ("plain", "tcp") for size in SIZES]
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        bare = CLoop(Path(folder))
+        tap = Tap(TAP, addresses=False)
+        stack.callback(tap.close)
+        for _ in range(rounds):
+            for rate in rates:
+                _measure_once(rate, bare, names, seconds)
     return rates
+
+
+def _measure_once(rate: Rate, bare: CLoop, names: Sequence[str], seconds: float) -> None:
+    if bare.path is not None:
+        rate.seconds.setdefault(C_LOOP, []).append(bare.measure(rate.direction, rate.size))
+    data = frame(rate.kind, rate.size)
+    for name in names:
+        wire = TapWire(TAP)
+        with subject(name, wire) as model, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as remote:
+            remote.bind((TAP, 0))
+            spent = (
+                transmit(model, wire, data, seconds)
+                if rate.direction == "transmit"
+                else receive(model, wire, data, remote.send, seconds)
+            )
+        rate.seconds.setdefault(name, []).append(spent)

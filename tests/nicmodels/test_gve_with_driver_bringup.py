@@ -318,9 +318,11 @@ def test_other_resets(bench: Bench, kind: str) -> None:
     assert not [queue for queue in bench.control("model.queues")["rx"] if queue["enabled"]]
 
 
-def test_revision_0_places_the_queue_by_page_number(serve: Callable[..., object]) -> None:
-    old = Profile("an old device", revision=0)
-    bench = Bench(serve, create=lambda host, options: Gve(host, Options(mac=options.mac), profile=old))
+@pytest.mark.parametrize("revision", [0, 1])
+def test_page_number_places_the_queue(serve: Callable[..., object], revision: int) -> None:
+    """As the driver of Linux 6.1 does on every revision, and a later one only on revision 0."""
+    profile = Profile("an old device or an old driver", revision=revision)
+    bench = Bench(serve, create=lambda host, options: Gve(host, Options(mac=options.mac), profile=profile))
     driver = bench.driver
     bench.client.enable()
     _, driver.vectors = bench.client.irq_info(MSIX)

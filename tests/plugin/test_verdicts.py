@@ -26,6 +26,8 @@ BODIES = {
     "warn-late": ("guest.run('warn-late')", "crash", "WARNING: CPU: 0"),
     "oops-and-assertion": ("guest.run('oops'); assert False", "crash", "BUG: kernel NULL pointer dereference"),
     "skip-with-evidence": ("skip_unsupported('XDP', evidence=guest.run('ethtool'))", "skip", "not supported: XDP"),
+    "kernel-lacks": ("skip_kernel_lacks('tcx', evidence='no tcx_link_attach()')", "skip", "the kernel lacks tcx"),
+    "kernel-lacks-undo": ("defer(skip_kernel_lacks, 'tcx', evidence='none')", "error", "the kernel lacks tcx: none"),
     "bare-skip": ("pytest.skip('no time')", "error", "skipped without evidence (no time)"),
     "failed-undo": ("defer(guest.run, 'false')", "error", "teardown: UndoError: could not undo"),
     "failed-undo-after-assertion": ("defer(guest.run, 'false'); assert False", "error", "teardown: UndoError"),
@@ -42,13 +44,32 @@ def test_verdict(suite, body: str, verdict: str, reason: str) -> None:
     suite.run(f"""
 @pytest.mark.budget(0.3)
 @requirement()
-def test_it(guest, model, skip_unsupported, defer, until):
+def test_it(guest, model, skip_unsupported, skip_kernel_lacks, defer, until):
     '''The value is 42.'''
     {body}
 """)
     result = suite.only()
     assert result["verdict"] == verdict
     assert reason in result["reason"] if reason else result["reason"] == ""
+
+
+def test_what_the_kernel_lacks_skips_from_a_fixture_too(suite) -> None:
+    suite.run("""
+from plugfest.machine.agent import KernelLacksError
+
+@pytest.fixture
+def family(guest):
+    raise KernelLacksError("the generic netlink family netdev", "No such file or directory")
+
+@requirement()
+def test_it(family):
+    '''The value is 42.'''
+""")
+    assert suite.only()["verdict"] == "skip"
+    assert suite.only()["reason"] == "the kernel lacks the generic netlink family netdev"
+    assert suite.only()["evidence"] == [
+        {"name": "the kernel lacks the generic netlink family netdev", "text": "No such file or directory"}
+    ]
 
 
 def test_a_broken_fixture_is_an_error(suite) -> None:

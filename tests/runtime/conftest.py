@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the runtime's tests: a run's namespaces, and a fake QEMU."""
+"""Fixtures of the runtime's tests: a run's namespaces, a fake QEMU, and a real guest."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -10,8 +11,18 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import InfrastructureError
+from plugfest.machine import machine as machines
+from plugfest.machine.acceleration import choose
+from plugfest.machine.machine import Machine
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
+from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.root import ensure_root
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run import sandbox
+from plugfest.run.plan import RunPlan
+
+Inside = Callable[[Callable[[], object]], None]
 
 FAKE_QEMU = Path(__file__).with_name("fake_qemu.py")
 
@@ -65,3 +76,43 @@ def fake_toolchain(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Toolchain
         return Toolchain((sys.executable, str(FAKE_QEMU)), "11.1.3", f"qemu-{behaviour}")
 
     return make
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
+    """QEMU's igb on the default kernel; snapshots of this module's own."""
+    settings = ProvisionSettings()
+    toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
+    acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
+    folder = tmp_path_factory.mktemp("boot")
+    return RunPlan(
+        driver="igb",
+        profile=None,
+        toolchain=toolchain,
+        root=ensure_root(settings),
+        kernel=kernel,
+        acceleration=acceleration.name,
+        acceleration_reason=acceleration.reason,
+        output=folder / "output",
+        scratch=folder / "run",
+        snapshots=folder / "snapshots",
+    )
+
+
+@pytest.fixture
+def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[Machine], object]], None]:
+    """Boot the plan's machine (or what changes make of it) inside a run's namespaces and do something with it."""
+
+    def run(work: Callable[[Machine], object], **changes: object) -> None:
+        def payload() -> None:
+            changed = dataclasses.replace(plan, scratch=tmp_path / "run", output=tmp_path / "output", **changes)  # type: ignore[arg-type]
+            machine = machines.boot(changed)
+            try:
+                work(machine)
+            finally:
+                machine.close()
+                machine.close()
+
+        inside(payload)
+
+    return run

@@ -20,6 +20,9 @@ def main() -> None:
             reply["result"] = os.getpid()
         elif method == "fail":
             reply["error"] = {"type": "NetlinkError", "message": "Operation not supported", "errno": 95}
+        elif method == "lack":
+            message = "bind-tx of netdev: it has [1, 5]: no 15"
+            reply["error"] = {"type": "KernelLacksError", "message": message, "errno": None}
         elif method == "sleep":
             time.sleep(params["seconds"])
             reply["result"] = "slept"
@@ -27,6 +30,14 @@ def main() -> None:
             sys.stdout.write("this is no JSON\n")
         elif method == "other":
             reply = {"id": -1, "result": None}
+        elif method == "agent.batch":
+            reply["result"] = []
+            for call in params["calls"]:
+                failed = call["method"] == "fail"
+                error = {"type": "NetlinkError", "message": "Operation not supported", "errno": 95}
+                reply["result"].append({"error": error} if failed else {"result": call["params"]})
+                if failed:
+                    break
         elif method == "exit":
             sys.stderr.write("Traceback: it broke\n")
             return

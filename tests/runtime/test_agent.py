@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError
-from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, KernelLacksError, kernel_error
 from plugfest.machine.ssh import GuestGone, KeyPair, SshSession
 from plugfest.requirements.verdict import BudgetExceeded
 from ssh_server import SshServer
@@ -60,6 +62,57 @@ def test_failure_keeps_type_message_and_errno(agent: AgentClient) -> None:
         95,
     )
     assert agent.call("echo") == {}
+
+
+def test_batch_is_one_exchange(agent: AgentClient) -> None:
+    assert agent.batch([("echo", {"number": 1}), ("echo", {"number": 2})]) == [{"number": 1}, {"number": 2}]
+    assert agent.count.calls == 1
+    assert agent.batch([]) == []
+
+
+def test_batch_raises_for_the_call_that_failed(agent: AgentClient) -> None:
+    with pytest.raises(AgentError, match=r"^fail: NetlinkError: Operation not supported \(errno 95\)$"):
+        agent.batch([("echo", {}), ("fail", {}), ("echo", {})])
+
+
+def test_batch_of_a_run_that_falsifies_may_be_changed_call_by_call(session: SshSession) -> None:
+    seen = []
+
+    def interposer(side: str, method: str, params: Mapping[str, Any], call: Callable[..., Any]) -> Any:
+        seen.append((side, method))
+        return call(method, params)
+
+    agent = AgentClient(session, command=COMMAND, interposer=interposer)
+    assert agent.batch([("echo", {"number": 1}), ("echo", {"number": 2})]) == [{"number": 1}, {"number": 2}]
+    assert seen == [("agent", "echo")] * 2
+    agent.close()
+
+
+def test_calls_and_the_seconds_of_those_that_wait_are_counted(agent: AgentClient) -> None:
+    other = agent.another()
+    agent.call("echo")
+    assert (agent.count.calls, agent.count.waiting) == (1, 0)
+    other.call("sleep", seconds=0.2, timeout=1)
+    other.close()
+    assert agent.count.calls == 2
+    assert 0.2 <= agent.count.waiting < 5
+
+
+def test_busy_host_extends_the_time_for_an_answer(session: SshSession) -> None:
+    begin = time.monotonic()
+    agent = AgentClient(session, command=COMMAND, reply_timeout=0.3, lost=lambda: (time.monotonic() - begin) * 0.8)
+    assert agent.call("sleep", seconds=0.8) == "slept"
+    agent.close()
+
+
+def test_what_the_kernel_lacks_is_not_an_error_of_the_driver(agent: AgentClient) -> None:
+    with pytest.raises(
+        KernelLacksError, match=r"^the kernel lacks bind-tx of netdev: it has \[1, 5\]: no 15$"
+    ) as caught:
+        agent.call("lack")
+    assert (caught.value.what, caught.value.evidence) == ("bind-tx of netdev", "it has [1, 5]: no 15")
+    with pytest.raises(KernelLacksError):
+        kernel_error(lambda: agent.call("lack"))
 
 
 def test_late_answer_is_not_taken_for_the_next_ones(session: SshSession) -> None:

@@ -17,63 +17,18 @@ from plugfest.deadline import Deadline, poll, until
 from plugfest.dut.dut import Dut
 from plugfest.errors import InfrastructureError
 from plugfest.machine import machine as machines
-from plugfest.machine.acceleration import choose
 from plugfest.machine.console import Problem
 from plugfest.machine.guest import Guest
 from plugfest.machine.machine import DriverLoadError, Machine
 from plugfest.machine.qemu import PORTS
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
-from plugfest.provision.kernel import ensure_kernel
-from plugfest.provision.root import ensure_root
-from plugfest.provision.settings import ProvisionSettings
-from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 
 pytestmark = pytest.mark.boot
 
 Inside = Callable[[Callable[[], object]], None]
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
-    """QEMU's igb on the default kernel; snapshots of this module's own."""
-    settings = ProvisionSettings()
-    toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
-    acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
-    folder = tmp_path_factory.mktemp("boot")
-    return RunPlan(
-        driver="igb",
-        profile=None,
-        toolchain=toolchain,
-        root=ensure_root(settings),
-        kernel=kernel,
-        acceleration=acceleration.name,
-        acceleration_reason=acceleration.reason,
-        output=folder / "output",
-        scratch=folder / "run",
-        snapshots=folder / "snapshots",
-    )
-
-
-@pytest.fixture
-def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[Machine], object]], None]:
-    """Boot the plan's machine (or what changes make of it) inside a run's namespaces and do something with it."""
-
-    def run(work: Callable[[Machine], object], **changes: object) -> None:
-        def payload() -> None:
-            changed = dataclasses.replace(plan, scratch=tmp_path / "run", output=tmp_path / "output", **changes)  # type: ignore[arg-type]
-            machine = machines.boot(changed)
-            try:
-                work(machine)
-            finally:
-                machine.close()
-                machine.close()
-
-        inside(payload)
-
-    return run
 
 
 def pings(machine: Machine) -> None:

@@ -61,6 +61,15 @@ def test_processes_add_up_and_of_threads_the_longest_delay_counts(procfs: Procfs
     assert delay.seconds() == pytest.approx(5)
 
 
+def test_time_on_a_core_is_of_all_threads(procfs: Procfs) -> None:
+    procfs.delay(10, 10, 1_000_000_000)
+    procfs.delay(10, 11, 500_000_000)
+    delay = RunDelay(procfs.folder)
+    assert delay.ran(10) == 0
+    delay.watch(10)
+    assert delay.ran(10) == pytest.approx(4.5)
+
+
 def test_kernel_without_run_delays_loses_nothing(tmp_path: Path) -> None:
     delay = RunDelay(tmp_path)
     delay.watch(10)
@@ -116,7 +125,7 @@ def test_busy_host_is_seen() -> None:
     finally:
         process.kill()
         process.wait()
-    assert 0.4 < share < 1.0
+    assert 0.4 < share < 1.3, "a delay is counted when it ends, so the first may have begun earlier"
 
 
 @pytest.mark.skipif(not counted(), reason="this kernel does not count run delays")

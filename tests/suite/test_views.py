@@ -97,7 +97,7 @@ class FakeAgent:
         self.errno: int | None = None
 
     def call(self, method: str, **params: Any) -> Any:
-        if method == "link.get":
+        if method in ("link.get", "link.wait"):
             return {"flags": ["up"], "carrier": 1, "operstate": "up", "mtu": 1500, "address": "02:00:00:00:00:01"}
         if self.errno is not None:
             raise AgentError(method, "NetlinkError", "no", self.errno)

@@ -20,7 +20,7 @@ from plugfest.xdp.af_xdp import (
     receive_packets,
 )
 
-MULTI_BUFFER = "Documentation/networking/af_xdp.rst, XDP_USE_SG bind flag; Multi-Buffer Support"
+MULTI_BUFFER = "Documentation/networking/af_xdp.rst, XDP_USE_SG bind flag (since Linux 6.6); Multi-Buffer Support"
 MAX_SEGMENTS = "Documentation/netlink/specs/netdev.yaml, xdp-zc-max-segs"
 SPLIT_OFFSETS = (1, 14, 50, 512, 1024)
 """Offsets at which frames are split into two buffers, bytes."""

@@ -202,10 +202,10 @@ def test_wakeup(bind_sockets, check_receive, check_transmit, traffic, until, wak
             def sent(number=number):
                 if sockets[0].wants_wakeup("transmit"):
                     sockets[0].wake()
-                return len(seen.probes()) >= number
+                return seen.reached(number)
 
             begin = time.monotonic()
             until(sent, what=f"frame {number} of {len(frames)} is on the wire", timeout=WIRE_TIMEOUT)
             late += time.monotonic() - begin > ON_TIME
             assert late <= len(frames) // 4, f"{late} of {number} frames were sent later than {ON_TIME} s"
-    check_same(seen.probes(), frames, "frames on the wire")
+    check_same(seen.frames(), frames, "frames on the wire")

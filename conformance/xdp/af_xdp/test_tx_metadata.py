@@ -12,7 +12,7 @@ from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import WIRE_TIMEOUT
 from plugfest.xdp.af_xdp import XDP_TX_METADATA, XDP_UMEM_TX_METADATA_LEN
 
-METADATA = "Documentation/networking/xsk-tx-metadata.rst; include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
+METADATA = "Documentation/networking/xsk-tx-metadata.rst (since Linux 6.8); include/uapi/linux/if_xdp.h, struct xsk_tx_metadata"
 TIMESTAMP, CHECKSUM, LAUNCH_TIME = 1 << 0, 1 << 1, 1 << 2
 """XDP_TXMD_FLAGS_…"""
 REQUEST = struct.Struct("=QHHIQ")
@@ -150,12 +150,12 @@ def test_launch_time(
 
             def time_seen():
                 metadata_socket.wake()
-                return now() if seen.probes() else None
+                return now() if seen.frames() else None
 
             assert until(time_seen, what="a frame is on the wire", timeout=LAUNCH_DELAY + WIRE_TIMEOUT) >= launch_time
         with step("Each frame leaves exactly once, unchanged, in the order of sending"):
             check_on_wire(seen, [first, *rest])
-            assert seen.probes() == [first, *rest]
+            assert seen.frames() == [first, *rest]
 
 
 UNADVERTISED_FAULTS = ("tx.frame.dropped", "tx.frame.corrupted", "program:af_xdp.completion-lost")

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import struct
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,14 @@ from agent.bpf import objects
 from agent.bpf.objects import BPF_LINK_CREATE, BPF_PROG_LOAD, Link, Map, Program, call, pinned
 from agent.methods import exposed
 from agent.system.interface import interface_index
+from agent.system.kernel import KernelLacksError, has_name
 
 BPF_PROG_TYPE_XDP = 6
 ATTACH_TYPES = {"xdp": 37, "tcx_ingress": 46}
+CREATED_BY = {"tcx_ingress": "tcx_link_attach"}
+"""The kernel's function behind a type of link that not every kernel has."""
+ABSENT_KFUNC = re.compile(r"extern \(func ksym\) '(\w+)': not found in kernel or module BTFs")
+"""What libbpf says of a kernel function that a program needs and the kernel's BTF does not have."""
 FILE_SYSTEM = Path("/sys/fs/bpf")
 FOLDER = "/usr/lib/plugfest/bpf"
 
@@ -42,28 +49,90 @@ def pin_folder() -> Path:
     return folder
 
 
+class Loaded:
+    """A program and its maps, loaded once and lent to one test after another.
+
+    Attributes:
+        program: as it was loaded.
+        maps: by name.
+        lent: the handles that its last user got.
+    """
+
+    def __init__(self, program: Program, maps: dict[str, Map]) -> None:
+        """Lend nothing yet."""
+        self.program = program
+        self.maps = maps
+        self.lent: list[int] = []
+
+    @property
+    def free(self) -> bool:
+        """Whether its last user has closed every handle."""
+        return not any(handle.is_open(each) for each in self.lent)
+
+    def lend(self) -> dict[str, Any]:
+        """Return new handles of the program and of its maps, which are as after loading."""
+        if self.lent:
+            for each in self.maps.values():
+                each.clear()
+        maps = {name: handle.keep(each.same()) for name, each in self.maps.items()}
+        program = handle.keep(self.program.same())
+        self.lent = [program, *maps.values()]
+        return {"program": program, "id": self.program.id, "maps": maps}
+
+    def close(self) -> None:
+        """Drop the references of the agent's own."""
+        self.program.close()
+        for each in self.maps.values():
+            each.close()
+
+
+_loaded: dict[tuple[object, ...], list[Loaded]] = {}
+_loading = threading.Lock()
+
+
 @exposed
 def load(
     object: str,  # noqa: A002
     type: str | None = "xdp",  # noqa: A002
     device: str | None = None,
     program: str | None = None,
+    keep: bool = True,
 ) -> dict[str, Any]:
-    """Load a program from a compiled object and return its handle, its id, and the handles of its maps by name.
+    """Return a program from a compiled object: its handle, its id, and the handles of its maps by name.
+
+    The agent keeps what it loads: once the handles are closed, the next request for the same program gets it again, its maps
+    cleared. Loading takes bpftool and the verifier half a second in an emulated guest.
 
     Args:
         object: name of one of plugfest's objects (``xdp_pass``), or the path of any.
         type: the program's type as bpftool spells it, or null for the one that its section names.
         device: interface to bind the program to (XDP RX metadata), or null.
         program: name of the C function, where the object holds more than one.
+        keep: false loads a program that the agent does not keep: the kernel frees it when its last user closes it.
 
     Returns:
         ``{"program": 3, "id": 17, "maps": {"count": 4}}``.
 
     Raises:
+        KernelLacksError: the kernel has no such kfunc.
         LoadError: with bpftool's and the verifier's output.
     """
-    path = Path(object) if "/" in object else Path(os.environ.get("PLUGFEST_BPF", FOLDER), f"{object}.o")
+    if not keep:
+        unkept = _load(object, type, device, program)
+        lent = unkept.lend()
+        unkept.close()
+        return lent
+    with _loading:
+        alike = _loaded.setdefault((object, type, device and interface_index(device), program), [])
+        chosen = next((each for each in alike if each.free), None)
+        if chosen is None:
+            chosen = _load(object, type, device, program)
+            alike.append(chosen)
+        return chosen.lend()
+
+
+def _load(name: str, type: str | None, device: str | None, program: str | None) -> Loaded:  # noqa: A002
+    path = Path(name) if "/" in name else Path(os.environ.get("PLUGFEST_BPF", FOLDER), f"{name}.o")
     folder = pin_folder()
     maps_folder = folder / "maps"
     maps_folder.mkdir()
@@ -75,10 +144,12 @@ def load(
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
+            absent = ABSENT_KFUNC.search(result.stderr)
+            if absent:
+                raise KernelLacksError(f"the kfunc {absent[1]}: {absent[0]}")
             raise LoadError(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
         loaded = Program(pinned(folder / "programs" / program if program else folder / "program"))
-        maps = {pin.name: handle.keep(Map(pinned(pin))) for pin in sorted(maps_folder.iterdir())}
-        return {"program": handle.keep(loaded), "id": loaded.id, "maps": maps}
+        return Loaded(loaded, {pin.name: Map(pinned(pin)) for pin in sorted(maps_folder.iterdir())})
     finally:
         for pin in sorted(folder.rglob("*"), key=lambda each: -len(each.parts)):
             pin.rmdir() if pin.is_dir() else pin.unlink()
@@ -111,10 +182,23 @@ def load_return(verdict: int, device: str | None = None) -> dict[str, Any]:
 
 @exposed
 def link_create(program: int, ifname: str, flags: int = 0, type: str = "xdp") -> int:  # noqa: A002
-    """Attach an XDP program, or a classifier (type ``tcx_ingress``), by a BPF link; closing the returned handle detaches it."""
+    """Attach an XDP program, or a classifier (type ``tcx_ingress``), by a BPF link; closing the returned handle detaches it.
+
+    Raises:
+        KernelLacksError: the kernel has no links of this type.
+        OSError: the kernel or the driver refused.
+    """
     fd = handle.get(program, Program).fd
-    index = interface_index(ifname)
-    return handle.keep(Link(call(BPF_LINK_CREATE, struct.pack("=IIII", fd, index, ATTACH_TYPES[type], flags))))
+    request = struct.pack("=IIII", fd, interface_index(ifname), ATTACH_TYPES[type], flags)
+    try:
+        return handle.keep(Link(call(BPF_LINK_CREATE, request)))
+    except OSError as error:
+        function = CREATED_BY.get(type)
+        if function is None or has_name(function):
+            raise
+        raise KernelLacksError(
+            f"BPF links of type {type}: BPF_LINK_CREATE returned {error.strerror}, the BTF has no {function}()"
+        ) from error
 
 
 @exposed
@@ -126,20 +210,13 @@ def map_counters(map: int, keys: int | None = None) -> list[list[int]]:  # noqa:
         keys: number of keys to read, null for all.
     """
     source = handle.get(map, Map)
-    found = []
-    for key in range(min(source.entries, keys or source.entries)):
-        values = source.lookup(struct.pack("=I", key))
-        counters = [struct.unpack(f"={source.value_size // 8}Q", value) for value in values]
-        found.append([sum(column) for column in zip(*counters, strict=True)])
-    return found
+    return source.counters(min(source.entries, keys or source.entries))
 
 
 @exposed
 def map_clear(map: int) -> None:  # noqa: A002
-    """Set every element of an array map to zero, on every CPU."""
-    target = handle.get(map, Map)
-    for key in range(target.entries):
-        target.update(struct.pack("=I", key), bytes(target.value_size))
+    """Set every element of an array map to zero, on every CPU; empty a map of another type."""
+    handle.get(map, Map).clear()
 
 
 @exposed

@@ -18,11 +18,14 @@ SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 """The number of bpf(2)."""
 BPF_MAP_LOOKUP_ELEM = 1
 BPF_MAP_UPDATE_ELEM = 2
+BPF_MAP_DELETE_ELEM = 3
 BPF_PROG_LOAD = 5
 BPF_OBJ_GET = 7
 BPF_PROG_GET_NEXT_ID = 11
 BPF_OBJ_GET_INFO_BY_FD = 15
+BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH = 24, 26
 BPF_LINK_CREATE = 28
+ARRAY_TYPES = {2: "array", 6: "percpu_array"}
 PER_CPU_TYPES = {5: "percpu_hash", 6: "percpu_array", 10: "lru_percpu_hash"}
 ATTR_SIZE = 128
 """Bytes of union bpf_attr that are passed; the kernel takes zeros behind those that it knows."""
@@ -90,6 +93,10 @@ class Program:
         """Own the descriptor."""
         self.fd = fd
 
+    def same(self) -> Program:
+        """Return the same program behind a descriptor of its own."""
+        return Program(os.dup(self.fd))
+
     def close(self) -> None:
         """Drop this reference; an attached program stays attached."""
         os.close(self.fd)
@@ -134,19 +141,25 @@ class Map:
         """Drop this reference."""
         os.close(self.fd)
 
-    def element(self, command: int, key: bytes, value: ctypes.Array[ctypes.c_char]) -> None:
+    def same(self) -> Map:
+        """Return the same map behind a descriptor of its own."""
+        return Map(os.dup(self.fd))
+
+    def element(self, command: int, key: bytes, value: ctypes.Array[ctypes.c_char] | None) -> None:
         """Call an element command with pointers to `key` and `value`."""
         if len(key) != self.key_size:
             raise ValueError(f"the key has {len(key)} bytes, keys of this map have {self.key_size}")
         key_buffer = ctypes.create_string_buffer(key, len(key))
-        pointers = (ctypes.addressof(key_buffer), ctypes.addressof(value))
+        pointers = (ctypes.addressof(key_buffer), 0 if value is None else ctypes.addressof(value))
         call(command, struct.pack("=IIQQQ", self.fd, 0, *pointers, 0))
 
-    def lookup(self, key: bytes) -> list[bytes]:
-        """Return the value, one per possible CPU for per-CPU maps."""
-        value = ctypes.create_string_buffer(self.stride * self.copies)
-        self.element(BPF_MAP_LOOKUP_ELEM, key, value)
-        return [value.raw[at : at + self.value_size] for at in range(0, self.stride * self.copies, self.stride)]
+    def batch(self, command: int, keys: bytes, values: ctypes.Array[ctypes.c_char], count: int) -> None:
+        """Call a command that takes or fills `count` elements of an array map at once, in the order of their keys."""
+        key_buffer = ctypes.create_string_buffer(keys, count * self.key_size)
+        last = ctypes.create_string_buffer(self.key_size)
+        pointers = (0, *(ctypes.addressof(each) for each in (last, key_buffer, values)))
+        attributes = struct.pack("=QQQQIIQQ", *pointers, count, self.fd, 0, 0)
+        system_call(command, ctypes.create_string_buffer(attributes, ATTR_SIZE))
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set the value, on every CPU for per-CPU maps."""
@@ -154,3 +167,27 @@ class Map:
             raise ValueError(f"the value has {len(value)} bytes, values of this map have {self.value_size}")
         whole = value.ljust(self.stride, b"\0") * self.copies
         self.element(BPF_MAP_UPDATE_ELEM, key, ctypes.create_string_buffer(whole, len(whole)))
+
+    def counters(self, count: int) -> list[list[int]]:
+        """Return the first `count` elements of an array map whose values consist of 64-bit counters, summed over the CPUs.
+
+        One system call reads them all: a call for each element takes an emulated guest a tenth of a second.
+        """
+        values = ctypes.create_string_buffer(count * self.stride * self.copies)
+        self.batch(BPF_MAP_LOOKUP_BATCH, b"", values, count)
+        numbers = struct.unpack(f"={len(values) // 8}Q", values.raw)
+        words, element = self.stride // 8, self.stride // 8 * self.copies
+        return [
+            [sum(numbers[at + word : at + element : words]) for word in range(words)]
+            for at in range(0, len(numbers), element)
+        ]
+
+    def clear(self) -> None:
+        """Set every element of an array map to zero, on every CPU; empty a map of another type."""
+        keys = struct.pack(f"={self.entries}I", *range(self.entries))
+        if self.type in ARRAY_TYPES:
+            zeros = ctypes.create_string_buffer(self.entries * self.stride * self.copies)
+            self.batch(BPF_MAP_UPDATE_BATCH, keys, zeros, self.entries)
+            return
+        for at in range(0, len(keys), self.key_size):
+            self.element(BPF_MAP_DELETE_ELEM, keys[at : at + self.key_size], None)

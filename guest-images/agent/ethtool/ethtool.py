@@ -17,8 +17,6 @@ from agent.methods import exposed
 from agent.netlink.attributes import FLAG, HEX, STRING, U8, U32, Array, Attributes
 from agent.netlink.generic import Family
 
-ETHTOOL = Family("ethtool")
-
 HEADER = Attributes({1: ("dev-index", U32), 2: ("dev-name", STRING), 3: ("flags", U32)})
 BIT = Attributes({1: ("index", U32), 2: ("name", STRING), 3: ("value", FLAG)})
 BITS = Attributes({1: ("bit", BIT)}, repeated=("bit",))
@@ -85,6 +83,15 @@ COMMANDS = {
 }
 """Number of the GET message, and its attributes; SET is the next number."""
 READ_ONLY = {"linkstate", "rss", "tsinfo"}
+ETHTOOL = Family(
+    "ethtool",
+    {
+        number: f"{what}-{verb}"
+        for what, (get, _) in COMMANDS.items()
+        for number, verb in ((get, "get"), (get + 1, "set"))
+        if verb == "get" or what not in READ_ONLY
+    },
+)
 
 ETHTOOL_TEST = 0x1A
 ETHTOOL_GDRVINFO = 0x03

@@ -20,6 +20,7 @@ from agent.methods import exposed
 from agent.netlink.connection import NETLINK_GENERIC, Netlink
 from agent.netlink.netdev import BIND_RX, BIND_TX, DMABUF, NETDEV
 from agent.system.interface import interface_index
+from agent.system.kernel import KernelLacksError
 from agent.system.libc import checked, libc
 
 MSG_SOCK_DEVMEM = 0x2000000
@@ -51,7 +52,7 @@ class Binding:
         self.netlink = Netlink(NETLINK_GENERIC)
         try:
             self.id: int = NETDEV.call(command, DMABUF.encode(request), DMABUF, through=self.netlink)[0]["id"]
-        except OSError:
+        except (OSError, KernelLacksError):
             self.close()
             raise
 

@@ -23,6 +23,7 @@ from agent import handle
 from agent.memory import pagemap
 from agent.methods import exposed
 from agent.system.interface import interface_index
+from agent.system.kernel import KernelLacksError, has_name
 from agent.system.libc import address, checked, libc
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
@@ -36,6 +37,8 @@ ENTER_EXT_ARG = 1 << 3
 OFFSET_SQ_RING = 0
 OFFSET_SQES = 0x10000000
 REGISTER_ZCRX_IFQ = 32
+REQUEST = "io_uring_zcrx_ifq_reg"
+"""Its structure."""
 OP_RECV_ZC = 58
 RECV_MULTISHOT = 1 << 1
 CQE_MORE = 1 << 1
@@ -99,6 +102,7 @@ class Zcrx:
         """Create the ring and register the queue.
 
         Raises:
+            KernelLacksError: the kernel has no zero-copy receive.
             OSError: the kernel or the driver refused; there is no extended error text.
         """
         parameters = ctypes.create_string_buffer(PARAMS.size)
@@ -119,7 +123,7 @@ class Zcrx:
         self.refill_words = Words(self.refill)
         try:
             self._register(interface_index(ifname), queue)
-        except OSError:
+        except (OSError, KernelLacksError):
             self.close()
             raise
 
@@ -132,7 +136,14 @@ class Zcrx:
         request = ctypes.create_string_buffer(
             struct.pack("=4I2Q4I2Q2I3Q", ifindex, queue, REFILL_ENTRIES, 0, *pointers, *[0] * 11)
         )
-        system_call(SYS_REGISTER, self.fd, REGISTER_ZCRX_IFQ, request, 1)
+        try:
+            system_call(SYS_REGISTER, self.fd, REGISTER_ZCRX_IFQ, request, 1)
+        except OSError as error:
+            if has_name(REQUEST):
+                raise
+            raise KernelLacksError(
+                f"io_uring zero-copy receive: IORING_REGISTER_ZCRX_IFQ returned {error.strerror}, the BTF has no {REQUEST}"
+            ) from error
         _, self.refill_tail, self.refill_entries = struct.unpack_from("=III", request.raw, 32)
         self.entries = struct.unpack_from("=I", request.raw, 8)[0]
         self.token: int = struct.unpack_from("=Q", area.raw, 16)[0]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NLA_F_NESTED = 0x8000
+ATTRIBUTE_HEADER = 4
+"""Bytes of struct nlattr."""
 NLA_TYPE_MASK = 0x3FFF
 
 
@@ -185,6 +187,19 @@ class Attributes:
             elif name != "pad":
                 found[name] = kind.decode(payload)
         return found
+
+    def name_at(self, data: bytes, offset: int) -> str:
+        """Return the name of the attribute that begins at `offset` of encoded attributes, as ``queues.type`` within a nest."""
+        at = 0
+        for number, payload in walk(data):
+            name, kind = self.members.get(number, (f"#{number}", Hex()))
+            end = at + ATTRIBUTE_HEADER + len(payload)
+            if offset == at:
+                return name
+            if at < offset < end and isinstance(kind, Attributes):
+                return f"{name}.{kind.name_at(payload, offset - at - ATTRIBUTE_HEADER)}"
+            at = end + 3 & ~3
+        return f"at byte {offset}"
 
 
 U8 = Scalar(1)

@@ -6,16 +6,35 @@ Source: include/uapi/linux/genetlink.h; Documentation/netlink/specs/nlctrl.yaml.
 
 from __future__ import annotations
 
+import errno
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.netlink.attributes import HEX, STRING, U16, U32, Attributes, walk
-from agent.netlink.connection import NETLINK_GENERIC, Netlink, shared
+from agent.netlink.connection import NETLINK_GENERIC, NLMSG_HEADER, Netlink, NetlinkError, shared
+from agent.system.kernel import KernelLacksError, has_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GENL_ID_CTRL = 0x10
 CTRL_CMD_GETFAMILY = 3
 
-FAMILY = Attributes({1: ("family-id", U16), 2: ("family-name", STRING), 3: ("version", U32), 7: ("mcast-groups", HEX)})
+GENL_HEADER = 4
+"""Bytes of struct genlmsghdr."""
+UNKNOWN_ATTRIBUTE = "Unknown attribute type"
+"""The extended acknowledgement for an attribute that the operation's policy does not have (lib/nlattr.c)."""
+
+FAMILY = Attributes(
+    {
+        1: ("family-id", U16),
+        2: ("family-name", STRING),
+        3: ("version", U32),
+        6: ("ops", HEX),
+        7: ("mcast-groups", HEX),
+    }
+)
+OPERATION = Attributes({1: ("id", U32), 2: ("flags", U32)})
 GROUP = Attributes({1: ("name", STRING), 2: ("id", U32)})
 
 
@@ -24,28 +43,45 @@ class Family:
 
     Args:
         name: as ``netdev``.
+        operations: names of the operations that are called, by number.
+        functions: of the kernel, that an operation must have behind it, by its number.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, operations: Mapping[int, str], functions: Mapping[int, tuple[str, ...]] | None = None
+    ) -> None:
         """Resolve nothing yet."""
         self.name = name
+        self.operations = operations
+        self.functions = functions or {}
         self.number = 0
         self.groups: dict[str, int] = {}
+        self.present: set[int] = set()
 
     def resolve(self) -> int:
-        """Return the number of the family (nlmsg_type); afterwards `groups` has its multicast groups by name.
+        """Return the number of the family (nlmsg_type).
+
+        Afterwards `groups` has its multicast groups by name, and `present` the numbers of its operations.
 
         Raises:
-            NetlinkError: ENOENT, the kernel has no such family.
+            KernelLacksError: the kernel has no such family.
         """
         if not self.number:
             body = struct.pack("=BBxx", CTRL_CMD_GETFAMILY, 1) + FAMILY.encode({"family-name": self.name})
-            answer = shared(NETLINK_GENERIC).request(GENL_ID_CTRL, body)[0]
-            found = FAMILY.decode(answer.body[4:])
+            try:
+                answer = shared(NETLINK_GENERIC).request(GENL_ID_CTRL, body)[0]
+            except NetlinkError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                raise KernelLacksError(
+                    f"the generic netlink family {self.name}: CTRL_CMD_GETFAMILY returned {error.strerror}"
+                ) from error
+            found = FAMILY.decode(answer.body[GENL_HEADER:])
             self.groups = {
                 group["name"]: group["id"]
                 for group in (GROUP.decode(data) for _, data in walk(bytes.fromhex(found.get("mcast-groups", ""))))
             }
+            self.present = {OPERATION.decode(data)["id"] for _, data in walk(bytes.fromhex(found.get("ops", "")))}
             self.number = found["family-id"]
         return self.number
 
@@ -60,9 +96,30 @@ class Family:
     ) -> list[dict[str, Any]]:
         """Send a command, on the socket `through` or the shared one, and return the decoded replies.
 
+        Args:
+            command: number of the operation.
+            attributes: of the request.
+            reply: the set of the attributes, of the request as of the replies.
+            dump: ask for all objects.
+            through: another socket than the shared one.
+
         Raises:
-            NetlinkError: the kernel refused.
+            KernelLacksError: the kernel has no such family, operation, attribute or function.
+            NetlinkError: the kernel or the driver refused.
         """
+        number = self.resolve()
+        operation = f"{self.operations[command]} of the generic netlink family {self.name}"
+        if command not in self.present:
+            raise KernelLacksError(f"{operation}: the family has the operations {sorted(self.present)}, not {command}")
+        absent = [function for function in self.functions.get(command, ()) if not has_name(function)]
+        if absent:
+            raise KernelLacksError(f"{' and '.join(absent)}() behind {operation}: the BTF has no such function")
         body = struct.pack("=BBxx", command, 1) + attributes
-        answers = (through or shared(NETLINK_GENERIC)).request(self.resolve(), body, dump=dump)
-        return [reply.decode(answer.body[4:]) for answer in answers]
+        try:
+            answers = (through or shared(NETLINK_GENERIC)).request(number, body, dump=dump)
+        except NetlinkError as error:
+            if error.extack != UNKNOWN_ATTRIBUTE or error.offset is None:
+                raise
+            name = reply.name_at(attributes, error.offset - NLMSG_HEADER - GENL_HEADER)
+            raise KernelLacksError(f"the attribute {name} in {operation}: {error.strerror}") from error
+        return [reply.decode(answer.body[GENL_HEADER:]) for answer in answers]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import handle
 from agent.methods import exposed
+from agent.system.kernel import KernelLacksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,7 @@ class Worker:
 
         Raises:
             WorkerError: the method failed with an error of the kernel.
+            KernelLacksError: the kernel has no such interface.
             RuntimeError: the method failed otherwise.
             WorkerGoneError: the worker has ended.
         """
@@ -112,6 +114,8 @@ class Worker:
         reply = json.loads(line)
         if "error" in reply:
             found = reply["error"]
+            if found["type"] == KernelLacksError.__name__:
+                raise KernelLacksError(found["message"])
             if found["errno"] is None:
                 raise RuntimeError(f"{found['type']}: {found['message']}")
             raise WorkerError(found["errno"], found["message"])

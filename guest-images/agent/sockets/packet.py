@@ -20,6 +20,7 @@ from agent.methods import exposed
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
+PACKET_STATISTICS = 6
 PACKET_AUXDATA = 8
 PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
@@ -34,6 +35,10 @@ VNET_HEADER = struct.Struct("=BBHHHH")
 STATUS_BITS = {3: "checksum-not-ready", 4: "vlan-valid", 6: "vlan-tpid-valid", 7: "checksum-valid", 8: "gso-tcp"}
 PACKET_TYPES = ("host", "broadcast", "multicast", "otherhost", "outgoing")
 GSO_TYPES = {0: "none", 1: "tcp4", 3: "udp", 4: "tcp6", 5: "udp-l4"}
+
+
+class LostFramesError(Exception):
+    """The receive buffer was full: frames that the driver delivered are missing, and what was received shows nothing of it."""
 
 
 class PacketSocket:
@@ -58,6 +63,10 @@ class PacketSocket:
         for force in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             self.socket.setsockopt(socket.SOL_SOCKET, force, 1 << 24)
         self.socket.bind((ifname, protocol))
+
+    def lost(self) -> int:
+        """Return how many frames found the receive buffer full since the last call."""
+        return int(struct.unpack("=II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1])
 
     def close(self) -> None:
         """Close it."""
@@ -108,6 +117,9 @@ def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, A
     Each has frame (base64), length (bytes on the wire, without a stripped tag), type, status (checksum-valid …), vlan
     ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}`` and checksum, and stamp
     (ns) where the socket requests timestamps and the hardware took one.
+
+    Raises:
+        LostFramesError: the socket's buffer was full since the last call, or since it was drained.
     """
     source = handle.get(packet, PacketSocket)
     end = time.monotonic() + timeout
@@ -116,6 +128,9 @@ def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, A
         if not select.select([source.socket], [], [], max(0.0, end - time.monotonic()))[0]:
             break
         found.append(receive_one(source))
+    lost = source.lost()
+    if lost:
+        raise LostFramesError(f"{lost} frames found the socket's receive buffer full")
     return found
 
 
@@ -167,10 +182,11 @@ def tx_timestamp(packet: int, timeout: float = 5) -> dict[str, Any] | None:
 
 @exposed
 def drain(packet: int) -> int:
-    """Discard the frames in the receive buffer; returns their number."""
-    sock = handle.get(packet, PacketSocket).socket
+    """Discard the frames in the receive buffer, and the count of those that it had no room for; returns their number."""
+    source = handle.get(packet, PacketSocket)
     count = 0
-    while select.select([sock], [], [], 0)[0]:
-        sock.recv(1)
+    while select.select([source.socket], [], [], 0)[0]:
+        source.socket.recv(1)
         count += 1
+    source.lost()
     return count

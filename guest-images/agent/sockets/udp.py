@@ -7,6 +7,7 @@ import base64
 import select
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from agent import handle
@@ -14,13 +15,14 @@ from agent.methods import exposed
 from agent.sockets import payload
 from agent.sockets.tcp import address_family, set_options
 
+SNMP, SNMP6 = Path("/proc/net/snmp"), Path("/proc/net/snmp6")
 UDP_SEGMENT = 103
 SO_RCVBUFFORCE = 33
 
 
 @exposed
 def open(address: str = "", port: int = 0, device: str | None = None, segment: int | None = None) -> dict[str, int]:  # noqa: A001
-    """Open and bind a socket, with a segment size for UDP GSO where `segment` is given; returns handle and port."""
+    """Open and bind a socket, with a segment size for UDP GSO where `segment` is given; returns handle, port and `overflows`."""
     sock = socket.socket(address_family(address), socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
@@ -28,7 +30,7 @@ def open(address: str = "", port: int = 0, device: str | None = None, segment: i
     if segment:
         sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
     sock.bind((address, port))
-    return {"handle": handle.keep(sock), "port": sock.getsockname()[1]}
+    return {"handle": handle.keep(sock), "port": sock.getsockname()[1], "overflows": overflows()}
 
 
 @exposed
@@ -69,3 +71,12 @@ def drain(socket_handle: int) -> int:
         sock.recvfrom(65536)
         count += 1
     return count
+
+
+@exposed
+def overflows() -> int:
+    """Return how many datagrams the guest has lost because a socket's receive buffer was full (RcvbufErrors), ever."""
+    names, values = (line.split() for line in SNMP.read_text().splitlines() if line.startswith("Udp:"))
+    ipv4 = dict(zip(names, values, strict=True))
+    ipv6 = dict(line.split() for line in SNMP6.read_text().splitlines()) if SNMP6.exists() else {}
+    return int(ipv4["RcvbufErrors"]) + int(ipv6.get("Udp6RcvbufErrors", 0))

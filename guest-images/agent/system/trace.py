@@ -19,7 +19,12 @@ from agent.methods import exposed
 TRACEFS = Path("/sys/kernel/tracing")
 LINE = re.compile(r"\[(?P<cpu>\d+)\]\s+\S+\s+(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
 FIELD = re.compile(r"(\w+)=(\S+)")
+ENTRIES = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
 _numbers = itertools.count(1)
+
+
+class LostEventsError(Exception):
+    """The buffer was too small: events are missing at its start, and what is left shows nothing of it."""
 
 
 class Recording:
@@ -57,10 +62,18 @@ def open(events: list[str], kilobytes: int = 512) -> int:  # noqa: A001 - the ve
 
 @exposed
 def read(trace: int, clear: bool = False) -> list[dict[str, Any]]:
-    """Return the recorded events: cpu, time (seconds), event, text, and fields, the ``name=value`` pairs of the text."""
+    """Return the recorded events: cpu, time (seconds), event, text, and fields, the ``name=value`` pairs of the text.
+
+    Raises:
+        LostEventsError: there were more than the buffer holds.
+    """
     folder = handle.get(trace, Recording).folder
+    text = (folder / "trace").read_text(errors="replace")
+    entries = ENTRIES.search(text)
+    if entries is not None and int(entries[1]) < int(entries[2]):
+        raise LostEventsError(f"the buffer holds {entries[1]} of {entries[2]} events; open a larger one")
     found = []
-    for line in (folder / "trace").read_text(errors="replace").splitlines():
+    for line in text.splitlines():
         match = None if line.startswith("#") else LINE.search(line)
         if match:
             found.append(

@@ -15,7 +15,7 @@ from plugfest import faults
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.execute import check_unused, execute, link_latest
 from plugfest.cli.options import guest_options, option
-from plugfest.cli.prepare import GuestOptions, plan
+from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
@@ -120,7 +120,9 @@ def run(
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
-    suite.check_selection(arguments, pytest_arguments)
+    suite.check_selection(
+        arguments, pytest_arguments, cache=settings(options.cache_dir, options.mirror, options.qemu).cache
+    )
     faults.check_local(options.faults, TABLE)
     ready = dataclasses.replace(
         plan(driver, options, _absolute(output) or Path()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
 
+
+GLANCE = 0.5
+"""Seconds that a call of the agent waits for the carrier before the host asks anew, and sees what else has happened."""
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
 _SPEED = re.compile(r"(\d+)base")
@@ -155,6 +158,17 @@ class Dut:
     def carrier(self) -> bool:
         """Whether the driver reports the link up."""
         return bool(self.link()["carrier"])
+
+    def link_when(self, *, carrier: bool, operstates: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what `link` does, as soon as the carrier is so, or after `GLANCE`: for a condition of ``until``, which asks again.
+
+        Args:
+            carrier: what the driver is to report.
+            operstates: one of these the kernel must have derived from it; any if empty.
+        """
+        wanted = {"carrier": [int(carrier)], **({"operstate": list(operstates)} if operstates else {})}
+        found: dict[str, Any] = self.agent.call("link.wait", ifname=self.ifname, wanted=wanted, timeout=GLANCE)
+        return found
 
     def stats64(self) -> dict[str, int]:
         """Return struct rtnl_link_stats64."""

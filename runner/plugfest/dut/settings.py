@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
+RUNNING = ("up", "unknown")
+"""Operational states in which the kernel sends; one that was never told is unknown (Documentation/networking/operstates.rst)."""
+
+
 class NoLinkError(AssertionError):
     """The link did not come up.
 
@@ -66,8 +70,8 @@ class Settings:
         """
 
         def running() -> bool:
-            link = self._dut.link()
-            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown") and self._linked()
+            link = self._dut.link_when(carrier=True, operstates=RUNNING)
+            return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
 
         try:
             self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
@@ -84,7 +88,7 @@ class Settings:
         stillness = Stillness(self._looked)
 
         def stayed() -> bool:
-            link = self._dut.link()
+            link = self._dut.link_when(carrier=True)
             if not link["carrier"] or not self._linked():
                 stillness.disturbed()
             return stillness.stays(link["carrier-changes"])

@@ -23,6 +23,7 @@ class LinkPartner:
         self._dut = dut
         self._defer = defer
         self._changed: set[str] = set()
+        self._misbehaviour: dict[str, object] = {}
         self._losses: int | None = None
 
     @cached_property
@@ -51,6 +52,7 @@ class LinkPartner:
         if not self._changed:
             self._defer(self._restore, self.abilities)
         self._changed |= change.keys()
+        self._misbehaviour |= change.get("misbehave", {})
         self.mark()
         self._set(**change)
 
@@ -68,10 +70,14 @@ class LinkPartner:
             self._set(speed=0)
             self._set(up=True)
         else:
-            well = dict.fromkeys(self.get()["misbehaviour"], False)
+            state = self.get()
             self._set(script=[])
+            well = dict.fromkeys(state["misbehaviour"], False)
             self._set(up=True, base_page="", next_pages=[], next_page_delay=0, latency=0, misbehave=well)
-            self._set(abilities=dict(abilities), speed=0, restart=True)
+            # Other changes of what it transmits restart it by themselves; a link that need not go may stay.
+            odd = any(self._misbehaviour.values()) or "script" in self._changed
+            restart = odd or state["phase"] != "linked"
+            self._set(abilities=dict(abilities), speed=0, restart=restart)
 
     def offer(self, *technologies: str, **flags: bool) -> None:
         """Advertise these and nothing else; flags as ``abilities`` of ``link.set`` has them, all off."""

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,23 @@ class AgentError(Exception):
     def extack(self) -> str:
         """The extended acknowledgement: the message beyond the errno's own text, empty if there is none."""
         return self.message.removeprefix(os.strerror(self.errno or 0)).lstrip(": ")
+
+
+class KernelLacksError(Exception):
+    """The guest's kernel has no such interface, whatever the driver: a netlink family, an operation, an attribute, a kfunc.
+
+    A test that one leaves is skipped.
+
+    Attributes:
+        what: the kernel lacks.
+        evidence: how that shows.
+    """
+
+    def __init__(self, what: str, evidence: str) -> None:
+        """Take both."""
+        super().__init__(f"the kernel lacks {what}: {evidence}")
+        self.what = what
+        self.evidence = evidence
 
 
 def kernel_error(call: Callable[[], object]) -> AgentError | None:
@@ -138,12 +155,34 @@ class AgentClient:
 
         Raises:
             AgentError: the method failed in the guest.
+            KernelLacksError: the guest's kernel has no such interface.
             AgentTimeout: no answer in time.
             GuestGone: there is no guest any more.
         """
         if self._interposer is not None:
             return self._interposer("agent", method, params, self._call)
         return self._call(method, params)
+
+    def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make calls in order, in one exchange; returns their results. After one that fails the rest is not made.
+
+        A run that falsifies makes them one by one, since each may be changed.
+
+        Args:
+            calls: method and parameters of each.
+
+        Raises:
+            AgentError: one failed in the guest.
+            AgentTimeout: no answer in time.
+            GuestGone: there is no guest any more.
+        """
+        if self._interposer is not None:
+            return [self.call(method, **params) for method, params in calls]
+        waits = [params.get("timeout") for _, params in calls]
+        timeout = sum(float(each) for each in waits if isinstance(each, int | float))
+        requests = [{"method": method, "params": dict(params)} for method, params in calls]
+        replies = self._call("agent.batch", {"calls": requests, "timeout": timeout})
+        return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")
@@ -160,10 +199,7 @@ class AgentClient:
                 self.count.calls += 1
                 if own:
                     self.count.waiting += time.monotonic() - begin
-        error = reply.get("error")
-        if error is not None:
-            raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
-        return reply.get("result")
+        return _result(method, reply)
 
     def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self._channel is None:
@@ -231,3 +267,19 @@ class AgentClient:
         if channel is not None:
             with suppress(EOFError, OSError, paramiko.SSHException):
                 channel.close()
+
+
+def _result(method: str, reply: Mapping[str, Any]) -> Any:
+    """Return the result in a reply.
+
+    Raises:
+        AgentError: it has an error instead.
+        KernelLacksError: the guest's kernel has not what was asked for.
+    """
+    error = reply.get("error")
+    if error is not None and error.get("type") == KernelLacksError.__name__:
+        what, _, shown = str(error.get("message")).partition(": ")
+        raise KernelLacksError(what, shown)
+    if error is not None:
+        raise AgentError(method, str(error.get("type")), str(error.get("message")), error.get("errno"))
+    return reply.get("result")

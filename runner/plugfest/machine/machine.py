@@ -39,6 +39,7 @@ PROBE_TIMEOUT = 10.0
 """Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
 
 _NETDEV = "network"
+_EXTRA_MODULES = "/run/plugfest/modules"
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
@@ -308,6 +309,19 @@ class Machine:
         else:
             self._run_checked(["modprobe", self.driver.module])
 
+    def module_refers_to(self, function: str) -> bool | None:
+        """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver."""
+        name = f"{self.driver.module}.ko"
+        if name in (path.name for path in self.plan.extra_modules):
+            file = f"{_EXTRA_MODULES}/{name}"
+        else:
+            command = ["modinfo", "-F", "filename", self.driver.module]
+            file = self.agent.call("process.run", command=command)["stdout"].strip()
+        if not self.agent.call("files.exists", path=file):
+            return None
+        found = self.agent.call("process.run", command=["grep", "-qw", function, file])
+        return bool(found["exit_status"] == 0)
+
     def unload_driver(self) -> None:
         """Unload the driver under test."""
         self._run_checked(["modprobe", "-r", self.driver.module])
@@ -363,7 +377,7 @@ class Machine:
 
     def _insert_modules(self) -> None:
         for path in self.plan.extra_modules:
-            there = f"/run/plugfest/modules/{path.name}"
+            there = f"{_EXTRA_MODULES}/{path.name}"
             self.agent.call("files.put", path=there, data=base64.b64encode(path.read_bytes()).decode())
             needs = self.agent.call("process.run", command=["modinfo", "-F", "depends", there])["stdout"].strip()
             if needs:

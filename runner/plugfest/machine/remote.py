@@ -141,6 +141,12 @@ class Capture:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
+    def after(self, known: int, seconds: float = 0) -> list[CapturedFrame]:
+        """Return the frames behind the first `known` ones; where there are none, wait up to so many seconds for one."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._frames) > known, seconds)
+            return self._frames[known:]
+
     def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
         with self._changed:

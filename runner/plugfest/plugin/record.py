@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
+
+import pytest
 
 from plugfest.deadline import Wait
 from plugfest.machine.call_count import CallCount
@@ -120,6 +123,11 @@ class TestRecord:
     def record(self, name: str, value: object) -> None:
         """Keep a piece of evidence; a command's result is kept as its command line and output."""
         self.evidence.append(Evidence(name, as_text(value)))
+
+    def skip(self, reason: str, evidence: object) -> NoReturn:
+        """End the test as skipped, for a reason that `evidence` shows."""
+        self.record(reason, evidence)
+        pytest.skip(reason)
 
     def advertise(self, flags: Iterable[str]) -> None:
         """Keep which flags the driver advertises now, beside those that it was seen to advertise before."""

@@ -18,6 +18,7 @@ from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
 from plugfest.errors import PlugfestError
 from plugfest.faults import is_models, of_models
+from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import budget
@@ -179,14 +180,14 @@ class VerdictPlugin:
                 subject = self._guest_manager.driver.subject
                 record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
-        with self._limit(item, "setup"):
+        with self._limit(item, "setup"), _skipped_where_kernel_lacks(record):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
         self._guest_manager.used = True
-        with self._limit(item, "call"):
+        with self._limit(item, "call"), _skipped_where_kernel_lacks(item.stash[TEST_RECORD]):
             fault = fault_of(item)
             if fault is None:
                 return (yield)
@@ -442,6 +443,15 @@ class VerdictPlugin:
             "level": found.level,
             "fault": fault_of(item),
         }
+
+
+@contextmanager
+def _skipped_where_kernel_lacks(record: TestRecord) -> Generator[None]:
+    """Skip a test that needs what the guest's kernel does not have: that shows nothing about the driver."""
+    try:
+        yield
+    except KernelLacksError as lack:
+        record.skip(f"the kernel lacks {lack.what}", lack.evidence)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

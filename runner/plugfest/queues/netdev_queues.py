@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, KernelLacksError
 
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
@@ -83,6 +83,8 @@ class QueueView:
         except AgentError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
                 raise
+            return []
+        except KernelLacksError:
             return []
         return found
 

@@ -26,8 +26,8 @@ _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "gues
 _COSTS = ("calls", "waited", "tight_waits")
 """What a journal of an older version lacks."""
 
-_SILENT = frozenset({Verdict.SKIP, Verdict.ERROR, Verdict.MISS, Verdict.BLOCKED, Verdict.UNSTABLE, Verdict.QUARANTINED})
-"""The verdicts that say nothing about a known issue."""
+_TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
+"""The verdicts that say something about a known issue."""
 
 _BAD_FALSIFICATIONS = frozenset({"not falsified", "never fired", "error", "miss"})
 
@@ -190,7 +190,7 @@ def _known_issues(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for event in finished:
         for issue in event.get("expected", ()):
-            if event["verdict"] in _SILENT or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
+            if event["verdict"] not in _TELLING or (event["verdict"] == Verdict.XFAIL and not issue["showed"]):
                 continue
             row = rows.setdefault(
                 (issue["title"], issue["requirement"]),

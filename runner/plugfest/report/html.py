@@ -157,7 +157,7 @@ def observed(result: Mapping[str, Any]) -> str:
         return "The known issue did not show."
     if reason.startswith(f"{known} ("):
         return reason.removeprefix(f"{known} (").removesuffix(")")
-    return reason.removesuffix(f" (a known issue is listed, but shows otherwise: {known})")
+    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
 
 
 def _rows(document: Document) -> list[Row]:

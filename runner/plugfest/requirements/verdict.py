@@ -54,7 +54,7 @@ OF_THE_DRIVER = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT})
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
     Verdict.FAIL: "the driver does not do what the requirement says",
-    Verdict.SKIP: "the driver does not claim it; the evidence is recorded",
+    Verdict.SKIP: "the driver does not claim it, or the kernel lacks it; the evidence is recorded",
     Verdict.XFAIL: "failed, as a listed known issue predicts",
     Verdict.ERROR: "the test broke; this shows nothing about the driver",
     Verdict.CRASH: "the guest's kernel reported a panic, oops, BUG, WARN, hung task or transmit watchdog",

@@ -24,7 +24,7 @@ def counted(proc: Path = _PROC) -> bool:
 
 
 class _Thread:
-    """One thread's run delay; the file stays open, so that reading takes a microsecond or two."""
+    """One thread's times; the file stays open, so that reading takes a microsecond or two."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -32,13 +32,21 @@ class _Thread:
         self.growth()
 
     def growth(self) -> float:
-        """Return the seconds since the last call; 0 for a thread that has ended."""
+        """Return the seconds that it has waited for a core since the last call; 0 for a thread that has ended."""
+        _, now = self._times()
+        before, self._before = self._before, max(now, self._before)
+        return self._before - before
+
+    def ran(self) -> float:
+        """Return the seconds for which it has had a core; 0 for a thread that has ended."""
+        return self._times()[0]
+
+    def _times(self) -> tuple[float, float]:
         try:
-            now = int(os.pread(self._file, 64, 0).split()[1]) / 1e9
-        except (OSError, IndexError):  # ESRCH: it has ended
-            return 0.0
-        before, self._before = self._before, now
-        return now - before
+            ran, waited, _ = os.pread(self._file, 64, 0).split()
+        except (OSError, ValueError):  # ESRCH: it has ended
+            return 0.0, 0.0
+        return int(ran) / 1e9, int(waited) / 1e9
 
     def close(self) -> None:
         os.close(self._file)
@@ -88,6 +96,11 @@ class RunDelay:
                 growth = max((thread.growth() for thread in threads), default=0.0)
                 self._seconds[each] = self._seconds.get(each, 0.0) + growth
             return sum(self._seconds.values()) if pid is None else self._seconds.get(pid, 0.0)
+
+    def ran(self, pid: int) -> float:
+        """Return the seconds for which the threads of a watched process have had a core; 0 on a kernel that does not count them."""
+        with self._lock:
+            return sum(thread.ran() for thread in self._processes.get(pid, ()))
 
     def _forget(self, pid: int) -> None:
         for thread in self._processes.pop(pid, ()):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, KernelLacksError
 from plugfest.statistics.queue_counters import (
     Account,
     Direction,
@@ -147,11 +147,19 @@ class Accounting:
         return found
 
     def qstats(self, scope: str = "queue") -> list[dict[str, Any]]:
-        """The kernel's queue statistics; empty where the driver or the kernel has none."""
+        """The kernel's queue statistics; empty where the driver has none.
+
+        Raises:
+            KernelLacksError: the kernel has none, of any driver, and no other source will do.
+        """
         try:
             found: list[dict[str, Any]] = self._agent.call("netdev.qstats_get", ifname=self._ifname, scope=scope)
         except AgentError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
+                raise
+            return []
+        except KernelLacksError:
+            if self.source == "netlink":
                 raise
             return []
         return found

@@ -54,10 +54,8 @@ class TrafficCheck:
                 frames = [probe.frame for probe in probes]
                 self._packet_sender.send(frames, cpu=cpu)
                 wanted += frames
-            self._until(
-                lambda: len(seen.probes()) >= len(wanted), what=f"{len(wanted)} frames are on the wire", timeout=1
-            )
-        check_same(seen.probes(), wanted, "frames on the wire")
+            self._until(lambda: seen.reached(len(wanted)), what=f"{len(wanted)} frames are on the wire", timeout=1)
+        check_same(seen.frames(), wanted, "frames on the wire")
         return wanted
 
     def __call__(self, sizes: Sequence[int] = FEW) -> None:

@@ -111,8 +111,8 @@ class ContinuousTraffic:
                 over.set()
                 worker.join()
             worker.check()
-            poll(lambda: len(seen.probes()) >= len(result.sent), Deadline.after(DRAIN_TIMEOUT))
-            result.arrived = seen.probes()
+            poll(lambda: seen.reached(len(result.sent)), Deadline.after(DRAIN_TIMEOUT))
+            result.arrived = seen.frames()
 
     @contextmanager
     def to_dut(self, sizes: Sequence[int] = SIZES) -> Iterator[TrafficResult]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from plugfest.deadline import scaled
+from plugfest.errors import InfrastructureError
 from plugfest.frames.probe import (
     PORT_FIRST,
     PORT_LAST,
@@ -18,9 +20,9 @@ from plugfest.frames.probe import (
     Ends,
     Probe,
     burst,
+    is_probe,
     is_segment,
     number_in,
-    only,
     segmentable,
 )
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6
@@ -52,24 +54,39 @@ OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
 WIRE_TIMEOUT = 1.0
 """Seconds for frames to be on the wire, completed or received, on a guest of speed 1."""
+GLANCE = 0.1
+"""Seconds for which one look at the wire waits for a frame."""
 LOSS_TIMEOUT = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
 
 
 class SentFrames:
-    """The frames that the DUT has sent while this was open."""
+    """The frames of one kind that the DUT has sent while this was open."""
 
-    def __init__(self, capture: Capture) -> None:
-        """Read from a capture of the remote end."""
+    def __init__(self, capture: Capture, wanted: Callable[[bytes], bool]) -> None:
+        """Read from a capture of the remote end the frames that are `wanted`."""
         self._capture = capture
+        self._wanted = wanted
+        self._read = 0
+        self._frames: list[bytes] = []
 
-    def probes(self) -> list[bytes]:
-        """Return the probes among them, in order."""
-        return list(only(self._capture.received()))
+    def frames(self) -> list[bytes]:
+        """Return them, in order."""
+        self._take(0)
+        return self._frames.copy()
 
-    def segments(self) -> list[bytes]:
-        """Return the TCP segments to the probes' port among them, in order."""
-        return [frame for frame in self._capture.received() if is_segment(frame)]
+    def reached(self, count: int) -> bool:
+        """Whether there are so many: as soon as there are, and after `GLANCE` if there are not."""
+        end = time.monotonic() + GLANCE
+        self._take(0)
+        while len(self._frames) < count and (left := end - time.monotonic()) > 0:
+            self._take(left)
+        return len(self._frames) >= count
+
+    def _take(self, seconds: float) -> None:
+        news = self._capture.after(self._read, seconds)
+        self._read += len(news)
+        self._frames += [each.data for each in news if each.received and self._wanted(each.data)]
 
 
 class Traffic:
@@ -93,6 +110,7 @@ class Traffic:
             opened = self._agent.call("udp.open", address="::", port=port)
             defer(self._agent.call, "handle.close", handle=opened["handle"])
             self._sockets[port] = opened["handle"]
+        self._overflows: int = opened["overflows"]
         self.ends = Ends(dut.mac, remote.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
         self.ends_back = Ends(remote.mac, dut.mac, NOBODY, NETWORKS)
 
@@ -141,6 +159,9 @@ class Traffic:
             probes: what was sent; payloads of other bursts, late ones, are left out.
             port: to which they were sent.
             scratched: leave out the bytes that a program may have overwritten.
+
+        Raises:
+            InfrastructureError: some are missing, and the guest's sockets have lost some, which proves nothing about the driver.
         """
         wanted = {probe.number for probe in probes}
         found: list[bytes] = []
@@ -154,6 +175,8 @@ class Traffic:
             pass
         # A second copy of a frame comes with the first one: it is there by now.
         take(0)
+        if len(found) < len(probes):
+            self._check_overflows()
         return [payload[SCRATCH:] for payload in found] if scratched else found
 
     def waiting(
@@ -174,10 +197,19 @@ class Traffic:
         """Whether the stack has got no probe, of this burst or another."""
         return not self._agent.call("udp.receive", socket_handle=self._sockets[PORT_FIRST], count=1, timeout=0)
 
+    def _check_overflows(self) -> None:
+        lost = self._agent.call("udp.overflows") - self._overflows
+        if lost:
+            raise InfrastructureError(
+                f"expected the guest's sockets to hold what the stack received, found that they lost {lost} datagrams: "
+                "the test reads them too seldom"
+            )
+
     def discard(self) -> None:
-        """Discard what the stack has received."""
+        """Discard what the stack has received: after more than its sockets hold."""
         for handle in self._sockets.values():
             self._agent.call("udp.drain", socket_handle=handle)
+        self._overflows = self._agent.call("udp.overflows")
 
     def check_delivery(self, port: int = PORT_FIRST) -> None:
         """Send probes of every size in every flow: the stack must get each payload once and unchanged.
@@ -206,7 +238,7 @@ class Traffic:
                     encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
                     self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
                 self._until(
-                    lambda: len(seen.probes()) >= len(frames),
+                    lambda: seen.reached(len(frames)),
                     what=f"{len(frames)} frames are on the wire",
                     timeout=WIRE_TIMEOUT,
                 )
@@ -229,14 +261,14 @@ class Traffic:
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0, vnet=True)
         wanted: list[int] = []
         try:
-            with self.capture_sent() as seen:
+            with self.capture_sent(is_segment) as seen:
                 for version in versions:
                     whole = segmentable(self.ends_back, version, payload, segment)
                     encoded = base64.b64encode(whole.virtio_header + whole.frame).decode()
                     self._agent.call("packet.send", packet=packet, frames=[encoded])
                     wanted += whole.lengths
                 self._until(
-                    lambda: len(seen.segments()) >= len(wanted),
+                    lambda: seen.reached(len(wanted)),
                     what=f"{len(wanted)} segments are on the wire",
                     timeout=WIRE_TIMEOUT,
                 )
@@ -245,10 +277,10 @@ class Traffic:
         return sorted(wanted)
 
     @contextmanager
-    def capture_sent(self) -> Iterator[SentFrames]:
-        """Watch what the DUT sends."""
+    def capture_sent(self, wanted: Callable[[bytes], bool] = is_probe) -> Iterator[SentFrames]:
+        """Watch the frames that the DUT sends and that are `wanted`; by default the probes."""
         with self._remote.capture() as capture:
-            yield SentFrames(capture)
+            yield SentFrames(capture, wanted)
 
     @contextmanager
     def stream(self, pace: float = PACE) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from plugfest.dut.skb_trace import SENT, Skb, trace_skbs
 from plugfest.frames.segmentation import TxRequest
+from plugfest.traffic.traffic import SentFrames
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
@@ -96,20 +97,22 @@ class TxOffload:
         wanted = sum(len(request.pieces) for request in requests)
         before = self._cut()
 
-        def mine(frames: Sequence[bytes]) -> list[bytes]:
-            return [frame for frame in frames if any(request.owns(frame) for request in requests)]
+        def is_ours(frame: bytes) -> bool:
+            return any(request.owns(frame) for request in requests)
 
-        with self._remote.capture() as capture, trace_skbs(self._guest.agent, self._dut.ifname, SENT) as seen:
+        with (
+            self._remote.capture() as capture,
+            trace_skbs(self._guest.agent, self._dut.ifname, SENT) as skbs,
+        ):
+            seen = SentFrames(capture, is_ours)
             (packet_sender or self._packet_sender).send_requests(requests)
-            self._until(
-                lambda: len(mine(capture.received())) >= wanted, what=f"{wanted} frames are on the wire", timeout=1
-            )
-        frames = capture.received()
+            self._until(lambda: seen.reached(wanted), what=f"{wanted} frames are on the wire", timeout=1)
+        frames = seen.frames()
         after = self._cut()
         return TxResult(
             requests=requests,
             frames=[[frame for frame in frames if request.owns(frame)] for request in requests],
-            skbs=seen.sent(),
+            skbs=skbs.sent(),
             frames_cut=None if after is None or before is None else after - before,
         )
 

@@ -82,16 +82,17 @@ class Xdp:
         found: dict[str, Any] = self.agent.call("link.xdp", ifname=self.ifname)
         return found
 
-    def load(self, name: str, *, section: bool = False, bound: bool = False) -> Program:
-        """Load an object of guest-images/bpf; it is unloaded when the test ends.
+    def load(self, name: str, *, section: bool = False, bound: bool = False, keep: bool = True) -> Program:
+        """Load an object of guest-images/bpf, or get it from the agent, which keeps it from test to test; its maps are empty.
 
         Args:
             name: of the object.
             section: take the program's type from its section, where it is not to be attached to an interface as an XDP program.
             bound: to the interface under test, and no other (BPF_F_XDP_DEV_BOUND_ONLY), as a program has to be that asks for metadata.
+            keep: false loads a program of the test's own, which the kernel frees once its handle is closed and nothing uses it.
         """
         device = self.ifname if bound else None
-        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp", device=device)
+        loaded = self.agent.call("bpf.load", object=name, type=None if section else "xdp", device=device, keep=keep)
         for handle in (loaded["program"], *loaded["maps"].values()):
             self._defer(self.agent.call, "handle.close", handle=handle)
         return Program(name, loaded["program"], loaded["id"], loaded["maps"])

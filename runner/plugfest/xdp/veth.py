@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from plugfest.frames.probe import is_probe
 from plugfest.traffic.packet_socket import PacketReceiver, PacketSender
 from plugfest.xdp.programs import Xdp
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from plugfest.xdp.programs import Program
 
 NEAR, FAR = "near0", "far0"
+SENTINEL = b"\xff" * 6 + bytes.fromhex("020000000001 88b5") + bytes(46)
+"""A frame of a local experimental EtherType, which programs leave alone."""
 
 
 class Pair:
@@ -40,6 +43,7 @@ class Pair:
         )
         self.packet_receiver = PacketReceiver(guest, FAR, defer)
         self.packet_sender = PacketSender(guest.agent, FAR, defer)
+        self._near_sender = PacketSender(guest.agent, NEAR, defer)
 
     def accept(self) -> Program:
         """Let the near end be a target of redirections: for that the far end needs a program (drivers/net/veth.c).
@@ -50,6 +54,14 @@ class Pair:
         program = self.far.load("xdp_pass_frags")
         self.far.attach_program(program)
         return program
+
+    def nothing_came_out(self) -> bool:
+        """Whether no test frame was sent or redirected to the near end.
+
+        It waits no time: a frame that is sent there now comes out of the far end behind all others, by the one queue there is.
+        """
+        self._near_sender.send([SENTINEL])
+        return self.packet_receiver.take(lambda frame: frame == SENTINEL or is_probe(frame), 1) == [SENTINEL]
 
     def set_mtu(self, mtu: int) -> None:
         """Set the MTU of both ends."""

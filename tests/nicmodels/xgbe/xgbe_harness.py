@@ -23,7 +23,7 @@ from nicmodels.wire import NullWire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nicmodels.wire import Offload
+    from nicmodels.wire import Offload, Wire
 
 RAM = 1 << 22
 RING = 64
@@ -114,13 +114,20 @@ class XgbeRig:
         profile: the variant.
         channels: number of channels of each direction.
         clock: the device's; a manual clock by default.
+        wire: the device's; a `ListWire` by default.
     """
 
-    def __init__(self, profile: str | None = None, channels: int = 2, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self,
+        profile: str | None = None,
+        channels: int = 2,
+        clock: ManualClock | None = None,
+        wire: Wire | None = None,
+    ) -> None:
         self.clock = clock or ManualClock()
         self.wire = ListWire()
         events = EventLog(self.clock.now)
-        self.slot = Slot(clock=self.clock, wire=self.wire, events=events, faults=FaultPoints(events=events))
+        self.slot = Slot(clock=self.clock, wire=wire or self.wire, events=events, faults=FaultPoints(events=events))
         self.device = Xgbe(self.slot, Options(profile=profile))
         self.device.restart(ResetCause.POWER_ON)
         fd = os.memfd_create("guest")

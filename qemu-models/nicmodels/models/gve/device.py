@@ -199,10 +199,11 @@ class Gve(Nic):
             self._start(base, file[r.ADMINQ_LENGTH] >> 16)
 
     def _write_pfn(self, _index: int, value: int) -> None:
-        """Revision 0: a page number places the admin queue; 0 releases it and resets the device."""
+        """A page number places the admin queue, on later revisions too; 0 releases it and resets the device.
+
+        A driver that knows no other way, as that of Linux 6.1, works on all of Google's machine types, whatever their revision.
+        """
         self._file[r.ADMINQ_PFN] = value
-        if self.profile.revision >= 1:
-            return
         if value:
             self._start(value * PAGE, PAGE)
         else:

@@ -57,7 +57,7 @@ class Profile:
         timestamps: the device has a clock and timestamps received packets.
         registered_pages: maximum number of registered pages (QPL).
         tx_pages, rx_pages: pages per queue page list.
-        revision: of the PCI function; from 1 on the admin queue is placed by base and length, before by page number.
+        revision: of the PCI function; from 1 on the admin queue can be placed by base and length too, not only by page number.
     """
 
     title: str

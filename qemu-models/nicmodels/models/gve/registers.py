@@ -21,7 +21,7 @@ DEVICE_STATUS = Register(
 DRIVER_STATUS = Register("DRIVER_STATUS", 0x04, RW, title="Driver status", fields=(Field("RUN", 0), Field("RESET", 1)))
 MAX_TX_QUEUES = Register("MAX_TX_QUEUES", 0x08, RO, title="Maximum number of transmit queues")
 MAX_RX_QUEUES = Register("MAX_RX_QUEUES", 0x0C, RO, title="Maximum number of receive queues")
-ADMINQ_PFN = Register("ADMINQ_PFN", 0x10, RW, title="Page number of the admin queue (revision 0); 0 releases it")
+ADMINQ_PFN = Register("ADMINQ_PFN", 0x10, RW, title="Page number of the admin queue; 0 releases it")
 ADMINQ_DOORBELL = Register("ADMINQ_DOORBELL", 0x14, RW, title="Commands submitted so far")
 ADMINQ_EVENT_COUNTER = Register("ADMINQ_EVENT_COUNTER", 0x18, RO, title="Commands executed so far")
 DRIVER_VERSION = Register(

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a test leaves of the link partner when it ends."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plugfest.link.partner import LinkPartner
+
+ABILITIES = {"technologies": ["10GBASE-KR"], "pause": True}
+
+
+class Model:
+    """Records what it is set to."""
+
+    def __init__(self, methods: tuple[str, ...] = ("link.get", "link.looks")) -> None:
+        self.methods = methods
+        self.phase = "linked"
+        self.looks = 0
+        self.settings: list[dict[str, Any]] = []
+
+    def call(self, method: str, **params: Any) -> Any:
+        if method == "link.set":
+            self.settings.append(params)
+            return None
+        if method == "link.get":
+            return {"abilities": ABILITIES, "misbehaviour": {"echo.wrong": {}}, "phase": self.phase}
+        return {"control.methods": list(self.methods), "link.looks": self.looks}[method]
+
+
+class Bench:
+    """A link partner, and the undo of its changes."""
+
+    def __init__(self, model: Model | None) -> None:
+        self.undo: list[Any] = []
+        dut = SimpleNamespace(link=lambda: {"carrier": 1, "carrier-down-count": 0})
+        self.partner = LinkPartner(
+            SimpleNamespace(model=model),  # type: ignore[arg-type]
+            dut,  # type: ignore[arg-type]
+            defer=lambda *call: self.undo.append(call),
+        )
+
+    def end(self) -> None:
+        for action, *arguments in self.undo:
+            action(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "phase", "restarts"),
+    [
+        ([{"latency": 0.02, "restart": True}], "linked", False),
+        ([{"abilities": {"technologies": ["1000BASE-KX"]}}], "linked", False),
+        ([{"misbehave": {"echo.wrong": True}}], "linked", True),
+        ([{"misbehave": {"echo.wrong": True}}, {"misbehave": {"echo.wrong": False}, "restart": True}], "linked", False),
+        ([{"misbehave": {"echo.wrong": True}}, {"misbehave": {"echo.wrong": False}}], "negotiating", True),
+        ([{"script": [{"after": 1, "misbehave": {"echo.wrong": True}}]}], "linked", True),
+    ],
+)
+def test_link_goes_down_at_the_end_only_where_it_must(
+    changes: list[dict[str, Any]], phase: str, restarts: bool
+) -> None:
+    model = Model()
+    bench = Bench(model)
+    for change in changes:
+        bench.partner.set(**change)
+    model.settings.clear()
+    model.phase = phase
+    bench.end()
+    assert {name: value for each in model.settings for name, value in each.items()} == {
+        "script": [],
+        "up": True,
+        "base_page": "",
+        "next_pages": [],
+        "next_page_delay": 0,
+        "latency": 0,
+        "misbehave": {"echo.wrong": False},
+        "abilities": ABILITIES,
+        "speed": 0,
+        "restart": restarts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "looks", "looked"),
+    [(Model(), 0, False), (Model(), 2, True), (Model(("link.get",)), 2, None), (None, 0, None)],
+)
+def test_device_that_tells_no_looks_is_not_asked(model: Model | None, looks: int, looked: bool | None) -> None:
+    if model is not None:
+        model.looks = looks
+    assert Bench(model).partner.looked is looked
