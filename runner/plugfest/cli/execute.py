@@ -96,8 +96,12 @@ def check_unused(folder: Path) -> None:
 
 
 def link_latest(output: Path) -> None:
-    """Make ``latest``, next to the output folder, a link to it."""
-    output.mkdir(parents=True, exist_ok=True)
+    """Create the output folder, and make ``latest``, next to it, a link to it.
+
+    Raises:
+        InfrastructureError: it cannot be created.
+    """
+    journal.make_folder(output)
     link = output.parent / "latest"
     if link.exists() and not link.is_symlink():
         return
