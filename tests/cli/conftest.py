@@ -68,7 +68,8 @@ class Inside:
     def enter(self, payload: Any, *, folder: Path, **_: Any) -> sandbox.Outcome:
         from plugfest.run.plan import RunPlan
 
-        plan, self.payload = payload.args
+        plan, arguments = payload.args
+        self.payload = list(arguments)
         self.folder = folder
         self.plan = RunPlan.load(plan)
         with journal.Journal(self.plan.output) as written:
