@@ -63,9 +63,7 @@ def bind_sockets(
         sockets = []
         for queue in range(traffic.queues()):
             socket = af_xdp.umem(xsk_program.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
-            if fill:
-                socket.fill(fill, offset)
-            socket.enter()
+            socket.enter(fill=fill, offset=offset)
             sockets.append(socket)
         settings.ready()
         return sockets

@@ -154,8 +154,7 @@ def test_close_under_traffic(af_xdp, queues_reached_by_rss, xsk_program, mode, t
                 umems = [af_xdp.umem(xsk_program.maps["sockets"]) for _ in queues]
                 sockets = [umem.open(queue, mode) for umem, queue in zip(umems, queues, strict=True)]
                 for socket in sockets:
-                    socket.fill(POSTED_BUFFERS)
-                    socket.enter()
+                    socket.enter(fill=POSTED_BUFFERS)
                 settings.ready()
                 received_on = set()
 
@@ -304,8 +303,7 @@ def test_more_channels(
     if error is None:
         with step("Bind a socket to the new queue: the sockets receive test frames of every size, each socket some"):
             new = af_xdp.umem(xsk_program.maps["sockets"]).open(traffic.queues() - 1, mode)
-            new.fill(POSTED_BUFFERS)
-            new.enter()
+            new.enter(fill=POSTED_BUFFERS)
             settings.ready()
             check_receive_ignoring_late([*sockets, new])
 

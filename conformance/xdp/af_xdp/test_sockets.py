@@ -122,8 +122,7 @@ def test_shared_umem(
         umem = af_xdp.umem(xsk_program.maps["sockets"], chunks=2 * CHUNKS)
         sockets = [umem.open(queue, mode) for queue in range(queues)]
         for socket in sockets:
-            socket.fill(CHUNKS // 2)
-            socket.enter()
+            socket.enter(fill=CHUNKS // 2)
         settings.ready()
     with step("The sockets receive test frames of every size exactly once, unchanged"):
         check_receive(sockets)

@@ -8,6 +8,7 @@ Documentation/networking/timestamping.rst.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import select
 import socket
@@ -28,6 +29,8 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SO_TIMESTAMPING = 37
 TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
 """SOF_TIMESTAMPING_*."""
+FULL_TIMEOUT, FULL_PAUSE = 5.0, 0.001
+"""Seconds for which an interface's queue may be full, and between two attempts."""
 STAMPS = struct.Struct("=6q")
 """struct scm_timestamping: three times in s and ns; the third is the hardware's."""
 AUXDATA = struct.Struct("=IIIHHHH")
@@ -104,10 +107,28 @@ def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None
     try:
         for _ in range(repeat):
             for frame in raw:
-                sock.send(frame)
+                transmit(sock, frame)
     finally:
         os.sched_setaffinity(0, before)
     return repeat * len(raw)
+
+
+def transmit(sock: socket.socket, frame: bytes) -> None:
+    """Send a frame; where the interface's queue is full, which a veth's is after 241 to 256 frames, wait until it is not.
+
+    Raises:
+        OSError: ENOBUFS, it stays full.
+    """
+    end = time.monotonic() + FULL_TIMEOUT
+    while True:
+        try:
+            sock.send(frame)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or time.monotonic() > end:
+                raise
+            time.sleep(FULL_PAUSE)
+        else:
+            return
 
 
 @exposed

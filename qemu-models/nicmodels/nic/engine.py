@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nicmodels.clock import Clock
-    from nicmodels.wire import Wire
+    from nicmodels.wire import Offload, Wire
 
 BURST = 64
 """Frames after which completions are written and interrupts raised."""
@@ -78,6 +78,7 @@ class ReceiveLoop:
         self._receive = receive
         self._end_burst = end_burst
         self._scheduled = False
+        self._left: tuple[list[bytes], Offload | None] | None = None
 
     def schedule(self) -> None:
         """Run a turn from the event loop."""
@@ -85,25 +86,52 @@ class ReceiveLoop:
             self._scheduled = True
             self._clock.call_later(0.0, self._run)
 
-    def frames(self, unit: int | None = None) -> Iterator[memoryview]:
-        """The frames of a turn, each valid until the next. If frames may be left at its end, another turn is scheduled.
+    def bursts(self, unit: int | None = None) -> Iterator[tuple[list[bytes], Offload | None]]:
+        """The frames of a turn, as many at once as wait, and what the host left undone in the last of them.
+
+        If frames may be left at the turn's end, another turn is scheduled.
 
         Args:
-            unit: a frame counts as one, plus one for each `unit` bytes; for frames that the device still has to segment.
-                None to count each frame as one.
+            unit: a frame with an offload counts as one, plus one for each `unit` bytes, since the device still has to
+                segment it. None to count each frame as one.
         """
-        receive = self._wire.receive
+        wire = self._wire
         taken = flushed = 0
-        while taken < TURN:
-            frame = receive()
-            if frame is None:
-                return
-            taken += 1 if unit is None else 1 + len(frame) // unit
-            yield frame
+        more = True
+        while more and taken < TURN:
+            if self._left is not None:
+                (frames, offload), self._left = self._left, None
+            else:
+                room = BURST + flushed - taken
+                frames = wire.receive_many(room)
+                offload = wire.received_offload
+                more = len(frames) == room or offload is not None
+                if not frames:
+                    return
+            taken += len(frames)
+            if offload is not None and unit is not None:
+                taken += len(frames[-1]) // unit
+            yield frames, offload
             if taken - flushed >= BURST:
                 flushed = taken
                 self._end_burst()
-        self.schedule()
+        if more:
+            self.schedule()
+
+    def put_back(self, frames: list[bytes], offload: Offload | None) -> None:
+        """Keep the rest of a burst, which the device cannot take now, as if it were still on the wire."""
+        if frames:
+            self._left = frames, offload
+
+    def frames(self) -> Iterator[bytes]:
+        """The frames of a turn one by one; those after the last that was taken stay on the wire."""
+        for frames, offload in self.bursts():
+            taken = 0
+            try:
+                for taken, frame in enumerate(frames, 1):  # noqa: B007 - read after the loop
+                    yield frame
+            finally:
+                self.put_back(frames[taken:], offload)
 
     def _run(self) -> None:
         self._scheduled = False

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from nicmodels.wire import Offload, WireCounters
 
 
-def complete(frame: memoryview, offload: Offload | None, counters: WireCounters) -> Iterator[memoryview]:
+def complete(frame: bytes, offload: Offload | None, counters: WireCounters) -> Iterator[bytes]:
     """The complete frames in place of this one, in order; none if it cannot be segmented.
 
     Args:
-        frame: as received; its checksum is written into it.
+        frame: as received.
         offload: what the host left undone; None for nothing.
         counters: of the wire, which count a frame that cannot be segmented.
     """
@@ -34,17 +34,19 @@ def complete(frame: memoryview, offload: Offload | None, counters: WireCounters)
         headers = parse(frame)
         if headers.l4 in (TCP, UDP):
             for pieces in cut(frame, headers, offload.segment_size):
-                yield memoryview(b"".join(pieces))
+                yield b"".join(pieces)
         else:
             counters.uncut += 1
     else:
         if offload.checksum_start is not None:
             start = offload.checksum_start
-            pack_into(">H", frame, start + offload.checksum_offset, fold(word_sum(frame[start:])))
+            done = bytearray(frame)
+            pack_into(">H", done, start + offload.checksum_offset, fold(word_sum(frame[start:])))
+            frame = bytes(done)
         yield frame
 
 
-def cut(frame: memoryview | bytes, headers: Headers, size: int) -> Iterator[list[bytes | bytearray | memoryview]]:
+def cut(frame: bytes, headers: Headers, size: int) -> Iterator[list[bytes | bytearray | memoryview]]:
     """The segments of a TCP or UDP packet, `size` bytes of payload each, as chains."""
     payload = memoryview(frame)[headers.payload_offset : headers.l3_end]
     return segment(

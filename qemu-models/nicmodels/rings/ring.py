@@ -10,6 +10,8 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nicmodels.vfio_user.memory import GuestMemory
 
 
@@ -80,10 +82,27 @@ class DescriptorRing:
         self.head = head
         return head
 
-    def write(self, index: int, data: bytes) -> None:
-        """Write one descriptor back.
+    def write(self, index: int, data: bytes | bytearray) -> None:
+        """Write one descriptor back, or several in a row.
 
         Raises:
             DmaError: the ring is not in guest memory.
         """
         self._memory.write(self.base + index * self.size, data)
+
+    def write_runs(self, indices: Sequence[int], descriptors: Sequence[bytes]) -> None:
+        """Write descriptors back, in order; those in a row at once.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        at = 0
+        while at < len(indices):
+            first = indices[at]
+            end = len(indices)
+            if indices[-1] - first != end - at - 1 or indices[at:] != [*range(first, first + end - at)]:
+                end = at + 1
+                while end < len(indices) and indices[end] == first + end - at:
+                    end += 1
+            self.write(first, b"".join(descriptors[at:end]))
+            at = end

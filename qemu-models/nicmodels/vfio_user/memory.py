@@ -212,6 +212,16 @@ class GuestMemory:
             length -= len(piece)
         return pieces
 
+    def window(self) -> tuple[int, int, memoryview]:
+        """The writable mapping that was accessed last, for loops that access it often: DMA address, size in bytes, view.
+
+        Use it only within the current call, and only for `address <= start <= address + size - length`; other accesses go
+        through the methods of this class. The size is -1 if there is no such mapping.
+        """
+        if not self._last_writable:
+            return 0, -1, self._last_view
+        return self._last_start, self._last_size, self._last_view
+
     def gather(self, pieces: Sequence[tuple[int, int]]) -> list[Buffer]:
         """The bytes of a scattered packet: views where guest memory is mapped here, copies where it is not.
 
@@ -221,6 +231,15 @@ class GuestMemory:
         Raises:
             DmaError: some of a piece is not mapped or not readable, or bus mastering is off.
         """
+        base, size, whole = self._last_start, self._last_size, self._last_view
+        found: list[Buffer] = []
+        for address, length in pieces:
+            start = address - base
+            if not 0 <= start <= size - length or not length:
+                break
+            found.append(whole[start : start + length])
+        else:
+            return found
         try:
             return [self.view(address, length) for address, length in pieces if length]
         except DmaError:

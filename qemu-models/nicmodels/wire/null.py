@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import Offload, WireCounters
+from nicmodels.wire.protocol import Offload, WireCounters, receive_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,11 @@ class NullWire:
         """Count the frame."""
         self.counters.transmitted += 1
 
+    def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
+        """Count the frames."""
+        for frame in frames:
+            self.transmit(frame)
+
     def receive(self) -> memoryview | None:
         """Nothing, ever."""
         return None
@@ -37,6 +42,10 @@ class NullWire:
     def receive_into(self, buffers: Sequence[Buffer]) -> int | None:  # noqa: ARG002
         """Nothing, ever."""
         return None
+
+    def receive_many(self, limit: int) -> list[bytes]:
+        """As often as `receive` has one."""
+        return receive_each(self, limit)
 
     def close(self) -> None:
         """Nothing to release."""

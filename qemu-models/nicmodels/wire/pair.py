@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
+from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters, receive_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +96,11 @@ class PairWire:
                 return
         self.counters.transmit_drops += 1
 
+    def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
+        """Send frames, one by one."""
+        for frame in frames:
+            self.transmit(frame)
+
     def receive(self) -> memoryview | None:
         """The next frame; valid until the next receive."""
         length = self.receive_into(())
@@ -123,6 +128,10 @@ class PairWire:
         if beyond > 0 and buffers:
             self.counters.truncated += 1
         return length
+
+    def receive_many(self, limit: int) -> list[bytes]:
+        """Receive frames, one by one."""
+        return receive_each(self, limit)
 
     def close(self) -> None:
         """Disconnect. The listening socket is removed first, so that the peer can take its place when it notices."""

@@ -103,12 +103,27 @@ class PcapRecorder:
             self._write(OUTBOUND, b"".join(buffers))
         self.inner.transmit(buffers, offload)
 
+    def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
+        """Send and record."""
+        if self._file is not None:
+            for frame in frames:
+                self._write(OUTBOUND, b"".join(frame))
+        self.inner.transmit_many(frames)
+
     def receive(self) -> memoryview | None:
         """Receive and record."""
         frame = self.inner.receive()
         if frame is not None and self._file is not None:
             self._write(INBOUND, bytes(frame))
         return frame
+
+    def receive_many(self, limit: int) -> list[bytes]:
+        """Receive and record."""
+        frames = self.inner.receive_many(limit)
+        if self._file is not None:
+            for frame in frames:
+                self._write(INBOUND, frame)
+        return frames
 
     def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
         """Receive and record."""

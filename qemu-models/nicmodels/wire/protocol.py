@@ -83,8 +83,18 @@ class Wire(Protocol):
     def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:
         """Send one frame, the concatenation of `buffers`: Ethernet header to payload, without FCS."""
 
+    def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
+        """Send complete frames, in order, as `transmit` does."""
+
     def receive(self) -> memoryview | None:
         """The next frame; None if there is none; valid until the next receive."""
+
+    def receive_many(self, limit: int) -> list[bytes]:
+        """The next frames, at most `limit`, in order.
+
+        A frame that the host left undone is the last: `received_offload` is then its offload, otherwise None. Fewer frames
+        than `limit`, and no offload, mean that there are no more.
+        """
 
     def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
         """Receive the next frame into `buffers`, one after the other.
@@ -95,3 +105,13 @@ class Wire(Protocol):
 
     def close(self) -> None:
         """Release the descriptors."""
+
+
+def receive_each(wire: Wire, limit: int) -> list[bytes]:
+    """`receive_many` of a wire that has to receive frame by frame."""
+    frames: list[bytes] = []
+    while len(frames) < limit and (frame := wire.receive()) is not None:
+        frames.append(bytes(frame))
+        if wire.received_offload is not None:
+            break
+    return frames

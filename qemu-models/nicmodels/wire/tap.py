@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import struct
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
@@ -35,6 +36,8 @@ GSO_TYPES: dict[SegmentType | None, int] = {None: 0, "tcp4": 1, "tcp6": 4, "udp"
 SEGMENT_TYPES = {number: name for name, number in GSO_TYPES.items()}
 GSO_ECN = 0x80
 _LEFT_UNDONE = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
+
+_LONGEST = 12 + SPILL_SIZE
 
 # The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is invalid or cannot be segmented as
 # requested (EINVAL), or the interface was deleted (EBADFD): the frame is dropped and counted.
@@ -134,9 +137,41 @@ class TapWire:
         else:
             self.counters.transmitted += 1
 
+    def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
+        """Send each frame in one system call, straight from its buffers."""
+        writev, fd, header = os.writev, self._fd, self._no_offload
+        sent = 0
+        for frame in frames:
+            try:
+                writev(fd, (header, *frame) if header else frame)
+                sent += 1
+            except OSError as error:
+                if error.errno not in _LOST:
+                    raise
+        self.counters.transmitted += sent
+        self.counters.transmit_drops += len(frames) - sent
+
     def receive(self) -> memoryview | None:
         """The next frame; valid until the next receive."""
         return None if self.receive_into(()) is None else self.spill
+
+    def receive_many(self, limit: int) -> list[bytes]:
+        """Receive each frame in one system call."""
+        taken: list[bytes] = []
+        self.received_offload = None
+        try:
+            if self._segmentation == "device":
+                taken.extend(map(os.read, repeat(self._fd, limit), repeat(_LONGEST)))
+            else:
+                while len(taken) < limit and self.received_offload is None:
+                    taken.append(os.read(self._fd, _LONGEST))
+                    self._decode(taken[-1])
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+        self.counters.received += len(taken)
+        size = self._header_size
+        return [each[size:] for each in taken]
 
     def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
         """Receive in one system call, straight into the buffers; the rest into `spill`."""
@@ -157,7 +192,7 @@ class TapWire:
         else:
             self.spill = self._beyond_view[:0]
         if self._segmentation == "host":
-            self._decode()
+            self._decode(self._header)
         return length
 
     def close(self) -> None:
@@ -175,8 +210,8 @@ class TapWire:
         )
         return header.ljust(self._header_size, b"\0")
 
-    def _decode(self) -> None:
-        flags, kind, length, size, start, offset = HEADER.unpack_from(self._header)
+    def _decode(self, header: Buffer) -> None:
+        flags, kind, length, size, start, offset = HEADER.unpack_from(header)
         if kind:
             self.received_offload = Offload(start, offset, SEGMENT_TYPES[kind & ~GSO_ECN], size, length)
         else:

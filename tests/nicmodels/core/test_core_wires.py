@@ -134,6 +134,52 @@ class TestTap:
 
         in_own_network(run)
 
+    @pytest.mark.parametrize("header", [0, 10, 12])
+    def test_many_at_once(self, header: int) -> None:
+        def run() -> None:
+            wire = TapWire("t0", header)
+            set_up("t0")
+            frames = [FRAME[:14] + bytes((number,)) * 50 for number in range(5)]
+            with host_end("t0") as host:
+                wire.transmit_many([(frame[:20], memoryview(frame)[20:]) for frame in frames])
+                assert [host.recv(2000) for _ in frames] == frames
+                for frame in frames:
+                    host.send(frame)
+                found: list[bytes] = []
+                while len(found) < len(frames) and select.select([wire.fileno()], [], [], 5)[0]:
+                    found += [frame for frame in wire.receive_many(2) if frame[:14] == FRAME[:14]]
+                assert found == frames
+                assert wire.receive_many(2) == []
+            assert (wire.counters.transmitted, wire.counters.transmit_drops) == (5, 0)
+            set_up("t0", up=False)
+            wire.transmit_many([(frame,) for frame in frames])
+            assert (wire.counters.transmitted, wire.counters.transmit_drops) == (5, 5)
+            wire.close()
+
+        in_own_network(run)
+
+    def test_many_at_once_end_with_one_that_the_host_left_undone(self) -> None:
+        def run() -> None:
+            wire = TapWire("t0")
+            wire.segmentation = "host"
+            set_up("t0")
+            undone = struct.pack("<BBHHHH", 1, 0, 0, 0, 40, 2)
+            with host_end("t0") as host:
+                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
+                for header in (bytes(10), undone, bytes(10), undone):
+                    host.send(header + FRAME)
+                bursts = []
+                while len(bursts) < 2 and select.select([wire.fileno()], [], [], 5)[0]:
+                    frames = [frame for frame in wire.receive_many(8) if frame[:14] == FRAME[:14]]
+                    assert wire.received_offload == Offload(40, 2)
+                    bursts.append(frames)
+                assert bursts == [[FRAME, FRAME]] * 2
+                assert wire.receive_many(8) == []
+                assert wire.received_offload is None
+            wire.close()
+
+        in_own_network(run)
+
     def test_interface_down_loses_frames(self) -> None:
         def run() -> None:
             wire = TapWire("t0")
@@ -224,7 +270,7 @@ class TestTap:
                 assert offload is not None
                 # Its header_length is the size of the first piece of the host's buffer.
                 assert replace(offload, header_length=0) == Offload(l4, 16, "tcp4" if version == 4 else "tcp6", 1000)
-                assert [bytes(each) for each in complete(memoryview(bytearray(found)), offload, wire.counters)] == cut
+                assert [bytes(each) for each in complete(found, offload, wire.counters)] == cut
             wire.close()
 
         in_own_network(run)
@@ -289,6 +335,13 @@ class TestPair:
         assert one.receive() == b"short frame"
         assert one.receive() is None
         assert other.receive_into([bytearray(10)]) is None
+
+    def test_many_at_once(self, ends: tuple[PairWire, PairWire]) -> None:
+        one, other = ends
+        one.transmit_many([(b"first ", b"frame"), (b"second",), (b"third",)])
+        assert other.receive_many(2) == [b"first frame", b"second"]
+        assert other.receive_many(2) == [b"third"]
+        assert other.receive_many(2) == []
 
     def test_frames_stay_apart_and_may_be_long(self, ends: tuple[PairWire, PairWire]) -> None:
         one, other = ends
@@ -383,16 +436,20 @@ class TestRecorder:
         assert wire.receive() == b"r" * 61
         assert wire.receive_into([bytearray(10), bytearray(10)]) == 62
         assert wire.receive() is None
-        assert wire.stop() == 3
+        wire.transmit_many([(b"t" * 30, b"u" * 30), (b"v" * 64,)])
+        far.transmit_many([(b"w" * 65,), (b"x" * 66,)])
+        assert wire.receive_many(5) == [b"w" * 65, b"x" * 66]
+        assert wire.stop() == 7
         assert wire.stop() == 0
         wire.transmit([b"after it"])
         with RawPcapNgReader(str(tmp_path / "one.pcapng")) as reader:
             packets = list(reader)
-        assert [data for data, _ in packets] == [FRAME, b"r" * 61, b"s" * 62]
+        many = [b"t" * 30 + b"u" * 30, b"v" * 64, b"w" * 65, b"x" * 66]
+        assert [data for data, _ in packets] == [FRAME, b"r" * 61, b"s" * 62, *many]
         metadata = packets[0][1]
         assert metadata.tsresol == 1_000_000_000
-        assert [each.direction for _, each in packets] == [2, 1, 1]
-        assert wire.counters.transmitted == 3
+        assert [each.direction for _, each in packets] == [2, 1, 1, 2, 2, 1, 1]
+        assert wire.counters.transmitted == 5
         wire.close()
         far.close()
 

@@ -55,6 +55,20 @@ def test_writing_back(memory: GuestMemory) -> None:
     assert ring.count == 16
 
 
+@given(st.lists(st.integers(0, 15), max_size=20))
+def test_writing_back_many(memory: GuestMemory, indices: list[int]) -> None:
+    """In any order: those in a row are written at once, and the last one of an index is the one that stays."""
+    ring = DescriptorRing(memory, "<QQ")
+    ring.setup(0x8000, 256)
+    memory.write(0x8000, bytes(256))
+    written = [bytes((number + 1,)) * 16 for number in range(len(indices))]
+    ring.write_runs(indices, written)
+    expected = dict(zip(indices, written, strict=True))
+    assert [memory.read(ring.address(index), 16) for index in range(16)] == [
+        expected.get(index, bytes(16)) for index in range(16)
+    ]
+
+
 def test_a_ring_outside_memory(memory: GuestMemory) -> None:
     ring = DescriptorRing(memory)
     ring.setup(1 << 40, 256)

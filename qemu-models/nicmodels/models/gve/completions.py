@@ -41,13 +41,22 @@ class CompletionRing:
         self.generation = 1
         self._entries: list[bytes] = []
 
-    def note(self, entry: bytes) -> None:
-        """Add an entry to the next write; its generation bit must be `generation` before the call."""
-        self._entries.append(entry)
-        self._noted += 1
+    @property
+    def room(self) -> int:
+        """Number of entries until the generation bit flips."""
+        return self.count - self._noted
+
+    def note_many(self, entries: list[bytes]) -> None:
+        """Add entries, at most `room`, all with the generation bit that `generation` is before the call."""
+        self._entries += entries
+        self._noted += len(entries)
         if self._noted == self.count:
             self._noted = 0
             self.generation ^= 1
+
+    def note(self, entry: bytes) -> None:
+        """Add an entry to the next write; its generation bit must be `generation` before the call."""
+        self.note_many([entry])
 
     def write(self, queue: int, direction: Direction) -> bool:
         """Write the added entries; False if there are none.

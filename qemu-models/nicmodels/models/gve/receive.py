@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from nicmodels.ethernet import BROADCAST, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.gve.fault_points import RECEIVE
+from nicmodels.models.gve.flow_cache import FlowCache
 from nicmodels.models.gve.rsc import HardwareGro
 from nicmodels.models.gve.rx_dqo import RxQueueDqo
 from nicmodels.models.gve.rx_gqi import RxQueueGqi
@@ -82,10 +83,12 @@ class Receiver:
         self._gone: dict[int, RxQueueDqo] = {}
         self._touched: set[int] = set()
         self._faulty = False
+        self.flow_cache = FlowCache(statistics, scaling, self._limit)
         self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
 
     def reset(self) -> None:
         """Remove all queues."""
+        self.flow_cache.flush()
         for index in self.present():
             self.remove(index)
         self._gro.reset()
@@ -98,6 +101,7 @@ class Receiver:
 
     def add(self, queue: RxQueue) -> None:
         """Add a new queue."""
+        self.flow_cache.flush()
         self.queues[queue.index] = queue
         self._gone.pop(queue.index, None)
         self._scaling.queues_changed(len(list(self.present())))
@@ -110,6 +114,7 @@ class Receiver:
         self._gro.finish(index)
         self._flush()
         queue.stop()
+        self.flow_cache.flush()
         self.queues[index] = None
         self._statistics.rx[index].dropped += len(self._waiting[index])
         self._waiting[index].clear()
@@ -129,14 +134,35 @@ class Receiver:
         """Receive frames until the wire has none."""
         self._faulty = self.faults.poll() or self._frame_faults.holding
         self._drain()
-        wire = self._host.wire
+        self.flow_cache.refresh()
         up = self._link.up
-        for frame in self._loop.frames():
+        for frames, offload in self._loop.bursts():
             if up:
-                offload = wire.received_offload
-                for each in complete(frame, offload, wire.counters):
-                    self._take(each, known_good=offload is not None)
+                if offload is None:
+                    self._take_burst(frames, known_good=False)
+                else:
+                    self._take_burst(frames[:-1], known_good=False)
+                    self._take_burst([*complete(frames[-1], offload, self._host.wire.counters)], known_good=True)
         self._end_burst()
+
+    def _take_burst(self, frames: list[bytes], *, known_good: bool) -> None:
+        """Take frames, as many as possible through the flow cache."""
+        cached = not self._faulty and not self._rules and not any(self._waiting_bytes)
+        taken = 0
+        while taken < len(frames):
+            if cached:
+                stamp = self._stamp()
+                taken, touched = self.flow_cache.deliver_many(frames, taken, len(frames), stamp, known_good=known_good)
+                self._touched |= touched
+                if taken == len(frames):
+                    break
+            self._take(memoryview(frames[taken]), known_good=known_good)
+            taken += 1
+            cached = cached and not any(self._waiting_bytes)
+
+    def _stamp(self) -> int:
+        """The timestamp of a frame that is received now."""
+        return int(self._host.clock.now() * 1e9) & 0xFFFF_FFFF
 
     def _take(self, frame: memoryview, *, known_good: bool) -> None:
         size = len(frame)
@@ -145,6 +171,7 @@ class Receiver:
         if size < ETH_ZLEN:  # unlike Ethernet, a tap carries frames without padding
             frame = memoryview(bytes(frame) + bytes(ETH_ZLEN - size))
         if self._faulty:
+            frame = memoryview(bytearray(frame))
             if self._lost(frame):
                 return
             for each in self._frame_faults.apply(frame):
@@ -190,10 +217,9 @@ class Receiver:
         if self._faulty and (ip_good is not None or good is not None):
             ip_good, good = self._fault_checksums(index, ip_good, good)
         split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0
-        now = int(self._host.clock.now() * 1e9)
+        stamp = self._stamp()
         if self._faulty and self.faults.fires("rx.timestamp.late", queue=index):
-            now += SECOND
-        stamp = now & 0xFFFF_FFFF
+            stamp = (stamp + SECOND) & 0xFFFF_FFFF
         packet = RxPacket([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
         queue = self.queues[index]
         if queue is None:
@@ -243,6 +269,9 @@ class Receiver:
         index = queue.index
         waiting = self._waiting[index]
         if not waiting and self._deliver(queue, packet):
+            good = packet.l4_good and packet.ip_good is not False
+            if (good or not packet.headers.version) and not self._faulty and isinstance(queue, RxQueueDqo):
+                self.flow_cache.learn(queue, packet)
             return
         if self._waiting_bytes[index] + packet.length > WAITING_BYTES:
             self._statistics.no_buffers[index] += packet.frames

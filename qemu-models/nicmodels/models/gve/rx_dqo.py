@@ -19,7 +19,7 @@ from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nicmodels.models.gve.page_lists import PageList
     from nicmodels.models.gve.queue import QueueContext
@@ -34,6 +34,9 @@ IPV6_EXTENSION, RX_ERROR = 1 << 1, 1 << 2
 # With the packet type.
 IP_HEADER_ERROR, UDP_LENGTH_ERROR, RAW_CHECKSUM_INVALID = 1 << 10, 1 << 11, 1 << 12
 GENERATION = 14
+_QUADWORDS = struct.Struct("<QQQQ")
+"""A completion: length at bit 32 of the first, the buffer's id at bit 32 of the second, the timestamp at bit 32 of the last."""
+_GENERATION_BIT = 32 + GENERATION
 # With the header length.
 RSC, SPLIT_HEADER = 1 << 10, 1 << 11
 # Byte 8.
@@ -83,7 +86,7 @@ class RxQueueDqo(Queue):
             self._memory, self._record, fields["descriptor_address"], fields["ring_size"], COMPLETION.size
         )
         self._held = bytearray(IDS)
-        self.posted: deque[tuple[int, int, int]] = deque()
+        self.posted: deque[tuple[int, ...]] = deque()
 
     def doorbell(self, value: int) -> None:
         """The driver posted buffers; `value` is the new tail."""
@@ -108,7 +111,7 @@ class RxQueueDqo(Queue):
             if held[identity]:
                 self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
             held[identity] = 1
-        self.posted.extend(descriptors)  # type: ignore[arg-type]
+        self.posted.extend(descriptors)
         account = self._account
         account.posted += number
         if account.held > self._completions.count:
@@ -145,6 +148,53 @@ class RxQueueDqo(Queue):
             return True
         self._scatter(packet, header, count, SPLIT_HEADER if overflow or header else 0, overflow=overflow)
         return True
+
+    def quadwords(self, packet: RxPacket) -> tuple[int, int, int]:
+        """The completion of a packet in one buffer, as its first three quadwords without length, generation and buffer."""
+        entry = self._entry(packet, 0, 0, last=True, split=0, overflow=False)
+        first, second, third, _ = _QUADWORDS.unpack(entry)
+        return first & ~(1 << _GENERATION_BIT), second, third
+
+    def deliver_plain(
+        self, frames: Sequence[bytes], sizes: list[int], quadwords: tuple[int, int, int], stamp: int
+    ) -> int:
+        """Deliver frames of one flow, one buffer each.
+
+        Args:
+            frames: at least as many as `sizes`.
+            sizes: their lengths, none longer than a buffer.
+            quadwords: of their completions.
+            stamp: their timestamp.
+
+        Returns:
+            How many were delivered: fewer if too few buffers are posted, none while accesses are recorded or faults armed.
+        """
+        number = min(len(self.posted), len(sizes))
+        if self._record.on or self._faults.active or not number:
+            return 0
+        take, completions, pages = self.posted.popleft, self._completions, self.pages
+        number = min(number, completions.room)
+        buffers = [take() for _ in range(number)]
+        base, room, memory = self._memory.window()
+        end = room - max(sizes)
+        first, second, third = quadwords
+        first |= completions.generation << _GENERATION_BIT
+        fourth = stamp << 32
+        held, pack = self._held, _QUADWORDS.pack
+        entries = []
+        for (identity, address, _), frame, size in zip(buffers, frames, sizes, strict=False):
+            start = address - base
+            if 0 <= start <= end and pages is None:
+                memory[start : start + size] = frame
+                entries.append(pack(first | size << 32, second | identity << 32, third, fourth))
+            else:
+                length = self._put(address, frame)
+                error = RX_ERROR << 8 if length < 0 else 0
+                entries.append(pack(first | error | max(length, 0) << 32, second | identity << 32, third, fourth))
+            held[identity] = 0
+        completions.note_many(entries)
+        self._account.completed += number
+        return number
 
     def flush(self) -> bool:
         """Write the completions of a burst; returns whether there were any."""
@@ -214,6 +264,12 @@ class RxQueueDqo(Queue):
         overflow: bool = False,
     ) -> None:
         """Add the completion of one buffer."""
+        self._completions.note(self._entry(packet, identity, length, last=last, split=split, overflow=overflow))
+        self._held[identity] = 0
+        self._account.completed += 1
+
+    def _entry(self, packet: RxPacket, identity: int, length: int, *, last: bool, split: int, overflow: bool) -> bytes:
+        """The completion of one buffer; a negative length is an error."""
         headers = packet.headers
         completions = self._completions
         flags = 0
@@ -234,27 +290,23 @@ class RxQueueDqo(Queue):
             status |= IP_ERROR
         if packet.segment:
             split |= RSC
-        completions.note(
-            COMPLETION.pack(
-                RXDID,
-                flags,
-                packet_type(headers) | RAW_CHECKSUM_INVALID,
-                length | completions.generation << GENERATION,
-                split,
-                status,
-                0,
-                0,
-                self._stamp_valid,
-                identity,
-                packet.segment,
-                packet.hash,
-                0,
-                0,
-                packet.stamp,
-            )
+        return COMPLETION.pack(
+            RXDID,
+            flags,
+            packet_type(headers) | RAW_CHECKSUM_INVALID,
+            length | completions.generation << GENERATION,
+            split,
+            status,
+            0,
+            0,
+            self._stamp_valid,
+            identity,
+            packet.segment,
+            packet.hash,
+            0,
+            0,
+            packet.stamp,
         )
-        self._held[identity] = 0
-        self._account.completed += 1
 
     def _deliver_faulty(self, packet: RxPacket, header: int, payload: int, count: int, *, overflow: bool) -> bool:
         """Deliver a packet with the faults of buffers."""

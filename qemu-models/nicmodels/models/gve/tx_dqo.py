@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import ETH_ZLEN
 from nicmodels.models.gve.accounting import IDS
 from nicmodels.models.gve.completions import CompletionRing
 from nicmodels.models.gve.queue import Queue
@@ -35,12 +36,15 @@ TYPE = 0x1F
 # The second quadword of a packet descriptor.
 EOP, CHECKSUM, REPORT = 1 << 5, 1 << 6, 1 << 7
 TAG_SHIFT, SIZE_SHIFT, SIZE_MASK = 32, 48, 0x3FFF
+PLAIN_MASK, PLAIN = TYPE | EOP | CHECKSUM | REPORT, PACKET | EOP
+"""A packet of one descriptor without a checksum to compute or a report to write."""
 TSO = 1 << 5
 COMPLETED_PACKET, COMPLETED_DESCRIPTORS = 2, 4
 KIND_SHIFT, GENERATION_SHIFT, QUEUE_MASK = 11, 15, 0x7FF
 MOST_BUFFERS = 10
 """Maximum number of data descriptors of a packet, or of a segment, whose header counts as one."""
-SIZES = range(17, 9728 + 1)
+LONGEST = 9728
+SIZES = range(17, LONGEST + 1)
 SEGMENT_SIZES = range(88, 9728 + 1)
 MOST_HEADER, MOST_TSO = 255, 0x3FFFF
 REPORT_INTERVAL = 32
@@ -117,25 +121,75 @@ class TxQueueDqo(Queue):
             for step in range(len(descriptors)):
                 at = ring.address((ring.head + step) % ring.count)
                 self._record.add(self.index, "tx", "descriptor", at, DESCRIPTOR_SIZE)
-        for low, high in descriptors:
-            self._since_report += 1
-            following = ring.advance(1)
-            kind = high & TYPE
-            if kind == PACKET:
-                self._pieces.append((low, high >> SIZE_SHIFT & SIZE_MASK))
-                if high & EOP:
-                    self._packet(high, following)
-                elif high & REPORT:
-                    self._accounting.violation("tx.report.early", queue=self.index)
-            else:
-                # Context descriptors have their type in the same place as packet descriptors: byte 8 (DTYPE).
-                self._context(kind, low, high)
+        self._execute(descriptors)
         more = bool(ring.available)
         try:
             return self._completions.write(self.index, "tx"), more
         except DmaError:
             self._statistics.dma_error("tx", self.index)
             return False, more
+
+    def _execute(self, descriptors: list[tuple[int, ...]]) -> None:
+        """Send the packets of descriptors, and add their completions; those without offloads are sent in bursts."""
+        ring = self._ring
+        mask = 0 if self._faults.active or self._record.on else PLAIN_MASK  # 0 selects no descriptor
+        base, size, view = self._memory.window()
+        pages = self.pages
+        frames: list[tuple[memoryview]] = []
+        tags: list[int] = []
+        reported = -self._since_report
+        for position, (low, high) in enumerate(descriptors, 1):
+            kind = high & TYPE
+            if not self._pieces:
+                if kind == GENERAL_CONTEXT:
+                    continue
+                if high & mask == PLAIN and self._tso is None:
+                    length = high >> 48 & 0x3FFF
+                    start = low - base
+                    fits = ETH_ZLEN <= length <= LONGEST and 0 <= start <= size - length
+                    if fits and (pages is None or pages.holds(low, length)):
+                        frames.append((view[start : start + length],))
+                        tags.append(high >> 32 & 0xFFFF)
+                        continue
+            if frames:
+                self._send_plain(frames, tags)
+                frames, tags = [], []
+            if kind == PACKET:
+                self._pieces.append((low, high >> SIZE_SHIFT & SIZE_MASK))
+                if high & EOP:
+                    self._packet(high, (ring.head + position) % ring.count, position - reported)
+                    if high & REPORT:
+                        reported = position
+                elif high & REPORT:
+                    self._accounting.violation("tx.report.early", queue=self.index)
+            else:
+                # Context descriptors have their type in the same place as packet descriptors: byte 8 (DTYPE).
+                self._context(kind, low, high)
+        if frames:
+            self._send_plain(frames, tags)
+        self._since_report = len(descriptors) - reported
+        ring.advance(len(descriptors))
+
+    def _send_plain(self, frames: list[tuple[memoryview]], tags: list[int]) -> None:
+        """Send packets of one buffer each without offloads, and add their completions."""
+        account, number = self._account, len(frames)
+        account.packets += number
+        self.packets += number
+        outstanding = self._outstanding
+        if any(map(outstanding.__getitem__, tags)):
+            for tag in tags:
+                if outstanding[tag]:
+                    self._accounting.violation("tx.tag.reused", queue=self.index, tag=tag)
+                outstanding[tag] = 0
+        self._tx_offload.send_plain(self.index, frames)
+        completions, pack = self._completions, COMPLETION.pack
+        at = 0
+        while at < number:
+            first = self._first(COMPLETED_PACKET)
+            part = tags[at : at + completions.room]
+            completions.note_many([pack(first, tag) for tag in part])
+            at += len(part)
+        account.completions += number
 
     def _context(self, kind: int, low: int, high: int) -> None:
         if self._pieces:
@@ -147,8 +201,14 @@ class TxQueueDqo(Queue):
         elif kind != GENERAL_CONTEXT:
             self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind)
 
-    def _packet(self, high: int, head: int) -> None:
-        """Send a complete packet, and add its completion."""
+    def _packet(self, high: int, head: int, interval: int) -> None:
+        """Send a complete packet, and add its completion.
+
+        Args:
+            high: the second quadword of its last descriptor.
+            head: the descriptor after it.
+            interval: descriptors since the last one that asked for a report.
+        """
         tag = high >> TAG_SHIFT & 0xFFFF
         pieces, self._pieces = self._pieces, []
         tso, self._tso = self._tso, None
@@ -171,9 +231,8 @@ class TxQueueDqo(Queue):
             except ValueError as error:
                 self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
         if high & REPORT:
-            if self._since_report < REPORT_INTERVAL:
-                self._accounting.violation("tx.report.interval", queue=self.index, interval=self._since_report)
-            self._since_report = 0
+            if interval < REPORT_INTERVAL:
+                self._accounting.violation("tx.report.interval", queue=self.index, interval=interval)
             self._complete(COMPLETED_DESCRIPTORS, head)
         if self._faults.active and self._fault_completion(tag):
             return
@@ -182,9 +241,11 @@ class TxQueueDqo(Queue):
         account.completions += 1
 
     def _complete(self, kind: int, value: int) -> None:
-        completions = self._completions
-        first = self.index & QUEUE_MASK | kind << KIND_SHIFT | completions.generation << GENERATION_SHIFT
-        completions.note(COMPLETION.pack(first, value))
+        self._completions.note(COMPLETION.pack(self._first(kind), value))
+
+    def _first(self, kind: int) -> int:
+        """The first half of the next completion."""
+        return self.index & QUEUE_MASK | kind << KIND_SHIFT | self._completions.generation << GENERATION_SHIFT
 
     def _fault_completion(self, tag: int) -> bool:
         """Apply the faults of completions; returns whether to suppress the right completion."""

@@ -88,6 +88,12 @@ class TxOffload:
             frame = self._fault_ip_checksum(queue, frame)
         self._transmit(queue, total, [frame])
 
+    def send_plain(self, queue: int, frames: list[tuple[memoryview]]) -> None:
+        """Send frames of one buffer each, of at least 60 bytes, that the driver has completed."""
+        if self._link.up:
+            self._host.wire.transmit_many(frames)
+        self._count(queue, sum([len(frame) for (frame,) in frames]), len(frames), packets=len(frames))
+
     def send_segments(
         self,
         queue: int,
@@ -159,11 +165,17 @@ class TxOffload:
                     wire.transmit(changed)
             else:
                 wire.transmit(frame)
+        self._count(queue, total, len(frames), length)
+
+    def _count(
+        self, queue: int, total: int, segments: int, segment_bytes: int | None = None, *, packets: int = 1
+    ) -> None:
+        """Count packets of `total` bytes that left as segments of `segment_bytes` bytes; None: as many."""
         account = self._statistics.tx[queue]
-        account.frames += 1
+        account.frames += packets
         account.bytes += total
-        account.segments += len(frames)
-        account.segment_bytes += length
+        account.segments += segments
+        account.segment_bytes += total if segment_bytes is None else segment_bytes
 
     def _fault_ip_checksum(self, queue: int, frame: list[Buffer]) -> list[Buffer]:
         data = bytearray().join(frame)

@@ -154,10 +154,7 @@ class Ixgbe(Nic):
     def queues(self) -> dict[str, list[dict[str, Any]]]:
         """All 128 queues of each direction."""
         return {
-            "rx": [
-                queue_state(queue.ring, enabled=queue.enabled, head=queue.posted[0][0] if queue.posted else None)
-                for queue in self.receiver.queues
-            ],
+            "rx": [queue_state(queue.ring, enabled=queue.enabled, head=queue.head) for queue in self.receiver.queues],
             "tx": [queue_state(queue.ring, enabled=queue.enabled) for queue in self.transmitter.queues],
         }
 

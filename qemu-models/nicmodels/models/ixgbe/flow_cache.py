@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""A flow cache for the bulk of traffic: TCP segments of known flows, one descriptor each.
+"""A flow cache for the bulk of traffic: frames of known flows, one descriptor each, delivered in bursts.
 
-The first segment of a flow takes the slow path, `nicmodels.models.ixgbe.receive`. The results of filters and steering are
-cached, and apply to the segments that follow until the driver writes a register that is not in `NEUTRAL`. Checksums are
+The first frame of a flow takes the slow path, `nicmodels.models.ixgbe.receive`. The results of filters and steering are
+cached, and apply to the frames that follow until the driver writes a register that is not in `NEUTRAL`. Checksums are
 verified for every frame. Unusual frames take the slow path, and so do all frames while a receive fault is armed. TCP
 that the host left to be segmented (wire segmentation "host") is segmented here, straight into the buffers.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING
 
-from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_P_IP, ETH_ZLEN
+from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
-from nicmodels.models.ixgbe.rx_queues import DD, EOP, IPCS, L4CS, WRITE_BACK
-from nicmodels.offload.checksum import word_sum
+from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
 from nicmodels.offload.completion import cut
+from nicmodels.offload.flow_table import SYN, FlowTable
 from nicmodels.offload.headers import TCP, parse
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nicmodels.models.ixgbe.rx_queues import RxQueue, RxQueues, RxStatus
     from nicmodels.models.ixgbe.statistics import Statistics
@@ -47,31 +49,41 @@ NEUTRAL = frozenset(
 
 MATCHED = REGISTERS.offset(filters.FDIRMATCH) >> 2
 MISSED = REGISTERS.offset(filters.FDIRMISS) >> 2
-SYN = 2
-LIMIT = 4096
 
 
-class CachedFlow(NamedTuple):
+class CachedFlow:
     """A cached flow.
 
     Attributes:
-        key: its addresses and ports, as in its frames.
-        ethernet: its Ethernet header.
         queue: its receive queue.
         info, hash: as in the descriptor.
-        status: DD, EOP, the checksum bits of a good segment, and whether a flow director filter matched.
-        addresses: sum of the pseudo-header without the length.
+        status: DD, EOP, the checksum bits of a good frame, and whether a filter matched.
+        group, broadcast: whether its destination is a group address, and which.
         counter: slot of the flow director counter to increment, or None.
+        epoch: of the cache, when it was cached.
     """
 
-    key: bytes
-    ethernet: bytes
-    queue: RxQueue
-    info: int
-    hash: int
-    status: int
-    addresses: int
-    counter: int | None
+    __slots__ = ("_reports", "broadcast", "counter", "epoch", "group", "hash", "info", "queue", "status")
+
+    def __init__(
+        self, destination: bytes, queue: RxQueue, report: RxStatus, counter: int | None, *, epoch: int
+    ) -> None:
+        self.group = destination[0] & 1
+        self.broadcast = destination == BROADCAST
+        self.queue = queue
+        self.info = report.info
+        self.hash = report.hash
+        self.status = report.status | DD | EOP
+        self.counter = counter
+        self.epoch = epoch
+        self._reports: dict[int, bytes] = {}
+
+    def report(self, size: int) -> bytes:
+        """The write-back of a frame of `size` bytes."""
+        found = self._reports.get(size)
+        if found is None:
+            found = self._reports[size] = WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
+        return found
 
 
 class GsoPacket:
@@ -112,44 +124,32 @@ class FlowCache:
         self._values = file.values
         self._statistics = statistics
         self._rx = rx
-        self._flows: dict[bytes, CachedFlow] = {}
+        self._flows: FlowTable[CachedFlow] = FlowTable()
         self._limit = 0
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._flows)
 
     def flush(self) -> None:
         """The configuration changed: drop all flows."""
-        self._flows.clear()
+        self._epoch += 1
+        if self._flows:
+            self._flows.clear()
 
     def learn(
         self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, limit: int, counter: int | None
     ) -> None:
-        """Cache the flow of a delivered segment; `limit` is the longest frame without CRC."""
-        if headers.l4 != TCP or headers.fragment or headers.options or headers.l3_offset != ETH_HLEN or frame[0] & 1:
-            return
-        if frame[headers.l4_offset + 13] & SYN:  # the SYN filter may have steered it
-            return
-        if len(self._flows) >= LIMIT:
-            self._flows.clear()
-        first = 26 if headers.version == 4 else 22
-        addresses = headers.l4_offset
-        status = report.status & ~(IPCS | L4CS) | DD | EOP | L4CS | (IPCS if headers.version == 4 else 0)
-        self._limit = limit
-        key = bytes(frame[first : addresses + 4])
-        self._flows[key] = CachedFlow(
-            key,
-            bytes(frame[:ETH_HLEN]),
-            queue,
-            report.info,
-            report.hash,
-            status,
-            TCP + word_sum(frame[first:addresses]),
-            counter,
-        )
+        """Cache the flow of a delivered frame; `limit` is the longest frame without CRC."""
+        flow = CachedFlow(bytes(frame[:6]), queue, report, counter, epoch=self._epoch)
+        if self._flows.learn(frame, headers, flow):
+            self._limit = limit
 
     def holds(self, flow: CachedFlow) -> bool:
-        """Whether the flow is still in the cache."""
-        return self._flows.get(flow.key) is flow
+        """Whether the configuration is still that of the time when a flow was cached."""
+        return flow.epoch == self._epoch
 
-    def begin_gso(self, frame: memoryview, size: int) -> GsoPacket | None:
+    def begin_gso(self, frame: bytes, size: int) -> GsoPacket | None:
         """Start the delivery of a packet in segments of `size` bytes; None if it must take the slow path."""
         if not self._flows:
             return None
@@ -157,22 +157,21 @@ class FlowCache:
         start, end = headers.payload_offset, headers.l3_end
         if headers.l4 != TCP or headers.options or headers.l3_offset != ETH_HLEN or end <= start:
             return None
-        flow = self._flows.get(bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4]))
-        if flow is None or flow.ethernet != frame[:ETH_HLEN] or frame[headers.l4_offset + 13] & SYN:
+        flow = self._flows.of(frame, headers)
+        if flow is None or frame[headers.l4_offset + 13] & SYN:
             return None
         if flow.queue.drops:  # segments without a descriptor are dropped one by one
             return None
         longest = start + min(size, end - start)
         if longest > min(self._limit, flow.queue.size) or longest < ETH_ZLEN:
             return None
-        count = -(-(end - start) // size)
-        last = max(start + (end - start) - (count - 1) * size, ETH_ZLEN)
+        segments = -(-(end - start) // size)
+        last = max(start + (end - start) - (segments - 1) * size, ETH_ZLEN)
         arrived = self._statistics.arrived
-        if count > 1:
-            arrived(longest + ETH_FCS_LEN, 0, broadcast=False, passed=True, frames=count - 1)
+        if segments > 1:
+            arrived(longest + ETH_FCS_LEN, 0, broadcast=False, passed=True, frames=segments - 1)
         arrived(last + ETH_FCS_LEN, 0, broadcast=False, passed=True)
-        # Copied, because segments may wait for descriptors while the wire reuses its buffer.
-        return GsoPacket(flow, cut(bytes(frame), headers, size), (count - 1) * longest + last)
+        return GsoPacket(flow, cut(frame, headers, size), (segments - 1) * longest + last)
 
     def deliver_gso(self, packet: GsoPacket) -> bool:
         """Deliver segments to their queue; False if descriptors ran out."""
@@ -185,69 +184,96 @@ class FlowCache:
                 packet.put_back(frame)
                 done = False
                 break
-            index, address, _ = posted.popleft()
+            index, address, _ = queue.take()
             size = len(frame)
             try:
                 write(address, frame)
             except DmaError:
                 rx.dma_error(queue)
                 continue
-            rx.note(queue.index, index, WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
+            rx.note(queue.index, index, flow.report(size))
             frames += 1
             length += size
-        if frames:
-            self._delivered(flow, length, frames)
+        self._delivered(flow, frames, length)
         return done
 
-    def _delivered(self, flow: CachedFlow, length: int, frames: int = 1) -> None:
-        self._statistics.delivered(flow.queue.index, length, frames)
-        if flow.counter is not None:
-            self._values[flow.counter] += frames
+    def deliver(self, frame: bytes, *, known_good: bool, counted: bool = False) -> bool:
+        """Deliver a frame of a cached flow; False if it must take the slow path."""
+        return self.deliver_many((frame,), 0, 1, known_good=known_good, counted=counted) == 1
 
-    def deliver(self, frame: memoryview, *, known_good: bool, counted: bool = False) -> bool:
-        """Deliver a segment of a cached flow; False if it must take the slow path.
+    def deliver_many(
+        self, frames: Sequence[bytes], at: int, end: int, *, known_good: bool = False, counted: bool = False
+    ) -> int:
+        """Deliver frames of cached flows, from number `at` on, up to `end`.
 
         Args:
-            frame: without CRC.
-            known_good: its TCP checksum was just computed.
-            counted: its arrival has been counted, since it comes from the packet buffer.
+            frames: without CRC.
+            at, end: which of them.
+            known_good: their TCP or UDP checksums were just computed.
+            counted: their arrival has been counted, since they come from the packet buffer.
+
+        Returns:
+            The number of the first that must take the slow path.
         """
-        flows = self._flows
-        size = len(frame)
-        if not flows or not ETH_ZLEN <= size <= self._limit:
-            return False
-        if frame[12] << 8 | frame[13] == ETH_P_IP:
-            if frame[14] != 0x45 or frame[23] != TCP or frame[20] & 0x3F or frame[21]:
-                return False
-            flow = flows.get(bytes(frame[26:38]))
-            l4 = 34
-            end = 14 + (frame[16] << 8 | frame[17])
-            if word_sum(frame[14:34]) != 65535:
-                return False
-        else:
-            if frame[20] != TCP or frame[14] >> 4 != 6 or size < 74:
-                return False
-            flow = flows.get(bytes(frame[22:58]))
-            l4 = 54
-            end = 54 + (frame[18] << 8 | frame[19])
-        if flow is None or flow.ethernet != frame[:ETH_HLEN] or not l4 + 20 <= end <= size:
-            return False
-        if frame[l4 + 13] & SYN or not 20 <= frame[l4 + 12] >> 4 << 2 <= end - l4:
-            return False
-        if not known_good and (flow.addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
-            return False
-        queue = flow.queue
-        rx = self._rx
-        if size > queue.size or not (queue.posted or rx.fetch(queue, 1)):
-            return False
-        index, address, _ = queue.posted.popleft()
+        if not self._flows:
+            return at
+        for flow, run in self._flows.runs(frames, at, end, known_good=known_good):
+            number = self._deliver_run(flow, run, counted=counted)
+            at += number
+            if number < len(run):
+                break
+        return at
+
+    def _deliver_run(self, flow: CachedFlow, run: list[bytes], *, counted: bool) -> int:
+        """Deliver frames of one flow; returns how many. Those after the first that does not fit are not delivered."""
+        rx, queue = self._rx, flow.queue
+        posted, sizes = queue.posted, [*map(len, run)]
+        longest = min(self._limit, queue.size)
+        if max(sizes) > longest:
+            del sizes[next(number for number, size in enumerate(sizes) if size > longest) :]
+        if len(posted) < len(sizes):
+            del sizes[self._fetch(queue, len(sizes)) :]
+        if not sizes:
+            return 0
+        first, take = queue.head, posted.popleft
+        descriptors = [take() for _ in sizes]
+        base, room, memory = rx.memory.window()
+        end = room - max(sizes)
+        lost: list[int] = []
+        for number, (address, _), frame, size in zip(count(first), descriptors, run, sizes, strict=False):
+            start = address - base
+            if 0 <= start <= end:
+                memory[start : start + size] = frame
+            else:
+                try:
+                    rx.memory.write(address, frame)
+                except DmaError:
+                    rx.dma_error(queue)
+                    lost.append(number)
+        delivered = len(sizes)
         if not counted:
-            self._statistics.arrived(size + ETH_FCS_LEN, 0, broadcast=False, passed=True)
+            arrived = self._statistics.arrived
+            for size, frames in Counter(sizes).items():
+                arrived(size + ETH_FCS_LEN, flow.group, broadcast=flow.broadcast, passed=True, frames=frames)
+        numbers = [*range(first, first + delivered)]
+        for number in reversed(lost):
+            del numbers[number - first], sizes[number - first]
+        reports = {size: flow.report(size) for size in set(sizes)}
+        rx.note_many(queue, numbers, [reports[size] for size in sizes])
+        self._delivered(flow, len(sizes), sum(sizes))
+        return delivered
+
+    def _fetch(self, queue: RxQueue, number: int) -> int:
+        """Fetch descriptors; returns how many of `number` there are. A ring that is not mapped is the slow path's to report."""
+        there = min(number, len(queue.posted) + queue.ring.available)
         try:
-            rx.memory.write(address, frame)
+            self._rx.fetch(queue, there)
         except DmaError:
-            rx.dma_error(queue)
-            return True
-        rx.note(queue.index, index, WRITE_BACK.pack(flow.info, flow.hash, flow.status, size, 0))
-        self._delivered(flow, size)
-        return True
+            return len(queue.posted)
+        return there
+
+    def _delivered(self, flow: CachedFlow, frames: int, length: int) -> None:
+        if frames:
+            self._statistics.delivered(flow.queue.index, length, frames)
+            if flow.counter is not None:
+                self._values[flow.counter] += frames

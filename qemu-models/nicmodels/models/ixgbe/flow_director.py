@@ -102,6 +102,11 @@ class FlowDirector:
         self._matches.clear()
         self.enabled = False
 
+    @property
+    def flexible_offset(self) -> int:
+        """Where in a frame the two flexible bytes are."""
+        return (self._file[r.FDIRCTRL] >> 16 & 0x1F) * 2
+
     def match(self, frame: memoryview, headers: Headers, vlan: int) -> Match | None:
         """Match a frame; None if no filter matches.
 
@@ -139,7 +144,7 @@ class FlowDirector:
         ports = 0
         if headers.l4:
             ports = int.from_bytes(frame[headers.l4_offset : headers.l4_offset + 4], "big")
-        offset = (self._file[r.FDIRCTRL] >> 16 & 0x1F) * 2
+        offset = self.flexible_offset
         flex = int.from_bytes(frame[offset : offset + 2], "big")
         return _Flow(kind, vlan & 0xEFFF, source, destination, ports, flex)
 

@@ -113,6 +113,11 @@ class SystemTime:
             self._keep(r.TXSTMPL, r.TXSTMPH, r.TSYNCTXCTL, late)
 
     @property
+    def enabled(self) -> bool:
+        """Whether received frames are timestamped."""
+        return bool(self._file[r.TSYNCRXCTL] & ENABLE)
+
+    @property
     def listens(self) -> bool:
         """Whether a frame received now may be timestamped."""
         return self._file[r.TSYNCRXCTL] & (ENABLE | VALID) == ENABLE

@@ -161,8 +161,7 @@ class Receiver:
         ring.count = (value & r.RDLEN.writable) // ring.size
 
     def _read_head(self, index: int) -> int:
-        queue = self.queues[index]
-        return queue.posted[0][0] if queue.posted else queue.ring.head
+        return self.queues[index].head
 
     def _write_head(self, index: int, value: int) -> None:
         if not self.queues[index].enabled:
@@ -220,35 +219,53 @@ class Receiver:
         self._faulty = self._faults.poll() or self._frame_faults.holding
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
-        wire = self._host.wire
-        cache = None if self._faulty else self.flow_cache
         was_paused, self._paused = self._paused, self._pauses()
         # A GSO packet counts as about as many frames as it is segmented into.
-        for frame in () if self._paused else self._loop.frames(MAX_STANDARD):
+        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD):
             if listening:
-                if self._buffered and self._full():
-                    self._statistics.missed()
-                    continue
-                offload = wire.received_offload
-                if offload is None:
-                    if cache is None or self._buffered or not cache.deliver(frame, known_good=False):
-                        self._take(frame)
-                elif not self._take_gso(frame, offload):
-                    for each in complete(frame, offload, wire.counters):
-                        if cache is None or self._buffered or not cache.deliver(each, known_good=True):
-                            self._take(each, known_good=True)
-            if self._buffered and self._pauses():
-                self._paused = True
-                break
+                taken = self._take_burst(frames, offload)
+                if self._paused:
+                    self._loop.put_back(frames[taken:], offload)
+                    break
         if self._paused != was_paused:
             self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
         self._end_burst()
+
+    def _take_burst(self, frames: list[bytes], offload: Offload | None) -> int:
+        """Take frames until flow control pauses the partner; returns how many. The last one has the offload."""
+        cache = None if self._faulty else self.flow_cache
+        complete_frames = len(frames) if offload is None else len(frames) - 1
+        taken = 0
+        while taken < len(frames):
+            if cache is not None and not self._buffered:
+                taken = cache.deliver_many(frames, taken, complete_frames)
+                if taken == len(frames):
+                    break
+            frame = frames[taken]
+            taken += 1
+            if self._buffered and self._full():
+                self._statistics.missed()
+            elif offload is None or taken < len(frames):
+                self._take(memoryview(frame))
+            elif not self._take_gso(frame, offload):
+                self._take_completed(frame, offload)
+            if self._buffered and self._pauses():
+                self._paused = True
+                break
+        return taken
+
+    def _take_completed(self, frame: bytes, offload: Offload) -> None:
+        """Take a frame that the host left undone, or its segments."""
+        cache = None if self._faulty else self.flow_cache
+        for each in complete(frame, offload, self._host.wire.counters):
+            if cache is None or self._buffered or not cache.deliver(each, known_good=True):
+                self._take(memoryview(each), known_good=True)
 
     def _pauses(self) -> bool:
         """Whether the packet buffer is full and flow control pauses the partner."""
         return bool(self._buffered and self._full() and self._file[r.FCCFG] & TFCE)
 
-    def _take_gso(self, frame: memoryview, offload: Offload) -> bool:
+    def _take_gso(self, frame: bytes, offload: Offload) -> bool:
         """Deliver a GSO packet through the flow cache, if its flow is cached."""
         if self._faulty or offload.segment_type is None or not offload.segment_size:
             return False
@@ -288,9 +305,8 @@ class Receiver:
                 if not done:
                     break
             else:
-                view = memoryview(frame)
-                cached = cache is not None and not mark and cache.deliver(view, known_good=known_good, counted=True)
-                if not cached and not self._deliver(view, known_good, mark):
+                cached = cache is not None and not mark and cache.deliver(frame, known_good=known_good, counted=True)
+                if not cached and not self._deliver(memoryview(frame), known_good, mark):
                     break
                 self._buffered_bytes -= len(frame)
             self._buffered.popleft()
@@ -379,7 +395,8 @@ class Receiver:
                 return True
             return False
         self._statistics.delivered(queue.index, len(frame))
-        if tci is None and not mark and not self._faulty and checks & L4CS and not checks & (L4E | IPE):
+        good = checks & L4CS and not checks & (L4E | IPE)
+        if tci is None and not mark and not self._faulty and (good or not headers.version):
             self._learn(frame, headers, queue, report, target)
         return True
 
@@ -387,10 +404,10 @@ class Receiver:
         """Cache the flow, if the queue's configuration allows."""
         if queue.descriptor_type != ONE_BUFFER or not self._strips_crc() or self.rsc.takes(queue.index):
             return
-        if not self._values[_RXCSUM] & PCSD:
+        if not self._values[_RXCSUM] & PCSD or self._time.enabled or self._steering.reads_payload:
             return
         counter = None
-        if target.flow_director is not None:
+        if target.flow_director is not None and headers.version:
             counter = MATCHED if target.flow_director else MISSED
         jumbo = self._values[_HLREG0] & JUMBO
         limit = (self._values[_MAXFRS] >> 16 if jumbo else MAX_STANDARD) - ETH_FCS_LEN
@@ -491,7 +508,7 @@ class Receiver:
             if self._faulty and total > 1024 and self._faults.fires("rx.frame.truncated", queue=queue.index):
                 pieces, total, needed, header = [b"".join(pieces)[:1024]], 1024, 1, 0
             if needed == 1 and not header:
-                index, address, _ = queue.posted.popleft()
+                index, address, _ = queue.take()
                 self._copy(address, pieces)
                 self._rx.write_back(queue, index, report, total, EOP)
             else:
@@ -513,12 +530,12 @@ class Receiver:
         size = queue.size
         first_info = report.info
         if header:
-            memory.write(queue.posted[0][2] & ~1, view[:header])
+            memory.write(queue.posted[0][1] & ~1, view[:header])
             first_info |= header << 21 & 0x7FE0_0000 | SPH
         view = view[header:]
         first = True
         while True:
-            index, address, _ = queue.posted.popleft()
+            index, address, _ = queue.take()
             part = view[:size]
             view = view[size:]
             memory.write(address, part)

@@ -132,7 +132,7 @@ class RscEngine:
         """Append the payload; returns the buffer that it starts in."""
         chain: _Chain | None = flow.buffers
         if chain is None:
-            index, address, _ = queue.posted.popleft()
+            index, address, _ = queue.take()
             chain = flow.buffers = _Chain(queue, report, strip, [_Buffer(index, address, flow.header_length - strip)])
         payload = frame[headers.payload_offset : headers.l3_end]
         if flow.segments > 1 and self._corrupted.armed and self._corrupted.fires(queue=queue.index):
@@ -142,7 +142,7 @@ class RscEngine:
         while payload:
             room = queue.size - buffer.used
             if not room:
-                index, address, _ = queue.posted.popleft()
+                index, address, _ = queue.take()
                 buffer = _Buffer(index, address)
                 chain.buffers.append(buffer)
                 continue

@@ -46,7 +46,7 @@ class RxStatus(NamedTuple):
 
 
 class RxQueue:
-    """A receive queue. `posted` holds the descriptors fetched: (index, packet buffer, header buffer)."""
+    """A receive queue. `posted` holds the descriptors fetched, the last just before the ring's head: packet and header buffer."""
 
     __slots__ = ("descriptor_type", "drops", "enabled", "header_size", "index", "posted", "ring", "size", "strips")
 
@@ -54,12 +54,24 @@ class RxQueue:
         self.index = index
         self.ring = ring
         self.enabled = False
-        self.posted: deque[tuple[int, int, int]] = deque()
+        self.posted: deque[tuple[int, ...]] = deque()
         self.size = 2048
         self.header_size = 256
         self.descriptor_type = LEGACY
         self.drops = False
         self.strips = False
+
+    @property
+    def head(self) -> int:
+        """The next descriptor to be used."""
+        ring, fetched = self.ring, len(self.posted)
+        return (ring.head - fetched) % ring.count if fetched else ring.head
+
+    def take(self) -> tuple[int, int, int]:
+        """Use the next fetched descriptor: its index, packet buffer and header buffer."""
+        index = self.head
+        packet, header = self.posted.popleft()
+        return index, packet, header
 
 
 class RxQueues:
@@ -76,7 +88,7 @@ class RxQueues:
         self._events = host.events
         self._interrupts = interrupts
         self._statistics = statistics
-        self._written: dict[int, list[tuple[int, bytes]]] = {}
+        self._written: dict[int, tuple[list[int], list[bytes]]] = {}
 
     def reset(self) -> None:
         """Drop the write-backs of the burst."""
@@ -90,13 +102,8 @@ class RxQueues:
         if len(posted) + ring.available < number:
             return False
         descriptors = ring.fetch(max(FETCH, number))
-        index, count = ring.head, ring.count
-        for packet, header in descriptors:
-            posted.append((index, packet, header))
-            index += 1
-            if index == count:
-                index = 0
-        ring.head = index
+        posted.extend(descriptors)
+        ring.advance(len(descriptors))
         return len(posted) >= number
 
     def dma_error(self, queue: RxQueue) -> None:
@@ -117,29 +124,32 @@ class RxQueues:
 
     def note(self, queue: int, index: int, data: bytes) -> None:
         """Add a descriptor's bytes to the write-back at the end of the burst."""
-        entries = self._written.get(queue)
-        if entries is None:
-            entries = self._written[queue] = []
-        entries.append((index, data))
+        self._note(queue, [index], [data])
+
+    def note_many(self, queue: RxQueue, numbers: list[int], descriptors: list[bytes]) -> None:
+        """Add descriptors to the write-back at the end of the burst; their numbers go on after the ring's last index."""
+        size = queue.ring.count
+        if numbers and numbers[-1] >= size:
+            numbers = [number % size for number in numbers]
+        self._note(queue.index, numbers, descriptors)
+
+    def _note(self, queue: int, indices: list[int], descriptors: list[bytes]) -> None:
+        known = self._written.get(queue)
+        if known is None:
+            self._written[queue] = indices, descriptors
+        else:
+            known[0].extend(indices)
+            known[1].extend(descriptors)
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in contiguous runs, and interrupt."""
         if not self._written:
             return
         written, self._written = self._written, {}
-        for number, entries in written.items():
+        for number, (indices, entries) in written.items():
             queue = self.queues[number]
-            ring = queue.ring
-            at = 0
             try:
-                while at < len(entries):
-                    first = entries[at][0]
-                    end = at + 1
-                    while end < len(entries) and entries[end][0] == first + end - at:
-                        end += 1
-                    data = entries[at][1] if end == at + 1 else b"".join([data for _, data in entries[at:end]])
-                    ring.write(first, data)
-                    at = end
+                queue.ring.write_runs(indices, entries)
             except DmaError:
                 self.dma_error(queue)
             self._interrupts.receive(number)

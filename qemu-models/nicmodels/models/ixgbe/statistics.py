@@ -7,8 +7,10 @@ bits and cover a frame from the destination address to the CRC.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import statistics as r
 from nicmodels.nic.account import FrameCounts
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 QUEUES = 128
 MAXIMUM = 0xFFFF_FFFF
 HIGH_MAXIMUM = 0xF
+_UNICAST = bytes(6)
 
 
 def _slot(register: Register, index: int = 0) -> int:
@@ -53,13 +56,16 @@ def size_bin(length: int) -> int:
 
 
 def _miscounted(faults: tuple[Fault, Fault], frames: int, length: int) -> tuple[int, int]:
-    """The amounts to count, as changed by the faults "doubled" and "bytes"."""
+    """The amounts to count, as changed by the faults "doubled" and "bytes", which may fire once a frame."""
     doubled, more = faults
-    if doubled.armed and doubled.fires():
-        frames, length = 2 * frames, 2 * length
-    if more.armed and more.fires():
-        length += frames
-    return frames, length
+    if not (doubled.armed or more.armed):
+        return frames, length
+    each, counted, total = length // frames, 0, 0
+    for _ in range(frames):
+        times = 2 if doubled.armed and doubled.fires() else 1
+        counted += times
+        total += times * each + (times if more.armed and more.fires() else 0)
+    return counted, total
 
 
 class Statistics(FrameCounts):
@@ -145,6 +151,15 @@ class Statistics(FrameCounts):
         self._values[_TXDGPC] += frames
         self._count_bytes(_TXDGBCL, _TXDGBCH, length)
 
+    def left_many(self, lengths: list[int], groups: list[bytes]) -> None:
+        """Count frames transmitted on the wire, of `lengths` bytes without CRC; `groups`: those to group addresses."""
+        for length, frames in Counter(lengths).items():
+            self.left(length + ETH_FCS_LEN, _UNICAST, frames)
+        if groups:
+            broadcasts = groups.count(BROADCAST)
+            self._values[_BPTC] += broadcasts
+            self._values[_MPTC] += len(groups) - broadcasts
+
     def left(self, length: int, destination: bytes, frames: int = 1) -> None:
         """Count frames transmitted on the wire, each of `length` bytes with CRC."""
         values = self._values
@@ -154,4 +169,4 @@ class Statistics(FrameCounts):
         self._count_bytes(_GOTCL, _GOTCH, total)
         values[_TX_BINS[size_bin(length)]] += frames
         if destination[0] & 1:
-            values[_BPTC if destination == b"\xff\xff\xff\xff\xff\xff" else _MPTC] += frames
+            values[_BPTC if destination == BROADCAST else _MPTC] += frames

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nicmodels.ethernet import ETH_HLEN
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import filters as r
 from nicmodels.models.ixgbe.registers.receive import RTRUP2TC
@@ -100,6 +101,11 @@ class Steering:
                 self._scaling = None
 
         self._file.on_write(register, write)
+
+    @property
+    def reads_payload(self) -> bool:
+        """Whether the queue may depend on more than the headers of a frame: on the flow director's flexible bytes."""
+        return self._flow_director.enabled and self._flow_director.flexible_offset >= ETH_HLEN
 
     def target(self, frame: memoryview, headers: Headers, tci: int | None) -> Target:
         """Select the queue of a frame.

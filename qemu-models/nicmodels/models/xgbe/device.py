@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicmodels.models.xgbe import fault_points
 from nicmodels.models.xgbe.filters import Filters
+from nicmodels.models.xgbe.flow_cache import NEUTRAL
 from nicmodels.models.xgbe.i2c import I2cController
 from nicmodels.models.xgbe.interrupts import CHANNEL, InterruptBlock
 from nicmodels.models.xgbe.link import Link
@@ -126,6 +127,8 @@ class Xgbe(Nic):
     def bar_write(self, bar: int, offset: int, value: int, size: int) -> None:
         """BAR 0: registers; BAR 1: the window to the PCS."""
         if bar == REGISTER_BAR:
+            if offset not in NEUTRAL or size != 4:
+                self.receiver.flow_cache.flush()
             self._file.write(offset, value, size)
         elif bar == XPCS_BAR:
             with self.link.phy.timeline.instant():
@@ -164,9 +167,7 @@ class Xgbe(Nic):
         """The DMA channels."""
         return {
             "rx": [
-                queue_state(
-                    channel.ring, enabled=channel.running, head=channel.posted[0][0] if channel.posted else None
-                )
+                queue_state(channel.ring, enabled=channel.running, head=channel.head)
                 for channel in self.receiver.dma.channels
             ],
             "tx": [queue_state(channel.ring, enabled=channel.running) for channel in self.transmitter.channels],

@@ -8,9 +8,10 @@ destination address to the FCS.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from nicmodels.ethernet import BROADCAST
+from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_P_8021AD, ETH_P_8021Q
 from nicmodels.models.xgbe.registers import REGISTERS
 from nicmodels.models.xgbe.registers import mmc as r
 from nicmodels.nic.account import FrameCounts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nicmodels.registers import Register, RegisterFile
 
 RESET, STOP_ROLLOVER, RESET_ON_READ, FREEZE, PRESET, PRESET_FULL = (1 << bit for bit in range(6))
+_TAGS = (ETH_P_8021Q.to_bytes(2, "big"), ETH_P_8021AD.to_bytes(2, "big"))
 _SIZES = ((64, 0), (127, 1), (255, 2), (511, 3), (1023, 4))
 _RX_BINS = (
     *(r.RX64OCTETS_GB, r.RX65TO127OCTETS_GB, r.RX128TO255OCTETS_GB),
@@ -137,19 +139,31 @@ class Counters(FrameCounts):
         """Count a good frame that passed the filters, of `length` bytes with FCS."""
         times = 2 if self._rx_doubled.armed and self._rx_doubled.fires() else 1
         total = length * times + (1 if self._rx_more.armed and self._rx_more.fires() else 0)
+        self._arrived(length, destination, 1, times, total)
+        if tagged:
+            self.count(r.RXVLANFRAMES_GB)
+
+    def _arrived(self, length: int, destination: bytes, frames: int, counted: int, total: int) -> None:
         count = self.count
-        count(r.RXFRAMECOUNT_GB, times)
+        count(r.RXFRAMECOUNT_GB, counted)
         count(r.RXOCTETCOUNT_GB, total)
         count(r.RXOCTETCOUNT_G, total)
-        count(_RX_BINS[size_bin(length)])
+        count(_RX_BINS[size_bin(length)], frames)
         if not destination[0] & 1:
-            count(r.RXUNICASTFRAMES_G, times)
+            count(r.RXUNICASTFRAMES_G, counted)
         elif destination == BROADCAST:
-            count(r.RXBROADCASTFRAMES_G, times)
+            count(r.RXBROADCASTFRAMES_G, counted)
         else:
-            count(r.RXMULTICASTFRAMES_G, times)
-        if tagged:
-            count(r.RXVLANFRAMES_GB)
+            count(r.RXMULTICASTFRAMES_G, counted)
+
+    def arrived_many(self, lengths: list[int], destination: bytes) -> None:
+        """Count good frames without a tag to one address that passed the filters, of `lengths` bytes with FCS."""
+        for length, frames in Counter(lengths).items():
+            if self._rx_doubled.armed or self._rx_more.armed:
+                for _ in range(frames):
+                    self.arrived(length, destination, tagged=False)
+            else:
+                self._arrived(length, destination, frames, frames, length * frames)
 
     def oversized(self, length: int) -> None:
         """Count a frame beyond the maximum, of `length` bytes with FCS."""
@@ -174,21 +188,38 @@ class Counters(FrameCounts):
         """Count a received PAUSE frame."""
         self.count(r.RXPAUSEFRAMES)
 
-    def delivered(self, channel: int, length: int) -> None:
-        """Count a frame delivered to a receive channel, of `length` bytes without FCS."""
+    def delivered(self, channel: int, length: int, frames: int = 1) -> None:
+        """Count frames delivered to a receive channel, of `length` bytes in all without FCS."""
         account = self.rx[channel]
-        account.frames += 1
+        account.frames += frames
         account.bytes += length
 
     def dropped(self, channel: int) -> None:
         """Count a dropped frame of a receive channel."""
         self.rx[channel].dropped += 1
 
-    def posted(self, channel: int, length: int) -> None:
-        """Count a packet of `length` bytes from the driver."""
+    def posted(self, channel: int, length: int, packets: int = 1) -> None:
+        """Count packets of `length` bytes in all from the driver."""
         account = self.tx[channel]
-        account.frames += 1
+        account.frames += packets
         account.bytes += length
+
+    def left_many(self, channel: int, sizes: list[int], headers: list[bytes]) -> None:
+        """Count transmitted frames of a channel, by their `sizes` without FCS, of at least 60 bytes, and Ethernet headers."""
+        account = self.tx[channel]
+        account.segments += len(sizes)
+        account.segment_bytes += sum(sizes)
+        for size, frames in Counter(sizes).items():
+            self._left(size + ETH_FCS_LEN, frames, frames, (size + ETH_FCS_LEN) * frames)
+        for header, frames in Counter(headers).items():
+            self._cast(header, frames)
+            if header[12:14] in _TAGS:
+                self.count(r.TXVLANFRAMES_G, frames)
+
+    @property
+    def transmit_faults(self) -> bool:
+        """Whether a fault of the counters of transmitted frames is armed: frames are then counted one by one."""
+        return self._tx_doubled.armed or self._tx_more.armed
 
     def left(self, channel: int, size: int, length: int, destination: bytes, *, tagged: bool) -> None:
         """Count a transmitted frame of `size` bytes, `length` bytes on the wire with FCS."""
@@ -197,19 +228,26 @@ class Counters(FrameCounts):
         account.segment_bytes += size
         times = 2 if self._tx_doubled.armed and self._tx_doubled.fires() else 1
         total = length * times + (1 if self._tx_more.armed and self._tx_more.fires() else 0)
+        self._left(length, 1, times, total)
+        self._cast(destination, times)
+        if tagged:
+            self.count(r.TXVLANFRAMES_G)
+
+    def _left(self, length: int, frames: int, counted: int, total: int) -> None:
         count = self.count
         for register in (r.TXFRAMECOUNT_GB, r.TXFRAMECOUNT_G):
-            count(register, times)
+            count(register, counted)
         for register in (r.TXOCTETCOUNT_GB, r.TXOCTETCOUNT_G):
             count(register, total)
-        count(_TX_BINS[size_bin(length)])
+        count(_TX_BINS[size_bin(length)], frames)
+
+    def _cast(self, destination: bytes, frames: int) -> None:
+        count = self.count
         if not destination[0] & 1:
-            count(r.TXUNICASTFRAMES_GB, times)
-        elif destination == BROADCAST:
-            count(r.TXBROADCASTFRAMES_GB, times)
-            count(r.TXBROADCASTFRAMES_G, times)
+            count(r.TXUNICASTFRAMES_GB, frames)
+        elif destination.startswith(BROADCAST):
+            count(r.TXBROADCASTFRAMES_GB, frames)
+            count(r.TXBROADCASTFRAMES_G, frames)
         else:
-            count(r.TXMULTICASTFRAMES_GB, times)
-            count(r.TXMULTICASTFRAMES_G, times)
-        if tagged:
-            count(r.TXVLANFRAMES_G)
+            count(r.TXMULTICASTFRAMES_GB, frames)
+            count(r.TXMULTICASTFRAMES_G, frames)

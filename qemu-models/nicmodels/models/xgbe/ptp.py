@@ -132,6 +132,11 @@ class SystemTime:
         self._file[r.TSSR] |= CAPTURED
         self._interrupts.mac_changed()
 
+    @property
+    def enabled(self) -> bool:
+        """Whether received frames may be timestamped."""
+        return bool(self._file[r.TSCR] & TSENA)
+
     def received(self, frame: memoryview, headers: Headers) -> tuple[int, int] | None:
         """The timestamp of a received frame, or None if it gets none."""
         control = self._file[r.TSCR]

@@ -16,6 +16,7 @@ from nicmodels.ethernet import ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_P_PAUSE
 from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.fault_points import RECEIVE
+from nicmodels.models.xgbe.flow_cache import FlowCache
 from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
 from nicmodels.models.xgbe.rx_dma import QueuedFrame, RxDma
 from nicmodels.models.xgbe.rx_offload import RxOffload
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nicmodels.models.xgbe.steering import Steering
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
+    from nicmodels.wire import Offload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -74,6 +76,7 @@ class Receiver:
         self._counters = counters
         self._filters = filters
         self._steering = steering
+        self._time = time
         self._link_up = link_up
         self._pause = pause
         self._faults = host.faults.subset(RECEIVE)
@@ -95,12 +98,14 @@ class Receiver:
             channels=channels,
             resumed=self._resume,
         )
+        self.flow_cache = FlowCache(self.dma, counters)
         file.on_write(mac.RCR, self._write_mac)
         file.on_write(mac.RQC0R, self._write_queues)
         file.on_read(mtl.RQDR, self._queue_state, peek=self._queue_state)
 
     def reset(self) -> None:
         """Stop all channels, and empty all queues."""
+        self.flow_cache.flush()
         self.dma.reset()
         for queue in self.queues:
             queue.clear()
@@ -141,16 +146,33 @@ class Receiver:
         self._drain()
         control = self._values[_RCR]
         listening = control & RE and not control & LM and self._link_up()
-        wire = self._host.wire
         self._holding = bool(listening and self._holds())
-        for frame in () if self._holding else self._loop.frames():
+        for frames, offload in () if self._holding else self._loop.bursts():
             if listening:
-                for each in complete(frame, wire.received_offload, wire.counters):
-                    self._take(each)
-                if self._holds():
-                    self._holding = True
+                taken = self._take_burst(frames, offload)
+                if self._holding:
+                    self._loop.put_back(frames[taken:], offload)
                     break
         self._end_burst()
+
+    def _take_burst(self, frames: list[bytes], offload: Offload | None) -> int:
+        """Take frames until flow control pauses the partner; returns how many. The last one has the offload."""
+        complete_frames = len(frames) if offload is None else len(frames) - 1
+        taken = 0
+        while taken < len(frames):
+            if not self._faulty and not any(self._buffered):
+                taken = self.flow_cache.deliver_many(frames, taken, complete_frames)
+                if taken == len(frames):
+                    break
+            for each in complete(
+                frames[taken], offload if taken >= complete_frames else None, self._host.wire.counters
+            ):
+                self._take(memoryview(each))
+            taken += 1
+            if self._holds():
+                self._holding = True
+                break
+        return taken
 
     def loop_back(self, frame: bytes) -> None:
         """Receive a frame from MAC loopback."""
@@ -170,7 +192,7 @@ class Receiver:
 
     def _holds(self) -> bool:
         """Whether a queue is so full that flow control pauses the partner."""
-        return any(
+        return any(self._buffered) and any(
             waiting
             and self._file[mtl.RQOMR, number] & FLOW_CONTROL
             and self._file[mac.QTFCR, min(number, 7)] & TRANSMIT_FLOW_CONTROL
@@ -254,6 +276,8 @@ class Receiver:
         queued = QueuedFrame(stripped, target.channel, report, len(frame))
         queue = self.queues[target.queue]
         if not queue and self.dma.deliver(queued):
+            if not (error or self._faulty or self._time.enabled or kind == ETH_P_PAUSE) and stripped == frame:
+                self.flow_cache.learn(frame, headers, target.channel, report, min(giant, watchdog) - ETH_FCS_LEN)
             return
         if self._buffered[target.queue] + size > self._room(target.queue):
             self._counters.overflowed()

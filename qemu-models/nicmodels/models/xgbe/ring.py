@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OWN = 1 << 31
 SIZE = 16
+_KIND = bytes(byte & 0x70 for byte in range(256))
+"""Of the highest byte of a descriptor: context, first, last."""
 
 
 class OwnedRing(DescriptorRing):
@@ -41,6 +43,20 @@ class OwnedRing(DescriptorRing):
         offset = address - self.base & 0xFFFF_FFFF
         self.tail = offset // SIZE if not offset % SIZE and offset // SIZE <= self.count else self.count + 1
 
+    def release(self, number: int) -> None:
+        """Clear the owner bits of `number` descriptors from head on, and what else their last doubleword has but their kind.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        head, more = self.head, max(self.head + number - self.count, 0)
+        for first, length in ((head, number - more), (0, more)):
+            if length:
+                data = bytearray(self._memory.read(self.address(first), length * SIZE))
+                data[12::SIZE] = data[13::SIZE] = data[14::SIZE] = bytes(length)
+                data[15::SIZE] = data[15::SIZE].translate(_KIND)
+                self.write(first, data)
+
     def owned(self, limit: int) -> list[tuple[int, ...]]:
         """Up to `limit` descriptors from head on that the DMA owns, in order.
 
@@ -48,7 +64,5 @@ class OwnedRing(DescriptorRing):
             DmaError: the ring is not in guest memory.
         """
         found = self.fetch(limit)
-        for number, descriptor in enumerate(found):
-            if not descriptor[3] & OWN:
-                return found[:number]
-        return found
+        owned = [descriptor[3] & OWN for descriptor in found]
+        return found if all(owned) else found[: owned.index(0)]

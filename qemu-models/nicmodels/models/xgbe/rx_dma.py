@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from nicmodels.clock import Timer
     from nicmodels.faults.points import FaultSet
+    from nicmodels.models.xgbe.cached_flow import CachedFlow
     from nicmodels.models.xgbe.interrupts import InterruptBlock
     from nicmodels.models.xgbe.mmc import Counters
     from nicmodels.models.xgbe.rx_offload import RxOffload, RxStatus
@@ -42,19 +43,25 @@ _WRITE_BACK = struct.Struct("<IIII")
 
 
 class RxChannel:
-    """A receive channel. `posted` holds the descriptors fetched: (index, four doublewords)."""
+    """A receive channel. `posted` holds the descriptors fetched, the last just before the ring's head: four doublewords."""
 
     __slots__ = ("index", "posted", "ring", "running", "size", "splits", "starved", "watchdog")
 
     def __init__(self, index: int, ring: OwnedRing) -> None:
         self.index = index
         self.ring = ring
-        self.posted: deque[tuple[int, tuple[int, ...]]] = deque()
+        self.posted: deque[tuple[int, ...]] = deque()
         self.running = False
         self.starved = False
         self.size = 0
         self.splits = False
         self.watchdog: Timer | None = None
+
+    @property
+    def head(self) -> int:
+        """The next descriptor to be used."""
+        ring, fetched = self.ring, len(self.posted)
+        return (ring.head - fetched) % ring.count if fetched else ring.head
 
 
 class QueuedFrame(NamedTuple):
@@ -102,7 +109,7 @@ class RxDma:
         self._truncated = faults["rx.frame.truncated"]
         self._stuck = host.faults["device.register.stuck"]
         self._resumed = resumed
-        self._written: dict[int, list[tuple[int, bytes]]] = {}
+        self._written: dict[int, tuple[list[int], list[bytes]]] = {}
         self._causes: dict[int, int] = {}
         self.channels = [RxChannel(index, OwnedRing(host.memory)) for index in range(channels)]
         file.on_write(dma.RDLR_LO, self._write_base)
@@ -175,7 +182,7 @@ class RxDma:
             return
         self.flush()
         if not running and channel.posted:
-            channel.ring.head = channel.posted[0][0]
+            channel.ring.head = channel.head
             channel.posted.clear()
         channel.running = running
         channel.starved = False
@@ -195,8 +202,7 @@ class RxDma:
         if index >= len(self.channels):
             return 0
         channel = self.channels[index]
-        ring = channel.ring
-        return ring.address(channel.posted[0][0] if channel.posted else ring.head) & 0xFFFF_FFFF
+        return channel.ring.address(channel.head) & 0xFFFF_FFFF
 
     # To the host
 
@@ -205,11 +211,9 @@ class RxDma:
         posted, ring = channel.posted, channel.ring
         if len(posted) >= number:
             return True
-        index = ring.head
-        for each in ring.owned(max(FETCH, number)):
-            posted.append((index, each))
-            index = index + 1 if index + 1 < ring.count else 0
-        ring.head = index
+        found = ring.owned(max(FETCH, number))
+        posted.extend(found)
+        ring.advance(len(found))
         return len(posted) >= number
 
     def _needed(self, channel: RxChannel, total: int, header: int) -> int:
@@ -242,13 +246,80 @@ class RxDma:
         self._counters.delivered(number, length)
         return True
 
+    def deliver_run(self, flow: CachedFlow, frames: list[bytes], sizes: list[int]) -> tuple[int, int]:
+        """Deliver frames of one flow, one descriptor each; those after the first that does not fit are left.
+
+        Args:
+            flow: their flow.
+            frames: at least as many as `sizes`.
+            sizes: their lengths.
+
+        Returns:
+            How many frames were taken, and how many of these were delivered: a DMA error loses one.
+        """
+        channel = self.channels[flow.channel]
+        if not channel.running or channel.starved or not channel.size or not sizes:
+            return 0, 0
+        room = channel.size
+        if channel.splits:
+            room = flow.header or self._rx_offload.header_size()
+        if max(sizes) > room + channel.size:
+            sizes = sizes[: next(number for number, size in enumerate(sizes) if size > room + channel.size)]
+        try:
+            self._fetch(channel, len(sizes))
+        except DmaError:  # the slow path reports it
+            return 0, 0
+        posted = channel.posted
+        number = min(len(posted), len(sizes))
+        if not number:
+            return 0, 0
+        first, take = channel.head, posted.popleft
+        descriptors = [take() for _ in range(number)]
+        high_mask = d.ADDRESS_HIGH if self._file[dma.SBMR] & EAME else 0
+        base, size, memory = self._memory.window()
+        end = size - max(sizes)
+        taken = delivered = number
+        for position, (low, high, low_2, last), frame, length in zip(
+            range(number), descriptors, frames, sizes, strict=False
+        ):
+            address = low | (high & high_mask) << 32
+            start = address - base
+            if length <= room and address and 0 <= start <= end:
+                memory[start : start + length] = frame
+                continue
+            try:
+                at = self._fill(address, memoryview(frame), 0, room)
+                self._fill(low_2 | (last & high_mask) << 32, memoryview(frame), at, channel.size)
+            except DmaError:
+                taken, delivered = position + 1, position
+                self._dma_error(channel)
+                break
+        reports = {length: flow.report(length) for length in set(sizes)}
+        count = channel.ring.count
+        indices = range(first, first + delivered)
+        self._note_many(
+            channel.index,
+            [*indices] if first + delivered <= count else [index % count for index in indices],
+            [reports[length] for length in sizes[:delivered]],
+        )
+        self._complete_many(channel, [last & d.RX_INTERRUPT for *_, last in descriptors[:delivered]])
+        return taken, delivered
+
+    def _complete_many(self, channel: RxChannel, interrupts: list[int]) -> None:
+        """Like `_complete` of each frame, whose descriptors ask for an interrupt or not."""
+        if any(interrupts):
+            self._complete(channel, interrupt=True)
+        if interrupts and not interrupts[-1]:
+            self._complete(channel, interrupt=False)
+
     def _scatter(self, channel: RxChannel, frame: bytes, report: RxStatus, needed: int) -> None:
         """Copy a frame into the buffers of posted descriptors, and add their write-back."""
         view = memoryview(frame)
         total, at = len(frame), 0
         interrupt = False
         for number in range(needed):
-            index, (low, high, low_2, last) = channel.posted.popleft()
+            index = channel.head
+            low, high, low_2, last = channel.posted.popleft()
             first, final = number == 0, number == needed - 1
             room = channel.size
             if channel.splits:
@@ -270,7 +341,8 @@ class RxDma:
                 interrupt = bool(last & d.RX_INTERRUPT)
             self._note(channel.index, index, _WRITE_BACK.pack(word_0, word_1, word_2, word_3))
         if report.time is not None:
-            index, (*_, last) = channel.posted.popleft()
+            index = channel.head
+            *_, last = channel.posted.popleft()
             interrupt = interrupt or bool(last & d.RX_INTERRUPT)
             seconds, nanoseconds = report.time
             self._note(
@@ -319,19 +391,22 @@ class RxDma:
 
     def _note(self, channel: int, index: int, data: bytes) -> None:
         """Add a descriptor's bytes to the write-back at the end of the burst."""
-        entries = self._written.get(channel)
-        if entries is None:
-            entries = self._written[channel] = []
-        entries.append((index, data))
+        self._note_many(channel, [index], [data])
+
+    def _note_many(self, channel: int, indices: list[int], descriptors: list[bytes]) -> None:
+        known = self._written.get(channel)
+        if known is None:
+            self._written[channel] = indices, descriptors
+        else:
+            known[0].extend(indices)
+            known[1].extend(descriptors)
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in order, and interrupt."""
         written, self._written = self._written, {}
-        for number, entries in written.items():
-            ring = self.channels[number].ring
+        for number, (indices, descriptors) in written.items():
             try:
-                for index, data in entries:
-                    ring.write(index, data)
+                self.channels[number].ring.write_runs(indices, descriptors)
             except DmaError:
                 self._dma_error(self.channels[number])
         causes, self._causes = self._causes, {}

@@ -10,10 +10,9 @@ waits.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN
+from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.fault_points import TRANSMIT
 from nicmodels.models.xgbe.interrupts import FBE, TBU, TI, TPS
@@ -38,6 +37,11 @@ if TYPE_CHECKING:
     Descriptor = tuple[int, ...]
 
 BATCH = 256
+PLAIN_MASK = d.CONTEXT | d.FIRST | d.LAST | 3 << d.CPC_SHIFT | d.TSE | 3 << d.CIC_SHIFT
+PLAIN = d.FIRST | d.LAST | d.CRC_AND_PAD << d.CPC_SHIFT
+"""The last doubleword of a packet of one descriptor without offloads."""
+PLAIN_OPTIONS, LONGEST = ~d.TX_INTERRUPT, d.LENGTH_MASK
+"""The third doubleword of such a packet has its length, and may ask for an interrupt."""
 START, SEGMENTS = 1, 1 << 12
 QUEUE_MODE, QUEUE_ENABLED = 3 << 2, 2 << 2
 EAME = 1 << 11
@@ -208,9 +212,11 @@ class Transmitter:
         ring = channel.ring
         found = ring.owned(BATCH)
         packet: list[Descriptor] = []
-        taken = 0
-        interrupt = full = False
-        for position, each in enumerate(found, 1):
+        taken = self._send_plain(channel, found)
+        options = [each[2] for each in found[:taken]]
+        interrupt = bool(options) and max(options) >= d.TX_INTERRUPT  # its highest bit
+        full = False
+        for position, each in enumerate(found[taken:], taken + 1):
             if each[3] & d.CONTEXT:
                 self._context(channel, each)
                 if not packet:
@@ -227,7 +233,7 @@ class Transmitter:
                 taken = position
         if taken:
             if not (self._faults.active and self._faults.fires("tx.writeback.lost", queue=channel.index)):
-                self._return_descriptors(ring, found[:taken])
+                ring.release(taken)
             ring.advance(taken)
         causes = TI if interrupt else 0
         if not full and len(found) == BATCH and taken:
@@ -243,13 +249,23 @@ class Transmitter:
         if descriptor[3] & d.VLAN_VALID:
             channel.vlan = descriptor[3] & 0xFFFF
 
-    def _return_descriptors(self, ring: OwnedRing, found: list[Descriptor]) -> None:
-        """Clear the owner bits; there is no status to report."""
-        index = ring.head
-        for each in found:
-            kept = each[3] & (d.CONTEXT | d.FIRST | d.LAST)
-            ring.write(index, struct.pack("<IIII", each[0], each[1], each[2], kept))
-            index = index + 1 if index + 1 < ring.count else 0
+    def _send_plain(self, channel: TxChannel, found: list[Descriptor]) -> int:
+        """Send the first packets, as long as they are of one descriptor without offloads; returns how many."""
+        if self._faults.active:
+            return 0
+        high_mask = d.ADDRESS_HIGH if self._file[dma.SBMR] & EAME else 0
+        base, size, view = self._host.memory.window()
+        frames: list[tuple[memoryview]] = []
+        for low, high, options, last in found:
+            length = options & PLAIN_OPTIONS
+            start = (low | (high & high_mask) << 32) - base
+            if last & PLAIN_MASK != PLAIN or not ETH_ZLEN <= length <= LONGEST or not 0 <= start <= size - length:
+                break
+            frames.append((view[start : start + length],))
+        if not frames or not self._tx_queues.put_plain(channel.index, frames):
+            return 0
+        self._counters.posted(channel.index, sum([len(frame) for (frame,) in frames]), len(frames))
+        return len(frames)
 
     def _gather(self, packet: list[Descriptor]) -> list[Buffer]:
         pieces: list[tuple[int, int]] = []

@@ -116,6 +116,28 @@ class TxQueues:
         self._waiting[queue].append(packet._replace(frames=frames))
         self._levels[queue] += sum(len(frame[0]) for frame in frames)
 
+    def put_plain(self, queue: int, frames: list[tuple[memoryview]]) -> bool:
+        """Send frames of one buffer each, of at least 60 bytes, if the MAC can send them now as they are; all or none."""
+        if (
+            self._waiting[queue]
+            or self._file[mac.RCR] & LOOPBACK
+            or not self._sends()
+            or self._counters.transmit_faults
+        ):
+            return False
+        sizes = [len(frame) for (frame,) in frames]
+        if max(sizes) + ETH_FCS_LEN > self._longest():
+            return False
+        self._host.wire.transmit_many(frames)
+        self._counters.left_many(queue, sizes, [frame[:ETH_HLEN].tobytes() for (frame,) in frames])
+        return True
+
+    def _longest(self) -> int:
+        """The longest frame that is not jabber, with FCS."""
+        if self._file[mac.TCR] & JABBER_OFF:
+            return 1 << 16
+        return JABBER_JUMBO if self._file[mac.RCR] & JUMBO else JABBER
+
     def release(self) -> None:
         """Send the queued packets, if the MAC can send now."""
         if not self._sends():
@@ -176,7 +198,7 @@ class TxQueues:
             frame = [*frame, bytes(ETH_ZLEN - size)]
             size = ETH_ZLEN
         control = self._file[mac.RCR]
-        if not self._file[mac.TCR] & JABBER_OFF and size + ETH_FCS_LEN > (JABBER_JUMBO if control & JUMBO else JABBER):
+        if size + ETH_FCS_LEN > self._longest():
             self._host.events.add("tx.jabber", queue=queue, length=size)
             return
         head = frame[0] if len(frame[0]) >= ETH_HLEN else b"".join(frame)[:ETH_HLEN]

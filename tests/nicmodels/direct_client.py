@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nicmodels.nic.device import Device
 from nicmodels.pci import MsiX
-from nicmodels.server.reactor import Reactor
 from vfio_client import GuestRam
 
 COMMAND = 0x04
@@ -17,10 +16,10 @@ MEMORY_AND_MASTER = 0x6
 class DirectClient:
     """The methods of a vfio-user client that the minimal driver uses."""
 
-    def __init__(self, device: Device, reactor: Reactor) -> None:
-        """Take a device that has been restarted, and the loop that its timers are in."""
+    def __init__(self, device: Device, turn: Callable[[], object]) -> None:
+        """Take a device that has been restarted, and what lets it do what is due."""
         self._device = device
-        self._reactor = reactor
+        self._turn = turn
 
     def add_ram(self, iova: int, size: int) -> GuestRam:
         """Give the device memory."""
@@ -35,7 +34,7 @@ class DirectClient:
 
     def read(self, region: int, offset: int, size: int = 4) -> int:
         """Read a register; between two accesses of a CPU, time passes for the device."""
-        self._reactor.turn(0.0)
+        self._turn()
         return self._device.bar_read(region, offset, size)
 
     def irq_info(self, _index: int) -> tuple[int, int]:
@@ -45,7 +44,7 @@ class DirectClient:
 
     def read_bytes(self, region: int, offset: int, count: int) -> bytes:
         """Read bytes of a BAR."""
-        self._reactor.turn(0.0)
+        self._turn()
         return self._device.bar_read(region, offset, count).to_bytes(count, "little")
 
     def write_bytes(self, region: int, offset: int, data: bytes) -> None:

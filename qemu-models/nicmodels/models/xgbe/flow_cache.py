@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""A flow cache for the bulk of traffic: frames of known flows, one descriptor each, delivered in bursts.
+
+The first frame of a flow takes the slow path, `nicmodels.models.xgbe.receive`. The results of filters, steering and parsing
+are cached, and apply to the frames that follow until the driver writes a register that is not in `NEUTRAL`. Checksums are
+verified for every frame. Unusual frames take the slow path, and so do all frames while a receive fault is armed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicmodels.ethernet import ETH_FCS_LEN
+from nicmodels.models.xgbe.cached_flow import CachedFlow
+from nicmodels.models.xgbe.registers import REGISTERS, dma
+from nicmodels.offload.flow_table import FlowTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nicmodels.models.xgbe.mmc import Counters
+    from nicmodels.models.xgbe.rx_dma import RxDma
+    from nicmodels.models.xgbe.rx_offload import RxStatus
+    from nicmodels.offload.headers import Headers
+
+NEUTRAL = frozenset(
+    REGISTERS.offset(register, index)
+    for register in (dma.RDTR_LO, dma.TDTR_LO, dma.IER, dma.SR, dma.RIWT)
+    for index in range(register.total)
+)
+"""The registers that drivers write under traffic, and that do not influence how a frame is received."""
+
+
+class FlowCache:
+    """The cached flows.
+
+    Args:
+        receive_dma: the channels.
+        counters: of the device.
+    """
+
+    def __init__(self, receive_dma: RxDma, counters: Counters) -> None:
+        self._dma = receive_dma
+        self._counters = counters
+        self._flows: FlowTable[CachedFlow] = FlowTable()
+        self._limit = 0
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def flush(self) -> None:
+        """The configuration changed: drop all flows."""
+        if self._flows:
+            self._flows.clear()
+
+    def learn(self, frame: memoryview, headers: Headers, channel: int, report: RxStatus, limit: int) -> None:
+        """Cache the flow of a delivered frame; `limit` is the longest frame without FCS."""
+        if self._flows.learn(frame, headers, CachedFlow(bytes(frame[:6]), channel, report)):
+            self._limit = limit
+
+    def deliver_many(self, frames: Sequence[bytes], at: int, end: int) -> int:
+        """Deliver frames of cached flows, from number `at` on, up to `end`.
+
+        Returns:
+            The number of the first that must take the slow path.
+        """
+        if not self._flows:
+            return at
+        for flow, run in self._flows.runs(frames, at, end):
+            sizes = [*map(len, run)]
+            if max(sizes) > self._limit:
+                del sizes[next(number for number, size in enumerate(sizes) if size > self._limit) :]
+            taken, delivered = self._dma.deliver_run(flow, run, sizes)
+            self._counters.arrived_many([size + ETH_FCS_LEN for size in sizes[:taken]], flow.destination)
+            self._counters.delivered(flow.channel, sum(sizes[:delivered]), delivered)
+            at += taken
+            if taken < len(run):
+                break
+        return at
