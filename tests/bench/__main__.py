@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "nicmodels")]
+_MODEL_TESTS = Path(__file__).parents[1] / "nicmodels"
+sys.path[:0] = [str(Path(__file__).parent), str(_MODEL_TESTS), str(_MODEL_TESTS / "xgbe")]
 
 import rates  # noqa: E402 - found by the line above
 import throughput  # noqa: E402
@@ -83,11 +84,8 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
         table.add_row(name, *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))))
     console.print(table)
 
-    alone = rates.measure(asked.seconds)
-    table = Table("the 82599 model alone", "direction", "bytes", "frames/s")
-    for rate in alone:
-        table.add_row(f"{rate.wire} wire", rate.direction, str(rate.size), f"{rate.frames_per_second:,.0f}")
-    console.print(table)
+    alone = rates.measure(asked.seconds / 3, asked.rounds)
+    console.print(_rates_table(alone))
 
     compared = throughput.subjects()
     guest = Guest(qemu_command(plan), log=plan.output / "console.log", snapshots=_snapshots(plan), cwd=plan.scratch)
@@ -123,6 +121,20 @@ def _time_starts(plan: RunPlan, count: int) -> dict[str, list[float]]:
             found[name].append(guest.seconds)
             guest.close()
     return found
+
+
+def _rates_table(found: list[rates.Rate]) -> Table:
+    """Frames a second of CPU time, and the models' ratios to the C loop."""
+    subjects = list(found[0].seconds)
+    table = Table("alone on a tap, frames a CPU second", *subjects)
+    for rate in found:
+        cells = []
+        for name in subjects:
+            ratio = rate.ratio(name)
+            shown = "" if ratio is None or name == rates.C_LOOP else f" ({ratio:.2f})"
+            cells.append(f"{rate.frames_per_second(name):,.0f}{shown}")
+        table.add_row(f"{rate.direction} {rate.size} bytes, {rate.kind}", *cells)
+    return table
 
 
 def _throughput_table(compared: list[throughput.Subject]) -> Table:

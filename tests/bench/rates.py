@@ -127,6 +127,9 @@ class Subject(Protocol):
             AssertionError: it has not.
         """
 
+    def ring_receive(self) -> None:
+        """Ring the receive doorbell."""
+
     def close(self) -> None:
         """Release the model."""
 
@@ -172,6 +175,10 @@ class IxgbeSubject:
         assert ram.read(queue.ring + start + (burst - 1) * 16 + 8, 1)[0] & 1
         ram.write(queue.ring + start, self._blank[start : start + burst * 16])
         queue.next = (queue.next + burst) % RING
+
+    def ring_receive(self) -> None:
+        """RDT."""
+        queue = self._driver.receive[0]
         self._driver.write(queue.register(TAIL), (queue.next - 1) % RING)
 
     def close(self) -> None:
@@ -220,8 +227,14 @@ class GveSubject:
 
     def repost(self) -> None:
         """Poll the completions, and post their buffers again."""
-        assert len(self._rx.poll()) == BURST
-        self._rx.post()
+        queue = self._rx
+        assert len(queue.poll()) == BURST
+        for _ in range(queue.ring - 1 - len(queue.posted)):
+            queue.place(queue.free.pop(0))
+
+    def ring_receive(self) -> None:
+        """The queue's doorbell."""
+        self._rx.ring_doorbell()
 
     def close(self) -> None:
         """Release it."""
@@ -230,24 +243,31 @@ class GveSubject:
 
 
 class XgbeSubject:
-    """XGBE, one channel, without split headers."""
+    """XGBE, one channel, with split headers, as amd-xgbe sets it up."""
 
-    TX_RING, RX_RING, TX_BUFFER, RX_BUFFERS = 0x40000, 0x50000, 0x60000, 0x100000
-    SIZE = 2048
+    TX_RING, RX_RING, TX_BUFFER, RX_HEADERS, RX_BUFFERS = 0x40000, 0x50000, 0x60000, 0x80000, 0x100000
+    HEADER, SIZE = 256, 2048
 
     def __init__(self, wire: Wire) -> None:
         """Bring it up, then give it longer rings."""
         self._clock = ManualClock()
         rig = self._rig = XgbeRig(channels=1, clock=self._clock, wire=wire)
         self.device: Device = rig.device
-        rig.link().start(split=False)
+        rig.link().start()
         for control in (CH_TCR, CH_RCR):
             rig.write(control, rig.read(control) & ~1)
         rig.write(CH_TDRLR, RING - 1)
         rig.write(CH_TDLR, self.TX_RING)
         rig.write(CH_TCR, 1 << 12 | 1)
         self._blank = b"".join(
-            struct.pack("<IIII", self.RX_BUFFERS + number * self.SIZE, 0, 0, OWN | 1 << 30) for number in range(RING)
+            struct.pack(
+                "<IIII",
+                self.RX_HEADERS + number * self.HEADER,
+                0,
+                self.RX_BUFFERS + number * self.SIZE,
+                OWN | 1 << 30,
+            )
+            for number in range(RING)
         )
         rig.memory.write(self.RX_RING, self._blank)
         rig.write(CH_RDRLR, RING - 1)
@@ -280,6 +300,9 @@ class XgbeSubject:
         assert not last[3] & 0x80
         memory.write(self.RX_RING + start, self._blank[start : start + burst * 16])
         self._next = (self._next + burst) % RING
+
+    def ring_receive(self) -> None:
+        """The tail pointer."""
         self._rig.write(CH_RDTR, self.RX_RING + (self._next - 1) % RING * 16)
 
     def close(self) -> None:
@@ -336,7 +359,9 @@ def receive(model: Subject, wire: Wire, data: bytes, send: Callable[[bytes], obj
         spent = now() - begin
         turn()
         model.repost()
-        return spent
+        begin = now()
+        model.ring_receive()
+        return spent + now() - begin
 
     return _repeat(once, seconds) / burst
 

@@ -30,7 +30,8 @@ class Subject:
     Attributes:
         name: of the table's row.
         module: the guest's driver.
-        device: QEMU's device; None for plugfest's own model.
+        model: plugfest's model; None for a device of QEMU's.
+        device: QEMU's device.
         transmitted: the guest's transmit rate of each round, Mbit/s.
         received: the guest's receive rate of each round, Mbit/s.
         probe_seconds: from plugging it to its netdev.
@@ -38,7 +39,8 @@ class Subject:
 
     name: str
     module: str
-    device: str | None = None
+    model: str | None = None
+    device: str = ""
     transmitted: list[float] = field(default_factory=list)
     received: list[float] = field(default_factory=list)
     probe_seconds: float = 0.0
@@ -47,11 +49,12 @@ class Subject:
 def subjects() -> list[Subject]:
     """Return what is compared; ours first."""
     return [
-        Subject("ixgbe (plugfest)", "ixgbe"),
-        Subject("igb (QEMU)", "igb", "igb"),
-        Subject("e1000e (QEMU)", "e1000e", "e1000e"),
-        Subject("vmxnet3 (QEMU)", "vmxnet3", "vmxnet3"),
-        Subject("virtio-net-pci (QEMU)", "virtio_net", "virtio-net-pci"),
+        Subject("ixgbe (plugfest)", "ixgbe", model="ixgbe"),
+        Subject("gve (plugfest)", "gve", model="gve"),
+        Subject("xgbe (plugfest)", "amd_xgbe", model="xgbe"),
+        Subject("igb (QEMU)", "igb", device="igb"),
+        Subject("vmxnet3 (QEMU)", "vmxnet3", device="vmxnet3"),
+        Subject("virtio-net-pci (QEMU)", "virtio_net", device="virtio-net-pci"),
     ]
 
 
@@ -74,8 +77,8 @@ class Plugged:
         ):
             subprocess.run(["ip", *arguments.split()], check=True)
         qmp = guest.qemu.qmp
-        if subject.device is None:
-            process = ModelProcess("ixgbe", folder=scratch, tap=tap, mac=mac, name=tap)
+        if subject.model is not None:
+            process = ModelProcess(subject.model, folder=scratch, tap=tap, mac=mac, name=tap)
             stack.callback(process.close)
             process.wait_ready()
             ModelClient(process.control).call("wire.segmentation", by="host")

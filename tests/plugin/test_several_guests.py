@@ -77,6 +77,7 @@ def test_tests_run_at_the_same_time(suite, several) -> None:
     assert result.ret == 0
     document = suite.document()
     assert document["run"]["complete"] is True
+    assert {found["guest"] for found in document["results"]} == {1, 2}
     assert [boot["reason"] for boot in document["run"]["boots"]] == ["the first one", "the first one"]
 
 

@@ -132,8 +132,10 @@ def transmit(sock: socket.socket, frame: bytes) -> None:
 
 
 @exposed
-def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
+def receive(packet: int, count: int = 1, timeout: float = 5, last: str | None = None) -> list[dict[str, Any]]:
     """Return up to `count` frames that arrive within `timeout` seconds.
+
+    The frame that starts with `last` (base64) is the last one: where frames before it were filtered, no time passes in waiting for them.
 
     Each has frame (base64), length (bytes on the wire, without a stripped tag), type, status (checksum-valid …), vlan
     ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}`` and checksum, and stamp
@@ -144,11 +146,14 @@ def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, A
     """
     source = handle.get(packet, PacketSocket)
     end = time.monotonic() + timeout
+    sentinel = None if last is None else base64.b64decode(last)
     found: list[dict[str, Any]] = []
     while len(found) < count:
         if not select.select([source.socket], [], [], max(0.0, end - time.monotonic()))[0]:
             break
         found.append(receive_one(source))
+        if sentinel is not None and base64.b64decode(found[-1]["frame"]).startswith(sentinel):
+            break
     lost = source.lost()
     if lost:
         raise LostFramesError(f"{lost} frames found the socket's receive buffer full")

@@ -86,7 +86,9 @@ class ReceiveLoop:
             self._scheduled = True
             self._clock.call_later(0.0, self._run)
 
-    def bursts(self, unit: int | None = None) -> Iterator[tuple[list[bytes], Offload | None]]:
+    def bursts(
+        self, unit: int | None = None, *, singly: Callable[[], object] | None = None
+    ) -> Iterator[tuple[list[bytes], Offload | None]]:
         """The frames of a turn, as many at once as wait, and what the host left undone in the last of them.
 
         If frames may be left at the turn's end, another turn is scheduled.
@@ -94,6 +96,7 @@ class ReceiveLoop:
         Args:
             unit: a frame with an offload counts as one, plus one for each `unit` bytes, since the device still has to
                 segment it. None to count each frame as one.
+            singly: whether to take the next frames from the wire one by one, since the device may soon leave the rest there.
         """
         wire = self._wire
         taken = flushed = 0
@@ -102,7 +105,7 @@ class ReceiveLoop:
             if self._left is not None:
                 (frames, offload), self._left = self._left, None
             else:
-                room = BURST + flushed - taken
+                room = 1 if singly is not None and singly() else BURST + flushed - taken
                 frames = wire.receive_many(room)
                 offload = wire.received_offload
                 more = len(frames) == room or offload is not None

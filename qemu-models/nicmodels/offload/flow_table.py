@@ -8,6 +8,7 @@ checksums, which are verified for every frame.
 
 from __future__ import annotations
 
+import struct
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 SYN = 2
 LIMIT = 4096
 _ETHERNET = itemgetter(slice(ETH_HLEN))
+_ADDRESSES = {4: 26, 6: 22}
+"""Where the addresses of IPv4 and IPv6 begin in a frame without a tag."""
+_IPV4 = struct.Struct(">BxHxxHxBxx12s").unpack_from
+"""Of an IPv4 header without options: version and length, total length, fragment, protocol, addresses and ports."""
 """Flows; one more empties the table."""
 
 Value = TypeVar("Value")
@@ -35,45 +40,45 @@ class FlowTable(Generic[Value]):
 
     def __init__(self) -> None:
         self._plain: dict[bytes, Value] = {}
-        self._flows: dict[bytes, tuple[bytes, int, int, Value]] = {}
+        self._flows: dict[bytes, dict[bytes, tuple[int, int, Value]]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._flows)
+        return self._count
 
     def clear(self) -> None:
         """Forget all flows."""
         self._plain.clear()
         self._flows.clear()
+        self._count = 0
 
     def learn(self, frame: Buffer, headers: Headers, value: Value) -> bool:
         """Remember the flow of a frame with right checksums; False if such frames cannot be found by their flow."""
         if headers.l3_offset != ETH_HLEN or len(frame) < ETH_HLEN:
             return False
         ethernet = bytes(frame[:ETH_HLEN])
-        if headers.ethertype not in (ETH_P_IP, ETH_P_IPV6):
-            self._make_room()
+        plain = headers.ethertype not in (ETH_P_IP, ETH_P_IPV6)
+        if not plain:
+            if headers.l4 not in (TCP, UDP) or headers.fragment or headers.options:
+                return False
+            if headers.l4 == TCP and frame[headers.l4_offset + 13] & SYN:
+                return False
+        if self._count >= LIMIT:
+            self.clear()
+        if plain:
+            self._count += ethernet not in self._plain
             self._plain[ethernet] = value
-            return True
-        if headers.l4 not in (TCP, UDP) or headers.fragment or headers.options:
-            return False
-        if headers.l4 == TCP and frame[headers.l4_offset + 13] & SYN:
-            return False
-        self._make_room()
-        addresses = word_sum(frame[26 if headers.version == 4 else 22 : headers.l4_offset])
-        self._flows[self.key(frame, headers)] = ethernet, headers.l4, headers.l4 + addresses, value
+        else:
+            key, addresses = _key(frame, headers), word_sum(frame[_ADDRESSES[headers.version] : headers.l4_offset])
+            flows = self._flows.setdefault(ethernet, {})
+            self._count += key not in flows
+            flows[key] = headers.l4, headers.l4 + addresses, value
         return True
-
-    @staticmethod
-    def key(frame: Buffer, headers: Headers) -> bytes:
-        """What names the flow of a TCP or UDP frame among those with its Ethernet header and protocol."""
-        return bytes(frame[26 if headers.version == 4 else 22 : headers.l4_offset + 4])
 
     def of(self, frame: Buffer, headers: Headers) -> Value | None:
         """The flow of a TCP or UDP frame, which the caller has parsed, and whose checksums it does not ask about."""
-        found = self._flows.get(self.key(frame, headers))
-        if found is None or found[0] != frame[:ETH_HLEN] or found[1] != headers.l4:
-            return None
-        return found[3]
+        found = self._flows.get(bytes(frame[:ETH_HLEN]), {}).get(_key(frame, headers))
+        return None if found is None or found[0] != headers.l4 else found[2]
 
     def runs(
         self, frames: Sequence[bytes], start: int, end: int, *, known_good: bool = False
@@ -93,46 +98,54 @@ class FlowTable(Generic[Value]):
             if flow is not None:
                 yield flow, run
                 continue
-            found = [self.find(frame, known_good=known_good) for frame in run]
+            flows = self._flows.get(ethernet)
+            if flows is None:
+                return
+            find = _find_ipv4 if ethernet.endswith(b"\x08\0") else _find_ipv6
+            found = [find(frame, flows, known_good) for frame in run]
             at = 0
-            for flow, flows in groupby(found):
+            for flow, same in groupby(found):
                 if flow is None:
                     return
-                number = len([*flows])
+                number = len([*same])
                 yield flow, run[at : at + number]
                 at += number
 
-    def find(self, frame: bytes, *, known_good: bool = False) -> Value | None:
-        """The flow of a TCP or UDP frame of at least 60 bytes, if it has no surprises; `known_good`: its checksum is right."""
-        kind = frame[12:14]
-        if kind == b"\x08\0":
-            if frame[14] != 0x45 or frame[20] & 0x3F or frame[21] or word_sum(frame[14:34]) != 65535:
-                return None
-            found = self._flows.get(frame[26:38])
-            protocol, l4 = frame[23], 34
-            end = 14 + (frame[16] << 8 | frame[17])
-        elif kind == b"\x86\xdd":
-            if frame[14] >> 4 != 6:
-                return None
-            found = self._flows.get(frame[22:58])
-            protocol, l4 = frame[20], 54
-            end = 54 + (frame[18] << 8 | frame[19])
-        else:
-            return None
-        if found is None:
-            return None
-        ethernet, wanted, addresses, value = found
-        if protocol != wanted or end > len(frame) or not frame.startswith(ethernet):
-            return None
-        if protocol == TCP:
-            if l4 + 20 > end or frame[l4 + 13] & SYN or not 20 <= frame[l4 + 12] >> 4 << 2 <= end - l4:
-                return None
-        elif l4 + 8 > end or frame[l4 + 4] << 8 | frame[l4 + 5] != end - l4 or not frame[l4 + 6] | frame[l4 + 7]:
-            return None
-        if not known_good and (addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
-            return None
-        return value
 
-    def _make_room(self) -> None:
-        if len(self) >= LIMIT:
-            self.clear()
+def _key(frame: Buffer, headers: Headers) -> bytes:
+    """Addresses and ports, by which the flows with one Ethernet header are told apart."""
+    return bytes(frame[_ADDRESSES[headers.version] : headers.l4_offset + 4])
+
+
+def _find_ipv4(frame: bytes, flows: dict[bytes, tuple[int, int, Value]], known_good: bool) -> Value | None:
+    kind, total, fragment, protocol, key = _IPV4(frame, ETH_HLEN)
+    flow = flows.get(key)
+    if flow is None or kind != 0x45 or fragment & 0x3FFF or int.from_bytes(frame[14:34], "big") % 65535:
+        return None
+    return _checked(frame, flow, protocol, 34, ETH_HLEN + total, known_good)
+
+
+def _find_ipv6(frame: bytes, flows: dict[bytes, tuple[int, int, Value]], known_good: bool) -> Value | None:
+    if len(frame) < 54 or frame[14] >> 4 != 6:
+        return None
+    flow = flows.get(frame[22:58])
+    if flow is None:
+        return None
+    return _checked(frame, flow, frame[20], 54, 54 + (frame[18] << 8 | frame[19]), known_good)
+
+
+def _checked(
+    frame: bytes, flow: tuple[int, int, Value], protocol: int, l4: int, end: int, known_good: bool
+) -> Value | None:
+    """The value of a flow, if a frame with its addresses and ports has no surprise."""
+    wanted, addresses, value = flow
+    if protocol != wanted or end > len(frame):
+        return None
+    if protocol == TCP:
+        if l4 + 20 > end or frame[l4 + 13] & SYN or not 20 <= frame[l4 + 12] >> 4 << 2 <= end - l4:
+            return None
+    elif l4 + 8 > end or frame[l4 + 4] << 8 | frame[l4 + 5] != end - l4 or not frame[l4 + 6] | frame[l4 + 7]:
+        return None
+    if not known_good and (addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
+        return None
+    return value

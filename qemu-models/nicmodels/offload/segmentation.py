@@ -7,7 +7,7 @@ Sources: 82599 datasheet 7.2.4 (what hardware changes in each frame), RFC 9293 (
 
 from __future__ import annotations
 
-from struct import pack_into
+from struct import Struct, pack_into
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.offload.chain import length as chain_length
@@ -33,6 +33,12 @@ class FlagMasks(NamedTuple):
 
 
 _DEFAULT_MASKS = FlagMasks()
+_IPV4 = Struct(">HHIH")
+"""From the total length on: length, identification, fragment to protocol, checksum."""
+_TCP = Struct(">IIHHH")
+"""From the sequence number on: sequence and acknowledgement, offset and flags, window, checksum."""
+_UDP = Struct(">HH")
+"""Length and checksum."""
 
 
 def segment(
@@ -102,29 +108,32 @@ def segment(
     seed += word_sum(template[l4_offset:])
     odd = 8 * (l4_header & 1)  # a payload at an odd offset is in the other halves of its words
 
+    # What lies between the fields that change is written with them, in one go.
+    between_ip = int.from_bytes(template[l3_offset + 6 : l3_offset + 10], "big")
+    acknowledgement = int.from_bytes(template[l4_offset + 8 : l4_offset + 12], "big")
+    window = int.from_bytes(template[l4_offset + 14 : l4_offset + 16], "big")
+    pack_ipv4, pack_tcp, pack_udp = _IPV4.pack_into, _TCP.pack_into, _UDP.pack_into
+
     for index, pieces in enumerate(_cut(payload, mss, last + 1)):
         size = total - index * mss if index == last else mss
         frame = template[:]
         if version == 4:
             length = (ip_header + l4_header + size) & 0xFFFF
             number = identification & ~identification_mask | (identification + index) & identification_mask
-            pack_into(">HH", frame, l3_offset + 2, length, number)
-            pack_into(">H", frame, l3_offset + 10, fold(ip_sum + length + number))
+            pack_ipv4(frame, l3_offset + 2, length, number, between_ip, fold(ip_sum + length + number))
         else:
             pack_into(">H", frame, l3_offset + 4, (ip_header - 40 + l4_header + size) & 0xFFFF)
+        rest = seed + l4_header + size + (chain_sum(pieces) << odd)
         if tcp:
             here = (sequence + index * mss) & 0xFFFFFFFF
             shown = flags
             if last:
                 shown &= 0xF000 | (masks.first if index == 0 else masks.last if index == last else masks.middle)
-            pack_into(">I", frame, l4_offset + 4, here)
-            pack_into(">H", frame, l4_offset + 12, shown)
-            changed = (here >> 16) + (here & 0xFFFF) + shown
+            value = fold(rest + (here >> 16) + (here & 0xFFFF) + shown)
+            pack_tcp(frame, l4_offset + 4, here, acknowledgement, shown, window, value)
         else:
-            changed = (l4_header + size) & 0xFFFF
-            pack_into(">H", frame, l4_offset + 4, changed)
-        value = fold(seed + changed + l4_header + size + (chain_sum(pieces) << odd))
-        pack_into(">H", frame, l4_field, 0xFFFF if value == 0 and not tcp else value)
+            length = (l4_header + size) & 0xFFFF
+            pack_udp(frame, l4_offset + 4, length, fold(rest + length) or 0xFFFF)
         yield [frame, *pieces]
 
 
@@ -135,6 +144,12 @@ def _addresses_sum(header: bytearray, l3_offset: int, version: int, protocol: in
 
 def _cut(payload: Sequence[Buffer], size: int, count: int) -> Iterator[list[memoryview]]:
     """`count` chains of views of `size` bytes; the last may be shorter."""
+    if len(payload) == 1:
+        view = memoryview(payload[0])
+        for start in range(0, count * size, size):
+            piece = view[start : start + size]
+            yield [piece] if piece else []
+        return
     source = iter(payload)
     view = memoryview(b"")
     for _ in range(count):

@@ -40,6 +40,9 @@ SECOND_MAC, SECOND_WIRE = "02:70:66:00:00:02", "wire1"
 PROBE_TIMEOUT = 10.0
 """Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
 
+PROBE_FAILED = 1.0
+"""Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
+
 _NETDEV = "network"
 _EXTRA_MODULES = "/run/plugfest/modules"
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
@@ -352,12 +355,30 @@ class Machine:
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
-        deadline = self.deadline(PROBE_TIMEOUT)
+        deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
+        refused: Deadline | None = None
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
-        found = poll(lambda: self._registered(pattern), deadline)
-        if found is None:
-            self._no_interface(pattern, deadline.seconds)
-        return found
+
+        def ended() -> list[str | None]:
+            nonlocal refused
+            name = self._registered(pattern)
+            if name is not None:
+                return [name]
+            if not self._is_unbound(pattern):
+                refused = None
+            elif refused is None:
+                refused = self.deadline(PROBE_FAILED)
+            return [None] if refused is not None and refused.passed else []
+
+        found = poll(ended, deadline)
+        if not found or found[0] is None:
+            self._no_interface(pattern, time.monotonic() - begin)
+        return found[0]
+
+    def _is_unbound(self, pattern: str) -> bool:
+        """Whether the device is there and has no driver, not even one that probes it."""
+        devices, drivers = (self.agent.call("files.glob", path=pattern + inside) for inside in ("", "driver"))
+        return bool(devices) and not drivers
 
     def _registered(self, pattern: str) -> str | None:
         """Return the interface's name once IPv6 has registered it too: sysfs shows an interface before its registration is complete."""

@@ -70,14 +70,6 @@ class Umem:
         """
         return int(self.call(*self.asking(*arguments)))
 
-    def commands(self, *commands: Sequence[object]) -> None:
-        """Send the process commands, each a sequence of words, in one exchange.
-
-        Raises:
-            AgentError: the kernel rejects one; those behind it are not sent.
-        """
-        self.agent.batch([self.asking(*each) for each in commands])
-
     def asking(self, *arguments: object) -> Call:
         """Return the agent's call of a command, to be made with others."""
         return "af_xdp.ask", {"sockets": self._handle, "command": " ".join(map(str, arguments))}
@@ -99,18 +91,7 @@ class Umem:
             AssertionError: it was rejected.
         """
 
-        def bound() -> Socket | None:
-            try:
-                return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
-            except AgentError as error:
-                if error.errno == errno.EBUSY:
-                    return None
-                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {error}") from error
-
-        found = self.until(
-            bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=WIRE_TIMEOUT
-        )
-        assert found is not None
+        (found,) = open_all({queue: self}, mode, wakeup=wakeup, ring=ring, flags=flags)
         return found
 
     def bind(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
@@ -126,8 +107,12 @@ class Umem:
         Raises:
             AgentError: rejected.
         """
+        return Socket(self, int(self.call(*self.binding(queue, mode, wakeup=wakeup, ring=ring, flags=flags))), queue)
+
+    def binding(self, queue: int, mode: Mode, *, wakeup: bool, ring: int, flags: int) -> Call:
+        """Return the agent's call of `bind`, to be made with others."""
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
-        return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
+        return self.asking("open", self._ifname, queue, ring, flags)
 
     def close(self) -> None:
         """Kill the process, with all its sockets."""
@@ -155,8 +140,12 @@ class Socket:
 
     def enter(self, *, fill: int = 0, offset: int = 0) -> None:
         """Enter it in the map of its program, under its queue, after `fill` buffers are posted, each from `offset` of its chunk on."""
-        filling = [("fill", self._number, fill, offset)] if fill else []
-        self.umem.commands(*filling, ("map", self._number, self.queue))
+        enter_all([self], fill=fill, offset=offset)
+
+    def entering(self, *, fill: int, offset: int) -> list[Call]:
+        """Return the agent's calls of `enter`, to be made with others."""
+        filling = [self.umem.asking("fill", self._number, fill, offset)] if fill else []
+        return [*filling, self.umem.asking("map", self._number, self.queue)]
 
     @property
     def napi(self) -> int | None:
@@ -247,6 +236,48 @@ class Socket:
         self.umem.command("close", self._number)
 
 
+def open_all(
+    umems: Mapping[int, Umem], mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0
+) -> list[Socket]:
+    """Open a socket on each queue, as `Umem.open` does, those of all queues in one exchange.
+
+    Args:
+        umems: by queue.
+        mode: see `Umem.bind`, as the others.
+        wakeup: likewise.
+        ring: likewise.
+        flags: likewise.
+
+    Raises:
+        AssertionError: one was rejected.
+    """
+    opened: dict[int, Socket] = {}
+    first = next(iter(umems.values()))
+
+    def all_bound() -> bool:
+        waiting = [queue for queue in umems if queue not in opened]
+        calls = [umems[queue].binding(queue, mode, wakeup=wakeup, ring=ring, flags=flags) for queue in waiting]
+        for queue, found in zip(waiting, first.agent.try_batch(calls), strict=True):
+            if not isinstance(found, Exception):
+                opened[queue] = Socket(umems[queue], int(found), queue)
+            elif not isinstance(found, AgentError):
+                raise found
+            elif found.errno != errno.EBUSY:
+                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {found}") from found
+        return len(opened) == len(umems)
+
+    queues = ", ".join(map(str, umems))
+    first.until(all_bound, what=f"queue {queues} is no longer busy and takes a {mode} socket", timeout=WIRE_TIMEOUT)
+    return [opened[queue] for queue in umems]
+
+
+def enter_all(sockets: Sequence[Socket], *, fill: int, offset: int = 0) -> None:
+    """Enter each socket, as `Socket.enter` does, in one exchange."""
+    calls = [call for socket in sockets for call in socket.entering(fill=fill, offset=offset)]
+    if calls:
+        sockets[0].umem.agent.batch(calls)
+
+
 def take_all(sockets: Sequence[Socket]) -> list[list[Received]]:
     """Return the buffers of each socket, as `Socket.take` does, in one exchange."""
     if not sockets:
@@ -319,9 +350,35 @@ class AfXdp:
         flags: int = 0,
         metadata: int = 0,
     ) -> Umem:
-        """Start a process with a umem; it is killed when the test ends.
+        """Start a process with a umem; it is killed when the test ends; see `umems`."""
+        (made,) = self.umems(
+            1,
+            sockets,
+            chunks=chunks,
+            size=size,
+            headroom=headroom,
+            ring=ring,
+            flags=flags,
+            metadata=metadata,
+        )
+        return made
+
+    def umems(
+        self,
+        count: int,
+        sockets: int | None = None,
+        *,
+        chunks: int = CHUNKS,
+        size: int = CHUNK,
+        headroom: int = 0,
+        ring: int = RING,
+        flags: int = 0,
+        metadata: int = 0,
+    ) -> list[Umem]:
+        """Start processes, each with a umem, in one exchange; they are killed when the test ends.
 
         Args:
+            count: how many.
             sockets: handle of the map that its sockets are entered in.
             chunks: how many.
             size: bytes of each.
@@ -334,9 +391,10 @@ class AfXdp:
             AgentError: the kernel rejects it.
         """
         command = f"umem {chunks} {size} {headroom} {ring} {flags} {metadata}"
-        handle = self._guest.agent.call("af_xdp.start", map=sockets, command=command)
-        self._defer(self._guest.agent.call, "handle.close", handle=handle)
-        return Umem(self._guest, self._ifname, self._until, handle)
+        handles = self._guest.agent.batch([("af_xdp.start", {"map": sockets, "command": command})] * count)
+        for handle in handles:
+            self._defer(self._guest.agent.call, "handle.close", handle=handle)
+        return [Umem(self._guest, self._ifname, self._until, handle) for handle in handles]
 
     def try_bind(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
         """Try to bind a socket, with further bind flags; returns the error, None if it was bound. It is closed again."""

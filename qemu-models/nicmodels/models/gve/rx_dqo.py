@@ -106,8 +106,7 @@ class RxQueueDqo(Queue):
             return
         ring.head = value
         held = self._held
-        for entry in descriptors:
-            identity = entry[0]
+        for identity, _, _ in descriptors:
             if held[identity]:
                 self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
             held[identity] = 1

@@ -3,8 +3,7 @@
 
 The first frame of a flow takes the slow path, `nicmodels.models.ixgbe.receive`. The results of filters and steering are
 cached, and apply to the frames that follow until the driver writes a register that is not in `NEUTRAL`. Checksums are
-verified for every frame. Unusual frames take the slow path, and so do all frames while a receive fault is armed. TCP
-that the host left to be segmented (wire segmentation "host") is segmented here, straight into the buffers.
+verified for every frame. Unusual frames take the slow path, and so do all frames while a receive fault is armed.
 """
 
 from __future__ import annotations
@@ -13,16 +12,14 @@ from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
-from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
+from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
-from nicmodels.offload.completion import cut
-from nicmodels.offload.flow_table import SYN, FlowTable
-from nicmodels.offload.headers import TCP, parse
+from nicmodels.offload.flow_table import FlowTable
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from nicmodels.models.ixgbe.rx_queues import RxQueue, RxQueues, RxStatus
     from nicmodels.models.ixgbe.statistics import Statistics
@@ -60,14 +57,11 @@ class CachedFlow:
         status: DD, EOP, the checksum bits of a good frame, and whether a filter matched.
         group, broadcast: whether its destination is a group address, and which.
         counter: slot of the flow director counter to increment, or None.
-        epoch: of the cache, when it was cached.
     """
 
-    __slots__ = ("_reports", "broadcast", "counter", "epoch", "group", "hash", "info", "queue", "status")
+    __slots__ = ("_reports", "broadcast", "counter", "group", "hash", "info", "queue", "status")
 
-    def __init__(
-        self, destination: bytes, queue: RxQueue, report: RxStatus, counter: int | None, *, epoch: int
-    ) -> None:
+    def __init__(self, destination: bytes, queue: RxQueue, report: RxStatus, counter: int | None) -> None:
         self.group = destination[0] & 1
         self.broadcast = destination == BROADCAST
         self.queue = queue
@@ -75,7 +69,6 @@ class CachedFlow:
         self.hash = report.hash
         self.status = report.status | DD | EOP
         self.counter = counter
-        self.epoch = epoch
         self._reports: dict[int, bytes] = {}
 
     def report(self, size: int) -> bytes:
@@ -84,37 +77,6 @@ class CachedFlow:
         if found is None:
             found = self._reports[size] = WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
         return found
-
-
-class GsoPacket:
-    """A GSO packet of a cached flow, delivered segment by segment.
-
-    Attributes:
-        flow: its flow.
-        left: bytes that have not been delivered yet.
-    """
-
-    def __init__(self, flow: CachedFlow, segments: Iterator[list[bytes | bytearray | memoryview]], length: int) -> None:
-        self.flow = flow
-        self.left = length
-        self._segments = segments
-        self._waiting: bytes | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        frame = self._waiting
-        if frame is None:
-            frame = b"".join(next(self._segments)).ljust(ETH_ZLEN, b"\0")
-        self._waiting = None
-        self.left -= len(frame)
-        return frame
-
-    def put_back(self, frame: bytes) -> None:
-        """Put a segment back that found no room; it is the next one again."""
-        self._waiting = frame
-        self.left += len(frame)
 
 
 class FlowCache:
@@ -126,14 +88,12 @@ class FlowCache:
         self._rx = rx
         self._flows: FlowTable[CachedFlow] = FlowTable()
         self._limit = 0
-        self._epoch = 0
 
     def __len__(self) -> int:
         return len(self._flows)
 
     def flush(self) -> None:
         """The configuration changed: drop all flows."""
-        self._epoch += 1
         if self._flows:
             self._flows.clear()
 
@@ -141,61 +101,9 @@ class FlowCache:
         self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, limit: int, counter: int | None
     ) -> None:
         """Cache the flow of a delivered frame; `limit` is the longest frame without CRC."""
-        flow = CachedFlow(bytes(frame[:6]), queue, report, counter, epoch=self._epoch)
+        flow = CachedFlow(bytes(frame[:6]), queue, report, counter)
         if self._flows.learn(frame, headers, flow):
             self._limit = limit
-
-    def holds(self, flow: CachedFlow) -> bool:
-        """Whether the configuration is still that of the time when a flow was cached."""
-        return flow.epoch == self._epoch
-
-    def begin_gso(self, frame: bytes, size: int) -> GsoPacket | None:
-        """Start the delivery of a packet in segments of `size` bytes; None if it must take the slow path."""
-        if not self._flows:
-            return None
-        headers = parse(frame)
-        start, end = headers.payload_offset, headers.l3_end
-        if headers.l4 != TCP or headers.options or headers.l3_offset != ETH_HLEN or end <= start:
-            return None
-        flow = self._flows.of(frame, headers)
-        if flow is None or frame[headers.l4_offset + 13] & SYN:
-            return None
-        if flow.queue.drops:  # segments without a descriptor are dropped one by one
-            return None
-        longest = start + min(size, end - start)
-        if longest > min(self._limit, flow.queue.size) or longest < ETH_ZLEN:
-            return None
-        segments = -(-(end - start) // size)
-        last = max(start + (end - start) - (segments - 1) * size, ETH_ZLEN)
-        arrived = self._statistics.arrived
-        if segments > 1:
-            arrived(longest + ETH_FCS_LEN, 0, broadcast=False, passed=True, frames=segments - 1)
-        arrived(last + ETH_FCS_LEN, 0, broadcast=False, passed=True)
-        return GsoPacket(flow, cut(frame, headers, size), (segments - 1) * longest + last)
-
-    def deliver_gso(self, packet: GsoPacket) -> bool:
-        """Deliver segments to their queue; False if descriptors ran out."""
-        flow, rx = packet.flow, self._rx
-        queue, posted, write = flow.queue, flow.queue.posted, rx.memory.write
-        frames = length = 0
-        done = True
-        for frame in packet:
-            if not posted and not rx.fetch(queue, 1):
-                packet.put_back(frame)
-                done = False
-                break
-            index, address, _ = queue.take()
-            size = len(frame)
-            try:
-                write(address, frame)
-            except DmaError:
-                rx.dma_error(queue)
-                continue
-            rx.note(queue.index, index, flow.report(size))
-            frames += 1
-            length += size
-        self._delivered(flow, frames, length)
-        return done
 
     def deliver(self, frame: bytes, *, known_good: bool, counted: bool = False) -> bool:
         """Deliver a frame of a cached flow; False if it must take the slow path."""

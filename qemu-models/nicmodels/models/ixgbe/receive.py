@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_FRAME_LEN, ETH_HLEN, ETH_ZLEN, VLAN_HLEN
 from nicmodels.faults.frames import RxFrameFaults
 from nicmodels.models.ixgbe.fault_points import RECEIVE
-from nicmodels.models.ixgbe.flow_cache import MATCHED, MISSED, FlowCache, GsoPacket
+from nicmodels.models.ixgbe.flow_cache import MATCHED, MISSED, FlowCache
 from nicmodels.models.ixgbe.registers import REGISTERS, mac
 from nicmodels.models.ixgbe.registers import filters as f
 from nicmodels.models.ixgbe.registers import receive as r
@@ -106,7 +106,7 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._paused = False
-        self._buffered: deque[tuple[bytes | GsoPacket, bool, int]] = deque()
+        self._buffered: deque[tuple[bytes, bool, int]] = deque()
         self._buffered_bytes = 0
         self._frame_faults = RxFrameFaults(self._faults)
         self._rx = RxQueues(host, interrupts, statistics)
@@ -221,7 +221,7 @@ class Receiver:
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         was_paused, self._paused = self._paused, self._pauses()
         # A GSO packet counts as about as many frames as it is segmented into.
-        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD):
+        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD, singly=lambda: self._buffered):
             if listening:
                 taken = self._take_burst(frames, offload)
                 if self._paused:
@@ -247,7 +247,7 @@ class Receiver:
                 self._statistics.missed()
             elif offload is None or taken < len(frames):
                 self._take(memoryview(frame))
-            elif not self._take_gso(frame, offload):
+            else:
                 self._take_completed(frame, offload)
             if self._buffered and self._pauses():
                 self._paused = True
@@ -256,26 +256,19 @@ class Receiver:
 
     def _take_completed(self, frame: bytes, offload: Offload) -> None:
         """Take a frame that the host left undone, or its segments."""
-        cache = None if self._faulty else self.flow_cache
-        for each in complete(frame, offload, self._host.wire.counters):
-            if cache is None or self._buffered or not cache.deliver(each, known_good=True):
-                self._take(memoryview(each), known_good=True)
+        frames = [*complete(frame, offload, self._host.wire.counters)]
+        taken = 0
+        while taken < len(frames):
+            if not self._faulty and not self._buffered:
+                taken = self.flow_cache.deliver_many(frames, taken, len(frames), known_good=True)
+                if taken == len(frames):
+                    break
+            self._take(memoryview(frames[taken]), known_good=True)
+            taken += 1
 
     def _pauses(self) -> bool:
         """Whether the packet buffer is full and flow control pauses the partner."""
         return bool(self._buffered and self._full() and self._file[r.FCCFG] & TFCE)
-
-    def _take_gso(self, frame: bytes, offload: Offload) -> bool:
-        """Deliver a GSO packet through the flow cache, if its flow is cached."""
-        if self._faulty or offload.segment_type is None or not offload.segment_size:
-            return False
-        packet = self.flow_cache.begin_gso(frame, offload.segment_size)
-        if packet is None:
-            return False
-        if self._buffered or not self.flow_cache.deliver_gso(packet):
-            self._buffered.append((packet, True, 0))
-            self._buffered_bytes += packet.left
-        return True
 
     def loop_back(self, frame: bytes) -> None:
         """Receive a frame from MAC loopback."""
@@ -298,28 +291,11 @@ class Receiver:
         cache = None if self._faulty else self.flow_cache
         while self._buffered:
             frame, known_good, mark = self._buffered[0]
-            if isinstance(frame, GsoPacket):
-                before = frame.left
-                done = self._drain_gso(frame)
-                self._buffered_bytes -= before - frame.left
-                if not done:
-                    break
-            else:
-                cached = cache is not None and not mark and cache.deliver(frame, known_good=known_good, counted=True)
-                if not cached and not self._deliver(memoryview(frame), known_good, mark):
-                    break
-                self._buffered_bytes -= len(frame)
+            cached = cache is not None and not mark and cache.deliver(frame, known_good=known_good, counted=True)
+            if not cached and not self._deliver(memoryview(frame), known_good, mark):
+                break
+            self._buffered_bytes -= len(frame)
             self._buffered.popleft()
-
-    def _drain_gso(self, packet: GsoPacket) -> bool:
-        """Deliver a GSO packet's segments; False if the rest has to wait for descriptors."""
-        if not self._faulty and self.flow_cache.holds(packet.flow):
-            return self.flow_cache.deliver_gso(packet)
-        for frame in packet:
-            if not self._deliver(memoryview(frame), known_good=True, mark=0):
-                packet.put_back(frame)
-                return False
-        return True
 
     def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
         """Apply MAC and filters, then deliver or buffer the frame. `mark` is added to the status of its descriptor."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.ethernet import ETH_FCS_LEN
 from nicmodels.models.xgbe.cached_flow import CachedFlow
 from nicmodels.models.xgbe.registers import REGISTERS, dma
 from nicmodels.offload.flow_table import FlowTable
@@ -71,7 +70,7 @@ class FlowCache:
             if max(sizes) > self._limit:
                 del sizes[next(number for number, size in enumerate(sizes) if size > self._limit) :]
             taken, delivered = self._dma.deliver_run(flow, run, sizes)
-            self._counters.arrived_many([size + ETH_FCS_LEN for size in sizes[:taken]], flow.destination)
+            self._counters.arrived_many(sizes[:taken], flow.destination)
             self._counters.delivered(flow.channel, sum(sizes[:delivered]), delivered)
             at += taken
             if taken < len(run):

@@ -32,6 +32,20 @@ MTLIS, MACIS = 1 << 16, 1 << 17
 SMI, MMCRXIS, MMCTXIS, TSIS = 1 << 1, 1 << 9, 1 << 10, 1 << 12
 _SR = tuple(REGISTERS.offset(dma.SR, index) >> 2 for index in range(dma.CHANNELS))
 _IER = tuple(REGISTERS.offset(dma.IER, index) >> 2 for index in range(dma.CHANNELS))
+_QUEUES = tuple(
+    (REGISTERS.offset(mtl.Q_ISR, index) >> 2, REGISTERS.offset(mtl.Q_IER, index) >> 2)
+    for index in range(min(mtl.Q_ISR.total, mtl.Q_IER.total))
+)
+_MAC = tuple(
+    (REGISTERS.offset(status) >> 2, REGISTERS.offset(enable) >> 2, bit)
+    for status, enable, bit in (
+        (mac.MDIOISR, mac.MDIOIER, SMI),
+        (mmc.RISR, mmc.RIER, MMCRXIS),
+        (mmc.TISR, mmc.TIER, MMCTXIS),
+    )
+)
+_TSSR, _MAC_IER = REGISTERS.offset(mac.TSSR) >> 2, REGISTERS.offset(mac.IER) >> 2
+"""Places of registers that each interrupt looks at."""
 
 
 class InterruptBlock:
@@ -148,8 +162,9 @@ class InterruptBlock:
 
     def _above(self) -> int:
         status = MACIS if self._mac() else 0
-        for queue in range(self._channels):
-            if self._file[mtl.Q_ISR, queue] & self._file[mtl.Q_IER, queue]:
+        values = self._values
+        for state, enable in _QUEUES[: self._channels]:
+            if values[state] & values[enable]:
                 return status | MTLIS
         return status
 
@@ -162,16 +177,11 @@ class InterruptBlock:
 
     def _mac(self) -> int:
         """MAC_ISR."""
-        file = self._file
-        status = 0
-        if file[mac.MDIOISR] & file[mac.MDIOIER]:
-            status |= SMI
-        if file[mmc.RISR] & file[mmc.RIER]:
-            status |= MMCRXIS
-        if file[mmc.TISR] & file[mmc.TIER]:
-            status |= MMCTXIS
-        if file[mac.TSSR] and file[mac.IER] & TSIS:
-            status |= TSIS
+        values = self._values
+        status = TSIS if values[_TSSR] and values[_MAC_IER] & TSIS else 0
+        for state, enable, bit in _MAC:
+            if values[state] & values[enable]:
+                status |= bit
         return status
 
     def _read_mac(self, _index: int) -> int:

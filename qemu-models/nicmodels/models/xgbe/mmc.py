@@ -156,9 +156,10 @@ class Counters(FrameCounts):
         else:
             count(r.RXMULTICASTFRAMES_G, counted)
 
-    def arrived_many(self, lengths: list[int], destination: bytes) -> None:
-        """Count good frames without a tag to one address that passed the filters, of `lengths` bytes with FCS."""
-        for length, frames in Counter(lengths).items():
+    def arrived_many(self, sizes: list[int], destination: bytes) -> None:
+        """Count good frames without a tag to one address that passed the filters, of `sizes` bytes without FCS."""
+        for size, frames in Counter(sizes).items():
+            length = size + ETH_FCS_LEN
             if self._rx_doubled.armed or self._rx_more.armed:
                 for _ in range(frames):
                     self.arrived(length, destination, tagged=False)

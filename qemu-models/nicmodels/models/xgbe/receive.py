@@ -147,7 +147,7 @@ class Receiver:
         control = self._values[_RCR]
         listening = control & RE and not control & LM and self._link_up()
         self._holding = bool(listening and self._holds())
-        for frames, offload in () if self._holding else self._loop.bursts():
+        for frames, offload in () if self._holding else self._loop.bursts(singly=lambda: any(self._buffered)):
             if listening:
                 taken = self._take_burst(frames, offload)
                 if self._holding:

@@ -284,9 +284,16 @@ class RxDma:
         ):
             address = low | (high & high_mask) << 32
             start = address - base
-            if length <= room and address and 0 <= start <= end:
-                memory[start : start + length] = frame
-                continue
+            if address and 0 <= start <= end:
+                if length <= room:
+                    memory[start : start + length] = frame
+                    continue
+                address_2 = low_2 | (last & high_mask) << 32
+                start_2 = address_2 - base
+                if address_2 and 0 <= start_2 <= end:
+                    memory[start : start + room] = frame[:room]
+                    memory[start_2 : start_2 + length - room] = frame[room:]
+                    continue
             try:
                 at = self._fill(address, memoryview(frame), 0, room)
                 self._fill(low_2 | (last & high_mask) << 32, memoryview(frame), at, channel.size)
@@ -302,7 +309,7 @@ class RxDma:
             [*indices] if first + delivered <= count else [index % count for index in indices],
             [reports[length] for length in sizes[:delivered]],
         )
-        self._complete_many(channel, [last & d.RX_INTERRUPT for *_, last in descriptors[:delivered]])
+        self._complete_many(channel, [each[3] & d.RX_INTERRUPT for each in descriptors[:delivered]])
         return taken, delivered
 
     def _complete_many(self, channel: RxChannel, interrupts: list[int]) -> None:
