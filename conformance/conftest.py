@@ -55,9 +55,9 @@ def unobstructed(evidence: Callable[[str, object], None]) -> Callable[[Xdp, Dut,
             lambda: settings.set("rings", rx_buf_len=SINGLE_BUFFER),
             lambda: settings.set_link(mtu=STANDARD_MTU),
         )
-        rings = dut.get("rings") or {}
+        rings, features = dut.get("rings") or {}, dut.features()
         present = (
-            "rx-gro-hw" in dut.features().active and "rx-gro-hw" in dut.features().free,
+            "rx-gro-hw" in features.active & features.free,
             rings.get("tcp-data-split") == TCP_DATA_SPLIT_ENABLED,
             rings.get("rx-buf-len", 0) > SINGLE_BUFFER,
             dut.mtu > STANDARD_MTU,

@@ -73,7 +73,7 @@ def _finding(issue: KnownIssue, known: Mapping[str, Requirement]) -> Iterator[st
         facts.append(f"profiles {', '.join(issue.profiles)}")
     if issue.parameters:
         facts.append(f"{', '.join(issue.parameters)} only")
-    if issue.intermittent:
+    if issue.intermittent == issue.requirements:
         facts.append("not in each run")
     yield f"\n### {issue.title}\n\n**{' · '.join(facts)}**\n\n{issue.reason}\n\n"
     for place in issue.where:
@@ -81,7 +81,8 @@ def _finding(issue: KnownIssue, known: Mapping[str, Requirement]) -> Iterator[st
         yield f"- Source: `{file}`" + (f", `{function}()`\n" if function else "\n")
     yield f"- Reference: <{issue.link}>\n"
     for identity in issue.requirements:
-        yield f"- {identity} ({known[identity].level}): {known[identity].sentence}\n"
+        seldom = " Not in each run." if identity in issue.intermittent != issue.requirements else ""
+        yield f"- {identity} ({known[identity].level}): {known[identity].sentence}{seldom}\n"
     if issue.complaint is not None:
         yield f"- In any test the kernel may complain: `{issue.complaint.pattern}`\n"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 from plugfest.deadline import Deadline
+from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
-from plugfest.dut.stillness import Stillness
+from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner
 
@@ -16,7 +17,6 @@ MAX_TIMEOUT = 60.0
 """Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
 MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
-TRIES = 5
 DISTURBED = 0.05
 """Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
 WATCH_TIME = 12.0
@@ -100,24 +100,11 @@ def capped_timeout(guest):
 def undisturbed(guest, evidence):
     """``undisturbed(negotiate)`` calls what is judged by timers of the clause, which run on wall time.
 
-    A driver that waits for a core of a busy host misses such a timer without a fault of its own. So what fails while the host was busy
-    is tried again; what fails on an idle host, or `TRIES` times, has failed.
+    A driver that waits for a core of a busy host misses such a timer without a fault of its own: see `plugfest.deadline.undisturbed`.
     """
-
-    def judge(negotiate):
-        for left in reversed(range(TRIES)):
-            before = guest.lost()
-            try:
-                negotiate()
-            except AssertionError as error:
-                lost = guest.lost() - before
-                if not left or lost < DISTURBED:
-                    raise
-                evidence("tried again, since the host was busy", f"{lost:.2f} s lost; {error}")
-            else:
-                return
-
-    return judge
+    return lambda negotiate: retry_undisturbed(
+        negotiate, lost=guest.lost, allowance=DISTURBED, note=lambda why: evidence("tried again", why)
+    )
 
 
 @pytest.fixture
@@ -169,8 +156,10 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 
 
 @pytest.fixture
-def check_no_link(dut, link_partner, until, wait_for_no_carrier):
+def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
     """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
+
+    A driver that has not looked at the link for longer than those that poll take (`STEADY`) has given up: it is watched no longer.
 
     ``check_no_link("10GBASE-KR")`` expects no link of that technology; others are allowed. ``check_no_link(one_way=True)`` expects no
     carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started.
@@ -180,6 +169,14 @@ def check_no_link(dut, link_partner, until, wait_for_no_carrier):
         if technology is None:
             wait_for_no_carrier()
         attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME)
+        looks, idle = None, None
+
+        def gave_up():
+            nonlocal looks, idle
+            now = link_partner.looks
+            if idle is None or now != looks:
+                looks, idle = now, Deadline.after(STEADY, lost=guest.lost)
+            return now is not None and idle.passed
 
         def is_done():
             found = link_partner.technology
@@ -187,9 +184,13 @@ def check_no_link(dut, link_partner, until, wait_for_no_carrier):
                 assert found != technology
             else:
                 assert (dut.carrier, None if one_way else found) == (False, None)
-            return attempts.update() >= MIN_ATTEMPTS or watched.passed
+            return attempts.update() >= MIN_ATTEMPTS or gave_up() or watched.passed
 
-        until(is_done, what=f"the driver has retried, or {WATCH_TIME:.0f} s have passed", timeout=2 * WATCH_TIME)
+        until(
+            is_done,
+            what=f"the driver has retried or given up, or {WATCH_TIME:.0f} s have passed",
+            timeout=2 * WATCH_TIME,
+        )
         return attempts.count
 
     return check

@@ -72,13 +72,15 @@ def test_queue_keeps_index_and_irq(last_queue, kind, allocate, view, dut, step, 
 def test_queue_keeps_napi_id(last_queue, memory, view, step):
     """Every queue keeps its NAPI id, by which applications identify it, when memory is bound and unbound."""
     with step("Read the queues"):
-        before = view.states()
+        before = napi_ids(view.states())
     with step("Bind memory to the last receive queue"):
         memory.bind(last_queue)
-        assert napi_ids(view.states()) == napi_ids(before)
+        bound = napi_ids(view.states())
     with step("Unbind it"):
         memory.unbind()
-        assert napi_ids(view.states()) == napi_ids(before)
+        unbound = napi_ids(view.states())
+    with step("The queues have had the same NAPI ids all the time"):
+        assert before == bound == unbound, f"the NAPI ids {before} became {bound} when bound, {unbound} when unbound"
 
 
 @requirement(

@@ -24,7 +24,7 @@ QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats-get"
 SOURCE = f"{STATISTICS}; {QSTATS}"
 READER_FAULTS = ("program:qstat.reader-back", "program:qstat.reader-torn")
 CYCLES, MIN_CYCLES = 20, 4
-ENOUGH = 10.0
+ENOUGH = 5.0
 """Seconds, on any guest, after which `MIN_CYCLES` are enough: an emulated guest may take five for each."""
 ONE_WAY = ("netlink", "ethtool", "rtnetlink")
 """Interfaces that all processes read at once; procfs asks the driver for the same as rtnetlink."""

@@ -44,9 +44,12 @@ class RxFilterProbe:
         frames = [self._frame(address) for address in (*destinations, own)]
         self._remote.send(frames)
         found = []
+        last = base64.b64encode(frames[-1]).decode()
 
         def sentinel_received():
-            for each in self._agent.call("packet.receive", packet=self._handle, count=len(frames), timeout=0.2):
+            for each in self._agent.call(
+                "packet.receive", packet=self._handle, count=len(frames), timeout=0.2, last=last
+            ):
                 raw = base64.b64decode(each["frame"])
                 found.append(raw[:6].hex(":"))
             return own in found

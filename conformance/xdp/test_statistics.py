@@ -102,6 +102,7 @@ def test_redirected_from_other_interface(accounting, traffic, pair, dut, until, 
         step("Send test frames of every size to the other interface"),
         accounting.measure() as measured,
         traffic.capture_sent() as seen,
+        pair.lossless(),
     ):
         pair.packet_sender.send(frames)
         until(

@@ -17,15 +17,15 @@ def ping() -> dict[str, int]:
 
 
 @exposed
-def batch(calls: list[dict[str, Any]], timeout: float = 0) -> list[dict[str, Any]]:  # noqa: ARG001
+def batch(calls: list[dict[str, Any]], timeout: float = 0, carry_on: bool = False) -> list[dict[str, Any]]:  # noqa: ARG001
     """Carry out calls, each a method and its params, in order; returns the reply of each, result or error.
 
-    After an error the rest is not carried out. Only the caller reads `timeout`: the sum of the calls' own.
+    After an error the rest is carried out only with `carry_on`. Only the caller reads `timeout`: the sum of the calls' own.
     """
     replies = []
     for each in calls:
         replies.append(methods.carry_out(each["method"], each.get("params") or {}))
-        if "error" in replies[-1]:
+        if "error" in replies[-1] and not carry_on:
             break
     return replies
 

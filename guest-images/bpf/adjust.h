@@ -46,19 +46,19 @@ struct {
 /*
  * Write `length` bytes at offset `at`, unless there are none or too many; 0, or an error.
  *
- * The verifiers of Linux 6.1 and 6.12 know nothing about a register after a negation of its lower 32 bits, which a comparison
- * of these does not mend: the length has 64. Nor do they learn from both checks in one, as the compiler would merge them.
+ * Written so that the verifiers of Linux 6.1 and 6.12 follow the length, too: they know nothing about a register after a negation,
+ * so that the checks must come behind it, in 64 bits; they learn nothing from both checks in one, as the compiler would merge
+ * them; and 6.1 learns nothing from a comparison for equality with 0.
  */
 static __always_inline long fill(struct xdp_md *context, __u32 at, void *bytes, __s64 length)
 {
-	__u64 size = length;
-
-	if (size > FILLER)
+	barrier_var(length);
+	if (length > FILLER)
 		return 0;
-	barrier_var(size);
-	if (!size)
+	barrier_var(length);
+	if (length <= 0)
 		return 0;
-	return bpf_xdp_store_bytes(context, at, bytes, size);
+	return bpf_xdp_store_bytes(context, at, bytes, length);
 }
 
 static __always_inline int adjust(struct xdp_md *context)

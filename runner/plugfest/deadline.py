@@ -180,3 +180,38 @@ def until(
         raise AssertionError(f"expected that {what} within {deadline.seconds:.1f} s{busy}; it did not{found}")
     note(Wait(what, time.monotonic() - begin, deadline.seconds + deadline.extension))
     return value
+
+
+def undisturbed(
+    attempt: Callable[[], object],
+    *,
+    lost: Callable[[], float],
+    allowance: float,
+    tries: int = 5,
+    note: Callable[[str], object] = lambda _why: None,
+) -> None:
+    """Make an attempt that timers of the outside world judge, which no busy host extends.
+
+    One that fails while the host was busy shows nothing, and is made again; one that fails on an idle host, or the last, has failed.
+
+    Args:
+        attempt: raises AssertionError if it fails.
+        lost: returns the seconds that the host has lost so far.
+        allowance: seconds that it may lose during an attempt that counts.
+        tries: attempts at most.
+        note: takes why an attempt does not count.
+
+    Raises:
+        AssertionError: that of the attempt that has failed.
+    """
+    for left in reversed(range(tries)):
+        before = lost()
+        try:
+            attempt()
+        except AssertionError as error:
+            took = lost() - before
+            if not left or took <= allowance:
+                raise
+            note(f"{took:.2f} s lost to a busy host; {error}")
+        else:
+            return

@@ -160,6 +160,19 @@ def test_raw_frames_are_received_with_what_the_driver_said(agent: Client) -> Non
         agent.call("handle.close", handle=each)
 
 
+def test_receiving_ends_with_the_last_frame(agent: Client) -> None:
+    out = agent.call("packet.open", ifname="left", protocol=ETHER_TYPE_TEST)
+    back = agent.call("packet.open", ifname="right", protocol=ETHER_TYPE_TEST)
+    agent.call("packet.send", packet=out, frames=[frame(60, 1), frame(60, 2), frame(60, 3)])
+    begin = time.monotonic()
+    found = agent.call("packet.receive", packet=back, count=9, timeout=15, last=frame(60, 2))
+    assert [each["frame"] for each in found] == [frame(60, 1), frame(60, 2)]
+    assert time.monotonic() - begin < 10
+    assert len(agent.call("packet.receive", packet=back, count=1)) == 1
+    for each in (out, back):
+        agent.call("handle.close", handle=each)
+
+
 def test_a_stripped_vlan_tag_is_reported(agent: Client) -> None:
     out = agent.call("packet.open", ifname="left")
     back = agent.call("packet.open", ifname="right")

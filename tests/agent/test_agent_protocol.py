@@ -59,6 +59,9 @@ def test_batch_carries_out_its_calls_in_order_up_to_the_first_that_fails(agent: 
     assert replies[2]["error"]["type"] == "UnknownMethodError"
     assert (tmp_path / "a").read_text() == "1"
     assert agent.call("agent.batch", calls=[]) == []
+    replies = agent.call("agent.batch", calls=[{"method": "agent.nothing"}, write("a", "2")], carry_on=True)
+    assert [sorted(reply) for reply in replies] == [["error"], ["result"]]
+    assert (tmp_path / "a").read_text() == "2"
 
 
 @pytest.mark.parametrize("line", [b"{}", b"not json", b"[1]", b'{"id":4}', b'{"id":4,"method":7}', b"\xff\xfe"])

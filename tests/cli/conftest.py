@@ -58,20 +58,20 @@ class Inside:
     Attributes:
         events: of the journal; None to begin nothing.
         outcome: how the payload ends.
-        payload: what was to be run.
-        environment: with what.
+        payload: pytest's arguments.
     """
 
     events: list[dict[str, Any]] | None = field(default_factory=list)
     outcome: sandbox.Outcome = field(default_factory=lambda: sandbox.Outcome(0))
     payload: Any = None
-    environment: dict[str, str] = field(default_factory=dict)
 
-    def enter(self, payload: Any, *, folder: Path, environment: dict[str, str], **_: Any) -> sandbox.Outcome:
+    def enter(self, payload: Any, *, folder: Path, **_: Any) -> sandbox.Outcome:
         from plugfest.run.plan import RunPlan
 
-        self.payload, self.environment, self.folder = payload, environment, folder
-        self.plan = RunPlan.load(Path(environment["PLUGFEST_PLAN"]))
+        plan, arguments = payload.args
+        self.payload = list(arguments)
+        self.folder = folder
+        self.plan = RunPlan.load(plan)
         with journal.Journal(self.plan.output) as written:
             for event in self.events or []:
                 fields = dict(event)

@@ -219,7 +219,18 @@ class TestBadInput:
 class TestRun:
     @pytest.mark.parametrize(
         ("verdict", "status"),
-        [("pass", 0), ("skip", 0), ("xfail", 0), ("fail", 1), ("crash", 1), ("timeout", 1), ("error", 1), ("miss", 1)],
+        [
+            ("pass", 0),
+            ("skip", 0),
+            ("xfail", 0),
+            ("fail", 1),
+            ("crash", 1),
+            ("timeout", 1),
+            ("error", 1),
+            ("unstable", 1),
+            ("quarantined", 0),
+            ("miss", 1),
+        ],
     )
     def test_exit_status(self, plugfest, inside, verdict: str, status: int) -> None:
         inside.events = [PLANNED, result(verdict), END]
@@ -275,7 +286,6 @@ class TestRun:
         )
         assert (plan.cpus, plan.memory, plan.extra_modules) == (1, 512, (module,))
         argv = inside.payload
-        assert argv[1:3] == ["-m", "pytest"]
         assert argv[-4:-1] == ["-k", "attach", "-x"]
         assert argv[-1].endswith("conformance/xdp")
         assert inside.folder == tmp_path / "cache" / "plugfest" / "run"
@@ -294,6 +304,17 @@ class TestRun:
         inside.events = [PLANNED, result("pass"), END]
         plugfest("run", "ixgbe", *options)
         assert ("not slow" in inside.payload) == left_out
+
+    def test_no_confirm(self, plugfest, inside, monkeypatch) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        assert plugfest("run", "ixgbe").status == 0
+        assert inside.plan.confirm is True
+        assert plugfest("run", "ixgbe", "--output", "a", "--no-confirm").status == 0
+        assert inside.plan.confirm is False
+        assert json.loads(Path("a/report.json").read_text())["run"]["options"]["confirm"] is False
+        monkeypatch.setenv("PLUGFEST_NO_CONFIRM", "1")
+        assert plugfest("run", "ixgbe", "--output", "b").status == 0
+        assert inside.plan.confirm is False
 
     def test_variables(self, plugfest, inside, monkeypatch) -> None:
         inside.events = [PLANNED, result("pass"), END]

@@ -38,7 +38,7 @@ def test_a_finding(findings) -> None:
         profiles=("std",),
         parameters=("zero-copy",),
         complaint=re.compile("NETDEV WATCHDOG: "),
-        intermittent=True,
+        intermittent=("A-B-01",),
     )
     requirement = Requirement("A-B-01", "MUST", "a source", "It counts from 0.", ("x.y",))
     tested = {name: drivers()[name] for name in ("igb", "e1000e", "ixgbe")}

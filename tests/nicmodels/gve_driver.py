@@ -68,6 +68,7 @@ class Device:
     rx_entries: int
     format: int
     features: int
+    format_data: bytes
     options: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -421,16 +422,17 @@ class GveDriver:
         (_, tx, rx, queues, mtu, counters, _, _, mac, number, total) = struct.unpack_from(">QxxHHHHHHH6sHH", data)
         options, at = {}, 40
         form = features = 0
+        form_data = b""
         for _ in range(number):
             identity, length, _ = struct.unpack_from(">HHI", data, at)
             body = data[at + 8 : at + 8 + length]
             at += 8 + length
             if identity in OPTION_FORMATS:
-                form, features = OPTION_FORMATS[identity], struct.unpack_from(">I", body)[0]
+                form, features, form_data = OPTION_FORMATS[identity], struct.unpack_from(">I", body)[0], body[4:]
             else:
                 options[identity] = body
         assert at == total, "the options fill the descriptor"
-        self.device = Device(mac, mtu, counters, queues, tx, rx, form, features, options)
+        self.device = Device(mac, mtu, counters, queues, tx, rx, form, features, form_data, options)
         self.little = form in (DQO_RDA, DQO_QPL)
         return self.device
 

@@ -241,6 +241,33 @@ def test_second(link_partner):
     assert suite.document()["results"][0]["reason"] == "expected that eth0 has carrier"
 
 
+def test_what_a_base_was_found_to_provide_is_not_missing_later(suite) -> None:
+    """A link that comes in one guest and not in the next two is no link that never comes."""
+    suite.run("""
+from plugfest.dut.settings import NoLinkError
+
+@pytest.fixture
+def link_partner(guest):
+    if guest.number:
+        raise NoLinkError("expected that eth0 has carrier", never=True)
+
+@requirement("AREA-LINK-01", base="link")
+def test_link(link_partner):
+    '''There is a link.'''
+
+@pytest.mark.fresh_guest
+@requirement("AREA-TEST-01")
+def test_first(link_partner):
+    '''First.'''
+
+@pytest.mark.fresh_guest
+@requirement("AREA-TEST-02")
+def test_second(link_partner):
+    '''Second.'''
+""")
+    assert suite.verdicts() == {"test_link": "pass", "test_first": "fail", "test_second": "fail"}
+
+
 def test_the_reports_lead_with_the_cause(suite) -> None:
     other = "\n@requirement('AREA-ALONE-01')\ndef test_alone(kernel):\n    '''It is newer.'''\n    assert False\n"
     suite.run(FIXTURES + other + TESTS + BASES.format(netdev="pass", link="assert False, 'no carrier'", ping="pass"))

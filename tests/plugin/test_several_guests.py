@@ -77,6 +77,7 @@ def test_tests_run_at_the_same_time(suite, several) -> None:
     assert result.ret == 0
     document = suite.document()
     assert document["run"]["complete"] is True
+    assert {found["guest"] for found in document["results"]} == {1, 2}
     assert [boot["reason"] for boot in document["run"]["boots"]] == ["the first one", "the first one"]
 
 
@@ -266,3 +267,55 @@ def test_a_short_run_has_one_guest(suite) -> None:
     suite.run(some("pass", "pass"), subprocess=True, guests=4, durations=None)
     assert {event["guest"] for event in events(suite, "result") if "guest" in event} == set()
     assert not (suite.output / "guest-1").exists()
+
+
+BASE = """
+@requirement("AREA-NETDEV-01", base="netdev")
+def test_base(guest):
+    '''It is the base.'''
+    time.sleep(0.5)
+    {0}
+"""
+STANDING = """
+@pytest.mark.stands_on("netdev")
+@requirement("AREA-STANDS-{0:02}")
+def test_standing_{0}(guest):
+    '''It stands on the base.'''
+"""
+
+
+@pytest.mark.parametrize(("body", "verdict"), [("pass", "pass"), ("assert False, 'gone'", "blocked")])
+def test_what_stands_on_a_base_waits_for_it(suite, several, body: str, verdict: str) -> None:
+    result = several(WAIT + BASE.format(body) + "".join(STANDING.format(n) for n in range(1, 7)), guests=3)
+    verdicts = suite.verdicts()
+    verdicts.pop("test_base")
+    assert verdicts == {f"test_standing_{n}": verdict for n in range(1, 7)}
+    (base,) = (event["time"] for event in events(suite, "result") if event["requirement"] == "AREA-NETDEV-01")
+    others = [event["time"] for event in events(suite, "attempt") if event["requirement"] != "AREA-NETDEV-01"]
+    assert all(time >= base for time in others)
+    assert result.ret == (0 if verdict == "pass" else 1)
+    said = [line for line in result.outlines if line.startswith("blocked")]
+    assert said == ([] if verdict == "pass" else ["blocked is all that stands on AREA-NETDEV-01, which is fail: gone"])
+
+
+def test_a_worker_that_dies_in_a_base_holds_nobody_up(suite, several) -> None:
+    several(WAIT + BASE.format("import os; os.kill(os.getpid(), 9)") + STANDING.format(1) + STANDING.format(2))
+    assert suite.verdicts() == {"test_base": "miss", "test_standing_1": "pass", "test_standing_2": "pass"}
+
+
+def test_a_failed_boot_in_a_base_ends_the_run(suite, several) -> None:
+    result = several(WAIT + BASE.format("pass") + STANDING.format(1) + STANDING.format(2), release="7.3.4-broken")
+    assert result.ret == 3
+    assert set(suite.verdicts().values()) == {"miss"}
+
+
+def test_a_test_is_confirmed_in_the_guest_of_its_worker(suite, several) -> None:
+    result = several(some("assert guest.number, 'no'", "pass", "assert False, 'no'"))
+    assert suite.verdicts() == {"test_1": "unstable", "test_2": "pass", "test_3": "fail"}
+    assert [len(result["attempts"]) for result in suite.document()["results"]] == [2, 0, 2]
+    assert result.ret == 1
+
+
+def test_maxfail_counts_a_confirmed_failure_once(suite, several) -> None:
+    several(some("assert False", "pass", *["time.sleep(0.2)"] * 4), "--maxfail=2")
+    assert list(suite.verdicts().values()) == ["fail", *["pass"] * 5]

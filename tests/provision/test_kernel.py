@@ -74,7 +74,7 @@ def test_recipes_are_complete():
     for name in ("init", "initramfs-init", "packages", "modules", "kernel-arguments", "agent/__main__.py"):
         assert (recipes_root() / name).is_file()
     assert "dropbear-bin" in listed(recipes_root() / "packages")
-    assert "console=ttyS0" in kernel_arguments().split()
+    assert "console=ttyS0" in kernel_arguments("kvm").split()
 
 
 def test_scripts_are_posix_shell():

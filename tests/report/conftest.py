@@ -61,6 +61,11 @@ def full(tmp_path: Path) -> tuple[History, Path]:
         problems=["[   12.0] BUG: kernel NULL pointer dereference\n[   12.0] RIP: 0010:ixgbe_poll+0x10/0x20 [ixgbe]"],
     )
     history.result(tests[Verdict.TIMEOUT], "timeout", "call took more than its 240 s")
+    history.tried_twice(tests[Verdict.UNSTABLE], "unstable", "first fail: 41; then, in a fresh guest, pass")
+    history.tried_twice(
+        tests[Verdict.QUARANTINED], "quarantined", "It hangs on the host's speed. (found: first fail: 41)"
+    )
+    history.block(tests[Verdict.BLOCKED], tests[Verdict.FAIL]["requirement"])
     history.stop("interrupted", 130)
     history.end()
     history.write(folder)

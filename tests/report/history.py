@@ -104,6 +104,23 @@ class History:
         }
         self.add("result", **test, verdict=verdict, reason=reason, seconds=1.75, **fields)
 
+    def tried_twice(self, test: Mapping[str, Any], verdict: str, reason: str) -> None:
+        attempt = {"seconds": 1.75, "steps": [], "evidence": [], "problems": [], "artifacts": {}, "start": self._time}
+        first, second = {**attempt, "verdict": "fail", "reason": "41"}, {**attempt, "verdict": "pass", "reason": ""}
+        self.result(test, verdict, reason, attempts=[first, second])
+
+    def block(self, test: Mapping[str, Any], by: str) -> None:
+        nothing = {
+            "steps": [],
+            "evidence": [],
+            "problems": [],
+            "known_issue": None,
+            "falsification": None,
+            "artifacts": {},
+        }
+        reason = f"stands on {by}, which is fail: no carrier"
+        self.add("result", **test, verdict="blocked", reason=reason, seconds=0, blocked_by=by, **nothing)
+
     def stop(self, reason: str, exit_status: int | None) -> None:
         self.add("stopped", reason=reason, exit_status=exit_status)
 

@@ -99,7 +99,7 @@ def test_text_stands_out(browser, report, width: int, dark: bool) -> None:
 def test_the_filters(browser, report) -> None:
     browser.open(report)
     everything = browser.evaluate(VISIBLE)
-    assert len(everything) == 10
+    assert len(everything) == 13
 
     def shown(change: str) -> list[str]:
         return browser.evaluate(
@@ -118,7 +118,7 @@ def test_the_filters(browser, report) -> None:
     assert shown("set.level.value = 'SHOULD'") == ["XDP-MORE-01"]
     assert shown("set.text.value = 'NULL  dereference'") == ["SMOKE-CRASH-06"]
     assert shown("set.text.value = 'nothing has this'") == []
-    assert browser.evaluate("document.querySelector('output').value") == "0 of 10 requirements"
+    assert browser.evaluate("document.querySelector('output').value") == "0 of 13 requirements"
     headings = "[...document.querySelectorAll('.cards h2')].filter(each => each.checkVisibility()).length"
     assert browser.evaluate(headings) == 0
     assert shown("") == everything
@@ -136,7 +136,7 @@ def test_without_script_everything_is_there(browser, report) -> None:
     browser.open(report, script=False)
     document = browser.call("DOM.getDocument")
     found = browser.call("DOM.querySelectorAll", nodeId=document["root"]["nodeId"], selector=".card:not([hidden])")
-    assert len(found["nodeIds"]) == 10
+    assert len(found["nodeIds"]) == 13
     hidden = browser.call("DOM.querySelector", nodeId=document["root"]["nodeId"], selector="#filter[hidden]")
     assert hidden["nodeId"], "a filter that does nothing is not shown"
 

@@ -127,7 +127,7 @@ class TestHtml:
         assert "Detected Tx Unit Hang" in (folder / "artifacts" / "fail" / "console.txt").read_text()
 
     def test_hostile_text_stays_text(self, page) -> None:
-        assert page.text.count("<script>alert('x')</script>") == 3
+        assert page.text.count("<script>alert('x')</script>") == 4
 
     def test_each_requirement_has_a_card_that_can_be_linked_to(self, page) -> None:
         links = {
@@ -143,13 +143,25 @@ class TestHtml:
 
     def test_failures_are_unfolded(self, page) -> None:
         unfolded = {card["class"].split()[1] for card in cards(page) if "open" in card}
-        assert unfolded == {"fail", "error", "crash", "timeout"}, "a test that never ran has nothing to show"
+        assert unfolded == {"fail", "error", "crash", "timeout", "unstable"}, (
+            "a test that never ran has nothing to show"
+        )
 
     def test_failures_first_then_known_issues_then_the_rest_by_area(self, page) -> None:
         found = [card["class"].split()[1] for card in cards(page)]
-        assert found == ["fail", "crash", "timeout", "error", "miss", "xfail", "pass", "skip"]
+        failures = ["fail", "crash", "timeout", "error", "miss"]
+        assert found == [*failures, "unstable", "blocked", "quarantined", "xfail", "pass", "skip"]
         sections = [attributes["id"] for tag, attributes in page.tags if attributes.get("class") == "cards"]
-        assert sections == ["failures", "known-issues", "area-link"]
+        assert sections == ["failures", "unstable", "blocked", "quarantined", "known-issues", "area-link"]
+
+    @pytest.mark.parametrize(
+        ("options", "shown"), [({}, False), ({"confirm": True}, False), ({"confirm": False}, True)]
+    )
+    def test_unconfirmed_verdicts_are_named(self, history, tmp_path, options: dict[str, bool], shown: bool) -> None:
+        history.events[0]["options"] |= options
+        history.result(history.plan("LINK-A-01"), "fail", "no")
+        history.end()
+        assert ("No verdict was confirmed" in html.render(history.document(), tmp_path)) is shown
 
     def test_variants_can_be_told_apart(self, history, tmp_path) -> None:
         for name, verdict in (("fast", "pass"), ("slow", "fail"), ("slower", "fail")):
@@ -239,13 +251,15 @@ class TestTap:
     def test_lines(self, full) -> None:
         history, _ = full
         lines = tap.render(history.document()).splitlines()
-        assert lines[:2] == ["TAP version 13", "1..8"]
+        assert lines[:2] == ["TAP version 13", "1..11"]
         tests = [line for line in lines if re.match(r"(not )?ok ", line)]
         assert [line.split(" - ")[0] for line in tests] == [
             "ok 1", "not ok 2", "ok 3", "not ok 4", "not ok 5", "not ok 6", "not ok 7", "not ok 8",
+            "not ok 9", "not ok 10", "not ok 11",
         ]  # fmt: skip
         assert tests[2].endswith("# SKIP not supported: zero-copy AF_XDP")
         assert "# TODO off by one" in tests[3]
+        assert "# TODO It hangs on" in tests[8]
         assert lines[-1] == "Bail out! interrupted"
         assert all(line.count("#") == line.count("\\#") + (" # " in line) for line in tests)
         verdicts = [line.removeprefix("  verdict: ") for line in lines if line.startswith("  verdict: ")]
@@ -276,7 +290,7 @@ class TestJunit:
 
     def test_counts(self, root) -> None:
         counts = {name: int(root.get(name)) for name in ("tests", "failures", "errors", "skipped")}
-        assert counts == {"tests": 8, "failures": 3, "errors": 2, "skipped": 2}
+        assert counts == {"tests": 11, "failures": 3, "errors": 4, "skipped": 3}
         assert [suite.get("name") for suite in root] == ["ixgbe.link", "ixgbe.smoke"]
 
     def test_verdicts(self, root) -> None:
@@ -296,6 +310,9 @@ class TestJunit:
             "error": "error",
             "crash": "failure",
             "timeout": "failure",
+            "unstable": "error",
+            "quarantined": "skipped",
+            "blocked": "error",
             "miss": "error",
         }
 
@@ -318,11 +335,12 @@ class TestConsole:
         history, _ = full
         text = render(history.document(), width=200)
         assert "\x1b[" not in text.replace(HOSTILE, "").replace("\x1b[31m", "")
-        assert re.search(r"all +1 +1 +1 +1 +1 +1 +1 +1", text)
-        for verdict in ("fail", "error", "crash", "timeout"):
+        assert re.search(r"all( +1){11}", text)
+        for verdict in ("fail", "error", "crash", "timeout", "unstable", "quarantined"):
             assert re.search(
                 rf"^{verdict} (LINK|SMOKE)-{verdict.upper()}-\d\d \(MUST\) The driver does what", text, re.MULTILINE
             )
+        assert "blocked 1 test stands on SMOKE-FAIL-02" in text
         assert "miss 1 test never started" in text
         assert "incomplete run: interrupted" in text
         assert "artifacts/fail: console.txt, trace.txt, wire.pcap" in text

@@ -36,7 +36,7 @@ def main() -> None:
                 failed = call["method"] == "fail"
                 error = {"type": "NetlinkError", "message": "Operation not supported", "errno": 95}
                 reply["result"].append({"error": error} if failed else {"result": call["params"]})
-                if failed:
+                if failed and not params["carry_on"]:
                     break
         elif method == "exit":
             sys.stderr.write("Traceback: it broke\n")

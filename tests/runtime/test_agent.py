@@ -75,6 +75,20 @@ def test_batch_raises_for_the_call_that_failed(agent: AgentClient) -> None:
         agent.batch([("echo", {}), ("fail", {}), ("echo", {})])
 
 
+def test_try_batch_makes_all_calls_in_one_exchange(agent: AgentClient) -> None:
+    first, second, third = agent.try_batch([("echo", {"number": 1}), ("fail", {}), ("echo", {"number": 2})])
+    assert (first, third) == ({"number": 1}, {"number": 2})
+    assert isinstance(second, AgentError)
+    assert second.errno == 95
+    assert agent.count.calls == 1
+
+
+def test_try_batch_gives_the_error_of_the_exchange_to_each_call(session: SshSession) -> None:
+    agent = AgentClient(session, command="exit 1")
+    errors = agent.try_batch([("echo", {}), ("echo", {})])
+    assert [type(error) for error in errors] == [GuestGone] * 2
+
+
 def test_batch_of_a_run_that_falsifies_may_be_changed_call_by_call(session: SshSession) -> None:
     seen = []
 

@@ -23,6 +23,8 @@ from plugfest.machine.machine import DriverLoadError, Machine
 from plugfest.machine.qemu import PORTS
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
+from plugfest.provision.kernel import CHANNELS, ensure_kernel
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 
@@ -63,6 +65,24 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
 
     boot(first)
     boot(second)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_guests_clock_is_the_hosts(boot: Callable[..., None], channel: str) -> None:
+    """A kernel that calibrates its clock on a loaded host must not take another rate for it, which its snapshot would keep."""
+
+    def work(machine: Machine) -> None:
+        def read() -> tuple[float, float, float]:
+            begin = time.monotonic()
+            return begin, machine.agent.call("system.clock")["boottime"], time.monotonic()
+
+        before = read()
+        poll(lambda: False, Deadline.after(2))
+        after = read()
+        seconds = after[1] - before[1]
+        assert 0.99 * (after[0] - before[2]) <= seconds <= 1.01 * (after[2] - before[0])
+
+    boot(work, kernel=ensure_kernel(ProvisionSettings(), channel))
 
 
 def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.boot
 PROGRAMS = sorted(path.stem for path in (Path(__file__).parents[2] / "guest-images/bpf").glob("*.c"))
 BOUND = "xdp_rx_metadata"
 """The program that is bound to a device, whose driver has its kfuncs: virtio_net has one of them."""
-LACKS = {"bookworm": {BOUND: "the kfunc bpf_xdp_metadata_rx_timestamp"}}
+LACKS = {"bookworm": {BOUND: "the kfunc bpf_xdp_metadata_rx_hash"}}
 """What is not in Linux 6.1: metadata of received frames came with 6.3."""
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from plugfest import deadline
-from plugfest.deadline import Deadline, Wait, poll, scaled, until
+from plugfest.deadline import Deadline, Wait, poll, scaled, undisturbed, until
 
 
 class Time:
@@ -147,3 +147,37 @@ def test_deadline_counts_down() -> None:
 
 def test_speed_of_zero_is_no_division_by_it() -> None:
     assert scaled(1, 0) == 1000
+
+
+class Attempts:
+    """Fails a number of times, while the host loses so much in each."""
+
+    def __init__(self, failures: int, loses: float) -> None:
+        self.made, self.lost, self.notes = 0, 0.0, list[str]()
+        self._failures, self._loses = failures, loses
+
+    def __call__(self) -> None:
+        self.made += 1
+        self.lost += self._loses
+        assert self.made > self._failures, f"attempt {self.made} failed"
+
+    def run(self) -> None:
+        undisturbed(self, lost=lambda: self.lost, allowance=0.05, tries=3, note=self.notes.append)
+
+
+@pytest.mark.parametrize(("failures", "made"), [(0, 1), (1, 2), (2, 3)])
+def test_attempt_that_failed_on_a_busy_host_is_made_again(failures: int, made: int) -> None:
+    attempts = Attempts(failures, loses=0.2)
+    attempts.run()
+    assert attempts.made == made
+    assert [note.splitlines()[0] for note in attempts.notes] == [
+        f"0.20 s lost to a busy host; attempt {each + 1} failed" for each in range(failures)
+    ]
+
+
+@pytest.mark.parametrize(("failures", "loses", "made"), [(1, 0.01, 1), (3, 0.2, 3)])
+def test_attempt_that_failed_on_an_idle_host_or_the_last_one_has_failed(failures: int, loses: float, made: int) -> None:
+    attempts = Attempts(failures, loses)
+    with pytest.raises(AssertionError, match=f"attempt {made} failed"):
+        attempts.run()
+    assert attempts.made == made

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.run import doctor
 from plugfest.run.run_delay import RunDelay, counted
 
 
@@ -81,6 +83,18 @@ def test_zeros_are_a_kernel_without_run_delays(tmp_path: Path) -> None:
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "schedstat").write_text("0 0 0\n")
     assert not counted(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("there", "grade", "found"), [(True, "good", "deadlines are extended"), (False, "note", "leave it idle")]
+)
+def test_doctor_says_whether_deadlines_follow_the_host(
+    monkeypatch: pytest.MonkeyPatch, there: bool, grade: str, found: str
+) -> None:
+    monkeypatch.setattr(doctor.run_delay, "counted", lambda: there)
+    (finding,) = [each for each in doctor.examine(ProvisionSettings()) if each.what == "run delay"]
+    assert finding.grade == grade
+    assert found in finding.found
 
 
 def test_process_that_has_ended_loses_no_more() -> None:

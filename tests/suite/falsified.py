@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plugfest.falsify.falsifier import Falsifier
 from plugfest.faults import End
+from plugfest.machine.agent import attempt
 
 
 class Falsified:
@@ -25,6 +27,9 @@ class Falsified:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._other, name)
+
+    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        return [attempt(self.call, method, **params) for method, params in calls]
 
     def call(self, method: str, /, **params: Any) -> Any:
         return self.interposer(self._end, method, params, lambda name, own: self._other.call(name, **own))

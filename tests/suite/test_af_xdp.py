@@ -3,20 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
-from plugfest.xdp.af_xdp import XDP_PKT_CONTD, Received, Socket, data_of, receive_frames, receive_packets
+from plugfest.xdp.af_xdp import (
+    XDP_PKT_CONTD,
+    Received,
+    Socket,
+    Umem,
+    data_of,
+    receive_frames,
+    receive_packets,
+    take_all,
+)
 
 
-class Queue:
-    """A socket that returns its buffers in batches."""
+class Rings:
+    """An agent whose sockets return their buffers in batches."""
 
-    def __init__(self, *batches: Sequence[Received]) -> None:
-        self.batches = list(batches)
+    def __init__(self, *sockets: list[list[tuple[str, int]]]) -> None:
+        self.sockets = sockets
+        self.exchanges = 0
 
-    def take(self) -> Sequence[Received]:
-        return self.batches.pop(0) if self.batches else []
+    def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        self.exchanges += 1
+        assert {(method, params["sockets"]) for method, params in calls} == {("af_xdp.receive", 7)}
+        batches = [self.sockets[params["socket"]] for _, params in calls]
+        return [
+            [
+                {"data": base64.b64encode(data.encode()).decode(), "offset": 0, "options": options}
+                for data, options in (each.pop(0) if each else [])
+            ]
+            for each in batches
+        ]
 
 
 def until(condition: Callable[[], Any], *, what: str, timeout: float = 5.0) -> Any:
@@ -27,9 +48,20 @@ def until(condition: Callable[[], Any], *, what: str, timeout: float = 5.0) -> A
 
 
 def sockets() -> list[Socket]:
-    first = Queue([Received(b"a", 0, XDP_PKT_CONTD, 0)], [Received(b"b", 0, XDP_PKT_CONTD, 0), Received(b"c", 0, 0, 0)])
-    second = Queue([Received(b"d", 0, 0, 1)], [], [Received(b"e", 0, XDP_PKT_CONTD, 1)])
-    return [cast("Socket", first), cast("Socket", second)]
+    more = XDP_PKT_CONTD
+    agent = Rings([[("a", more)], [("b", more), ("c", 0)]], [[("d", 0)], [], [("e", more)]])
+    umem = Umem(SimpleNamespace(agent=agent), "eth0", until, 7)  # type: ignore[arg-type]
+    return [Socket(umem, 0, 0), Socket(umem, 1, 1)]
+
+
+def test_all_sockets_are_read_in_one_exchange() -> None:
+    found = sockets()
+    agent = cast("Rings", found[0].umem.agent)
+    assert take_all(found) == [[Received(b"a", 0, XDP_PKT_CONTD, 0)], [Received(b"d", 0, 0, 1)]]
+    assert agent.exchanges == 1
+    assert take_all([]) == []
+    assert found[0].take() == [Received(b"b", 0, XDP_PKT_CONTD, 0), Received(b"c", 0, 0, 0)]
+    assert agent.exchanges == 2
 
 
 def test_buffers_are_joined_per_socket_across_reads() -> None:

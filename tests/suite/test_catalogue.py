@@ -35,6 +35,11 @@ def test_ids_are_unique_and_of_their_area() -> None:
     assert wrong == []
 
 
+def test_each_base_has_one_requirement_that_says_so() -> None:
+    found = [(str(each.base), each.id) for each in requirements() if each.base is not None]
+    assert sorted(found) == [("link", "LINK-UP-01"), ("netdev", "SMOKE-PROBE-02"), ("ping", "SMOKE-PING-04")]
+
+
 def test_every_requirement_has_source_sentence_and_procedure() -> None:
     for each in requirements():
         assert each.source, each.id

@@ -113,6 +113,7 @@ def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> No
         (GOOD + 'complaint = "W?"\n', "complaint = 'W?', which matches any failure"),
         (GOOD + "complaint = 1\n", "complaint = 1"),
         (GOOD + 'intermittent = "yes"\n', "intermittent = 'yes'"),
+        (GOOD + 'intermittent = ["A-B-02"]\n', "intermittent = ['A-B-02']"),
         (GOOD + 'modules = "igb"\n', "no valid 'modules'"),
         (GOOD + 'modules = { igb = "old" }\n', "modules.igb = 'old'"),
         (GOOD + "modules = { igb = 6 }\n", "modules.igb = 6"),
@@ -257,3 +258,16 @@ def test_issues_of_kernel_and_device_do_not_depend_on_the_module(whose: str, lis
 def test_a_modules_name_is_written_either_way(listed) -> None:
     (issue,) = listed(GOOD + 'modules = { amd-xgbe = "" }\n')
     assert issue.has(Subject("igb", "7.3.4", None, "amd_xgbe", "1.0"))
+
+
+@pytest.mark.parametrize(
+    ("more", "intermittent"), [("", []), ("true", ["A-B-01", "A-B-02"]), ('["A-B-02"]', ["A-B-02"]), ("false", [])]
+)
+def test_an_issue_need_not_show_in_each_run(more: str, intermittent: list[str], listed) -> None:
+    text = GOOD.replace('"A-B-01"', '["A-B-01", "A-B-02"]') + (f"intermittent = {more}\n" if more else "")
+    issues = KnownIssues(listed(text), IGB)
+    told = {
+        name: issues.expect(Judgement(Verdict.PASS), name).describe(name)["expected"][0]
+        for name in ("A-B-01", "A-B-02")
+    }
+    assert [name for name, each in told.items() if each["intermittent"]] == intermittent

@@ -90,3 +90,4 @@ def test_device_that_tells_no_looks_is_not_asked(model: Model | None, looks: int
     if model is not None:
         model.looks = looks
     assert Bench(model).partner.looked is looked
+    assert Bench(model).partner.looks == (None if looked is None else looks)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from falsified import Falsified
+from plugfest.machine.agent import KernelLacksError
 from plugfest.statistics.queue_counters import Account
 from plugfest.statistics.readers import GONE, ReaderReport, concurrent_readers
 
@@ -21,9 +22,17 @@ class Agent:
     def __init__(self, **report: Any) -> None:
         self.report = {"kind": "rtnetlink", "readings": 9, "first": FIRST, "last": LAST, **report}
         self.calls: list[str] = []
+        self.operations: list[str] | None = ["dev-get", "qstats-get"]
+        self.kinds: list[str] = []
 
     def call(self, method: str, **params: Any) -> Any:
         self.calls.append(method)
+        if method == "netdev.operations":
+            if self.operations is None:
+                raise KernelLacksError("the generic netlink family netdev", "No such file or directory")
+            return self.operations
+        if method == "readers.start":
+            self.kinds += params["kinds"]
         if method == "readers.attempts":
             return {"rtnetlink": len(self.calls)}
         return {"readers.start": 3, "readers.stop": [self.report]}.get(method)
@@ -131,6 +140,24 @@ def test_each_kind_has_its_accounts() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("operations", "kinds", "expected"),
+    [
+        (["qstats-get"], ["netlink", "procfs"], ["netlink", "procfs"]),
+        (["dev-get"], ["netlink", "procfs"], ["procfs"]),
+        (None, ["netlink", "procfs"], ["procfs"]),
+        (None, ["netlink"] * 2, ["netlink"] * 2),
+    ],
+)
+def test_a_way_that_the_kernel_lacks_is_left_out_if_there_is_another(
+    operations: list[str] | None, kinds: list[str], expected: list[str]
+) -> None:
+    agent = Agent()
+    agent.operations = operations
+    with concurrent_readers(agent, "eth0", until, 1.0, kinds):  # type: ignore[arg-type]
+        assert agent.kinds == expected
+
+
 def test_the_processes_end_when_the_test_fails() -> None:
     agent = Agent()
     with pytest.raises(ZeroDivisionError), concurrent_readers(agent, "eth0", until, 1.0):  # type: ignore[arg-type]
@@ -140,7 +167,8 @@ def test_the_processes_end_when_the_test_fails() -> None:
 
 def test_a_reader_that_stalls_fails_the_test() -> None:
     agent = Agent()
-    agent.call = lambda method, **_: {"rtnetlink": 1} if method == "readers.attempts" else 3  # type: ignore[method-assign]
+    answers: dict[str, Any] = {"readers.attempts": {"rtnetlink": 1}, "netdev.operations": []}
+    agent.call = lambda method, **_: answers.get(method, 3)  # type: ignore[method-assign]
     with (
         pytest.raises(AssertionError, match="each reader has read 1 times"),
         concurrent_readers(agent, "eth0", until, 1.0),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import pytest
 from plugfest.dut.settings import Settings
 from plugfest.frames.probe import Probe, burst, frames_of
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, check_same
-from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, receive_frames
+from plugfest.xdp.af_xdp import CHUNKS, AfXdp, Mode, Received, Socket, enter_all, open_all, receive_frames
 from plugfest.xdp.programs import Program, Xdp
 
 if TYPE_CHECKING:
@@ -60,13 +60,9 @@ def bind_sockets(
     def bind(
         *, fill: int = CHUNKS // 2, offset: int = 0, wakeup: bool = True, bind_flags: int = 0, **umem: int
     ) -> list[Socket]:
-        sockets = []
-        for queue in range(traffic.queues()):
-            socket = af_xdp.umem(xsk_program.maps["sockets"], **umem).open(queue, mode, wakeup=wakeup, flags=bind_flags)
-            if fill:
-                socket.fill(fill, offset)
-            socket.enter()
-            sockets.append(socket)
+        umems = af_xdp.umems(traffic.queues(), xsk_program.maps["sockets"], **umem)
+        sockets = open_all(dict(enumerate(umems)), mode, wakeup=wakeup, flags=bind_flags)
+        enter_all(sockets, fill=fill, offset=offset)
         settings.ready()
         return sockets
 

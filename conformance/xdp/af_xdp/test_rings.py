@@ -11,7 +11,7 @@ from plugfest.dut.operations import other_channels, other_rings
 from plugfest.frames.probe import burst, frames_of, number_of
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, LOSS_TIMEOUT, SIZES, WIRE_TIMEOUT, check_same
-from plugfest.xdp.af_xdp import RING, receive_frames
+from plugfest.xdp.af_xdp import RING, enter_all, open_all, receive_frames, take_all
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 COMPLETION_RING = 64
@@ -151,16 +151,14 @@ def test_close_under_traffic(af_xdp, queues_reached_by_rss, xsk_program, mode, t
             with step(
                 f"Under traffic, bind a socket to each queue, wait for frames, and close the sockets, round {number + 1}"
             ):
-                umems = [af_xdp.umem(xsk_program.maps["sockets"]) for _ in queues]
-                sockets = [umem.open(queue, mode) for umem, queue in zip(umems, queues, strict=True)]
-                for socket in sockets:
-                    socket.fill(POSTED_BUFFERS)
-                    socket.enter()
+                umems = af_xdp.umems(len(queues), xsk_program.maps["sockets"])
+                sockets = open_all(dict(zip(queues, umems, strict=True)), mode)
+                enter_all(sockets, fill=POSTED_BUFFERS)
                 settings.ready()
                 received_on = set()
 
                 def all_received(sockets=sockets, received_on=received_on):
-                    received_on |= {socket.queue for socket in sockets if socket.take()}
+                    received_on |= {buffer.queue for buffers in take_all(sockets) for buffer in buffers}
                     return received_on >= queues_reached_by_rss & set(queues)
 
                 until(
@@ -304,8 +302,7 @@ def test_more_channels(
     if error is None:
         with step("Bind a socket to the new queue: the sockets receive test frames of every size, each socket some"):
             new = af_xdp.umem(xsk_program.maps["sockets"]).open(traffic.queues() - 1, mode)
-            new.fill(POSTED_BUFFERS)
-            new.enter()
+            new.enter(fill=POSTED_BUFFERS)
             settings.ready()
             check_receive_ignoring_late([*sockets, new])
 

@@ -10,7 +10,7 @@ import pytest
 from plugfest.frames.probe import burst, frames_of
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT, check_same
-from plugfest.xdp.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_CHUNK_FLAG
+from plugfest.xdp.af_xdp import CHUNKS, XDP_PACKET_HEADROOM, XDP_UMEM_UNALIGNED_CHUNK_FLAG, enter_all, open_all
 
 SOCKET = "Documentation/networking/af_xdp.rst"
 ZERO_COPY = f"{SOCKET}, XDP_COPY and XDP_ZEROCOPY bind flags; include/uapi/linux/netdev.h, NETDEV_XDP_ACT_XSK_ZEROCOPY"
@@ -120,10 +120,8 @@ def test_shared_umem(
         skip_unsupported("more than one receive queue", evidence=queues)
     with step("Bind a socket to each queue, all with one umem, and post buffers for each"):
         umem = af_xdp.umem(xsk_program.maps["sockets"], chunks=2 * CHUNKS)
-        sockets = [umem.open(queue, mode) for queue in range(queues)]
-        for socket in sockets:
-            socket.fill(CHUNKS // 2)
-            socket.enter()
+        sockets = open_all(dict.fromkeys(range(queues), umem), mode)
+        enter_all(sockets, fill=CHUNKS // 2)
         settings.ready()
     with step("The sockets receive test frames of every size exactly once, unchanged"):
         check_receive(sockets)

@@ -16,7 +16,9 @@ from contextlib import suppress
 from agent import handle
 from agent.memory import pagemap
 from agent.methods import exposed
+from agent.system.kernel import KernelLacksError
 
+DEVICE = "/dev/udmabuf"
 UDMABUF_CREATE = 0x40187542
 F_ADD_SEALS = 1033
 F_SEAL_SHRINK = 2
@@ -40,13 +42,18 @@ class Udmabuf:
             # The driver accepts only memory that cannot shrink.
             fcntl.fcntl(self.file, F_ADD_SEALS, F_SEAL_SHRINK)
             self.memory = mmap.mmap(self.file, length)
-            device = os.open("/dev/udmabuf", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise KernelLacksError(
+                    f"dma-bufs of a process's memory (CONFIG_UDMABUF): there is no {DEVICE}"
+                ) from error
             try:
                 # With a mutable argument fcntl.ioctl returns the result of the call, which is the descriptor.
                 self.fd = fcntl.ioctl(device, UDMABUF_CREATE, bytearray(struct.pack("=IIQQ", self.file, 0, 0, length)))
             finally:
                 os.close(device)
-        except OSError:
+        except (OSError, KernelLacksError):
             self.close()
             raise
 

@@ -148,6 +148,17 @@ NO_DMABUF = 0x7FFFFFFF
 
 
 @exposed
+def operations() -> list[str]:
+    """Return the names of the operations that the kernel has, of those that this module calls.
+
+    Raises:
+        KernelLacksError: the kernel has no such family.
+    """
+    NETDEV.resolve()
+    return [name for number, name in NETDEV.operations.items() if number in NETDEV.present]
+
+
+@exposed
 def dev_get(ifname: str) -> dict[str, Any]:
     """Return xdp-features, xdp-rx-metadata-features and xsk-features as lists of names, and xdp-zc-max-segs."""
     return NETDEV.call(DEV_GET, DEV.encode({"ifindex": interface_index(ifname)}), DEV)[0]

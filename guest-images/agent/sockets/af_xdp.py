@@ -72,9 +72,21 @@ def _sockets(sockets: int) -> Sockets:
 
 
 @exposed
-def start(map: int | None = None) -> int:  # noqa: A002
-    """Start a process for sockets that share a umem; `map` is the handle of an XSKMAP for them. Returns a handle."""
-    return handle.keep(Sockets(None if map is None else handle.get(map, Map).fd))
+def start(map: int | None = None, command: str | None = None) -> int:  # noqa: A002
+    """Start a process for sockets that share a umem, and give it its first command; returns a handle.
+
+    Args:
+        map: handle of an XSKMAP for the sockets, or null.
+        command: as of `ask`.
+    """
+    sockets = Sockets(None if map is None else handle.get(map, Map).fd)
+    if command is not None:
+        try:
+            sockets.ask(command)
+        except BaseException:
+            sockets.close()
+            raise
+    return handle.keep(sockets)
 
 
 @exposed

@@ -8,6 +8,7 @@ Documentation/networking/timestamping.rst.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import select
 import socket
@@ -28,6 +29,8 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SO_TIMESTAMPING = 37
 TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
 """SOF_TIMESTAMPING_*."""
+FULL_TIMEOUT, FULL_PAUSE = 5.0, 0.001
+"""Seconds for which an interface's queue may be full, and between two attempts."""
 STAMPS = struct.Struct("=6q")
 """struct scm_timestamping: three times in s and ns; the third is the hardware's."""
 AUXDATA = struct.Struct("=IIIHHHH")
@@ -104,15 +107,35 @@ def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None
     try:
         for _ in range(repeat):
             for frame in raw:
-                sock.send(frame)
+                transmit(sock, frame)
     finally:
         os.sched_setaffinity(0, before)
     return repeat * len(raw)
 
 
+def transmit(sock: socket.socket, frame: bytes) -> None:
+    """Send a frame; where the interface's queue is full, which a veth's is after 241 to 256 frames, wait until it is not.
+
+    Raises:
+        OSError: ENOBUFS, it stays full.
+    """
+    end = time.monotonic() + FULL_TIMEOUT
+    while True:
+        try:
+            sock.send(frame)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or time.monotonic() > end:
+                raise
+            time.sleep(FULL_PAUSE)
+        else:
+            return
+
+
 @exposed
-def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, Any]]:
+def receive(packet: int, count: int = 1, timeout: float = 5, last: str | None = None) -> list[dict[str, Any]]:
     """Return up to `count` frames that arrive within `timeout` seconds.
+
+    The frame that starts with `last` (base64) is the last one: where frames before it were filtered, no time passes in waiting for them.
 
     Each has frame (base64), length (bytes on the wire, without a stripped tag), type, status (checksum-valid …), vlan
     ``{"tci": 7, "tpid": 33024}`` or null, on a vnet socket gso ``{"type": "tcp4", "size": 1448}`` and checksum, and stamp
@@ -123,11 +146,14 @@ def receive(packet: int, count: int = 1, timeout: float = 5) -> list[dict[str, A
     """
     source = handle.get(packet, PacketSocket)
     end = time.monotonic() + timeout
+    sentinel = None if last is None else base64.b64decode(last)
     found: list[dict[str, Any]] = []
     while len(found) < count:
         if not select.select([source.socket], [], [], max(0.0, end - time.monotonic()))[0]:
             break
         found.append(receive_one(source))
+        if sentinel is not None and base64.b64decode(found[-1]["frame"]).startswith(sentinel):
+            break
     lost = source.lost()
     if lost:
         raise LostFramesError(f"{lost} frames found the socket's receive buffer full")

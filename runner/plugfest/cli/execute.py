@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from plugfest.cli.keep import run_kept
 from plugfest.cli.prepare import provenance
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.report import console as summary
@@ -52,9 +55,7 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
     outcome = sandbox.enter(
-        [sys.executable, "-m", "plugfest.cli.keep" if ready.keep else "pytest", *arguments],
-        folder=ready.scratch,
-        environment={**os.environ, VARIABLE: str(plan_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        functools.partial(run_pytest, plan_path, tuple(arguments), keep=ready.keep), folder=ready.scratch
     )
     _check_started(ready, outcome.status)
     status = None if outcome.signal is None else 128 + outcome.signal
@@ -63,6 +64,22 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
         summary.render(document, console, folder=shown(ready.output))
     found: int = outcome.status if ready.keep else document["run"]["exit_status"]
     return Ended(document, found if status is None else status, None if outcome.signal is None else outcome.signal.name)
+
+
+def run_pytest(plan: Path, arguments: Sequence[str], *, keep: bool) -> int:
+    """Run pytest on a plan: in a fork of this process, which has imported the suite already.
+
+    Args:
+        plan: file of the plan.
+        arguments: pytest's.
+        keep: keep the guest, and run the tests again on request.
+
+    Returns:
+        The exit status of the process.
+    """
+    os.environ[VARIABLE] = str(plan)
+    sys.dont_write_bytecode = True
+    return run_kept(arguments) if keep else int(pytest.main(list(arguments)))
 
 
 def check_unused(folder: Path) -> None:
@@ -79,8 +96,12 @@ def check_unused(folder: Path) -> None:
 
 
 def link_latest(output: Path) -> None:
-    """Make ``latest``, next to the output folder, a link to it."""
-    output.mkdir(parents=True, exist_ok=True)
+    """Create the output folder, and make ``latest``, next to it, a link to it.
+
+    Raises:
+        InfrastructureError: it cannot be created.
+    """
+    journal.make_folder(output)
     link = output.parent / "latest"
     if link.exists() and not link.is_symlink():
         return

@@ -24,7 +24,7 @@ from plugfest.run.plan import VARIABLE, RunPlan
 PROMPT = "Press Enter to run the tests again with your edits, or Ctrl-D to end: "
 
 
-def keep(arguments: Sequence[str]) -> int:
+def run_kept(arguments: Sequence[str]) -> int:
     """Run the tests, then again each time that the user presses Enter, until the end of the standard input.
 
     Each run after the first has an output folder of its own, ``run-2``, ``run-3`` …, in that of the first.
@@ -93,7 +93,3 @@ class _Session:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         self.root = config.rootpath
-
-
-if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1:]))

@@ -152,6 +152,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
         "options": {
             "falsify": plan.falsify,
             "strict_known": plan.strict_known,
+            "confirm": plan.confirm,
             "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],

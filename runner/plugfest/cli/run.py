@@ -15,7 +15,7 @@ from plugfest import faults
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.execute import check_unused, execute, link_latest
 from plugfest.cli.options import guest_options, option
-from plugfest.cli.prepare import GuestOptions, plan
+from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
@@ -107,10 +107,10 @@ def run(
     """
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
-    if strict_known and falsify:
-        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     if keep and count > 1:
         raise UsageError("--keep with --repeat: expected one of them; --keep repeats when you press Enter")
+    if strict_known and falsify:
+        raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     seed, loaded = _seed(shuffle), _loaded_runs(load, count)
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
@@ -120,7 +120,9 @@ def run(
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
-    suite.check_selection(arguments, pytest_arguments)
+    suite.check_selection(
+        arguments, pytest_arguments, cache=settings(options.cache_dir, options.mirror, options.qemu).cache
+    )
     faults.check_local(options.faults, TABLE)
     ready = dataclasses.replace(
         plan(driver, options, _absolute(output) or Path()),

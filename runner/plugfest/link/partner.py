@@ -110,12 +110,18 @@ class LinkPartner:
         return self._machine.model is not None and "link.looks" in self._machine.model.call("control.methods")
 
     @property
-    def looked(self) -> bool | None:
-        """Whether the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+    def looks(self) -> int | None:
+        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell."""
         if not self._tells_looks:
             return None
         assert self._machine.model is not None
-        return bool(self._machine.model.call("link.looks"))
+        return int(self._machine.model.call("link.looks"))
+
+    @property
+    def looked(self) -> bool | None:
+        """Whether it has, at least once; None where the device does not tell."""
+        looks = self.looks
+        return None if looks is None else looks > 0
 
     def speeds(self) -> frozenset[int]:
         """Its speeds in Mbit/s, by the names of its technologies, as 10GBASE-KR; only where it is modelled."""

@@ -87,6 +87,14 @@ def kernel_error(call: Callable[[], object]) -> AgentError | None:
     return None
 
 
+def attempt(call: Callable[..., Any], /, *args: Any, **params: Any) -> Any:
+    """Make a call; return its result, or the exception that it raised."""
+    try:
+        return call(*args, **params)
+    except Exception as error:
+        return error
+
+
 class AgentTimeout(TimeoutError):  # noqa: N818 - reads as what happened
     """The agent did not answer in time."""
 
@@ -178,11 +186,30 @@ class AgentClient:
         """
         if self._interposer is not None:
             return [self.call(method, **params) for method, params in calls]
+        replies = self._batch(calls, carry_on=False)
+        return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
+
+    def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make all calls in order, in one exchange, whatever fails; returns the result of each, or the exception that it raised.
+
+        Args:
+            calls: method and parameters of each.
+        """
+        if self._interposer is not None or len(calls) == 1:
+            return [attempt(self.call, method, **params) for method, params in calls]
+        try:
+            replies = self._batch(calls, carry_on=True)
+        except Exception as error:
+            return [error] * len(calls)
+        return [attempt(_result, method, reply) for (method, _), reply in zip(calls, replies, strict=True)]
+
+    def _batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]], *, carry_on: bool) -> list[dict[str, Any]]:
         waits = [params.get("timeout") for _, params in calls]
         timeout = sum(float(each) for each in waits if isinstance(each, int | float))
         requests = [{"method": method, "params": dict(params)} for method, params in calls]
-        replies = self._call("agent.batch", {"calls": requests, "timeout": timeout})
-        return [_result(method, reply) for (method, _), reply in zip(calls, replies, strict=False)]
+        batch = {"calls": requests, "timeout": timeout, "carry_on": carry_on}
+        found: list[dict[str, Any]] = self._call("agent.batch", batch)
+        return found
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         own = params.get("timeout")

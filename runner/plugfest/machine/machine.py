@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import itertools
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
 from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
+from plugfest.machine import time_stamp_counter
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
@@ -37,6 +39,9 @@ SECOND_MAC, SECOND_WIRE = "02:70:66:00:00:02", "wire1"
 
 PROBE_TIMEOUT = 10.0
 """Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
+
+PROBE_FAILED = 1.0
+"""Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
 
 _NETDEV = "network"
 _EXTRA_MODULES = "/run/plugfest/modules"
@@ -60,10 +65,15 @@ class SecondNic:
     remote: Remote
 
 
-def kernel_arguments() -> str:
-    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments."""
+def kernel_arguments(acceleration: str) -> str:
+    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments.
+
+    An emulated guest is also told the frequency of its time stamp counter, where that can be measured; KVM tells a guest itself.
+    """
     text = (recipes_root() / "kernel-arguments").read_text()
-    return " ".join(word for line in text.splitlines() for word in line.partition("#")[0].split())
+    words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]
+    megahertz = time_stamp_counter.frequency() if acceleration == "tcg" else None
+    return " ".join([*words, f"tsc_early_khz={megahertz * 1000}"] if megahertz else words)
 
 
 def model_options(plan: RunPlan) -> list[str]:
@@ -78,7 +88,7 @@ def qemu_command(plan: RunPlan) -> QemuCommand:
         kernel=plan.kernel,
         root=plan.root,
         acceleration=plan.acceleration,
-        arguments=kernel_arguments(),
+        arguments=kernel_arguments(plan.acceleration),
         cpus=plan.cpus,
         memory=plan.memory,
     )
@@ -337,16 +347,38 @@ class Machine:
         self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
         for address, prefix in ((taps.DUT_IPV4, taps.IPV4_PREFIX), (taps.DUT_IPV6, taps.IPV6_PREFIX)):
-            self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
+            try:
+                self.agent.call("link.add_address", ifname=self.ifname, address=f"{address}/{prefix}")
+            except AgentError as error:
+                if error.errno != errno.EEXIST:  # a test's undo may find them there
+                    raise
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
-        deadline = self.deadline(PROBE_TIMEOUT)
+        deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
+        refused: Deadline | None = None
         pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
-        found = poll(lambda: self._registered(pattern), deadline)
-        if found is None:
-            self._no_interface(pattern, deadline.seconds)
-        return found
+
+        def ended() -> list[str | None]:
+            nonlocal refused
+            name = self._registered(pattern)
+            if name is not None:
+                return [name]
+            if not self._is_unbound(pattern):
+                refused = None
+            elif refused is None:
+                refused = self.deadline(PROBE_FAILED)
+            return [None] if refused is not None and refused.passed else []
+
+        found = poll(ended, deadline)
+        if not found or found[0] is None:
+            self._no_interface(pattern, time.monotonic() - begin)
+        return found[0]
+
+    def _is_unbound(self, pattern: str) -> bool:
+        """Whether the device is there and has no driver, not even one that probes it."""
+        devices, drivers = (self.agent.call("files.glob", path=pattern + inside) for inside in ("", "driver"))
+        return bool(devices) and not drivers
 
     def _registered(self, pattern: str) -> str | None:
         """Return the interface's name once IPv6 has registered it too: sysfs shows an interface before its registration is complete."""

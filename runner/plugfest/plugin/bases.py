@@ -63,6 +63,11 @@ def first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return sorted(items, key=rank)
 
 
+def selected(items: Sequence[pytest.Item]) -> set[Base]:
+    """Return the bases whose requirements are among those of these tests."""
+    return {base for item in items if (base := required(item).base) is not None}
+
+
 @dataclass(frozen=True)
 class FailedBase:
     """A base that the driver does not provide.

@@ -129,18 +129,13 @@ def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Put the tests into the random order, if there is to be one, and start the load."""
+    """Start the load, if there is to be one."""
     guest_manager = session.config.stash.get(GUEST_MANAGER, None)
-    if guest_manager is None:
-        return
-    plan = guest_manager.plan
-    if plan.seed is not None:
-        session.items.sort(key=lambda item: _place(plan.seed, item.nodeid))
-    if plan.loaded:
+    if guest_manager is not None and guest_manager.plan.loaded:
         session.config.add_cleanup(HostLoad().close)
 
 
-def _place(seed: int | None, test: str) -> bytes:
+def _place(seed: int, test: str) -> bytes:
     """Return where a test stands in the order of a seed: of two tests the same one comes first, whatever else is selected."""
     return hashlib.blake2b(f"{seed} {test}".encode(), digest_size=16).digest()
 
@@ -153,8 +148,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def pytest_bases_first(items: list[pytest.Item]) -> None:
-    """Test first, whatever else has ordered the tests, what the others stand on."""
+def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests into the random order, if there is to be one; but first, whatever orders them, what the others stand on."""
+    guest_manager = config.stash.get(GUEST_MANAGER, None)
+    seed = None if guest_manager is None else guest_manager.plan.seed
+    if seed is not None:
+        items.sort(key=lambda item: _place(seed, item.nodeid))
     items[:] = bases.first(items)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from plugfest.deadline import Wait
+from plugfest.machine.agent import AgentClient, attempt
 from plugfest.machine.call_count import CallCount
 from plugfest.requirements.verdict import PhaseFailure
 
@@ -42,6 +43,38 @@ class Evidence:
     text: str
 
 
+@dataclass(frozen=True)
+class _Undo:
+    """What was deferred.
+
+    Attributes:
+        text: the call, for a message.
+        action: what to call.
+        args: its arguments.
+        kwargs: likewise, by name.
+    """
+
+    text: str
+    action: Callable[..., object]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @property
+    def agent(self) -> AgentClient | None:
+        """Whose call it is; None where it is no call of an agent."""
+        owner = getattr(self.action, "__self__", None)
+        return owner if isinstance(owner, AgentClient) and self.action == owner.call else None
+
+    @property
+    def call(self) -> tuple[str, Mapping[str, Any]]:
+        """The method and parameters of the agent's call."""
+        return self.args[0], self.kwargs
+
+    def run(self) -> object:
+        """Do it; returns its result, or the exception that it raised."""
+        return attempt(self.action, *self.args, **self.kwargs)
+
+
 @dataclass
 class TestRecord:
     """One test's record, from setup to teardown.
@@ -69,7 +102,7 @@ class TestRecord:
     _waiting: bool = False
     _calls: CallCount = field(default_factory=CallCount)
     _before: CallCount = field(default_factory=CallCount)
-    _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+    _undo: list[_Undo] = field(default_factory=list)
 
     @contextmanager
     def step(self, sentence: str) -> Iterator[None]:
@@ -137,21 +170,27 @@ class TestRecord:
         """Register an undo, to be run when the test ends, the last one first."""
         words = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
         text = f"{getattr(action, '__qualname__', repr(action))}({', '.join(words)})"
-        self._undo.append((text, lambda: action(*args, **kwargs)))
+        self._undo.append(_Undo(text, action, args, kwargs))
 
     def undo(self) -> None:
-        """Run what was deferred, all of it.
+        """Run what was deferred, all of it; calls of one agent that follow each other go in one exchange.
 
         Raises:
             UndoError: one or more failed.
         """
         failures: list[str] = []
         while self._undo:
-            text, action = self._undo.pop()
-            try:
-                action()
-            except Exception as error:  # every undo must get its turn; all failures are raised together below
-                failures.append(f"{text}: {type(error).__name__}: {error}")
+            group = [self._undo.pop()]
+            agent = group[0].agent
+            while agent is not None and self._undo and self._undo[-1].agent is agent:
+                group.append(self._undo.pop())
+            # Every undo must get its turn; all failures are raised together below.
+            results = [group[0].run()] if agent is None else agent.try_batch([each.call for each in group])
+            failures += [
+                f"{each.text}: {type(result).__name__}: {result}"
+                for each, result in zip(group, results, strict=True)
+                if isinstance(result, Exception)
+            ]
         if failures:
             raise UndoError(failures)
 

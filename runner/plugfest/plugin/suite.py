@@ -7,7 +7,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,10 @@ def pytest_arguments(wanted: Sequence[str], more: Sequence[str] = (), *, slow: b
     root = conformance_root()
     arguments = [
         *("-p", "plugfest.plugin", "-p", "no:cacheprovider", "--import-mode=importlib"),
+        *(
+            "-p",
+            "no:hypothesispytest",
+        ),  # where it is installed: its import takes two seconds, and the suite has no use for it
         *(f"--rootdir={root}", f"--confcutdir={root}", "-c", str(root / "pytest.ini"), "-qq", "--disable-warnings"),
     ]
     chosen = [argument for argument in more if _is_path(argument)]
@@ -97,7 +101,8 @@ def collect(wanted: Sequence[str] = ()) -> list[Requirement]:
         InfrastructureError: the suite cannot be collected.
     """
     collector = _Collector()
-    status, output = _collect(pytest_arguments(check_areas(wanted)), collector)
+    with _bytecode_in(None):
+        status, output = _collect(pytest_arguments(check_areas(wanted)), collector)
     if status != pytest.ExitCode.OK:
         raise InfrastructureError(
             f"the suite in {conformance_root()}: expected to be collected, found {_first_error(output)}"
@@ -105,19 +110,23 @@ def collect(wanted: Sequence[str] = ()) -> list[Requirement]:
     return collector.found
 
 
-def check_selection(arguments: Sequence[str], more: Sequence[str]) -> None:
+def check_selection(arguments: Sequence[str], more: Sequence[str], *, cache: Path) -> None:
     """See that pytest understands its arguments and that they select a test, before anything is fetched or booted.
+
+    The suite's modules stay imported, so that a process forked later collects it in a fraction of the time.
 
     Args:
         arguments: all of them, from `pytest_arguments`.
         more: those of the user, for the message.
+        cache: folder in which pytest may keep the modules as it has rewritten and compiled them.
 
     Raises:
         UsageError: not so.
         InfrastructureError: the suite cannot be collected.
     """
     words = " ".join(more) or "none"
-    status, output = _collect(arguments, _Collector())
+    with _bytecode_in(cache / "bytecode"):
+        status, output = _collect(arguments, _Collector())
     if status == pytest.ExitCode.USAGE_ERROR:
         raise UsageError(
             f"pytest's arguments ({words}): expected what pytest understands, found {_first_error(output)}"
@@ -134,14 +143,22 @@ def check_selection(arguments: Sequence[str], more: Sequence[str]) -> None:
 
 def _collect(arguments: Sequence[str], collector: _Collector) -> tuple[int, str]:
     output = io.StringIO()
-    keep = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            status = pytest.main([*arguments, "--collect-only"], plugins=[collector])
-    finally:
-        sys.dont_write_bytecode = keep
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = pytest.main([*arguments, "--collect-only"], plugins=[collector])
     return int(status), output.getvalue()
+
+
+@contextlib.contextmanager
+def _bytecode_in(folder: Path | None) -> Iterator[None]:
+    """Keep bytecode in a folder, beside which the suite's own folder stays as it is; None to keep none."""
+    before = sys.dont_write_bytecode, sys.pycache_prefix
+    sys.dont_write_bytecode = folder is None
+    if folder is not None:
+        sys.pycache_prefix = str(folder)
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode, sys.pycache_prefix = before
 
 
 _ERRORS = (

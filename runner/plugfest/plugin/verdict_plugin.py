@@ -21,7 +21,7 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
-from plugfest.plugin import budget
+from plugfest.plugin import bases, budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.confirmation import Attempt, confirmed
@@ -120,8 +120,7 @@ class VerdictPlugin:
     def _attempts(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[Attempt]:
         """Attempt a test once; twice if the first verdict is against the driver."""
         first = self._attempt(item, nextitem, 1)
-        confirms = self._plan.confirm and not (self._plan.falsify or self._plan.keep)
-        if self._interrupted or not (confirms and first.is_against_the_driver):
+        if self._interrupted or not (self._confirms and first.is_against_the_driver):
             return [first]
         self._journal.write("unconfirmed", durable=True, **self._identity(item), **first.describe())
         found = first.judgement
@@ -131,6 +130,12 @@ class VerdictPlugin:
         self._guest_manager.replace(f"{item.name} is to be confirmed")
         item._report_sections.clear()  # the output of the first attempt, which pytest would report as that of the second, too
         return [first, self._attempt(item, nextitem, 2)]
+
+    @property
+    def _confirms(self) -> bool:
+        """Whether a verdict against the driver is confirmed: not where the failure is demanded, nor where the user wants this guest."""
+        plan, debugging = self._plan, self._config.getoption("usepdb")
+        return plan.confirm and not (plan.falsify or plan.keep or debugging)
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
         """Run a test with its fixtures, and judge what happened."""
@@ -306,7 +311,9 @@ class VerdictPlugin:
         """Take note of what the driver does not provide, if this test has shown it."""
         if self._plan.falsify or not all(attempt.is_against_the_driver for attempt in attempts):
             return
-        for base in (required(item).base, attempts[-1].missing):
+        # What is missing in a guest of another test counts only where no requirement of the run says whether the driver provides it.
+        own, other = required(item).base, attempts[-1].missing
+        for base in (own, None if other in bases.selected(item.session.items) else other):
             if base is not None:
                 found = FailedBase(base, required(item).id, judgement.verdict, judgement.reason)
                 if self._bases.failed(found):

@@ -117,7 +117,7 @@ def _results(
                 **identity,
                 "start": start,
                 **{key: result[key] for key in _FOUND},
-                **{key: result[key] for key in _COSTS if key in result},
+                **{key: result[key] for key in (*_COSTS, "guest") if key in result},
                 "attempts": [
                     {**{key: each[key] for key in _TRIED}, "start": _moment(each["start"])}
                     for each in result.get("attempts", ())

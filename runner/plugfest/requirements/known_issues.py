@@ -26,7 +26,8 @@ _SHAPE = (
     'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
     'where = ["drivers/net/…/file.c:function"], reason = "…" and link = "https://…"; '
     'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]; '
-    'modules = {name = ">=6.2,<6.4"} if a vendor\'s module has it; intermittent = true if a run need not show it'
+    'modules = {name = ">=6.2,<6.4"} if a vendor\'s module has it; '
+    "intermittent = true, or some of its requirements, if a run need not show it"
 )
 _KEYS = {
     "title": str,
@@ -104,7 +105,7 @@ class KnownIssue:
         complaint: a pattern on what the kernel complains of, whatever the test; None if it is known of its requirements only.
         modules: the versions of vendors' modules that have it, by the module's name. For an issue of the kernel's core, of QEMU or of the
             device it does not matter whose module drives the device.
-        intermittent: it does not show in each run, as a race or what depends on the moment.
+        intermittent: the requirements in which it does not show in each run, as a race or what depends on the moment.
     """
 
     title: str
@@ -120,7 +121,7 @@ class KnownIssue:
     shows: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     complaint: re.Pattern[str] | None = None
     modules: Mapping[str, SpecifierSet] = field(default_factory=dict)
-    intermittent: bool = False
+    intermittent: tuple[str, ...] = ()
 
     def has(self, subject: Subject) -> bool:
         """Return whether what is tested has this bug, as far as its driver, device and versions say."""
@@ -220,8 +221,10 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
             raise wrong(f"{place!r} in 'where'")
     if not entry["link"].startswith("https://"):
         raise wrong(f"the link {entry['link']!r}")
-    intermittent = entry.get("intermittent", False)
-    if not isinstance(intermittent, bool):
+    intermittent = entry.get("intermittent", [])
+    if isinstance(intermittent, bool):
+        intermittent = requirements if intermittent else []
+    if not isinstance(intermittent, list) or not set(intermittent) <= set(requirements):
         raise wrong(f"intermittent = {intermittent!r}")
     modules = entry.get("modules", {})
     if not isinstance(modules, dict):
@@ -241,7 +244,7 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
         shows=_shows(entry.get("shows"), requirements, wrong),
         complaint=_pattern("complaint", entry["complaint"], wrong) if "complaint" in entry else None,
         modules={name.replace("-", "_"): _range(f"modules.{name}", text, wrong) for name, text in modules.items()},
-        intermittent=intermittent,
+        intermittent=tuple(intermittent),
     )
 
 
@@ -306,7 +309,7 @@ class Expected:
                     "title": issue.title,
                     "link": issue.link,
                     "requirement": requirement if issue in self.applied else None,
-                    "intermittent": issue.intermittent,
+                    "intermittent": issue not in self.applied or requirement in issue.intermittent,
                     "showed": issue is self.showed,
                 }
                 for issue in (*self.applied, *more)

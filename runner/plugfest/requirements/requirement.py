@@ -69,11 +69,16 @@ class Requirement:
     proves: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
     base: Base | None = None
-    procedure: tuple[str, ...] = ()
     possible_problems: str = ""
     test: str = ""
     path: Path = Path()
     line: int = 0
+    function: Callable[..., object] | None = field(default=None, compare=False, repr=False)
+
+    @functools.cached_property
+    def procedure(self) -> tuple[str, ...]:
+        """The steps of the test; read when they are asked for, since that takes longer than importing the test."""
+        return () if self.function is None else procedure_of(self.function)
 
     @property
     def area(self) -> str:
@@ -178,11 +183,11 @@ def requirement(
             proves=proven,
             refuses=refused,
             base=None if base is None else Base(base),
-            procedure=procedure_of(function),
             possible_problems=problems,
             test=function.__name__,
             path=Path(function.__code__.co_filename),
             line=function.__code__.co_firstlineno,
+            function=function,
         )
         others = requirements_of(function)
         if others and (not variant or any(other.variant in ("", variant) for other in others)):

@@ -22,6 +22,25 @@ GUEST = "guest-"
 """What the folder of one guest of several begins with; its number follows."""
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder for reports, if it does not exist.
+
+    Raises:
+        InfrastructureError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> InfrastructureError:
+    return InfrastructureError(
+        f"{folder}: expected a folder to write the reports to, found: {error.strerror}; "
+        "choose another folder with --output"
+    )
+
+
 class Journal:
     """The journal of one run, or of one guest of it, open for appending.
 
@@ -37,14 +56,11 @@ class Journal:
             InfrastructureError: the journal cannot be written.
         """
         self.path = folder / NAME
+        make_folder(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise InfrastructureError(
-                f"{folder}: expected a folder to write the reports to, found: {error.strerror}; "
-                "choose another folder with --output"
-            ) from error
+            raise _unusable(folder, error) from error
 
     def write(self, event: str, *, durable: bool = False, **fields: object) -> None:
         """Append one event.

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
+Call = tuple[str, Mapping[str, Any]]
+"""A method of the agent's and its parameters."""
+NONE_SUCH = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
+"""Errors of a driver or a kernel without the statistics that were asked for."""
 ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
 """The attributes that identify an entry of netlink's."""
 SHORTEST = 60
@@ -135,15 +139,11 @@ class Accounting:
         self._machine = machine
         self._agent = machine.agent
         self._ifname = ifname
+        self._without_netlink = False
 
     def ethtool(self) -> list[list[Any]]:
         """The driver's own statistics, names and values in its order; empty where it has none."""
-        try:
-            found: list[list[Any]] = self._agent.call("ethtool.stats_list", ifname=self._ifname)
-        except AgentError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-            return []
+        found: list[list[Any]] = self._ask(self._ethtool_call())[0]
         return found
 
     def qstats(self, scope: str = "queue") -> list[dict[str, Any]]:
@@ -152,26 +152,33 @@ class Accounting:
         Raises:
             KernelLacksError: the kernel has none, of any driver, and no other source will do.
         """
-        try:
-            found: list[dict[str, Any]] = self._agent.call("netdev.qstats_get", ifname=self._ifname, scope=scope)
-        except AgentError as error:
-            if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
-                raise
-            return []
-        except KernelLacksError:
-            if self.source == "netlink":
-                raise
-            return []
+        found: list[dict[str, Any]] = self._ask(self._qstats_call(scope))[0]
         return found
 
     def queues(self) -> QueueCounters:
         """The driver's counters by queue, by the source of this accounting; empty where that has none."""
-        return self._by_queue(self.qstats() if self.source != "ethtool" else [])
+        found = from_qstats(self.qstats()) if self.source != "ethtool" else QueueCounters()
+        return found if found or self.source == "netlink" else from_ethtool(self.ethtool())
 
-    def _by_queue(self, entries: list[dict[str, Any]]) -> QueueCounters:
-        found = from_qstats(entries)
-        if not found and self.source != "netlink":
-            found = from_ethtool(self.ethtool())
+    def _ethtool_call(self) -> Call:
+        return "ethtool.stats_list", {"ifname": self._ifname}
+
+    def _qstats_call(self, scope: str) -> Call:
+        return "netdev.qstats_get", {"ifname": self._ifname, "scope": scope}
+
+    def _ask(self, *calls: Call) -> list[Any]:
+        """Make calls in one exchange; returns their results, empty where there are no such statistics.
+
+        Raises:
+            KernelLacksError: the kernel has none, of any driver, and no other source will do.
+        """
+        found = self._agent.try_batch(calls)
+        for at, each in enumerate(found):
+            lacks = isinstance(each, KernelLacksError) and self.source != "netlink"
+            if lacks or (isinstance(each, AgentError) and each.errno in NONE_SUCH):
+                found[at] = []
+            elif isinstance(each, Exception):
+                raise each
         return found
 
     def registers(self) -> tuple[Account, Account] | None:
@@ -210,12 +217,18 @@ class Accounting:
         if model:
             counters = model.call("model.counters")
             device, carried = from_model(counters), from_model(counters, left=True)
-        link = self._agent.call("link.stats64", ifname=self._ifname)
-        if self.source == "ethtool":
-            return CounterReading(self._by_queue([]), device, carried, link)
-        entries = self.qstats()
-        whole = self.netlink_device() if entries else {}
-        return CounterReading(self._by_queue(entries), device, carried, link, summed(entries), whole)
+        calls: list[Call] = [("link.stats64", {"ifname": self._ifname})]
+        if self.source != "ethtool":
+            calls += [self._qstats_call("queue"), self._qstats_call("device")]
+        if self.source == "ethtool" or self._without_netlink:
+            calls.append(self._ethtool_call())
+        link, *others = self._ask(*calls)
+        entries, whole = others[:2] if self.source != "ethtool" else ([], [])
+        queues = from_qstats(entries)
+        if not queues and self.source != "netlink":
+            queues = from_ethtool(others[-1] if calls[-1] == self._ethtool_call() else self.ethtool())
+            self._without_netlink = True
+        return CounterReading(queues, device, carried, link, summed(entries), summed(whole) if entries else {})
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plugfest.deadline import scaled
+from plugfest.machine.agent import KernelLacksError
 from plugfest.statistics.queue_counters import (
     Account,
     QueueCounters,
@@ -240,12 +241,27 @@ def report_of(values: Mapping[str, Any]) -> ReaderReport:
     return ReaderReport(**{**values, **moves})
 
 
+def _of_kernel(agent: AgentClient, kinds: Sequence[str]) -> Sequence[str]:
+    """Leave netlink out where the kernel has no queue statistics, unless it is the only way asked for."""
+    others = [kind for kind in kinds if kind != "netlink"]
+    if not others or len(others) == len(kinds):
+        return kinds
+    try:
+        return kinds if "qstats-get" in agent.call("netdev.operations") else others
+    except KernelLacksError:
+        return others
+
+
 @contextmanager
 def concurrent_readers(
     agent: AgentClient, ifname: str, until: Until, speed: float, kinds: Sequence[str] = ALL
 ) -> Iterator[ConcurrentReaders]:
-    """Read all the while; the reports are there afterwards."""
-    found = ConcurrentReaders(agent, ifname, until, speed, kinds)
+    """Read all the while, by those of `kinds` that the kernel has; the reports are there afterwards.
+
+    Raises:
+        KernelLacksError: the kernel has none of them.
+    """
+    found = ConcurrentReaders(agent, ifname, until, speed, _of_kernel(agent, kinds))
     try:
         found.goes_on(1)
         yield found

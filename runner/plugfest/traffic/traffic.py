@@ -105,12 +105,15 @@ class Traffic:
         self._remote = remote
         self._until = until
         self._next = 0
+        self._cpus: int | None = None
         self._sockets: dict[int, int] = {}
-        for port in (PORT_FIRST, OUTSIDE_PORT):
-            opened = self._agent.call("udp.open", address="::", port=port)
+        ports = (PORT_FIRST, OUTSIDE_PORT)
+        for port, opened in zip(
+            ports, self._agent.batch([("udp.open", {"address": "::", "port": port}) for port in ports]), strict=True
+        ):
             defer(self._agent.call, "handle.close", handle=opened["handle"])
             self._sockets[port] = opened["handle"]
-        self._overflows: int = opened["overflows"]
+            self._overflows: int = opened["overflows"]
         self.ends = Ends(dut.mac, remote.mac, {4: DUT_IPV4, 6: DUT_IPV6}, NETWORKS)
         self.ends_back = Ends(remote.mac, dut.mac, NOBODY, NETWORKS)
 
@@ -132,7 +135,9 @@ class Traffic:
 
     def cpus(self) -> int:
         """How many CPUs the guest has."""
-        return int(self._agent.call("system.kernel")["cpus"])
+        if self._cpus is None:
+            self._cpus = int(self._agent.call("system.kernel")["cpus"])
+        return self._cpus
 
     def probes(
         self,
@@ -207,9 +212,8 @@ class Traffic:
 
     def discard(self) -> None:
         """Discard what the stack has received: after more than its sockets hold."""
-        for handle in self._sockets.values():
-            self._agent.call("udp.drain", socket_handle=handle)
-        self._overflows = self._agent.call("udp.overflows")
+        drains = [("udp.drain", {"socket_handle": handle}) for handle in self._sockets.values()]
+        *_, self._overflows = self._agent.batch([*drains, ("udp.overflows", {})])
 
     def check_delivery(self, port: int = PORT_FIRST) -> None:
         """Send probes of every size in every flow: the stack must get each payload once and unchanged.

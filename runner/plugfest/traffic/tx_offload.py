@@ -57,13 +57,17 @@ class TxResult:
         Raises:
             AssertionError: it did not.
         """
+        different = []
         for request, frames in zip(self.requests, self.frames, strict=True):
             wrong = request.problems(frames)
             what = "TCP" if request.protocol == 6 else "UDP"
             about = f"{len(request.payload)} bytes of {what} over IPv{request.version}"
             if request.segment is not None:
                 about += f" in segments of {request.segment}"
-            assert not wrong, f"{about}: {'; '.join(wrong[:6])}"
+            if wrong:
+                more = f"; and {len(wrong) - 6} more" if len(wrong) > 6 else ""
+                different.append(f"{about}: {'; '.join(wrong[:6])}{more}")
+        assert not different, " | ".join(different)
 
 
 class TxOffload:

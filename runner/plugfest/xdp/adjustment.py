@@ -62,7 +62,7 @@ class Adjustment:
         self._mode = mode
         self._attached = False
         self.program: Program = xdp.load("xdp_adjust_frags" if fragments else "xdp_adjust")
-        self._write(0, 0, 0, Action.PASS, b"", b"")
+        xdp.agent.batch([self._writing(0, 0, 0, Action.PASS, b"", b"")])
 
     def configure(
         self,
@@ -84,9 +84,8 @@ class Adjustment:
             before: what the bytes put before the frame become.
             behind: likewise those behind it.
         """
-        for name in ("answers", "count"):
-            self._xdp.agent.call("bpf.map_clear", map=self.program.maps[name])
-        self._write(head, tail, meta, verdict, before, behind)
+        clearing = [("bpf.map_clear", {"map": self.program.maps[name]}) for name in ("answers", "count")]
+        self._xdp.agent.batch([*clearing, self._writing(head, tail, meta, verdict, before, behind)])
         if not self._attached:
             self._xdp.attach_program(self.program, self._mode)
             self._attached = True
@@ -107,6 +106,9 @@ class Adjustment:
         counters = self._xdp.agent.call("bpf.map_counters", map=self.program.maps["answers"])
         return {end: Answers(*counts) for end, counts in zip(_MOVES, counters, strict=True)}
 
-    def _write(self, head: int, tail: int, meta: int, verdict: Action, before: bytes, behind: bytes) -> None:
+    def _writing(
+        self, head: int, tail: int, meta: int, verdict: Action, before: bytes, behind: bytes
+    ) -> tuple[str, dict[str, object]]:
+        """Return the agent's call that configures it."""
         value = _ADJUSTMENT.pack(head, tail, verdict, meta, before, behind)
-        self._xdp.agent.call("bpf.map_update", map=self.program.maps["adjustment"], key=_FIRST.hex(), value=value.hex())
+        return "bpf.map_update", {"map": self.program.maps["adjustment"], "key": _FIRST.hex(), "value": value.hex()}

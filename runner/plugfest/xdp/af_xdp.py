@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import errno
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
 
 Mode = Literal["copy", "zero-copy"]
+Call = tuple[str, dict[str, Any]]
+"""A method of the agent's and its parameters."""
 
 
 XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG = 1 << 1, 1 << 2, 1 << 3, 1 << 4
@@ -66,12 +68,19 @@ class Umem:
         Raises:
             AgentError: the kernel rejects it.
         """
-        number: int = self.agent.call("af_xdp.ask", sockets=self._handle, command=" ".join(map(str, arguments)))
-        return number
+        return int(self.call(*self.asking(*arguments)))
 
-    def call(self, method: str, socket: int, **params: object) -> Any:
-        """Call a method of the agent for one of the sockets."""
-        return self.agent.call(f"af_xdp.{method}", sockets=self._handle, socket=socket, **params)
+    def asking(self, *arguments: object) -> Call:
+        """Return the agent's call of a command, to be made with others."""
+        return "af_xdp.ask", {"sockets": self._handle, "command": " ".join(map(str, arguments))}
+
+    def request(self, method: str, socket: int, **params: object) -> Call:
+        """Return a call of the agent's for one of the sockets, to be made with others."""
+        return f"af_xdp.{method}", {"sockets": self._handle, "socket": socket, **params}
+
+    def call(self, method: str, params: Mapping[str, Any]) -> Any:
+        """Make a call of the agent's."""
+        return self.agent.call(method, **params)
 
     def open(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
         """Open a socket and bind it to a queue, which the driver must accept; see `bind`.
@@ -82,18 +91,7 @@ class Umem:
             AssertionError: it was rejected.
         """
 
-        def bound() -> Socket | None:
-            try:
-                return self.bind(queue, mode, wakeup=wakeup, ring=ring, flags=flags)
-            except AgentError as error:
-                if error.errno == errno.EBUSY:
-                    return None
-                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {error}") from error
-
-        found = self.until(
-            bound, what=f"queue {queue} is no longer busy and takes a {mode} socket", timeout=WIRE_TIMEOUT
-        )
-        assert found is not None
+        (found,) = open_all({queue: self}, mode, wakeup=wakeup, ring=ring, flags=flags)
         return found
 
     def bind(self, queue: int, mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0) -> Socket:
@@ -109,8 +107,12 @@ class Umem:
         Raises:
             AgentError: rejected.
         """
+        return Socket(self, int(self.call(*self.binding(queue, mode, wakeup=wakeup, ring=ring, flags=flags))), queue)
+
+    def binding(self, queue: int, mode: Mode, *, wakeup: bool, ring: int, flags: int) -> Call:
+        """Return the agent's call of `bind`, to be made with others."""
         flags |= (XDP_COPY if mode == "copy" else XDP_ZEROCOPY) | (XDP_USE_NEED_WAKEUP if wakeup else 0)
-        return Socket(self, self.command("open", self._ifname, queue, ring, flags), queue)
+        return self.asking("open", self._ifname, queue, ring, flags)
 
     def close(self) -> None:
         """Kill the process, with all its sockets."""
@@ -122,57 +124,81 @@ class Socket:
 
     Attributes:
         queue: that it is bound to.
+        umem: its own, or that of several.
     """
 
     def __init__(self, umem: Umem, number: int, queue: int) -> None:
         """Take the process's number of it."""
         self.queue = queue
-        self._umem = umem
+        self.umem = umem
         self._number = number
 
     @property
     def zero_copy(self) -> bool:
         """Whether the device itself uses the umem (XDP_OPTIONS)."""
-        return bool(self._umem.command("options", self._number) & XDP_OPTIONS_ZEROCOPY)
+        return bool(self.umem.command("options", self._number) & XDP_OPTIONS_ZEROCOPY)
 
-    def enter(self) -> None:
-        """Enter it in the map of its program, under its queue."""
-        self._umem.command("map", self._number, self.queue)
+    def enter(self, *, fill: int = 0, offset: int = 0) -> None:
+        """Enter it in the map of its program, under its queue, after `fill` buffers are posted, each from `offset` of its chunk on."""
+        enter_all([self], fill=fill, offset=offset)
+
+    def entering(self, *, fill: int, offset: int) -> list[Call]:
+        """Return the agent's calls of `enter`, to be made with others."""
+        filling = [self.umem.asking("fill", self._number, fill, offset)] if fill else []
+        return [*filling, self.umem.asking("map", self._number, self.queue)]
 
     @property
     def napi(self) -> int | None:
         """Id of the NAPI instance that its system calls poll (SO_INCOMING_NAPI_ID); None where the kernel knows none."""
-        return self._umem.command("napi", self._number) or None
+        return self.umem.command("napi", self._number) or None
 
     def poll_busily(self, microseconds: int, budget: int) -> None:
         """Have its own system calls poll the device, in the place of interrupts (SO_PREFER_BUSY_POLL)."""
-        self._umem.command("busy-poll", self._number, microseconds, budget)
+        self.umem.command("busy-poll", self._number, microseconds, budget)
 
     def fill(self, count: int, offset: int = 0) -> int:
         """Post buffers, each from `offset` of its chunk on; returns how many the ring took."""
-        return self._umem.command("fill", self._number, count, offset)
+        return self.umem.command("fill", self._number, count, offset)
 
-    def take(self, count: int = _AT_ONCE, timeout: float = 0) -> list[Received]:
-        """Return up to so many buffers, waiting so many seconds for each; none is posted again."""
-        found = self._umem.call("receive", self._number, count=count, timeout=timeout)
-        return [Received(base64.b64decode(each["data"]), each["offset"], each["options"], self.queue) for each in found]
+    def take(self) -> list[Received]:
+        """Return the buffers that are there, up to 64; none is posted again."""
+        (found,) = take_all([self])
+        return found
+
+    @property
+    def take_request(self) -> Call:
+        """The agent's call of `take`."""
+        return self.umem.request("receive", self._number, count=_AT_ONCE, timeout=0)
 
     def put(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> int:
         """Put frames into the transmit ring until it is full, and wake nothing; returns how many it took."""
+        return int(self.umem.call(*self._put_request(frames, options, metadata)))
+
+    def _put_request(self, frames: Sequence[bytes], options: int, metadata: bytes) -> Call:
         encoded = [base64.b64encode(frame).decode() for frame in frames]
-        return int(self._umem.call("send", self._number, frames=encoded, options=options, metadata=metadata.hex()))
+        return self.umem.request("send", self._number, frames=encoded, options=options, metadata=metadata.hex())
 
     def wants_wakeup(self, ring: Literal["fill", "transmit"]) -> bool:
         """Whether the kernel asks to be woken for a ring."""
-        return bool(self._umem.command("wants-wakeup", self._number, ring))
+        return bool(self.umem.command("wants-wakeup", self._number, ring))
 
     def wake(self) -> None:
         """Have the kernel look at the transmit ring."""
-        self._umem.command("wake", self._number)
+        self.umem.command("wake", self._number)
 
-    def reap(self, count: int = RING) -> list[bytes]:
+    def reap(self) -> list[bytes]:
         """Take completions; returns the metadata before each frame."""
-        return [bytes.fromhex(each) for each in self._umem.call("reap", self._number, count=count)]
+        return [bytes.fromhex(each) for each in self.umem.call(*self._reap_request)]
+
+    @property
+    def _reap_request(self) -> Call:
+        return self.umem.request("reap", self._number, count=RING)
+
+    def _push(self, frames: Sequence[bytes], options: int, metadata: bytes) -> tuple[int, list[bytes]]:
+        """Put frames into the transmit ring, wake the kernel and take completions, in one exchange."""
+        putting = [self._put_request(frames, options, metadata)] if frames else []
+        found = self.umem.agent.batch([*putting, self.umem.asking("wake", self._number), self._reap_request])
+        return (int(found[0]) if frames else 0), [bytes.fromhex(each) for each in found[-1]]
 
     def send(self, frames: Sequence[bytes], *, options: int = 0, metadata: bytes = b"") -> list[bytes]:
         """Send frames, and wait until each is completed; returns the metadata of the completions.
@@ -185,15 +211,14 @@ class Socket:
 
         def pushed() -> bool:
             before = len(left), len(completed)
-            if left:
-                del left[: self.put(left[:_AT_ONCE], options=options, metadata=metadata)]
-            self.wake()
-            completed.extend(self.reap())
+            taken, done = self._push(left[:_AT_ONCE], options, metadata)
+            del left[:taken]
+            completed.extend(done)
             return (len(left), len(completed)) != before
 
         try:
             while left or len(completed) < len(frames):
-                self._umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=LOSS_TIMEOUT)
+                self.umem.until(pushed, what=f"{len(frames)} frames are sent and completed", timeout=LOSS_TIMEOUT)
         except AssertionError as error:
             counts = f"{len(frames) - len(left)} were taken, {len(completed)} completed, on queue {self.queue}"
             raise AssertionError(f"{error}; {counts}") from None
@@ -203,12 +228,65 @@ class Socket:
 
     def statistics(self) -> dict[str, int]:
         """What the kernel counts of the socket (XDP_STATISTICS)."""
-        found: dict[str, int] = self._umem.call("statistics", self._number)
+        found: dict[str, int] = self.umem.call(*self.umem.request("statistics", self._number))
         return found
 
     def close(self) -> None:
         """Close it; its umem stays."""
-        self._umem.command("close", self._number)
+        self.umem.command("close", self._number)
+
+
+def open_all(
+    umems: Mapping[int, Umem], mode: Mode, *, wakeup: bool = True, ring: int = RING, flags: int = 0
+) -> list[Socket]:
+    """Open a socket on each queue, as `Umem.open` does, those of all queues in one exchange.
+
+    Args:
+        umems: by queue.
+        mode: see `Umem.bind`, as the others.
+        wakeup: likewise.
+        ring: likewise.
+        flags: likewise.
+
+    Raises:
+        AssertionError: one was rejected.
+    """
+    opened: dict[int, Socket] = {}
+    first = next(iter(umems.values()))
+
+    def all_bound() -> bool:
+        waiting = [queue for queue in umems if queue not in opened]
+        calls = [umems[queue].binding(queue, mode, wakeup=wakeup, ring=ring, flags=flags) for queue in waiting]
+        for queue, found in zip(waiting, first.agent.try_batch(calls), strict=True):
+            if not isinstance(found, Exception):
+                opened[queue] = Socket(umems[queue], int(found), queue)
+            elif not isinstance(found, AgentError):
+                raise found
+            elif found.errno != errno.EBUSY:
+                raise AssertionError(f"a {mode} socket of queue {queue} was rejected: {found}") from found
+        return len(opened) == len(umems)
+
+    queues = ", ".join(map(str, umems))
+    first.until(all_bound, what=f"queue {queues} is no longer busy and takes a {mode} socket", timeout=WIRE_TIMEOUT)
+    return [opened[queue] for queue in umems]
+
+
+def enter_all(sockets: Sequence[Socket], *, fill: int, offset: int = 0) -> None:
+    """Enter each socket, as `Socket.enter` does, in one exchange."""
+    calls = [call for socket in sockets for call in socket.entering(fill=fill, offset=offset)]
+    if calls:
+        sockets[0].umem.agent.batch(calls)
+
+
+def take_all(sockets: Sequence[Socket]) -> list[list[Received]]:
+    """Return the buffers of each socket, as `Socket.take` does, in one exchange."""
+    if not sockets:
+        return []
+    found = sockets[0].umem.agent.batch([socket.take_request for socket in sockets])
+    return [
+        [Received(base64.b64decode(each["data"]), each["offset"], each["options"], socket.queue) for each in buffers]
+        for socket, buffers in zip(sockets, found, strict=True)
+    ]
 
 
 def receive_frames(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
@@ -229,8 +307,8 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
 
     def more() -> bool:
         news = False
-        for packet, socket in zip(begun, sockets, strict=True):
-            for buffer in socket.take():
+        for packet, buffers in zip(begun, take_all(sockets), strict=True):
+            for buffer in buffers:
                 news = True
                 packet.append(buffer)
                 if not buffer.options & XDP_PKT_CONTD:
@@ -272,9 +350,35 @@ class AfXdp:
         flags: int = 0,
         metadata: int = 0,
     ) -> Umem:
-        """Start a process with a umem; it is killed when the test ends.
+        """Start a process with a umem; it is killed when the test ends; see `umems`."""
+        (made,) = self.umems(
+            1,
+            sockets,
+            chunks=chunks,
+            size=size,
+            headroom=headroom,
+            ring=ring,
+            flags=flags,
+            metadata=metadata,
+        )
+        return made
+
+    def umems(
+        self,
+        count: int,
+        sockets: int | None = None,
+        *,
+        chunks: int = CHUNKS,
+        size: int = CHUNK,
+        headroom: int = 0,
+        ring: int = RING,
+        flags: int = 0,
+        metadata: int = 0,
+    ) -> list[Umem]:
+        """Start processes, each with a umem, in one exchange; they are killed when the test ends.
 
         Args:
+            count: how many.
             sockets: handle of the map that its sockets are entered in.
             chunks: how many.
             size: bytes of each.
@@ -286,11 +390,11 @@ class AfXdp:
         Raises:
             AgentError: the kernel rejects it.
         """
-        handle = self._guest.agent.call("af_xdp.start", map=sockets)
-        made = Umem(self._guest, self._ifname, self._until, handle)
-        self._defer(made.close)
-        made.command("umem", chunks, size, headroom, ring, flags, metadata)
-        return made
+        command = f"umem {chunks} {size} {headroom} {ring} {flags} {metadata}"
+        handles = self._guest.agent.batch([("af_xdp.start", {"map": sockets, "command": command})] * count)
+        for handle in handles:
+            self._defer(self._guest.agent.call, "handle.close", handle=handle)
+        return [Umem(self._guest, self._ifname, self._until, handle) for handle in handles]
 
     def try_bind(self, queue: int, mode: Mode, flags: int = 0) -> AgentError | None:
         """Try to bind a socket, with further bind flags; returns the error, None if it was bound. It is closed again."""

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from plugfest.errors import InfrastructureError
 from plugfest.frames.probe import is_probe
 from plugfest.traffic.packet_socket import PacketReceiver, PacketSender
 from plugfest.xdp.programs import Xdp
@@ -36,8 +38,8 @@ class Pair:
         self._defer = defer
         guest.agent.call("link.add_pair", name=NEAR, peer=FAR)
         defer(guest.agent.call, "link.delete", ifname=NEAR)
-        for name in (NEAR, FAR):
-            guest.agent.call("link.set", ifname=name, up=True)
+        guest.agent.batch([("link.set", {"ifname": name, "up": True}) for name in (NEAR, FAR)])
+        self._dropped_before = self._dropped()
         self.near, self.far = (
             Xdp(guest.agent, name, defer=defer, until=until, advertises=lambda _: None) for name in (NEAR, FAR)
         )
@@ -63,7 +65,29 @@ class Pair:
         self._near_sender.send([SENTINEL])
         return self.packet_receiver.take(lambda frame: frame == SENTINEL or is_probe(frame), 1) == [SENTINEL]
 
+    def _dropped(self) -> int:
+        counters = self._guest.agent.batch([("link.stats64", {"ifname": name}) for name in (NEAR, FAR)])
+        return sum(each["tx_dropped"] for each in counters)
+
+    @contextmanager
+    def lossless(self) -> Iterator[None]:
+        """Tell frames that the pair itself has lost from those that the driver under test has.
+
+        Its ring holds 256 frames, less up to 15 that were taken and not yet cleared (drivers/net/veth.c; include/linux/ptr_ring.h).
+
+        Raises:
+            InfrastructureError: an assertion failed in the block, and the pair has lost frames, so that it proves nothing.
+        """
+        try:
+            yield
+        except AssertionError as error:
+            lost = self._dropped() - self._dropped_before
+            if lost:
+                raise InfrastructureError(
+                    f"expected the veth pair to pass every frame on, found that it lost {lost}: the test sends too many at once"
+                ) from error
+            raise
+
     def set_mtu(self, mtu: int) -> None:
         """Set the MTU of both ends."""
-        for end in (self.near, self.far):
-            self._guest.agent.call("link.set", ifname=end.ifname, mtu=mtu)
+        self._guest.agent.batch([("link.set", {"ifname": name, "mtu": mtu}) for name in (NEAR, FAR)])

@@ -353,7 +353,8 @@ class AdminCommands:
         """The page list of a DQO queue; None with raw addressing. This is the last check, since nothing releases the list."""
         if self._profile.format is QueueFormat.DQO_QPL:
             return self._device.page_lists.claim(fields["page_list"], user)
-        if fields["page_list"] != RAW:
+        # Drivers up to Linux 6.1 leave the field at 0 where it has no meaning.
+        if fields["page_list"] not in (0, RAW):
             raise CommandError(Status.INVALID_ARGUMENT, f"page list {fields['page_list']} with raw addressing")
         return None
 

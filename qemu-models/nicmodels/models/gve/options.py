@@ -84,7 +84,8 @@ def _options(profile: Profile) -> list[tuple[int, bytes]]:
     found = [(number, _FEATURES[number].to_bytes(4, "big") + data[4:]) for number, data in found]
     form = struct.pack(">I", features)
     if profile.format is QueueFormat.DQO_RDA:
-        form += bytes(4)
+        # Entries of the transmit completion and the receive buffer rings, which drivers up to Linux 6.1 take from here.
+        form += struct.pack(">HH", tx.default, rx.default)
     elif profile.format is QueueFormat.DQO_QPL:
         form += struct.pack(">HH", profile.tx_pages, profile.rx_pages)
     return [(_FORMATS[profile.format], form), *found]
