@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
+import measured_reasons
 import pytest
 from plugfest.requirements.known_issues import Subject, load
 
-with Path(__file__).with_name("known_issue_reasons.tsv").open(encoding="utf-8", newline="") as file:
-    MEASURED = tuple(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+MEASURED = tuple(measured_reasons.read())
 ISSUES = load()
 PARAMETERS = {parameter for issue in ISSUES for parameter in issue.parameters}
 UNMEASURED = frozenset(
@@ -128,3 +125,36 @@ def test_no_pattern_accounts_for_another_issues_reason() -> None:
         and any(pattern.search(row["reason"]) for pattern in issue.shows.values())
     }
     assert wrong <= SAME_SYMPTOM
+
+
+def test_reasons_are_taken_from_reports() -> None:
+    known = {"reason": "igb: off by one", "link": "https://e.org"}
+    reason = "igb: off by one, https://e.org (found: {})"
+    results = [
+        {
+            "requirement": "A-B-01",
+            "test": "a/test_a.py::test_a[x]",
+            "known_issue": known,
+            "reason": reason.format("fail: off (by 1)"),
+        },
+        {
+            "requirement": "A-B-02",
+            "test": "a/test_a.py::test_b",
+            "known_issue": known,
+            "reason": reason.format("crash: BUG (and 2 more)"),
+        },
+        {"requirement": "A-B-03", "test": "a/test_a.py::test_c", "known_issue": None, "reason": "off by 1"},
+        {
+            "requirement": "A-B-04",
+            "test": "a/test_a.py::test_d",
+            "known_issue": known,
+            "reason": "known issue did not show: x",
+        },
+    ]
+    run = {"driver": "igb", "subject": {"profile": None}, "kernel": {"release": "7.3.4+deb13-amd64"}}
+    rows = list(measured_reasons.measured({"run": run, "results": results}))
+    assert [(row["requirement"], row["test"], row["kernel"], row["reason"]) for row in rows] == [
+        ("A-B-01", "test_a[x]", "7.3.4", "off (by 1)"),
+        ("A-B-02", "test_b", "7.3.4", "BUG"),
+    ]
+    assert measured_reasons.merged([rows[1], rows[0], {**rows[0], "reason": "later"}]) == rows
