@@ -16,6 +16,7 @@ UNMEASURED = frozenset(
         "e1000e: the interface's byte counts include the FCS",
         'gve: "hw csum failure" for frames that an XDP program has modified, in GQI mode',
         "gve: XDP programs get 2 bytes of headroom in GQI mode",
+        "gve: `ethtool -S` oopses after the number of channels has changed",
         "gve: a failed CREATE_RX_QUEUE leaves all queues stopped, without a reset",
         "gve: a failed DESTROY_RX_QUEUE leaves all queues stopped, without a reset",
         "gve: an admin queue command that times out wedges the interface",
