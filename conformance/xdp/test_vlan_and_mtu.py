@@ -18,8 +18,8 @@ VLAN = 100
 STANDARD_MTU = 1500
 JUMBO_MTU = 9000
 LIKELY_LIMITS = (1500, 2026, 2030, 2034, 3050, 3054, 3058, 3498, 3502, 3506)
-"""The standard MTU, and MTUs with whose frames a buffer of 2048, 3072 or 4096 bytes is full: without tag and FCS, with one, or with both; of the last, XDP's
-headroom and struct skb_shared_info take 576 bytes."""
+"""The standard MTU, and those with whose frames a buffer of 2048, 3072 or 4096 bytes is full: without tag and FCS, with one, or with
+both; of the largest, XDP's headroom and struct skb_shared_info take 576 bytes."""
 
 
 @pytest.fixture
