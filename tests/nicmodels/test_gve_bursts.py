@@ -87,7 +87,8 @@ class Rig:
 def datagram(port: int, size: int, version: int, kind: type, *, damaged: bool) -> bytes:
     """TCP or UDP to the device."""
     network = IP(src="192.0.2.1", dst="192.0.2.2") if version == 4 else IPv6(src="2001:db8::1", dst="2001:db8::2")
-    transport = TCP(sport=port, dport=80, flags="A") if kind is TCP else UDP(sport=port, dport=80)
+    options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))] if size & 1 else []
+    transport = TCP(sport=port, dport=80, flags="A", options=options) if kind is TCP else UDP(sport=port, dport=80)
     frame = bytearray(bytes(Ether(dst=MAC, src=PEER) / network / transport / Raw(bytes(size))))
     frame[-1] ^= damaged
     return bytes(frame)
@@ -96,7 +97,7 @@ def datagram(port: int, size: int, version: int, kind: type, *, damaged: bool) -
 datagrams = st.builds(
     datagram,
     st.sampled_from((1000, 1001, 1002)),
-    st.integers(0, 1400),
+    st.one_of(st.integers(0, 20), st.integers(0, 1400)),
     st.sampled_from((4, 6)),
     st.sampled_from((TCP, UDP)),
     damaged=st.sampled_from((False, False, False, True)),

@@ -121,15 +121,16 @@ class FaultSet:
         active: whether any was armed when `poll` last looked; the only thing a hot path has to test.
     """
 
-    __slots__ = ("_faults", "active")
+    __slots__ = ("_all", "_faults", "active")
 
     def __init__(self, faults: Mapping[str, Fault]) -> None:
         self._faults = faults
+        self._all = tuple(faults.values())
         self.active = False
 
     def poll(self) -> bool:
         """Update `active`, and return it. Call it once per burst."""
-        self.active = any(fault.armed for fault in self._faults.values())
+        self.active = True in [fault.armed for fault in self._all]
         return self.active
 
     def fires(self, name: str, **context: Any) -> bool:

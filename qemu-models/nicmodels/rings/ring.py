@@ -74,6 +74,10 @@ class DescriptorRing:
             data += self._memory.read(self.base, (number - first) * size)
         return list(self._layout.iter_unpack(data))
 
+    def back(self, number: int) -> int:
+        """The descriptor that is `number` before head; head itself while the ring has no length."""
+        return (self.head - number) % self.count if self.count else self.head
+
     def advance(self, number: int) -> int:
         """Move head on by `number` descriptors; returns the new head."""
         head = self.head + number

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ixgbe_harness import DEXT, EOP, IFCS, IXSM, MAC, PEER, RING, RS, TX_BUFFERS, TX_RING, VLE, Harness, registers_of
-from nicmodels.models.ixgbe.registers import BLOCKS, transmit
+from nicmodels.models.ixgbe.registers import BLOCKS, receive, transmit
 
 STATISTICS = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
 
@@ -73,6 +73,19 @@ def test_a_fault_of_a_counter_fires_once_a_frame(name: str) -> None:
     values = registers_of(harness, STATISTICS)
     expected = {"tx.counter.doubled": (7, 7 * 64), "tx.counter.bytes": (5, 5 * 64 + 2)}[name]
     assert (values["GPTC"], values["GOTCL"]) == expected
+
+
+def test_a_ring_that_loses_its_length_under_traffic() -> None:
+    """A broken driver: the descriptors that the device has fetched are used up, and nothing else happens."""
+    harness = Harness().start()
+    frame = b"\xff" * 6 + PEER + b"\x88\xb5" + bytes(46)
+    assert len(harness.receive(frame, frame)) == 2
+    harness.write(receive.RDLEN, 0)
+    harness.wire.incoming.extend([frame] * 100)
+    harness.device.frame_arrived()
+    harness.clock.advance(0)
+    harness.read(receive.RDH)
+    assert harness.device.queues()["rx"][0]["size"] == 0
 
 
 def test_the_head_is_written_back_for_a_burst() -> None:

@@ -64,8 +64,7 @@ class RxQueue:
     @property
     def head(self) -> int:
         """The next descriptor to be used."""
-        ring, fetched = self.ring, len(self.posted)
-        return (ring.head - fetched) % ring.count if fetched else ring.head
+        return self.ring.back(len(self.posted)) if self.posted else self.ring.head
 
     def take(self) -> tuple[int, int, int]:
         """Use the next fetched descriptor: its index, packet buffer and header buffer."""
@@ -129,7 +128,7 @@ class RxQueues:
     def note_many(self, queue: RxQueue, numbers: list[int], descriptors: list[bytes]) -> None:
         """Add descriptors to the write-back at the end of the burst; their numbers go on after the ring's last index."""
         size = queue.ring.count
-        if numbers and numbers[-1] >= size:
+        if size and numbers and numbers[-1] >= size:
             numbers = [number % size for number in numbers]
         self._note(queue.index, numbers, descriptors)
 

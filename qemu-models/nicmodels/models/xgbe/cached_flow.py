@@ -7,9 +7,11 @@ import struct
 from typing import TYPE_CHECKING
 
 from nicmodels.models.xgbe import descriptors as d
+from nicmodels.offload.headers import TCP
 
 if TYPE_CHECKING:
     from nicmodels.models.xgbe.rx_offload import RxStatus
+    from nicmodels.offload.headers import Headers
 
 _WRITE_BACK = struct.Struct("<IIII")
 
@@ -23,14 +25,22 @@ class CachedFlow:
         header: bytes of header for a split; 0 for none.
     """
 
-    __slots__ = ("_report", "_reports", "channel", "destination", "header")
+    __slots__ = ("_offset_at", "_report", "_reports", "channel", "destination", "header")
 
-    def __init__(self, destination: bytes, channel: int, report: RxStatus) -> None:
-        self.destination = destination
+    def __init__(self, frame: memoryview, headers: Headers, channel: int, report: RxStatus) -> None:
+        self.destination = bytes(frame[:6])
         self.channel = channel
         self.header = report.header
+        self._offset_at = headers.l4_offset + 12 if headers.l4 == TCP else 0
         self._report = report
         self._reports: dict[int, bytes] = {}
+
+    def splits(self, frame: bytes) -> bool:
+        """Whether a frame of a flow with a header for a split has one of the same length, and something after it."""
+        if len(frame) <= self.header:
+            return False
+        at = self._offset_at
+        return not at or at - 12 + (frame[at] >> 4 << 2) == self.header
 
     def report(self, size: int) -> bytes:
         """The write-back of a frame of `size` bytes."""

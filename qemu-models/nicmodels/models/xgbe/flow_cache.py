@@ -54,7 +54,9 @@ class FlowCache:
 
     def learn(self, frame: memoryview, headers: Headers, channel: int, report: RxStatus, limit: int) -> None:
         """Cache the flow of a delivered frame; `limit` is the longest frame without FCS."""
-        if self._flows.learn(frame, headers, CachedFlow(bytes(frame[:6]), channel, report)):
+        if self._dma.channels[channel].splits and headers.version and not report.header:
+            return  # an exception, by which the next frame cannot be judged
+        if self._flows.learn(frame, headers, CachedFlow(frame, headers, channel, report)):
             self._limit = limit
 
     def deliver_many(self, frames: Sequence[bytes], at: int, end: int) -> int:
@@ -69,6 +71,10 @@ class FlowCache:
             sizes = [*map(len, run)]
             if max(sizes) > self._limit:
                 del sizes[next(number for number, size in enumerate(sizes) if size > self._limit) :]
+            if flow.header:
+                alike = [*map(flow.splits, run)]
+                if not all(alike):
+                    del sizes[alike.index(False) :]
             taken, delivered = self._dma.deliver_run(flow, run, sizes)
             self._counters.arrived_many(sizes[:taken], flow.destination)
             self._counters.delivered(flow.channel, sum(sizes[:delivered]), delivered)

@@ -64,8 +64,7 @@ class RxChannel:
     @property
     def head(self) -> int:
         """The next descriptor to be used."""
-        ring, fetched = self.ring, len(self.posted)
-        return (ring.head - fetched) % ring.count if fetched else ring.head
+        return self.ring.back(len(self.posted)) if self.posted else self.ring.head
 
 
 class QueuedFrame(NamedTuple):
