@@ -119,8 +119,9 @@ def test_drop(native, traffic, remote, step, until):
 def largest_mtu(native, dut, settings, evidence):
     """The largest MTU at which the driver attaches a program without fragment support; the fixture sets it.
 
-    While the interface is up most drivers restart the device for each program and each MTU. So the limit is searched for with the
-    interface down, and confirmed with it up; a driver whose limit differs there is searched again.
+    Most drivers restart the device for each MTU and each program, and reject under a program an MTU at which they would not attach it.
+    So the limit is searched for by setting MTUs under a program, and confirmed by attaching one; if that does not hold, it is searched
+    for by attaching a program at each MTU.
     """
     possible = dut.link()["max-mtu"]
     smallest, largest = min(STANDARD_MTU, possible), min(possible, JUMBO_MTU)
@@ -128,19 +129,22 @@ def largest_mtu(native, dut, settings, evidence):
     def accepts(mtu):
         return dut.try_set_link(mtu=mtu) is None and native.try_attach_and_detach() is None
 
-    def search():
+    def keeps(mtu):
+        return dut.try_set_link(mtu=mtu) is None
+
+    def search(allows):
         candidates = range(smallest + 1, largest + 1)
-        if not candidates or accepts(largest):
+        if not candidates or allows(largest):
             return largest
-        return smallest + bisect.bisect_left(candidates, True, key=lambda mtu: not accepts(mtu))
+        return smallest + bisect.bisect_left(candidates, True, key=lambda mtu: not allows(mtu))
 
     settings.set_link(mtu=dut.mtu)  # restores the present MTU when the test ends
     assert accepts(smallest), f"the driver attaches no program at an MTU of {smallest}"
-    settings.set_link(up=False)
-    found = search()
-    dut.set_link(up=True)
+    native.attach("xdp_pass")
+    found = search(keeps)
+    native.detach()
     if (found < largest and accepts(found + 1)) or not accepts(found):
-        found = search()
+        found = search(accepts)
         dut.set_link(mtu=found)
     evidence("largest MTU for a program without fragment support", found)
     return found

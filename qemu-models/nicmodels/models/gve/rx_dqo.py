@@ -37,6 +37,8 @@ GENERATION = 14
 _QUADWORDS = struct.Struct("<QQQQ")
 """A completion: length at bit 32 of the first, the buffer's id at bit 32 of the second, the timestamp at bit 32 of the last."""
 _GENERATION_BIT = 32 + GENERATION
+_AROUND_BUFFER = struct.Struct("<12sH18s")
+"""A completion: what is before the buffer's id, the id, and what is after it."""
 # With the header length.
 RSC, SPLIT_HEADER = 1 << 10, 1 << 11
 # Byte 8.
@@ -178,18 +180,19 @@ class RxQueueDqo(Queue):
         end = room - max(sizes)
         first, second, third = quadwords
         first |= completions.generation << _GENERATION_BIT
-        fourth = stamp << 32
-        held, pack = self._held, _QUADWORDS.pack
+        heads = {size: _QUADWORDS.pack(first | size << 32, second, 0, 0)[:12] for size in set(sizes)}
+        tail = _QUADWORDS.pack(0, second, third, stamp << 32)[14:]
+        held, pack = self._held, _AROUND_BUFFER.pack
         entries = []
         for (identity, address, _), frame, size in zip(buffers, frames, sizes, strict=False):
             start = address - base
             if 0 <= start <= end and pages is None:
                 memory[start : start + size] = frame
-                entries.append(pack(first | size << 32, second | identity << 32, third, fourth))
+                entries.append(pack(heads[size], identity, tail))
+            elif self._put(address, frame) == size:
+                entries.append(pack(heads[size], identity, tail))
             else:
-                length = self._put(address, frame)
-                error = RX_ERROR << 8 if length < 0 else 0
-                entries.append(pack(first | error | max(length, 0) << 32, second | identity << 32, third, fourth))
+                entries.append(pack(_QUADWORDS.pack(first | RX_ERROR << 8, second, 0, 0)[:12], identity, tail))
             held[identity] = 0
         completions.note_many(entries)
         self._account.completed += number

@@ -135,20 +135,25 @@ class FlowCache:
     def _deliver_run(self, flow: CachedFlow, run: list[bytes], *, counted: bool) -> int:
         """Deliver frames of one flow; returns how many. Those after the first that does not fit are not delivered."""
         rx, queue = self._rx, flow.queue
-        posted, sizes = queue.posted, [*map(len, run)]
+        sizes = [*map(len, run)]
         longest = min(self._limit, queue.size)
         if max(sizes) > longest:
             del sizes[next(number for number, size in enumerate(sizes) if size > longest) :]
-        if len(posted) < len(sizes):
+        if len(queue.posted) < len(sizes):
             del sizes[self._fetch(queue, len(sizes)) :]
         if not sizes:
             return 0
-        first, take = queue.head, posted.popleft
-        descriptors = [take() for _ in sizes]
+        tally = Counter(sizes)
+        if not counted:
+            arrived = self._statistics.arrived
+            for size, frames in tally.items():
+                arrived(size + ETH_FCS_LEN, flow.group, broadcast=flow.broadcast, passed=True, frames=frames)
+        first, take = queue.head, queue.posted.popleft
+        addresses = [take()[0] for _ in sizes]
         base, room, memory = rx.memory.window()
-        end = room - max(sizes)
-        lost: list[int] = []
-        for number, (address, _), frame, size in zip(count(first), descriptors, run, sizes, strict=False):
+        end = room - max(tally)
+        delivered, lost = len(sizes), []
+        for number, address, frame, size in zip(count(), addresses, run, sizes, strict=False):
             start = address - base
             if 0 <= start <= end:
                 memory[start : start + size] = frame
@@ -158,16 +163,15 @@ class FlowCache:
                 except DmaError:
                     rx.dma_error(queue)
                     lost.append(number)
-        delivered = len(sizes)
-        if not counted:
-            arrived = self._statistics.arrived
-            for size, frames in Counter(sizes).items():
-                arrived(size + ETH_FCS_LEN, flow.group, broadcast=flow.broadcast, passed=True, frames=frames)
         numbers = [*range(first, first + delivered)]
         for number in reversed(lost):
-            del numbers[number - first], sizes[number - first]
-        reports = {size: flow.report(size) for size in set(sizes)}
-        rx.note_many(queue, numbers, [reports[size] for size in sizes])
+            del numbers[number], sizes[number]
+        if len(tally) == 1:
+            reports = [flow.report(size) for size in tally] * len(numbers)
+        else:
+            by_size = {size: flow.report(size) for size in tally}
+            reports = [by_size[size] for size in sizes]
+        rx.note_many(queue, numbers, reports)
         self._delivered(flow, len(sizes), sum(sizes))
         return delivered
 

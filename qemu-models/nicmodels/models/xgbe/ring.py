@@ -14,10 +14,14 @@ from nicmodels.rings import DescriptorRing
 if TYPE_CHECKING:
     from nicmodels.vfio_user.memory import GuestMemory
 
-OWN = 1 << 31
 SIZE = 16
 _KIND = bytes(byte & 0x70 for byte in range(256))
 """Of the highest byte of a descriptor: context, first, last."""
+
+
+def doublewords(low: int, high: int) -> tuple[int, int, int, int]:
+    """The four doublewords of a descriptor's two quadwords."""
+    return low & 0xFFFF_FFFF, low >> 32, high & 0xFFFF_FFFF, high >> 32
 
 
 class OwnedRing(DescriptorRing):
@@ -26,7 +30,7 @@ class OwnedRing(DescriptorRing):
     __slots__ = ()
 
     def __init__(self, memory: GuestMemory) -> None:
-        super().__init__(memory, "<IIII")
+        super().__init__(memory, "<QQ")
 
     @property
     def available(self) -> int:
@@ -58,11 +62,11 @@ class OwnedRing(DescriptorRing):
                 self.write(first, data)
 
     def owned(self, limit: int) -> list[tuple[int, ...]]:
-        """Up to `limit` descriptors from head on that the DMA owns, in order.
+        """Up to `limit` descriptors from head on that the DMA owns, in order, each as two quadwords.
 
         Raises:
             DmaError: the ring is not in guest memory.
         """
         found = self.fetch(limit)
-        owned = [descriptor[3] & OWN for descriptor in found]
+        owned = [high >> 63 for _, high in found]
         return found if all(owned) else found[: owned.index(0)]

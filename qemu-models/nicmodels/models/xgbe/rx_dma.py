@@ -11,14 +11,14 @@ many descriptors as necessary; without, both buffers have RBSZ bytes.
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.interrupts import FBE, RBU, RI, RPS
 from nicmodels.models.xgbe.registers import dma
-from nicmodels.models.xgbe.ring import OwnedRing
+from nicmodels.models.xgbe.ring import OwnedRing, doublewords
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -37,13 +37,17 @@ FETCH = 32
 START = 1
 SPH = 1 << 24
 EAME = 1 << 11
+WIDE, NARROW = 0xFFFF_FFFF_FFFF, 0xFFFF_FFFF
+"""Of a quadword of a descriptor: the address of a buffer, with and without EAME."""
+INTERRUPT = d.RX_INTERRUPT << 32
+"""In the second quadword."""
 RIWT_UNIT = 256 / 500e6
 STOPPED, WAITING, SUSPENDED = 0, 3, 4
 _WRITE_BACK = struct.Struct("<IIII")
 
 
 class RxChannel:
-    """A receive channel. `posted` holds the descriptors fetched, the last just before the ring's head: four doublewords."""
+    """A receive channel. `posted` holds the descriptors fetched, the last just before the ring's head: two quadwords."""
 
     __slots__ = ("index", "posted", "ring", "running", "size", "splits", "starved", "watchdog")
 
@@ -275,20 +279,19 @@ class RxDma:
             return 0, 0
         first, take = channel.head, posted.popleft
         descriptors = [take() for _ in range(number)]
-        high_mask = d.ADDRESS_HIGH if self._file[dma.SBMR] & EAME else 0
+        mask = WIDE if self._file[dma.SBMR] & EAME else NARROW
         base, size, memory = self._memory.window()
-        end = size - max(sizes)
+        tally = Counter(sizes[:number])
+        end = size - max(tally)
         taken = delivered = number
-        for position, (low, high, low_2, last), frame, length in zip(
-            range(number), descriptors, frames, sizes, strict=False
-        ):
-            address = low | (high & high_mask) << 32
+        for position, (buffer, buffer_2), frame, length in zip(range(number), descriptors, frames, sizes, strict=False):
+            address = buffer & mask
             start = address - base
             if address and 0 <= start <= end:
                 if length <= room:
                     memory[start : start + length] = frame
                     continue
-                address_2 = low_2 | (last & high_mask) << 32
+                address_2 = buffer_2 & mask
                 start_2 = address_2 - base
                 if address_2 and 0 <= start_2 <= end:
                     memory[start : start + room] = frame[:room]
@@ -296,28 +299,29 @@ class RxDma:
                     continue
             try:
                 at = self._fill(address, memoryview(frame), 0, room)
-                self._fill(low_2 | (last & high_mask) << 32, memoryview(frame), at, channel.size)
+                self._fill(buffer_2 & mask, memoryview(frame), at, channel.size)
             except DmaError:
                 taken, delivered = position + 1, position
                 self._dma_error(channel)
                 break
-        reports = {length: flow.report(length) for length in set(sizes)}
+        by_length = {length: flow.report(length) for length in tally}
+        one = len(tally) == 1
+        reports = [*by_length.values()] * delivered if one else [by_length[length] for length in sizes[:delivered]]
         count = channel.ring.count
         indices = range(first, first + delivered)
         self._note_many(
-            channel.index,
-            [*indices] if first + delivered <= count else [index % count for index in indices],
-            [reports[length] for length in sizes[:delivered]],
+            channel.index, [*indices] if first + delivered <= count else [index % count for index in indices], reports
         )
-        self._complete_many(channel, [each[3] & d.RX_INTERRUPT for each in descriptors[:delivered]])
+        self._complete_many(channel, descriptors[:delivered])
         return taken, delivered
 
-    def _complete_many(self, channel: RxChannel, interrupts: list[int]) -> None:
-        """Like `_complete` of each frame, whose descriptors ask for an interrupt or not."""
-        if any(interrupts):
-            self._complete(channel, interrupt=True)
-        if interrupts and not interrupts[-1]:
-            self._complete(channel, interrupt=False)
+    def _complete_many(self, channel: RxChannel, descriptors: list[tuple[int, ...]]) -> None:
+        """Like `_complete` of each frame, in order: an interrupt ends the wait that those before it began."""
+        if descriptors:
+            final = bool(descriptors[-1][1] & INTERRUPT)
+            if not final and any(high & INTERRUPT for _, high in descriptors):
+                self._complete(channel, interrupt=True)
+            self._complete(channel, interrupt=final)
 
     def _scatter(self, channel: RxChannel, frame: bytes, report: RxStatus, needed: int) -> None:
         """Copy a frame into the buffers of posted descriptors, and add their write-back."""
@@ -326,7 +330,7 @@ class RxDma:
         interrupt = False
         for number in range(needed):
             index = channel.head
-            low, high, low_2, last = channel.posted.popleft()
+            low, high, low_2, last = doublewords(*channel.posted.popleft())
             first, final = number == 0, number == needed - 1
             room = channel.size
             if channel.splits:
@@ -349,7 +353,7 @@ class RxDma:
             self._note(channel.index, index, _WRITE_BACK.pack(word_0, word_1, word_2, word_3))
         if report.time is not None:
             index = channel.head
-            *_, last = channel.posted.popleft()
+            *_, last = doublewords(*channel.posted.popleft())
             interrupt = interrupt or bool(last & d.RX_INTERRUPT)
             seconds, nanoseconds = report.time
             self._note(
