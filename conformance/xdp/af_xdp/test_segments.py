@@ -28,10 +28,22 @@ SMALL_CHUNKS = {"size": 2048, "headroom": 1024}
 """A umem whose chunks hold half of the longest frame at an MTU of 1500."""
 
 
+SINCE_USE_SG = "NETDEV_A_DEV_XDP_ZC_MAX_SEGS"
+"""An enumerator that came with the flag."""
+
+
 @pytest.fixture
 def xsk_program(native_redirect, queues_reached_by_rss):  # noqa: ARG001 - before a program is attached
     """A program with fragment support, attached in native mode, that redirects test frames to the sockets in its map."""
     return native_redirect.attach("xdp_redirect_xsk_frags")
+
+
+@pytest.fixture
+def use_sg(guest, skip_kernel_lacks):
+    """The flag XDP_USE_SG; skips on a kernel that does not know it."""
+    if not guest.agent.call("system.kernel_has", name=SINCE_USE_SG):
+        skip_kernel_lacks("AF_XDP frames in several buffers (XDP_USE_SG)", evidence=f"the BTF has no {SINCE_USE_SG}")
+    return XDP_USE_SG
 
 
 def room_in_chunk(size=CHUNK, headroom=0):
@@ -77,10 +89,10 @@ RECEIVE_FAULTS = (
 
 @requirement("XDP-XSK-40", level="MUST", source=MULTI_BUFFER, falsified_by=RECEIVE_FAULTS, variant="copy")
 @pytest.mark.parametrize("mode", ["copy"], indirect=True)
-def test_receive(bind_sockets, check_receive_multi_buffer, step):
+def test_receive(bind_sockets, check_receive_multi_buffer, step, use_sg):
     """A frame that does not fit into one chunk reaches a socket in several buffers, in order, exactly once, unchanged."""
     with step("Bind a socket with small chunks and multi-buffer support (XDP_USE_SG) to each queue"):
-        sockets = bind_sockets(bind_flags=XDP_USE_SG, **SMALL_CHUNKS)
+        sockets = bind_sockets(bind_flags=use_sg, **SMALL_CHUNKS)
     with step(
         "Send test frames of every size: the sockets receive each exactly once, unchanged, at the proper offsets"
     ):
@@ -113,6 +125,7 @@ def test_receive_jumbo(
     skip_unsupported,
     step,
     evidence,
+    use_sg,
 ):
     """At an MTU of up to 9000, a frame longer than a chunk reaches a socket in several buffers, in zero-copy mode at most xdp-zc-max-segs.
 
@@ -123,7 +136,7 @@ def test_receive_jumbo(
         sizes = set_jumbo_mtu()
         if max(sizes) <= room_in_chunk():
             skip_unsupported(f"frames longer than {room_in_chunk()} bytes", evidence={"longest": max(sizes)})
-        sockets = bind_sockets(bind_flags=XDP_USE_SG)
+        sockets = bind_sockets(bind_flags=use_sg)
     if mode == "zero-copy":
         max_segments = native_redirect.max_segments()
         sizes = [size for size in sizes if size <= max_segments * room_in_chunk()]
@@ -183,12 +196,12 @@ def test_receive_without_use_sg(bind_sockets, traffic, until, step):
     proves=MAX_SEGS,
     variant="zero-copy",
 )
-def test_send(require, af_xdp, xsk_program, mode, settings, send_and_check, probes_by_version, until, step):
+def test_send(require, af_xdp, xsk_program, mode, settings, send_and_check, probes_by_version, until, step, use_sg):
     """A frame that a socket sends in several buffers leaves as one frame, unchanged, and each buffer is completed exactly once."""
     if mode == "zero-copy":
         require(MAX_SEGS)
     with step("Bind a socket with multi-buffer support (XDP_USE_SG) to queue 0"):
-        socket = af_xdp.umem(xsk_program.maps["sockets"]).open(0, mode, flags=XDP_USE_SG)
+        socket = af_xdp.umem(xsk_program.maps["sockets"]).open(0, mode, flags=use_sg)
         settings.ready()
     frames = frames_of([*probes_by_version[4], *probes_by_version[6]])
     split_frames = [split(frame, SPLIT_OFFSETS[number % len(SPLIT_OFFSETS)]) for number, frame in enumerate(frames)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.methods import exposed
+from agent.system.kernel import has_name
 
 CLOCKS = ("REALTIME", "TAI", "MONOTONIC", "BOOTTIME")
 KMSG_RECORD = re.compile(r"(?P<prefix>\d+),(?P<sequence>\d+),(?P<micros>\d+),[^;]*;(?P<text>.*)", re.DOTALL)
@@ -95,6 +96,12 @@ def interrupts() -> list[dict[str, Any]]:
             {"irq": irq.strip(), "count": sum(counts), "counts": counts, "name": " ".join(words[len(counts) :])}
         )
     return found
+
+
+@exposed
+def kernel_has(name: str) -> bool:
+    """Return whether a function, type or enumerator of the kernel has this name, by its BTF; True where it has none."""
+    return has_name(name)
 
 
 @exposed
