@@ -277,6 +277,7 @@ def test_headroom(adjustment, traffic, packet_receiver, dut, remote, step, evide
         traffic.send([probe])
         # A frame whose move the helper rejects arrives as well, as it was sent.
         arrived = receiver.take(lambda frame: has_local_header(frame) or is_probe(frame), 1)
+        assert arrived, f"a frame did not arrive, with {length} bytes prepended or without"
         return any(map(has_local_header, arrived)) and adjustment.answers()["head"].accepted > 0
 
     with step(f"Have the program prepend {USABLE_HEADROOM} bytes to a frame of 64 bytes, or find the most that it can"):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import bisect
 from contextlib import suppress
 
 import pytest
@@ -18,6 +17,9 @@ VLAN_STRIPPING = "rx-vlan-hw-parse"
 VLAN = 100
 STANDARD_MTU = 1500
 JUMBO_MTU = 9000
+LIKELY_LIMITS = (1500, 2026, 2030, 2034, 3050, 3054, 3058, 3498, 3502, 3506)
+"""The standard MTU, and those with whose frames a buffer of 2048, 3072 or 4096 bytes is full: without tag and FCS, with one, or with
+both; of the largest, XDP's headroom and struct skb_shared_info take 576 bytes."""
 
 
 @pytest.fixture
@@ -119,31 +121,24 @@ def test_drop(native, traffic, remote, step, until):
 def largest_mtu(native, dut, settings, evidence):
     """The largest MTU at which the driver attaches a program without fragment support; the fixture sets it.
 
-    While the interface is up most drivers restart the device for each program and each MTU. So the limit is searched for with the
-    interface down, and confirmed with it up; a driver whose limit differs there is searched again.
+    Most drivers restart the device for each MTU and for each program, so the likely limits are tried first.
     """
-    possible = dut.link()["max-mtu"]
-    smallest, largest = min(STANDARD_MTU, possible), min(possible, JUMBO_MTU)
 
     def accepts(mtu):
         return dut.try_set_link(mtu=mtu) is None and native.try_attach_and_detach() is None
 
-    def search():
-        candidates = range(smallest + 1, largest + 1)
-        if not candidates or accepts(largest):
-            return largest
-        return smallest + bisect.bisect_left(candidates, True, key=lambda mtu: not accepts(mtu))
-
     settings.set_link(mtu=dut.mtu)  # restores the present MTU when the test ends
-    assert accepts(smallest), f"the driver attaches no program at an MTU of {smallest}"
-    settings.set_link(up=False)
-    found = search()
-    dut.set_link(up=True)
-    if (found < largest and accepts(found + 1)) or not accepts(found):
-        found = search()
-        dut.set_link(mtu=found)
-    evidence("largest MTU for a program without fragment support", found)
-    return found
+    possible = dut.link()["max-mtu"]
+    accepted, too_large = min(STANDARD_MTU, possible), min(possible, JUMBO_MTU) + 1
+    likely = sorted({too_large - 1, *LIKELY_LIMITS, *(mtu + 1 for mtu in LIKELY_LIMITS)})
+    assert accepts(accepted), f"the driver attaches no program at an MTU of {accepted}"
+    while too_large - accepted > 1:
+        candidates = [mtu for mtu in likely if accepted < mtu < too_large] or range(accepted + 1, too_large)
+        mtu = candidates[len(candidates) // 2]
+        accepted, too_large = (mtu, too_large) if accepts(mtu) else (accepted, mtu)
+    dut.set_link(mtu=accepted)
+    evidence("largest MTU for a program without fragment support", accepted)
+    return accepted
 
 
 @requirement(

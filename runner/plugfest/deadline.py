@@ -119,8 +119,8 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether no time is left."""
-        return self.remaining == 0.0
+        """Whether no time is left. What the host has lost is asked for only if it decides."""
+        return time.monotonic() >= self.end and self.remaining == 0.0
 
 
 def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:

@@ -87,6 +87,20 @@ def test_a_verdict_that_varies_between_good_ones_fails_too(plugfest, runs) -> No
     assert (done.status, comparison()["exit_status"]) == (1, 1)
 
 
+def test_a_quarantined_verdict_may_vary(plugfest, runs) -> None:
+    runs(both("pass", "pass"), both("pass", "quarantined"), both("pass", "pass"))
+    done = plugfest("run", "ixgbe", "--repeat", "3")
+    assert done.status == 0
+    assert done.out.splitlines()[-1] == "ixgbe: 1 verdict of 2 varied (1 quarantined) in 3 runs (exit status 0)"
+    assert [row["quarantined"] for row in comparison()["varied"]] == [True]
+
+
+def test_the_quarantine_hides_no_other_change(plugfest, runs) -> None:
+    runs(both("pass", "pass"), both("pass", "quarantined"), both("pass", "skip"))
+    done = plugfest("run", "ixgbe", "--repeat", "3")
+    assert (done.status, [row["quarantined"] for row in comparison()["varied"]]) == (1, [False])
+
+
 def test_runs_that_agree_to_fail(plugfest, runs) -> None:
     runs(both("pass", "fail"), both("pass", "fail"))
     done = plugfest("run", "ixgbe", "--repeat", "2")

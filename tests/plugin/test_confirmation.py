@@ -67,7 +67,7 @@ def test_the_same_verdict_twice_is_confirmed(suite, ending: str) -> None:
         (
             "crash",
             "another crash",
-            f"{OOPS[0][15:]} (second attempt: {WARN[1][15:]})",
+            f"{OOPS[0][15:]} in ixgbe_poll (second attempt: {WARN[1][15:]})",
         ),
     ],
 )

@@ -62,6 +62,7 @@ ONE_LINERS = [
     ("UBSAN", False, "UBSAN: array-index-out-of-bounds in drivers/net/ethernet/intel/ixgbe/ixgbe_main.c:1:2"),
     ("refcount", False, "refcount_t: underflow; use-after-free."),
     ("leaked reference", False, "unregister_netdevice: waiting for eth0 to become free. Usage count = 2"),
+    ("checksum", False, "eth0: hw csum failure"),
     ("call trace", False, "Call Trace:"),
 ]
 

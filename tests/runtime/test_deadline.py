@@ -104,6 +104,22 @@ def test_deadline_moves_by_what_the_host_loses(clock: Time) -> None:
     assert limit.passed
 
 
+def test_host_is_not_asked_before_it_matters(clock: Time) -> None:
+    asked: list[float] = []
+
+    def lost() -> float:
+        asked.append(clock.now)
+        return 0.0
+
+    limit = Deadline.after(2, lost=lost)
+    clock.now += 1.9
+    assert not limit.passed
+    assert asked == [100.0]
+    clock.now += 0.2
+    assert limit.passed
+    assert len(asked) == 2
+
+
 def test_deadline_ends_on_a_host_that_has_no_time_at_all(clock: Time) -> None:
     with pytest.raises(AssertionError, match=r"within 2\.0 s and 18\.0 s in which the host was busy; it did not$"):
         until(lambda: False, what="the carrier comes up", timeout=2, lost=lambda: clock.now)

@@ -46,6 +46,23 @@ def test_delay_before_the_beginning_does_not_count(procfs: Procfs) -> None:
     assert delay.seconds() == pytest.approx(0.25)
 
 
+def test_a_forked_process_counts_itself(tmp_path: Path) -> None:
+    """Its main thread has another id than that of the process that it was forked from."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        procfs = Procfs(tmp_path)
+        procfs.delay(os.getpid(), os.getpid(), 1_000_000_000)
+        delay = RunDelay(procfs.folder)
+        procfs.delay(os.getpid(), os.getpid(), 3_000_000_000)
+        os.write(writing, str(round(delay.seconds())).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        assert answer.read() == "2"
+
+
 def test_processes_add_up_and_of_threads_the_longest_delay_counts(procfs: Procfs) -> None:
     procfs.delay(10, 10, 0)
     procfs.delay(10, 11, 0)

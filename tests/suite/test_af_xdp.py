@@ -50,7 +50,7 @@ def until(condition: Callable[[], Any], *, what: str, timeout: float = 5.0) -> A
 def sockets() -> list[Socket]:
     more = XDP_PKT_CONTD
     agent = Rings([[("a", more)], [("b", more), ("c", 0)]], [[("d", 0)], [], [("e", more)]])
-    umem = Umem(SimpleNamespace(agent=agent), "eth0", until, 7)  # type: ignore[arg-type]
+    umem = Umem(SimpleNamespace(agent=agent, speed=1.0), "eth0", until, 7)  # type: ignore[arg-type]
     return [Socket(umem, 0, 0), Socket(umem, 1, 1)]
 
 
@@ -78,3 +78,41 @@ def test_buffers_that_are_not_joined_are_all_returned() -> None:
         b"d",
         b"e",
     ]
+
+
+def sockets_of(*batches: list[list[tuple[str, int]]]) -> list[Socket]:
+    umem = Umem(SimpleNamespace(agent=Rings(*batches), speed=1.0), "eth0", until, 7)  # type: ignore[arg-type]
+    return [Socket(umem, number, number) for number in range(len(batches))]
+
+
+def test_sentinels_end_the_wait_for_frames_that_never_come() -> None:
+    sent: list[str] = []
+    rings = sockets_of([[("a", 0)]], [[("c", 0)]])
+
+    def send() -> set[bytes]:
+        sent.append("sentinels")
+        cast("Rings", rings[0].umem.agent).sockets[0].append([("y", 0)])
+        cast("Rings", rings[0].umem.agent).sockets[1].append([("z", 0)])
+        return {b"y", b"z"}
+
+    found = receive_frames(rings, {b"a", b"b", b"c"}, until, send)
+    assert [each.data for each in found] == [b"a", b"c"]
+    assert sent == ["sentinels"]
+
+
+def test_a_late_frame_is_waited_for_behind_sentinels() -> None:
+    rings = sockets_of([])
+
+    def send() -> set[bytes]:
+        cast("Rings", rings[0].umem.agent).sockets[0].extend([[("y", 0)], [("a", 0)]])
+        return {b"y", b"z"}
+
+    found = receive_frames(rings, {b"a"}, until, send)
+    assert [each.data for each in found] == [b"a"]
+
+
+def test_no_sentinel_is_sent_while_all_frames_come() -> None:
+    def send() -> set[bytes]:
+        raise AssertionError("sent")
+
+    assert [each.data for each in receive_frames(sockets_of([[("a", 0)]]), {b"a"}, until, send)] == [b"a"]

@@ -146,6 +146,9 @@ SAMPLES: Mapping[str, list[tuple[dict[str, Any], Any]]] = {
     "agent:link.get": [({"ifname": "eth0"}, {"carrier": 1, "operstate": "up"})],
     "agent:link.set": [({"ifname": "eth0", "mtu": 1400}, "set")],
     "agent:link.stats64": [({"ifname": "eth0"}, LINK)],
+    "agent:link.wait": [
+        ({"ifname": "eth0", "wanted": {"carrier": [1]}, "timeout": 1}, {"carrier": 1, "operstate": "up"})
+    ],
     "agent:link.xdp_attach": [({**ATTACH, "program": 5}, "made"), ({**ATTACH, "program": None}, "made")],
     "agent:netdev.monitor_read": [({"monitor": 1, "ifname": "eth0"}, [{"xdp-features": ["basic"]}])],
     "agent:netdev.napi_get": [({"ifname": "eth0"}, [{"id": 1, "irq": 30}])],

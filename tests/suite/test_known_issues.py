@@ -105,6 +105,7 @@ def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> No
         (GOOD.replace('requirement = "A-B-01"\n', ""), "neither 'requirement' nor 'complaint'"),
         (GOOD.replace('"off by 1"', '{ A-B-02 = "off by 1" }'), "no 'shows' that says for each of its requirements"),
         (GOOD.replace('"off by 1"', "1"), "no 'shows' that says for each of its requirements"),
+        (GOOD.replace('shows = "off by 1"\n', ""), "no 'shows' that says for each of its requirements"),
         (GOOD.replace('"off by 1"', "{ A-B-01 = 1 }"), "shows.A-B-01 = 1"),
         (GOOD.replace("off by 1", "off by ("), "shows = 'off by (', which is no regular expression"),
         (GOOD.replace("off by 1", ""), "shows = '', which matches any failure"),

@@ -70,15 +70,30 @@ def bind_sockets(
 
 
 @pytest.fixture
+def send_sentinels(traffic: Traffic) -> Callable[[], set[bytes]]:
+    """``send_sentinels()`` sends a short test frame in each flow, to come behind all frames of a burst; returns these frames."""
+
+    def send() -> set[bytes]:
+        sentinels = traffic.probes(sizes=SIZES[:1])
+        traffic.send(sentinels)
+        return set(frames_of(sentinels))
+
+    return send
+
+
+@pytest.fixture
 def check_receive(
-    traffic: Traffic, check_every_socket_received: Callable[[Sequence[Socket], Sequence[Received]], None], until: Until
+    traffic: Traffic,
+    check_every_socket_received: Callable[[Sequence[Socket], Sequence[Received]], None],
+    send_sentinels: Callable[[], set[bytes]],
+    until: Until,
 ) -> Callable[[Sequence[Socket]], list[Received]]:
     """``check_receive(sockets)`` checks that the sockets receive each test frame exactly once, unchanged; returns the buffers."""
 
     def check(sockets: Sequence[Socket]) -> list[Received]:
         probes = traffic.probes()
         traffic.send(probes)
-        found = receive_frames(sockets, set(frames_of(probes)), until)
+        found = receive_frames(sockets, set(frames_of(probes)), until, send_sentinels)
         check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
         assert all(each.options == 0 for each in found), "a descriptor has XDP_PKT_CONTD set"

@@ -26,7 +26,7 @@ STACK_FRAME_NUMBER = 1 << 20
 
 
 @pytest.fixture
-def check_receive_ignoring_late(traffic, until, check_every_socket_received):
+def check_receive_ignoring_late(traffic, until, check_every_socket_received, send_sentinels):
     """``check_receive_ignoring_late(sockets)`` checks the same as check_receive(), but ignores frames of earlier bursts."""
 
     def check(sockets):
@@ -34,7 +34,7 @@ def check_receive_ignoring_late(traffic, until, check_every_socket_received):
         probes = traffic.probes()
         traffic.send(probes)
         frames = set(frames_of(probes))
-        found = [each for each in receive_frames(sockets, frames, until) if each.data in frames]
+        found = [each for each in receive_frames(sockets, frames, until, send_sentinels) if each.data in frames]
         check_same([each.data for each in found], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, found)
 

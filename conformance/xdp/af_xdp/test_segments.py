@@ -40,7 +40,7 @@ def room_in_chunk(size=CHUNK, headroom=0):
 
 
 @pytest.fixture
-def check_receive_multi_buffer(traffic, until, check_every_socket_received):
+def check_receive_multi_buffer(traffic, until, check_every_socket_received, send_sentinels):
     """``check_receive_multi_buffer(sockets, sizes, room, headroom)`` checks that the sockets receive each test frame exactly once.
 
     Each frame arrives in buffers of at most `room` bytes, and each socket receives some frames.
@@ -53,7 +53,7 @@ def check_receive_multi_buffer(traffic, until, check_every_socket_received):
         probes = traffic.probes(sizes=sizes)
         assert any(len(probe.frame) > room for probe in probes)
         traffic.send(probes)
-        packets = receive_packets(sockets, set(frames_of(probes)), until)
+        packets = receive_packets(sockets, set(frames_of(probes)), until, send_sentinels)
         check_same([data_of(packet) for packet in packets], frames_of(probes), "frames that the sockets received")
         check_every_socket_received(sockets, [packet[0] for packet in packets])
         for packet in packets:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from scapy.config import conf
 
 from plugfest.cli.keep import run_kept
 from plugfest.cli.prepare import provenance
@@ -77,6 +78,10 @@ def run_pytest(plan: Path, arguments: Sequence[str], *, keep: bool) -> int:
     Returns:
         The exit status of the process.
     """
+    # scapy has read the host's interfaces and routes when it was imported, and takes default addresses from them.
+    conf.ifaces.reload()
+    conf.route.resync()
+    conf.route6.resync()
     os.environ[VARIABLE] = str(plan)
     sys.dont_write_bytecode = True
     return run_kept(arguments) if keep else int(pytest.main(list(arguments)))

@@ -91,7 +91,7 @@ ROWS = (
     always(
         "program:link.carrier-lost",
         "the carrier is reported as off",
-        {"agent:link.get": answers(_without_carrier)},
+        each(("agent:link.get", "agent:link.wait"), answers(_without_carrier)),
     ),
     always(
         "program:driver.netdev-lost",

@@ -42,6 +42,7 @@ _PATTERNS: tuple[tuple[str, bool, str], ...] = (
     ("allocation failure", False, r"page allocation failure: order:"),
     ("list corruption", True, r"list_(?:add|del) corruption"),
     ("refcount", False, r"refcount_t: "),
+    ("checksum", False, r"hw csum failure"),
     ("call trace", False, r"Call Trace:"),
 )
 _PROBLEM = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, (_, _, pattern) in enumerate(_PATTERNS)))

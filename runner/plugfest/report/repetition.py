@@ -78,7 +78,7 @@ def build(runs: Sequence[Run], wanted: int, interrupted: str | None) -> Mapping[
         "tests": len(verdicts),
         "runs": [_run(run) for run in runs],
         "varied": varied,
-        "exit_status": 1 if varied or failed or complete < wanted else 0,
+        "exit_status": 1 if not all(row["quarantined"] for row in varied) or failed or complete < wanted else 0,
     }
 
 
@@ -102,6 +102,7 @@ def _row(runs: Sequence[Run], test: str, results: Sequence[Mapping[str, Any] | N
     return {
         "requirement": found["requirement"],
         "test": test,
+        "quarantined": not _varies([each for each in results if each and each["verdict"] != Verdict.QUARANTINED]),
         "verdicts": [
             None if result is None else {"folder": run.folder, "verdict": result["verdict"], "reason": result["reason"]}
             for run, result in zip(runs, results, strict=True)
@@ -161,7 +162,9 @@ def render(found: Mapping[str, Any], console: Console, *, folder: Path) -> None:
     console.print(f"reports: {escape(str(folder))}/repeat.html, {NAME}, {PREFIX}*/report.html", soft_wrap=True)
     count = len(found["varied"])
     style = "bold green" if found["exit_status"] == 0 else "bold red"
-    varied = f"{count or 'no'} {'verdict' if count == 1 else 'verdicts'} of {found['tests']} varied"
+    listed = sum(row["quarantined"] for row in found["varied"])
+    of_these = f" ({listed} quarantined)" if listed else ""
+    varied = f"{count or 'no'} {'verdict' if count == 1 else 'verdicts'} of {found['tests']} varied{of_these}"
     failed = sum(run["exit_status"] != 0 for run in runs)
     failures = f", {failed} {'run' if failed == 1 else 'runs'} failed" if failed else ""
     console.print(

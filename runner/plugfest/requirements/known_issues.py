@@ -251,11 +251,10 @@ def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
 def _shows(value: object, requirements: Sequence[str], wrong: _Wrong) -> dict[str, re.Pattern[str]]:
     """Return how an issue shows, by requirement."""
     if isinstance(value, str) and requirements:
-        pattern = _pattern("shows", value, wrong)
-        return dict.fromkeys(requirements, pattern)
+        return dict.fromkeys(requirements, _pattern("shows", value, wrong))
+    if value is None and not requirements:
+        return {}
     if not isinstance(value, dict) or set(value) != set(requirements):
-        if value is None:
-            return {}
         raise wrong("no 'shows' that says for each of its requirements how it shows")
     return {identity: _pattern(f"shows.{identity}", text, wrong) for identity, text in value.items()}
 
@@ -361,8 +360,7 @@ class KnownIssues:
         self, symptom: str, requirement: str, applied: Sequence[KnownIssue], *, crashed: bool
     ) -> KnownIssue | None:
         for issue in applied:
-            pattern = issue.shows.get(requirement)
-            if pattern is None or pattern.search(symptom):
+            if issue.shows[requirement].search(symptom):
                 return issue
         complaints = self._issues if crashed else ()
         return next((each for each in complaints if each.complaint and each.complaint.search(symptom)), None)

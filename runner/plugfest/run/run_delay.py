@@ -69,7 +69,8 @@ class RunDelay:
         self._lock = threading.RLock()  # a signal's handler may ask while the main thread does
         self._processes: dict[int, list[_Thread]] = {}
         self._seconds: dict[int, float] = {}
-        self._watch(os.getpid(), [str(threading.main_thread().native_id)])
+        # The main thread, whose id is that of the process. Python's own record of it is the parent's in a forked process.
+        self._watch(os.getpid(), [str(os.getpid())])
 
     def watch(self, pid: int) -> None:
         """Count a process with the threads that it has now."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from plugfest.deadline import Deadline, poll
 from plugfest.machine.agent import AgentError
 from plugfest.traffic.traffic import LOSS_TIMEOUT, WIRE_TIMEOUT
 
@@ -31,6 +32,8 @@ XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
 XDP_PACKET_HEADROOM = 256
 """Bytes before a received frame that the kernel keeps, besides the umem's own headroom."""
 
+SILENCE = LOSS_TIMEOUT / 10
+"""Seconds without a frame after which sentinels are sent, on a guest of speed 1."""
 CHUNKS, CHUNK, RING = 1024, 4096, 512
 _AT_ONCE = 64
 """Frames in one request to the agent."""
@@ -58,6 +61,7 @@ class Umem:
     def __init__(self, guest: Machine, ifname: str, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
+        self.speed = guest.speed
         self.until = until
         self._ifname = ifname
         self._handle = handle
@@ -289,18 +293,30 @@ def take_all(sockets: Sequence[Socket]) -> list[list[Received]]:
     ]
 
 
-def receive_frames(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[Received]:
+def receive_frames(
+    sockets: Sequence[Socket],
+    wanted: Collection[bytes],
+    until: Until,
+    send_sentinels: Callable[[], Collection[bytes]] | None = None,
+) -> list[Received]:
     """Return what sockets receive until all that is wanted is there, or nothing more comes.
 
     Args:
         sockets: to look at.
         wanted: frames, no two alike; others are returned too, and not counted.
         until: the test's.
+        send_sentinels: sends a short frame in each flow behind those that are wanted, and returns these frames. Once they have
+            come, what is missing of the others never will. They are sent only if frames are missing, and not returned.
     """
-    return [buffer for packet in receive_packets(sockets, wanted, until) for buffer in packet]
+    return [buffer for packet in receive_packets(sockets, wanted, until, send_sentinels) for buffer in packet]
 
 
-def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until: Until) -> list[list[Received]]:
+def receive_packets(
+    sockets: Sequence[Socket],
+    wanted: Collection[bytes],
+    until: Until,
+    send_sentinels: Callable[[], Collection[bytes]] | None = None,
+) -> list[list[Received]]:
     """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
     found: list[list[Received]] = []
     begun: list[list[Received]] = [[] for _ in sockets]
@@ -316,12 +332,21 @@ def receive_packets(sockets: Sequence[Socket], wanted: Collection[bytes], until:
                     packet.clear()
         return news
 
-    # The caller compares these with what was sent, and its message says more.
+    def come(frames: Collection[bytes]) -> bool:
+        return sum(data_of(packet) in frames for packet in found) >= len(frames)
+
+    sentinels: Collection[bytes] = ()
+    if send_sentinels is not None:
+        while not come(wanted) and poll(more, Deadline.after(SILENCE, speed=sockets[0].umem.speed)):
+            pass
+        if not come(wanted):
+            sentinels = send_sentinels()
+    # The caller compares the frames with what was sent, and its message says more.
     with suppress(AssertionError):
-        while sum(data_of(packet) in wanted for packet in found) < len(wanted):
+        while not come(wanted) and not (sentinels and come(sentinels)):
             until(more, what=f"more than {len(found)} frames are received by the sockets", timeout=LOSS_TIMEOUT)
     more()  # a second copy of a frame comes with the first one: it is there by now
-    return [*found, *filter(None, begun)]
+    return [packet for packet in (*found, *filter(None, begun)) if data_of(packet) not in sentinels]
 
 
 def data_of(packet: Iterable[Received]) -> bytes:

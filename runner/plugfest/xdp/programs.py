@@ -62,6 +62,7 @@ class Xdp:
         self._defer = defer
         self._until = until
         self._advertises = advertises
+        self._passing: Program | None = None
 
     def advertised(self) -> frozenset[str]:
         """Which flags the driver advertises now (netdev dev-get), by their names in `plugfest.requirements.netdev_flags`."""
@@ -155,7 +156,7 @@ class Xdp:
 
     def try_attach_and_detach(self, mode: str = "native") -> AgentError | None:
         """Attach a program that passes all, and detach it at once; returns the error, None if it was accepted."""
-        program = self.load("xdp_pass")
+        program = self._passing = self._passing or self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
         try:
             self.agent.call("link.xdp_attach", program=program.handle, **call)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the process inside the run's namespaces inherits from the one outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plugfest.errors import InfrastructureError
+from plugfest.run import sandbox
+
+PROGRAM = """
+import functools, pathlib, pytest
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
+from plugfest.cli import execute
+from plugfest.run import sandbox
+
+def main(arguments):
+    print(bytes(Ether(dst="02:00:00:00:00:01") / IP(dst="198.18.0.2"))[6:12].hex(), IP(dst="198.18.0.2").src)
+    return 0
+
+execute.pytest.main = main
+payload = functools.partial(execute.run_pytest, pathlib.Path("plan.json"), ("-q",), keep=False)
+sandbox.enter(payload, folder=pathlib.Path("run"))
+"""
+
+
+def test_no_address_of_the_host_is_a_default_inside(tmp_path: Path) -> None:
+    """Whatever scapy fills in must not depend on the host's network."""
+    try:
+        sandbox.check_host()
+    except InfrastructureError as error:
+        pytest.skip(str(error))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["000000000000", "0.0.0.0"]
