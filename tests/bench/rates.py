@@ -407,8 +407,10 @@ class CLoop:
         command = [self.path, TAP, direction, size, _C_BURSTS, BURST]
         output = subprocess.run([str(each) for each in command], check=True, capture_output=True, text=True).stdout
         bursts = [tuple(map(int, line.split())) for line in output.splitlines()]
-        assert all(frames >= BURST for frames, _ in bursts), "the C loop lost frames"
-        return _undisturbed([nanoseconds / frames for frames, nanoseconds in bursts])
+        # On a busy machine the kernel sends some frames of a burst later, from a softirq: they count with the next burst.
+        whole = [nanoseconds / frames for frames, nanoseconds in bursts if frames >= BURST]
+        assert len(whole) > _PARTS, f"expected {_C_BURSTS} bursts of the C loop; found {len(whole)} whole ones"
+        return _undisturbed(whole)
 
 
 def measure(seconds: float, rounds: int = 3, names: Sequence[str] = tuple(SUBJECTS)) -> list[Rate]:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass
@@ -52,3 +56,10 @@ class FrameCounts:
     def describe(self) -> dict[str, list[dict[str, Any]]]:
         """The counts of the queues as JSON values."""
         return {"rx": [asdict(each) for each in self.rx], "tx": [asdict(each) for each in self.tx]}
+
+
+def tally(sizes: Sequence[int]) -> Mapping[int, int]:
+    """How many frames of each size there are; most bursts have one size."""
+    first = sizes[0] if sizes else 0
+    number = sizes.count(first)
+    return {first: number} if number and number == len(sizes) else Counter(sizes)

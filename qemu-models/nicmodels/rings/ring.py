@@ -64,15 +64,19 @@ class DescriptorRing:
         Raises:
             DmaError: the ring is not in guest memory.
         """
+        return list(self._layout.iter_unpack(self._read(limit)))
+
+    def _read(self, limit: int) -> bytes:
+        """The bytes of up to `limit` descriptors from head on."""
         number = min(self.available, limit)
         if not number:
-            return []
+            return b""
         size = self.size
         first = min(number, self.count - self.head)
         data = self._memory.read(self.base + self.head * size, first * size)
         if number > first:
             data += self._memory.read(self.base, (number - first) * size)
-        return list(self._layout.iter_unpack(data))
+        return data
 
     def back(self, number: int) -> int:
         """The descriptor that is `number` before head; head itself while the ring has no length."""

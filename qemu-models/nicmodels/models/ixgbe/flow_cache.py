@@ -8,13 +8,13 @@ verified for every frame. Unusual frames take the slow path, and so do all frame
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
+from nicmodels.nic.account import tally
 from nicmodels.offload.flow_table import FlowTable
 from nicmodels.vfio_user.memory import DmaError
 
@@ -143,15 +143,15 @@ class FlowCache:
             del sizes[self._fetch(queue, len(sizes)) :]
         if not sizes:
             return 0
-        tally = Counter(sizes)
+        numbers_of = tally(sizes)
         if not counted:
             arrived = self._statistics.arrived
-            for size, frames in tally.items():
+            for size, frames in numbers_of.items():
                 arrived(size + ETH_FCS_LEN, flow.group, broadcast=flow.broadcast, passed=True, frames=frames)
         first, take = queue.head, queue.posted.popleft
         addresses = [take()[0] for _ in sizes]
         base, room, memory = rx.memory.window()
-        end = room - max(tally)
+        end = room - max(numbers_of)
         delivered, lost = len(sizes), []
         for number, address, frame, size in zip(count(), addresses, run, sizes, strict=False):
             start = address - base
@@ -166,10 +166,10 @@ class FlowCache:
         numbers = [*range(first, first + delivered)]
         for number in reversed(lost):
             del numbers[number], sizes[number]
-        if len(tally) == 1:
-            reports = [flow.report(size) for size in tally] * len(numbers)
+        if len(numbers_of) == 1:
+            reports = [flow.report(size) for size in numbers_of] * len(numbers)
         else:
-            by_size = {size: flow.report(size) for size in tally}
+            by_size = {size: flow.report(size) for size in numbers_of}
             reports = [by_size[size] for size in sizes]
         rx.note_many(queue, numbers, reports)
         self._delivered(flow, len(sizes), sum(sizes))

@@ -7,13 +7,12 @@ bits and cover a frame from the destination address to the CRC.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS
 from nicmodels.models.ixgbe.registers import statistics as r
-from nicmodels.nic.account import FrameCounts
+from nicmodels.nic.account import FrameCounts, tally
 
 if TYPE_CHECKING:
     from nicmodels.faults.points import Fault, FaultPoints
@@ -153,7 +152,7 @@ class Statistics(FrameCounts):
 
     def left_many(self, lengths: list[int], groups: list[bytes]) -> None:
         """Count frames transmitted on the wire, of `lengths` bytes without CRC; `groups`: those to group addresses."""
-        for length, frames in Counter(lengths).items():
+        for length, frames in tally(lengths).items():
             self.left(length + ETH_FCS_LEN, _UNICAST, frames)
         if groups:
             broadcasts = groups.count(BROADCAST)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN, ETH_P_8021AD, ETH_P_8021Q
 from nicmodels.models.xgbe.registers import REGISTERS
 from nicmodels.models.xgbe.registers import mmc as r
-from nicmodels.nic.account import FrameCounts
+from nicmodels.nic.account import FrameCounts, tally
 
 if TYPE_CHECKING:
     from nicmodels.models.xgbe.interrupts import InterruptBlock
@@ -158,7 +158,7 @@ class Counters(FrameCounts):
 
     def arrived_many(self, sizes: list[int], destination: bytes) -> None:
         """Count good frames without a tag to one address that passed the filters, of `sizes` bytes without FCS."""
-        for size, frames in Counter(sizes).items():
+        for size, frames in tally(sizes).items():
             length = size + ETH_FCS_LEN
             if self._rx_doubled.armed or self._rx_more.armed:
                 for _ in range(frames):
@@ -210,7 +210,7 @@ class Counters(FrameCounts):
         account = self.tx[channel]
         account.segments += len(sizes)
         account.segment_bytes += sum(sizes)
-        for size, frames in Counter(sizes).items():
+        for size, frames in tally(sizes).items():
             self._left(size + ETH_FCS_LEN, frames, frames, (size + ETH_FCS_LEN) * frames)
         for header, frames in Counter(headers).items():
             self._cast(header, frames)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nicmodels.vfio_user.memory import GuestMemory
 
 SIZE = 16
+OWN_BYTE = 0x80
+"""The owner bit is the highest of a descriptor's last byte."""
 _KIND = bytes(byte & 0x70 for byte in range(256))
 """Of the highest byte of a descriptor: context, first, last."""
 
@@ -67,6 +69,8 @@ class OwnedRing(DescriptorRing):
         Raises:
             DmaError: the ring is not in guest memory.
         """
-        found = self.fetch(limit)
-        owned = [high >> 63 for _, high in found]
-        return found if all(owned) else found[: owned.index(0)]
+        data = self._read(limit)
+        owners = data[SIZE - 1 :: SIZE]
+        if owners and min(owners) < OWN_BYTE:
+            data = data[: SIZE * next(number for number, owner in enumerate(owners) if owner < OWN_BYTE)]
+        return list(self._layout.iter_unpack(data))

@@ -11,7 +11,7 @@ many descriptors as necessary; without, both buffers have RBSZ bytes.
 from __future__ import annotations
 
 import struct
-from collections import Counter, deque
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.interrupts import FBE, RBU, RI, RPS
 from nicmodels.models.xgbe.registers import dma
 from nicmodels.models.xgbe.ring import OwnedRing, doublewords
+from nicmodels.nic.account import tally
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -280,8 +281,8 @@ class RxDma:
         descriptors = [take() for _ in range(number)]
         mask = WIDE if self._file[dma.SBMR] & EAME else NARROW
         base, size, memory = self._memory.window()
-        tally = Counter(sizes[:number])
-        end = size - max(tally)
+        numbers = tally(sizes[:number])
+        end = size - max(numbers)
         taken = delivered = number
         for position, (buffer, buffer_2), frame, length in zip(range(number), descriptors, frames, sizes, strict=False):
             address = buffer & mask
@@ -303,8 +304,8 @@ class RxDma:
                 taken, delivered = position + 1, position
                 self._dma_error(channel)
                 break
-        by_length = {length: flow.report(length) for length in tally}
-        one = len(tally) == 1
+        by_length = {length: flow.report(length) for length in numbers}
+        one = len(numbers) == 1
         reports = [*by_length.values()] * delivered if one else [by_length[length] for length in sizes[:delivered]]
         count = channel.ring.count
         indices = range(first, first + delivered)
