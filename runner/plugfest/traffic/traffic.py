@@ -58,6 +58,8 @@ GLANCE = 0.1
 """Seconds for which one look at the wire waits for a frame."""
 LOSS_TIMEOUT = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
+FULL_TIMEOUT = 1.0
+"""Seconds that the frames of one send may wait in all for room in the interface's queue, on a guest of speed 1."""
 
 
 class SentFrames:
@@ -233,6 +235,7 @@ class Traffic:
         """
         self.ready()
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
+        full_timeout = scaled(FULL_TIMEOUT, self._speed)
         frames: list[bytes] = []
         try:
             with self.capture_sent() as seen:
@@ -240,7 +243,7 @@ class Traffic:
                     probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
                     frames += [probe.frame for probe in probes]
                     encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
-                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
+                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu, full_timeout=full_timeout)
                 self._until(
                     lambda: seen.reached(len(frames)),
                     what=f"{len(frames)} frames are on the wire",
