@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
 
 
-GLANCE = 0.5
+CARRIER_WAIT = 0.5
 """Seconds that a call of the agent waits for the carrier before the host asks anew, and sees what else has happened."""
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -160,14 +160,14 @@ class Dut:
         return bool(self.link()["carrier"])
 
     def link_when(self, *, carrier: bool, operstates: Sequence[str] = ()) -> dict[str, Any]:
-        """Return what `link` does, as soon as the carrier is so, or after `GLANCE`: for a condition of ``until``, which asks again.
+        """Return what `link` does, as soon as the carrier is so, or after `CARRIER_WAIT`: for a condition of ``until``, which asks again.
 
         Args:
             carrier: what the driver is to report.
             operstates: one of these the kernel must have derived from it; any if empty.
         """
         wanted = {"carrier": [int(carrier)], **({"operstate": list(operstates)} if operstates else {})}
-        found: dict[str, Any] = self.agent.call("link.wait", ifname=self.ifname, wanted=wanted, timeout=GLANCE)
+        found: dict[str, Any] = self.agent.call("link.wait", ifname=self.ifname, wanted=wanted, timeout=CARRIER_WAIT)
         return found
 
     def stats64(self) -> dict[str, int]:
