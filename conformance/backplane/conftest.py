@@ -125,7 +125,7 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
     """
 
     def wait(technology, *, steady=False):
-        stillness, other = Stillness(lambda: link_partner.looked), None
+        stillness, other = Stillness(lambda: link_partner.looked, lost=guest.lost), None
         what = f"both ends have a {technology} link"
 
         def check_other(found, negotiations):
@@ -197,11 +197,11 @@ def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
 
 
 @pytest.fixture
-def wait_for_agreement(dut, link_partner, until, capped_timeout):
+def wait_for_agreement(guest, dut, link_partner, until, capped_timeout):
     """``wait_for_agreement()`` waits until both ends report the same link, and it stays; returns its technology, None if it is down."""
 
     def wait():
-        stillness, found = Stillness(lambda: link_partner.looked), None
+        stillness, found = Stillness(lambda: link_partner.looked, lost=guest.lost), None
 
         def is_same():
             nonlocal found

@@ -111,7 +111,11 @@ class LinkPartner:
 
     @property
     def looks(self) -> int | None:
-        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell.
+
+        Each read counts, whatever the driver reads it for: its own work, or an answer to ethtool. One that was made before the last
+        change does not count.
+        """
         if not self._tells_looks:
             return None
         assert self._machine.model is not None
