@@ -7,7 +7,7 @@ import pytest
 from plugfest.deadline import Deadline
 from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
-from plugfest.dut.stillness import STEADY, Stillness
+from plugfest.dut.stillness import Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner
 
@@ -19,8 +19,12 @@ MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
 DISTURBED = 0.05
 """Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
-WATCH_TIME = 12.0
-"""Seconds of wall time to watch a driver that does not retry: twice the longest known driver timer, 5 s."""
+LONGEST_TIMER = 5.0
+"""Seconds of wall time: the longest timer of the known drivers after which they look at the link, or negotiate, again."""
+IDLE_TIME = LONGEST_TIMER + 1.0
+"""Seconds of wall time after which a driver that has not looked at the link has given up."""
+WATCH_TIME = 2 * LONGEST_TIMER + 2.0
+"""Seconds of wall time to watch a driver that does not retry."""
 
 
 @pytest.fixture
@@ -159,24 +163,25 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
     """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
 
-    A driver that has not looked at the link for longer than those that poll take (`STEADY`) has given up: it is watched no longer.
+    A driver that has not looked at the link for `IDLE_TIME` has given up: it is watched no longer, unless it must retry.
 
     ``check_no_link("10GBASE-KR")`` expects no link of that technology; others are allowed. ``check_no_link(one_way=True)`` expects no
-    carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started.
+    carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started:
+    with ``must_retry=True`` it is given all of `WATCH_TIME` for them, even if it does nothing meanwhile.
     """
 
-    def check(technology=None, *, one_way=False):
+    def check(technology=None, *, one_way=False, must_retry=False):
         if technology is None:
             wait_for_no_carrier()
-        attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME)
+        attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME, lost=guest.lost)
         looks, idle = None, None
 
         def gave_up():
             nonlocal looks, idle
             now = link_partner.looks
             if idle is None or now != looks:
-                looks, idle = now, Deadline.after(STEADY, lost=guest.lost)
-            return now is not None and idle.passed
+                looks, idle = now, Deadline.after(IDLE_TIME, lost=guest.lost)
+            return now is not None and not must_retry and idle.passed
 
         def is_done():
             found = link_partner.technology
