@@ -9,7 +9,7 @@ from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
 from plugfest.dut.stillness import Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
-from plugfest.link.partner import Attempts, LinkPartner
+from plugfest.link.partner import Attempts, LinkPartner, has_ended
 
 LINK_TIMEOUT = 12.0
 """Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""
@@ -17,8 +17,8 @@ MAX_TIMEOUT = 60.0
 """Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
 MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
-DISTURBED = 0.05
-"""Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
+DISTURBED = 0.1
+"""Share of the time in which timers of the clause run that the host may lose in an attempt that counts."""
 LONGEST_TIMER = 5.0
 """Seconds of wall time: the longest timer of the known drivers after which they look at the link, or negotiate, again."""
 IDLE_TIME = LONGEST_TIMER + 1.0
@@ -105,10 +105,31 @@ def undisturbed(guest, evidence):
     """``undisturbed(negotiate)`` calls what is judged by timers of the clause, which run on wall time.
 
     A driver that waits for a core of a busy host misses such a timer without a fault of its own: see `plugfest.deadline.undisturbed`.
+    ``negotiate(timed)`` does within ``with timed():`` what the timers judge, and nothing else.
     """
     return lambda negotiate: retry_undisturbed(
-        negotiate, lost=guest.lost, allowance=DISTURBED, note=lambda why: evidence("tried again", why)
+        negotiate,
+        lost=guest.lost,
+        allowance=DISTURBED,
+        note=lambda why: evidence("an attempt that does not count", why),
     )
+
+
+@pytest.fixture
+def wait_for_outcome(link_partner, until, capped_timeout):
+    """``entries = wait_for_outcome(before, negotiations=1)`` waits for a link, or for so many negotiations to end without one.
+
+    Returns the link partner's record of them, from after the entry ``before`` on.
+    """
+
+    def wait(before, *, negotiations=1):
+        def ended():
+            entries = link_partner.record(before)
+            return entries if has_ended(entries, negotiations=negotiations) else None
+
+        return until(ended, what="the negotiation ends, with a link or without", timeout=capped_timeout(LINK_TIMEOUT))
+
+    return wait
 
 
 @pytest.fixture
