@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.link.partner import LinkPartner
+from plugfest.link.partner import LinkPartner, has_ended
 
 ABILITIES = {"technologies": ["10GBASE-KR"], "pause": True}
 
@@ -91,3 +92,31 @@ def test_device_that_tells_no_looks_is_not_asked(model: Model | None, looks: int
         model.looks = looks
     assert Bench(model).partner.looked is looked
     assert Bench(model).partner.looks == (None if looked is None else looks)
+
+
+def states(*names: str) -> list[dict[str, Any]]:
+    return [{"event": "state", "before": before, "state": state} for before, state in pairwise(names)]
+
+
+EXCHANGE = ("TRANSMIT_DISABLE", "ABILITY_DETECT", "ACKNOWLEDGE_DETECT", "AN_GOOD_CHECK")
+LINK = {"event": "link up", "technology": "10GBASE-KR", "speed": 10000}
+
+
+@pytest.mark.parametrize(
+    ("entries", "negotiations", "ended"),
+    [
+        ([], 1, False),
+        (states(*EXCHANGE), 1, False),
+        (states(*EXCHANGE, "AN_GOOD"), 1, False),
+        ([*states(*EXCHANGE, "AN_GOOD"), LINK], 1, True),
+        (states(*EXCHANGE, "TRANSMIT_DISABLE"), 1, True),
+        (states(*EXCHANGE, "TRANSMIT_DISABLE"), 2, False),
+        (states(*EXCHANGE, *EXCHANGE, "TRANSMIT_DISABLE"), 2, True),
+        ([*states(*EXCHANGE, *EXCHANGE, "AN_GOOD"), LINK], 2, True),
+        (states("ABILITY_DETECT", "TRANSMIT_DISABLE", "ABILITY_DETECT"), 1, False),
+    ],
+)
+def test_negotiation_has_ended_with_a_link_or_without_one_in_time(
+    entries: list[dict[str, Any]], negotiations: int, ended: bool
+) -> None:
+    assert has_ended(entries, negotiations=negotiations) is ended

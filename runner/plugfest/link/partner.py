@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,11 @@ class LinkPartner:
 
     @property
     def looks(self) -> int | None:
-        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell.
+
+        Each read counts, whatever the driver reads it for: its own work, or an answer to ethtool. One that was made before the last
+        change does not count.
+        """
         if not self._tells_looks:
             return None
         assert self._machine.model is not None
@@ -197,3 +201,20 @@ class Attempts:
                 self.count += paging and not self._paging
                 self._paging = paging
         return self.count
+
+
+def has_ended(entries: Iterable[Mapping[str, Any]], *, negotiations: int = 1) -> bool:
+    """Whether negotiations in which each end received the other's pages have come to their ends: to a link, or to none in time.
+
+    Args:
+        entries: of the link partner's record, from before the first of them.
+        negotiations: how many may end without a link until it is clear that there is none.
+    """
+    expired = 0
+    for entry in entries:
+        if entry["event"] == "link up":
+            return True
+        if entry["event"] == "state":
+            # figure 73-11: AN_GOOD_CHECK is left for AN_GOOD, or for another state when link_fail_inhibit_timer has expired.
+            expired += entry["before"] == "AN_GOOD_CHECK" and entry["state"] != "AN_GOOD"
+    return expired >= negotiations

@@ -29,7 +29,8 @@ COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do slee
 REPLY_TIMEOUT = 60.0
 """Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""
 
-_GLANCE = 0.5
+_LIVENESS_INTERVAL = 0.5
+"""Seconds between two looks, while a reply is due, at whether the guest is still there."""
 
 
 class AgentError(Exception):
@@ -271,7 +272,7 @@ class AgentClient:
             left = deadline.remaining
             if not left:
                 raise AgentTimeout(f"{method}: the agent did not answer within {deadline.seconds:.0f} s")
-            channel.settimeout(min(_GLANCE, left))
+            channel.settimeout(min(_LIVENESS_INTERVAL, left))
             try:
                 data = channel.recv(1 << 16)
             except TimeoutError:

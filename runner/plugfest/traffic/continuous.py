@@ -26,7 +26,7 @@ BATCH = 8
 SIZES = (60, 256, 1024)
 DRAIN_TIMEOUT = 10.0
 """Seconds, on any guest, for the last frames that it sent to be on the wire."""
-GLANCE = 0.2
+FETCH_WAIT = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
 
 
@@ -136,7 +136,7 @@ class ContinuousTraffic:
 
         def fetch() -> None:
             while not over.is_set():
-                taken.extend(self._traffic.waiting(self._agent, timeout=GLANCE, count=256))
+                taken.extend(self._traffic.waiting(self._agent, timeout=FETCH_WAIT, count=256))
 
         workers = [_Worker(send), _Worker(fetch)]
         try:

@@ -54,7 +54,7 @@ OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
 WIRE_TIMEOUT = 1.0
 """Seconds for frames to be on the wire, completed or received, on a guest of speed 1."""
-GLANCE = 0.1
+FRAME_WAIT = 0.1
 """Seconds for which one look at the wire waits for a frame."""
 LOSS_TIMEOUT = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
@@ -78,8 +78,8 @@ class SentFrames:
         return self._frames.copy()
 
     def reached(self, count: int) -> bool:
-        """Whether there are so many: as soon as there are, and after `GLANCE` if there are not."""
-        end = time.monotonic() + GLANCE
+        """Whether there are so many: as soon as there are, and after `FRAME_WAIT` if there are not."""
+        end = time.monotonic() + FRAME_WAIT
         self._take(0)
         while len(self._frames) < count and (left := end - time.monotonic()) > 0:
             self._take(left)
