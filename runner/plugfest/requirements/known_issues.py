@@ -285,7 +285,7 @@ class Expected:
 
     Attributes:
         judgement: the verdict, `xfail` if an issue accounts for it.
-        showed: the issue that accounts for it.
+        showed: the issue that accounts for it, or for what the kernel complained of while the test failed otherwise.
         applied: those that are listed for the test's requirement.
     """
 
@@ -325,18 +325,26 @@ class KnownIssues:
         self._issues = tuple(issue for issue in issues if issue.has(subject))
 
     def expect(
-        self, found: Judgement, requirement: str, parameters: Collection[str] = (), problems: Sequence[str] = ()
+        self,
+        found: Judgement,
+        requirement: str,
+        parameters: Collection[str] = (),
+        problems: Sequence[str] = (),
+        aside: Judgement | None = None,
     ) -> Expected:
         """Return the verdict of a test in the light of what is known.
 
         An issue turns `fail`, `timeout` and `crash` into `xfail` if what was found is how it shows, but never `error`: a broken test
-        shows nothing. It accounts for a crash only if issues account for all that the kernel complained of.
+        shows nothing. It accounts for a crash only if issues account for all that the kernel complained of, and for the `fail` or
+        `timeout` beside it: a known complaint hides no other failure of the same test.
 
         Args:
             found: the verdict without known issues.
             requirement: the test's.
             parameters: the test's.
             problems: what the kernel complained of, one line each.
+            aside: the verdict had the kernel not complained; None if whatever else failed may follow from the complaints, as it does
+                once the kernel is beyond use.
         """
         applied = tuple(each for each in self._issues if each.applies(requirement, self._subject, parameters))
         if found.verdict not in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
@@ -348,6 +356,11 @@ class KnownIssues:
         symptoms = problems if found.verdict is Verdict.CRASH else [found.reason]
         causes = [self._cause(symptom, requirement, applied, crashed=bool(problems)) for symptom in symptoms]
         if causes and causes[0] is not None and None not in causes:
+            if aside is not None and aside.verdict in (Verdict.FAIL, Verdict.TIMEOUT):
+                beside = self._cause(aside.reason, requirement, applied, crashed=False)
+                if beside is None:
+                    reason = f"{aside.reason} (the kernel also complained, as known: {causes[0]})"
+                    return Expected(Judgement(aside.verdict, reason), causes[0], applied)
             reason = f"{causes[0]} (found: {found.verdict}: {found.reason})"
             return Expected(Judgement(Verdict.XFAIL, reason), causes[0], applied)
         if applied:
