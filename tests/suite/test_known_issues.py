@@ -111,6 +111,16 @@ def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> No
         (GOOD.replace("off by 1", ""), "shows = '', which matches any failure"),
         (GOOD.replace("off by 1", ".*"), "shows = '.*', which matches any failure"),
         (GOOD.replace("off by 1", "expected that"), "shows = 'expected that', which matches any failure"),
+        *(
+            (GOOD.replace("off by 1", text), f"shows = '{text}', which matches any failure")
+            for text in (
+                "has counted ",
+                "^frames that the driver delivered: ",
+                "bytes of UDP over IPv[46] in segments of",
+                "more than its",
+                "^assert ",
+            )
+        ),
         (GOOD + 'complaint = "W?"\n', "complaint = 'W?', which matches any failure"),
         (GOOD + "complaint = 1\n", "complaint = 1"),
         (GOOD + 'intermittent = "yes"\n', "intermittent = 'yes'"),

@@ -41,8 +41,34 @@ _KEYS = {
 _OPTIONAL = ("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent")
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
 _WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
-_PROBES = ("", "expected that ", "expected exit status 0, found 1", "x", "0")
-"""What a pattern that says how one bug shows matches none of."""
+_PROBES = (
+    "",
+    "x",
+    "0",
+    "assert ",
+    "expected exit status 0, found 1",
+    # How the messages of the suite's own checks begin, whatever they then find: `plugfest.deadline.until`, `XdpPrograms.wait`,
+    "expected that ",
+    "expected that xdp_pass has counted ",
+    "expected that xdp_trim has counted ",
+    # `check_same`,
+    "frames that the driver delivered: ",
+    "frames that the sockets received: ",
+    "payloads that the stack received: ",
+    "payloads in the DUT's stack: ",
+    "frames on the wire: ",
+    "frames back on the wire: ",
+    "frames: ",
+    # `TxResult.check`,
+    "60000 bytes of TCP over IPv4: ",
+    "5793 bytes of TCP over IPv6 in segments of 1436: ",
+    "4000 bytes of UDP over IPv4 in segments of 1000: ",
+    "4000 bytes of UDP over IPv6 in segments of 1000: ",
+    # and `plugfest.plugin.budget.budget`.
+    "setup took more than its 30 s",
+    "call took more than its 30 s",
+)
+"""What a pattern that says how one bug shows matches none of: what any failure, or any of one check, has in common."""
 
 
 class Whose(StrEnum):
