@@ -308,7 +308,7 @@ class VerdictPlugin:
         self._settle(last, item)
 
     def _note_base(self, item: pytest.Item, attempts: Sequence[Attempt], judgement: Judgement) -> None:
-        """Take note of what the driver does not provide, if this test has shown it."""
+        """Take note of what the driver does not provide, if each attempt at this test has shown it, though each in its way."""
         if self._plan.falsify or not all(attempt.is_against_the_driver for attempt in attempts):
             return
         # What is missing in a guest of another test counts only where no requirement of the run says whether the driver provides it.
