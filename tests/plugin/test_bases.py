@@ -130,10 +130,26 @@ def test_what_stands_on_a_failed_base_is_blocked(suite, base: str, blocked: set[
 @pytest.mark.parametrize(
     "how", ["raise RuntimeError", "if guest.number == 0:\n        assert False", "pytest.skip('bare')"]
 )
-def test_only_a_confirmed_verdict_of_the_driver_blocks(suite, how: str) -> None:
+def test_an_attempt_that_is_not_against_the_driver_blocks_nothing(suite, how: str) -> None:
     suite.run(suite_of(link=how))
     assert "blocked" not in suite.verdicts().values()
     assert suite.verdicts()["test_link"] in ("error", "unstable")
+
+
+def test_two_attempts_that_fail_differently_block(suite) -> None:
+    """Neither guest had a link, whatever else each had."""
+    suite.run(suite_of(link="if guest.number == 0:\n        assert False, 'gone'\n    guest.run('oops')"))
+    verdicts = suite.verdicts()
+    assert (verdicts.pop("test_netdev"), verdicts.pop("test_link")) == ("pass", "unstable")
+    assert {test for test, verdict in verdicts.items() if verdict == "blocked"} == {
+        "test_ping",
+        "test_negotiation",
+        "test_traffic",
+    }
+    (reason,) = {each["reason"] for each in suite.document()["results"] if each["verdict"] == "blocked"}
+    assert reason.startswith(
+        "stands on AREA-LINK-01, which is unstable: first fail: gone; then, in a fresh guest, crash: "
+    )
 
 
 def test_a_base_that_is_not_selected(suite) -> None:

@@ -170,6 +170,7 @@ KNOWN = """
 title = "ixgbe: off by one"
 whose = "driver"
 requirement = "AREA-TEST-01"
+shows = "off by 1"
 drivers = ["ixgbe"]
 kernels = ""
 parameters = ["listed"]
@@ -188,7 +189,7 @@ def test_a_known_issue_is_not_confirmed(suite, tmp_path) -> None:
 @pytest.mark.parametrize("which", ["listed"])
 def test_it(guest, which):
     '''It repeats.'''
-    assert False
+    assert False, "off by 1"
 """,
         f"--plugfest-known-issues={issues}",
     )
@@ -223,7 +224,9 @@ def test_an_expected_failure_does_not_count(suite, tmp_path) -> None:
     issues = tmp_path / "known.toml"
     issues.write_text(KNOWN.replace('parameters = ["listed"]\n', ""))
     result = suite.run(
-        ONE.format(body="assert False") + OTHER.format(body="pass"), "-x", f"--plugfest-known-issues={issues}"
+        ONE.format(body="assert False, 'off by 1'") + OTHER.format(body="pass"),
+        "-x",
+        f"--plugfest-known-issues={issues}",
     )
     assert suite.verdicts() == {"test_it": "xfail", "test_other": "pass"}
     assert result.ret == 0
@@ -345,6 +348,13 @@ def test_a_quarantined_test_that_is_unstable_does_not_fail_the_run(suite, quaran
 def test_the_quarantine_hides_no_other_verdict(suite, quarantined, first: str, then: str, verdict: str) -> None:
     quarantined(ONE.format(body=twice(first, then)))
     assert suite.only()["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("first", "then"), [("fail", "crash"), ("crash", "timeout"), ("timeout", "fail")])
+def test_the_quarantine_excuses_no_two_failures_that_differ(suite, quarantined, first: str, then: str) -> None:
+    quarantined(ONE.format(body=twice(first, then)))
+    assert suite.only()["verdict"] == "unstable"
+    assert suite.document()["run"]["exit_status"] == 1
 
 
 @pytest.mark.parametrize("more", [{"driver": "igb"}, {"release": "6.12.1"}])

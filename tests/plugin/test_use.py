@@ -167,7 +167,7 @@ def test_a_malformed_list_of_known_issues(suite, listed) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-@pytest.mark.parametrize("body", ["guest.run('warn')", "guest.run('warn-late'); assert False, 'anything'"])
+@pytest.mark.parametrize("body", ["guest.run('warn')", "guest.run('warn-late')"])
 def test_a_complaint_of_the_kernel_is_known_in_any_test(suite, listed, body: str) -> None:
     two = f"{GOOD}    {body}\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)
     suite.run(
@@ -181,6 +181,31 @@ def test_a_complaint_of_the_kernel_is_known_in_any_test(suite, listed, body: str
     (row,) = suite.document()["known_issues"]
     assert (row["requirement"], row["showed"], row["unseen"]) == (None, 1, False)
     assert len(suite.machines) == 2, "the guest is not used again"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint", "verdict"),
+    [
+        ("guest.run('warn-late'); assert False, 'anything'", "WARNING: .* something", "fail"),
+        ("guest.run('warn-late'); guest.run('hang')", "WARNING: .* something", "timeout"),
+        ("guest.run('warn-late'); assert False, 'it is off by 1'", "WARNING: .* something", "xfail"),
+        ("guest.run('warn-late'); raise RuntimeError", "WARNING: .* something", "xfail"),
+        ("guest.run('oops')", "BUG: .* ixgbe_poll", "xfail"),
+        ("guest.run('oops'); assert False, 'anything'", "BUG: .* ixgbe_poll", "xfail"),
+    ],
+)
+def test_a_known_complaint_hides_no_failure_of_the_same_test(
+    suite, listed, body: str, complaint: str, verdict: str
+) -> None:
+    """Unless the kernel is beyond use, whence whatever fails may follow."""
+    more = ISSUE.replace("off by one", "it complains").replace(
+        'requirement = "AREA-TEST-01"\nshows = "it is off by"', f'complaint = "{complaint}"'
+    )
+    suite.run(f"\n@pytest.mark.budget(0.3){GOOD}    {body}\n", listed(ISSUE + more))
+    result = suite.only()
+    assert result["verdict"] == verdict
+    aside = " (the kernel also complained, as known: ixgbe: it complains, https://example.org/1)"
+    assert result["reason"].endswith(aside) == (verdict != "xfail")
 
 
 def test_a_vendors_module_has_no_issues_but_those_that_name_it(suite, listed, tmp_path, kernel_module) -> None:

@@ -31,7 +31,6 @@ UNMEASURED = frozenset(
         "net: a queue that cannot be restarted keeps memory that netlink reports as unbound",
         "qemu: igb and e1000e do not pad short frames",
         "qemu: igb does not mask an interrupt as it sends it (EIAM)",
-        "qemu: igb turns UDP segmentation into IP fragmentation",
         "qemu: software segmentation clears PSH and FIN on the last segment too",
         "qemu: vmxnet3 accepts an RSS indirection table and delivers every frame to queue 0",
         "qemu: vmxnet3 counts a segmented packet as one frame",

@@ -111,6 +111,16 @@ def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> No
         (GOOD.replace("off by 1", ""), "shows = '', which matches any failure"),
         (GOOD.replace("off by 1", ".*"), "shows = '.*', which matches any failure"),
         (GOOD.replace("off by 1", "expected that"), "shows = 'expected that', which matches any failure"),
+        *(
+            (GOOD.replace("off by 1", text), f"shows = '{text}', which matches any failure")
+            for text in (
+                "has counted ",
+                "^frames that the driver delivered: ",
+                "bytes of UDP over IPv[46] in segments of",
+                "more than its",
+                "^assert ",
+            )
+        ),
         (GOOD + 'complaint = "W?"\n', "complaint = 'W?', which matches any failure"),
         (GOOD + "complaint = 1\n", "complaint = 1"),
         (GOOD + 'intermittent = "yes"\n', "intermittent = 'yes'"),
@@ -229,6 +239,30 @@ def test_a_known_complaint_hides_no_other(problems: list[str], listed) -> None:
     crash = Judgement(Verdict.CRASH, f"{problems[0]} (and 1 more)")
     assert issues.expect(crash, "C-D-02", problems=problems).judgement == crash
     assert issues.expect(crash, "C-D-02", problems=[HUNG, HUNG]).judgement.verdict is Verdict.XFAIL
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.TIMEOUT])
+def test_a_known_complaint_hides_no_failure_of_the_same_test(verdict: Verdict, listed) -> None:
+    issues = KnownIssues(listed(GOOD + COMPLAINT.replace("off by one", "it hangs")), IGB)
+    crash = Judgement(Verdict.CRASH, HUNG)
+    known = Judgement(Verdict.XFAIL, f"igb: it hangs, https://e.org (found: crash: {HUNG})")
+    found = {
+        aside: issues.expect(crash, "A-B-01", problems=[HUNG], aside=aside)
+        for aside in (Judgement(verdict, FAIL.reason), Judgement(verdict, OTHER.reason), Judgement(Verdict.PASS))
+    }
+    listed_too, other, none = found.values()
+    assert listed_too.judgement == none.judgement == known
+    reason = f"{OTHER.reason} (the kernel also complained, as known: igb: it hangs, https://e.org)"
+    assert other.judgement == Judgement(verdict, reason)
+    assert other.showed is not None
+    assert other.showed.title == "igb: it hangs"
+    assert [each["showed"] for each in other.describe("A-B-01")["expected"]] == [False, True]
+
+
+def test_a_failure_beside_an_unknown_complaint_is_a_crash(listed) -> None:
+    crash = Judgement(Verdict.CRASH, WARNING)
+    issues = KnownIssues(listed(COMPLAINT), IGB)
+    assert issues.expect(crash, "C-D-02", problems=[WARNING], aside=FAIL).judgement == crash
 
 
 VENDORS = [("igb", "5.18.7"), ("igb", "v5.18.7-k"), ("igb", "6.0"), ("igb", None), ("other", "5.18.7")]

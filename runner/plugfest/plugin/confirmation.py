@@ -83,7 +83,8 @@ def confirmed(attempts: Sequence[Attempt], quarantined: Quarantined | None = Non
     """Return the verdict of a test from its attempts.
 
     Two attempts with the same verdict confirm it, though their reasons may differ; both reasons are then given. Any other second
-    verdict, an ``xfail`` too, makes it `unstable`: one of the two guests did not show what the other did.
+    verdict, an ``xfail`` too, makes it `unstable`: one of the two guests did not show what the other did. The quarantine excuses that
+    only if the second attempt is not against the driver: two failures that differ are no verdict that varies with luck.
 
     Args:
         attempts: one, whose verdict stands, or two.
@@ -95,6 +96,6 @@ def confirmed(attempts: Sequence[Attempt], quarantined: Quarantined | None = Non
         return Judgement(first.verdict, f"{first.reason}{again}")
     then = f"{last.verdict}: {last.reason}" if last.reason else str(last.verdict)
     found = f"first {first.verdict}: {first.reason}; then, in a fresh guest, {then}"
-    if quarantined is None:
+    if quarantined is None or attempts[-1].is_against_the_driver:
         return Judgement(Verdict.UNSTABLE, found)
     return Judgement(Verdict.QUARANTINED, f"{quarantined.reason} (found: {found})")

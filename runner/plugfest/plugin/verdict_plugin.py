@@ -308,7 +308,7 @@ class VerdictPlugin:
         self._settle(last, item)
 
     def _note_base(self, item: pytest.Item, attempts: Sequence[Attempt], judgement: Judgement) -> None:
-        """Take note of what the driver does not provide, if this test has shown it."""
+        """Take note of what the driver does not provide, if each attempt at this test has shown it, though each in its way."""
         if self._plan.falsify or not all(attempt.is_against_the_driver for attempt in attempts):
             return
         # What is missing in a guest of another test counts only where no requirement of the run says whether the driver provides it.
@@ -420,17 +420,22 @@ class VerdictPlugin:
     def _expected(self, item: pytest.Item, attempt: Attempt) -> Expected:
         """Return an attempt's verdict in the light of the known issues."""
         summaries = [problem.summary for problem in attempt.problems]
-        found = judge(
-            phase_failures=attempt.record.phase_failures,
-            problems=summaries,
-            skipped=attempt.record.skipped,
-            evidence=bool(attempt.record.evidence),
-        )
+
+        def judged(problems: Sequence[str]) -> Judgement:
+            return judge(
+                phase_failures=attempt.record.phase_failures,
+                problems=problems,
+                skipped=attempt.record.skipped,
+                evidence=bool(attempt.record.evidence),
+            )
+
+        found = judged(summaries)
         if self._plan.falsify:
             return Expected(found)
-        # Whatever the kernel complains of once it is beyond use follows from that.
+        # Whatever fails or the kernel complains of once it is beyond use follows from that.
         fatal = next((number for number, problem in enumerate(attempt.problems, 1) if problem.fatal), None)
-        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal])
+        aside = judged(()) if fatal is None else None
+        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal], aside)
 
     def _quarantine(self, item: pytest.Item) -> Quarantined | None:
         return quarantine.matching(

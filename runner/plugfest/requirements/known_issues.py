@@ -41,8 +41,34 @@ _KEYS = {
 _OPTIONAL = ("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent")
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
 _WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
-_PROBES = ("", "expected that ", "expected exit status 0, found 1", "x", "0")
-"""What a pattern that says how one bug shows matches none of."""
+_PROBES = (
+    "",
+    "x",
+    "0",
+    "assert ",
+    "expected exit status 0, found 1",
+    # How the messages of the suite's own checks begin, whatever they then find: `plugfest.deadline.until`, `XdpPrograms.wait`,
+    "expected that ",
+    "expected that xdp_pass has counted ",
+    "expected that xdp_trim has counted ",
+    # `check_same`,
+    "frames that the driver delivered: ",
+    "frames that the sockets received: ",
+    "payloads that the stack received: ",
+    "payloads in the DUT's stack: ",
+    "frames on the wire: ",
+    "frames back on the wire: ",
+    "frames: ",
+    # `TxResult.check`,
+    "60000 bytes of TCP over IPv4: ",
+    "5793 bytes of TCP over IPv6 in segments of 1436: ",
+    "4000 bytes of UDP over IPv4 in segments of 1000: ",
+    "4000 bytes of UDP over IPv6 in segments of 1000: ",
+    # and `plugfest.plugin.budget.budget`.
+    "setup took more than its 30 s",
+    "call took more than its 30 s",
+)
+"""What a pattern that says how one bug shows matches none of: what any failure, or any of one check, has in common."""
 
 
 class Whose(StrEnum):
@@ -285,7 +311,7 @@ class Expected:
 
     Attributes:
         judgement: the verdict, `xfail` if an issue accounts for it.
-        showed: the issue that accounts for it.
+        showed: the issue that accounts for it, or for what the kernel complained of while the test failed otherwise.
         applied: those that are listed for the test's requirement.
     """
 
@@ -325,18 +351,26 @@ class KnownIssues:
         self._issues = tuple(issue for issue in issues if issue.has(subject))
 
     def expect(
-        self, found: Judgement, requirement: str, parameters: Collection[str] = (), problems: Sequence[str] = ()
+        self,
+        found: Judgement,
+        requirement: str,
+        parameters: Collection[str] = (),
+        problems: Sequence[str] = (),
+        aside: Judgement | None = None,
     ) -> Expected:
         """Return the verdict of a test in the light of what is known.
 
         An issue turns `fail`, `timeout` and `crash` into `xfail` if what was found is how it shows, but never `error`: a broken test
-        shows nothing. It accounts for a crash only if issues account for all that the kernel complained of.
+        shows nothing. It accounts for a crash only if issues account for all that the kernel complained of, and for the `fail` or
+        `timeout` beside it: a known complaint hides no other failure of the same test.
 
         Args:
             found: the verdict without known issues.
             requirement: the test's.
             parameters: the test's.
             problems: what the kernel complained of, one line each.
+            aside: the verdict had the kernel not complained; None if whatever else failed may follow from the complaints, as it does
+                once the kernel is beyond use.
         """
         applied = tuple(each for each in self._issues if each.applies(requirement, self._subject, parameters))
         if found.verdict not in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
@@ -348,6 +382,11 @@ class KnownIssues:
         symptoms = problems if found.verdict is Verdict.CRASH else [found.reason]
         causes = [self._cause(symptom, requirement, applied, crashed=bool(problems)) for symptom in symptoms]
         if causes and causes[0] is not None and None not in causes:
+            if aside is not None and aside.verdict in (Verdict.FAIL, Verdict.TIMEOUT):
+                beside = self._cause(aside.reason, requirement, applied, crashed=False)
+                if beside is None:
+                    reason = f"{aside.reason} (the kernel also complained, as known: {causes[0]})"
+                    return Expected(Judgement(aside.verdict, reason), causes[0], applied)
             reason = f"{causes[0]} (found: {found.verdict}: {found.reason})"
             return Expected(Judgement(Verdict.XFAIL, reason), causes[0], applied)
         if applied:

@@ -96,7 +96,7 @@ class TxOffload:
             packet_sender: of an interface on top of the one under test.
 
         Raises:
-            AssertionError: there are fewer frames on the wire than there must be.
+            AssertionError: there are fewer frames on the wire than there must be; the message says how many.
         """
         wanted = sum(len(request.pieces) for request in requests)
         before = self._cut()
@@ -110,7 +110,10 @@ class TxOffload:
         ):
             seen = SentFrames(capture, is_ours)
             (packet_sender or self._packet_sender).send_requests(requests)
-            self._until(lambda: seen.reached(wanted), what=f"{wanted} frames are on the wire", timeout=1)
+            try:
+                self._until(lambda: seen.reached(wanted), what=f"{wanted} frames are on the wire", timeout=1)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; found {len(seen.frames())}") from None
         frames = seen.frames()
         after = self._cut()
         return TxResult(
