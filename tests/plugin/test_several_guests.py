@@ -224,6 +224,23 @@ def test_an_interruption_ends_all_workers(suite, several, number: str) -> None:
     assert (suite.pytester.path / "undone").exists()
 
 
+def test_an_interruption_right_after_the_fork_ends_the_worker_alone(suite, several) -> None:
+    """It must not unwind into the coordinator's code, which would end the run and write its end a second time."""
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os, signal\n"
+        + "def interrupt():\n"
+        + "    os.kill(os.getpid(), signal.SIGINT)\n"
+        + "def pytest_collection_finish(session):\n"
+        + "    os.register_at_fork(after_in_child=interrupt)\n"
+    )
+    several(some("pass", "pass"))
+    assert len(events(suite, "end")) == 1
+    assert [event["reason"] for event in events(suite, "stopped")] == ["interrupted"]
+    assert suite.document()["run"]["exit_status"] == 130
+
+
 def test_a_worker_that_dies_takes_one_test_along(suite, several) -> None:
     result = several(some("import os; os.kill(os.getpid(), 9)", *["pass"] * 5))
     assert suite.verdicts() == {"test_1": "miss", **{f"test_{n}": "pass" for n in range(2, 7)}}

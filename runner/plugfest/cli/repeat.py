@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from plugfest.cli.execute import Ended, check_unused, execute, link_latest, shown
+from plugfest.errors import INTERRUPTED
 from plugfest.report import repetition
 from plugfest.report.repetition import PREFIX, Run
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.plan import RunPlan
-
-INTERRUPTED = 130
 
 
 def repeat(

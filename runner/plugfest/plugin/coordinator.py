@@ -26,7 +26,7 @@ from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.channel import Channel, Message
 from plugfest.plugin.item import required
 from plugfest.plugin.state import BASES
-from plugfest.plugin.worker import CarryOut, work
+from plugfest.plugin.worker import INTERRUPTIONS, CarryOut, work
 from plugfest.requirements.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -131,18 +131,20 @@ class Coordinator:
     def _start(self) -> None:
         """Fork a worker."""
         self._started += 1
+        plan, others = self._plan.of_guest(self._started), [worker.channel for worker in self._workers.values()]
         ours, theirs = socket.socketpair()
-        process = os.fork()
-        if process == 0:
-            ours.close()
-            for other in self._workers.values():
-                other.channel.close()
-            self._selector.close()
-            work(self._session, self._plan.of_guest(self._started), Channel(theirs), self._carry_out)
-        theirs.close()
-        worker = _Worker(self._started, process, Channel(ours))
-        self._workers[process] = worker
-        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        try:
+            # An interruption must find either no worker, or one that is registered and in its own code: see `work`.
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+            process = os.fork()
+            if process == 0:
+                work(self._session, plan, Channel(theirs), self._carry_out, [ours, self._selector, *others])
+            theirs.close()
+            worker = _Worker(self._started, process, Channel(ours))
+            self._workers[process] = worker
+            self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
 
     def _serve(self) -> None:
         """Handle what the workers have sent."""

@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 
 from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
-from plugfest.errors import PlugfestError
+from plugfest.errors import INTERRUPTED, PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
@@ -259,7 +259,7 @@ class VerdictPlugin:
     def _stop(self, session: pytest.Session | None) -> None:
         """Write down that the user ended the run; no verdict comes of the test that was running."""
         if not self._interrupted:
-            self._journal.write("stopped", reason="interrupted", exit_status=130, durable=True)
+            self._journal.write("stopped", reason="interrupted", exit_status=INTERRUPTED, durable=True)
         self._interrupted = True
         if session is not None:
             session.shouldstop = "interrupted"

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import pytest
 
-from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.state import BASES, GUEST_MANAGER
 from plugfest.run import sandbox
@@ -26,18 +27,36 @@ if TYPE_CHECKING:
 CarryOut = Callable[["RunPlan", "Live"], object]
 """Registers what runs and judges a plan's tests, in place of what did so for another plan."""
 
+INTERRUPTIONS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""The signals that end a run."""
 
-def work(session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: CarryOut) -> NoReturn:
+
+class Closeable(Protocol):
+    """Something of the coordinator's that a fork inherits."""
+
+    def close(self) -> None:
+        """Close it in this process."""
+
+
+def work(
+    session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: CarryOut, inherited: Sequence[Closeable]
+) -> NoReturn:
     """Run tests until there are no more, then exit: this is a forked process, and must not return into the coordinator's code.
+
+    It is forked with `INTERRUPTIONS` blocked, for one that came before the first line would raise in the coordinator's code.
 
     Args:
         session: pytest's, with the collected tests.
         plan: of this guest.
         channel: to the coordinator.
         carry_out: sets up what a plan's tests need.
+        inherited: what only the coordinator uses.
     """
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
+        for each in inherited:
+            each.close()
         # Not the terminal's foreground: ^C goes to the coordinator, which interrupts each worker once.
         os.setpgid(0, 0)
         _own_capture(session.config)
@@ -48,7 +67,7 @@ def work(session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: Ca
         _run(session, channel)
         status = 0
     except KeyboardInterrupt:  # before its first test
-        status = 0
+        channel.send("stopped", reason="interrupted", exit_status=INTERRUPTED)
     except (PlugfestError, pytest.UsageError) as error:
         channel.send("stopped", reason=str(error), exit_status=InfrastructureError.exit_status)
     except BaseException as error:  # see above
@@ -56,8 +75,18 @@ def work(session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: Ca
         reason = f"guest {plan.guest}'s worker: {type(error).__name__}: {error}"
         channel.send("stopped", reason=reason, exit_status=InfrastructureError.exit_status)
     finally:
-        channel.send("bye")
-        os._exit(status)
+        _leave(channel, status)
+
+
+def _leave(channel: Channel, status: int) -> NoReturn:
+    """Say that this worker ends, and exit, whatever interrupts it meanwhile."""
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    finally:
+        try:
+            channel.send("bye")
+        finally:
+            os._exit(status)
 
 
 def _own_capture(config: pytest.Config) -> None:
