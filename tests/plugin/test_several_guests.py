@@ -241,6 +241,27 @@ def test_an_interruption_right_after_the_fork_ends_the_worker_alone(suite, sever
     assert suite.document()["run"]["exit_status"] == 130
 
 
+def test_an_internal_error_ends_all_workers(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os\n"
+        + "COORDINATOR = os.getpid()\n"
+        + "def pytest_runtest_logreport(report):\n"
+        + "    if os.getpid() == COORDINATOR:\n"
+        + "        raise RuntimeError('a bug of this plugin')\n"
+    )
+    result = several(
+        some("touch('one'); defer(touch, 'undone'); time.sleep(20)", "wait_for('one')", "pass", fixtures="guest, defer")
+    )
+    assert (suite.pytester.path / "undone").exists()
+    run = suite.document()["run"]
+    assert (run["complete"], run["exit_status"]) == (False, 3)
+    assert run["interrupted"] == "an internal error: RuntimeError: a bug of this plugin"
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    assert any("internal error: closing the guests" in line for line in result.outlines)
+
+
 def test_a_worker_that_dies_takes_one_test_along(suite, several) -> None:
     result = several(some("import os; os.kill(os.getpid(), 9)", *["pass"] * 5))
     assert suite.verdicts() == {"test_1": "miss", **{f"test_{n}": "pass" for n in range(2, 7)}}

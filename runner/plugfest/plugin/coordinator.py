@@ -114,8 +114,11 @@ class Coordinator:
                 self._start()
             while self._workers:
                 self._serve()
-        except KeyboardInterrupt:
-            self._end_workers()
+        except BaseException as error:
+            try:
+                self._live.note(f"{'interrupted' if isinstance(error, KeyboardInterrupt) else 'internal error'}: closing the guests")
+            finally:
+                self._end_workers()
             raise
         if self._exit is not None:
             reason, status = self._exit
@@ -245,7 +248,6 @@ class Coordinator:
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 os.kill(worker.process, signal.SIGINT)
-        self._live.note("interrupted: closing the guests")
         self._waiting.clear()
         while self._workers:
             for key, _ in self._selector.select():

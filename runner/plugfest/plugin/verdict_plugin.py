@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 
 from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
-from plugfest.errors import INTERRUPTED, PlugfestError
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
@@ -81,7 +81,7 @@ class VerdictPlugin:
         self._live = live
         self._bases = config.stash[BASES]
         self._now = Attempt(TestRecord(), Recorder(plan.output, ""))
-        self._interrupted = False
+        self._interrupted = self._broken = False
         self._handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @pytest.hookimpl(trylast=True)
@@ -245,10 +245,17 @@ class VerdictPlugin:
         if not isinstance(excinfo.value, pytest.exit.Exception):
             self._stop(None)
 
+    @pytest.hookimpl
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Write down that a bug ended the run, which is not complete then."""
+        reason = f"an internal error: {type(excinfo.value).__name__}: {excinfo.value}"
+        self._journal.write("stopped", reason=reason, exit_status=InfrastructureError.exit_status, durable=True)
+        self._broken = True
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Close the guest and the journal."""
-        if (session.shouldfail or session.shouldstop) and not self._interrupted:
+        if (session.shouldfail or session.shouldstop) and not (self._interrupted or self._broken):
             self._journal.write("stopped", reason=str(session.shouldfail or session.shouldstop), exit_status=None)
         self._guest_manager.close()
         for number, handler in self._handlers.items():
