@@ -336,6 +336,23 @@ def test_what_stands_on_a_base_waits_for_it(suite, several, body: str, verdict: 
     assert said == ([] if verdict == "pass" else ["blocked is all that stands on AREA-NETDEV-01, which is fail: gone"])
 
 
+def test_a_worker_in_anothers_place_counts_its_own_failures(suite, several) -> None:
+    die = "wait_for('four'); import os; os.kill(os.getpid(), 9)"
+    several(
+        some("assert False", "assert False", die, "touch('four')", *["time.sleep(0.3)"] * 6),
+        "--maxfail=4",
+        confirm=False,
+    )
+    expected = ["fail", "fail", "miss", *["pass"] * 7]
+    assert suite.verdicts() == {f"test_{n}": verdict for n, verdict in enumerate(expected, 1)}
+
+
+def test_a_lost_test_is_a_failure(suite, several) -> None:
+    several(some("import os; os.kill(os.getpid(), 9)", *["time.sleep(0.5)"] * 8), "-x")
+    assert suite.document()["run"]["interrupted"] == "stopping after 1 failures"
+    assert list(suite.verdicts().values()).count("miss") >= 6
+
+
 def test_a_worker_that_dies_in_a_base_holds_nobody_up(suite, several) -> None:
     several(WAIT + BASE.format("import os; os.kill(os.getpid(), 9)") + STANDING.format(1) + STANDING.format(2))
     assert suite.verdicts() == {"test_base": "miss", "test_standing_1": "pass", "test_standing_2": "pass"}

@@ -24,6 +24,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.plugin import budget
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.channel import Channel, Message
+from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.item import required
 from plugfest.plugin.state import BASES
 from plugfest.plugin.worker import INTERRUPTIONS, CarryOut, work
@@ -116,7 +117,9 @@ class Coordinator:
                 self._serve()
         except BaseException as error:
             try:
-                self._live.note(f"{'interrupted' if isinstance(error, KeyboardInterrupt) else 'internal error'}: closing the guests")
+                self._live.note(
+                    f"{'interrupted' if isinstance(error, KeyboardInterrupt) else 'internal error'}: closing the guests"
+                )
             finally:
                 self._end_workers()
             raise
@@ -193,11 +196,8 @@ class Coordinator:
     def _hand_out(self) -> None:
         """Give each worker that waits its next test, unless the run is to end."""
         session = self._session
-        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
-        limit = session.config.getvalue("maxfail")
-        if limit and session.testsfailed >= limit and not session.shouldfail:
-            session.shouldfail = f"stopping after {session.testsfailed} failures"
-        over = not self._waiting or session.shouldfail or session.shouldstop or self._exit
+        count_failures(session, self._failed + sum(each.failed for each in self._workers.values()))
+        over = session.shouldfail or session.shouldstop or self._exit
         for worker in [each for each in self._workers.values() if each.waits]:
             if over or not self._waiting:
                 worker.waits = False
@@ -232,6 +232,7 @@ class Coordinator:
             self._stop(f"{reason} while it ran no test", InfrastructureError.exit_status)
             return
         test = self._session.items[worker.item].nodeid
+        self._failed += 1
         self._journal.write("lost", test=test, reason=reason, durable=True)
         self._live.lost(test, reason)
         if self._waiting:

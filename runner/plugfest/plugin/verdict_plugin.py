@@ -25,6 +25,7 @@ from plugfest.plugin import bases, budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.confirmation import Attempt, confirmed
+from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
@@ -335,7 +336,7 @@ class VerdictPlugin:
                 report.wasxfail = str(attempt.judgement.verdict)
             log(report=report)
         if failed:
-            self._count_failure(item.session)
+            count_failures(item.session, item.session.testsfailed + 1)
 
     def _settle(self, attempt: Attempt, item: pytest.Item) -> None:
         """Decide whether the next test may have this guest."""
@@ -365,13 +366,6 @@ class VerdictPlugin:
                 f"demanded {fault['demanded']}, found {found}"
             )
         self._live.result(verdict, required(item).id, item.name, seconds, reason)
-
-    def _count_failure(self, session: pytest.Session) -> None:
-        """Count a failure, so that ``-x`` and ``--maxfail`` hold."""
-        session.testsfailed += 1
-        limit = self._config.getvalue("maxfail")
-        if limit and session.testsfailed >= limit:
-            session.shouldfail = f"stopping after {session.testsfailed} failures"
 
     def _fault_result(self, item: pytest.Item, attempt: Attempt) -> dict[str, Any] | None:
         fault = fault_of(item)

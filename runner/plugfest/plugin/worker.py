@@ -99,6 +99,7 @@ def _own_capture(config: pytest.Config) -> None:
 
 
 def _run(session: pytest.Session, channel: Channel) -> None:
+    session.testsfailed = 0  # those of this worker: one that takes another's place inherits those of all
     try:
         while True:
             channel.send("ready", failed=session.testsfailed)
