@@ -92,17 +92,17 @@ def pytest_configure(config: pytest.Config) -> None:
     pace = config.stash[PACE] = Pace(plan.durations)
     live = LiveConsole(pace, bar=not config.getoption("usepdb"))
     try:
-        journal = _carry_out(config, plan, live)
+        journal = _register_verdicts(config, plan, live)
     except PlugfestError as error:
         raise pytest.UsageError(str(error)) from error
     if plan.guests > 1:
-        from plugfest.plugin.coordinator import Coordinator  # noqa: PLC0415 - as in `_carry_out`
+        from plugfest.plugin.coordinator import Coordinator  # noqa: PLC0415 - as in `_register_verdicts`
 
-        coordinator = Coordinator(plan, journal, live, pace, functools.partial(_carry_out, config))
+        coordinator = Coordinator(plan, journal, live, pace, functools.partial(_register_verdicts, config))
         config.pluginmanager.register(coordinator, "plugfest-coordinator")
 
 
-def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
+def _register_verdicts(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
     """Register what runs and judges the tests of a plan, in place of what did so for another one.
 
     Returns:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plugfest.requirements.verdict import Verdict
     from plugfest.run.plan import RunPlan
 
-CarryOut = Callable[["RunPlan", "Live"], object]
+RegisterVerdicts = Callable[["RunPlan", "Live"], object]
 """Registers what runs and judges a plan's tests, in place of what did so for another plan."""
 
 INTERRUPTIONS = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -39,7 +39,11 @@ class Closeable(Protocol):
 
 
 def work(
-    session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: CarryOut, inherited: Sequence[Closeable]
+    session: pytest.Session,
+    plan: RunPlan,
+    channel: Channel,
+    register_verdicts: RegisterVerdicts,
+    inherited: Sequence[Closeable],
 ) -> NoReturn:
     """Run tests until there are no more, then exit: this is a forked process, and must not return into the coordinator's code.
 
@@ -49,7 +53,7 @@ def work(
         session: pytest's, with the collected tests.
         plan: of this guest.
         channel: to the coordinator.
-        carry_out: sets up what a plan's tests need.
+        register_verdicts: registers what runs and judges a plan's tests.
         inherited: what only the coordinator uses.
     """
     status = 1
@@ -62,7 +66,7 @@ def work(
         _own_capture(session.config)
         sandbox.enter_own_network()
         plan.scratch.mkdir(parents=True, exist_ok=True)
-        carry_out(plan, _Messages(channel))
+        register_verdicts(plan, _Messages(channel))
         session.config.pluginmanager.register(_Reports(session.config, channel))
         _run(session, channel)
         status = 0
