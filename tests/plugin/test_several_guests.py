@@ -267,7 +267,9 @@ def test_a_worker_that_dies_takes_one_test_along(suite, several) -> None:
     assert suite.verdicts() == {"test_1": "miss", **{f"test_{n}": "pass" for n in range(2, 7)}}
     reason = next(r["reason"] for r in suite.document()["results"] if r["verdict"] == "miss")
     assert re.fullmatch(
-        r"this test was running when its process ended: the process of guest [12] was killed by SIGKILL", reason
+        r"this test was running when its process ended: expected guest [12]'s process to run this test to its end, "
+        r"found that it was killed by SIGKILL; if memory ran out \(dmesg\), use fewer --guests",
+        reason,
     )
     assert suite.document()["run"]["exit_status"] == 1
     assert any("was killed by SIGKILL" in line for line in result.outlines)

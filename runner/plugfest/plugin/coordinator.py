@@ -230,10 +230,15 @@ class Coordinator:
 
     def _lose(self, worker: _Worker, code: int) -> None:
         """Write down which test a worker that died took along, and start another."""
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        reason = f"the process of guest {worker.number} {how}"
+        if code == -signal.SIGKILL:
+            how, remedy = "was killed by SIGKILL", "if memory ran out (dmesg), use fewer --guests"
+        else:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+            remedy = "please report it, with what it has printed"
+        doing = "run the tests" if worker.item is None else "run this test to its end"
+        reason = f"expected guest {worker.number}'s process to {doing}, found that it {how}; {remedy}"
         if worker.item is None:
-            self._stop(f"{reason} while it ran no test", InfrastructureError.exit_status)
+            self._stop(reason, InfrastructureError.exit_status)
             return
         test = self._session.items[worker.item].nodeid
         self._failed += 1

@@ -76,7 +76,8 @@ def work(
         channel.send("stopped", reason=str(error), exit_status=InfrastructureError.exit_status)
     except BaseException as error:  # see above
         traceback.print_exc()
-        reason = f"guest {plan.guest}'s worker: {type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
+        reason = f"expected guest {plan.guest}'s process to run the tests, found {found}; please report it, with the traceback"
         channel.send("stopped", reason=reason, exit_status=InfrastructureError.exit_status)
     finally:
         _leave(channel, status)
