@@ -241,6 +241,30 @@ def test_an_interruption_right_after_the_fork_ends_the_worker_alone(suite, sever
     assert suite.document()["run"]["exit_status"] == 130
 
 
+def test_what_a_test_prints_is_seen_once(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "def pytest_collection_finish(session):\n    print('collected')\n")
+    result = several(some("print('mine: 1')", "print('mine: 2')"), "-s")
+    text = result.stdout.str()
+    assert [text.count(each) for each in ("collected", "mine: 1", "mine: 2")] == [1, 1, 1]
+
+
+def test_an_internal_error_of_a_worker_ends_the_run(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os\n"
+        + "COORDINATOR = os.getpid()\n"
+        + "def pytest_runtest_logreport(report):\n"
+        + "    if os.getpid() != COORDINATOR:\n"
+        + "        raise RuntimeError('a bug of this plugin')\n"
+    )
+    several(some("pass", "pass", "pass"))
+    run = suite.document()["run"]
+    assert (run["complete"], run["exit_status"]) == (False, 3)
+    assert re.search(r"^expected guest [12]'s process to run the tests, found RuntimeError: a bug", run["interrupted"])
+
+
 def test_an_internal_error_ends_all_workers(suite, several) -> None:
     conftest = suite.pytester.path / "conftest.py"
     conftest.write_text(

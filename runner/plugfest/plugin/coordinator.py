@@ -27,7 +27,7 @@ from plugfest.plugin.channel import Channel, Message
 from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.item import required
 from plugfest.plugin.state import BASES
-from plugfest.plugin.worker import INTERRUPTIONS, RegisterVerdicts, work
+from plugfest.plugin.worker import INTERRUPTIONS, RegisterVerdicts, flush_streams, work
 from plugfest.requirements.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Coordinator:
         self._started += 1
         plan, others = self._plan.of_guest(self._started), [worker.channel for worker in self._workers.values()]
         ours, theirs = socket.socketpair()
+        flush_streams()  # or the worker would print it again
         try:
             # An interruption must find either no worker, or one that is registered and in its own code: see `work`.
             signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)

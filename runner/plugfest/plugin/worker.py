@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -90,8 +91,16 @@ def _leave(channel: Channel, status: int) -> NoReturn:
     finally:
         try:
             channel.send("bye")
+            flush_streams()
         finally:
             os._exit(status)
+
+
+def flush_streams() -> None:
+    """Write what has been printed: neither a fork nor `os._exit` does."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more; it is closed
+            stream.flush()
 
 
 def _own_capture(config: pytest.Config) -> None:
