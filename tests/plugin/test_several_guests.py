@@ -249,6 +249,23 @@ def test_what_a_test_prints_is_seen_once(suite, several) -> None:
     assert [text.count(each) for each in ("collected", "mine: 1", "mine: 2")] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("capture", ["no", "fd"])
+def test_a_worker_finds_no_input(suite, several, capture: str) -> None:
+    """The terminal would stop it, a process of its background, and with it the run."""
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "import os\nos.dup2(os.pipe()[0], 0)\n")
+    several(some("breakpoint()", "pass"), f"--capture={capture}")
+    assert suite.verdicts() == {"test_1": "error", "test_2": "pass"}  # BdbQuit
+
+
+@pytest.mark.parametrize("option", ["--pdb", "--trace"])
+def test_a_debugger_has_one_guest(suite, several, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", option)
+    several(some("pass", "pass"))
+    assert events(suite, "attempt")
+    assert not (suite.output / "guest-1").exists()
+
+
 def test_an_internal_error_of_a_worker_ends_the_run(suite, several) -> None:
     conftest = suite.pytester.path / "conftest.py"
     conftest.write_text(

@@ -29,7 +29,7 @@ from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
-from plugfest.plugin.state import BASES, REGISTRY, TEST_RECORD
+from plugfest.plugin.state import BASES, DEBUGGING, REGISTRY, TEST_RECORD
 from plugfest.requirements import quarantine
 from plugfest.requirements.base import Base
 from plugfest.requirements.known_issues import Expected
@@ -135,8 +135,8 @@ class VerdictPlugin:
     @property
     def _confirms(self) -> bool:
         """Whether a verdict against the driver is confirmed: not where the failure is demanded, nor where the user wants this guest."""
-        plan, debugging = self._plan, self._config.getoption("usepdb")
-        return plan.confirm and not (plan.falsify or plan.keep or debugging)
+        plan = self._plan
+        return plan.confirm and not (plan.falsify or plan.keep or self._config.stash[DEBUGGING])
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
         """Run a test with its fixtures, and judge what happened."""

@@ -64,7 +64,7 @@ def work(
             each.close()
         # Not the terminal's foreground: ^C goes to the coordinator, which interrupts each worker once.
         os.setpgid(0, 0)
-        _own_capture(session.config)
+        _own_streams(session.config)
         sandbox.enter_own_network()
         plan.scratch.mkdir(parents=True, exist_ok=True)
         register_verdicts(plan, _Messages(channel))
@@ -103,11 +103,19 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def _own_capture(config: pytest.Config) -> None:
-    """Capture into files of this process: those of the coordinator have one offset for both."""
+def _own_streams(config: pytest.Config) -> None:
+    """Read nothing, for the terminal stops what reads in its background; capture into files of this process.
+
+    Those of the coordinator have one offset for both.
+    """
     manager: Any = config.pluginmanager.getplugin("capturemanager")
-    if manager is not None and manager.is_globally_capturing():
+    captures = manager is not None and manager.is_globally_capturing()
+    if captures:
         manager.stop_global_capturing()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if captures:
         manager.start_global_capturing()
         manager.suspend_global_capture()
 
