@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRANSFER_TIMEOUT = 3.0
 """Seconds without progress that end a transfer, on a guest of speed 1."""
 _ALLOWANCE = 0.1
-"""Share of its time that the host may lose in a transfer that fails and counts: the guest's end waits by a clock that no busy host stops."""
+"""Share of its time that the host may lose in a failed transfer that counts: the guest's end waits by a clock that no busy host stops."""
 
 CLOSE_TIMEOUT = 0.2
 """Seconds for the end of a connection to become known, on a guest of speed 1."""
