@@ -7,9 +7,9 @@ import pytest
 from plugfest.deadline import Deadline
 from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
-from plugfest.dut.stillness import Stillness
+from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
-from plugfest.link.partner import Attempts, LinkPartner, has_ended
+from plugfest.link.partner import Attempts, LinkPartner, UnreportedLinks, has_ended
 
 LINK_TIMEOUT = 12.0
 """Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""
@@ -25,6 +25,8 @@ IDLE_TIME = LONGEST_TIMER + 1.0
 """Seconds of wall time after which a driver that has not looked at the link has given up."""
 WATCH_TIME = 2 * LONGEST_TIMER + 2.0
 """Seconds of wall time to watch a driver that does not retry."""
+UNREPORTED_LINKS = 3
+"""Links that the link partner gets, and loses again, without a report by the driver, until the test is sure that it will report none."""
 
 
 @pytest.fixture
@@ -146,10 +148,12 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 
     A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
     partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts. A link of another technology
-    that stays for `WATCH_TIME` fails at once: the driver has settled for it.
+    that stays for `WATCH_TIME` fails at once: the driver has settled for it. So do `UNREPORTED_LINKS` that each stayed long enough for
+    a driver that polls: the next one would go unreported, too.
     """
 
     def wait(technology, *, steady=False):
+        unreported = UnreportedLinks(link_partner, technology=technology, seconds=STEADY)
         stillness, other = Stillness(lambda: link_partner.looked, lost=guest.lost), None
         what = f"both ends have a {technology} link"
 
@@ -161,6 +165,13 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
                 f"expected that {what}; they have had a {found} link for {WATCH_TIME:.0f} s, without another negotiation"
             )
 
+        def check_reported(link):
+            if link["carrier"]:
+                unreported.reported()
+            assert unreported.update() < UNREPORTED_LINKS, (
+                f"expected that {what}; the link partner had one {UNREPORTED_LINKS} times, and the driver reported none"
+            )
+
         def is_up():
             found, negotiations = link_partner.technology, link_partner.negotiations
             if found != technology:
@@ -168,6 +179,7 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
                 check_other(found, negotiations)
                 return False
             link = dut.link_when(carrier=True, operstates=RUNNING)
+            check_reported(link)
             if not link["carrier"] or link["operstate"] not in RUNNING or dut.link_modes().speed != SPEEDS[technology]:
                 stillness.disturbed()
                 return False

@@ -203,6 +203,43 @@ class Attempts:
         return self.count
 
 
+class UnreportedLinks:
+    """Counts the links that the link partner had, and lost again, while the driver reported none."""
+
+    def __init__(self, link_partner: LinkPartner, *, technology: str, seconds: float) -> None:
+        """Count from now on.
+
+        Args:
+            link_partner: has the record.
+            technology: of the links that count.
+            seconds: for which they stayed at least.
+        """
+        self._link_partner = link_partner
+        self._technology = technology
+        self._seconds = seconds
+        self._last = 0
+        self._since: float | None = None
+        self.count = 0
+        self.update()
+        self.reported()
+
+    def reported(self) -> None:
+        """Begin again: the driver has reported a link."""
+        self._since = None
+        self.count = 0
+
+    def update(self) -> int:
+        """Return how many there have been."""
+        for entry in self._link_partner.record(self._last):
+            self._last = int(entry["sequence"])
+            if entry["event"] == "link up":
+                self._since = entry["time"] if entry["technology"] == self._technology else None
+            elif entry["event"] == "link down" and self._since is not None:
+                self.count += entry["time"] - self._since >= self._seconds
+                self._since = None
+        return self.count
+
+
 def has_ended(entries: Iterable[Mapping[str, Any]], *, negotiations: int = 1) -> bool:
     """Whether negotiations in which each end received the other's pages have come to their ends: to a link, or to none in time.
 
