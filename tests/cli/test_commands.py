@@ -316,6 +316,17 @@ class TestRun:
         assert plugfest("run", "ixgbe", "--output", "b").status == 0
         assert inside.plan.confirm is False
 
+    def test_strict_waits(self, plugfest, inside, monkeypatch) -> None:
+        tight = {"what": "the carrier comes up", "seconds": 4.0, "limit": 5.0, "share": 0.8}
+        inside.events = [PLANNED, {**result("pass"), "tight_waits": [tight]}, END]
+        assert plugfest("run", "ixgbe").status == 0
+        assert inside.plan.strict_waits is False
+        assert plugfest("run", "ixgbe", "--output", "a", "--strict-waits").status == 1
+        assert inside.plan.strict_waits is True
+        assert json.loads(Path("a/report.json").read_text())["run"]["options"]["strict_waits"] is True
+        monkeypatch.setenv("PLUGFEST_STRICT_WAITS", "1")
+        assert plugfest("run", "ixgbe", "--output", "b").status == 1
+
     def test_variables(self, plugfest, inside, monkeypatch) -> None:
         inside.events = [PLANNED, result("pass"), END]
         monkeypatch.setenv("PLUGFEST_PROFILE", "combo")

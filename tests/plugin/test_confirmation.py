@@ -350,6 +350,13 @@ def test_the_quarantine_hides_no_other_verdict(suite, quarantined, first: str, t
     assert suite.only()["verdict"] == verdict
 
 
+def test_the_environment_names_a_quarantine(suite, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "quarantine.toml").write_text(QUARANTINE)
+    monkeypatch.setenv("PLUGFEST_QUARANTINE", str(tmp_path / "quarantine.toml"))
+    suite.run(ONE.format(body=twice("fail", "pass")))
+    assert suite.only()["verdict"] == "quarantined"
+
+
 @pytest.mark.parametrize(("first", "then"), [("fail", "crash"), ("crash", "timeout"), ("timeout", "fail")])
 def test_the_quarantine_excuses_no_two_failures_that_differ(suite, quarantined, first: str, then: str) -> None:
     quarantined(ONE.format(body=twice(first, then)))

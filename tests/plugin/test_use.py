@@ -162,6 +162,13 @@ def test_known_issues(suite, listed, body: str, release: str | None, verdict: st
     )
 
 
+def test_the_environment_names_a_list_of_known_issues(suite, listed, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed(ISSUE)
+    monkeypatch.setenv("PLUGFEST_KNOWN_ISSUES", str(tmp_path / "known.toml"))
+    suite.run(f"{GOOD}    assert False, 'it is off by 1'\n")
+    assert suite.only()["verdict"] == "xfail"
+
+
 def test_a_malformed_list_of_known_issues(suite, listed) -> None:
     result = suite.run(GOOD, listed("[[issue]]\n"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR

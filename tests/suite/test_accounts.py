@@ -118,6 +118,35 @@ def test_an_error_other_than_unsupported_is_raised() -> None:
         accounting_of(nic).queues()
 
 
+@pytest.mark.parametrize(
+    ("method", "number", "raised"),
+    [
+        ("ethtool.stats_list", errno.EOPNOTSUPP, False),
+        ("ethtool.stats_list", errno.ENOENT, True),
+        ("netdev.qstats_get", errno.EOPNOTSUPP, False),
+        ("netdev.qstats_get", errno.ENOENT, False),
+        ("netdev.qstats_get", errno.ENODEV, True),
+        ("link.stats64", errno.EOPNOTSUPP, True),
+        ("link.stats64", errno.ENOENT, True),
+    ],
+)
+def test_each_source_may_lack_statistics_in_its_own_way(method: str, number: int, raised: bool) -> None:
+    nic = Nic()
+    before = nic.call
+
+    def call(called: str, **params: Any) -> Any:
+        if called == method:
+            raise AgentError(method, "OSError", "no", number)
+        return before(called, **params)
+
+    nic.call = call  # type: ignore[method-assign]
+    if raised:
+        with pytest.raises(AgentError, match=method):
+            accounting_of(nic).read()
+    else:
+        assert accounting_of(nic).read().netlink == {}
+
+
 def test_a_comparison_reports_missing_and_extra_frames() -> None:
     check_same([b"a", b"b"], [b"b", b"a"], "frames")
     with pytest.raises(AssertionError, match=r"frames: expected 2, found 2; 1 missing \(1 bytes 62…\), 1 too many"):

@@ -35,8 +35,12 @@ Source = Literal["either", "netlink", "ethtool"]
 """Whose counters by queue: netlink's where it has them and else the driver's own, or those of one alone."""
 Call = tuple[str, Mapping[str, Any]]
 """A method of the agent's and its parameters."""
-NONE_SUCH = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
-"""Errors of a driver or a kernel without the statistics that were asked for."""
+NONE_SUCH = {
+    "ethtool.stats_list": frozenset({errno.EOPNOTSUPP}),
+    "netdev.qstats_get": frozenset({errno.EOPNOTSUPP, errno.ENOENT}),
+    "link.stats64": frozenset[int](),
+}
+"""By method, the errors of a driver without the statistics that were asked for; every driver has struct rtnl_link_stats64."""
 ENTRY = frozenset({"ifindex", "queue-type", "queue-id"})
 """The attributes that identify an entry of netlink's."""
 SHORTEST = 60
@@ -173,9 +177,9 @@ class Accounting:
             KernelLacksError: the kernel has none, of any driver, and no other source will do.
         """
         found = self._agent.try_batch(calls)
-        for at, each in enumerate(found):
+        for at, ((method, _), each) in enumerate(zip(calls, found, strict=True)):
             lacks = isinstance(each, KernelLacksError) and self.source != "netlink"
-            if lacks or (isinstance(each, AgentError) and each.errno in NONE_SUCH):
+            if lacks or (isinstance(each, AgentError) and each.errno in NONE_SUCH[method]):
                 found[at] = []
             elif isinstance(each, Exception):
                 raise each
