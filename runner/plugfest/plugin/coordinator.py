@@ -118,10 +118,9 @@ class Coordinator:
             while self._workers:
                 self._serve()
         except BaseException as error:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else "internal error"
             try:
-                self._live.note(
-                    f"{'interrupted' if isinstance(error, KeyboardInterrupt) else 'internal error'}: closing the guests"
-                )
+                self._live.note(f"{why}: closing the guests")
             finally:
                 self._end_workers()
             raise
