@@ -206,7 +206,12 @@ class Guest:
             host_key = self._guard.authorize(self.key.public, deadline, self.gone)
             try:
                 self.ssh = SshSession(
-                    address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone
+                    address,
+                    self.key,
+                    host_key,
+                    timeout=max(1.0, deadline.remaining),
+                    alive=self.gone,
+                    lost=self.lost,
                 )
             except NotAuthorized:
                 # The reply was to an earlier request, of which there may be several: see `Guard.authorize`.
