@@ -141,6 +141,19 @@ def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
+def listen(receive: Callable[[float], Value], deadline: Deadline) -> Value | None:
+    """Receive until something comes or the deadline passes; returns what came, or None.
+
+    Whoever receives waits by a clock that no busy host stops: it is asked again for the time by which the host has moved the deadline,
+    and at last for what is there.
+
+    Args:
+        receive: waits so many seconds of wall time at most; returns what came, something false if nothing did.
+        deadline: the silence that ends it.
+    """
+    return poll(lambda: receive(deadline.remaining), deadline)
+
+
 def until(
     condition: Callable[[], Value],
     *,

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from plugfest.deadline import scaled
+from plugfest.deadline import listen
 from plugfest.traffic.traffic import LOSS_TIMEOUT
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class PacketReceiver:
             ifname: the one under test, or any other.
             defer: registers the closing of the socket.
         """
+        self._guest = guest
         self._agent = guest.agent
-        self._loss_timeout = scaled(LOSS_TIMEOUT, guest.speed)
         self._handle = self._agent.call("packet.open", ifname=ifname)
         defer(self._agent.call, "handle.close", handle=self._handle)
 
@@ -72,14 +72,18 @@ class PacketReceiver:
 
         Args:
             wanted: returns which.
-            count: how many are waited for, until none of any kind comes for a while; more are returned if there are more.
+            count: how many are waited for, until none of any kind comes for `LOSS_TIMEOUT`; more are returned if there are more.
         """
         found: list[bytes] = []
-        news = self._receive(max(count, 1), self._loss_timeout)
+        news = self._next(max(count, 1))
         while news:
             found += [frame for frame in news if wanted(frame)]
-            news = self._receive(max(count - len(found), 1), self._loss_timeout if len(found) < count else 0)
+            news = self._next(count - len(found)) if len(found) < count else self._receive(1, 0)
         return found
+
+    def _next(self, count: int) -> list[bytes] | None:
+        """Return up to `count` frames; none if none comes for a while."""
+        return listen(lambda timeout: self._receive(count, timeout), self._guest.deadline(LOSS_TIMEOUT))
 
     def _receive(self, count: int, timeout: float) -> list[bytes]:
         frames = self._agent.call("packet.receive", packet=self._handle, count=count, timeout=timeout)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest.deadline import scaled
+from plugfest.deadline import listen
 from plugfest.errors import InfrastructureError
 from plugfest.frames.probe import (
     PORT_FIRST,
@@ -99,8 +99,8 @@ class Traffic:
 
     def __init__(self, guest: Machine, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> None:
         """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
+        self._guest = guest
         self._agent = guest.agent
-        self._speed = guest.speed
         self._ifname = dut.ifname
         self._remote = remote
         self._until = until
@@ -168,21 +168,37 @@ class Traffic:
         Raises:
             InfrastructureError: some are missing, and the guest's sockets have lost some, which proves nothing about the driver.
         """
-        wanted = {probe.number for probe in probes}
+        numbers = {probe.number for probe in probes}
+        found = self.collect(len(probes), lambda payload: number_in(payload) in numbers, port=port)
+        return [payload[SCRATCH:] for payload in found] if scratched else found
+
+    def collect(
+        self, count: int, wanted: Callable[[bytes], bool] = lambda _payload: True, *, port: int = PORT_FIRST
+    ) -> list[bytes]:
+        """Return the payloads that the stack got and that are `wanted`.
+
+        Args:
+            count: how many are waited for, until none of any kind comes for `LOSS_TIMEOUT`; more are returned if there are more.
+            wanted: returns which.
+            port: to which they were sent.
+
+        Raises:
+            InfrastructureError: some are missing, and the guest's sockets have lost some, which proves nothing about the driver.
+        """
         found: list[bytes] = []
 
         def take(timeout: float) -> bool:
-            news = self.waiting(self._agent, timeout=timeout, count=max(1, len(probes) - len(found)), port=port)
-            found.extend(payload for payload in news if number_in(payload) in wanted)
+            news = self.waiting(self._agent, timeout=timeout, count=max(1, count - len(found)), port=port)
+            found.extend(payload for payload in news if wanted(payload))
             return bool(news)
 
-        while len(found) < len(probes) and take(scaled(LOSS_TIMEOUT, self._speed)):
+        while len(found) < count and listen(take, self._guest.deadline(LOSS_TIMEOUT)):
             pass
         # A second copy of a frame comes with the first one: it is there by now.
         take(0)
-        if len(found) < len(probes):
+        if len(found) < count:
             self._check_overflows()
-        return [payload[SCRATCH:] for payload in found] if scratched else found
+        return found
 
     def waiting(
         self, agent: AgentClient, *, timeout: float, count: int = 1 << 16, port: int = PORT_FIRST
