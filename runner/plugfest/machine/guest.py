@@ -31,8 +31,8 @@ HUNG_TASK_SECONDS, HUNG_TASK_MAX = 12, 120
 within twice that, and within the 30 seconds of a test."""
 
 LOCKUP_SECONDS, LOCKUP_MAX = 10, 60
-"""``watchdog_thresh``, in a guest of speed 1 (the kernel's default) and at most (its limit). A CPU that runs one thing for twice as long is a
-soft lockup (Documentation/admin-guide/lockup-watchdogs.rst): on an emulated CPU some thousands of register accesses take that long."""
+"""``watchdog_thresh``, in a guest of speed 1 (the kernel's default) and at most (its limit). A CPU that runs one thing for twice as long is
+a soft lockup (Documentation/admin-guide/lockup-watchdogs.rst): on an emulated CPU some thousands of register accesses take that long."""
 
 _REFERENCE_SECONDS = 0.006
 """Seconds that the agent's benchmark takes on a guest of speed 1: KVM on a laptop a few years old."""
