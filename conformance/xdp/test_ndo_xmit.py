@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from plugfest.frames.probe import HEADERS, around, burst
 from plugfest.requirements.requirement import requirement
+from plugfest.traffic.rounds import Rounds
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT
 from plugfest.xdp.adjustment import Action, Adjustment
 
 XMIT = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT; Documentation/bpf/redirect.rst"
 XMIT_SG = "include/uapi/linux/netdev.h, NETDEV_XDP_ACT_NDO_XMIT_SG"
-SHARE_OF_RING = 4
-"""Of a transmit ring's descriptors a round uses one in so many: frames from all CPUs may go through one ring, descriptors of the round
-before may not be free yet, and a full ring may drop redirected frames."""
 DEFAULT_RING = 256
 """Descriptors of a ring where the driver does not report them."""
 ROUNDS = 8
@@ -91,25 +89,22 @@ def test_redirect_to_dut(attach_redirect_to_dut, pair, traffic, check_on_wire, m
 @pytest.mark.usefixtures("redirect_target")
 def test_redirect_from_several_cpus(attach_redirect_to_dut, pair, traffic, check_on_wire, dut, step, evidence):
     """Frames redirected to the DUT from several CPUs at once are on the wire exactly once, unchanged."""
-    cpus = traffic.cpus()
     ring = (dut.get("rings") or {}).get("tx", DEFAULT_RING)
-    flows = max(1, ring // SHARE_OF_RING // cpus // len(HEADERS))
-    frames_per_cpu = len(HEADERS) * max(flows, len(SIZES))
-    evidence("transmit ring and frames in a round", (ring, cpus * frames_per_cpu))
-    senders = [pair.another_packet_sender() for _ in range(cpus)]
+    rounds = Rounds(traffic.ends_back, SIZES, ring=ring, cpus=traffic.cpus())
+    evidence("transmit ring, CPUs, frames of each in a round", (ring, rounds.cpus, rounds.frames_per_cpu))
+    senders = [pair.another_packet_sender() for _ in range(rounds.cpus)]
     with step("On another interface, attach a program that redirects test frames to the DUT"):
         attach_redirect_to_dut("native")
     for number in range(ROUNDS):
         with (
-            step(f"Round {number}: send {frames_per_cpu} test frames to the other interface on each CPU at once"),
+            step(
+                f"Round {number}: send {rounds.frames_per_cpu} test frames to the other interface on each CPU at once"
+            ),
             traffic.capture_sent() as seen,
             pair.lossless(),
         ):
-            frames_by_cpu = [
-                frames_to_remote(traffic, first=frames_per_cpu * (number * cpus + cpu), count=flows)
-                for cpu in range(cpus)
-            ]
-            with ThreadPoolExecutor(cpus) as threads:
+            frames_by_cpu = rounds.frames(number)
+            with ThreadPoolExecutor(rounds.cpus) as threads:
                 sent = [
                     threads.submit(sender.send, frames, cpu=cpu)
                     for cpu, (sender, frames) in enumerate(zip(senders, frames_by_cpu, strict=True))
