@@ -331,6 +331,7 @@ def test_link_fail_inhibit(
     check_traffic,
     evidence,
     technology,
+    settings,
     wait_for_no_carrier,
     wait_for_outcome,
     undisturbed,
@@ -348,6 +349,8 @@ def test_link_fail_inhibit(
 
     def negotiate(timed):
         nonlocal before
+        with step("There is a link, also after an attempt that did not count"):
+            settings.ready()
         with step(f"The link partner is set to offer {technology} alone, and is silent until the carrier is off"):
             link_partner.set(up=False, abilities={"technologies": [technology]})
             wait_for_no_carrier()
@@ -488,6 +491,7 @@ def test_interrupt_late(
     step,
     evidence,
     times,
+    settings,
     wait_for_no_carrier,
     wait_for_outcome,
     undisturbed,
@@ -503,8 +507,10 @@ def test_interrupt_late(
 
     def negotiate(timed):
         nonlocal before
+        with step("There is a link, also after an attempt that did not count, which has left the fault armed"):
+            fault.disarm()
+            settings.ready()
         with step("The link partner is silent until the carrier is off"):
-            fault.disarm()  # an attempt that did not count has left it armed
             link_partner.set(up=False)
             wait_for_no_carrier()
             before = link_partner.record()[-1]["sequence"]
