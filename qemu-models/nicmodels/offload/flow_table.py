@@ -112,6 +112,13 @@ class FlowTable(Generic[Value]):
                 at += number
 
 
+def leading(sizes: list[int], longest: int) -> list[int]:
+    """The lengths before the first that is more than `longest`; there is at least one length."""
+    if max(sizes) <= longest:
+        return sizes
+    return sizes[: next(number for number, size in enumerate(sizes) if size > longest)]
+
+
 def _key(frame: Buffer, headers: Headers) -> bytes:
     """Addresses and ports, by which the flows with one Ethernet header are told apart."""
     return bytes(frame[_ADDRESSES[headers.version] : headers.l4_offset + 4])

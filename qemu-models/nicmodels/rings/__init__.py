@@ -2,5 +2,6 @@
 """Descriptor rings in guest memory."""
 
 from nicmodels.rings.ring import DescriptorRing
+from nicmodels.rings.write_backs import WriteBacks
 
-__all__ = ["DescriptorRing"]
+__all__ = ["DescriptorRing", "WriteBacks"]

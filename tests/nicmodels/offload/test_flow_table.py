@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nicmodels.offload.flow_table import LIMIT, FlowTable
+from nicmodels.offload.flow_table import LIMIT, FlowTable, leading
 from nicmodels.offload.headers import ip_checksum_ok, l4_checksum_ok, parse
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -110,3 +110,10 @@ def test_a_damaged_frame_is_found_only_if_its_checksums_are_right(
         assert l4_checksum_ok(damaged, headers)
         assert ip_checksum_ok(damaged, headers) is not False
         assert damaged[:14] == good[:14]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first"), [([60, 100], 2), ([60, 101, 60], 1), ([101], 0), ([100, 60, 200, 300, 60], 2)]
+)
+def test_a_run_ends_before_the_first_frame_that_is_too_long(sizes: list[int], first: int) -> None:
+    assert leading(sizes, 100) == sizes[:first]

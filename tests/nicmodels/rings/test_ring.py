@@ -9,7 +9,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nicmodels.rings import DescriptorRing
+from nicmodels.rings import DescriptorRing, WriteBacks
 from nicmodels.vfio_user.memory import DmaError, GuestMemory
 
 BASE = 0x1000
@@ -85,3 +85,16 @@ def test_a_ring_without_length(memory: GuestMemory) -> None:
     ring.tail = 5
     assert ring.available == 0
     assert ring.fetch(10) == []
+
+
+def test_write_backs_of_a_burst_wrap_and_stay_in_order() -> None:
+    written = WriteBacks()
+    written.add(1, 5, b"a")
+    written.add_many(1, [6, 7, 9], [b"b", b"c", b"e"], 8)
+    written.add_many(0, [2, 3], [b"x", b"y"], 8)
+    written.add_many(0, [8], [b"z"], 0)
+    assert written.take() == {1: ([5, 6, 7, 1], [b"a", b"b", b"c", b"e"]), 0: ([2, 3, 8], [b"x", b"y", b"z"])}
+    assert written.take() == {}
+    written.add(1, 5, b"a")
+    written.clear()
+    assert written.take() == {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.gve.rx_dqo import RxQueueDqo
-from nicmodels.offload.flow_table import FlowTable
+from nicmodels.offload.flow_table import FlowTable, leading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,10 +82,7 @@ class FlowCache:
             return at, touched
         for flow, run in self._flows.runs(frames, at, end, known_good=known_good):
             queue = flow.queue
-            sizes = [*map(len, run)]
-            longest = min(self._limit, queue.size)
-            if max(sizes) > longest:
-                del sizes[next(number for number, size in enumerate(sizes) if size > longest) :]
+            sizes = leading([*map(len, run)], min(self._limit, queue.size))
             number = queue.deliver_plain(run, sizes, flow.quadwords, stamp)
             if number:
                 queue.packets += number

@@ -15,7 +15,7 @@ from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
 from nicmodels.nic.account import tally
-from nicmodels.offload.flow_table import FlowTable
+from nicmodels.offload.flow_table import FlowTable, leading
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -135,10 +135,7 @@ class FlowCache:
     def _deliver_run(self, flow: CachedFlow, run: list[bytes], *, counted: bool) -> int:
         """Deliver frames of one flow; returns how many. Those after the first that does not fit are not delivered."""
         rx, queue = self._rx, flow.queue
-        sizes = [*map(len, run)]
-        longest = min(self._limit, queue.size)
-        if max(sizes) > longest:
-            del sizes[next(number for number, size in enumerate(sizes) if size > longest) :]
+        sizes = leading([*map(len, run)], min(self._limit, queue.size))
         if len(queue.posted) < len(sizes):
             del sizes[self._fetch(queue, len(sizes)) :]
         if not sizes:
@@ -171,7 +168,7 @@ class FlowCache:
         else:
             by_size = {size: flow.report(size) for size in numbers_of}
             reports = [by_size[size] for size in sizes]
-        rx.note_many(queue, numbers, reports)
+        rx.written.add_many(queue.index, numbers, reports, queue.ring.count)
         self._delivered(flow, len(sizes), sum(sizes))
         return delivered
 

@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.rings import DescriptorRing
+from nicmodels.rings import DescriptorRing, WriteBacks
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class RxQueues:
     Attributes:
         memory: guest memory.
         queues: by number.
+        written: the write-backs.
     """
 
     def __init__(self, host: Host, interrupts: InterruptBlock, statistics: Statistics) -> None:
@@ -87,11 +88,11 @@ class RxQueues:
         self._events = host.events
         self._interrupts = interrupts
         self._statistics = statistics
-        self._written: dict[int, tuple[list[int], list[bytes]]] = {}
+        self.written = WriteBacks()
 
     def reset(self) -> None:
         """Drop the write-backs of the burst."""
-        self._written.clear()
+        self.written.clear()
 
     def fetch(self, queue: RxQueue, number: int) -> bool:
         """Fetch until `posted` has at least `number` descriptors; False if the driver has not posted so many."""
@@ -119,33 +120,11 @@ class RxQueues:
             data = address + _LEGACY.pack(0, length, 0, bits & 0xFF, errors, report.vlan)[8:]
         else:
             data = WRITE_BACK.pack(report.info, report.hash, bits & 0xFFFF_FFFF, length, report.vlan)
-        self.note(queue.index, index, data)
-
-    def note(self, queue: int, index: int, data: bytes) -> None:
-        """Add a descriptor's bytes to the write-back at the end of the burst."""
-        self._note(queue, [index], [data])
-
-    def note_many(self, queue: RxQueue, numbers: list[int], descriptors: list[bytes]) -> None:
-        """Add descriptors to the write-back at the end of the burst; their numbers go on after the ring's last index."""
-        size = queue.ring.count
-        if size and numbers and numbers[-1] >= size:
-            numbers = [number % size for number in numbers]
-        self._note(queue.index, numbers, descriptors)
-
-    def _note(self, queue: int, indices: list[int], descriptors: list[bytes]) -> None:
-        known = self._written.get(queue)
-        if known is None:
-            self._written[queue] = indices, descriptors
-        else:
-            known[0].extend(indices)
-            known[1].extend(descriptors)
+        self.written.add(queue.index, index, data)
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in contiguous runs, and interrupt."""
-        if not self._written:
-            return
-        written, self._written = self._written, {}
-        for number, (indices, entries) in written.items():
+        for number, (indices, entries) in self.written.take().items():
             queue = self.queues[number]
             try:
                 queue.ring.write_runs(indices, entries)

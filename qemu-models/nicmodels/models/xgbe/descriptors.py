@@ -7,6 +7,8 @@ drivers/net/ethernet/amd/xgbe/xgbe-common.h (TX_*_DESC*, RX_*_DESC*).
 
 from __future__ import annotations
 
+WIDE, NARROW = 0xFFFF_FFFF_FFFF, 0xFFFF_FFFF
+"""Of a quadword in the read format: the address of a buffer, with and without DMA_SBMR.EAME."""
 OWN, CONTEXT, FIRST, LAST = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 # Transmit, third doubleword: two lengths, VLAN tag action, timestamp, interrupt.
 LENGTH_MASK = 0x3FFF

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nicmodels.models.xgbe.cached_flow import CachedFlow
 from nicmodels.models.xgbe.registers import REGISTERS, dma
-from nicmodels.offload.flow_table import FlowTable
+from nicmodels.offload.flow_table import FlowTable, leading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,9 +68,7 @@ class FlowCache:
         if not self._flows:
             return at
         for flow, run in self._flows.runs(frames, at, end):
-            sizes = [*map(len, run)]
-            if max(sizes) > self._limit:
-                del sizes[next(number for number, size in enumerate(sizes) if size > self._limit) :]
+            sizes = leading([*map(len, run)], self._limit)
             if flow.header:
                 alike = [*map(flow.splits, run)]
                 if not all(alike):

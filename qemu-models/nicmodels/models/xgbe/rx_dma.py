@@ -20,6 +20,8 @@ from nicmodels.models.xgbe.interrupts import FBE, RBU, RI, RPS
 from nicmodels.models.xgbe.registers import dma
 from nicmodels.models.xgbe.ring import OwnedRing, doublewords
 from nicmodels.nic.account import tally
+from nicmodels.offload.flow_table import leading
+from nicmodels.rings import WriteBacks
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 FETCH = 32
 START = 1
 SPH = 1 << 24
-EAME = 1 << 11
-WIDE, NARROW = 0xFFFF_FFFF_FFFF, 0xFFFF_FFFF
-"""Of a quadword of a descriptor: the address of a buffer, with and without EAME."""
 INTERRUPT = d.RX_INTERRUPT << 32
 """In the second quadword."""
 RIWT_UNIT = 256 / 500e6
@@ -113,7 +112,7 @@ class RxDma:
         self._truncated = faults["rx.frame.truncated"]
         self._stuck = host.faults["device.register.stuck"]
         self._resumed = resumed
-        self._written: dict[int, tuple[list[int], list[bytes]]] = {}
+        self._written = WriteBacks()
         self._causes: dict[int, int] = {}
         self.channels = [RxChannel(index, OwnedRing(host.memory)) for index in range(channels)]
         file.on_write(dma.RDLR_LO, self._write_base)
@@ -267,8 +266,7 @@ class RxDma:
         room = channel.size
         if channel.splits:
             room = flow.header or self._rx_offload.header_size()
-        if max(sizes) > room + channel.size:
-            sizes = sizes[: next(number for number, size in enumerate(sizes) if size > room + channel.size)]
+        sizes = leading(sizes, room + channel.size)
         try:
             self._fetch(channel, len(sizes))
         except DmaError:  # the slow path reports it
@@ -279,7 +277,7 @@ class RxDma:
             return 0, 0
         first, take = channel.head, posted.popleft
         descriptors = [take() for _ in range(number)]
-        mask = WIDE if self._file[dma.SBMR] & EAME else NARROW
+        mask = d.WIDE if self._file[dma.SBMR] & dma.EAME else d.NARROW
         base, size, memory = self._memory.window()
         numbers = tally(sizes[:number])
         end = size - max(numbers)
@@ -307,11 +305,7 @@ class RxDma:
         by_length = {length: flow.report(length) for length in numbers}
         one = len(numbers) == 1
         reports = [*by_length.values()] * delivered if one else [by_length[length] for length in sizes[:delivered]]
-        count = channel.ring.count
-        indices = range(first, first + delivered)
-        self._note_many(
-            channel.index, [*indices] if first + delivered <= count else [index % count for index in indices], reports
-        )
+        self._written.add_many(channel.index, [*range(first, first + delivered)], reports, channel.ring.count)
         self._complete_many(channel, descriptors[:delivered])
         return taken, delivered
 
@@ -350,19 +344,19 @@ class RxDma:
                 if report.time is not None:
                     word_3 |= d.CONTEXT_AFTER
                 interrupt = bool(last & d.RX_INTERRUPT)
-            self._note(channel.index, index, _WRITE_BACK.pack(word_0, word_1, word_2, word_3))
+            self._written.add(channel.index, index, _WRITE_BACK.pack(word_0, word_1, word_2, word_3))
         if report.time is not None:
             index = channel.head
             *_, last = doublewords(*channel.posted.popleft())
             interrupt = interrupt or bool(last & d.RX_INTERRUPT)
             seconds, nanoseconds = report.time
-            self._note(
+            self._written.add(
                 channel.index, index, _WRITE_BACK.pack(nanoseconds, seconds, 0, d.CONTEXT | d.TIMESTAMP_AVAILABLE)
             )
         self._complete(channel, interrupt=interrupt)
 
     def _address(self, low: int, high: int) -> int:
-        return low | (high & d.ADDRESS_HIGH) << 32 if self._file[dma.SBMR] & EAME else low
+        return low | (high & d.ADDRESS_HIGH) << 32 if self._file[dma.SBMR] & dma.EAME else low
 
     def _fill(self, address: int, view: memoryview, at: int, room: int) -> int:
         """Write what fits; an address of 0 means no buffer."""
@@ -400,22 +394,9 @@ class RxDma:
         self._host.events.add("dma.error", direction="rx", queue=channel.index)
         self._causes[channel.index] = self._causes.get(channel.index, 0) | FBE
 
-    def _note(self, channel: int, index: int, data: bytes) -> None:
-        """Add a descriptor's bytes to the write-back at the end of the burst."""
-        self._note_many(channel, [index], [data])
-
-    def _note_many(self, channel: int, indices: list[int], descriptors: list[bytes]) -> None:
-        known = self._written.get(channel)
-        if known is None:
-            self._written[channel] = indices, descriptors
-        else:
-            known[0].extend(indices)
-            known[1].extend(descriptors)
-
     def flush(self) -> None:
         """Write the descriptors of the burst back, in order, and interrupt."""
-        written, self._written = self._written, {}
-        for number, (indices, descriptors) in written.items():
+        for number, (indices, descriptors) in self._written.take().items():
             try:
                 self.channels[number].ring.write_runs(indices, descriptors)
             except DmaError:

@@ -42,11 +42,8 @@ PLAIN_MASK = (d.CONTEXT | d.FIRST | d.LAST | 3 << d.CPC_SHIFT | d.TSE | 3 << d.C
 )
 PLAIN = (d.FIRST | d.LAST | d.CRC_AND_PAD << d.CPC_SHIFT) << 32
 """The second quadword of a packet of one descriptor without offloads: besides its length, it may ask for an interrupt."""
-WIDE, NARROW = 0xFFFF_FFFF_FFFF, 0xFFFF_FFFF
-"""Of the first quadword: the buffer's address, with and without EAME."""
 START, SEGMENTS = 1, 1 << 12
 QUEUE_MODE, QUEUE_ENABLED = 3 << 2, 2 << 2
-EAME = 1 << 11
 STOPPED, SUSPENDED = 0, 6
 
 
@@ -255,7 +252,7 @@ class Transmitter:
         """Send the first packets, as long as they are of one descriptor without offloads; returns how many."""
         if self._faults.active:
             return 0
-        mask = WIDE if self._file[dma.SBMR] & EAME else NARROW
+        mask = d.WIDE if self._file[dma.SBMR] & dma.EAME else d.NARROW
         base, size, view = self._host.memory.window()
         frames: list[tuple[memoryview]] = []
         for low, high in found:
@@ -271,7 +268,7 @@ class Transmitter:
 
     def _gather(self, packet: list[Descriptor]) -> list[Buffer]:
         pieces: list[tuple[int, int]] = []
-        wide = self._file[dma.SBMR] & EAME
+        wide = self._file[dma.SBMR] & dma.EAME
         for low, high, lengths, _ in packet:
             pieces.append((low | (high & d.ADDRESS_HIGH) << 32 if wide else low, lengths & d.LENGTH_MASK))
             if not wide:

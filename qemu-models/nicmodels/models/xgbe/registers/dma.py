@@ -13,6 +13,7 @@ _STRIDE = 0x80
 _BASE = 0x3100
 
 MR = Register("DMA_MR", 0x3000, RW, title="Mode", fields=(Field("SWR", 0), Field("INTM", 12, 13)))
+EAME = 1 << 11
 SBMR = Register(
     "DMA_SBMR",
     0x3004,
