@@ -9,7 +9,7 @@ from plugfest.deadline import undisturbed as retry_undisturbed
 from plugfest.dut.settings import RUNNING
 from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
-from plugfest.link.partner import Attempts, LinkPartner
+from plugfest.link.partner import Attempts, LinkPartner, UnreportedLinks, has_ended
 
 LINK_TIMEOUT = 12.0
 """Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""
@@ -17,10 +17,16 @@ MAX_TIMEOUT = 60.0
 """Upper bound in seconds of wall time, on any guest: timers of drivers and of the clause do not scale with the guest's speed."""
 MIN_ATTEMPTS = 2
 """Negotiations that the driver must start before the test is sure that it does not get a link."""
-DISTURBED = 0.05
-"""Seconds that the host lost while timers of the clause ran: a tenth of the longest, link_fail_inhibit_timer."""
-WATCH_TIME = 12.0
-"""Seconds of wall time to watch a driver that does not retry: twice the longest known driver timer, 5 s."""
+DISTURBED = 0.1
+"""Share of the time in which timers of the clause run that the host may lose in an attempt that counts."""
+LONGEST_TIMER = 5.0
+"""Seconds of wall time: the longest timer of the known drivers after which they look at the link, or negotiate, again."""
+IDLE_TIME = LONGEST_TIMER + 1.0
+"""Seconds of wall time after which a driver that has not looked at the link has given up."""
+WATCH_TIME = 2 * LONGEST_TIMER + 2.0
+"""Seconds of wall time to watch a driver that does not retry."""
+UNREPORTED_LINKS = 3
+"""Links that the link partner gets, and loses again, without a report by the driver, until the test is sure that it will report none."""
 
 
 @pytest.fixture
@@ -101,10 +107,31 @@ def undisturbed(guest, evidence):
     """``undisturbed(negotiate)`` calls what is judged by timers of the clause, which run on wall time.
 
     A driver that waits for a core of a busy host misses such a timer without a fault of its own: see `plugfest.deadline.undisturbed`.
+    ``negotiate(timed)`` does within ``with timed():`` what the timers judge, and nothing else.
     """
     return lambda negotiate: retry_undisturbed(
-        negotiate, lost=guest.lost, allowance=DISTURBED, note=lambda why: evidence("tried again", why)
+        negotiate,
+        lost=guest.lost,
+        allowance=DISTURBED,
+        note=lambda why: evidence("an attempt that does not count", why),
     )
+
+
+@pytest.fixture
+def wait_for_outcome(link_partner, until, capped_timeout):
+    """``entries = wait_for_outcome(before, negotiations=1)`` waits for a link, or for so many negotiations to end without one.
+
+    Returns the link partner's record of them, from after the entry ``before`` on.
+    """
+
+    def wait(before, *, negotiations=1):
+        def ended():
+            entries = link_partner.record(before)
+            return entries if has_ended(entries, negotiations=negotiations) else None
+
+        return until(ended, what="the negotiation ends, with a link or without", timeout=capped_timeout(LINK_TIMEOUT))
+
+    return wait
 
 
 @pytest.fixture
@@ -121,11 +148,13 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 
     A driver that polls may still report the previous link. So the link counts only once the carrier has been off since the link
     partner was last changed, or once it stays (`Stillness`). With ``steady=True`` only the latter counts. A link of another technology
-    that stays for `WATCH_TIME` fails at once: the driver has settled for it.
+    that stays for `WATCH_TIME` fails at once: the driver has settled for it. So do `UNREPORTED_LINKS` that each stayed long enough for
+    a driver that polls: the next one would go unreported, too.
     """
 
     def wait(technology, *, steady=False):
-        stillness, other = Stillness(lambda: link_partner.looked), None
+        unreported = UnreportedLinks(link_partner, technology=technology, seconds=STEADY)
+        stillness, other = Stillness(lambda: link_partner.looked, lost=guest.lost), None
         what = f"both ends have a {technology} link"
 
         def check_other(found, negotiations):
@@ -136,6 +165,13 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
                 f"expected that {what}; they have had a {found} link for {WATCH_TIME:.0f} s, without another negotiation"
             )
 
+        def check_reported(link):
+            if link["carrier"]:
+                unreported.reported()
+            assert unreported.update() < UNREPORTED_LINKS, (
+                f"expected that {what}; the link partner had one {UNREPORTED_LINKS} times, and the driver reported none"
+            )
+
         def is_up():
             found, negotiations = link_partner.technology, link_partner.negotiations
             if found != technology:
@@ -143,6 +179,7 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
                 check_other(found, negotiations)
                 return False
             link = dut.link_when(carrier=True, operstates=RUNNING)
+            check_reported(link)
             if not link["carrier"] or link["operstate"] not in RUNNING or dut.link_modes().speed != SPEEDS[technology]:
                 stillness.disturbed()
                 return False
@@ -159,24 +196,25 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
     """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
 
-    A driver that has not looked at the link for longer than those that poll take (`STEADY`) has given up: it is watched no longer.
+    A driver that has not looked at the link for `IDLE_TIME` has given up: it is watched no longer, unless it must retry.
 
     ``check_no_link("10GBASE-KR")`` expects no link of that technology; others are allowed. ``check_no_link(one_way=True)`` expects no
-    carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started.
+    carrier; the link partner, which receives the driver's signal, may have a link. Returns how many negotiations the driver started:
+    with ``must_retry=True`` it is given all of `WATCH_TIME` for them, even if it does nothing meanwhile.
     """
 
-    def check(technology=None, *, one_way=False):
+    def check(technology=None, *, one_way=False, must_retry=False):
         if technology is None:
             wait_for_no_carrier()
-        attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME)
+        attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME, lost=guest.lost)
         looks, idle = None, None
 
         def gave_up():
             nonlocal looks, idle
             now = link_partner.looks
             if idle is None or now != looks:
-                looks, idle = now, Deadline.after(STEADY, lost=guest.lost)
-            return now is not None and idle.passed
+                looks, idle = now, Deadline.after(IDLE_TIME, lost=guest.lost)
+            return now is not None and not must_retry and idle.passed
 
         def is_done():
             found = link_partner.technology
@@ -197,11 +235,11 @@ def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
 
 
 @pytest.fixture
-def wait_for_agreement(dut, link_partner, until, capped_timeout):
+def wait_for_agreement(guest, dut, link_partner, until, capped_timeout):
     """``wait_for_agreement()`` waits until both ends report the same link, and it stays; returns its technology, None if it is down."""
 
     def wait():
-        stillness, found = Stillness(lambda: link_partner.looked), None
+        stillness, found = Stillness(lambda: link_partner.looked, lost=guest.lost), None
 
         def is_same():
             nonlocal found

@@ -17,39 +17,12 @@ RESTARTS = 4
 """A driver that leaves the carrier on may do so only now and then: several rounds make a race visible in most runs."""
 FLAPS = 20
 FLOWS = 16
-UP_TIMEOUT = 2.0
-"""Seconds on a guest of speed 1 within which the driver must report that the link is up."""
+NOTIFICATION_WAIT = 0.2
+"""Seconds for which one look at the notifications waits for one."""
 FIRST_UP_TIMEOUT = 10.0
 """Seconds on a guest of speed 1 within which the link must come up after the interface was set up."""
 FIRST_UP_LIMIT = 30.0
 """Upper bound of `FIRST_UP_TIMEOUT` in seconds of wall time, by which drivers' timers go: several of the longest, 5 s."""
-DOWN_TIMEOUT = 4.0
-"""Seconds of wall time within which the driver must report that the link is down: after 5 s without a report the transmit watchdog
-fires (dev_watchdog). The kernel itself makes it known up to a second late (net/core/link_watch.c), on any guest."""
-
-
-@pytest.fixture
-def carrier_timeout(guest):
-    """``carrier_timeout(up)``: seconds to wait until the driver reports that carrier state, on a guest of speed 1."""
-    return lambda up: UP_TIMEOUT if up else DOWN_TIMEOUT * min(1.0, guest.speed)
-
-
-@pytest.fixture
-def wait_for_carrier(until, carrier_timeout, dut):
-    """``wait_for_carrier(up=True)`` waits until the driver reports the carrier and the operational state follows it."""
-
-    def wait(*, up):
-        state = "up" if up else "down"
-
-        def is_reported():
-            link = dut.link_when(carrier=up, operstates=[state])
-            return bool(link["carrier"]) is up and link["operstate"] == state
-
-        until(
-            is_reported, what=f"carrier and operational state of {dut.ifname} are {state}", timeout=carrier_timeout(up)
-        )
-
-    return wait
 
 
 @requirement("LINK-UP-01", level="MUST", source=OPERSTATES, falsified_by="program:link.carrier-lost", base="link")
@@ -109,8 +82,9 @@ def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, de
     defer(guest.agent.call, "handle.close", handle=monitor)
     states = []
 
-    def last_state():
-        messages = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname, timeout=0.2)
+    def last_state(limit):
+        within = min(NOTIFICATION_WAIT, limit.remaining)
+        messages = guest.agent.call("link.monitor_read", monitor=monitor, ifname=dut.ifname, timeout=within)
         states.extend(bool(each["carrier"]) for each in messages if "carrier" in each)
         return states[-1] if states else None
 
@@ -120,8 +94,9 @@ def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, de
     ):
         with step(f"{action}: RTM_NEWLINK reports {state}"):
             link_partner.set(up=up)
+            limit = guest.deadline(carrier_timeout(up))
             until(
-                lambda up=up: last_state() is up,
+                lambda up=up, limit=limit: last_state(limit) is up,
                 what=f"RTM_NEWLINK reports {state}",
                 timeout=carrier_timeout(up),
             )

@@ -170,7 +170,7 @@ def test_tagged(tx_offload, active, guest, dut, defer, step):
         defer(guest.agent.call, "link.delete", ifname="vlan0")
         guest.agent.call("link.set", ifname="vlan0", up=True)
     with step("Send packets on the VLAN interface"):
-        result = tx_offload.do(requests, packet_sender=PacketSender(guest.agent, "vlan0", defer))
+        result = tx_offload.do(requests, packet_sender=PacketSender(guest, "vlan0", defer))
     with step("On the wire each frame has the tag and is otherwise as without a VLAN"):
         result.check()
 

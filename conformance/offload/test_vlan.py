@@ -44,7 +44,7 @@ def send_on_vlan(guest, dut, remote, trace_skbs, until, vlan, defer):
         data = frames(remote.mac, dut.mac)
         with remote.capture() as capture, trace_skbs() as skbs:
             seen = SentFrames(capture, is_ours)
-            PacketSender(guest.agent, vlan, defer).send(data)
+            PacketSender(guest, vlan, defer).send(data)
             until(lambda: seen.reached(len(data)), what=f"{len(data)} frames are on the wire", timeout=1)
         # Background traffic on the VLAN also has protocol 0x8100 if the tag is in the frame: select by length.
         return of_length(skbs.sent(), SIZES), seen.frames()

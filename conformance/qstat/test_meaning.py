@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 
 import pytest
@@ -13,6 +12,7 @@ from plugfest.frames.probe import burst, only
 from plugfest.frames.segmentation import TxRequest
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.accounts import differences, explain
+from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import check_same, payloads
 
 QSTATS = "Documentation/netlink/specs/netdev.yaml, qstats"
@@ -202,9 +202,6 @@ def test_stopped_and_woken(
             evidence(f"ethtool -G tx {FEW_DESCRIPTORS}", str(error or "done"))
     flood = FLOOD_RINGS * ((dut.get("rings") or {}).get("tx") or DEFAULT_DESCRIPTORS)
     frame = burst(traffic.ends_back, flows=1, sizes=(60,), versions=(4,))[0].frame
-    packet = guest.agent.call("packet.open", ifname=dut.ifname, protocol=0)
-    defer(guest.agent.call, "handle.close", handle=packet)
-    encoded = [base64.b64encode(frame).decode()]
     with (
         step(
             f"Have the stack send {FLOOD_RINGS} transmit rings full of frames of one flow, as fast as it can, and a TCP stream"
@@ -212,7 +209,7 @@ def test_stopped_and_woken(
         netlink_counters.measure() as measured,
         traffic.capture_sent() as seen,
     ):
-        sent = guest.agent.call("packet.send", packet=packet, frames=encoded, repeat=flood, cpu=0)
+        sent = PacketSender(guest, dut.ifname, defer).send([frame], repeat=flood, cpu=0)
         until(lambda: seen.reached(sent), what=f"{sent} frames are on the wire", timeout=12)
         assert peer.from_dut(4, LONG_STREAM).length == LONG_STREAM
     rises = netlink_counters.stops(measured)

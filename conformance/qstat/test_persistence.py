@@ -38,11 +38,21 @@ def check_no_decrease(*pairs):
 
 
 @pytest.fixture
-def counter_snapshot(accounting, traffic, step):
-    """The interface's statistics, read after test frames went both ways."""
-    with step("Send test frames both ways, and read the interface's statistics"):
+def send_both_ways(traffic):
+    """``send_both_ways()``: test frames to the DUT and from it."""
+
+    def send():
         traffic.check_delivery()
         traffic.send_back()
+
+    return send
+
+
+@pytest.fixture
+def counter_snapshot(accounting, send_both_ways, step):
+    """The interface's statistics, read after test frames went both ways."""
+    with step("Send test frames both ways, and read the interface's statistics"):
+        send_both_ways()
     return accounting.read().link
 
 
@@ -103,22 +113,23 @@ def test_xdp_attach(counter_snapshot, native, accounting, step, traffic):
 
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-05", level="MUST", source=SINCE_RESET, falsified_by=("program:qstat.device-gone-back",))
-def test_device_scope(netlink_counters, operations, step, evidence, skip_unsupported):
+def test_device_scope(netlink_counters, operations, send_both_ways, step, evidence, skip_unsupported):
     """Netlink's device-wide queue statistics do not decrease over any routine operation.
 
-    All operations are tried before the verdict.
+    All operations are tried before the verdict, each after test frames both ways: a count that is 0 cannot decrease.
     """
     decreased = {}
     before = read_counters(netlink_counters).device
     if not before:
         skip_unsupported("netlink queue statistics of device scope", evidence=before)
     for done in operations.one_by_one():
-        with step(f"{done}: read the counters"):
+        with step(f"{done}: read the counters, and send test frames both ways"):
             after = read_counters(netlink_counters).device
             gone = [f"{name} is gone" for name in before if name not in after]
             if found := gone + lost(before, after):
                 decreased[done] = found
-            before = after
+            send_both_ways()
+            before = read_counters(netlink_counters).device
     evidence("not offered", operations.not_offered)
     with step("No device-wide counter decreased over any of these operations"):
         assert decreased == {}
@@ -127,17 +138,19 @@ def test_device_scope(netlink_counters, operations, step, evidence, skip_unsuppo
 @pytest.mark.usefixtures("counter_snapshot")
 @requirement("QSTAT-PERSIST-06", level="SHOULD", source=RESTARTS, falsified_by=GONE_BACK, variant="netlink")
 @requirement("QSTAT-PERSIST-07", level="SHOULD", source=PERSIST, falsified_by=GONE_BACK, variant="ethtool")
-def test_queues(queue_counters, operations, step, evidence):
+def test_queues(queue_counters, operations, send_both_ways, step, evidence):
     """The statistics of a queue that still exists do not decrease over any routine operation.
 
-    Netlink's may: netdev.yaml allows them to restart with a reconfiguration. All operations are tried before the verdict.
+    Netlink's may: netdev.yaml allows them to restart with a reconfiguration. All operations are tried before the verdict, each after
+    test frames both ways: a count that is 0 cannot decrease.
     """
     decreased = {}
     before = read_counters(queue_counters).by(queue_counters.source)
     for done in operations.one_by_one():
-        with step(f"{done}: read the counters"):
+        with step(f"{done}: read the counters, and send test frames both ways"):
             if found := lost(before, read_counters(queue_counters).by(queue_counters.source)):
                 decreased[done] = found
+            send_both_ways()
             before = read_counters(queue_counters).by(queue_counters.source)
     evidence("not offered", operations.not_offered)
     with step("No counter decreased over any of these operations"):
@@ -204,7 +217,7 @@ def test_queues_over_reset_by_driver(per_queue_counters, reset_by_watchdog, step
 
 
 @pytest.fixture
-def counters_over_restart(restart_queue, accounting, guest, dut, traffic, skip_unsupported):
+def counters_over_restart(restart_queue, accounting, guest, dut, send_both_ways, skip_unsupported):
     """``before, after = counters_over_restart(queue)``: the counters before and after one receive queue was restarted.
 
     Skips if the driver has no queue management operations.
@@ -221,8 +234,7 @@ def counters_over_restart(restart_queue, accounting, guest, dut, traffic, skip_u
                 "header split, which binding memory requires", evidence=dut.get("rings") or {"netdev bind-rx": error}
             )
         # After header split is on, because turning it on may have freed the rings.
-        traffic.check_delivery()
-        traffic.send_back()
+        send_both_ways()
         before = read_counters(accounting)
         restart_queue(queue)
         return before, read_counters(accounting)

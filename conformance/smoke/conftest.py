@@ -27,6 +27,6 @@ def check_traffic_after_reboot(
     def check() -> None:
         dut = Dut(guest)
         traffic = Traffic(guest, dut, remote, until, defer)
-        TrafficCheck(traffic, PacketSender(guest.agent, dut.ifname, defer), until)()
+        TrafficCheck(traffic, PacketSender(guest, dut.ifname, defer), until)()
 
     return check

@@ -143,7 +143,7 @@ def test_udp_from_dut(check_traffic, step):
     "SMOKE-FRAME-01",
     level="MUST",
     source="IEEE 802.3, clause 4.2.3.3 and 4A.4.2: a frame has at least 64 bytes with FCS",
-    falsified_by="tx.padding.missing",
+    falsified_by=("tx.padding.missing", "tx.frame.duplicated"),
 )
 def test_padding(packet_sender, remote, settings, dut, until, step):
     """The driver or its device pads frames with less than 46 bytes of data to the minimum length: the wire carries no runts."""
@@ -161,13 +161,16 @@ def test_padding(packet_sender, remote, settings, dut, until, step):
             timeout=1,
         )
     with step("Each frame is on the wire, has 60 bytes without FCS and starts with its data"):
-        data = {frame[14]: frame[14:] for frame in _local(seen.received())}
-        lost = [length for length in lengths if length not in data]
-        short = [length for length in lengths if length in data and len(data[length]) != 46]
-        changed = [length for length in data if data[length][:length] != bytes([length]) * length]
+        data = [frame[14:] for frame in _local(seen.received())]
+        found = [each[0] for each in data]
+        lost = [length for length in lengths if length not in found]
+        short = [each[0] for each in data if each[0] in lengths and len(each) != 46]
+        changed = [each[0] for each in data if each[: each[0]] != each[:1] * each[0]]
         assert not lost + short + changed, (
             f"of frames with 1 to 46 bytes of data: lost {lost}, not 60 bytes long {short}, changed {changed}"
         )
+    with step("Each is there once, in the order in which it was sent"):
+        assert found == [*lengths, last], f"of frames with 1 to {last} bytes of data, found those with {found}"
 
 
 def _local(frames: list[bytes]) -> list[bytes]:

@@ -60,7 +60,7 @@ def test_send(vlan_interface, guest, dut, remote, until, defer, step):
     sent = [frame(remote.mac, dut.mac, number, size) for number, size in enumerate(SIZES)]
     for vlan in VLANS:
         with step(f"Send frames on VLAN {vlan}"), remote.capture() as seen:
-            PacketSender(guest.agent, vlan_interface(vlan), defer).send(sent)
+            PacketSender(guest, vlan_interface(vlan), defer).send(sent)
             until(lambda seen=seen: len(ours(seen)) >= len(sent), what=f"{len(sent)} frames are on the wire", timeout=1)
         with step("Each frame is on the wire with the tag of that VLAN"):
             assert ours(seen) == [tagged(each, vlan) for each in sent]

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from plugfest.frames.probe import HEADERS, around, burst
 from plugfest.requirements.requirement import requirement
-from plugfest.traffic.packet_socket import PacketSender
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, SIZES, WIRE_TIMEOUT
 from plugfest.xdp.adjustment import Action, Adjustment
 
@@ -70,10 +69,14 @@ def test_redirect_to_dut(attach_redirect_to_dut, pair, traffic, check_on_wire, m
     """Frames that another interface's program redirects to the DUT are on the wire exactly once, unchanged."""
     with step(f"On another interface, attach a program in {mode} mode that redirects test frames to the DUT"):
         attach_redirect_to_dut(mode)
-    with step("Send IPv4 and IPv6 test frames of every size to the other interface"), traffic.capture_sent() as seen:
+    with (
+        step("Send IPv4 and IPv6 test frames of every size to the other interface"),
+        traffic.capture_sent() as seen,
+        pair.lossless(),
+    ):
         frames = frames_to_remote(traffic)
         pair.packet_sender.send(frames)
-        with step("Each frame is on the wire exactly once, unchanged"), pair.lossless():
+        with step("Each frame is on the wire exactly once, unchanged"):
             check_on_wire(seen, frames)
 
 
@@ -86,22 +89,21 @@ def test_redirect_to_dut(attach_redirect_to_dut, pair, traffic, check_on_wire, m
 )
 @pytest.mark.budget(60)
 @pytest.mark.usefixtures("redirect_target")
-def test_redirect_from_several_cpus(
-    attach_redirect_to_dut, pair, traffic, check_on_wire, guest, dut, defer, step, evidence
-):
+def test_redirect_from_several_cpus(attach_redirect_to_dut, pair, traffic, check_on_wire, dut, step, evidence):
     """Frames redirected to the DUT from several CPUs at once are on the wire exactly once, unchanged."""
     cpus = traffic.cpus()
     ring = (dut.get("rings") or {}).get("tx", DEFAULT_RING)
     flows = max(1, ring // SHARE_OF_RING // cpus // len(HEADERS))
     frames_per_cpu = len(HEADERS) * max(flows, len(SIZES))
     evidence("transmit ring and frames in a round", (ring, cpus * frames_per_cpu))
-    senders = [PacketSender(guest.agent.another(), pair.far.ifname, defer) for _ in range(cpus)]
+    senders = [pair.another_packet_sender() for _ in range(cpus)]
     with step("On another interface, attach a program that redirects test frames to the DUT"):
         attach_redirect_to_dut("native")
     for number in range(ROUNDS):
         with (
             step(f"Round {number}: send {frames_per_cpu} test frames to the other interface on each CPU at once"),
             traffic.capture_sent() as seen,
+            pair.lossless(),
         ):
             frames_by_cpu = [
                 frames_to_remote(traffic, first=frames_per_cpu * (number * cpus + cpu), count=flows)
@@ -113,8 +115,7 @@ def test_redirect_from_several_cpus(
                     for cpu, (sender, frames) in enumerate(zip(senders, frames_by_cpu, strict=True))
                 ]
                 assert [each.result() for each in sent] == [len(frames) for frames in frames_by_cpu]
-            with pair.lossless():
-                check_on_wire(seen, [frame for frames in frames_by_cpu for frame in frames])
+            check_on_wire(seen, [frame for frames in frames_by_cpu for frame in frames])
 
 
 @requirement(
@@ -173,10 +174,9 @@ def test_multi_buffer(redirect_target, attach_redirect_to_dut, pair, traffic, ch
             filler = bytes(CUT_BYTES - HEADERS[version])
             long_frames = [around(traffic.ends_back, version, 0, filler + frame) for frame in frames]
             assert min(map(len, long_frames)) > FIRST_BUFFER_SIZE
-            with traffic.capture_sent() as seen:
+            with traffic.capture_sent() as seen, pair.lossless():
                 pair.packet_sender.send(long_frames)
-                with pair.lossless():
-                    check_on_wire(seen, frames)
+                check_on_wire(seen, frames)
             assert program.answers()["head"].rejected == 0
 
 
@@ -236,8 +236,7 @@ def test_redirect_while_down(attach_redirect_to_dut, pair, traffic, check_on_wir
     with step("Bring the DUT up again and send other test frames: each is on the wire exactly once, unchanged"):
         dut.set_link(up=True)
         traffic.ready()
-        with traffic.capture_sent() as seen:
+        with traffic.capture_sent() as seen, pair.lossless():
             frames = frames_to_remote(traffic, first=1000)
             pair.packet_sender.send(frames)
-            with pair.lossless():
-                check_on_wire(seen, frames)
+            check_on_wire(seen, frames)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -141,6 +142,19 @@ def poll(condition: Callable[[], Value], deadline: Deadline) -> Value | None:
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
+def listen(receive: Callable[[float], Value], deadline: Deadline) -> Value | None:
+    """Receive until something comes or the deadline passes; returns what came, or None.
+
+    Whoever receives waits by a clock that no busy host stops: it is asked again for the time by which the host has moved the deadline,
+    and at last for what is there.
+
+    Args:
+        receive: waits so many seconds of wall time at most; returns what came, something false if nothing did.
+        deadline: the silence that ends it.
+    """
+    return poll(lambda: receive(deadline.remaining), deadline)
+
+
 def until(
     condition: Callable[[], Value],
     *,
@@ -182,12 +196,43 @@ def until(
     return value
 
 
+class Disturbance:
+    """How busy the host was while something was going on that timers of the outside world judge.
+
+    Attributes:
+        seconds: that it took.
+        lost: seconds of them that the host lost.
+    """
+
+    def __init__(self, lost: Callable[[], float]) -> None:
+        """Measure nothing yet.
+
+        Args:
+            lost: returns the seconds that the host has lost so far.
+        """
+        self._lost = lost
+        self.seconds = 0.0
+        self.lost = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure the block; one that raises is not what those timers judge, and counts as undisturbed."""
+        begin, before = time.monotonic(), self._lost()
+        yield
+        self.seconds, self.lost = time.monotonic() - begin, self._lost() - before
+
+    @property
+    def share(self) -> float:
+        """The seconds lost for each second that it took; several processes can lose more than one."""
+        return self.lost / self.seconds if self.seconds > 0 else 0.0
+
+
 def undisturbed(
-    attempt: Callable[[], object],
+    attempt: Callable[[Callable[[], AbstractContextManager[None]]], object],
     *,
     lost: Callable[[], float],
     allowance: float,
-    tries: int = 5,
+    tries: int = 2,
     note: Callable[[str], object] = lambda _why: None,
 ) -> None:
     """Make an attempt that timers of the outside world judge, which no busy host extends.
@@ -195,23 +240,24 @@ def undisturbed(
     One that fails while the host was busy shows nothing, and is made again; one that fails on an idle host, or the last, has failed.
 
     Args:
-        attempt: raises AssertionError if it fails.
+        attempt: raises AssertionError if it fails. It takes a function, and does what the timers judge within ``with function():``.
         lost: returns the seconds that the host has lost so far.
-        allowance: seconds that it may lose during an attempt that counts.
-        tries: attempts at most.
+        allowance: share of that time that the host may lose in an attempt that counts.
+        tries: attempts at most; with each, a driver that fails now and then is more likely to pass on a busy host.
         note: takes why an attempt does not count.
 
     Raises:
         AssertionError: that of the attempt that has failed.
     """
     for left in reversed(range(tries)):
-        before = lost()
+        disturbance = Disturbance(lost)
         try:
-            attempt()
+            attempt(disturbance.measured)
         except AssertionError as error:
-            took = lost() - before
-            if not left or took <= allowance:
+            if not left or disturbance.share <= allowance:
                 raise
-            note(f"{took:.2f} s lost to a busy host; {error}")
+            note(
+                f"the host was busy for {disturbance.lost:.2f} s in the {disturbance.seconds:.2f} s that count; {error}"
+            )
         else:
             return

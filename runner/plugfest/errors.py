@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+INTERRUPTED = 130
+"""The exit status of what the user interrupts: 128 and the number of SIGINT, as a shell has it."""
+
 
 class PlugfestError(Exception):
     """Base of all errors that end a command with one line on the console.

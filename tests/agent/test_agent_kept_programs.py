@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 RECIPES = Path(__file__).parents[2] / "guest-images"
 BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM = 0, 1
-ARRAY, PERCPU_ARRAY, DEVMAP = 2, 6, 14
+HASH, ARRAY, PERCPU_ARRAY, DEVMAP = 1, 2, 6, 14
+RDONLY_PROG = 1 << 7
 ENTRIES, PAIR, ADJUSTMENT = 128, 16, 528
 """Entries of the maps; bytes of their values: two counters, and a struct of more than those."""
+SPOILT = {
+    "hash": struct.pack("=5I", HASH, 4, 8, ENTRIES, 0),
+    "rodata": struct.pack("=5I8x16s", ARRAY, 4, 8, 1, RDONLY_PROG, b"xdp_pass.rodata"),
+    "data": struct.pack("=5I8x16s", ARRAY, 4, 8, 1, 0, b"xdp_pass.data"),
+}
+"""Maps that clearing would not make as they were, by the name of an object that has one of them more."""
 
 
 @pytest.fixture
@@ -43,6 +50,8 @@ def bpf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             name: objects.Map(objects.call(BPF_MAP_CREATE, struct.pack("=IIII", kind, 4, size, ENTRIES)))
             for name, (kind, size) in types.items()
         }
+        if name in SPOILT:
+            maps[name] = objects.Map(objects.call(BPF_MAP_CREATE, SPOILT[name]))
         return module.Loaded(program, maps)
 
     monkeypatch.setattr(module, "_load", load)
@@ -110,6 +119,18 @@ def test_a_lent_program_s_maps_are_empty(bpf: Any) -> None:
         assert not any(value(bpf, again["maps"]["adjustment"], key))
         with pytest.raises(FileNotFoundError):
             value(bpf, again["maps"]["target"], key)
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_program_is_not_kept_whose_maps_cannot_be_cleared(bpf: Any, name: str) -> None:
+    loaded = bpf.load(name)
+    with pytest.raises(
+        ValueError, match=r"that starts empty, found map \d+ of type [12]: load its program with keep=False"
+    ):
+        bpf.map_clear(loaded["maps"][name])
+    bpf.map_clear(loaded["maps"]["count"])
+    close(bpf, loaded)
+    assert bpf.load(name)["id"] != loaded["id"]
 
 
 def test_counters_are_read_as_written_and_summed_over_the_cpus(bpf: Any) -> None:

@@ -20,7 +20,7 @@ def agent_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(RECIPES))
     yield lambda name: importlib.import_module(f"agent.{name}")
     for name in [name for name in sys.modules if name.partition(".")[0] == "agent"]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -70,14 +70,52 @@ def test_attribute_in_a_nest_is_named(agent_module: Any) -> None:
     ]
 
 
-def test_function(agent_module: Any, lacks: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generic, kernel = agent_module("netlink.generic"), agent_module("system.kernel")
+def test_name_of_a_function(agent_module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = agent_module("system.kernel")
     monkeypatch.setattr(kernel, "BTF", tmp_path / "vmlinux")
     kernel.BTF.write_bytes(b"\x9f\xeb\0\0vfs_read\0vfs_write\0")
     assert kernel.has_name("vfs_read")
     assert kernel.has_name("vfs_write")
     assert not kernel.has_name("vfs")
-    with pytest.raises(lacks, match=r"vfs\(\) behind getfamily of the generic netlink family nlctrl: the BTF has no"):
-        generic.Family("nlctrl", {3: "getfamily"}, {3: ("vfs_read", "vfs")}).call(3, b"", generic.FAMILY)
     monkeypatch.setattr(kernel, "BTF", tmp_path / "none")
     assert kernel.has_name("none"), "a kernel without BTF is taken to have everything"
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"),
+    [
+        ("vfs_read vfs_write", None),
+        ("vfs_read vfs_store", None),
+        ("vfs_read", "vfs_write"),
+        ("", "vfs_read and vfs_write"),
+    ],
+)
+def test_functions_behind_an_operation(
+    agent_module: Any,
+    lacks: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: str,
+    lacking: str | None,
+) -> None:
+    generic, kernel = agent_module("netlink.generic"), agent_module("system.kernel")
+    monkeypatch.setattr(kernel, "BTF", tmp_path / "vmlinux")
+    kernel.BTF.write_bytes(b"\x9f\xeb\0\0" + b"".join(name.encode() + b"\0" for name in names.split()))
+    functions = {3: (("vfs_read",), ("vfs_write", "vfs_store"))}
+    family = generic.Family("nlctrl", {3: "getfamily"}, functions)
+    request = generic.FAMILY.encode({"family-name": "nlctrl"})
+    assert family.call(3, request, generic.FAMILY)[0]["family-name"] == "nlctrl", "only a refusal is asked about"
+    with pytest.raises(OSError if lacking is None else lacks) as refused:
+        family.call(3, generic.FAMILY.encode({"family-name": "plugfest"}), generic.FAMILY)
+    if lacking is None:
+        assert not isinstance(refused.value, lacks)
+    else:
+        assert str(refused.value) == (
+            f"{lacking}() behind getfamily of the generic netlink family nlctrl: it returned No such file or directory, "
+            "the BTF has no such function"
+        )
+
+
+def test_the_function_behind_bind_rx_has_had_three_names(agent_module: Any) -> None:
+    netdev = agent_module("netlink.netdev")
+    assert {"netif_mp_open_rxq", "net_mp_open_rxq", "__net_mp_open_rxq"} in map(set, netdev.NETDEV.functions[13])

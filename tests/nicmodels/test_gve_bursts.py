@@ -41,8 +41,8 @@ class ListWire(NullWire):
     def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: object = None) -> None:
         self.sent.append(b"".join(buffers))
 
-    def receive(self) -> memoryview | None:
-        return memoryview(self.incoming.pop(0)) if self.incoming else None
+    def receive(self) -> bytes | None:
+        return self.incoming.pop(0) if self.incoming else None
 
 
 class Rig:

@@ -185,11 +185,14 @@ def test_receive_queues_that_cannot_be(bench: Bench, changes: dict[str, int], st
 
 
 def test_no_page_list_with_raw_addressing(bench: Bench) -> None:
-    """The field means nothing then: later drivers write RAW to it, that of Linux 6.1 leaves it at 0."""
+    """The field means nothing then: later drivers write RAW to it, that of Linux 6.1 leaves it at 0. The events have it."""
     bench.driver.start()
     for number, pages in enumerate((0, g.RAW)):
         DqoTransmit(bench.driver, number).create(pages=pages)
         DqoReceive(bench.driver, number).create(pages=pages)
+    made = [each for each in bench.events("command") if each["opcode"] in ("create_tx_queue", "create_rx_queue")]
+    assert [each["page_list"] for each in made] == [0, 0, g.RAW, g.RAW]
+    assert {each["status"] for each in made} == {"passed"}
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from gve_bench import Bench, datagram, plain, segments
 from gve_driver import DqoReceive
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nicmodels.models.gve.rx_dqo import RxQueueDqo
 from plugfest.frames.toeplitz import toeplitz
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
+from test_gve_with_driver_transmit import device_with_memory
 from vfio_client import MSIX
 from wire_peer import MAC, PEER
 
@@ -612,9 +614,6 @@ def test_statistics_report(bench: Bench) -> None:
 @given(st.lists(st.binary(min_size=14, max_size=200), min_size=1, max_size=20))
 def test_garbage_frames(frames: list[bytes]) -> None:
     """Every frame from the wire takes a buffer, and none is lost."""
-    from nicmodels.models.gve.rx_dqo import RxQueueDqo
-    from test_gve_with_driver_transmit import device_with_memory
-
     device, slot, base = device_with_memory()
     fields = {
         "queue": 0, "ntfy_id": 0, "buffer_size": 2048, "header_buffer_size": 256, "rsc": 1, "ring_size": 256,

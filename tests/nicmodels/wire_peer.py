@@ -58,7 +58,7 @@ class WirePeer:
         while len(frames) < count:
             frame = self.wire.receive()
             if frame is not None:
-                frames.append(bytes(frame))
+                frames.append(frame)
                 continue
             left = deadline - time.monotonic()
             if left < 0:
@@ -70,7 +70,7 @@ class WirePeer:
         """Receive all frames that are on the cable now."""
         frames = []
         while (frame := self.wire.receive()) is not None:
-            frames.append(bytes(frame))
+            frames.append(frame)
         return frames
 
 

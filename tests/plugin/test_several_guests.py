@@ -224,12 +224,93 @@ def test_an_interruption_ends_all_workers(suite, several, number: str) -> None:
     assert (suite.pytester.path / "undone").exists()
 
 
+def test_an_interruption_right_after_the_fork_ends_the_worker_alone(suite, several) -> None:
+    """It must not unwind into the coordinator's code, which would end the run and write its end a second time."""
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os, signal\n"
+        + "def interrupt():\n"
+        + "    os.kill(os.getpid(), signal.SIGINT)\n"
+        + "def pytest_collection_finish(session):\n"
+        + "    os.register_at_fork(after_in_child=interrupt)\n"
+    )
+    several(some("pass", "pass"))
+    assert len(events(suite, "end")) == 1
+    assert [event["reason"] for event in events(suite, "stopped")] == ["interrupted"]
+    assert suite.document()["run"]["exit_status"] == 130
+
+
+def test_what_a_test_prints_is_seen_once(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "def pytest_collection_finish(session):\n    print('collected')\n")
+    result = several(some("print('mine: 1')", "print('mine: 2')"), "-s")
+    text = result.stdout.str()
+    assert [text.count(each) for each in ("collected", "mine: 1", "mine: 2")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("capture", ["no", "fd"])
+def test_a_worker_finds_no_input(suite, several, capture: str) -> None:
+    """The terminal would stop it, a process of its background, and with it the run."""
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "import os\nos.dup2(os.pipe()[0], 0)\n")
+    several(some("breakpoint()", "pass"), f"--capture={capture}")
+    assert suite.verdicts() == {"test_1": "error", "test_2": "pass"}  # BdbQuit
+
+
+@pytest.mark.parametrize("option", ["--pdb", "--trace"])
+def test_a_debugger_has_one_guest(suite, several, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", option)
+    several(some("pass", "pass"))
+    assert events(suite, "attempt")
+    assert not (suite.output / "guest-1").exists()
+
+
+def test_an_internal_error_of_a_worker_ends_the_run(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os\n"
+        + "COORDINATOR = os.getpid()\n"
+        + "def pytest_runtest_logreport(report):\n"
+        + "    if os.getpid() != COORDINATOR:\n"
+        + "        raise RuntimeError('a bug of this plugin')\n"
+    )
+    several(some("pass", "pass", "pass"))
+    run = suite.document()["run"]
+    assert (run["complete"], run["exit_status"]) == (False, 3)
+    assert re.search(r"^expected guest [12]'s process to run the tests, found RuntimeError: a bug", run["interrupted"])
+
+
+def test_an_internal_error_ends_all_workers(suite, several) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + "import os\n"
+        + "COORDINATOR = os.getpid()\n"
+        + "def pytest_runtest_logreport(report):\n"
+        + "    if os.getpid() == COORDINATOR:\n"
+        + "        raise RuntimeError('a bug of this plugin')\n"
+    )
+    result = several(
+        some("touch('one'); defer(touch, 'undone'); time.sleep(20)", "wait_for('one')", "pass", fixtures="guest, defer")
+    )
+    assert (suite.pytester.path / "undone").exists()
+    run = suite.document()["run"]
+    assert (run["complete"], run["exit_status"]) == (False, 3)
+    assert run["interrupted"] == "an internal error: RuntimeError: a bug of this plugin"
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    assert any("internal error: closing the guests" in line for line in result.outlines)
+
+
 def test_a_worker_that_dies_takes_one_test_along(suite, several) -> None:
     result = several(some("import os; os.kill(os.getpid(), 9)", *["pass"] * 5))
     assert suite.verdicts() == {"test_1": "miss", **{f"test_{n}": "pass" for n in range(2, 7)}}
     reason = next(r["reason"] for r in suite.document()["results"] if r["verdict"] == "miss")
     assert re.fullmatch(
-        r"this test was running when its process ended: the process of guest [12] was killed by SIGKILL", reason
+        r"this test was running when its process ended: expected guest [12]'s process to run this test to its end, "
+        r"found that it was killed by SIGKILL; if memory ran out \(dmesg\), use fewer --guests",
+        reason,
     )
     assert suite.document()["run"]["exit_status"] == 1
     assert any("was killed by SIGKILL" in line for line in result.outlines)
@@ -296,6 +377,23 @@ def test_what_stands_on_a_base_waits_for_it(suite, several, body: str, verdict: 
     assert result.ret == (0 if verdict == "pass" else 1)
     said = [line for line in result.outlines if line.startswith("blocked")]
     assert said == ([] if verdict == "pass" else ["blocked is all that stands on AREA-NETDEV-01, which is fail: gone"])
+
+
+def test_a_worker_in_anothers_place_counts_its_own_failures(suite, several) -> None:
+    die = "wait_for('four'); import os; os.kill(os.getpid(), 9)"
+    several(
+        some("assert False", "assert False", die, "touch('four')", *["time.sleep(0.3)"] * 6),
+        "--maxfail=4",
+        confirm=False,
+    )
+    expected = ["fail", "fail", "miss", *["pass"] * 7]
+    assert suite.verdicts() == {f"test_{n}": verdict for n, verdict in enumerate(expected, 1)}
+
+
+def test_a_lost_test_is_a_failure(suite, several) -> None:
+    several(some("import os; os.kill(os.getpid(), 9)", *["time.sleep(0.5)"] * 8), "-x")
+    assert suite.document()["run"]["interrupted"] == "stopping after 1 failures"
+    assert list(suite.verdicts().values()).count("miss") >= 6
 
 
 def test_a_worker_that_dies_in_a_base_holds_nobody_up(suite, several) -> None:

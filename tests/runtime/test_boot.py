@@ -58,6 +58,8 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
         # Every hung task is reported within a test's time, which is longer on a slow guest.
         hung = machine.ssh.run("cat /proc/sys/kernel/hung_task_timeout_secs /proc/sys/kernel/hung_task_warnings").stdout
         assert hung.split() == [str(min(120, max(12, round(12 / machine.speed)))), "-1"]
+        lockup = machine.ssh.run("cat /proc/sys/kernel/watchdog_thresh").stdout
+        assert lockup.strip() == str(min(60, max(10, round(10 / machine.speed))))
         assert not machine.agent.call("files.exists", path="/run/witness")
         assert abs(machine.agent.call("system.clock")["realtime"] - time.time()) < 2
         pings(machine)

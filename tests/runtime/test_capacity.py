@@ -40,7 +40,8 @@ def test_the_default_is_what_cores_and_memory_allow(
 def test_a_container_has_what_its_limits_leave(host: Path) -> None:
     memory(host, 10_000)
     (host / "memory.max").write_text(f"{4000 << 20}\n")
-    (host / "memory.current").write_text(f"{1000 << 20}\n")
+    (host / "memory.current").write_text(f"{1700 << 20}\n")
+    (host / "memory.stat").write_text(f"anon 5\ninactive_anon 1\ninactive_file {700 << 20}\nactive_file 9\n")
     (host / "cpu.max").write_text("150000 100000\n")
     assert capacity.free_memory() == 3000
     assert capacity.cores() == 2

@@ -21,7 +21,9 @@ from plugfest.falsify.falsifier import Falsifier
 from plugfest.machine import tap as taps
 from plugfest.machine.remote import Capture, Remote
 from plugfest.machine.tap import Tap
+from pyroute2 import IPRoute
 from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NS
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import rdpcap
@@ -29,6 +31,7 @@ from scapy.utils import rdpcap
 Inside = Callable[[Callable[[], object]], None]
 
 DUT = "02:70:66:00:00:01"
+NUD_STALE = 4
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE = 0x400454CA, 2, 0x1000, 0x100
 
 
@@ -169,6 +172,31 @@ def test_remote_sends_nothing_unasked_and_answers(inside: Inside) -> None:
                 assert poll(lambda: [data for data in seen.sent() if ICMP in Ether(data)], Deadline.after(5))
             (reply,) = [Ether(data) for data in seen.sent() if ICMP in Ether(data)]
             assert (reply.dst, reply[ICMP].type, reply[ICMP].id, reply[Raw].load) == (DUT, 0, 7, b"hello")
+
+    inside(check)
+
+
+def test_remote_does_not_probe_a_known_neighbour_again(inside: Inside) -> None:
+    """An entry that is not reachable is probed after delay_first_probe_time, by default 5 s after it is used."""
+
+    def check() -> None:
+        with on_the_wire() as (remote, _dut), IPRoute() as route:
+            for family in ("ipv4", "ipv6"):
+                for setting, value in (("base_reachable_time_ms", 86_400_000), ("delay_first_probe_time", 86_400)):
+                    assert int(Path(f"/proc/sys/net/{family}/neigh/{taps.NAME}/{setting}").read_text()) == value
+            for address in (taps.DUT_IPV4, taps.DUT_IPV6):
+                route.neigh("add", ifindex=remote.tap.index, dst=address, lladdr=DUT, state=NUD_STALE)
+            with (
+                remote.capture() as seen,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ipv4,
+                socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as ipv6,
+            ):
+                ipv4.sendto(b"used", (taps.DUT_IPV4, 9))
+                ipv6.sendto(b"used", (taps.DUT_IPV6, 9))
+                time.sleep(6)
+            sent = [Ether(data) for data in seen.sent()]
+            probes = [packet.summary() for packet in sent if ARP in packet or ICMPv6ND_NS in packet]
+            assert ([packet.dport for packet in sent if UDP in packet], probes) == ([9, 9], [])
 
     inside(check)
 

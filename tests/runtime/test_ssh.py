@@ -96,6 +96,16 @@ def test_timeout_has_the_output_and_leaves_the_session_usable(session: SshSessio
     assert session.run("echo on").stdout == "on\n"
 
 
+def test_timeout_is_extended_by_what_the_host_loses(server: SshServer, key: KeyPair) -> None:
+    begin = time.monotonic()
+    session = SshSession(server.address, key, server.host_key, lost=lambda: (time.monotonic() - begin) * 0.9)
+    assert session.run("sleep 1; echo done", timeout=0.3).stdout == "done\n"
+    with pytest.raises(CommandTimeout) as caught:
+        session.run("exec sleep 1000", timeout=0.3)
+    assert caught.value.result.seconds >= 2.7
+    session.close()
+
+
 def test_guest_that_dies_meanwhile(server: SshServer, key: KeyPair) -> None:
     fate: list[str] = []
     session = SshSession(server.address, key, server.host_key, alive=lambda: fate[0] if fate else None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from plugfest.falsify.falsifier import Falsifier
 from plugfest.faults import End
-from plugfest.machine.agent import attempt
+from plugfest.machine.agent import result_or_error
 
 
 class Falsified:
@@ -29,7 +29,7 @@ class Falsified:
         return getattr(self._other, name)
 
     def try_batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-        return [attempt(self.call, method, **params) for method, params in calls]
+        return [result_or_error(self.call, method, **params) for method, params in calls]
 
     def call(self, method: str, /, **params: Any) -> Any:
         return self.interposer(self._end, method, params, lambda name, own: self._other.call(name, **own))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugfest.link.partner import LinkPartner
+from plugfest.link.partner import LinkPartner, UnreportedLinks, has_ended
 
 ABILITIES = {"technologies": ["10GBASE-KR"], "pause": True}
 
@@ -91,3 +92,65 @@ def test_device_that_tells_no_looks_is_not_asked(model: Model | None, looks: int
         model.looks = looks
     assert Bench(model).partner.looked is looked
     assert Bench(model).partner.looks == (None if looked is None else looks)
+
+
+def states(*names: str) -> list[dict[str, Any]]:
+    return [{"event": "state", "before": before, "state": state} for before, state in pairwise(names)]
+
+
+EXCHANGE = ("TRANSMIT_DISABLE", "ABILITY_DETECT", "ACKNOWLEDGE_DETECT", "AN_GOOD_CHECK")
+LINK = {"event": "link up", "technology": "10GBASE-KR", "speed": 10000}
+
+
+@pytest.mark.parametrize(
+    ("entries", "negotiations", "ended"),
+    [
+        ([], 1, False),
+        (states(*EXCHANGE), 1, False),
+        (states(*EXCHANGE, "AN_GOOD"), 1, False),
+        ([*states(*EXCHANGE, "AN_GOOD"), LINK], 1, True),
+        (states(*EXCHANGE, "TRANSMIT_DISABLE"), 1, True),
+        (states(*EXCHANGE, "TRANSMIT_DISABLE"), 2, False),
+        (states(*EXCHANGE, *EXCHANGE, "TRANSMIT_DISABLE"), 2, True),
+        ([*states(*EXCHANGE, *EXCHANGE, "AN_GOOD"), LINK], 2, True),
+        (states("ABILITY_DETECT", "TRANSMIT_DISABLE", "ABILITY_DETECT"), 1, False),
+    ],
+)
+def test_negotiation_has_ended_with_a_link_or_without_one_in_time(
+    entries: list[dict[str, Any]], negotiations: int, ended: bool
+) -> None:
+    assert has_ended(entries, negotiations=negotiations) is ended
+
+
+class Record:
+    """A link partner whose record grows."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def record(self, after: int = 0) -> list[dict[str, Any]]:
+        return [each for each in self.entries if each["sequence"] > after]
+
+    def add(self, event: str, time: float, technology: str = "10GBASE-KR") -> None:
+        self.entries.append({"sequence": len(self.entries) + 1, "time": time, "event": event, "technology": technology})
+
+    def link(self, begin: float, end: float, technology: str = "10GBASE-KR") -> None:
+        self.add("link up", begin, technology)
+        self.add("link down", end)
+
+
+def test_links_that_the_driver_could_have_reported_are_counted_until_it_reports_one() -> None:
+    partner = Record()
+    partner.link(1, 9)
+    links = UnreportedLinks(partner, technology="10GBASE-KR", seconds=2.5)  # type: ignore[arg-type]
+    assert links.update() == 0, "what was before does not count"
+    partner.link(10, 15)
+    partner.link(16, 17)
+    partner.link(18, 23, "1000BASE-KX")
+    partner.add("link up", 24)
+    assert links.update() == 1
+    partner.add("link down", 29)
+    assert links.update() == 2
+    links.reported()
+    partner.link(30, 35)
+    assert links.update() == 1

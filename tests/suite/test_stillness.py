@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from plugfest.dut import stillness
+from plugfest import deadline
 from plugfest.dut.stillness import SETTLED, STEADY, Stillness
 
 
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(stillness, "time", made)
+    monkeypatch.setattr(deadline, "time", made)
     return made
 
 
@@ -45,6 +45,12 @@ def test_what_the_driver_read_counts_from_its_look(clock: Clock) -> None:
     clock.now += STEADY - 0.1
     looks[0] = True
     assert seconds_until_it_stays(clock, watched, "up") == pytest.approx(SETTLED, abs=0.1)
+
+
+def test_time_that_the_host_loses_does_not_count(clock: Clock) -> None:
+    begin = clock.now
+    watched = Stillness(lambda: True, lost=lambda: (clock.now - begin) / 2)
+    assert seconds_until_it_stays(clock, watched, "up") == pytest.approx(2 * SETTLED, abs=0.1)
 
 
 @pytest.mark.parametrize("change", ["state", "disturbed"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from falsified import Falsified
-from plugfest.dut.dut import Dut, Features, LinkModes
+from plugfest.dut.dut import CARRIER_WAIT, Dut, Features, LinkModes
 from plugfest.dut.settings import Settings
 from plugfest.dut.skb_trace import Checksum, Skb, skb_of
 from plugfest.frames import payload
@@ -95,8 +95,11 @@ class FakeAgent:
     def __init__(self) -> None:
         self.rings = {"rx-max": 4096, "rx": 512, "tx": 256}
         self.errno: int | None = None
+        self.waits: list[float] = []
 
     def call(self, method: str, **params: Any) -> Any:
+        if method == "link.wait":
+            self.waits.append(params["timeout"])
         if method in ("link.get", "link.wait"):
             return {"flags": ["up"], "carrier": 1, "operstate": "up", "mtu": 1500, "address": "02:00:00:00:00:01"}
         if self.errno is not None:
@@ -139,6 +142,15 @@ def test_try_set_returns_the_error_and_set_raises() -> None:
     assert error.errno == 22
     with pytest.raises(AssertionError, match="was rejected"):
         dut.set("rings", rx=64)
+
+
+def test_wait_for_the_carrier_ends_with_the_deadline_it_is_part_of() -> None:
+    machine = FakeMachine()
+    dut = Dut(machine)  # type: ignore[arg-type]
+    dut.link_when(carrier=False)
+    for left in (3.0, 0.1, 0.0):
+        dut.link_when(carrier=False, within=left)
+    assert machine.agent.waits == [CARRIER_WAIT, CARRIER_WAIT, 0.1, 0.0]
 
 
 def test_unsupported_settings_are_none() -> None:

@@ -79,6 +79,12 @@ class Loaded:
         self.lent = [program, *maps.values()]
         return {"program": program, "id": self.program.id, "maps": maps}
 
+    def give(self) -> dict[str, Any]:
+        """Return the same, and keep nothing: the last user of a handle frees the program."""
+        given = self.lend()
+        self.close()
+        return given
+
     def close(self) -> None:
         """Drop the references of the agent's own."""
         self.program.close()
@@ -101,7 +107,8 @@ def load(
     """Return a program from a compiled object: its handle, its id, and the handles of its maps by name.
 
     The agent keeps what it loads: once the handles are closed, the next request for the same program gets it again, its maps
-    cleared. Loading takes bpftool and the verifier half a second in an emulated guest.
+    cleared. Loading takes bpftool and the verifier half a second in an emulated guest. A program with a map that cannot be made
+    as it was (a hash, a ring buffer, .data, .rodata) is not kept.
 
     Args:
         object: name of one of plugfest's objects (``xdp_pass``), or the path of any.
@@ -118,15 +125,14 @@ def load(
         LoadError: with bpftool's and the verifier's output.
     """
     if not keep:
-        unkept = _load(object, type, device, program)
-        lent = unkept.lend()
-        unkept.close()
-        return lent
+        return _load(object, type, device, program).give()
     with _loading:
         alike = _loaded.setdefault((object, type, device and interface_index(device), program), [])
         chosen = next((each for each in alike if each.free), None)
         if chosen is None:
             chosen = _load(object, type, device, program)
+            if not all(each.clearable for each in chosen.maps.values()):
+                return chosen.give()
             alike.append(chosen)
         return chosen.lend()
 
@@ -215,7 +221,7 @@ def map_counters(map: int, keys: int | None = None) -> list[list[int]]:  # noqa:
 
 @exposed
 def map_clear(map: int) -> None:  # noqa: A002
-    """Set every element of an array map to zero, on every CPU; empty a map of another type."""
+    """Set every element of an array map to zero, on every CPU; empty a devmap, cpumap or xskmap."""
     handle.get(map, Map).clear()
 
 

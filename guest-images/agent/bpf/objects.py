@@ -26,6 +26,10 @@ BPF_OBJ_GET_INFO_BY_FD = 15
 BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH = 24, 26
 BPF_LINK_CREATE = 28
 ARRAY_TYPES = {2: "array", 6: "percpu_array"}
+SLOT_TYPES = {14: "devmap", 16: "cpumap", 17: "xskmap"}
+"""Maps of references, whose keys are 32-bit numbers below the number of entries and whose slots may be empty."""
+BPF_F_RDONLY_PROG = 1 << 7
+"""Flag of an array that its program only reads, as .rodata: libbpf wrote what is in it. The kernel sets it for each devmap."""
 PER_CPU_TYPES = {5: "percpu_hash", 6: "percpu_array", 10: "lru_percpu_hash"}
 ATTR_SIZE = 128
 """Bytes of union bpf_attr that are passed; the kernel takes zeros behind those that it knows."""
@@ -128,12 +132,19 @@ class Map:
 
     Args:
         fd: its descriptor, which this object closes.
+
+    Attributes:
+        clearable: whether `clear` makes it as it was after loading.
     """
 
     def __init__(self, fd: int) -> None:
         """Own the descriptor."""
         self.fd = fd
-        self.type, self.id, self.key_size, self.value_size, self.entries = struct.unpack_from("=5I", information(fd))
+        found = struct.unpack_from("=6I16s", information(fd))
+        self.type, self.id, self.key_size, self.value_size, self.entries, flags, name = found
+        # libbpf names a section's map by the object's name and the section's.
+        initial = flags & BPF_F_RDONLY_PROG or b".data" in name
+        self.clearable = self.type in SLOT_TYPES or (self.type in ARRAY_TYPES and not initial)
         self.copies = possible_cpus() if self.type in PER_CPU_TYPES else 1
         self.stride = (self.value_size + 7) & ~7 if self.type in PER_CPU_TYPES else self.value_size
 
@@ -183,7 +194,16 @@ class Map:
         ]
 
     def clear(self) -> None:
-        """Set every element of an array map to zero, on every CPU; empty a map of another type."""
+        """Set every element of an array map to zero, on every CPU; empty a devmap, cpumap or xskmap.
+
+        Raises:
+            ValueError: the map is of another type, or has contents from its program's object.
+        """
+        if not self.clearable:
+            raise ValueError(
+                f"expected an array, a per-CPU array, a devmap, a cpumap or an xskmap that starts empty, found map {self.id} of "
+                f"type {self.type}: load its program with keep=False"
+            )
         keys = struct.pack(f"={self.entries}I", *range(self.entries))
         if self.type in ARRAY_TYPES:
             zeros = ctypes.create_string_buffer(self.entries * self.stride * self.copies)

@@ -39,8 +39,14 @@ NETDEV = Family(
         QUEUE_CREATE: "queue-create",
     },
     # Linux 6.12 has the operation, but no driver whose queues receive into bound memory, and none of the checks of the second
-    # function: header split, the driver's operations before the queue's number. The first is not built without NET_DEVMEM.
-    functions={BIND_RX: ("net_devmem_bind_dmabuf", "netif_mp_open_rxq")},
+    # function: header split, the driver's operations before the queue's number. That had other names in 2025. The first is not
+    # built without NET_DEVMEM.
+    functions={
+        BIND_RX: (
+            ("net_devmem_bind_dmabuf",),
+            ("netif_mp_open_rxq", "net_mp_open_rxq", "__net_mp_open_rxq"),
+        )
+    },
 )
 
 XDP_FEATURES = Bits(("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"))

@@ -14,10 +14,13 @@ import select
 import socket
 import struct
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import handle
 from agent.methods import exposed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
@@ -30,7 +33,7 @@ SO_TIMESTAMPING = 37
 TX_HARDWARE, RX_HARDWARE, RAW_HARDWARE = 1 << 0, 1 << 2, 1 << 6
 """SOF_TIMESTAMPING_*."""
 FULL_TIMEOUT, FULL_PAUSE = 5.0, 0.001
-"""Seconds for which an interface's queue may be full, and between two attempts."""
+"""Seconds that a send may wait in all while the interface's queue is full, where the caller says nothing; and between two attempts."""
 STAMPS = struct.Struct("=6q")
 """struct scm_timestamping: three times in s and ns; the third is the hardware's."""
 AUXDATA = struct.Struct("=IIIHHHH")
@@ -50,11 +53,13 @@ class PacketSocket:
     Attributes:
         socket: bound to the interface.
         vnet: whether a virtio-net header precedes each frame, in both directions.
+        refused: how often the interface's queue was full when a frame was to be sent. The interface may count each as a drop.
     """
 
     def __init__(self, ifname: str, protocol: int, outgoing: bool, vnet: bool, stamps: int = 0) -> None:
         """Open and bind the socket."""
         self.vnet = vnet
+        self.refused = 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         if vnet:
@@ -94,41 +99,53 @@ def open(  # noqa: A001 - the verb
 
 
 @exposed
-def send(packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None) -> int:
+def send(
+    packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None, full_timeout: float = FULL_TIMEOUT
+) -> int:
     """Send raw frames (base64), the whole list `repeat` times, on one CPU if given; returns the number of frames.
 
-    On a socket with `vnet` each frame starts with a virtio-net header.
+    On a socket with `vnet` each frame starts with a virtio-net header. Where the interface's queue is full, which a veth's is
+    after 241 to 256 frames, a frame is sent again until it is not, for `full_timeout` seconds in all.
+
+    Raises:
+        OSError: ENOBUFS, the queue stays full.
     """
-    sock = handle.get(packet, PacketSocket).socket
+    source = handle.get(packet, PacketSocket)
     raw = [base64.b64decode(frame) for frame in frames]
     before = os.sched_getaffinity(0)
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     try:
-        for _ in range(repeat):
-            for frame in raw:
-                transmit(sock, frame)
+        transmit(source, (frame for _ in range(repeat) for frame in raw), full_timeout)
     finally:
         os.sched_setaffinity(0, before)
     return repeat * len(raw)
 
 
-def transmit(sock: socket.socket, frame: bytes) -> None:
-    """Send a frame; where the interface's queue is full, which a veth's is after 241 to 256 frames, wait until it is not.
+def transmit(source: PacketSocket, frames: Iterable[bytes], full_timeout: float) -> None:
+    """Send frames as `send` does."""
+    waited = 0.0
+    for frame in frames:
+        while True:
+            try:
+                source.socket.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                source.refused += 1
+                if waited >= full_timeout:
+                    raise
+                begin = time.monotonic()
+                time.sleep(FULL_PAUSE)
+                waited += time.monotonic() - begin
+            else:
+                break
 
-    Raises:
-        OSError: ENOBUFS, it stays full.
-    """
-    end = time.monotonic() + FULL_TIMEOUT
-    while True:
-        try:
-            sock.send(frame)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS or time.monotonic() > end:
-                raise
-            time.sleep(FULL_PAUSE)
-        else:
-            return
+
+@exposed
+def refused(packet: int) -> int:
+    """Return how often the interface's queue was full when a frame was to be sent, since the socket was opened."""
+    return handle.get(packet, PacketSocket).refused
 
 
 @exposed

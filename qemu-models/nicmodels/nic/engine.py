@@ -66,7 +66,7 @@ class ReceiveLoop:
     Args:
         clock: schedules the next turn.
         wire: the source of the frames.
-        receive: runs a turn: it iterates over `frames`, then ends the last burst.
+        receive: runs a turn: it iterates over `bursts`, then ends the last burst.
         end_burst: writes the completions of a burst, and raises its interrupts.
     """
 
@@ -125,16 +125,6 @@ class ReceiveLoop:
         """Keep the rest of a burst, which the device cannot take now, as if it were still on the wire."""
         if frames:
             self._left = frames, offload
-
-    def frames(self) -> Iterator[bytes]:
-        """The frames of a turn one by one; those after the last that was taken stay on the wire."""
-        for frames, offload in self.bursts():
-            taken = 0
-            try:
-                for taken, frame in enumerate(frames, 1):  # noqa: B007 - read after the loop
-                    yield frame
-            finally:
-                self.put_back(frames[taken:], offload)
 
     def _run(self) -> None:
         self._scheduled = False

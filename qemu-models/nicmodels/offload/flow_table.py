@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 SYN = 2
 LIMIT = 4096
+"""Flows; one more empties the table."""
 _ETHERNET = itemgetter(slice(ETH_HLEN))
 _ADDRESSES = {4: 26, 6: 22}
 """Where the addresses of IPv4 and IPv6 begin in a frame without a tag."""
 _IPV4 = struct.Struct(">BxHxxHxBxx12s").unpack_from
 """Of an IPv4 header without options: version and length, total length, fragment, protocol, addresses and ports."""
-"""Flows; one more empties the table."""
 
 Value = TypeVar("Value")
 

@@ -58,7 +58,7 @@ class RemotePort(Port):
         """Messages arrived, or the other process connected or disconnected."""
         self.timeline.settle()
         while (message := self._wire.receive()) is not None:
-            self._arrived(bytes(message))
+            self._arrived(message)
         if self._wire.connections != self._connections:
             self._connections = self._wire.connections
             self._send()

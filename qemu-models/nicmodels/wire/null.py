@@ -19,7 +19,6 @@ class NullWire:
     def __init__(self) -> None:
         self.segmentation: Segmentation = "device"
         self.counters = WireCounters()
-        self.spill = memoryview(b"")
         self.received_offload: Offload | None = None
 
     def fileno(self) -> int | None:
@@ -35,11 +34,7 @@ class NullWire:
         for frame in frames:
             self.transmit(frame)
 
-    def receive(self) -> memoryview | None:
-        """Nothing, ever."""
-        return None
-
-    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:  # noqa: ARG002
+    def receive(self) -> bytes | None:
         """Nothing, ever."""
         return None
 

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters, receive_each
+from nicmodels.wire.protocol import LONGEST_FRAME, Offload, WireCounters, receive_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +34,12 @@ class PairWire:
     def __init__(self, peer: socket.socket | None = None) -> None:
         self.segmentation: Segmentation = "device"
         self.counters = WireCounters()
-        self.spill = memoryview(b"")
         self.received_offload: Offload | None = None
         self.connections = 0
         self._peer: socket.socket | None = None
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._lock: BufferedWriter | None = None
-        self._frame = bytearray(SPILL_SIZE)
-        self._view = memoryview(self._frame)
         # Peers come and go but the reactor watches one descriptor: an epoll descriptor is readable if any of its
         # descriptors is.
         self._epoll = select.epoll()
@@ -101,33 +98,24 @@ class PairWire:
         for frame in frames:
             self.transmit(frame)
 
-    def receive(self) -> memoryview | None:
-        """The next frame; valid until the next receive."""
-        length = self.receive_into(())
-        return None if length is None else self.spill
-
-    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
-        """Receive into the buffers, the rest into `spill`."""
+    def receive(self) -> bytes | None:
+        """The next frame."""
         if self._peer is None:
             self._accept()
         peer = self._peer
         if peer is None:
             return None
         try:
-            length = peer.recvmsg_into([*buffers, self._frame])[0]
+            frame = peer.recv(LONGEST_FRAME)
         except BlockingIOError:
             return None
         except ConnectionError:
-            length = 0
-        if length == 0:  # frames are never empty: the peer has disconnected
+            frame = b""
+        if not frame:  # frames are never empty: the peer has disconnected
             self._detach()
-            return self.receive_into(buffers) if self._peer is not None else None
-        beyond = length - sum(len(buffer) for buffer in buffers)
-        self.spill = self._view[: max(beyond, 0)]
+            return self.receive() if self._peer is not None else None
         self.counters.received += 1
-        if beyond > 0 and buffers:
-            self.counters.truncated += 1
-        return length
+        return frame
 
     def receive_many(self, limit: int) -> list[bytes]:
         """Receive frames, one by one."""

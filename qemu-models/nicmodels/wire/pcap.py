@@ -84,11 +84,6 @@ class PcapRecorder:
         return self.inner.counters
 
     @property
-    def spill(self) -> memoryview:
-        """Of the inner wire."""
-        return self.inner.spill
-
-    @property
     def received_offload(self) -> Offload | None:
         """Of the inner wire."""
         return self.inner.received_offload
@@ -110,11 +105,11 @@ class PcapRecorder:
                 self._write(OUTBOUND, b"".join(frame))
         self.inner.transmit_many(frames)
 
-    def receive(self) -> memoryview | None:
+    def receive(self) -> bytes | None:
         """Receive and record."""
         frame = self.inner.receive()
         if frame is not None and self._file is not None:
-            self._write(INBOUND, bytes(frame))
+            self._write(INBOUND, frame)
         return frame
 
     def receive_many(self, limit: int) -> list[bytes]:
@@ -124,13 +119,6 @@ class PcapRecorder:
             for frame in frames:
                 self._write(INBOUND, frame)
         return frames
-
-    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
-        """Receive and record."""
-        length = self.inner.receive_into(buffers)
-        if length is not None and self._file is not None:
-            self._write(INBOUND, b"".join((*buffers, self.inner.spill))[:length])
-        return length
 
     def close(self) -> None:
         """Finish the file and close the inner wire."""

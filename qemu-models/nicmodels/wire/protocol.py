@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Segmentation = Literal["device", "host"]
 SegmentType = Literal["tcp4", "tcp6", "udp"]
 
-SPILL_SIZE = 65535 + 18
-"""Bytes of a frame beyond the posted buffers that are kept: the longest IP packet, with a tagged Ethernet header."""
+LONGEST_FRAME = 65535 + 18
+"""Bytes: the longest IP packet, with a tagged Ethernet header. What a received frame has beyond is cut off."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,12 @@ class WireCounters:
         transmitted: frames accepted from the device.
         transmit_drops: frames lost because the peer was full, down or absent.
         received: frames passed to the device.
-        truncated: received frames longer than the buffers they were received into.
         uncut: received frames that the host left to be segmented but that are neither TCP nor UDP; they are dropped.
     """
 
     transmitted: int = 0
     transmit_drops: int = 0
     received: int = 0
-    truncated: int = 0
     uncut: int = 0
 
 
@@ -70,10 +68,6 @@ class Wire(Protocol):
         """Frames and losses."""
 
     @property
-    def spill(self) -> memoryview:
-        """After `receive_into`, the bytes that did not fit the buffers; valid until the next receive."""
-
-    @property
     def received_offload(self) -> Offload | None:
         """What the host left undone in the last received frame; None for a complete frame."""
 
@@ -86,21 +80,14 @@ class Wire(Protocol):
     def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
         """Send complete frames, in order, as `transmit` does."""
 
-    def receive(self) -> memoryview | None:
-        """The next frame; None if there is none; valid until the next receive."""
+    def receive(self) -> bytes | None:
+        """The next frame; None if there is none."""
 
     def receive_many(self, limit: int) -> list[bytes]:
         """The next frames, at most `limit`, in order.
 
         A frame that the host left undone is the last: `received_offload` is then its offload, otherwise None. Fewer frames
         than `limit`, and no offload, mean that there are no more.
-        """
-
-    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
-        """Receive the next frame into `buffers`, one after the other.
-
-        Returns:
-            The frame's length; None if there is none. If it is more than the buffers hold, the rest is in `spill`.
         """
 
     def close(self) -> None:
@@ -111,7 +98,7 @@ def receive_each(wire: Wire, limit: int) -> list[bytes]:
     """`receive_many` of a wire that has to receive frame by frame."""
     frames: list[bytes] = []
     while len(frames) < limit and (frame := wire.receive()) is not None:
-        frames.append(bytes(frame))
+        frames.append(frame)
         if wire.received_offload is not None:
             break
     return frames

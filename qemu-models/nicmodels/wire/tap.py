@@ -13,7 +13,7 @@ import struct
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import SPILL_SIZE, Offload, WireCounters
+from nicmodels.wire.protocol import LONGEST_FRAME, Offload, WireCounters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ SEGMENT_TYPES = {number: name for name, number in GSO_TYPES.items()}
 GSO_ECN = 0x80
 _LEFT_UNDONE = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
 
-_LONGEST = 12 + SPILL_SIZE
+_LONGEST = 12 + LONGEST_FRAME
 
 # The interface is down (EIO), its queue is full (EAGAIN, ENOBUFS), the frame is invalid or cannot be segmented as
 # requested (EINVAL), or the interface was deleted (EBADFD): the frame is dropped and counted.
@@ -72,10 +72,6 @@ class TapWire:
         self.received_offload: Offload | None = None
         self._header_size = header
         self._no_offload = bytes(header)
-        self._header = bytearray(header)
-        self._beyond = bytearray(SPILL_SIZE)
-        self._beyond_view = memoryview(self._beyond)
-        self.spill = self._beyond_view[:0]
         self._segmentation: Segmentation = "device"
         try:
             self._fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -151,9 +147,10 @@ class TapWire:
         self.counters.transmitted += sent
         self.counters.transmit_drops += len(frames) - sent
 
-    def receive(self) -> memoryview | None:
-        """The next frame; valid until the next receive."""
-        return None if self.receive_into(()) is None else self.spill
+    def receive(self) -> bytes | None:
+        """The next frame."""
+        frames = self.receive_many(1)
+        return frames[0] if frames else None
 
     def receive_many(self, limit: int) -> list[bytes]:
         """Receive each frame in one system call."""
@@ -172,28 +169,6 @@ class TapWire:
         self.counters.received += len(taken)
         size = self._header_size
         return [each[size:] for each in taken]
-
-    def receive_into(self, buffers: Sequence[Buffer]) -> int | None:
-        """Receive in one system call, straight into the buffers; the rest into `spill`."""
-        try:
-            length = os.readv(self._fd, (self._header, *buffers, self._beyond)) - self._header_size
-        except OSError as error:
-            if error.errno not in _LOST:
-                raise
-            return None
-        self.counters.received += 1
-        beyond = length
-        for buffer in buffers:
-            beyond -= len(buffer)
-        if beyond > 0:
-            self.spill = self._beyond_view[:beyond]
-            if buffers:
-                self.counters.truncated += 1
-        else:
-            self.spill = self._beyond_view[:0]
-        if self._segmentation == "host":
-            self._decode(self._header)
-        return length
 
     def close(self) -> None:
         """Detach; an interface that is not persistent goes away."""

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import click
 
-from plugfest.errors import InfrastructureError, PlugfestError, UsageError
-
-INTERRUPTED = 130
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError, UsageError
 
 
 def catch_errors(work: Callable[[], object]) -> int:

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from plugfest.cli.execute import Ended, check_unused, execute, link_latest, shown
+from plugfest.errors import INTERRUPTED
 from plugfest.report import repetition
 from plugfest.report.repetition import PREFIX, Run
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.plan import RunPlan
-
-INTERRUPTED = 130
 
 
 def repeat(
@@ -52,20 +51,19 @@ def repeat(
             ended: Ended = execute(plan, arguments, user_arguments, console)
         except KeyboardInterrupt:  # while a report was made
             interrupted, status = "interrupted", INTERRUPTED
-            break
-        runs.append(Run(plan.output.name, ended.document))
-        if ended.interrupted is not None:
-            interrupted, status = f"interrupted ({ended.interrupted})", ended.status
-        elif all(result["verdict"] == Verdict.MISS for result in ended.document["results"]):
-            # The next run would not find a guest either.
-            interrupted, status = ended.document["run"]["interrupted"], ended.status
-        found = repetition.build(runs, count, interrupted)
-        repetition.write(found, ready.output)
+        else:
+            runs.append(Run(plan.output.name, ended.document))
+            if ended.interrupted is not None:
+                interrupted, status = f"interrupted ({ended.interrupted})", ended.status
+            elif all(result["verdict"] == Verdict.MISS for result in ended.document["results"]):
+                # The next run would not find a guest either.
+                interrupted, status = ended.document["run"]["interrupted"], ended.status
+        if runs:
+            found = repetition.build(runs, count, interrupted)
+            repetition.write(found, ready.output)
         if interrupted:
             break
     if found is not None:
-        found = repetition.build(runs, count, interrupted)
-        repetition.write(found, ready.output)
         repetition.render(found, console, folder=shown(ready.output))
         status = status or found["exit_status"]
     return status

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
 
 
-GLANCE = 0.5
+CARRIER_WAIT = 0.5
 """Seconds that a call of the agent waits for the carrier before the host asks anew, and sees what else has happened."""
 
 _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -159,15 +159,20 @@ class Dut:
         """Whether the driver reports the link up."""
         return bool(self.link()["carrier"])
 
-    def link_when(self, *, carrier: bool, operstates: Sequence[str] = ()) -> dict[str, Any]:
-        """Return what `link` does, as soon as the carrier is so, or after `GLANCE`: for a condition of ``until``, which asks again.
+    def link_when(
+        self, *, carrier: bool, operstates: Sequence[str] = (), within: float = CARRIER_WAIT
+    ) -> dict[str, Any]:
+        """Return what `link` does, as soon as the carrier is so, or after `CARRIER_WAIT`: for a condition of ``until``, which asks again.
 
         Args:
             carrier: what the driver is to report.
             operstates: one of these the kernel must have derived from it; any if empty.
+            within: seconds to wait if that is less, as those left of a deadline that must hold exactly.
         """
         wanted = {"carrier": [int(carrier)], **({"operstate": list(operstates)} if operstates else {})}
-        found: dict[str, Any] = self.agent.call("link.wait", ifname=self.ifname, wanted=wanted, timeout=GLANCE)
+        found: dict[str, Any] = self.agent.call(
+            "link.wait", ifname=self.ifname, wanted=wanted, timeout=min(CARRIER_WAIT, within)
+        )
         return found
 
     def stats64(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from plugfest.deadline import never
 from plugfest.dut.stillness import Stillness
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Settings:
         defer: Callable[..., None],
         linked: Callable[[], bool],
         looked: Callable[[], bool | None] = lambda: None,
+        lost: Callable[[], float] = never,
     ) -> None:
         """Change nothing yet.
 
@@ -50,9 +52,11 @@ class Settings:
             defer: registers an undo.
             linked: returns whether the link partner has the link.
             looked: whether the driver has seen the link's last change, see `Stillness`.
+            lost: returns the seconds that the host has lost so far.
         """
         self._dut = dut
         self._looked = looked
+        self._lost = lost
         self._linked = linked
         self._until = until
         self._defer = defer
@@ -85,7 +89,7 @@ class Settings:
         After a test that restarted negotiation while the driver reported a carrier: until a driver that polls has found the new link
         it may not report the loss of it (CL73-ADV-02).
         """
-        stillness = Stillness(self._looked)
+        stillness = Stillness(self._looked, lost=self._lost)
 
         def stayed() -> bool:
             link = self._dut.link_when(carrier=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,11 @@ class LinkPartner:
 
     @property
     def looks(self) -> int | None:
-        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell."""
+        """How often the driver has read the state of the link since it last went up or down; None where the device does not tell.
+
+        Each read counts, whatever the driver reads it for: its own work, or an answer to ethtool. One that was made before the last
+        change does not count.
+        """
         if not self._tells_looks:
             return None
         assert self._machine.model is not None
@@ -197,3 +201,57 @@ class Attempts:
                 self.count += paging and not self._paging
                 self._paging = paging
         return self.count
+
+
+class UnreportedLinks:
+    """Counts the links that the link partner had, and lost again, while the driver reported none."""
+
+    def __init__(self, link_partner: LinkPartner, *, technology: str, seconds: float) -> None:
+        """Count from now on.
+
+        Args:
+            link_partner: has the record.
+            technology: of the links that count.
+            seconds: for which they stayed at least.
+        """
+        self._link_partner = link_partner
+        self._technology = technology
+        self._seconds = seconds
+        self._last = 0
+        self._since: float | None = None
+        self.count = 0
+        self.update()
+        self.reported()
+
+    def reported(self) -> None:
+        """Begin again: the driver has reported a link."""
+        self._since = None
+        self.count = 0
+
+    def update(self) -> int:
+        """Return how many there have been."""
+        for entry in self._link_partner.record(self._last):
+            self._last = int(entry["sequence"])
+            if entry["event"] == "link up":
+                self._since = entry["time"] if entry["technology"] == self._technology else None
+            elif entry["event"] == "link down" and self._since is not None:
+                self.count += entry["time"] - self._since >= self._seconds
+                self._since = None
+        return self.count
+
+
+def has_ended(entries: Iterable[Mapping[str, Any]], *, negotiations: int = 1) -> bool:
+    """Whether negotiations in which each end received the other's pages have come to their ends: to a link, or to none in time.
+
+    Args:
+        entries: of the link partner's record, from before the first of them.
+        negotiations: how many may end without a link until it is clear that there is none.
+    """
+    expired = 0
+    for entry in entries:
+        if entry["event"] == "link up":
+            return True
+        if entry["event"] == "state":
+            # figure 73-11: AN_GOOD_CHECK is left for AN_GOOD, or for another state when link_fail_inhibit_timer has expired.
+            expired += entry["before"] == "AN_GOOD_CHECK" and entry["state"] != "AN_GOOD"
+    return expired >= negotiations

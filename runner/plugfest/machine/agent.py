@@ -29,7 +29,8 @@ COMMAND = f"until [ -S {SOCKET} ] || ! busybox pidof python3 >/dev/null; do slee
 REPLY_TIMEOUT = 60.0
 """Seconds that a call may take beyond the ``timeout`` that it was itself asked to wait for."""
 
-_GLANCE = 0.5
+_LIVENESS_INTERVAL = 0.5
+"""Seconds between two looks, while a reply is due, at whether the guest is still there."""
 
 
 class AgentError(Exception):
@@ -87,7 +88,7 @@ def kernel_error(call: Callable[[], object]) -> AgentError | None:
     return None
 
 
-def attempt(call: Callable[..., Any], /, *args: Any, **params: Any) -> Any:
+def result_or_error(call: Callable[..., Any], /, *args: Any, **params: Any) -> Any:
     """Make a call; return its result, or the exception that it raised."""
     try:
         return call(*args, **params)
@@ -196,12 +197,12 @@ class AgentClient:
             calls: method and parameters of each.
         """
         if self._interposer is not None or len(calls) == 1:
-            return [attempt(self.call, method, **params) for method, params in calls]
+            return [result_or_error(self.call, method, **params) for method, params in calls]
         try:
             replies = self._batch(calls, carry_on=True)
         except Exception as error:
             return [error] * len(calls)
-        return [attempt(_result, method, reply) for (method, _), reply in zip(calls, replies, strict=True)]
+        return [result_or_error(_result, method, reply) for (method, _), reply in zip(calls, replies, strict=True)]
 
     def _batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]], *, carry_on: bool) -> list[dict[str, Any]]:
         waits = [params.get("timeout") for _, params in calls]
@@ -271,7 +272,7 @@ class AgentClient:
             left = deadline.remaining
             if not left:
                 raise AgentTimeout(f"{method}: the agent did not answer within {deadline.seconds:.0f} s")
-            channel.settimeout(min(_GLANCE, left))
+            channel.settimeout(min(_LIVENESS_INTERVAL, left))
             try:
                 data = channel.recv(1 << 16)
             except TimeoutError:

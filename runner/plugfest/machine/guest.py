@@ -30,6 +30,10 @@ HUNG_TASK_SECONDS, HUNG_TASK_MAX = 12, 120
 """Hung task timeout in seconds, in a guest of speed 1 and at most. The kernel checks at the same interval, so it reports a hung task
 within twice that, and within the 30 seconds of a test."""
 
+LOCKUP_SECONDS, LOCKUP_MAX = 10, 60
+"""``watchdog_thresh``, in a guest of speed 1 (the kernel's default) and at most (its limit). A CPU that runs one thing for twice as long is
+a soft lockup (Documentation/admin-guide/lockup-watchdogs.rst): on an emulated CPU some thousands of register accesses take that long."""
+
 _REFERENCE_SECONDS = 0.006
 """Seconds that the agent's benchmark takes on a guest of speed 1: KVM on a laptop a few years old."""
 
@@ -206,7 +210,12 @@ class Guest:
             host_key = self._guard.authorize(self.key.public, deadline, self.gone)
             try:
                 self.ssh = SshSession(
-                    address, self.key, host_key, timeout=max(1.0, deadline.remaining), alive=self.gone
+                    address,
+                    self.key,
+                    host_key,
+                    timeout=max(1.0, deadline.remaining),
+                    alive=self.gone,
+                    lost=self.lost,
                 )
             except NotAuthorized:
                 # The reply was to an earlier request, of which there may be several: see `Guard.authorize`.
@@ -268,9 +277,13 @@ class Guest:
 
     def _measure(self) -> float:
         speed = _REFERENCE_SECONDS / self._benchmark()
-        seconds = min(HUNG_TASK_MAX, max(HUNG_TASK_SECONDS, round(HUNG_TASK_SECONDS / speed)))
-        with suppress(AgentError):  # a kernel without hung task detection
-            self.agent.call("files.write", path="/proc/sys/kernel/hung_task_timeout_secs", text=str(seconds))
+        for setting, seconds, most in (
+            ("hung_task_timeout_secs", HUNG_TASK_SECONDS, HUNG_TASK_MAX),
+            ("watchdog_thresh", LOCKUP_SECONDS, LOCKUP_MAX),
+        ):
+            text = str(min(most, max(seconds, round(seconds / speed))))
+            with suppress(AgentError):  # a kernel without this detection
+                self.agent.call("files.write", path=f"/proc/sys/kernel/{setting}", text=text)
         return speed
 
     def _benchmark(self) -> float:

@@ -17,7 +17,7 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from plugfest.deadline import Deadline
+from plugfest.deadline import Deadline, never
 from plugfest.errors import InfrastructureError
 
 _WINDOW = 1 << 21
@@ -128,6 +128,7 @@ class SshSession:
         *,
         timeout: float = 60.0,
         alive: Callable[[], str | None] = lambda: None,
+        lost: Callable[[], float] = never,
         user: str = "root",
     ) -> None:
         """Connect and log in.
@@ -138,11 +139,13 @@ class SshSession:
             host_key: the guest's public host key, as its guard reported it over the second serial port.
             timeout: seconds for the whole login.
             alive: returns None while the guest is running, else what happened to it.
+            lost: returns the seconds that the host has lost so far.
             user: the account to log in to.
         """
         self.address = address
         self._alive = alive
-        deadline = Deadline.after(timeout)
+        self._lost = lost
+        deadline = Deadline.after(timeout, lost=lost)
         connection = self._connect(deadline)
         self._transport = paramiko.Transport(connection, default_window_size=_WINDOW)
         # Curve25519 only: in an emulated guest every other key exchange takes a second or more.
@@ -216,7 +219,7 @@ class SshSession:
         Args:
             command: for the guest's ``sh``.
             check: raise `CommandFailed` unless the exit status is 0.
-            timeout: seconds of wall time; None waits until the command or the guest ends.
+            timeout: seconds of wall time on an idle host, on any guest; None waits until the command or the guest ends.
             stdin: data for its standard input.
 
         Raises:
@@ -225,20 +228,16 @@ class SshSession:
             GuestGone: the guest has ended.
         """
         begin = time.monotonic()
-        end = None if timeout is None else begin + timeout
+        deadline = None if timeout is None else Deadline.after(timeout, lost=self._lost)
         output: tuple[list[bytes], list[bytes]] = ([], [])
         with self.channel(command) as channel:
             if stdin is not None:
                 channel.sendall(stdin)
                 channel.shutdown_write()
             while not self._drained(channel, output):
-                if end is not None and time.monotonic() >= end:
+                if deadline is not None and deadline.passed:
                     raise CommandTimeout(_result(command, -1, output, begin))
-                left = (
-                    _ALIVE_CHECK_INTERVAL
-                    if end is None
-                    else max(0.0, min(_ALIVE_CHECK_INTERVAL, end - time.monotonic()))
-                )
+                left = _ALIVE_CHECK_INTERVAL if deadline is None else min(_ALIVE_CHECK_INTERVAL, deadline.remaining)
                 ready, _, _ = select.select([channel], [], [], left)
                 if not ready:
                     self._check_alive(command)

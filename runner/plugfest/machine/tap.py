@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_SETNEIGHTBL
+from pyroute2.netlink.rtnl.ndtmsg import ndtmsg
 
 from plugfest.errors import InfrastructureError
 
@@ -32,6 +36,10 @@ _QUIET = {
     "mldv2_unsolicited_report_interval": 86_400_000,
     "router_solicitations": 0,
 }
+
+_NEIGHBOUR_TABLES = {socket.AF_INET: "arp_cache", socket.AF_INET6: "ndisc_cache"}
+_NEVER = 86_400_000
+"""Milliseconds, a day: longer than any run."""
 
 
 class Tap:
@@ -65,6 +73,7 @@ class Tap:
                 path = Path("/proc/sys/net/ipv6/conf", name, setting)
                 with suppress(FileNotFoundError):  # a host without IPv6
                     path.write_text(str(value))
+            self._keep_neighbours()
             self._route.link("set", index=self.index, address=MAC, txqlen=_QUEUE)
             self._route.link("set", index=self.index, state="up")
             if addresses:
@@ -78,6 +87,24 @@ class Tap:
                 f"expected to create the tap {name}, found: {error}; "
                 "run it in a new network namespace (as plugfest run does), as root or in a user namespace"
             ) from error
+
+    def _keep_neighbours(self) -> None:
+        """Never probe a known neighbour again: a probe is a frame that no test expects.
+
+        By netlink, since a kernel may not show the sysctls to a user namespace (net/core/neighbour.c, neigh_sysctl_register).
+        """
+        for family, table in _NEIGHBOUR_TABLES.items():
+            settings = [
+                ("NDTPA_IFINDEX", self.index),
+                ("NDTPA_BASE_REACHABLE_TIME", _NEVER),
+                ("NDTPA_DELAY_PROBE_TIME", _NEVER),
+            ]
+            request = ndtmsg()
+            request["header"]["type"] = RTM_SETNEIGHTBL
+            request["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK
+            request["family"] = family
+            request["attrs"] = [("NDTA_NAME", table), ("NDTA_PARMS", {"attrs": settings})]
+            list(self._route.nlm_request_batch([request]))
 
     @property
     def mtu(self) -> int:

@@ -24,9 +24,10 @@ from plugfest.errors import InfrastructureError
 from plugfest.plugin import budget
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.channel import Channel, Message
+from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.item import required
 from plugfest.plugin.state import BASES
-from plugfest.plugin.worker import CarryOut, work
+from plugfest.plugin.worker import INTERRUPTIONS, RegisterVerdicts, flush_streams, work
 from plugfest.requirements.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Worker:
         failed: how many of its tests have failed.
         waits: whether it waits for a test, or to be told that there are no more.
         left: whether it has said that it ends.
-        unused: whether its guest is as it was booted, or will be replaced before the next test in any case.
+        has_fresh_guest: whether its guest is as it was booted, or will be replaced before the next test in any case.
     """
 
     number: int
@@ -64,13 +65,15 @@ class _Worker:
     failed: int = 0
     waits: bool = False
     left: bool = False
-    unused: bool = True
+    has_fresh_guest: bool = True
 
 
 class Coordinator:
     """A pytest plugin: the run's loop, in place of pytest's own."""
 
-    def __init__(self, plan: RunPlan, journal: Journal, live: LiveConsole, pace: Pace, carry_out: CarryOut) -> None:
+    def __init__(
+        self, plan: RunPlan, journal: Journal, live: LiveConsole, pace: Pace, register_verdicts: RegisterVerdicts
+    ) -> None:
         """Take what the run is made of.
 
         Args:
@@ -78,13 +81,13 @@ class Coordinator:
             journal: of the whole run.
             live: the console.
             pace: how long the tests take.
-            carry_out: registers, in a worker, what carries the tests of a plan out.
+            register_verdicts: registers, in a worker, what runs and judges a plan's tests.
         """
         self._plan = plan
         self._journal = journal
         self._live = live
         self._pace = pace
-        self._carry_out = carry_out
+        self._register_verdicts = register_verdicts
         self._guests = 1
         self._started = 0
         self._failed = 0
@@ -114,8 +117,12 @@ class Coordinator:
                 self._start()
             while self._workers:
                 self._serve()
-        except KeyboardInterrupt:
-            self._end_workers()
+        except BaseException as error:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else "internal error"
+            try:
+                self._live.note(f"{why}: closing the guests")
+            finally:
+                self._end_workers()
             raise
         if self._exit is not None:
             reason, status = self._exit
@@ -131,18 +138,21 @@ class Coordinator:
     def _start(self) -> None:
         """Fork a worker."""
         self._started += 1
+        plan, others = self._plan.of_guest(self._started), [worker.channel for worker in self._workers.values()]
         ours, theirs = socket.socketpair()
-        process = os.fork()
-        if process == 0:
-            ours.close()
-            for other in self._workers.values():
-                other.channel.close()
-            self._selector.close()
-            work(self._session, self._plan.of_guest(self._started), Channel(theirs), self._carry_out)
-        theirs.close()
-        worker = _Worker(self._started, process, Channel(ours))
-        self._workers[process] = worker
-        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        flush_streams()  # or the worker would print it again
+        try:
+            # An interruption must find either no worker, or one that is registered and in its own code: see `work`.
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+            process = os.fork()
+            if process == 0:
+                work(self._session, plan, Channel(theirs), self._register_verdicts, [ours, self._selector, *others])
+            theirs.close()
+            worker = _Worker(self._started, process, Channel(ours))
+            self._workers[process] = worker
+            self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
 
     def _serve(self) -> None:
         """Handle what the workers have sent."""
@@ -152,7 +162,9 @@ class Coordinator:
             for message in messages:
                 self._handle(worker, message)
             if closed:
-                self._bury(worker)
+                code = self._reap(worker)
+                if not worker.left:
+                    self._lose(worker, code)
         self._hand_out()
         self._live.tick()
 
@@ -188,11 +200,8 @@ class Coordinator:
     def _hand_out(self) -> None:
         """Give each worker that waits its next test, unless the run is to end."""
         session = self._session
-        session.testsfailed = self._failed + sum(each.failed for each in self._workers.values())
-        limit = session.config.getvalue("maxfail")
-        if limit and session.testsfailed >= limit and not session.shouldfail:
-            session.shouldfail = f"stopping after {session.testsfailed} failures"
-        over = not self._waiting or session.shouldfail or session.shouldstop or self._exit
+        count_failures(session, self._failed + sum(each.failed for each in self._workers.values()))
+        over = session.shouldfail or session.shouldstop or self._exit
         for worker in [each for each in self._workers.values() if each.waits]:
             if over or not self._waiting:
                 worker.waits = False
@@ -201,7 +210,7 @@ class Coordinator:
                 worker.waits = False
                 worker.item = self._next(worker)
                 self._waiting.remove(worker.item)
-                worker.unused = _is_fresh(session.items[worker.item])
+                worker.has_fresh_guest = _is_fresh(session.items[worker.item])
                 failed = [dataclasses.asdict(each) for each in session.config.stash[BASES]]
                 worker.channel.send("run", item=worker.item, failed_bases=failed)
 
@@ -211,22 +220,28 @@ class Coordinator:
         running = [items[each.item] for each in self._workers.values() if each.item is not None]
         return not self._plan.falsify and any(required(item).base is not None for item in running)
 
-    def _bury(self, worker: _Worker) -> None:
-        """Take leave of a worker that has ended; if it has died, write down which test it took along, and start another."""
+    def _reap(self, worker: _Worker) -> int:
+        """Take leave of a worker that has ended; returns its exit status, or minus the signal that killed it."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
         del self._workers[worker.process]
         self._failed += worker.failed
-        _, status = os.waitpid(worker.process, 0)
-        if worker.left:
-            return
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        reason = f"the process of guest {worker.number} {how}"
+        return os.waitstatus_to_exitcode(os.waitpid(worker.process, 0)[1])
+
+    def _lose(self, worker: _Worker, code: int) -> None:
+        """Write down which test a worker that died took along, and start another."""
+        if code == -signal.SIGKILL:
+            how, remedy = "was killed by SIGKILL", "if memory ran out (dmesg), use fewer --guests"
+        else:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+            remedy = "please report it, with what it has printed"
+        doing = "run the tests" if worker.item is None else "run this test to its end"
+        reason = f"expected guest {worker.number}'s process to {doing}, found that it {how}; {remedy}"
         if worker.item is None:
-            self._stop(f"{reason} while it ran no test", InfrastructureError.exit_status)
+            self._stop(reason, InfrastructureError.exit_status)
             return
         test = self._session.items[worker.item].nodeid
+        self._failed += 1
         self._journal.write("lost", test=test, reason=reason, durable=True)
         self._live.lost(test, reason)
         if self._waiting:
@@ -243,17 +258,13 @@ class Coordinator:
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
                 os.kill(worker.process, signal.SIGINT)
-        self._live.note("interrupted: closing the guests")
         self._waiting.clear()
         while self._workers:
             for key, _ in self._selector.select():
                 worker = key.data
                 _, closed = worker.channel.arrived()
                 if closed:
-                    self._selector.unregister(worker.channel)
-                    worker.channel.close()
-                    os.waitpid(worker.process, 0)
-                    del self._workers[worker.process]
+                    self._reap(worker)
 
     # --- the order of tests ---------------------------------------------------------------------------------------
 
@@ -270,7 +281,7 @@ class Coordinator:
     def _next(self, worker: _Worker) -> int:
         """Return the next test; one that asks for a fresh guest goes to a worker that has one."""
         items = self._session.items
-        if worker.unused and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
+        if worker.has_fresh_guest and self._plan.seed is None and required(items[self._waiting[0]]).base is None:
             return next((index for index in self._waiting if _is_fresh(items[index])), self._waiting[0])
         return self._waiting[0]
 

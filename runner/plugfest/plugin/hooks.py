@@ -19,7 +19,7 @@ from plugfest.plugin.guest_manager import GuestManager
 from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
-from plugfest.plugin.state import BASES, GUEST_MANAGER, PACE, REGISTRY
+from plugfest.plugin.state import BASES, DEBUGGING, GUEST_MANAGER, PACE, REGISTRY
 from plugfest.provision.modules import base_name, module_info
 from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
@@ -90,19 +90,20 @@ def pytest_configure(config: pytest.Config) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
     pace = config.stash[PACE] = Pace(plan.durations)
-    live = LiveConsole(pace, bar=not config.getoption("usepdb"))
+    debugging = config.stash[DEBUGGING] = bool(config.getoption("usepdb") or config.getoption("trace"))
+    live = LiveConsole(pace, bar=not debugging)
     try:
-        journal = _carry_out(config, plan, live)
+        journal = _register_verdicts(config, plan, live)
     except PlugfestError as error:
         raise pytest.UsageError(str(error)) from error
-    if plan.guests > 1:
-        from plugfest.plugin.coordinator import Coordinator  # noqa: PLC0415 - as in `_carry_out`
+    if plan.guests > 1 and not debugging:
+        from plugfest.plugin.coordinator import Coordinator  # noqa: PLC0415 - as in `_register_verdicts`
 
-        coordinator = Coordinator(plan, journal, live, pace, functools.partial(_carry_out, config))
+        coordinator = Coordinator(plan, journal, live, pace, functools.partial(_register_verdicts, config))
         config.pluginmanager.register(coordinator, "plugfest-coordinator")
 
 
-def _carry_out(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
+def _register_verdicts(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
     """Register what runs and judges the tests of a plan, in place of what did so for another one.
 
     Returns:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from plugfest.deadline import Wait
-from plugfest.machine.agent import AgentClient, attempt
+from plugfest.machine.agent import AgentClient, result_or_error
 from plugfest.machine.call_count import CallCount
 from plugfest.requirements.verdict import PhaseFailure
 
@@ -72,7 +72,7 @@ class _Undo:
 
     def run(self) -> object:
         """Do it; returns its result, or the exception that it raised."""
-        return attempt(self.action, *self.args, **self.kwargs)
+        return result_or_error(self.action, *self.args, **self.kwargs)
 
 
 @dataclass

@@ -20,6 +20,9 @@ PACE = pytest.StashKey[Pace]()
 REGISTRY = pytest.StashKey[Registry]()
 """On the config: the collected requirements."""
 
+DEBUGGING = pytest.StashKey[bool]()
+"""On the config: whether a debugger may ask the user, in a guest that stays as it is."""
+
 TEST_RECORD = pytest.StashKey[TestRecord]()
 """On the item: the record of the running test."""
 

@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 
 from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
-from plugfest.errors import PlugfestError
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.faults import is_models, of_models
 from plugfest.machine.agent import KernelLacksError
 from plugfest.machine.machine import DriverLoadError
@@ -25,10 +25,11 @@ from plugfest.plugin import bases, budget
 from plugfest.plugin.artifacts import Recorder
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.confirmation import Attempt, confirmed
+from plugfest.plugin.failure_limit import count_failures
 from plugfest.plugin.guest_manager import BootError
 from plugfest.plugin.item import fault_of, parameters_of, required
 from plugfest.plugin.record import TestRecord
-from plugfest.plugin.state import BASES, REGISTRY, TEST_RECORD
+from plugfest.plugin.state import BASES, DEBUGGING, REGISTRY, TEST_RECORD
 from plugfest.requirements import quarantine
 from plugfest.requirements.base import Base
 from plugfest.requirements.known_issues import Expected
@@ -81,7 +82,7 @@ class VerdictPlugin:
         self._live = live
         self._bases = config.stash[BASES]
         self._now = Attempt(TestRecord(), Recorder(plan.output, ""))
-        self._interrupted = False
+        self._interrupted = self._broken = False
         self._handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @pytest.hookimpl(trylast=True)
@@ -134,8 +135,8 @@ class VerdictPlugin:
     @property
     def _confirms(self) -> bool:
         """Whether a verdict against the driver is confirmed: not where the failure is demanded, nor where the user wants this guest."""
-        plan, debugging = self._plan, self._config.getoption("usepdb")
-        return plan.confirm and not (plan.falsify or plan.keep or debugging)
+        plan = self._plan
+        return plan.confirm and not (plan.falsify or plan.keep or self._config.stash[DEBUGGING])
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
         """Run a test with its fixtures, and judge what happened."""
@@ -245,10 +246,17 @@ class VerdictPlugin:
         if not isinstance(excinfo.value, pytest.exit.Exception):
             self._stop(None)
 
+    @pytest.hookimpl
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Write down that a bug ended the run, which is not complete then."""
+        reason = f"an internal error: {type(excinfo.value).__name__}: {excinfo.value}"
+        self._journal.write("stopped", reason=reason, exit_status=InfrastructureError.exit_status, durable=True)
+        self._broken = True
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Close the guest and the journal."""
-        if (session.shouldfail or session.shouldstop) and not self._interrupted:
+        if (session.shouldfail or session.shouldstop) and not (self._interrupted or self._broken):
             self._journal.write("stopped", reason=str(session.shouldfail or session.shouldstop), exit_status=None)
         self._guest_manager.close()
         for number, handler in self._handlers.items():
@@ -259,7 +267,7 @@ class VerdictPlugin:
     def _stop(self, session: pytest.Session | None) -> None:
         """Write down that the user ended the run; no verdict comes of the test that was running."""
         if not self._interrupted:
-            self._journal.write("stopped", reason="interrupted", exit_status=130, durable=True)
+            self._journal.write("stopped", reason="interrupted", exit_status=INTERRUPTED, durable=True)
         self._interrupted = True
         if session is not None:
             session.shouldstop = "interrupted"
@@ -328,7 +336,7 @@ class VerdictPlugin:
                 report.wasxfail = str(attempt.judgement.verdict)
             log(report=report)
         if failed:
-            self._count_failure(item.session)
+            count_failures(item.session, item.session.testsfailed + 1)
 
     def _settle(self, attempt: Attempt, item: pytest.Item) -> None:
         """Decide whether the next test may have this guest."""
@@ -358,13 +366,6 @@ class VerdictPlugin:
                 f"demanded {fault['demanded']}, found {found}"
             )
         self._live.result(verdict, required(item).id, item.name, seconds, reason)
-
-    def _count_failure(self, session: pytest.Session) -> None:
-        """Count a failure, so that ``-x`` and ``--maxfail`` hold."""
-        session.testsfailed += 1
-        limit = self._config.getvalue("maxfail")
-        if limit and session.testsfailed >= limit:
-            session.shouldfail = f"stopping after {session.testsfailed} failures"
 
     def _fault_result(self, item: pytest.Item, attempt: Attempt) -> dict[str, Any] | None:
         fault = fault_of(item)

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import pytest
 
-from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.plugin.bases import FailedBase
 from plugfest.plugin.state import BASES, GUEST_MANAGER
 from plugfest.run import sandbox
@@ -23,53 +25,103 @@ if TYPE_CHECKING:
     from plugfest.requirements.verdict import Verdict
     from plugfest.run.plan import RunPlan
 
-CarryOut = Callable[["RunPlan", "Live"], object]
+RegisterVerdicts = Callable[["RunPlan", "Live"], object]
 """Registers what runs and judges a plan's tests, in place of what did so for another plan."""
 
+INTERRUPTIONS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""The signals that end a run."""
 
-def work(session: pytest.Session, plan: RunPlan, channel: Channel, carry_out: CarryOut) -> NoReturn:
+
+class Closeable(Protocol):
+    """Something of the coordinator's that a fork inherits."""
+
+    def close(self) -> None:
+        """Close it in this process."""
+
+
+def work(
+    session: pytest.Session,
+    plan: RunPlan,
+    channel: Channel,
+    register_verdicts: RegisterVerdicts,
+    inherited: Sequence[Closeable],
+) -> NoReturn:
     """Run tests until there are no more, then exit: this is a forked process, and must not return into the coordinator's code.
+
+    It is forked with `INTERRUPTIONS` blocked, for one that came before the first line would raise in the coordinator's code.
 
     Args:
         session: pytest's, with the collected tests.
         plan: of this guest.
         channel: to the coordinator.
-        carry_out: sets up what a plan's tests need.
+        register_verdicts: registers what runs and judges a plan's tests.
+        inherited: what only the coordinator uses.
     """
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
+        for each in inherited:
+            each.close()
         # Not the terminal's foreground: ^C goes to the coordinator, which interrupts each worker once.
         os.setpgid(0, 0)
-        _own_capture(session.config)
+        _own_streams(session.config)
         sandbox.enter_own_network()
         plan.scratch.mkdir(parents=True, exist_ok=True)
-        carry_out(plan, _Messages(channel))
+        register_verdicts(plan, _Messages(channel))
         session.config.pluginmanager.register(_Reports(session.config, channel))
         _run(session, channel)
         status = 0
     except KeyboardInterrupt:  # before its first test
-        status = 0
+        channel.send("stopped", reason="interrupted", exit_status=INTERRUPTED)
     except (PlugfestError, pytest.UsageError) as error:
         channel.send("stopped", reason=str(error), exit_status=InfrastructureError.exit_status)
     except BaseException as error:  # see above
         traceback.print_exc()
-        reason = f"guest {plan.guest}'s worker: {type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
+        reason = f"expected guest {plan.guest}'s process to run the tests, found {found}; please report it, with the traceback"
         channel.send("stopped", reason=reason, exit_status=InfrastructureError.exit_status)
     finally:
-        channel.send("bye")
-        os._exit(status)
+        _leave(channel, status)
 
 
-def _own_capture(config: pytest.Config) -> None:
-    """Capture into files of this process: those of the coordinator have one offset for both."""
+def _leave(channel: Channel, status: int) -> NoReturn:
+    """Say that this worker ends, and exit, whatever interrupts it meanwhile."""
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    finally:
+        try:
+            channel.send("bye")
+            flush_streams()
+        finally:
+            os._exit(status)
+
+
+def flush_streams() -> None:
+    """Write what has been printed: neither a fork nor `os._exit` does."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more; it is closed
+            stream.flush()
+
+
+def _own_streams(config: pytest.Config) -> None:
+    """Read nothing, for the terminal stops what reads in its background; capture into files of this process.
+
+    Those of the coordinator have one offset for both.
+    """
     manager: Any = config.pluginmanager.getplugin("capturemanager")
-    if manager is not None and manager.is_globally_capturing():
+    captures = manager is not None and manager.is_globally_capturing()
+    if captures:
         manager.stop_global_capturing()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if captures:
         manager.start_global_capturing()
         manager.suspend_global_capture()
 
 
 def _run(session: pytest.Session, channel: Channel) -> None:
+    session.testsfailed = 0  # those of this worker: one that takes another's place inherits those of all
     try:
         while True:
             channel.send("ready", failed=session.testsfailed)

@@ -39,8 +39,10 @@ def free_memory() -> int | None:
         if match is not None:
             found.append(int(match[1]) >> 10)
     with suppress(OSError, ValueError):
-        limit, used = ((_CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        found.append((int(limit) - int(used)) >> 20)
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        # The kernel drops what it caches of files before it is short of memory.
+        cached = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
+        found.append((limit - used + (int(cached[1]) if cached is not None else 0)) >> 20)
     return min(found, default=None)
 
 

@@ -44,9 +44,10 @@ def _unusable(folder: Path, error: OSError) -> InfrastructureError:
 class Journal:
     """The journal of one run, or of one guest of it, open for appending.
 
-    Events: ``run`` (driver, device, kernel and host), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``result``,
-    ``lost`` (a test whose process ended under it), ``stopped`` (why the run ended early), ``end``. In a run of several guests,
-    ``boot``, ``attempt`` and ``result`` are in the journals of the guests.
+    Events: ``run`` (driver, device, kernel and host), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``unconfirmed``
+    (the first of two attempts), ``result``, ``lost`` (a test whose process ended under it), ``stopped`` (why the run, or that of
+    one guest, ended early), ``end``. In a run of several guests, ``boot``, ``attempt``, ``unconfirmed`` and ``result`` are in the
+    journals of the guests, and ``stopped`` may be in either.
     """
 
     def __init__(self, folder: Path) -> None:

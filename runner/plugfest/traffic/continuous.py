@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest.deadline import Deadline, poll
+from plugfest.deadline import poll
 from plugfest.frames.probe import burst, frames_of, number_in
 from plugfest.traffic.traffic import FLOWS_PER_QUEUE, check_same, payloads
 
 if TYPE_CHECKING:
     from plugfest.frames.probe import Probe
     from plugfest.machine.agent import AgentClient
+    from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
     from plugfest.traffic.packet_socket import PacketSender
     from plugfest.traffic.traffic import Traffic
@@ -24,9 +25,9 @@ PACE = 0.02
 """Seconds between two batches."""
 BATCH = 8
 SIZES = (60, 256, 1024)
-DRAIN_TIMEOUT = 10.0
-"""Seconds, on any guest, for the last frames that it sent to be on the wire."""
-GLANCE = 0.2
+DRAIN_TIMEOUT = 2.0
+"""Seconds for the last frames that the DUT sent to be on the wire, on a guest of speed 1."""
+FETCH_WAIT = 0.2
 """Seconds without a frame after which the stack's are fetched: a socket's buffer holds no more than some thousands."""
 
 
@@ -72,15 +73,19 @@ class SentTrafficResult(TrafficResult):
 class ContinuousTraffic:
     """Keeps frames coming and counts them."""
 
-    def __init__(self, traffic: Traffic, remote: Remote, agent: AgentClient, packet_sender: PacketSender) -> None:
+    def __init__(
+        self, guest: Machine, traffic: Traffic, remote: Remote, agent: AgentClient, packet_sender: PacketSender
+    ) -> None:
         """Send nothing yet.
 
         Args:
+            guest: has the DUT.
             traffic: makes the frames and has the sockets.
             remote: sends them.
             agent: a connection of its own, to fetch what arrived while the test asks other things.
             packet_sender: sends from the DUT, by the same connection.
         """
+        self._guest = guest
         self._traffic = traffic
         self._remote = remote
         self._agent = agent
@@ -111,7 +116,7 @@ class ContinuousTraffic:
                 over.set()
                 worker.join()
             worker.check()
-            poll(lambda: seen.reached(len(result.sent)), Deadline.after(DRAIN_TIMEOUT))
+            poll(lambda: seen.reached(len(result.sent)), self._guest.deadline(DRAIN_TIMEOUT))
             result.arrived = seen.frames()
 
     @contextmanager
@@ -136,7 +141,7 @@ class ContinuousTraffic:
 
         def fetch() -> None:
             while not over.is_set():
-                taken.extend(self._traffic.waiting(self._agent, timeout=GLANCE, count=256))
+                taken.extend(self._traffic.waiting(self._agent, timeout=FETCH_WAIT, count=256))
 
         workers = [_Worker(send), _Worker(fetch)]
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from plugfest.deadline import scaled
-from plugfest.traffic.traffic import LOSS_TIMEOUT
+from plugfest.deadline import listen, scaled
+from plugfest.traffic.traffic import FULL_TIMEOUT, LOSS_TIMEOUT
 
 if TYPE_CHECKING:
     from plugfest.frames.segmentation import TxRequest
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 class PacketSender:
     """Sends frames from an interface of the guest."""
 
-    def __init__(self, agent: AgentClient, ifname: str, defer: Callable[..., None]) -> None:
+    def __init__(
+        self, guest: Machine, ifname: str, defer: Callable[..., None], *, agent: AgentClient | None = None
+    ) -> None:
         """Open nothing yet.
 
         Args:
-            agent: of the guest.
-            ifname: the interface: the one under test, or one on top of it.
+            guest: whose interface it is.
+            ifname: the one under test, or any other.
             defer: registers the closing of the sockets.
+            agent: a connection of its own, for what is sent while the test asks other things.
         """
-        self._agent = agent
+        self._agent = agent or guest.agent
+        self._full_timeout = scaled(FULL_TIMEOUT, guest.speed)
         self._ifname = ifname
         self._defer = defer
         self._handles: dict[bool, int] = {}
@@ -42,13 +46,20 @@ class PacketSender:
     def send(self, frames: Iterable[bytes], *, cpu: int | None = None, repeat: int = 1) -> int:
         """Send whole frames, all of them `repeat` times; returns how many."""
         encoded = [base64.b64encode(frame).decode() for frame in frames]
-        handle = self._handle(False)
-        return int(self._agent.call("packet.send", packet=handle, frames=encoded, cpu=cpu, repeat=repeat))
+        return self._send(self._handle(False), frames=encoded, cpu=cpu, repeat=repeat)
 
     def send_requests(self, requests: Iterable[TxRequest]) -> int:
         """Send packets that the device has to finish; returns how many."""
         encoded = [base64.b64encode(request.packet()).decode() for request in requests]
-        return int(self._agent.call("packet.send", packet=self._handle(True), frames=encoded))
+        return self._send(self._handle(True), frames=encoded)
+
+    def _send(self, handle: int, **params: Any) -> int:
+        return int(self._agent.call("packet.send", packet=handle, full_timeout=self._full_timeout, **params))
+
+    def refused(self) -> int:
+        """Return how often a frame had to be sent again, since the interface's queue was full."""
+        handles = self._handles.values()
+        return sum(self._agent.batch([("packet.refused", {"packet": handle}) for handle in handles])) if handles else 0
 
 
 class PacketReceiver:
@@ -62,8 +73,8 @@ class PacketReceiver:
             ifname: the one under test, or any other.
             defer: registers the closing of the socket.
         """
+        self._guest = guest
         self._agent = guest.agent
-        self._loss_timeout = scaled(LOSS_TIMEOUT, guest.speed)
         self._handle = self._agent.call("packet.open", ifname=ifname)
         defer(self._agent.call, "handle.close", handle=self._handle)
 
@@ -72,14 +83,18 @@ class PacketReceiver:
 
         Args:
             wanted: returns which.
-            count: how many are waited for, until none of any kind comes for a while; more are returned if there are more.
+            count: how many are waited for, until none of any kind comes for `LOSS_TIMEOUT`; more are returned if there are more.
         """
         found: list[bytes] = []
-        news = self._receive(max(count, 1), self._loss_timeout)
+        news = self._next(max(count, 1))
         while news:
             found += [frame for frame in news if wanted(frame)]
-            news = self._receive(max(count - len(found), 1), self._loss_timeout if len(found) < count else 0)
+            news = self._next(count - len(found)) if len(found) < count else self._receive(1, 0)
         return found
+
+    def _next(self, count: int) -> list[bytes] | None:
+        """Return up to `count` frames; none if none comes for a while."""
+        return listen(lambda timeout: self._receive(count, timeout), self._guest.deadline(LOSS_TIMEOUT))
 
     def _receive(self, count: int, timeout: float) -> list[bytes]:
         frames = self._agent.call("packet.receive", packet=self._handle, count=count, timeout=timeout)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plugfest.deadline import scaled
+from plugfest.deadline import listen, scaled
 from plugfest.errors import InfrastructureError
 from plugfest.frames.probe import (
     PORT_FIRST,
@@ -54,10 +54,12 @@ OUTSIDE_PORT = PORT_LAST + 1
 """A destination port that the programs of guest-images/bpf leave alone."""
 WIRE_TIMEOUT = 1.0
 """Seconds for frames to be on the wire, completed or received, on a guest of speed 1."""
-GLANCE = 0.1
+FRAME_WAIT = 0.1
 """Seconds for which one look at the wire waits for a frame."""
 LOSS_TIMEOUT = 0.5
 """Seconds without a frame after which the missing ones of a burst are given up, on a guest of speed 1."""
+FULL_TIMEOUT = 1.0
+"""Seconds that the frames of one send may wait in all for room in the interface's queue, on a guest of speed 1."""
 
 
 class SentFrames:
@@ -76,8 +78,8 @@ class SentFrames:
         return self._frames.copy()
 
     def reached(self, count: int) -> bool:
-        """Whether there are so many: as soon as there are, and after `GLANCE` if there are not."""
-        end = time.monotonic() + GLANCE
+        """Whether there are so many: as soon as there are, and after `FRAME_WAIT` if there are not."""
+        end = time.monotonic() + FRAME_WAIT
         self._take(0)
         while len(self._frames) < count and (left := end - time.monotonic()) > 0:
             self._take(left)
@@ -99,8 +101,8 @@ class Traffic:
 
     def __init__(self, guest: Machine, dut: Dut, remote: Remote, until: Until, defer: Callable[..., None]) -> None:
         """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
+        self._guest = guest
         self._agent = guest.agent
-        self._speed = guest.speed
         self._ifname = dut.ifname
         self._remote = remote
         self._until = until
@@ -168,21 +170,37 @@ class Traffic:
         Raises:
             InfrastructureError: some are missing, and the guest's sockets have lost some, which proves nothing about the driver.
         """
-        wanted = {probe.number for probe in probes}
+        numbers = {probe.number for probe in probes}
+        found = self.collect(len(probes), lambda payload: number_in(payload) in numbers, port=port)
+        return [payload[SCRATCH:] for payload in found] if scratched else found
+
+    def collect(
+        self, count: int, wanted: Callable[[bytes], bool] = lambda _payload: True, *, port: int = PORT_FIRST
+    ) -> list[bytes]:
+        """Return the payloads that the stack got and that are `wanted`.
+
+        Args:
+            count: how many are waited for, until none of any kind comes for `LOSS_TIMEOUT`; more are returned if there are more.
+            wanted: returns which.
+            port: to which they were sent.
+
+        Raises:
+            InfrastructureError: some are missing, and the guest's sockets have lost some, which proves nothing about the driver.
+        """
         found: list[bytes] = []
 
         def take(timeout: float) -> bool:
-            news = self.waiting(self._agent, timeout=timeout, count=max(1, len(probes) - len(found)), port=port)
-            found.extend(payload for payload in news if number_in(payload) in wanted)
+            news = self.waiting(self._agent, timeout=timeout, count=max(1, count - len(found)), port=port)
+            found.extend(payload for payload in news if wanted(payload))
             return bool(news)
 
-        while len(found) < len(probes) and take(scaled(LOSS_TIMEOUT, self._speed)):
+        while len(found) < count and listen(take, self._guest.deadline(LOSS_TIMEOUT)):
             pass
         # A second copy of a frame comes with the first one: it is there by now.
         take(0)
-        if len(found) < len(probes):
+        if len(found) < count:
             self._check_overflows()
-        return [payload[SCRATCH:] for payload in found] if scratched else found
+        return found
 
     def waiting(
         self, agent: AgentClient, *, timeout: float, count: int = 1 << 16, port: int = PORT_FIRST
@@ -233,6 +251,7 @@ class Traffic:
         """
         self.ready()
         packet = self._agent.call("packet.open", ifname=self._ifname, protocol=0)
+        full_timeout = scaled(FULL_TIMEOUT, self._guest.speed)
         frames: list[bytes] = []
         try:
             with self.capture_sent() as seen:
@@ -240,7 +259,7 @@ class Traffic:
                     probes = burst(self.ends_back, flows=FLOWS_PER_QUEUE, sizes=SIZES, first=len(frames))
                     frames += [probe.frame for probe in probes]
                     encoded = [base64.b64encode(probe.frame).decode() for probe in probes]
-                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu)
+                    self._agent.call("packet.send", packet=packet, frames=encoded, cpu=cpu, full_timeout=full_timeout)
                 self._until(
                     lambda: seen.reached(len(frames)),
                     what=f"{len(frames)} frames are on the wire",

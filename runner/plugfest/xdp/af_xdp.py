@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from plugfest.deadline import Deadline, poll
 from plugfest.machine.agent import AgentError
 from plugfest.traffic.traffic import LOSS_TIMEOUT, WIRE_TIMEOUT
 
@@ -32,8 +31,8 @@ XDP_PKT_CONTD, XDP_TX_METADATA = 1 << 0, 1 << 1
 XDP_PACKET_HEADROOM = 256
 """Bytes before a received frame that the kernel keeps, besides the umem's own headroom."""
 
-SILENCE = LOSS_TIMEOUT / 10
-"""Seconds without a frame after which sentinels are sent, on a guest of speed 1."""
+SILENCE = LOSS_TIMEOUT / 2
+"""Seconds without a frame after which sentinels are sent, on a guest of speed 1. A frame that comes later makes its test fail."""
 CHUNKS, CHUNK, RING = 1024, 4096, 512
 _AT_ONCE = 64
 """Frames in one request to the agent."""
@@ -61,7 +60,6 @@ class Umem:
     def __init__(self, guest: Machine, ifname: str, until: Until, handle: int) -> None:
         """Take the agent's handle of the process."""
         self.agent = guest.agent
-        self.speed = guest.speed
         self.until = until
         self._ifname = ifname
         self._handle = handle
@@ -307,6 +305,10 @@ def receive_frames(
         until: the test's.
         send_sentinels: sends a short frame in each flow behind those that are wanted, and returns these frames. Once they have
             come, what is missing of the others never will. They are sent only if frames are missing, and not returned.
+
+    Raises:
+        AssertionError: wanted frames came only after the sentinels were sent, which may have driven them out of a ring in which
+            they would have stayed.
     """
     return [buffer for packet in receive_packets(sockets, wanted, until, send_sentinels) for buffer in packet]
 
@@ -317,7 +319,11 @@ def receive_packets(
     until: Until,
     send_sentinels: Callable[[], Collection[bytes]] | None = None,
 ) -> list[list[Received]]:
-    """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket."""
+    """Return the same by packets, each the buffers that it came in; one whose end did not come is the last of its socket.
+
+    Raises:
+        AssertionError: see `receive_frames`.
+    """
     found: list[list[Received]] = []
     begun: list[list[Received]] = [[] for _ in sockets]
 
@@ -332,19 +338,26 @@ def receive_packets(
                     packet.clear()
         return news
 
-    def come(frames: Collection[bytes]) -> bool:
-        return sum(data_of(packet) in frames for packet in found) >= len(frames)
+    def count(frames: Collection[bytes]) -> int:
+        return sum(data_of(packet) in frames for packet in found)
+
+    def wait(timeout: float, sentinels: Collection[bytes] = ()) -> None:
+        # The caller compares the frames with what was sent, and its message says more.
+        with suppress(AssertionError):
+            while count(wanted) < len(wanted) and not (sentinels and count(sentinels) >= len(sentinels)):
+                until(more, what=f"more than {len(found)} frames are received by the sockets", timeout=timeout)
 
     sentinels: Collection[bytes] = ()
-    if send_sentinels is not None:
-        while not come(wanted) and poll(more, Deadline.after(SILENCE, speed=sockets[0].umem.speed)):
-            pass
-        if not come(wanted):
+    if send_sentinels is None:
+        wait(LOSS_TIMEOUT)
+    else:
+        wait(SILENCE)
+        in_time = count(wanted)
+        if in_time < len(wanted):
             sentinels = send_sentinels()
-    # The caller compares the frames with what was sent, and its message says more.
-    with suppress(AssertionError):
-        while not come(wanted) and not (sentinels and come(sentinels)):
-            until(more, what=f"more than {len(found)} frames are received by the sockets", timeout=LOSS_TIMEOUT)
+            wait(LOSS_TIMEOUT, sentinels)
+            late = count(wanted) - in_time
+            assert not late, f"{late} of {len(wanted)} frames came only after another frame"
     more()  # a second copy of a frame comes with the first one: it is there by now
     return [packet for packet in (*found, *filter(None, begun)) if data_of(packet) not in sentinels]
 

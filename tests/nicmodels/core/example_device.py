@@ -103,7 +103,7 @@ class ExampleDevice(Device):
 
     def frame_arrived(self) -> None:
         while (frame := self.host.wire.receive()) is not None:
-            self.frames.append(bytes(frame))
+            self.frames.append(frame)
             self.host.wire.transmit([frame])
 
     def control_methods(self) -> Mapping[str, Callable[..., Any]]:

@@ -297,7 +297,6 @@ class TestMethods:
             "transmitted": 1,
             "transmit_drops": 0,
             "received": 1,
-            "truncated": 0,
             "uncut": 0,
         }
         assert client.call("wire.segmentation") == {"by": "device"}

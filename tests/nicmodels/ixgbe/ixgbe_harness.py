@@ -45,12 +45,12 @@ class ListWire(NullWire):
         self.sent.append(b"".join(buffers))
         self.offloads.append(offload)
 
-    def receive(self) -> memoryview | None:
+    def receive(self) -> bytes | None:
         if not self.incoming:
             return None
         frame = self.incoming.pop(0)
         data, self.received_offload = (frame, None) if isinstance(frame, bytes) else frame
-        return memoryview(bytearray(data))
+        return data
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,16 @@ def test_a_buffer_outside_guest_memory_ends_the_queue_after_the_packets_before_i
     assert harness.device.statistics.dma_errors == 1
 
 
+def test_a_context_descriptor_is_no_packet_whatever_its_reserved_bits_are() -> None:
+    """One with the bit set that is EOP in a data descriptor, and lengths that would make a frame."""
+    harness = Harness().start()
+    fill(harness)
+    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20
+    context = 60 | EOP | DEXT | 2 << 20
+    assert len(harness.send((TX_BUFFERS, command), (TX_BUFFERS + 0x400, context), (TX_BUFFERS + 0x800, command))) == 2
+    assert registers_of(harness, STATISTICS)["GPTC"] == 2
+
+
 @pytest.mark.parametrize("name", ["tx.counter.doubled", "tx.counter.bytes"])
 def test_a_fault_of_a_counter_fires_once_a_frame(name: str) -> None:
     """Although frames of a burst are counted together."""

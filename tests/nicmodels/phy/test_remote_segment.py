@@ -54,8 +54,8 @@ class LateWire:
         self.other._come.append(self._sent.pop(0))
         self.other.readable()
 
-    def receive(self) -> memoryview | None:
-        return memoryview(self._come.pop(0)) if self._come else None
+    def receive(self) -> bytes | None:
+        return self._come.pop(0) if self._come else None
 
 
 class Pair:

@@ -79,8 +79,8 @@ class ListWire(NullWire):
         assert offload is None, "the device sends frames that are complete"
         self.sent.append(b"".join(buffers))
 
-    def receive(self) -> memoryview | None:
-        return memoryview(bytearray(self.incoming.pop(0))) if self.incoming else None
+    def receive(self) -> bytes | None:
+        return self.incoming.pop(0) if self.incoming else None
 
 
 @dataclass(frozen=True)

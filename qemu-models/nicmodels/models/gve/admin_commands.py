@@ -353,7 +353,8 @@ class AdminCommands:
         """The page list of a DQO queue; None with raw addressing. This is the last check, since nothing releases the list."""
         if self._profile.format is QueueFormat.DQO_QPL:
             return self._device.page_lists.claim(fields["page_list"], user)
-        # Drivers up to Linux 6.1 leave the field at 0 where it has no meaning.
+        # gve_adminq_create_tx_queue and gve_adminq_create_rx_queue of Linux 6.1 (gve_adminq.c) leave the field at 0 for DQO;
+        # those of Linux 6.12 and FreeBSD write RAW. The log of commands has the number.
         if fields["page_list"] not in (0, RAW):
             raise CommandError(Status.INVALID_ARGUMENT, f"page list {fields['page_list']} with raw addressing")
         return None

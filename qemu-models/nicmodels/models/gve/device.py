@@ -201,7 +201,8 @@ class Gve(Nic):
     def _write_pfn(self, _index: int, value: int) -> None:
         """A page number places the admin queue, on later revisions too; 0 releases it and resets the device.
 
-        A driver that knows no other way, as that of Linux 6.1, works on all of Google's machine types, whatever their revision.
+        Source: gve_adminq_alloc of Linux 6.1 and of FreeBSD (sys/dev/gve/gve_adminq.c) ask for no revision and know no other
+        way; that of Linux 6.12 uses it on revision 0 only.
         """
         self._file[r.ADMINQ_PFN] = value
         if value:

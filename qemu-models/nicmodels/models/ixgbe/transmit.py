@@ -51,9 +51,10 @@ PAD_ENABLE, LOOPBACK = 1 << 10, 1 << 15
 # The second quadword of a descriptor.
 STAMP = 1 << 19
 EOP, IFCS, IC, RS, DEXT, VLE, TSE = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 29, 1 << 30, 1 << 31
-CONTEXT = 2
-PLAIN_MASK, PLAIN = EOP | DEXT | STAMP | VLE | TSE | 0x3F << 40, EOP | DEXT
-"""An advanced descriptor that is a whole packet and asks for no offload: EOP, no POPTS."""
+CONTEXT, DATA = 2, 3
+"""DTYP: the type of an advanced descriptor."""
+PLAIN_MASK, PLAIN = EOP | DEXT | STAMP | VLE | TSE | 0xF << 20 | 0x3F << 40, EOP | DEXT | DATA << 20
+"""An advanced data descriptor that is a whole packet and asks for no offload: EOP, no POPTS."""
 IXSM, TXSM = 1, 2
 IPV4 = 1 << 10
 DONE = struct.pack("<I", 1)
