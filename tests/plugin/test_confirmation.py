@@ -375,7 +375,9 @@ def test_the_quarantine_is_of_drivers_and_kernels(suite, quarantined, more: dict
     [
         ("[[test]]\n", "test 1 has no valid 'requirement'"),
         ("[[tests]]\n", "found tests"),
+        ("test = [1]\n", "found test"),
         ("[[test]", "expected TOML"),
+        (QUARANTINE.replace('"AREA-TEST-01"', '[""]'), "no valid 'requirement'"),
         (QUARANTINE.replace(">=7", "new"), "kernels = 'new'"),
         (QUARANTINE + "why = 'x'\n", "the unknown key why"),
         (QUARANTINE + "parameters = [1]\n", "no valid 'parameters'"),

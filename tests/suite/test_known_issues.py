@@ -95,6 +95,7 @@ def test_a_paragraph_is_joined_and_the_title_says_it_in_one_line(tmp_path) -> No
     [
         ("[[issue]\n", "expected TOML"),
         ("[issues]\n", "found issues"),
+        ("issue = [1]\n", "found issue"),
         (GOOD.replace('reason = "r"\n', ""), "no valid 'reason'"),
         (GOOD.replace('["igb"]', '"igb"'), "no valid 'drivers'"),
         (GOOD.replace('["igb"]', "[]"), "no valid 'drivers'"),

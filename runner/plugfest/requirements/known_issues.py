@@ -4,41 +4,44 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from plugfest.errors import UsageError
+from plugfest.requirements.entries import Form, ListEntry
 from plugfest.requirements.verdict import Judgement, Verdict
 
 DEFAULT = Path(__file__).with_name("known-issues.toml")
 
-_SHAPE = (
-    'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device", '
-    'requirement = "AREA-TOPIC-01" or a list of them and shows = "pattern" or {AREA-TOPIC-01 = "pattern", …}, '
-    'or complaint = "pattern", or all three, '
-    'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
-    'where = ["drivers/net/…/file.c:function"], reason = "…" and link = "https://…"; '
-    'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]; '
-    'modules = {name = ">=6.2,<6.4"} if a vendor\'s module has it; '
-    "intermittent = true, or some of its requirements, if a run need not show it"
+_FORM = Form(
+    what="a list of known issues",
+    table="issue",
+    shape=(
+        'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device", '
+        'requirement = "AREA-TOPIC-01" or a list of them and shows = "pattern" or {AREA-TOPIC-01 = "pattern", …}, '
+        'or complaint = "pattern", or all three, '
+        'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
+        'where = ["drivers/net/…/file.c:function"], reason = "…" and link = "https://…"; '
+        'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]; '
+        'modules = {name = ">=6.2,<6.4"} if a vendor\'s module has it; '
+        "intermittent = true, or some of its requirements, if a run need not show it"
+    ),
+    keys={
+        "title": str,
+        "whose": str,
+        "drivers": list,
+        "kernels": str,
+        "where": list,
+        "reason": str,
+        "link": str,
+    },
+    optional=("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent"),
 )
-_KEYS = {
-    "title": str,
-    "whose": str,
-    "drivers": list,
-    "kernels": str,
-    "where": list,
-    "reason": str,
-    "link": str,
-}
-_OPTIONAL = ("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent")
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
 _WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
 _PROBES = (
@@ -208,68 +211,48 @@ def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
     Raises:
         UsageError: the file is missing or malformed; the message shows the correct form.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: expected a list of known issues, found: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: expected TOML, found: {error}; {_SHAPE}") from error
-    if set(raw) - {"issue"} or not isinstance(raw.get("issue", []), list):
-        raise UsageError(f"{path}: found {', '.join(sorted(raw))}; {_SHAPE}")
-    return tuple(_issue(path, number, entry) for number, entry in enumerate(raw.get("issue", []), 1))
+    return tuple(_issue(entry) for entry in _FORM.read(path))
 
 
-def _issue(path: Path, number: int, entry: dict[str, Any]) -> KnownIssue:
-    def wrong(what: str) -> UsageError:
-        return UsageError(f"{path}: issue {number} has {what}; {_SHAPE}")
-
-    for key, kind in _KEYS.items():
-        if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
-            raise wrong(f"no valid {key!r}")
-    unknown = set(entry) - set(_KEYS) - set(_OPTIONAL)
-    if unknown:
-        raise wrong(f"the unknown key {', '.join(sorted(unknown))}")
-    requirement = entry.get("requirement", [])
-    requirements = [requirement] if isinstance(requirement, str) else requirement
-    limits = {name: entry.get(name, []) for name in ("profiles", "parameters")}
-    lists = {"requirement": requirements, "drivers": entry["drivers"], "where": entry["where"], **limits}
-    for name, values in lists.items():
-        if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
-            raise wrong(f"no valid {name!r}")
-    if not requirements and "complaint" not in entry:
+def _issue(entry: ListEntry) -> KnownIssue:
+    fields, wrong = entry.fields, entry.wrong
+    requirements = entry.strings("requirement", alone=True)
+    if not requirements and "complaint" not in fields:
         raise wrong("neither 'requirement' nor 'complaint'")
-    if not _TITLE.fullmatch(entry["title"]):
-        raise wrong(f"the title {entry['title']!r}")
-    if entry["whose"] not in set(Whose):
-        raise wrong(f"whose = {entry['whose']!r}")
-    for place in entry["where"]:
+    if not _TITLE.fullmatch(fields["title"]):
+        raise wrong(f"the title {fields['title']!r}")
+    if fields["whose"] not in set(Whose):
+        raise wrong(f"whose = {fields['whose']!r}")
+    where = entry.strings("where")
+    for place in where:
         if not _WHERE.fullmatch(place):
             raise wrong(f"{place!r} in 'where'")
-    if not entry["link"].startswith("https://"):
-        raise wrong(f"the link {entry['link']!r}")
-    intermittent = entry.get("intermittent", [])
+    if not fields["link"].startswith("https://"):
+        raise wrong(f"the link {fields['link']!r}")
+    intermittent = fields.get("intermittent", [])
     if isinstance(intermittent, bool):
-        intermittent = requirements if intermittent else []
+        intermittent = list(requirements) if intermittent else []
     if not isinstance(intermittent, list) or not set(intermittent) <= set(requirements):
         raise wrong(f"intermittent = {intermittent!r}")
-    modules = entry.get("modules", {})
+    modules = fields.get("modules", {})
     if not isinstance(modules, dict):
         raise wrong("no valid 'modules'")
-    if modules and entry["whose"] != Whose.DRIVER:
-        raise wrong(f"'modules', though whose = {entry['whose']!r} applies with every module")
+    if modules and fields["whose"] != Whose.DRIVER:
+        raise wrong(f"'modules', though whose = {fields['whose']!r} applies with every module")
     return KnownIssue(
-        entry["title"],
-        Whose(entry["whose"]),
-        tuple(requirements),
-        tuple(entry["drivers"]),
-        _range("kernels", entry["kernels"], wrong),
-        tuple(entry["where"]),
-        " ".join(entry["reason"].split()),
-        entry["link"],
-        **{name: tuple(values) for name, values in limits.items()},
-        shows=_shows(entry.get("shows"), requirements, wrong),
-        complaint=_pattern("complaint", entry["complaint"], wrong) if "complaint" in entry else None,
-        modules={name.replace("-", "_"): _range(f"modules.{name}", text, wrong) for name, text in modules.items()},
+        fields["title"],
+        Whose(fields["whose"]),
+        requirements,
+        entry.strings("drivers"),
+        entry.versions("kernels", fields["kernels"]),
+        where,
+        entry.paragraph("reason"),
+        fields["link"],
+        profiles=entry.strings("profiles"),
+        parameters=entry.strings("parameters"),
+        shows=_shows(fields.get("shows"), requirements, wrong),
+        complaint=_pattern("complaint", fields["complaint"], wrong) if "complaint" in fields else None,
+        modules={name.replace("-", "_"): entry.versions(f"modules.{name}", text) for name, text in modules.items()},
         intermittent=tuple(intermittent),
     )
 
@@ -296,13 +279,6 @@ def _pattern(key: str, text: object, wrong: _Wrong) -> re.Pattern[str]:
     if any(pattern.search(probe) for probe in _PROBES):
         raise wrong(f"{key} = {text!r}, which matches any failure")
     return pattern
-
-
-def _range(key: str, text: object, wrong: _Wrong) -> SpecifierSet:
-    try:
-        return SpecifierSet(text if isinstance(text, str) else repr(text))
-    except InvalidSpecifier as error:
-        raise wrong(f"{key} = {text!r}") from error
 
 
 @dataclass(frozen=True)

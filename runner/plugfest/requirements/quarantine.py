@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
-from plugfest.errors import UsageError
+from plugfest.requirements.entries import Form
 from plugfest.requirements.known_issues import kernel_version
 
 DEFAULT = Path(__file__).with_name("quarantine.toml")
 
-_SHAPE = (
-    'expected [[test]] with requirement = "AREA-TOPIC-01" or a list of them, drivers = ["name"], '
-    'kernels = ">=6.1,<6.13" or "" for all, reason = "…", and, if it is limited to them, parameters = ["zero-copy"]'
+_FORM = Form(
+    what="a quarantine",
+    table="test",
+    shape=(
+        'expected [[test]] with requirement = "AREA-TOPIC-01" or a list of them, drivers = ["name"], '
+        'kernels = ">=6.1,<6.13" or "" for all, reason = "…", and, if it is limited to them, parameters = ["zero-copy"]'
+    ),
+    keys={"requirement": str | list, "drivers": list, "kernels": str, "reason": str},
+    optional=("parameters",),
 )
-_KEYS = {"requirement": str | list, "drivers": list, "kernels": str, "reason": str}
 
 
 @dataclass(frozen=True)
@@ -64,45 +67,15 @@ def load(path: Path = DEFAULT) -> tuple[Quarantined, ...]:
     Raises:
         UsageError: the file is missing or malformed; the message shows the correct form.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: expected a quarantine, found: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: expected TOML, found: {error}; {_SHAPE}") from error
-    if set(raw) - {"test"} or not isinstance(raw.get("test", []), list):
-        raise UsageError(f"{path}: found {', '.join(sorted(raw))}; {_SHAPE}")
-    return tuple(_entry(path, number, entry) for number, entry in enumerate(raw.get("test", []), 1))
-
-
-def _entry(path: Path, number: int, entry: dict[str, Any]) -> Quarantined:
-    def wrong(what: str) -> UsageError:
-        return UsageError(f"{path}: test {number} has {what}; {_SHAPE}")
-
-    for key, kind in _KEYS.items():
-        if not isinstance(entry.get(key), kind) or (not entry[key] and key != "kernels"):
-            raise wrong(f"no valid {key!r}")
-    unknown = set(entry) - set(_KEYS) - {"parameters"}
-    if unknown:
-        raise wrong(f"the unknown key {', '.join(sorted(unknown))}")
-    lists = {
-        "requirement": [entry["requirement"]] if isinstance(entry["requirement"], str) else entry["requirement"],
-        "drivers": entry["drivers"],
-        "parameters": entry.get("parameters", []),
-    }
-    for name, values in lists.items():
-        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-            raise wrong(f"no valid {name!r}")
-    try:
-        kernels = SpecifierSet(entry["kernels"])
-    except InvalidSpecifier as error:
-        raise wrong(f"kernels = {entry['kernels']!r}") from error
-    return Quarantined(
-        requirements=tuple(lists["requirement"]),
-        drivers=tuple(lists["drivers"]),
-        kernels=kernels,
-        reason=" ".join(entry["reason"].split()),
-        parameters=tuple(lists["parameters"]),
+    return tuple(
+        Quarantined(
+            requirements=entry.strings("requirement", alone=True),
+            drivers=entry.strings("drivers"),
+            kernels=entry.versions("kernels", entry.fields["kernels"]),
+            reason=entry.paragraph("reason"),
+            parameters=entry.strings("parameters"),
+        )
+        for entry in _FORM.read(path)
     )
 
 
