@@ -24,8 +24,10 @@ LAUNCH_DELAY = 0.5
 
 
 @pytest.fixture
-def metadata_socket(bind_sockets):
-    """A socket whose umem has room for TX metadata before each frame."""
+def metadata_socket(guest, skip_kernel_lacks, bind_sockets):
+    """A socket whose umem has room for TX metadata before each frame; skips on a kernel that knows none."""
+    if not guest.agent.call("system.kernel_has", name="xsk_tx_metadata"):
+        skip_kernel_lacks("AF_XDP transmit metadata", evidence="the BTF has no struct xsk_tx_metadata")
     return bind_sockets(flags=XDP_UMEM_TX_METADATA_LEN, metadata=REQUEST.size)[0]
 
 
