@@ -140,29 +140,39 @@ def test_redirect_to_cpu(native_redirect, traffic, step):
             assert native_redirect.seen(cpu_program) == dict.fromkeys(range(cpu + 1), sent_to_cpu)
 
 
+@pytest.fixture
+def rejection_tracepoint(guest):
+    """The tracepoint of a frame that the redirect target rejects.
+
+    The kernel finds out as the frame is redirected; before Linux 6.3, which knows no features of drivers, only as it is transmitted.
+    """
+    knows_features = guest.agent.call("system.kernel_has", name="NETDEV_XDP_ACT_NDO_XMIT")
+    return "xdp:xdp_redirect_err" if knows_features else "xdp:xdp_devmap_xmit"
+
+
 @requirement(
     "XDP-REDIRECT-04",
     level="MUST",
-    source=f"{REDIRECT}; include/trace/events/xdp.h, xdp_redirect_err, xdp_exception",
+    source=f"{REDIRECT}; include/trace/events/xdp.h, xdp_redirect_err, xdp_devmap_xmit",
     falsified_by=("program:xdp.not-attached", "program:xdp.adjustment-lost", "rx.frame.duplicated"),
     proves="xdp-act:redirect",
 )
 @pytest.mark.usefixtures("native_redirect")
-def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, traffic, pair, step):
+def test_target_rejects(adjustment, send_more_than_ring, record_tracepoint, rejection_tracepoint, traffic, pair, step):
     """Frames that the redirect target rejects are dropped and traced, and no receive buffer is lost, even after more than a ring holds."""
     with step(
         "Attach a program that redirects test frames to a veth interface that rejects them, as its peer has no program"
     ):
         adjustment.aim(pair.near.ifname)
         adjustment.configure(verdict=Action.REDIRECT)
-    with step("Record the tracepoint xdp:xdp_redirect_err"):
-        events = record_tracepoint("xdp:xdp_redirect_err")
+    with step(f"Record the tracepoint {rejection_tracepoint}"):
+        events = record_tracepoint(rejection_tracepoint)
     with step("Send more test frames than a receive ring has descriptors, all to one queue, a few at a time"):
         count = send_more_than_ring()
-    with step("The tracepoint fired once per frame, with an error; the stack received no frame"):
+    with step("The tracepoint tells of each frame, with an error; the stack received no frame"):
         fields = events()
-        assert len(fields) == count
-        assert {each["prog_id"] for each in fields} == {str(adjustment.program.identifier)}
+        assert sum(int(each.get("drops", 1)) for each in fields) == count
+        assert {each["prog_id"] for each in fields if "prog_id" in each} <= {str(adjustment.program.identifier)}
         assert all(int(each["err"]) < 0 for each in fields)
         assert traffic.nothing_received()
     with step("Have the program pass test frames: frames of every size reach the stack"):
