@@ -41,7 +41,10 @@ def wait_for_carrier(until, carrier_timeout, guest, dut):
             return bool(link["carrier"]) is up and link["operstate"] == state
 
         until(
-            is_reported, what=f"carrier and operational state of {dut.ifname} are {state}", timeout=carrier_timeout(up)
+            is_reported,
+            what=f"carrier and operational state of {dut.ifname} are {state}",
+            timeout=carrier_timeout(up),
+            required=True,
         )
 
     return wait

@@ -65,13 +65,16 @@ class Wait:
 class Until(Protocol):
     """Waits for a condition; `until` with the guest's speed."""
 
-    def __call__(self, condition: Callable[[], Value], *, what: str, timeout: float = ...) -> Value:
+    def __call__(
+        self, condition: Callable[[], Value], *, what: str, timeout: float = ..., required: bool = ...
+    ) -> Value:
         """Return the condition's first true value.
 
         Args:
             condition: called again and again.
             what: what is waited for, as "the carrier comes up"; part of the message when it does not come.
             timeout: seconds on a guest of speed 1; a slower guest gets more.
+            required: whether the requirement itself sets the limit. To come close to it is then the driver's affair, and not tight.
 
         Raises:
             AssertionError: it did not become true in time.

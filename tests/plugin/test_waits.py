@@ -24,6 +24,11 @@ def test_wait_above_half_of_its_deadline_is_tight(suite, timeout: float, tight: 
     assert all(wait["share"] > 0.5 for wait in result["tight_waits"])
 
 
+def test_limit_of_the_requirement_itself_is_never_tight(suite) -> None:
+    suite.run(LATE.format(timeout="0.4, required=True"))
+    assert suite.only()["tight_waits"] == []
+
+
 def test_deadline_that_passed_is_a_failure_and_not_a_tight_wait(suite) -> None:
     suite.run(LATE.format(timeout=0.1))
     result = suite.only()
