@@ -19,6 +19,7 @@ RECIPES = Path(__file__).parents[2] / "guest-images"
 MODULES = ("netlink.generic", "netlink.link", "netlink.netdev", "ethtool.ethtool")
 TABLES = {
     ("nlctrl", "ctrl-attrs"): "netlink.generic.FAMILY",
+    ("nlctrl", "op-attrs"): "netlink.generic.OPERATION",
     ("nlctrl", "mcast-group-attrs"): "netlink.generic.GROUP",
     ("rt-link", "link-attrs"): "netlink.link.LINK",
     ("rt-link", "linkinfo-attrs"): "netlink.link.LINKINFO",
@@ -59,7 +60,7 @@ RENAMED = {
     ("xdp-attrs", "offload-prog-id"): "hw-prog-id",
 }
 """Names that the agent spells otherwise, and the specification's."""
-UNDECODED = {("ctrl-attrs", "mcast-groups"), ("linkinfo-vlan-attrs", "protocol")}
+UNDECODED = {("ctrl-attrs", "ops"), ("ctrl-attrs", "mcast-groups"), ("linkinfo-vlan-attrs", "protocol")}
 """Attributes that the agent leaves as hexadecimal digits although they have a structure: an array of nests, a big-endian number."""
 
 
