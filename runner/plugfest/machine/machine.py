@@ -320,7 +320,11 @@ class Machine:
             self._run_checked(["modprobe", self.driver.module])
 
     def module_refers_to(self, function: str) -> bool | None:
-        """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver."""
+        """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver.
+
+        Raises:
+            InfrastructureError: the module's file cannot be searched.
+        """
         name = f"{self.driver.module}.ko"
         if name in (path.name for path in self.plan.extra_modules):
             file = f"{_EXTRA_MODULES}/{name}"
@@ -329,7 +333,13 @@ class Machine:
             file = self.agent.call("process.run", command=command)["stdout"].strip()
         if not self.agent.call("files.exists", path=file):
             return None
+        if not file.endswith(".ko"):
+            raise InfrastructureError(
+                f"{file}: expected an uncompressed module (.ko), found another file; decompress it"
+            )
         found = self.agent.call("process.run", command=["grep", "-qw", function, file])
+        if found["exit_status"] not in (0, 1):
+            raise InfrastructureError(f"{file}: expected grep to search it, found: {found['stderr'].strip()}")
         return bool(found["exit_status"] == 0)
 
     def unload_driver(self) -> None:
