@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
     from plugfest.xdp.programs import Program
 
+CARRIER_TIMEOUT = 10.0
+"""Seconds for the kernel to see the carrier of a veth end; it takes at most one, and what a busy host adds."""
 NEAR, FAR = "near0", "far0"
 SENTINEL = b"\xff" * 6 + bytes.fromhex("020000000001 88b5") + bytes(46)
 """A frame of a local experimental EtherType, which programs leave alone."""
@@ -38,7 +40,10 @@ class Pair:
         self._defer = defer
         guest.agent.call("link.add_pair", name=NEAR, peer=FAR)
         defer(guest.agent.call, "link.delete", ifname=NEAR)
-        guest.agent.batch([("link.set", {"ifname": name, "up": True}) for name in (NEAR, FAR)])
+        up = [("link.set", {"ifname": name, "up": True}) for name in (NEAR, FAR)]
+        # The end that is up first has no queue before link_watch has seen its carrier, and drops what it is to send.
+        carrier = {"ifname": NEAR, "wanted": {"operstate": ["up"]}, "timeout": CARRIER_TIMEOUT}
+        guest.agent.batch([*up, ("link.wait", carrier)])
         self.near, self.far = (
             Xdp(guest.agent, name, defer=defer, until=until, advertises=lambda _: None) for name in (NEAR, FAR)
         )
