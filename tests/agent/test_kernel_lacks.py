@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel lacks is told apart from what a driver refuses: on the families of this machine's kernel."""
+"""What the kernel lacks is distinguished from what a driver refuses: on the families of this machine's kernel."""
 
 from __future__ import annotations
 

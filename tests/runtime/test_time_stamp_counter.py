@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The frequency of the time stamp counter that an emulated guest's kernel is told."""
+"""The frequency of the time stamp counter that an emulated guest's kernel gets."""
 
 from __future__ import annotations
 

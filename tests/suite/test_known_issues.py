@@ -217,9 +217,9 @@ def test_a_complaint_of_the_kernel_is_known_in_any_test(text: str, requirement: 
     issues = KnownIssues(listed(text), IGB)
     expected = issues.expect(Judgement(Verdict.CRASH, HUNG), requirement, problems=[HUNG])
     assert expected.judgement == Judgement(Verdict.XFAIL, f"{OFF} (found: crash: {HUNG})")
-    (told,) = expected.describe(requirement)["expected"]
-    assert told["requirement"] == (requirement if expected.applied else None)
-    assert told["showed"]
+    (listed,) = expected.describe(requirement)["expected"]
+    assert listed["requirement"] == (requirement if expected.applied else None)
+    assert listed["showed"]
 
 
 def test_a_complaint_is_of_its_driver_and_kernel(listed) -> None:
@@ -302,8 +302,8 @@ def test_a_modules_name_is_written_either_way(listed) -> None:
 def test_an_issue_need_not_show_in_each_run(more: str, intermittent: list[str], listed) -> None:
     text = GOOD.replace('"A-B-01"', '["A-B-01", "A-B-02"]') + (f"intermittent = {more}\n" if more else "")
     issues = KnownIssues(listed(text), IGB)
-    told = {
+    listed = {
         name: issues.expect(Judgement(Verdict.PASS), name).describe(name)["expected"][0]
         for name in ("A-B-01", "A-B-02")
     }
-    assert [name for name, each in told.items() if each["intermittent"]] == intermittent
+    assert [name for name, each in listed.items() if each["intermittent"]] == intermittent

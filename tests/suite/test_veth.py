@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames that a veth pair loses are told from those that it refuses and that are sent again."""
+"""Frames that a veth pair loses are distinguished from those that it refuses and that are sent again."""
 
 from __future__ import annotations
 

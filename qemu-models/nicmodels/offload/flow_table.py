@@ -120,7 +120,7 @@ def leading(sizes: list[int], longest: int) -> list[int]:
 
 
 def _key(frame: Buffer, headers: Headers) -> bytes:
-    """Addresses and ports, by which the flows with one Ethernet header are told apart."""
+    """Addresses and ports, by which the flows with one Ethernet header are distinguished."""
     return bytes(frame[_ADDRESSES[headers.version] : headers.l4_offset + 4])
 
 

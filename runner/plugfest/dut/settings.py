@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 RUNNING = ("up", "unknown")
-"""Operational states in which the kernel sends; one that was never told is unknown (Documentation/networking/operstates.rst)."""
+"""Operational states in which the kernel sends; one that was never reported is unknown (Documentation/networking/operstates.rst)."""
 
 
 class NoLinkError(AssertionError):

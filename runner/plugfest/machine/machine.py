@@ -68,7 +68,7 @@ class SecondNic:
 def kernel_arguments(acceleration: str) -> str:
     """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments.
 
-    An emulated guest is also told the frequency of its time stamp counter, where that can be measured; KVM tells a guest itself.
+    An emulated guest also gets the frequency of its time stamp counter, where that can be measured; KVM passes it by itself.
     """
     text = (recipes_root() / "kernel-arguments").read_text()
     words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]

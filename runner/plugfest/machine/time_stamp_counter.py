@@ -2,7 +2,7 @@
 """The frequency of this host's time stamp counter, which is also that of an emulated guest.
 
 A guest's kernel calibrates the counter against emulated timers as it boots. On a busy host it gets that wrong (by a factor of four,
-as measured), its clock runs fast for good, and a snapshot keeps that. So the kernel is told.
+as measured), its clock runs fast for good, and a snapshot keeps that. So the kernel gets it as a parameter.
 
 Source: Intel SDM, volume 2, RDTSC; Documentation/admin-guide/kernel-parameters.txt, tsc_early_khz; QEMU, cpu_get_host_ticks().
 """
@@ -25,7 +25,7 @@ _TRIES = 20
 def frequency() -> int | None:
     """Measure the frequency in MHz; None on another processor, or where the host lets no process write code for itself.
 
-    Rounded, so that every run on this host has the same: a kernel that is told the frequency within 1 % finds it exactly by itself.
+    Rounded, so that every run on this host has the same: a kernel that gets the frequency within 1 % finds it exactly by itself.
     """
     if platform.machine() != "x86_64":
         return None

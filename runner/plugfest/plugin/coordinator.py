@@ -53,7 +53,7 @@ class _Worker:
         channel: to it.
         item: the index of the test that it runs; None if it runs none.
         failed: how many of its tests have failed.
-        waits: whether it waits for a test, or to be told that there are no more.
+        waits: whether it waits for a test, or for the word that there are no more.
         left: whether it has said that it ends.
         has_fresh_guest: whether its guest is as it was booted, or will be replaced before the next test in any case.
     """

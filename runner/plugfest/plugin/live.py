@@ -21,7 +21,7 @@ from plugfest.requirements.verdict import Verdict
 
 
 class Live(Protocol):
-    """What is told of a run while it goes on."""
+    """What is reported of a run while it goes on."""
 
     def plan(self, tests: Sequence[str]) -> None:
         """Tell which tests follow, by node id."""
@@ -158,7 +158,7 @@ class LiveConsole:
             self._file.close()
 
     def left(self) -> float:
-        """Return the seconds that the rest of the run will take, as far as can be told."""
+        """Return the seconds that the rest of the run will take, as far as is known."""
         return self._pace.left(self.guests)
 
     def _update(self) -> None:

@@ -273,7 +273,7 @@ class VerdictPlugin:
             session.shouldstop = "interrupted"
 
     def _judge(self, item: pytest.Item, attempt: Attempt, *, keep: bool) -> None:
-        """Judge an attempt, and keep what was recorded of it if it did not pass, or if told so."""
+        """Judge an attempt, and keep what was recorded of it if it did not pass, or on request."""
         record = attempt.record
         self._guest_manager.drain_console()
         attempt.problems, provoked = _split_provoked(self._guest_manager.problems(), item)

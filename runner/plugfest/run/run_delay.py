@@ -53,7 +53,7 @@ class _Thread:
 
 
 class RunDelay:
-    """Counts the time that the processes of a run wait for a core: the runner's main thread, and what it is told to `watch`.
+    """Counts the time that the processes of a run wait for a core: the runner's main thread, and each process passed to `watch`.
 
     The processes of a run wait for each other, so their delays add up. The threads of one process are taken to wait side by side, as
     QEMU's virtual CPUs do: the longest delay counts.
