@@ -7,6 +7,7 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from burst_frames import any_bursts, datagram
 from direct_client import DirectClient
 from gve_driver import DqoReceive, DqoTransmit, GveDriver, Received
 from hypothesis import given, settings
@@ -16,10 +17,7 @@ from nicmodels.models.gve import create
 from nicmodels.nic.device import Options, Slot
 from nicmodels.pci import ResetCause
 from nicmodels.wire import NullWire
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Dot1Q, Ether
-from scapy.packet import Raw
+from scapy.layers.inet import TCP
 from wire_peer import MAC, PEER, RAM
 
 if TYPE_CHECKING:
@@ -84,41 +82,18 @@ class Rig:
         return {name: methods[name]() for name in ("model.counters", "model.accounting", "model.queues")}
 
 
-def datagram(port: int, size: int, version: int, kind: type, *, damaged: bool) -> bytes:
-    """TCP or UDP to the device."""
-    network = IP(src="192.0.2.1", dst="192.0.2.2") if version == 4 else IPv6(src="2001:db8::1", dst="2001:db8::2")
-    options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))] if size & 1 else []
-    transport = TCP(sport=port, dport=80, flags="A", options=options) if kind is TCP else UDP(sport=port, dport=80)
-    frame = bytearray(bytes(Ether(dst=MAC, src=PEER) / network / transport / Raw(bytes(size))))
-    frame[-1] ^= damaged
-    return bytes(frame)
-
-
-datagrams = st.builds(
-    datagram,
-    st.sampled_from((1000, 1001, 1002)),
-    st.one_of(st.integers(0, 20), st.integers(0, 1400)),
-    st.sampled_from((4, 6)),
-    st.sampled_from((TCP, UDP)),
-    damaged=st.sampled_from((False, False, False, True)),
+BURSTS = any_bursts(
+    MAC,
+    PEER,
+    ports=(1000, 1001, 1002),
+    groups=(b"\xff" * 6, bytes.fromhex("333300000001"), MAC, PEER),
+    kinds=(b"\x88\xb5", b"\x88\xb6", b"\0\x20"),
 )
-plain = st.builds(
-    lambda destination, size, kind: destination + PEER + kind + bytes(size),
-    st.sampled_from((b"\xff" * 6, bytes.fromhex("333300000001"), MAC, PEER)),
-    st.integers(0, 1500),
-    st.sampled_from((b"\x88\xb5", b"\x88\xb6", b"\0\x20")),
-)
-tagged = st.builds(
-    lambda tag, size: bytes(Ether(dst=MAC, src=PEER) / Dot1Q(vlan=tag, type=0x88B5) / Raw(bytes(size))),
-    st.integers(1, 3),
-    st.integers(0, 100),
-)
-bursts = st.lists(st.lists(st.one_of(datagrams, plain, plain, tagged), max_size=12), max_size=6)
 rigs = {header: (Rig(header=header), Rig(header=header, together=False)) for header in (0, 256)}
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from((0, 256)), bursts)
+@given(st.sampled_from((0, 256)), BURSTS)
 def test_receiving(header: int, bursts: list[list[bytes]]) -> None:
     together, alone = rigs[header]
     for burst in bursts:
@@ -129,7 +104,7 @@ def test_receiving(header: int, bursts: list[list[bytes]]) -> None:
 
 def test_the_cache_is_used_until_the_configuration_changes() -> None:
     rig = Rig()
-    frame = datagram(1000, 100, 4, TCP, damaged=False)
+    frame = datagram(MAC, PEER, 1000, 100, 4, TCP, damaged=False)
     ((queue, _),) = rig.receive([frame])
     assert len(rig.device.receiver.flow_cache) == 1
     assert rig.receive([frame])[0][0] == queue

@@ -5,48 +5,22 @@ from __future__ import annotations
 
 import struct
 
+from burst_frames import any_bursts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.models.xgbe.registers import REGISTERS
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Dot1Q, Ether
-from scapy.packet import Raw
 from xgbe_harness import FIRST, LAST, MAC, MAC_RCR, OWN, PEER, RING, TX_BUFFERS, XgbeRig
 
 GROUPS = (b"\xff" * 6, bytes.fromhex("333300000001"), MAC, PEER)
 
 
-def datagram(port: int, size: int, version: int, kind: type, *, damaged: bool) -> bytes:
-    """TCP or UDP to the device."""
-    network = IP(src="192.0.2.1", dst="192.0.2.2") if version == 4 else IPv6(src="2001:db8::1", dst="2001:db8::2")
-    options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))] if size & 1 else []
-    transport = TCP(sport=port, dport=80, flags="A", options=options) if kind is TCP else UDP(sport=port, dport=80)
-    frame = bytearray(bytes(Ether(dst=MAC, src=PEER) / network / transport / Raw(bytes(size))))
-    frame[-1] ^= damaged
-    return bytes(frame)
-
-
-datagrams = st.builds(
-    datagram,
-    st.sampled_from((1000, 1001)),
-    st.one_of(st.integers(0, 20), st.integers(0, 1400)),
-    st.sampled_from((4, 6)),
-    st.sampled_from((TCP, UDP)),
-    damaged=st.sampled_from((False, False, False, True)),
+BURSTS = any_bursts(
+    MAC,
+    PEER,
+    ports=(1000, 1001),
+    groups=GROUPS,
+    kinds=(b"\x88\xb5", b"\x88\xb6", b"\0\x20", b"\x88\x08"),
 )
-plain = st.builds(
-    lambda destination, size, kind: destination + PEER + kind + bytes(size),
-    st.sampled_from(GROUPS),
-    st.integers(0, 1500),
-    st.sampled_from((b"\x88\xb5", b"\x88\xb6", b"\0\x20", b"\x88\x08")),
-)
-tagged = st.builds(
-    lambda tag, size: bytes(Ether(dst=MAC, src=PEER) / Dot1Q(vlan=tag, type=0x88B5) / Raw(bytes(size))),
-    st.integers(1, 3),
-    st.integers(0, 100),
-)
-bursts = st.lists(st.lists(st.one_of(datagrams, plain, plain, tagged), max_size=12), max_size=6)
 
 MMC = [4 * slot for slot, place in enumerate(REGISTERS.places) if place is not None and 0x814 <= 4 * slot < 0x9A0]
 rigs = {split: (XgbeRig().link().start(split=split), XgbeRig().link().start(split=split)) for split in (False, True)}
@@ -62,7 +36,7 @@ def counters(rig: XgbeRig) -> tuple[object, list[int]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.booleans(), bursts)
+@given(st.booleans(), BURSTS)
 def test_receiving(split: bool, bursts: list[list[bytes]]) -> None:
     together, alone = rigs[split]
     for burst in bursts:
