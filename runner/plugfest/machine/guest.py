@@ -47,6 +47,7 @@ _PREPARE = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
   echo 0 > /proc/sys/net/ipv6/conf/default/$setting
 done
+echo 86400000 > /proc/sys/net/ipv6/conf/default/mldv2_unsolicited_report_interval
 for family in ipv4 ipv6; do
   echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
   echo 86400 > /proc/sys/net/$family/neigh/default/delay_first_probe_time
@@ -54,8 +55,8 @@ done
 echo 8 4 1 7 > /proc/sys/kernel/printk
 echo -1 > /proc/sys/kernel/hung_task_warnings
 """
-"""Run in the guest before its snapshot: the DUT sends nothing unasked, does not probe known neighbours again, and the kernel logs
-everything to the console."""
+"""Run in the guest before its snapshot: the DUT sends nothing unasked, does not repeat a report of its multicast groups a while later,
+does not probe known neighbours again, and the kernel logs everything to the console."""
 
 
 class Guest:
