@@ -204,7 +204,9 @@ class RssFlows:
         now = self.dut.rss()
         _, wrong = self.differences(now)
         if list(now.table) != table:
-            wrong.insert(0, f"the driver reports the table {now.table[:8]}…, the user set {table[:8]}…")
+            at = next(at for at, (found, wanted) in enumerate(zip(now.table, table, strict=True)) if found != wanted)
+            found, wanted = list(now.table[at : at + 8]), table[at : at + 8]
+            wrong.insert(0, f"from entry {at} of the table on, the driver reports {found}…, the user set {wanted}…")
         assert not wrong, "; ".join(wrong)
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import pytest
-from plugfest.dut.dut import Rss
+from plugfest.dut.dut import Features, Rss
 from plugfest.dut.settings import Settings
 from plugfest.machine.agent import AgentError
 
@@ -37,10 +37,13 @@ class Dut:
             self._default()
         return None
 
-    def call(self, method: str, **arguments: Any) -> None:
-        assert (method, arguments) == ("ethtool.set_rss", {"ifname": "eth0", "indir": []})
-        self.defaulted += 1
-        self._default()
+    def call(self, method: str, *, ifname: str, indir: list[int], hkey: str | None = None) -> None:
+        assert (method, ifname, hkey) == ("ethtool.set_rss", "eth0", None)
+        if indir:
+            self.table = indir
+        else:
+            self.defaulted += 1
+            self._default()
 
     def _default(self) -> None:
         self.table = [at % self.count for at in range(len(self.table))]
@@ -79,3 +82,61 @@ def test_other_settings_leave_the_table_alone() -> None:
     dut.count = 3
     assert settings(dut).try_set_without_undo("rings", rx=512) is None
     assert dut.defaulted == 0
+
+
+class Offloads:
+    """An interface whose features are all wanted; its kernel looks only at what is no longer asked for as before."""
+
+    def __init__(self) -> None:
+        self.active = self.wanted = frozenset({"rx-lro", "rx-checksum", "highdma"})
+
+    def features(self) -> Features:
+        free = frozenset({"rx-lro", "rx-checksum"})
+        return Features(known=self.wanted, changeable=free, wanted=self.wanted, active=self.active, never=frozenset())
+
+    def try_set_features(self, wanted: Mapping[str, bool]) -> list[str]:
+        for name, on in wanted.items():
+            if on != (name in self.wanted):
+                self.wanted = self.wanted | {name} if on else self.wanted - {name}
+                self.active = self.active | {name} if on else self.active - {name}
+        return []
+
+
+@pytest.mark.parametrize("lost", [set(), {"rx-lro"}, {"rx-lro", "rx-checksum"}])
+def test_features_that_a_driver_turned_off_unasked_are_turned_on_again(lost: set[str]) -> None:
+    dut, undos = Offloads(), []
+
+    def defer(undo: Callable[..., object], *arguments: object) -> None:
+        undos.append(lambda: undo(*arguments))
+
+    Settings(dut, lambda *_, **__: None, defer, lambda: True).keep_active()  # type: ignore[arg-type]
+    before, dut.active = dut.active, dut.active - lost
+    for undo in undos:
+        undo()
+    assert undos
+    assert dut.active == before
+
+
+@pytest.mark.parametrize(
+    ("before", "afterwards"),
+    [
+        ([0, 1, 0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 0, 1]),
+        (
+            [0, 0, 0, 0, 1, 1, 1, 1],
+            [0, 1, 0, 1, 0, 1, 0, 1],
+        ),  # a driver's own default stays one, so that channels may be removed
+        ([0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1, 1, 1]),
+    ],
+)
+def test_a_default_table_is_put_back_as_a_default(before: list[int], afterwards: list[int]) -> None:
+    dut, undos = Dut(before), []
+    dut.count = 2
+
+    def defer(undo: Callable[..., object], *arguments: object) -> None:
+        undos.append(lambda: undo(*arguments))
+
+    Settings(dut, lambda *_, **__: None, defer, lambda: True).set_rss(table=[1] * 8)  # type: ignore[arg-type]
+    assert dut.table == [1] * 8
+    for undo in undos:
+        undo()
+    assert dut.table == afterwards

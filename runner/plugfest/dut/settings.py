@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from plugfest.dut.stillness import Stillness
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
-    from plugfest.dut.dut import Dut
+    from plugfest.dut.dut import Dut, Features
     from plugfest.machine.agent import AgentError
 
 
@@ -194,6 +195,20 @@ class Settings:
         states = {name: name in before.wanted for name in before.free}
         self._defer(self._restore, lambda: self._dut.try_set_features(states))
 
+    def keep_active(self) -> None:
+        """Register that features which are on now are turned on again when the test ends, if something else turned them off.
+
+        A driver may turn one off unasked, as vmxnet3 does with LRO when a program is attached, and leave it off for the tests that follow.
+        """
+        self._defer(self._turn_on_again, self._dut.features())
+
+    def _turn_on_again(self, before: Features) -> None:
+        lost = before.active & before.free - self._dut.features().active
+        if lost:
+            # They are still wanted: to ask for what is wanted already changes nothing.
+            for on in (False, True):
+                self._dut.try_set_features(dict.fromkeys(sorted(lost), on))
+
     def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.
 
@@ -210,10 +225,13 @@ class Settings:
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
 
     def _put_table_back(self, before: list[int]) -> None:
-        """Restore the default table if that is what it was: the kernel rejects fewer channels than a configured table names."""
+        """Restore the default table if that is what it was: the kernel rejects fewer channels than a configured table names.
+
+        The kernel's default goes round the queues, a driver's own may have one block a queue, as igb's has: each queue's share is the same.
+        """
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
         now = self._dut.rss()
-        if now is None or list(now.table) != before:
+        if now is None or Counter(now.table) != Counter(before):
             self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=before)
 
     def _restore(self, action: Callable[[], object]) -> None:

@@ -55,13 +55,25 @@ class Xdp:
         defer: Callable[..., None],
         until: Until,
         advertises: Callable[[Iterable[str]], None],
+        attaching: Callable[[], None] = lambda: None,
     ) -> None:
-        """Attach nothing yet; what the driver advertises is passed to `advertises`."""
+        """Attach nothing yet.
+
+        Args:
+            agent: of the guest.
+            ifname: of the interface.
+            defer: registers an undo.
+            until: waits for a condition.
+            advertises: takes what the driver advertises.
+            attaching: called once, before the first program is attached in native mode.
+        """
         self.agent = agent
         self.ifname = ifname
         self._defer = defer
         self._until = until
         self._advertises = advertises
+        self._attaching = attaching
+        self._prepared = False
         self._passing: Program | None = None
 
     def advertised(self) -> frozenset[str]:
@@ -132,6 +144,7 @@ class Xdp:
         Raises:
             AgentError: the kernel or the driver rejects it.
         """
+        self._prepare(mode)
         self.agent.call(
             "link.xdp_attach",
             ifname=self.ifname,
@@ -141,6 +154,11 @@ class Xdp:
             if_none=if_none,
         )
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
+
+    def _prepare(self, mode: str) -> None:
+        if mode == "native" and not self._prepared:
+            self._prepared = True
+            self._attaching()
 
     def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
         """Try to attach a program that the driver should reject; returns the error, None if it was attached."""
@@ -158,6 +176,7 @@ class Xdp:
         """Attach a program that passes all, and detach it at once; returns the error, None if it was accepted."""
         program = self._passing = self._passing or self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
+        self._prepare(mode)
         try:
             self.agent.call("link.xdp_attach", program=program.handle, **call)
         except AgentError as error:
@@ -176,6 +195,7 @@ class Xdp:
             AgentError: the kernel or the driver rejects it.
         """
         flags = {"flags": XDP_FLAGS_DRV_MODE}
+        self._prepare("native")
         handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
         self._defer(self.agent.call, "handle.close", handle=handle)
         return handle
