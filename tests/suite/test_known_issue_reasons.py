@@ -12,8 +12,6 @@ ISSUES = load()
 PARAMETERS = {parameter for issue in ISSUES for parameter in issue.parameters}
 UNMEASURED = frozenset(
     {
-        "e1000e: VLANs are never filtered: e1000e_set_rx_mode() clears RCTL.VFE",
-        "e1000e: the interface's byte counts include the FCS",
         "gve: `ethtool -S` oopses after the number of channels has changed",
         "gve: a failed CREATE_RX_QUEUE leaves all queues stopped, without a reset",
         "gve: an admin queue command that times out wedges the interface",
@@ -24,13 +22,10 @@ UNMEASURED = frozenset(
         "gve: zero-copy AF_XDP frames leave with an overwritten UDP checksum",
         "gve: zero-copy AF_XDP is advertised and refused, whatever the MTU",
         "igb: the user's RSS indirection table is lost when the number of channels changes",
-        "igb: zero-copy AF_XDP with 2 KiB chunks truncates frames to 1024 bytes",
         "ixgbe: a hung transmit queue oopses the driver: ixgbe_pf_handle_tx_hang() uses the wrong private data",
         "ixgbe: the user's RSS indirection table is lost when the interface goes down and up",
         "ixgbe: the user's RSS indirection table is lost when the number of channels changes",
         "net: a queue that cannot be restarted keeps memory that netlink reports as unbound",
-        "qemu: igb and e1000e do not pad short frames",
-        "qemu: igb does not mask an interrupt as it sends it (EIAM)",
         "virtio_net: detaching an XDP program removes queues that zero-copy AF_XDP pools are bound to",
         "xgbe: a link poll racing with ndo_stop leaves the carrier on without a link",
     }
