@@ -13,19 +13,11 @@ PARAMETERS = {parameter for issue in ISSUES for parameter in issue.parameters}
 UNMEASURED = frozenset(
     {
         "gve: `ethtool -S` oopses after the number of channels has changed",
-        "gve: a failed CREATE_RX_QUEUE leaves all queues stopped, without a reset",
-        "gve: an admin queue command that times out wedges the interface",
         "gve: no zero-copy AF_XDP socket can be bound if the device's maximum MTU exceeds a chunk",
-        "gve: restarting one receive queue drops the carrier twice",
         "gve: the MTU can be raised under an XDP program, which then sees the first 2048 bytes of a frame",
-        "gve: unbinding memory while the interface is down warns in __netif_mp_close_rxq()",
-        "gve: zero-copy AF_XDP frames leave with an overwritten UDP checksum",
         "gve: zero-copy AF_XDP is advertised and refused, whatever the MTU",
         "igb: the user's RSS indirection table is lost when the number of channels changes",
         "ixgbe: a hung transmit queue oopses the driver: ixgbe_pf_handle_tx_hang() uses the wrong private data",
-        "ixgbe: the user's RSS indirection table is lost when the interface goes down and up",
-        "ixgbe: the user's RSS indirection table is lost when the number of channels changes",
-        "net: a queue that cannot be restarted keeps memory that netlink reports as unbound",
         "virtio_net: detaching an XDP program removes queues that zero-copy AF_XDP pools are bound to",
         "xgbe: a link poll racing with ndo_stop leaves the carrier on without a link",
     }
