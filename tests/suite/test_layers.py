@@ -32,6 +32,7 @@ ORDER = (
     "xdp",
     "falsify",
     "report",
+    "certify",
     "plugin",
     "cli",
 )
