@@ -85,13 +85,45 @@ def inside(monkeypatch, tmp_path) -> Inside:
     stand_in = Inside()
     where = tmp_path / "images"
     kernel = Kernel(
-        "trixie-backports", "7.3.4+deb13-amd64", where / "vmlinux", where / "initramfs", where / "modules.erofs", "k"
+        "trixie-backports",
+        "7.3.4+deb13-amd64",
+        where / "vmlinux",
+        where / "initramfs",
+        where / "modules.erofs",
+        None,
+        "k",
     )
+    where.mkdir()
+    kernel.image.write_bytes(b"vmlinux")
+    (where / "packages.json").write_text('{"bash": "5.2.37-2+b10"}')
     monkeypatch.setattr(prepare, "ensure_toolchain", lambda settings: Toolchain(("/opt/qemu",), "11.1.3", "q"))
-    monkeypatch.setattr(prepare, "ensure_root", lambda settings: GuestRoot(where / "root.erofs", "r"))
+    monkeypatch.setattr(
+        prepare, "ensure_root", lambda settings: GuestRoot(where / "root.erofs", where / "packages.json", "r")
+    )
     monkeypatch.setattr(prepare, "ensure_kernel", lambda settings, spec: kernel)
     monkeypatch.setattr(
         prepare.acceleration, "choose", lambda *args, **kwargs: Acceleration("tcg", "TCG was asked for")
     )
     monkeypatch.setattr(sandbox, "enter", stand_in.enter)
     return stand_in
+
+
+@pytest.fixture
+def runs(inside, monkeypatch):
+    """Sets the events and outcome of each run in turn; returns the plans of the runs."""
+    plans: list[Any] = []
+
+    def prepare(*histories: tuple[list[dict], sandbox.Outcome] | list[dict]) -> list[Any]:
+        waiting = list(histories)
+
+        def enter(payload: Any, **more: Any) -> sandbox.Outcome:
+            chosen = waiting.pop(0)
+            inside.events, inside.outcome = chosen if isinstance(chosen, tuple) else (chosen, sandbox.Outcome(0))
+            outcome = inside.enter(payload, **more)
+            plans.append(inside.plan)
+            return outcome
+
+        monkeypatch.setattr(sandbox, "enter", enter)
+        return plans
+
+    return prepare

@@ -21,27 +21,6 @@ BOTH = {
 ATTEMPT = {"event": "attempt", **IDENTITY}
 
 
-@pytest.fixture
-def runs(inside, monkeypatch):
-    """Sets the events and outcome of each run in turn; returns the plans of the runs."""
-    plans: list[Any] = []
-
-    def prepare(*histories: tuple[list[dict], sandbox.Outcome] | list[dict]) -> list[Any]:
-        waiting = list(histories)
-
-        def enter(payload: Any, **more: Any) -> sandbox.Outcome:
-            chosen = waiting.pop(0)
-            inside.events, inside.outcome = chosen if isinstance(chosen, tuple) else (chosen, sandbox.Outcome(0))
-            outcome = inside.enter(payload, **more)
-            plans.append(inside.plan)
-            return outcome
-
-        monkeypatch.setattr(sandbox, "enter", enter)
-        return plans
-
-    return prepare
-
-
 def both(first: str, second: str) -> list[dict]:
     return [BOTH, result(first), {**result(second), **OTHER}, END]
 

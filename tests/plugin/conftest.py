@@ -48,9 +48,9 @@ class Suite:
             driver="ixgbe",
             profile="kr",
             toolchain=Toolchain(("qemu",), "11.1.3", "q"),
-            root=GuestRoot(Path("root.erofs"), "r"),
+            root=GuestRoot(Path("root.erofs"), Path("packages.json"), "r"),
             kernel=Kernel(
-                "trixie", "7.3.4+deb13-amd64", Path("vmlinux"), Path("initramfs"), Path("modules.erofs"), "k"
+                "trixie", "7.3.4+deb13-amd64", Path("vmlinux"), Path("initramfs"), Path("modules.erofs"), None, "k"
             ),
             acceleration="tcg",
             acceleration_reason="there is no /dev/kvm",

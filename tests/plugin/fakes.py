@@ -186,6 +186,9 @@ class FakeMachine:
     def driver_version(self) -> str:
         return "1.2-k"
 
+    def module_file(self) -> dict[str, str | None]:
+        return {"file": "ixgbe.ko", "sha256": "ab" * 32, "srcversion": None, "version": None}
+
     def alive(self) -> bool:
         return not self.dead and not self.closed
 

@@ -109,10 +109,12 @@ def test_failures_are_one_line(monkeypatch, tmp_path, output, expected):
 
 
 def test_arguments_of_mmdebstrap(monkeypatch, tmp_path):
-    program(tmp_path / "bin", "mmdebstrap", f'for argument; do echo "$argument"; done >{tmp_path}/arguments')
+    fetched = "bash_5.2.37-2+b10_amd64.deb busybox-static_1%3a1.37.0-6_amd64.deb lock partial"
+    script = f'for argument; do echo "$argument"; done >{tmp_path}/arguments; echo "{fetched}" >"$TMPDIR/fetched"'
+    program(tmp_path / "bin", "mmdebstrap", script)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(debian, "keyring", lambda: Path("/keys"))
-    unpack(
+    versions = unpack(
         Packages(("one", "two"), backports=True),
         tmp_path / "target",
         ProvisionSettings(mirror="http://mirror.example/debian"),
@@ -122,6 +124,7 @@ def test_arguments_of_mmdebstrap(monkeypatch, tmp_path):
     assert "--include=one,two" in arguments
     assert "deb [signed-by=/keys] http://mirror.example/debian trixie-backports main" in arguments
     assert '--aptopt=APT::Default-Release "trixie-backports"' in arguments
+    assert versions == {"bash": "5.2.37-2+b10", "busybox-static": "1:1.37.0-6"}
 
 
 def test_missing_mmdebstrap_names_the_package(monkeypatch):

@@ -57,14 +57,20 @@ def inside(namespaces: None, tmp_path: Path) -> Callable[[Callable[[], object]],
 def kernel(tmp_path: Path) -> Kernel:
     """A kernel whose files do not exist."""
     return Kernel(
-        "trixie", "7.3.4", tmp_path / "vmlinux", tmp_path / "initramfs", tmp_path / "modules.erofs", "kernel-digest"
+        "trixie",
+        "7.3.4",
+        tmp_path / "vmlinux",
+        tmp_path / "initramfs",
+        tmp_path / "modules.erofs",
+        None,
+        "kernel-digest",
     )
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> GuestRoot:
     """A root whose file does not exist."""
-    return GuestRoot(tmp_path / "root.erofs", "root-digest")
+    return GuestRoot(tmp_path / "root.erofs", tmp_path / "packages.json", "root-digest")
 
 
 @pytest.fixture

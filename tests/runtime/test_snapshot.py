@@ -50,7 +50,7 @@ def names(store: Snapshots) -> list[str]:
         {"acceleration": "kvm"},
         {"arguments": "console=ttyS0 quiet"},
         {"toolchain": Toolchain(("qemu",), "11.1.3", "another")},
-        {"root": GuestRoot(Path("/root.erofs"), "another")},
+        {"root": GuestRoot(Path("/root.erofs"), Path("/packages.json"), "another")},
     ],
 )
 def test_key_changes_with_the_machine(command: QemuCommand, change: dict[str, object]) -> None:

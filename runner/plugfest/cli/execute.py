@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.report import console as summary
 from plugfest.report.document import Document
 from plugfest.report.write import write_reports
-from plugfest.run import journal, sandbox
+from plugfest.run import journal, sandbox, testbed
 from plugfest.run.plan import VARIABLE, RunPlan
 
 
@@ -53,6 +56,8 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
     """
     with journal.Journal(ready.output) as written:
         written.write("run", durable=True, **provenance(ready, user_arguments))
+    if ready.kernel.config is not None:
+        shutil.copyfile(ready.kernel.config, ready.output / testbed.CONFIG)
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
     outcome = sandbox.enter(
@@ -85,6 +90,14 @@ def run_pytest(plan: Path, arguments: Sequence[str], *, keep: bool) -> int:
     os.environ[VARIABLE] = str(plan)
     sys.dont_write_bytecode = True
     return run_kept(arguments) if keep else int(pytest.main(list(arguments)))
+
+
+def default_output(ready: RunPlan) -> RunPlan:
+    """Return a plan whose output folder is ``results/DRIVER-KERNEL-TIME``."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return dataclasses.replace(
+        ready, output=Path("results").absolute() / f"{ready.driver}-{ready.kernel.release}-{stamp}"
+    )
 
 
 def check_unused(folder: Path) -> None:

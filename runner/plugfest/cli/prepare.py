@@ -21,7 +21,7 @@ from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.requirements import drivers as registry
-from plugfest.run import sandbox
+from plugfest.run import sandbox, testbed
 from plugfest.run.plan import RunPlan
 
 
@@ -160,5 +160,8 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
             "guests": plan.guests,
             "seed": plan.seed,
             "load": plan.loaded,
+            "areas": list(plan.areas),
+            "slow": plan.slow,
         },
+        "testbed": testbed.describe(plan),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 
 from plugfest import faults
 from plugfest.cli.dry_run import print_commands
-from plugfest.cli.execute import check_unused, execute, link_latest
+from plugfest.cli.execute import check_unused, default_output, execute, link_latest
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
@@ -23,7 +22,6 @@ from plugfest.falsify.table import TABLE
 from plugfest.plugin import suite
 from plugfest.requirements import drivers as registry
 from plugfest.run.capacity import choose_guests
-from plugfest.run.plan import RunPlan
 
 _ANY_SEED = "any"
 """What --shuffle without a seed is taken for."""
@@ -134,9 +132,11 @@ def run(
         guests=guests,
         seed=seed,
         loaded=loaded > 0,
+        areas=areas,
+        slow=slow,
     )
     if output is None:
-        ready = _with_output(ready)
+        ready = default_output(ready)
     if options.dry_run:
         print_commands(ready)
         return 0
@@ -198,10 +198,3 @@ def _loaded_runs(load: str | None, count: int) -> int:
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
-
-
-def _with_output(ready: RunPlan) -> RunPlan:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return dataclasses.replace(
-        ready, output=Path("results").absolute() / f"{ready.driver}-{ready.kernel.release}-{stamp}"
-    )

@@ -319,18 +319,37 @@ class Machine:
         else:
             self._run_checked(["modprobe", self.driver.module])
 
+    def module_file(self) -> dict[str, str | None] | None:
+        """What identifies the module of the driver under test, as far as the guest has it; None for a built-in driver.
+
+        Returns:
+            Its ``file`` name, the file's ``sha256``, and its ``srcversion`` and ``version`` as modinfo prints them, each None where
+            the module has none.
+        """
+        path = self._module_path()
+        if not self.agent.call("files.exists", path=path):
+            return None
+        commands = (["sha256sum", path], ["modinfo", "-F", "srcversion", path], ["modinfo", "-F", "version", path])
+        found = [self.agent.call("process.run", command=command)["stdout"].split() for command in commands]
+        checksum, source, version = (words[0] if words else None for words in found)
+        return {"file": Path(path).name, "sha256": checksum, "srcversion": source, "version": version}
+
+    def _module_path(self) -> str:
+        """Return the path in the guest of the module of the driver under test; for a built-in driver it is none of a file."""
+        name = f"{self.driver.module}.ko"
+        if name in (path.name for path in self.plan.extra_modules):
+            return f"{_EXTRA_MODULES}/{name}"
+        command = ["modinfo", "-F", "filename", self.driver.module]
+        path: str = self.agent.call("process.run", command=command)["stdout"].strip()
+        return path
+
     def module_refers_to(self, function: str) -> bool | None:
         """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver.
 
         Raises:
             InfrastructureError: the module's file cannot be searched.
         """
-        name = f"{self.driver.module}.ko"
-        if name in (path.name for path in self.plan.extra_modules):
-            file = f"{_EXTRA_MODULES}/{name}"
-        else:
-            command = ["modinfo", "-F", "filename", self.driver.module]
-            file = self.agent.call("process.run", command=command)["stdout"].strip()
+        file = self._module_path()
         if not self.agent.call("files.exists", path=file):
             return None
         if not file.endswith(".ko"):

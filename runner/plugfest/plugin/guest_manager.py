@@ -63,6 +63,7 @@ class GuestManager:
         self._machine: Machine | None = None
         self._mark = 0
         self._reason = "the first one"
+        self._described = False
         if self.kept is not None:
             self._keep(self.kept)
 
@@ -109,8 +110,11 @@ class GuestManager:
             how=machine.startup,
             speed=machine.speed,
             driver=machine.driver_version(),
+            # The same in all guests of a run; it takes an emulated guest a second.
+            module=None if self._described else machine.module_file(),
             model=None if machine.model is None else machine.model.call("model.describe"),
         )
+        self._described = True
 
     @property
     def current(self) -> Machine | None:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from plugfest.requirements import quarantine
 from plugfest.requirements.base import Base
 from plugfest.requirements.known_issues import Expected
 from plugfest.requirements.verdict import BudgetExceeded, Judgement, PhaseFailure, Verdict, judge
+from plugfest.run.testbed import file_sha256
 
 if TYPE_CHECKING:
     from plugfest.machine.console import Problem
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from plugfest.requirements.quarantine import Quarantined
     from plugfest.run.journal import Journal
     from plugfest.run.plan import RunPlan
+
+_LISTS = ("known_issues", "quarantine")
+"""The lists that a verdict may hang on, as pytest's options name them."""
 
 _SHOWN = {
     "falsified": Verdict.PASS,
@@ -94,6 +99,7 @@ class VerdictPlugin:
             durable=True,
             requirements=[found.describe() for found in self._config.stash[REGISTRY] if found in selected],
             tests=[{**self._identity(item)} for item in session.items],
+            lists={name: file_sha256(Path(self._config.getoption(f"plugfest_{name}"))) for name in _LISTS},
         )
         self._live.plan([item.nodeid for item in session.items])
 

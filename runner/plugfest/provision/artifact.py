@@ -28,10 +28,12 @@ class GuestRoot:
 
     Attributes:
         image: the erofs image.
+        packages: a JSON object with the version of each Debian package in it, by name.
         digest: identifies its contents; part of a snapshot's key.
     """
 
     image: Path
+    packages: Path
     digest: str
 
 
@@ -45,6 +47,7 @@ class Kernel:
         image: for QEMU's ``-kernel``: an uncompressed vmlinux with a PVH note if possible, else a bzImage.
         initramfs: small initramfs that mounts the root and the modules.
         modules: erofs image to mount at ``/usr/lib/modules``.
+        config: its configuration, as ``.config``; None if there is no file of it.
         digest: identifies all three; part of a snapshot's key.
     """
 
@@ -53,4 +56,5 @@ class Kernel:
     image: Path
     initramfs: Path
     modules: Path
+    config: Path | None
     digest: str

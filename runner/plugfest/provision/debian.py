@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.progress import activity, print_line
@@ -157,8 +158,16 @@ def ensure_mmdebstrap() -> str:
     return found
 
 
-def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> None:
+def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> dict[str, str]:
     """Fetch packages and their dependencies, check the signatures, and unpack them into an empty folder.
+
+    Args:
+        packages: to fetch.
+        target: the folder.
+        settings: cache and mirror.
+
+    Returns:
+        The version of each package that was unpacked, by name.
 
     Raises:
         InfrastructureError: no mirror, no such package, an interrupted or corrupt download, no space.
@@ -176,21 +185,27 @@ def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> Non
         lines.append(f"deb {signed} {source} {packages.suite}-backports main")
         # Backports have the lowest priority, unless they are the default release.
         argv.append(f'--aptopt=APT::Default-Release "{packages.suite}-backports"')
-    argv += ['--aptopt=Acquire::Retries "3"', packages.suite, str(target), *lines]
+    argv.append('--aptopt=Acquire::Retries "3"')
     # mmdebstrap's scratch folder must be readable by apt's user.
     with tempfile.TemporaryDirectory(prefix="plugfest-") as scratch:
         Path(scratch).chmod(0o755)
+        fetched = Path(scratch) / "fetched"
+        # mmdebstrap removes the packages' files when it has unpacked them; dpkg knows nothing of what was not installed.
+        argv.append(f'--extract-hook=ls "$1/var/cache/apt/archives" >{shlex.quote(str(fetched))}')
         done = subprocess.run(
-            argv,
+            [*argv, packages.suite, str(target), *lines],
             capture_output=True,
             text=True,
             env={**os.environ, "TMPDIR": scratch, "LC_ALL": "C.UTF-8"},
             check=False,
         )
-    if done.returncode != 0:
-        raise InfrastructureError(_explain(done.stderr, packages, source))
+        if done.returncode != 0:
+            raise InfrastructureError(_explain(done.stderr, packages, source))
+        names = [line.split("_") for line in fetched.read_text().split() if line.endswith(".deb")]
     for rest in UNUSED:
         shutil.rmtree(target / rest, ignore_errors=True)
+    # NAME_VERSION_ARCHITECTURE.deb, with the colon of an epoch as %3a
+    return {name: unquote(version) for name, version, _ in names}
 
 
 def _explain(text: str, packages: Packages, source: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from plugfest.errors import InfrastructureError, UsageError
@@ -29,10 +30,10 @@ CHANNELS = {
 """Debian's stock kernels: 7.3, 6.12 and 6.1 at the time of writing."""
 
 DEFAULT_CHANNEL = "trixie-backports"
-FORMAT = 3
+FORMAT = 4
 """Part of every key: incremented when the build steps here change."""
 
-_IMAGE, _INITRAMFS, _MODULES, _RELEASE = "kernel", "initramfs.cpio", "modules.erofs", "release"
+_IMAGE, _INITRAMFS, _MODULES, _RELEASE, _CONFIG = "kernel", "initramfs.cpio", "modules.erofs", "release", "config"
 _MIB = 1 << 20
 _SIZE, _SPACE = 145 * _MIB, 1000 * _MIB
 
@@ -83,11 +84,23 @@ def ensure_kernel(settings: ProvisionSettings, spec: str = DEFAULT_CHANNEL) -> K
     return _from_tree(settings, spec, path) if path.is_dir() else _from_image(settings, spec, path, modules)
 
 
-Prepared = tuple[BootImage, ModuleTree]
+@dataclass(frozen=True)
+class _Prepared:
+    """A kernel before it is packed.
+
+    Attributes:
+        image: what a boot loader loads.
+        modules: its modules.
+        config: the file of its configuration, which need not exist.
+    """
+
+    image: BootImage
+    modules: ModuleTree
+    config: Path
 
 
 def _ensure(
-    settings: ProvisionSettings, spec: str, recipe: str, prepare: Callable[[Path, Unpacked], Prepared]
+    settings: ProvisionSettings, spec: str, recipe: str, prepare: Callable[[Path, Unpacked], _Prepared]
 ) -> Kernel:
     recipes = recipes_root()
     start = recipes / "initramfs-init"
@@ -98,7 +111,8 @@ def _ensure(
     def build(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target) as name:
             scratch = Path(name)
-            image, modules = prepare(scratch, tools)
+            prepared = prepare(scratch, tools)
+            image, modules = prepared.image, prepared.modules
             modules.check(NEEDED_TO_BOOT)
             chosen = modules.select(places, scratch / "chosen/usr/lib/modules" / modules.release)
             vmlinux = image.vmlinux(lambda stream: tools.run("usr/bin/zstd", ["-dcq"], stdin=stream))
@@ -106,6 +120,8 @@ def _ensure(
             (target / _INITRAMFS).write_bytes(initramfs(modules, tools, start.read_bytes()))
             make_image(tools, chosen.folder.parent, target / _MODULES, name=f"modules-{key}")
             (target / _RELEASE).write_text(modules.release)
+            if prepared.config.is_file():
+                (target / _CONFIG).write_bytes(prepared.config.read_bytes())
 
     path = Cache(settings.cache).get("kernel", key, build, title=f"kernel {spec}", size=_SIZE, space=_SPACE)
     return Kernel(
@@ -114,6 +130,7 @@ def _ensure(
         image=path / _IMAGE,
         initramfs=path / _INITRAMFS,
         modules=path / _MODULES,
+        config=path / _CONFIG if (path / _CONFIG).exists() else None,
         digest=fingerprint(path),
     )
 
@@ -140,7 +157,7 @@ def initramfs(modules: ModuleTree, tools: Unpacked, start: bytes) -> bytes:
     return archive.finish()
 
 
-def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tools: Unpacked) -> Prepared:
+def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tools: Unpacked) -> _Prepared:
     root = scratch / "packages"
     unpack(packages, root, settings)
     for base in ("usr/lib/modules", "lib/modules"):  # bookworm's packages predate the merged /usr
@@ -159,7 +176,7 @@ def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tool
                 )
             tree = ModuleTree(modules, release, tools)
             _index_apart(root, tree)
-            return BootImage(image.read_bytes(), str(image)), tree
+            return _Prepared(BootImage(image.read_bytes(), str(image)), tree, root / f"boot/config-{release}")
     raise InfrastructureError(
         f"expected a kernel in the packages of {packages.suite}, found none; specify another mirror with --mirror"
     )
@@ -182,8 +199,9 @@ def _from_tree(settings: ProvisionSettings, spec: str, tree: Path) -> Kernel:
         )
     boot = BootImage(image.read_bytes(), str(image))
 
-    def prepare(scratch: Path, tools: Unpacked) -> Prepared:
-        return boot, collect(tree, boot.release, scratch / "tree/usr/lib/modules" / boot.release, tools)
+    def prepare(scratch: Path, tools: Unpacked) -> _Prepared:
+        modules = collect(tree, boot.release, scratch / "tree/usr/lib/modules" / boot.release, tools)
+        return _Prepared(boot, modules, tree / ".config")
 
     return _ensure(settings, spec, _state(image, *sorted(tree.glob("modules.*")), *_built(tree)), prepare)
 
@@ -194,8 +212,8 @@ def _from_image(settings: ProvisionSettings, spec: str, image: Path, modules: Pa
     if not (folder / "kernel").is_dir():
         raise UsageError(f"kernel {spec!r}: expected its modules at {folder}, found none; name them as BZIMAGE:MODULES")
 
-    def prepare(_scratch: Path, tools: Unpacked) -> Prepared:
-        return boot, ModuleTree(folder, boot.release, tools)
+    def prepare(_scratch: Path, tools: Unpacked) -> _Prepared:
+        return _Prepared(boot, ModuleTree(folder, boot.release, tools), image.with_name(f"config-{boot.release}"))
 
     return _ensure(settings, spec, _state(image, folder / "modules.dep"), prepare)
 

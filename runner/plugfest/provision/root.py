@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,10 +19,10 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
-FORMAT = 2
+FORMAT = 3
 """Part of the key: incremented when this module builds something else."""
 
-_IMAGE = "root.erofs"
+_IMAGE, _PACKAGES = "root.erofs", "packages.json"
 _UNUSED = ("usr/lib/python3*/test",)
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "var", "usr/lib/modules", "usr/local")
@@ -62,15 +63,16 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
     def build(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target) as scratch:
             root = Path(scratch) / "root"
-            unpack(packages, root, settings)
+            versions = unpack(packages, root, settings)
             furnish(root, recipes, bpf=bpf, programs=programs)
             compile_python(root)
             make_image(tools, root, target / _IMAGE, name=f"root-{key}")
+            (target / _PACKAGES).write_text(json.dumps(versions, indent=1, sort_keys=True))
 
     path = Cache(settings.cache).get(
         "root", key, build, title="guest root (Debian packages)", size=100 * _MIB, space=500 * _MIB
     )
-    return GuestRoot(image=path / _IMAGE, digest=fingerprint(path))
+    return GuestRoot(image=path / _IMAGE, packages=path / _PACKAGES, digest=fingerprint(path))
 
 
 def agent_digest(recipes: Path) -> str:

@@ -80,6 +80,9 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     driver = next((boot["driver"] for boot in boots if boot["driver"]), None)
     if driver is not None:
         document["run"]["versions"] = {**document["run"]["versions"], "driver": driver}
+    if "testbed" in run:
+        module = next((boot["module"] for boot in boots if boot["module"]), None)
+        document["run"]["testbed"] = {**run["testbed"], "module": module, "lists": planned.get("lists", {})}
     if boots:
         document["run"]["guest"] = {**run["guest"], "speed": round(boots[0]["speed"], 3)}
     if run["options"]["falsify"]:

@@ -44,6 +44,8 @@ class RunPlan:
         guest: the number of the guest whose part of the run this is, from 1; 0 if it is the whole run's plan.
         seed: of the random order of the tests; None for the suite's.
         loaded: keep the host's cores busy during the run.
+        areas: the areas of the suite that the user chose; none for all of the driver's.
+        slow: run the tests that take minutes each, too.
         durations: file in the cache with the seconds of each test; None to keep none.
     """
 
@@ -70,6 +72,8 @@ class RunPlan:
     guest: int = 0
     seed: int | None = None
     loaded: bool = False
+    areas: tuple[str, ...] = ()
+    slow: bool = False
     durations: Path | None = None
 
     @property
@@ -91,15 +95,18 @@ class RunPlan:
         raw: dict[str, Any] = json.loads(path.read_text())
         raw["toolchain"]["qemu"] = tuple(raw["toolchain"]["qemu"])
         raw["toolchain"] = Toolchain(**raw["toolchain"])
-        raw["root"] = GuestRoot(image=Path(raw["root"]["image"]), digest=raw["root"]["digest"])
+        root = raw["root"]
+        raw["root"] = GuestRoot(Path(root["image"]), Path(root["packages"]), root["digest"])
         kernel = raw["kernel"]
         for name in ("image", "initramfs", "modules"):
             kernel[name] = Path(kernel[name])
+        kernel["config"] = Path(kernel["config"]) if kernel["config"] else None
         raw["kernel"] = Kernel(**kernel)
         for name in ("output", "scratch"):
             raw[name] = Path(raw[name])
         for name in ("snapshots", "durations"):
             raw[name] = Path(raw[name]) if raw[name] else None
         raw["extra_modules"] = tuple(Path(path) for path in raw["extra_modules"])
-        raw["faults"] = tuple(raw["faults"])
+        for name in ("faults", "areas"):
+            raw[name] = tuple(raw[name])
         return cls(**raw)
