@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugfest.certify import archive
-from plugfest.certify.archive import Archive, BundleError
+from plugfest.certify.archive import BundleArchive, BundleError
 
 FILES: dict[str, bytes] = {
     "index.html": b"<!DOCTYPE html>",
@@ -43,17 +43,17 @@ def whole_archive() -> bytes:
 
 @cache
 def members() -> dict[str, archive.Member]:
-    with tempfile.TemporaryDirectory() as folder, Archive(made(Path(folder))) as found:
+    with tempfile.TemporaryDirectory() as folder, BundleArchive(made(Path(folder))) as found:
         return found.members
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    with Archive(path) as found:
+    with BundleArchive(path) as found:
         return {name: found.read(name, limit=1 << 20) for name in found.members}
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(BundleError) as caught, Archive(path):
+    with pytest.raises(BundleError) as caught, BundleArchive(path):
         pass
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
@@ -249,7 +249,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_larger_than_its_reader_wants_is_refused(tmp_path: Path) -> None:
     with (
-        Archive(made(tmp_path)) as found,
+        BundleArchive(made(tmp_path)) as found,
         pytest.raises(BundleError, match="SHA256SUMS: expected at most 511 bytes, found 512"),
     ):
         found.read("SHA256SUMS", limit=511)
@@ -257,7 +257,7 @@ def test_a_file_larger_than_its_reader_wants_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = made(tmp_path)
-    with Archive(path) as found:
+    with BundleArchive(path) as found:
         with path.open("r+b") as file:
             file.seek(found.members["SHA256SUMS"].offset)
             file.write(b"y")

@@ -61,7 +61,20 @@ class TestHelp:
         assert seen > 20
 
     @pytest.mark.parametrize(
-        "name", ["run", "shell", "drivers", "models", "requirements", "images", "cache", "doctor", "report"]
+        "name",
+        [
+            "run",
+            "shell",
+            "drivers",
+            "models",
+            "requirements",
+            "images",
+            "cache",
+            "doctor",
+            "report",
+            "certify",
+            "verify",
+        ],
     )
     def test_every_command_has_help(self, plugfest, name: str) -> None:
         done = plugfest(name, "--help")

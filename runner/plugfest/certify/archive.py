@@ -173,7 +173,7 @@ def _header(name: str, size: int) -> bytes:
     return bytes(block)
 
 
-class Archive:
+class BundleArchive:
     """An archive that was read as a whole, and is as `write` writes it.
 
     Attributes:
@@ -203,7 +203,7 @@ class Archive:
             self._file.close()
             raise
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> BundleArchive:
         """Return itself."""
         return self
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, doctor, images, listing, report, run, shell
+from plugfest.cli import cache, certify, doctor, images, listing, report, run, shell, verify
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
 Exit status:
   0    every verdict is pass, skip, xfail or quarantined (with --falsify: every fault was detected)
-  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss
+  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; a bundle is refused
   2    the command line is wrong
   3    this machine or the network lacks something that a run needs
   130  interrupted (SIGINT); 143 by SIGTERM"""
@@ -46,6 +46,8 @@ for _command in (
     cache.cache,
     doctor.doctor,
     report.report,
+    certify.certify,
+    verify.verify,
 ):
     commands.add_command(_command)
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes a bundle: the page for people, the runs with all that was kept of them, the manifest, the checksums, the signed statement."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from plugfest.certify import archive, envelope, page
+from plugfest.certify.archive import BundleError
+from plugfest.certify.certificate import MANIFEST, SUMS, Certificate, as_json, runs_of
+from plugfest.certify.key import SigningKey
+from plugfest.report import repetition, write
+from plugfest.run.testbed import file_sha256
+
+ENVELOPE = "statement.dsse.json"
+SIGNER = "signer.pub"
+UNSUMMED = (SUMS, ENVELOPE, SIGNER)
+"""The files that the list of checksums does not list: itself, and what depends on it."""
+
+_LEFT_OUT = ("plan.json",)
+"""Files of a run that say where things are on the vendor's machine, and nothing about the driver."""
+
+
+def make(folder: Path, target: Path, key: SigningKey, *, driver: str) -> Certificate:
+    """Make the bundle of a repeated run. Its reports are made again from the journals.
+
+    Args:
+        folder: the output folder, with those of the runs.
+        target: the file to write.
+        key: who signs.
+        driver: whose runs they must be.
+
+    Returns:
+        What the bundle certifies.
+
+    Raises:
+        BundleError: the runs certify nothing; the message says why.
+        InfrastructureError: a journal cannot be read, or the bundle cannot be written.
+    """
+    folders = {each.name: each for each in repetition.run_folders(folder)}
+    certificate = Certificate(runs_of({name: write.write_reports(each) for name, each in folders.items()}))
+    for run in certificate.runs:
+        if run.document["run"]["driver"] != driver:
+            raise BundleError(
+                f"{folder}: expected runs of {driver}, found {run.folder} of {run.document['run']['driver']}"
+            )
+    if certificate.objections:
+        raise BundleError(f"{folder}: no certificate: {'; '.join(certificate.objections)}")
+    files: dict[str, Path | bytes] = {
+        f"{name}/{path.relative_to(each)}": path for name, each in folders.items() for path in _kept(each)
+    }
+    files[archive.FIRST] = page.render(certificate)
+    files[MANIFEST] = as_json(certificate.manifest)
+    files[SUMS] = sums({name: _sha256(content) for name, content in files.items()})
+    statement = certificate.statement(
+        {name: content for name in (MANIFEST, SUMS) if isinstance(content := files[name], bytes)}
+    )
+    files[ENVELOPE] = envelope.seal(statement, key)
+    files[SIGNER] = signer(key.public.line)
+    archive.write(target, files)
+    return certificate
+
+
+def _kept(folder: Path) -> list[Path]:
+    """Return the files of a run that go into a bundle.
+
+    Raises:
+        BundleError: there is a link or a device among them, which no run writes.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise BundleError(f"{path}: expected a file that the run wrote, found another kind of file; remove it")
+        if path.is_file() and path.name not in _LEFT_OUT:
+            found.append(path)
+    return found
+
+
+def sums(hashes: Mapping[str, str]) -> bytes:
+    """Return the list of checksums, which ``sha256sum --check`` reads.
+
+    Args:
+        hashes: the SHA-256 of each file, by name.
+    """
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes, key=archive.order)).encode()
+
+
+def signer(line: str) -> bytes:
+    """Return the file with the public key."""
+    return line.encode() + b"\n"
+
+
+def _sha256(content: Path | bytes) -> str:
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else file_sha256(content)

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verifies a bundle. It may come from anyone: nothing of it is run, rendered to people, or unpacked outside of a scratch folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plugfest.certify import envelope, page
+from plugfest.certify.archive import FIRST, BundleArchive, BundleError
+from plugfest.certify.bundle import ENVELOPE, SIGNER, UNSUMMED, signer, sums
+from plugfest.certify.certificate import (
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    PREDICATE_TYPE,
+    RUNS,
+    STATEMENT_TYPE,
+    SUMS,
+    Certificate,
+    as_json,
+    runs_of,
+)
+from plugfest.certify.key import PublicKey, public_key
+from plugfest.report import document
+from plugfest.report.document import Document
+from plugfest.report.text import printable
+from plugfest.run import journal, testbed
+
+_Result = TypeVar("_Result")
+
+_MIB = 1 << 20
+_SMALL, _LARGE = 16 * _MIB, 64 * _MIB
+"""Bytes of the largest statement, manifest or list of checksums, and of the largest report, or all journals of a run, that are read:
+those of a whole run have two MiB."""
+
+_JOURNAL = re.compile(r"(run-[1-9][0-9]{0,3})/(guest-[1-9][0-9]{0,3}/)?journal\.jsonl")
+_REPORTS = ("report.json", "report.html", "junit.xml", "report.tap")
+_SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
+_SHOWN = 10
+"""How many files a message names."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A bundle that is sound.
+
+    Attributes:
+        certificate: what it certifies, as it follows from the journals.
+        key: of who signed it.
+        files: how many it has.
+        same_program: whether the plugfest that made it is this one. If not, the verdicts and the statement were compared, but the pages
+            and the manifest, which another version words differently, only by their hashes.
+    """
+
+    certificate: Certificate
+    key: PublicKey
+    files: int
+    same_program: bool
+
+
+def verify(path: Path, trusted: PublicKey | None = None) -> Verified:
+    """Verify a bundle: the archive, who signed, each file's hash, that none is missing or added, and that all follows from the journals.
+
+    Args:
+        path: of the bundle.
+        trusted: whose signature is wanted; None for anyone's.
+
+    Raises:
+        BundleError: it is not sound; the message names what is wrong.
+    """
+    with BundleArchive(path) as found:
+        try:
+            return _verify(found, trusted)
+        except BundleError as error:
+            # It may have what a stranger wrote, on its way to a terminal.
+            text = printable(str(error).removeprefix(f"{path}: "))
+            raise BundleError(f"{path}: {text}") from error
+
+
+def _verify(found: BundleArchive, trusted: PublicKey | None) -> Verified:
+    key = _key(found, trusted)
+    payload = envelope.unseal(found.read(ENVELOPE, limit=_SMALL), key, ENVELOPE)
+    statement = _statement(payload)
+    _check_files(found, statement)
+    manifest = _parsed(found.read(MANIFEST, limit=_SMALL), MANIFEST)
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != MANIFEST_SCHEMA:
+        raise BundleError(
+            f"{MANIFEST}: expected schema {MANIFEST_SCHEMA}, found {str(schema)[:40]!r}; verify it with the plugfest that made it"
+        )
+    # What stands in a journal of a stranger may be anything, and so may be what comes of it on the way.
+    certificate = _guarded(lambda: _certificate(found), "the journals are none that plugfest writes")
+    same = _guarded(
+        lambda: bool(
+            certificate.manifest["suite"]["plugfest"] == testbed.tree_sha256(Path(testbed.__file__).parents[1])
+        ),
+        "the journals have no testbed that plugfest writes",
+    )
+    _guarded(
+        lambda: _check_contents(found, certificate, statement, payload, same), "the runs are none that plugfest makes"
+    )
+    return Verified(certificate, key, len(found.members), same)
+
+
+def _key(found: BundleArchive, trusted: PublicKey | None) -> PublicKey:
+    content = found.read(SIGNER, limit=_SMALL)
+    key = public_key(content)
+    if key is None or content != signer(key.line):
+        raise BundleError(f"{SIGNER}: expected an Ed25519 public key as plugfest writes it, found something else")
+    if trusted is not None and trusted.line != key.line:
+        raise BundleError(
+            f"signed by {key.fingerprint}, expected {trusted.fingerprint}, the key of --trust: someone else signed it, or changed {SIGNER}"
+        )
+    return key
+
+
+def _statement(payload: bytes) -> Mapping[str, Any]:
+    statement = _parsed(payload, "the statement")
+    kinds = (statement.get("_type"), statement.get("predicateType")) if isinstance(statement, dict) else (None, None)
+    if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
+        raise BundleError(f"the statement: expected {PREDICATE_TYPE}, found {str(kinds[1])[:80]!r}")
+    checked: Mapping[str, Any] = statement
+    return checked
+
+
+def _parsed(content: bytes, name: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{name}: expected JSON, found something else") from error
+
+
+def _check_files(found: BundleArchive, statement: Mapping[str, Any]) -> None:
+    """Compare each file's hash with the list of checksums, and the list's own with the signed statement.
+
+    Raises:
+        BundleError: a file was changed, added or removed; the message names them.
+    """
+    listed = found.members.get(SUMS)
+    wanted = _guarded(
+        lambda: {each["name"]: each["digest"]["sha256"] for each in statement["predicate"]["configuration"]},
+        "the statement has no configuration that plugfest writes",
+    )
+    if listed is None or wanted.get(SUMS) != listed.sha256:
+        raise BundleError(f"{SUMS} {'is missing' if listed is None else 'was changed'}")
+    content = found.read(SUMS, limit=_SMALL)
+    lines = [_SUM.fullmatch(line) for line in content.decode("ascii", "replace").splitlines()]
+    hashes = {line[2]: line[1] for line in lines if line is not None}
+    if sums(hashes) != content:
+        raise BundleError(f"{SUMS}: expected lines of sha256sum, found something else")
+    present = {name: member.sha256 for name, member in found.members.items() if name not in UNSUMMED}
+    problems = [
+        *(f"{name} was changed" for name in present if name in hashes and present[name] != hashes[name]),
+        *(f"{name} is missing" for name in hashes if name not in present),
+        *(f"{name} was added" for name in present if name not in hashes),
+    ]
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise BundleError("; ".join([*problems[:_SHOWN], *more]))
+
+
+def _certificate(found: BundleArchive) -> Certificate:
+    """Make the reports again, from the journals alone."""
+    runs: dict[str, list[str]] = {}
+    for name in found.members:
+        match = _JOURNAL.fullmatch(name)
+        if match is not None:
+            runs.setdefault(match[1], []).append(name)
+        elif name.rpartition("/")[2] == journal.NAME:
+            raise BundleError(f"{name}: expected no journal there")
+    if len(runs) != RUNS:
+        raise BundleError(f"expected the journals of {RUNS} runs, found those of {len(runs)}")
+    documents = {}
+    for run, names in runs.items():
+        size = sum(found.members[name].size for name in names)
+        if size > _LARGE:
+            raise BundleError(f"{run}: expected journals of at most {_LARGE} bytes, found {size}")
+        # Names that `BundleArchive` accepts, and this pattern, lead nowhere else.
+        with tempfile.TemporaryDirectory(prefix="plugfest-verify-") as scratch:
+            for name in names:
+                target = Path(scratch, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(found.read(name, limit=_LARGE))
+            made = document.build(journal.read(Path(scratch, run)))
+        document.validate(made, run)
+        documents[run] = made
+    return Certificate(runs_of(documents))
+
+
+def _check_contents(
+    found: BundleArchive, certificate: Certificate, statement: Mapping[str, Any], payload: bytes, same: bool
+) -> None:
+    """Compare the bundle with what its journals make.
+
+    Raises:
+        BundleError: something does not follow from them, or is not complete.
+    """
+    if certificate.objections:
+        raise BundleError(f"the runs certify nothing: {'; '.join(certificate.objections)}")
+    for run in certificate.runs:
+        for missing in _missing(found, run.folder, run.document):
+            raise BundleError(f"{missing} is missing: the report of {run.folder} names it")
+        report = _parsed(found.read(f"{run.folder}/report.json", limit=_LARGE), f"{run.folder}/report.json")
+        if (report != run.document) if same else (_verdicts(report) != _verdicts(run.document)):
+            raise BundleError(
+                f"{run.folder}/report.json does not follow from the journal: {_difference(report, run.document)}"
+            )
+    files = {name: found.read(name, limit=_SMALL) for name in (MANIFEST, SUMS)}
+    made = json.loads(certificate.statement(files))
+    if not same:
+        # Another version may word the manifest in its way; who signed answers for it.
+        if {
+            **made,
+            "predicate": {**made["predicate"], "configuration": statement["predicate"]["configuration"]},
+        } != statement:
+            raise BundleError("the statement does not follow from the journals")
+        return
+    if certificate.statement(files) != payload:
+        raise BundleError("the statement does not follow from the journals")
+    if files[MANIFEST] != as_json(certificate.manifest):
+        raise BundleError(f"{MANIFEST} does not follow from the journals")
+    if found.read(FIRST, limit=_LARGE) != page.render(certificate):
+        raise BundleError(f"{FIRST} does not follow from the journals")
+
+
+def _missing(found: BundleArchive, folder: str, made: Document) -> Iterator[str]:
+    """Yield the files that a run has and the bundle has not: its reports, its kernel's configuration, what was kept of each test."""
+    wanted = [f"{folder}/{name}" for name in _REPORTS]
+    if made["run"]["testbed"]["kernel"]["config"] is not None:
+        wanted.append(f"{folder}/{testbed.CONFIG}")
+    for result in made["results"]:
+        wanted += [f"{folder}/{path}" for path in document.artifacts(result).values()]
+    yield from (name for name in wanted if name not in found.members)
+    config = found.members.get(f"{folder}/{testbed.CONFIG}")
+    if config is not None and config.sha256 != made["run"]["testbed"]["kernel"]["config"]:
+        raise BundleError(f"{config.name} is not the configuration that the journal names")
+
+
+def _verdicts(report: Document) -> dict[str, Any]:
+    return {
+        "complete": report["run"]["complete"],
+        "summary": report["summary"],
+        **{result["test"]: (result["requirement"], result["verdict"]) for result in report["results"]},
+    }
+
+
+def _difference(report: Document, made: Document) -> str:
+    """Return in which verdict a report differs from the one that the journal makes, or that it does in something else."""
+    theirs, ours = _verdicts(report), _verdicts(made)
+    for test in ours:
+        if theirs.get(test) != ours[test] and test not in ("complete", "summary"):
+            return f"{test} is {theirs.get(test, ('', 'missing'))[1]!r} there, and {ours[test][1]} in the journal"
+    return "a part other than the verdicts"
+
+
+def _guarded(work: Callable[[], _Result], message: str) -> _Result:
+    """Do what may fail in any way on what a stranger wrote.
+
+    Raises:
+        BundleError: it failed.
+    """
+    try:
+        return work()
+    except BundleError:
+        raise
+    except Exception as error:
+        raise BundleError(f"{message}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What three runs certify, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import CONFIG, HASH, KEY, Repeated
+from plugfest.certify import bundle
+from plugfest.certify.archive import BundleArchive, BundleError
+from plugfest.certify.certificate import Certificate
+
+
+def made(folder: Path) -> tuple[Certificate, dict[str, bytes]]:
+    target = folder.with_name("bundle.tar")
+    certificate = bundle.make(folder, target, KEY, driver="ixgbe")
+    with BundleArchive(target) as found:
+        return certificate, {name: found.read(name, limit=1 << 24) for name in found.members}
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        bundle.make(folder, folder.with_name("bundle.tar"), KEY, driver="ixgbe")
+    assert not folder.with_name("bundle.tar").exists()
+    return str(caught.value).removeprefix(f"{folder}: ").removeprefix("no certificate: ")
+
+
+def statement(files: dict[str, bytes]) -> Any:
+    return json.loads(base64.b64decode(json.loads(files["statement.dsse.json"])["payload"]))
+
+
+def test_three_runs_that_agree(repeated: Repeated) -> None:
+    certificate, files = made(repeated({}, {}, {}))
+    assert certificate.result == "WARNED"
+    found = statement(files)
+    assert found["_type"] == "https://in-toto.io/Statement/v1"
+    assert found["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert found["subject"] == [
+        {"name": "ixgbe.ko", "digest": {"sha256": "cd" * 32}},
+        {"name": "linux-7.3.4+deb13-amd64", "digest": {"sha256": HASH}},
+    ]
+    predicate = found["predicate"]
+    assert predicate["result"] == "WARNED"
+    assert predicate["passedTests"] == ["LINK-UP-01", "LINK-UP-02"]
+    assert predicate["warnedTests"] == ["XDP-XSK-12"]
+    assert predicate["failedTests"] == []
+    assert {each["name"]: each["digest"]["sha256"] for each in predicate["configuration"]} == {
+        name: hashlib.sha256(files[name]).hexdigest() for name in ("testbed.json", "SHA256SUMS")
+    }
+
+
+def test_the_bundle_holds_everything_of_the_runs(repeated: Repeated) -> None:
+    folder = repeated({}, {}, {})
+    _, files = made(folder)
+    assert next(iter(files)) == "index.html"
+    kept = (
+        "artifacts/XDP-XSK-12/console.txt",
+        "journal.jsonl",
+        "junit.xml",
+        "report.html",
+        "report.json",
+        "report.tap",
+    )
+    assert set(files) == {
+        "index.html", "SHA256SUMS", "signer.pub", "statement.dsse.json", "testbed.json",
+        *(f"run-{number}/{name}" for number in (1, 2, 3) for name in kept),
+    }  # fmt: skip
+    assert files["run-2/journal.jsonl"] == (folder / "run-2" / "journal.jsonl").read_bytes()
+    assert files["signer.pub"].decode().startswith("ssh-ed25519 ")
+
+
+def test_the_list_of_checksums_is_that_of_sha256sum(repeated: Repeated) -> None:
+    _, files = made(repeated({}, {}, {}))
+    listed = dict(line.split("  ")[::-1] for line in files["SHA256SUMS"].decode().splitlines())
+    assert listed == {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in files.items()
+        if name not in ("SHA256SUMS", "signer.pub", "statement.dsse.json")
+    }
+
+
+def test_the_manifest(repeated: Repeated) -> None:
+    _, files = made(repeated({}, {}, {}))
+    found = json.loads(files["testbed.json"])
+    assert found["driver"] == {
+        "name": "ixgbe",
+        "version": "7.3.4",
+        "module": {"file": "ixgbe.ko", "sha256": "cd" * 32, "srcversion": "8A3", "version": None},
+        "out-of-tree": {},
+    }
+    assert found["device"]["model"] == "1"
+    assert found["kernel"]["release"] == "7.3.4+deb13-amd64"
+    assert found["qemu"] == {"version": "11.1.3", "digest": "q", "acceleration": "tcg"}
+    assert found["guest"]["packages"] == {"bash": "5.2.37-2+b10"}
+    assert found["suite"]["areas"] == ["link", "xdp"]
+    assert [run["seed"] for run in found["runs"]] == [41, 42, 43]
+    assert found["runs"][0]["verdicts"] == {"pass": 2, "skip": 1, "xfail": 1}
+    assert found["deviations"] == []
+    assert found["known_issues"] == [
+        {
+            "title": "ixgbe: zero-copy AF_XDP drops frames",
+            "link": "https://example.org/1",
+            "requirements": ["XDP-XSK-12"],
+            "showed": 3,
+        }
+    ]
+
+
+def test_the_page_says_what_was_certified(repeated: Repeated) -> None:
+    _, files = made(repeated(*[{"result.reason": "<script>alert(1)</script>"}] * 3))
+    page = files["index.html"].decode()
+    assert "ixgbe <small>on Linux 7.3.4+deb13-amd64: 3 shuffled runs that agree</small>" in page
+    assert "WARNED" in page
+    assert "ixgbe: zero-copy AF_XDP drops frames" in page
+    assert 'href="run-1/report.html#XDP-XSK-12"' in page
+    assert "<script" not in page
+    assert "SHA256:" not in page, "the page, and so the statement, does not depend on the key"
+
+
+def test_a_chosen_area_is_a_deviation(repeated: Repeated) -> None:
+    certificate, files = made(repeated(*[{"run.options.areas": ["link"], "run.options.confirm": False}] * 3))
+    assert certificate.deviations == [
+        "only the areas link; left out: smoke, offload, xdp, qstat, qapi, backplane",
+        "verdicts against the driver were not confirmed in a fresh guest (--no-confirm)",
+    ]
+    assert "only the areas link" in files["index.html"].decode()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "result"),
+    [
+        ({"XDP-XSK-12": "pass"}, "PASSED"),
+        ({"XDP-XSK-12": "quarantined"}, "WARNED"),
+        ({"LINK-UP-01": "fail"}, "FAILED"),
+        ({"LINK-UP-01": "unstable"}, "FAILED"),
+    ],
+)
+def test_the_result(repeated: Repeated, verdicts: dict[str, str], result: str) -> None:
+    certificate, files = made(repeated(verdicts, verdicts, verdicts))
+    assert (certificate.result, statement(files)["predicate"]["result"]) == (result, result)
+
+
+def test_a_test_that_the_quarantine_lists_may_vary_and_is_an_exception(repeated: Repeated) -> None:
+    _, files = made(repeated({}, {"LINK-UP-02": "quarantined"}, {}))
+    assert statement(files)["predicate"]["warnedTests"] == ["XDP-XSK-12", "LINK-UP-02"]
+
+
+def test_the_same_runs_make_the_same_bundle(repeated: Repeated) -> None:
+    folder = repeated({}, {}, {})
+    made(folder)
+    first = folder.with_name("bundle.tar").read_bytes()
+    for path in folder.rglob("*"):
+        os.utime(path, (random.randrange(10**9),) * 2)
+    moved = folder.rename(folder.with_name("elsewhere"))
+    made(moved)
+    assert folder.with_name("bundle.tar").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (({}, {}), "expected 3 runs, found 2"),
+        (({}, {}, {}, {}), "expected 3 runs, found 4"),
+        (
+            ({}, {"LINK-UP-01": "fail"}, {"LINK-UP-02": "skip"}),
+            "LINK-UP-01 (test_link_up_01) was pass, fail, pass; LINK-UP-02 (test_link_up_02) was pass, pass, skip",
+        ),
+        (({}, {}, {"run.options.seed": 41}), "expected each run in another order, found one order twice"),
+        (({}, {"run.options.seed": None}, {}), "run-2 was not shuffled"),
+        (({}, {"run.options.faults": ["rx.frame.dropped"]}, {}), "run-2 ran under a fault"),
+        (({}, {}, {"run.options.pytest": ["-k", "link"]}), "run-3 ran with arguments of pytest (-k link), which may leave tests out"),
+        (({}, {}, {"run.kernel.release": "7.3.5"}), "run-1 and run-3 differ in kernel"),
+        (({}, {"boot.module": None}, {}), "run-1 and run-2 differ in the testbed"),
+        (({}, {"planned.lists": {"known_issues": "cd" * 32}}, {}), "run-1 and run-2 differ in the testbed"),
+        (({}, {"LINK-UP-03": "pass"}, {}), "run-1 and run-2 differ in requirements; run-1 and run-2 differ in the tests"),
+        (({}, {"end.reason": "interrupted", "end.exit_status": 130, "end.event": "stopped"}, {}), "run-2 is not complete: interrupted"),
+        (({"LINK-UP-01": "skip", "LINK-UP-02": "skip"},) * 3, "expected a requirement that passes, found none"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(repeated: Repeated, runs: tuple[dict[str, Any], ...], message: str) -> None:
+    assert refusal(repeated(*runs)) == message
+
+
+def test_runs_of_another_driver_are_refused(repeated: Repeated) -> None:
+    found = refusal(repeated(*[{"run.driver": "gve"}] * 3))
+    assert found == "expected runs of ixgbe, found run-1 of gve"
+
+
+def test_a_run_without_a_testbed_is_refused(repeated: Repeated) -> None:
+    folder = repeated({}, {}, {})
+    journal = folder / "run-2" / "journal.jsonl"
+    first, *rest = journal.read_text().splitlines(keepends=True)
+    event = json.loads(first)
+    del event["testbed"]
+    journal.write_text(json.dumps(event) + "\n" + "".join(rest))
+    assert refusal(folder) == "run-2 was made by a plugfest that did not record the testbed"
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    assert refusal(tmp_path / "results") == "expected 3 runs, found 0"
+
+
+def test_a_link_in_a_run_is_refused(repeated: Repeated) -> None:
+    folder = repeated({}, {}, {})
+    (folder / "run-1" / "secret").symlink_to("/etc/shadow")
+    assert "run-1/secret: expected a file that the run wrote" in refusal(folder)
+
+
+def test_the_configuration_of_the_kernel_is_in_the_bundle(repeated: Repeated) -> None:
+    kernel = {"sha256": HASH, "digest": "k", "config": hashlib.sha256(CONFIG).hexdigest()}
+    folder = repeated(*[{"run.testbed.kernel": kernel}] * 3)
+    for number in (1, 2, 3):
+        (folder / f"run-{number}" / "kernel.config").write_bytes(CONFIG)
+    _, files = made(folder)
+    assert files["run-1/kernel.config"] == CONFIG
+    assert 'href="run-1/kernel.config"' in files["index.html"].decode()

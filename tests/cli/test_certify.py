@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest certify`` and ``plugfest verify``: what they print, what they write, and their errors."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from plugfest.run import sandbox
+from test_commands import END, PLANNED, result
+from test_repeat import BOTH, OTHER
+
+BOOT = {
+    "event": "boot", "seconds": 1.0, "how": "a snapshot", "reason": "the first one", "speed": 0.1, "driver": "7.3.4",
+    "module": {"file": "ixgbe.ko", "sha256": "cd" * 32, "srcversion": None, "version": None},
+    "model": {"name": "ixgbe", "version": "1"},
+}  # fmt: skip
+
+
+def found(verdict: str) -> list[dict]:
+    return [PLANNED, BOOT, result(verdict), END]
+
+
+@pytest.fixture
+def key(plugfest) -> Path:
+    """A private key in the folder in which the commands run, and ``key.pub``."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    Path("key").write_bytes(private.private_bytes(*form))
+    public = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    Path("key.pub").write_bytes(private.public_key().public_bytes(*public))
+    return Path("key")
+
+
+def certify(plugfest, *more: str):
+    return plugfest("certify", "ixgbe", "--out", "bundle.tar", "--key", "key", *more)
+
+
+def test_three_runs_that_agree_are_certified_and_verified(plugfest, runs, key) -> None:
+    plans = runs(*[found("pass")] * 3)
+    done = certify(plugfest)
+    assert done.status == 0, done.err
+    assert "ixgbe on Linux 7.3.4+deb13-amd64, plugfest's model of ixgbe (kr): PASSED" in done.out
+    assert "1 requirements in 3 runs: 1 passed, 0 exceptions, 0 failed, 0 not claimed" in done.out
+    assert done.out.splitlines()[-1].startswith("bundle.tar: signed by SHA256:")
+    assert len({plan.seed for plan in plans}) == 3
+    assert None not in {plan.seed for plan in plans}
+    verified = plugfest("verify", "bundle.tar", "--trust", "key.pub")
+    assert verified.status == 0, verified.err
+    assert verified.out.splitlines()[0].endswith(": PASSED")
+    assert "the key of key.pub" in verified.out
+    assert "each as it was signed; the reports follow from the journals" in verified.out
+    assert "whoever that is" in plugfest("verify", "bundle.tar").out
+
+
+def test_the_runs_are_of_the_chosen_areas(plugfest, runs, key) -> None:
+    plans = runs(*[found("pass")] * 3)
+    assert certify(plugfest, "--area", "link", "--slow").status == 0
+    assert {(plan.areas, plan.slow) for plan in plans} == {(("link",), True)}
+    assert "only the areas link; left out: smoke, offload" in plugfest("verify", "bundle.tar").out
+
+
+def test_a_failure_is_certified_as_one(plugfest, runs, key) -> None:
+    runs(*[[BOTH, BOOT, result("pass"), {**result("fail"), **OTHER}, END]] * 3)
+    done = certify(plugfest)
+    assert done.status == 1
+    assert ": FAILED" in done.out
+    assert "2 requirements in 3 runs: 1 passed, 0 exceptions, 1 failed, 0 not claimed" in done.out
+    verified = plugfest("verify", "bundle.tar", "--trust", "key.pub")
+    assert (verified.status, ": FAILED" in verified.out) == (1, True)
+
+
+def test_runs_that_disagree_are_refused_and_stay(plugfest, runs, key) -> None:
+    runs(found("pass"), found("fail"), found("pass"))
+    done = certify(plugfest)
+    assert done.status == 1
+    assert "no certificate: SMOKE-A-01 (test_it) was pass, fail, pass" in done.line
+    assert not Path("bundle.tar").exists()
+    assert len(list(Path("results/latest").glob("run-*/report.json"))) == 3
+
+
+def test_a_bundle_of_runs_that_there_are(plugfest, runs, key) -> None:
+    runs(*[found("pass")] * 3)
+    assert certify(plugfest).status == 0
+    first = Path("bundle.tar").read_bytes()
+    Path("bundle.tar").unlink()
+    assert certify(plugfest, "--results", "results/latest").status == 0
+    assert Path("bundle.tar").read_bytes() == first
+
+
+def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
+    runs(found("pass"), ([PLANNED], sandbox.Outcome(130, signal.SIGINT)))
+    done = certify(plugfest)
+    assert done.status == 130
+    assert not Path("bundle.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "none/b"], "--out none/b: expected a folder to write to, found none"),
+        (["--out", "key"], "--out key: expected a new file, found one; choose another"),
+        (["--key", "none"], "--key none: expected the file of a key, found: No such file or directory"),
+        (["--key", "key.pub"], "--key key.pub: expected an Ed25519 private key, found something else; make one with"),
+        (["--fault", "rx.frame.dropped"], "a driver on a broken device certifies nothing; use plugfest run"),
+        (["--dry-run", "--results", "results"], "--dry-run with --results: expected one of them"),
+        (["--area", "lnik"], "did you mean link"),
+    ],
+)
+def test_bad_arguments_are_found_before_the_runs(plugfest, runs, key, arguments: list[str], message: str) -> None:
+    plans = runs()
+    done = plugfest("certify", "ixgbe", "--out", "bundle.tar", "--key", "key", *arguments)
+    assert (done.status, plans) == (2, [])
+    assert message in done.line
+
+
+def test_an_encrypted_key_wants_a_terminal(plugfest, runs, key) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    key.write_bytes(private.private_bytes(*form))
+    plans = runs()
+    done = certify(plugfest)
+    assert (done.status, plans) == (2, [])
+    assert "expected a terminal to ask for its passphrase" in done.line
+
+
+def test_a_folder_without_runs(plugfest, key) -> None:
+    Path("empty").mkdir()
+    done = certify(plugfest, "--results", "empty")
+    assert (done.status, done.line) == (1, "empty: no certificate: expected 3 runs, found 0")
+
+
+def test_a_bundle_cut_short(plugfest, runs, key) -> None:
+    runs(*[found("pass")] * 3)
+    certify(plugfest)
+    whole = Path("bundle.tar").read_bytes()
+    Path("bundle.tar").write_bytes(whole[: len(whole) // 2])
+    done = plugfest("verify", "bundle.tar")
+    assert done.status == 1
+    assert "bundle.tar: it is cut short" in done.line
+
+
+def test_another_key(plugfest, runs, key) -> None:
+    runs(*[found("pass")] * 3)
+    certify(plugfest)
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    Path("other.pem").write_bytes(other.public_bytes(*form))
+    done = plugfest("verify", "bundle.tar", "--trust", "other.pem")
+    assert done.status == 1
+    assert "the key of --trust: someone else signed it" in done.line
+    done = plugfest("verify", "bundle.tar", "--trust", "bundle.tar")
+    assert (done.status, "expected an Ed25519 public key" in done.line) == (2, True)
+
+
+def test_what_is_no_bundle(plugfest, key) -> None:
+    done = plugfest("verify", "key")
+    assert done.status == 1
+    assert done.line == "key: it is cut short: it ends within the header of the first file"
+    assert (
+        plugfest("verify", "none").line
+        == "none: expected a bundle, found: No such file or directory; name the file of one"
+    )
