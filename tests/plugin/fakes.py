@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
 from plugfest.machine.call_count import CallCount
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Problem, find_problems
 from plugfest.machine.model import ModelError
 from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone
@@ -170,6 +171,7 @@ class FakeMachine:
             self.model.armed = {name: {} for name in plan.faults if is_models(name)}
         self.ssh = FakeShell(self)
         self.agent = FakeAgent(interposer)
+        self.calls = CallLog()
         self.ifname, self.load_error = "eth0", None
         self.remote = FakeRemote(interposer)
         self.pending_lines: list[str] = []
@@ -178,6 +180,7 @@ class FakeMachine:
         self.booted.append(self)
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
+        self.calls.call("shell", command, {})
         return self.ssh.run(command, check=check, timeout=timeout)
 
     def lost(self) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -131,14 +132,17 @@ def test_good(guest):
     '''Good.'''
 
 @requirement("AREA-TEST-02")
-def test_bad(guest):
+def test_bad(guest, step, defer):
     '''Bad.'''
-    guest.run("warn")
+    defer(guest.run, "undo")
+    with step("Warn"):
+        guest.run("warn")
     assert False, "no"
 """)
     good, bad = suite.document()["results"]
     assert good["artifacts"] == {}
     assert set(bad["artifacts"]) == {
+        "calls.txt",
         "console.txt",
         "counters.txt",
         "dmesg.txt",
@@ -148,6 +152,10 @@ def test_bad(guest):
         "wire.pcap",
     }
     folder = suite.output
+    calls = [json.loads(line) for line in (folder / bad["artifacts"]["calls.txt"]).read_text().splitlines()]
+    assert [call.get("step") or call["method"] for call in calls] == ["Warn", "warn"], (
+        "without the undo after the failure"
+    )
     assert "WARNING: CPU: 0" in (folder / bad["artifacts"]["console.txt"]).read_text()
     assert (folder / bad["artifacts"]["wire.pcap"]).read_bytes() == b"pcap"
     assert "R RDH[3]: RDH 0x00000007" in (folder / bad["artifacts"]["trace.txt"]).read_text()

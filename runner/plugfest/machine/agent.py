@@ -17,6 +17,7 @@ import paramiko
 from plugfest.deadline import Deadline, never
 from plugfest.errors import InfrastructureError
 from plugfest.machine.call_count import CallCount
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.ssh import GuestGone, SshSession
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class AgentClient:
         interposer: Interposer | None = None,
         lost: Callable[[], float] = never,
         count: CallCount | None = None,
+        log: CallLog | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -128,6 +130,7 @@ class AgentClient:
             interposer: consulted for each call of a run that falsifies.
             lost: returns the seconds that the host has lost so far.
             count: of the calls; None for one of its own.
+            log: of the calls; None for one of its own.
         """
         self._ssh = ssh
         self._alive = alive
@@ -135,6 +138,7 @@ class AgentClient:
         self._interposer = interposer
         self._lost = lost
         self.count = CallCount() if count is None else count
+        self._log = CallLog() if log is None else log
         self.reply_timeout = reply_timeout
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
@@ -151,6 +155,7 @@ class AgentClient:
             interposer=self._interposer,
             lost=self._lost,
             count=self.count,
+            log=self._log,
         )
 
     def call(self, method: str, /, **params: Any) -> Any:
@@ -216,6 +221,7 @@ class AgentClient:
         own = params.get("timeout")
         limit = self.reply_timeout + (float(own) if isinstance(own, int | float) else 0.0)
         begin = time.monotonic()
+        reply: dict[str, Any] | None = None
         with self._lock:
             try:
                 reply = self._exchange(method, params, limit)
@@ -227,7 +233,19 @@ class AgentClient:
                 self.count.calls += 1
                 if own:
                     self.count.waiting += time.monotonic() - begin
+                if reply is None:
+                    self._note(method, params, {"error": {"message": "no answer"}})
+        if method == "agent.batch":
+            for each, answer in zip(params["calls"], reply.get("result") or (), strict=False):
+                self._note(each["method"], each["params"], answer)
+        else:
+            self._note(method, params, reply)
         return _result(method, reply)
+
+    def _note(self, method: str, params: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        error = reply.get("error")
+        text = "" if error is None else str(error.get("message"))
+        self._log.call("agent", method, params, result=reply.get("result"), error=text)
 
     def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self._channel is None:

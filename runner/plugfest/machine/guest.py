@@ -14,6 +14,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer
 from plugfest.machine.agent import REPLY_TIMEOUT, AgentClient, AgentError, AgentTimeout
 from plugfest.machine.call_count import CallCount
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
 from plugfest.machine.guard import Guard
 from plugfest.machine.qemu import Qemu, QemuCommand
@@ -78,6 +79,7 @@ class Guest:
         cwd: Path | None = None,
         interposer: Interposer | None = None,
         delay: RunDelay | None = None,
+        log_of_calls: CallLog | None = None,
     ) -> None:
         """Start it.
 
@@ -88,6 +90,7 @@ class Guest:
             cwd: QEMU's working directory.
             interposer: consulted by the agent's client for each call of a run that falsifies.
             delay: counts what the host loses, QEMU's part too from now on; None for one of its own.
+            log_of_calls: of the agent and the shell; None for one of its own.
 
         Raises:
             InfrastructureError: it did not start.
@@ -101,6 +104,7 @@ class Guest:
         self._interposer = interposer
         self._delay = RunDelay() if delay is None else delay
         self._calls = CallCount()
+        self._call_log = CallLog() if log_of_calls is None else log_of_calls
         self._guard: Guard
         self.qemu: Qemu
         self.ssh: SshSession
@@ -231,6 +235,7 @@ class Guest:
             interposer=self._interposer,
             lost=self.lost,
             count=self._calls,
+            log=self._call_log,
         )
         try:
             self.agent.call("agent.ping")  # opens the connection, so that its duration does not count below

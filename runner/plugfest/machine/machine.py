@@ -19,13 +19,14 @@ from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
 from plugfest.machine import time_stamp_counter
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
 from plugfest.machine.snapshot import Snapshots
-from plugfest.machine.ssh import CommandResult, GuestGone, SshSession
+from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone, SshSession
 from plugfest.machine.tap import Tap
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
@@ -106,6 +107,7 @@ class Machine:
         ifname: the interface under test.
         load_error: why there is no interface; None if there is one. The guest keeps running, so that tests can gather more.
         seconds: duration of each part of the start, by name.
+        calls: what the test does to the guest, the model and the wire.
     """
 
     def __init__(self, plan: RunPlan, *, interposer: Interposer | None = None) -> None:
@@ -129,12 +131,13 @@ class Machine:
         self._numbers = itertools.count(1)
         self._device = ""
         self._delay = RunDelay()
+        self.calls = CallLog()
         subject = self.driver.subject
         self.tap = Tap(multi_queue=isinstance(subject, QemuSubject) and subject.queues > 1)
         self._taps = [self.tap]
         self._wires: list[Remote] = []
         try:
-            self.remote = Remote(self.tap, interposer, self._delay.seconds)
+            self.remote = Remote(self.tap, interposer, self._delay.seconds, self.calls)
             self._wires.append(self.remote)
             self._start_model()
             snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
@@ -145,6 +148,7 @@ class Machine:
                 cwd=plan.scratch,
                 interposer=interposer,
                 delay=self._delay,
+                log_of_calls=self.calls,
             )
             self.seconds["guest"] = self.guest.seconds
             try:
@@ -218,7 +222,15 @@ class Machine:
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
         """Run a shell command in the guest; see `plugfest.machine.ssh.SshSession.run`."""
-        return self.ssh.run(command, check=check, timeout=timeout)
+        try:
+            result = self.ssh.run(command, check=False, timeout=timeout)
+        except Exception as error:
+            self.calls.call("shell", command, {}, error=str(error))
+            raise
+        self.calls.call("shell", command, {}, result={"exit_status": result.exit_status, "output": result.stdout})
+        if check and result.exit_status:
+            raise CommandFailed(result)
+        return result
 
     def alive(self) -> bool:
         """Whether both guest and model are running."""
@@ -230,7 +242,9 @@ class Machine:
         """Start the model; it starts up in parallel with the guest."""
         self._process = self._model_on(self.tap, DUT_MAC)
         if self._process is not None:
-            self.model = ModelClient(self._process.control, process=self._process, interposer=self._interposer)
+            self.model = ModelClient(
+                self._process.control, process=self._process, interposer=self._interposer, log=self.calls
+            )
 
     def _model_on(self, tap: Tap, mac: str) -> ModelProcess | None:
         """Start a model of the device on a tap; None if QEMU emulates the device."""

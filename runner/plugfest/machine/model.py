@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from plugfest.errors import InfrastructureError
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.qemu import die_with_parent
 
 if TYPE_CHECKING:
@@ -186,7 +187,12 @@ class ModelClient:
     """Asks a model over its control socket; may be used from several threads."""
 
     def __init__(
-        self, path: Path, *, process: ModelProcess | None = None, interposer: Interposer | None = None
+        self,
+        path: Path,
+        *,
+        process: ModelProcess | None = None,
+        interposer: Interposer | None = None,
+        log: CallLog | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -194,7 +200,9 @@ class ModelClient:
             path: the control socket.
             process: who serves it, for error messages.
             interposer: consulted for each call of a run that falsifies.
+            log: of the calls; None for one of its own.
         """
+        self._log = CallLog() if log is None else log
         self._path = path
         self._process = process
         self._interposer = interposer
@@ -226,6 +234,8 @@ class ModelClient:
                 self.close()  # a late answer may be on its way
                 raise
         error = reply.get("error")
+        text = "" if error is None else str(error.get("message"))
+        self._log.call("model", method, params, result=reply.get("result"), error=text)
         if error is not None:
             raise ModelError(method, int(error.get("code", 0)), str(error.get("message")))
         return reply.get("result")

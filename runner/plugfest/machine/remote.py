@@ -23,6 +23,7 @@ from plugfest import deadline as deadlines
 from plugfest.errors import InfrastructureError
 from plugfest.frames.background import is_background
 from plugfest.machine import tap as taps
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.tap import Tap
 
 if TYPE_CHECKING:
@@ -211,7 +212,11 @@ class Remote:
     ipv6 = taps.IPV6
 
     def __init__(
-        self, tap: Tap, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+        self,
+        tap: Tap,
+        interposer: Interposer | None = None,
+        lost: Callable[[], float] = deadlines.never,
+        log: CallLog | None = None,
     ) -> None:
         """Take the wire's tap.
 
@@ -219,7 +224,9 @@ class Remote:
             tap: the remote end of the wire.
             interposer: consulted for each frame of a run that falsifies.
             lost: returns the seconds that the host has lost so far.
+            log: of the frames that are sent; None for one of its own.
         """
+        self._log = CallLog() if log is None else log
         self.tap = tap
         self.ifname = tap.name
         self._interposer = interposer
@@ -252,6 +259,7 @@ class Remote:
             if self._interposer is not None:
                 data = self._interposer("wire", "send", {"frame": data, "number": number}, _frame)
             if data is not None:
+                self._log.sent(data)
                 self._put(data)
         return count
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is kept of a test that did not pass: console, dmesg, the model's register trace and state, counters, wire, traceback.
+"""What is kept of a test that did not pass: its calls, console, dmesg, the model's register trace and state, counters, wire, traceback.
 
 Each is text that a browser shows by its name, except for the capture.
 """
@@ -59,6 +59,7 @@ class Recorder:
         machine = self._recording
         if machine is None:
             return
+        machine.calls.end()
         if machine.model is not None:
             model = machine.model
             self._try("model.json", lambda: self._write("model.json", json.dumps(_state(model), indent=1) + "\n"))
@@ -87,6 +88,8 @@ class Recorder:
                 "trace.txt", lambda: self._write("trace.txt", format_trace(model.call("trace.read", limit=TRACE_LIMIT)))
             )
         self._stop()
+        if machine is not None:
+            self._write("calls.txt", machine.calls.text())
         self._write("console.txt", console)
         if machine is not None and machine.alive():
             self._try("dmesg.txt", lambda: self._write("dmesg.txt", machine.ssh.run("dmesg", timeout=10).stdout))

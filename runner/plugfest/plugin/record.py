@@ -15,6 +15,7 @@ import pytest
 from plugfest.deadline import Wait
 from plugfest.machine.agent import AgentClient, result_or_error
 from plugfest.machine.call_count import CallCount
+from plugfest.machine.call_log import CallLog
 from plugfest.requirements.verdict import PhaseFailure
 
 
@@ -103,12 +104,15 @@ class TestRecord:
     _calls: CallCount = field(default_factory=CallCount)
     _before: CallCount = field(default_factory=CallCount)
     _undo: list[_Undo] = field(default_factory=list)
+    _log: CallLog | None = None
 
     @contextmanager
     def step(self, sentence: str) -> Iterator[None]:
         """Do one step of the procedure; its sentence goes into the reports."""
         entry = Step(sentence, self._depth)
         self.steps.append(entry)
+        if self._log is not None:
+            self._log.step(sentence, self._depth)
         self._depth += 1
         begin = time.monotonic()
         try:
@@ -118,9 +122,11 @@ class TestRecord:
             self._depth -= 1
             entry.seconds = time.monotonic() - begin
 
-    def count(self, calls: CallCount) -> None:
-        """Count the calls of the test from now on."""
+    def follow(self, calls: CallCount, log: CallLog) -> None:
+        """Count and log the calls of the test from now on."""
         self._calls, self._before = calls, dataclasses.replace(calls)
+        self._log = log
+        log.begin()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

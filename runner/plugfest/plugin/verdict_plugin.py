@@ -185,7 +185,7 @@ class VerdictPlugin:
             if booting:
                 self._live.note(f"guest: {machine.startup}")
             machine.clear_warn_once()
-            record.count(machine.agent.count)
+            record.follow(machine.agent.count, machine.calls)
             self._now.recorder.start(machine)
             fault = fault_of(item)
             if fault is not None and is_models(fault) and _of_another_model(machine.model, fault):

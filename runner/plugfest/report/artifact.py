@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 _TITLES = {
     "traceback.txt": "traceback",
+    "calls.txt": "calls",
     "trace.txt": "register trace",
     "wire.pcap": "capture",
     "console.txt": "console",
