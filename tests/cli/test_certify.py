@@ -165,3 +165,23 @@ def test_what_is_no_bundle(plugfest, key) -> None:
         plugfest("verify", "none").line
         == "none: expected a bundle, found: No such file or directory; name the file of one"
     )
+
+
+def test_findings_of_a_run(plugfest, inside) -> None:
+    inside.events = [BOTH, BOOT, result("pass"), {**result("fail"), **OTHER}, END]
+    assert plugfest("run", "ixgbe").status == 1
+    done = plugfest("findings", "results/latest", "--out", "texts")
+    assert done.status == 0
+    assert done.out.splitlines() == [
+        "texts/SMOKE-A-02-test-other.txt: ixgbe: fail: It works",
+        "1 findings, listed in texts/index.txt",
+    ]
+    assert Path("texts/SMOKE-A-02-test-other.txt").is_file()
+
+
+def test_findings_of_no_run(plugfest) -> None:
+    done = plugfest("findings", ".", "--out", "texts")
+    assert (done.status, done.line) == (
+        2,
+        ".: expected a run's journal, journal.jsonl, found none; name the output folder of one run",
+    )

@@ -74,6 +74,7 @@ class TestHelp:
             "report",
             "certify",
             "verify",
+            "findings",
         ],
     )
     def test_every_command_has_help(self, plugfest, name: str) -> None:

@@ -33,6 +33,7 @@ ORDER = (
     "falsify",
     "report",
     "certify",
+    "findings",
     "plugin",
     "cli",
 )

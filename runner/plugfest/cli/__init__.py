@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, certify, doctor, images, listing, report, run, shell, verify
+from plugfest.cli import cache, certify, doctor, findings, images, listing, report, run, shell, verify
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
@@ -48,6 +48,7 @@ for _command in (
     report.report,
     certify.certify,
     verify.verify,
+    findings.findings,
 ):
     commands.add_command(_command)
 
