@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,17 @@ def shell(driver: str, port: int, **rest: Any) -> int:
     return outcome.status
 
 
+_INSIDE = "nsenter --target $(pgrep -nf 'plugfest shell')"
+"""Enters the run's namespaces: the newest process of this command is in all of them. (Its own view of its number is 2.)"""
+
+
+def _ends(booted: machine.Machine) -> Iterator[str]:
+    """Yield how to reach what is not in the guest; both need root, and the second socat."""
+    yield f"the other end of the wire, {booted.remote.ifname}: {_INSIDE} --net scapy"
+    if booted.model is not None:
+        yield f"the model's control socket: {_INSIDE} --mount socat - UNIX-CONNECT:{booted.model.path}"
+
+
 def _serve(ready: RunPlan, listener: socket.socket) -> int:
     """Boot the guest inside the run's namespaces, print how to log in, wait for its end."""
     booted = machine.boot(ready)
@@ -69,6 +81,8 @@ def _serve(ready: RunPlan, listener: socket.socket) -> int:
             f"ssh -i {key} -p {relayed.port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
             "-o LogLevel=ERROR root@127.0.0.1"
         )
+        for line in _ends(booted):
+            click.echo(line)
         click.echo("Press Ctrl-C to stop the guest.")
         while (gone := booted.guest.gone()) is None:
             time.sleep(1.0)

@@ -184,7 +184,11 @@ class ModelProcess:
 
 
 class ModelClient:
-    """Asks a model over its control socket; may be used from several threads."""
+    """Asks a model over its control socket; may be used from several threads.
+
+    Attributes:
+        path: the control socket.
+    """
 
     def __init__(
         self,
@@ -203,7 +207,7 @@ class ModelClient:
             log: of the calls; None for one of its own.
         """
         self._log = CallLog() if log is None else log
-        self._path = path
+        self.path = path
         self._process = process
         self._interposer = interposer
         self._socket: socket.socket | None = None
@@ -253,7 +257,7 @@ class ModelClient:
                 self._buffer.clear()
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 self._socket.settimeout(REPLY_TIMEOUT)
-                self._socket.connect(str(self._path))
+                self._socket.connect(str(self.path))
             self._socket.sendall(line)
             while True:
                 reply = self._line()
