@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def test_an_encrypted_key_wants_its_passphrase(tmp_path: Path, form: str) -> Non
         signing_key(path, lambda: "wrong")
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
 def test_what_openssh_writes_is_read(tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f", key], check=True)
@@ -62,6 +64,7 @@ def test_what_openssh_writes_is_read(tmp_path: Path) -> None:
     assert listed.split()[1] == public.fingerprint
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 def test_what_openssl_writes_is_read_and_openssl_verifies(tmp_path: Path) -> None:
     key, public, signature, message = (tmp_path / name for name in ("key.pem", "public.pem", "signature", "message"))
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)

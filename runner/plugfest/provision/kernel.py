@@ -176,10 +176,15 @@ def _unpack(scratch: Path, packages: Packages, settings: ProvisionSettings, tool
                 )
             tree = ModuleTree(modules, release, tools)
             _index_apart(root, tree)
-            return _Prepared(BootImage(image.read_bytes(), str(image)), tree, root / f"boot/config-{release}")
+            return _Prepared(BootImage(image.read_bytes(), str(image)), tree, _config(modules, root / "boot"))
     raise InfrastructureError(
         f"expected a kernel in the packages of {packages.suite}, found none; specify another mirror with --mirror"
     )
+
+
+def _config(modules: Path, boot: Path) -> Path:
+    """Return the file of a kernel's configuration: beside its modules, as newer packages of Debian have it, or beside its image."""
+    return modules / "config" if (modules / "config").exists() else boot / f"config-{modules.name}"
 
 
 def _index_apart(root: Path, tree: ModuleTree) -> None:
@@ -213,7 +218,7 @@ def _from_image(settings: ProvisionSettings, spec: str, image: Path, modules: Pa
         raise UsageError(f"kernel {spec!r}: expected its modules at {folder}, found none; name them as BZIMAGE:MODULES")
 
     def prepare(_scratch: Path, tools: Unpacked) -> _Prepared:
-        return _Prepared(boot, ModuleTree(folder, boot.release, tools), image.with_name(f"config-{boot.release}"))
+        return _Prepared(boot, ModuleTree(folder, boot.release, tools), _config(folder, image.parent))
 
     return _ensure(settings, spec, _state(image, folder / "modules.dep"), prepare)
 
