@@ -133,6 +133,14 @@ def test_a_chosen_area_is_a_deviation(repeated: Repeated) -> None:
     assert "only the areas link" in files["index.html"].decode()
 
 
+def test_a_list_of_ones_own_is_a_deviation(repeated: Repeated) -> None:
+    certificate, _ = made(repeated(*[{"planned.lists.known_issues": HASH, "planned.lists.quarantine": HASH}] * 3))
+    assert certificate.deviations == [
+        "a list of known issues of the signer's own, not plugfest's",
+        "a quarantine of the signer's own, not plugfest's",
+    ]
+
+
 @pytest.mark.parametrize(
     ("verdicts", "result"),
     [

@@ -14,7 +14,9 @@ from plugfest.report import repetition
 from plugfest.report.document import Document
 from plugfest.report.repetition import Run
 from plugfest.requirements import drivers as registry
+from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.verdict import Verdict
+from plugfest.run.testbed import file_sha256
 
 RUNS = 3
 """How many runs must agree."""
@@ -29,6 +31,12 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 
 WARNED = (Verdict.XFAIL, Verdict.QUARANTINED)
 """Verdicts that are no failure of a run, and no pass: the exceptions of a certificate."""
+
+_LISTS = {
+    "known_issues": ("a list of known issues", known_issues.DEFAULT),
+    "quarantine": ("a quarantine", quarantine.DEFAULT),
+}
+"""What a verdict may hang on beside the driver, by its name in the journal."""
 
 _SHOWN = 10
 """How many tests an objection names."""
@@ -157,6 +165,9 @@ class Certificate:
             found.append(f"only the areas {', '.join(options['areas'])}; left out: {', '.join(left_out) or 'none'}")
         if not options["confirm"]:
             found.append("verdicts against the driver were not confirmed in a fresh guest (--no-confirm)")
+        for name, (what, own) in _LISTS.items():
+            if run["testbed"]["lists"].get(name) != file_sha256(own):
+                found.append(f"{what} of the signer's own, not plugfest's")
         return found
 
     def _known_issues(self) -> list[dict[str, Any]]:
