@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from plugfest.run import journal
 
 TWO = """
 @requirement("AREA-TEST-01")
@@ -73,6 +74,8 @@ def test_last(guest):
     assert set(suite.verdicts().values()) == {"pass"}
     reasons = [boot["reason"] for boot in suite.document()["run"]["boots"]]
     assert reasons == ["the first one", "test_fresh asks for a fresh one", "test_fresh had a guest of its own"]
+    boots = [event for event in journal.read(suite.output) if event["event"] == "boot"]
+    assert [boot["module"] and boot["module"]["file"] for boot in boots] == ["ixgbe.ko", None, None]
 
 
 def test_a_test_that_uses_no_guest_boots_none(suite) -> None:
