@@ -24,6 +24,9 @@ A kernel range is what was measured, on Debian's kernels. gve, ixgbe and xgbe ra
 on QEMU's own devices. To see one fail:
 
     plugfest run DRIVER --profile PROFILE -- -k REQUIREMENT
+    plugfest findings results/latest --out findings
+
+The second writes what the first found as a text for a kernel list, with the steps as commands to type ([certify.md](certify.md#findings-as-mails)).
 
 """
 
