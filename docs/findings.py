@@ -26,7 +26,8 @@ on QEMU's own devices. To see one fail:
     plugfest run DRIVER --profile PROFILE -- -k REQUIREMENT
     plugfest findings results/latest --out findings
 
-The second writes what the first found as a text for a kernel list, with the steps as commands to type ([certify.md](certify.md#findings-as-mails)).
+The second writes what the first found as a text for a kernel list, with the steps as commands to type: see
+[certify.md](certify.md#findings-as-mails).
 
 """
 

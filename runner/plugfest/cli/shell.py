@@ -57,7 +57,7 @@ def shell(driver: str, port: int, **rest: Any) -> int:
 
 
 _INSIDE = "nsenter --target $(pgrep -nf 'plugfest shell')"
-"""Enters the run's namespaces: the newest process of this command is in all of them. (Its own view of its number is 2.)"""
+"""Enters the run's namespaces: the newest process of this command is in all of them."""
 
 
 def _ends(booted: machine.Machine) -> Iterator[str]:

@@ -28,10 +28,11 @@ _WIDTH = 75
 """Columns of a mail's text; a command, and what it returned, stay on one line."""
 _RESULT = 200
 """Characters of a result that are shown."""
-_ACCESSES, _FRAMES, _CONSOLE = 20, 12, 30
+_WRITES, _FRAMES, _CONSOLE = 20, 12, 30
 """Lines of each recording that are shown: the last ones."""
 _VERDICT = re.compile(r"^found: [a-z]+: ")
 """What the reason of an xfail puts before the failed assertion."""
+_WRITE = re.compile(r"\s*[0-9.]+ W ")
 _MARK = "plugfest: mark "
 """What the runner writes into the kernel's log to see where it is."""
 
@@ -82,7 +83,7 @@ class FindingText:
             list(self._known()),
             list(self._steps()),
             list(self._recording("The kernel's log of the test", self._console())),
-            list(self._recording("Registers, the last accesses of the test", self._trace())),
+            list(self._recording("Registers, the last that the driver wrote", self._trace())),
             list(self._recording("Wire, the last frames of the test", self._capture())),
             ["To run the test itself:", f"  {self._command('run')} -- -k {self.result['requirement']}"],
         ]
@@ -145,7 +146,9 @@ class FindingText:
 
     def _trace(self) -> Sequence[str]:
         path = self._artifact("trace.txt")
-        return [] if path is None else path.read_text(errors="replace").splitlines()[-_ACCESSES:]
+        lines = [] if path is None else path.read_text(errors="replace").splitlines()
+        # Reads are most of all the driver's look at its statistics, every other second.
+        return [line for line in lines if _WRITE.match(line)][-_WRITES:]
 
     def _capture(self) -> Sequence[str]:
         path = self._artifact("wire.pcap")
