@@ -34,9 +34,9 @@ from plugfest.run import journal, testbed
 _Result = TypeVar("_Result")
 
 _MIB = 1 << 20
-_SMALL, _LARGE = 16 * _MIB, 64 * _MIB
+_SMALL, _LARGE = 4 * _MIB, 16 * _MIB
 """Bytes of the largest statement, manifest or list of checksums, and of the largest report, or all journals of a run, that are read:
-those of a whole run have two MiB."""
+those of a whole run have two MiB. Python takes some 30 bytes for each of JSON."""
 
 _JOURNAL = re.compile(r"(run-[1-9][0-9]{0,3})/(guest-[1-9][0-9]{0,3}/)?journal\.jsonl")
 _REPORTS = ("report.json", "report.html", "junit.xml", "report.tap")
