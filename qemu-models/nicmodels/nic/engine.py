@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nicmodels.clock import Clock
     from nicmodels.wire import Offload, Wire
 
-BURST = 64
+BURST = 128
 """Frames after which completions are written and interrupts raised."""
 TURN = 256
 """Frames after which the event loop runs."""

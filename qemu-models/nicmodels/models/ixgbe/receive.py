@@ -506,7 +506,7 @@ class Receiver:
         size = queue.size
         first_info = report.info
         if header:
-            memory.write(queue.posted[0][1] & ~1, view[:header])
+            memory.write(queue.posted.words[1] & ~1, view[:header])
             first_info |= header << 21 & 0x7FE0_0000 | SPH
         view = view[header:]
         first = True

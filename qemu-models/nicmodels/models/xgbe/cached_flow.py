@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nicmodels.models.xgbe import descriptors as d
+from nicmodels.nic.account import tally
 from nicmodels.offload.headers import TCP
 
 if TYPE_CHECKING:
@@ -42,11 +43,14 @@ class CachedFlow:
         at = self._offset_at
         return not at or at - 12 + (frame[at] >> 4 << 2) == self.header
 
-    def report(self, size: int) -> bytes:
-        """The write-back of a frame of `size` bytes."""
-        found = self._reports.get(size)
-        if found is None:
-            value = self._report.hash
-            last = d.FIRST | d.LAST | self._report.status | size & 0x3FFF | (0 if value is None else d.HASH_VALID)
-            found = self._reports[size] = _WRITE_BACK.pack(0, value or 0, self.header & d.HEADER_MASK, last)
-        return found
+    def reports(self, sizes: list[int]) -> bytes:
+        """The write-backs of frames of `sizes` bytes."""
+        known, numbers = self._reports, tally(sizes)
+        for size in numbers:
+            if size not in known:
+                value = self._report.hash
+                last = d.FIRST | d.LAST | self._report.status | size & 0x3FFF | (0 if value is None else d.HASH_VALID)
+                known[size] = _WRITE_BACK.pack(0, value or 0, self.header & d.HEADER_MASK, last)
+        if len(numbers) == 1:
+            return known[sizes[0]] * len(sizes)
+        return b"".join([known[size] for size in sizes])
