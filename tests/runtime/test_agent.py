@@ -112,6 +112,17 @@ def test_calls_and_the_seconds_of_those_that_wait_are_counted(agent: AgentClient
     assert 0.2 <= agent.count.waiting < 5
 
 
+@pytest.mark.parametrize(("seconds", "timeout", "idle"), [(0.3, 0.2, 0.2), (0.1, 30, 0), (0.1, None, 0)])
+def test_call_is_idle_whose_own_timeout_passes(
+    session: SshSession, seconds: float, timeout: float | None, idle: float
+) -> None:
+    agent = AgentClient(session, command=COMMAND)
+    agent.call("sleep", seconds=seconds, timeout=timeout)
+    assert agent.count.idle == idle
+    agent.another().call("sleep", seconds=seconds, timeout=timeout)
+    assert agent.count.idle == idle, "whoever makes a call beside others does not wait for it"
+
+
 def test_busy_host_extends_the_time_for_an_answer(session: SshSession) -> None:
     begin = time.monotonic()
     agent = AgentClient(session, command=COMMAND, reply_timeout=0.3, lost=lambda: (time.monotonic() - begin) * 0.8)

@@ -117,6 +117,7 @@ class AgentClient:
         interposer: Interposer | None = None,
         lost: Callable[[], float] = never,
         count: CallCount | None = None,
+        beside: bool = False,
     ) -> None:
         """Connect to nothing yet.
 
@@ -128,6 +129,7 @@ class AgentClient:
             interposer: consulted for each call of a run that falsifies.
             lost: returns the seconds that the host has lost so far.
             count: of the calls; None for one of its own.
+            beside: whether the caller goes on with other things while a call waits; no time of it is then idle.
         """
         self._ssh = ssh
         self._alive = alive
@@ -135,6 +137,7 @@ class AgentClient:
         self._interposer = interposer
         self._lost = lost
         self.count = CallCount() if count is None else count
+        self._beside = beside
         self.reply_timeout = reply_timeout
         self._channel: paramiko.Channel | None = None
         self._buffer = bytearray()
@@ -151,6 +154,7 @@ class AgentClient:
             interposer=self._interposer,
             lost=self._lost,
             count=self.count,
+            beside=True,
         )
 
     def call(self, method: str, /, **params: Any) -> Any:
@@ -226,7 +230,10 @@ class AgentClient:
             finally:
                 self.count.calls += 1
                 if own:
-                    self.count.waiting += time.monotonic() - begin
+                    seconds = time.monotonic() - begin
+                    self.count.waiting += seconds
+                    if seconds >= own and not self._beside:
+                        self.count.idle += own
         return _result(method, reply)
 
     def _exchange(self, method: str, params: Mapping[str, Any], limit: float) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
-_COSTS = ("calls", "waited", "tight_waits")
+_COSTS = ("calls", "waited", "idle", "tight_waits")
 """What a journal of an older version lacks."""
 
 _TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
