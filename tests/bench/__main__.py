@@ -99,6 +99,7 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
     finally:
         guest.close()
     console.print(_throughput_table(compared))
+    console.print(_cost_table(compared))
     found = {
         "starts": starts,
         "alone": [vars(rate) for rate in alone],
@@ -160,6 +161,26 @@ def _throughput_table(compared: list[throughput.Subject]) -> Table:
             _spread(subject.received),
             _ratio(subject.received, reference.received),
             f"{subject.probe_seconds:.2f}",
+        )
+    return table
+
+
+def _cost_table(compared: list[throughput.Subject]) -> Table:
+    reference = next(subject for subject in compared if subject.name == COMPARED_WITH)
+    table = Table(
+        "CPU seconds of QEMU and the model for a gigabyte of TCP",
+        "guest sends",
+        f"of {COMPARED_WITH}",
+        "guest receives",
+        f"of {COMPARED_WITH}",
+    )
+    for subject in compared:
+        table.add_row(
+            subject.name,
+            _spread(subject.transmit_cost),
+            _ratio(subject.transmit_cost, reference.transmit_cost),
+            _spread(subject.receive_cost),
+            _ratio(subject.receive_cost, reference.receive_cost),
         )
     return table
 
