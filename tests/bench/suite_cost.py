@@ -44,7 +44,7 @@ class SuiteCost:
 
     @property
     def working(self) -> float:
-        """Seconds in which a test did something, or a call of it was on its way."""
+        """Seconds in which a test did something, a call of it was on its way, or it looked at the wire outside `until`."""
         return self.tests - self.waited
 
     @property

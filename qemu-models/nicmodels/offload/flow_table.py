@@ -18,7 +18,7 @@ from nicmodels.offload.checksum import word_sum
 from nicmodels.offload.headers import TCP, UDP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nicmodels.offload.checksum import Buffer
     from nicmodels.offload.headers import Headers
@@ -128,6 +128,30 @@ class FlowTable(Generic[Value]):
                 after = at + len([*same])
                 yield flow, run[at:after], leading(sizes[at:after], self._longest)
                 at = after
+
+
+class Reports:
+    """The descriptors that report the frames of a flow, which differ by the frame's length only: each is made once.
+
+    Args:
+        make: returns the descriptor of a frame of so many bytes.
+    """
+
+    __slots__ = ("_known", "_make")
+
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        self._make = make
+        self._known: dict[int, bytes] = {}
+
+    def of(self, sizes: list[int]) -> bytes:
+        """Those of frames of these lengths, in order."""
+        known, lengths = self._known, {*sizes}
+        for size in lengths:
+            if size not in known:
+                known[size] = self._make(size)
+        if len(lengths) == 1:
+            return known[sizes[0]] * len(sizes)
+        return b"".join([known[size] for size in sizes])
 
 
 def leading(sizes: list[int], longest: int) -> list[int]:

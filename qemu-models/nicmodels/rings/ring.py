@@ -68,7 +68,7 @@ class DescriptorRing:
         return list(self._layout.iter_unpack(self._read(limit)))
 
     def fetch_words(self, limit: int) -> list[int]:
-        """Like `fetch`, but as one list of quadwords, whatever the layout.
+        """Like `fetch`, but as one list of quadwords, eight bytes each, whatever the layout.
 
         Raises:
             DmaError: the ring is not in guest memory.

@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nicmodels.offload.flow_table import LIMIT, FlowTable, leading
+from nicmodels.offload.flow_table import LIMIT, FlowTable, Reports, leading
 from nicmodels.offload.headers import ip_checksum_ok, l4_checksum_ok, parse
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -107,6 +107,19 @@ def test_flushing_forgets_every_flow() -> None:
     table = table_of(plain, tcp)
     table.flush()
     assert (len(table), found(table, plain), found(table, tcp)) == (0, None, None)
+
+
+def test_a_report_is_made_once_for_each_length() -> None:
+    made: list[int] = []
+
+    def make(size: int) -> bytes:
+        made.append(size)
+        return bytes((size,)) * 2
+
+    reports = Reports(make)
+    assert reports.of([60, 60]) == bytes((60,)) * 4
+    assert reports.of([61, 60, 61]) == bytes((61, 61, 60, 60, 61, 61))
+    assert made == [60, 61]
 
 
 def test_memory_is_bounded() -> None:

@@ -15,7 +15,7 @@ from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
 from nicmodels.nic.account import tally
-from nicmodels.offload.flow_table import FlowTable, leading
+from nicmodels.offload.flow_table import FlowTable, Reports, leading
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class CachedFlow:
         status: DD, EOP, the checksum bits of a good frame, and whether a filter matched.
         group, broadcast: whether its destination is a group address, and which.
         counter: slot of the flow director counter to increment, or None.
+        reports: the write-backs of its frames.
     """
 
-    __slots__ = ("_reports", "broadcast", "counter", "group", "hash", "info", "queue", "status")
+    __slots__ = ("broadcast", "counter", "group", "hash", "info", "queue", "reports", "status")
 
     def __init__(self, destination: bytes, queue: RxQueue, report: RxStatus, counter: int | None) -> None:
         self.group = destination[0] & 1
@@ -69,17 +70,10 @@ class CachedFlow:
         self.hash = report.hash
         self.status = report.status | DD | EOP
         self.counter = counter
-        self._reports: dict[int, bytes] = {}
+        self.reports = Reports(self._report)
 
-    def reports(self, sizes: list[int]) -> bytes:
-        """The write-backs of frames of `sizes` bytes."""
-        known, numbers = self._reports, tally(sizes)
-        for size in numbers:
-            if size not in known:
-                known[size] = WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
-        if len(numbers) == 1:
-            return known[sizes[0]] * len(sizes)
-        return b"".join([known[size] for size in sizes])
+    def _report(self, size: int) -> bytes:
+        return WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
 
 
 class FlowCache(FlowTable[CachedFlow]):
@@ -158,7 +152,7 @@ class FlowCache(FlowTable[CachedFlow]):
         at = 0
         for number in (*lost, delivered):
             if at < number:
-                reports = flow.reports(sizes[at:number])
+                reports = flow.reports.of(sizes[at:number])
                 rx.written.add_many(queue.index, first + at, number - at, reports, queue.ring.count)
             at = number + 1
         for number in reversed(lost):

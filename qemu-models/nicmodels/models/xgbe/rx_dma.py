@@ -302,7 +302,7 @@ class RxDma:
                 self._dma_error(channel)
                 break
         if delivered:
-            reports = flow.reports(sizes[:delivered])
+            reports = flow.reports.of(sizes[:delivered])
             self._written.add_many(channel.index, first, delivered, reports, channel.ring.count)
         self._complete_many(channel, words[1 : 2 * delivered : 2])
         return taken, delivered
