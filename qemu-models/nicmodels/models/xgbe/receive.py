@@ -20,7 +20,7 @@ from nicmodels.models.xgbe.flow_cache import FlowCache
 from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
 from nicmodels.models.xgbe.rx_dma import QueuedFrame, RxDma
 from nicmodels.models.xgbe.rx_offload import RxOffload
-from nicmodels.nic.engine import ReceiveLoop
+from nicmodels.nic.engine import LONG_BURST, ReceiveLoop
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import parse
 
@@ -84,7 +84,7 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._frame_faults = RxFrameFaults(self._faults)
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst, LONG_BURST)
         self._holding = False
         self.queues: list[deque[QueuedFrame]] = [deque() for _ in range(channels)]
         self._buffered = [0] * channels
