@@ -47,6 +47,7 @@ def test_command_line(command: QemuCommand) -> None:
     (netdev,) = after(argv, "-netdev")
     assert "restrict=on" in netdev
     assert "hostfwd=tcp:127.0.0.1:2222-10.0.2.15:22" in netdev
+    assert "hostfwd=tcp:127.0.0.1:2223-10.0.2.15:2223" in netdev
     assert len([device for device in after(argv, "-device") if device.startswith("pcie-root-port")]) == PORTS
     assert all("read-only=on" in drive for drive in after(argv, "-blockdev"))
 

@@ -26,8 +26,10 @@ MANAGEMENT_MAC = "52:55:00:d1:55:01"
 GUEST_ADDRESS = "10.0.2.15"
 """Address of the management NIC: slirp offers it, and the guest's init sets it."""
 
-SSH_PORT = 2222
-"""On the loopback of the run's network namespace, where nothing else listens."""
+SSH_PORT, AGENT_PORT = 2222, 2223
+"""On the loopback of the run's network namespace, where nothing else listens, and which no other process can reach."""
+
+GUEST_SSH_PORT, GUEST_AGENT_PORT = 22, 2223
 
 PORTS = 6
 """Number of PCIe root ports; each plugged device uses the next one."""
@@ -106,7 +108,8 @@ class QemuCommand(MachineConfig):
         arguments: the kernel's command line.
         cpus: number of CPUs.
         memory: MiB.
-        ssh_port: port on 127.0.0.1 that is forwarded to the guest's port 22.
+        ssh_port: port on 127.0.0.1 that is forwarded to the guest's SSH server.
+        agent_port: likewise to its agent.
     """
 
     root: GuestRoot
@@ -115,11 +118,13 @@ class QemuCommand(MachineConfig):
     cpus: int = 2
     memory: int = 1024
     ssh_port: int = SSH_PORT
+    agent_port: int = AGENT_PORT
 
     def network(self) -> list[str]:
         """Return the slirp options; ``restrict=on`` keeps the guest offline, so that no verdict depends on the network."""
-        forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-{GUEST_ADDRESS}:22"
-        return ["-netdev", f"user,id=management,ipv6=off,restrict=on,{forward}"]
+        ports = ((self.ssh_port, GUEST_SSH_PORT), (self.agent_port, GUEST_AGENT_PORT))
+        forwards = [f"hostfwd=tcp:127.0.0.1:{here}-{GUEST_ADDRESS}:{there}" for here, there in ports]
+        return ["-netdev", ",".join(["user,id=management,ipv6=off,restrict=on", *forwards])]
 
     def machine(self) -> list[str]:
         """Return the part of the command line that a snapshot depends on."""
