@@ -42,6 +42,7 @@ def test_command_line(command: QemuCommand) -> None:
     assert argv[:2] == ["/opt/ld.so", "qemu-system-x86_64"]
     assert after(argv, "-append") == ["console=ttyS0 quiet"]
     assert "memory-backend-memfd,id=memory,size=1024M,share=on" in after(argv, "-object")
+    assert after(argv, "-cpu") == ["max,erms=off,fsrm=off" if command.acceleration == "tcg" else "host"]
     assert after(argv, "-chardev") == ["socket,id=serial0,fd=10", "socket,id=serial1,fd=11", "socket,id=monitor,fd=12"]
     assert "-incoming" not in argv
     (netdev,) = after(argv, "-netdev")
