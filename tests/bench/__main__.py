@@ -84,7 +84,7 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
     console = Console()
     console.print(f"QEMU {plan.toolchain.version}, Linux {plan.kernel.release}, {plan.acceleration}", highlight=False)
     starts = _time_starts(plan, asked.starts)
-    table = Table("start to an SSH command's end, s", "min", "median", "max")
+    table = Table("start to the agent's first reply, s", "min", "median", "max")
     for name, seconds in starts.items():
         table.add_row(name, *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))))
     console.print(table)
