@@ -60,9 +60,7 @@ class TestHelp:
                     assert parameter.help, (name, parameter.name)
         assert seen > 20
 
-    @pytest.mark.parametrize(
-        "name", ["run", "shell", "drivers", "models", "requirements", "images", "cache", "doctor", "report"]
-    )
+    @pytest.mark.parametrize("name", [*cli.commands.list_commands(click.Context(cli.commands))])
     def test_every_command_has_help(self, plugfest, name: str) -> None:
         done = plugfest(name, "--help")
         assert done.status == 0
@@ -412,6 +410,67 @@ class TestRun:
         done = plugfest("report", "absent")
         assert done.status == 2
         assert "expected a run's journal" in done.line
+
+
+class TestConvert:
+    @pytest.fixture
+    def made(self, plugfest, inside) -> Path:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        return Path("results/latest")
+
+    def test_the_formats(self, plugfest, made) -> None:
+        assert plugfest("convert", "ktap").out.splitlines()[-1] == "ok 1 SMOKE-A-01 # time=1000ms"
+        assert plugfest("convert", "tap", str(made)).out == (made / "report.tap").read_text()
+        assert plugfest("convert", "junit", str(made / "report.json")).out == (made / "junit.xml").read_text()
+        assert json.loads(plugfest("convert", "netdev", "--executor", "nic").out)["executor"] == "nic"
+        assert json.loads(plugfest("convert", "kcidb", "--origin", "vendor").out)["tests"][0]["origin"] == "vendor"
+
+    def test_a_file_and_a_manifest(self, plugfest, made) -> None:
+        options = ["--to", "run.json", "--manifest", "results.json", "--manifest-url", "https://e.org/json/"]
+        for branch in ("a", "b", "a"):
+            assert plugfest("convert", "netdev", *options, "--branch", branch).status == 0
+        assert json.loads(Path("run.json").read_text())["branch"] == "a"
+        assert json.loads(Path("results.json").read_text()) == [
+            {"branch": branch, "executor": "plugfest-ixgbe-kr", "url": "https://e.org/json/run.json"} for branch in "ba"
+        ]
+        assert sorted(path.name for path in Path().iterdir()) == ["results", "results.json", "run.json"]
+
+    @pytest.mark.parametrize("content", ["[{", '{"branch": "a"}', "[1]"])
+    def test_a_torn_manifest_is_kept_and_nothing_is_written(self, plugfest, made, content: str) -> None:
+        Path("results.json").write_text(content)
+        options = ["--to", "run.json", "--manifest", "results.json", "--manifest-url", "https://e.org/json"]
+        done = plugfest("convert", "netdev", *options)
+        assert done.status == 3
+        assert done.line.startswith("results.json: expected a manifest of netdev's CI")
+        assert Path("results.json").read_text() == content
+        assert not Path("run.json").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "message"),
+        [
+            (["html"], 2, "'html' is not one of 'junit', 'tap', 'ktap', 'netdev', 'kcidb'"),
+            (["ktap", "absent"], 3, "absent: expected a report.json, found "),
+            (["netdev", "--link", "e.org"], 2, "--link e.org: expected a URL"),
+            (["kcidb", "--origin", "My CI"], 2, "--origin My CI: expected lower-case letters"),
+            (["netdev", "--manifest", "m", "--to", "t"], 2, "--manifest: expected --to and --manifest-url with it"),
+            (["ktap", "--to", "no/such/folder/report"], 3, "no/such/folder/report: expected to write it"),
+        ],
+    )
+    def test_bad_input(self, plugfest, made, arguments: list[str], status: int, message: str) -> None:
+        done = plugfest("convert", *arguments)
+        assert done.status == status
+        assert message in done.line
+
+    def test_a_report_of_a_newer_plugfest(self, plugfest, made) -> None:
+        found = json.loads((made / "report.json").read_text())
+        Path("newer.json").write_text(json.dumps({**found, "schema": 2, "more": []}))
+        done = plugfest("convert", "ktap", "newer.json")
+        assert done.status == 3
+        assert (
+            done.line
+            == "newer.json: expected a report of schema 1, found schema 2 of a newer plugfest; upgrade this one"
+        )
 
 
 class TestListing:

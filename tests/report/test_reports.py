@@ -432,7 +432,7 @@ def test_exit_status_of_a_falsification(outcomes: list[str], status: int) -> Non
 def test_load_rejects_what_is_no_report(tmp_path) -> None:
     with pytest.raises(InfrastructureError, match=r"expected a report\.json, found"):
         document.load(tmp_path)
-    (tmp_path / "report.json").write_text('{"schema": 2}')
+    (tmp_path / "report.json").write_text('{"schema": 1}')
     with pytest.raises(InfrastructureError, match="not a report of schema 1"):
         document.load(tmp_path)
 

@@ -176,6 +176,12 @@ def artifacts(result: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def split_test(test: str) -> tuple[str, str]:
+    """Split pytest's node id into the test and its subtest, the parameters; the subtest is empty if there are none."""
+    name, bracket, parameters = test.partition("[")
+    return (name, parameters.removesuffix("]")) if bracket else (test, "")
+
+
 def blockers(document: Document) -> dict[str, int]:
     """Return the ids of the failed requirements that tests stand on, and how many tests each blocks, in the order of the run."""
     found: dict[str, int] = {}
@@ -291,8 +297,13 @@ def validate(document: object, origin: str) -> None:
         origin: where it comes from, for the error message.
 
     Raises:
-        InfrastructureError: it does not match the schema; the message names the field.
+        InfrastructureError: it does not match the schema; the message names the field, or the newer version.
     """
+    version = document.get("schema") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InfrastructureError(
+            f"{origin}: expected a report of schema {SCHEMA_VERSION}, found schema {version} of a newer plugfest; upgrade this one"
+        )
     error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if error is not None:
         raise InfrastructureError(
