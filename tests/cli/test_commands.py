@@ -473,6 +473,34 @@ class TestConvert:
         )
 
 
+class TestCompare:
+    @pytest.fixture
+    def two(self, plugfest, inside) -> None:
+        for verdict in ("pass", "fail"):
+            inside.events = [PLANNED, result(verdict), END]
+            plugfest("run", "ixgbe", "--output", verdict)
+
+    def test_it(self, plugfest, two) -> None:
+        done = plugfest("compare", "pass", "fail")
+        assert (done.status, done.err) == (1, "")
+        assert done.out.splitlines()[-1] == "1 broken, 0 for another reason (exit status 1)"
+        assert plugfest("compare", "fail", "pass/report.json").status == 0
+
+    def test_for_programs(self, plugfest, two) -> None:
+        done = plugfest("compare", "fail", "pass", "--json")
+        found = json.loads(done.out)
+        assert (found["schema"], found["counts"]["fixed"], found["exit_status"], done.status) == (1, 1, 0, 0)
+        assert found["tests"][0]["before"]["verdict"] == "fail"
+
+    def test_what_is_no_run(self, plugfest, two) -> None:
+        Path("torn.json").write_text((Path("pass") / "report.json").read_text()[:-9])
+        for name in ("absent", "torn.json"):
+            done = plugfest("compare", "pass", name)
+            assert done.status == 3
+            assert f"{name}" in done.line
+            assert "expected a report.json, found" in done.line
+
+
 class TestListing:
     def test_drivers(self, plugfest) -> None:
         done = plugfest("drivers")

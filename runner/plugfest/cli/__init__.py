@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, convert, doctor, images, listing, report, run, shell
+from plugfest.cli import cache, compare, convert, doctor, images, listing, report, run, shell
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
@@ -46,6 +46,7 @@ for _command in (
     cache.cache,
     doctor.doctor,
     report.report,
+    compare.compare,
     convert.convert,
 ):
     commands.add_command(_command)

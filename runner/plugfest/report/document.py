@@ -182,6 +182,19 @@ def split_test(test: str) -> tuple[str, str]:
     return (name, parameters.removesuffix("]")) if bracket else (test, "")
 
 
+def observed(result: Mapping[str, Any]) -> str:
+    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
+    reason, issue = str(result["reason"]), result["known_issue"]
+    if issue is None:
+        return reason
+    known = f"{issue['reason']}, {issue['link']}"
+    if reason.startswith(f"known issue did not show: {known}"):
+        return "The known issue did not show."
+    if reason.startswith(f"{known} ("):
+        return reason.removeprefix(f"{known} (").removesuffix(")")
+    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
+
+
 def blockers(document: Document) -> dict[str, int]:
     """Return the ids of the failed requirements that tests stand on, and how many tests each blocks, in the order of the run."""
     found: dict[str, int] = {}

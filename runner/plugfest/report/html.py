@@ -10,7 +10,7 @@ from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document, blockers, strict_waits, tight_waits
+from plugfest.report.document import Document, blockers, observed, split_test, strict_waits, tight_waits
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.journal import GUEST
 
@@ -143,21 +143,8 @@ def _found(folder: Path, name: str) -> list[Path]:
 
 def variant(result: Mapping[str, Any]) -> str:
     """Return what identifies a result among its requirement's variants: the test's parameters, or its name."""
-    name = str(result["test"]).rpartition("::")[2]
-    return name.partition("[")[2].removesuffix("]") or name
-
-
-def observed(result: Mapping[str, Any]) -> str:
-    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
-    reason, issue = str(result["reason"]), result["known_issue"]
-    if issue is None:
-        return reason
-    known = f"{issue['reason']}, {issue['link']}"
-    if reason.startswith(f"known issue did not show: {known}"):
-        return "The known issue did not show."
-    if reason.startswith(f"{known} ("):
-        return reason.removeprefix(f"{known} (").removesuffix(")")
-    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
+    test, parameters = split_test(result["test"])
+    return parameters or test.rpartition("::")[2]
 
 
 def _rows(document: Document) -> list[Row]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from plugfest.report.document import Document, split_test
-from plugfest.report.text import printable
+from plugfest.report.fingerprint import fingerprint
 from plugfest.requirements.verdict import Verdict
 
 _RESULTS = {
@@ -85,7 +85,12 @@ def _test(requirement: str, results: Sequence[Mapping[str, Any]], link: str | No
         found["link"] = f"{link.rstrip('/')}/report.html#{requirement}"
     if any("retry" in case for case in cases):
         found["retry"] = _worst(case.get("retry", case["result"]) for case in cases)
-    crashes = [printable(result["reason"]) for result in results if result["verdict"] == Verdict.CRASH]
+    crashes = [
+        fingerprint(problem)
+        for result in results
+        if result["verdict"] == Verdict.CRASH
+        for problem in result["problems"]
+    ]
     if crashes:
         found["crashes"] = list(dict.fromkeys(crashes))
     if len(results) > 1 or split_test(results[0]["test"])[1]:
