@@ -501,6 +501,60 @@ class TestCompare:
             assert "expected a report.json, found" in done.line
 
 
+class TestHistory:
+    @pytest.fixture
+    def two(self, plugfest, inside) -> None:
+        for number, verdict in enumerate(("pass", "fail")):
+            inside.events = [PLANNED, result(verdict), END]
+            plugfest("run", "ixgbe", "--output", verdict, "--", "-k", ["PROBE", "LINK"][number])
+
+    def test_add_runs_and_changes(self, plugfest, two) -> None:
+        done = plugfest("history", "add", "h.db", "pass", "fail/report.json")
+        first, second = done.out.splitlines()
+        assert first.startswith("added ixgbe (kr) on trixie-backports (7.3.4+deb13-amd64), ")
+        assert first.endswith(" UTC: 1 pass")
+        assert second.endswith(" UTC: 1 fail; 1 broken")
+        assert plugfest("history", "add", "h.db", "pass").out.startswith(
+            "in it already: ixgbe (kr) on trixie-backports"
+        )
+        rows = [line for line in plugfest("history", "runs", "h.db").out.splitlines() if "ixgbe" in line]
+        assert [("1 broken" in row, row.split()[-1]) for row in rows] == [
+            (False, str(Path("pass").resolve())),
+            (True, str(Path("fail").resolve())),
+        ]
+        done = plugfest("history", "changes", "h.db")
+        assert (done.status, done.out.splitlines()[-1]) == (1, "newest runs of 1 configurations: 1 broken, 0 flaky")
+        assert re.search(r"broken +SMOKE-A-01 +test_it +pass → fail", done.out)
+
+    def test_changes_for_programs(self, plugfest, two) -> None:
+        plugfest("history", "add", "h.db", "fail", "pass")
+        done = plugfest("history", "changes", "h.db", "--json")
+        found = json.loads(done.out)
+        (configuration,) = found["configurations"]
+        assert (found["schema"], found["exit_status"], done.status) == (1, 1, 1)
+        assert (configuration["driver"], configuration["profile"], configuration["runs"]) == ("ixgbe", "kr", 2)
+        (change,) = configuration["changes"]
+        assert (change["change"], change["test"], change["subtest"]) == ("broken", "smoke/test_it.py::test_it", "")
+
+    def test_a_repeated_run_is_all_its_runs(self, plugfest, two) -> None:
+        Path("many").mkdir()
+        for number, name in enumerate(("pass", "fail"), 1):
+            Path(name).rename(f"many/run-{number}")
+        assert len(plugfest("history", "add", "h.db", "many").out.splitlines()) == 2
+
+    def test_what_is_wrong_with_a_run_is_one_line(self, plugfest, two) -> None:
+        Path("fail/report.json").write_text("{")
+        done = plugfest("history", "add", "h.db", "pass", "fail")
+        assert (done.status, done.out) == (3, "")
+        assert done.line.startswith("fail/report.json: expected a report.json, found ")
+        assert not Path("h.db").exists()
+        done = plugfest("history", "changes", "h.db")
+        assert (done.status, done.line) == (
+            3,
+            "h.db: expected a history, found no such file; plugfest history add makes one",
+        )
+
+
 class TestListing:
     def test_drivers(self, plugfest) -> None:
         done = plugfest("drivers")

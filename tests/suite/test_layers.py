@@ -32,6 +32,7 @@ ORDER = (
     "xdp",
     "falsify",
     "report",
+    "history",
     "plugin",
     "cli",
 )

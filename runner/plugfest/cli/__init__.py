@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, compare, convert, doctor, images, listing, report, run, shell
+from plugfest.cli import cache, compare, convert, doctor, history, images, listing, report, run, shell
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
@@ -48,6 +48,7 @@ for _command in (
     report.report,
     compare.compare,
     convert.convert,
+    history.history,
 ):
     commands.add_command(_command)
 
