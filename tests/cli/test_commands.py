@@ -7,6 +7,7 @@ import json
 import re
 import signal
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import pytest
@@ -553,6 +554,26 @@ class TestHistory:
             3,
             "h.db: expected a history, found no such file; plugfest history add makes one",
         )
+
+
+class TestSite:
+    def test_it(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        plugfest("history", "add", "h.db", "results/latest")
+        done = plugfest("site", "h.db", "--out", "public", "--title", "Vendor's nights")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.splitlines() == ["3 pages; open public/index.html"]
+        assert "<h1>Vendor&#39;s nights</h1>" in Path("public/index.html").read_text()
+        (page,) = Path("public/runs").iterdir()
+        folder = Path("results/latest").resolve().name
+        assert f'href="../../results/{quote(folder)}/report.html"' in page.read_text()
+        assert plugfest("site", "h.db").out.splitlines() == ["3 pages; open site/index.html"]
+
+    def test_without_a_history(self, plugfest) -> None:
+        done = plugfest("site", "h.db")
+        assert (done.status, done.line.partition(",")[0]) == (3, "h.db: expected a history")
+        assert not Path("site").exists()
 
 
 class TestListing:

@@ -33,6 +33,7 @@ ORDER = (
     "falsify",
     "report",
     "history",
+    "site",
     "plugin",
     "cli",
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, compare, convert, doctor, history, images, listing, report, run, shell
+from plugfest.cli import cache, compare, convert, doctor, history, images, listing, report, run, shell, site
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
@@ -49,6 +49,7 @@ for _command in (
     compare.compare,
     convert.convert,
     history.history,
+    site.site,
 ):
     commands.add_command(_command)
 
