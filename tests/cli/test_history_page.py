@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from plugfest.history.stability import STREAK
+from plugfest.history.timeline import NEWEST
 from plugfest.report.comparison import Change
 from plugfest.report.fingerprint import fingerprint
 from plugfest.site.write import STALE, WINDOW
@@ -42,6 +43,7 @@ def test_its_commands(plugfest, inside) -> None:
 def test_its_numbers_and_words() -> None:
     assert f"after {STREAK} equal verdicts in a row" in PAGE
     assert f"the newest {WINDOW} of a configuration" in PAGE
+    assert f"the newest {NEWEST} runs of each configuration" in PAGE
     assert f"in the {STALE.days} days before" in PAGE
     table = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     assert table == {Change.BROKEN, Change.LOST, Change.FIXED, Change.CHANGED, "flaky"}

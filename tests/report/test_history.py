@@ -54,7 +54,7 @@ class TestAdding:
         (added,) = recording.add(
             path, [night(tmp_path / "a", 0, {"LINK-A-01[zero-copy]": "crash", "XDP-B-01": "xfail"})]
         )
-        assert (added.added, added.results) == (True, 2)
+        assert (added.added, len(added.document["results"])) == (True, 2)
         found = read(path)
         (configuration,) = found.configurations
         assert (configuration.name, configuration.modules) == ("ixgbe (kr) on trixie-backports", "")
@@ -231,8 +231,48 @@ class TestOpening:
 
     def test_one_that_cannot_be_written_can_be_read(self, path, tmp_path) -> None:
         recording.add(path, [night(tmp_path / "a", 0, {"LINK-A-01": "pass"})])
-        with database.reading(path) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        with (
+            pytest.raises(
+                InfrastructureError, match="expected to use the history, found: attempt to write a readonly database"
+            ),
+            database.reading(path) as connection,
+        ):
             connection.execute("DELETE FROM run")
+
+    def test_one_that_another_process_holds(self, path, tmp_path, monkeypatch) -> None:
+        run = night(tmp_path / "a", 0, {"LINK-A-01": "pass"})
+        recording.add(path, [run])
+        monkeypatch.setattr(database, "_BUSY", 0.01)
+        with sqlite3.connect(path, isolation_level=None) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            for work in (lambda: read(path), lambda: recording.add(path, [run])):
+                with pytest.raises(
+                    InfrastructureError, match="found: database is locked; try again when no other process"
+                ):
+                    work()
+            other.execute("ROLLBACK")
+        assert len(read(path).configurations) == 1
+
+    def test_the_newest_runs_of_each_configuration(self, path, tmp_path) -> None:
+        runs = [
+            night(
+                tmp_path / f"{driver}-{number}", number, {"LINK-A-01": "crash" if number % 2 else "pass"}, driver=driver
+            )
+            for driver in ("gve", "ixgbe")
+            for number in (3, 0, 2, 1)
+        ]
+        recording.add(path, runs)
+        with database.reading(path) as connection:
+            found = timeline.read(connection, newest=3)
+        assert [changes(each) for each in found.configurations] == [
+            [[], ["fixed: crash → pass"], ["broken: pass → crash"]]
+        ] * 2
+        assert [len(run.outcomes) for each in found.configurations for run in each.runs] == [1] * 6
+        assert [bool(next(iter(run.outcomes.values())).crashes) for run in found.configurations[0].runs] == [
+            True,
+            False,
+            True,
+        ]
 
 
 class TestChanges:

@@ -15,7 +15,7 @@ from plugfest.cli.failure import catch_errors
 EXIT_STATUSES = """\b
 Exit status:
   0    every verdict is pass, skip, xfail or quarantined (with --falsify: every fault was detected)
-  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss
+  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; of compare and history changes: a test broke
   2    the command line is wrong
   3    this machine or the network lacks something that a run needs
   130  interrupted (SIGINT); 143 by SIGTERM"""

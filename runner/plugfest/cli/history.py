@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,16 @@ def add(database: Path, runs: Sequence[Path]) -> None:
     recorded = recording.add(database, folders)
     with reading(database) as connection:
         timeline = read(connection)
-    found = {run.id: (configuration, run) for configuration in timeline.configurations for run in configuration.runs}
+    # A run that is older than what is read of its configuration has no changes that would be of interest.
+    known = {run.id: run for configuration in timeline.configurations for run in configuration.runs}
     for each in recorded:
-        configuration, run = found[each.id]
-        what = f"{configuration.name} ({run.release}), {run.when} UTC"
-        click.echo(f"added {what}: {_counts(run)}{_changes(run)}" if each.added else f"in it already: {what}")
+        run, summary = each.document["run"], each.document["summary"]
+        profile = f" ({run['subject']['profile']})" if run["subject"]["profile"] else ""
+        when = run["start"][:16].replace("T", " ")
+        what = f"{run['driver']}{profile} on {run['kernel']['spec']} ({run['kernel']['release']}), {when} UTC"
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no results"
+        changed = _changes(known[each.id]) if each.id in known else ""
+        click.echo(printable(f"added {what}: {counts}{changed}" if each.added else f"in it already: {what}"))
 
 
 def _counts(run: RecordedRun) -> str:
@@ -69,7 +75,7 @@ def list_runs(database: Path) -> None:
     """List the runs of the history in the file DB, by configuration, the oldest first."""
     made = table("driver", "kernel", "release", "start (UTC)", "verdicts", "changes", "folder")
     with reading(database) as connection:
-        for configuration in read(connection).configurations:
+        for configuration in read(connection, newest=sys.maxsize).configurations:
             for run in configuration.runs:
                 made.add_row(
                     configuration.device,

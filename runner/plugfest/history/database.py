@@ -127,6 +127,10 @@ def _open(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection
+    except sqlite3.OperationalError as error:
+        raise InfrastructureError(
+            f"{path}: expected to use the history, found: {error}; try again when no other process holds it, and see that there is space"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise InfrastructureError(
             f"{path}: expected a history, found: {error}; restore it from a copy, or name another file"

@@ -26,15 +26,13 @@ class Recorded:
 
     Attributes:
         id: its number in the history.
-        folder: its output folder.
+        document: its report.
         added: whether it is new to the history.
-        results: how many it has.
     """
 
     id: int
-    folder: Path
+    document: Document
     added: bool
-    results: int
 
 
 def add(path: Path, folders: Sequence[Path]) -> list[Recorded]:
@@ -70,7 +68,7 @@ def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recor
     identity = _identity(run)
     known = connection.execute("SELECT id FROM run WHERE identity = ?", (identity,)).fetchone()
     if known is not None:
-        return Recorded(known["id"], folder, added=False, results=len(found["results"]))
+        return Recorded(known["id"], found, added=False)
     number = connection.execute(
         "INSERT INTO run (identity, configuration, release, start, seconds, complete, interrupted, exit_status, accel, subject, "
         "versions, folder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -104,7 +102,7 @@ def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recor
         )
         for complaint in {fingerprint(problem) for problem in result["problems"]}:
             connection.execute("INSERT INTO crash (run, test, fingerprint) VALUES (?, ?, ?)", (number, test, complaint))
-    return Recorded(number, folder, added=True, results=len(found["results"]))
+    return Recorded(number, found, added=True)
 
 
 def _identity(run: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,16 @@ from functools import cached_property
 from plugfest.history.stability import NOT_RUN, Stability, stability
 from plugfest.report.comparison import UNDECIDED, Change, change_of, is_worse
 from plugfest.requirements.verdict import Verdict
+
+NEWEST = 200
+"""How many runs of a configuration are read: the newest. A year of nights of one has 170 000 results."""
+
+
+_NEWEST_RUNS = """
+SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY configuration ORDER BY start DESC, id DESC) AS age FROM run)
+WHERE age <= ? ORDER BY start, id
+"""
+_VERDICTS = {str(verdict): verdict for verdict in Verdict}
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Test:
         return self.subtest or self.name.rpartition("::")[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of a test in one run of the history.
 
@@ -200,8 +211,13 @@ class Timeline:
         return [test for test in self.tests.values() if configuration.stability(test.id) is Stability.FLAKY]
 
 
-def read(connection: sqlite3.Connection) -> Timeline:
-    """Read a history that `plugfest.history.database.reading` opened."""
+def read(connection: sqlite3.Connection, newest: int = NEWEST) -> Timeline:
+    """Read a history.
+
+    Args:
+        connection: as `plugfest.history.database.reading` opens it.
+        newest: how many runs of each configuration, the newest ones; what changed in the oldest of them is not known.
+    """
     requirements: dict[str, Mapping[str, str]] = {
         row["id"]: {key: row[key] for key in ("area", "level", "source", "sentence")}
         for row in connection.execute("SELECT * FROM requirement ORDER BY area, id")
@@ -214,8 +230,7 @@ def read(connection: sqlite3.Connection) -> Timeline:
         row["id"]: Configuration(*row)
         for row in connection.execute("SELECT * FROM configuration ORDER BY driver, profile, kernel, modules")
     }
-    runs: dict[int, RecordedRun] = {}
-    for row in connection.execute("SELECT * FROM run ORDER BY start, id"):
+    for row in connection.execute(_NEWEST_RUNS, (newest,)):
         run = RecordedRun(
             row["id"],
             row["release"],
@@ -228,23 +243,28 @@ def read(connection: sqlite3.Connection) -> Timeline:
             row["subject"],
             json.loads(row["versions"]),
             row["folder"],
+            _outcomes(connection, row["id"]),
         )
-        runs[run.id] = run
         configurations[row["configuration"]].runs.append(run)
-    crashes: dict[tuple[int, int], list[str]] = {}
-    for row in connection.execute("SELECT run, test, fingerprint FROM crash ORDER BY fingerprint"):
-        crashes.setdefault((row["run"], row["test"]), []).append(row["fingerprint"])
-    for row in connection.execute("SELECT * FROM result ORDER BY run, test"):
-        runs[row["run"]].outcomes[row["test"]] = Outcome(
-            Verdict(row["verdict"]),
-            row["reason"],
-            row["seconds"],
-            bool(row["intermittent"]),
-            tuple(crashes.get((row["run"], row["test"]), ())),
-        )
     for configuration in configurations.values():
         _compare(configuration, tests)
     return Timeline(list(configurations.values()), tests, requirements)
+
+
+def _outcomes(connection: sqlite3.Connection, run: int) -> dict[int, Outcome]:
+    crashes: dict[int, list[str]] = {}
+    for row in connection.execute("SELECT test, fingerprint FROM crash WHERE run = ? ORDER BY fingerprint", (run,)):
+        crashes.setdefault(row["test"], []).append(sys.intern(row["fingerprint"]))
+    return {
+        row["test"]: Outcome(
+            _VERDICTS[row["verdict"]],
+            sys.intern(row["reason"]),
+            row["seconds"],
+            bool(row["intermittent"]),
+            tuple(crashes.get(row["test"], ())),
+        )
+        for row in connection.execute("SELECT * FROM result WHERE run = ? ORDER BY test", (run,))
+    }
 
 
 def _compare(configuration: Configuration, tests: Mapping[int, Test]) -> None:

@@ -13,7 +13,7 @@ NUMBER = "#"
 
 _VARYING = (
     # ", CPU#1: python3/256" and "CPU: 1 PID: 192 " of a WARN: whoever was running
-    (re.compile(r",? CPU#\d+: .*"), ""),
+    (re.compile(r",? CPU#\d+: .*?/\d+(?= in |$)"), ""),
     (re.compile(r"\bCPU: \d+ PID: \d+ "), ""),
     (re.compile(r"[, ]+(?:for |at |probably for non-canonical )?address:? \S+"), ""),
     (re.compile(r"(\.[ch]):\d+(?::\d+)?"), r"\1"),
