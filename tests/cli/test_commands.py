@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import click
@@ -15,7 +17,7 @@ from plugfest import cli
 from plugfest.cli import images, prepare
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
-from plugfest.run import capacity, sandbox
+from plugfest.run import capacity, journal, sandbox
 
 IDENTITY = {
     "test": "smoke/test_it.py::test_it",
@@ -504,10 +506,13 @@ class TestCompare:
 
 class TestHistory:
     @pytest.fixture
-    def two(self, plugfest, inside) -> None:
-        for number, verdict in enumerate(("pass", "fail")):
+    def two(self, plugfest, inside, monkeypatch) -> None:
+        """Two runs, minutes apart."""
+        minutes = itertools.count(1_790_000_000, 60)
+        monkeypatch.setattr(journal, "time", SimpleNamespace(time=lambda: next(minutes)))
+        for verdict in ("pass", "fail"):
             inside.events = [PLANNED, result(verdict), END]
-            plugfest("run", "ixgbe", "--output", verdict, "--", "-k", ["PROBE", "LINK"][number])
+            plugfest("run", "ixgbe", "--output", verdict)
 
     def test_add_runs_and_changes(self, plugfest, two) -> None:
         done = plugfest("history", "add", "h.db", "pass", "fail/report.json")

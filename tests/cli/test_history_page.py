@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 from plugfest.history.stability import STREAK
 from plugfest.history.timeline import NEWEST
 from plugfest.report.comparison import Change
 from plugfest.report.fingerprint import fingerprint
+from plugfest.run import journal
 from plugfest.site.write import STALE, WINDOW
 from test_commands import END, PLANNED, result
 
 PAGE = (Path(__file__).parents[2] / "docs" / "history.md").read_text(encoding="utf-8")
 
 
-def test_its_commands(plugfest, inside) -> None:
+def test_its_commands(plugfest, inside, monkeypatch) -> None:
+    minutes = itertools.count(1_790_000_000, 60)
+    monkeypatch.setattr(journal, "time", SimpleNamespace(time=lambda: next(minutes)))
     verdicts = iter(["pass", "fail"])
     done = {}
     for command in re.findall(r"^    plugfest (.*)$", PAGE, re.MULTILINE):

@@ -119,6 +119,13 @@ class TestAdding:
         recording.add(path, [night(tmp_path / "a", 0, verdicts), night(tmp_path / "b", 0, verdicts, **other)])
         assert [len(each.runs) for each in read(path).configurations] == [2]
 
+    def test_two_hosts_whose_timers_fire_in_one_second(self, path, tmp_path) -> None:
+        one, other = (night(tmp_path / name, 0, {"LINK-A-01": "pass"}) for name in "ab")
+        found = json.loads((other / "report.json").read_text())
+        found["results"][0]["start"] = found["results"][0]["start"].replace(".000+", ".007+")
+        (other / "report.json").write_text(json.dumps(found))
+        assert [each.added for each in recording.add(path, [one, other, other])] == [True, True, False]
+
     def test_an_older_run_takes_its_place_in_time(self, path, tmp_path) -> None:
         recording.add(path, [night(tmp_path / "b", 1, {"LINK-A-01": "fail"})])
         recording.add(path, [night(tmp_path / "a", 0, {"LINK-A-01": "pass"})])

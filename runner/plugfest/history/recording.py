@@ -65,7 +65,7 @@ def _load(folder: Path) -> Document:
 
 def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recorded:
     run = found["run"]
-    identity = _identity(run)
+    identity = _identity(found)
     known = connection.execute("SELECT id FROM run WHERE identity = ?", (identity,)).fetchone()
     if known is not None:
         return Recorded(known["id"], found, added=False)
@@ -105,10 +105,14 @@ def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recor
     return Recorded(number, found, added=True)
 
 
-def _identity(run: Mapping[str, Any]) -> str:
-    """Return what no two runs share, however often their reports are made again: what was run, and the second in which it began."""
-    options = run["options"]
-    what = [run["driver"], run["subject"]["profile"], run["kernel"], run["start"]]
+def _identity(found: Document) -> str:
+    """Return what no two runs share, however often their reports are made again: what was run, and when it and its first test began.
+
+    The run's own start is in whole seconds, in which a timer may start it on two hosts.
+    """
+    run, options = found["run"], found["run"]["options"]
+    first = min((result["start"] for result in found["results"] if result["start"] is not None), default=None)
+    what = [run["driver"], run["subject"]["profile"], run["kernel"], run["start"], first]
     text = json.dumps([*what, options["modules"], options["pytest"], options.get("seed")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
