@@ -143,7 +143,8 @@ def reset_by_watchdog(
             skip_unsupported("a device with a fault that hangs a transmit queue", evidence=points)
         before = resets()
         defer(model.call, "faults.disarm", name=stuck)
-        model.call("faults.arm", name=stuck)
+        # Until the reset and no longer: what the driver sends after it, on any queue, would hang again.
+        model.call("faults.arm", name=stuck, until_reset=True)
         # One flow uses one queue. The kernel's watchdog checks only queues that are stopped, so fill it.
         (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILL_LENGTH,), versions=(4,))
         packet_sender.send(

@@ -53,6 +53,9 @@ class Chromium:
     """A headless Chromium, driven by the DevTools protocol over its pipe.
 
     Source: https://chromedevtools.github.io/devtools-protocol; the pipe carries JSON messages that end with a NUL byte.
+
+    Attributes:
+        errors: what the console has of the page that is open: errors and warnings, and exceptions of its script.
     """
 
     def __init__(self) -> None:
@@ -84,11 +87,13 @@ class Chromium:
         self._requests = os.fdopen(ours_out, "wb")
         self._answers = os.fdopen(ours_in, "rb")
         self._messages = self._read()
+        self.errors: list[str] = []
         self._numbers = itertools.count(1)
         self._session: str | None = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.call("Page.enable")
+        for domain in ("Page", "Log", "Runtime"):
+            self.call(f"{domain}.enable")
 
     def __enter__(self) -> Chromium:
         return self
@@ -150,6 +155,7 @@ class Chromium:
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call("Page.navigate", url="about:blank")
         self._await(lambda message: message.get("method") == "Page.loadEventFired", "about:blank")
+        self.errors.clear()
         self.call("Page.navigate", url=page.absolute().as_uri() + (f"#{fragment}" if fragment else ""))
         self._await(lambda message: message.get("method") == "Page.loadEventFired", str(page))
 
@@ -172,6 +178,11 @@ class Chromium:
 
     def _await(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         for message in self._messages:
+            parameters = message.get("params", {})
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(parameters["exceptionDetails"]["text"])
+            elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+                self.errors.append(parameters["entry"]["text"])
             if wanted(message):
                 return message
         raise RuntimeError(f"{what}: expected an answer of Chromium, found that it ended")

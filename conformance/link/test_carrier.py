@@ -99,6 +99,7 @@ def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, de
                 lambda up=up, limit=limit: last_state(limit) is up,
                 what=f"RTM_NEWLINK reports {state}",
                 timeout=carrier_timeout(up),
+                required=True,
             )
     with step("The notifications show one change in each direction"):
         changes = [state for state, previous in zip(states, [True, *states], strict=False) if state is not previous]

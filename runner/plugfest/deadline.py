@@ -33,7 +33,7 @@ def scaled(seconds: float, speed: float) -> float:
 
 
 def never() -> float:
-    """Return the seconds that a host loses which is never busy: none."""
+    """Return no seconds: what a host loses that is never busy, or a wait in which something was to change throughout."""
     return 0.0
 
 
@@ -66,7 +66,13 @@ class Until(Protocol):
     """Waits for a condition; `until` with the guest's speed."""
 
     def __call__(
-        self, condition: Callable[[], Value], *, what: str, timeout: float = ..., required: bool = ...
+        self,
+        condition: Callable[[], Value],
+        *,
+        what: str,
+        timeout: float = ...,
+        required: bool = ...,
+        idle: Callable[[], float] = ...,
     ) -> Value:
         """Return the condition's first true value.
 
@@ -75,6 +81,7 @@ class Until(Protocol):
             what: what is waited for, as "the carrier comes up"; part of the message when it does not come.
             timeout: seconds on a guest of speed 1; a slower guest gets more.
             required: whether the requirement itself sets the limit. To come close to it is then the driver's affair, and not tight.
+            idle: returns, once the condition is true, the seconds of the wait in which nothing was to change: time itself was waited for.
 
         Raises:
             AssertionError: it did not become true in time.
@@ -166,6 +173,7 @@ def until(
     speed: float = 1.0,
     lost: Callable[[], float] = never,
     note: Callable[[Wait], object] = lambda _wait: None,
+    missed: Callable[[float], object] = lambda _seconds: None,
 ) -> Value:
     """Wait for something that the driver under test must do.
 
@@ -176,6 +184,7 @@ def until(
         speed: the guest's speed; the time is divided by it.
         lost: returns the seconds that the host has lost so far.
         note: takes the wait, if it ended in time.
+        missed: takes the seconds of the wait, if the deadline passed.
 
     Raises:
         AssertionError: it did not become true in time: a finding about the driver.
@@ -191,6 +200,7 @@ def until(
 
     value = poll(ask, deadline)
     if value is None:
+        missed(time.monotonic() - begin)
         found = "" if last[0] in (False, None) else f"; last seen: {last[0]!r}"
         extended = deadline.extension
         busy = f" and {extended:.1f} s in which the host was busy" if extended > deadline.seconds / 10 else ""

@@ -286,6 +286,16 @@ def test_ethtool_statistics_have_the_drivers_names_in_its_order(agent: Client) -
     assert agent.call("ethtool.driver_info", ifname="left")["driver"] == "veth"
 
 
+def test_features_are_those_of_the_verbose_reply(agent: Client) -> None:
+    """Also once their names are known, of either state of a feature."""
+    for wanted in (False, True):
+        agent.call("features.set", ifname="left", wanted={"tx-tcp-segmentation": wanted})
+        found = agent.call("features.get", ifname="left")
+        assert {"tx-tcp-segmentation", "rx-checksum", *found["active"], *found["hw"]} <= set(found.pop("known"))
+        assert found == agent.call("ethtool.get", ifname="left", what="features")
+        assert ("tx-tcp-segmentation" in found["active"]) is wanted
+
+
 def test_the_netdev_family_reports_features_and_queues(agent: Client) -> None:
     device = agent.call("netdev.dev_get", ifname="left")
     assert {"basic", "redirect"} <= set(device["xdp-features"])

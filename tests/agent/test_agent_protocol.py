@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from agent_connection import AgentError, Client
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from agent_connection import DEADLINE, AgentError, Client
+from plugfest.location import recipes_root
+from plugfest.machine.qemu import GUEST_ADDRESS, GUEST_AGENT_PORT
 
 
 def test_answers_carry_the_request_id(agent: Client) -> None:
@@ -112,3 +115,19 @@ def test_a_handle_of_another_kind_is_refused(agent: Client) -> None:
     program = agent.call("bpf.load_return", verdict=2)["program"]
     with pytest.raises(AgentError, match="no open Map but Program"):
         agent.call("bpf.map_counters", map=program)
+
+
+def test_agent_listens_where_qemu_forwards_to() -> None:
+    """On the management NIC alone, even before that has its address."""
+    environment = {name: value for name, value in os.environ.items() if name != "PLUGFEST_AGENT_SOCKET"}
+    script = f"{sys.executable} -m agent & until ss -Hltn | grep .; do sleep 0.05; done; kill $!"
+    found = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script],
+        env=environment | {"PYTHONPATH": str(recipes_root())},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    (listening,) = found.stdout.splitlines()
+    assert listening.split()[3] == f"{GUEST_ADDRESS}:{GUEST_AGENT_PORT}"

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,7 @@ _MODEL_TESTS = Path(__file__).parents[1] / "nicmodels"
 sys.path[:0] = [str(Path(__file__).parent), str(_MODEL_TESTS), str(_MODEL_TESTS / "xgbe")]
 
 import rates  # noqa: E402 - found by the line above
+import suite_cost  # noqa: E402
 import throughput  # noqa: E402
 from plugfest.errors import InfrastructureError  # noqa: E402
 from plugfest.machine import acceleration  # noqa: E402
@@ -43,7 +45,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of TCP through every NIC (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="cold boots and restores to time (default: %(default)s)")
-    parser.add_argument("--no-suite", action="store_true", help="do not time the whole ixgbe suite")
+    parser.add_argument("--no-suite", action="store_true", help="do not run the whole ixgbe suite")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
     settings = ProvisionSettings()
@@ -68,8 +70,11 @@ def main() -> int:
             return outcome.status
         found = json.loads(figures.read_text())
     if not asked.no_suite:
-        found["suite_seconds"] = _time_suite()
-        Console().print(f"the whole ixgbe suite, warm cache: {found['suite_seconds']:.0f} s", highlight=False)
+        cost = _run_suite()
+        kept = settings.cache / "bench" / f"ixgbe-{kernel.release}-{chosen.name}.json"
+        Console().print(suite_cost.table(cost, suite_cost.replaced(kept, cost)))
+        Console().print(f"kept for the next run in {kept}", highlight=False)
+        found["suite"] = asdict(cost)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2))
     return 0
@@ -79,7 +84,7 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
     console = Console()
     console.print(f"QEMU {plan.toolchain.version}, Linux {plan.kernel.release}, {plan.acceleration}", highlight=False)
     starts = _time_starts(plan, asked.starts)
-    table = Table("start to an SSH command's end, s", "min", "median", "max")
+    table = Table("start to the agent's first reply, s", "min", "median", "max")
     for name, seconds in starts.items():
         table.add_row(name, *(f"{value:.2f}" for value in (min(seconds), statistics.median(seconds), max(seconds))))
     console.print(table)
@@ -94,6 +99,7 @@ def _inside(plan: RunPlan, asked: argparse.Namespace, figures: Path) -> int:
     finally:
         guest.close()
     console.print(_throughput_table(compared))
+    console.print(_cost_table(compared))
     found = {
         "starts": starts,
         "alone": [vars(rate) for rate in alone],
@@ -159,6 +165,26 @@ def _throughput_table(compared: list[throughput.Subject]) -> Table:
     return table
 
 
+def _cost_table(compared: list[throughput.Subject]) -> Table:
+    reference = next(subject for subject in compared if subject.name == COMPARED_WITH)
+    table = Table(
+        "CPU seconds of QEMU and the model for a gigabyte of TCP",
+        "guest sends",
+        f"of {COMPARED_WITH}",
+        "guest receives",
+        f"of {COMPARED_WITH}",
+    )
+    for subject in compared:
+        table.add_row(
+            subject.name,
+            _spread(subject.transmit_cost),
+            _ratio(subject.transmit_cost, reference.transmit_cost),
+            _spread(subject.receive_cost),
+            _ratio(subject.receive_cost, reference.receive_cost),
+        )
+    return table
+
+
 def _spread(values: list[float]) -> str:
     return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
@@ -168,7 +194,7 @@ def _ratio(values: list[float], reference: list[float]) -> str:
     return f"{statistics.median(mine / theirs for mine, theirs in zip(values, reference, strict=True)):.2f}"
 
 
-def _time_suite() -> float:
+def _run_suite() -> suite_cost.SuiteCost:
     begin = time.monotonic()
     with TemporaryDirectory() as output:
         command = [sys.executable, "-m", "plugfest", "run", "ixgbe", "--output", f"{output}/suite"]
@@ -176,7 +202,8 @@ def _time_suite() -> float:
         seconds = time.monotonic() - begin
         if status not in (0, 1):  # with any verdict it ran to its end
             raise InfrastructureError(f"expected the suite to be run, found that it ended with status {status}")
-    return seconds
+        report = json.loads(Path(f"{output}/suite/report.json").read_text())
+    return suite_cost.SuiteCost.of(report, seconds)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -22,6 +23,9 @@ WARM_UP = 0.5
 _BYTES_ACKED = struct.Struct("<120xQ")
 """tcpi_bytes_acked of struct tcp_info, include/uapi/linux/tcp.h."""
 
+_UTIME = 11
+"""Of the fields after the command's name in /proc/PID/stat; system time follows it (proc_pid_stat(5))."""
+
 
 @dataclass
 class Subject:
@@ -34,6 +38,7 @@ class Subject:
         device: QEMU's device.
         transmitted: the guest's transmit rate of each round, Mbit/s.
         received: the guest's receive rate of each round, Mbit/s.
+        transmit_cost, receive_cost: CPU seconds of QEMU and the model for a gigabyte, of each round.
         probe_seconds: from plugging it to its netdev.
     """
 
@@ -43,6 +48,8 @@ class Subject:
     device: str = ""
     transmitted: list[float] = field(default_factory=list)
     received: list[float] = field(default_factory=list)
+    transmit_cost: list[float] = field(default_factory=list)
+    receive_cost: list[float] = field(default_factory=list)
     probe_seconds: float = 0.0
 
 
@@ -69,6 +76,7 @@ class Plugged:
         self.subject = subject
         self.here, self.there = f"198.18.{number}.1", f"198.18.{number}.2"
         self._guest = guest
+        self._pids = [guest.qemu.pid]
         tap, mac = f"bench{number}", f"02:70:66:00:01:{number:02x}"
         for arguments in (
             f"tuntap add {tap} mode tap vnet_hdr",
@@ -81,6 +89,7 @@ class Plugged:
             process = ModelProcess(subject.model, folder=scratch, tap=tap, mac=mac, name=tap)
             stack.callback(process.close)
             process.wait_ready()
+            self._pids.append(process.pid)
             ModelClient(process.control).call("wire.segmentation", by="host")
             device = vfio_user_device(tap, number, process.socket, timeout_ms=5000)
         else:
@@ -102,15 +111,18 @@ class Plugged:
         assert found, f"{self.subject.name} created no netdev"
         return Path(str(found)).name
 
-    def transmit(self, seconds: float) -> float:
-        """Let the guest send; return Mbit/s."""
+    def transmit(self, seconds: float) -> None:
+        """Let the guest send."""
         with socket.create_server((self.here, 0)) as listener:
             connection = self._connect(listener, "socat -u -b 262144 OPEN:/dev/zero TCP4:{}")
             with connection:
                 buffer = bytearray(CHUNK)
                 self._drain(connection, buffer, WARM_UP)
+                before = self._cpu()
                 count, taken = self._drain(connection, buffer, seconds)
-        return count * 8e-6 / taken
+                spent = self._cpu() - before
+        self.subject.transmitted.append(count * 8e-6 / taken)
+        self.subject.transmit_cost.append(spent / (count * 1e-9))
 
     @staticmethod
     def _drain(connection: socket.socket, buffer: bytearray, seconds: float) -> tuple[int, float]:
@@ -119,17 +131,18 @@ class Plugged:
             count += connection.recv_into(buffer)
         return count, taken
 
-    def receive(self, seconds: float) -> float:
-        """Let the guest receive; return Mbit/s of what it acknowledged."""
+    def receive(self, seconds: float) -> None:
+        """Let the guest receive; what it acknowledged counts."""
         with socket.create_server((self.here, 0)) as listener:
             connection = self._connect(listener, "socat -u -b 262144 TCP4:{} OPEN:/dev/null")
             with connection:
                 data = bytes(CHUNK)
                 self._fill(connection, data, WARM_UP)
-                before = _acknowledged(connection)
+                before, acknowledged = self._cpu(), _acknowledged(connection)
                 taken = self._fill(connection, data, seconds)
-                count = _acknowledged(connection) - before
-        return count * 8e-6 / taken
+                spent, count = self._cpu() - before, _acknowledged(connection) - acknowledged
+        self.subject.received.append(count * 8e-6 / taken)
+        self.subject.receive_cost.append(spent / (count * 1e-9))
 
     @staticmethod
     def _fill(connection: socket.socket, data: bytes, seconds: float) -> float:
@@ -137,6 +150,14 @@ class Plugged:
         while (taken := time.monotonic() - begin) < seconds:
             connection.send(data)
         return taken
+
+    def _cpu(self) -> float:
+        """CPU seconds of QEMU and the model since they began."""
+        ticks = 0
+        for pid in self._pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[_UTIME]) + int(fields[_UTIME + 1])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _connect(self, listener: socket.socket, command: str) -> socket.socket:
         listener.settimeout(30)
@@ -158,6 +179,6 @@ def measure(guest: Guest, compared: Sequence[Subject], scratch: Path, *, rounds:
         plugged = [Plugged(subject, guest, number, scratch, stack) for number, subject in enumerate(compared)]
         for _ in range(rounds):
             for each in plugged:
-                each.subject.transmitted.append(each.transmit(seconds))
+                each.transmit(seconds)
             for each in plugged:
-                each.subject.received.append(each.receive(seconds))
+                each.receive(seconds)

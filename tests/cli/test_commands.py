@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import click
 import pytest
@@ -14,7 +17,7 @@ from plugfest import cli
 from plugfest.cli import images, prepare
 from plugfest.errors import InfrastructureError
 from plugfest.provision.cache import Cache
-from plugfest.run import capacity, sandbox
+from plugfest.run import capacity, journal, sandbox
 
 IDENTITY = {
     "test": "smoke/test_it.py::test_it",
@@ -60,23 +63,7 @@ class TestHelp:
                     assert parameter.help, (name, parameter.name)
         assert seen > 20
 
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "run",
-            "shell",
-            "drivers",
-            "models",
-            "requirements",
-            "images",
-            "cache",
-            "doctor",
-            "report",
-            "certify",
-            "verify",
-            "findings",
-        ],
-    )
+    @pytest.mark.parametrize("name", [*cli.commands.list_commands(click.Context(cli.commands))])
     def test_every_command_has_help(self, plugfest, name: str) -> None:
         done = plugfest(name, "--help")
         assert done.status == 0
@@ -426,6 +413,172 @@ class TestRun:
         done = plugfest("report", "absent")
         assert done.status == 2
         assert "expected a run's journal" in done.line
+
+
+class TestConvert:
+    @pytest.fixture
+    def made(self, plugfest, inside) -> Path:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        return Path("results/latest")
+
+    def test_the_formats(self, plugfest, made) -> None:
+        assert plugfest("convert", "ktap").out.splitlines()[-1] == "ok 1 SMOKE-A-01 # time=1000ms"
+        assert plugfest("convert", "tap", str(made)).out == (made / "report.tap").read_text()
+        assert plugfest("convert", "junit", str(made / "report.json")).out == (made / "junit.xml").read_text()
+        assert json.loads(plugfest("convert", "netdev", "--executor", "nic").out)["executor"] == "nic"
+        assert json.loads(plugfest("convert", "kcidb", "--origin", "vendor").out)["tests"][0]["origin"] == "vendor"
+
+    def test_a_file_and_a_manifest(self, plugfest, made) -> None:
+        options = ["--to", "run.json", "--manifest", "results.json", "--manifest-url", "https://e.org/json/"]
+        for branch in ("a", "b", "a"):
+            assert plugfest("convert", "netdev", *options, "--branch", branch).status == 0
+        assert json.loads(Path("run.json").read_text())["branch"] == "a"
+        assert json.loads(Path("results.json").read_text()) == [
+            {"branch": branch, "executor": "plugfest-ixgbe-kr", "url": "https://e.org/json/run.json"} for branch in "ba"
+        ]
+        assert sorted(path.name for path in Path().iterdir()) == ["results", "results.json", "run.json"]
+
+    @pytest.mark.parametrize("content", ["[{", '{"branch": "a"}', "[1]"])
+    def test_a_torn_manifest_is_kept_and_nothing_is_written(self, plugfest, made, content: str) -> None:
+        Path("results.json").write_text(content)
+        options = ["--to", "run.json", "--manifest", "results.json", "--manifest-url", "https://e.org/json"]
+        done = plugfest("convert", "netdev", *options)
+        assert done.status == 3
+        assert done.line.startswith("results.json: expected a manifest of netdev's CI")
+        assert Path("results.json").read_text() == content
+        assert not Path("run.json").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "message"),
+        [
+            (["html"], 2, "'html' is not one of 'junit', 'tap', 'ktap', 'netdev', 'kcidb'"),
+            (["ktap", "absent"], 3, "absent: expected a report.json, found "),
+            (["netdev", "--link", "e.org"], 2, "--link e.org: expected a URL"),
+            (["kcidb", "--origin", "My CI"], 2, "--origin My CI: expected lower-case letters"),
+            (["netdev", "--manifest", "m", "--to", "t"], 2, "--manifest: expected --to and --manifest-url with it"),
+            (["ktap", "--to", "no/such/folder/report"], 3, "no/such/folder/report: expected to write it"),
+        ],
+    )
+    def test_bad_input(self, plugfest, made, arguments: list[str], status: int, message: str) -> None:
+        done = plugfest("convert", *arguments)
+        assert done.status == status
+        assert message in done.line
+
+    def test_a_report_of_a_newer_plugfest(self, plugfest, made) -> None:
+        found = json.loads((made / "report.json").read_text())
+        Path("newer.json").write_text(json.dumps({**found, "schema": 2, "more": []}))
+        done = plugfest("convert", "ktap", "newer.json")
+        assert done.status == 3
+        assert (
+            done.line
+            == "newer.json: expected a report of schema 1, found schema 2 of a newer plugfest; upgrade this one"
+        )
+
+
+class TestCompare:
+    @pytest.fixture
+    def two(self, plugfest, inside) -> None:
+        for verdict in ("pass", "fail"):
+            inside.events = [PLANNED, result(verdict), END]
+            plugfest("run", "ixgbe", "--output", verdict)
+
+    def test_it(self, plugfest, two) -> None:
+        done = plugfest("compare", "pass", "fail")
+        assert (done.status, done.err) == (1, "")
+        assert done.out.splitlines()[-1] == "1 broken, 0 for another reason (exit status 1)"
+        assert plugfest("compare", "fail", "pass/report.json").status == 0
+
+    def test_for_programs(self, plugfest, two) -> None:
+        done = plugfest("compare", "fail", "pass", "--json")
+        found = json.loads(done.out)
+        assert (found["schema"], found["counts"]["fixed"], found["exit_status"], done.status) == (1, 1, 0, 0)
+        assert found["tests"][0]["before"]["verdict"] == "fail"
+
+    def test_what_is_no_run(self, plugfest, two) -> None:
+        Path("torn.json").write_text((Path("pass") / "report.json").read_text()[:-9])
+        for name in ("absent", "torn.json"):
+            done = plugfest("compare", "pass", name)
+            assert done.status == 3
+            assert f"{name}" in done.line
+            assert "expected a report.json, found" in done.line
+
+
+class TestHistory:
+    @pytest.fixture
+    def two(self, plugfest, inside, monkeypatch) -> None:
+        """Two runs, minutes apart."""
+        minutes = itertools.count(1_790_000_000, 60)
+        monkeypatch.setattr(journal, "time", SimpleNamespace(time=lambda: next(minutes)))
+        for verdict in ("pass", "fail"):
+            inside.events = [PLANNED, result(verdict), END]
+            plugfest("run", "ixgbe", "--output", verdict)
+
+    def test_add_runs_and_changes(self, plugfest, two) -> None:
+        done = plugfest("history", "add", "h.db", "pass", "fail/report.json")
+        first, second = done.out.splitlines()
+        assert first.startswith("added ixgbe (kr) on trixie-backports (7.3.4+deb13-amd64), ")
+        assert first.endswith(" UTC: 1 pass")
+        assert second.endswith(" UTC: 1 fail; 1 broken")
+        assert plugfest("history", "add", "h.db", "pass").out.startswith(
+            "in it already: ixgbe (kr) on trixie-backports"
+        )
+        rows = [line for line in plugfest("history", "runs", "h.db").out.splitlines() if "ixgbe" in line]
+        assert [("1 broken" in row, row.split()[-1]) for row in rows] == [
+            (False, str(Path("pass").resolve())),
+            (True, str(Path("fail").resolve())),
+        ]
+        done = plugfest("history", "changes", "h.db")
+        assert (done.status, done.out.splitlines()[-1]) == (1, "newest runs of 1 configurations: 1 broken, 0 flaky")
+        assert re.search(r"broken +SMOKE-A-01 +test_it +pass → fail", done.out)
+
+    def test_changes_for_programs(self, plugfest, two) -> None:
+        plugfest("history", "add", "h.db", "fail", "pass")
+        done = plugfest("history", "changes", "h.db", "--json")
+        found = json.loads(done.out)
+        (configuration,) = found["configurations"]
+        assert (found["schema"], found["exit_status"], done.status) == (1, 1, 1)
+        assert (configuration["driver"], configuration["profile"], configuration["runs"]) == ("ixgbe", "kr", 2)
+        (change,) = configuration["changes"]
+        assert (change["change"], change["test"], change["subtest"]) == ("broken", "smoke/test_it.py::test_it", "")
+
+    def test_a_repeated_run_is_all_its_runs(self, plugfest, two) -> None:
+        Path("many").mkdir()
+        for number, name in enumerate(("pass", "fail"), 1):
+            Path(name).rename(f"many/run-{number}")
+        assert len(plugfest("history", "add", "h.db", "many").out.splitlines()) == 2
+
+    def test_what_is_wrong_with_a_run_is_one_line(self, plugfest, two) -> None:
+        Path("fail/report.json").write_text("{")
+        done = plugfest("history", "add", "h.db", "pass", "fail")
+        assert (done.status, done.out) == (3, "")
+        assert done.line.startswith("fail/report.json: expected a report.json, found ")
+        assert not Path("h.db").exists()
+        done = plugfest("history", "changes", "h.db")
+        assert (done.status, done.line) == (
+            3,
+            "h.db: expected a history, found no such file; plugfest history add makes one",
+        )
+
+
+class TestSite:
+    def test_it(self, plugfest, inside) -> None:
+        inside.events = [PLANNED, result("pass"), END]
+        plugfest("run", "ixgbe")
+        plugfest("history", "add", "h.db", "results/latest")
+        done = plugfest("site", "h.db", "--out", "public", "--title", "Vendor's nights")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.splitlines() == ["3 pages; open public/index.html"]
+        assert "<h1>Vendor&#39;s nights</h1>" in Path("public/index.html").read_text()
+        (page,) = Path("public/runs").iterdir()
+        folder = Path("results/latest").resolve().name
+        assert f'href="../../results/{quote(folder)}/report.html"' in page.read_text()
+        assert plugfest("site", "h.db").out.splitlines() == ["3 pages; open site/index.html"]
+
+    def test_without_a_history(self, plugfest) -> None:
+        done = plugfest("site", "h.db")
+        assert (done.status, done.line.partition(",")[0]) == (3, "h.db: expected a history")
+        assert not Path("site").exists()
 
 
 class TestListing:

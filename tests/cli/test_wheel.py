@@ -46,6 +46,8 @@ def test_it_holds_what_a_run_needs(wheel: Path) -> None:
         "plugfest/report/templates/report.js",
         "plugfest/report/templates/table.html",
         "plugfest/report/templates/table.js",
+        "plugfest/site/templates/index.html",
+        "plugfest/site/templates/site.css",
         "plugfest/report/schema/report.schema.json",
         "plugfest/conformance/pytest.ini",
         "plugfest/conformance/xdp/test_features.py",

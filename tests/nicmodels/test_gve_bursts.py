@@ -7,6 +7,7 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from burst_frames import any_bursts, datagram
 from direct_client import DirectClient
 from gve_driver import DqoReceive, DqoTransmit, GveDriver, Received
@@ -99,7 +100,7 @@ def test_receiving(header: int, bursts: list[list[bytes]]) -> None:
     for burst in bursts:
         assert together.receive(burst) == alone.receive(burst)
     assert together.counts() == alone.counts()
-    assert not alone.device.receiver.flow_cache._flows
+    assert not len(alone.device.receiver.flow_cache)
 
 
 def test_the_cache_is_used_until_the_configuration_changes() -> None:
@@ -148,3 +149,19 @@ def test_transmitting(bursts: list[list[tuple[int, int, int, bool]]]) -> None:
         heads, rig.tx.heads = rig.tx.heads, []
         results.append((sent, done, heads, rig.counts()))
     assert results[0] == results[1]
+
+
+def test_no_interrupt_stands_for_more_completions_than_gve_polls_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 64 completions gve may arm the interrupt instead of polling on (gve_napi_poll_dqo)."""
+    rig, events = Rig(), []
+    rig.receive([frame := b"\xff" * 6 + PEER + b"\x88\xb5" + bytes(46)])
+    queue = next(each for each in rig.device.receiver.queues if each is not None)
+    monkeypatch.setattr(rig.device.receiver._blocks, "event", events.append)
+    for burst in ([frame] * 64, [frame] * 65):
+        events.clear()
+        rig.wire.incoming.extend(burst)
+        rig.device.frame_arrived()
+        assert events == [queue.block] * -(-len(burst) // 64)
+        for each in rig.rx:
+            each.poll()
+            each.post()

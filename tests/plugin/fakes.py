@@ -130,11 +130,19 @@ class FakeShell:
 
 
 class FakeAgent:
-    """Reports one change of a device per call."""
+    """Reports one change of a device per call, and runs programs."""
 
-    def __init__(self, interposer: Interposer | None) -> None:
+    def __init__(self, interposer: Interposer | None, commands: list[str]) -> None:
         self._interposer = interposer
+        self._commands = commands
         self.count = CallCount()
+        self.reply_timeout = 60.0
+
+    def another(self) -> FakeAgent:
+        return FakeAgent(self._interposer, self._commands)
+
+    def close(self) -> None:
+        pass
 
     def call(self, method: str, **params: Any) -> Any:
         self.count.calls += 1
@@ -142,7 +150,10 @@ class FakeAgent:
             return self._answer(method, params)
         return self._interposer("agent", method, params, self._answer)
 
-    def _answer(self, method: str, _params: Mapping[str, Any]) -> Any:
+    def _answer(self, method: str, params: Mapping[str, Any]) -> Any:
+        if method == "process.run":
+            self._commands.append(params["command"][-1])
+            return {"exit_status": 0, "stdout": f"output of {' '.join(params['command'])}\n", "stderr": ""}
         assert method == "netdev.monitor_read"
         return ["a change"]
 
@@ -170,7 +181,7 @@ class FakeMachine:
         if self.model is not None:
             self.model.armed = {name: {} for name in plan.faults if is_models(name)}
         self.ssh = FakeShell(self)
-        self.agent = FakeAgent(interposer)
+        self.agent = FakeAgent(interposer, self.ssh.commands)
         self.calls = CallLog()
         self.ifname, self.load_error = "eth0", None
         self.remote = FakeRemote(interposer)

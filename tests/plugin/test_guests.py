@@ -78,6 +78,65 @@ def test_last(guest):
     assert [boot["module"] and boot["module"]["file"] for boot in boots] == ["ixgbe.ko", None, None]
 
 
+def test_what_skips_in_its_fixtures_needs_no_fresh_guest(suite) -> None:
+    suite.run("""
+@requirement("AREA-TEST-01")
+def test_first(guest):
+    '''First.'''
+
+@pytest.fixture
+def feature(guest, skip_unsupported):
+    skip_unsupported("the feature", evidence=guest.number)
+
+@pytest.mark.fresh_guest
+@requirement("AREA-TEST-02")
+def test_skipped(guest, feature):
+    '''Skipped.'''
+
+@requirement("AREA-TEST-03")
+def test_last(guest):
+    '''Last.'''
+    assert guest.number == 0
+""")
+    assert suite.verdicts() == {"test_first": "pass", "test_skipped": "skip", "test_last": "pass"}
+    assert len(suite.machines) == 1
+
+
+@pytest.mark.parametrize(
+    "fails", ["pass", "assert guest.number == 1", "guest.run('false' if guest.number == 0 else 'true')"]
+)
+def test_fresh_guest_sets_its_fixtures_up_again(suite, fails: str) -> None:
+    """Whatever they met in the used guest; there nothing is undone, and nothing of it is reported."""
+    suite.run(f"""
+@requirement("AREA-TEST-01")
+def test_first(guest):
+    '''First.'''
+
+@pytest.fixture
+def changed(guest, defer, evidence):
+    evidence("set up in", guest.number)
+    print("set up in", guest.number)
+    defer(guest.run, "undo")
+    {fails}
+
+@pytest.mark.fresh_guest
+@requirement("AREA-TEST-02")
+def test_fresh(guest, changed):
+    '''Fresh.'''
+    assert guest.number == 1
+""")
+    assert suite.verdicts() == {"test_first": "pass", "test_fresh": "pass"}
+    used, fresh = suite.machines
+    assert used.closed
+    assert "undo" in fresh.ssh.commands
+    if fails == "pass":
+        assert "undo" not in used.ssh.commands
+    (result,) = (each for each in suite.document()["results"] if "test_fresh" in each["test"])
+    assert [each["text"] for each in result["evidence"]] == ["1"]
+    reasons = [boot["reason"] for boot in suite.document()["run"]["boots"]]
+    assert reasons == ["the first one", "test_fresh asks for a fresh one"]
+
+
 def test_a_test_that_uses_no_guest_boots_none(suite) -> None:
     suite.run("""
 @requirement()

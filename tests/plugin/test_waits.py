@@ -53,6 +53,43 @@ def test_tight_wait_fails_a_strict_run(suite, strict: bool) -> None:
     assert suite.document()["run"]["exit_status"] == strict
 
 
+@pytest.mark.parametrize(
+    ("body", "idle"),
+    [
+        ("until(later(0.2), what='it comes')", 0),
+        ("until(later(0.2), what='it stays', idle=lambda: 0.15)", 0.15),
+        ("in_vain(0.2)", 0.2),
+        ("until(lambda: in_vain(0.05) or passed(), what='it comes')", 0),
+        ("until(lambda: call_in_vain() or passed(), what='it comes')", 0),
+        ("call_in_vain()", 0.05),
+    ],
+    ids=["came", "stayed", "in vain", "came after a wait in vain", "came after a call in vain", "call in vain"],
+)
+def test_waits_for_time_itself_are_idle(suite, body: str, idle: float) -> None:
+    suite.run(f"""
+from contextlib import suppress
+
+def later(seconds):
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+@requirement()
+def test_it(guest, until):
+    '''It waits.'''
+    passed = later(0.15)
+    def in_vain(seconds):
+        with suppress(AssertionError):
+            until(lambda: False, what="something else comes", timeout=seconds)
+    def call_in_vain():
+        guest.agent.count.waiting += 0.05
+        guest.agent.count.idle += 0.05
+    {body}
+""")
+    result = suite.only()
+    assert result["verdict"] == "pass"
+    assert idle <= result["idle"] <= (idle + 1) * bool(idle)
+
+
 def test_calls_of_the_agent_are_counted(suite) -> None:
     suite.run("""
 @requirement()

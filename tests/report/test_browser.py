@@ -12,7 +12,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from nights import night
+from plugfest.history import database, recording, timeline
 from plugfest.report import write
+from plugfest.requirements.verdict import Verdict
+from plugfest.site.write import write as write_site
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "screenshot.py"
 SIZES = [(1280, False), (1280, True), (420, False), (420, True)]
@@ -71,6 +75,104 @@ def report(full) -> Path:
     history.write(folder)
     write.write_reports(folder)
     return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> list[Path]:
+    """A page of each kind of the site, of a history with every verdict, much that changed and long names."""
+    folder = tmp_path_factory.mktemp("site")
+    long = "0123456789abcdef" * 20
+    runs = []
+    for number in range(12):
+        verdicts = {f"LINK-{verdict.upper()}-01": str(verdict) for verdict in Verdict}
+        verdicts |= {
+            "XDP-A-01[" + "very-long-parameter-" * 12 + "]": "crash" if number % 2 else "pass",
+            "XDP-B-01": "pass",
+        }
+        for driver in ("gve", "ixgbe", "vmxnet3"):
+            made = night(
+                folder / f"{driver}-{number}", number, verdicts, driver=driver, release=f"7.3.{number}+deb13-amd64"
+            )
+            found = (made / "report.json").read_text()
+            (made / "report.json").write_text(found.replace("fail of LINK-FAIL-01", long))
+            runs.append(made)
+    recording.add(folder / "h.db", runs)
+    with database.reading(folder / "h.db") as connection:
+        write_site(timeline.read(connection), folder / "site", title="NIC drivers against their requirements")
+    kinds = ("index.html", "runs/*-vmxnet3-*", "requirements/LINK-FAIL-01.html", "requirements/XDP-A-01.html")
+    return [max((folder / "site").glob(kind)) for kind in kinds]
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_site(browser, site, width: int, dark: bool) -> None:
+    """No page scrolls sideways, text stands out, and the console has no error."""
+    for page in site:
+        browser.open(page, width=width, dark=dark)
+        for unfold in ("", "document.querySelectorAll('details').forEach(each => each.open = true);"):
+            assert browser.evaluate(f"{unfold} document.documentElement.scrollWidth") == width, page.name
+        background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, background.removeprefix("rgb(").removesuffix(")").split(","))) < 384) is dark
+        contrast, element = browser.evaluate(CONTRASTS)
+        assert contrast >= 4.5, f"{page.name}: {element}"
+        assert browser.errors == [], page.name
+
+
+def test_the_sites_charts_are_drawn_in_the_verdicts_colours(browser, site) -> None:
+    browser.open(site[0])
+    fills = browser.evaluate("[...document.querySelectorAll('.chart rect')].map(each => getComputedStyle(each).fill)")
+    assert len(set(fills)) == len(Verdict)
+    assert (
+        browser.evaluate(
+            "Math.min(...[...document.querySelectorAll('.chart')].map(each => each.getBoundingClientRect().width))"
+        )
+        > 50
+    )
+
+
+def test_the_sites_links_and_folds_are_reached_with_the_keyboard(browser, site) -> None:
+    """In the order of the page; a fold opens with Enter."""
+    browser.open(site[0])
+    wanted = browser.evaluate(
+        "[...document.querySelectorAll('a[href], summary')].filter(each => each.checkVisibility()).length"
+    )
+    seen = 0
+    press = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+    for _ in range(wanted):
+        browser.call("Input.dispatchKeyEvent", type="keyDown", **press)
+        browser.call("Input.dispatchKeyEvent", type="keyUp", **press)
+        seen += browser.evaluate("document.activeElement.matches('a[href], summary')")
+    assert seen == wanted > 50
+    browser.evaluate("document.querySelector('summary').focus()")
+    before = browser.evaluate("document.querySelector('details').open")
+    for kind in ("keyDown", "keyUp"):
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+        )
+    assert browser.evaluate("document.querySelector('details').open") is not before
+
+
+def test_a_printed_page_of_the_site_is_unfolded(browser, site) -> None:
+    browser.open(site[1])
+    shown = "document.querySelector('details:not([open]) dl').checkVisibility()"
+    # What the print style shows is laid out with the next frame.
+    shown = f"new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done({shown}))))"
+    assert browser.evaluate(shown) is False
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.evaluate(shown) is True
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_console_of_the_browser_is_read(browser, tmp_path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!DOCTYPE html><script>null.of</script><img src='absent.png'>")
+    browser.open(page)
+    assert len(browser.errors) == 2
+    browser.open(tmp_path / "page.html", script=False)
+    assert len(browser.errors) == 1
 
 
 def pages(report: Path) -> list[Path]:

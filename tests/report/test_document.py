@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from plugfest.errors import InfrastructureError
-from plugfest.report import document
+from plugfest.report import document, junit, ktap, tap
 from plugfest.requirements.verdict import Verdict
 from plugfest.run import journal
 
@@ -128,12 +130,45 @@ def test_the_schema_is_strict(history) -> None:
         lambda d: d["results"][0].update(more=1),
         lambda d: d["summary"].pop("miss"),
         lambda d: d["requirements"][0].update(falsified_by=[]),
-        lambda d: d.update(schema=2),
+        lambda d: d.update(schema=0),
+        lambda d: d.update(schema="2"),
     ):
         bad = json.loads(json.dumps(good))
         spoil(bad)
         with pytest.raises(InfrastructureError, match="not a report of schema 1"):
             document.validate(bad, "bad")
+
+
+def test_a_newer_schema_is_named() -> None:
+    with pytest.raises(
+        InfrastructureError, match="expected a report of schema 1, found schema 2 of a newer plugfest; upgrade"
+    ):
+        document.validate({"schema": 2, "results": {}}, "a")
+
+
+def test_a_report_of_each_published_version_can_be_read() -> None:
+    """The file has what version 1 demanded when it was published, and no more: no later key may become required within the version."""
+    found = document.load(Path(__file__).parent / "data" / f"report-{document.SCHEMA_VERSION}.json")
+    assert [result["verdict"] for result in found["results"]] == ["pass", "xfail", "unstable"]
+    for text in (ktap.render(found), tap.render(found), junit.render(found)):
+        assert text.count("LINK-B-02") >= 1
+
+
+def test_the_schemas_name_has_its_version() -> None:
+    schema = json.loads(document.SCHEMA_PATH.read_text())
+    assert schema["$id"] == f"urn:plugfest:report:{document.SCHEMA_VERSION}"
+    assert schema["properties"]["schema"]["const"] == document.SCHEMA_VERSION
+
+
+def test_the_documentation_lists_every_key_of_the_report() -> None:
+    table = (
+        (Path(__file__).parents[2] / "docs" / "reports.md")
+        .read_text()
+        .partition("## report.json")[2]
+        .partition("\n## ")[0]
+    )
+    schema = json.loads(document.SCHEMA_PATH.read_text())
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(schema["properties"])
 
 
 def test_write_leaves_the_old_report_when_the_new_one_is_wrong(tmp_path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -13,28 +15,34 @@ from typing import Any
 import pytest
 from plugfest.errors import InfrastructureError
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, KernelLacksError, kernel_error
-from plugfest.machine.ssh import GuestGone, KeyPair, SshSession
+from plugfest.machine.ssh import GuestGone
 from plugfest.requirements.verdict import BudgetExceeded
-from ssh_server import SshServer
 
-COMMAND = f"exec {sys.executable} {Path(__file__).with_name('fake_agent.py')}"
+Address = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[SshSession]:
-    key = KeyPair()
-    server = SshServer(key)
-    made = SshSession(server.address, key, server.host_key)
-    yield made
-    made.close()
-    server.close()
+def address() -> Iterator[Address]:
+    """Where a fake of the guest's agent listens."""
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("fake_agent.py")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield "127.0.0.1", int(process.stdout.readline())
+        process.kill()
 
 
 @pytest.fixture
-def agent(session: SshSession) -> Iterator[AgentClient]:
-    made = AgentClient(session, command=COMMAND)
+def agent(address: Address) -> Iterator[AgentClient]:
+    made = AgentClient(address)
     yield made
     made.close()
+
+
+def unused_address() -> Address:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: Address = server.getsockname()
+    return found
 
 
 def test_result(agent: AgentClient) -> None:
@@ -46,7 +54,7 @@ def test_parameter_named_method(agent: AgentClient) -> None:
 
 
 def test_one_connection_serves_many_calls(agent: AgentClient) -> None:
-    assert len({agent.call("pid") for _ in range(5)}) == 1
+    assert len({agent.call("connection") for _ in range(5)}) == 1
 
 
 def test_long_answers(agent: AgentClient) -> None:
@@ -83,20 +91,20 @@ def test_try_batch_makes_all_calls_in_one_exchange(agent: AgentClient) -> None:
     assert agent.count.calls == 1
 
 
-def test_try_batch_gives_the_error_of_the_exchange_to_each_call(session: SshSession) -> None:
-    agent = AgentClient(session, command="exit 1")
+def test_try_batch_gives_the_error_of_the_exchange_to_each_call() -> None:
+    agent = AgentClient(unused_address())
     errors = agent.try_batch([("echo", {}), ("echo", {})])
     assert [type(error) for error in errors] == [GuestGone] * 2
 
 
-def test_batch_of_a_run_that_falsifies_may_be_changed_call_by_call(session: SshSession) -> None:
+def test_batch_of_a_run_that_falsifies_may_be_changed_call_by_call(address: Address) -> None:
     seen = []
 
     def interposer(side: str, method: str, params: Mapping[str, Any], call: Callable[..., Any]) -> Any:
         seen.append((side, method))
         return call(method, params)
 
-    agent = AgentClient(session, command=COMMAND, interposer=interposer)
+    agent = AgentClient(address, interposer=interposer)
     assert agent.batch([("echo", {"number": 1}), ("echo", {"number": 2})]) == [{"number": 1}, {"number": 2}]
     assert seen == [("agent", "echo")] * 2
     agent.close()
@@ -112,9 +120,20 @@ def test_calls_and_the_seconds_of_those_that_wait_are_counted(agent: AgentClient
     assert 0.2 <= agent.count.waiting < 5
 
 
-def test_busy_host_extends_the_time_for_an_answer(session: SshSession) -> None:
+@pytest.mark.parametrize(("seconds", "timeout", "idle"), [(0.3, 0.2, 0.2), (0.1, 30, 0), (0.1, None, 0)])
+def test_call_is_idle_whose_own_timeout_passes(
+    address: Address, seconds: float, timeout: float | None, idle: float
+) -> None:
+    agent = AgentClient(address)
+    agent.call("sleep", seconds=seconds, timeout=timeout)
+    assert agent.count.idle == idle
+    agent.another().call("sleep", seconds=seconds, timeout=timeout)
+    assert agent.count.idle == idle, "whoever makes a call beside others does not wait for it"
+
+
+def test_busy_host_extends_the_time_for_an_answer(address: Address) -> None:
     begin = time.monotonic()
-    agent = AgentClient(session, command=COMMAND, reply_timeout=0.3, lost=lambda: (time.monotonic() - begin) * 0.8)
+    agent = AgentClient(address, reply_timeout=0.3, lost=lambda: (time.monotonic() - begin) * 0.8)
     assert agent.call("sleep", seconds=0.8) == "slept"
     agent.close()
 
@@ -129,19 +148,19 @@ def test_what_the_kernel_lacks_is_not_an_error_of_the_driver(agent: AgentClient)
         kernel_error(lambda: agent.call("lack"))
 
 
-def test_late_answer_is_not_taken_for_the_next_ones(session: SshSession) -> None:
-    agent = AgentClient(session, command=COMMAND, reply_timeout=0.3)
-    first = AgentClient(session, command=COMMAND).call("pid")
+def test_late_answer_is_not_taken_for_the_next_ones(address: Address) -> None:
+    agent = AgentClient(address, reply_timeout=0.3)
+    first = agent.call("connection")
     with pytest.raises(AgentTimeout, match="sleep: the agent did not answer within 0 s"):
         agent.call("sleep", seconds=1)
     agent.reply_timeout = 20
     assert agent.call("echo", fresh=True) == {"fresh": True}
-    assert agent.call("pid") != first
+    assert agent.call("connection") != first
     agent.close()
 
 
-def test_own_timeout_of_a_method_lengthens_the_wait(session: SshSession) -> None:
-    agent = AgentClient(session, command=COMMAND, reply_timeout=0.5)
+def test_own_timeout_of_a_method_lengthens_the_wait(address: Address) -> None:
+    agent = AgentClient(address, reply_timeout=0.5)
     assert agent.call("echo", timeout=5) == {"timeout": 5}
     assert agent.call("sleep", seconds=1, timeout=20) == "slept"
     agent.close()
@@ -149,15 +168,14 @@ def test_own_timeout_of_a_method_lengthens_the_wait(session: SshSession) -> None
 
 def test_call_that_a_budget_cut_off_poisons_nothing(agent: AgentClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert agent.call("echo") == {}
-    channel = agent._channel
-    assert channel is not None
 
-    def cut_off(_size: int) -> bytes:
+    def cut_off(*_arguments: object) -> None:
         raise BudgetExceeded("call took more than its 1 s")
 
-    monkeypatch.setattr(channel, "recv", cut_off)
-    with pytest.raises(BudgetExceeded):
-        agent.call("sleep", seconds=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(agent, "_reply", cut_off)
+        with pytest.raises(BudgetExceeded):
+            agent.call("sleep", seconds=0.1)
     assert agent.call("echo", after="it") == {"after": "it"}
 
 
@@ -174,13 +192,15 @@ def test_answers_that_make_no_sense(agent: AgentClient, method: str) -> None:
     assert agent.call("echo") == {}
 
 
-def test_agent_that_is_not_there(session: SshSession) -> None:
-    with pytest.raises(GuestGone, match=r"pid: the agent closed the connection: .*No such file"):
-        AgentClient(session, command="cat /nowhere/agent.sock").call("pid")
+def test_agent_that_is_not_there() -> None:
+    with pytest.raises(
+        GuestGone, match=r"connection: expected an agent to ask, found no connection \(.*Connection refused\)"
+    ):
+        AgentClient(unused_address()).call("connection")
 
 
-def test_guest_that_is_gone(session: SshSession) -> None:
-    agent = AgentClient(session, command=COMMAND, alive=lambda: "QEMU ended with exit status 1")
+def test_guest_that_is_gone(address: Address) -> None:
+    agent = AgentClient(address, alive=lambda: "QEMU ended with exit status 1")
     with pytest.raises(GuestGone, match="sleep: the guest went away meanwhile: QEMU ended with exit status 1"):
         agent.call("sleep", seconds=1000)
 

@@ -42,11 +42,13 @@ def test_command_line(command: QemuCommand) -> None:
     assert argv[:2] == ["/opt/ld.so", "qemu-system-x86_64"]
     assert after(argv, "-append") == ["console=ttyS0 quiet"]
     assert "memory-backend-memfd,id=memory,size=1024M,share=on" in after(argv, "-object")
+    assert after(argv, "-cpu") == ["max,erms=off,fsrm=off" if command.acceleration == "tcg" else "host"]
     assert after(argv, "-chardev") == ["socket,id=serial0,fd=10", "socket,id=serial1,fd=11", "socket,id=monitor,fd=12"]
     assert "-incoming" not in argv
     (netdev,) = after(argv, "-netdev")
     assert "restrict=on" in netdev
     assert "hostfwd=tcp:127.0.0.1:2222-10.0.2.15:22" in netdev
+    assert "hostfwd=tcp:127.0.0.1:2223-10.0.2.15:2223" in netdev
     assert len([device for device in after(argv, "-device") if device.startswith("pcie-root-port")]) == PORTS
     assert all("read-only=on" in drive for drive in after(argv, "-blockdev"))
 

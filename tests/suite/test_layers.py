@@ -34,6 +34,8 @@ ORDER = (
     "report",
     "certify",
     "findings",
+    "history",
+    "site",
     "plugin",
     "cli",
 )

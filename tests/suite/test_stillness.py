@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from plugfest import deadline
+from plugfest.dut import stillness
 from plugfest.dut.stillness import SETTLED, STEADY, Stillness
 
 
@@ -22,6 +23,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(deadline, "time", made)
+    monkeypatch.setattr(stillness, "time", made)
     return made
 
 
@@ -63,3 +65,12 @@ def test_a_change_begins_again(clock: Clock, change: str) -> None:
     else:
         watched.disturbed()
     assert seconds_until_it_stays(clock, watched, "down") > STEADY - 0.1
+
+
+def test_seconds_without_a_change_are_counted(clock: Clock) -> None:
+    watched = Stillness(lambda: True)
+    assert not watched.stays("down")
+    clock.now += 0.3
+    assert not watched.stays("up")
+    seconds_until_it_stays(clock, watched, "up")
+    assert watched.seconds == pytest.approx(SETTLED, abs=0.06)

@@ -45,21 +45,25 @@ class Fault:
         armed: true while the fault may fire; the only thing a hot path has to test.
         times: how many firings are left; None means until disarmed.
         match: the context in which the fault fires, such as `{"queue": 3}`.
+        until_reset: whether the device's next reset disarms it.
         fired: how often it fired since the model started.
     """
 
-    __slots__ = ("_events", "armed", "fired", "match", "point", "times")
+    __slots__ = ("_events", "armed", "fired", "match", "point", "times", "until_reset")
 
     def __init__(self, point: FaultPoint, events: EventLog | None = None) -> None:
         self.point = point
         self.armed = False
         self.times: int | None = None
         self.match: dict[str, Any] = {}
+        self.until_reset = False
         self.fired = 0
         self._events = events
 
-    def arm(self, times: int | None = None, match: Mapping[str, Any] | None = None) -> None:
-        """Let the fault fire `times` times (None: until disarmed) where the context equals `match`.
+    def arm(
+        self, times: int | None = None, match: Mapping[str, Any] | None = None, *, until_reset: bool = False
+    ) -> None:
+        """Let the fault fire `times` times (None: until disarmed) where the context equals `match`; at most until the next reset, or not.
 
         Raises:
             ValueError: `times` is not positive.
@@ -68,6 +72,7 @@ class Fault:
             raise ValueError(f"fault {self.point.name}: times must be at least 1, got {times}")
         self.times = times
         self.match = dict(match or {})
+        self.until_reset = until_reset
         self.armed = True
 
     def disarm(self) -> None:
@@ -75,6 +80,7 @@ class Fault:
         self.armed = False
         self.times = None
         self.match = {}
+        self.until_reset = False
 
     def fires(self, **context: Any) -> bool:
         """Whether the fault fires in this context; if so it is counted, recorded and, after its last firing, disarmed.
@@ -107,6 +113,7 @@ class Fault:
             "armed": self.armed,
             "times": self.times,
             "match": self.match,
+            "until_reset": self.until_reset,
             "fired": self.fired,
         }
 
@@ -174,6 +181,12 @@ class FaultPoints:
         except KeyError:
             known = ", ".join(sorted(self._faults)) or "none"
             raise UnknownFaultError(f"unknown fault {name!r}; this model has: {known}") from None
+
+    def end_until_reset(self) -> None:
+        """Disarm the faults that last until the device's next reset."""
+        for fault in self:
+            if fault.until_reset:
+                fault.disarm()
 
     def subset(self, points: Iterable[FaultPoint]) -> FaultSet:
         """The faults of some points, for one part of the model."""

@@ -135,11 +135,16 @@ class Device(ABC):
 
     def restart(self, cause: ResetCause) -> None:
         """Reset the configuration space, then the device; counted and recorded."""
-        self.resets[cause.value] += 1
-        self.host.events.add("reset", cause=cause.value)
+        self.count_reset(cause.value)
         self.config.reset()
         self.command_changed()
         self.reset(cause)
+
+    def count_reset(self, cause: str) -> None:
+        """Count and record a reset, and end the faults that last until one."""
+        self.resets[cause] += 1
+        self.host.events.add("reset", cause=cause)
+        self.host.faults.end_until_reset()
 
     def command_changed(self) -> None:
         """Apply the command register's bits: bus mastering and INTx disable."""

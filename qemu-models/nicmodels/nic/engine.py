@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from nicmodels.wire import Offload, Wire
 
 BURST = 64
-"""Frames after which completions are written and interrupts raised."""
+"""Frames after which completions are written and interrupts raised: as many as a driver of Linux polls at once (NAPI_POLL_WEIGHT)."""
+LONG_BURST = 128
+"""For devices whose drivers poll until nothing is left before they enable the interrupt again."""
 TURN = 256
 """Frames after which the event loop runs."""
 
@@ -61,22 +63,29 @@ class WorkList:
 
 
 class ReceiveLoop:
-    """Receives frames from the wire, in bursts of `BURST`, at most `TURN` at a time.
+    """Receives frames from the wire, in bursts, at most `TURN` at a time.
 
     Args:
         clock: schedules the next turn.
         wire: the source of the frames.
         receive: runs a turn: it iterates over `bursts`, then ends the last burst.
         end_burst: writes the completions of a burst, and raises its interrupts.
+        burst: frames of a burst.
     """
 
     def __init__(
-        self, clock: Clock, wire: Wire, receive: Callable[[], object], end_burst: Callable[[], object]
+        self,
+        clock: Clock,
+        wire: Wire,
+        receive: Callable[[], object],
+        end_burst: Callable[[], object],
+        burst: int = BURST,
     ) -> None:
         self._clock = clock
         self._wire = wire
         self._receive = receive
         self._end_burst = end_burst
+        self._burst = burst
         self._scheduled = False
         self._left: tuple[list[bytes], Offload | None] | None = None
 
@@ -105,7 +114,7 @@ class ReceiveLoop:
             if self._left is not None:
                 (frames, offload), self._left = self._left, None
             else:
-                room = 1 if singly is not None and singly() else BURST + flushed - taken
+                room = 1 if singly is not None and singly() else self._burst + flushed - taken
                 frames = wire.receive_many(room)
                 offload = wire.received_offload
                 more = len(frames) == room or offload is not None
@@ -115,7 +124,7 @@ class ReceiveLoop:
             if offload is not None and unit is not None:
                 taken += len(frames[-1]) // unit
             yield frames, offload
-            if taken - flushed >= BURST:
+            if taken - flushed >= self._burst:
                 flushed = taken
                 self._end_burst()
         if more:

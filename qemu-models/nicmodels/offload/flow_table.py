@@ -18,7 +18,7 @@ from nicmodels.offload.checksum import word_sum
 from nicmodels.offload.headers import TCP, UDP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nicmodels.offload.checksum import Buffer
     from nicmodels.offload.headers import Headers
@@ -42,18 +42,30 @@ class FlowTable(Generic[Value]):
         self._plain: dict[bytes, Value] = {}
         self._flows: dict[bytes, dict[bytes, tuple[int, int, Value]]] = {}
         self._count = 0
+        self._longest = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def clear(self) -> None:
-        """Forget all flows."""
-        self._plain.clear()
-        self._flows.clear()
-        self._count = 0
+    def flush(self) -> None:
+        """The configuration changed: forget all flows."""
+        if self._count:
+            self._plain.clear()
+            self._flows.clear()
+            self._count = 0
 
-    def learn(self, frame: Buffer, headers: Headers, value: Value) -> bool:
-        """Remember the flow of a frame with right checksums; False if such frames cannot be found by their flow."""
+    def remember(self, frame: Buffer, headers: Headers, value: Value, longest: int) -> bool:
+        """Remember the flow of a frame with right checksums.
+
+        Args:
+            frame: one of the flow, without FCS.
+            headers: its headers.
+            value: what to remember.
+            longest: bytes of the longest frame that the device receives so, of any flow.
+
+        Returns:
+            False if such frames cannot be found by their flow.
+        """
         if headers.l3_offset != ETH_HLEN or len(frame) < ETH_HLEN:
             return False
         ethernet = bytes(frame[:ETH_HLEN])
@@ -64,7 +76,8 @@ class FlowTable(Generic[Value]):
             if headers.l4 == TCP and frame[headers.l4_offset + 13] & SYN:
                 return False
         if self._count >= LIMIT:
-            self.clear()
+            self.flush()
+        self._longest = longest
         if plain:
             self._count += ethernet not in self._plain
             self._plain[ethernet] = value
@@ -82,21 +95,26 @@ class FlowTable(Generic[Value]):
 
     def runs(
         self, frames: Sequence[bytes], start: int, end: int, *, known_good: bool = False
-    ) -> Iterator[tuple[Value, list[bytes]]]:
-        """Runs of frames of one flow, padded to 60 bytes, until a frame that belongs to no flow.
+    ) -> Iterator[tuple[Value, list[bytes], list[int]]]:
+        """Runs of frames of one flow, until a frame that belongs to no flow.
 
         Args:
             frames: without FCS, of at least 14 bytes.
             start, end: which of them.
             known_good: their TCP or UDP checksums are right.
+
+        Yields:
+            The value, the frames padded to 60 bytes, and their lengths up to the first that is too long.
         """
         for ethernet, group in groupby(frames[start:end], _ETHERNET):
             run = [*group]
-            if min(map(len, run)) < ETH_ZLEN:
+            sizes = [*map(len, run)]
+            if min(sizes) < ETH_ZLEN:
                 run = [frame.ljust(ETH_ZLEN, b"\0") for frame in run]
+                sizes = [*map(len, run)]
             flow = self._plain.get(ethernet)
             if flow is not None:
-                yield flow, run
+                yield flow, run, leading(sizes, self._longest)
                 continue
             flows = self._flows.get(ethernet)
             if flows is None:
@@ -107,14 +125,38 @@ class FlowTable(Generic[Value]):
             for flow, same in groupby(found):
                 if flow is None:
                     return
-                number = len([*same])
-                yield flow, run[at : at + number]
-                at += number
+                after = at + len([*same])
+                yield flow, run[at:after], leading(sizes[at:after], self._longest)
+                at = after
+
+
+class Reports:
+    """The descriptors that report the frames of a flow, which differ by the frame's length only: each is made once.
+
+    Args:
+        make: returns the descriptor of a frame of so many bytes.
+    """
+
+    __slots__ = ("_known", "_make")
+
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        self._make = make
+        self._known: dict[int, bytes] = {}
+
+    def of(self, sizes: list[int]) -> bytes:
+        """Those of frames of these lengths, in order."""
+        known, lengths = self._known, {*sizes}
+        for size in lengths:
+            if size not in known:
+                known[size] = self._make(size)
+        if len(lengths) == 1:
+            return known[sizes[0]] * len(sizes)
+        return b"".join([known[size] for size in sizes])
 
 
 def leading(sizes: list[int], longest: int) -> list[int]:
-    """The lengths before the first that is more than `longest`; there is at least one length."""
-    if max(sizes) <= longest:
+    """The lengths before the first that is more than `longest`."""
+    if max(sizes, default=0) <= longest:
         return sizes
     return sizes[: next(number for number, size in enumerate(sizes) if size > longest)]
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Descriptor rings in guest memory."""
 
+from nicmodels.rings.posted import Posted
 from nicmodels.rings.ring import DescriptorRing
-from nicmodels.rings.write_backs import WriteBacks
+from nicmodels.rings.write_backs import Run, WriteBacks
 
-__all__ = ["DescriptorRing", "WriteBacks"]
+__all__ = ["DescriptorRing", "Posted", "Run", "WriteBacks"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nicmodels.rings.write_backs import Run
     from nicmodels.vfio_user.memory import GuestMemory
 
 
@@ -66,6 +67,14 @@ class DescriptorRing:
         """
         return list(self._layout.iter_unpack(self._read(limit)))
 
+    def fetch_words(self, limit: int) -> list[int]:
+        """Like `fetch`, but as one list of quadwords, eight bytes each, whatever the layout.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        return memoryview(self._read(limit)).cast("Q").tolist()
+
     def _read(self, limit: int) -> bytes:
         """The bytes of up to `limit` descriptors from head on."""
         number = min(self.available, limit)
@@ -98,19 +107,11 @@ class DescriptorRing:
         """
         self._memory.write(self.base + index * self.size, data)
 
-    def write_runs(self, indices: Sequence[int], descriptors: Sequence[bytes]) -> None:
-        """Write descriptors back, in order; those in a row at once.
+    def write_runs(self, runs: Sequence[Run]) -> None:
+        """Write descriptors back, in order; those of a run at once.
 
         Raises:
             DmaError: the ring is not in guest memory.
         """
-        at = 0
-        while at < len(indices):
-            first = indices[at]
-            end = len(indices)
-            if indices[-1] - first != end - at - 1 or indices[at:] != [*range(first, first + end - at)]:
-                end = at + 1
-                while end < len(indices) and indices[end] == first + end - at:
-                    end += 1
-            self.write(first, b"".join(descriptors[at:end]))
-            at = end
+        for first, parts in runs:
+            self.write(first, b"".join(parts))

@@ -60,15 +60,22 @@ class CommonMethods:
         return [fault.describe() for fault in self._host.faults]
 
     def faults_arm(
-        self, *, name: str, times: int | None = None, match: Mapping[str, Any] | None = None
+        self,
+        *,
+        name: str,
+        times: int | None = None,
+        match: Mapping[str, Any] | None = None,
+        until_reset: bool = False,
     ) -> dict[str, Any]:
-        """Arm a fault; returns its new state."""
+        """Arm a fault, on request until the device's next reset at most; returns its new state."""
         if times is not None and (not isinstance(times, int) or isinstance(times, bool)):
             raise ControlError(f"times is {times!r}, expected a number")
         if match is not None and not isinstance(match, dict):
             raise ControlError(f"match is {match!r}, expected an object")
+        if not isinstance(until_reset, bool):
+            raise ControlError(f"until_reset is {until_reset!r}, expected true or false")
         fault = self._host.faults[name]
-        fault.arm(times, match)
+        fault.arm(times, match, until_reset=until_reset)
         return fault.describe()
 
     def faults_disarm(self, *, name: str | None = None) -> list[dict[str, Any]]:

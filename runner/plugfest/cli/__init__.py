@@ -9,13 +9,29 @@ from collections.abc import Sequence
 import click
 
 from plugfest import __version__
-from plugfest.cli import cache, certify, doctor, findings, images, listing, report, run, shell, verify
+from plugfest.cli import (
+    cache,
+    certify,
+    compare,
+    convert,
+    doctor,
+    findings,
+    history,
+    images,
+    listing,
+    report,
+    run,
+    shell,
+    site,
+    verify,
+)
 from plugfest.cli.failure import catch_errors
 
 EXIT_STATUSES = """\b
 Exit status:
   0    every verdict is pass, skip, xfail or quarantined (with --falsify: every fault was detected)
-  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; a bundle is refused
+  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; of compare and history changes: a test broke;
+       of certify and verify: a certificate says so, or is refused
   2    the command line is wrong
   3    this machine or the network lacks something that a run needs
   130  interrupted (SIGINT); 143 by SIGTERM"""
@@ -49,6 +65,10 @@ for _command in (
     certify.certify,
     verify.verify,
     findings.findings,
+    compare.compare,
+    convert.convert,
+    history.history,
+    site.site,
 ):
     commands.add_command(_command)
 

@@ -71,6 +71,7 @@ def _serve(ready: RunPlan, listener: socket.socket) -> int:
     """Boot the guest inside the run's namespaces, print how to log in, wait for its end."""
     booted = machine.boot(ready)
     try:
+        booted.guest.authorize()
         key = ready.output / "key"
         booted.guest.key.write(key)
         relayed = relay.Relay(listener, ("127.0.0.1", machine.qemu_command(ready).ssh_port))

@@ -98,7 +98,7 @@ class Settings:
                 stillness.disturbed()
             return stillness.stays(link["carrier-changes"])
 
-        self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10)
+        self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10, idle=lambda: stillness.seconds)
 
     def set_link(self, **changes: Any) -> None:
         """Change up, mtu, address, promisc or allmulti.

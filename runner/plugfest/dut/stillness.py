@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from plugfest.deadline import Deadline, never
@@ -30,8 +31,14 @@ class Stillness:
         self._before: tuple[object, ...] = ()
         self.disturbed()
 
+    @property
+    def seconds(self) -> float:
+        """For how long nothing has changed."""
+        return time.monotonic() - self._since
+
     def disturbed(self) -> None:
         """Begin again: the state is not one that can stay."""
+        self._since = time.monotonic()
         self._settled = Deadline.after(SETTLED, lost=self._lost)
         self._steady = Deadline.after(STEADY, lost=self._lost)
 

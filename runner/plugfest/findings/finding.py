@@ -16,8 +16,8 @@ from scapy.error import Scapy_Exception
 from plugfest.errors import InfrastructureError
 from plugfest.findings.commands import CommandLine, Sentence, translate
 from plugfest.report import tables
-from plugfest.report.document import Document
-from plugfest.report.html import observed, variant
+from plugfest.report.document import Document, observed
+from plugfest.report.html import variant
 from plugfest.requirements.verdict import OF_THE_DRIVER, Verdict
 
 INDEX = "index.txt"

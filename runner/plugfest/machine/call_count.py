@@ -13,7 +13,9 @@ class CallCount:
     Attributes:
         calls: how many there were.
         waiting: seconds spent in those that wait in the guest, as their parameter ``timeout`` tells them.
+        idle: of these, the seconds that passed until a ``timeout`` was over, for nothing came.
     """
 
     calls: int = 0
     waiting: float = 0.0
+    idle: float = 0.0

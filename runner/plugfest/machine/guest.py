@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest without the NIC under test: booted or restored from a snapshot, with an SSH session."""
+"""A guest without the NIC under test: booted or restored from a snapshot, with a connection to its agent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOCKUP_SECONDS, LOCKUP_MAX = 10, 60
 """``watchdog_thresh``, in a guest of speed 1 (the kernel's default) and at most (its limit). A CPU that runs one thing for twice as long is
 a soft lockup (Documentation/admin-guide/lockup-watchdogs.rst): on an emulated CPU some thousands of register accesses take that long."""
 
-_REFERENCE_SECONDS = 0.006
+_REFERENCE_SECONDS = 0.0018
 """Seconds that the agent's benchmark takes on a guest of speed 1: KVM on a laptop a few years old."""
 
 _BENCHMARKS = 3
@@ -43,6 +43,9 @@ _BENCHMARKS = 3
 
 _CLOCK_ERROR = 0.1
 """Seconds that the guest's clock may lag behind the host's."""
+
+_AGENT_INTERVAL = 0.2
+"""Seconds between two attempts to reach an agent that does not listen yet."""
 
 _PREPARE = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
@@ -66,7 +69,7 @@ class Guest:
     Attributes:
         qemu: the QEMU process.
         startup: ``restored from a snapshot in 0.8 s``, or ``booted in 5.1 s`` and why it was not restored.
-        seconds: from the start of QEMU to the end of the first SSH command.
+        seconds: from the start of QEMU to the agent's first reply.
         speed: 1 is a KVM guest on an idle laptop a few years old, 0.1 is ten times slower.
     """
 
@@ -106,8 +109,8 @@ class Guest:
         self._calls = CallCount()
         self._call_log = CallLog() if log_of_calls is None else log_of_calls
         self._guard: Guard
+        self._ssh: SshSession | None = None
         self.qemu: Qemu
-        self.ssh: SshSession
         self.agent: AgentClient
         begin = time.monotonic()
         if snapshots is None:
@@ -118,6 +121,17 @@ class Guest:
         self.seconds = time.monotonic() - begin
         self.startup = f"{startup} in {self.seconds:.1f} s" + (f" ({reason})" if reason else "")
         self.speed = self._measure()
+
+    @property
+    def ssh(self) -> SshSession:
+        """An SSH session, which its first user logs in: that costs an emulated guest a second, and few need one.
+
+        Raises:
+            InfrastructureError: no login.
+        """
+        if self._ssh is None:
+            self._ssh = self._log_in(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
+        return self._ssh
 
     @property
     def console(self) -> Console:
@@ -194,7 +208,7 @@ class Guest:
             if verdict:
                 raise verdict[0]
             self.qemu.qmp.execute("cont")
-            self._log_in(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
+            self._connect(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
         except BaseException:
             self.qemu.quit()
             checking.join()
@@ -203,19 +217,32 @@ class Guest:
     def _boot(self) -> None:
         self._start(incoming=False)
         try:
-            self._log_in(Deadline.after(BOOT_TIMEOUT, lost=self.lost))
-            self.ssh.run(_PREPARE, timeout=BOOT_TIMEOUT)
+            self._come_up(Deadline.after(BOOT_TIMEOUT, lost=self.lost))
         except BaseException:
             self.qemu.quit()
             raise
 
-    def _log_in(self, deadline: Deadline) -> None:
-        address = ("127.0.0.1", self.command.ssh_port)
+    def _come_up(self, deadline: Deadline) -> None:
+        """Wait until a guest that boots has started everything, and prepare it."""
+        self.authorize(deadline)
+        self._connect(deadline)
+        self.agent.call("process.run", command=["sh", "-e", "-c", _PREPARE], timeout=BOOT_TIMEOUT)
+
+    def authorize(self, deadline: Deadline | None = None) -> str:
+        """Authorize the run's key for a login by SSH, whose server is running then; return the guest's host key.
+
+        Raises:
+            InfrastructureError: the guest ended or did not reply in time.
+        """
+        limit = Deadline.after(RESTORE_TIMEOUT, lost=self.lost) if deadline is None else deadline
+        return self._guard.authorize(self.key.public, limit, self.gone)
+
+    def _log_in(self, deadline: Deadline) -> SshSession:
         while True:
-            host_key = self._guard.authorize(self.key.public, deadline, self.gone)
+            host_key = self.authorize(deadline)
             try:
-                self.ssh = SshSession(
-                    address,
+                return SshSession(
+                    ("127.0.0.1", self.command.ssh_port),
                     self.key,
                     host_key,
                     timeout=max(1.0, deadline.remaining),
@@ -226,10 +253,11 @@ class Guest:
                 # The reply was to an earlier request, of which there may be several: see `Guard.authorize`.
                 if deadline.passed:
                     raise
-            else:
-                break
+
+    def _connect(self, deadline: Deadline) -> None:
+        """Connect to the agent, and set the guest's clock."""
         self.agent = AgentClient(
-            self.ssh,
+            ("127.0.0.1", self.command.agent_port),
             alive=self.gone,
             reply_timeout=max(1.0, deadline.remaining),
             interposer=self._interposer,
@@ -237,17 +265,28 @@ class Guest:
             count=self._calls,
             log=self._call_log,
         )
-        try:
-            self.agent.call("agent.ping")  # opens the connection, so that its duration does not count below
-        except (AgentTimeout, GuestGone) as error:
-            if self.gone():
-                raise
-            log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT_TIMEOUT).stdout.strip()
-            raise InfrastructureError(
-                f"expected a reply from the guest's agent, found none; its log: {log or 'empty'}"
-            ) from error
+        self._await_agent(deadline)
         self.agent.reply_timeout = REPLY_TIMEOUT
         self._set_clock()
+
+    def _await_agent(self, deadline: Deadline) -> None:
+        """Wait for the agent's first reply: a guest that boots has its network up before its agent listens."""
+        while True:
+            try:
+                self.agent.call("agent.ping")
+            except (AgentTimeout, GuestGone) as error:
+                if self.gone():
+                    raise
+                starts = self.ssh.run("busybox pidof python3", check=False, timeout=BOOT_TIMEOUT).exit_status == 0
+                if isinstance(error, GuestGone) and starts and not deadline.passed:
+                    time.sleep(_AGENT_INTERVAL)
+                    continue
+                log = self.ssh.run("tail -n 1 /run/agent.log", timeout=BOOT_TIMEOUT).stdout.strip()
+                raise InfrastructureError(
+                    f"expected a reply from the guest's agent, found none; its log: {log or 'empty'}"
+                ) from error
+            else:
+                return
 
     def _set_clock(self) -> None:
         """Set the guest's clock; in a restored guest it lags by the age of the snapshot."""
@@ -257,13 +296,15 @@ class Guest:
             if time.monotonic() - begin < _CLOCK_ERROR:
                 return
 
-    def _log_out(self) -> None:
+    def _disconnect(self) -> None:
         self.agent.close()
-        self.ssh.close()
+        if self._ssh is not None:
+            self._ssh.close()
+            self._ssh = None
 
     def _store(self, snapshots: Snapshots) -> str | None:
         """Store a snapshot of the guest in its present state; return why that failed, or None. The guest continues in either case."""
-        self._log_out()
+        self._disconnect()
         self._guard.settle(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
         reason = None
         try:
@@ -275,7 +316,7 @@ class Guest:
             reason = f"no snapshot was stored: {error}"
         try:
             self.qemu.qmp.execute("cont")
-            self._log_in(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
+            self._connect(Deadline.after(RESTORE_TIMEOUT, lost=self.lost))
         except BaseException:
             self.qemu.quit()
             raise
@@ -311,11 +352,11 @@ class Guest:
         return max(1e-5, min(ran, least["clock"]) if ran > 0 else least["clock"])
 
     def reboot(self, deadline: Deadline, *, before: Callable[[], None] = lambda: None) -> None:
-        """Run ``reboot`` in the guest and log in again; plugged devices stay plugged.
+        """Run ``reboot`` in the guest and wait until it is up again; plugged devices stay plugged.
 
         Args:
-            deadline: for the reboot and the login.
-            before: called between the reset and the login.
+            deadline: for the reboot.
+            before: called after the reset.
 
         Raises:
             InfrastructureError: it did not come back.
@@ -323,17 +364,15 @@ class Guest:
         self.qemu.qmp.execute("set-action", {"reboot": "reset"})
         mark = self.qemu.qmp.mark
         try:
-            # The reboot ends the connection before the command returns.
-            with suppress(InfrastructureError):
-                self.ssh.channel("sync; (sleep 0.1; reboot -f || busybox reboot -f) < /dev/null > /dev/null 2>&1 &")
+            # The reply must be out before the guest's network is gone.
+            self.agent.call("process.start", command=["sh", "-c", "sleep 0.5; exec busybox reboot -f"])
             if self.qemu.qmp.wait_event("RESET", deadline=deadline, mark=mark) is None:
                 raise InfrastructureError(
                     f"expected the guest to reboot, found {self.gone() or 'it still running'}; see console.log"
                 )
-            self._log_out()
+            self._disconnect()
             before()
-            self._log_in(deadline)
-            self.ssh.run(_PREPARE, timeout=BOOT_TIMEOUT)
+            self._come_up(deadline)
         finally:
             if self.qemu.alive():
                 self.qemu.qmp.execute("set-action", {"reboot": "shutdown"})
@@ -359,7 +398,7 @@ class Guest:
 
     def close(self) -> None:
         """Stop the guest. Idempotent."""
-        self._log_out()
+        self._disconnect()
         self._guard.close()
         self.qemu.quit()
         self._delay.close()

@@ -21,6 +21,8 @@ TRACE_LIMIT = 4000
 """Register accesses kept, the last ones."""
 STATE = ("model.counters", "model.queues", "model.blocks")
 """Control methods that return the device's state; a model need not have each."""
+PATIENCE = 10.0
+"""Seconds that a program of the guest may take, and the agent beyond that."""
 COUNTERS = "ip -s -s link; nstat -as; cat /proc/net/softnet_stat /proc/interrupts /proc/meminfo"
 """What the guest's kernel has counted: of each interface, protocol (since boot, but zeros), CPU and interrupt; and its memory."""
 
@@ -64,7 +66,7 @@ class Recorder:
             model = machine.model
             self._try("model.json", lambda: self._write("model.json", json.dumps(_state(model), indent=1) + "\n"))
         if machine.alive():
-            self._try("counters.txt", lambda: self._write("counters.txt", machine.ssh.run(COUNTERS, timeout=10).stdout))
+            self._try("counters.txt", lambda: self._write("counters.txt", _output(machine, "sh", "-c", COUNTERS)))
 
     def drop(self) -> None:
         """Stop, and delete what was recorded."""
@@ -92,7 +94,7 @@ class Recorder:
             self._write("calls.txt", machine.calls.text())
         self._write("console.txt", console)
         if machine is not None and machine.alive():
-            self._try("dmesg.txt", lambda: self._write("dmesg.txt", machine.ssh.run("dmesg", timeout=10).stdout))
+            self._try("dmesg.txt", lambda: self._write("dmesg.txt", _output(machine, "dmesg")))
         elif machine is not None:
             self._missing["dmesg.txt"] = "the guest is gone; see console.txt"
         if tracebacks:
@@ -126,6 +128,16 @@ class Recorder:
             Exception
         ) as error:  # an artifact that cannot be had must not turn the verdict; what failed is written down
             self._missing[name] = f"{type(error).__name__}: {error}"
+
+
+def _output(machine: Machine, *command: str) -> str:
+    """Return a program's output, by a connection of its own: a call of the test's may hang."""
+    agent = machine.agent.another()
+    agent.reply_timeout = PATIENCE
+    try:
+        return str(agent.call("process.run", command=command, timeout=PATIENCE)["stdout"])
+    finally:
+        agent.close()
 
 
 def _state(model: ModelClient) -> dict[str, Any]:

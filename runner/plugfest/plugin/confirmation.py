@@ -32,6 +32,8 @@ class Attempt:
         start: of `time.time`.
         seconds: of the three phases.
         fired: how often its fault fired.
+        rehearsal: whether a test that asks for a fresh guest sets its fixtures up in a used one, to see whether it is skipped there.
+        began: whether the body of the test has begun.
         reports: pytest's, one a phase.
         problems: what the guest's kernel complained of.
         expected: the verdict of this attempt, in the light of the known issues.
@@ -44,6 +46,8 @@ class Attempt:
     start: float = field(default_factory=time.time)
     seconds: float = 0.0
     fired: int = 0
+    rehearsal: bool = False
+    began: bool = False
     reports: Sequence[pytest.TestReport] = ()
     problems: Sequence[Problem] = ()
     expected: Expected = field(default_factory=lambda: Expected(Judgement(Verdict.MISS)))

@@ -55,7 +55,8 @@ class _Worker:
         failed: how many of its tests have failed.
         waits: whether it waits for a test, or for the word that there are no more.
         left: whether it has said that it ends.
-        has_fresh_guest: whether its guest is as it was booted, or will be replaced before the next test in any case.
+        has_fresh_guest: whether its guest is as it was booted, or was given to a test that asks for a fresh one: then it will be replaced
+            before the next test in any case, unless that test was skipped.
     """
 
     number: int

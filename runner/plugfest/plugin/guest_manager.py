@@ -150,7 +150,7 @@ class GuestManager:
     def replace(self, reason: str) -> None:
         """Close the guest; the next test gets a fresh one."""
         machine, self._machine = self._machine, None
-        self._reason = reason
+        self._reason, self.used = reason, False
         if self.interposer is not None:
             for name in self._lasting:
                 self.interposer.disarm(name)

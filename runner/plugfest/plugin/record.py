@@ -89,6 +89,7 @@ class TestRecord:
         advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
         waits: those that ended in time: the calls of ``until``, and the phases of the test, which have a budget.
         waited: seconds spent in ``until``, without calls of the agent that wait in the guest.
+        idle: of these, the seconds in which time itself was waited for, without such calls outside ``until``.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -99,6 +100,7 @@ class TestRecord:
     advertised: set[str] | None = None
     waits: list[Wait] = field(default_factory=list)
     waited: float = 0.0
+    idle: float = 0.0
     _depth: int = 0
     _waiting: bool = False
     _calls: CallCount = field(default_factory=CallCount)
@@ -129,24 +131,34 @@ class TestRecord:
         log.begin()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time of the body as waited, without that of calls which count their own; a wait within another counts once."""
+    def waiting(self) -> Iterator[Callable[[float], None]]:
+        """Count the time of the body as waited, without that of calls which count their own; a wait within another counts once.
+
+        Yields:
+            A function that takes the seconds of the wait in which time itself was waited for. Calls whose ``timeout`` passed in the
+            body are not counted so: the wait goes on after them.
+        """
         if self._waiting:
-            yield
+            yield lambda _seconds: None
             return
         self._waiting = True
-        begin = time.monotonic() - self._calls.waiting
+        begin, idle = time.monotonic() - self._calls.waiting, self._calls.idle
         try:
-            yield
+            yield self._idle
         finally:
             self._waiting = False
             self.waited += time.monotonic() - self._calls.waiting - begin
+            self._calls.idle = idle
+
+    def _idle(self, seconds: float) -> None:
+        self.idle += seconds
 
     def cost(self) -> dict[str, object]:
-        """Return what the test cost, for the journal: calls of the agent, seconds waited, and the waits that were tight."""
+        """Return what the test cost, for the journal: calls of the agent, seconds waited and idle, and the waits that were tight."""
         return {
             "calls": self._calls.calls - self._before.calls,
             "waited": round(self.waited + self._calls.waiting - self._before.waiting, 3),
+            "idle": round(self.idle + self._calls.idle - self._before.idle, 3),
             "tight_waits": [
                 {
                     "what": wait.what,

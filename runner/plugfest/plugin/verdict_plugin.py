@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.outcomes import Skipped
 from _pytest.runner import runtestprotocol
 
 from plugfest import deadline
@@ -62,6 +63,10 @@ _SHOWN = {
 
 A fault that fired in no variant of its test is an error of the run (`plugfest.report.document`), not of the
 variant that it does not concern."""
+
+
+class FreshGuestNeeded(Skipped):
+    """A test that asks for a fresh guest has set its fixtures up in a used one: nothing skips it."""
 
 
 class VerdictPlugin:
@@ -146,14 +151,26 @@ class VerdictPlugin:
 
     def _attempt(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
         """Run a test with its fixtures, and judge what happened."""
-        record = item.stash[TEST_RECORD] = TestRecord()
-        identity = self._identity(item)
-        self._journal.write("attempt", durable=True, number=number, **identity)
-        attempt = self._now = Attempt(record, Recorder(self._plan.output, str(identity["test"]), number))
-        attempt.reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        self._journal.write("attempt", durable=True, number=number, **self._identity(item))
+        attempt = self._run(item, nextitem, number)
+        if attempt.rehearsal and attempt.record.skipped is None and not self._interrupted:
+            attempt.recorder.drop()
+            self._replace_for(item)
+            item._report_sections.clear()
+            attempt = self._run(item, nextitem, number)
         if not self._interrupted:
             self._judge(item, attempt, keep=number > 1)
         return attempt
+
+    def _run(self, item: pytest.Item, nextitem: pytest.Item | None, number: int) -> Attempt:
+        record = item.stash[TEST_RECORD] = TestRecord()
+        attempt = self._now = Attempt(record, Recorder(self._plan.output, item.nodeid, number))
+        attempt.reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        return attempt
+
+    def _replace_for(self, item: pytest.Item) -> None:
+        if self._guest_manager.used:
+            self._guest_manager.replace(f"{item.name} asks for a fresh one")
 
     def _block(self, item: pytest.Item, blocking: FailedBase) -> None:
         """Give a test that cannot pass its verdict, without running it."""
@@ -175,7 +192,10 @@ class VerdictPlugin:
         record = item.stash[TEST_RECORD]
         if "_machine" in getattr(item, "fixturenames", ()):
             if item.get_closest_marker("fresh_guest") and self._guest_manager.used:
-                self._guest_manager.replace(f"{item.name} asks for a fresh one")
+                # Many are skipped, for which a used guest will do. A debugger would stop in the rehearsal, too.
+                self._now.rehearsal = not self._config.stash[DEBUGGING]
+                if not self._now.rehearsal:
+                    self._replace_for(item)
             booting = self._guest_manager.current is None
             try:
                 machine = self._guest_manager.machine()
@@ -198,7 +218,12 @@ class VerdictPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test itself, under its fault if there is one."""
-        self._guest_manager.used = True
+        if self._now.rehearsal:
+            # Replaced at once: there is no point in undoing anything in the used one.
+            self._now.recorder.drop()
+            self._replace_for(item)
+            raise FreshGuestNeeded
+        self._guest_manager.used = self._now.began = True
         with self._limit(item, "call"), _skipped_where_kernel_lacks(item.stash[TEST_RECORD]):
             fault = fault_of(item)
             if fault is None:
@@ -225,6 +250,8 @@ class VerdictPlugin:
         error = call.excinfo.value
         if is_interrupt(error):
             self._stop(item.session)
+        if isinstance(error, FreshGuestNeeded):
+            return report
         if isinstance(error, pytest.skip.Exception):
             record.skipped = str(error.msg)
             return report
@@ -357,7 +384,7 @@ class VerdictPlugin:
             self._guest_manager.replace(f"{item.name} ended with {verdict}, its guest may not be as it was")
         elif self._plan.falsify and attempt.fired:
             self._guest_manager.replace(f"{item.name} ran under a fault")
-        elif item.get_closest_marker("fresh_guest") and self._guest_manager.used:
+        elif item.get_closest_marker("fresh_guest") and attempt.began:
             self._guest_manager.replace(f"{item.name} had a guest of its own")
         else:
             self._guest_manager.settle()

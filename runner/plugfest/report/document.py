@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
-_COSTS = ("calls", "waited", "tight_waits")
+_COSTS = ("calls", "waited", "idle", "tight_waits")
 """What a journal of an older version lacks."""
 
 _TELLING = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.XFAIL, Verdict.CRASH, Verdict.TIMEOUT})
@@ -179,6 +179,25 @@ def artifacts(result: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def split_test(test: str) -> tuple[str, str]:
+    """Split pytest's node id into the test and its subtest, the parameters; the subtest is empty if there are none."""
+    name, bracket, parameters = test.partition("[")
+    return (name, parameters.removesuffix("]")) if bracket else (test, "")
+
+
+def observed(result: Mapping[str, Any]) -> str:
+    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
+    reason, issue = str(result["reason"]), result["known_issue"]
+    if issue is None:
+        return reason
+    known = f"{issue['reason']}, {issue['link']}"
+    if reason.startswith(f"known issue did not show: {known}"):
+        return "The known issue did not show."
+    if reason.startswith(f"{known} ("):
+        return reason.removeprefix(f"{known} (").removesuffix(")")
+    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
+
+
 def blockers(document: Document) -> dict[str, int]:
     """Return the ids of the failed requirements that tests stand on, and how many tests each blocks, in the order of the run."""
     found: dict[str, int] = {}
@@ -294,8 +313,13 @@ def validate(document: object, origin: str) -> None:
         origin: where it comes from, for the error message.
 
     Raises:
-        InfrastructureError: it does not match the schema; the message names the field.
+        InfrastructureError: it does not match the schema; the message names the field, or the newer version.
     """
+    version = document.get("schema") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InfrastructureError(
+            f"{origin}: expected a report of schema {SCHEMA_VERSION}, found schema {version} of a newer plugfest; upgrade this one"
+        )
     error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if error is not None:
         raise InfrastructureError(

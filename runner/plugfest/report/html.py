@@ -10,24 +10,9 @@ from typing import Any
 
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
-from plugfest.report.document import Document, blockers, strict_waits, tight_waits
-from plugfest.requirements.verdict import Verdict
+from plugfest.report.document import Document, blockers, observed, split_test, strict_waits, tight_waits
+from plugfest.requirements.verdict import WORST_FIRST, Verdict
 from plugfest.run.journal import GUEST
-
-_ORDER = (
-    Verdict.FAIL,
-    Verdict.CRASH,
-    Verdict.TIMEOUT,
-    Verdict.UNSTABLE,
-    Verdict.ERROR,
-    Verdict.BLOCKED,
-    Verdict.MISS,
-    Verdict.QUARANTINED,
-    Verdict.XFAIL,
-    Verdict.SKIP,
-    Verdict.PASS,
-)
-"""Worst first. A requirement is listed under the worst verdict of its variants."""
 
 _FILES = ("report.json", "junit.xml", "report.tap", "console.log", "model.log", "journal.jsonl")
 
@@ -54,7 +39,7 @@ class Row:
     @property
     def verdicts(self) -> dict[Verdict, int]:
         """How many variants have each verdict that occurs, worst first."""
-        return {verdict: count for verdict in _ORDER if (count := _count(self.results, verdict))}
+        return {verdict: count for verdict in WORST_FIRST if (count := _count(self.results, verdict))}
 
     @property
     def reasons(self) -> list[tuple[str, str]]:
@@ -108,11 +93,11 @@ def render(document: Document, folder: Path) -> str:
         "report.html",
         script="report.js",
         run=document["run"],
-        verdicts={verdict: count for verdict in _ORDER if (count := document["summary"][verdict.value])},
+        verdicts={verdict: count for verdict in WORST_FIRST if (count := document["summary"][verdict.value])},
         total=len(results),
         requirements=len(rows),
         areas={
-            area: {verdict: _count(found, verdict) for verdict in _ORDER} | {"seconds": _seconds(found)}
+            area: {verdict: _count(found, verdict) for verdict in WORST_FIRST} | {"seconds": _seconds(found)}
             for area, found in _by_area(results).items()
         },
         levels=sorted({row.requirement["level"] for row in rows}),
@@ -143,21 +128,8 @@ def _found(folder: Path, name: str) -> list[Path]:
 
 def variant(result: Mapping[str, Any]) -> str:
     """Return what identifies a result among its requirement's variants: the test's parameters, or its name."""
-    name = str(result["test"]).rpartition("::")[2]
-    return name.partition("[")[2].removesuffix("]") or name
-
-
-def observed(result: Mapping[str, Any]) -> str:
-    """Return the reason of a result without the known issue that `plugfest.requirements.known_issues` puts into it."""
-    reason, issue = str(result["reason"]), result["known_issue"]
-    if issue is None:
-        return reason
-    known = f"{issue['reason']}, {issue['link']}"
-    if reason.startswith(f"known issue did not show: {known}"):
-        return "The known issue did not show."
-    if reason.startswith(f"{known} ("):
-        return reason.removeprefix(f"{known} (").removesuffix(")")
-    return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
+    test, parameters = split_test(result["test"])
+    return parameters or test.rpartition("::")[2]
 
 
 def _rows(document: Document) -> list[Row]:
@@ -174,7 +146,7 @@ def _rows(document: Document) -> list[Row]:
 
 
 def _rank(result: Mapping[str, Any]) -> int:
-    return _ORDER.index(result["verdict"])
+    return WORST_FIRST.index(result["verdict"])
 
 
 def _sections(rows: Sequence[Row], blocking: Collection[str], *, falsified: bool) -> list[Section]:
@@ -186,7 +158,7 @@ def _sections(rows: Sequence[Row], blocking: Collection[str], *, falsified: bool
     if not falsified:
         unlike = (Verdict.UNSTABLE, Verdict.BLOCKED)
         failures = [row for row in rows if row.verdict.is_failure and row.verdict not in unlike]
-        failures.sort(key=lambda row: (row.requirement["id"] not in blocking, _ORDER.index(row.verdict)))
+        failures.sort(key=lambda row: (row.requirement["id"] not in blocking, WORST_FIRST.index(row.verdict)))
         first = [
             Section("failures", "Failures", failures),
             Section("unstable", "Unstable", [row for row in rows if row.verdict is Verdict.UNSTABLE]),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,12 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(document: Document, path: Path) -> None:
-    """Write the document as JUnit XML.
+    """Write the document as JUnit XML: see `render`."""
+    path.write_text(render(document), encoding="utf-8")
+
+
+def render(document: Document) -> str:
+    """Return the document as JUnit XML, whose encoding is UTF-8.
 
     ``fail``, ``crash`` and ``timeout`` are failures; ``error``, ``unstable``, ``blocked`` and ``miss``, which show nothing
     certain about the driver, are errors; ``skip``, ``xfail`` and ``quarantined`` are skipped. The exact verdict is the
@@ -35,7 +41,9 @@ def write(document: Document, path: Path) -> None:
                 suite.add_testcase(_case(result, sentences[result["requirement"]]))
         whole.add_testsuite(suite)
     whole.update_statistics()  # type: ignore[no-untyped-call]
-    whole.write(str(path), pretty=True)
+    written = io.BytesIO()
+    whole.write(written, pretty=True)
+    return written.getvalue().decode("utf-8")
 
 
 def _provenance(run: Mapping[str, Any]) -> dict[str, str]:

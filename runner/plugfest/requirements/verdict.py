@@ -51,6 +51,21 @@ FAILURES = frozenset(
 OF_THE_DRIVER = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.TIMEOUT})
 """The verdicts that blame the driver: each is confirmed in a fresh guest before it is given."""
 
+WORST_FIRST = (
+    Verdict.FAIL,
+    Verdict.CRASH,
+    Verdict.TIMEOUT,
+    Verdict.UNSTABLE,
+    Verdict.ERROR,
+    Verdict.BLOCKED,
+    Verdict.MISS,
+    Verdict.QUARANTINED,
+    Verdict.XFAIL,
+    Verdict.SKIP,
+    Verdict.PASS,
+)
+"""In the reports a requirement has the worst verdict of its variants."""
+
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",
     Verdict.FAIL: "the driver does not do what the requirement says",

@@ -218,6 +218,7 @@ class TestMethods:
             "armed": False,
             "times": None,
             "match": {},
+            "until_reset": False,
             "fired": 0,
         }
         client.call("faults.arm", name="dma.copy.lost", times=1, match={"length": 8})
@@ -232,10 +233,19 @@ class TestMethods:
         client.call("faults.arm", name="dma.copy.lost")
         assert client.call("faults.disarm", name="dma.copy.lost")[0]["armed"] is False
 
+    def test_a_reset_ends_a_fault_that_was_to_last_until_one(self, controlled: Controlled) -> None:
+        client, vfio = controlled.client(), controlled.served.client()
+        for until_reset in (True, False):
+            assert client.call("faults.arm", name="dma.copy.lost", until_reset=until_reset)["armed"]
+            vfio.reset()
+            (point,) = client.call("faults.list")
+            assert point["armed"] is not until_reset
+
     @pytest.mark.parametrize(
         ("method", "params"),
         [
             ("faults.arm", {}),
+            ("faults.arm", {"name": "dma.copy.lost", "until_reset": 1}),
             ("faults.arm", {"name": "none"}),
             ("faults.arm", {"name": "dma.copy.lost", "times": 0}),
             ("faults.arm", {"name": "dma.copy.lost", "times": "many"}),

@@ -170,6 +170,7 @@ class TestFaults:
             "armed": False,
             "times": None,
             "match": {},
+            "until_reset": False,
             "fired": 1,
         }
 

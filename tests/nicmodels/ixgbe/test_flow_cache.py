@@ -77,7 +77,7 @@ def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
     statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
     assert registers_of(cached, statistics) == registers_of(uncached, statistics)
     assert cached.device.statistics.describe() == uncached.device.statistics.describe()
-    assert not uncached.device.receiver.flow_cache._flows
+    assert not len(uncached.device.receiver.flow_cache)
 
 
 @settings(max_examples=20, deadline=None)

@@ -71,6 +71,13 @@ def test_power_on_clears_everything(harness: Harness) -> None:
     assert harness.read(general.GSSR) == 0
 
 
+def test_a_queue_hangs_until_the_reset(harness: Harness) -> None:
+    harness.slot.faults["tx.queue.stuck"].arm(until_reset=True)
+    assert harness.transmit(frames.ethernet()) == []
+    harness.write(general.CTRL, SOFTWARE)
+    assert not harness.slot.faults["tx.queue.stuck"].armed
+
+
 def test_a_reset_is_counted(harness: Harness) -> None:
     harness.write(general.CTRL, SOFTWARE)
     harness.write(general.CTRL, LINK)

@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nicmodels.offload.flow_table import LIMIT, FlowTable, leading
+from nicmodels.offload.flow_table import LIMIT, FlowTable, Reports, leading
 from nicmodels.offload.headers import ip_checksum_ok, l4_checksum_ok, parse
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -17,6 +17,7 @@ from scapy.packet import Raw
 
 ETHERNET = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
 V4, V6 = IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")
+LONGEST = 1514
 TRANSPORTS = {"tcp": TCP(sport=1, dport=2, flags="A"), "udp": UDP(sport=1, dport=2)}
 
 
@@ -27,13 +28,13 @@ def frame(network: IP | IPv6, transport: TCP | UDP, payload: bytes = bytes(30)) 
 def table_of(*frames: bytes) -> FlowTable[int]:
     table: FlowTable[int] = FlowTable()
     for number, each in enumerate(frames, 1):
-        assert table.learn(each, parse(each), number)
+        assert table.remember(each, parse(each), number, LONGEST)
     return table
 
 
 def found(table: FlowTable[int], each: bytes, *, known_good: bool = False) -> int | None:
     """The flow of a frame, by itself."""
-    return next((flow for flow, _ in table.runs([each], 0, 1, known_good=known_good)), None)
+    return next((flow for flow, _, _ in table.runs([each], 0, 1, known_good=known_good)), None)
 
 
 @pytest.mark.parametrize("network", [V4, V6])
@@ -74,7 +75,7 @@ def test_surprises_are_not_learned() -> None:
         bytes(ETHERNET)[:12] + b"\x08\0" + bytes(46),
         bytes(10),
     ):
-        assert not table.learn(odd, parse(odd), 1)
+        assert not table.remember(odd, parse(odd), 1, LONGEST)
     assert len(table) == 0
 
 
@@ -85,16 +86,47 @@ def test_runs_of_flows_end_at_a_frame_without_one() -> None:
     unknown = frame(V4, TCP(sport=9, dport=9, flags="A"))
     frames = [plain, plain, tcp, tcp, udp, unknown, tcp]
     padded = plain.ljust(60, b"\0")
-    assert [*table.runs(frames, 0, len(frames))] == [(1, [padded, padded]), (2, [tcp, tcp]), (3, [udp])]
-    assert [*table.runs(frames, 3, 4)] == [(2, [tcp])]
+    assert [*table.runs(frames, 0, len(frames))] == [
+        (1, [padded, padded], [60, 60]),
+        (2, [tcp, tcp], [len(tcp)] * 2),
+        (3, [udp], [len(udp)]),
+    ]
+    assert [*table.runs(frames, 3, 4)] == [(2, [tcp], [len(tcp)])]
     assert [*table.runs(frames, 5, len(frames))] == []
+
+
+def test_a_run_has_the_lengths_up_to_the_first_frame_that_is_too_long() -> None:
+    short, long = frame(V4, TRANSPORTS["udp"], bytes(30)), frame(V4, TRANSPORTS["udp"], bytes(LONGEST))
+    table = table_of(short)
+    assert [*table.runs([short, long, short], 0, 3)] == [(1, [short, long, short], [len(short)])]
+    assert [*table.runs([long], 0, 1)] == [(1, [long], [])]
+
+
+def test_flushing_forgets_every_flow() -> None:
+    plain, tcp = bytes(ETHERNET)[:12] + b"\x88\xb5" + bytes(46), frame(V4, TRANSPORTS["tcp"])
+    table = table_of(plain, tcp)
+    table.flush()
+    assert (len(table), found(table, plain), found(table, tcp)) == (0, None, None)
+
+
+def test_a_report_is_made_once_for_each_length() -> None:
+    made: list[int] = []
+
+    def make(size: int) -> bytes:
+        made.append(size)
+        return bytes((size,)) * 2
+
+    reports = Reports(make)
+    assert reports.of([60, 60]) == bytes((60,)) * 4
+    assert reports.of([61, 60, 61]) == bytes((61, 61, 60, 60, 61, 61))
+    assert made == [60, 61]
 
 
 def test_memory_is_bounded() -> None:
     table: FlowTable[int] = FlowTable()
     for number in range(LIMIT + 1):
         each = bytes(6) + struct.pack(">IH", number, 0) + b"\x88\xb5" + bytes(46)
-        assert table.learn(each, parse(each), number)
+        assert table.remember(each, parse(each), number, LONGEST)
     assert len(table) == 1
 
 
@@ -113,7 +145,7 @@ def test_a_damaged_frame_is_found_only_if_its_checksums_are_right(
 
 
 @pytest.mark.parametrize(
-    ("sizes", "first"), [([60, 100], 2), ([60, 101, 60], 1), ([101], 0), ([100, 60, 200, 300, 60], 2)]
+    ("sizes", "first"), [([60, 100], 2), ([60, 101, 60], 1), ([101], 0), ([], 0), ([100, 60, 200, 300, 60], 2)]
 )
 def test_a_run_ends_before_the_first_frame_that_is_too_long(sizes: list[int], first: int) -> None:
     assert leading(sizes, 100) == sizes[:first]

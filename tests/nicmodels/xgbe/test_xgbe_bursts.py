@@ -5,12 +5,19 @@ from __future__ import annotations
 
 import struct
 
-from burst_frames import any_bursts
+import pytest
+from burst_frames import any_bursts, datagram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.models.xgbe.registers import REGISTERS
+from nicmodels.offload.completion import complete
+from nicmodels.wire import Offload, WireCounters
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 from xgbe_harness import FIRST, LAST, MAC, MAC_RCR, OWN, PEER, RING, TX_BUFFERS, XgbeRig
 
+INSERT = 2 << 14
 GROUPS = (b"\xff" * 6, bytes.fromhex("333300000001"), MAC, PEER)
 
 
@@ -42,7 +49,55 @@ def test_receiving(split: bool, bursts: list[list[bytes]]) -> None:
     for burst in bursts:
         assert together.receive(*burst) == alone.receive(*burst)
     assert counters(together) == counters(alone)
-    assert not alone.device.receiver.flow_cache._flows
+    assert not len(alone.device.receiver.flow_cache)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 9000), st.sampled_from((4, 6)), st.sampled_from((130, 1440, 4000))), max_size=4),
+)
+def test_what_the_host_left_to_segment(split: bool, packets: list[tuple[int, int, int]]) -> None:
+    """It arrives as if the host had segmented it and computed its checksums."""
+    cutting, given = (XgbeRig().link().start(split=split) for _ in range(2))
+    for payload, version, size in packets:
+        packet = datagram(MAC, PEER, 1000, payload & ~1, version, TCP, damaged=False)
+        offload = Offload(34 if version == 4 else 54, 16, f"tcp{version}", size, 54 if version == 4 else 74)  # type: ignore[arg-type]
+        done = [bytes(each) for each in complete(packet, offload, WireCounters())]
+        assert cutting.receive((packet, offload)) == given.receive(*done)
+    assert counters(cutting) == counters(given)
+
+
+def test_segments_that_the_host_left_undone_use_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = XgbeRig().link().start()
+    packet = datagram(MAC, PEER, 1000, 3000, 4, TCP, damaged=False)
+    rig.receive(datagram(MAC, PEER, 1000, 100, 4, TCP, damaged=False))
+
+    def fail(*_arguments: object) -> None:
+        raise AssertionError("a segment of a cached flow took the slow path")
+
+    monkeypatch.setattr(rig.device.receiver, "_take", fail)
+    assert len(rig.receive((packet, Offload(34, 16, "tcp4", 1000, 54)))) == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 4000),
+    st.sampled_from((4, 6)),
+    st.sampled_from((2, 536, 1440)),
+    st.none() | st.integers(0, 4095),
+    st.booleans(),
+)
+def test_segments_are_counted_as_if_they_were_sent_one_by_one(
+    size: int, version: int, mss: int, tag: int | None, group: bool
+) -> None:
+    network = IP(src="192.0.2.1", dst="192.0.2.2") if version == 4 else IPv6(src="2001:db8::1", dst="2001:db8::2")
+    header = bytes(Ether(dst=GROUPS[1] if group else PEER, src=MAC) / network / TCP(sport=1, dport=2, flags="PA"))
+    results = []
+    for rig in rigs[False]:
+        sent = rig.segment(header, bytes(min(size, 40 * mss)), mss, options=INSERT if tag is not None else 0, tag=tag)
+        results.append((sent, counters(rig)))
+    assert results[0] == results[1]
 
 
 def test_the_cache_is_used_until_the_configuration_changes() -> None:

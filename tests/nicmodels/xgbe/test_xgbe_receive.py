@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 import xgbe_harness as x
+from nicmodels.nic.engine import LONG_BURST
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
@@ -203,12 +204,12 @@ def test_queue_fills_and_drains(harness: XgbeRig) -> None:
 def test_flow_control_leaves_frames_with_the_partner(harness: XgbeRig) -> None:
     harness.write(x.MAC_QTFCR, 2)
     harness.write(harness.channel(x.MTL_RQOMR, 0), 31 << 16 | 1 << 7)
-    frames = [local(size=1000 + number) for number in range(90)]
+    frames = [local(size=1000 + number) for number in range(LONG_BURST + 30)]
     harness.wire.incoming.extend(frames)
     harness.device.frame_arrived()
     assert harness.wire.incoming
     got = []
-    for _ in range(4):
+    for _ in range(8):
         got += harness.collect()
         harness.clock.advance(0)
     assert [each.data for each in got] == frames

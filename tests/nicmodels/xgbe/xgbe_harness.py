@@ -68,19 +68,23 @@ ERROR, HASH_VALID, CONTEXT_NEXT = 1 << 15, 1 << 26, 1 << 27
 
 
 class ListWire(NullWire):
-    """A wire that records sent frames, and receives those in `incoming`."""
+    """A wire that records sent frames, and receives those in `incoming`, with what the host left undone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[bytes] = []
-        self.incoming: list[bytes] = []
+        self.incoming: list[bytes | tuple[bytes, Offload]] = []
 
     def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: Offload | None = None) -> None:
         assert offload is None, "the device sends frames that are complete"
         self.sent.append(b"".join(buffers))
 
     def receive(self) -> bytes | None:
-        return self.incoming.pop(0) if self.incoming else None
+        if not self.incoming:
+            return None
+        frame = self.incoming.pop(0)
+        data, self.received_offload = (frame, None) if isinstance(frame, bytes) else frame
+        return data
 
 
 @dataclass(frozen=True)
@@ -275,8 +279,8 @@ class XgbeRig:
         words = (HEADERS + at * HEADER, 0, RX_BUFFERS + at * BUFFER, OWN | 1 << 30)
         self.memory.write(self._rx(channel, number), struct.pack("<IIII", *words))
 
-    def receive(self, *frames: bytes) -> list[Received]:
-        """Send frames to the device; returns the received ones."""
+    def receive(self, *frames: bytes | tuple[bytes, Offload]) -> list[Received]:
+        """Send frames to the device, with what the host left undone; returns the received ones."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()
         self.clock.advance(0)

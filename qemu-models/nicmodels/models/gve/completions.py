@@ -39,24 +39,20 @@ class CompletionRing:
         self._head = 0
         self._noted = 0
         self.generation = 1
-        self._entries: list[bytes] = []
+        self._entries = bytearray()
 
     @property
     def room(self) -> int:
         """Number of entries until the generation bit flips."""
         return self.count - self._noted
 
-    def note_many(self, entries: list[bytes]) -> None:
-        """Add entries, at most `room`, all with the generation bit that `generation` is before the call."""
+    def note(self, entries: bytes | bytearray) -> None:
+        """Add entries to the next write, at most `room`, all with the generation bit that `generation` is before the call."""
         self._entries += entries
-        self._noted += len(entries)
+        self._noted += len(entries) // self._size
         if self._noted == self.count:
             self._noted = 0
             self.generation ^= 1
-
-    def note(self, entry: bytes) -> None:
-        """Add an entry to the next write; its generation bit must be `generation` before the call."""
-        self.note_many([entry])
 
     def write(self, queue: int, direction: Direction) -> bool:
         """Write the added entries; False if there are none.
@@ -67,27 +63,22 @@ class CompletionRing:
         entries = self._entries
         if not entries:
             return False
-        self._entries = []
+        self._entries = bytearray()
         head, size, base = self._head, self._size, self._base
+        number = len(entries) // size
         if self._record.on:
-            for number in range(len(entries)):
-                at = base + (head + number) % self.count * size
+            for step in range(number):
+                at = base + (head + step) % self.count * size
                 self._record.add(queue, direction, "completion", at, size)
-        room = self.count - head
-        if len(entries) > room:
-            self._memory.write(base, b"".join(entries[room:]))
-            entries, rest = entries[:room], len(entries) - room
-        else:
-            rest = 0
         at = base + head * size
-        if len(entries) > 1:
-            self._memory.write(at + size, b"".join(entries[1:]))
-        first = entries[0]
-        if size > 8:
-            half = size // 2
-            self._memory.write(at + half, first[half:])
-            self._memory.write(at, first[:half])
-        else:
-            self._memory.write(at, first)
-        self._head = rest or (head + len(entries)) % self.count
+        room = (self.count - head) * size
+        if len(entries) > room:
+            self._memory.write(base, entries[room:])
+        if number > 1:
+            self._memory.write(at + size, entries[size:room])
+        half = size // 2 if size > 8 else 0
+        if half:
+            self._memory.write(at + half, entries[half:size])
+        self._memory.write(at, entries[: half or size])
+        self._head = (head + number) % self.count
         return True

@@ -224,8 +224,7 @@ class Gve(Nic):
 
     def _driver_reset(self) -> None:
         """The driver resets the device: all resources are released, including the admin queue."""
-        self.resets["driver"] += 1
-        self.host.events.add("reset", cause="driver")
+        self.count_reset("driver")
         self._reset_device(complete=not (self._incomplete.armed and self._incomplete.fires()))
 
     def _reset_device(self, *, complete: bool) -> None:

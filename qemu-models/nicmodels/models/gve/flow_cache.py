@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.gve.rx_dqo import RxQueueDqo
-from nicmodels.offload.flow_table import FlowTable, leading
+from nicmodels.offload.flow_table import FlowTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,39 +29,33 @@ class CachedFlow(NamedTuple):
     quadwords: tuple[int, int, int]
 
 
-class FlowCache:
+class FlowCache(FlowTable[CachedFlow]):
     """The cached flows.
 
     Args:
         statistics, scaling: of the device.
-        limit: the longest frame.
+        longest: bytes of the longest frame.
     """
 
-    def __init__(self, statistics: Statistics, scaling: ReceiveScaling, limit: int) -> None:
+    def __init__(self, statistics: Statistics, scaling: ReceiveScaling, longest: int) -> None:
+        super().__init__()
         self._statistics = statistics
         self._scaling = scaling
-        self._limit = limit
-        self._flows: FlowTable[CachedFlow] = FlowTable()
+        self._longest_frame = longest
         self._basis: Scaling | None = None
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def flush(self) -> None:
-        """The queues changed: drop all flows."""
-        self._flows.clear()
 
     def refresh(self) -> None:
         """Drop all flows if RSS was configured since they were cached."""
         if self._scaling.scaling is not self._basis:
             self._basis = self._scaling.scaling
-            self._flows.clear()
+            self.flush()
 
     def learn(self, queue: RxQueueDqo, packet: RxPacket) -> None:
         """Cache the flow of a delivered frame whose checksums are right."""
         unsplit = not packet.header_length or not queue.header_size
         if unsplit and not queue.coalesces:
-            self._flows.learn(packet.pieces[0], packet.headers, CachedFlow(queue, queue.quadwords(packet)))
+            flow = CachedFlow(queue, queue.quadwords(packet))
+            self.remember(packet.pieces[0], packet.headers, flow, self._longest_frame)
 
     def deliver_many(
         self, frames: Sequence[bytes], at: int, end: int, stamp: int, *, known_good: bool = False
@@ -78,17 +72,14 @@ class FlowCache:
             The number of the first that must take the slow path, and the numbers of the queues that received any.
         """
         touched: set[int] = set()
-        if not self._flows:
-            return at, touched
-        for flow, run in self._flows.runs(frames, at, end, known_good=known_good):
+        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
             queue = flow.queue
-            sizes = leading([*map(len, run)], min(self._limit, queue.size))
             number = queue.deliver_plain(run, sizes, flow.quadwords, stamp)
             if number:
                 queue.packets += number
                 account = self._statistics.rx[queue.index]
                 account.frames += number
-                account.bytes += sum(sizes[:number])
+                account.bytes += sum(map(len, run[:number]))
                 touched.add(queue.index)
             at += number
             if number < len(run):

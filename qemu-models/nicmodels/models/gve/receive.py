@@ -84,6 +84,8 @@ class Receiver:
         self._touched: set[int] = set()
         self._faulty = False
         self.flow_cache = FlowCache(statistics, scaling, self._limit)
+        # No long bursts: gve polls 64 completions and, on another CPU than the interrupt's, arms it and waits for one for the rest
+        # (gve_napi_poll_dqo). The device, which has an event for each completion, would raise it; one for a whole burst is spent.
         self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
 
     def reset(self) -> None:

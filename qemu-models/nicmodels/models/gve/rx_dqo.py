@@ -7,15 +7,15 @@ Source: Linux, drivers/net/ethernet/google/gve/gve_desc_dqo.h (gve_rx_desc_dqo, 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import TYPE_CHECKING
 
-from nicmodels.models.gve.accounting import IDS
 from nicmodels.models.gve.completions import CompletionRing
 from nicmodels.models.gve.packet_types import packet_type
 from nicmodels.models.gve.queue import Queue
+from nicmodels.nic.account import tally
 from nicmodels.offload.chain import part
-from nicmodels.rings import DescriptorRing
+from nicmodels.offload.flow_table import leading
+from nicmodels.rings import DescriptorRing, Posted
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from nicmodels.models.gve.queue import QueueContext
     from nicmodels.models.gve.rx_packet import RxPacket
 
-BUFFER = "<H6xQQ8x"
-BUFFER_SIZE = 32
+BUFFER = "<QQQQ"
+"""A descriptor: the buffer's id in the low 16 bits of the first quadword, then the addresses of packet and header buffer."""
+BUFFER_SIZE, BUFFER_WORDS = 32, 4
 COMPLETION = struct.Struct("<BBHHHBBBBHHIIII")
 RXDID = 1
 # Byte 1.
@@ -37,8 +38,8 @@ GENERATION = 14
 _QUADWORDS = struct.Struct("<QQQQ")
 """A completion: length at bit 32 of the first, the buffer's id at bit 32 of the second, the timestamp at bit 32 of the last."""
 _GENERATION_BIT = 32 + GENERATION
-_AROUND_BUFFER = struct.Struct("<12sH18s")
-"""A completion: what is before the buffer's id, the id, and what is after it."""
+BUFFER_AT = 12
+"""Where a completion has the buffer's id."""
 # With the header length.
 RSC, SPLIT_HEADER = 1 << 10, 1 << 11
 # Byte 8.
@@ -87,8 +88,8 @@ class RxQueueDqo(Queue):
         self._completions = CompletionRing(
             self._memory, self._record, fields["descriptor_address"], fields["ring_size"], COMPLETION.size
         )
-        self._held = bytearray(IDS)
-        self.posted: deque[tuple[int, ...]] = deque()
+        self._held: set[int] = set()
+        self.posted = Posted(BUFFER_WORDS)
 
     def doorbell(self, value: int) -> None:
         """The driver posted buffers; `value` is the new tail."""
@@ -101,18 +102,21 @@ class RxQueueDqo(Queue):
         if self._record.on:
             self._note_descriptors(number)
         try:
-            descriptors = ring.fetch(number)
+            words = ring.fetch_words(number)
         except DmaError:
             ring.head = value
             self._statistics.dma_error("rx", self.index)
             return
         ring.head = value
-        held = self._held
-        for identity, _, _ in descriptors:
-            if held[identity]:
-                self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
-            held[identity] = 1
-        self.posted.extend(descriptors)
+        held, identities = self._held, [word & 0xFFFF for word in words[::BUFFER_WORDS]]
+        words[::BUFFER_WORDS] = identities
+        fresh = {*identities}
+        if len(fresh) < number or not held.isdisjoint(fresh):
+            for at, identity in enumerate(identities):
+                if identity in held or identity in identities[:at]:
+                    self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
+        held |= fresh
+        self.posted.extend(words)
         account = self._account
         account.posted += number
         if account.held > self._completions.count:
@@ -144,7 +148,7 @@ class RxQueueDqo(Queue):
         if self._faults.active:
             return self._deliver_faulty(packet, header, payload, count, overflow=overflow)
         if count == 1 and not split and len(packet.pieces) == 1:
-            identity, address, _ = posted.popleft()
+            identity, address, _, _ = posted.take()
             self._complete(packet, identity, self._put(address, packet.pieces[0]), last=True, split=0)
             return True
         self._scatter(packet, header, count, SPLIT_HEADER if overflow or header else 0, overflow=overflow)
@@ -163,38 +167,45 @@ class RxQueueDqo(Queue):
 
         Args:
             frames: at least as many as `sizes`.
-            sizes: their lengths, none longer than a buffer.
+            sizes: their lengths, up to the first that is too long.
             quadwords: of their completions.
             stamp: their timestamp.
 
         Returns:
-            How many were delivered: fewer if too few buffers are posted, none while accesses are recorded or faults armed.
+            How many were delivered: those up to the first that is longer than a buffer; fewer if too few buffers are posted,
+            none while accesses are recorded or faults armed.
         """
-        number = min(len(self.posted), len(sizes))
-        if self._record.on or self._faults.active or not number:
+        if self._record.on or self._faults.active:
             return 0
-        take, completions, pages = self.posted.popleft, self._completions, self.pages
-        number = min(number, completions.room)
-        buffers = [take() for _ in range(number)]
-        base, room, memory = self._memory.window()
-        end = room - max(sizes)
+        sizes = leading(sizes, self.size)
+        completions, pages = self._completions, self.pages
+        number = min(len(self.posted), len(sizes), completions.room)
+        if not number:
+            return 0
+        words = self.posted.take_many(number)
+        identities, addresses = words[::BUFFER_WORDS], words[1::BUFFER_WORDS]
         first, second, third = quadwords
         first |= completions.generation << _GENERATION_BIT
-        heads = {size: _QUADWORDS.pack(first | size << 32, second, 0, 0)[:12] for size in set(sizes)}
-        tail = _QUADWORDS.pack(0, second, third, stamp << 32)[14:]
-        held, pack = self._held, _AROUND_BUFFER.pack
-        entries = []
-        for (identity, address, _), frame, size in zip(buffers, frames, sizes, strict=False):
+        by_size = {
+            size: _QUADWORDS.pack(first | size << 32, second, third, stamp << 32) for size in tally(sizes[:number])
+        }
+        if len(by_size) == 1:
+            entries = bytearray(by_size[sizes[0]] * number)
+        else:
+            entries = bytearray(b"".join([by_size[size] for size in sizes[:number]]))
+        low_high = struct.pack(f"<{number}H", *identities)
+        entries[BUFFER_AT :: COMPLETION.size], entries[BUFFER_AT + 1 :: COMPLETION.size] = low_high[::2], low_high[1::2]
+        base, room, memory = self._memory.window()
+        end = room - max(by_size) if pages is None else -1
+        for position, address, frame, size in zip(range(number), addresses, frames, sizes, strict=False):
             start = address - base
-            if 0 <= start <= end and pages is None:
+            if 0 <= start <= end:
                 memory[start : start + size] = frame
-                entries.append(pack(heads[size], identity, tail))
-            elif self._put(address, frame) == size:
-                entries.append(pack(heads[size], identity, tail))
-            else:
-                entries.append(pack(_QUADWORDS.pack(first | RX_ERROR << 8, second, 0, 0)[:12], identity, tail))
-            held[identity] = 0
-        completions.note_many(entries)
+            elif self._put(address, frame) < 0:
+                at = position * COMPLETION.size
+                entries[at : at + 8] = struct.pack("<Q", first | RX_ERROR << 8)
+        self._held.difference_update(identities)
+        completions.note(entries)
         self._account.completed += number
         return number
 
@@ -210,8 +221,7 @@ class RxQueueDqo(Queue):
         """For a fault: write a packet into a buffer that was returned to the driver; False if there is none."""
         if not self.posted:
             return False
-        identity, address, header = self.posted.popleft()
-        del identity
+        _, address, header, _ = self.posted.take()
         data = b"".join(packet.pieces)
         if self.header_size and packet.header_length:
             self._put(header, data[: min(packet.header_length, self.header_size)], "header")
@@ -239,7 +249,7 @@ class RxQueueDqo(Queue):
         size, posted = self.size, self.posted
         at = header
         for number in range(count):
-            identity, address, header_address = posted.popleft()
+            identity, address, header_address, _ = posted.take()
             first, last = number == 0, number == count - 1
             if first and header:
                 self._put(header_address, part((data,), 0, header)[0], "header")
@@ -267,7 +277,7 @@ class RxQueueDqo(Queue):
     ) -> None:
         """Add the completion of one buffer."""
         self._completions.note(self._entry(packet, identity, length, last=last, split=split, overflow=overflow))
-        self._held[identity] = 0
+        self._held.discard(identity)
         self._account.completed += 1
 
     def _entry(self, packet: RxPacket, identity: int, length: int, *, last: bool, split: int, overflow: bool) -> bytes:
@@ -314,7 +324,7 @@ class RxQueueDqo(Queue):
         """Deliver a packet with the faults of buffers."""
         faults, queue = self._faults, self.index
         if len(self.posted) > count and faults.fires("rx.buffer.leaked", queue=queue):
-            self.posted.popleft()
+            self.posted.take()
         if header and faults.fires("rx.header.unsplit", queue=queue):
             header, payload = 0, packet.length
             count = -(-payload // self.size)
@@ -324,8 +334,8 @@ class RxQueueDqo(Queue):
             packet = packet._replace(pieces=part(packet.pieces, 0, 1024), length=1024)
             header, count = min(header, 1024), 1
         if len(self.posted) > count and faults.fires("rx.payload.misplaced", queue=queue):
-            identity, _, header_address = self.posted[0]
-            self.posted[0] = (identity, self.posted[1][1], header_address)
+            words = self.posted.words
+            words[1] = words[1 + BUFFER_WORDS]
         self._scatter(packet, header, count, SPLIT_HEADER if overflow or header else 0, overflow=overflow)
         return True
 

@@ -187,7 +187,7 @@ class TxQueueDqo(Queue):
         while at < number:
             first = self._first(COMPLETED_PACKET)
             part = tags[at : at + completions.room]
-            completions.note_many([pack(first, tag) for tag in part])
+            completions.note(b"".join([pack(first, tag) for tag in part]))
             at += len(part)
         account.completions += number
 

@@ -149,22 +149,19 @@ class TxOffload:
 
     def _transmit(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
         length = 0
-        up = self._link.up
-        wire = self._host.wire
-        for each in frames:
-            frame = each
+        sent: list[list[Buffer]] = []
+        for frame in frames:
             size = chain_length(frame)
             if size < ETH_ZLEN and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue)):
-                frame = [*frame, bytes(ETH_ZLEN - size)]
+                frame.append(bytes(ETH_ZLEN - size))
                 size = ETH_ZLEN
             length += size
-            if not up:
-                continue
-            if self._faults.active:
-                for changed in self._fault_frame(queue, frame):
-                    wire.transmit(changed)
+            if self._faults.active and self._link.up:
+                sent += self._fault_frame(queue, frame)
             else:
-                wire.transmit(frame)
+                sent.append(frame)
+        if self._link.up:
+            self._host.wire.transmit_many(sent)
         self._count(queue, total, len(frames), length)
 
     def _count(

@@ -175,7 +175,7 @@ class Ixgbe(Nic):
 
     def _software_reset(self, *, with_link: bool) -> None:
         """Reset all but memories, wake-up and semaphores; MAC and link only for a link reset (datasheet 4.2.1)."""
-        self._count_reset("link" if with_link else "software")
+        self.count_reset("link" if with_link else "software")
         if self._incomplete.armed and self._incomplete.fires():
             return
         keep = MEMORIES | STICKY
@@ -197,10 +197,6 @@ class Ixgbe(Nic):
         self.board.reset()
         self.time.reset()
         self._file[general.CTRL_EXT] = self._file[general.CTRL_EXT] & ~DRIVER_LOADED
-
-    def _count_reset(self, cause: str) -> None:
-        self.resets[cause] += 1
-        self.host.events.add("reset", cause=cause)
 
     def _came_up(self) -> None:
         self.transmitter.kick()

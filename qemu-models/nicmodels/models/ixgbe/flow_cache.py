@@ -15,7 +15,7 @@ from nicmodels.ethernet import BROADCAST, ETH_FCS_LEN
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, interrupt, receive, transmit
 from nicmodels.models.ixgbe.rx_queues import DD, EOP, WRITE_BACK
 from nicmodels.nic.account import tally
-from nicmodels.offload.flow_table import FlowTable, leading
+from nicmodels.offload.flow_table import FlowTable, Reports, leading
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class CachedFlow:
         status: DD, EOP, the checksum bits of a good frame, and whether a filter matched.
         group, broadcast: whether its destination is a group address, and which.
         counter: slot of the flow director counter to increment, or None.
+        reports: the write-backs of its frames.
     """
 
-    __slots__ = ("_reports", "broadcast", "counter", "group", "hash", "info", "queue", "status")
+    __slots__ = ("broadcast", "counter", "group", "hash", "info", "queue", "reports", "status")
 
     def __init__(self, destination: bytes, queue: RxQueue, report: RxStatus, counter: int | None) -> None:
         self.group = destination[0] & 1
@@ -69,41 +70,31 @@ class CachedFlow:
         self.hash = report.hash
         self.status = report.status | DD | EOP
         self.counter = counter
-        self._reports: dict[int, bytes] = {}
+        self.reports = Reports(self._report)
 
-    def report(self, size: int) -> bytes:
-        """The write-back of a frame of `size` bytes."""
-        found = self._reports.get(size)
-        if found is None:
-            found = self._reports[size] = WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
-        return found
+    def _report(self, size: int) -> bytes:
+        return WRITE_BACK.pack(self.info, self.hash, self.status, size, 0)
 
 
-class FlowCache:
-    """The cached flows."""
+class FlowCache(FlowTable[CachedFlow]):
+    """The cached flows.
+
+    Args:
+        file, statistics: of the device.
+        rx: its queues.
+    """
 
     def __init__(self, file: RegisterFile, statistics: Statistics, rx: RxQueues) -> None:
+        super().__init__()
         self._values = file.values
         self._statistics = statistics
         self._rx = rx
-        self._flows: FlowTable[CachedFlow] = FlowTable()
-        self._limit = 0
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def flush(self) -> None:
-        """The configuration changed: drop all flows."""
-        if self._flows:
-            self._flows.clear()
 
     def learn(
-        self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, limit: int, counter: int | None
+        self, frame: memoryview, headers: Headers, queue: RxQueue, report: RxStatus, longest: int, counter: int | None
     ) -> None:
-        """Cache the flow of a delivered frame; `limit` is the longest frame without CRC."""
-        flow = CachedFlow(bytes(frame[:6]), queue, report, counter)
-        if self._flows.learn(frame, headers, flow):
-            self._limit = limit
+        """Cache the flow of a delivered frame; `longest` is the length of the longest frame without CRC."""
+        self.remember(frame, headers, CachedFlow(bytes(frame[:6]), queue, report, counter), longest)
 
     def deliver(self, frame: bytes, *, known_good: bool, counted: bool = False) -> bool:
         """Deliver a frame of a cached flow; False if it must take the slow path."""
@@ -123,33 +114,31 @@ class FlowCache:
         Returns:
             The number of the first that must take the slow path.
         """
-        if not self._flows:
-            return at
-        for flow, run in self._flows.runs(frames, at, end, known_good=known_good):
-            number = self._deliver_run(flow, run, counted=counted)
+        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
+            number = self._deliver_run(flow, run, sizes, counted=counted)
             at += number
             if number < len(run):
                 break
         return at
 
-    def _deliver_run(self, flow: CachedFlow, run: list[bytes], *, counted: bool) -> int:
+    def _deliver_run(self, flow: CachedFlow, run: list[bytes], sizes: list[int], *, counted: bool) -> int:
         """Deliver frames of one flow; returns how many. Those after the first that does not fit are not delivered."""
         rx, queue = self._rx, flow.queue
-        sizes = leading([*map(len, run)], min(self._limit, queue.size))
-        if len(queue.posted) < len(sizes):
-            del sizes[self._fetch(queue, len(sizes)) :]
-        if not sizes:
+        sizes = leading(sizes, queue.size)
+        delivered = self._fetch(queue, len(sizes))
+        if not delivered:
             return 0
+        del sizes[delivered:]
         numbers_of = tally(sizes)
         if not counted:
             arrived = self._statistics.arrived
             for size, frames in numbers_of.items():
                 arrived(size + ETH_FCS_LEN, flow.group, broadcast=flow.broadcast, passed=True, frames=frames)
-        first, take = queue.head, queue.posted.popleft
-        addresses = [take()[0] for _ in sizes]
+        first = queue.head
+        addresses = queue.posted.take_many(delivered)[::2]
         base, room, memory = rx.memory.window()
         end = room - max(numbers_of)
-        delivered, lost = len(sizes), []
+        lost = []
         for number, address, frame, size in zip(count(), addresses, run, sizes, strict=False):
             start = address - base
             if 0 <= start <= end:
@@ -160,25 +149,27 @@ class FlowCache:
                 except DmaError:
                     rx.dma_error(queue)
                     lost.append(number)
-        numbers = [*range(first, first + delivered)]
+        at = 0
+        for number in (*lost, delivered):
+            if at < number:
+                reports = flow.reports.of(sizes[at:number])
+                rx.written.add_many(queue.index, first + at, number - at, reports, queue.ring.count)
+            at = number + 1
         for number in reversed(lost):
-            del numbers[number], sizes[number]
-        if len(numbers_of) == 1:
-            reports = [flow.report(size) for size in numbers_of] * len(numbers)
-        else:
-            by_size = {size: flow.report(size) for size in numbers_of}
-            reports = [by_size[size] for size in sizes]
-        rx.written.add_many(queue.index, numbers, reports, queue.ring.count)
+            del sizes[number]
         self._delivered(flow, len(sizes), sum(sizes))
         return delivered
 
     def _fetch(self, queue: RxQueue, number: int) -> int:
         """Fetch descriptors; returns how many of `number` there are. A ring that is not mapped is the slow path's to report."""
-        there = min(number, len(queue.posted) + queue.ring.available)
+        posted = len(queue.posted)
+        if posted >= number:
+            return number
+        there = min(number, posted + queue.ring.available)
         try:
             self._rx.fetch(queue, there)
         except DmaError:
-            return len(queue.posted)
+            return posted
         return there
 
     def _delivered(self, flow: CachedFlow, frames: int, length: int) -> None:

@@ -39,7 +39,7 @@ from nicmodels.models.ixgbe.rx_queues import (
     RxQueues,
     RxStatus,
 )
-from nicmodels.nic.engine import ReceiveLoop
+from nicmodels.nic.engine import LONG_BURST, ReceiveLoop
 from nicmodels.offload.checksum import word_sum
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import SCTP, TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
@@ -110,7 +110,7 @@ class Receiver:
         self._buffered_bytes = 0
         self._frame_faults = RxFrameFaults(self._faults)
         self._rx = RxQueues(host, interrupts, statistics)
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst, LONG_BURST)
         self.queues = self._rx.queues
         self.rsc = RscEngine(file, host, self._rx)
         self.flow_cache = FlowCache(file, statistics, self._rx)
@@ -506,7 +506,7 @@ class Receiver:
         size = queue.size
         first_info = report.info
         if header:
-            memory.write(queue.posted[0][1] & ~1, view[:header])
+            memory.write(queue.posted.words[1] & ~1, view[:header])
             first_info |= header << 21 & 0x7FE0_0000 | SPH
         view = view[header:]
         first = True

@@ -7,10 +7,9 @@ Source: 82599 datasheet, 7.1.5 and 7.1.6 (receive descriptors), 7.1.8 (descripto
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.rings import DescriptorRing, WriteBacks
+from nicmodels.rings import DescriptorRing, Posted, WriteBacks
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class RxQueue:
         self.index = index
         self.ring = ring
         self.enabled = False
-        self.posted: deque[tuple[int, ...]] = deque()
+        self.posted = Posted(2)
         self.size = 2048
         self.header_size = 256
         self.descriptor_type = LEGACY
@@ -69,7 +68,7 @@ class RxQueue:
     def take(self) -> tuple[int, int, int]:
         """Use the next fetched descriptor: its index, packet buffer and header buffer."""
         index = self.head
-        packet, header = self.posted.popleft()
+        packet, header = self.posted.take()
         return index, packet, header
 
 
@@ -101,9 +100,9 @@ class RxQueues:
             return True
         if len(posted) + ring.available < number:
             return False
-        descriptors = ring.fetch(max(FETCH, number))
-        posted.extend(descriptors)
-        ring.advance(len(descriptors))
+        before = len(posted)
+        posted.extend(ring.fetch_words(max(FETCH, number)))
+        ring.advance(len(posted) - before)
         return len(posted) >= number
 
     def dma_error(self, queue: RxQueue) -> None:
@@ -124,10 +123,10 @@ class RxQueues:
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in contiguous runs, and interrupt."""
-        for number, (indices, entries) in self.written.take().items():
+        for number, runs in self.written.take().items():
             queue = self.queues[number]
             try:
-                queue.ring.write_runs(indices, entries)
+                queue.ring.write_runs(runs)
             except DmaError:
                 self.dma_error(queue)
             self._interrupts.receive(number)

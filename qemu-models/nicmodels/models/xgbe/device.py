@@ -187,8 +187,7 @@ class Xgbe(Nic):
 
     def _software_reset(self) -> None:
         """Reset MAC, MTL and DMA with all their registers; properties, I2C, PCS and SerDes keep their state."""
-        self.resets["software"] += 1
-        self.host.events.add("reset", cause="software")
+        self.count_reset("software")
         if self._incomplete.armed and self._incomplete.fires():
             return
         self._file.reset(BOARD)

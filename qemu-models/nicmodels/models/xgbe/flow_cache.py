@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nicmodels.models.xgbe.cached_flow import CachedFlow
 from nicmodels.models.xgbe.registers import REGISTERS, dma
-from nicmodels.offload.flow_table import FlowTable, leading
+from nicmodels.offload.flow_table import FlowTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ NEUTRAL = frozenset(
 """The registers that drivers write under traffic, and that do not influence how a frame is received."""
 
 
-class FlowCache:
+class FlowCache(FlowTable[CachedFlow]):
     """The cached flows.
 
     Args:
@@ -39,36 +39,28 @@ class FlowCache:
     """
 
     def __init__(self, receive_dma: RxDma, counters: Counters) -> None:
+        super().__init__()
         self._dma = receive_dma
         self._counters = counters
-        self._flows: FlowTable[CachedFlow] = FlowTable()
-        self._limit = 0
 
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def flush(self) -> None:
-        """The configuration changed: drop all flows."""
-        if self._flows:
-            self._flows.clear()
-
-    def learn(self, frame: memoryview, headers: Headers, channel: int, report: RxStatus, limit: int) -> None:
-        """Cache the flow of a delivered frame; `limit` is the longest frame without FCS."""
+    def learn(self, frame: memoryview, headers: Headers, channel: int, report: RxStatus, longest: int) -> None:
+        """Cache the flow of a delivered frame; `longest` is the length of the longest frame without FCS."""
         if self._dma.channels[channel].splits and headers.version and not report.header:
             return  # an exception, by which the next frame cannot be judged
-        if self._flows.learn(frame, headers, CachedFlow(frame, headers, channel, report)):
-            self._limit = limit
+        self.remember(frame, headers, CachedFlow(frame, headers, channel, report), longest)
 
-    def deliver_many(self, frames: Sequence[bytes], at: int, end: int) -> int:
+    def deliver_many(self, frames: Sequence[bytes], at: int, end: int, *, known_good: bool = False) -> int:
         """Deliver frames of cached flows, from number `at` on, up to `end`.
+
+        Args:
+            frames: without FCS.
+            at, end: which of them.
+            known_good: their TCP or UDP checksums were just computed.
 
         Returns:
             The number of the first that must take the slow path.
         """
-        if not self._flows:
-            return at
-        for flow, run in self._flows.runs(frames, at, end):
-            sizes = leading([*map(len, run)], self._limit)
+        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
             if flow.header:
                 alike = [*map(flow.splits, run)]
                 if not all(alike):

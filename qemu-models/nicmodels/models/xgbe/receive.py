@@ -20,7 +20,7 @@ from nicmodels.models.xgbe.flow_cache import FlowCache
 from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
 from nicmodels.models.xgbe.rx_dma import QueuedFrame, RxDma
 from nicmodels.models.xgbe.rx_offload import RxOffload
-from nicmodels.nic.engine import ReceiveLoop
+from nicmodels.nic.engine import LONG_BURST, ReceiveLoop
 from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import parse
 
@@ -84,7 +84,7 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._frame_faults = RxFrameFaults(self._faults)
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
+        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst, LONG_BURST)
         self._holding = False
         self.queues: list[deque[QueuedFrame]] = [deque() for _ in range(channels)]
         self._buffered = [0] * channels
@@ -164,15 +164,26 @@ class Receiver:
                 taken = self.flow_cache.deliver_many(frames, taken, complete_frames)
                 if taken == len(frames):
                     break
-            for each in complete(
-                frames[taken], offload if taken >= complete_frames else None, self._host.wire.counters
-            ):
-                self._take(memoryview(each))
+            if taken < complete_frames:
+                self._take(memoryview(frames[taken]))
+            else:
+                self._take_completed([*complete(frames[taken], offload, self._host.wire.counters)])
             taken += 1
             if self._holds():
                 self._holding = True
                 break
         return taken
+
+    def _take_completed(self, frames: list[bytes]) -> None:
+        """Take a frame that the host left undone, or its segments."""
+        taken = 0
+        while taken < len(frames):
+            if not self._faulty and not any(self._buffered):
+                taken = self.flow_cache.deliver_many(frames, taken, len(frames), known_good=True)
+                if taken == len(frames):
+                    break
+            self._take(memoryview(frames[taken]))
+            taken += 1
 
     def loop_back(self, frame: bytes) -> None:
         """Receive a frame from MAC loopback."""

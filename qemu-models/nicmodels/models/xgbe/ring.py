@@ -69,8 +69,19 @@ class OwnedRing(DescriptorRing):
         Raises:
             DmaError: the ring is not in guest memory.
         """
+        return list(self._layout.iter_unpack(self._owned(limit)))
+
+    def owned_words(self, limit: int) -> list[int]:
+        """Like `owned`, but as one list of quadwords.
+
+        Raises:
+            DmaError: the ring is not in guest memory.
+        """
+        return memoryview(self._owned(limit)).cast("Q").tolist()
+
+    def _owned(self, limit: int) -> bytes:
         data = self._read(limit)
         owners = data[SIZE - 1 :: SIZE]
         if owners and min(owners) < OWN_BYTE:
             data = data[: SIZE * next(number for number, owner in enumerate(owners) if owner < OWN_BYTE)]
-        return list(self._layout.iter_unpack(data))
+        return data

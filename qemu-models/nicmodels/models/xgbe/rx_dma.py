@@ -11,17 +11,16 @@ many descriptors as necessary; without, both buffers have RBSZ bytes.
 from __future__ import annotations
 
 import struct
-from collections import deque
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.interrupts import FBE, RBU, RI, RPS
 from nicmodels.models.xgbe.registers import dma
 from nicmodels.models.xgbe.ring import OwnedRing, doublewords
-from nicmodels.nic.account import tally
 from nicmodels.offload.flow_table import leading
-from nicmodels.rings import WriteBacks
+from nicmodels.rings import Posted, WriteBacks
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class RxChannel:
     def __init__(self, index: int, ring: OwnedRing) -> None:
         self.index = index
         self.ring = ring
-        self.posted: deque[tuple[int, ...]] = deque()
+        self.posted = Posted(2)
         self.running = False
         self.starved = False
         self.size = 0
@@ -214,9 +213,9 @@ class RxDma:
         posted, ring = channel.posted, channel.ring
         if len(posted) >= number:
             return True
-        found = ring.owned(max(FETCH, number))
-        posted.extend(found)
-        ring.advance(len(found))
+        before = len(posted)
+        posted.extend(ring.owned_words(max(FETCH, number)))
+        ring.advance(len(posted) - before)
         return len(posted) >= number
 
     def _needed(self, channel: RxChannel, total: int, header: int) -> int:
@@ -275,14 +274,14 @@ class RxDma:
         number = min(len(posted), len(sizes))
         if not number:
             return 0, 0
-        first, take = channel.head, posted.popleft
-        descriptors = [take() for _ in range(number)]
+        first = channel.head
+        words = posted.take_many(number)
         mask = d.WIDE if self._file[dma.SBMR] & dma.EAME else d.NARROW
         base, size, memory = self._memory.window()
-        numbers = tally(sizes[:number])
-        end = size - max(numbers)
+        end = size - max(sizes[:number])
         taken = delivered = number
-        for position, (buffer, buffer_2), frame, length in zip(range(number), descriptors, frames, sizes, strict=False):
+        buffers = zip(range(number), words[::2], words[1::2], frames, sizes, strict=False)
+        for position, buffer, buffer_2, frame, length in buffers:
             address = buffer & mask
             start = address - base
             if address and 0 <= start <= end:
@@ -302,18 +301,22 @@ class RxDma:
                 taken, delivered = position + 1, position
                 self._dma_error(channel)
                 break
-        by_length = {length: flow.report(length) for length in numbers}
-        one = len(numbers) == 1
-        reports = [*by_length.values()] * delivered if one else [by_length[length] for length in sizes[:delivered]]
-        self._written.add_many(channel.index, [*range(first, first + delivered)], reports, channel.ring.count)
-        self._complete_many(channel, descriptors[:delivered])
+        if delivered:
+            reports = flow.reports.of(sizes[:delivered])
+            self._written.add_many(channel.index, first, delivered, reports, channel.ring.count)
+        self._complete_many(channel, words[1 : 2 * delivered : 2])
         return taken, delivered
 
-    def _complete_many(self, channel: RxChannel, descriptors: list[tuple[int, ...]]) -> None:
-        """Like `_complete` of each frame, in order: an interrupt ends the wait that those before it began."""
-        if descriptors:
-            final = bool(descriptors[-1][1] & INTERRUPT)
-            if not final and any(high & INTERRUPT for _, high in descriptors):
+    def _complete_many(self, channel: RxChannel, words: list[int]) -> None:
+        """Like `_complete` of each frame, in order: an interrupt ends the wait that those before it began.
+
+        Args:
+            channel: of the frames.
+            words: the last quadword of each one's descriptor.
+        """
+        if words:
+            final = bool(words[-1] & INTERRUPT)
+            if not final and reduce(or_, words) & INTERRUPT:
                 self._complete(channel, interrupt=True)
             self._complete(channel, interrupt=final)
 
@@ -324,7 +327,7 @@ class RxDma:
         interrupt = False
         for number in range(needed):
             index = channel.head
-            low, high, low_2, last = doublewords(*channel.posted.popleft())
+            low, high, low_2, last = doublewords(*channel.posted.take())
             first, final = number == 0, number == needed - 1
             room = channel.size
             if channel.splits:
@@ -347,7 +350,7 @@ class RxDma:
             self._written.add(channel.index, index, _WRITE_BACK.pack(word_0, word_1, word_2, word_3))
         if report.time is not None:
             index = channel.head
-            *_, last = doublewords(*channel.posted.popleft())
+            *_, last = doublewords(*channel.posted.take())
             interrupt = interrupt or bool(last & d.RX_INTERRUPT)
             seconds, nanoseconds = report.time
             self._written.add(
@@ -396,9 +399,9 @@ class RxDma:
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in order, and interrupt."""
-        for number, (indices, descriptors) in self._written.take().items():
+        for number, runs in self._written.take().items():
             try:
-                self.channels[number].ring.write_runs(indices, descriptors)
+                self.channels[number].ring.write_runs(runs)
             except DmaError:
                 self._dma_error(self.channels[number])
         causes, self._causes = self._causes, {}

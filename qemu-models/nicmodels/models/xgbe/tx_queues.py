@@ -182,10 +182,22 @@ class TxQueues:
         return bool(self._file[mac.RCR] & LOOPBACK) or self._link_up()
 
     def _send(self, queue: int, packet: TxPacket) -> None:
-        for frame in packet.frames:
-            self._emit(queue, frame, pads=packet.pads)
+        if not self._emit_segments(queue, packet.frames):
+            for frame in packet.frames:
+                self._emit(queue, frame, pads=packet.pads)
         if packet.stamped:
             self._time.transmitted()
+
+    def _emit_segments(self, queue: int, frames: list[list[Buffer]]) -> bool:
+        """Transmit and count segments at once, if all can be sent as they are; all or none."""
+        if len(frames) < 2 or self._faults.active or self._counters.transmit_faults or self._file[mac.RCR] & LOOPBACK:
+            return False
+        sizes = [*map(chain_length, frames)]
+        if min(sizes) < ETH_ZLEN or max(sizes) + ETH_FCS_LEN > self._longest() or len(frames[0][0]) < ETH_HLEN:
+            return False
+        self._host.wire.transmit_many(frames)
+        self._counters.left_many(queue, sizes, [bytes(frame[0][:ETH_HLEN]) for frame in frames])
+        return True
 
     def _emit(self, queue: int, frame: list[Buffer], *, pads: bool) -> None:
         """Transmit a frame, and count it."""
