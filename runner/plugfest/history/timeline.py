@@ -51,7 +51,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RecordedResult:
     """The result of a test in one run of the history.
 
     Attributes:
@@ -83,7 +83,7 @@ class Transition:
     test: Test
     change: Change
     before: Verdict
-    outcome: Outcome
+    outcome: RecordedResult
 
     @property
     def worse(self) -> bool:
@@ -122,7 +122,7 @@ class RecordedRun:
     subject: str
     versions: Mapping[str, str]
     folder: str
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, RecordedResult] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
 
     @property
@@ -178,7 +178,7 @@ class Configuration:
         """Its newest run."""
         return self.runs[-1]
 
-    def verdicts(self, test: int) -> list[tuple[RecordedRun, Outcome]]:
+    def verdicts(self, test: int) -> list[tuple[RecordedRun, RecordedResult]]:
         """Return a test's results, the oldest first, in the runs that have one."""
         return [(run, run.outcomes[test]) for run in self.runs if test in run.outcomes]
 
@@ -187,7 +187,7 @@ class Configuration:
         found = [outcome.verdict for _, outcome in self.verdicts(test)]
         return stability(found) if set(found) - NOT_RUN else None
 
-    def last(self, test: int) -> tuple[RecordedRun, Outcome] | None:
+    def last(self, test: int) -> tuple[RecordedRun, RecordedResult] | None:
         """Return a test's newest result; None if no run has one."""
         return next(((run, run.outcomes[test]) for run in reversed(self.runs) if test in run.outcomes), None)
 
@@ -251,12 +251,12 @@ def read(connection: sqlite3.Connection, newest: int = NEWEST) -> Timeline:
     return Timeline(list(configurations.values()), tests, requirements)
 
 
-def _outcomes(connection: sqlite3.Connection, run: int) -> dict[int, Outcome]:
+def _outcomes(connection: sqlite3.Connection, run: int) -> dict[int, RecordedResult]:
     crashes: dict[int, list[str]] = {}
     for row in connection.execute("SELECT test, fingerprint FROM crash WHERE run = ? ORDER BY fingerprint", (run,)):
         crashes.setdefault(row["test"], []).append(sys.intern(row["fingerprint"]))
     return {
-        row["test"]: Outcome(
+        row["test"]: RecordedResult(
             _VERDICTS[row["verdict"]],
             sys.intern(row["reason"]),
             row["seconds"],
@@ -269,7 +269,7 @@ def _outcomes(connection: sqlite3.Connection, run: int) -> dict[int, Outcome]:
 
 def _compare(configuration: Configuration, tests: Mapping[int, Test]) -> None:
     """Find what changed in each run: a verdict is compared with the last one that said something about the driver."""
-    known: dict[int, Outcome] = {}
+    known: dict[int, RecordedResult] = {}
     previous: dict[int, Verdict] = {}
     for run in configuration.runs:
         for number in (each for each in tests if each in run.outcomes):

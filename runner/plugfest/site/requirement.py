@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plugfest.history.stability import Stability
-from plugfest.history.timeline import Configuration, Outcome, RecordedRun, Test, Timeline
+from plugfest.history.timeline import Configuration, RecordedResult, RecordedRun, Test, Timeline
 from plugfest.requirements.verdict import WORST_FIRST, Verdict
 
 _RANKS = (*(verdict for verdict in WORST_FIRST if verdict is not Verdict.SKIP), Verdict.SKIP)
@@ -41,7 +41,7 @@ class Strip:
     """
 
     test: Test
-    outcomes: Sequence[tuple[RecordedRun, Outcome]]
+    outcomes: Sequence[tuple[RecordedRun, RecordedResult]]
     stability: Stability | None
 
     @property
