@@ -55,6 +55,7 @@ def typed(*calls: dict[str, Any]) -> list[str]:
         ),
         (call("ethtool.set", ifname="eth0", what="privflags", settings={"a-flag": False}), "ethtool --set-priv-flags eth0 a-flag off"),
         (call("ethtool.set_rss", ifname="eth0", indir=[0, 1, 2, 0, 1, 2]), "ethtool -X eth0 equal 3"),
+        (call("ethtool.set_rss", ifname="eth0", indir=[]), "ethtool -X eth0 default"),
         (call("ethtool.set_rss", ifname="eth0", hkey="6d5a56"), "ethtool -X eth0 hkey 6d:5a:56"),
         (call("features.set", ifname="eth0", wanted={"rx-lro": False}), "ethtool -K eth0 rx-lro off"),
         (

@@ -325,7 +325,9 @@ def _set_rss(params: _Params) -> str | None:
     """Return ``ethtool -X``, which takes a table that deals the queues out in turn, but not any table."""
     table, key = params.get("indir"), params.get("hkey")
     words = [f"ethtool -X {params['ifname']}"]
-    if table is not None:
+    if table == []:  # the kernel's way to say: as the driver had it
+        words.append("default")
+    elif table is not None:
         count = max(table) + 1
         if table != [index % count for index in range(len(table))]:
             return None
