@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError
 from plugfest.findings import finding
+from plugfest.machine.qemu import GUEST_ADDRESS, GUEST_AGENT_PORT
 from plugfest.report import document
 
 HOSTILE = "\x1b[2J\x00 end"
@@ -118,6 +122,31 @@ def test_the_text_of_a_finding(run) -> None:
     writes = [line.split()[-1] for line in lines if " TDT: " in line]
     assert writes == [str(number) for number in range(21, 60, 2)]
     assert lines[-1] == "  plugfest run ixgbe --profile kr --kernel trixie -- -k LINK-X-01"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_session_with_the_agent_is_one(run) -> None:
+    found, folder = run(result("LINK-X-01", "fail", artifacts={"calls.txt": "artifacts/it/calls.txt"}))
+    made = {"end": "agent", "method": "af_xdp.start", "params": {}}
+    (folder / "artifacts/it/calls.txt").write_text(json.dumps(made) + "\n")
+    lines = texts(found, folder)["LINK-X-01-a-b.txt"].splitlines()
+    (command,) = [line.partition(" in one session of: ")[2] for line in lines if line.startswith("  agent>   ")]
+    (typed,) = [line.partition("agent> ")[2] for line in lines if line.startswith("    agent> ")]
+    address = f"/dev/tcp/{GUEST_ADDRESS}/{GUEST_AGENT_PORT}"
+    assert address in command
+    with socket.create_server(("127.0.0.1", 0)) as agent:
+        agent.settimeout(30)
+        here = command.replace(address, f"/dev/tcp/127.0.0.1/{agent.getsockname()[1]}") + "; wait"
+        with subprocess.Popen(["bash", "-c", here], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as bash:
+            connection, _ = agent.accept()
+            with connection, connection.makefile("rw") as lines_of_agent:
+                connection.settimeout(30)
+                assert bash.stdin is not None
+                bash.stdin.write(typed + "\n")
+                bash.stdin.flush()
+                assert json.loads(lines_of_agent.readline())["method"] == "af_xdp.start"
+                lines_of_agent.write('{"id": 1, "result": 5}\n')
+            assert bash.communicate(timeout=30)[0] == '{"id": 1, "result": 5}\n'
 
 
 def test_an_older_run_has_the_sentences_of_its_steps(run) -> None:

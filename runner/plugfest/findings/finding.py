@@ -177,7 +177,7 @@ class FindingText:
 _PROMPTS = {"guest": "guest#", "agent": "agent>", "host": "host>>>", "model": "model>"}
 _PLACES = {
     "guest": "guest#   in the guest, by the ssh command that it prints",
-    "agent": "agent>   in the guest, in one session of: socat - UNIX-CONNECT:/run/plugfest/agent.sock",
+    "agent": "agent>   in the guest's bash, in one session of: exec 3<>/dev/tcp/10.0.2.15/2223; cat <&3 & cat >&3",
     "host": "host>>>  in scapy, at the other end of the wire: the line that plugfest shell prints for it",
     "model": "model>   in one session with the model's control socket: the line that plugfest shell prints for it",
 }
