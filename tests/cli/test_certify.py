@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def test_the_runs_are_of_the_chosen_areas(plugfest, runs, key) -> None:
     assert certify(plugfest, "--area", "link", "--slow").status == 0
     assert {(plan.areas, plan.slow) for plan in plans} == {(("link",), True)}
     assert "only the areas link; left out: smoke, offload" in plugfest("verify", "bundle.tar").out
+
+
+def test_arguments_in_the_environment_leave_no_test_out(plugfest, runs, key, monkeypatch) -> None:
+    runs(*[found("pass")] * 3)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect link -k nothing")
+    assert certify(plugfest).status == 0
+    assert "PYTEST_ADDOPTS" not in os.environ
+
+
+def test_runs_with_arguments_in_the_environment_certify_nothing(plugfest, runs, key, monkeypatch) -> None:
+    runs(*[found("pass")] * 3)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect 'a b'")
+    assert plugfest("run", "ixgbe", "--repeat", "3", "--shuffle").status == 0
+    done = certify(plugfest, "--results", "results/latest")
+    assert done.status == 1
+    assert "run-1 ran with arguments of pytest (--deselect a b), which may leave tests out" in done.line
 
 
 def test_a_failure_is_certified_as_one(plugfest, runs, key) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -115,6 +116,8 @@ def _plan(
     guests: int | None,
 ) -> tuple[RunPlan, list[str]]:
     """Return the plan of the first run, and pytest's arguments."""
+    # It may leave tests out, and is not the suite's.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, (), slow=slow)

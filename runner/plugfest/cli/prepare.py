@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
             "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
-            "pytest": list(pytest_arguments),
+            "pytest": [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *pytest_arguments],
             "guests": plan.guests,
             "seed": plan.seed,
             "load": plan.loaded,
