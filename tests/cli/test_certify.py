@@ -196,6 +196,25 @@ def test_findings_of_a_run(plugfest, inside) -> None:
     assert Path("texts/SMOKE-A-02-test-other.txt").is_file()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["findings", "--out", "texts"], ["convert", "ktap"], ["convert", "netdev"], ["convert", "kcidb"]],
+    ids=str,
+)
+@pytest.mark.parametrize("options", [["--falsify"], ["--fault", "rx.frame.dropped"]], ids=str)
+def test_what_a_run_with_faults_finds_is_not_for_others(
+    plugfest, inside, command: list[str], options: list[str]
+) -> None:
+    inside.events = found("fail")
+    plugfest("run", "ixgbe", *options)
+    done = plugfest(*command, "results/latest")
+    assert (done.status, done.out) == (2, "")
+    assert done.line == (
+        "results/latest: expected a run of the driver as it is, found one with faults armed (--falsify, --fault); choose another"
+    )
+    assert not Path("texts").exists()
+
+
 def test_findings_of_no_run(plugfest) -> None:
     done = plugfest("findings", ".", "--out", "texts")
     assert (done.status, done.line) == (

@@ -146,8 +146,10 @@ def test_another_known_issue_is_another_reason() -> None:
     assert compare(runs[0], run(("LINK-A-01", "xfail"), reason="2", known_issue=issues[0]))["reasons"] == []
 
 
-def test_a_run_with_faults_is_refused() -> None:
-    history = History(falsify=True)
+@pytest.mark.parametrize("options", [{"falsify": True}, {"faults": ["link.report.stuck"]}], ids=str)
+def test_a_run_with_faults_is_refused(options: dict[str, Any]) -> None:
+    history = History()
+    history.events[0]["options"].update(options)
     history.end()
     with pytest.raises(UsageError, match=r"^b: expected a run of the driver as it is, found one with faults armed"):
         compare(run(), history.document())

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from plugfest.report import repetition
-from plugfest.report.document import Document
+from plugfest.report.document import Document, has_faults
 from plugfest.report.repetition import Run
 from plugfest.requirements import drivers as registry
 from plugfest.requirements import known_issues, quarantine
@@ -240,7 +240,7 @@ def _unfit(run: Run) -> Iterator[str]:
     if "testbed" not in ran:
         yield f"{name} was made by a plugfest that did not record the testbed"
         return
-    if options["falsify"] or options["faults"]:
+    if has_faults(document):
         yield f"{name} ran under a fault"
     if options["pytest"]:
         yield f"{name} ran with arguments of pytest ({' '.join(options['pytest'])}), which may leave tests out"

@@ -16,6 +16,8 @@ from plugfest.report.document import Document
 from plugfest.requirements import known_issues
 
 FORMATS = ("junit", "tap", "ktap", "netdev", "kcidb")
+_FOR_OTHERS = ("ktap", "netdev", "kcidb")
+"""Formats of systems that take a verdict for the driver's."""
 
 
 def _convert(
@@ -86,6 +88,8 @@ def convert(
     elif manifest is not None and (target is None or manifest_url is None):
         raise UsageError("--manifest: expected --to and --manifest-url with it, which say what it lists; add them")
     found = document.load(run)
+    if form in _FOR_OTHERS:
+        document.check_without_faults(found, run)
     text = _convert(form, found, link=link, origin=origin, executor=executor, branch=branch)
     if target is None:
         click.echo(text, nl=False)

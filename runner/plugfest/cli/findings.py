@@ -23,12 +23,15 @@ def findings(folder: Path, out: Path) -> int:
 
     FOLDER is the run's output folder. Each text has a subject, the versions, what is expected by which document, what was found, the
     steps as commands to type, and the relevant lines of the kernel's log, the registers and the wire. Its index lists them by subject.
+    A run with faults armed is refused.
     """
     if not (folder / journal.NAME).is_file():
         raise UsageError(
             f"{folder}: expected a run's journal, {journal.NAME}, found none; name the output folder of one run"
         )
-    found = finding.findings(document.build(journal.read(folder)), folder)
+    report = document.build(journal.read(folder))
+    document.check_without_faults(report, folder)
+    found = finding.findings(report, folder)
     names = finding.write(found, out)
     console = terminal()
     for name, each in zip(names, found, strict=True):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugfest.errors import UsageError
 from plugfest.history.database import writing
 from plugfest.report import document
 from plugfest.report.comparison import intermittent_tests
@@ -57,9 +56,7 @@ def add(path: Path, folders: Sequence[Path]) -> list[Recorded]:
 
 def _load(folder: Path) -> Document:
     found = document.load(folder)
-    options = found["run"]["options"]
-    if options["falsify"] or options["faults"]:
-        raise UsageError(f"{folder}: expected a run of the driver as it is, found one with faults armed; leave it out")
+    document.check_without_faults(found, folder)
     return found
 
 

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plugfest.errors import UsageError
 from plugfest.report.colours import STYLES
-from plugfest.report.document import Document, observed
+from plugfest.report.document import Document, check_without_faults, observed
 from plugfest.report.fingerprint import fingerprint, normalized
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import OF_THE_DRIVER, Verdict
@@ -114,10 +113,7 @@ def build(first: Document, second: Document, *, names: tuple[str, str]) -> dict[
         UsageError: one of them is a run with faults, which says nothing about the driver.
     """
     for name, document in zip(names, (first, second), strict=True):
-        if "falsification" in document:
-            raise UsageError(
-                f"{name}: expected a run of the driver as it is, found one with faults armed (--falsify); choose another"
-            )
+        check_without_faults(document, name)
     luck = intermittent_tests(first) | intermittent_tests(second)
     before = {result["test"]: result for result in first["results"]}
     after = {result["test"]: result for result in second["results"]}

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 
-from plugfest.errors import InfrastructureError
+from plugfest.errors import InfrastructureError, UsageError
 from plugfest.report.flags import matrix
 from plugfest.requirements.verdict import Verdict
 
@@ -196,6 +196,28 @@ def observed(result: Mapping[str, Any]) -> str:
     if reason.startswith(f"{known} ("):
         return reason.removeprefix(f"{known} (").removesuffix(")")
     return reason.replace(f" (a known issue is listed, but shows otherwise: {known})", "")
+
+
+def has_faults(document: Document) -> bool:
+    """Whether a run had faults armed: for each test (``--falsify``), or for its whole length (``--fault``)."""
+    options = document["run"]["options"]
+    return bool(options["falsify"] or options["faults"])
+
+
+def check_without_faults(document: Document, name: str | Path) -> None:
+    """Check that a report is of the driver as it is.
+
+    Args:
+        document: the report.
+        name: what to call it, such as its folder.
+
+    Raises:
+        UsageError: the run had faults armed, and so says nothing about the driver.
+    """
+    if has_faults(document):
+        raise UsageError(
+            f"{name}: expected a run of the driver as it is, found one with faults armed (--falsify, --fault); choose another"
+        )
 
 
 def blockers(document: Document) -> dict[str, int]:
