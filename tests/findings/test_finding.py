@@ -124,6 +124,14 @@ def test_the_text_of_a_finding(run) -> None:
     assert lines[-1] == "  plugfest run ixgbe --profile kr --kernel trixie -- -k LINK-X-01"
 
 
+def test_the_commands_load_the_modules_of_the_run(run) -> None:
+    found, folder = run(result("LINK-X-01", "fail"))
+    found["run"]["options"]["modules"] = ["/home/someone/ixgbe.ko", "libeth 2.ko"]
+    lines = texts(found, folder)["LINK-X-01-a-b.txt"].splitlines()
+    more = "ixgbe --profile kr --kernel trixie --module ixgbe.ko --module 'libeth 2.ko'"
+    assert lines[-1] == f"  plugfest run {more} -- -k LINK-X-01"
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_session_with_the_agent_is_one(run) -> None:
     found, folder = run(result("LINK-X-01", "fail", artifacts={"calls.txt": "artifacts/it/calls.txt"}))

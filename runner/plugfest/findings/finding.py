@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,9 @@ class FindingText:
     def _command(self, name: str) -> str:
         run = self.document["run"]
         profile = f" --profile {run['subject']['profile']}" if run["subject"]["profile"] else ""
-        return f"plugfest {name} {run['driver']}{profile} --kernel {run['kernel']['spec']}"
+        # Where they are on this machine is nobody else's matter.
+        modules = "".join(f" --module {shlex.quote(Path(path).name)}" for path in run["options"]["modules"])
+        return f"plugfest {name} {run['driver']}{profile} --kernel {run['kernel']['spec']}{modules}"
 
     def _steps(self) -> Iterator[str]:
         path = self._artifact("calls.txt")
