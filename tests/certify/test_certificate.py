@@ -133,6 +133,11 @@ def test_a_chosen_area_is_a_deviation(repeated: Repeated) -> None:
     assert "only the areas link" in files["index.html"].decode()
 
 
+def test_the_areas_that_another_plugfest_left_out_are_not_known(repeated: Repeated) -> None:
+    certificate, _ = made(repeated(*[{"run.options.areas": ["link"], "run.testbed.suite.plugfest": HASH}] * 3))
+    assert certificate.deviations == ["only the areas link"]
+
+
 def test_a_list_of_ones_own_is_a_deviation(repeated: Repeated) -> None:
     certificate, _ = made(repeated(*[{"planned.lists.known_issues": HASH, "planned.lists.quarantine": HASH}] * 3))
     assert certificate.deviations == [

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_runs import KEY, VERDICTS, events
-from plugfest.certify import archive, bundle, envelope, verification
+from plugfest.certify import archive, bundle, certificate, envelope, verification
 from plugfest.certify.archive import BundleArchive, BundleError, Member
 from plugfest.certify.key import SigningKey
 from plugfest.certify.verification import verify
@@ -245,6 +245,19 @@ class TestOfAnotherVersion:
         older["testbed.json"] = rewritten(older["testbed.json"], "plugfest's model", "a model")
         archive.write(tmp_path / "bundle.tar", resigned(older))
         assert not verify(tmp_path / "bundle.tar", KEY.public).same_program
+
+    def test_its_lists_are_not_called_the_signers(self, older: Files, sound: Path, monkeypatch, tmp_path: Path) -> None:
+        for own in ("known_issues", "quarantine"):
+            (tmp_path / own).write_text("as it is now")
+        monkeypatch.setattr(
+            certificate,
+            "_LISTS",
+            {own: (what, tmp_path / own) for own, (what, _) in certificate._LISTS.items()},
+        )
+        assert verify(sound).certificate.deviations == [
+            f"{what} that is not this plugfest's: another plugfest made the runs, with its own or the signer's"
+            for what in ("a list of known issues", "a quarantine")
+        ]
 
     def test_its_verdicts_do_not_follow(self, older: Files, refusal: Callable[..., str]) -> None:
         older["run-1/report.json"] = rewritten(older["run-1/report.json"], '"verdict": "xfail"', '"verdict": "pass"')

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from plugfest.report import repetition
@@ -16,7 +17,7 @@ from plugfest.report.repetition import Run
 from plugfest.requirements import drivers as registry
 from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.verdict import Verdict
-from plugfest.run.testbed import file_sha256
+from plugfest.run import testbed
 
 RUNS = 3
 """How many runs must agree."""
@@ -125,49 +126,60 @@ class Certificate:
     def manifest(self) -> dict[str, Any]:
         """The testbed: everything that the verdicts hang on, what departs from the default run, and the known issues that showed."""
         run = self.document["run"]
-        testbed, options = run["testbed"], run["options"]
+        found, options = run["testbed"], run["options"]
         return {
             "schema": MANIFEST_SCHEMA,
             "driver": {
                 "name": run["driver"],
                 "version": run["versions"].get("driver"),
-                "module": testbed["module"],
-                "out-of-tree": testbed["modules"],
+                "module": found["module"],
+                "out-of-tree": found["modules"],
             },
             "device": {**{key: run["subject"][key] for key in ("kind", "name", "profile", "text")}}
             | {"model": run["versions"].get("model")},
-            "kernel": {**run["kernel"], **testbed["kernel"]},
-            "qemu": {**testbed["qemu"], "acceleration": run["accel"]["name"]},
-            "guest": {"cpus": run["guest"]["cpus"], "memory": run["guest"]["memory"], **testbed["root"]},
+            "kernel": {**run["kernel"], **found["kernel"]},
+            "qemu": {**found["qemu"], "acceleration": run["accel"]["name"]},
+            "guest": {"cpus": run["guest"]["cpus"], "memory": run["guest"]["memory"], **found["root"]},
             "host": {key: run["versions"][key] for key in ("host", "python")},
             "suite": {
-                **testbed["suite"],
+                **found["suite"],
                 "requirements": len(self.verdicts),
                 "tests": len(self.document["results"]),
                 "areas": sorted({each["area"] for each in self.document["requirements"]}),
                 "slow": options["slow"],
-                "lists": testbed["lists"],
+                "lists": found["lists"],
             },
             "runs": [_ran(each) for each in self.runs],
             "deviations": self.deviations,
             "known_issues": self._known_issues(),
         }
 
+    @cached_property
+    def same_program(self) -> bool:
+        """Whether the plugfest that made the runs is this one, whose drivers and lists are then theirs."""
+        made_by = self.document["run"]["testbed"]["suite"]["plugfest"]
+        return bool(made_by == testbed.tree_sha256(Path(testbed.__file__).parents[1]))
+
     @property
     def deviations(self) -> list[str]:
-        """What departs from the default run of the suite, one line each."""
+        """What departs from the default run of the suite, one line each. Another plugfest's areas and lists are not known here."""
         run = self.document["run"]
         options = run["options"]
         found = []
         if options["areas"]:
-            driver = registry.drivers().get(run["driver"])
+            driver = registry.drivers().get(run["driver"]) if self.same_program else None
             left_out = [] if driver is None else [area for area in driver.areas if area not in options["areas"]]
-            found.append(f"only the areas {', '.join(options['areas'])}; left out: {', '.join(left_out) or 'none'}")
+            more = f"; left out: {', '.join(left_out) or 'none'}" if self.same_program else ""
+            found.append(f"only the areas {', '.join(options['areas'])}{more}")
         if not options["confirm"]:
             found.append("verdicts against the driver were not confirmed in a fresh guest (--no-confirm)")
         for name, (what, own) in _LISTS.items():
-            if run["testbed"]["lists"].get(name) != file_sha256(own):
-                found.append(f"{what} of the signer's own, not plugfest's")
+            if run["testbed"]["lists"].get(name) != testbed.file_sha256(own):
+                found.append(
+                    f"{what} of the signer's own, not plugfest's"
+                    if self.same_program
+                    else f"{what} that is not this plugfest's: another plugfest made the runs, with its own or the signer's"
+                )
         return found
 
     def _known_issues(self) -> list[dict[str, Any]]:
@@ -194,10 +206,10 @@ class Certificate:
             JSON; the same for the same runs and files.
         """
         kernel = self.document["run"]["kernel"]["release"]
-        testbed = self.document["run"]["testbed"]
-        subjects = [{"name": f"linux-{kernel}", "digest": {"sha256": testbed["kernel"]["sha256"]}}]
-        if testbed["module"] is not None:
-            subjects.insert(0, {"name": testbed["module"]["file"], "digest": {"sha256": testbed["module"]["sha256"]}})
+        image, module = (self.document["run"]["testbed"][key] for key in ("kernel", "module"))
+        subjects = [{"name": f"linux-{kernel}", "digest": {"sha256": image["sha256"]}}]
+        if module is not None:
+            subjects.insert(0, {"name": module["file"], "digest": {"sha256": module["sha256"]}})
         kinds = {MANIFEST: "application/json", SUMS: "text/plain"}
         statement = {
             "_type": STATEMENT_TYPE,

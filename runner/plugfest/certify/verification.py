@@ -96,9 +96,7 @@ def _verify(found: BundleArchive, trusted: PublicKey | None) -> Verified:
     # What stands in a journal of a stranger may be anything, and so may be what comes of it on the way.
     certificate = _guarded(lambda: _certificate(found), "the journals are none that plugfest writes")
     same = _guarded(
-        lambda: bool(
-            certificate.manifest["suite"]["plugfest"] == testbed.tree_sha256(Path(testbed.__file__).parents[1])
-        ),
+        lambda: certificate.same_program,
         "the journals have no testbed that plugfest writes",
     )
     _guarded(
