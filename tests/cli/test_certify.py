@@ -108,6 +108,17 @@ def test_a_bundle_of_runs_that_there_are(plugfest, runs, key) -> None:
     assert Path("bundle.tar").read_bytes() == first
 
 
+def test_a_bundle_that_verify_would_refuse_is_not_left(plugfest, runs, key) -> None:
+    runs(*[[PLANNED, BOOT, {**result("pass"), "artifacts": {"console.txt": "artifacts/it/console.txt"}}, END]] * 3)
+    done = certify(plugfest)
+    assert done.status == 1
+    assert done.line == (
+        "bundle.tar: run-1/artifacts/it/console.txt is missing: the report of run-1 names it; "
+        "the bundle was removed: run the suite again"
+    )
+    assert not Path("bundle.tar").exists()
+
+
 def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
     runs(found("pass"), ([PLANNED], sandbox.Outcome(130, signal.SIGINT)))
     done = certify(plugfest)

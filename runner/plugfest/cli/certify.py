@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from plugfest.certify import bundle
+from plugfest.certify.archive import BundleError
 from plugfest.certify.certificate import RUNS
-from plugfest.certify.key import signing_key
+from plugfest.certify.key import PublicKey, signing_key
+from plugfest.certify.verification import verify
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.execute import default_output
 from plugfest.cli.options import guest_options, option
@@ -94,6 +96,7 @@ def certify(
         raise UsageError("--dry-run with --results: expected one of them; there is nothing to run")
     try:
         made = bundle.make(results, out, signer, driver=driver)
+        _check_made(out, signer.public)
     except OSError as error:
         raise InfrastructureError(
             f"{error.filename or out}: expected to make the bundle, found: {error.strerror}; "
@@ -144,6 +147,19 @@ def _check_target(out: Path) -> None:
         raise UsageError(f"--out {out}: expected a new file, found one; choose another")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: expected a folder to write to, found none; make {out.absolute().parent}")
+
+
+def _check_made(out: Path, key: PublicKey) -> None:
+    """Verify the bundle as whoever gets it will, and remove it if it is not sound: a file that a report names may be gone.
+
+    Raises:
+        BundleError: it is not.
+    """
+    try:
+        verify(out, key)
+    except BundleError as error:
+        out.unlink()
+        raise BundleError(f"{error}; the bundle was removed: run the suite again") from error
 
 
 def _passphrase(key: Path) -> str:
