@@ -71,6 +71,17 @@ def test_what_is_too_much_is_counted() -> None:
     assert len(found) == call_log.MOST + 2
 
 
+def test_long_parameters_are_cut() -> None:
+    log = CallLog()
+    frames = ["y" * call_log.LONGEST_PARAMETER] * 64
+    log.call("agent", "files.put", {"path": "/a.ko", "parts": [{"data": "x" * (call_log.LONGEST_PARAMETER + 7)}]})
+    log.call("agent", "af_xdp.send", {"frames": frames})
+    put, send = lines(log)
+    data = "x" * call_log.LONGEST_PARAMETER + "… (7 more characters)"
+    assert put["params"] == {"path": "/a.ko", "parts": [{"data": data}]}
+    assert send["params"] == {"frames": frames}
+
+
 def test_long_results_are_cut() -> None:
     assert shortened("x" * 500) == "x" * 400 + "… (100 more characters)"
     assert shortened(list(range(30))) == [*range(24), "… (6 more)"]

@@ -17,6 +17,8 @@ FRAMES = 32
 """Frames that are kept of one test as they are; of more, a finding needs the number alone."""
 _LONGEST, _WIDEST, _DEEPEST = 400, 24, 6
 """Characters of a text, entries of a list or object, and levels, that are kept of a result."""
+LONGEST_PARAMETER = 16 << 10
+"""Characters of a text that are kept of a call's parameters: those of a frame of 9000 bytes in base64, and not of a module."""
 _OWN = frozenset({"agent.ping", "trace.start", "trace.read", "trace.stop", "wire.record", "wire.stop", "faults.list"})
 """Calls that the runner makes for itself around a test."""
 
@@ -49,13 +51,13 @@ class CallLog:
         Args:
             end: who was called.
             method: as ``link.set``; of a shell, the command.
-            params: of the method.
+            params: of the method; its long texts are cut.
             result: what it returned.
             error: why it failed, empty if it did not.
         """
         if method in _OWN or not self._open:
             return
-        line: dict[str, Any] = {"end": end, "method": method, "params": dict(params)}
+        line: dict[str, Any] = {"end": end, "method": method, "params": _cut(params)}
         if error:
             line["error"] = error
         elif result is not None:
@@ -82,6 +84,17 @@ class CallLog:
         if self._dropped:
             lines.append({"note": f"{self._dropped} more calls were made"})
         return "".join(json.dumps(line, default=str) + "\n" for line in lines)
+
+
+def _cut(value: object) -> object:
+    """Return a call's parameters with their long texts cut, each with the number of characters that were left out."""
+    if isinstance(value, str) and len(value) > LONGEST_PARAMETER:
+        return f"{value[:LONGEST_PARAMETER]}… ({len(value) - LONGEST_PARAMETER} more characters)"
+    if isinstance(value, Mapping):
+        return {key: _cut(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(each) for each in value]
+    return value
 
 
 def shortened(value: object, depth: int = 0) -> object:
