@@ -35,6 +35,8 @@ class Connection(socketserver.StreamRequestHandler):
                 self.wfile.write(b"this is no JSON\n")
             elif method == "other":
                 reply = {"id": -1, "result": None}
+            elif method == "agent.batch" and any(call["method"] == "no batch" for call in params["calls"]):
+                reply["error"] = {"type": "TypeError", "message": "a call has no name", "errno": None}
             elif method == "agent.batch":
                 reply["result"] = []
                 for call in params["calls"]:

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, KernelLacksError, kernel_error
+from plugfest.machine.call_log import CallLog
 from plugfest.machine.ssh import GuestGone
 from plugfest.requirements.verdict import BudgetExceeded
 
@@ -81,6 +84,27 @@ def test_batch_is_one_exchange(agent: AgentClient) -> None:
 def test_batch_raises_for_the_call_that_failed(agent: AgentClient) -> None:
     with pytest.raises(AgentError, match=r"^fail: NetlinkError: Operation not supported \(errno 95\)$"):
         agent.batch([("echo", {}), ("fail", {}), ("echo", {})])
+
+
+def test_calls_of_a_batch_are_noted_as_far_as_they_were_made(address: Address) -> None:
+    log = CallLog()
+    with closing(AgentClient(address, log=log)) as agent, pytest.raises(AgentError):
+        agent.batch([("echo", {"number": 1}), ("fail", {}), ("echo", {"number": 2})])
+    noted = [json.loads(line) for line in log.text().splitlines()]
+    assert [(line["method"], line.get("error")) for line in noted] == [
+        ("echo", None),
+        ("fail", "Operation not supported"),
+    ]
+
+
+def test_a_batch_that_the_agent_refuses_is_noted(address: Address) -> None:
+    log = CallLog()
+    refused = pytest.raises(AgentError, match=r"^agent\.batch: TypeError: a call has no name")
+    with closing(AgentClient(address, log=log)) as agent, refused:
+        agent.batch([("echo", {}), ("no batch", {})])
+    (line,) = [json.loads(line) for line in log.text().splitlines()]
+    assert (line["method"], line["error"]) == ("agent.batch", "a call has no name")
+    assert [each["method"] for each in line["params"]["calls"]] == ["echo", "no batch"]
 
 
 def test_try_batch_makes_all_calls_in_one_exchange(agent: AgentClient) -> None:

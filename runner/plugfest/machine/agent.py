@@ -235,7 +235,7 @@ class AgentClient:
                         self.count.idle += own
                 if reply is None:
                     self._note(method, params, {"error": {"message": "no answer"}})
-        if method == "agent.batch":
+        if method == "agent.batch" and reply.get("error") is None:
             for each, answer in zip(params["calls"], reply.get("result") or (), strict=False):
                 self._note(each["method"], each["params"], answer)
         else:
