@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from plugfest.machine import call_log
 from plugfest.machine.call_log import CallLog, shortened
+from plugfest.machine.machine import Machine
+from plugfest.machine.ssh import CommandResult
 
 
 def lines(log: CallLog) -> list[dict[str, Any]]:
@@ -69,6 +72,17 @@ def test_what_is_too_much_is_counted() -> None:
         {"note": f"{call_log.FRAMES} more calls were made"},
     ]
     assert len(found) == call_log.MOST + 2
+
+
+def test_what_a_command_in_the_guest_printed_on_either_output() -> None:
+    machine = Machine.__new__(Machine)
+    machine.calls = CallLog()
+    done = CommandResult("ip link", 1, stdout="1: lo\n", stderr="Cannot find device\n", seconds=0.1)
+    guest: Any = SimpleNamespace(ssh=SimpleNamespace(run=lambda *_, **__: done))
+    machine.guest = guest
+    machine.run("ip link", check=False)
+    (line,) = lines(machine.calls)
+    assert line["result"] == {"exit_status": 1, "output": "1: lo\n", "stderr": "Cannot find device\n"}
 
 
 def test_long_parameters_are_cut() -> None:

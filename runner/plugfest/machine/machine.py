@@ -227,7 +227,8 @@ class Machine:
         except Exception as error:
             self.calls.call("shell", command, {}, error=str(error))
             raise
-        self.calls.call("shell", command, {}, result={"exit_status": result.exit_status, "output": result.stdout})
+        printed = {"output": result.stdout, "stderr": result.stderr}
+        self.calls.call("shell", command, {}, result={"exit_status": result.exit_status, **printed})
         if check and result.exit_status:
             raise CommandFailed(result)
         return result
