@@ -108,6 +108,15 @@ def test_a_bundle_of_runs_that_there_are(plugfest, runs, key) -> None:
     assert Path("bundle.tar").read_bytes() == first
 
 
+def test_a_variable_for_other_commands_does_not_concern_runs_that_there_are(plugfest, runs, key, monkeypatch) -> None:
+    runs(*[found("pass")] * 3)
+    assert plugfest("run", "ixgbe", "--repeat", "3", "--shuffle").status == 0
+    monkeypatch.setenv("PLUGFEST_GUESTS", "2")
+    assert certify(plugfest, "--results", "results/latest").status == 0
+    monkeypatch.setenv("PLUGFEST_DRY_RUN", "1")
+    assert "there is nothing to run" in certify(plugfest, "--results", "results/latest").line
+
+
 def test_a_bundle_that_verify_would_refuse_is_not_left(plugfest, runs, key) -> None:
     runs(*[[PLANNED, BOOT, {**result("pass"), "artifacts": {"console.txt": "artifacts/it/console.txt"}}, END]] * 3)
     done = certify(plugfest)
@@ -136,6 +145,20 @@ def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
         (["--fault", "rx.frame.dropped"], "a driver on a broken device certifies nothing; use plugfest run"),
         (["--dry-run", "--results", "results"], "--dry-run with --results: expected one of them"),
         (["--area", "lnik"], "did you mean link"),
+        *(
+            (
+                [*option, "--results", "results"],
+                f"{option[0]} with --results: expected one of them, the runs have been made",
+            )
+            for option in (
+                ["--area", "link"],
+                ["--slow"],
+                ["--guests", "2"],
+                ["--kernel", "trixie"],
+                ["--module", "x.ko"],
+                ["--output", "o"],
+            )
+        ),
     ],
 )
 def test_bad_arguments_are_found_before_the_runs(plugfest, runs, key, arguments: list[str], message: str) -> None:

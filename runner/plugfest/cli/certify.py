@@ -30,6 +30,9 @@ from plugfest.requirements import drivers as registry
 from plugfest.run.capacity import choose_guests
 from plugfest.run.plan import RunPlan
 
+_OF_A_BUNDLE = ("driver", "out", "key", "results")
+"""The parameters that do not say how to run the suite."""
+
 
 @click.command()
 @click.argument("driver")
@@ -43,7 +46,7 @@ from plugfest.run.plan import RunPlan
 @option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Do not run the suite: take the three runs in this folder.",
+    help="Do not run the suite: take the three runs in this folder. Goes with --out and --key alone.",
 )
 @option(
     "--output",
@@ -78,6 +81,8 @@ def certify(
     if options.faults:
         raise UsageError("--fault: expected none, a driver on a broken device certifies nothing; use plugfest run")
     registry.find(driver)
+    if results is not None:
+        _check_only_results()
     signer = None
     if not options.dry_run:
         _check_target(out)
@@ -135,6 +140,22 @@ def _plan(
         slow=slow,
     )
     return (default_output(ready) if output is None else ready), arguments
+
+
+def _check_only_results() -> None:
+    """Check that no option of a run was given beside ``--results``; a variable of the environment may be for other commands.
+
+    Raises:
+        UsageError: one was.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in _OF_A_BUNDLE:
+            raise UsageError(
+                f"{parameter.opts[0]} with --results: expected one of them, the runs have been made; leave out {parameter.opts[0]}"
+            )
 
 
 def _check_target(out: Path) -> None:
