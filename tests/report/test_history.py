@@ -150,6 +150,25 @@ class TestAdding:
             recording.add(path, [good, torn])
         assert path.read_bytes() == content
 
+    @pytest.mark.parametrize("damage", ["a test twice", "a requirement that is not listed"])
+    def test_a_damaged_report_is_blamed_and_adds_nothing_of_the_others(self, path, tmp_path, damage: str) -> None:
+        recording.add(path, [night(tmp_path / "a", 0, {"LINK-A-01": "pass"})])
+        content = path.read_bytes()
+        good, damaged = (night(tmp_path / name, number, {"LINK-B-01": "fail"}) for number, name in enumerate("bc", 1))
+        report = damaged / "report.json"
+        found = json.loads(report.read_text())
+        (result,) = found["results"]
+        if damage == "a test twice":
+            found["results"].append(result)
+        else:
+            result["requirement"] = "LINK-C-01"
+        report.write_text(json.dumps(found))
+        with pytest.raises(InfrastructureError, match="expected a report with each test once") as error:
+            recording.add(path, [good, damaged])
+        assert str(error.value).startswith(f"{damaged}: ")
+        assert str(path) not in str(error.value)
+        assert path.read_bytes() == content
+
     def test_an_error_within_the_transaction_leaves_it_as_it_was(self, path, tmp_path, monkeypatch) -> None:
         """Not even a database that was not there before is left with a half of something."""
         runs = [
@@ -363,6 +382,8 @@ class TestStability:
             ("pu", "flaky"),
             ("q", "flaky"),
             ("u" + "p" * STREAK, "stable"),
+            ("u" * STREAK, "flaky"),
+            ("q" * STREAK, "flaky"),
             ("", "settling"),
         ],
     )

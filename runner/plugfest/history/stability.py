@@ -10,11 +10,12 @@ from enum import StrEnum
 from plugfest.requirements.verdict import Verdict
 
 STREAK = 15
-"""How many equal verdicts in a row make a test stable."""
+"""How many equal verdicts in a row make a test stable, if no two attempts differed."""
 
 NOT_RUN = frozenset({Verdict.BLOCKED, Verdict.MISS})
 """The verdicts of a test that was not run, which do not count."""
 _TWO_ATTEMPTS = frozenset({Verdict.UNSTABLE, Verdict.QUARANTINED})
+"""The verdicts of two attempts that differed: however many in a row, they make no test stable."""
 
 
 class Stability(StrEnum):
@@ -31,7 +32,7 @@ class Stability(StrEnum):
 
 
 _MEANINGS = {
-    Stability.STABLE: f"the last {STREAK} verdicts are equal",
+    Stability.STABLE: f"the last {STREAK} verdicts are equal, and no two attempts of one run differed",
     Stability.SETTLING: f"fewer than {STREAK} equal verdicts since the first one or the last change",
     Stability.FLAKY: f"a verdict came back after another, or two attempts of one run differed, and {STREAK} equal ones have not followed",
 }
@@ -49,7 +50,7 @@ def stability(verdicts: Iterable[Verdict]) -> Stability:
     ]
     since: list[Verdict] = []
     for verdict, length in reversed(streaks):
-        if length >= STREAK and not since:
+        if length >= STREAK and not since and verdict not in _TWO_ATTEMPTS:
             return Stability.STABLE
         since.append(verdict)
         if length >= STREAK:
