@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plugfest.errors import InfrastructureError, UsageError
 from plugfest.history.database import writing
 from plugfest.report import document
 from plugfest.report.comparison import intermittent_tests
@@ -43,15 +44,12 @@ def add(path: Path, folders: Sequence[Path]) -> list[Recorded]:
 
     Raises:
         UsageError: a run with faults armed, which says nothing about the driver.
-        InfrastructureError: no report, or no history.
+        InfrastructureError: no report, a damaged one, or no history.
     """
     # Everything is read before the database is touched: a torn report makes no empty one.
     documents = [(folder, _load(folder)) for folder in folders]
     with writing(path) as connection:
-        return [
-            _add(connection, found, (folder if folder.is_dir() else folder.parent).resolve())
-            for folder, found in documents
-        ]
+        return [_add(connection, found, folder) for folder, found in documents]
 
 
 def _load(folder: Path) -> Document:
@@ -61,11 +59,23 @@ def _load(folder: Path) -> Document:
 
 
 def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recorded:
-    run = found["run"]
     identity = _identity(found)
     known = connection.execute("SELECT id FROM run WHERE identity = ?", (identity,)).fetchone()
     if known is not None:
         return Recorded(known["id"], found, added=False)
+    try:
+        number = _insert(connection, found, identity, (folder if folder.is_dir() else folder.parent).resolve())
+    except sqlite3.IntegrityError as error:
+        # The tables hold what a report's schema cannot say, so it is the report that is wrong, not the history.
+        raise InfrastructureError(
+            f"{folder}: expected a report with each test once and its requirement, found: {error}; "
+            "make it from the journal with plugfest report, or leave it out"
+        ) from error
+    return Recorded(number, found, added=True)
+
+
+def _insert(connection: sqlite3.Connection, found: Document, identity: str, folder: Path) -> int:
+    run = found["run"]
     number = connection.execute(
         "INSERT INTO run (identity, configuration, release, start, seconds, complete, interrupted, exit_status, accel, subject, "
         "versions, folder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -99,7 +109,7 @@ def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recor
         )
         for complaint in {fingerprint(problem) for problem in result["problems"]}:
             connection.execute("INSERT INTO crash (run, test, fingerprint) VALUES (?, ?, ?)", (number, test, complaint))
-    return Recorded(number, found, added=True)
+    return number
 
 
 def _identity(found: Document) -> str:
