@@ -142,6 +142,16 @@ class TestHtml:
         assert "LINK-A-01 requires.slow, slower 3 of 4 came" in text
         assert re.search(r"fail slow 1.8 s .* fail slower 1.8 s .* pass fast 1.8 s", text)
 
+    def test_the_evidence_of_a_skipped_variant_is_unfolded(self, history, tmp_path) -> None:
+        for name, verdict in (("copy", "pass"), ("zero-copy", "skip")):
+            evidence = [{"name": f"of {name}", "text": "0"}]
+            history.result(history.plan("LINK-A-01", f"test_it[{name}]"), verdict, evidence=evidence)
+        history.end()
+        text = html.render(history.document(), tmp_path)
+        assert '<details class="card pass" id="LINK-A-01"' in text
+        assert "<details><summary>Evidence: of copy" in text
+        assert "<details open><summary>Evidence: of zero-copy" in text
+
     def test_a_known_issue_stands_with_its_reason(self, page) -> None:
         assert "The driver does what SMOKE-XFAIL-04 requires.off by one" in plain(page.text)
 

@@ -16,7 +16,7 @@ from plugfest.report.document import Document, has_faults
 from plugfest.report.repetition import Run
 from plugfest.requirements import drivers as registry
 from plugfest.requirements import known_issues, quarantine
-from plugfest.requirements.verdict import Verdict
+from plugfest.requirements.verdict import Verdict, worst
 from plugfest.run import testbed
 
 RUNS = 3
@@ -97,14 +97,11 @@ class Certificate:
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict of each requirement: the worst of its tests in all runs, in the suite's order."""
-        worst = list(_BY_RANK)
-        found: dict[str, Verdict] = {}
+        found: dict[str, set[Verdict]] = {}
         for run in self.runs:
             for result in run.document["results"]:
-                verdict = Verdict(result["verdict"])
-                before = found.setdefault(result["requirement"], verdict)
-                found[result["requirement"]] = min(before, verdict, key=worst.index)
-        return {each["id"]: found[each["id"]] for each in self.document["requirements"] if each["id"] in found}
+                found.setdefault(result["requirement"], set()).add(Verdict(result["verdict"]))
+        return {each["id"]: worst(found[each["id"]]) for each in self.document["requirements"] if each["id"] in found}
 
     def requirements(self, *verdicts: Verdict) -> list[str]:
         """Return the ids of the requirements with these verdicts."""
@@ -227,15 +224,6 @@ class Certificate:
             },
         }
         return as_json(statement)
-
-
-_BY_RANK = (
-    *(verdict for verdict in Verdict if verdict.is_failure),
-    *WARNED,
-    Verdict.PASS,
-    Verdict.SKIP,
-)
-"""The worst first; a requirement of which one variant is claimed and passes, and another is not claimed, passes."""
 
 
 def as_json(value: object) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from plugfest.report import flags, pages, tables
 from plugfest.report.artifact import Artifact
 from plugfest.report.document import Document, blockers, observed, split_test, strict_waits, tight_waits
-from plugfest.requirements.verdict import WORST_FIRST, Verdict
+from plugfest.requirements.verdict import WORST_FIRST, Verdict, worst
 from plugfest.run.journal import GUEST
 
 _FILES = ("report.json", "junit.xml", "report.tap", "console.log", "model.log", "journal.jsonl")
@@ -33,8 +33,8 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the variants' verdicts."""
-        return Verdict(self.results[0]["verdict"])
+        """The worst of the variants' verdicts; ``skip`` if they have no other."""
+        return worst(Verdict(each["verdict"]) for each in self.results)
 
     @property
     def verdicts(self) -> dict[Verdict, int]:

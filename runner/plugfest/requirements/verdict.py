@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,7 +64,20 @@ WORST_FIRST = (
     Verdict.SKIP,
     Verdict.PASS,
 )
-"""In the reports a requirement has the worst verdict of its variants."""
+"""The order in which reports list verdicts."""
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a requirement: the worst of its tests', and ``skip`` only if it is that of all.
+
+    A driver may well lack one of several variants; that takes nothing from those that it has.
+
+    Args:
+        verdicts: of its tests, at least one.
+    """
+    found = set(verdicts)
+    return min(found - {Verdict.SKIP} or found, key=WORST_FIRST.index)
+
 
 _MEANINGS = {
     Verdict.PASS: "the driver does what the requirement says",

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 from plugfest.history.stability import Stability
 from plugfest.history.timeline import Configuration, RecordedResult, RecordedRun, Test, Timeline
-from plugfest.requirements.verdict import WORST_FIRST, Verdict
-
-_RANKS = (*(verdict for verdict in WORST_FIRST if verdict is not Verdict.SKIP), Verdict.SKIP)
-"""A requirement is skipped only if all its tests are: a driver may well lack one of several variants."""
+from plugfest.requirements.verdict import Verdict, worst
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def cell(configuration: Configuration, tests: Iterable[Test], runs: Sequence[Rec
     newest = max((run for run, _ in found), key=lambda run: (run.start, run.id))
     # A test that the newest run did not select may be gone; one that no run of this requirement selected is merely old.
     current = [verdict for run, verdict in found if run is newest]
-    return Cell(min(current, key=_RANKS.index), newest, newest is not runs[-1])
+    return Cell(worst(current), newest, newest is not runs[-1])
 
 
 def strips(configuration: Configuration, tests: Iterable[Test], window: int) -> list[Strip]:
