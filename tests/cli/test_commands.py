@@ -450,6 +450,21 @@ class TestConvert:
         assert not Path("run.json").exists()
 
     @pytest.mark.parametrize(
+        ("full", "option", "written"), [("run.json", "--to", []), ("results.json", "--manifest", ["run.json"])]
+    )
+    def test_a_full_disk_leaves_nothing_half_written(
+        self, plugfest, made, full: str, option: str, written: list[str]
+    ) -> None:
+        Path(f".{full}.partial").symlink_to("/dev/full")
+        options = ["--to", "run.json", "--manifest", "results.json", "--manifest-url", "https://e.org/json"]
+        done = plugfest("convert", "netdev", *options)
+        assert done.status == 3
+        assert (
+            done.line == f"{full}: expected to write it, found: No space left on device; choose another with {option}"
+        )
+        assert sorted(path.name for path in Path().iterdir()) == ["results", *written]
+
+    @pytest.mark.parametrize(
         ("arguments", "status", "message"),
         [
             (["html"], 2, "'html' is not one of 'junit', 'tap', 'ktap', 'netdev', 'kcidb'"),

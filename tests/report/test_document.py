@@ -177,3 +177,12 @@ def test_write_leaves_the_old_report_when_the_new_one_is_wrong(tmp_path) -> None
     with pytest.raises(InfrastructureError):
         document.write({"schema": 1}, path)
     assert path.read_text() == "old"
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path, history) -> None:
+    history.end()
+    path = tmp_path / "report.json"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        document.write(history.document(), path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -152,6 +152,13 @@ def test_a_folder_that_cannot_be_written(db, tmp_path) -> None:
         write(history(db), tmp_path / "file", title="Nights")
 
 
+def test_a_page_that_cannot_be_written_leaves_nothing_beside_it(db, tmp_path) -> None:
+    (tmp_path / "site" / "index.html").mkdir(parents=True)
+    with pytest.raises(InfrastructureError, match="expected a folder to write the site to, found: Is a directory"):
+        write(history(db), tmp_path / "site", title="Nights")
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["index.html"]
+
+
 class TestIndex:
     def rows(self, site: Path, section: str) -> dict[str, list[str]]:
         """The glyphs of each row of the heat map, or of a table's rows by their heads."""

@@ -11,7 +11,7 @@ import click
 
 from plugfest.cli.options import option
 from plugfest.errors import InfrastructureError, UsageError
-from plugfest.report import document, junit, kcidb, ktap, netdev_ci, tap
+from plugfest.report import document, junit, kcidb, ktap, netdev_ci, tap, text_file
 from plugfest.report.document import Document
 from plugfest.requirements import known_issues
 
@@ -95,10 +95,10 @@ def convert(
         click.echo(text, nl=False)
         return
     entries = [] if manifest is None else _entries(manifest)
-    _write(target, text)
+    _write(target, text, "--to")
     if manifest is not None:
         url = f"{manifest_url}".rstrip("/") + f"/{target.name}"
-        _write(manifest, _json(netdev_ci.manifest_with(entries, json.loads(text), url)))
+        _write(manifest, _json(netdev_ci.manifest_with(entries, json.loads(text), url)), "--manifest")
 
 
 def _entries(manifest: Path) -> list[dict[str, Any]]:
@@ -118,12 +118,10 @@ def _entries(manifest: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+def _write(path: Path, text: str, named_by: str) -> None:
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        text_file.write(path, text)
     except OSError as error:
         raise InfrastructureError(
-            f"{path}: expected to write it, found: {error.strerror}; choose another with --to"
+            f"{path}: expected to write it, found: {error.strerror}; choose another with {named_by}"
         ) from error

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 
 from plugfest.errors import InfrastructureError, UsageError
+from plugfest.report import text_file
 from plugfest.report.flags import matrix
 from plugfest.requirements.verdict import Verdict
 
@@ -352,9 +353,7 @@ def validate(document: object, origin: str) -> None:
 def write(document: Document, path: Path) -> None:
     """Validate the document and write it atomically."""
     validate(document, str(path))
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text_file.write(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> Document:

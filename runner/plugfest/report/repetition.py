@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plugfest.errors import InfrastructureError
-from plugfest.report import pages
+from plugfest.report import pages, text_file
 from plugfest.report.colours import STYLES
 from plugfest.report.document import Document
 from plugfest.report.text import printable
@@ -119,9 +119,7 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
     page = pages.render("repeat.html", script=None, repeat=found, verdicts=list(Verdict))
     try:
         for name, text in ((NAME, json.dumps(found, indent=2, ensure_ascii=False) + "\n"), ("repeat.html", page)):
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
+            text_file.write(folder / name, text)
     except OSError as error:
         raise InfrastructureError(
             f"{folder}: expected to write the comparison of the runs, found: {error.strerror}; free some space"

@@ -15,7 +15,7 @@ from plugfest import __version__
 from plugfest.errors import InfrastructureError
 from plugfest.history.stability import STREAK, Stability
 from plugfest.history.timeline import Configuration, RecordedRun, Test, Timeline
-from plugfest.report import pages
+from plugfest.report import pages, text_file
 from plugfest.report.comparison import Change
 from plugfest.requirements.verdict import WORST_FIRST, Verdict
 from plugfest.site.chart import HEIGHT, chart
@@ -89,9 +89,7 @@ def write(timeline: Timeline, folder: Path, *, title: str) -> int:
         for path, text in made.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{file.name}.partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(file)
+            text_file.write(file, text)
     except OSError as error:
         raise InfrastructureError(
             f"{folder}: expected a folder to write the site to, found: {error.strerror}; choose another with --out"
