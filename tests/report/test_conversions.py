@@ -221,6 +221,19 @@ class TestKcidb:
         )
         assert (issue["report_subject"], "culprit" in issue) == ("off by one", False)
 
+    def test_two_runs_that_began_in_one_second_share_no_id(self, history) -> None:
+        history.result(history.plan("LINK-A-01"), "pass")
+        history.end()
+        found = [history.document()]
+        attempt = next(event for event in history.events if event["event"] == "attempt")
+        attempt["time"] += 0.007
+        found.append(history.document())
+        assert found[0]["run"]["start"] == found[1]["run"]["start"]
+        for what in ("checkouts", "builds", "tests"):
+            ids = [each["id"] for document in found for each in kcidb.render(document)[what]]
+            assert len(set(ids)) == len(ids) == 2
+        assert kcidb.render(found[0]) == kcidb.render(found[0])
+
     @pytest.mark.parametrize(
         ("whose", "layer"), [("driver", "code"), ("core", "code"), ("qemu", "harness"), ("device", "harness")]
     )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from plugfest.report import document
 from plugfest.report.comparison import intermittent_tests
 from plugfest.report.document import Document, observed, split_test
 from plugfest.report.fingerprint import fingerprint
+from plugfest.report.identity import identity
 from plugfest.requirements.verdict import Verdict
 
 
@@ -59,12 +59,11 @@ def _load(folder: Path) -> Document:
 
 
 def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recorded:
-    identity = _identity(found)
-    known = connection.execute("SELECT id FROM run WHERE identity = ?", (identity,)).fetchone()
+    known = connection.execute("SELECT id FROM run WHERE identity = ?", (identity(found),)).fetchone()
     if known is not None:
         return Recorded(known["id"], found, added=False)
     try:
-        number = _insert(connection, found, identity, (folder if folder.is_dir() else folder.parent).resolve())
+        number = _insert(connection, found, (folder if folder.is_dir() else folder.parent).resolve())
     except sqlite3.IntegrityError as error:
         # The tables hold what a report's schema cannot say, so it is the report that is wrong, not the history.
         raise InfrastructureError(
@@ -74,13 +73,13 @@ def _add(connection: sqlite3.Connection, found: Document, folder: Path) -> Recor
     return Recorded(number, found, added=True)
 
 
-def _insert(connection: sqlite3.Connection, found: Document, identity: str, folder: Path) -> int:
+def _insert(connection: sqlite3.Connection, found: Document, folder: Path) -> int:
     run = found["run"]
     number = connection.execute(
         "INSERT INTO run (identity, configuration, release, start, seconds, complete, interrupted, exit_status, accel, subject, "
         "versions, folder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            identity,
+            identity(found),
             _configuration(connection, run),
             run["kernel"]["release"],
             run["start"],
@@ -110,18 +109,6 @@ def _insert(connection: sqlite3.Connection, found: Document, identity: str, fold
         for complaint in {fingerprint(problem) for problem in result["problems"]}:
             connection.execute("INSERT INTO crash (run, test, fingerprint) VALUES (?, ?, ?)", (number, test, complaint))
     return number
-
-
-def _identity(found: Document) -> str:
-    """Return what no two runs share, however often their reports are made again: what was run, and when it and its first test began.
-
-    The run's own start is in whole seconds, in which a timer may start it on two hosts.
-    """
-    run, options = found["run"], found["run"]["options"]
-    first = min((result["start"] for result in found["results"] if result["start"] is not None), default=None)
-    what = [run["driver"], run["subject"]["profile"], run["kernel"], run["start"], first]
-    text = json.dumps([*what, options["modules"], options["pytest"], options.get("seed")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _configuration(connection: sqlite3.Connection, run: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from plugfest.report.document import Document, artifacts, split_test
+from plugfest.report.identity import identity
 from plugfest.report.text import printable
 from plugfest.requirements.known_issues import KnownIssue, Whose
 from plugfest.requirements.verdict import Verdict
@@ -32,6 +33,8 @@ _STATUS = {
     Verdict.MISS: "MISS",
 }
 _CULPRITS = {Whose.DRIVER: "code", Whose.CORE: "code", Whose.QEMU: "harness", Whose.DEVICE: "harness"}
+_DIGITS = 12
+"""Of a run's identity in its ids: runs of several hosts may have one origin, and begin in one second."""
 _EXCERPT = 16384
 """Most characters of a log excerpt."""
 _LOG = "console.txt"
@@ -54,7 +57,8 @@ def render(
     """
     run = document["run"]
     profile = run["subject"]["profile"]
-    name = ":".join([origin, run["driver"], profile or "", run["kernel"]["release"], run["start"]])
+    which = identity(document)[:_DIGITS]
+    name = ":".join([origin, run["driver"], profile or "", run["kernel"]["release"], run["start"], which])
     culprits = {issue.title: _CULPRITS[issue.whose] for issue in issues}
     found: dict[str, Any] = {"version": VERSION, "checkouts": [_checkout(run, origin, name)]}
     found["builds"] = [
