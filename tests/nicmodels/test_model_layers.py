@@ -97,3 +97,9 @@ def test_models_do_not_import_each_other() -> None:
 def test_nothing_of_plugfest() -> None:
     for name, path in modules().items():
         assert not [each for each in imported(path) if each.split(".")[0] == "plugfest"], name
+
+
+def test_only_the_base_class_counts_resets() -> None:
+    """Who counts one by hand leaves out the event, or the faults that end with it."""
+    sources = [*modules().values(), *(ROOT / "template").glob("*.py.in")]
+    assert [str(path.relative_to(ROOT)) for path in sources if ".resets[" in path.read_text()] == ["nic/device.py"]

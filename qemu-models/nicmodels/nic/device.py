@@ -93,7 +93,7 @@ class Options:
 class Device(ABC):
     """A PCI device. Subclasses set `config`, which defines the BARs, in their constructor.
 
-    `resets` counts the calls of `restart`, by the cause's value.
+    `resets` counts the calls of `count_reset`, by cause.
 
     The server calls `bar_read` and `bar_write` with plain ints, and looks both up once per connection. Offsets are
     within the BAR's size; sizes are 1, 2, 4 or 8 bytes; values are little-endian unsigned integers.
