@@ -203,7 +203,9 @@ class RssFlows:
         """
         now = self.dut.rss()
         _, wrong = self.differences(now)
-        if list(now.table) != table:
+        if len(now.table) != len(table):
+            wrong.insert(0, f"the driver reports a table of {len(now.table)} entries, the user set {len(table)}")
+        elif list(now.table) != table:
             at = next(at for at, (found, wanted) in enumerate(zip(now.table, table, strict=True)) if found != wanted)
             found, wanted = list(now.table[at : at + 8]), table[at : at + 8]
             wrong.insert(0, f"from entry {at} of the table on, the driver reports {found}…, the user set {wanted}…")

@@ -20,7 +20,7 @@ from agent import handle, methods
 from agent.process import worker
 
 ADDRESS = ("10.0.2.15", 2223)
-"""On the management NIC; the runner reaches it through QEMU's user network, which nothing else can (`plugfest.machine.qemu`)."""
+"""On the management NIC; the runner reaches it through QEMU's user network, and nothing else does (`plugfest.machine.qemu`)."""
 
 IP_FREEBIND = 15
 """Source: include/uapi/linux/in.h."""

@@ -114,7 +114,7 @@ class Plugged:
     def transmit(self, seconds: float) -> None:
         """Let the guest send."""
         with socket.create_server((self.here, 0)) as listener:
-            connection = self._connect(listener, "socat -u -b 262144 OPEN:/dev/zero TCP4:{}")
+            connection = self._connect(listener, "dd if=/dev/zero bs=262144 >/dev/tcp/{}")
             with connection:
                 buffer = bytearray(CHUNK)
                 self._drain(connection, buffer, WARM_UP)
@@ -134,7 +134,7 @@ class Plugged:
     def receive(self, seconds: float) -> None:
         """Let the guest receive; what it acknowledged counts."""
         with socket.create_server((self.here, 0)) as listener:
-            connection = self._connect(listener, "socat -u -b 262144 TCP4:{} OPEN:/dev/null")
+            connection = self._connect(listener, "dd of=/dev/null bs=262144 </dev/tcp/{}")
             with connection:
                 data = bytes(CHUNK)
                 self._fill(connection, data, WARM_UP)
@@ -161,8 +161,9 @@ class Plugged:
 
     def _connect(self, listener: socket.socket, command: str) -> socket.socket:
         listener.settimeout(30)
-        address = f"{self.here}:{listener.getsockname()[1]}"
-        self._guest.ssh.run(f"{command.format(address)} >/dev/null 2>&1 </dev/null &")
+        address = f"{self.here}/{listener.getsockname()[1]}"
+        # /dev/tcp is bash's; what it runs here it runs until the connection is closed.
+        self._guest.ssh.run(f"bash -c '{command.format(address)}' >/dev/null 2>&1 </dev/null &")
         connection, _ = listener.accept()
         connection.settimeout(30)
         return connection

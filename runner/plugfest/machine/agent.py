@@ -120,7 +120,7 @@ class AgentClient:
         """Connect to nothing yet.
 
         Args:
-            ssh: session that carries the channel.
+            address: host and port of the agent.
             alive: returns None while the guest lives, else what happened to it.
             reply_timeout: seconds that a call may take beyond its own ``timeout`` parameter.
             interposer: consulted for each call of a run that falsifies.

@@ -226,7 +226,11 @@ class Guest:
         """Wait until a guest that boots has started everything, and prepare it."""
         self.authorize(deadline)
         self._connect(deadline)
-        self.agent.call("process.run", command=["sh", "-e", "-c", _PREPARE], timeout=BOOT_TIMEOUT)
+        done = self.agent.call("process.run", command=["sh", "-c", _PREPARE], timeout=BOOT_TIMEOUT)
+        if done["exit_status"] != 0:
+            raise InfrastructureError(
+                f"expected the guest's settings to be made, found exit status {done['exit_status']}: {done['stderr'].strip()}"
+            )
 
     def authorize(self, deadline: Deadline | None = None) -> str:
         """Authorize the run's key for a login by SSH, whose server is running then; return the guest's host key.
@@ -364,8 +368,9 @@ class Guest:
         self.qemu.qmp.execute("set-action", {"reboot": "reset"})
         mark = self.qemu.qmp.mark
         try:
-            # The reply must be out before the guest's network is gone.
-            self.agent.call("process.start", command=["sh", "-c", "sleep 0.5; exec busybox reboot -f"])
+            # The reply is out before the guest's network is gone, unless the guest is slow: the event shows that it reboots.
+            with suppress(GuestGone, AgentTimeout):
+                self.agent.call("process.start", command=["sh", "-c", "sleep 0.5; exec busybox reboot -f"])
             if self.qemu.qmp.wait_event("RESET", deadline=deadline, mark=mark) is None:
                 raise InfrastructureError(
                     f"expected the guest to reboot, found {self.gone() or 'it still running'}; see console.log"

@@ -169,8 +169,13 @@ class VerdictPlugin:
         return attempt
 
     def _replace_for(self, item: pytest.Item) -> None:
-        if self._guest_manager.used:
-            self._guest_manager.replace(f"{item.name} asks for a fresh one")
+        if not self._guest_manager.used:
+            return
+        reason, problems = f"{item.name} asks for a fresh one", self._guest_manager.problems()
+        if problems:
+            reason += f"; while its fixtures were set up in a used one, the kernel reported: {problems[0].title}"
+            self._live.note(reason)
+        self._guest_manager.replace(reason)
 
     def _block(self, item: pytest.Item, blocking: FailedBase) -> None:
         """Give a test that cannot pass its verdict, without running it."""
