@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugfest.errors import InfrastructureError, UsageError
+from plugfest.errors import InfrastructureError
 from plugfest.history.database import writing
 from plugfest.report import document
 from plugfest.report.comparison import intermittent_tests
