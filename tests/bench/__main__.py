@@ -12,9 +12,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 _MODEL_TESTS = Path(__file__).parents[1] / "nicmodels"
 sys.path[:0] = [str(Path(__file__).parent), str(_MODEL_TESTS), str(_MODEL_TESTS / "xgbe")]
@@ -144,44 +146,40 @@ def _rates_table(found: list[rates.Rate]) -> Table:
 
 
 def _throughput_table(compared: list[throughput.Subject]) -> Table:
-    reference = next(subject for subject in compared if subject.name == COMPARED_WITH)
-    table = Table(
-        "TCP through one guest, Mbit/s",
-        "guest sends",
-        f"of {COMPARED_WITH}",
-        "guest receives",
-        f"of {COMPARED_WITH}",
-        "plug to netdev, s",
+    probing = {"plug to netdev, s": [f"{subject.probe_seconds:.2f}" for subject in compared]}
+    return _tcp_table(
+        "TCP through one guest, Mbit/s", compared, lambda each: (each.transmitted, each.received), more=probing
     )
-    for subject in compared:
-        table.add_row(
-            subject.name,
-            _spread(subject.transmitted),
-            _ratio(subject.transmitted, reference.transmitted),
-            _spread(subject.received),
-            _ratio(subject.received, reference.received),
-            f"{subject.probe_seconds:.2f}",
-        )
-    return table
 
 
 def _cost_table(compared: list[throughput.Subject]) -> Table:
-    reference = next(subject for subject in compared if subject.name == COMPARED_WITH)
-    table = Table(
+    return _tcp_table(
         "CPU seconds of QEMU and the model for a gigabyte of TCP",
-        "guest sends",
-        f"of {COMPARED_WITH}",
-        "guest receives",
-        f"of {COMPARED_WITH}",
+        compared,
+        lambda each: (each.transmit_cost, each.receive_cost),
     )
-    for subject in compared:
-        table.add_row(
-            subject.name,
-            _spread(subject.transmit_cost),
-            _ratio(subject.transmit_cost, reference.transmit_cost),
-            _spread(subject.receive_cost),
-            _ratio(subject.receive_cost, reference.receive_cost),
-        )
+
+
+def _tcp_table(
+    title: str,
+    compared: list[throughput.Subject],
+    both_ways: Callable[[throughput.Subject], tuple[list[float], list[float]]],
+    *,
+    more: Mapping[str, list[str]] = MappingProxyType({}),
+) -> Table:
+    """Return a table of what each subject's rounds found, when the guest sends and when it receives, and more columns."""
+    references = both_ways(next(subject for subject in compared if subject.name == COMPARED_WITH))
+    table = Table(title)
+    for direction in ("guest sends", "guest receives"):
+        table.add_column(direction)
+        table.add_column(f"of {COMPARED_WITH}")
+    for name in more:
+        table.add_column(name)
+    for number, subject in enumerate(compared):
+        cells = [subject.name]
+        for values, reference in zip(both_ways(subject), references, strict=True):
+            cells += [_spread(values), _ratio(values, reference)]
+        table.add_row(*cells, *(column[number] for column in more.values()))
     return table
 
 
