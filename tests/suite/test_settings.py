@@ -84,6 +84,20 @@ def test_other_settings_leave_the_table_alone() -> None:
     assert dut.defaulted == 0
 
 
+class Undos:
+    """What is deferred until the end of a test."""
+
+    def __init__(self) -> None:
+        self.actions: list[Callable[[], object]] = []
+
+    def defer(self, undo: Callable[..., object], *arguments: object) -> None:
+        self.actions.append(lambda: undo(*arguments))
+
+    def undo(self) -> None:
+        for action in reversed(self.actions):
+            action()
+
+
 class Offloads:
     """An interface whose features are all wanted; its kernel looks only at what is no longer asked for as before."""
 
@@ -104,16 +118,12 @@ class Offloads:
 
 @pytest.mark.parametrize("lost", [set(), {"rx-lro"}, {"rx-lro", "rx-checksum"}])
 def test_features_that_a_driver_turned_off_unasked_are_turned_on_again(lost: set[str]) -> None:
-    dut, undos = Offloads(), []
+    dut, undos = Offloads(), Undos()
 
-    def defer(undo: Callable[..., object], *arguments: object) -> None:
-        undos.append(lambda: undo(*arguments))
-
-    Settings(dut, lambda *_, **__: None, defer, lambda: True).keep_active()  # type: ignore[arg-type]
+    Settings(dut, lambda *_, **__: None, undos.defer, lambda: True).keep_active()  # type: ignore[arg-type]
     before, dut.active = dut.active, dut.active - lost
-    for undo in undos:
-        undo()
-    assert undos
+    undos.undo()
+    assert undos.actions
     assert dut.active == before
 
 
@@ -129,14 +139,10 @@ def test_features_that_a_driver_turned_off_unasked_are_turned_on_again(lost: set
     ],
 )
 def test_a_default_table_is_put_back_as_a_default(before: list[int], afterwards: list[int]) -> None:
-    dut, undos = Dut(before), []
+    dut, undos = Dut(before), Undos()
     dut.count = 2
 
-    def defer(undo: Callable[..., object], *arguments: object) -> None:
-        undos.append(lambda: undo(*arguments))
-
-    Settings(dut, lambda *_, **__: None, defer, lambda: True).set_rss(table=[1] * 8)  # type: ignore[arg-type]
+    Settings(dut, lambda *_, **__: None, undos.defer, lambda: True).set_rss(table=[1] * 8)  # type: ignore[arg-type]
     assert dut.table == [1] * 8
-    for undo in undos:
-        undo()
+    undos.undo()
     assert dut.table == afterwards
