@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 from plugfest.deadline import Deadline
 from plugfest.deadline import undisturbed as retry_undisturbed
-from plugfest.dut.settings import RUNNING
 from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner, UnreportedLinks, has_ended
+from plugfest.machine.interface import RUNNING
 
 LINK_TIMEOUT = 12.0
 """Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""

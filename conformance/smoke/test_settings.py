@@ -118,7 +118,6 @@ def test_channels(dut, settings, check_traffic, step, evidence, skip_unsupported
 @pytest.mark.budget(60)
 def test_self_test(self_test, settings, check_traffic, step):
     """The driver's offline self-test passes, and the interface works afterwards."""
-    settings.ready()
     with step("Run the offline self-test: it passes, with no test failed"):
         outcome = self_test()
         assert outcome["passed"], outcome["results"]

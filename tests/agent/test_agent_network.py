@@ -108,6 +108,29 @@ def test_wait_for_what_is_so_already_takes_no_time(agent: Client) -> None:
     assert time.monotonic() - begin < 5
 
 
+def test_local_routes_are_waited_for(agent: Client) -> None:
+    """An address of IPv6 is there before the kernel accepts what is sent to it; while the interface is down it does not."""
+
+    def accepts(timeout: float) -> bool:
+        wanted = {"local-routes": [True]}
+        return bool(agent.call("link.wait", ifname="alone", wanted=wanted, timeout=timeout)["local-routes"])
+
+    agent.call("link.add_pair", name="alone", peer="other")
+    try:
+        assert accepts(0)  # it has no address
+        agent.call("files.write", path="/proc/sys/net/ipv6/conf/alone/keep_addr_on_down", text="1")
+        for name in ("alone", "other"):
+            agent.call("link.set", ifname=name, up=True)
+        agent.call("link.add_address", ifname="alone", address="2001:db8:1::1/64")
+        assert accepts(10)
+        agent.call("link.set", ifname="alone", up=False)
+        assert not accepts(0)
+        agent.call("link.set", ifname="alone", up=True)
+        assert accepts(10)
+    finally:
+        agent.call("link.delete", ifname="alone")
+
+
 def test_the_two_ends_of_a_new_pair_are_one_wire(agent: Client) -> None:
     agent.call("link.add_pair", name="near", peer="far")
     try:

@@ -101,7 +101,14 @@ class FakeAgent:
         if method == "link.wait":
             self.waits.append(params["timeout"])
         if method in ("link.get", "link.wait"):
-            return {"flags": ["up"], "carrier": 1, "operstate": "up", "mtu": 1500, "address": "02:00:00:00:00:01"}
+            return {
+                "flags": ["up"],
+                "carrier": 1,
+                "operstate": "up",
+                "local-routes": True,
+                "mtu": 1500,
+                "address": "02:00:00:00:00:01",
+            }
         if self.errno is not None:
             raise AgentError(method, "NetlinkError", "no", self.errno)
         if method == "ethtool.get":

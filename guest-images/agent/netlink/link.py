@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import time
+from pathlib import Path
 from typing import Any
 
 from agent import handle
@@ -174,6 +175,8 @@ LINK = Attributes(
 ADDRESS = Attributes({1: ("address", HEX), 2: ("local", HEX), 3: ("label", STRING), 8: ("flags", U32)})
 READ_INTERVAL = 0.05
 """Seconds between two looks at an interface that is waited for."""
+RTF_LOCAL = 1 << 31
+IF_INET6, IPV6_ROUTE = Path("/proc/net/if_inet6"), Path("/proc/net/ipv6_route")
 IFA_F_NODAD = 0x02
 IFA_F_TENTATIVE = 0x40
 
@@ -354,9 +357,24 @@ def xdp(ifname: str) -> dict[str, Any]:
     return found
 
 
+def has_local_routes(ifname: str) -> bool:
+    """Whether each IPv6 address that was added here has its local route: without it the kernel drops what is sent to the address.
+
+    A work item of the kernel adds it some time after the address was added, or the interface set up (net/ipv6/addrconf.c); nothing
+    else shows that. Addresses of IPv4 have theirs at once.
+    """
+    addresses = (line.split() for line in IF_INET6.read_text().splitlines())
+    added = {address for address, *_, flags, name in addresses if name == ifname and int(flags, 16) & IFA_F_NODAD}
+    routes = (line.split() for line in IPV6_ROUTE.read_text().splitlines())
+    local = {target for target, length, *_, flags, _ in routes if length == "80" and int(flags, 16) & RTF_LOCAL}
+    return added <= local
+
+
 @exposed
 def wait(ifname: str, wanted: dict[str, list[Any]], timeout: float) -> dict[str, Any]:
     """Wait until each attribute has one of its wanted values; returns the interface then, or as it is after `timeout` seconds.
+
+    Where ``local-routes`` is wanted it is returned, too: whether the kernel accepts what is sent to the interface's addresses.
 
     The kernel's notifications end the wait. Of a carrier that went off they come up to a second late (net/core/link_watch.c), so the
     interface is read every `READ_INTERVAL`, too.
@@ -366,6 +384,8 @@ def wait(ifname: str, wanted: dict[str, list[Any]], timeout: float) -> dict[str,
     try:
         while True:
             found = get(ifname)
+            if "local-routes" in wanted:
+                found["local-routes"] = has_local_routes(ifname)
             left = end - time.monotonic()
             if left <= 0 or all(found.get(name) in values for name, values in wanted.items()):
                 return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.machine.agent import AgentError, kernel_error
+from plugfest.machine.interface import CARRIES_FRAMES
 
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
@@ -169,9 +170,20 @@ class Dut:
             operstates: one of these the kernel must have derived from it; any if empty.
             within: seconds to wait if that is less, as those left of a deadline that must hold exactly.
         """
-        wanted = {"carrier": [int(carrier)], **({"operstate": list(operstates)} if operstates else {})}
+        wanted: dict[str, list[Any]] = {
+            "carrier": [int(carrier)],
+            **({"operstate": list(operstates)} if operstates else {}),
+        }
+        return self._wait(wanted, within)
+
+    def carries_frames(self) -> bool:
+        """Whether the kernel passes frames both ways; waits for it up to `CARRIER_WAIT`, for a condition of ``until``."""
+        found = self._wait(CARRIES_FRAMES, CARRIER_WAIT)
+        return all(found[name] in values for name, values in CARRIES_FRAMES.items())
+
+    def _wait(self, wanted: Mapping[str, list[Any]], within: float) -> dict[str, Any]:
         found: dict[str, Any] = self.agent.call(
-            "link.wait", ifname=self.ifname, wanted=wanted, timeout=min(CARRIER_WAIT, within)
+            "link.wait", ifname=self.ifname, wanted=dict(wanted), timeout=min(CARRIER_WAIT, within)
         )
         return found
 

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentError
 
 
-RUNNING = ("up", "unknown")
-"""Operational states in which the kernel sends; one that was never reported is unknown (Documentation/networking/operstates.rst)."""
-
-
 class NoLinkError(AssertionError):
     """The link did not come up.
 
@@ -74,12 +70,12 @@ class Settings:
             NoLinkError: it does not come up.
         """
 
-        def running() -> bool:
-            link = self._dut.link_when(carrier=True, operstates=RUNNING)
-            return bool(link["carrier"]) and link["operstate"] in RUNNING and self._linked()
-
         try:
-            self._until(running, what=f"{self._dut.ifname} has carrier", timeout=timeout)
+            self._until(
+                lambda: self._dut.carries_frames() and self._linked(),
+                what=f"{self._dut.ifname} has carrier",
+                timeout=timeout,
+            )
         except AssertionError as error:
             link = self._dut.link()
             raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None

@@ -22,6 +22,7 @@ from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
+from plugfest.machine.interface import CARRIES_FRAMES
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
@@ -43,6 +44,9 @@ PROBE_TIMEOUT = 10.0
 
 PROBE_FAILED = 1.0
 """Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
+
+LINK_TIMEOUT = 10.0
+"""Seconds that a driver has for its link after a boot, on a guest of speed 1, before the first test begins."""
 
 _NETDEV = "network"
 _EXTRA_MODULES = "/run/plugfest/modules"
@@ -397,6 +401,12 @@ class Machine:
                 if error.errno != errno.EEXIST:  # a test's undo may find them there
                     raise
 
+    def await_link(self) -> None:
+        """Wait until the interface carries frames, or `LINK_TIMEOUT` is over: the tests find out why it does not."""
+        with suppress(AgentError, AgentTimeout, GuestGone):
+            timeout = scaled(LINK_TIMEOUT, self.speed)
+            self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
+
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
         deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
@@ -544,7 +554,7 @@ class Machine:
 
 
 def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
-    """Boot a guest, or restore one, with the plan's NIC on the wire. Needs the run's network namespace.
+    """Boot a guest, or restore one, with the plan's NIC on the wire, and let its link come up. Needs the run's network namespace.
 
     Args:
         plan: what to boot.
@@ -554,4 +564,7 @@ def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
         InfrastructureError: the guest, the model or the wire did not start. A driver that creates no netdev is not such an error:
             see `Machine.load_error`.
     """
-    return Machine(plan, interposer=interposer)
+    machine = Machine(plan, interposer=interposer)
+    if machine.load_error is None:
+        machine.await_link()
+    return machine

@@ -103,6 +103,7 @@ class Traffic:
         """Open UDP sockets in the guest for the probes' port and for one that programs leave alone."""
         self._guest = guest
         self._agent = guest.agent
+        self._dut = dut
         self._ifname = dut.ifname
         self._remote = remote
         self._until = until
@@ -120,16 +121,8 @@ class Traffic:
         self.ends_back = Ends(remote.mac, dut.mac, NOBODY, NETWORKS)
 
     def ready(self) -> None:
-        """Wait until the link carries frames: a driver may take it down to attach or detach.
-
-        Until the kernel has processed the carrier, as the operational state shows, frames are dropped.
-        """
-
-        def running() -> bool:
-            link = self._agent.call("link.get", ifname=self._ifname)
-            return bool(link["carrier"]) and link["operstate"] in ("up", "unknown")
-
-        self._until(running, what=f"{self._ifname} has carrier", timeout=10)
+        """Wait until the link carries frames: a driver may take it down to attach or detach."""
+        self._until(self._dut.carries_frames, what=f"{self._ifname} has carrier", timeout=10)
 
     def queues(self, direction: str = "rx") -> int:
         """How many queues of a direction the kernel reports."""
