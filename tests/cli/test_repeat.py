@@ -80,6 +80,30 @@ def test_the_quarantine_hides_no_other_change(plugfest, runs) -> None:
     assert (done.status, [row["quarantined"] for row in comparison()["varied"]]) == (1, [False])
 
 
+def listed(verdict: str, *, intermittent: bool) -> dict[str, Any]:
+    """A result of the other test, which a known issue concerns."""
+    issue = {"title": "It races.", "link": "https://example.org/race"}
+    expected = [{**issue, "requirement": "SMOKE-A-02", "intermittent": intermittent, "showed": verdict == "xfail"}]
+    known = {"reason": issue["title"], "link": issue["link"]}
+    return {**result(verdict), **OTHER, "expected": expected, "known_issue": known}
+
+
+@pytest.mark.parametrize(
+    ("intermittent", "verdicts", "status"),
+    [
+        (True, ("pass", "xfail", "pass"), 0),
+        (False, ("pass", "xfail", "pass"), 1),
+        (True, ("pass", "xfail", "skip"), 1),
+    ],
+)
+def test_an_intermittent_known_issue_may_show_or_not(plugfest, runs, intermittent, verdicts, status) -> None:
+    runs(*([BOTH, result("pass"), listed(verdict, intermittent=intermittent), END] for verdict in verdicts))
+    done = plugfest("run", "ixgbe", "--repeat", "3")
+    (row,) = comparison()["varied"]
+    assert (done.status, row["intermittent"], row["quarantined"]) == (status, not status, False)
+    assert ("(1 by an intermittent known issue)" in done.out.splitlines()[-1]) == (not status)
+
+
 def test_runs_that_agree_to_fail(plugfest, runs) -> None:
     runs(both("pass", "fail"), both("pass", "fail"))
     done = plugfest("run", "ixgbe", "--repeat", "2")

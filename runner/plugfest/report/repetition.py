@@ -17,6 +17,7 @@ from rich.table import Table
 from plugfest.errors import InfrastructureError
 from plugfest.report import pages, text_file
 from plugfest.report.colours import STYLES
+from plugfest.report.comparison import intermittent_tests
 from plugfest.report.document import Document
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import Verdict
@@ -65,7 +66,8 @@ def build(runs: Sequence[Run], wanted: int, interrupted: str | None) -> Mapping[
             # A run that ended early says nothing about the tests that it did not reach.
             if result["verdict"] != Verdict.MISS or run.document["run"]["complete"]:
                 verdicts.setdefault(result["test"], [None] * len(runs))[number] = result
-    varied = [_row(runs, test, results) for test, results in verdicts.items() if _varies(results)]
+    luck = {test for run in runs for test in intermittent_tests(run.document)}
+    varied = [_row(runs, test, results, test in luck) for test, results in verdicts.items() if _varies(results)]
     complete = sum(run.document["run"]["complete"] for run in runs)
     failed = any(run.document["run"]["exit_status"] for run in runs)
     first = runs[0].document["run"]
@@ -78,7 +80,7 @@ def build(runs: Sequence[Run], wanted: int, interrupted: str | None) -> Mapping[
         "tests": len(verdicts),
         "runs": [_run(run) for run in runs],
         "varied": varied,
-        "exit_status": 1 if not all(row["quarantined"] for row in varied) or failed or complete < wanted else 0,
+        "exit_status": 1 if not all(map(is_expected, varied)) or failed or complete < wanted else 0,
     }
 
 
@@ -97,12 +99,21 @@ def _varies(results: Sequence[Mapping[str, Any] | None]) -> bool:
     return len({result["verdict"] for result in results if result is not None}) > 1
 
 
-def _row(runs: Sequence[Run], test: str, results: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def is_expected(row: Mapping[str, Any]) -> bool:
+    """Whether a test's verdict varied only as its quarantine, or a known issue that shows by chance, lets it."""
+    return bool(row["quarantined"] or row["intermittent"])
+
+
+def _row(
+    runs: Sequence[Run], test: str, results: Sequence[Mapping[str, Any] | None], intermittent: bool
+) -> dict[str, Any]:
     found = next(result for result in results if result is not None)
+    others = [each for each in results if each and each["verdict"] != Verdict.QUARANTINED]
     return {
         "requirement": found["requirement"],
         "test": test,
-        "quarantined": not _varies([each for each in results if each and each["verdict"] != Verdict.QUARANTINED]),
+        "quarantined": not _varies(others),
+        "intermittent": intermittent and {each["verdict"] for each in others} == {Verdict.PASS, Verdict.XFAIL},
         "verdicts": [
             None if result is None else {"folder": run.folder, "verdict": result["verdict"], "reason": result["reason"]}
             for run, result in zip(runs, results, strict=True)
@@ -160,8 +171,10 @@ def render(found: Mapping[str, Any], console: Console, *, folder: Path) -> None:
     console.print(f"reports: {escape(str(folder))}/repeat.html, {NAME}, {PREFIX}*/report.html", soft_wrap=True)
     count = len(found["varied"])
     style = "bold green" if found["exit_status"] == 0 else "bold red"
-    listed = sum(row["quarantined"] for row in found["varied"])
-    of_these = f" ({listed} quarantined)" if listed else ""
+    kinds = {"quarantined": "quarantined", "intermittent": "by an intermittent known issue"}
+    counts = [(sum(row[key] for row in found["varied"]), text) for key, text in kinds.items()]
+    listed = ", ".join(f"{number} {text}" for number, text in counts if number)
+    of_these = f" ({listed})" if listed else ""
     varied = f"{count or 'no'} {'verdict' if count == 1 else 'verdicts'} of {found['tests']} varied{of_these}"
     failed = sum(run["exit_status"] != 0 for run in runs)
     failures = f", {failed} {'run' if failed == 1 else 'runs'} failed" if failed else ""
