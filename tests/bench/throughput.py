@@ -91,7 +91,7 @@ class Plugged:
             process.wait_ready()
             self._pids.append(process.pid)
             ModelClient(process.control).call("wire.segmentation", by="host")
-            device = vfio_user_device(tap, number, process.socket, timeout_ms=5000)
+            device = vfio_user_device(tap, number, process.socket)
         else:
             netdev = {"type": "tap", "id": f"net{number}", "ifname": tap, "script": "no", "downscript": "no"}
             qmp.execute("netdev_add", netdev)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,22 @@ def test_reboot_with_the_nic_plugged(boot: Callable[..., None], driver: str) -> 
         no_problems(machine)
 
     boot(work, driver=driver)
+
+
+def test_the_device_of_a_model_that_waits_for_a_core_stays(boot: Callable[..., None]) -> None:
+    def work(machine: Machine) -> None:
+        stopped = [process.pid for process in machine._processes]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(7, lambda: [os.kill(pid, signal.SIGCONT) for pid in stopped])
+        timer.start()
+        dump = machine.agent.call("process.run", command=["ethtool", "-d", machine.ifname], timeout=60)
+        timer.join()
+        assert dump["exit_status"] == 0
+        pings(machine)
+        no_problems(machine)
+
+    boot(work, driver="ixgbe")
 
 
 @pytest.mark.parametrize("driver", ["igb", "ixgbe"])

@@ -161,21 +161,28 @@ def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def vfio_user_device(identifier: str, port: int, path: Path, *, timeout_ms: int = 1000) -> dict[str, Any]:
+REPLY_TIMEOUT_MS = 60_000
+"""For how long QEMU waits for a reply from a model.
+
+After it the device is gone for good: every read returns all ones. A model on a busy host may well need seconds; one that has ended
+closes its socket, which QEMU notices at once.
+"""
+
+
+def vfio_user_device(identifier: str, port: int, path: Path) -> dict[str, Any]:
     """Return the arguments of ``device_add`` for a device that a model serves.
 
     Args:
         identifier: QEMU's id for it.
         port: number of the root port.
         path: the model's socket.
-        timeout_ms: how long QEMU waits for a reply from the model.
     """
     return {
         "driver": "vfio-user-pci",
         "id": identifier,
         "bus": port_name(port),
         "socket": {"type": "unix", "path": str(path)},
-        "x-msg-timeout": timeout_ms,
+        "x-msg-timeout": REPLY_TIMEOUT_MS,
     }
 
 
