@@ -78,6 +78,30 @@ def report_polls(evidence):
     return put
 
 
+INCOMING = "socket(7), SO_INCOMING_NAPI_ID; include/net/xdp.h, struct xdp_rxq_info"
+
+
+@requirement("XDP-XSK-44", level="SHOULD", source=INCOMING, falsified_by="program:af_xdp.napi-lost", variant="copy")
+@requirement(
+    "XDP-XSK-45", level="SHOULD", source=INCOMING, falsified_by="program:af_xdp.napi-lost", variant="zero-copy"
+)
+def test_napi(bind_sockets, check_receive, guest, dut, evidence, skip_unsupported, step):
+    """A socket that receives from a queue has the id of one of the interface's NAPI instances: without one it cannot busy-poll."""
+    with step("List the NAPI instances of the interface"):
+        instances = {each["id"] for each in guest.agent.call("netdev.napi_get", ifname=dut.ifname)}
+        evidence("netdev napi-get", sorted(instances))
+        if not instances:
+            skip_unsupported("NAPI instances with ids", evidence="netdev napi-get lists none")
+    with step("Bind a socket to each queue, and receive test frames"):
+        sockets = bind_sockets()
+        received = {each.queue for each in check_receive(sockets)}
+    with step("Each socket that received some has the id of one of the instances"):
+        napis = {socket.queue: socket.napi for socket in sockets if socket.queue in received}
+        evidence("SO_INCOMING_NAPI_ID by queue", napis)
+        without = sorted(queue for queue, napi in napis.items() if napi not in instances)
+        assert not without, f"the sockets of queues {without} have no NAPI instance of the interface: {napis}"
+
+
 RECEIVE_FAULTS = ("program:af_xdp.not-polled", "program:af_xdp.not-entered", "rx.frame.dropped")
 
 

@@ -45,7 +45,7 @@ class Family:
         name: as ``netdev``.
         operations: names of the operations that are called, by number.
         functions: of the kernel, that an operation must have behind it, by its number: each by the names that it has had, the
-            present one first. A kernel without one of them refuses every request.
+            present one first. A kernel without one of them is not asked: what it makes of a request is not what the caller means.
     """
 
     def __init__(
@@ -115,15 +115,13 @@ class Family:
         operation = f"{self.operations[command]} of the generic netlink family {self.name}"
         if command not in self.present:
             raise KernelLacksError(f"{operation}: the family has the operations {sorted(self.present)}, not {command}")
+        absent = [names[0] for names in self.functions.get(command, ()) if not any(map(has_name, names))]
+        if absent:
+            raise KernelLacksError(f"{' and '.join(absent)}() behind {operation}: the BTF has no such function")
         body = struct.pack("=BBxx", command, 1) + attributes
         try:
             answers = (through or shared(NETLINK_GENERIC)).request(number, body, dump=dump)
         except NetlinkError as error:
-            absent = [names[0] for names in self.functions.get(command, ()) if not any(map(has_name, names))]
-            if absent:
-                raise KernelLacksError(
-                    f"{' and '.join(absent)}() behind {operation}: it returned {error.strerror}, the BTF has no such function"
-                ) from error
             if error.extack != UNKNOWN_ATTRIBUTE or error.offset is None:
                 raise
             name = reply.name_at(attributes, error.offset - NLMSG_HEADER - GENL_HEADER)

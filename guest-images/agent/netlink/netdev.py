@@ -39,8 +39,8 @@ NETDEV = Family(
         QUEUE_CREATE: "queue-create",
     },
     # Linux 6.12 has the operation, but no driver whose queues receive into bound memory, and none of the checks of the second
-    # function: header split, the driver's operations before the queue's number. That had other names in 2025. The first is not
-    # built without NET_DEVMEM.
+    # function: header split, the driver's operations before the queue's number; it even maps memory for a device that has no DMA
+    # mask, such as virtio's, and warns. That function had other names in 2025. The first is not built without NET_DEVMEM.
     functions={
         BIND_RX: (
             ("net_devmem_bind_dmabuf",),

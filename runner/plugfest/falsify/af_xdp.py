@@ -78,6 +78,11 @@ ROWS = (
         {COMMAND: _command_lost("busy-poll")},
     ),
     always(
+        "program:af_xdp.napi-lost",
+        "a socket is reported to have no NAPI instance",
+        {COMMAND: _command_lost("napi")},
+    ),
+    always(
         "program:af_xdp.statistics-lost",
         "all of a socket's statistics are reported as 0",
         {STATISTICS: answers(lambda found: dict.fromkeys(found, 0))},
