@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -17,6 +18,7 @@ from plugfest.traffic.traffic import Traffic
 from plugfest.xdp.programs import Xdp
 
 if TYPE_CHECKING:
+    from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
     from plugfest.machine.machine import Machine
     from plugfest.machine.model import ModelClient
@@ -31,6 +33,8 @@ RESET_TIMEOUT = 20
 """Seconds of wall time for the kernel's transmit watchdog (5 s, or the driver's own timeout) and the driver's reset."""
 FILL_LENGTH = 1000
 """Bytes of the frames that fill a queue."""
+UDP_HEADERS = 14 + 20 + 8
+"""Bytes of the headers of Ethernet, IPv4 and UDP."""
 MAX_UNPOSTED = 64
 """Buffers that a receive ring may be short of: a driver may post them in batches of this size, and leaves one descriptor empty."""
 METHOD_NOT_FOUND = -32601
@@ -125,6 +129,7 @@ def reset_by_watchdog(
     dut: Dut,
     packet_sender: PacketSender,
     traffic: Traffic,
+    until: Until,
     defer: Callable[..., None],
     skip_unsupported: Callable[..., NoReturn],
 ) -> Callable[[], None]:
@@ -147,6 +152,7 @@ def reset_by_watchdog(
         model.call("faults.arm", name=stuck, until_reset=True)
         # One flow uses one queue. The kernel's watchdog checks only queues that are stopped, so fill it.
         (frame,) = burst(traffic.ends_back, flows=1, sizes=(FILL_LENGTH,), versions=(4,))
+        last = frame.frame[:UDP_HEADERS] + bytes(FILL_LENGTH - UDP_HEADERS)  # of the same flow, and no probe
         packet_sender.send(
             [frame.frame], cpu=0, repeat=(dut.get("rings") or {}).get("tx", DEFAULT_RING) + EXCESS_FRAMES
         )
@@ -158,5 +164,13 @@ def reset_by_watchdog(
             skip_unsupported(
                 "a device reset on a transmit timeout", evidence={"resets": model.call("model.counters")["resets"]}
             )
+        # What waits in the interface's queue leaves now, before what the test sends next.
+        with suppress(AssertionError), traffic.capture_sent(lambda each: each == last) as seen:
+
+            def flushed() -> bool:
+                packet_sender.send([last], cpu=0)
+                return seen.reached(1)
+
+            until(flushed, what="what waited behind the hung queue has left", timeout=2)
 
     return hang

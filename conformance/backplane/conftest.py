@@ -193,7 +193,7 @@ def wait_for_link(guest, dut, link_partner, until, capped_timeout):
 
 
 @pytest.fixture
-def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
+def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier, capped_timeout):
     """``check_no_link()`` watches the driver retry and expects no link and no carrier at any time.
 
     A driver that has not looked at the link for `IDLE_TIME` has given up: it is watched no longer, unless it must retry.
@@ -206,6 +206,13 @@ def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier):
     def check(technology=None, *, one_way=False, must_retry=False):
         if technology is None:
             wait_for_no_carrier()
+            if not one_way:
+                # A partner that does not negotiate has a link for as long as the driver transmits as on the link before.
+                until(
+                    lambda: link_partner.technology is None,
+                    what="the link partner has lost its link",
+                    timeout=capped_timeout(5),
+                )
         attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME, lost=guest.lost)
         looks, idle = None, None
 

@@ -81,6 +81,10 @@ def test_resolved(
         evidence("flow control of the hardware", "the model does not report it")
     checked = {}
 
+    def hardware():
+        found = model.call("model.flow_control")
+        return Pause(found["transmit"], found["receive"])
+
     def check_resolution(partner):
         """Check the resolution with these pause bits of the link partner; returns the bits of the driver's page."""
         symmetric, asymmetric = partner
@@ -100,8 +104,12 @@ def test_resolved(
                 is_reported, what=f"the driver reports {expected} of {local} and {partner}", timeout=capped_timeout(3)
             )
             if shows_hardware:
-                hardware = model.call("model.flow_control")
-                assert Pause(hardware["transmit"], hardware["receive"]) == expected
+                # A driver may report it first, and then set the hardware.
+                until(
+                    lambda: hardware() == expected,
+                    what=f"the hardware is set to {expected}",
+                    timeout=capped_timeout(3),
+                )
         return local
 
     def check_resolutions(command):

@@ -109,5 +109,9 @@ def test_names_follow_the_channels(numbered_counters, traffic, operations, step,
         probes = traffic.probes()
         traffic.send(probes)
         check_same(traffic.received(probes), payloads(probes), "payloads in the stack")
-    with step("The sum of the receive queues' counters rose by what the wire carried"):
-        assert total(measured.queues.rx.values()) == measured.wire_rx, explain(measured)
+    with step(
+        "The sum of the receive queues' counters of frames and bytes, where there are such, rose by what the wire carried"
+    ):
+        assert not numbered_counters.queues() or total(measured.queues.rx.values()) == measured.wire_rx, explain(
+            measured
+        )
