@@ -158,7 +158,7 @@ def test_congestion_flag(tx_offload, active, step):
     source=f"{SOURCE}; IEEE 802.1Q, clause 9.6",
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong", "tx.frame.dropped"),
 )
-def test_tagged(tx_offload, active, guest, dut, defer, step):
+def test_tagged(tx_offload, active, guest, settings, defer, step):
     """Each frame of a segmented packet on a VLAN has the tag, whether the device or the stack segments it."""
     requests = [
         TxRequest(tx_offload.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG)
@@ -166,11 +166,9 @@ def test_tagged(tx_offload, active, guest, dut, defer, step):
     ]
     with step("Turn TCP segmentation offload on, and create a VLAN interface"):
         active(*ALL_TSO)
-        guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=TAG, name="vlan0")
-        defer(guest.agent.call, "link.delete", ifname="vlan0")
-        guest.agent.call("link.set", ifname="vlan0", up=True)
+        vlan = settings.add_vlan(TAG)
     with step("Send packets on the VLAN interface"):
-        result = tx_offload.do(requests, packet_sender=PacketSender(guest, "vlan0", defer))
+        result = tx_offload.do(requests, packet_sender=PacketSender(guest, vlan, defer))
     with step("On the wire each frame has the tag and is otherwise as without a VLAN"):
         result.check()
 

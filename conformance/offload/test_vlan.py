@@ -27,13 +27,11 @@ def frames(destination, source):
 
 
 @pytest.fixture
-def vlan(guest, dut, defer, settings):
+def vlan(settings):
     """The name of an interface for VLAN 100 on top of the interface under test."""
-    guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=VLAN, name="vlan0")
-    defer(guest.agent.call, "link.delete", ifname="vlan0")
-    guest.agent.call("link.set", ifname="vlan0", up=True)
+    name = settings.add_vlan(VLAN)
     settings.ready()
-    return "vlan0"
+    return name
 
 
 @pytest.fixture

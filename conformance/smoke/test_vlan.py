@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import itertools
 import struct
 
 import pytest
@@ -34,19 +33,10 @@ def frame(destination, source, number, size):
 
 
 @pytest.fixture
-def vlan_interface(guest, dut, defer, settings):
+def vlan_interface(settings):
     """``vlan_interface(100)`` creates an interface for that VLAN, sets it up and returns its name."""
     settings.ready()
-    numbers = itertools.count()
-
-    def make(vlan):
-        name = f"vlan{next(numbers)}"
-        guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=vlan, name=name)
-        defer(guest.agent.call, "link.delete", ifname=name)
-        guest.agent.call("link.set", ifname=name, up=True)
-        return name
-
-    return make
+    return settings.add_vlan
 
 
 @requirement(

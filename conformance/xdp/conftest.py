@@ -41,19 +41,12 @@ def check_on_wire(until: Until) -> Callable[[SentFrames, Sequence[bytes]], None]
 
 
 @pytest.fixture
-def add_vlan_interface(guest: Machine, dut: Dut, defer: Callable[..., None]) -> Callable[[int], None]:
+def add_vlan_interface(settings: Settings) -> Callable[[int], str]:
     """``add_vlan_interface(100)`` adds a VLAN interface on top of the DUT, so that the device accepts frames of that VLAN.
 
     The VLAN interface gets no address: a host accepts packets to any of its addresses on any of its interfaces.
     """
-
-    def add(vlan: int) -> None:
-        name = f"vlan{vlan}"
-        guest.agent.call("link.add_vlan", ifname=dut.ifname, vlan=vlan, name=name)
-        defer(guest.agent.call, "link.delete", ifname=name)
-        guest.agent.call("link.set", ifname=name, up=True)
-
-    return add
+    return settings.add_vlan
 
 
 @pytest.fixture

@@ -33,8 +33,10 @@ def busy_poll_sockets(bind_sockets, check_receive, guest, dut, defer, skip_unsup
     sysfs = {f"/sys/class/net/{dut.ifname}/{name}": value for name, value in IRQ_DEFERRAL.items()}
 
     def start():
-        sockets = bind_sockets()
-        check_receive(sockets)  # older kernels learn the NAPI id of a socket from its first frame
+        bound = bind_sockets()
+        # Older kernels learn the NAPI id of a socket from its first frame.
+        reached = {each.queue for each in check_receive(bound)}
+        sockets = [socket for socket in bound if socket.queue in reached]
         queues = QueueView(guest.agent, dut.ifname).states()
         napis = {socket.queue: socket.napi for socket in sockets}
         napi_ids = {"netdev queue-get": {queue: queues[queue].napi for queue in napis}, "SO_INCOMING_NAPI_ID": napis}

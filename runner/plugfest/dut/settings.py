@@ -205,6 +205,22 @@ class Settings:
             for on in (False, True):
                 self._dut.try_set_features(dict.fromkeys(sorted(lost), on))
 
+    def add_vlan(self, vlan: int) -> str:
+        """Create an interface for a VLAN and set it up; it is deleted when the test ends.
+
+        The kernel takes from an interface what those above it do not want, such as LRO, and does not give it back (net/core/dev.c,
+        netdev_sync_upper_features).
+
+        Returns:
+            Its name.
+        """
+        self.keep_active()
+        agent, name = self._dut.agent, f"vlan{vlan}"
+        agent.call("link.add_vlan", ifname=self._dut.ifname, vlan=vlan, name=name)
+        self._defer(agent.call, "link.delete", ifname=name)
+        agent.call("link.set", ifname=name, up=True)
+        return name
+
     def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.
 
