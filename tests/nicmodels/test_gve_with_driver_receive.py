@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING
 
@@ -210,10 +211,17 @@ def spec4(source: bytes = bytes(4), destination: bytes = bytes(4), ports: tuple[
     return source.ljust(16, b"\0") + destination.ljust(16, b"\0") + struct.pack(">HH", *ports) + bytes(4)
 
 
+def queue_of(bench: Bench, frame: bytes) -> int:
+    """Send a frame; return the queue that receives it."""
+    bench.peer.send(frame)
+    return next(index for index in itertools.cycle(range(len(bench.rx))) if bench.rx[index].poll())
+
+
 def test_flow_rules(serve: Callable[..., object]) -> None:
     bench = start(serve, "hds", queues=4, ring=256)
     driver = bench.driver
     everything = b"\xff" * 4
+    before = {port: queue_of(bench, datagram(port=port)) for port in (4000, 4001)}
     exact = (
         spec4(bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)), (4000, 5000)),
         spec4(everything, everything, (0xFFFF, 0xFFFF)),
@@ -250,6 +258,9 @@ def test_flow_rules(serve: Callable[..., object]) -> None:
     bench.peer.send(datagram(port=4000))
     bench.rx[2].wait()
     assert driver.extended(g.CONFIGURE_RULE, rule(0, 0, bytes(40), bytes(40), operation=2)) == g.PASSED
+    for port in (4000, 4001):  # what a rule steered is steered by the hash again
+        bench.peer.send(datagram(port=port))
+        assert bench.rx[before[port]].wait()
     driver.command(g.QUERY_RULES, struct.pack(">HxxIQQ", 2, 0, 4096, at))
     assert struct.unpack(">I", driver.ram.read(at, 4)) == (0,)
     bench.close()

@@ -80,7 +80,7 @@ def report_polls(evidence):
     return put
 
 
-INCOMING = "socket(7), SO_INCOMING_NAPI_ID; include/net/xdp.h, struct xdp_rxq_info"
+INCOMING = "socket(7), SO_INCOMING_NAPI_ID; include/linux/netdevice.h, netif_queue_set_napi; include/net/xdp.h, xdp_rxq_info_reg"
 
 
 @requirement("XDP-XSK-44", level="SHOULD", source=INCOMING, falsified_by="program:af_xdp.napi-lost", variant="copy")

@@ -272,7 +272,8 @@ class Receiver:
         waiting = self._waiting[index]
         if not waiting and self._deliver(queue, packet):
             good = packet.l4_good and packet.ip_good is not False
-            if (good or not packet.headers.version) and not self._faulty and isinstance(queue, RxQueueDqo):
+            plain = not self._faulty and not self._rules  # a rule steers the flow elsewhere for as long as it stands
+            if (good or not packet.headers.version) and plain and isinstance(queue, RxQueueDqo):
                 self.flow_cache.learn(queue, packet)
             return
         if self._waiting_bytes[index] + packet.length > WAITING_BYTES:
