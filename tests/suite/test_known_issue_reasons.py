@@ -14,6 +14,7 @@ UNMEASURED = frozenset(
     {
         "gve: `ethtool -S` oopses after the number of channels has changed",
         "gve: no zero-copy AF_XDP socket can be bound if the device's maximum MTU exceeds a chunk",
+        "gve: reading the statistics while the interface goes down dereferences NULL",
         "gve: the MTU can be raised under an XDP program, which then sees the first 2048 bytes of a frame",
         "gve: zero-copy AF_XDP is advertised and refused, whatever the MTU",
         "igb: the user's RSS indirection table is lost when the number of channels changes",
