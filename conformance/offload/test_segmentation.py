@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
 from plugfest.frames.dissect import ACK, CWR, FIN, PSH, TCP, UDP
 from plugfest.frames.payload import digest, generate
 from plugfest.frames.segmentation import TxRequest
+from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.packet_socket import PacketSender
 
@@ -158,7 +160,7 @@ def test_congestion_flag(tx_offload, active, step):
     source=f"{SOURCE}; IEEE 802.1Q, clause 9.6",
     falsified_by=("tx.vlan.missing", "tx.vlan.wrong", "tx.frame.dropped"),
 )
-def test_tagged(tx_offload, active, guest, settings, defer, step):
+def test_tagged(tx_offload, active, guest, settings, defer, step, skip_kernel_lacks):
     """Each frame of a segmented packet on a VLAN has the tag, whether the device or the stack segments it."""
     requests = [
         TxRequest(tx_offload.ends, version, generate(version, 5000), 1400, ports=(30000, 31000), tag=TAG)
@@ -168,7 +170,13 @@ def test_tagged(tx_offload, active, guest, settings, defer, step):
         active(*ALL_TSO)
         vlan = settings.add_vlan(TAG)
     with step("Send packets on the VLAN interface"):
-        result = tx_offload.do(requests, packet_sender=PacketSender(guest, vlan, defer))
+        try:
+            result = tx_offload.do(requests, packet_sender=PacketSender(guest, vlan, defer))
+        except AgentError as error:
+            # ENOMEM: validate_xmit_skb() has dropped it, on the way to the VLAN interface and not to the driver. Linux 6.1 does.
+            if error.errno != errno.ENOMEM:
+                raise
+            skip_kernel_lacks("segmenting a packet socket's packet in software on a VLAN interface", evidence=error)
     with step("On the wire each frame has the tag and is otherwise as without a VLAN"):
         result.check()
 
