@@ -186,6 +186,9 @@ def test_a_leak_grows_each_time_and_a_cache_once() -> None:
     assert LeakCheck.grown([reading(1000), reading(1200), reading(1210)], 50) == []
     assert LeakCheck.grown([reading(0, 0), reading(0, 500), reading(0, 1000)], 50) == []
     assert "kmalloc-64: +50 and +55" in LeakCheck.grown([reading(1000), reading(1050), reading(1105)], 50)[0]
+    assert LeakCheck.grown([reading(1000), reading(1078), reading(1512)], 50) == [], (
+        "not by what was done 50 times each"
+    )
     leak = 32 * 4096 * 50  # 32 pages each time
     assert "the kernel's memory" in LeakCheck.grown([reading(0, kernel=80 * MIB + at * leak) for at in range(3)], 50)[0]
     assert LeakCheck.grown([reading(0, kernel=(80 + more) * MIB) for more in (0, 100, 101)], 50) == []

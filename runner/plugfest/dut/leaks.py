@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PAGE = 4096
 SPARE_PAGES = 1024
 """Pages by which the kernel's memory may grow between two readings, however often something was done."""
+ALIKE = 2
+"""How many times what has grown in one round may be of what has grown in another."""
 KEPT_BY_CPU = re.compile(r"^\s+count:\s+(\d+)$", re.MULTILINE)
 """In /proc/zoneinfo: free pages that a CPU keeps for itself, which MemFree does not count."""
 NOT_KERNEL = ("MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "SReclaimable")
@@ -106,6 +108,8 @@ class LeakCheck:
     def grown(readings: Sequence[MemoryUsage], times: int) -> list[str]:
         """Return what has grown between each reading and the next, at least by one for each time that something was done.
 
+        What leaks grows alike in each; what another part of the kernel has allocated meanwhile does not.
+
         Args:
             readings: in order.
             times: how often it was done between two readings.
@@ -113,10 +117,10 @@ class LeakCheck:
         found = []
         for name in readings[0].slab:
             steps = [after.slab.get(name, 0) - before.slab.get(name, 0) for before, after in pairwise(readings)]
-            if name.startswith(QUIET) and min(steps) >= times:
+            if name.startswith(QUIET) and min(steps) >= times and max(steps) <= ALIKE * min(steps):
                 found.append(f"slab {name}: {' and '.join(f'+{each}' for each in steps)} objects in {times} times each")
         steps = [after.kernel - before.kernel for before, after in pairwise(readings)]
-        if min(steps) >= SPARE_PAGES * PAGE:
+        if min(steps) >= SPARE_PAGES * PAGE and max(steps) <= ALIKE * min(steps):
             found.append(
                 f"the kernel's memory: {' and '.join(f'+{each}' for each in steps)} bytes in {times} times each"
             )
