@@ -37,6 +37,7 @@ ORDER = (
     "history",
     "site",
     "plugin",
+    "matrix",
     "cli",
 )
 """Each room may import those before it."""

@@ -19,6 +19,7 @@ from plugfest.cli import (
     history,
     images,
     listing,
+    matrix,
     report,
     run,
     shell,
@@ -69,6 +70,7 @@ for _command in (
     convert.convert,
     history.history,
     site.site,
+    matrix.matrix,
 ):
     commands.add_command(_command)
 

@@ -17,7 +17,8 @@ OVERHEAD = 512
 MOST = 16
 """Guests that are started by default at most; a run of the suite has no more to gain."""
 
-_PER_SMALL_HOST = 4
+SMALL_HOST = 4
+"""Guests that even a small host has by default, for most of a test is waiting."""
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -59,7 +60,7 @@ def choose_guests(wanted: int | None, memory: int) -> int:
     each, free = memory + OVERHEAD, free_memory()
     most = MOST if free is None else free // each
     if wanted is None:
-        return max(1, min(most, MOST, max(_PER_SMALL_HOST, cores())))
+        return max(1, min(most, MOST, max(SMALL_HOST, cores())))
     if free is not None and wanted > max(1, most):
         raise UsageError(
             f"--guests {wanted}: expected at most {max(1, most)}, for each guest needs {each} MiB "

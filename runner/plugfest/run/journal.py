@@ -50,13 +50,17 @@ class Journal:
     journals of the guests, and ``stopped`` may be in either.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         """Open the journal in a run's output folder.
+
+        Args:
+            folder: made if it is missing.
+            name: of the file.
 
         Raises:
             InfrastructureError: the journal cannot be written.
         """
-        self.path = folder / NAME
+        self.path = folder / name
         make_folder(folder)
         try:
             self._file: TextIO = self.path.open("a", encoding="utf-8")
@@ -75,6 +79,10 @@ class Journal:
         self._file.flush()
         if durable:
             os.fsync(self._file.fileno())
+
+    def fileno(self) -> int:
+        """Return the file's descriptor, for a lock."""
+        return self._file.fileno()
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A cluster of Dask distributed, whose workers carry out the jobs: each job is a task, and its output folder comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, KilledWorker
+from distributed.client import FutureCancelledError
+
+from plugfest import __version__
+from plugfest.errors import InfrastructureError
+from plugfest.matrix import archive, task
+from plugfest.matrix.attempt import Count, Ended
+from plugfest.matrix.job import SUITE, Job
+from plugfest.matrix.place import Watcher
+from plugfest.matrix.progress import Live
+from plugfest.run.capacity import OVERHEAD, SMALL_HOST
+
+MEMORY, KVM = "MEMORY", "KVM"
+"""The resources that workers declare: MiB for guests, and how many guests may run on KVM."""
+
+CONNECT = 10.0
+"""Seconds to wait for the scheduler, at first and after the connection was lost."""
+
+PATIENCE = 600.0
+"""Seconds to wait for a worker that declares what a job needs, while nothing else runs."""
+LOOK = 5.0
+"""Seconds between two looks at the workers."""
+
+
+def resources(job: Job) -> dict[str, float]:
+    """Return what a job needs of its worker.
+
+    A job whose file does not set ``guests`` has four, as on a small host: what the worker has is known only there.
+    """
+    guests = (job.settings.guests or SMALL_HOST) if job.kind == SUITE else 1
+    found = {MEMORY: float(guests * (job.settings.memory + OVERHEAD))}
+    return found | ({KVM: float(guests)} if job.settings.accel == "kvm" else {})
+
+
+@asynccontextmanager
+async def connected(address: str, live: Live) -> AsyncIterator[Cluster]:
+    """Connect to a scheduler.
+
+    Args:
+        address: as ``tcp://10.0.0.1:8786``.
+        live: told what the workers lack.
+
+    Raises:
+        InfrastructureError: there is no scheduler.
+    """
+    # What it logs of a lost connection is said in one line.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        client = await Client(address, asynchronous=True, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InfrastructureError(
+            f"--scheduler {address}: expected Dask's scheduler, found: {_first_line(error)}; start it, or correct the address"
+        ) from error
+    cluster = Cluster(client, address, live)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+        with suppress(OSError, TimeoutError):
+            await client.close(timeout=CONNECT)
+
+
+class Cluster:
+    """Carries out each job as a task. All are submitted at once; the scheduler chooses workers by what they declare."""
+
+    def __init__(self, client: Client, address: str, live: Live) -> None:
+        """Begin to listen to what the workers report.
+
+        Args:
+            client: connected, and asynchronous.
+            address: of the scheduler, for messages.
+            live: told what the workers lack.
+        """
+        self._client = client
+        self._address = address
+        self._live = live
+        self._name = f"plugfest-{secrets.token_hex(8)}"
+        self._waiting: dict[str, _Waiting] = {}
+        self._client.subscribe_topic(self._name, self._report)
+        self._look = asyncio.create_task(self._watch())
+
+    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> Ended:
+        """Carry out one attempt at a job; see `Place`."""
+        key = f"{self._name}-{job.name}-{folder.name}"
+        self._waiting[key] = _Waiting(job, watcher)
+        future = self._client.submit(
+            task.carry_out, job.describe(), self._name, __version__, key=key, pure=False, resources=resources(job)
+        )
+        result = asyncio.create_task(self._result(future))
+        try:
+            await asyncio.wait({result, self._look}, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                self._look.result()  # raises why no worker will ever take it
+            returned = await result
+            if isinstance(returned, Ended):
+                return returned
+            self._waiting[key].began(returned.where)
+            archive.unpack(returned.data, folder)
+            return returned.ended
+        finally:
+            result.cancel()
+            del self._waiting[key]
+            if not future.done():
+                with suppress(Exception):  # the scheduler may be gone
+                    await self._client.cancel([future], force=True)
+            future.release()
+
+    async def _result(self, future: Any) -> task.Returned | Ended:
+        """Wait for a task.
+
+        Raises:
+            InfrastructureError: the scheduler is lost.
+        """
+        try:
+            returned: task.Returned = await future
+        except FutureCancelledError as error:
+            raise InfrastructureError(
+                f"--scheduler {self._address}: expected Dask's scheduler, found that the connection was lost "
+                f"({error.reason}); start it again, then the same command continues"
+            ) from error
+        except KilledWorker as error:
+            return Ended(3, 0.0, f"{error.allowed_failures + 1} workers were lost in the middle of it")
+        except Exception as error:  # whatever a worker raises costs this attempt alone
+            return Ended(3, 0.0, _first_line(error))
+        return returned
+
+    def kill(self) -> None:
+        """Do nothing: the workers end what runs."""
+
+    def close(self) -> None:
+        """Look at the workers no longer."""
+        self._look.cancel()
+
+    def _report(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Take what a worker reports of its task."""
+        _, message = event
+        waiting = self._waiting.get(message["key"])
+        if waiting is None:
+            return
+        waiting.began(message["where"])
+        if message["count"] is not None:
+            waiting.watcher.counted(Count(*message["count"]))
+
+    async def _watch(self) -> None:
+        """Say which jobs wait for a worker that there is not.
+
+        Raises:
+            InfrastructureError: nothing has run for `PATIENCE`, and nothing will.
+        """
+        since, said = time.monotonic(), ""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                workers = await self._client.run_on_scheduler(_declared)
+            except Exception:  # noqa: S112 - a lost connection ends the tasks themselves
+                continue
+            lacking = [each.job for each in self._waiting.values() if not _suits_any(each.job, workers)]
+            if len(lacking) < len(self._waiting) or not lacking:
+                since = time.monotonic()
+            if not lacking:
+                continue
+            need = _words(resources(lacking[0]))
+            text = f"{lacking[0].title} needs a worker with {need}, and none of {len(workers)} declares that"
+            advised = f"start one: dask worker {self._address} --nthreads 1 --resources '{need}'"
+            if time.monotonic() - since > PATIENCE:
+                raise InfrastructureError(
+                    f"--scheduler {self._address}: expected within {PATIENCE / 60:g} min a worker, found that {text}; {advised}"
+                )
+            if text != said:
+                self._live.note(f"{text}; {advised}")
+                said = text
+
+
+@dataclass
+class _Waiting:
+    """A job whose result is waited for.
+
+    Attributes:
+        job: the job.
+        watcher: told how it goes.
+        where: the worker that reported last.
+    """
+
+    job: Job
+    watcher: Watcher
+    where: str | None = None
+
+    def began(self, where: str) -> None:
+        """Take a worker's word that it carries the job out."""
+        if where != self.where:
+            self.where = where
+            self.watcher.began(where)
+
+
+def _declared(dask_scheduler: Any) -> dict[str, dict[str, float]]:
+    """Return by worker what it declares; runs in the scheduler."""
+    return {address: dict(worker.resources) for address, worker in dask_scheduler.workers.items()}
+
+
+def _suits_any(job: Job, workers: Mapping[str, Mapping[str, float]]) -> bool:
+    needed = resources(job)
+    return any(all(has.get(name, 0.0) >= amount for name, amount in needed.items()) for has in workers.values())
+
+
+def _words(needed: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={amount:g}" for name, amount in needed.items())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
