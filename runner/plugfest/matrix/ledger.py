@@ -294,7 +294,7 @@ def _state(
     failed: dict[str, int] = {}
     lost: dict[str, int] = {}
     try:
-        if events and (events[0]["event"] != "matrix" or events[0]["jobs"] != [job.describe() for job in jobs]):
+        if events and events[0]["jobs"] != [job.describe() for job in jobs]:
             raise UsageError(
                 f"{folder}: expected a new folder, or the same matrix, found one of other jobs or settings; "
                 "name another folder with --output"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A folder for the stand-in's runs, and what tests ask of a matrix."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess as Process
+from pathlib import Path
+from typing import Any
+
+from plugfest import cli
+from plugfest.deadline import Deadline, poll
+from plugfest.matrix import ledger
+from plugfest.report import document
+
+TIMEOUT = 30.0
+"""Seconds that anything takes at most on a busy host."""
+
+TESTS = [
+    {
+        "test": f"smoke/test_it.py::test_{name}",
+        "requirement": f"SMOKE-{name.upper()}-01",
+        "area": "smoke",
+        "level": "MUST",
+    }
+    for name in ("a", "b", "c")
+]
+
+
+def template() -> dict[str, Any]:
+    """The journal and the report of a run of three tests that pass."""
+    about = {"level": "MUST", "area": "smoke", "source": "a document", "sentence": "It works.", "procedure": []}
+    about |= {"possible_problems": "", "falsified_by": ["a.b"], "falsified_as": "fail", "match": {}, "line": 1}
+    requirements = [
+        {"id": test["requirement"], "test": "test_it", "path": "smoke/test_it.py", **about} for test in TESTS
+    ]
+    nothing = {"steps": [], "evidence": [], "problems": [], "known_issue": None, "falsification": None, "artifacts": {}}
+    journal = [
+        {
+            "event": "run",
+            "driver": "ixgbe",
+            "module": "ixgbe",
+            "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
+            "kernel": {"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
+            "accel": {"name": "tcg", "reason": "TCG was asked for"},
+            "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.2", "host": "6.1.0-41-amd64"},
+            "guest": {"cpus": 2, "memory": 1024},
+            "options": {"falsify": False, "faults": [], "modules": [], "pytest": []},
+        },
+        {"event": "planned", "requirements": requirements, "tests": [{**test, "fault": None} for test in TESTS]},
+        *(
+            {"event": "result", **test, "fault": None, "verdict": "pass", "reason": "", "seconds": 1.0, **nothing}
+            for test in TESTS
+        ),
+        {"event": "end", "pytest_exit_status": 0},
+    ]
+    journal = [{**event, "time": 1_790_000_000.0 + number} for number, event in enumerate(journal)]
+    return {"journal": journal, "report": document.build(journal)}
+
+
+@dataclass
+class StandIn:
+    """The folder in which the stand-in's runs find what to do, and leave what they did."""
+
+    home: Path
+    processes: list[Process] = field(default_factory=list)
+
+    def does(self, **steps: Sequence[Mapping[str, Any]]) -> None:
+        """Set what the runs of each driver do, one after the other; the last one repeats."""
+        (self.home / "scenario.json").write_text(json.dumps(steps))
+
+    def runs(self, driver: str) -> list[dict[str, Any]]:
+        """What began, in order."""
+        found = sorted(self.home.glob(f"begun-{driver}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        return [json.loads(path.read_text()) for path in found]
+
+    def ended(self, driver: str) -> int:
+        return len([*self.home.glob(f"ended-{driver}-*")])
+
+    def interrupted(self, driver: str) -> int:
+        return len([*self.home.glob(f"interrupted-{driver}-*")])
+
+    def go(self, *drivers: str) -> None:
+        """Let the runs of drivers that wait go on."""
+        for driver in drivers:
+            (self.home / f"go-{driver}").touch()
+
+    def start(self, *arguments: str) -> Process:
+        """Start plugfest in a process of its own, a fork of this one: importing everything again would take a second."""
+        process = multiprocessing.get_context("fork").Process(target=_run, args=(self.home / "log", arguments))
+        self.processes.append(process)
+        process.start()
+        return process
+
+    def log(self) -> str:
+        """What the processes printed."""
+        return (self.home / "log").read_text()
+
+
+def _run(log: Path, arguments: Sequence[str]) -> None:
+    with log.open("ab", buffering=0) as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    status = cli.status_of(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def end(process: Process, number: signal.Signals | None = None) -> int:
+    """Send a signal, if one is given, wait until a process has ended, and return its exit status."""
+    if number is not None:
+        os.kill(process.pid or 0, number)
+    process.join(TIMEOUT)
+    assert process.exitcode is not None, f"it has not ended within {TIMEOUT} s"
+    return process.exitcode
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    assert poll(lambda: bool(condition()), Deadline.after(TIMEOUT)), f"within {TIMEOUT} s not: {what}"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@dataclass
+class Finished:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line of an error; there must be no other."""
+        (line,) = [line for line in self.err.splitlines() if line]
+        assert line.startswith("plugfest: ")
+        return line.removeprefix("plugfest: ")
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (folder / ledger.NAME).read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def counted(folder: Path) -> dict[str, list[str]]:
+    """By job: the outcomes that count, of which there must be one."""
+    found: dict[str, list[str]] = {}
+    for event in events(folder, "end"):
+        if "outcome" in event:
+            found.setdefault(event["job"], []).append(event["outcome"])
+    return found
+
+
+def latest(parent: str = "results") -> Path:
+    """The output folder of the newest matrix."""
+    return max(Path(parent).glob(f"*/{ledger.NAME}")).parent.absolute()

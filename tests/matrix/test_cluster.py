@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest matrix --scheduler``: a cluster of Dask distributed on this machine, each of its workers a process of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import stand_in_plugfest
+from plugfest.errors import InfrastructureError
+from plugfest.matrix import archive, ledger
+from plugfest.report import document
+from stand_in import TIMEOUT, StandIn, alive, counted, end, events, latest, wait_for
+
+pytest.importorskip("distributed")
+
+DECLARED = {"MEMORY": 4096, "KVM": 2}
+
+
+@dataclass
+class LocalCluster:
+    """A scheduler and workers."""
+
+    home: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return (self.home / "address").read_text()
+
+    def start(self, name: str, *arguments: str) -> None:
+        command = [sys.executable, stand_in_plugfest.__file__, *arguments]
+        with (self.home / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.home)
+
+    def start_scheduler(self) -> None:
+        self.start("scheduler", "scheduler", str(self.home / "address"))
+        wait_for(lambda: (self.home / "address").exists() and self.address, "a scheduler")
+
+    def start_workers(self, *names: str, **declared: int) -> None:
+        for name in names:
+            self.start(name, "worker", self.address, name, json.dumps(declared or DECLARED))
+
+    def kill(self, name: str) -> None:
+        self.processes[name].kill()
+        self.processes.pop(name).wait()
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
+
+@pytest.fixture
+def cluster(stand_in, tmp_path) -> Iterator[LocalCluster]:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = LocalCluster(folder)
+    made.start_scheduler()
+    yield made
+    made.close()
+
+
+def who_runs(cluster: LocalCluster, pid: int) -> str:
+    """The worker whose child a process is."""
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    (name,) = [name for name, process in cluster.processes.items() if process.pid == parent]
+    return name
+
+
+def test_a_worker_killed_in_the_middle_of_a_run(cluster, stand_in: StandIn, write) -> None:
+    """Nothing is lost, and nothing is counted twice: another worker takes its job over, and each job counts once."""
+    drivers = ("ixgbe", "gve", "igb", "e1000e")
+    stand_in.does(**{name: [{"wait": True}] for name in drivers})
+    cluster.start_workers("one", "two")
+    matrix = stand_in.start("matrix", str(write(*drivers, run="guests = 2")), "--scheduler", cluster.address)
+    wait_for(lambda: sum(len(stand_in.runs(name)) for name in drivers) == 2, "both workers run")
+    victim = next(name for name in drivers if stand_in.runs(name))
+    pid = stand_in.runs(victim)[0]["pid"]
+    killed = who_runs(cluster, pid)
+    cluster.kill(killed)
+    wait_for(lambda: not alive(pid), "the run ends with its worker")
+    stand_in.go(*drivers)
+    assert end(matrix) == 0, stand_in.log()
+
+    (survivor,) = {"one", "two"} - {killed}
+    assert [len(stand_in.runs(name)) for name in drivers] == [2 if name == victim else 1 for name in drivers]
+    assert [stand_in.ended(name) for name in drivers] == [1, 1, 1, 1]
+    assert [counts for counts in counted(latest()).values()] == [["passed"]] * 4
+    found = json.loads((latest() / ledger.SUMMARY).read_text())
+    assert (found["complete"], found["exit_status"]) == (True, 0)
+    assert {job["where"] for job in found["jobs"]} == {survivor}
+    for job in found["jobs"]:
+        assert document.load(latest() / job["folder"])["run"]["driver"] == job["driver"]
+        assert (
+            latest() / job["folder"] / "output.log"
+        ).read_text() == f"{job['driver']}, run {1 + (job['driver'] == victim)}\n"
+        assert [path.name for path in (latest() / job["name"]).glob("attempt-*")] == ["attempt-1"]
+    assert f"{killed} was lost in the middle of it; {survivor} takes it over" in stand_in.log()
+    assert len([event for event in events(latest(), "begin") if event["job"].startswith(victim)]) == 2
+
+
+def test_interrupted_and_continued(cluster, stand_in: StandIn, write, plugfest) -> None:
+    """A run on a worker ends with its matrix; what is done stays, and the rest is run when it is continued."""
+    stand_in.does(gve=[{"wait": True}, {}], igb=[{"wait": True}, {}])
+    cluster.start_workers("one")
+    path = write("ixgbe", "gve", "igb", run="guests = 1")
+    matrix = stand_in.start("matrix", str(path), "--scheduler", cluster.address)
+    wait_for(lambda: stand_in.runs("gve"), "the second run")
+    wait_for(lambda: "passed    ixgbe" in stand_in.log(), "the first result")
+    assert end(matrix, signal.SIGINT) == 130
+    wait_for(lambda: stand_in.interrupted("gve") == 1, "the worker ends the run")
+    matrix = stand_in.start("matrix", str(path), "--scheduler", cluster.address)
+    wait_for(lambda: stand_in.runs("igb"), "the third run")
+    # By SIGKILL: the scheduler sees that nobody waits any longer.
+    end(matrix, signal.SIGKILL)
+    wait_for(lambda: stand_in.interrupted("igb") == 1, "the worker ends the run")
+    done = plugfest("matrix", str(path), "--scheduler", cluster.address)
+    assert done.status == 0
+    assert set(map(tuple, counted(latest()).values())) == {("passed",)}
+    assert [len(stand_in.runs(name)) for name in ("ixgbe", "gve", "igb")] == [1, 2, 2]
+
+
+def test_a_scheduler_that_goes_away(cluster, stand_in: StandIn, write, monkeypatch) -> None:
+    monkeypatch.setattr(stand_in_plugfest.cluster, "CONNECT", 0.5)
+    stand_in.does(gve=[{"wait": True}])
+    cluster.start_workers("one")
+    matrix = stand_in.start("matrix", str(write("ixgbe", "gve", run="guests = 1")), "--scheduler", cluster.address)
+    wait_for(lambda: stand_in.runs("gve"), "the second run")
+    wait_for(lambda: "passed    ixgbe" in stand_in.log(), "the first result")
+    cluster.kill("scheduler")
+    assert end(matrix) == 3
+    (line,) = [line for line in stand_in.log().splitlines() if line.startswith("plugfest: ")]
+    assert "expected Dask's scheduler, found that the connection was lost" in line
+    assert "the same command continues" in line
+    assert "Traceback" not in stand_in.log()
+    assert counted(latest()) == {"ixgbe-kr-trixie-backports": ["passed"]}
+
+
+def test_a_worker_is_chosen_by_what_it_declares(cluster, stand_in: StandIn, write, plugfest) -> None:
+    cluster.start_workers("small", MEMORY=1024)
+    cluster.start_workers("large", MEMORY=4096, KVM=1)
+    done = plugfest(
+        "matrix", str(write("ixgbe", "gve", run='guests = 1\naccel = "kvm"')), "--scheduler", cluster.address
+    )
+    assert done.status == 0
+    assert {job["where"] for job in json.loads((latest() / ledger.SUMMARY).read_text())["jobs"]} == {"large"}
+
+
+def test_no_worker_declares_what_a_job_needs(cluster, stand_in: StandIn, write, plugfest, monkeypatch) -> None:
+    monkeypatch.setattr(stand_in_plugfest.cluster, "LOOK", 0.1)
+    monkeypatch.setattr(stand_in_plugfest.cluster, "PATIENCE", 1.0)
+    done = plugfest("matrix", str(write("ixgbe", run='accel = "kvm"')), "--scheduler", cluster.address)
+    assert done.status == 3
+    needed = "MEMORY=6144 KVM=4"
+    assert f"needs a worker with {needed}, and none of 0 declares that; start one: dask worker" in done.out
+    assert f"ixgbe (kr) on trixie-backports needs a worker with {needed}" in done.line
+    assert stand_in.runs("ixgbe") == []
+
+
+def test_a_worker_of_another_version(cluster, stand_in: StandIn, write, plugfest, monkeypatch) -> None:
+    monkeypatch.setattr(stand_in_plugfest.cluster, "__version__", "9.9")
+    cluster.start_workers("one")
+    done = plugfest("matrix", str(write("ixgbe", run="guests = 1\nretries = 0")), "--scheduler", cluster.address)
+    assert done.status == 3
+    assert "worker one: expected plugfest 9.9, found 0.1.0; install the same one on all workers" in done.out
+
+
+def test_a_scheduler_that_is_away(write, plugfest, monkeypatch) -> None:
+    monkeypatch.setattr(stand_in_plugfest.cluster, "CONNECT", 0.5)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        done = plugfest("matrix", str(write("ixgbe")), "--scheduler", address)
+    assert done.status == 3
+    assert f"--scheduler {address}: expected Dask's scheduler, found: " in done.line
+    assert "start it, or correct the address" in done.line
+
+
+def test_an_address_that_is_none(write, plugfest) -> None:
+    done = plugfest("matrix", str(write("ixgbe")), "--scheduler", "nonsense://x")
+    assert done.status == 3
+    assert "--scheduler nonsense://x: expected Dask's scheduler, found: " in done.line
+
+
+def test_without_dask(write, plugfest, monkeypatch) -> None:
+    from plugfest.cli import matrix
+
+    monkeypatch.setattr(matrix.importlib.util, "find_spec", lambda name: None)
+    done = plugfest("matrix", str(write("ixgbe")), "--scheduler", "tcp://127.0.0.1:1")
+    assert (done.status, [*Path().glob("results")]) == (3, [])
+    assert done.line == "--scheduler: expected Dask distributed, found none; install it: pip install 'plugfest[dask]'"
+
+
+class TestArchive:
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        made = tmp_path / "a"
+        (made / "guest-1" / "empty").mkdir(parents=True)
+        (made / "guest-1" / "wire.pcap").write_bytes(bytes(range(256)) * 1000)
+        (made / "latest").symlink_to("guest-1")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(made / "s"))
+        listener.close()
+        return made
+
+    def test_there_and_back(self, folder, tmp_path) -> None:
+        archive.unpack(archive.pack(folder), tmp_path / "deep" / "b")
+        found = tmp_path / "deep" / "b"
+        assert {str(path.relative_to(found)) for path in found.rglob("*")} == {
+            "guest-1",
+            "guest-1/empty",
+            "guest-1/wire.pcap",
+        }
+        assert (found / "guest-1" / "wire.pcap").read_bytes() == bytes(range(256)) * 1000
+        assert [path.name for path in found.parent.iterdir()] == ["b"]
+
+    def test_torn(self, folder, tmp_path) -> None:
+        data = archive.pack(folder)
+        for cut in (0, 10, len(data) // 2, len(data) - 1):
+            with pytest.raises(InfrastructureError, match="expected the output folder of a run from a worker, found"):
+                archive.unpack(data[:cut], tmp_path / "b")
+            assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "b"))] == []
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("../x", tarfile.REGTYPE), ("/tmp/x", tarfile.REGTYPE), ("x", tarfile.SYMTYPE), ("x", tarfile.FIFOTYPE)],
+    )
+    def test_what_leads_out(self, tmp_path, name: str, kind: bytes) -> None:
+        target = io.BytesIO()
+        with tarfile.open(fileobj=target, mode="w:gz") as tar:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc"
+            tar.addfile(member, io.BytesIO())
+        with pytest.raises(InfrastructureError, match="which"):
+            archive.unpack(target.getvalue(), tmp_path / "b")
+        assert [*tmp_path.iterdir()] == []
+
+
+assert TIMEOUT > 5
