@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stand_in_plugfest
 from plugfest import cli
 from plugfest.matrix import attempt
 from plugfest.run import sandbox
-from stand_in import Finished, StandIn, template
+from stand_in import PROGRAM, Finished, StandIn, template
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def stand_in(tmp_path: Path, monkeypatch) -> Iterator[StandIn]:
             monkeypatch.delenv(name)
     monkeypatch.setenv("STAND_IN", str(home))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(attempt, "PROGRAM", stand_in_plugfest.PROGRAM)
+    monkeypatch.setattr(attempt, "PROGRAM", PROGRAM)
     monkeypatch.setattr(attempt, "LOOK", 0.05)
     monkeypatch.setattr(sandbox, "check_host", lambda: None)
     (tmp_path / "work").mkdir()

@@ -26,8 +26,8 @@ def test_all_jobs_have_a_report(plugfest, write, stand_in) -> None:
     for name in ("ixgbe-kr-trixie-backports", "igb-trixie-backports"):
         assert document.load(folder / name / "latest")["run"]["driver"] == name.partition("-")[0]
         assert (folder / name / "latest").resolve().name == "attempt-1"
-    assert "passed    ixgbe (kr) on trixie-backports: 3 pass; 0 s" in done.out
-    assert "failed    igb on trixie-backports: 3 fail; 0 s" in done.out
+    assert "passed    ixgbe (kr) on trixie-backports: 3 pass; " in done.out
+    assert "failed    igb on trixie-backports: 3 fail; " in done.out
     assert done.out.splitlines()[-1] == (
         f"2 jobs: 1 passed, 1 failed; each has its report in results/{folder.name}/JOB/latest"
     )

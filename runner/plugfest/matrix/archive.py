@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 import tarfile
@@ -32,9 +33,11 @@ def unpack(data: bytes, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
-            for member in tar:
-                _write(tar, member, partial)
+        with gzip.open(io.BytesIO(data)) as stream:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    _write(tar, member, partial)
+            stream.read()  # to the checksum, which is behind the end of the tar
         partial.replace(folder)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise InfrastructureError(

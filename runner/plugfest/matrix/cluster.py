@@ -60,9 +60,13 @@ async def connected(address: str, live: Live) -> AsyncIterator[Cluster]:
     """
     # What it logs of a lost connection is said in one line.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    client = None
     try:
-        client = await Client(address, asynchronous=True, timeout=CONNECT, set_as_default=False)
+        client = Client(address, asynchronous=True, timeout=CONNECT, set_as_default=False)
+        await client
     except (OSError, ValueError) as error:
+        if client is not None:
+            await client.close()
         raise InfrastructureError(
             f"--scheduler {address}: expected Dask's scheduler, found: {_first_line(error)}; start it, or correct the address"
         ) from error
@@ -91,6 +95,7 @@ class Cluster:
         self._live = live
         self._name = f"plugfest-{secrets.token_hex(8)}"
         self._waiting: dict[str, _Waiting] = {}
+        self._submitted = 0
         self._client.subscribe_topic(self._name, self._report)
         self._look = asyncio.create_task(self._watch())
 
@@ -98,8 +103,16 @@ class Cluster:
         """Carry out one attempt at a job; see `Place`."""
         key = f"{self._name}-{job.name}-{folder.name}"
         self._waiting[key] = _Waiting(job, watcher)
+        self._submitted += 1
         future = self._client.submit(
-            task.carry_out, job.describe(), self._name, __version__, key=key, pure=False, resources=resources(job)
+            task.carry_out,
+            job.describe(),
+            self._name,
+            __version__,
+            key=key,
+            pure=False,
+            priority=-self._submitted,  # in the order of the file
+            resources=resources(job),
         )
         result = asyncio.create_task(self._result(future))
         try:
