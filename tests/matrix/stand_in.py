@@ -81,7 +81,8 @@ class StandIn:
     def runs(self, driver: str) -> list[dict[str, Any]]:
         """What began, in order."""
         found = sorted(self.home.glob(f"begun-{driver}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-        return [json.loads(path.read_text()) for path in found]
+        # A file whose process has not written it yet is of a run that has not begun.
+        return [json.loads(text) for path in found if (text := path.read_text())]
 
     def ended(self, driver: str) -> int:
         return len([*self.home.glob(f"ended-{driver}-*")])

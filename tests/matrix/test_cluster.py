@@ -21,7 +21,7 @@ import stand_in_cluster
 from plugfest.errors import InfrastructureError
 from plugfest.matrix import archive, ledger, task
 from plugfest.matrix import cluster as client
-from plugfest.matrix.job import Job, Settings
+from plugfest.matrix.job import Job, JobSettings
 from plugfest.report import document
 from stand_in import PROGRAM, StandIn, alive, counted, end, events, latest, wait_for
 
@@ -176,7 +176,7 @@ def test_workers_declare_what_they_have(cluster, stand_in: StandIn, write, plugf
 
 def test_what_a_job_needs() -> None:
     def needed(**settings: object) -> dict[str, float]:
-        return client.resources(Job("ixgbe", "kr", "trixie", settings=Settings(**settings)))
+        return client.resources(Job("ixgbe", "kr", "trixie", settings=JobSettings(**settings)))
 
     assert needed() == {"MEMORY": 4 * 1536}
     assert needed(guests=2, memory=512, accel="tcg") == {"MEMORY": 2 * 1024}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plugfest.errors import UsageError
 from plugfest.matrix import definition
 from plugfest.matrix.definition import Matrix
-from plugfest.matrix.job import Job, Settings
+from plugfest.matrix.job import Job, JobSettings
 from plugfest.provision.kernel import CHANNELS
 from plugfest.requirements.drivers import ModelSubject, drivers
 
@@ -34,7 +34,7 @@ class TestJobs:
         found = read(tmp_path, 'matrix.drivers = ["ixgbe", "igb"]')
         assert axes(found) == [("ixgbe", "kr", "trixie-backports", "suite"), ("igb", None, "trixie-backports", "suite")]
         assert found.name == "m"
-        assert {job.settings for job in found.jobs} == {Settings()}
+        assert {job.settings for job in found.jobs} == {JobSettings()}
 
     def test_all_axes(self, tmp_path) -> None:
         text = """
@@ -79,10 +79,10 @@ class TestJobs:
         """
         found = {job.name: job.settings for job in read(tmp_path, text).jobs}
         assert found == {
-            "ixgbe-kr-trixie": Settings(memory=512, slow=True),
-            "ixgbe-kr-bookworm": Settings(memory=512, slow=True, areas=("smoke",)),
-            "igb-trixie": Settings(memory=2048, slow=True),
-            "igb-bookworm": Settings(memory=2048, slow=True, areas=("smoke",)),
+            "ixgbe-kr-trixie": JobSettings(memory=512, slow=True),
+            "ixgbe-kr-bookworm": JobSettings(memory=512, slow=True, areas=("smoke",)),
+            "igb-trixie": JobSettings(memory=2048, slow=True),
+            "igb-bookworm": JobSettings(memory=2048, slow=True, areas=("smoke",)),
         }
 
     def test_include_adds_what_agrees_with_nothing(self, tmp_path) -> None:
@@ -95,7 +95,10 @@ class TestJobs:
         """
         found = read(tmp_path, text)
         assert axes(found)[1:] == [("ixgbe", "kx4", "trixie-backports", "suite"), ("igb", None, "trixie", "suite")]
-        assert [job.settings for job in found.jobs[1:]] == [Settings(areas=("link",), guests=2), Settings(guests=2)]
+        assert [job.settings for job in found.jobs[1:]] == [
+            JobSettings(areas=("link",), guests=2),
+            JobSettings(guests=2),
+        ]
 
     def test_what_is_included_is_not_extended_by_the_next(self, tmp_path) -> None:
         text = 'matrix.include = [{driver = "igb"}, {driver = "ixgbe", slow = true}]'
@@ -291,7 +294,7 @@ class TestBadInput:
     st.lists(st.text(max_size=3), max_size=2),
 )
 def test_a_job_survives_its_description_and_has_a_name_for_a_folder(driver, profile, kernel, kind, words) -> None:
-    job = Job(driver, profile, kernel, kind, Settings(areas=tuple(words), time_limit=1.5))
+    job = Job(driver, profile, kernel, kind, JobSettings(areas=tuple(words), time_limit=1.5))
     assert Job.of(job.describe()) == job
     assert "/" not in job.name
     assert job.name not in (".", "..", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.matrix import attempt, ledger, pool
-from plugfest.matrix.job import Job, Settings
+from plugfest.matrix.job import Job, JobSettings
 from plugfest.matrix.ledger import Ledger
 from plugfest.report import document
 from stand_in import alive, counted, end, events, latest, wait_for
@@ -166,7 +166,7 @@ class TestRoom:
     def test_how_many(self, monkeypatch, tmp_path, cores, memory, at_a_time, guests, running) -> None:
         import asyncio
 
-        from plugfest.matrix.attempt import Ended
+        from plugfest.matrix.attempt import AttemptEnd
 
         monkeypatch.setattr(pool, "cores", lambda: cores)
         monkeypatch.setattr(pool, "free_memory", lambda: memory)
@@ -178,7 +178,7 @@ class TestRoom:
             order.append(folder.name)
             await asyncio.sleep(0)
             now -= 1
-            return Ended(0, 1.0)
+            return AttemptEnd(0, 1.0)
 
         monkeypatch.setattr(attempt, "carry_out", carry_out)
 
@@ -188,7 +188,7 @@ class TestRoom:
 
         async def run_all() -> None:
             made = pool.Pool(at_a_time)
-            job = Job("ixgbe", "kr", "trixie", settings=Settings(guests=guests))
+            job = Job("ixgbe", "kr", "trixie", settings=JobSettings(guests=guests))
             await asyncio.gather(*(made.attempt(job, tmp_path / f"{number:02}", Watcher()) for number in range(10)))
 
         asyncio.run(run_all())

@@ -20,6 +20,7 @@ from plugfest.cli import (
     images,
     listing,
     matrix,
+    nightly,
     report,
     run,
     shell,
@@ -31,10 +32,10 @@ from plugfest.cli.failure import catch_errors
 EXIT_STATUSES = """\b
 Exit status:
   0    every verdict is pass, skip, xfail or quarantined (with --falsify: every fault was detected)
-  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; of compare and history changes: a test broke;
-       of certify and verify: a certificate says so, or is refused
+  1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; of compare, history changes and nightly: a test
+       broke; of certify and verify: a certificate says so, or is refused
   2    the command line is wrong
-  3    this machine or the network lacks something that a run needs
+  3    this machine or the network lacks something that a run needs; of matrix and nightly: a job has no result
   130  interrupted (SIGINT); 143 by SIGTERM"""
 
 
@@ -71,6 +72,7 @@ for _command in (
     history.history,
     site.site,
     matrix.matrix,
+    nightly.nightly,
 ):
     commands.add_command(_command)
 

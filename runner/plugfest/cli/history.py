@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,20 +108,38 @@ def changes(database: Path, as_json: bool) -> int:
         }
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        made = table("driver", "kernel", "run (UTC)", "what", "requirement", "test", "verdict", "reason")
-        for configuration in timeline.configurations:
-            for row in _rows(timeline, configuration):
-                made.add_row(configuration.device, escape(configuration.kernel), configuration.latest.when, *row)
-        show(made)
+        show_changes(timeline, {configuration.latest.id for configuration in timeline.configurations})
         click.echo(_summary(timeline))
     return int(worse)
 
 
-def _rows(timeline: Timeline, configuration: Configuration) -> Iterable[tuple[str, str, str, str, str]]:
-    for each in configuration.latest.transitions:
+def show_changes(timeline: Timeline, runs: Collection[int]) -> None:
+    """Print a table of what changed in some runs, and of what is flaky where they ran.
+
+    Args:
+        timeline: all of the history.
+        runs: by their numbers.
+    """
+    made = table("driver", "kernel", "run (UTC)", "what", "requirement", "test", "verdict", "reason")
+    for configuration in timeline.configurations:
+        chosen = [run for run in configuration.runs if run.id in runs]
+        for run in chosen:
+            for row in _changed(run):
+                made.add_row(configuration.device, escape(configuration.kernel), run.when, *row)
+        if chosen:
+            for row in _flaky(timeline, configuration):
+                made.add_row(configuration.device, escape(configuration.kernel), chosen[-1].when, *row)
+    show(made)
+
+
+def _changed(run: RecordedRun) -> Iterable[tuple[str, str, str, str, str]]:
+    for each in run.transitions:
         verdicts = f"{_styled(each.before)} → {_styled(each.outcome.verdict)}"
         reason = escape(printable(each.outcome.reason))
         yield each.change, each.test.requirement, escape(printable(each.test.short)), verdicts, reason
+
+
+def _flaky(timeline: Timeline, configuration: Configuration) -> Iterable[tuple[str, str, str, str, str]]:
     for test in timeline.flaky(configuration):
         verdicts = " ".join(_styled(outcome.verdict) for _, outcome in configuration.verdicts(test.id)[-5:])
         yield Stability.FLAKY, test.requirement, escape(printable(test.short)), verdicts, "the last five verdicts"

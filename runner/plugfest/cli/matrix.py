@@ -23,7 +23,7 @@ from plugfest.matrix.job import SUITE
 from plugfest.matrix.ledger import Ledger
 from plugfest.matrix.place import Place
 from plugfest.matrix.pool import Pool
-from plugfest.matrix.progress import Live, LiveMatrix
+from plugfest.matrix.progress import ConsoleDisplay, Display
 from plugfest.run import sandbox
 
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
@@ -90,7 +90,7 @@ def place_of(jobs: int | None, scheduler: str | None) -> Open:
     if scheduler is None:
 
         @asynccontextmanager
-        async def here(live: Live) -> AsyncIterator[Place]:  # noqa: ARG001 - a cluster's has something to tell
+        async def here(display: Display) -> AsyncIterator[Place]:  # noqa: ARG001 - a cluster's has something to tell
             sandbox.check_host()
             yield Pool(jobs)
 
@@ -101,10 +101,10 @@ def place_of(jobs: int | None, scheduler: str | None) -> Open:
         )
 
     @asynccontextmanager
-    async def there(live: Live) -> AsyncIterator[Place]:
+    async def there(display: Display) -> AsyncIterator[Place]:
         from plugfest.matrix import cluster  # noqa: PLC0415 - optional, and imported in half a second
 
-        async with cluster.connected(scheduler, live) as opened:
+        async with cluster.connected(scheduler, display) as opened:
             yield opened
 
     return there
@@ -124,7 +124,9 @@ def choose_output(found: Matrix, parent: Path, *, new: bool, fresh: Callable[[Pa
         last = earlier[-1].parent
         if ledger.unfinished(last, found.jobs) and fresh(last):
             return last.absolute()
-    return (parent / f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+    name = f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    taken = sum(1 for _ in parent.glob(f"{name}*"))
+    return (parent / (f"{name}-{taken + 1}" if taken else name)).absolute()
 
 
 def run_matrix(found: Matrix, output: Path, place: Open) -> int:
@@ -142,11 +144,11 @@ def run_matrix(found: Matrix, output: Path, place: Open) -> int:
         )
         interrupted = None
         if not opened.complete:
-            live = LiveMatrix(console, total, done)
+            display = ConsoleDisplay(console, total, done)
             try:
-                interrupted = conduct(opened, place, live)
+                interrupted = conduct(opened, place, display)
             finally:
-                live.close()
+                display.close()
                 opened.write_summary()
         summary.render(opened, console, shown(opened.folder))
     finally:

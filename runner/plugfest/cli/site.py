@@ -12,6 +12,8 @@ from plugfest.history.database import reading
 from plugfest.history.timeline import read
 from plugfest.site.write import write
 
+TITLE = "NIC drivers against their requirements"
+
 
 @click.command()
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path, dir_okay=False))
@@ -22,7 +24,7 @@ from plugfest.site.write import write
     show_default=True,
     help="Folder for the pages; its other files are left alone.",
 )
-@option("--title", default="NIC drivers against their requirements", show_default=True, help="Title of the index.")
+@option("--title", default=TITLE, show_default=True, help="Title of the index.")
 def site(database: Path, out: Path, title: str) -> None:
     """Write a static site of the history in the file DB: an index, a page for each run and a page for each requirement.
 

@@ -54,7 +54,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Ended:
+class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
@@ -123,7 +123,7 @@ async def carry_out(
     time_limit: float,
     counted: Callable[[Count], None],
     killed: asyncio.Event,
-) -> Ended:
+) -> AttemptEnd:
     """Run plugfest until it ends, in a session of its own: a terminal's ^C does not reach it.
 
     If this is cancelled, the process gets SIGINT, and its time to make the reports.
@@ -154,7 +154,9 @@ async def carry_out(
         raise
     finally:
         look.cancel()
-    return Ended(status if status >= 0 else 128 - status, time.monotonic() - begin, reason, final=reason is not None)
+    return AttemptEnd(
+        status if status >= 0 else 128 - status, time.monotonic() - begin, reason, final=reason is not None
+    )
 
 
 async def _start(arguments: Sequence[str], folder: Path) -> asyncio.subprocess.Process:

@@ -19,10 +19,10 @@ from distributed.client import FutureCancelledError
 from plugfest import __version__
 from plugfest.errors import InfrastructureError
 from plugfest.matrix import archive, task
-from plugfest.matrix.attempt import Count, Ended
+from plugfest.matrix.attempt import AttemptEnd, Count
 from plugfest.matrix.job import SUITE, Job
 from plugfest.matrix.place import Watcher
-from plugfest.matrix.progress import Live
+from plugfest.matrix.progress import Display
 from plugfest.run.capacity import OVERHEAD, SMALL_HOST
 
 MEMORY, KVM = "MEMORY", "KVM"
@@ -48,12 +48,12 @@ def resources(job: Job) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def connected(address: str, live: Live) -> AsyncIterator[Cluster]:
+async def connected(address: str, display: Display) -> AsyncIterator[Cluster]:
     """Connect to a scheduler.
 
     Args:
         address: as ``tcp://10.0.0.1:8786``.
-        live: told what the workers lack.
+        display: shows what the workers lack.
 
     Raises:
         InfrastructureError: there is no scheduler.
@@ -70,7 +70,7 @@ async def connected(address: str, live: Live) -> AsyncIterator[Cluster]:
         raise InfrastructureError(
             f"--scheduler {address}: expected Dask's scheduler, found: {_first_line(error)}; start it, or correct the address"
         ) from error
-    cluster = Cluster(client, address, live)
+    cluster = Cluster(client, address, display)
     try:
         yield cluster
     finally:
@@ -82,24 +82,24 @@ async def connected(address: str, live: Live) -> AsyncIterator[Cluster]:
 class Cluster:
     """Carries out each job as a task. All are submitted at once; the scheduler chooses workers by what they declare."""
 
-    def __init__(self, client: Client, address: str, live: Live) -> None:
+    def __init__(self, client: Client, address: str, display: Display) -> None:
         """Begin to listen to what the workers report.
 
         Args:
             client: connected, and asynchronous.
             address: of the scheduler, for messages.
-            live: told what the workers lack.
+            display: shows what the workers lack.
         """
         self._client = client
         self._address = address
-        self._live = live
+        self._display = display
         self._name = f"plugfest-{secrets.token_hex(8)}"
         self._waiting: dict[str, _Waiting] = {}
         self._submitted = 0
         self._client.subscribe_topic(self._name, self._report)
         self._look = asyncio.create_task(self._watch())
 
-    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> Ended:
+    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> AttemptEnd:
         """Carry out one attempt at a job; see `Place`."""
         key = f"{self._name}-{job.name}-{folder.name}"
         self._waiting[key] = _Waiting(job, watcher)
@@ -120,7 +120,7 @@ class Cluster:
             if not result.done():
                 self._look.result()  # raises why no worker will ever take it
             returned = await result
-            if isinstance(returned, Ended):
+            if isinstance(returned, AttemptEnd):
                 return returned
             self._waiting[key].began(returned.where)
             archive.unpack(returned.data, folder)
@@ -133,7 +133,7 @@ class Cluster:
                     await self._client.cancel([future], force=True)
             future.release()
 
-    async def _result(self, future: Any) -> task.Returned | Ended:
+    async def _result(self, future: Any) -> task.Returned | AttemptEnd:
         """Wait for a task.
 
         Raises:
@@ -147,9 +147,9 @@ class Cluster:
                 f"({error.reason}); start it again, then the same command continues"
             ) from error
         except KilledWorker as error:
-            return Ended(3, 0.0, f"{error.allowed_failures + 1} workers were lost in the middle of it")
+            return AttemptEnd(3, 0.0, f"{error.allowed_failures + 1} workers were lost in the middle of it")
         except Exception as error:  # whatever a worker raises costs this attempt alone
-            return Ended(3, 0.0, _first_line(error))
+            return AttemptEnd(3, 0.0, _first_line(error))
         return returned
 
     def kill(self) -> None:
@@ -195,7 +195,7 @@ class Cluster:
                     f"--scheduler {self._address}: expected within {PATIENCE / 60:g} min a worker, found that {text}; {advised}"
                 )
             if text != said:
-                self._live.note(f"{text}; {advised}")
+                self._display.note(f"{text}; {advised}")
                 said = text
 
 
@@ -205,7 +205,7 @@ class _Waiting:
 
     Attributes:
         job: the job.
-        watcher: told how it goes.
+        watcher: hears how it goes.
         where: the worker that reported last.
     """
 

@@ -13,15 +13,15 @@ from plugfest.matrix.attempt import Count
 from plugfest.matrix.job import Job
 from plugfest.matrix.ledger import Ledger
 from plugfest.matrix.place import Place
-from plugfest.matrix.progress import Live
+from plugfest.matrix.progress import Display
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Open = Callable[[Live], AbstractAsyncContextManager[Place]]
+Open = Callable[[Display], AbstractAsyncContextManager[Place]]
 """Opens a place, for as long as jobs are carried out there."""
 
 
-def conduct(ledger: Ledger, place: Open, live: Live) -> signal.Signals | None:
+def conduct(ledger: Ledger, place: Open, display: Display) -> signal.Signals | None:
     """Carry out the jobs that wait.
 
     SIGINT, SIGTERM and SIGHUP interrupt what runs; a second signal kills it. An interrupted attempt counts as none.
@@ -29,7 +29,7 @@ def conduct(ledger: Ledger, place: Open, live: Live) -> signal.Signals | None:
     Args:
         ledger: of the matrix.
         place: where.
-        live: told how it goes.
+        display: shows how it goes.
 
     Returns:
         The signal that interrupted the matrix, or None.
@@ -37,19 +37,19 @@ def conduct(ledger: Ledger, place: Open, live: Live) -> signal.Signals | None:
     Raises:
         InfrastructureError: the place was lost.
     """
-    return asyncio.run(_conduct(ledger, place, live))
+    return asyncio.run(_conduct(ledger, place, display))
 
 
-async def _conduct(ledger: Ledger, opened: Open, live: Live) -> signal.Signals | None:
+async def _conduct(ledger: Ledger, opened: Open, display: Display) -> signal.Signals | None:
     received: list[signal.Signals] = []
     loop = asyncio.get_running_loop()
-    async with opened(live) as place:
-        work = asyncio.create_task(_all(ledger, place, live))
+    async with opened(display) as place:
+        work = asyncio.create_task(_all(ledger, place, display))
 
         def interrupt(number: signal.Signals) -> None:
             received.append(number)
             if len(received) == 1:
-                live.note(f"{number.name}: ends the jobs that run; once more kills them")
+                display.note(f"{number.name}: ends the jobs that run; once more kills them")
                 work.cancel()
             else:
                 place.kill()
@@ -65,8 +65,8 @@ async def _conduct(ledger: Ledger, opened: Open, live: Live) -> signal.Signals |
     return received[0] if received else None
 
 
-async def _all(ledger: Ledger, place: Place, live: Live) -> None:
-    tasks = [asyncio.create_task(_carry_out(job, ledger, place, live)) for job in ledger.waiting()]
+async def _all(ledger: Ledger, place: Place, display: Display) -> None:
+    tasks = [asyncio.create_task(_carry_out(job, ledger, place, display)) for job in ledger.waiting()]
     try:
         await asyncio.gather(*tasks)
     finally:  # what the first error, or an interruption, leaves
@@ -75,22 +75,22 @@ async def _all(ledger: Ledger, place: Place, live: Live) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _carry_out(job: Job, ledger: Ledger, place: Place, live: Live) -> None:
+async def _carry_out(job: Job, ledger: Ledger, place: Place, display: Display) -> None:
     while (number := ledger.next_attempt(job)) is not None:
-        watcher = _Watcher(job, number, ledger, live)
+        watcher = _Watcher(job, number, ledger, display)
         try:
             ended = await place.attempt(job, ledger.attempt_folder(job, number), watcher)
         except BaseException:
-            live.paused(job)
+            display.paused(job)
             if watcher.begun:
                 ledger.interrupt(job, number)
             raise
         finished = ledger.end(job, number, ended, watcher.where)
         if finished is None:
-            live.paused(job)
-            live.note(f"{job.title} ended without a result, and is tried again: {ledger.why[job.name]}")
+            display.paused(job)
+            display.note(f"{job.title} ended without a result, and is tried again: {ledger.why[job.name]}")
         else:
-            live.ended(finished)
+            display.ended(finished)
 
 
 @dataclass
@@ -98,16 +98,16 @@ class _Watcher:
     job: Job
     number: int
     ledger: Ledger
-    live: Live
+    display: Display
     where: str | None = None
     begun: bool = False
 
     def began(self, where: str | None) -> None:
         if self.begun:
-            self.live.note(f"{self.job.title}: {self.where} was lost in the middle of it; {where} takes it over")
+            self.display.note(f"{self.job.title}: {self.where} was lost in the middle of it; {where} takes it over")
         self.begun, self.where = True, where
         self.ledger.begin(self.job, self.number, where)
-        self.live.began(self.job, self.number, where)
+        self.display.began(self.job, self.number, where)
 
     def counted(self, count: Count) -> None:
-        self.live.counted(self.job, count)
+        self.display.counted(self.job, count)

@@ -34,7 +34,7 @@ from typing import Any
 
 from plugfest.choice import advice
 from plugfest.errors import UsageError
-from plugfest.matrix.job import KINDS, SUITE, Job, Settings
+from plugfest.matrix.job import KINDS, SUITE, Job, JobSettings
 from plugfest.plugin import suite
 from plugfest.provision.kernel import CHANNELS, DEFAULT_CHANNEL
 from plugfest.requirements import drivers as registry
@@ -179,7 +179,7 @@ class _Reader:
         axes = found.get("matrix", {})
         self._check(axes, _MATRIX, "[matrix]")
         common = self._settings(found.get("run", {}), "[run]")
-        jobs = [Job(*each, Settings(**common)) for each in self._product(axes)]
+        jobs = [Job(*each, JobSettings(**common)) for each in self._product(axes)]
         for number, each in enumerate(axes.get("exclude", []), 1):
             jobs = self._exclude(jobs, each, f"exclude {number}")
         crossed = len(jobs)
@@ -340,7 +340,7 @@ class _Reader:
             registry.check_profile(about, axes.get("profile")),
             axes.get("kernel", DEFAULT_CHANNEL),
             axes.get("kind", SUITE),
-            Settings(**{**common, **settings}),
+            JobSettings(**{**common, **settings}),
         )
         if any(job.name == each.name for each in jobs):
             raise self._wrong(where, "a job that there is not yet", f"a second one of {job.title}", "remove one")

@@ -23,7 +23,7 @@ _LONGEST = 80
 
 
 @dataclass(frozen=True)
-class Settings:
+class JobSettings:
     """How a job is run; what is not set is as by ``plugfest run``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Job:
     profile: str | None
     kernel: str
     kind: str = SUITE
-    settings: Settings = Settings()
+    settings: JobSettings = JobSettings()
 
     @property
     def title(self) -> str:
@@ -134,4 +134,4 @@ class Job:
         settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in described["settings"].items()
         }
-        return cls(**{**described, "settings": Settings(**settings)})
+        return cls(**{**described, "settings": JobSettings(**settings)})

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from plugfest.errors import InfrastructureError, UsageError
-from plugfest.matrix.attempt import LOG, Ended
+from plugfest.matrix.attempt import LOG, AttemptEnd
 from plugfest.matrix.job import Job
 from plugfest.report import document, text_file
 from plugfest.report.write import write_reports
@@ -140,7 +140,7 @@ class Ledger:
         self._begun[job.name] = number
         self._journal.write("begin", durable=True, job=job.name, attempt=number, where=where)
 
-    def end(self, job: Job, number: int, ended: Ended, where: str | None) -> Finished | None:
+    def end(self, job: Job, number: int, ended: AttemptEnd, where: str | None) -> Finished | None:
         """Judge how an attempt ended, and write it.
 
         Args:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from plugfest.matrix.attempt import Count, Ended
+from plugfest.matrix.attempt import AttemptEnd, Count
 from plugfest.matrix.job import Job
 
 
@@ -23,13 +23,13 @@ class Watcher(Protocol):
 class Place(Protocol):
     """Carries out jobs, as many at a time as it can."""
 
-    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> Ended:
+    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> AttemptEnd:
         """Carry out one attempt at a job, once there is room for it.
 
         Args:
             job: the job.
             folder: its output folder; once this returns, it has all that the attempt left.
-            watcher: told how it goes.
+            watcher: hears how it goes.
 
         Raises:
             InfrastructureError: no job can be carried out here any longer.

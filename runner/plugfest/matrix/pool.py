@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plugfest.matrix import attempt
-from plugfest.matrix.attempt import Ended
+from plugfest.matrix.attempt import AttemptEnd
 from plugfest.matrix.job import SUITE, Job
 from plugfest.matrix.place import Watcher
 from plugfest.run.capacity import MOST, OVERHEAD, SMALL_HOST, cores, free_memory
@@ -60,7 +60,7 @@ class Pool:
         guests = job.settings.guests or max(1, min(MOST, most // (self.at_a_time or 1)))
         return Need(guests, guests * each)
 
-    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> Ended:
+    async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> AttemptEnd:
         """Carry out one attempt at a job; see `Place`."""
         need = self.need(job)
         async with self._room(need):

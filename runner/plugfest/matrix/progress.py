@@ -23,7 +23,7 @@ _QUIET = 60.0
 """Seconds after which a log gets a line about what runs: a CI system may take a silent job for a dead one."""
 
 
-class Live(Protocol):
+class Display(Protocol):
     """What is reported of a matrix while it goes on."""
 
     def note(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Live(Protocol):
         """Tell that the matrix is over. Idempotent."""
 
 
-class LiveMatrix:
+class ConsoleDisplay:
     """Prints to a rich console."""
 
     def __init__(self, console: Console, total: int, done: int) -> None:

@@ -15,7 +15,7 @@ from distributed import Worker, get_worker
 from plugfest import __version__
 from plugfest.errors import InfrastructureError
 from plugfest.matrix import archive, attempt
-from plugfest.matrix.attempt import Count, Ended
+from plugfest.matrix.attempt import AttemptEnd, Count
 from plugfest.matrix.job import Job
 
 
@@ -29,7 +29,7 @@ class Returned:
         data: the output folder, as `plugfest.matrix.archive.pack` packs it.
     """
 
-    ended: Ended
+    ended: AttemptEnd
     where: str
     data: bytes
 
@@ -65,7 +65,7 @@ def carry_out(described: dict[str, Any], topic: str, version: str) -> Returned:
         return Returned(ended, where, archive.pack(folder))
 
 
-async def _attempt(job: Job, folder: Path, worker: Worker, key: Any, tell: Any) -> Ended:
+async def _attempt(job: Job, folder: Path, worker: Worker, key: Any, tell: Any) -> AttemptEnd:
     """Carry it out; interrupt it once nobody waits for it any longer: the client has cancelled the task, or has gone."""
     work = asyncio.create_task(
         attempt.carry_out(

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``plugfest nightly``: a matrix, then its history and site, and what is news."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from plugfest.cli.execute import shown
+from plugfest.cli.failure import print_error
+from plugfest.cli.history import show_changes
+from plugfest.cli.matrix import (
+    choose_output,
+    file_argument,
+    jobs_option,
+    new_option,
+    place_of,
+    read_matrix,
+    run_matrix,
+    scheduler_option,
+)
+from plugfest.cli.options import option
+from plugfest.cli.site import TITLE
+from plugfest.errors import InfrastructureError, PlugfestError, UsageError
+from plugfest.history import recording
+from plugfest.history.database import reading, writing
+from plugfest.history.timeline import Timeline, read
+from plugfest.matrix import ledger
+from plugfest.matrix.definition import Matrix
+from plugfest.matrix.ledger import Finished, Ledger
+from plugfest.report.comparison import Change
+from plugfest.report.text import printable
+from plugfest.run import journal
+from plugfest.site.write import write
+
+FRESH = 12 * 3600.0
+"""Seconds for which an unfinished night is continued; after that the next one begins."""
+
+HISTORY, SITE = "history.db", "site"
+"""In the output folder."""
+
+_RECORDED = ".recorded"
+"""In the output folder of a matrix: the history has all that counts of it."""
+
+
+@click.command()
+@file_argument
+@option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("nightly"),
+    show_default=True,
+    help="Folder for history.db, site/ and results/; publish it as it is.",
+)
+@option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Run nothing: take the matrix in this folder, which plugfest matrix FILE has made.",
+)
+@jobs_option
+@scheduler_option
+@new_option
+def nightly(file: Path, output: Path, results: Path | None, jobs: int | None, scheduler: str | None, new: bool) -> int:
+    """Run the matrix in FILE, add the runs to the history, write the site, and say what is news since the night before.
+
+    After an interruption the same command continues. The exit status is 1 if a test broke, or lost its verdict; 3 if a job has no result.
+    """
+    found = read_matrix(file, scheduler)
+    place = place_of(jobs, scheduler)
+    with _alone(output):
+        if results is None:
+            chosen = choose_output(found, output / "results", new=new, fresh=_is_fresh)
+        elif not (results / ledger.NAME).is_file():
+            raise UsageError(f"--results {results}: expected the output folder of a matrix, found none; run the matrix")
+        else:
+            chosen = results.absolute()
+        lost: PlugfestError | None = None
+        try:
+            if results is None and (status := run_matrix(found, chosen, place)) > 128:
+                return status
+        except InfrastructureError as error:  # what is done is news nevertheless
+            if not (chosen / ledger.NAME).exists():
+                raise
+            lost = error
+        night = _record(found, chosen, output)
+        _prune(found, output / "results", keep=(chosen,))
+        status = _publish(found, night, output)
+    if lost is not None:
+        raise lost
+    return status
+
+
+@dataclass
+class Night:
+    """What a night leaves in the history.
+
+    Attributes:
+        runs: the numbers of its runs.
+        missing: whether a job has no result, or one that cannot be read.
+    """
+
+    runs: set[int] = field(default_factory=set)
+    missing: bool = False
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep other nightly runs of this output folder out.
+
+    Raises:
+        UsageError: there is one.
+        InfrastructureError: the folder cannot be written.
+    """
+    journal.make_folder(output)
+    try:
+        lock = (output / ".lock").open("w")
+    except OSError as error:
+        raise InfrastructureError(
+            f"{output}: expected a folder to write to, found: {error.strerror}; choose another with --output"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"--output {output}: expected no other plugfest nightly there, found one that runs; wait for it"
+            ) from error
+        yield
+
+
+def _is_fresh(folder: Path) -> bool:
+    return time.time() - ledger.begun_at(folder) < FRESH
+
+
+def _record(found: Matrix, chosen: Path, output: Path) -> Night:
+    """Add to the history what counts of this night, and of a night before that was never continued."""
+    for folder in sorted(path.parent for path in (output / "results").glob(f"{found.name}-*/{ledger.NAME}")):
+        if folder != chosen and not (folder / _RECORDED).exists():
+            try:
+                with closing(Ledger(folder, ledger.jobs_of(folder))) as earlier:
+                    _add(list(earlier.finished.values()), output)
+                (folder / _RECORDED).touch()
+            except PlugfestError as error:
+                print_error(f"{folder} is not in the history: {error}", error.exit_status)
+    with closing(Ledger(chosen, found.jobs)) as opened:
+        night = _add(list(opened.finished.values()), output)
+        night.missing = night.missing or not opened.complete or any(each.reason for each in opened.finished.values())
+        if opened.complete:
+            (chosen / _RECORDED).touch()
+    return night
+
+
+def _add(finished: Sequence[Finished], output: Path) -> Night:
+    """Add each report by itself: one that cannot be read takes no other with it.
+
+    Raises:
+        InfrastructureError: the history cannot be written.
+    """
+    night, database = Night(), output / HISTORY
+    reported = [each for each in finished if each.has_report]
+    if reported:
+        with writing(database):  # what is wrong with the history is not said of each report
+            pass
+    for each in reported:
+        try:
+            (recorded,) = recording.add(database, [each.folder])
+            night.runs.add(recorded.id)
+        except PlugfestError as error:
+            print_error(f"{each.job.title} is not in the history: {error}", error.exit_status)
+            night.missing = True
+    return night
+
+
+def _prune(found: Matrix, results: Path, *, keep: Sequence[Path]) -> None:
+    """Delete the output folders of the oldest nights, once the history has what counts of them."""
+    if found.nightly.keep is None:
+        return
+    nights = sorted(path.parent for path in results.glob(f"{found.name}-*/{_RECORDED}"))
+    for folder in nights[: -found.nightly.keep]:
+        if folder not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            click.echo(f"{shown(folder)} is deleted: {found.nightly.keep} nights are kept")
+
+
+def _publish(found: Matrix, night: Night, output: Path) -> int:
+    """Write the site, print what is news, and return the exit status."""
+    failed = InfrastructureError.exit_status if night.missing else 0
+    if not (output / HISTORY).exists():
+        return failed
+    with reading(output / HISTORY) as connection:
+        timeline = read(connection)
+    pages = write(timeline, output / SITE, title=found.nightly.title or TITLE)
+    show_changes(timeline, night.runs)
+    runs = [run for configuration in timeline.configurations for run in configuration.runs if run.id in night.runs]
+    for text in _new_complaints(timeline, night):
+        click.echo(printable(f"new complaint of the kernel: {text}"))
+    counts = [(change, sum(len(run.changed(change)) for run in runs)) for change in Change]
+    words = ", ".join(f"{count} {change}" for change, count in counts if count) or "no verdict changed"
+    click.echo(f"{found.name}: {len(runs)} runs in the history; {words}")
+    click.echo(f"{pages} pages; open {shown(output.absolute() / SITE / 'index.html')}")
+    return failed or int(any(each.worse for run in runs for each in run.transitions))
+
+
+def _new_complaints(timeline: Timeline, night: Night) -> list[str]:
+    """Return what the kernel complained of for the first time, where there was a night before."""
+    known = {
+        text
+        for configuration in timeline.configurations
+        for run in configuration.runs
+        if run.id not in night.runs
+        for outcome in run.outcomes.values()
+        for text in outcome.crashes
+    }
+    found: dict[str, str] = {}
+    for configuration in timeline.configurations:
+        earlier = any(run.id not in night.runs for run in configuration.runs)
+        for run in configuration.runs:
+            for number, outcome in run.outcomes.items():
+                for text in outcome.crashes:
+                    if earlier and run.id in night.runs and text not in known:
+                        found.setdefault(text, f"{text} ({timeline.tests[number].requirement}, {configuration.name})")
+    return list(found.values())
