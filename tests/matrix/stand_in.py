@@ -73,6 +73,7 @@ class StandIn:
 
     home: Path
     processes: list[Process] = field(default_factory=list)
+    watches: list[object] = field(default_factory=list)
 
     def does(self, **steps: Sequence[Mapping[str, Any]]) -> None:
         """Set what the runs of each driver do, one after the other; the last one repeats."""

@@ -33,6 +33,8 @@ def number_of(driver: str) -> int:
 
 
 def main() -> int:
+    # Whoever sees that a run has begun may interrupt it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     driver, output = ARGUMENTS[1], Path(value("--output") or "")
     (HOME / f"environment-{driver}").write_text(json.dumps(dict(os.environ)))
     number = number_of(driver)
@@ -49,6 +51,7 @@ def main() -> int:
             journal.write(json.dumps(event) + "\n")
             journal.flush()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         begin = time.monotonic()
         while not go_on(step, driver, begin):
             time.sleep(0.01)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import signal
@@ -83,18 +85,40 @@ def test_what_the_command_line_is_blamed_for_is_not_tried_again(plugfest, write,
     assert "expected to select a test, found none" in done.out
 
 
+@pytest.fixture
+def time_is_up(stand_in, monkeypatch) -> None:
+    """A time limit is over as soon as the run of ixgbe has begun, however busy the host is."""
+    original = asyncio.timeout
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        assert seconds == 90
+        made = original(None)
+
+        async def watch() -> None:
+            while not stand_in.runs("ixgbe"):
+                await asyncio.sleep(0.01)
+            made.reschedule(asyncio.get_running_loop().time())
+
+        stand_in.watches.append(asyncio.get_running_loop().create_task(watch()))
+        return made
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+
+
+@pytest.mark.usefixtures("time_is_up")
 def test_a_time_limit(plugfest, write, stand_in) -> None:
     """The run has its time to make a report, which counts for what it has; a second attempt would take as long."""
     stand_in.does(ixgbe=[{"wait": True}])
-    done = plugfest("matrix", str(write("ixgbe", run="time-limit = 0.01")))
+    done = plugfest("matrix", str(write("ixgbe", run="time-limit = 1.5")))
     assert (done.status, stand_in.interrupted("ixgbe"), len(stand_in.runs("ixgbe"))) == (3, 1, 1)
-    assert "it took longer than its time limit, 0.01 min" in done.out
+    assert "it took longer than its time limit, 1.5 min" in done.out
 
 
+@pytest.mark.usefixtures("time_is_up")
 def test_a_run_that_does_not_end_is_killed(plugfest, write, stand_in, monkeypatch) -> None:
     monkeypatch.setattr(attempt, "GRACE", 0.2)
     stand_in.does(ixgbe=[{"wait": True, "stubborn": True}])
-    done = plugfest("matrix", str(write("ixgbe", run="time-limit = 0.01")))
+    done = plugfest("matrix", str(write("ixgbe", run="time-limit = 1.5")))
     assert done.status == 3
     (run,) = stand_in.runs("ixgbe")
     assert not alive(run["pid"])
@@ -164,8 +188,6 @@ class TestRoom:
         ],
     )
     def test_how_many(self, monkeypatch, tmp_path, cores, memory, at_a_time, guests, running) -> None:
-        import asyncio
-
         from plugfest.matrix.attempt import AttemptEnd
 
         monkeypatch.setattr(pool, "cores", lambda: cores)
@@ -194,6 +216,14 @@ class TestRoom:
         asyncio.run(run_all())
         assert most == running
         assert order == sorted(order)
+
+    def test_fewer_guests_if_others_have_taken_memory(self, plugfest, write, stand_in, monkeypatch) -> None:
+        free = iter([100_000, 3 * 1536])
+        monkeypatch.setattr(pool, "cores", lambda: 8)
+        monkeypatch.setattr(pool, "free_memory", lambda: next(free))
+        assert plugfest("matrix", str(write("ixgbe"))).status == 0
+        arguments = stand_in.runs("ixgbe")[0]["arguments"]
+        assert arguments[arguments.index("--guests") + 1] == "3"
 
 
 class TestContinued:
@@ -342,6 +372,26 @@ class TestBadInput:
         done = plugfest("matrix", str(write("ixgbe")), "--output", "file/out")
         assert done.status == 3
         assert "choose another folder with --output" in done.line
+
+    def test_a_full_disk(self, write, plugfest, stand_in, monkeypatch) -> None:
+        original, calls = os.fsync, []
+
+        def fsync(descriptor: int) -> None:
+            calls.append(descriptor)
+            if len(calls) > 3:  # the matrix, and the beginnings of both jobs
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            original(descriptor)
+
+        path = write("ixgbe", "igb", run="guests = 1")
+        monkeypatch.setattr(os, "fsync", fsync)
+        done = plugfest("matrix", str(path))
+        assert done.status == 3
+        assert (
+            "matrix.jsonl: expected to write it, found: No space left on device; see that there is space" in done.line
+        )
+        monkeypatch.setattr(os, "fsync", original)
+        assert plugfest("matrix", str(path)).status == 0
+        assert set(map(tuple, counted(latest()).values())) == {("passed",)}
 
     def test_selftests_are_refused_before_anything_runs(self, write, stand_in, plugfest, monkeypatch) -> None:
         from plugfest import cli

@@ -146,13 +146,14 @@ def test_a_cluster_that_is_lost(plugfest, write, stand_in, monkeypatch) -> None:
 def test_the_oldest_nights_are_deleted(plugfest, write, stand_in) -> None:
     path = write("ixgbe")
     path.write_text(path.read_text() + "[nightly]\nkeep = 2\n")
-    (Path(NAME) / "m-of-the-user").mkdir(parents=True)
+    other = write("ixgbe", name="m-2.toml")
+    assert plugfest("nightly", str(other)).status == 0
     for _ in range(4):
         assert plugfest("nightly", str(path)).status == 0
-    assert len([*Path(NAME).glob(f"m-2*/{ledger.NAME}")]) == 2
-    assert (Path(NAME) / "m-of-the-user").is_dir()
-    assert len(verdicts()) == 4
-    assert len([*Path("nightly/site/runs").glob("*.html")]) == 4
+    assert len(ledger.folders(Path(NAME), "m")) == 2
+    assert len(ledger.folders(Path(NAME), "m-2")) == 1, "those of another matrix are not its own"
+    assert len(verdicts()) == 5
+    assert len([*Path("nightly/site/runs").glob("*.html")]) == 5
 
 
 def test_a_new_complaint_of_the_kernel(plugfest, write, stand_in) -> None:

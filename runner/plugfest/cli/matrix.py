@@ -119,9 +119,9 @@ def choose_output(found: Matrix, parent: Path, *, new: bool, fresh: Callable[[Pa
         new: a new one in any case.
         fresh: whether an unfinished one is to be continued.
     """
-    earlier = sorted(parent.glob(f"{found.name}-*/{ledger.NAME}"))
+    earlier = ledger.folders(parent, found.name)
     if earlier and not new:
-        last = earlier[-1].parent
+        last = earlier[-1]
         if ledger.unfinished(last, found.jobs) and fresh(last):
             return last.absolute()
     name = f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}"

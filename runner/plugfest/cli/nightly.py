@@ -43,7 +43,7 @@ from plugfest.site.write import write
 FRESH = 12 * 3600.0
 """Seconds for which an unfinished night is continued; after that the next one begins."""
 
-HISTORY, SITE = "history.db", "site"
+HISTORY, SITE, RESULTS = "history.db", "site", "results"
 """In the output folder."""
 
 _RECORDED = ".recorded"
@@ -76,7 +76,7 @@ def nightly(file: Path, output: Path, results: Path | None, jobs: int | None, sc
     place = place_of(jobs, scheduler)
     with _alone(output):
         if results is None:
-            chosen = choose_output(found, output / "results", new=new, fresh=_is_fresh)
+            chosen = choose_output(found, output / RESULTS, new=new, fresh=_is_fresh)
         elif not (results / ledger.NAME).is_file():
             raise UsageError(f"--results {results}: expected the output folder of a matrix, found none; run the matrix")
         else:
@@ -90,7 +90,7 @@ def nightly(file: Path, output: Path, results: Path | None, jobs: int | None, sc
                 raise
             lost = error
         night = _record(found, chosen, output)
-        _prune(found, output / "results", keep=(chosen,))
+        _prune(found, output / RESULTS, keep=(chosen,))
         status = _publish(found, night, output)
     if lost is not None:
         raise lost
@@ -141,7 +141,7 @@ def _is_fresh(folder: Path) -> bool:
 
 def _record(found: Matrix, chosen: Path, output: Path) -> Night:
     """Add to the history what counts of this night, and of a night before that was never continued."""
-    for folder in sorted(path.parent for path in (output / "results").glob(f"{found.name}-*/{ledger.NAME}")):
+    for folder in ledger.folders(output / RESULTS, found.name):
         if folder != chosen and not (folder / _RECORDED).exists():
             try:
                 with closing(Ledger(folder, ledger.jobs_of(folder))) as earlier:
@@ -182,7 +182,7 @@ def _prune(found: Matrix, results: Path, *, keep: Sequence[Path]) -> None:
     """Delete the output folders of the oldest nights, once the history has what counts of them."""
     if found.nightly.keep is None:
         return
-    nights = sorted(path.parent for path in results.glob(f"{found.name}-*/{_RECORDED}"))
+    nights = [folder for folder in ledger.folders(results, found.name) if (folder / _RECORDED).exists()]
     for folder in nights[: -found.nightly.keep]:
         if folder not in keep:
             shutil.rmtree(folder, ignore_errors=True)

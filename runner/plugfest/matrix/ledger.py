@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Ledger:
             self.close()
             raise
         if not events:
-            self._journal.write("matrix", durable=True, jobs=[job.describe() for job in self.jobs])
+            self._write("matrix", durable=True, jobs=[job.describe() for job in self.jobs])
         for job, number in self._lost_attempts(events):
             self._recover(job, number)
 
@@ -138,7 +139,7 @@ class Ledger:
     def begin(self, job: Job, number: int, where: str | None = None) -> None:
         """Write that an attempt begins; wait until that is on disk."""
         self._begun[job.name] = number
-        self._journal.write("begin", durable=True, job=job.name, attempt=number, where=where)
+        self._write("begin", durable=True, job=job.name, attempt=number, where=where)
 
     def end(self, job: Job, number: int, ended: AttemptEnd, where: str | None) -> Finished | None:
         """Judge how an attempt ended, and write it.
@@ -164,19 +165,27 @@ class Ledger:
         # What the command line is blamed for would end so again, and so would what has used its time up.
         final = ended.final or ended.status == UsageError.exit_status or self._failed[job.name] > job.settings.retries
         if not final:
-            self._journal.write("end", durable=True, job=job.name, attempt=number, retry=True, reason=why)
+            self._write("end", durable=True, job=job.name, attempt=number, retry=True, reason=why)
             return None
         status = InfrastructureError.exit_status
         return self._count(Finished(job, number, folder, status, ended.seconds, summary, why, where))
 
     def interrupt(self, job: Job, number: int) -> None:
         """Write that an attempt was interrupted: it counts as none."""
-        self._journal.write("end", durable=True, job=job.name, attempt=number, interrupted=True)
+        self._write("end", durable=True, job=job.name, attempt=number, interrupted=True)
+
+    def _write(self, event: str, *, durable: bool, **fields: object) -> None:
+        try:
+            self._journal.write(event, durable=durable, **fields)
+        except OSError as error:
+            raise InfrastructureError(
+                f"{self.folder / NAME}: expected to write it, found: {error.strerror}; see that there is space, and try again"
+            ) from error
 
     def _count(self, finished: Finished) -> Finished:
         if finished.job.name not in self.finished:
             self.finished[finished.job.name] = finished
-            self._journal.write("end", durable=True, **_described(finished))
+            self._write("end", durable=True, **_described(finished))
             self.write_summary()
         return self.finished[finished.job.name]
 
@@ -232,6 +241,12 @@ class Ledger:
     def close(self) -> None:
         """Close the ledger, so that another process may open it. Idempotent."""
         self._journal.close()
+
+
+def folders(parent: Path, name: str) -> list[Path]:
+    """Return the output folders of the matrices of one name, the oldest first: ``NAME-DATE-TIME``, as the commands name them."""
+    found = (path.parent for path in parent.glob(f"*/{NAME}"))
+    return sorted(path for path in found if re.fullmatch(rf"{re.escape(name)}-\d{{8}}-\d{{6}}(-\d+)?", path.name))
 
 
 def unfinished(folder: Path, jobs: Sequence[Job]) -> bool:
