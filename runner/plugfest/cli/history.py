@@ -129,7 +129,8 @@ def show_changes(timeline: Timeline, runs: Collection[int]) -> None:
         if chosen:
             for row in _flaky(timeline, configuration):
                 made.add_row(configuration.device, escape(configuration.kernel), chosen[-1].when, *row)
-    show(made)
+    if made.row_count:
+        show(made)
 
 
 def _changed(run: RecordedRun) -> Iterable[tuple[str, str, str, str, str]]:

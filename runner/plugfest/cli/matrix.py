@@ -136,7 +136,7 @@ def run_matrix(found: Matrix, output: Path, place: Open) -> int:
     try:
         done, total = len(opened.finished), len(opened.jobs)
         console.print(
-            f"{found.name}: {total} jobs in {shown(opened.folder)}"
+            f"{found.name}: {total} job{'s' * (total != 1)} in {shown(opened.folder)}"
             + (f", of which {done} are done" if done else "")
             + ("; --new begins anew" if 0 < done < total else ""),
             markup=False,

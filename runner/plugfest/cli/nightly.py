@@ -203,7 +203,7 @@ def _publish(found: Matrix, night: Night, output: Path) -> int:
         click.echo(printable(f"new complaint of the kernel: {text}"))
     counts = [(change, sum(len(run.changed(change)) for run in runs)) for change in Change]
     words = ", ".join(f"{count} {change}" for change, count in counts if count) or "no verdict changed"
-    click.echo(f"{found.name}: {len(runs)} runs in the history; {words}")
+    click.echo(f"{found.name}: {len(runs)} run{'s' * (len(runs) != 1)} in the history; {words}")
     click.echo(f"{pages} pages; open {shown(output.absolute() / SITE / 'index.html')}")
     return failed or int(any(each.worse for run in runs for each in run.transitions))
 
