@@ -141,7 +141,9 @@ def test_a_scheduler_that_goes_away(cluster, stand_in: StandIn, write, monkeypat
     monkeypatch.setattr(client, "CONNECT", 0.5)
     stand_in.does(gve=[{"wait": True}])
     cluster.start_workers("one")
-    matrix = stand_in.start("matrix", str(write("ixgbe", "gve", run="guests = 1")), "--scheduler", cluster.address)
+    matrix = stand_in.start(
+        "matrix", str(write("ixgbe", "gve", "igb", "e1000e", run="guests = 1")), "--scheduler", cluster.address
+    )
     wait_for(lambda: stand_in.runs("gve"), "the second run")
     wait_for(lambda: "passed    ixgbe" in stand_in.log(), "the first result")
     cluster.kill("scheduler")
@@ -150,6 +152,7 @@ def test_a_scheduler_that_goes_away(cluster, stand_in: StandIn, write, monkeypat
     assert "expected Dask's scheduler, found that the connection was lost" in line
     assert "the same command continues" in line
     assert "Traceback" not in stand_in.log()
+    assert stand_in.log().splitlines()[-1] == line
     assert counted(latest()) == {"ixgbe-kr-trixie-backports": ["passed"]}
 
 

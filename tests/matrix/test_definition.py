@@ -260,7 +260,7 @@ class TestBadInput:
         with pytest.raises(UsageError, match="expected an absolute path, which the workers have, found 'src/linux'"):
             read(tmp_path, 'matrix = {drivers = ["igb"], kernels = ["src/linux"]}', elsewhere=True)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         st.recursive(
             st.one_of(

@@ -115,6 +115,8 @@ class Cluster:
             resources=resources(job),
         )
         result = asyncio.create_task(self._result(future))
+        # If the first of several jobs has said that the scheduler is lost, nobody asks the others.
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait({result, self._look}, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
