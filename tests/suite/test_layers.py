@@ -22,6 +22,7 @@ ORDER = (
     "requirements",
     "provision",
     "run",
+    "build",
     "machine",
     "statistics",
     "dut",

@@ -10,6 +10,7 @@ import click
 
 from plugfest import __version__
 from plugfest.cli import (
+    build,
     cache,
     certify,
     compare,
@@ -56,6 +57,7 @@ def commands() -> None:
 
 for _command in (
     run.run,
+    build.build,
     shell.shell,
     listing.drivers,
     listing.models,

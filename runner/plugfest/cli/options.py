@@ -25,13 +25,18 @@ def _stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return lambda command: functools.reduce(lambda inner, decorate: decorate(inner), reversed(options), command)
 
 
-cache_options = _stacked(
+fetch_options = _stacked(
     option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder for everything fetched or built.  [default: $XDG_CACHE_HOME/plugfest]",
     ),
     option("--mirror", metavar="URL", help="Debian mirror.  [default: the mirror that this host's apt uses]"),
+)
+"""Options of every command that may fetch something."""
+
+cache_options = _stacked(
+    fetch_options,
     option(
         "--qemu",
         metavar="PROGRAM",
@@ -39,6 +44,32 @@ cache_options = _stacked(
     ),
 )
 """Options of every command that may fetch or build."""
+
+channel_option = option(
+    "--kernel",
+    default=DEFAULT_CHANNEL,
+    show_default=True,
+    metavar="CHANNEL",
+    help="The Debian channel of the kernel to build for: trixie-backports, trixie or bookworm.",
+)
+
+build_limits = _stacked(
+    option(
+        "--build-seconds",
+        type=click.FloatRange(min=1),
+        default=600,
+        show_default=True,
+        help="End a build that takes longer.",
+    ),
+    option(
+        "--build-memory",
+        type=click.IntRange(min=64),
+        default=4096,
+        show_default=True,
+        help="End a build whose processes take more memory together, MiB.",
+    ),
+)
+"""Options of every command that builds strangers' code."""
 
 guest_options = _stacked(
     option(

@@ -58,3 +58,33 @@ class Kernel:
     modules: Path
     config: Path | None
     digest: str
+
+
+@dataclass(frozen=True)
+class BuildRoot:
+    """A root file system with what builds a module for one kernel: its headers, its compiler, make, git.
+
+    Attributes:
+        root: the folder; nothing in it is run but as the root of a confined process.
+        release: the kernel's ``uname -r``.
+        version: of the package with the headers, as ``7.3.4-1~bpo13+1``.
+        compiler: of the package with the compiler that built the kernel, as ``gcc-14 14.2.0-19``.
+    """
+
+    root: Path
+    release: str
+    version: str
+    compiler: str
+
+
+@dataclass(frozen=True)
+class DriverSource:
+    """The drivers' part of a kernel's source, as Debian patched it.
+
+    Attributes:
+        tree: folder with ``drivers/net``.
+        title: what it is, for messages: ``Debian's linux-source-7.3 7.3.4-1~bpo13+1``.
+    """
+
+    tree: Path
+    title: str

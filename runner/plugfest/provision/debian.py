@@ -37,14 +37,16 @@ class Packages:
     """The packages to fetch.
 
     Attributes:
-        names: the packages; their dependencies are fetched too.
+        names: the packages, each perhaps with ``=VERSION``; their dependencies are fetched too.
         suite: release, as ``trixie``.
         backports: prefer that release's backports for them and their dependencies.
+        unused: folders that are deleted once the packages are unpacked.
     """
 
     names: tuple[str, ...]
     suite: str = "trixie"
     backports: bool = False
+    unused: tuple[str, ...] = UNUSED
 
     def recipe(self) -> str:
         """Return a description for the cache's key; it does not include the mirror."""
@@ -202,7 +204,7 @@ def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> dic
         if done.returncode != 0:
             raise InfrastructureError(_explain(done.stderr, packages, source))
         names = [line.split("_") for line in fetched.read_text().split() if line.endswith(".deb")]
-    for rest in UNUSED:
+    for rest in packages.unused:
         shutil.rmtree(target / rest, ignore_errors=True)
     # NAME_VERSION_ARCHITECTURE.deb, with the colon of an epoch as %3a
     return {name: unquote(version) for name, version, _ in names}

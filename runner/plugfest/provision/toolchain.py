@@ -19,6 +19,8 @@ QEMU = "qemu-system-x86_64"
 DEVICE = "vfio-user-pci"
 QEMU_PACKAGES = Packages(("qemu-system-x86", "seabios"), backports=True)
 IMAGE_PACKAGES = Packages(("erofs-utils", "kmod", "zstd", "busybox-static"))
+BWRAP = "bwrap"
+BWRAP_PACKAGES = Packages(("bubblewrap",))
 BUILDER_PACKAGES = Packages(("clang-19", "libbpf-dev", "linux-libc-dev", "libc6-dev", "libxdp-dev"))
 COMPILER = "usr/lib/llvm-19/bin/clang"
 LINKER = "usr/bin/ld.bfd"
@@ -61,6 +63,19 @@ def ensure_toolchain(settings: ProvisionSettings) -> Toolchain:
 def ensure_image_tools(settings: ProvisionSettings) -> Unpacked:
     """Return the programs that build the guest's images: mkfs.erofs, depmod, zstd, busybox."""
     return _unpacked(settings, "tools", IMAGE_PACKAGES, "image tools (Debian packages)", 25 * _MIB)
+
+
+def ensure_bwrap(settings: ProvisionSettings) -> tuple[str, ...]:
+    """Return the argv prefix that runs bubblewrap: the one in PATH, which the host may permit more, or Debian's.
+
+    Raises:
+        InfrastructureError: it cannot be fetched.
+    """
+    program = shutil.which(BWRAP)
+    if program:
+        return (program,)
+    root = _unpacked(settings, "bwrap", BWRAP_PACKAGES, "bubblewrap (Debian package)", 15 * _MIB)
+    return root.argv(f"usr/bin/{BWRAP}")
 
 
 def ensure_builder(settings: ProvisionSettings) -> Unpacked:

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs strangers' programs, such as their makefiles: in namespaces of their own, unprivileged, and limited.
+
+    plugfest ─ bwrap ─ bwrap, PID 1 of the namespace ─ prlimit ─ setpriv ─ the program
+
+bubblewrap (bwrap(1)) makes mount, PID, network, IPC and UTS namespaces. Their root is a folder of the cache, read-only; nothing of the
+host's files is in it. Two folders can be written: the build folder, as /build, and a scratch folder, as /tmp. The network has no more
+than a loopback. Started by root, the program runs as nobody, of the host too (setpriv(1)), without capabilities; started by an
+ordinary user, in a user namespace, as nobody there. No program gains privileges (``no_new_privs``). What is left when the program ends,
+or when plugfest does, the kernel kills with the PID namespace.
+
+A watcher ends what takes more than its `Limits`. Resource limits (setrlimit(2)) hold what could outrun it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from plugfest.build.errors import LimitError
+from plugfest.errors import InfrastructureError
+from plugfest.provision.build_root import BUILD
+
+NOBODY = 65534
+"""User and group of a confined program."""
+
+_MIB = 1 << 20
+_INTERVAL = 0.05
+_SPACE_INTERVAL = 1.0
+"""Seconds between two looks at processes and memory, and between two at the space: that reads the whole folder."""
+_END = 30
+"""Seconds that killed processes have to end."""
+_PATH = "/usr/local/bin:/usr/bin:/usr/sbin"
+_NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "plugfest")
+_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
+"""What setpriv needs to drop all."""
+_DROP = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"),
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a confined program and all its children may take.
+
+    Attributes:
+        seconds: time from start to end.
+        memory: resident memory of all processes together, MiB.
+        processes: how many processes at a time.
+        space: of the two folders together, MiB.
+        files: how many in the two folders together.
+    """
+
+    seconds: float = 600.0
+    memory: int = 4096
+    processes: int = 512
+    space: int = 4096
+    files: int = 200_000
+
+
+class Confinement:
+    """Runs programs in one folder, one after the other."""
+
+    def __init__(self, root: Path, bwrap: Sequence[str], folder: Path, limits: Limits | None = None) -> None:
+        """Make the build folder and the scratch folder.
+
+        Args:
+            root: root of the programs, with a mount point ``build``; read-only to them.
+            bwrap: argv prefix of bubblewrap.
+            folder: an empty or missing folder for both folders.
+            limits: of each program.
+        """
+        self.root = root
+        self.build = folder / "build"
+        self._scratch = folder / "tmp"
+        self._bwrap = tuple(bwrap)
+        self.limits = limits or Limits()
+        for path in (self.build, self._scratch):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)
+
+    def take(self, source: Path, name: str = "") -> Path:
+        """Copy a folder into the build folder; symbolic links as they are, without sockets, pipes and devices.
+
+        Args:
+            source: the folder.
+            name: path of the copy in the build folder; by default it becomes the build folder's contents.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InfrastructureError: it cannot be copied.
+        """
+        target = self.build / name
+        try:
+            shutil.copytree(source, target, symlinks=True, ignore=_not_copied, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            # shutil.Error has a list of (source, target, text)
+            first = error.args[0][0] if isinstance(error, shutil.Error) else (source, target, error)
+            raise InfrastructureError(
+                f"{first[0]}: expected to copy it into a build folder, found: {first[2]}"
+            ) from error
+        return target
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        folder: str = "",
+        environment: Mapping[str, str] | None = None,
+        what: str = "the build",
+    ) -> int:
+        """Run a program, and wait until it and all its children have ended.
+
+        Args:
+            command: the program, in the root or in the build folder, and its arguments.
+            log: file that its output goes to, appended.
+            folder: its working folder, within the build folder.
+            environment: added to PATH, HOME and LC_ALL, which is all that it gets.
+            what: its name in messages.
+
+        Returns:
+            Its exit status; 128 + N if signal N ended it.
+
+        Raises:
+            LimitError: it took more than it may, and was ended.
+            InfrastructureError: the namespaces cannot be made.
+        """
+        self._give_away()
+        reading, writing = os.pipe()
+        with log.open("ab") as output, open(reading, "rb") as report:  # noqa: PTH123 - a descriptor, not a path
+            try:
+                self._lend(output, NOBODY)
+                process = self._start(command, output, folder, environment or {}, writing)
+            finally:
+                os.close(writing)
+            with _init_of(report) as init:
+                try:
+                    excess = self._watch(process)
+                finally:
+                    process.kill()  # what is left of it ends with it
+                    process.wait()
+                    _wait_for_end(init)
+                    self._lend(output, os.geteuid())
+            excess = excess or self._excess_of_space()
+            began = b"exit-code" in report.read()
+        if excess is not None:
+            raise LimitError(f"{what}: expected at most {excess}; it was ended")
+        if not began:
+            raise InfrastructureError(
+                f"expected to make namespaces for a build, found: {_last_line(log).removeprefix('bwrap: ')}; "
+                "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 on Debian, "
+                "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)"
+            )
+        return 128 - process.returncode if process.returncode < 0 else process.returncode
+
+    def _start(
+        self, command: Sequence[str], output: BinaryIO, folder: str, environment: Mapping[str, str], report: int
+    ) -> subprocess.Popen[bytes]:
+        argv = [*self._bwrap, *_NAMESPACES, "--die-with-parent", "--new-session", "--json-status-fd", str(report)]
+        as_root = os.geteuid() == 0
+        if as_root:
+            argv += [word for name in _CAPABILITIES for word in ("--cap-add", name)]
+        else:
+            argv += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
+        argv += ["--ro-bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+        argv += ["--bind", str(self.build), f"/{BUILD}", "--bind", str(self._scratch), "/tmp"]  # noqa: S108 - a folder of our own
+        argv += ["--chdir", str(Path(f"/{BUILD}", folder)), "--clearenv"]
+        for name, value in {"PATH": _PATH, "HOME": f"/{BUILD}", "LC_ALL": "C.UTF-8", **environment}.items():
+            argv += ["--setenv", name, value]
+        argv += ["--", *self._resource_limits(), *(_DROP if as_root else ()), *command]
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=(report,)
+            )
+        except OSError as error:
+            raise InfrastructureError(f"expected to run {argv[0]}, found: {error.strerror}") from error
+        with suppress(OSError):  # if the host is short of memory, this goes first
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
+        return process
+
+    def _resource_limits(self) -> list[str]:
+        limits = self.limits
+        return [
+            "prlimit",
+            "--core=0",
+            "--nofile=1024",
+            # Above the watcher's limits, whose message says what was exceeded, not what failed because of it.
+            f"--nproc={4 * limits.processes}",
+            f"--as={2 * limits.memory * _MIB}",
+            f"--fsize={limits.space * _MIB}",
+        ]
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> str | None:
+        """Wait until a process has ended; return which limit it exceeded, if any."""
+        begin = last = time.monotonic()
+        while True:
+            try:
+                process.wait(_INTERVAL)
+            except subprocess.TimeoutExpired:
+                now = time.monotonic()
+                excess = self._excess_of_processes(process.pid)
+                if excess is None and now - last >= _SPACE_INTERVAL:
+                    last = now
+                    excess = self._excess_of_space()
+                if excess is None and now - begin > self.limits.seconds:
+                    excess = f"{self.limits.seconds:g} s (--build-seconds), found that it was still running"
+                if excess is not None:
+                    return excess
+            else:
+                return None
+
+    def _excess_of_processes(self, pid: int) -> str | None:
+        pages = 0
+        for count, each in enumerate(_descendants(pid), 1):
+            with suppress(OSError, ValueError, IndexError):
+                pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+            if count > self.limits.processes:
+                return f"{self.limits.processes} processes, found more"
+        memory = pages * os.sysconf("SC_PAGE_SIZE") // _MIB
+        if memory > self.limits.memory:
+            return f"{self.limits.memory} MiB of memory (--build-memory), found {memory} MiB"
+        return None
+
+    def _excess_of_space(self) -> str | None:
+        blocks = files = 0
+        for top in (self.build, self._scratch):
+            for parent, folders, names in os.walk(top):
+                for name in (*folders, *names):
+                    files += 1
+                    with suppress(OSError):
+                        blocks += Path(parent, name).lstat().st_blocks
+                if files > self.limits.files:
+                    return f"{self.limits.files} files, found more"
+        space = blocks * 512 // _MIB
+        return f"{self.limits.space} MiB of files, found {space} MiB" if space > self.limits.space else None
+
+    @staticmethod
+    def _lend(log: BinaryIO, owner: int) -> None:
+        """Let the program open its output again, as a makefile does that writes to /dev/stderr."""
+        if os.geteuid() == 0:
+            os.fchown(log.fileno(), owner, -1)
+
+    def _give_away(self) -> None:
+        """Let the program write what is in its folders."""
+        if os.geteuid() != 0:
+            return
+        for top in (self.build, self._scratch):
+            os.chown(top, NOBODY, NOBODY)
+            for parent, folders, names in os.walk(top):
+                for name in (*folders, *names):
+                    os.chown(Path(parent, name), NOBODY, NOBODY, follow_symlinks=False)
+
+
+@contextmanager
+def _init_of(report: BinaryIO) -> Iterator[int | None]:
+    """Give a descriptor of the first process of the namespaces, as bubblewrap reports it; None if it made none."""
+    descriptor = None
+    with suppress(ValueError, KeyError, OSError):
+        descriptor = os.pidfd_open(json.loads(report.readline())["child-pid"])
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _wait_for_end(init: int | None) -> None:
+    """Wait until a namespace's first process has ended, before which the kernel ends all others: none may write any more."""
+    if init is None:
+        return
+    poll = select.poll()
+    poll.register(init, select.POLLIN)
+    if not poll.poll(_END * 1000):
+        raise InfrastructureError(f"expected a killed build to end within {_END} s, found that it runs; kill it")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_bytes()[-1024:].decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return a process's children, their children, and so on, as far as they have not ended meanwhile."""
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        each = pending.pop()
+        with suppress(OSError):
+            for task in os.scandir(f"/proc/{each}/task"):
+                children = Path(task.path, "children").read_text().split()
+                found += map(int, children)
+                pending += map(int, children)
+    return found
+
+
+def _not_copied(folder: str, names: list[str]) -> list[str]:
+    """Return the names of what is neither a file, a folder nor a link: a pipe would be waited for."""
+    paths = (Path(folder, name) for name in names)
+    return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What can be wrong with a source or a patch, as opposed to with this machine."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from plugfest.errors import PlugfestError
+
+
+class BuildError(PlugfestError):
+    """A source does not build, or takes more than it may."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class LimitError(BuildError):
+    """A confined process took more time, memory, processes or space than it may, and was ended."""
