@@ -17,7 +17,8 @@ from plugfest.faults import is_models, of_models
 from plugfest.machine import acceleration
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
-from plugfest.provision.modules import module_info
+from plugfest.provision.modules import NEEDED_TO_BOOT, base_name, module_info
+from plugfest.provision.progress import print_line
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
@@ -70,6 +71,7 @@ def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     toolchain = ensure_toolchain(wanted)
     root = ensure_root(wanted)
     kernel = ensure_kernel(wanted, options.kernel)
+    _note_other_kernels(modules, kernel.release)
     chosen = acceleration.choose(options.accel, toolchain, kernel, cache=wanted.cache)
     return RunPlan(
         driver=driver.name,
@@ -107,7 +109,22 @@ def _module(path: Path) -> Path:
         raise UsageError(
             f"--module {path}: expected a kernel module (.ko), found {error}; build it against the kernel of --kernel"
         ) from error
+    if base_name(path.name) in NEEDED_TO_BOOT:
+        raise UsageError(
+            f"--module {path}: expected a module that a guest boots without, found one that it has loaded by then; "
+            "build a kernel with it, and name its tree with --kernel"
+        )
     return path.resolve()
+
+
+def _note_other_kernels(modules: Sequence[Path], release: str) -> None:
+    """Say which modules were built for another kernel: this one may still take them, if it checks each symbol's version."""
+    for path in modules:
+        built_for = module_info(path.read_bytes()).get("vermagic", "").partition(" ")[0]
+        if built_for and built_for != release:
+            print_line(
+                f"note: {path.name} was built for Linux {built_for}, and the guest runs {release}: it may refuse it"
+            )
 
 
 def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
