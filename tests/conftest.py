@@ -5,6 +5,17 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from plugfest.provision.artifact import BuildRoot
+from plugfest.provision.build_root import ensure_build_root
+from plugfest.provision.kernel import ensure_kernel
+from plugfest.provision.settings import ProvisionSettings
+
+
+@pytest.fixture(scope="session")
+def build_root() -> BuildRoot:
+    """What builds modules for the default channel, fetched once into the cache."""
+    settings = ProvisionSettings()
+    return ensure_build_root(settings, ensure_kernel(settings))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ ORDER = (
     "provision",
     "run",
     "build",
+    "patch",
     "machine",
     "statistics",
     "dut",

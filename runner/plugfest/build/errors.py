@@ -16,3 +16,16 @@ class BuildError(PlugfestError):
 
 class LimitError(BuildError):
     """A confined process took more time, memory, processes or space than it may, and was ended."""
+
+
+class SeriesError(BuildError):
+    """A series of patches does not apply, or touches more than one module.
+
+    Attributes:
+        series: its name.
+    """
+
+    def __init__(self, series: str, message: str) -> None:
+        """Name the series before the message."""
+        super().__init__(f"{series}: {message}")
+        self.series = series

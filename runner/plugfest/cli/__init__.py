@@ -10,6 +10,7 @@ import click
 
 from plugfest import __version__
 from plugfest.cli import (
+    bisect,
     build,
     cache,
     certify,
@@ -22,6 +23,7 @@ from plugfest.cli import (
     listing,
     matrix,
     nightly,
+    patch,
     report,
     run,
     shell,
@@ -34,7 +36,7 @@ EXIT_STATUSES = """\b
 Exit status:
   0    every verdict is pass, skip, xfail or quarantined (with --falsify: every fault was detected)
   1    a test has the verdict fail, error, crash, timeout, unstable, blocked or miss; of compare, history changes and nightly: a test
-       broke; of certify and verify: a certificate says so, or is refused
+       broke; of certify and verify: a certificate says so, or is refused; of build and patch: a source or series is refused
   2    the command line is wrong
   3    this machine or the network lacks something that a run needs; of matrix and nightly: a job has no result
   130  interrupted (SIGINT); 143 by SIGTERM"""
@@ -58,6 +60,8 @@ def commands() -> None:
 for _command in (
     run.run,
     build.build,
+    patch.patch,
+    bisect.bisect,
     shell.shell,
     listing.drivers,
     listing.models,

@@ -161,7 +161,7 @@ def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
 def _subject(plan: RunPlan) -> known_issues.Subject:
     """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
     module = version = None
-    if plan.extra_modules:
+    if plan.extra_modules and not plan.in_tree:
         name = drivers.find(plan.driver).module
         path = next(
             (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),

@@ -82,6 +82,7 @@ class Driver:
     Attributes:
         name: as the user types it.
         module: the kernel module to load.
+        source: its place in the kernel's source: the folder that is built as this one module, or a file.
         subject: the device it drives.
         pci_ids: (vendor, device) of that device.
         areas: folders of the suite that apply to it.
@@ -92,6 +93,7 @@ class Driver:
 
     name: str
     module: str
+    source: str
     subject: ModelSubject | QemuSubject
     pci_ids: tuple[tuple[int, int], ...]
     areas: tuple[str, ...]
@@ -105,6 +107,7 @@ _DRIVERS = (
     Driver(
         name="ixgbe",
         module="ixgbe",
+        source="drivers/net/ethernet/intel/ixgbe",
         subject=ModelSubject("ixgbe", "kr"),
         pci_ids=((0x8086, 0x1517), (0x8086, 0x10F7), (0x8086, 0x10F8)),
         areas=_EVERYWHERE,
@@ -114,6 +117,7 @@ _DRIVERS = (
     Driver(
         name="gve",
         module="gve",
+        source="drivers/net/ethernet/google/gve",
         subject=ModelSubject("gve", "std"),
         pci_ids=((0x1AE0, 0x0042),),
         areas=_EVERYWHERE,
@@ -123,6 +127,7 @@ _DRIVERS = (
     Driver(
         name="xgbe",
         module="amd-xgbe",
+        source="drivers/net/ethernet/amd/xgbe",
         subject=ModelSubject("xgbe", "v2a"),
         pci_ids=((0x1022, 0x1458), (0x1022, 0x1459)),
         areas=_EVERYWHERE,
@@ -132,6 +137,7 @@ _DRIVERS = (
     Driver(
         name="igb",
         module="igb",
+        source="drivers/net/ethernet/intel/igb",
         subject=QemuSubject("igb"),
         pci_ids=((0x8086, 0x10C9),),
         areas=_EVERYWHERE,
@@ -141,6 +147,7 @@ _DRIVERS = (
     Driver(
         name="e1000e",
         module="e1000e",
+        source="drivers/net/ethernet/intel/e1000e",
         subject=QemuSubject("e1000e"),
         pci_ids=((0x8086, 0x10D3),),
         areas=_EVERYWHERE,
@@ -150,6 +157,7 @@ _DRIVERS = (
     Driver(
         name="vmxnet3",
         module="vmxnet3",
+        source="drivers/net/vmxnet3",
         subject=QemuSubject("vmxnet3"),
         pci_ids=((0x15AD, 0x07B0),),
         areas=_EVERYWHERE,
@@ -159,6 +167,7 @@ _DRIVERS = (
     Driver(
         name="virtio_net",
         module="virtio_net",
+        source="drivers/net/virtio_net.c",
         # A vector for each queue, one for the control queue and one for changes of the configuration. VIRTIO_F_ACCESS_PLATFORM, since
         # only with it the driver maps memory by the DMA API, which zero-copy AF_XDP needs (virtqueue_dma_dev).
         subject=QemuSubject(

@@ -32,6 +32,7 @@ class RunPlan:
         scratch: private folder of the run (a tmpfs that ends with the run): sockets, keys.
         snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
+        in_tree: the extra modules are builds of the kernel's own driver, whose known issues apply.
         falsify: arm each requirement's fault, and expect the test to fail.
         confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
         strict_waits: a wait that uses more than half of its deadline is a failure of the run.
@@ -60,6 +61,7 @@ class RunPlan:
     scratch: Path
     snapshots: Path | None = None
     extra_modules: tuple[Path, ...] = ()
+    in_tree: bool = False
     falsify: bool = False
     confirm: bool = True
     strict_waits: bool = False

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds a driver's folder of a kernel's source as the one module that it is, patched or not."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugfest.build import module
+from plugfest.build.confinement import Limits
+from plugfest.build.errors import BuildError
+from plugfest.errors import UsageError
+from plugfest.patch.queue import Series
+from plugfest.patch.series import TREE, Patch, apply
+from plugfest.patch.tree import GitTree
+from plugfest.provision.artifact import BuildRoot, DriverSource
+from plugfest.provision.modules import base_name
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.requirements.drivers import Driver
+
+GIT_LOG = "git.log"
+
+
+def check_driver(driver: Driver) -> None:
+    """Check that a driver can be replaced in a guest by another build of its own.
+
+    Raises:
+        UsageError: it is one file among others, or the guest needs it before.
+    """
+    if driver.source.endswith(".c"):
+        raise UsageError(
+            f"--driver {driver.name}: expected a driver with a folder of its own, found {driver.source}, of which the guest's management "
+            "NIC has a module loaded already; build your tree, and run plugfest run with --kernel TREE"
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A driver's source.
+
+    Attributes:
+        folder: the driver's, in the kernel's source.
+        tree: a folder that holds it by that path; or the git tree of `commit`.
+        commit: hash of the commit; None for a plain folder.
+        title: what it is, for messages.
+        of_kernel: it is that of the kernel under test itself.
+    """
+
+    folder: str
+    tree: Path
+    commit: str | None
+    title: str
+    of_kernel: bool = False
+
+    @classmethod
+    def of_channel(cls, driver: Driver, source: DriverSource) -> Source:
+        """Return Debian's source of a driver."""
+        return cls(driver.source, source.tree, None, source.title, of_kernel=True)
+
+    @classmethod
+    def of_tree(cls, driver: Driver, path: Path, revision: str = "HEAD") -> Source:
+        """Return a driver's source of the user's tree: of a commit, if it is a git tree, and else as it is.
+
+        Raises:
+            UsageError: there is no such folder or commit.
+        """
+        if not (path / ".git").exists() and not (path / "HEAD").is_file():
+            if not (path / driver.source).is_dir():
+                raise UsageError(f"--tree {path}: expected a kernel's source with {driver.source}, found none")
+            return cls(driver.source, path, None, str(path))
+        tree = GitTree(path)
+        commit = tree.commit(revision)
+        return cls(driver.source, path, commit, f"{path} at {tree.describe(commit)}")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a driver is built with.
+
+    Attributes:
+        settings: cache and mirror.
+        root: headers and compiler.
+        limits: of each build.
+    """
+
+    settings: ProvisionSettings
+    root: BuildRoot
+    limits: Limits
+
+    def build(
+        self, driver: Driver, source: Source, output: Path, series: Sequence[Series] = ()
+    ) -> tuple[Path, list[Patch]]:
+        """Apply series to a driver's source, and build it.
+
+        Args:
+            driver: the driver.
+            source: its source.
+            output: folder for the module, build.log and git.log.
+            series: to apply, in this order.
+
+        Returns:
+            The module, and the patches that were applied.
+
+        Raises:
+            BuildError: a series does not apply, or touches more than the module; or it does not build.
+            InfrastructureError: nothing can be built here.
+        """
+        output.mkdir(parents=True, exist_ok=True)
+        place = f"{TREE}/{source.folder}"
+        with (
+            module.confinement(self.settings, self.root, self.limits) as confined,
+            tempfile.TemporaryDirectory() as scratch,
+        ):
+            if source.commit is None:
+                confined.take(source.tree / source.folder, place)
+            else:
+                GitTree(source.tree).unpack(source.commit, source.folder, Path(scratch))
+                confined.take(Path(scratch) / source.folder, place)
+            patches: list[Patch] = []
+            for each in series:
+                patches += apply(confined, each, source.folder, title=source.title, log=output / GIT_LOG)
+            name = " and ".join(each.name for each in series) or source.title
+            try:
+                made = module.build_part(confined, self.root, place, output, strip=True)
+            except BuildError as error:
+                raise type(error)(f"{name}: {error}") from error
+        wanted = base_name(driver.module)
+        for path in made.modules:
+            if base_name(path.name) == wanted:
+                return path, patches
+        raise BuildError(
+            f"{name}: expected {source.folder} to build {driver.module}.ko, found {', '.join(path.name for path in made.modules)}"
+        )

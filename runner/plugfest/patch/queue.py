@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to judge: files of one series, a range of commits, or a folder of pending series."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugfest.errors import UsageError
+from plugfest.patch.tree import GitTree
+
+ENDINGS = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
+"""What the names of a queue's files end with, perhaps followed by ``.gz``."""
+TOGETHER = "together"
+"""Name of the job that applies all series of a queue."""
+_LARGEST = 64 << 20
+_RESERVED = (TOGETHER, "before")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of patches.
+
+    Attributes:
+        name: for people, and of its folder of reports.
+        texts: by file name, the bytes of mails, mailboxes or diffs, in the order in which they apply.
+    """
+
+    name: str
+    texts: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is applied, built and judged in one go.
+
+    Attributes:
+        name: of its folder of reports.
+        series: what is applied, in this order.
+    """
+
+    name: str
+    series: tuple[Series, ...]
+
+
+def jobs(folder: Path) -> list[Job]:
+    """Return the jobs of a queue: each series alone, then, if there are several, all together.
+
+    A file is a series, and so is a folder, of its files in the order of their names. Hidden files, and files with other endings than
+    `ENDINGS`, are left out.
+
+    Args:
+        folder: of the queue.
+
+    Raises:
+        UsageError: there is no series in it, two have one name, or one cannot be read.
+    """
+    found = [
+        Series(_name(path), tuple(map(_text, _files(path))))
+        for path in _entries(folder)
+        if path.is_dir() or _is_patch(path)
+    ]
+    names = [series.name for series in found]
+    for name in names:
+        if names.count(name) > 1 or name in _RESERVED:
+            raise UsageError(
+                f"{folder}: expected each series to have a name of its own, found {name} twice; rename one"
+            )
+    if not found:
+        raise UsageError(f"{folder}: expected files or folders of patches ({', '.join(ENDINGS)}), found none")
+    alone = [Job(series.name, (series,)) for series in found]
+    return alone if len(alone) == 1 else [*alone, Job(TOGETHER, tuple(found))]
+
+
+def job(arguments: Sequence[str], tree: Path) -> Job:
+    """Return the job of what the command line names: files, and ranges of commits, that make one series.
+
+    Args:
+        arguments: paths of mails, mailboxes and diffs, or ranges such as ``main..fix``.
+        tree: the git tree of the ranges.
+
+    Raises:
+        UsageError: there is no such file or range, or it cannot be read.
+    """
+    texts = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            raise UsageError(f"{path}: expected files or one folder, found a folder beside others; give it alone")
+        if path.exists():
+            texts.append(_text(path))
+        elif ".." in argument:
+            texts.append((argument, GitTree(tree).mails(argument)))
+        else:
+            raise UsageError(
+                f"{argument}: expected a mail, a mailbox, a diff, a folder of them or a range of commits (A..B), found none"
+            )
+    return Job("after", (Series(arguments[0] if len(arguments) == 1 else "the series", tuple(texts)),))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _files(path: Path) -> list[Path]:
+    return [each for each in _entries(path) if _is_patch(each)] if path.is_dir() else [path]
+
+
+def _is_patch(path: Path) -> bool:
+    return path.is_file() and path.name.removesuffix(".gz").endswith(ENDINGS)
+
+
+def _name(path: Path) -> str:
+    name = path.name
+    for ending in (".gz", *ENDINGS):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _text(path: Path) -> tuple[str, bytes]:
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path}: expected mails or a diff, found: {error}") from error
+    if len(data) > _LARGEST:
+        raise UsageError(f"{path}: expected at most {_LARGEST >> 20} MiB of patches, found more; name the series alone")
+    return path.name, data

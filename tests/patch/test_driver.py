@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A driver's source: Debian's, a folder, a git tree; built as one module."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from plugfest.build.confinement import Limits
+from plugfest.build.errors import BuildError, SeriesError
+from plugfest.errors import UsageError
+from plugfest.patch.driver import Source, Workshop, check_driver
+from plugfest.patch.queue import Series
+from plugfest.provision.artifact import BuildRoot, DriverSource
+from plugfest.provision.modules import module_info
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.requirements.drivers import Driver, drivers
+
+FOLDER = "drivers/net/ethernet/acme"
+HEARTBEAT = Path(__file__).parents[1] / "build/heartbeat"
+
+Git = Callable[..., str]
+Commit = Callable[[str, dict[str, str]], str]
+
+
+@pytest.fixture
+def acme() -> Driver:
+    """A driver whose folder is that of the tests' git tree."""
+    return dataclasses.replace(drivers()["vmxnet3"], name="acme", module="heartbeat", source=FOLDER)
+
+
+def test_sources_of_each_kind(git: Git, commit: Commit, tmp_path: Path, acme: Driver) -> None:
+    debian = Source.of_channel(acme, DriverSource(tmp_path, "Debian's linux-source-7.3 7.3.4-1"))
+    assert (debian.commit, debian.of_kernel) == (None, True)
+    commit("acme: next", {f"{FOLDER}/main.c": "next"})
+    base = Source.of_tree(acme, tmp_path / "tree", "base")
+    assert (base.commit, base.of_kernel) == (git("rev-parse", "base"), False)
+    assert base.title == f'{tmp_path}/tree at {base.commit[:12]} ("The driver")'
+    plain = tmp_path / "plain"
+    (plain / FOLDER).mkdir(parents=True)
+    assert Source.of_tree(acme, plain).commit is None
+    with pytest.raises(UsageError, match=f"expected a kernel's source with {FOLDER}, found none"):
+        Source.of_tree(acme, tmp_path)
+
+
+def test_each_driver_has_its_place() -> None:
+    for name, driver in drivers().items():
+        assert driver.source.startswith("drivers/net/")
+        if name == "virtio_net":
+            with pytest.raises(UsageError, match=r"found drivers/net/virtio_net\.c"):
+                check_driver(driver)
+        else:
+            check_driver(driver)
+
+
+@pytest.mark.boot
+def test_a_patched_driver_of_a_tree(
+    git: Git, commit: Commit, tmp_path: Path, acme: Driver, build_root: BuildRoot
+) -> None:
+    """From a commit of a git tree to a module; a series changes its version, another does not compile."""
+    files = {f"{FOLDER}/{name}": (HEARTBEAT / name).read_text() for name in ("heartbeat.c", "heartbeat.h", "Kbuild")}
+    git("rm", "--quiet", "-r", FOLDER)
+    commit("acme: a driver that builds", files)
+    git("tag", "good")
+    header = f"{FOLDER}/heartbeat.h"
+    commit("acme: version 2", {header: files[header].replace("1.4.2", "2.0.0")})
+    fix = Series("fix", (("fix", git("format-patch", "--stdout", "good..HEAD").encode() + b"\n"),))
+    commit("acme: nonsense", {header: "nonsense\n"})
+    nonsense = Series("bad", (("bad", git("format-patch", "--stdout", "HEAD~1..HEAD").encode() + b"\n"),))
+    source = Source.of_tree(acme, tmp_path / "tree", "good")
+    workshop = Workshop(ProvisionSettings(), build_root, Limits(seconds=300))
+    before, none = workshop.build(acme, source, tmp_path / "before")
+    after, patches = workshop.build(acme, source, tmp_path / "after", (fix,))
+    assert [module_info(path.read_bytes())["version"] for path in (before, after)] == ["1.4.2", "2.0.0"]
+    assert none == []
+    assert [patch.subject for patch in patches] == ["acme: version 2"]
+    assert before.stat().st_size < 100_000, "without what a debugger reads"
+    with pytest.raises(BuildError, match=r"fix and bad: expected make to succeed, .*heartbeat\.h:1:\d+: error: "):
+        workshop.build(acme, source, tmp_path / "bad", (fix, nonsense))
+    with pytest.raises(SeriesError, match=rf"bad: expected “acme: nonsense” to apply to .* patch failed: {header}:"):
+        workshop.build(acme, source, tmp_path / "worse", (nonsense,))
