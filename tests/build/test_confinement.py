@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plugfest.build.confinement import NOBODY, Confinement, Limits
+from plugfest.build.confinement import NOBODY, Confinement, Limits, LostTime
 from plugfest.build.errors import LimitError
 from plugfest.deadline import Deadline, poll
 from plugfest.provision.artifact import BuildRoot
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_bwrap
-
-pytestmark = pytest.mark.boot
 
 Confine = Callable[..., Confinement]
 
@@ -50,6 +48,7 @@ def listener() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.boot
 def test_the_network_is_unreachable(confine: Confine, tmp_path: Path, listener: int) -> None:
     connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
     subprocess.run([sys.executable, "-c", connect, "127.0.0.1", str(listener)], check=True)
@@ -64,6 +63,7 @@ def test_the_network_is_unreachable(confine: Confine, tmp_path: Path, listener: 
     assert lines == ["1", "lo:"]
 
 
+@pytest.mark.boot
 def test_writes_stay_in_the_build_folder(confine: Confine, tmp_path: Path) -> None:
     outside = tmp_path / "host"
     outside.write_text("the host's")
@@ -83,6 +83,7 @@ def test_writes_stay_in_the_build_folder(confine: Confine, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "work/build").iterdir()) == ["inside", "link"]
 
 
+@pytest.mark.boot
 def test_it_is_not_root_on_the_host(confine: Confine, tmp_path: Path) -> None:
     confined = confine()
     script = "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; touch mine; sleep 1"
@@ -96,6 +97,7 @@ def test_it_is_not_root_on_the_host(confine: Confine, tmp_path: Path) -> None:
     assert owner != 0
 
 
+@pytest.mark.boot
 def test_it_sees_no_process_and_no_variable_of_the_host(
     confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ def test_it_sees_no_process_and_no_variable_of_the_host(
     ],
     ids=["loop", "forks", "memory", "memory of several", "space", "files"],
 )
+@pytest.mark.boot
 def test_a_hog_is_ended_with_one_line(
     confine: Confine, tmp_path: Path, limits: dict[str, float], script: str, expected: str
 ) -> None:
@@ -157,6 +160,7 @@ def left_of(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.boot
 def test_what_a_program_leaves_behind_ends_with_it(confine: Confine, tmp_path: Path) -> None:
     status, _ = shell(
         confine(), "setsid sh -c 'while :; do echo . >>after; sleep 0.01; done' & sleep 0.3", tmp_path / "log"
@@ -169,6 +173,7 @@ def test_what_a_program_leaves_behind_ends_with_it(confine: Confine, tmp_path: P
     assert after.stat().st_size == size
 
 
+@pytest.mark.boot
 def test_a_killed_runner_leaves_no_process(build_root: BuildRoot, tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
@@ -187,6 +192,7 @@ confined.run(["sh", "-c", "touch ready; sleep 1000"], log=Path({str(tmp_path / "
     assert poll(lambda: not left_of(tmp_path / "work/build"), Deadline.after(10)), "a process is left"
 
 
+@pytest.mark.boot
 def test_pipes_and_sockets_are_not_copied(confine: Confine, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
@@ -197,3 +203,38 @@ def test_pipes_and_sockets_are_not_copied(confine: Confine, tmp_path: Path) -> N
     confined.take(source)
     assert sorted(path.name for path in confined.build.rglob("*")) == ["deep", "file.c", "link"]
     assert (confined.build / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("cores", "before", "after", "lost"),
+    [
+        (2, {1: (0, 0)}, {1: (1.0, 0.0)}, 0.0),  # a loop on an idle host
+        (2, {1: (5, 3)}, {1: (5.1, 3.9)}, 0.9 * 0.95),  # a loop that gets a tenth of a core
+        (
+            2,
+            dict.fromkeys(range(9), (0, 0)),
+            dict.fromkeys(range(9), (2 / 9, 7 / 9)),
+            0.0,
+        ),  # nine loops alone
+        (2, {1: (0, 0)}, {1: (0.0, 0.0)}, 0.0),  # one that sleeps
+        (1, {}, {1: (0.0, 7.0)}, 1.0),  # a process waits no longer than there was time
+        (2, {1: (9, 9)}, {}, 0.0),  # one that has ended
+    ],
+)
+def test_time_that_others_take_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cores: int,
+    before: dict[int, tuple[float, float]],
+    after: dict[int, tuple[float, float]],
+    lost: float,
+) -> None:
+    """Each with the seconds that its processes ran and waited for a core, before and after one second."""
+    monkeypatch.setattr("plugfest.build.confinement.cores", lambda: cores)
+    counted = LostTime(tmp_path)
+    for times, elapsed in ((before, 0.0), (after, 1.0)):
+        for pid, (ran, waited) in times.items():
+            (tmp_path / str(pid)).mkdir(exist_ok=True)
+            (tmp_path / str(pid) / "schedstat").write_text(f"{int(ran * 1e9)} {int(waited * 1e9)} 1\n")
+        counted.look(list(times), elapsed)
+    assert counted.seconds == pytest.approx(lost, abs=1e-6)

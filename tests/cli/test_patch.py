@@ -37,7 +37,9 @@ def builds(
 
     monkeypatch.setattr(command, "ensure_driver_source", source)
 
-    def build(self: Workshop, driver: Any, source: Any, output: Path, series: Any = ()) -> tuple[Path, list[Patch]]:
+    def build(
+        self: Workshop, driver: Any, source: Any, output: Path, series: Any = (), start: Any = None
+    ) -> tuple[Path, list[Patch]]:
         text = b"".join(data for each in series for _, data in each.texts)
         if b"broken" in text:
             raise BuildError(f"{series[-1].name}: expected make to succeed, found exit status 2: a.c:1: error: no")
@@ -50,6 +52,7 @@ def builds(
         return output / "ixgbe.ko", [Patch("ixgbe: change it", None, "1.patch", frozenset())] if series else []
 
     monkeypatch.setattr(Workshop, "build", build)
+    monkeypatch.setattr(Workshop, "base", lambda *arguments: (build(*arguments)[0], tmp_path))
     # It reads the whole suite; the tests of plugfest run have it.
     monkeypatch.setattr(command.suite, "check_selection", lambda *_, **__: None)
     return made

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plugfest.build import module
 from plugfest.build.confinement import Limits
 from plugfest.build.errors import BuildError, SeriesError
 from plugfest.errors import UsageError
@@ -16,6 +18,7 @@ from plugfest.patch.queue import Series
 from plugfest.provision.artifact import BuildRoot, DriverSource
 from plugfest.provision.modules import module_info
 from plugfest.provision.settings import ProvisionSettings
+from plugfest.provision.toolchain import ensure_bwrap
 from plugfest.requirements.drivers import Driver, drivers
 
 FOLDER = "drivers/net/ethernet/acme"
@@ -57,7 +60,7 @@ def test_each_driver_has_its_place() -> None:
 
 @pytest.mark.boot
 def test_a_patched_driver_of_a_tree(
-    git: Git, commit: Commit, tmp_path: Path, acme: Driver, build_root: BuildRoot
+    git: Git, commit: Commit, tmp_path: Path, acme: Driver, build_root: BuildRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a commit of a git tree to a module; a series changes its version, another does not compile."""
     files = {f"{FOLDER}/{name}": (HEARTBEAT / name).read_text() for name in ("heartbeat.c", "heartbeat.h", "Kbuild")}
@@ -70,11 +73,18 @@ def test_a_patched_driver_of_a_tree(
     commit("acme: nonsense", {header: "nonsense\n"})
     nonsense = Series("bad", (("bad", git("format-patch", "--stdout", "HEAD~1..HEAD").encode() + b"\n"),))
     source = Source.of_tree(acme, tmp_path / "tree", "good")
-    workshop = Workshop(ProvisionSettings(), build_root, Limits(seconds=300))
-    before, none = workshop.build(acme, source, tmp_path / "before")
-    after, patches = workshop.build(acme, source, tmp_path / "after", (fix,))
-    assert [module_info(path.read_bytes())["version"] for path in (before, after)] == ["1.4.2", "2.0.0"]
-    assert none == []
+    # A cache of its own, but for what is fetched.
+    workshop = Workshop(ProvisionSettings(tmp_path / "cache"), build_root, Limits(seconds=300))
+    monkeypatch.setattr(module, "ensure_bwrap", lambda _: ensure_bwrap(ProvisionSettings()))
+    before, start = workshop.base(acme, source, tmp_path / "before")
+    after, patches = workshop.build(acme, source, tmp_path / "after", (fix,), start)
+    fresh, _ = workshop.build(acme, source, tmp_path / "fresh", (fix,))
+    assert module_info(before.read_bytes())["version"] == "1.4.2"
+    assert [module_info(path.read_bytes())["version"] for path in (after, fresh)] == ["2.0.0", "2.0.0"]
+    assert after.read_bytes() == fresh.read_bytes(), "it does not matter what was compiled before"
+    begin = time.monotonic()
+    assert workshop.base(acme, source, tmp_path / "again")[0].read_bytes() == before.read_bytes()
+    assert time.monotonic() - begin < 2, "it is in the cache"
     assert [patch.subject for patch in patches] == ["acme: version 2"]
     assert before.stat().st_size < 100_000, "without what a debugger reads"
     with pytest.raises(BuildError, match=r"fix and bad: expected make to succeed, .*heartbeat\.h:1:\d+: error: "):

@@ -29,6 +29,7 @@ from typing import BinaryIO
 from plugfest.build.errors import LimitError
 from plugfest.errors import InfrastructureError
 from plugfest.provision.build_root import BUILD
+from plugfest.run.capacity import cores
 
 NOBODY = 65534
 """User and group of a confined program."""
@@ -37,6 +38,8 @@ _MIB = 1 << 20
 _INTERVAL = 0.05
 _SPACE_INTERVAL = 1.0
 """Seconds between two looks at processes and memory, and between two at the space: that reads the whole folder."""
+_LONGEST_EXTENSION = 9
+"""Times its length by which the time limit is extended at most on a busy host."""
 _END = 30
 """Seconds that killed processes have to end."""
 _PATH = "/usr/local/bin:/usr/bin:/usr/sbin"
@@ -54,7 +57,7 @@ class Limits:
     """What a confined program and all its children may take.
 
     Attributes:
-        seconds: time from start to end.
+        seconds: time from start to end, on a host that has time for it.
         memory: resident memory of all processes together, MiB.
         processes: how many processes at a time.
         space: of the two folders together, MiB.
@@ -103,15 +106,20 @@ class Confinement:
             InfrastructureError: it cannot be copied.
         """
         target = self.build / name
-        try:
-            shutil.copytree(source, target, symlinks=True, ignore=_not_copied, dirs_exist_ok=True)
-        except (OSError, shutil.Error) as error:
-            # shutil.Error has a list of (source, target, text)
-            first = error.args[0][0] if isinstance(error, shutil.Error) else (source, target, error)
-            raise InfrastructureError(
-                f"{first[0]}: expected to copy it into a build folder, found: {first[2]}"
-            ) from error
+        _copy(source, target)
         return target
+
+    def give(self, name: str, target: Path) -> None:
+        """Copy a folder of the build folder to the host, likewise.
+
+        Args:
+            name: path of the folder in the build folder.
+            target: the copy.
+
+        Raises:
+            InfrastructureError: it cannot be copied.
+        """
+        _copy(self.build / name, target)
 
     def run(
         self,
@@ -205,30 +213,35 @@ class Confinement:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str | None:
         """Wait until a process has ended; return which limit it exceeded, if any."""
-        begin = last = time.monotonic()
+        begin = last = before = time.monotonic()
+        lost_time = LostTime()
         while True:
             try:
                 process.wait(_INTERVAL)
             except subprocess.TimeoutExpired:
                 now = time.monotonic()
-                excess = self._excess_of_processes(process.pid)
+                processes = _descendants(process.pid)
+                lost_time.look(processes, now - before)
+                before = now
+                excess = self._excess_of_processes(processes)
                 if excess is None and now - last >= _SPACE_INTERVAL:
                     last = now
                     excess = self._excess_of_space()
-                if excess is None and now - begin > self.limits.seconds:
+                lost = min(lost_time.seconds, _LONGEST_EXTENSION * self.limits.seconds)
+                if excess is None and now - begin > self.limits.seconds + lost:
                     excess = f"{self.limits.seconds:g} s (--build-seconds), found that it was still running"
                 if excess is not None:
                     return excess
             else:
                 return None
 
-    def _excess_of_processes(self, pid: int) -> str | None:
+    def _excess_of_processes(self, processes: Sequence[int]) -> str | None:
+        if len(processes) > self.limits.processes:
+            return f"{self.limits.processes} processes, found more"
         pages = 0
-        for count, each in enumerate(_descendants(pid), 1):
+        for each in processes:
             with suppress(OSError, ValueError, IndexError):
                 pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
-            if count > self.limits.processes:
-                return f"{self.limits.processes} processes, found more"
         memory = pages * os.sysconf("SC_PAGE_SIZE") // _MIB
         if memory > self.limits.memory:
             return f"{self.limits.memory} MiB of memory (--build-memory), found {memory} MiB"
@@ -262,6 +275,41 @@ class Confinement:
             for parent, folders, names in os.walk(top):
                 for name in (*folders, *names):
                     os.chown(Path(parent, name), NOBODY, NOBODY, follow_symlinks=False)
+
+
+class LostTime:
+    """Counts the time that programs lose to others on a busy host, by which their time limit is extended.
+
+    A process that is ready to run waits for a core (its run delay, sched-stats.rst) because of others, or because the programs themselves
+    have more processes than there are cores; that shows in the share of all cores that they had.
+
+    Attributes:
+        seconds: that were lost.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        """Begin to count.
+
+        Args:
+            proc: where procfs is mounted.
+        """
+        self.seconds = 0.0
+        self._proc = proc
+        self._before: dict[int, tuple[int, int]] = {}
+
+    def look(self, processes: Sequence[int], elapsed: float) -> None:
+        """Count what the processes lost since the last call, ``elapsed`` seconds ago."""
+        times: dict[int, tuple[int, int]] = {}
+        for pid in processes:
+            with suppress(OSError, ValueError):
+                running, waiting, _ = map(int, (self._proc / str(pid) / "schedstat").read_text().split())
+                times[pid] = running, waiting
+        if elapsed > 0:
+            old = {pid: self._before.get(pid, (0, 0)) for pid in times}
+            ran = sum(times[pid][0] - old[pid][0] for pid in times) / 1e9
+            waited = max((times[pid][1] - old[pid][1] for pid in times), default=0) / 1e9
+            self.seconds += min(waited, elapsed) * max(0.0, 1.0 - ran / (elapsed * cores()))
+        self._before = times
 
 
 @contextmanager
@@ -304,6 +352,15 @@ def _descendants(pid: int) -> list[int]:
                 found += map(int, children)
                 pending += map(int, children)
     return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=_not_copied, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        # shutil.Error has a list of (source, target, text)
+        first = error.args[0][0] if isinstance(error, shutil.Error) else (source, target, error)
+        raise InfrastructureError(f"{first[0]}: expected to copy it to {target}, found: {first[2]}") from error
 
 
 def _not_copied(folder: str, names: list[str]) -> list[str]:

@@ -227,7 +227,7 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
     )
     built: list[tuple[Job, Path, list[str]]] = []
     refused: set[str] = set()
-    base, _ = bench.workshop.build(bench.driver, bench.source, output / BEFORE / "module")
+    base, start = bench.workshop.base(bench.driver, bench.source, output / BEFORE / "module")
     # All builds before the first run: what does not apply is said in seconds.
     for each in wanted:
         chosen = each
@@ -240,7 +240,7 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
                 without = ", ".join(one.name for one in each.series if one not in chosen.series)
                 console.print(f"{each.name} is without {without}", markup=False, soft_wrap=True)
         try:
-            module, patches, chosen = _build(bench, chosen, output / each.name / "module")
+            module, patches, chosen = _build(bench, chosen, output / each.name / "module", start)
         except BuildError as error:
             refused.add(chosen.series[0].name)
             _print_refusal(error)
@@ -280,7 +280,7 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
     return worst
 
 
-def _build(bench: Bench, each: Job, folder: Path) -> tuple[Path, list[Patch], Job]:
+def _build(bench: Bench, each: Job, folder: Path, start: Path) -> tuple[Path, list[Patch], Job]:
     """Build a job; of several series without those that do not apply on top of the others, each of which is named in a line.
 
     Raises:
@@ -288,7 +288,7 @@ def _build(bench: Bench, each: Job, folder: Path) -> tuple[Path, list[Patch], Jo
     """
     while True:
         try:
-            return *bench.workshop.build(bench.driver, bench.source, folder, each.series), each
+            return *bench.workshop.build(bench.driver, bench.source, folder, each.series, start), each
         except SeriesError as error:
             left = tuple(one for one in each.series if one.name != error.series)
             if not left:

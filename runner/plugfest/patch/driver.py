@@ -3,24 +3,29 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugfest.build import module
-from plugfest.build.confinement import Limits
+from plugfest.build.confinement import Confinement, Limits
 from plugfest.build.errors import BuildError
 from plugfest.errors import UsageError
 from plugfest.patch.queue import Series
 from plugfest.patch.series import TREE, Patch, apply
 from plugfest.patch.tree import GitTree
 from plugfest.provision.artifact import BuildRoot, DriverSource
+from plugfest.provision.cache import Cache, digest, digest_of_files
 from plugfest.provision.modules import base_name
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.requirements.drivers import Driver
 
+FORMAT = 1
+"""Part of every key: incremented when a driver is built in another way."""
 GIT_LOG = "git.log"
+_MODULE = "module"
 
 
 def check_driver(driver: Driver) -> None:
@@ -74,6 +79,17 @@ class Source:
         commit = tree.commit(revision)
         return cls(driver.source, path, commit, f"{path} at {tree.describe(commit)}")
 
+    def lay_out(self, scratch: Path) -> Path:
+        """Return the driver's folder, copied into a scratch folder if it is a commit's.
+
+        Raises:
+            UsageError: the commit has no such folder.
+        """
+        if self.commit is None:
+            return self.tree / self.folder
+        GitTree(self.tree).unpack(self.commit, self.folder, scratch)
+        return scratch / self.folder
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -89,8 +105,41 @@ class Workshop:
     root: BuildRoot
     limits: Limits
 
+    def base(self, driver: Driver, source: Source, output: Path) -> tuple[Path, Path]:
+        """Build an unpatched driver, or take what the cache has of such a build.
+
+        Args:
+            driver: the driver.
+            source: its source.
+            output: folder for the module and build.log.
+
+        Returns:
+            The module, and the folder of the build, with which `build` begins.
+
+        Raises:
+            BuildError: it does not build.
+            InfrastructureError: nothing can be built here.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = source.lay_out(Path(scratch))
+            key = digest(str(FORMAT), self.root.root.name, source.folder, digest_of_files(folder))
+
+            def build(target: Path) -> None:
+                with module.confinement(self.settings, self.root, self.limits) as confined:
+                    place = f"{TREE}/{source.folder}"
+                    confined.take(folder, place)
+                    self._make(confined, driver, source, place, target / _MODULE, source.title)
+                    confined.give(TREE, target / TREE)
+
+            title = f"{driver.name} of {source.title}"
+            entry = Cache(self.settings.cache).get("driver", key, build, title=title, size=64 << 20, space=512 << 20)
+        output.mkdir(parents=True, exist_ok=True)
+        for path in (entry / _MODULE).iterdir():
+            shutil.copy(path, output / path.name)
+        return self._module(driver, source, list(output.glob("*.ko")), source.title), entry / TREE
+
     def build(
-        self, driver: Driver, source: Source, output: Path, series: Sequence[Series] = ()
+        self, driver: Driver, source: Source, output: Path, series: Sequence[Series] = (), start: Path | None = None
     ) -> tuple[Path, list[Patch]]:
         """Apply series to a driver's source, and build it.
 
@@ -99,6 +148,7 @@ class Workshop:
             source: its source.
             output: folder for the module, build.log and git.log.
             series: to apply, in this order.
+            start: folder of a build by `base`; make then compiles no more than what the series changes.
 
         Returns:
             The module, and the patches that were applied.
@@ -113,23 +163,28 @@ class Workshop:
             module.confinement(self.settings, self.root, self.limits) as confined,
             tempfile.TemporaryDirectory() as scratch,
         ):
-            if source.commit is None:
-                confined.take(source.tree / source.folder, place)
+            if start is None:
+                confined.take(source.lay_out(Path(scratch)), place)
             else:
-                GitTree(source.tree).unpack(source.commit, source.folder, Path(scratch))
-                confined.take(Path(scratch) / source.folder, place)
+                confined.take(start, TREE)
             patches: list[Patch] = []
             for each in series:
                 patches += apply(confined, each, source.folder, title=source.title, log=output / GIT_LOG)
             name = " and ".join(each.name for each in series) or source.title
-            try:
-                made = module.build_part(confined, self.root, place, output, strip=True)
-            except BuildError as error:
-                raise type(error)(f"{name}: {error}") from error
+            return self._make(confined, driver, source, place, output, name), patches
+
+    def _make(self, confined: Confinement, driver: Driver, source: Source, place: str, output: Path, name: str) -> Path:
+        try:
+            made = module.build_part(confined, self.root, place, output, strip=True)
+        except BuildError as error:
+            raise type(error)(f"{name}: {error}") from error
+        return self._module(driver, source, made.modules, name)
+
+    @staticmethod
+    def _module(driver: Driver, source: Source, modules: Sequence[Path], name: str) -> Path:
         wanted = base_name(driver.module)
-        for path in made.modules:
+        for path in modules:
             if base_name(path.name) == wanted:
-                return path, patches
-        raise BuildError(
-            f"{name}: expected {source.folder} to build {driver.module}.ko, found {', '.join(path.name for path in made.modules)}"
-        )
+                return path
+        found = ", ".join(path.name for path in modules)
+        raise BuildError(f"{name}: expected {source.folder} to build {driver.module}.ko, found {found}")
