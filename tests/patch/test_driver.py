@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from plugfest.build import module
 from plugfest.build.confinement import Limits
 from plugfest.build.errors import BuildError, SeriesError
 from plugfest.errors import UsageError
-from plugfest.patch.driver import Source, Workshop, check_driver
+from plugfest.patch.driver import Source, Workshop, check_driver, update
 from plugfest.patch.queue import Series
 from plugfest.provision.artifact import BuildRoot, DriverSource
 from plugfest.provision.modules import module_info
@@ -87,7 +88,40 @@ def test_a_patched_driver_of_a_tree(
     assert time.monotonic() - begin < 2, "it is in the cache"
     assert [patch.subject for patch in patches] == ["acme: version 2"]
     assert before.stat().st_size < 100_000, "without what a debugger reads"
+    # Another commit of it, in the first one's folder: a file more, and one less.
+    commit("acme: another", {header: files[header].replace("1.4.2", "3.0.0"), f"{FOLDER}/more.h": ""})
+    git("rm", "--quiet", f"{FOLDER}/more.h")
+    (tmp_path / "tree" / FOLDER / "Makefile").write_text(files[f"{FOLDER}/Kbuild"])
+    git("rm", "--quiet", f"{FOLDER}/Kbuild")
+    git("add", "-A")
+    git("commit", "--quiet", "-m", "acme: a Makefile")
+    later, _ = workshop.build(acme, Source.of_tree(acme, tmp_path / "tree"), tmp_path / "later", start=start)
+    assert module_info(later.read_bytes())["version"] == "3.0.0"
     with pytest.raises(BuildError, match=r"fix and bad: expected make to succeed, .*heartbeat\.h:1:\d+: error: "):
         workshop.build(acme, source, tmp_path / "bad", (fix, nonsense))
     with pytest.raises(SeriesError, match=rf"bad: expected “acme: nonsense” to apply to .* patch failed: {header}:"):
         workshop.build(acme, source, tmp_path / "worse", (nonsense,))
+
+
+def test_a_built_folder_gets_another_source(tmp_path: Path) -> None:
+    built, source = tmp_path / "built", tmp_path / "source"
+    for folder, files in (
+        (built, {"same.c": "1", "changed.c": "1", "gone.h": "1", "same.o": "o", "acme.mod.c": "m", "deep/gone.c": "1"}),
+        (source, {"same.c": "1", "changed.c": "2", "new/more.c": "3", "Makefile": "m"}),
+    ):
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+            os.utime(folder / name, (1000, 1000))
+    update(built, source)
+    found = {str(path.relative_to(built)): path.read_text() for path in built.rglob("*") if path.is_file()}
+    assert found == {
+        "same.c": "1",
+        "changed.c": "2",
+        "same.o": "o",
+        "acme.mod.c": "m",
+        "new/more.c": "3",
+        "Makefile": "m",
+    }
+    assert (built / "same.c").stat().st_mtime == 1000
+    assert (built / "changed.c").stat().st_mtime > 1000

@@ -186,7 +186,7 @@ class Confinement:
         argv += ["--ro-bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
         argv += ["--bind", str(self.build), f"/{BUILD}", "--bind", str(self._scratch), "/tmp"]  # noqa: S108 - a folder of our own
         argv += ["--chdir", str(Path(f"/{BUILD}", folder)), "--clearenv"]
-        for name, value in {"PATH": _PATH, "HOME": f"/{BUILD}", "LC_ALL": "C.UTF-8", **environment}.items():
+        for name, value in {"PATH": _PATH, "HOME": f"/{BUILD}", "LC_ALL": "C", **environment}.items():
             argv += ["--setenv", name, value]
         argv += ["--", *self._resource_limits(), *(_DROP if as_root else ()), *command]
         try:

@@ -80,15 +80,16 @@ def bisect(
     with tempfile.TemporaryDirectory() as scratch:
         # Before the ends are tested, which takes longer.
         search = Bisection(repository, Path(scratch), chosen.source, good=ends[Mark.GOOD], bad=ends[Mark.BAD])
+        start = _start(bench, repository, ends[Mark.GOOD])
         for wanted, commit in ends.items():
-            found, why = _test(bench, repository, commit)
+            found, why = _test(bench, repository, commit, start)
             if found is not wanted:
                 raise UsageError(
                     f"--{wanted} {repository.describe(commit)}: expected it to be {wanted} by {requirement}, found {found} ({why}); "
                     "choose another commit"
                 )
         while search.current is not None:
-            found, why = _test(bench, repository, search.current)
+            found, why = _test(bench, repository, search.current, start)
             click.echo(f"{repository.describe(search.current)}: {found} ({why})")
             search.mark(found)
     if len(search.candidates) == 1:
@@ -102,7 +103,16 @@ def bisect(
     return 1
 
 
-def _test(bench: Bench, repository: GitTree, commit: str) -> tuple[Mark, str]:
+def _start(bench: Bench, repository: GitTree, commit: str) -> Path | None:
+    """Return the folder of a build of a commit, with which those of the others begin; None if it does not build."""
+    try:
+        source = Source.of_tree(bench.driver, repository.path, commit)
+        return bench.workshop.base(bench.driver, source, bench.ready.output / "start")[1]
+    except (BuildError, UsageError):
+        return None  # as the test of that commit will say
+
+
+def _test(bench: Bench, repository: GitTree, commit: str, start: Path | None) -> tuple[Mark, str]:
     """Build a commit's driver, run the requirement's tests, and return what the commit is, and why.
 
     Raises:
@@ -111,7 +121,7 @@ def _test(bench: Bench, repository: GitTree, commit: str) -> tuple[Mark, str]:
     folder = bench.ready.output / commit[:12]
     try:
         source = Source.of_tree(bench.driver, repository.path, commit)
-        module, _ = bench.workshop.build(bench.driver, source, folder / "module")
+        module, _ = bench.workshop.build(bench.driver, source, folder / "module", start=start)
     except (BuildError, UsageError) as error:
         return Mark.SKIP, " ".join(str(error).split())
     ended = bench.run(folder, module)

@@ -26,6 +26,8 @@ FORMAT = 1
 """Part of every key: incremented when a driver is built in another way."""
 GIT_LOG = "git.log"
 _MODULE = "module"
+_SOURCES = (".c", ".h", ".S")
+_MAKEFILES = ("Makefile", "Kbuild", "Kconfig")
 
 
 def check_driver(driver: Driver) -> None:
@@ -91,6 +93,21 @@ class Source:
         return scratch / self.folder
 
 
+def update(built: Path, source: Path) -> None:
+    """Make a built folder's source that of another folder; what is the same keeps its time, by which make knows it."""
+    wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and not path.is_symlink()}
+    for path in wanted:
+        there = built / path
+        if not there.is_file() or there.read_bytes() != (source / path).read_bytes():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / path, there)
+    for path in list(built.rglob("*")):
+        source_file = path.suffix in _SOURCES or path.name in _MAKEFILES
+        of_modpost = path.name.endswith(".mod.c")
+        if source_file and not of_modpost and path.is_file() and path.relative_to(built) not in wanted:
+            path.unlink()
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a driver is built with.
@@ -148,7 +165,7 @@ class Workshop:
             source: its source.
             output: folder for the module, build.log and git.log.
             series: to apply, in this order.
-            start: folder of a build by `base`; make then compiles no more than what the series changes.
+            start: folder of a build by `base`, of this source or of one like it; make then compiles no more than what differs.
 
         Returns:
             The module, and the patches that were applied.
@@ -163,10 +180,12 @@ class Workshop:
             module.confinement(self.settings, self.root, self.limits) as confined,
             tempfile.TemporaryDirectory() as scratch,
         ):
+            folder = source.lay_out(Path(scratch))
             if start is None:
-                confined.take(source.lay_out(Path(scratch)), place)
+                confined.take(folder, place)
             else:
                 confined.take(start, TREE)
+                update(confined.build / place, folder)
             patches: list[Patch] = []
             for each in series:
                 patches += apply(confined, each, source.folder, title=source.title, log=output / GIT_LOG)
