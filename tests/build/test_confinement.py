@@ -72,7 +72,7 @@ def test_writes_stay_in_the_build_folder(confine: Confine, tmp_path: Path) -> No
         touch "$each/mine" 2>/dev/null && echo "wrote in $each"
     done
     ls -d {outside} {Path(__file__)} 2>/dev/null
-    ln -s {outside} link; echo changed >link 2>/dev/null
+    ln -s {outside} link; {{ echo changed >link; }} 2>/dev/null
     echo good >inside && echo good >/tmp/inside && cat inside /tmp/inside >/dev/stdout
     mount -t tmpfs none /mnt 2>/dev/null && echo mounted
     """
@@ -158,6 +158,15 @@ def left_of(folder: Path) -> list[int]:
         if any(str(folder).endswith(fields[3]) and fields[4] == "/build" and fields[3] != "/" for fields in mounts):
             found.append(int(entry.name))
     return found
+
+
+@pytest.mark.boot
+def test_all_output_is_kept_in_its_order(confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "echo one; echo two >/dev/stderr; echo three >/dev/stdout; echo four >&2"
+    assert shell(confine(), script, tmp_path / "log") == (0, ["one", "two", "three", "four"])
+    monkeypatch.setattr("plugfest.build.confinement._LARGEST_LOG", 1000)
+    shell(confine(), "yes | head -c 999999", tmp_path / "log")
+    assert (tmp_path / "log").stat().st_size == 1000
 
 
 @pytest.mark.boot

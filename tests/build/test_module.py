@@ -80,7 +80,7 @@ def test_each_style_of_makefile_builds(build_root: BuildRoot, driver: Path, tmp_
 def test_a_source_that_does_not_compile(build_root: BuildRoot, driver: Path, tmp_path: Path) -> None:
     source = driver / "heartbeat.c"
     source.write_text(source.read_text().replace("netif_carrier_on(dev);", "netif_carrier_on(div);"))
-    with pytest.raises(BuildError, match=r"heartbeat\.c:17:\d+: error: .div. undeclared"):
+    with pytest.raises(BuildError, match=r"heartbeat\.c:16:\d+: error: .div. undeclared"):
         build(build_root, driver, tmp_path / "out")
     assert "CC [M]" in (tmp_path / "out/build.log").read_text()
 

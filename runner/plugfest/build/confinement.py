@@ -19,11 +19,13 @@ import os
 import select
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 from plugfest.build.errors import LimitError
@@ -38,6 +40,8 @@ _MIB = 1 << 20
 _INTERVAL = 0.05
 _SPACE_INTERVAL = 1.0
 """Seconds between two looks at processes and memory, and between two at the space: that reads the whole folder."""
+_LARGEST_LOG = 64 << 20
+"""Bytes of a program's output that are kept: the first."""
 _LONGEST_EXTENSION = 9
 """Times its length by which the time limit is extended at most on a busy host."""
 _END = 30
@@ -148,12 +152,12 @@ class Confinement:
         """
         self._give_away()
         reading, writing = os.pipe()
-        with log.open("ab") as output, open(reading, "rb") as report:  # noqa: PTH123 - a descriptor, not a path
+        with _Output(log) as output, open(reading, "rb") as report:  # noqa: PTH123 - a descriptor, not a path
             try:
-                self._lend(output, NOBODY)
-                process = self._start(command, output, folder, environment or {}, writing)
+                process = self._start(command, output.writing, folder, environment or {}, writing)
             finally:
                 os.close(writing)
+                os.close(output.writing)
             with _init_of(report) as init:
                 try:
                     excess = self._watch(process)
@@ -161,7 +165,6 @@ class Confinement:
                     process.kill()  # what is left of it ends with it
                     process.wait()
                     _wait_for_end(init)
-                    self._lend(output, os.geteuid())
             excess = excess or self._excess_of_space()
             began = b"exit-code" in report.read()
         if excess is not None:
@@ -175,7 +178,7 @@ class Confinement:
         return 128 - process.returncode if process.returncode < 0 else process.returncode
 
     def _start(
-        self, command: Sequence[str], output: BinaryIO, folder: str, environment: Mapping[str, str], report: int
+        self, command: Sequence[str], output: int, folder: str, environment: Mapping[str, str], report: int
     ) -> subprocess.Popen[bytes]:
         argv = [*self._bwrap, *_NAMESPACES, "--die-with-parent", "--new-session", "--json-status-fd", str(report)]
         as_root = os.geteuid() == 0
@@ -260,12 +263,6 @@ class Confinement:
         space = blocks * 512 // _MIB
         return f"{self.limits.space} MiB of files, found {space} MiB" if space > self.limits.space else None
 
-    @staticmethod
-    def _lend(log: BinaryIO, owner: int) -> None:
-        """Let the program open its output again, as a makefile does that writes to /dev/stderr."""
-        if os.geteuid() == 0:
-            os.fchown(log.fileno(), owner, -1)
-
     def _give_away(self) -> None:
         """Let the program write what is in its folders."""
         if os.geteuid() != 0:
@@ -275,6 +272,45 @@ class Confinement:
             for parent, folders, names in os.walk(top):
                 for name in (*folders, *names):
                     os.chown(Path(parent, name), NOBODY, NOBODY, follow_symlinks=False)
+
+
+class _Output:
+    """Keeps what programs print. A pipe, as they expect: one that opens /dev/stderr anew would cut a file short.
+
+    Attributes:
+        writing: the programs' end, which the caller closes.
+    """
+
+    def __init__(self, log: Path) -> None:
+        """Begin to read.
+
+        Args:
+            log: file that it goes to, appended, up to `_LARGEST_LOG` bytes.
+        """
+        self._log = log
+        self._reading, self.writing = os.pipe()
+        if os.geteuid() == 0:
+            os.fchown(self.writing, NOBODY, NOBODY)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self) -> None:
+        left = _LARGEST_LOG
+        with self._log.open("ab", buffering=0) as file:
+            while data := os.read(self._reading, 1 << 16):
+                file.write(data[:left])
+                left = max(0, left - len(data))
+
+    def __enter__(self) -> _Output:
+        """Return itself."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Read what is left; no program has the other end any more."""
+        self._thread.join()
+        os.close(self._reading)
 
 
 class LostTime:
