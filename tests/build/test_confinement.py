@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -158,6 +159,17 @@ def left_of(folder: Path) -> list[int]:
         if any(str(folder).endswith(fields[3]) and fields[4] == "/build" and fields[3] != "/" for fields in mounts):
             found.append(int(entry.name))
     return found
+
+
+@pytest.mark.boot
+def test_a_host_whose_own_limits_are_lower(confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = resource.getrlimit
+
+    def lower(kind: int) -> tuple[int, int]:
+        return (100, 200) if kind == resource.RLIMIT_NOFILE else own(kind)
+
+    monkeypatch.setattr(resource, "getrlimit", lower)
+    assert shell(confine(), "ulimit -Hn", tmp_path / "log") == (0, ["200"])
 
 
 @pytest.mark.boot

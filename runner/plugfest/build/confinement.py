@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import shutil
 import subprocess
@@ -204,15 +205,15 @@ class Confinement:
 
     def _resource_limits(self) -> list[str]:
         limits = self.limits
-        return [
-            "prlimit",
-            "--core=0",
-            "--nofile=1024",
+        wanted = {
+            "core": (resource.RLIMIT_CORE, 0),
+            "nofile": (resource.RLIMIT_NOFILE, 1024),
             # Above the watcher's limits, whose message says what was exceeded, not what failed because of it.
-            f"--nproc={4 * limits.processes}",
-            f"--as={2 * limits.memory * _MIB}",
-            f"--fsize={limits.space * _MIB}",
-        ]
+            "nproc": (resource.RLIMIT_NPROC, 4 * limits.processes),
+            "as": (resource.RLIMIT_AS, 2 * limits.memory * _MIB),
+            "fsize": (resource.RLIMIT_FSIZE, limits.space * _MIB),
+        }
+        return ["prlimit", *(f"--{name}={_at_most(kind, value)}" for name, (kind, value) in wanted.items())]
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str | None:
         """Wait until a process has ended; return which limit it exceeded, if any."""
@@ -374,6 +375,12 @@ def _wait_for_end(init: int | None) -> None:
 def _last_line(log: Path) -> str:
     lines = log.read_bytes()[-1024:].decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no message"
+
+
+def _at_most(kind: int, wanted: int) -> int:
+    """Return a resource limit, or the host's own where that is lower: only root could raise it."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def _descendants(pid: int) -> list[int]:

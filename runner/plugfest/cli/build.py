@@ -56,7 +56,8 @@ def build(
         click.echo(line)
     for path in made.modules:
         click.echo(f"{path}")
+    count = f"{len(made.modules)} module{'s' if len(made.modules) > 1 else ''}"
     click.echo(
-        f"{len(made.modules)} modules for Linux {root.release}, by {root.compiler}, in {time.monotonic() - begin:.1f} s; "
+        f"{count} for Linux {root.release}, by {root.compiler}, in {time.monotonic() - begin:.1f} s; "
         f"test one: plugfest run DRIVER --kernel {kernel} --module {made.modules[0]}"
     )
