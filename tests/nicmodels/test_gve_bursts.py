@@ -37,7 +37,7 @@ class ListWire(NullWire):
         self.sent: list[bytes] = []
         self.incoming: list[bytes] = []
 
-    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: object = None) -> None:
+    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
         self.sent.append(b"".join(buffers))
 
     def receive(self) -> bytes | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nicmodels.clock import Clock
-    from nicmodels.wire import Offload, Wire
+    from nicmodels.wire import Wire
 
 BURST = 64
 """Frames after which completions are written and interrupts raised: as many as a driver of Linux polls at once (NAPI_POLL_WEIGHT)."""
@@ -87,7 +87,7 @@ class ReceiveLoop:
         self._end_burst = end_burst
         self._burst = burst
         self._scheduled = False
-        self._left: tuple[list[bytes], Offload | None] | None = None
+        self._left: list[bytes] = []
 
     def schedule(self) -> None:
         """Run a turn from the event loop."""
@@ -95,45 +95,37 @@ class ReceiveLoop:
             self._scheduled = True
             self._clock.call_later(0.0, self._run)
 
-    def bursts(
-        self, unit: int | None = None, *, singly: Callable[[], object] | None = None
-    ) -> Iterator[tuple[list[bytes], Offload | None]]:
-        """The frames of a turn, as many at once as wait, and what the host left undone in the last of them.
+    def bursts(self, *, singly: Callable[[], object] | None = None) -> Iterator[list[bytes]]:
+        """The frames of a turn, as many at once as wait.
 
         If frames may be left at the turn's end, another turn is scheduled.
 
         Args:
-            unit: a frame with an offload counts as one, plus one for each `unit` bytes, since the device still has to
-                segment it. None to count each frame as one.
             singly: whether to take the next frames from the wire one by one, since the device may soon leave the rest there.
         """
         wire = self._wire
         taken = flushed = 0
         more = True
         while more and taken < TURN:
-            if self._left is not None:
-                (frames, offload), self._left = self._left, None
+            if self._left:
+                frames, self._left = self._left, []
             else:
                 room = 1 if singly is not None and singly() else self._burst + flushed - taken
                 frames = wire.receive_many(room)
-                offload = wire.received_offload
-                more = len(frames) == room or offload is not None
+                more = len(frames) == room
                 if not frames:
                     return
             taken += len(frames)
-            if offload is not None and unit is not None:
-                taken += len(frames[-1]) // unit
-            yield frames, offload
+            yield frames
             if taken - flushed >= self._burst:
                 flushed = taken
                 self._end_burst()
         if more:
             self.schedule()
 
-    def put_back(self, frames: list[bytes], offload: Offload | None) -> None:
+    def put_back(self, frames: list[bytes]) -> None:
         """Keep the rest of a burst, which the device cannot take now, as if it were still on the wire."""
-        if frames:
-            self._left = frames, offload
+        self._left = frames
 
     def _run(self) -> None:
         self._scheduled = False

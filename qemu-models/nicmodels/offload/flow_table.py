@@ -93,20 +93,17 @@ class FlowTable(Generic[Value]):
         found = self._flows.get(bytes(frame[:ETH_HLEN]), {}).get(_key(frame, headers))
         return None if found is None or found[0] != headers.l4 else found[2]
 
-    def runs(
-        self, frames: Sequence[bytes], start: int, end: int, *, known_good: bool = False
-    ) -> Iterator[tuple[Value, list[bytes], list[int]]]:
+    def runs(self, frames: Sequence[bytes], start: int) -> Iterator[tuple[Value, list[bytes], list[int]]]:
         """Runs of frames of one flow, until a frame that belongs to no flow.
 
         Args:
             frames: without FCS, of at least 14 bytes.
-            start, end: which of them.
-            known_good: their TCP or UDP checksums are right.
+            start: the number of the first.
 
         Yields:
             The value, the frames padded to 60 bytes, and their lengths up to the first that is too long.
         """
-        for ethernet, group in groupby(frames[start:end], _ETHERNET):
+        for ethernet, group in groupby(frames[start:], _ETHERNET):
             run = [*group]
             sizes = [*map(len, run)]
             if min(sizes) < ETH_ZLEN:
@@ -120,7 +117,7 @@ class FlowTable(Generic[Value]):
             if flows is None:
                 return
             find = _find_ipv4 if ethernet.endswith(b"\x08\0") else _find_ipv6
-            found = [find(frame, flows, known_good) for frame in run]
+            found = [find(frame, flows) for frame in run]
             at = 0
             for flow, same in groupby(found):
                 if flow is None:
@@ -166,26 +163,24 @@ def _key(frame: Buffer, headers: Headers) -> bytes:
     return bytes(frame[_ADDRESSES[headers.version] : headers.l4_offset + 4])
 
 
-def _find_ipv4(frame: bytes, flows: dict[bytes, tuple[int, int, Value]], known_good: bool) -> Value | None:
+def _find_ipv4(frame: bytes, flows: dict[bytes, tuple[int, int, Value]]) -> Value | None:
     kind, total, fragment, protocol, key = _IPV4(frame, ETH_HLEN)
     flow = flows.get(key)
     if flow is None or kind != 0x45 or fragment & 0x3FFF or int.from_bytes(frame[14:34], "big") % 65535:
         return None
-    return _checked(frame, flow, protocol, 34, ETH_HLEN + total, known_good)
+    return _checked(frame, flow, protocol, 34, ETH_HLEN + total)
 
 
-def _find_ipv6(frame: bytes, flows: dict[bytes, tuple[int, int, Value]], known_good: bool) -> Value | None:
+def _find_ipv6(frame: bytes, flows: dict[bytes, tuple[int, int, Value]]) -> Value | None:
     if len(frame) < 54 or frame[14] >> 4 != 6:
         return None
     flow = flows.get(frame[22:58])
     if flow is None:
         return None
-    return _checked(frame, flow, frame[20], 54, 54 + (frame[18] << 8 | frame[19]), known_good)
+    return _checked(frame, flow, frame[20], 54, 54 + (frame[18] << 8 | frame[19]))
 
 
-def _checked(
-    frame: bytes, flow: tuple[int, int, Value], protocol: int, l4: int, end: int, known_good: bool
-) -> Value | None:
+def _checked(frame: bytes, flow: tuple[int, int, Value], protocol: int, l4: int, end: int) -> Value | None:
     """The value of a flow, if a frame with its addresses and ports has no surprise."""
     wanted, addresses, value = flow
     if protocol != wanted or end > len(frame):
@@ -195,6 +190,6 @@ def _checked(
             return None
     elif l4 + 8 > end or frame[l4 + 4] << 8 | frame[l4 + 5] != end - l4 or not frame[l4 + 6] | frame[l4 + 7]:
         return None
-    if not known_good and (addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
+    if (addresses + end - l4 + word_sum(frame[l4:end])) % 65535:
         return None
     return value

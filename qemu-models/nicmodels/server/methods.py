@@ -48,7 +48,6 @@ class CommonMethods:
             "trace.stop": self.trace_stop,
             "wire.counters": self.wire_counters,
             "wire.record": self.wire_record,
-            "wire.segmentation": self.wire_segmentation,
             "wire.stop": self.wire_stop,
         }
         methods.update(self._device.control_methods())
@@ -158,14 +157,6 @@ class CommonMethods:
     def wire_counters(self) -> dict[str, int]:
         """The wire's counters."""
         return dict(vars(self._recorder.counters))
-
-    def wire_segmentation(self, *, by: str | None = None) -> dict[str, str]:
-        """Set which side segments, "device" or "host"; without a parameter, return it."""
-        if by is not None:
-            if by not in ("device", "host"):
-                raise ControlError(f"by is {by!r}, expected device or host")
-            self._recorder.segmentation = "device" if by == "device" else "host"
-        return {"by": self._recorder.segmentation}
 
     def _file(self) -> RegisterFile:
         file = self._device.registers

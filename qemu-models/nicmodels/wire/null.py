@@ -5,27 +5,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import Offload, WireCounters, receive_each
+from nicmodels.wire.protocol import WireCounters, receive_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nicmodels.wire.protocol import Buffer, Segmentation
+    from nicmodels.wire.protocol import Buffer
 
 
 class NullWire:
     """Counts and drops transmitted frames, and receives none."""
 
     def __init__(self) -> None:
-        self.segmentation: Segmentation = "device"
         self.counters = WireCounters()
-        self.received_offload: Offload | None = None
 
     def fileno(self) -> int | None:
         """Never readable."""
         return None
 
-    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:  # noqa: ARG002
+    def transmit(self, buffers: Sequence[Buffer]) -> None:  # noqa: ARG002
         """Count the frame."""
         self.counters.transmitted += 1
 

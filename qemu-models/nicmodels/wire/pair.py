@@ -10,13 +10,13 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nicmodels.wire.protocol import LONGEST_FRAME, Offload, WireCounters, receive_each
+from nicmodels.wire.protocol import LONGEST_FRAME, WireCounters, receive_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from io import BufferedWriter
 
-    from nicmodels.wire.protocol import Buffer, Segmentation
+    from nicmodels.wire.protocol import Buffer
 
 SEND_BUFFER = 1 << 20
 
@@ -32,9 +32,7 @@ class PairWire:
     """
 
     def __init__(self, peer: socket.socket | None = None) -> None:
-        self.segmentation: Segmentation = "device"
         self.counters = WireCounters()
-        self.received_offload: Offload | None = None
         self.connections = 0
         self._peer: socket.socket | None = None
         self._listener: socket.socket | None = None
@@ -77,7 +75,7 @@ class PairWire:
         """Readable when a frame arrived or a peer connected."""
         return self._epoll.fileno()
 
-    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:  # noqa: ARG002
+    def transmit(self, buffers: Sequence[Buffer]) -> None:
         """Send one frame; it is dropped if there is no peer or the peer's buffer is full."""
         if self._peer is None:
             self._accept()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nicmodels.wire.protocol import Buffer, Offload, Segmentation, Wire, WireCounters
+    from nicmodels.wire.protocol import Buffer, Wire, WireCounters
 
 LINKTYPE_ETHERNET = 1
 SECTION_HEADER = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
@@ -70,33 +70,19 @@ class PcapRecorder:
         return self._file is not None
 
     @property
-    def segmentation(self) -> Segmentation:
-        """Of the inner wire."""
-        return self.inner.segmentation
-
-    @segmentation.setter
-    def segmentation(self, by: Segmentation) -> None:
-        self.inner.segmentation = by
-
-    @property
     def counters(self) -> WireCounters:
         """Of the inner wire."""
         return self.inner.counters
-
-    @property
-    def received_offload(self) -> Offload | None:
-        """Of the inner wire."""
-        return self.inner.received_offload
 
     def fileno(self) -> int | None:
         """Of the inner wire."""
         return self.inner.fileno()
 
-    def transmit(self, buffers: Sequence[Buffer], offload: Offload | None = None) -> None:
-        """Send and record; with an offload the recorded frame is the one before the host completes it."""
+    def transmit(self, buffers: Sequence[Buffer]) -> None:
+        """Send and record."""
         if self._file is not None:
             self._write(OUTBOUND, b"".join(buffers))
-        self.inner.transmit(buffers, offload)
+        self.inner.transmit(buffers)
 
     def transmit_many(self, frames: Sequence[Sequence[Buffer]]) -> None:
         """Send and record."""

@@ -66,7 +66,7 @@ class Tap:
         self._route = IPRoute()
         try:
             flags = {"no_pi": 0, "one_queue": 0, "vnet_hdr": 0, "tun_excl": 0, "multi_queue": int(multi_queue)}
-            # pyroute2 creates it with TUNSETIFF, persistent and without a vnet header, which the device that opens it may request.
+            # pyroute2 creates it with TUNSETIFF, persistent and without a vnet header.
             self._route.link("add", ifname=name, kind="tuntap", mode="tap", ifr=flags)
             self.index: int = self._route.link_lookup(ifname=name)[0]
             for setting, value in _QUIET.items():

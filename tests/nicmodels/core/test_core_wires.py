@@ -11,25 +11,40 @@ import select
 import socket
 import struct
 import threading
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from nicmodels.offload.checksum import fold, pseudo_header_sum
-from nicmodels.offload.completion import complete
 from nicmodels.server.reactor import Reactor
-from nicmodels.wire import NullWire, Offload, PairWire, PcapRecorder, TapWire
-from nicmodels.wire.tap import TapError
+from nicmodels.wire import NullWire, PairWire, PcapRecorder, TapWire
+from nicmodels.wire.tap import IFF_NO_PI, IFF_TAP, TUN_DEVICE, TUNSETIFF, TUNSETOFFLOAD, TapError
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 from scapy.utils import RawPcapNgReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Result = TypeVar("Result")
 
 CLONE_NEWNET = 0x40000000
+SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
+TUNSETPERSIST = 0x400454CB
+IFF_VNET_HDR = 0x4000
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 1, 2, 4
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
 FRAME = bytes.fromhex("ffffffffffff 020000000001 88b5") + bytes(range(100))
+
+
+def unshare_network() -> None:
+    """Give this thread a network namespace of its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
 
 
 def in_own_network(function: Callable[[], Result]) -> Result:
@@ -39,9 +54,7 @@ def in_own_network(function: Callable[[], Result]) -> Result:
 
     def run() -> None:
         try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.unshare(CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "unshare")
+            unshare_network()
             results.append(function())
         except BaseException as error:
             errors.append(error)
@@ -66,6 +79,46 @@ def set_up(name: str, *, up: bool = True) -> None:
         fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", name.encode(), flags))
 
 
+def set_address(name: str, address: str) -> None:
+    """Set an IPv4 address, of a network of 256."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for request, value in ((SIOCSIFADDR, address), (SIOCSIFNETMASK, "255.255.255.0")):
+            place = struct.pack("16sHxx4s16x", name.encode(), socket.AF_INET, socket.inet_aton(value))
+            fcntl.ioctl(control, request, place)
+
+
+def request_offloads(name: str) -> None:
+    """Leave a persistent tap as a device does that computed checksums and segmented for the host."""
+    with Path(TUN_DEVICE).open("rb+", buffering=0) as tun:
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        fcntl.ioctl(tun, TUNSETPERSIST, 1)
+        fcntl.ioctl(tun, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+
+
+def receive_all(server: socket.socket) -> bytes:
+    """What the first client sends."""
+    connection, _ = server.accept()
+    connection.settimeout(10)
+    with connection, connection.makefile("rb") as stream:
+        return stream.read()
+
+
+def send_all(client: socket.socket, to: tuple[str, int], data: bytes) -> None:
+    """Connect, send and disconnect."""
+    client.connect(to)
+    client.sendall(data)
+    client.close()
+
+
+def with_checksums(frame: bytes) -> bytes:
+    """The frame with the checksums that scapy computes."""
+    packet = Ether(frame)
+    if IP in packet:
+        del packet[IP].chksum
+    del packet[TCP].chksum
+    return bytes(packet)
+
+
 def host_end(name: str, ethertype: int = 0x88B5) -> socket.socket:
     """A raw socket on the interface, that receives and sends whole frames of our EtherType."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
@@ -84,10 +137,9 @@ def next_frame(wire: TapWire, ethernet: bytes = FRAME[:14]) -> bytes:
 
 
 class TestTap:
-    @pytest.mark.parametrize("header", [0, 10, 12])
-    def test_both_ways(self, header: int) -> None:
+    def test_both_ways(self) -> None:
         def run() -> None:
-            wire = TapWire("t0", header)
+            wire = TapWire("t0")
             set_up("t0")
             with host_end("t0") as host:
                 wire.transmit([FRAME[:14], FRAME[14:50], memoryview(FRAME)[50:]])
@@ -110,10 +162,9 @@ class TestTap:
 
         in_own_network(run)
 
-    @pytest.mark.parametrize("header", [0, 10, 12])
-    def test_many_at_once(self, header: int) -> None:
+    def test_many_at_once(self) -> None:
         def run() -> None:
-            wire = TapWire("t0", header)
+            wire = TapWire("t0")
             set_up("t0")
             frames = [FRAME[:14] + bytes((number,)) * 50 for number in range(5)]
             with host_end("t0") as host:
@@ -130,28 +181,6 @@ class TestTap:
             set_up("t0", up=False)
             wire.transmit_many([(frame,) for frame in frames])
             assert (wire.counters.transmitted, wire.counters.transmit_drops) == (5, 5)
-            wire.close()
-
-        in_own_network(run)
-
-    def test_many_at_once_end_with_one_that_the_host_left_undone(self) -> None:
-        def run() -> None:
-            wire = TapWire("t0")
-            wire.segmentation = "host"
-            set_up("t0")
-            undone = struct.pack("<BBHHHH", 1, 0, 0, 0, 40, 2)
-            with host_end("t0") as host:
-                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
-                for header in (bytes(10), undone, bytes(10), undone):
-                    host.send(header + FRAME)
-                bursts = []
-                while len(bursts) < 2 and select.select([wire.fileno()], [], [], 5)[0]:
-                    frames = [frame for frame in wire.receive_many(8) if frame[:14] == FRAME[:14]]
-                    assert wire.received_offload == Offload(40, 2)
-                    bursts.append(frames)
-                assert bursts == [[FRAME, FRAME]] * 2
-                assert wire.receive_many(8) == []
-                assert wire.received_offload is None
             wire.close()
 
         in_own_network(run)
@@ -173,115 +202,94 @@ class TestTap:
 
         in_own_network(run)
 
-    @pytest.mark.parametrize("header", [10, 12])
-    def test_host_checksums_and_segments(self, header: int) -> None:
-        """A TCP frame of two segments with its checksums left to the host arrives as two complete frames."""
+    @pytest.mark.parametrize("used", [False, True], ids=["new tap", "used tap"])
+    def test_tcp_of_the_host_is_complete(self, used: bool) -> None:
+        """Of a large write no frame is longer than the MTU, and all checksums are right; all of it arrives at a host behind another tap."""
 
         def run() -> None:
-            from scapy.layers.inet import IP, TCP
-            from scapy.layers.l2 import Ether
-
-            payload = bytes(i & 0xFF for i in range(2000))
-            packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="192.0.2.2", dst="192.0.2.1")
-            packet = packet / TCP(sport=1000, dport=2000, flags="PA", seq=1) / payload
-            data = bytearray(bytes(packet))
-            pseudo = struct.pack("!4s4sBBH", data[26:30], data[30:34], 0, 6, len(data) - 34)
-            total = sum(struct.unpack("!6H", pseudo))
-            total = (total & 0xFFFF) + (total >> 16)
-            data[50:52] = struct.pack("!H", (total & 0xFFFF) + (total >> 16))
-            wire = TapWire("t0", header)
-            wire.segmentation = "host"
-            set_up("t0")
-            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-            raw.bind(("t0", 0x0003))
-            raw.settimeout(5)
-            with raw:
-                wire.transmit([data], Offload(34, 16, "tcp4", 1000, 54))
-                # A packet socket receives the frame before the host segments it, so the header must be as sent.
-                raw.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
-                while (seen := raw.recv(4000))[10:24] != data[:14]:
-                    pass  # the host's own frames
-            flags, kind, _, size, start, offset = struct.unpack_from("<BBHHHH", seen)
-            assert (flags, kind, size, start, offset) == (1, 1, 1000, 34, 16)
-            assert seen[10:] == bytes(data)
-            assert wire.counters.transmitted == 1
-            wire.close()
+            data = bytes(number * 7 & 0xFF for number in range(100_000))
+            with ExitStack() as stack:
+                wires = []
+                for number in (1, 2):
+                    if wires:  # a namespace lives as long as its sockets and taps
+                        unshare_network()
+                    if used:
+                        request_offloads("t0")
+                    wires.append(TapWire("t0"))
+                    stack.callback(wires[-1].close)
+                    set_address("t0", f"192.0.2.{number}")
+                    set_up("t0")
+                    if number == 1:
+                        server = stack.enter_context(socket.create_server(("192.0.2.1", 5000)))
+                    else:
+                        client = stack.enter_context(socket.socket())
+                server.settimeout(10)
+                client.settimeout(10)
+                frames: list[bytes] = []
+                with ThreadPoolExecutor(2) as pool:
+                    received = pool.submit(receive_all, server)
+                    sent = pool.submit(send_all, client, ("192.0.2.1", 5000), data)
+                    while not received.done():
+                        select.select(wires, [], [], 0.1)
+                        for here, there in (wires, wires[::-1]):
+                            taken = here.receive_many(64)
+                            there.transmit_many([(frame,) for frame in taken])
+                            frames += taken
+                sent.result()
+                assert received.result() == data
+            segments = [frame for frame in frames if frame[12:14] == b"\x08\0" and frame[23] == socket.IPPROTO_TCP]
+            assert max(map(len, frames)) == 1514
+            assert sum(map(len, segments)) > len(data)
+            assert [frame for frame in segments if with_checksums(frame) != frame] == []
 
         in_own_network(run)
 
     @pytest.mark.parametrize("version", [4, 6])
-    def test_host_leaves_segmentation_only_when_requested(self, version: int) -> None:
-        """A TCP packet of two and a half segments arrives whole if the receiver segments, and segmented if it does not."""
+    def test_the_host_segments(self, version: int) -> None:
+        """A TCP packet that is left to the NIC to segment arrives as segments with right checksums."""
 
         def run() -> None:
-            from scapy.layers.inet import IP, TCP
-            from scapy.layers.inet6 import IPv6
-            from scapy.layers.l2 import Ether
-
-            packet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / (
+            ethernet = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
+            network = (
                 IP(src="192.0.2.2", dst="192.0.2.1") if version == 4 else IPv6(src="2001:db8::2", dst="2001:db8::1")
             )
             l4 = 34 if version == 4 else 54
-            frame = bytearray(
-                bytes(packet / TCP(sport=1000, dport=2000, flags="PA", seq=1) / bytes(i & 0xFF for i in range(2500)))
-            )
+            payload = bytes(number & 0xFF for number in range(2500))
+            frame = bytearray(bytes(ethernet / network / TCP(sport=1000, dport=2000, flags="PA", seq=1) / payload))
             source, to = (slice(26, 30), slice(30, 34)) if version == 4 else (slice(22, 38), slice(38, 54))
-            seed = 0xFFFF - fold(pseudo_header_sum(frame[source], frame[to], 6, len(frame) - l4))
+            seed = 0xFFFF - fold(pseudo_header_sum(frame[source], frame[to], socket.IPPROTO_TCP, len(frame) - l4))
             struct.pack_into(">H", frame, l4 + 16, seed)
-            data = bytes(frame)
             wire = TapWire("t0")
             set_up("t0")
             with host_end("t0", 0x0800 if version == 4 else 0x86DD) as host:
-                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
-                whole = struct.pack("<BBHHHH", 1, 1 if version == 4 else 4, l4 + 20, 1000, l4, 16) + data
-                host.send(whole)
-                cut = [next_frame(wire, data[:14]) for _ in range(3)]
-                assert [len(frame) - l4 - 20 for frame in cut] == [1000, 1000, 500]
-                assert wire.received_offload is None
-                wire.segmentation = "host"
-                host.send(whole)
-                found = next_frame(wire, data[:14])
-                offload = wire.received_offload
-                assert found == data
-                assert offload is not None
-                # Its header_length is the size of the first piece of the host's buffer.
-                assert replace(offload, header_length=0) == Offload(l4, 16, "tcp4" if version == 4 else "tcp6", 1000)
-                assert [bytes(each) for each in complete(found, offload, wire.counters)] == cut
+                host.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+                host.send(struct.pack("<BBHHHH", 1, 1 if version == 4 else 4, l4 + 20, 1000, l4, 16) + frame)
+                segments = [next_frame(wire, bytes(frame[:14])) for _ in range(3)]
+            assert [len(segment) - l4 - 20 for segment in segments] == [1000, 1000, 500]
+            assert b"".join(segment[l4 + 20 :] for segment in segments) == payload
+            assert [with_checksums(segment) for segment in segments] == segments
             wire.close()
 
         in_own_network(run)
 
-    def test_host_leaves_checksums_only_when_requested(self) -> None:
+    def test_the_host_writes_checksums(self) -> None:
         def run() -> None:
             wire = TapWire("t0")
             set_up("t0")
             with host_end("t0") as host:
-                host.setsockopt(263, 15, 1)  # PACKET_VNET_HDR: send with a checksum left undone
-                header = struct.pack("<BBHHHH", 1, 0, 0, 0, 40, 2)
-                host.send(header + FRAME)
-                summed = next_frame(wire)
-                assert wire.received_offload is None
-                assert summed != FRAME  # the host has completed the checksum
-                wire.segmentation = "host"
-                host.send(header + FRAME)
-                assert next_frame(wire) == FRAME
-                assert wire.received_offload == Offload(40, 2)
-                wire.segmentation = "device"
-                host.send(header + FRAME)
-                assert next_frame(wire) == summed
+                host.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+                host.send(struct.pack("<BBHHHH", 1, 0, 0, 0, 40, 2) + FRAME)
+                (total,) = struct.unpack_from(">H", FRAME, 42)
+                expected = fold(sum(struct.unpack(f">{len(FRAME[40:]) // 2}H", FRAME[40:])))
+                assert total != expected
+                assert next_frame(wire) == FRAME[:42] + struct.pack(">H", expected) + FRAME[44:]
             wire.close()
 
         in_own_network(run)
 
     def test_mistakes(self) -> None:
         def run() -> None:
-            wire = TapWire("t0", 0)
-            with pytest.raises(ValueError, match="cannot segment"):
-                wire.segmentation = "host"
-            with pytest.raises(ValueError, match="cannot take an offload"):
-                wire.transmit([FRAME], Offload(14, 2))
-            with pytest.raises(ValueError, match="expected device or host"):
-                wire.segmentation = "both"  # type: ignore[assignment]
+            wire = TapWire("t0")
             with pytest.raises(TapError, match="in use"):
                 TapWire("t0")
             with pytest.raises(TapError, match="no tap"):
@@ -291,8 +299,6 @@ class TestTap:
         in_own_network(run)
         with pytest.raises(TapError, match="1 to 15"):
             TapWire("a-name-that-is-too-long")
-        with pytest.raises(ValueError, match="0, 10 or 12"):
-            TapWire("t0", 11)
 
 
 class TestPair:
@@ -443,12 +449,15 @@ class TestRecorder:
         assert wire.stop() == 1
 
     def test_passes_everything_on(self) -> None:
-        inner = NullWire()
+        inner, far = PairWire.pair()
         wire = PcapRecorder(inner)
-        wire.segmentation = "host"
-        assert inner.segmentation == wire.segmentation == "host"
-        assert wire.fileno() is None
-        assert (wire.receive(), wire.receive_many(8), wire.received_offload) == (None, [], None)
+        assert wire.fileno() == inner.fileno()
+        assert wire.counters is inner.counters
+        assert (wire.receive(), wire.receive_many(8)) == (None, [])
+        wire.close()
+        assert far.receive() is None
+        assert not far.connected
+        far.close()
 
 
 def test_tap_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:

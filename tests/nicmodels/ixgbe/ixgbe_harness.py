@@ -13,7 +13,7 @@ from nicmodels.models.ixgbe import Ixgbe
 from nicmodels.models.ixgbe.registers import REGISTERS, filters, receive, statistics, transmit
 from nicmodels.nic.device import Options, Slot
 from nicmodels.pci import ResetCause
-from nicmodels.wire import NullWire, Offload
+from nicmodels.wire import NullWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,24 +33,18 @@ PEER = bytes.fromhex("020000000002")
 
 
 class ListWire(NullWire):
-    """A wire that records sent frames with their offloads, and receives those in `incoming`."""
+    """A wire that records sent frames, and receives those in `incoming`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[bytes] = []
-        self.offloads: list[Offload | None] = []
-        self.incoming: list[bytes | tuple[bytes, Offload]] = []
+        self.incoming: list[bytes] = []
 
-    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: Offload | None = None) -> None:
+    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
         self.sent.append(b"".join(buffers))
-        self.offloads.append(offload)
 
     def receive(self) -> bytes | None:
-        if not self.incoming:
-            return None
-        frame = self.incoming.pop(0)
-        data, self.received_offload = (frame, None) if isinstance(frame, bytes) else frame
-        return data
+        return self.incoming.pop(0) if self.incoming else None
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ class Harness:
         address = RX_BUFFERS + (queue * RING + index) * BUFFER
         self.memory.write(RX_RING + (queue * RING + index) * 16, struct.pack("<QQ", address, 0))
 
-    def receive(self, *frames: bytes | tuple[bytes, Offload]) -> list[Received]:
+    def receive(self, *frames: bytes) -> list[Received]:
         """Send frames to the device; returns the received packets, including those that waited for descriptors."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()

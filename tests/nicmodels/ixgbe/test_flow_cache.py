@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The flow cache and host offloads change nothing: descriptors and counters are the same as on the slow path."""
+"""The flow cache changes nothing: descriptors and counters are the same as on the slow path."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ixgbe_harness import IXSM, MAC, RING, TSE, TXSM, Harness, context, registers_of
-from nicmodels.models.ixgbe.registers import BLOCKS, filters, receive
-from nicmodels.offload.completion import complete
-from nicmodels.wire import Offload
-from nicmodels.wire.protocol import WireCounters
+from nicmodels.ethernet import ETH_FCS_LEN
+from nicmodels.models.ixgbe.registers import BLOCKS, filters, receive, statistics
 from test_faults import seeded
 
 
@@ -30,7 +28,6 @@ def tcp(flags: tuple[str, ...], payload: st.SearchStrategy[int]) -> st.SearchStr
 
 
 segments = tcp(("A", "PA", "S", "FA", "RA"), st.integers(0, 1400))
-gso_packets = tcp(("A", "PA", "FPA", "CEPA", "S"), st.integers(1, 6_000))
 others = st.one_of(
     st.builds(frames.udp, payload=st.integers(0, 1400).map(bytes)),
     st.builds(frames.ethernet, size=st.integers(0, 1500), vlan=st.sampled_from((None, 5))),
@@ -74,57 +71,25 @@ uncached.arm("rx.frame.truncated", queue=99)
 def test_receiving_is_the_same(bursts: list[list[bytes]]) -> None:
     for burst in bursts:
         assert cached.receive(*burst) == uncached.receive(*burst)
-    statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
-    assert registers_of(cached, statistics) == registers_of(uncached, statistics)
+    counters = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
+    assert registers_of(cached, counters) == registers_of(uncached, counters)
     assert cached.device.statistics.describe() == uncached.device.statistics.describe()
     assert not len(uncached.device.receiver.flow_cache)
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.one_of(segments, st.tuples(gso_packets, st.sampled_from((130, 1440, 4000)))), max_size=4),
-        max_size=4,
-    )
-)
-def test_what_the_host_left_to_segment(bursts: list[list[bytes | tuple[bytes, int]]]) -> None:
-    """It arrives as if the host had segmented it and computed its checksums, even if it is longer than the ring."""
-    cutting, given = Harness().start(), Harness().start()
-    for each in (cutting, given):
-        setup(each)
-    for burst in bursts:
-        left: list[bytes | tuple[bytes, Offload]] = []
-        done: list[bytes] = []
-        for frame in burst:
-            if isinstance(frame, bytes):
-                left.append(frame)
-                done.append(frame)
-                continue
-            packet, size = frame
-            four = packet[12:14] == b"\x08\0"
-            offload = Offload(34 if four else 54, 16, "tcp4" if four else "tcp6", size, 54 if four else 74)
-            left.append((packet, offload))
-            done += [bytes(each) for each in complete(packet, offload, WireCounters())]
-        assert sorted(cutting.receive(*left), key=repr) == sorted(given.receive(*done), key=repr)
-    statistics = [register for register in BLOCKS["statistics"] if register.name not in ("RQSMR", "TQSM")]
-    assert registers_of(cutting, statistics) == registers_of(given, statistics)
-    assert cutting.device.statistics.describe() == given.device.statistics.describe()
-
-
-def test_a_gso_packet_that_waits_for_descriptors(harness: Harness) -> None:
-    """Its segments stay in order, and later ones use the filters of that time."""
-    harness.receive(frames.tcp())
-    packet = frames.tcp(payload=bytes(range(256)) * 200, options=False)
-    harness.wire.incoming.append((packet, Offload(34, 16, "tcp4", 536, 54)))
+def test_segments_that_wait_for_descriptors(harness: Harness) -> None:
+    """They stay in order, and use the filters of the time when they are delivered."""
+    segments = [frames.tcp(sequence=536 * number, payload=bytes((number,)) * 536) for number in range(RING + 20)]
+    harness.receive(segments[0])
+    harness.wire.incoming.extend(segments[1:])
     harness.device.frame_arrived()
     first = harness.collect()
     assert len(first) == RING - 1
     harness.write(filters.MRQC, 0)  # flushes the cache
     rest = harness.receive()
-    got = [each.data for each in (*first, *rest)]
-    assert b"".join(frame[54:] for frame in got)[: 256 * 200] == bytes(range(256)) * 200
+    assert [each.data for each in (*first, *rest)] == segments[1:]
     assert all(each.status & 0xC000_0000 == 0 and each.status & 0x20 for each in (*first, *rest))
-    assert harness.device.statistics.rx[0].frames == len(got) + 1
+    assert harness.device.statistics.rx[0].frames == len(segments)
 
 
 def test_the_cache_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,27 +123,14 @@ def test_a_wrong_checksum_in_a_known_flow(harness: Harness) -> None:
 
 @pytest.mark.parametrize("command", [0, TSE])
 @pytest.mark.parametrize("size", [1, 10, 400, 401, 1200])
-def test_transmitting_counts_the_same(command: int, size: int) -> None:
-    """Registers and counts are the same whether the device or the host segments."""
-    results = []
-    for segmentation in ("device", "host"):
-        harness = Harness().start()
-        harness.wire.segmentation = segmentation
-        frame = seeded(bytes(size), segmented=bool(command))
-        harness.transmit(frame, context(mss=400), command=command, options=TXSM | (IXSM if command else 0))
-        assert harness.done()
-        results.append((registers_of(harness, BLOCKS["statistics"]), harness.device.statistics.tx[0]))
-    assert results[0] == results[1]
-
-
-def test_the_offload_passed_to_the_host() -> None:
-    harness = Harness().start()
-    harness.wire.segmentation = "host"
-    frame = seeded(bytes(1200), segmented=True)
-    (sent,) = harness.transmit(frame, context(mss=400), command=TSE, options=TXSM | IXSM)
-    (offload,) = harness.wire.offloads
-    assert offload is not None
-    assert (offload.checksum_start, offload.checksum_offset) == (34, 16)
-    assert (offload.segment_type, offload.segment_size, offload.header_length) == ("tcp4", 400, 54)
-    assert int.from_bytes(sent[16:18], "big") == len(sent) - 14
-    assert sent[54:] == frame[54:]
+def test_transmitting_counts_what_leaves(harness: Harness, command: int, size: int) -> None:
+    frame = seeded(bytes(size), segmented=bool(command))
+    sent = harness.transmit(frame, context(mss=400), command=command, options=TXSM | (IXSM if command else 0))
+    assert harness.done()
+    assert len(sent) == (-(-size // 400) if command else 1)
+    total = sum(map(len, sent))
+    account = harness.device.statistics.tx[0]
+    assert (account.frames, account.bytes) == (1, len(frame))
+    assert (account.segments, account.segment_bytes) == (len(sent), total)
+    assert harness.read(statistics.GPTC) == len(sent)
+    assert harness.read(statistics.GOTCL) == total + ETH_FCS_LEN * len(sent)

@@ -23,7 +23,7 @@ from nicmodels.wire import NullWire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nicmodels.wire import Offload, Wire
+    from nicmodels.wire import Wire
 
 RAM = 1 << 22
 RING = 64
@@ -68,23 +68,18 @@ ERROR, HASH_VALID, CONTEXT_NEXT = 1 << 15, 1 << 26, 1 << 27
 
 
 class ListWire(NullWire):
-    """A wire that records sent frames, and receives those in `incoming`, with what the host left undone."""
+    """A wire that records sent frames, and receives those in `incoming`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[bytes] = []
-        self.incoming: list[bytes | tuple[bytes, Offload]] = []
+        self.incoming: list[bytes] = []
 
-    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview], offload: Offload | None = None) -> None:
-        assert offload is None, "the device sends frames that are complete"
+    def transmit(self, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
         self.sent.append(b"".join(buffers))
 
     def receive(self) -> bytes | None:
-        if not self.incoming:
-            return None
-        frame = self.incoming.pop(0)
-        data, self.received_offload = (frame, None) if isinstance(frame, bytes) else frame
-        return data
+        return self.incoming.pop(0) if self.incoming else None
 
 
 @dataclass(frozen=True)
@@ -279,8 +274,8 @@ class XgbeRig:
         words = (HEADERS + at * HEADER, 0, RX_BUFFERS + at * BUFFER, OWN | 1 << 30)
         self.memory.write(self._rx(channel, number), struct.pack("<IIII", *words))
 
-    def receive(self, *frames: bytes | tuple[bytes, Offload]) -> list[Received]:
-        """Send frames to the device, with what the host left undone; returns the received ones."""
+    def receive(self, *frames: bytes) -> list[Received]:
+        """Send frames to the device; returns the received ones."""
         self.wire.incoming.extend(frames)
         self.device.frame_arrived()
         self.clock.advance(0)

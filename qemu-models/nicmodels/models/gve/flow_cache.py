@@ -57,22 +57,19 @@ class FlowCache(FlowTable[CachedFlow]):
             flow = CachedFlow(queue, queue.quadwords(packet))
             self.remember(packet.pieces[0], packet.headers, flow, self._longest_frame)
 
-    def deliver_many(
-        self, frames: Sequence[bytes], at: int, end: int, stamp: int, *, known_good: bool = False
-    ) -> tuple[int, set[int]]:
-        """Deliver frames of cached flows, from number `at` on, up to `end`.
+    def deliver_many(self, frames: Sequence[bytes], at: int, stamp: int) -> tuple[int, set[int]]:
+        """Deliver frames of cached flows, from number `at` on.
 
         Args:
             frames: as from the wire.
-            at, end: which of them.
+            at: the number of the first.
             stamp: their timestamp.
-            known_good: their TCP or UDP checksums were just computed.
 
         Returns:
             The number of the first that must take the slow path, and the numbers of the queues that received any.
         """
         touched: set[int] = set()
-        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
+        for flow, run, sizes in self.runs(frames, at) if len(self) else ():
             queue = flow.queue
             number = queue.deliver_plain(run, sizes, flow.quadwords, stamp)
             if number:

@@ -23,7 +23,6 @@ from nicmodels.models.gve.rx_dqo import RxQueueDqo
 from nicmodels.models.gve.rx_gqi import RxQueueGqi
 from nicmodels.models.gve.rx_packet import RxPacket
 from nicmodels.nic.engine import ReceiveLoop
-from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
 
 if TYPE_CHECKING:
@@ -138,27 +137,23 @@ class Receiver:
         self._drain()
         self.flow_cache.refresh()
         up = self._link.up
-        for frames, offload in self._loop.bursts():
+        for frames in self._loop.bursts():
             if up:
-                if offload is None:
-                    self._take_burst(frames, known_good=False)
-                else:
-                    self._take_burst(frames[:-1], known_good=False)
-                    self._take_burst([*complete(frames[-1], offload, self._host.wire.counters)], known_good=True)
+                self._take_burst(frames)
         self._end_burst()
 
-    def _take_burst(self, frames: list[bytes], *, known_good: bool) -> None:
+    def _take_burst(self, frames: list[bytes]) -> None:
         """Take frames, as many as possible through the flow cache."""
         cached = not self._faulty and not self._rules and not any(self._waiting_bytes)
         taken = 0
         while taken < len(frames):
             if cached:
                 stamp = self._stamp()
-                taken, touched = self.flow_cache.deliver_many(frames, taken, len(frames), stamp, known_good=known_good)
+                taken, touched = self.flow_cache.deliver_many(frames, taken, stamp)
                 self._touched |= touched
                 if taken == len(frames):
                     break
-            self._take(memoryview(frames[taken]), known_good=known_good)
+            self._take(memoryview(frames[taken]))
             taken += 1
             cached = cached and not any(self._waiting_bytes)
 
@@ -166,7 +161,7 @@ class Receiver:
         """The timestamp of a frame that is received now."""
         return int(self._host.clock.now() * 1e9) & 0xFFFF_FFFF
 
-    def _take(self, frame: memoryview, *, known_good: bool) -> None:
+    def _take(self, frame: memoryview) -> None:
         size = len(frame)
         if size < ETH_HLEN:
             return
@@ -177,9 +172,9 @@ class Receiver:
             if self._lost(frame):
                 return
             for each in self._frame_faults.apply(frame):
-                self._receive(each, known_good=known_good and each is frame)
+                self._receive(each)
         else:
-            self._receive(frame, known_good=known_good)
+            self._receive(frame)
 
     def _lost(self, frame: memoryview) -> bool:
         """Apply the faults that drop a frame, and the one that changes its tag."""
@@ -205,7 +200,7 @@ class Receiver:
                 struct.pack_into(">H", frame, 14, tci & 0xF000 | (tci + 1) & 0xFFF)
         return False
 
-    def _receive(self, frame: memoryview, *, known_good: bool) -> None:
+    def _receive(self, frame: memoryview) -> None:
         """Steer a frame, verify its checksums and pass it to its queue."""
         headers = parse(frame)
         index, value = self._steer(frame, headers)
@@ -215,7 +210,7 @@ class Receiver:
             self._statistics.rx[index].dropped += 1
             return
         ip_good = ip_checksum_ok(frame, headers)
-        good = True if known_good and headers.l4 in (TCP, UDP) else l4_checksum_ok(frame, headers)
+        good = l4_checksum_ok(frame, headers)
         if self._faulty and (ip_good is not None or good is not None):
             ip_good, good = self._fault_checksums(index, ip_good, good)
         split = headers.payload_offset if headers.l4 in (TCP, UDP) and not headers.fragment else 0

@@ -96,25 +96,22 @@ class FlowCache(FlowTable[CachedFlow]):
         """Cache the flow of a delivered frame; `longest` is the length of the longest frame without CRC."""
         self.remember(frame, headers, CachedFlow(bytes(frame[:6]), queue, report, counter), longest)
 
-    def deliver(self, frame: bytes, *, known_good: bool, counted: bool = False) -> bool:
+    def deliver(self, frame: bytes, *, counted: bool = False) -> bool:
         """Deliver a frame of a cached flow; False if it must take the slow path."""
-        return self.deliver_many((frame,), 0, 1, known_good=known_good, counted=counted) == 1
+        return self.deliver_many((frame,), 0, counted=counted) == 1
 
-    def deliver_many(
-        self, frames: Sequence[bytes], at: int, end: int, *, known_good: bool = False, counted: bool = False
-    ) -> int:
-        """Deliver frames of cached flows, from number `at` on, up to `end`.
+    def deliver_many(self, frames: Sequence[bytes], at: int, *, counted: bool = False) -> int:
+        """Deliver frames of cached flows, from number `at` on.
 
         Args:
             frames: without CRC.
-            at, end: which of them.
-            known_good: their TCP or UDP checksums were just computed.
+            at: the number of the first.
             counted: their arrival has been counted, since they come from the packet buffer.
 
         Returns:
             The number of the first that must take the slow path.
         """
-        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
+        for flow, run, sizes in self.runs(frames, at) if len(self) else ():
             number = self._deliver_run(flow, run, sizes, counted=counted)
             at += number
             if number < len(run):

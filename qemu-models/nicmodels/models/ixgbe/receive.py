@@ -41,7 +41,6 @@ from nicmodels.models.ixgbe.rx_queues import (
 )
 from nicmodels.nic.engine import LONG_BURST, ReceiveLoop
 from nicmodels.offload.checksum import word_sum
-from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import SCTP, TCP, UDP, Headers, ip_checksum_ok, l4_checksum_ok, parse
 from nicmodels.vfio_user.memory import DmaError
 
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from nicmodels.models.ixgbe.steering import Steering, Target
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
-    from nicmodels.wire import Offload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -106,7 +104,7 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._paused = False
-        self._buffered: deque[tuple[bytes, bool, int]] = deque()
+        self._buffered: deque[tuple[bytes, int]] = deque()
         self._buffered_bytes = 0
         self._frame_faults = RxFrameFaults(self._faults)
         self._rx = RxQueues(host, interrupts, statistics)
@@ -220,51 +218,35 @@ class Receiver:
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
         was_paused, self._paused = self._paused, self._pauses()
-        # A GSO packet counts as about as many frames as it is segmented into.
-        for frames, offload in () if self._paused else self._loop.bursts(MAX_STANDARD, singly=lambda: self._buffered):
+        for frames in () if self._paused else self._loop.bursts(singly=lambda: self._buffered):
             if listening:
-                taken = self._take_burst(frames, offload)
+                taken = self._take_burst(frames)
                 if self._paused:
-                    self._loop.put_back(frames[taken:], offload)
+                    self._loop.put_back(frames[taken:])
                     break
         if self._paused != was_paused:
             self._statistics.count_register(s.LXOFFTXC if self._paused else s.LXONTXC)
         self._end_burst()
 
-    def _take_burst(self, frames: list[bytes], offload: Offload | None) -> int:
-        """Take frames until flow control pauses the partner; returns how many. The last one has the offload."""
+    def _take_burst(self, frames: list[bytes]) -> int:
+        """Take frames until flow control pauses the partner; returns how many."""
         cache = None if self._faulty else self.flow_cache
-        complete_frames = len(frames) if offload is None else len(frames) - 1
         taken = 0
         while taken < len(frames):
             if cache is not None and not self._buffered:
-                taken = cache.deliver_many(frames, taken, complete_frames)
+                taken = cache.deliver_many(frames, taken)
                 if taken == len(frames):
                     break
             frame = frames[taken]
             taken += 1
             if self._buffered and self._full():
                 self._statistics.missed()
-            elif offload is None or taken < len(frames):
-                self._take(memoryview(frame))
             else:
-                self._take_completed(frame, offload)
+                self._take(memoryview(frame))
             if self._buffered and self._pauses():
                 self._paused = True
                 break
         return taken
-
-    def _take_completed(self, frame: bytes, offload: Offload) -> None:
-        """Take a frame that the host left undone, or its segments."""
-        frames = [*complete(frame, offload, self._host.wire.counters)]
-        taken = 0
-        while taken < len(frames):
-            if not self._faulty and not self._buffered:
-                taken = self.flow_cache.deliver_many(frames, taken, len(frames), known_good=True)
-                if taken == len(frames):
-                    break
-            self._take(memoryview(frames[taken]), known_good=True)
-            taken += 1
 
     def _pauses(self) -> bool:
         """Whether the packet buffer is full and flow control pauses the partner."""
@@ -282,22 +264,22 @@ class Receiver:
     def _full(self) -> bool:
         return self._buffered_bytes >= (self._file[r.RXPBSIZE, 0] or 1 << 10)
 
-    def _buffer(self, frame: Buffer, known_good: bool, mark: int) -> None:
-        self._buffered.append((bytes(frame), known_good, mark))
+    def _buffer(self, frame: Buffer, mark: int) -> None:
+        self._buffered.append((bytes(frame), mark))
         self._buffered_bytes += len(frame)
 
     def _drain(self) -> None:
         """Deliver frames from the packet buffer, in order, while there are descriptors."""
         cache = None if self._faulty else self.flow_cache
         while self._buffered:
-            frame, known_good, mark = self._buffered[0]
-            cached = cache is not None and not mark and cache.deliver(frame, known_good=known_good, counted=True)
-            if not cached and not self._deliver(memoryview(frame), known_good, mark):
+            frame, mark = self._buffered[0]
+            cached = cache is not None and not mark and cache.deliver(frame, counted=True)
+            if not cached and not self._deliver(memoryview(frame), mark):
                 break
             self._buffered_bytes -= len(frame)
             self._buffered.popleft()
 
-    def _take(self, frame: memoryview, *, known_good: bool = False, mark: int = 0) -> None:
+    def _take(self, frame: memoryview, *, mark: int = 0) -> None:
         """Apply MAC and filters, then deliver or buffer the frame. `mark` is added to the status of its descriptor."""
         size = len(frame)
         if size < ETH_ZLEN:  # unlike Ethernet, a tap carries frames without padding
@@ -328,17 +310,17 @@ class Receiver:
             mark |= STAMPED
         if self._faulty:
             for each in self._frame_faults.apply(frame):
-                self._enqueue(each, known_good and each is frame, mark)
+                self._enqueue(each, mark)
         else:
-            self._enqueue(frame, known_good, mark)
+            self._enqueue(frame, mark)
 
-    def _enqueue(self, frame: memoryview, known_good: bool, mark: int) -> None:
-        if self._buffered or not self._deliver(frame, known_good, mark):
-            self._buffer(frame, known_good, mark)
+    def _enqueue(self, frame: memoryview, mark: int) -> None:
+        if self._buffered or not self._deliver(frame, mark):
+            self._buffer(frame, mark)
 
     # To the host
 
-    def _deliver(self, frame: memoryview, known_good: bool, mark: int) -> bool:
+    def _deliver(self, frame: memoryview, mark: int) -> bool:
         """Steer a frame and deliver it to its queue; False if it has to wait for descriptors."""
         headers = parse(frame)
         vet = self._values[_VLNCTRL] & 0xFFFF
@@ -349,7 +331,7 @@ class Receiver:
         queue = self.queues[target.queue]
         if not queue.enabled:
             return True
-        checks = self._checks(queue, frame, headers, known_good)
+        checks = self._checks(queue, frame, headers)
         strip = tci is not None and queue.strips
         if strip and self._faulty and self._faults.fires("rx.vlan.not-stripped", queue=queue.index):
             strip = False
@@ -392,13 +374,13 @@ class Receiver:
     def _strips_crc(self) -> bool:
         return bool(self._values[_HLREG0] & CRC_STRIP)
 
-    def _checks(self, queue: RxQueue, frame: memoryview, headers: Headers, known_good: bool) -> int:
+    def _checks(self, queue: RxQueue, frame: memoryview, headers: Headers) -> int:
         """Checksum status and error bits."""
         checks = 0
         ip = ip_checksum_ok(frame, headers)
         if ip is not None:
             checks |= IPCS if ip else IPCS | IPE
-        l4 = True if known_good and headers.l4 in (TCP, UDP) else l4_checksum_ok(frame, headers)
+        l4 = l4_checksum_ok(frame, headers)
         if l4 is not None:
             checks |= L4CS if l4 else L4CS | L4E
             if headers.l4 == UDP:

@@ -4,8 +4,8 @@
 Source: 82599 datasheet, section 7.2 (transmit): 7.2.3 (descriptors), 7.2.4 (segmentation), 7.2.5 (checksums).
 
 A tail write schedules its queue; the work is done from the event loop, so that tail writes that arrive together are one
-batch, with one fetch and one interrupt. `_send_fast` leaves checksums and segmentation to the host (wire segmentation
-"host") and passes guest memory to the kernel without a copy; `_send` does everything here, faults included.
+batch, with one fetch and one interrupt. Packets of one buffer without offloads are sent together, straight from guest memory
+(`_send_plain`); `_send` does everything else, faults included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from nicmodels.offload.headers import SCTP, TCP, UDP
 from nicmodels.offload.segmentation import FlagMasks, segment
 from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
-from nicmodels.wire import Offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +59,6 @@ IPV4 = 1 << 10
 DONE = struct.pack("<I", 1)
 _PROTOCOLS = {0: UDP, 1: TCP, 2: SCTP, 3: 0}
 _FIELDS = {TCP: 16, UDP: 6, SCTP: 8}
-_HOST_LIMIT = 65535
 
 
 class Context(NamedTuple):
@@ -73,11 +71,6 @@ class Context(NamedTuple):
     protocol: int = 0
     l4_length: int = 0
     mss: int = 0
-
-    @property
-    def plausible(self) -> bool:
-        """Whether the lengths leave room for an IP and a TCP header."""
-        return self.mac_length >= 14 and self.ip_length >= (20 if self.ipv4 else 40) and self.l4_length >= 20
 
     @classmethod
     def decode(cls, low: int, high: int) -> Context:
@@ -246,7 +239,6 @@ class Transmitter:
         ring, memory = queue.ring, self._host.memory
         descriptors = ring.fetch(BATCH)
         ordinary = not self._faults.active and not self._file[mac.HLREG0] & LOOPBACK
-        send = self._send_fast if ordinary and self._host.wire.segmentation == "host" else self._send
         mask = PLAIN_MASK if ordinary else 0  # 0 selects no descriptor
         base, size, view = memory.window()
         done: list[int] = []
@@ -278,7 +270,7 @@ class Transmitter:
                 if high & RS:
                     done.append(position)
                 if high & EOP:
-                    send(queue, memory.gather(pieces), self._packet(queue, first))
+                    self._send(queue, memory.gather(pieces), self._packet(queue, first))
                     pieces = []
                     taken = position + 1
         if plain:
@@ -320,61 +312,6 @@ class Transmitter:
         self._count(queue, total, len(sizes), total, packets=len(sizes))
         self._statistics.left_many(sizes, [bytes(frame[:6]) for (frame,) in frames if frame[0] & 1])
 
-    # Fast path: the host completes the frame
-
-    def _send_fast(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
-        command = packet.command
-        options = command >> 40 & 0x3F
-        total = chain_length(buffers)
-        context = packet.context
-        if (
-            packet.legacy
-            or total < ETH_ZLEN
-            or command & STAMP
-            or command & (VLE | TSE) == VLE | TSE
-            or (command & TSE and total > _HOST_LIMIT)
-        ):
-            self._send(queue, buffers, packet)
-            return
-        if not command & TSE:
-            if options & IXSM or (options & TXSM and context.protocol not in (TCP, UDP)) or command & VLE:
-                self._send(queue, buffers, packet)
-                return
-            offload = None
-            if options & TXSM:
-                offload = Offload(context.mac_length + context.ip_length, _FIELDS[context.protocol])
-            destination = bytes(buffers[0][:6])
-            self._host.wire.transmit(buffers, offload)
-            self._count(queue, total, 1, total)
-            self._statistics.left(total + ETH_FCS_LEN, destination)
-            return
-        size = context.mac_length + context.ip_length + context.l4_length
-        if context.protocol != TCP or total <= size or not context.mss or not context.plausible:
-            self._send(queue, buffers, packet)
-            return
-        head, rest = behead(buffers, size)
-        start, l4 = context.mac_length, context.mac_length + context.ip_length
-        # The host expects the headers of the whole packet, with its length and the pseudo-header's sum.
-        if context.ipv4:
-            struct.pack_into(">H", head, start + 2, total - start)
-            head[start + 10 : start + 12] = b"\0\0"
-            struct.pack_into(">H", head, start + 10, fold(word_sum(head[start:l4])))
-        else:
-            struct.pack_into(">H", head, start + 4, total - start - 40)
-        seed = (head[l4 + 16] << 8 | head[l4 + 17]) + total - l4
-        struct.pack_into(">H", head, l4 + 16, seed % 65535 or 65535)
-        offload = Offload(l4, 16, "tcp4" if context.ipv4 else "tcp6", context.mss, size)
-        self._host.wire.transmit([head, *rest], offload)
-        payload = total - size
-        count = -(-payload // context.mss)
-        last = payload - (count - 1) * context.mss
-        last = max(size + last, ETH_ZLEN)
-        self._count(queue, total, count, (count - 1) * (size + context.mss) + last)
-        destination = bytes(head[:6])
-        if count > 1:
-            self._statistics.left(size + context.mss + ETH_FCS_LEN, destination, count - 1)
-        self._statistics.left(last + ETH_FCS_LEN, destination)
-
     def _count(self, queue: TxQueue, total: int, segments: int, segment_bytes: int, packets: int = 1) -> None:
         account = self._statistics.tx[queue.index]
         account.frames += packets
@@ -382,8 +319,6 @@ class Transmitter:
         account.segments += segments
         account.segment_bytes += segment_bytes
         self._statistics.sent(queue.index, segments, segment_bytes)
-
-    # Slow path: the frame is completed here
 
     def _send(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
         total = chain_length(buffers)

@@ -49,18 +49,17 @@ class FlowCache(FlowTable[CachedFlow]):
             return  # an exception, by which the next frame cannot be judged
         self.remember(frame, headers, CachedFlow(frame, headers, channel, report), longest)
 
-    def deliver_many(self, frames: Sequence[bytes], at: int, end: int, *, known_good: bool = False) -> int:
-        """Deliver frames of cached flows, from number `at` on, up to `end`.
+    def deliver_many(self, frames: Sequence[bytes], at: int) -> int:
+        """Deliver frames of cached flows, from number `at` on.
 
         Args:
             frames: without FCS.
-            at, end: which of them.
-            known_good: their TCP or UDP checksums were just computed.
+            at: the number of the first.
 
         Returns:
             The number of the first that must take the slow path.
         """
-        for flow, run, sizes in self.runs(frames, at, end, known_good=known_good) if len(self) else ():
+        for flow, run, sizes in self.runs(frames, at) if len(self) else ():
             if flow.header:
                 alike = [*map(flow.splits, run)]
                 if not all(alike):

@@ -21,7 +21,6 @@ from nicmodels.models.xgbe.registers import REGISTERS, mac, mtl
 from nicmodels.models.xgbe.rx_dma import QueuedFrame, RxDma
 from nicmodels.models.xgbe.rx_offload import RxOffload
 from nicmodels.nic.engine import LONG_BURST, ReceiveLoop
-from nicmodels.offload.completion import complete
 from nicmodels.offload.headers import parse
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from nicmodels.models.xgbe.steering import Steering
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
-    from nicmodels.wire import Offload
 
     Buffer = bytes | bytearray | memoryview
 
@@ -147,43 +145,28 @@ class Receiver:
         control = self._values[_RCR]
         listening = control & RE and not control & LM and self._link_up()
         self._holding = bool(listening and self._holds())
-        for frames, offload in () if self._holding else self._loop.bursts(singly=lambda: any(self._buffered)):
+        for frames in () if self._holding else self._loop.bursts(singly=lambda: any(self._buffered)):
             if listening:
-                taken = self._take_burst(frames, offload)
+                taken = self._take_burst(frames)
                 if self._holding:
-                    self._loop.put_back(frames[taken:], offload)
+                    self._loop.put_back(frames[taken:])
                     break
         self._end_burst()
 
-    def _take_burst(self, frames: list[bytes], offload: Offload | None) -> int:
-        """Take frames until flow control pauses the partner; returns how many. The last one has the offload."""
-        complete_frames = len(frames) if offload is None else len(frames) - 1
+    def _take_burst(self, frames: list[bytes]) -> int:
+        """Take frames until flow control pauses the partner; returns how many."""
         taken = 0
         while taken < len(frames):
             if not self._faulty and not any(self._buffered):
-                taken = self.flow_cache.deliver_many(frames, taken, complete_frames)
+                taken = self.flow_cache.deliver_many(frames, taken)
                 if taken == len(frames):
                     break
-            if taken < complete_frames:
-                self._take(memoryview(frames[taken]))
-            else:
-                self._take_completed([*complete(frames[taken], offload, self._host.wire.counters)])
+            self._take(memoryview(frames[taken]))
             taken += 1
             if self._holds():
                 self._holding = True
                 break
         return taken
-
-    def _take_completed(self, frames: list[bytes]) -> None:
-        """Take a frame that the host left undone, or its segments."""
-        taken = 0
-        while taken < len(frames):
-            if not self._faulty and not any(self._buffered):
-                taken = self.flow_cache.deliver_many(frames, taken, len(frames), known_good=True)
-                if taken == len(frames):
-                    break
-            self._take(memoryview(frames[taken]))
-            taken += 1
 
     def loop_back(self, frame: bytes) -> None:
         """Receive a frame from MAC loopback."""
