@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -130,6 +129,7 @@ def reset_by_watchdog(
     packet_sender: PacketSender,
     traffic: Traffic,
     until: Until,
+    evidence: Callable[[str, object], None],
     defer: Callable[..., None],
     skip_unsupported: Callable[..., NoReturn],
 ) -> Callable[[], None]:
@@ -164,13 +164,16 @@ def reset_by_watchdog(
             skip_unsupported(
                 "a device reset on a transmit timeout", evidence={"resets": model.call("model.counters")["resets"]}
             )
-        # What waits in the interface's queue leaves now, before what the test sends next.
-        with suppress(AssertionError), traffic.capture_sent(lambda each: each == last) as seen:
+        # What waits in the interface's queue leaves now, before what the test sends next: that shows what does not.
+        with traffic.capture_sent(lambda each: each == last) as seen:
 
             def flushed() -> bool:
                 packet_sender.send([last], cpu=0)
                 return seen.reached(1)
 
-            until(flushed, what="what waited behind the hung queue has left", timeout=2)
+            try:
+                until(flushed, what="what waited behind the hung queue has left", timeout=2)
+            except AssertionError as error:
+                evidence("after the reset", str(error))
 
     return hang

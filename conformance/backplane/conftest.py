@@ -206,13 +206,13 @@ def check_no_link(guest, dut, link_partner, until, wait_for_no_carrier, capped_t
     def check(technology=None, *, one_way=False, must_retry=False):
         if technology is None:
             wait_for_no_carrier()
-            if not one_way:
-                # A partner that does not negotiate has a link for as long as the driver transmits as on the link before.
-                until(
-                    lambda: link_partner.technology is None,
-                    what="the link partner has lost its link",
-                    timeout=capped_timeout(5),
-                )
+            if not one_way and not link_partner.abilities.get("negotiates", True):
+                # It has a link for as long as the driver transmits as on the link before.
+                def lost():
+                    assert not dut.carrier
+                    return link_partner.technology is None
+
+                until(lost, what="the link partner has lost its link", timeout=capped_timeout(5))
         attempts, watched = Attempts(link_partner), Deadline.after(WATCH_TIME, lost=guest.lost)
         looks, idle = None, None
 

@@ -65,21 +65,20 @@ def test_cycles(native, guest, leak_check, traffic, check_traffic, until, check_
                 traffic.discard()
                 until(lambda: not traffic.nothing_received(), what="the stack receives frames", timeout=STALL_TIMEOUT)
 
-    def read():
+    def repeat():
+        cycle(cycles // 2)
         traffic.discard()  # frames waiting in the sockets are not a leak
-        return leak_check.read()
 
     with traffic.stream(BATCH_INTERVAL):
-        with step(f"Attach and detach {WARM_UP_CYCLES} times, and read the kernel's allocations"):
+        with step(f"Attach and detach {WARM_UP_CYCLES} times"):
             cycle(WARM_UP_CYCLES)
-            readings = [read()]
+            traffic.discard()
         with step(
-            f"Attach and detach {CYCLES} times (a fifth on a slow guest) under traffic, reading again halfway and at the end; in every "
-            f"{TRAFFIC_CHECK_INTERVAL}th cycle the program sees frames while attached, and the stack receives frames after the detach"
+            f"Attach and detach {CYCLES} times (a fifth on a slow guest) under traffic, reading the kernel's allocations before, halfway "
+            f"and at the end; in every {TRAFFIC_CHECK_INTERVAL}th cycle the program sees frames while attached, and the stack receives "
+            "frames after the detach"
         ):
-            for _ in range(2):
-                cycle(cycles // 2)
-                readings.append(read())
+            readings = leak_check.rounds(repeat, cycles // 2)
     traffic.discard()  # full socket buffers would drop the test frames that follow
     evidence("cycles", cycles)
     evidence("readings", [str(each) for each in readings])

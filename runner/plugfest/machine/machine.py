@@ -404,7 +404,7 @@ class Machine:
     def await_link(self) -> None:
         """Wait until the interface carries frames, or `LINK_TIMEOUT` is over: the tests find out why it does not."""
         with suppress(AgentError, AgentTimeout, GuestGone):
-            timeout = scaled(LINK_TIMEOUT, self.speed)
+            timeout = self.deadline(LINK_TIMEOUT).remaining
             self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
 
     def _interface(self, port: int) -> str:

@@ -14,7 +14,7 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from nicmodels.ethernet import ETH_FCS_LEN, ETH_HLEN, ETH_ZLEN
+from nicmodels.ethernet import ETH_HLEN, ETH_ZLEN
 from nicmodels.faults.frames import change_segments, change_tag, change_transmitted
 from nicmodels.models.ixgbe.fault_points import TRANSMIT
 from nicmodels.models.ixgbe.registers import mac
@@ -336,7 +336,7 @@ class Transmitter:
             # The lengths contradict the frame. Hardware hangs or sends garbage; the model drops the packet and records it.
             self._host.events.add("tx.malformed", queue=queue.index, reason=str(error))
             return
-        segment_bytes = sum(self._emit(queue, frame) for frame in frames)
+        segment_bytes = self._emit(queue, frames)
         if packet.command & STAMP and not packet.legacy:
             self._time.transmitted()
         self._count(queue, total, len(frames), segment_bytes)
@@ -412,23 +412,30 @@ class Transmitter:
         changed = change_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci
         return list(frame) if changed is None else vlan.insert(frame, changed, self._file[r.DMATXCTL] >> 16)
 
-    def _emit(self, queue: TxQueue, frame: list[Buffer]) -> int:
-        """Transmit a frame; returns its length without CRC."""
-        size = chain_length(frame)
-        pads = size < ETH_ZLEN and self._file[mac.HLREG0] & PAD_ENABLE
-        if pads and not (self._faults.active and self._faults.fires("tx.padding.missing", queue=queue.index)):
-            frame = [*frame, bytes(ETH_ZLEN - size)]
-            size = ETH_ZLEN
-        destination = b"".join(frame)[:6] if len(frame[0]) < 6 else bytes(frame[0][:6])
-        loopback = self._file[mac.HLREG0] & LOOPBACK
-        for each in (
-            change_transmitted(frame, partial(self._faults.fires, queue=queue.index))
-            if self._faults.active
-            else (frame,)
-        ):
-            if loopback:
-                self._loop_back(b"".join(each))
+    def _emit(self, queue: TxQueue, frames: Sequence[list[Buffer]]) -> int:
+        """Transmit the frames of a packet; returns their bytes without CRC."""
+        control = self._file[mac.HLREG0]
+        faulty = self._faults.active
+        sizes: list[int] = []
+        groups: list[bytes] = []
+        leaving: list[Sequence[Buffer]] = []
+        for unpadded in frames:
+            frame, size = unpadded, chain_length(unpadded)
+            pads = size < ETH_ZLEN and control & PAD_ENABLE
+            if pads and not (faulty and self._faults.fires("tx.padding.missing", queue=queue.index)):
+                frame, size = [*frame, bytes(ETH_ZLEN - size)], ETH_ZLEN
+            sizes.append(size)
+            destination = bytes(frame[0][:6]) if len(frame[0]) >= 6 else b"".join(frame)[:6]
+            if destination[0] & 1:
+                groups.append(destination)
+            if faulty:
+                leaving += change_transmitted(frame, partial(self._faults.fires, queue=queue.index))
             else:
-                self._host.wire.transmit(each)
-        self._statistics.left(max(size, ETH_ZLEN) + ETH_FCS_LEN, destination)
-        return size
+                leaving.append(frame)
+        if control & LOOPBACK:
+            for each in leaving:
+                self._loop_back(b"".join(each))
+        else:
+            self._host.wire.transmit_many(leaving)
+        self._statistics.left_many([max(size, ETH_ZLEN) for size in sizes], groups)
+        return sum(sizes)
