@@ -79,9 +79,13 @@ def test_before_and_after(plugfest, builds, runs) -> None:
         assert plan.in_tree, "the driver's known issues apply"
         assert (plan.output / "report.html").is_file()
     found = report()
-    (job,) = found["jobs"]
+    (submission,) = found["submissions"]
     assert (found["driver"], found["source"]) == ("ixgbe", "Debian's linux-source-7.3 7.3.4-1")
-    assert (job["outcome"], job["patches"], job["comparison"]["counts"]["fixed"]) == ("judged", ["ixgbe: change it"], 1)
+    assert (submission["outcome"], submission["patches"], submission["comparison"]["counts"]["fixed"]) == (
+        "judged",
+        ["ixgbe: change it"],
+        1,
+    )
 
 
 def test_a_patch_that_breaks_a_test(plugfest, builds, runs) -> None:
@@ -98,8 +102,8 @@ def test_what_does_not_build_is_one_line_and_no_run(plugfest, builds, runs) -> N
     done = plugfest("patch", "bad.patch", "--driver", "ixgbe")
     assert done.status == 1
     assert done.line == "bad.patch: expected make to succeed, found exit status 2: a.c:1: error: no"
-    (job,) = report()["jobs"]
-    assert (job["outcome"], job["reason"]) == ("refused", done.line)
+    (submission,) = report()["submissions"]
+    assert (submission["outcome"], submission["reason"]) == ("refused", done.line)
 
 
 def test_a_queue_alone_and_together(plugfest, builds, runs) -> None:
@@ -111,13 +115,13 @@ def test_a_queue_alone_and_together(plugfest, builds, runs) -> None:
     done = plugfest("patch", "queue", "--driver", "ixgbe")
     assert done.status == 1
     assert [plan.output.name for plan in plans] == ["before", "a", "c", "together"]
-    assert [(job["name"], job["outcome"]) for job in report()["jobs"]] == [
+    assert [(submission["name"], submission["outcome"]) for submission in report()["submissions"]] == [
         ("b", "refused"),
         ("a", "judged"),
         ("c", "judged"),
         ("together", "judged"),
     ]
-    assert report()["jobs"][-1]["series"] == ["a", "c"]
+    assert report()["submissions"][-1]["series"] == ["a", "c"]
     assert "together is without b" in done.out
 
 
@@ -129,7 +133,7 @@ def test_what_does_not_apply_on_top_of_the_others_is_left_out(plugfest, builds, 
     done = plugfest("patch", "queue", "--driver", "ixgbe")
     assert [plan.output.name for plan in plans] == ["before", "a", "b", "c", "together"]
     assert done.line == "b: expected “it” to apply to the source, found: patch failed: a.c:1"
-    assert report()["jobs"][-1]["series"] == ["a", "c"]
+    assert report()["submissions"][-1]["series"] == ["a", "c"]
     assert done.status == 0, "each alone is good; that they conflict says nothing about the driver"
 
 
@@ -141,7 +145,10 @@ def test_an_interrupted_run_keeps_what_there_is(plugfest, builds, runs) -> None:
     runs(both("pass", "pass"), both("pass", "pass"), interrupted)
     done = plugfest("patch", "queue", "--driver", "ixgbe")
     assert done.status == 130
-    assert [(job["name"], job["outcome"]) for job in report()["jobs"]] == [("a", "judged"), ("b", "not run")]
+    assert [(submission["name"], submission["outcome"]) for submission in report()["submissions"]] == [
+        ("a", "judged"),
+        ("b", "not run"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import UsageError
-from plugfest.patch.queue import Job, job, jobs
+from plugfest.patch.queue import Submission, submission, submissions
 
 
-def names(found: list[Job]) -> dict[str, list[str]]:
+def names(found: list[Submission]) -> dict[str, list[str]]:
     return {each.name: [series.name for series in each.series] for each in found}
 
 
@@ -24,7 +24,7 @@ def test_each_series_alone_then_all_together(tmp_path: Path) -> None:
     (tmp_path / "30-third.mbox.gz").write_bytes(gzip.compress(b"three"))
     (tmp_path / ".hidden.patch").write_text("hidden")
     (tmp_path / "notes").write_text("notes")
-    found = jobs(tmp_path)
+    found = submissions(tmp_path)
     assert names(found) == {
         "10-first": ["10-first"],
         "20-second": ["20-second"],
@@ -37,13 +37,13 @@ def test_each_series_alone_then_all_together(tmp_path: Path) -> None:
 
 def test_a_queue_of_one_has_no_together(tmp_path: Path) -> None:
     (tmp_path / "only.patch").write_text("x")
-    assert names(jobs(tmp_path)) == {"only": ["only"]}
+    assert names(submissions(tmp_path)) == {"only": ["only"]}
 
 
 def test_an_empty_queue(tmp_path: Path) -> None:
     (tmp_path / "notes").touch()
     with pytest.raises(UsageError, match=r"expected files or folders of patches .*, found none"):
-        jobs(tmp_path)
+        submissions(tmp_path)
 
 
 @pytest.mark.parametrize("others", [["a.patch", "a.mbox"], ["before.patch"], ["together.patch"]])
@@ -51,32 +51,32 @@ def test_names_that_would_share_a_folder(tmp_path: Path, others: list[str]) -> N
     for name in others:
         (tmp_path / name).touch()
     with pytest.raises(UsageError, match="expected each series to have a name of its own"):
-        jobs(tmp_path)
+        submissions(tmp_path)
 
 
 def test_files_of_the_command_line_are_one_series_in_their_order(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / name).write_text(name)
-    found = job([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path)
+    found = submission([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path)
     assert [text for _, text in found.series[0].texts] == [b"b", b"a"]
     assert found.name == "after"
 
 
 def test_what_is_neither_file_nor_range(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.mbox: expected a mail, a mailbox, a diff, .* or a range of commits"):
-        job(["none.mbox"], tmp_path)
+        submission(["none.mbox"], tmp_path)
     with pytest.raises(UsageError, match=r"expected a git tree, found none"):
-        job(["a..b"], tmp_path)
+        submission(["a..b"], tmp_path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match="found a folder beside others; give it alone"):
-        job([str(tmp_path / "folder")], tmp_path)
+        submission([str(tmp_path / "folder")], tmp_path)
 
 
 def test_a_mailbox_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "a.mbox.gz"
     path.write_bytes(gzip.compress(b"x" * 9999)[:-9])
     with pytest.raises(UsageError, match=r"a\.mbox\.gz: expected mails or a diff, found: Compressed file ended"):
-        job([str(path)], tmp_path)
+        submission([str(path)], tmp_path)
 
 
 def test_a_mailbox_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,4 +84,4 @@ def test_a_mailbox_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "bomb.mbox.gz"
     path.write_bytes(gzip.compress(bytes(2 << 20)))
     with pytest.raises(UsageError, match="expected at most 1 MiB of patches, found more"):
-        job([str(path)], tmp_path)
+        submission([str(path)], tmp_path)

@@ -110,7 +110,7 @@ OFF = {"ifname": "eth0", "wanted": {"rx-lro": False, "rx-hashing": True}}
 SAMPLES: Mapping[str, list[tuple[dict[str, Any], Any]]] = {
     "agent:af_xdp.ask": [
         ({"sockets": 1, "command": command}, 3)
-        for command in ("open eth0 0 512 4", "map 0 0", "fill 0 64 0", "wake 0", "busy-poll 0 20 64")
+        for command in ("open eth0 0 512 4", "map 0 0", "fill 0 64 0", "wake 0", "busy-poll 0 20 64", "napi 0")
     ],
     "agent:af_xdp.reap": [({"sockets": 1, "socket": 0, "count": 8}, ["", ""])],
     "agent:af_xdp.receive": [({"sockets": each, "socket": 0, "count": 8, "timeout": 0}, [BUFFER]) for each in (1, 2)],

@@ -12,7 +12,6 @@ ISSUES = load()
 PARAMETERS = {parameter for issue in ISSUES for parameter in issue.parameters}
 UNMEASURED = frozenset(
     {
-        "gve: `ethtool -S` oopses after the number of channels has changed",
         "gve: no zero-copy AF_XDP socket can be bound if the device's maximum MTU exceeds a chunk",
         "gve: reading the statistics while the interface goes down dereferences NULL",
         "gve: the MTU can be raised under an XDP program, which then sees the first 2048 bytes of a frame",

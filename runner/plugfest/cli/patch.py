@@ -21,7 +21,7 @@ from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
 from plugfest.patch.driver import Source, Workshop, check_driver
-from plugfest.patch.queue import Job, job, jobs
+from plugfest.patch.queue import Submission, submission, submissions
 from plugfest.patch.series import Patch
 from plugfest.plugin import suite
 from plugfest.provision.build_root import check_channel, ensure_build_root, ensure_driver_source
@@ -37,7 +37,7 @@ REPORT = "patch.json"
 
 @dataclass(frozen=True)
 class Bench:
-    """What every job of a command shares.
+    """What every submission of a command shares.
 
     Attributes:
         ready: the plan of a run, whose output folder holds those of all runs.
@@ -117,7 +117,7 @@ def patch(
     """
     folder = Path(series[0])
     # Before anything is fetched: whatever is wrong with the command line.
-    wanted = jobs(folder) if len(series) == 1 and folder.is_dir() else [job(series, tree or Path())]
+    wanted = submissions(folder) if len(series) == 1 and folder.is_dir() else [submission(series, tree or Path())]
     options = GuestOptions(**rest)
     bench = prepare(
         driver,
@@ -196,15 +196,15 @@ def prepare(
     return Bench(ready, arguments, Workshop(wanted, root, limits), source, terminal())
 
 
-def judge(bench: Bench, wanted: Sequence[Job]) -> int:
-    """Judge jobs: the unpatched driver once, then each job against it. What is made is kept, whatever ends the command.
+def judge(bench: Bench, wanted: Sequence[Submission]) -> int:
+    """Judge submissions: the unpatched driver once, then each submission against it. What is made is kept, whatever ends the command.
 
     Args:
         bench: what they share.
-        wanted: the jobs.
+        wanted: the submissions.
 
     Returns:
-        The exit status: 0 if no job broke a test, 1 if one did or could not be judged, another if a run could not be made.
+        The exit status: 0 if no submission broke a test, 1 if one did or could not be judged, another if a run could not be made.
 
     Raises:
         BuildError: the unpatched driver does not build.
@@ -218,14 +218,14 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
         "source": bench.source.title,
         "compiler": bench.workshop.root.compiler,
         "before": BEFORE,
-        "jobs": [],
+        "submissions": [],
     }
     console.print(
         f"{bench.ready.driver} of {bench.source.title}, by {bench.workshop.root.compiler}, on Linux {bench.ready.kernel.release}",
         soft_wrap=True,
         markup=False,
     )
-    built: list[tuple[Job, Path, list[str]]] = []
+    built: list[tuple[Submission, Path, list[str]]] = []
     refused: set[str] = set()
     base, start = bench.workshop.base(bench.driver, bench.source, output / BEFORE / "module")
     # All builds before the first run: what does not apply is said in seconds.
@@ -244,7 +244,7 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
         except BuildError as error:
             refused.add(chosen.series[0].name)
             _print_refusal(error)
-            report["jobs"].append(_job(chosen, "refused", reason=str(error)))
+            report["submissions"].append(_outcome(chosen, "refused", reason=str(error)))
             _write(report, output)
         else:
             built.append((chosen, module, [patch.subject for patch in patches]))
@@ -258,14 +258,16 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
     for each, module, subjects in built:
         after = bench.run(output / each.name, module)
         if after.interrupted or after.status not in (0, 1):
-            report["jobs"].append(_job(each, "not run", patches=subjects, reason=after.interrupted or "see its report"))
+            report["submissions"].append(
+                _outcome(each, "not run", patches=subjects, reason=after.interrupted or "see its report")
+            )
             _write(report, output)
             return after.status
         names = str(shown(output / BEFORE)), str(shown(output / each.name))
         found = comparison.build(before.document, after.document, names=names)
         console.print()
         comparison.render(found, console)
-        report["jobs"].append(_job(each, "judged", patches=subjects, comparison=found))
+        report["submissions"].append(_outcome(each, "judged", patches=subjects, comparison=found))
         _write(report, output)
         worst = max(worst, found["exit_status"])
         counts = ", ".join(f"{found['counts'][change]} {change}" for change in ("fixed", "broken", "new", "unchanged"))
@@ -280,8 +282,8 @@ def judge(bench: Bench, wanted: Sequence[Job]) -> int:
     return worst
 
 
-def _build(bench: Bench, each: Job, folder: Path, start: Path) -> tuple[Path, list[Patch], Job]:
-    """Build a job; of several series without those that do not apply on top of the others, each of which is named in a line.
+def _build(bench: Bench, each: Submission, folder: Path, start: Path) -> tuple[Path, list[Patch], Submission]:
+    """Build a submission; of several series without those that do not apply on top of the others, each of which is named in a line.
 
     Raises:
         BuildError: it does not build, or the only series does not apply.
@@ -301,7 +303,7 @@ def _print_refusal(error: BuildError) -> None:
     click.echo(f"plugfest: {' '.join(str(error).split())}", err=True)
 
 
-def _job(each: Job, outcome: str, **fields: object) -> dict[str, object]:
+def _outcome(each: Submission, outcome: str, **fields: object) -> dict[str, object]:
     known: dict[str, object] = {"patches": [], "reason": None, "comparison": None}
     return {"name": each.name, "series": [one.name for one in each.series], "outcome": outcome, **known, **fields}
 

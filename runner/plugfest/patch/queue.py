@@ -14,7 +14,7 @@ from plugfest.patch.tree import GitTree
 ENDINGS = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
 """What the names of a queue's files end with, perhaps followed by ``.gz``."""
 TOGETHER = "together"
-"""Name of the job that applies all series of a queue."""
+"""Name of the submission that applies all series of a queue."""
 _LARGEST = 64 << 20
 _RESERVED = (TOGETHER, "before")
 
@@ -33,7 +33,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Job:
+class Submission:
     """What is applied, built and judged in one go.
 
     Attributes:
@@ -45,8 +45,8 @@ class Job:
     series: tuple[Series, ...]
 
 
-def jobs(folder: Path) -> list[Job]:
-    """Return the jobs of a queue: each series alone, then, if there are several, all together.
+def submissions(folder: Path) -> list[Submission]:
+    """Return the submissions of a queue: each series alone, then, if there are several, all together.
 
     A file is a series, and so is a folder, of its files in the order of their names. Hidden files, and files with other endings than
     `ENDINGS`, are left out.
@@ -70,12 +70,12 @@ def jobs(folder: Path) -> list[Job]:
             )
     if not found:
         raise UsageError(f"{folder}: expected files or folders of patches ({', '.join(ENDINGS)}), found none")
-    alone = [Job(series.name, (series,)) for series in found]
-    return alone if len(alone) == 1 else [*alone, Job(TOGETHER, tuple(found))]
+    alone = [Submission(series.name, (series,)) for series in found]
+    return alone if len(alone) == 1 else [*alone, Submission(TOGETHER, tuple(found))]
 
 
-def job(arguments: Sequence[str], tree: Path) -> Job:
-    """Return the job of what the command line names: files, and ranges of commits, that make one series.
+def submission(arguments: Sequence[str], tree: Path) -> Submission:
+    """Return the submission of what the command line names: files, and ranges of commits, that make one series.
 
     Args:
         arguments: paths of mails, mailboxes and diffs, or ranges such as ``main..fix``.
@@ -97,7 +97,7 @@ def job(arguments: Sequence[str], tree: Path) -> Job:
             raise UsageError(
                 f"{argument}: expected a mail, a mailbox, a diff, a folder of them or a range of commits (A..B), found none"
             )
-    return Job("after", (Series(arguments[0] if len(arguments) == 1 else "the series", tuple(texts)),))
+    return Submission("after", (Series(arguments[0] if len(arguments) == 1 else "the series", tuple(texts)),))
 
 
 def _entries(folder: Path) -> list[Path]:
