@@ -146,3 +146,19 @@ def test_a_default_table_is_put_back_as_a_default(before: list[int], afterwards:
     assert dut.table == [1] * 8
     undos.undo()
     assert dut.table == afterwards
+
+
+def test_a_table_of_the_tests_own_is_left_to_the_driver_when_the_channels_change() -> None:
+    dut, undos = Dut([0, 1, 0, 1]), Undos()
+    dut.count = 2
+    changed = Settings(dut, lambda *_, **__: None, undos.defer, lambda: True)  # type: ignore[arg-type]
+
+    changed.set_rss(table=[0] * 4)
+    for count in (1, 2):  # with one channel this table is the default one, too
+        changed.set_without_undo("channels", combined_count=count)
+    assert (dut.defaulted, dut.table) == (0, [0] * 4)
+
+    undos.undo()
+    assert dut.table == [0, 1, 0, 1]
+    changed.set_without_undo("channels", combined_count=3)
+    assert dut.table == [0, 1, 2, 0]

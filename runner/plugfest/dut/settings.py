@@ -57,6 +57,7 @@ class Settings:
         self._linked = linked
         self._until = until
         self._defer = defer
+        self._table_is_users = False
 
     def ready(self, *, timeout: float = 10.0) -> None:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
@@ -151,10 +152,10 @@ class Settings:
     def try_set_without_undo(self, what: str, **settings: Any) -> AgentError | None:
         """Try a change of settings that is not undone; returns the error, None if it was made.
 
-        If frames were spread over all channels they are so afterwards: whether the default indirection table follows
-        by itself is tested by OFFLOAD-RSS-10 alone.
+        If frames were spread over all channels by a default indirection table they are so afterwards: whether that follows by itself is
+        tested by OFFLOAD-RSS-10 alone. A table that the test has set stays as the driver leaves it.
         """
-        spread = what == "channels" and self._spread_over_all()
+        spread = what == "channels" and not self._table_is_users and self._spread_over_all()
         error = self._dut.try_set(what, **settings)
         if spread and error is None and not self._spread_over_all():
             self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
@@ -235,6 +236,7 @@ class Settings:
             self._defer(self._put_table_back, list(before.table))
         hexadecimal = key.hex() if key else None
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=table, hkey=hexadecimal)
+        self._table_is_users = self._table_is_users or bool(table)
 
     def _put_table_back(self, before: list[int]) -> None:
         """Restore the default table if that is what it was: the kernel rejects fewer channels than a configured table names.
@@ -242,6 +244,7 @@ class Settings:
         The kernel's default goes round the queues, a driver's own may have one block a queue, as igb's has: each queue's share is the same.
         """
         self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=[])
+        self._table_is_users = False
         now = self._dut.rss()
         if now is None or Counter(now.table) != Counter(before):
             self._dut.agent.call("ethtool.set_rss", ifname=self._dut.ifname, indir=before)
