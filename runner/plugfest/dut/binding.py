@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, AgentTimeout
 
 if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
@@ -37,6 +37,7 @@ class Binding:
             raise machine.load_error
         self._machine = machine
         self._agent = machine.agent
+        self._hung: AgentTimeout | None = None
         link = f"/sys/class/net/{machine.ifname}/device"
         self.device: str = self._agent.call("files.resolve", path=link)
         self.driver: str = self._agent.call("files.resolve", path=f"{link}/driver")
@@ -75,6 +76,9 @@ class Binding:
     def _write(self, path: str) -> None:
         try:
             self._agent.call("files.write", path=path, text=self.name)
+        except AgentTimeout as error:
+            self._hung = error
+            raise
         except AgentError as error:
             raise AssertionError(f"`echo {self.name} > {path}`: {error.message}") from error
 
@@ -98,7 +102,13 @@ class Binding:
         return self._machine.driver.module.replace("-", "_") in self._agent.call("system.modules")
 
     def restore(self) -> None:
-        """Have the driver loaded, bound and its interface set up, whatever came before."""
+        """Have the driver loaded, bound and its interface set up, whatever came before.
+
+        Raises:
+            AgentTimeout: the kernel has not returned from binding or unbinding, and holds the device's lock: another write would hang, too.
+        """
+        if self._hung is not None:
+            raise self._hung
         if not self.loaded:
             self.load()
         elif not self.bound:
