@@ -63,11 +63,26 @@ def checksum_requests(dut, tx_offload, skip_unsupported):
 
 
 @pytest.fixture
-def send_merged_stream(active, peer, trace_skbs, evidence, skip_unsupported):
-    """``measured = send_merged_stream(accounting)``: the accounts over a TCP stream that arrived whole; skips if no frames were merged."""
-    evidence("features", active(*COALESCED))
+def send_merged_stream(dut, settings, peer, trace_skbs, evidence, skip_unsupported):
+    """``measured = send_merged_stream(accounting)``: the accounts over a TCP stream that arrived whole; skips if no frames were merged.
+
+    Whether a driver turns on what it offers is OFFLOAD-LRO-01's to test.
+    """
 
     def send(accounting):
+        features = dut.features()
+        off = {name: True for name in COALESCED if name in features.free - features.active}
+        if off:
+            settings.restore_features()
+            dut.try_set_features(off)
+            settings.ready()
+        features = dut.features()
+        evidence("features", sorted(features.among(*COALESCED)))
+        if not features.among(*COALESCED):
+            what = " or ".join(off or COALESCED)
+            skip_unsupported(
+                f"turning on {what} (OFFLOAD-LRO-01)" if off else what, evidence={"ethtool -k": str(features)}
+            )
         with accounting.measure() as measured, trace_skbs() as skbs:
             got = peer.to_dut(4, STREAM_LENGTH)
             assert (got.length, got.sha256) == (STREAM_LENGTH, digest(1, STREAM_LENGTH))
