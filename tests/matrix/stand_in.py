@@ -91,6 +91,10 @@ class StandIn:
     def interrupted(self, driver: str) -> int:
         return len([*self.home.glob(f"interrupted-{driver}-*")])
 
+    def ended_by_itself(self, driver: str) -> int:
+        """How many interrupted runs have ended before they were killed."""
+        return len([*self.home.glob(f"ended-by-itself-{driver}-*")])
+
     def go(self, *drivers: str) -> None:
         """Let the runs of drivers that wait go on."""
         for driver in drivers:

@@ -60,6 +60,8 @@ def main() -> int:
         if step.get("stubborn"):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             time.sleep(600)
+        time.sleep(step.get("ending", 0.0))
+        (HOME / f"ended-by-itself-{driver}-{number}").touch()
         return 130
     if "kill" in step:
         os.kill(os.getpid(), step["kill"])

@@ -244,6 +244,26 @@ class TestContinued:
         assert set(map(tuple, counted(latest()).values())) == {("passed",)}
         assert len([*Path("results").iterdir()]) == 1
 
+    @pytest.mark.parametrize("at_a_time", ["1", "2"])
+    def test_interrupted_runs_have_their_time_to_end(self, write, stand_in, at_a_time: str) -> None:
+        """Whether others run or wait."""
+        drivers = ("ixgbe", "gve", "igb")
+        stand_in.does(**{name: [{"wait": True, "ending": 1.0}] for name in drivers})
+        process = stand_in.start("matrix", str(write(*drivers, run="guests = 1")), "--jobs", at_a_time)
+        running = drivers[: int(at_a_time)]
+        wait_for(lambda: all(map(stand_in.runs, running)), "the runs")
+        assert end(process, signal.SIGINT) == 130
+        assert [stand_in.ended_by_itself(name) for name in running] == [1] * len(running)
+        assert [event["interrupted"] for event in events(latest(), "end")] == [True] * len(running)
+
+    @pytest.mark.usefixtures("time_is_up")
+    def test_a_run_whose_time_is_up_has_its_time_to_end_when_interrupted(self, write, stand_in) -> None:
+        stand_in.does(ixgbe=[{"wait": True, "ending": 1.0}])
+        process = stand_in.start("matrix", str(write("ixgbe", run="time-limit = 1.5")))
+        wait_for(lambda: stand_in.interrupted("ixgbe"), "the end of its time")
+        assert end(process, signal.SIGINT) == 130
+        assert stand_in.ended_by_itself("ixgbe") == 1
+
     def test_a_terminals_interrupt_reaches_each_run_once(self, write, stand_in) -> None:
         """^C goes to the process group; the run is in a session of its own, and is interrupted by the matrix."""
         stand_in.does(ixgbe=[{"wait": True}])

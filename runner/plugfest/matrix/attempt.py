@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from plugfest.errors import InfrastructureError
 from plugfest.matrix import guarded
@@ -36,6 +37,8 @@ _OF_THE_MACHINE = frozenset(
 )
 """The variables of plugfest that a job inherits. The others say what is run, which the matrix does."""
 _NOT_INHERITED = frozenset({"PYTEST_ADDOPTS", "FORCE_COLOR", "CLICOLOR_FORCE"})
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -148,15 +151,29 @@ async def carry_out(
             status = await process.wait()
     except TimeoutError:
         reason = f"it took longer than its time limit, {time_limit / 60:g} min"
-        status = await _end(process, killed)
+        status = await to_the_end(_end(process, killed))
     except asyncio.CancelledError:
-        await asyncio.shield(_end(process, killed))
+        await to_the_end(_end(process, killed))
         raise
     finally:
         look.cancel()
     return AttemptEnd(
         status if status >= 0 else 128 - status, time.monotonic() - begin, reason, final=reason is not None
     )
+
+
+async def to_the_end(work: Awaitable[_Result]) -> _Result:
+    """Wait for what must not be left half done: a cancellation in the meantime is raised once it has ended."""
+    future = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return future.result()
 
 
 async def _start(arguments: Sequence[str], folder: Path) -> asyncio.subprocess.Process:

@@ -130,10 +130,12 @@ class Cluster:
         finally:
             result.cancel()
             del self._waiting[key]
-            if not future.done():
-                with suppress(Exception):  # the scheduler may be gone
-                    await self._client.cancel([future], force=True)
-            future.release()
+            try:
+                if not future.done():
+                    with suppress(Exception):  # the scheduler may be gone
+                        await self._client.cancel([future], force=True)
+            finally:
+                future.release()
 
     async def _result(self, future: Any) -> task.Returned | AttemptEnd:
         """Wait for a task.

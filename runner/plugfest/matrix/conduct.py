@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
-from plugfest.matrix.attempt import Count
+from plugfest.matrix.attempt import Count, to_the_end
 from plugfest.matrix.job import Job
 from plugfest.matrix.ledger import Ledger
 from plugfest.matrix.place import Place
@@ -68,11 +68,13 @@ async def _conduct(ledger: Ledger, opened: Open, display: Display) -> signal.Sig
 async def _all(ledger: Ledger, place: Place, display: Display) -> None:
     tasks = [asyncio.create_task(_carry_out(job, ledger, place, display)) for job in ledger.waiting()]
     try:
-        await asyncio.gather(*tasks)
-    finally:  # what the first error, or an interruption, leaves
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:  # what the first error, or an interruption, leaves; each is cancelled once, and has its time to end
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await to_the_end(asyncio.gather(*tasks, return_exceptions=True))
 
 
 async def _carry_out(job: Job, ledger: Ledger, place: Place, display: Display) -> None:
