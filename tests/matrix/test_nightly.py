@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import InfrastructureError
+from plugfest.history.database import HistoryError
 from plugfest.matrix import ledger
 from stand_in import counted, end, latest, wait_for
 
@@ -92,6 +93,79 @@ def test_a_night_that_was_never_continued_is_not_lost(plugfest, write, stand_in,
     assert [len(stand_in.runs(name)) for name in ("ixgbe", "igb")] == [2, 2]
     assert [each[0] for each in verdicts()] == ["ixgbe", "ixgbe", "igb"]
     assert len([*Path(NAME).iterdir()]) == 2
+
+
+BROKEN = {"status": 1, "verdict": "fail"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_news_of_a_night_that_was_never_continued(plugfest, write, stand_in, monkeypatch, how: signal.Signals) -> None:
+    """The next night has them, and the exit status; the one after that does not."""
+    from plugfest.cli import nightly
+
+    stand_in.does(ixgbe=[{}, BROKEN], igb=[{}, {"wait": True}, {}])
+    path = write("ixgbe", "igb")
+    assert plugfest("nightly", str(path)).status == 0
+    process = stand_in.start("nightly", str(path), "--jobs", "1")
+    wait_for(lambda: len(stand_in.runs("igb")) == 2, "the second run of the second night")
+    end(process, how)
+    if how == signal.SIGTERM:
+        assert "3 broken" in stand_in.log(), "what is done is news at once"
+        assert len(verdicts()) == 3
+    monkeypatch.setattr(nightly, "FRESH", 0.0)
+    third, fourth = plugfest("nightly", str(path)), plugfest("nightly", str(path))
+    assert (third.status, "m: 3 runs in the history; 3 broken" in third.out) == (1, True)
+    assert (fourth.status, "m: 2 runs in the history; no verdict changed" in fourth.out) == (0, True)
+
+
+def test_news_of_a_night_that_ended_before_it_said_so(plugfest, write, stand_in, monkeypatch) -> None:
+    from plugfest.cli import nightly
+
+    stand_in.does(ixgbe=[{}, BROKEN])
+    path = write("ixgbe")
+    assert plugfest("nightly", str(path)).status == 0
+    with monkeypatch.context() as broken:
+        broken.setattr(nightly, "write", lambda *_, **__: 1 / 0)
+        assert plugfest("nightly", str(path)).status == 3
+    assert len(verdicts()) == 2
+    assert [plugfest("nightly", str(path)).status for _ in range(2)] == [1, 0]
+
+
+def test_a_history_that_cannot_be_written_for_a_while(plugfest, write, stand_in, monkeypatch) -> None:
+    from plugfest.cli import nightly
+
+    def full(*_: object) -> None:
+        raise HistoryError("history.db: expected to use the history, found: database or disk is full")
+
+    path = write("ixgbe", "igb")
+    with monkeypatch.context() as disk:
+        disk.setattr(nightly.recording, "add", full)
+        done = plugfest("nightly", str(path))
+    assert done.status == 3
+    assert done.line == "history.db: expected to use the history, found: database or disk is full"
+    assert verdicts() == []
+    assert plugfest("nightly", str(path)).status == 0
+    assert len(verdicts()) == 4
+
+
+def test_an_earlier_report_that_cannot_be_read(plugfest, write, stand_in) -> None:
+    """It is named each night, and its folder stays; what else that night had is news once."""
+    path = write("ixgbe", "igb")
+    path.write_text(path.read_text() + "[nightly]\nkeep = 1\n")
+    earlier = Path(NAME) / "m-20000101-000000"
+    assert plugfest("matrix", str(path), "--output", str(earlier)).status == 0
+    report = earlier / "igb-trixie-backports/attempt-1/report.json"
+    whole = report.read_text()
+    report.write_text(whole[:100])
+    nights = [plugfest("nightly", str(path)) for _ in range(2)]
+    report.write_text(whole)
+    nights += [plugfest("nightly", str(path)) for _ in range(2)]
+    assert [night.status for night in nights] == [0, 0, 0, 0]
+    assert [re.findall(r"m: (\d) runs", night.out) for night in nights] == [["3"], ["2"], ["3"], ["2"]]
+    assert all(night.line.startswith("igb on trixie-backports is not in the history: ") for night in nights[:2])
+    assert [night.err for night in nights[2:]] == ["", ""]
+    assert not earlier.exists(), "once the history has it"
+    assert len(verdicts()) == 2 * 5
 
 
 def test_a_job_without_a_result_hides_no_other(plugfest, write, stand_in) -> None:

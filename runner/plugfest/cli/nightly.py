@@ -7,7 +7,7 @@ import fcntl
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +30,11 @@ from plugfest.cli.options import option
 from plugfest.cli.site import TITLE
 from plugfest.errors import InfrastructureError, PlugfestError, UsageError
 from plugfest.history import recording
-from plugfest.history.database import reading, writing
+from plugfest.history.database import HistoryError, reading, writing
 from plugfest.history.timeline import Timeline, read
 from plugfest.matrix import ledger
 from plugfest.matrix.definition import Matrix
-from plugfest.matrix.ledger import Finished, Ledger
+from plugfest.matrix.ledger import Ledger
 from plugfest.report.comparison import Change
 from plugfest.report.text import printable
 from plugfest.run import journal
@@ -47,7 +47,9 @@ HISTORY, SITE, RESULTS = "history.db", "site", "results"
 """In the output folder."""
 
 _RECORDED = ".recorded"
-"""In the output folder of a matrix: the history has all that counts of it."""
+"""In the output folder of a matrix: the history has all that counts of it, and it was news."""
+_SHOWN = ".shown"
+"""In the output folder of a matrix: what the history has of it was news."""
 
 
 @click.command()
@@ -81,20 +83,25 @@ def nightly(file: Path, output: Path, results: Path | None, jobs: int | None, sc
             raise UsageError(f"--results {results}: expected the output folder of a matrix, found none; run the matrix")
         else:
             chosen = results.absolute()
+        interrupted: int | None = None
         lost: PlugfestError | None = None
         try:
             if results is None and (status := run_matrix(found, chosen, place)) > 128:
-                return status
+                interrupted = status
         except InfrastructureError as error:  # what is done is news nevertheless
             if not (chosen / ledger.NAME).exists():
                 raise
             lost = error
         night = _record(found, chosen, output)
-        _prune(found, output / RESULTS, keep=(chosen,))
+        _prune(found, output / RESULTS, night, keep=(chosen,))
         status = _publish(found, night, output)
+        if (
+            interrupted is None and lost is None
+        ):  # else the next night says it once more, with an exit status of its own
+            _mark(night)
     if lost is not None:
         raise lost
-    return status
+    return status if interrupted is None else interrupted
 
 
 @dataclass
@@ -102,12 +109,14 @@ class Night:
     """What a night leaves in the history.
 
     Attributes:
-        runs: the numbers of its runs.
+        runs: the numbers of its runs, and of those of earlier nights that were not news yet.
         missing: whether a job has no result, or one that cannot be read.
+        folders: whose runs these are; with each, whether the history has all that counts of it.
     """
 
     runs: set[int] = field(default_factory=set)
     missing: bool = False
+    folders: dict[Path, bool] = field(default_factory=dict)
 
 
 @contextmanager
@@ -140,51 +149,71 @@ def _is_fresh(folder: Path) -> bool:
 
 
 def _record(found: Matrix, chosen: Path, output: Path) -> Night:
-    """Add to the history what counts of this night, and of a night before that was never continued."""
-    for folder in ledger.folders(output / RESULTS, found.name):
+    """Add to the history what counts of this night, and of nights before that were never continued, or never became news.
+
+    Raises:
+        HistoryError: the history cannot be written. The next night adds what is missing.
+    """
+    night = Night()
+    for folder in ledger.folders((output / RESULTS).absolute(), found.name):
         if folder != chosen and not (folder / _RECORDED).exists():
             try:
                 with closing(Ledger(folder, ledger.jobs_of(folder))) as earlier:
-                    _add(list(earlier.finished.values()), output)
-                (folder / _RECORDED).touch()
+                    _add(earlier, output, night)
+            except HistoryError:
+                raise
             except PlugfestError as error:
-                print_error(f"{folder} is not in the history: {error}", error.exit_status)
+                print_error(f"{shown(folder)} is not in the history: {error}", error.exit_status)
+    (chosen / _SHOWN).unlink(missing_ok=True)  # what is added to it now is not shown yet
     with closing(Ledger(chosen, found.jobs)) as opened:
-        night = _add(list(opened.finished.values()), output)
-        night.missing = night.missing or not opened.complete or any(each.reason for each in opened.finished.values())
-        if opened.complete:
-            (chosen / _RECORDED).touch()
+        added = _add(opened, output, night)
+        night.missing = not (added and opened.complete) or any(each.reason for each in opened.finished.values())
+        night.folders[chosen] = added and opened.complete
     return night
 
 
-def _add(finished: Sequence[Finished], output: Path) -> Night:
-    """Add each report by itself: one that cannot be read takes no other with it.
+def _add(opened: Ledger, output: Path, night: Night) -> bool:
+    """Add each report by itself: one that cannot be read takes no other with it. Return whether all were added.
 
     Raises:
-        InfrastructureError: the history cannot be written.
+        HistoryError: the history cannot be written.
     """
-    night, database = Night(), output / HISTORY
-    reported = [each for each in finished if each.has_report]
+    database, all_added = output / HISTORY, True
+    shown_before = (opened.folder / _SHOWN).exists()
+    reported = [each for each in opened.finished.values() if each.has_report]
     if reported:
-        with writing(database):  # what is wrong with the history is not said of each report
+        with writing(database):  # a night without a readable report has a history, too
             pass
     for each in reported:
         try:
             (recorded,) = recording.add(database, [each.folder])
-            night.runs.add(recorded.id)
+        except HistoryError:  # which is not said of each report
+            raise
         except PlugfestError as error:
             print_error(f"{each.job.title} is not in the history: {error}", error.exit_status)
-            night.missing = True
-    return night
+            all_added = False
+        else:
+            if recorded.added or not shown_before:
+                night.runs.add(recorded.id)
+    night.folders[opened.folder] = all_added
+    return all_added
 
 
-def _prune(found: Matrix, results: Path, *, keep: Sequence[Path]) -> None:
-    """Delete the output folders of the oldest nights, once the history has what counts of them."""
+def _mark(night: Night) -> None:
+    """Write that what the night left is news no longer."""
+    for folder, whole in night.folders.items():
+        with suppress(OSError):  # then the next night shows it once more
+            (folder / (_RECORDED if whole else _SHOWN)).touch()
+
+
+def _prune(found: Matrix, results: Path, night: Night, *, keep: Sequence[Path]) -> None:
+    """Delete the output folders of the oldest nights, once the history has what counts of them, and it was news."""
     if found.nightly.keep is None:
         return
-    nights = [folder for folder in ledger.folders(results, found.name) if (folder / _RECORDED).exists()]
+    recorded = {folder for folder in ledger.folders(results.absolute(), found.name) if (folder / _RECORDED).exists()}
+    nights = sorted(recorded | {folder for folder, whole in night.folders.items() if whole})
     for folder in nights[: -found.nightly.keep]:
-        if folder not in keep:
+        if folder in recorded and folder not in keep:
             shutil.rmtree(folder, ignore_errors=True)
             click.echo(f"{shown(folder)} is deleted: {found.nightly.keep} nights are kept")
 

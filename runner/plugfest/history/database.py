@@ -18,6 +18,11 @@ APPLICATION = 0x706C7566
 _BUSY = 60.0
 """Seconds to wait for another process that writes."""
 
+
+class HistoryError(InfrastructureError):
+    """The history cannot be used, as opposed to a report that is to be added to it."""
+
+
 _TABLES = """
 CREATE TABLE configuration (
     id INTEGER PRIMARY KEY,
@@ -83,10 +88,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a history to read it.
 
     Raises:
-        InfrastructureError: there is none, it is damaged, no history, or one of a newer plugfest.
+        HistoryError: there is none, it is damaged, no history, or one of a newer plugfest.
     """
     if not path.is_file():
-        raise InfrastructureError(f"{path}: expected a history, found no such file; plugfest history add makes one")
+        raise HistoryError(f"{path}: expected a history, found no such file; plugfest history add makes one")
     with _open(path, "ro") as connection:
         _check(connection, path)
         yield connection
@@ -97,7 +102,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a history to change it, in one transaction: an exception leaves it as it was. A missing one is made.
 
     Raises:
-        InfrastructureError: it is damaged, no history, one of a newer plugfest, or cannot be written.
+        HistoryError: it is damaged, no history, one of a newer plugfest, or cannot be written.
     """
     with _open(path, "rwc") as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -122,17 +127,17 @@ def _open(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
             f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, timeout=_BUSY, isolation_level=None
         )
     except sqlite3.Error as error:
-        raise InfrastructureError(f"{path}: expected a history, found: {error}; choose another file") from error
+        raise HistoryError(f"{path}: expected a history, found: {error}; choose another file") from error
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection
     except sqlite3.OperationalError as error:
-        raise InfrastructureError(
+        raise HistoryError(
             f"{path}: expected to use the history, found: {error}; try again when no other process holds it, and see that there is space"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise InfrastructureError(
+        raise HistoryError(
             f"{path}: expected a history, found: {error}; restore it from a copy, or name another file"
         ) from error
     finally:
@@ -147,12 +152,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION:
-        raise InfrastructureError(f"{path}: expected a history, found another program's database; name another file")
+        raise HistoryError(f"{path}: expected a history, found another program's database; name another file")
     if version > VERSION:
-        raise InfrastructureError(
+        raise HistoryError(
             f"{path}: expected a history of version {VERSION}, found version {version} of a newer plugfest; upgrade this one"
         )
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
         damage = " ".join(damage.split())
-        raise InfrastructureError(f"{path}: expected a history, found damage: {damage}; restore it from a copy")
+        raise HistoryError(f"{path}: expected a history, found damage: {damage}; restore it from a copy")

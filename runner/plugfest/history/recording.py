@@ -44,7 +44,8 @@ def add(path: Path, folders: Sequence[Path]) -> list[Recorded]:
 
     Raises:
         UsageError: a run with faults armed, which says nothing about the driver.
-        InfrastructureError: no report, a damaged one, or no history.
+        InfrastructureError: no report, or a damaged one.
+        HistoryError: the history cannot be written.
     """
     # Everything is read before the database is touched: a torn report makes no empty one.
     documents = [(folder, _load(folder)) for folder in folders]
