@@ -338,7 +338,18 @@ class TestRun:
         assert Path("here/report.html").exists()
 
     @pytest.mark.parametrize(
-        ("options", "guests"), [([], 3), (["--guests", "2"], 2), (["--keep"], 1), (["--", "--pdb"], 1)], ids=str
+        ("options", "guests"),
+        [
+            ([], 3),
+            (["--guests", "2"], 2),
+            (["--keep"], 1),
+            (["--", "--pdb"], 1),
+            (["--max-guests", "2"], 2),
+            (["--max-guests", "9"], 3),
+            (["--max-guests", "2", "--guests", "3"], 3),
+            (["--max-guests", "2", "--", "--pdb"], 1),
+        ],
+        ids=str,
     )
     def test_guests(self, plugfest, inside, monkeypatch, options, guests) -> None:
         inside.events = [PLANNED, result("pass"), END]

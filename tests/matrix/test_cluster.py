@@ -177,6 +177,17 @@ def test_workers_declare_what_they_have(cluster, stand_in: StandIn, write, plugf
     assert stand_in.runs("igb") == []
 
 
+@pytest.mark.parametrize(
+    ("run", "option"), [("", ["--max-guests", "4"]), ("guests = 1", ["--guests", "1"])], ids=["not set", "set"]
+)
+def test_a_job_has_no_more_guests_than_it_reserves(cluster, stand_in, write, plugfest, run, option) -> None:
+    cluster.start_workers("one", MEMORY=8192)
+    assert plugfest("matrix", str(write("ixgbe", run=run)), "--scheduler", cluster.address).status == 0
+    arguments = stand_in.runs("ixgbe")[0]["arguments"]
+    assert arguments[arguments.index(option[0]) :][:2] == option
+    assert len([name for name in arguments if "guests" in name]) == 1
+
+
 def test_what_a_job_needs() -> None:
     def needed(**settings: object) -> dict[str, float]:
         return client.resources(Job("ixgbe", "kr", "trixie", settings=JobSettings(**settings)))

@@ -133,9 +133,21 @@ class TestJobs:
         suite, selftests = read(tmp_path, text).jobs
         common = ["--kernel", "trixie-backports", "--output", "/o", "--profile", "kr"]
         common += ["--accel", "tcg", "--cpus", "2", "--memory", "1024"]
-        more = ["--guests", "3", "--area", "link", "--area", "xdp", "--slow", "--strict-known", "--", "-k", "not CL73"]
+        more = [
+            "--max-guests",
+            "3",
+            "--area",
+            "link",
+            "--area",
+            "xdp",
+            "--slow",
+            "--strict-known",
+            "--",
+            "-k",
+            "not CL73",
+        ]
         assert suite.arguments(Path("/o"), 3) == ["run", "ixgbe", *common, *more]
-        assert selftests.arguments(Path("/o"), None) == ["selftests", "ixgbe", *common]
+        assert selftests.arguments(Path("/o"), 3) == ["selftests", "ixgbe", *common]
 
     def test_the_arguments_are_those_of_the_command(self, plugfest, tmp_path, monkeypatch) -> None:
         """Of which each must be known, whatever becomes of the run."""

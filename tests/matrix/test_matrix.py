@@ -7,6 +7,7 @@ import asyncio
 import errno
 import json
 import os
+import shlex
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -217,13 +218,17 @@ class TestRoom:
         assert most == running
         assert order == sorted(order)
 
-    def test_fewer_guests_if_others_have_taken_memory(self, plugfest, write, stand_in, monkeypatch) -> None:
-        free = iter([100_000, 3 * 1536])
+    @pytest.mark.parametrize(
+        ("run", "option"), [("", ["--max-guests", "4"]), ("guests = 9", ["--guests", "9"])], ids=["a share", "set"]
+    )
+    def test_a_share_is_no_demand(self, plugfest, write, stand_in, monkeypatch, run: str, option: list[str]) -> None:
+        """A run that finds less memory by then has fewer guests, unless the file says how many."""
         monkeypatch.setattr(pool, "cores", lambda: 8)
-        monkeypatch.setattr(pool, "free_memory", lambda: next(free))
-        assert plugfest("matrix", str(write("ixgbe"))).status == 0
+        monkeypatch.setattr(pool, "free_memory", lambda: 100_000)
+        assert plugfest("matrix", str(write("ixgbe", run=run)), "--jobs", "2").status == 0
         arguments = stand_in.runs("ixgbe")[0]["arguments"]
-        assert arguments[arguments.index("--guests") + 1] == "3"
+        assert [name for name in arguments if "guests" in name] == option[:1]
+        assert arguments[arguments.index(option[0]) :][:2] == option
 
 
 class TestContinued:
@@ -434,12 +439,12 @@ class TestBadInput:
         assert "expected /dev/net/tun" in done.line
 
 
-def test_a_dry_run(plugfest, write, stand_in) -> None:
-    done = plugfest("matrix", str(write("ixgbe", "igb", run="guests = 2")), "--dry-run")
+@pytest.mark.parametrize("run", ["", "guests = 2"], ids=["a share", "set"])
+def test_a_dry_run_prints_what_is_run(plugfest, write, stand_in, run: str) -> None:
+    command = ("matrix", str(write("ixgbe", "igb", run=run)), "--output", "out", "--jobs", "2")
+    done = plugfest(*command, "--dry-run")
     assert done.status == 0
-    assert [line.split()[:3] for line in done.out.splitlines()] == [
-        ["plugfest", "run", "ixgbe"],
-        ["plugfest", "run", "igb"],
-    ]
-    assert "--guests 2" in done.out
-    assert stand_in.runs("ixgbe") == []
+    assert (stand_in.runs("ixgbe"), Path("out").exists()) == ([], False)
+    assert plugfest(*command).status == 0
+    runs = [stand_in.runs(name)[0]["arguments"] for name in ("ixgbe", "igb")]
+    assert [shlex.split(line) for line in done.out.splitlines()] == [["plugfest", *each] for each in runs]

@@ -19,12 +19,12 @@ from plugfest.errors import InfrastructureError
 from plugfest.matrix import definition, ledger, summary
 from plugfest.matrix.conduct import Open, conduct
 from plugfest.matrix.definition import Matrix
-from plugfest.matrix.job import SUITE
 from plugfest.matrix.ledger import Ledger
 from plugfest.matrix.place import Place
 from plugfest.matrix.pool import Pool
 from plugfest.matrix.progress import ConsoleDisplay, Display
 from plugfest.run import sandbox
+from plugfest.run.capacity import SMALL_HOST
 
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 jobs_option = option(
@@ -50,7 +50,7 @@ new_option = option("--new", is_flag=True, help="Begin anew, though the last mat
 @jobs_option
 @scheduler_option
 @new_option
-@option("--dry-run", is_flag=True, help="Check FILE, print the command of each job, and exit.")
+@option("--dry-run", is_flag=True, help="Check FILE, print the command of each job's first attempt, and exit.")
 def matrix(file: Path, output: Path | None, jobs: int | None, scheduler: str | None, new: bool, dry_run: bool) -> int:
     """Run the jobs of the matrix in FILE: drivers, profiles, kernels, and kinds of tests.
 
@@ -59,11 +59,11 @@ def matrix(file: Path, output: Path | None, jobs: int | None, scheduler: str | N
     """
     place = place_of(jobs, scheduler)
     found = read_matrix(file, scheduler)
-    if dry_run:
-        print_jobs(found)
-        return 0
     if output is None:
         output = choose_output(found, Path("results"), new=new)
+    if dry_run:
+        print_jobs(found, output.absolute(), jobs, scheduler)
+        return 0
     return run_matrix(found, output, place)
 
 
@@ -74,11 +74,12 @@ def read_matrix(file: Path, scheduler: str | None) -> Matrix:
     return definition.read(file, available, elsewhere=scheduler is not None)
 
 
-def print_jobs(found: Matrix) -> None:
-    """Print each job's command."""
+def print_jobs(found: Matrix, output: Path, at_a_time: int | None, scheduler: str | None) -> None:
+    """Print the command of each job's first attempt."""
+    pool = Pool(at_a_time)
     for job in found.jobs:
-        guests = job.settings.guests if job.kind == SUITE else None
-        click.echo(shlex.join(["plugfest", *job.arguments(Path(job.name), guests)]))
+        most_guests = pool.need(job).guests if scheduler is None else SMALL_HOST
+        click.echo(shlex.join(["plugfest", *job.arguments(ledger.attempt_folder(output, job, 1), most_guests)]))
 
 
 def place_of(jobs: int | None, scheduler: str | None) -> Open:

@@ -21,7 +21,7 @@ from plugfest.errors import UsageError
 from plugfest.falsify.table import TABLE
 from plugfest.plugin import suite
 from plugfest.requirements import drivers as registry
-from plugfest.run.capacity import choose_guests
+from plugfest.run.capacity import MOST, choose_guests
 
 _ANY_SEED = "any"
 """What --shuffle without a seed is taken for."""
@@ -56,6 +56,13 @@ _ALL_RUNS = "all"
     "--guests",
     type=click.IntRange(min=1),
     help="How many guests run tests side by side.  [default: what cores and memory allow, 4 on a small host]",
+)
+@option(
+    "--max-guests",
+    type=click.IntRange(min=1),
+    default=MOST,
+    show_default=True,
+    help="Without --guests: how many at most, though cores and memory allow more.",
 )
 @option(
     "--repeat",
@@ -93,6 +100,7 @@ def run(
     keep: bool,
     strict_known: bool,
     guests: int | None,
+    max_guests: int,
     count: int,
     shuffle: str | None,
     load: str | None,
@@ -114,7 +122,7 @@ def run(
     if alone is not None and guests is not None and guests > 1:
         raise UsageError(f"--guests {guests} with {alone}: expected one guest; leave out one of the two")
     options = GuestOptions(**rest)
-    guests = choose_guests(1 if alone else guests, options.memory)
+    guests = choose_guests(1 if alone else guests, options.memory, max_guests)
     chosen = registry.find(driver)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)

@@ -40,7 +40,7 @@ LOOK = 5.0
 def resources(job: Job) -> dict[str, float]:
     """Return what a job needs of its worker.
 
-    A job whose file does not set ``guests`` has four, as on a small host: what the worker has is known only there.
+    A job whose file does not set ``guests`` has four at most, as on a small host: what the worker has is known only there.
     """
     guests = (job.settings.guests or SMALL_HOST) if job.kind == SUITE else 1
     found = {MEMORY: float(guests * (job.settings.memory + OVERHEAD))}

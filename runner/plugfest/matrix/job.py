@@ -90,12 +90,13 @@ class Job:
             return name
         return f"{name[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
-    def arguments(self, output: Path, guests: int | None) -> list[str]:
+    def arguments(self, output: Path, most_guests: int) -> list[str]:
         """Return the arguments of plugfest that run it.
 
         Args:
             output: its output folder.
-            guests: of the run; None for its own default. Upstream's tests run in one guest.
+            most_guests: how many guests the run may have, if the job's settings do not say how many it has. It has fewer if memory
+                is short by then, and one if pytest's arguments need that. Upstream's tests run in one guest.
         """
         chosen = self.settings
         made = [KINDS[self.kind], self.driver, "--kernel", self.kernel, "--output", str(output)]
@@ -104,7 +105,7 @@ class Job:
         for module in chosen.modules:
             made += ["--module", module]
         if self.kind == SUITE:
-            made += ["--guests", str(guests)] if guests is not None else []
+            made += ["--max-guests", str(most_guests)] if chosen.guests is None else ["--guests", str(chosen.guests)]
             for area in chosen.areas:
                 made += ["--area", area]
             flags = {

@@ -134,7 +134,7 @@ class Ledger:
 
     def attempt_folder(self, job: Job, number: int) -> Path:
         """Return the output folder of an attempt."""
-        return self.folder / job.name / f"attempt-{number}"
+        return attempt_folder(self.folder, job, number)
 
     def begin(self, job: Job, number: int, where: str | None = None) -> None:
         """Write that an attempt begins; wait until that is on disk."""
@@ -241,6 +241,11 @@ class Ledger:
     def close(self) -> None:
         """Close the ledger, so that another process may open it. Idempotent."""
         self._journal.close()
+
+
+def attempt_folder(folder: Path, job: Job, number: int) -> Path:
+    """Return the output folder of an attempt in that of its matrix."""
+    return folder / job.name / f"attempt-{number}"
 
 
 def folders(parent: Path, name: str) -> list[Path]:

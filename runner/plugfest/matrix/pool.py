@@ -66,20 +66,12 @@ class Pool:
         async with self._room(need):
             watcher.began(None)
             return await attempt.carry_out(
-                job.arguments(folder, self._guests_now(job, need)),
+                job.arguments(folder, need.guests),
                 folder,
                 time_limit=job.settings.time_limit * 60,
                 counted=watcher.counted,
                 killed=self._killed,
             )
-
-    @staticmethod
-    def _guests_now(job: Job, need: Need) -> int:
-        """Return the guests of a job that begins: its share, but fewer if others have taken memory since this was measured."""
-        free = free_memory()
-        if job.settings.guests is not None or free is None:
-            return need.guests
-        return max(1, min(need.guests, free // (job.settings.memory + OVERHEAD)))
 
     def kill(self) -> None:
         """Give what runs no time to end."""

@@ -17,6 +17,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.matrix import archive, attempt
 from plugfest.matrix.attempt import AttemptEnd, Count
 from plugfest.matrix.job import Job
+from plugfest.run.capacity import SMALL_HOST
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ async def _attempt(job: Job, folder: Path, worker: Worker, key: Any, tell: Any) 
     """Carry it out; interrupt it once nobody waits for it any longer: the client has cancelled the task, or has gone."""
     work = asyncio.create_task(
         attempt.carry_out(
-            job.arguments(folder, job.settings.guests),
+            job.arguments(folder, SMALL_HOST),
             folder,
             time_limit=job.settings.time_limit * 60,
             counted=tell,

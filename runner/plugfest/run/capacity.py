@@ -47,12 +47,13 @@ def free_memory() -> int | None:
     return min(found, default=None)
 
 
-def choose_guests(wanted: int | None, memory: int) -> int:
+def choose_guests(wanted: int | None, memory: int, most_wanted: int = MOST) -> int:
     """Return the number of guests of a run.
 
     Args:
         wanted: what the user asks for; None for what suits this machine.
         memory: of each guest, MiB.
+        most_wanted: how many may suit this machine at most.
 
     Raises:
         UsageError: the user asks for more than memory allows.
@@ -60,7 +61,7 @@ def choose_guests(wanted: int | None, memory: int) -> int:
     each, free = memory + OVERHEAD, free_memory()
     most = MOST if free is None else free // each
     if wanted is None:
-        return max(1, min(most, MOST, max(SMALL_HOST, cores())))
+        return max(1, min(most, most_wanted, max(SMALL_HOST, cores())))
     if free is not None and wanted > max(1, most):
         raise UsageError(
             f"--guests {wanted}: expected at most {max(1, most)}, for each guest needs {each} MiB "
