@@ -11,7 +11,7 @@ import click
 
 from plugfest.build.confinement import Limits
 from plugfest.build.errors import BuildError
-from plugfest.cli.execute import check_unused, link_latest
+from plugfest.cli.execute import check_unused, make_latest
 from plugfest.cli.options import build_limits, guest_options, option
 from plugfest.cli.patch import Bench, prepare
 from plugfest.cli.prepare import GuestOptions
@@ -76,7 +76,7 @@ def bisect(
         limits=Limits(build_seconds, build_memory),
     )
     check_unused(bench.ready.output)
-    link_latest(bench.ready.output)
+    make_latest(bench.ready.output)
     with tempfile.TemporaryDirectory() as scratch:
         # Before the ends are tested, which takes longer.
         search = Bisection(repository, Path(scratch), chosen.source, good=ends[Mark.GOOD], bad=ends[Mark.BAD])

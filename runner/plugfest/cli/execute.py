@@ -24,6 +24,7 @@ from plugfest.report import console as summary
 from plugfest.report.document import Document
 from plugfest.report.write import write_reports
 from plugfest.run import journal, sandbox, testbed
+from plugfest.run.latest import link_latest
 from plugfest.run.plan import VARIABLE, RunPlan
 
 
@@ -113,20 +114,14 @@ def check_unused(folder: Path) -> None:
         )
 
 
-def link_latest(output: Path) -> None:
+def make_latest(output: Path) -> None:
     """Create the output folder, and make ``latest``, next to it, a link to it.
 
     Raises:
-        InfrastructureError: it cannot be created.
+        InfrastructureError: one of them cannot be created.
     """
     journal.make_folder(output)
-    link = output.parent / "latest"
-    if link.exists() and not link.is_symlink():
-        return
-    partial = output.parent / f".latest-{os.getpid()}"
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(output.name)
-    partial.replace(link)
+    link_latest(output)
 
 
 def shown(folder: Path) -> Path:

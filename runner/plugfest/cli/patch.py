@@ -15,7 +15,7 @@ from rich.console import Console
 
 from plugfest.build.confinement import Limits
 from plugfest.build.errors import BuildError, SeriesError
-from plugfest.cli.execute import Ended, check_unused, default_output, execute, link_latest, shown
+from plugfest.cli.execute import Ended, check_unused, default_output, execute, make_latest, shown
 from plugfest.cli.options import build_limits, guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.terminal import terminal
@@ -132,7 +132,7 @@ def patch(
         limits=Limits(build_seconds, build_memory),
     )
     check_unused(bench.ready.output)
-    link_latest(bench.ready.output)
+    make_latest(bench.ready.output)
     return judge(bench, wanted)
 
 

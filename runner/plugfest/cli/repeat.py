@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from plugfest.cli.execute import Ended, check_unused, execute, link_latest, shown
+from plugfest.cli.execute import Ended, check_unused, execute, make_latest, shown
 from plugfest.errors import INTERRUPTED
 from plugfest.report import repetition
 from plugfest.report.repetition import PREFIX, Run
@@ -35,7 +35,7 @@ def repeat(
         The exit status: 0 if each test had one verdict in all runs, and no run failed.
     """
     check_unused(ready.output)
-    link_latest(ready.output)
+    make_latest(ready.output)
     runs: list[Run] = []
     found, status = None, 0
     interrupted: str | None = None

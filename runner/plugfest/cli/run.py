@@ -12,7 +12,7 @@ import click
 
 from plugfest import faults
 from plugfest.cli.dry_run import print_commands
-from plugfest.cli.execute import check_unused, default_output, execute, link_latest
+from plugfest.cli.execute import check_unused, default_output, execute, make_latest
 from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
@@ -159,7 +159,7 @@ def run(
     if seed is not None:
         console.print(f"in the order of seed {seed}; --shuffle={seed} repeats it", soft_wrap=True)
     check_unused(ready.output)
-    link_latest(ready.output)
+    make_latest(ready.output)
     return execute(ready, arguments, pytest_arguments, console).status
 
 
