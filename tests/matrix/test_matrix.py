@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import json
 import os
 import shlex
@@ -13,10 +14,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from plugfest.matrix import attempt, ledger, pool
+from plugfest.matrix import attempt, ledger, pool, summary
+from plugfest.matrix.attempt import AttemptEnd
 from plugfest.matrix.job import Job, JobSettings
-from plugfest.matrix.ledger import Ledger
+from plugfest.matrix.ledger import Finished, Ledger
 from plugfest.report import document
+from rich.console import Console
 from stand_in import alive, counted, end, events, latest, wait_for
 
 
@@ -189,8 +192,6 @@ class TestRoom:
         ],
     )
     def test_how_many(self, monkeypatch, tmp_path, cores, memory, at_a_time, guests, running) -> None:
-        from plugfest.matrix.attempt import AttemptEnd
-
         monkeypatch.setattr(pool, "cores", lambda: cores)
         monkeypatch.setattr(pool, "free_memory", lambda: memory)
         now, most, order = 0, 0, []
@@ -308,8 +309,12 @@ class TestContinued:
         file = Path("out") / ledger.NAME
         lines = file.read_text().splitlines(keepends=True)
         file.write_text("".join(lines[:-1]) + lines[-1][:40])
+        links = [path / "latest" for path in Path("out").iterdir() if path.is_dir()]
+        for link in links:
+            link.unlink()
         assert plugfest("matrix", str(path), "--output", "out").status == 0
         assert set(map(tuple, counted(Path("out")).values())) == {("passed",)}
+        assert sorted(link.is_symlink() for link in links) == [False, True], "what is counted now has a link"
         # The attempt whose end was torn had its report: it is not run again.
         assert [len(stand_in.runs(name)) for name in ("ixgbe", "gve")] == [1, 1]
 
@@ -323,6 +328,30 @@ class TestContinued:
             assert (opened.complete, opened.status) == (True, 3)
             assert opened.finished[job.name].reason.startswith("3 attempts were lost: each time the matrix was killed")
         assert counted(tmp_path) == {job.name: ["no result"]}
+
+    def test_an_attempt_that_ended_before_it_began_is_one(self, tmp_path) -> None:
+        """A worker that cannot begin is no machine that goes down."""
+        job = Job("ixgbe", "kr", "trixie")
+        with closing(Ledger(tmp_path, [job])) as opened:
+            assert opened.end(job, 1, AttemptEnd(3, 0.0, "no space"), "one") is None
+            assert opened.next_attempt(job) == 2
+        for number in range(2, 2 + ledger.MOST_LOST):
+            with closing(Ledger(tmp_path, [job])) as opened:
+                assert opened.next_attempt(job) == number
+                opened.begin(job, number)
+        with closing(Ledger(tmp_path, [job])) as opened:
+            assert opened.complete
+
+    def test_after_an_upgrade_that_adds_a_setting(self, tmp_path) -> None:
+        job = Job("ixgbe", "kr", "trixie")
+        Ledger(tmp_path, [job]).close()
+        file = tmp_path / ledger.NAME
+        event = json.loads(file.read_text())
+        del event["jobs"][0]["settings"]["strict_waits"]
+        file.write_text(json.dumps(event) + "\n")
+        assert ledger.unfinished(tmp_path, [job])
+        with closing(Ledger(tmp_path, ledger.jobs_of(tmp_path))) as opened:
+            assert opened.waiting() == [job]
 
     def test_interruptions_by_the_user_are_not_counted_as_lost(self, tmp_path) -> None:
         job = Job("ixgbe", "kr", "trixie")
@@ -355,6 +384,25 @@ class TestContinued:
         first, second = (plugfest("matrix", str(path), "--output", "out") for _ in range(2))
         assert (first.status, second.status, len(stand_in.runs("ixgbe"))) == (1, 1, 1)
         assert first.out.splitlines()[-1] == second.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("reports", "says"),
+    [
+        (0, "2 jobs: 2 no result"),
+        (1, "2 jobs: 1 passed, 1 no result; reports of 1 are in out/JOB/latest"),
+        (2, "2 jobs: 2 passed; each has its report in out/JOB/latest"),
+    ],
+)
+def test_the_summary_names_reports_that_there_are(tmp_path, reports: int, says: str) -> None:
+    jobs = [Job("ixgbe", "kr", "trixie"), Job("igb", None, "trixie")]
+    text = io.StringIO()
+    with closing(Ledger(tmp_path, jobs)) as opened:
+        for number, job in enumerate(jobs):
+            found = {"pass": 3} if number < reports else {}
+            opened.finished[job.name] = Finished(job, 1, tmp_path, 0 if found else 3, 1.0, found, None, None)
+        summary.render(opened, Console(file=text, width=200), Path("out"))
+    assert text.getvalue().splitlines()[-1] == says
 
 
 class TestBadInput:

@@ -7,12 +7,15 @@ import json
 import re
 import signal
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from plugfest.errors import InfrastructureError
 from plugfest.history.database import HistoryError
-from plugfest.matrix import ledger
+from plugfest.matrix import definition, ledger
+from plugfest.matrix.ledger import Ledger
 from stand_in import counted, end, latest, wait_for
 
 HISTORY = Path("nightly/history.db")
@@ -93,6 +96,22 @@ def test_a_night_that_was_never_continued_is_not_lost(plugfest, write, stand_in,
     assert [len(stand_in.runs(name)) for name in ("ixgbe", "igb")] == [2, 2]
     assert [each[0] for each in verdicts()] == ["ixgbe", "ixgbe", "igb"]
     assert len([*Path(NAME).iterdir()]) == 2
+
+
+@pytest.mark.parametrize(("hours", "runs"), [(12.9, 1), (13.1, 2)])
+def test_a_night_is_continued_by_the_age_of_what_it_did_last(plugfest, write, stand_in, hours: float, runs) -> None:
+    path = write("ixgbe")
+    folder = Path(NAME).absolute() / "m-20000101-000000"
+    job = definition.read(path, ["run"]).jobs[0]
+    with closing(Ledger(folder, [job])) as opened:
+        opened.begin(job, 1)
+        opened.interrupt(job, 1)
+    lines = [json.loads(line) for line in (folder / ledger.NAME).read_text().splitlines()]
+    for line in lines:
+        line["time"] = time.time() - 3600 * (hours + (line["event"] == "matrix"))
+    (folder / ledger.NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert plugfest("nightly", str(path)).status == 0
+    assert len([*Path(NAME).iterdir()]) == runs
 
 
 BROKEN = {"status": 1, "verdict": "fail"}

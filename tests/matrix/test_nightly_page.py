@@ -84,7 +84,7 @@ def test_its_table_of_settings() -> None:
 
 
 def test_its_numbers() -> None:
-    assert f"for {nightly.FRESH / 3600:g} hours" in PAGE
+    assert f"until {nightly.FRESH / 3600:g} hours after" in PAGE
     assert cluster.PATIENCE == 600, "the page says ten minutes"
     assert ledger.MOST_LOST == 3, "the page says three times"
     (worker,) = re.findall(r'--resources "(.*)"', PAGE)

@@ -40,8 +40,9 @@ from plugfest.report.text import printable
 from plugfest.run import journal
 from plugfest.site.write import write
 
-FRESH = 12 * 3600.0
-"""Seconds for which an unfinished night is continued; after that the next one begins."""
+FRESH = 13 * 3600.0
+"""Seconds after its last event for which an unfinished night is continued; after that the next one begins. A timer that starts two a
+day continues it."""
 
 HISTORY, SITE, RESULTS = "history.db", "site", "results"
 """In the output folder."""
@@ -145,7 +146,7 @@ def _alone(output: Path) -> Iterator[None]:
 
 
 def _is_fresh(folder: Path) -> bool:
-    return time.time() - ledger.begun_at(folder) < FRESH
+    return time.time() - ledger.left_at(folder) < FRESH
 
 
 def _record(found: Matrix, chosen: Path, output: Path) -> Night:

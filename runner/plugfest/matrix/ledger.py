@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from plugfest.report import document, text_file
 from plugfest.report.write import write_reports
 from plugfest.run import journal
 from plugfest.run.journal import Journal, read
+from plugfest.run.latest import link_latest
 
 NAME = "matrix.jsonl"
 SUMMARY = "matrix.json"
@@ -153,8 +153,10 @@ class Ledger:
         Returns:
             What counts of the job; None if it is to be tried again.
         """
+        self._begun[job.name] = number  # also of an attempt that ended before it was reported to begin
         folder = self.attempt_folder(job, number)
-        _link_newest(folder)
+        if folder.is_dir():
+            link_latest(folder)
         _report_what_there_is(folder, ended.status)
         summary, problem = _report(folder)
         if problem is None and ended.status in (0, 1) and ended.reason is None:
@@ -233,6 +235,7 @@ class Ledger:
         folder = self.attempt_folder(job, number)
         summary, problem = _report(folder)
         if problem is None and (found := document.load(folder)["run"])["exit_status"] in (0, 1):
+            link_latest(folder)
             self._count(Finished(job, number, folder, found["exit_status"], found["seconds"], summary, None, None))
         elif self._lost[job.name] >= MOST_LOST:
             why = f"{MOST_LOST} attempts were lost: each time the matrix was killed, or its machine went down"
@@ -263,8 +266,8 @@ def unfinished(folder: Path, jobs: Sequence[Job]) -> bool:
         return False
 
 
-def begun_at(folder: Path) -> float:
-    """Return when the matrix in an output folder began, in seconds since the epoch.
+def left_at(folder: Path) -> float:
+    """Return when something last happened to the matrix in an output folder, in seconds since the epoch.
 
     Raises:
         InfrastructureError: there is none.
@@ -272,7 +275,7 @@ def begun_at(folder: Path) -> float:
     events = read(folder / NAME)
     if not events:
         raise InfrastructureError(f"{folder}: expected the output folder of a matrix, found no job; run the matrix")
-    return float(events[0]["time"])
+    return float(events[-1]["time"])
 
 
 def jobs_of(folder: Path) -> list[Job]:
@@ -314,7 +317,7 @@ def _state(
     failed: dict[str, int] = {}
     lost: dict[str, int] = {}
     try:
-        if events and events[0]["jobs"] != [job.describe() for job in jobs]:
+        if events and [Job.of(each) for each in events[0]["jobs"]] != list(jobs):
             raise UsageError(
                 f"{folder}: expected a new folder, or the same matrix, found one of other jobs or settings; "
                 "name another folder with --output"
@@ -324,16 +327,16 @@ def _state(
             if event["event"] == "begin":
                 lost[name] = lost.get(name, 0) + (number != begun.get(name))
                 begun[name] = number
-            elif event.get("interrupted"):
-                lost[name] = lost.get(name, 0) - 1
-            elif event.get("retry"):
-                lost[name] = lost.get(name, 0) - 1
-                failed[name] = failed.get(name, 0) + 1
+            elif event.get("interrupted") or event.get("retry"):
+                lost[name] = lost.get(name, 0) - (number == begun.get(name))
+                begun[name] = number
+                failed[name] = failed.get(name, 0) + bool(event.get("retry"))
             else:
                 finished.setdefault(name, _counted(event, known[name], folder))
     except (KeyError, TypeError) as error:
         raise InfrastructureError(
-            f"{folder / NAME}: expected the ledger of a matrix, found another file; name another folder with --output"
+            f"{folder / NAME}: expected the ledger of a matrix, found another file, or one of a newer plugfest; "
+            "name another folder with --output"
         ) from error
     return finished, begun, failed, lost
 
@@ -398,12 +401,3 @@ def _last_line(log: Path) -> str | None:
         return None
     errors = [line.removeprefix("plugfest: ") for line in lines if line.startswith("plugfest: ")]
     return errors[-1] if errors else None
-
-
-def _link_newest(folder: Path) -> None:
-    """Make ``latest``, beside the output folder of an attempt, a link to it."""
-    if folder.is_dir():
-        partial = folder.parent / f".latest-{os.getpid()}"
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(folder.name)
-        partial.replace(folder.parent / "latest")

@@ -47,9 +47,11 @@ def render(ledger: Ledger, console: Console, folder: Path) -> None:
     counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in outcomes]
     if len(outcomes) < len(found):
         counts.append(f"{len(found) - len(outcomes)} to do")
+    reported = sum(each is not None and each.has_report for each in found)
+    who = "each has its report" if reported == len(found) else f"reports of {reported} are"
     console.print(
-        f"{len(found)} job{'s' if len(found) != 1 else ''}: {', '.join(counts)}; "
-        f"each has its report in {escape(str(folder))}/JOB/latest",
+        f"{len(found)} job{'s' if len(found) != 1 else ''}: {', '.join(counts)}"
+        + (f"; {who} in {escape(str(folder))}/JOB/latest" if reported else ""),
         soft_wrap=True,
     )
 
