@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from distributed import Scheduler, Worker
-from plugfest.matrix import attempt
+from plugfest.matrix import attempt, task
 
 
 async def _worker(address: str, name: str, resources: Mapping[str, float]) -> None:
@@ -24,8 +25,17 @@ async def _scheduler(file: Path) -> None:
         await made.finished()
 
 
-def worker(home: str, program: Sequence[str], address: str, name: str, resources: Mapping[str, float]) -> None:
-    """Be a Dask worker whose jobs are carried out by a program that finds what to do in a folder."""
+def _broken() -> None:
+    (Path(os.environ["STAND_IN"]) / f"tried-{time.time_ns()}").touch()
+    raise OSError("this worker is broken")
+
+
+def worker(
+    home: str, program: Sequence[str], address: str, name: str, resources: Mapping[str, float], broken: bool
+) -> None:
+    """Be a Dask worker whose jobs are carried out by a program that finds what to do in a folder; a broken one fails each."""
+    if broken:
+        task.get_worker = _broken
     attempt.PROGRAM, attempt.LOOK = program, 0.05
     os.environ["STAND_IN"] = home
     asyncio.run(_worker(address, name, resources))

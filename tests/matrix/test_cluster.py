@@ -46,10 +46,10 @@ class LocalCluster:
         self._start("scheduler", stand_in_cluster.scheduler, self.home / "address")
         wait_for(lambda: (self.home / "address").exists() and self.address, "a scheduler")
 
-    def start_workers(self, *names: str, **declared: int) -> None:
+    def start_workers(self, *names: str, broken: bool = False, **declared: int) -> None:
         home = os.environ["STAND_IN"]
         for name in names:
-            self._start(name, stand_in_cluster.worker, home, PROGRAM, self.address, name, declared or DECLARED)
+            self._start(name, stand_in_cluster.worker, home, PROGRAM, self.address, name, declared or DECLARED, broken)
         for name in names:
             wait_for((Path(home) / f"worker-{name}").exists, f"worker {name}")
 
@@ -205,13 +205,48 @@ def test_a_worker_of_another_version(monkeypatch) -> None:
         task.carry_out(Job("ixgbe", "kr", "trixie").describe(), "topic", "9.9")
 
 
-def test_what_a_worker_raises_costs_one_attempt(cluster, stand_in: StandIn, write, plugfest, monkeypatch) -> None:
+def test_workers_of_another_version_are_refused(cluster, stand_in: StandIn, write, plugfest, monkeypatch) -> None:
+    """Such a worker would fail each job at once, and so get most of them."""
     monkeypatch.setattr(client, "__version__", "9.9")
     cluster.start_workers("one")
-    done = plugfest("matrix", str(write("ixgbe", run="guests = 1")), "--scheduler", cluster.address)
+    command = ("matrix", str(write("ixgbe", run="guests = 1")), "--scheduler", cluster.address)
+    text = "worker one: expected plugfest 9.9, found 0.1.0; install the same one on all workers"
+    done = plugfest(*command)
+    assert (done.status, done.line) == (3, text)
+
+    async def not_yet(*_: object) -> None:
+        """The worker comes later."""
+
+    monkeypatch.setattr(client, "_check_versions", not_yet)
+    done = plugfest(*command)
+    assert (done.status, done.line) == (3, f"{text}; then the same command continues")
+    assert counted(latest()) == {}
+
+
+def test_what_a_worker_raises_costs_one_attempt(cluster, stand_in: StandIn, write, plugfest) -> None:
+    """Also before it has reported that it begins."""
+    cluster.start_workers("one", broken=True)
+    done = plugfest("matrix", str(write("ixgbe", run="guests = 1\nretries = 2")), "--scheduler", cluster.address)
     assert done.status == 3
-    assert done.out.count("worker one: expected plugfest 9.9, found 0.1.0") == 3
+    assert len([*stand_in.home.glob("tried-*")]) == 3
+    assert [event["attempt"] for event in events(latest(), "end")] == [1, 2, 3]
+    assert "this worker is broken" in done.out
     assert counted(latest()) == {"ixgbe-kr-trixie-backports": ["no result"]}
+
+
+def test_a_torn_archive_costs_one_attempt(cluster, stand_in: StandIn, write, plugfest, monkeypatch) -> None:
+    original, calls = archive.unpack, []
+
+    def unpack(data: bytes, folder: Path) -> None:
+        calls.append(folder)
+        original(data[:100] if len(calls) == 1 else data, folder)
+
+    monkeypatch.setattr(archive, "unpack", unpack)
+    cluster.start_workers("one")
+    done = plugfest("matrix", str(write("ixgbe", "igb", run="guests = 1")), "--scheduler", cluster.address)
+    assert done.status == 0
+    assert "is tried again: " in done.out
+    assert sorted(len(stand_in.runs(name)) for name in ("ixgbe", "igb")) == [1, 2]
 
 
 def test_a_scheduler_that_is_away(write, plugfest, monkeypatch) -> None:
@@ -266,9 +301,17 @@ class TestArchive:
     def test_torn(self, folder, tmp_path) -> None:
         data = archive.pack(folder)
         for cut in (0, 10, len(data) // 2, len(data) - 1):
-            with pytest.raises(InfrastructureError, match="expected the output folder of a run from a worker, found"):
+            with pytest.raises(archive.TornArchiveError, match="expected the output folder of a run from a worker"):
                 archive.unpack(data[:cut], tmp_path / "b")
             assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "b"))] == []
+
+    def test_a_disk_that_cannot_be_written(self, folder, tmp_path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(
+            InfrastructureError, match=r"expected to write .* then the same command continues"
+        ) as raised:
+            archive.unpack(archive.pack(folder), tmp_path / "file" / "b")
+        assert not isinstance(raised.value, archive.TornArchiveError)
 
     @pytest.mark.parametrize(
         ("name", "kind"),

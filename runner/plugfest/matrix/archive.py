@@ -13,6 +13,10 @@ from pathlib import Path, PurePosixPath
 from plugfest.errors import InfrastructureError
 
 
+class TornArchiveError(InfrastructureError):
+    """What came back from a worker is no output folder: it costs that attempt, and a further one may bring it."""
+
+
 def pack(folder: Path) -> bytes:
     """Return what a folder has; links and sockets are left out. A whole run of 21 MB takes 2.5 MB."""
     target = io.BytesIO()
@@ -27,7 +31,8 @@ def unpack(data: bytes, folder: Path) -> None:
     """Make a folder of what `pack` returned, as a whole or not at all.
 
     Raises:
-        InfrastructureError: it is torn, has a name that leads out of the folder, or cannot be written.
+        TornArchiveError: it is torn, or has a name that leads out of the folder.
+        InfrastructureError: the folder cannot be written.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -39,9 +44,14 @@ def unpack(data: bytes, folder: Path) -> None:
                     _write(tar, member, partial)
             stream.read()  # to the checksum, which is behind the end of the tar
         partial.replace(folder)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise InfrastructureError(
+    except (gzip.BadGzipFile, EOFError, tarfile.TarError, zlib.error) as error:
+        raise TornArchiveError(
             f"{folder}: expected the output folder of a run from a worker, found: {error}"
+        ) from error
+    except OSError as error:
+        raise InfrastructureError(
+            f"{folder}: expected to write the output folder of a run, found: {error.strerror}; "
+            "see that there is space, then the same command continues"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -70,13 +70,39 @@ async def connected(address: str, display: Display) -> AsyncIterator[Cluster]:
         raise InfrastructureError(
             f"--scheduler {address}: expected Dask's scheduler, found: {_first_line(error)}; start it, or correct the address"
         ) from error
-    cluster = Cluster(client, address, display)
     try:
-        yield cluster
+        await _check_versions(client, address)
+        cluster = Cluster(client, address, display)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
     finally:
-        cluster.close()
         with suppress(OSError, TimeoutError):
             await client.close(timeout=CONNECT)
+
+
+async def _check_versions(client: Client, address: str) -> None:
+    """Check that all workers have this plugfest: one that fails each job at once would get most of them.
+
+    Raises:
+        InfrastructureError: one has not, or the connection was lost.
+    """
+    try:
+        found = await client.run(task.version, on_error="return")
+        names = await client.run_on_scheduler(_names)
+    except OSError as error:
+        raise InfrastructureError(
+            f"--scheduler {address}: expected its workers to answer, found: {_first_line(error)}; try again"
+        ) from error
+    for worker, version in found.items():
+        where = names.get(worker, worker)
+        if isinstance(version, ImportError | AttributeError):
+            raise InfrastructureError(
+                task.wrong_version(where, __version__, f"none, or an older one ({_first_line(version)})")
+            )
+        if isinstance(version, str) and version != __version__:  # else it is a worker that has just gone
+            raise InfrastructureError(task.wrong_version(where, __version__, version))
 
 
 class Cluster:
@@ -101,9 +127,9 @@ class Cluster:
 
     async def attempt(self, job: Job, folder: Path, watcher: Watcher) -> AttemptEnd:
         """Carry out one attempt at a job; see `Place`."""
-        key = f"{self._name}-{job.name}-{folder.name}"
-        self._waiting[key] = _Waiting(job, watcher)
         self._submitted += 1
+        key = f"{self._name}-{self._submitted}-{job.name}"  # Dask does not compute again what it knows by its key
+        self._waiting[key] = _Waiting(job, watcher)
         future = self._client.submit(
             task.carry_out,
             job.describe(),
@@ -125,7 +151,10 @@ class Cluster:
             if isinstance(returned, AttemptEnd):
                 return returned
             self._waiting[key].began(returned.where)
-            archive.unpack(returned.data, folder)
+            try:
+                archive.unpack(returned.data, folder)
+            except archive.TornArchiveError as error:
+                return AttemptEnd(InfrastructureError.exit_status, returned.ended.seconds, str(error))
             return returned.ended
         finally:
             result.cancel()
@@ -150,6 +179,8 @@ class Cluster:
                 f"--scheduler {self._address}: expected Dask's scheduler, found that the connection was lost "
                 f"({error.reason}); start it again, then the same command continues"
             ) from error
+        except task.WrongVersionError as error:  # of a worker that came later
+            raise InfrastructureError(f"{error}; then the same command continues") from error
         except KilledWorker as error:
             return AttemptEnd(3, 0.0, f"{error.allowed_failures + 1} workers were lost in the middle of it")
         except Exception as error:  # whatever a worker raises costs this attempt alone
@@ -222,6 +253,11 @@ class _Waiting:
         if where != self.where:
             self.where = where
             self.watcher.began(where)
+
+
+def _names(dask_scheduler: Any) -> dict[str, str]:
+    """Return the workers' names by their addresses; runs in the scheduler."""
+    return {address: str(worker.name) for address, worker in dask_scheduler.workers.items()}
 
 
 def _declared(dask_scheduler: Any) -> dict[str, dict[str, float]]:

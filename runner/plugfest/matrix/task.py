@@ -35,23 +35,36 @@ class Returned:
     data: bytes
 
 
-def carry_out(described: dict[str, Any], topic: str, version: str) -> Returned:
+class WrongVersionError(InfrastructureError):
+    """A worker has another plugfest than the one that asks."""
+
+
+def version() -> str:
+    """Return the version of this worker's plugfest."""
+    return __version__
+
+
+def wrong_version(where: str, expected: str, found: str) -> str:
+    """Return what to say of a worker that has another plugfest, or none."""
+    return f"worker {where}: expected plugfest {expected}, found {found}; install the same one on all workers"
+
+
+def carry_out(described: dict[str, Any], topic: str, asked_by: str) -> Returned:
     """Carry out one attempt at a job, in a folder that ends with this call.
 
     Args:
         described: the job, as `Job.describe` does.
         topic: of Dask's events, to report how it goes.
-        version: of the plugfest that asks.
+        asked_by: the version of the plugfest that asks.
 
     Raises:
-        InfrastructureError: this worker has another plugfest, or cannot start a run.
+        WrongVersionError: this worker has another plugfest.
+        InfrastructureError: it cannot start a run.
     """
     worker = get_worker()
     where = str(worker.name)
-    if version != __version__:
-        raise InfrastructureError(
-            f"worker {where}: expected plugfest {version}, found {__version__}; install the same one on all workers"
-        )
+    if asked_by != __version__:
+        raise WrongVersionError(wrong_version(where, asked_by, __version__))
     key = worker.get_current_task()
     job = Job.of(described)
 
