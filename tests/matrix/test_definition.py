@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -207,7 +208,10 @@ class TestBadInput:
             ),
             ("matrix = {drivers = ['ixgbe'], profiles = {ixgbe = 'kr'}}", ["expected a list of profiles, or 'all'"]),
             ("matrix = {drivers = ['igb'], profiles = {igb = ['kr']}}", ["which has no profiles; omit it"]),
-            ("matrix = {drivers = ['igb'], profiles = {igb = 'all'}}", ["expected a list of profiles"]),
+            (
+                "matrix = {drivers = ['igb'], profiles = {igb = 'all'}}",
+                ["profiles.igb: --profile all", "which has no profiles; omit it"],
+            ),
             (
                 "matrix = {drivers = ['igb'], profiles = {gve = ['std']}}",
                 ["profiles: expected drivers of the matrix, found 'gve'; add it to drivers"],
@@ -250,6 +254,23 @@ class TestBadInput:
         for message in messages:
             assert message in str(raised.value)
         assert str(raised.value).startswith(f"{tmp_path}/m.toml: ")
+
+    @pytest.mark.parametrize(
+        "setting", ["areas = []", "slow = true", "guests = 1", "strict-waits = true", "pytest = []"]
+    )
+    def test_a_setting_that_a_kind_does_not_have(self, tmp_path, setting: str) -> None:
+        found = f"{setting.split(maxsplit=1)[0]!r}, which jobs of kind selftests do not have; leave it out"
+        alone = f'matrix = {{drivers = ["igb"], kinds = ["selftests"]}}\nrun = {{{setting}}}'
+        with pytest.raises(UsageError, match=re.escape(f"[run]: expected settings that its jobs have, found {found}")):
+            read(tmp_path, alone)
+        for driver in ("igb", "gve"):  # extended, and added
+            included = f'include = [{{driver = "{driver}", kind = "selftests", {setting}}}]'
+            both = f'[matrix]\ndrivers = ["igb"]\nkinds = ["suite", "selftests"]\n{included}'
+            with pytest.raises(
+                UsageError, match=re.escape(f"include 1: expected settings that its jobs have, found {found}")
+            ):
+                read(tmp_path, both)
+        assert len(read(tmp_path, alone.replace('"selftests"', '"suite", "selftests"')).jobs) == 2
 
     def test_a_kind_without_a_command(self, tmp_path) -> None:
         text = 'matrix = {drivers = ["igb"], kinds = ["selftests"]}'

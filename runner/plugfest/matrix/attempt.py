@@ -32,10 +32,8 @@ GRACE = sandbox.GRACE + 30.0
 LOOK = 1.0
 """Seconds between two looks at how far a run is."""
 
-_OF_THE_MACHINE = frozenset(
-    f"PLUGFEST_{name}" for name in ("CACHE_DIR", "MIRROR", "QEMU", "QUARANTINE", "KNOWN_ISSUES", "STRICT_WAITS")
-)
-"""The variables of plugfest that a job inherits. The others say what is run, which the matrix does."""
+_OF_THE_MACHINE = frozenset({"PLUGFEST_CACHE_DIR", "PLUGFEST_MIRROR", "PLUGFEST_QEMU"})
+"""The variables of plugfest that a job inherits. The others say what is run or what its verdicts are, which the matrix does."""
 _NOT_INHERITED = frozenset({"PYTEST_ADDOPTS", "FORCE_COLOR", "CLICOLOR_FORCE"})
 
 _Result = TypeVar("_Result")

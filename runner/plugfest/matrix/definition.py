@@ -125,6 +125,8 @@ _SETTINGS = {
     "retries": _Key("a number from 0 to 10", lambda value: _is_whole(value, 0, 10)),
     "time-limit": _Key("minutes, more than 0 and at most a week's", _is_minutes, "time_limit"),
 }
+_OF_THE_SUITE = frozenset({"areas", "slow", "guests", "strict-known", "strict-waits", "pytest"})
+"""The settings that jobs of other kinds do not have."""
 _AXES = {
     "driver": _Key("a driver", _is_text),
     "profile": _Key("a profile", _is_text),
@@ -187,6 +189,7 @@ class _Reader:
             self._include(jobs, crossed, each, f"include {number}", common)
         if not jobs:
             raise self._wrong("[matrix]", "at least one job", "none", "name drivers, or exclude less")
+        self._check_used(found.get("run", {}), jobs, "[run]")
         nightly = found.get("nightly", {})
         self._check(nightly, _NIGHTLY, "[nightly]")
         return Matrix(self._path.stem, tuple(jobs), Nightly(**nightly))
@@ -218,6 +221,14 @@ class _Reader:
         if "modules" in found:
             found["modules"] = tuple(self._module(each, where) for each in found["modules"])
         return found
+
+    def _check_used(self, table: Mapping[str, Any], jobs: Iterable[Job], where: str) -> None:
+        """Check that at least one of the jobs to which a table's settings are added uses them."""
+        kinds = {job.kind for job in jobs}
+        for name in table:
+            if name in _OF_THE_SUITE and SUITE not in kinds:
+                found = f"{name!r}, which jobs of kind {' and '.join(sorted(kinds))} do not have"
+                raise self._wrong(where, "settings that its jobs have", found, "leave it out")
 
     def _module(self, name: str, where: str) -> str:
         path = self._placed(name, where)
@@ -283,8 +294,10 @@ class _Reader:
         where, about = f"profiles.{driver}", registry.find(driver)
         if chosen is None:
             return [registry.check_profile(about, None)]
-        if chosen == ALL and isinstance(about.subject, registry.ModelSubject):
-            return list(about.subject.profiles)
+        if chosen == ALL:
+            if isinstance(about.subject, registry.ModelSubject):
+                return list(about.subject.profiles)
+            return [self._profile(about, ALL, where)]  # which says that there is none
         if not _is_list(chosen):
             raise self._wrong(where, f"a list of profiles, or {ALL!r}", _shown(chosen), "correct it")
         self._check_unique(chosen, where)
@@ -331,6 +344,7 @@ class _Reader:
             job = jobs[number]
             jobs[number] = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings))
         if agreeing:
+            self._check_used(table, [jobs[number] for number in agreeing], where)
             return
         if "driver" not in axes:
             raise self._wrong(where, "a driver, or values of jobs that there are", "neither", "add driver = …")
@@ -344,6 +358,7 @@ class _Reader:
         )
         if any(job.name == each.name for each in jobs):
             raise self._wrong(where, "a job that there is not yet", f"a second one of {job.title}", "remove one")
+        self._check_used(table, [job], where)
         jobs.append(job)
 
 
