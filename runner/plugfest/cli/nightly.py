@@ -96,9 +96,7 @@ def nightly(file: Path, output: Path, results: Path | None, jobs: int | None, sc
         night = _record(found, chosen, output)
         _prune(found, output / RESULTS, night, keep=(chosen,))
         status = _publish(found, night, output)
-        if (
-            interrupted is None and lost is None
-        ):  # else the next night says it once more, with an exit status of its own
+        if interrupted is None and lost is None:  # else it is news once more, with an exit status of its own
             _mark(night)
     if lost is not None:
         raise lost
