@@ -126,8 +126,9 @@ def choose_output(found: Matrix, parent: Path, *, new: bool, fresh: Callable[[Pa
         if ledger.unfinished(last, found.jobs) and fresh(last):
             return last.absolute()
     name = f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    taken = sum(1 for _ in parent.glob(f"{name}*"))
-    return (parent / (f"{name}-{taken + 1}" if taken else name)).absolute()
+    # A nightly may have deleted all but the last of the folders of this second.
+    taken = [int(path.name[len(name) + 1 :] or 1) for path in parent.glob(f"{name}*")]
+    return (parent / (f"{name}-{max(taken) + 1}" if taken else name)).absolute()
 
 
 def run_matrix(found: Matrix, output: Path, place: Open) -> int:
