@@ -19,6 +19,8 @@ def main(parent: int, program: list[str]) -> None:
         program: with its arguments.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A shell's background job, as a worker may be, ignores SIGINT and hands that down: nobody could interrupt the run.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if os.getppid() == parent:
         os.execv(program[0], program)  # noqa: S606 - no shell is wanted
 
