@@ -91,7 +91,7 @@ def place_of(jobs: int | None, scheduler: str | None) -> Open:
     if scheduler is None:
 
         @asynccontextmanager
-        async def here(display: Display) -> AsyncIterator[Place]:  # noqa: ARG001 - a cluster's has something to tell
+        async def here(display: Display) -> AsyncIterator[Place]:  # noqa: ARG001 - a cluster's place writes to it
             sandbox.check_host()
             yield Pool(jobs)
 

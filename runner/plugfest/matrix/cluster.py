@@ -240,7 +240,7 @@ class _Waiting:
 
     Attributes:
         job: the job.
-        watcher: hears how it goes.
+        watcher: gets its progress.
         where: the worker that reported last.
     """
 

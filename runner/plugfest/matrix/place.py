@@ -29,7 +29,7 @@ class Place(Protocol):
         Args:
             job: the job.
             folder: its output folder; once this returns, it has all that the attempt left.
-            watcher: hears how it goes.
+            watcher: gets its progress.
 
         Raises:
             InfrastructureError: no job can be carried out here any longer.
