@@ -183,7 +183,7 @@ class FakeMachine:
         self.ssh = FakeShell(self)
         self.agent = FakeAgent(interposer, self.ssh.commands)
         self.calls = CallLog()
-        self.ifname, self.load_error = "eth0", None
+        self.ifname, self.load_error, self.link_is_up = "eth0", None, True
         self.remote = FakeRemote(interposer)
         self.pending_lines: list[str] = []
         self.number = len(self.booted)
@@ -209,6 +209,9 @@ class FakeMachine:
     def synchronize(self) -> None:
         self.console.lines += self.pending_lines
         self.pending_lines.clear()
+
+    def await_link(self) -> None:
+        self.link_is_up = True
 
     def clear_warn_once(self) -> None:
         if not self.alive():

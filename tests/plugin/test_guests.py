@@ -54,6 +54,12 @@ def pytest_runtest_logstart(nodeid):
     assert suite.verdicts() == {"test_first": "pass", "test_second": "crash"}
 
 
+def test_a_link_that_an_undo_has_reset_is_awaited(suite) -> None:
+    suite.run(TWO.format(first="defer(setattr, guest, 'link_is_up', False)", second="assert guest.link_is_up"))
+    assert suite.verdicts() == {"test_first": "pass", "test_second": "pass"}
+    assert len(suite.machines) == 1
+
+
 def test_fresh_guest(suite) -> None:
     suite.run("""
 @requirement("AREA-TEST-01")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.machine.agent import AgentError, kernel_error
-from plugfest.machine.interface import CARRIES_FRAMES
+from plugfest.machine.interface import CARRIES_FRAMES, carries_frames
 
 if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
@@ -178,8 +178,7 @@ class Dut:
 
     def carries_frames(self) -> bool:
         """Whether the kernel passes frames both ways; waits for it up to `CARRIER_WAIT`, for a condition of ``until``."""
-        found = self._wait(CARRIES_FRAMES, CARRIER_WAIT)
-        return all(found[name] in values for name, values in CARRIES_FRAMES.items())
+        return carries_frames(self._wait(CARRIES_FRAMES, CARRIER_WAIT))
 
     def _wait(self, wanted: Mapping[str, list[Any]], within: float) -> dict[str, Any]:
         found: dict[str, Any] = self.agent.call(

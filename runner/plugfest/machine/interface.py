@@ -6,6 +6,7 @@ Source: Documentation/networking/operstates.rst.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 RUNNING = ("up", "unknown")
@@ -13,3 +14,8 @@ RUNNING = ("up", "unknown")
 
 CARRIES_FRAMES: dict[str, list[Any]] = {"carrier": [1], "operstate": [*RUNNING], "local-routes": [True]}
 """Before the kernel has processed the carrier it sends nothing; before it has its addresses' routes it drops what comes."""
+
+
+def carries_frames(link: Mapping[str, Any]) -> bool:
+    """Whether a link, as the agent's ``link.wait`` reports it, carries frames both ways."""
+    return all(link[name] in values for name, values in CARRIES_FRAMES.items())

@@ -22,7 +22,7 @@ from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
-from plugfest.machine.interface import CARRIES_FRAMES
+from plugfest.machine.interface import CARRIES_FRAMES, carries_frames
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
@@ -125,6 +125,7 @@ class Machine:
         self.driver: Driver = registry.find(plan.driver)
         self.ifname = ""
         self.load_error: DriverLoadError | None = None
+        self._link_missing = False
         self.seconds: dict[str, float] = {}
         self.model: ModelClient | None = None
         self._process: ModelProcess | None = None
@@ -402,10 +403,16 @@ class Machine:
                     raise
 
     def await_link(self) -> None:
-        """Wait until the interface carries frames, or `LINK_TIMEOUT` is over: the tests find out why it does not."""
+        """Wait until the interface carries frames: after the boot, and before each test, for an undo may have reset the device.
+
+        After `LINK_TIMEOUT` the tests find out why it does not. A link that did not come once is not waited for again.
+        """
+        if self.load_error is not None or self._link_missing:
+            return
         with suppress(AgentError, AgentTimeout, GuestGone):
             timeout = self.deadline(LINK_TIMEOUT).remaining
-            self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
+            found = self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
+            self._link_missing = not carries_frames(found)
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
@@ -565,6 +572,5 @@ def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
             see `Machine.load_error`.
     """
     machine = Machine(plan, interposer=interposer)
-    if machine.load_error is None:
-        machine.await_link()
+    machine.await_link()
     return machine

@@ -14,10 +14,10 @@ from plugfest.traffic.traffic import SentFrames
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
-    from plugfest.frames.probe import Ends
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
     from plugfest.traffic.packet_socket import PacketSender
+    from plugfest.traffic.traffic import Traffic
 
 
 def checksummed(active: Collection[str]) -> list[int]:
@@ -78,10 +78,11 @@ class TxOffload:
     """
 
     def __init__(
-        self, guest: Machine, dut: Dut, packet_sender: PacketSender, remote: Remote, ends: Ends, until: Until
+        self, guest: Machine, dut: Dut, packet_sender: PacketSender, remote: Remote, traffic: Traffic, until: Until
     ) -> None:
         """Send nothing yet."""
-        self.ends = ends
+        self.ends = traffic.ends_back
+        self._traffic = traffic
         self._guest = guest
         self._dut = dut
         self._packet_sender = packet_sender
@@ -89,7 +90,7 @@ class TxOffload:
         self._until = until
 
     def do(self, requests: Sequence[TxRequest], *, packet_sender: PacketSender | None = None) -> TxResult:
-        """Send requests and wait for their frames; each request has a flow or ports of its own.
+        """Send requests, once the link carries them, and wait for their frames; each request has a flow or ports of its own.
 
         Args:
             requests: what to send.
@@ -98,6 +99,7 @@ class TxOffload:
         Raises:
             AssertionError: there are fewer frames on the wire than there must be; the message says how many.
         """
+        self._traffic.ready()
         wanted = sum(len(request.pieces) for request in requests)
         before = self._cut()
 
