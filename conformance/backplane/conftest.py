@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 from plugfest.deadline import Deadline
 from plugfest.deadline import undisturbed as retry_undisturbed
-from plugfest.dut.stillness import STEADY, Stillness
 from plugfest.link.backplane import MODES, SPEEDS, best
 from plugfest.link.partner import Attempts, LinkPartner, UnreportedLinks, has_ended
 from plugfest.machine.interface import RUNNING
+from plugfest.machine.stillness import STEADY, Stillness
 
 LINK_TIMEOUT = 12.0
 """Seconds on a guest of speed 1 for the link to settle; a driver that runs the page exchange itself may use a timer of 5 s."""
@@ -284,7 +284,7 @@ def restore_advertisement(dut, settings, defer):
             registered = True
             defer(restore)
 
-    defer(settings.steady)
+    defer(settings.ready)
     return register
 
 

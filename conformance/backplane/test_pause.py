@@ -121,7 +121,7 @@ def test_resolved(
                 assert check_resolution(partner) == local
 
     before = get_pause()
-    defer(settings.steady)
+    defer(settings.ready)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for pause in PAUSES:
         tx, rx = pause
@@ -177,7 +177,7 @@ def test_advertised(
     """
     accepted, wrong = False, []
     before = get_pause()
-    defer(settings.steady)
+    defer(settings.ready)
     defer(lambda: dut.try_set("pause", autoneg=True, rx=before["rx"], tx=before["tx"]))
     for pause in PAUSES:
         tx, rx = pause

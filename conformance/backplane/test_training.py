@@ -82,7 +82,7 @@ def test_fallback(
 
     The driver may fall back: it may stop advertising 10GBASE-KR and bring up a link of another technology.
     """
-    defer(settings.steady)
+    defer(settings.ready)
     defer(lambda: dut.set_link(up=False) or dut.set_link(up=True))
     with step(
         "The link partner offers all its technologies, and its receiver never gets ready; set the interface down and up"

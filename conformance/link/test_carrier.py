@@ -111,7 +111,7 @@ def test_notified(guest, dut, link_partner, settings, until, carrier_timeout, de
 def test_no_carrier_before_link(dut, link_partner, settings, defer, step):
     """When an interface is set up while its link partner is down, the driver reports no carrier until there is a link."""
     settings.ready()
-    defer(settings.steady)
+    defer(settings.ready)
     defer(link_partner.set, up=True)
     defer(dut.set_link, up=True)
     for number in range(1, RESTARTS + 1):

@@ -114,10 +114,12 @@ def test_link_and_speed(bench: Bench) -> None:
     bench.client.irq_count(MSIX, driver.blocks)
     assert all(driver.link for _ in range(5))
     assert bench.control("link.looks") >= 5
+    changes = bench.control("link.changes")
     bench.control("link.set", up=False)
     assert bench.client.wait_irq(MSIX, driver.blocks) >= 1, "the management vector is the one behind the blocks"
     assert bench.control("link.looks") < 5, "they count from the change on; the bench itself may have read the state"
     assert not driver.link
+    assert bench.control("link.changes") == changes + 1
     bench.control("link.set", up=True, speed=10_000)
     driver.until(lambda: driver.link, "the link")
     driver.command(g.LINK_SPEED, struct.pack(">Q", at))

@@ -169,6 +169,16 @@ class FakeRemote:
         return self._interposer("wire", "send", sent, lambda _, params: params["frame"]) is not None
 
 
+class FakeLinkWatch:
+    """The link of a machine, which a test may take down; it comes back as soon as someone waits for it."""
+
+    def __init__(self) -> None:
+        self.up = True
+
+    def wait_until_steady(self) -> None:
+        self.up = True
+
+
 class FakeMachine:
     booted: ClassVar[list[FakeMachine]] = []
 
@@ -183,7 +193,8 @@ class FakeMachine:
         self.ssh = FakeShell(self)
         self.agent = FakeAgent(interposer, self.ssh.commands)
         self.calls = CallLog()
-        self.ifname, self.load_error, self.link_is_up = "eth0", None, True
+        self.ifname, self.load_error = "eth0", None
+        self.link_watch = FakeLinkWatch()
         self.remote = FakeRemote(interposer)
         self.pending_lines: list[str] = []
         self.number = len(self.booted)
@@ -209,9 +220,6 @@ class FakeMachine:
     def synchronize(self) -> None:
         self.console.lines += self.pending_lines
         self.pending_lines.clear()
-
-    def await_link(self) -> None:
-        self.link_is_up = True
 
     def clear_warn_once(self) -> None:
         if not self.alive():

@@ -55,7 +55,7 @@ def pytest_runtest_logstart(nodeid):
 
 
 def test_a_link_that_an_undo_has_reset_is_awaited(suite) -> None:
-    suite.run(TWO.format(first="defer(setattr, guest, 'link_is_up', False)", second="assert guest.link_is_up"))
+    suite.run(TWO.format(first="defer(setattr, guest.link_watch, 'up', False)", second="assert guest.link_watch.up"))
     assert suite.verdicts() == {"test_first": "pass", "test_second": "pass"}
     assert len(suite.machines) == 1
 

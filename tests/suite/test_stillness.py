@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 from plugfest import deadline
-from plugfest.dut import stillness
-from plugfest.dut.stillness import SETTLED, STEADY, Stillness
+from plugfest.machine import stillness
+from plugfest.machine.stillness import SETTLED, STEADY, Stillness
 
 
 class Clock:

@@ -55,6 +55,7 @@ def link_methods(partner: PartnerControl, looks: Looks) -> dict[str, Callable[..
         "link.set": partner.control,
         "link.record": partner.read,
         "link.looks": looks.read,
+        "link.changes": looks.read_changes,
     }
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 
 class Looks:
-    """Counts how often the driver has read the state of the link since it last changed.
+    """Counts how often the link has changed, and how often the driver has read its state since then.
 
     Attributes:
-        count: reads since then.
+        changes: how often the link went up or down.
+        count: reads since it last did.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.changes = self.count = 0
 
     def changed(self) -> None:
         """The link went up or down."""
+        self.changes += 1
         self.count = 0
 
     def looked(self) -> None:
@@ -25,3 +27,7 @@ class Looks:
     def read(self) -> int:
         """The control method ``link.looks``: the count."""
         return self.count
+
+    def read_changes(self) -> int:
+        """The control method ``link.changes``."""
+        return self.changes

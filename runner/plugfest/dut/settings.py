@@ -7,9 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugfest.deadline import never
-from plugfest.dut.stillness import Stillness
-
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut, Features
@@ -38,8 +35,6 @@ class Settings:
         until: Until,
         defer: Callable[..., None],
         linked: Callable[[], bool],
-        looked: Callable[[], bool | None] = lambda: None,
-        lost: Callable[[], float] = never,
     ) -> None:
         """Change nothing yet.
 
@@ -48,12 +43,8 @@ class Settings:
             until: waits for a condition.
             defer: registers an undo.
             linked: returns whether the link partner has the link.
-            looked: whether the driver has seen the link's last change, see `Stillness`.
-            lost: returns the seconds that the host has lost so far.
         """
         self._dut = dut
-        self._looked = looked
-        self._lost = lost
         self._linked = linked
         self._until = until
         self._defer = defer
@@ -80,22 +71,6 @@ class Settings:
         except AssertionError as error:
             link = self._dut.link()
             raise NoLinkError(str(error), never=not (link["carrier"] or link.get("carrier-up-count", 1))) from None
-
-    def steady(self) -> None:
-        """Wait until the link is there, to both ends, and stays: see `Stillness`.
-
-        After a test that restarted negotiation while the driver reported a carrier: until a driver that polls has found the new link
-        it may not report the loss of it (CL73-ADV-02).
-        """
-        stillness = Stillness(self._looked, lost=self._lost)
-
-        def stayed() -> bool:
-            link = self._dut.link_when(carrier=True)
-            if not link["carrier"] or not self._linked():
-                stillness.disturbed()
-            return stillness.stays(link["carrier-changes"])
-
-        self._until(stayed, what=f"{self._dut.ifname} keeps its link", timeout=10, idle=lambda: stillness.seconds)
 
     def set_link(self, **changes: Any) -> None:
         """Change up, mtu, address, promisc or allmulti.

@@ -22,7 +22,8 @@ from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
-from plugfest.machine.interface import CARRIES_FRAMES, carries_frames
+from plugfest.machine.interface import CARRIES_FRAMES
+from plugfest.machine.link_watch import LinkWatch
 from plugfest.machine.model import ModelClient, ModelProcess
 from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
 from plugfest.machine.remote import Recording, Remote
@@ -44,9 +45,6 @@ PROBE_TIMEOUT = 10.0
 
 PROBE_FAILED = 1.0
 """Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
-
-LINK_TIMEOUT = 10.0
-"""Seconds that a driver has for its link after a boot, on a guest of speed 1, before the first test begins."""
 
 _NETDEV = "network"
 _EXTRA_MODULES = "/run/plugfest/modules"
@@ -109,6 +107,7 @@ class Machine:
         remote: the host at the other end of the wire.
         model: the model's control client; None if QEMU emulates the device.
         ifname: the interface under test.
+        link_watch: waits for its link.
         load_error: why there is no interface; None if there is one. The guest keeps running, so that tests can gather more.
         seconds: duration of each part of the start, by name.
         calls: what the test does to the guest, the model and the wire.
@@ -125,7 +124,7 @@ class Machine:
         self.driver: Driver = registry.find(plan.driver)
         self.ifname = ""
         self.load_error: DriverLoadError | None = None
-        self._link_missing = False
+        self.link_watch = LinkWatch(self)
         self.seconds: dict[str, float] = {}
         self.model: ModelClient | None = None
         self._process: ModelProcess | None = None
@@ -402,17 +401,18 @@ class Machine:
                 if error.errno != errno.EEXIST:  # a test's undo may find them there
                     raise
 
-    def await_link(self) -> None:
-        """Wait until the interface carries frames: after the boot, and before each test, for an undo may have reset the device.
+    def wait_for_link(self, timeout: float) -> dict[str, Any]:
+        """Return the interface as soon as it carries frames, or after so many seconds."""
+        found: dict[str, Any] = self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
+        return found
 
-        After `LINK_TIMEOUT` the tests find out why it does not. A link that did not come once is not waited for again.
-        """
-        if self.load_error is not None or self._link_missing:
-            return
-        with suppress(AgentError, AgentTimeout, GuestGone):
-            timeout = self.deadline(LINK_TIMEOUT).remaining
-            found = self.agent.call("link.wait", ifname=self.ifname, wanted=CARRIES_FRAMES, timeout=timeout)
-            self._link_missing = not carries_frames(found)
+    def link_changes(self) -> int | None:
+        """How often the link has gone up or down by the model; None without one."""
+        return None if self.model is None else int(self.model.call("link.changes"))
+
+    def link_looked(self) -> bool:
+        """Whether the driver has read the state of the model's link since it last changed."""
+        return self.model is not None and bool(self.model.call("link.looks"))
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""
@@ -572,5 +572,6 @@ def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
             see `Machine.load_error`.
     """
     machine = Machine(plan, interposer=interposer)
-    machine.await_link()
+    if machine.load_error is None:
+        machine.link_watch.wait()
     return machine

@@ -108,9 +108,10 @@ def test_link_status_is_latched_low(harness: Harness) -> None:
 
 
 def test_looks_count_from_the_last_change_of_the_link(harness: Harness) -> None:
-    looks = harness.device.control_methods()["link.looks"]
+    looks, changes = (harness.device.control_methods()[name] for name in ("link.looks", "link.changes"))
     harness.read(mac.LINKS)
     assert looks() >= 1
+    before = changes()
     harness.device.link.partner.set(up=False)
     harness.clock.advance(SETTLED)
     assert looks() == 0
@@ -118,9 +119,11 @@ def test_looks_count_from_the_last_change_of_the_link(harness: Harness) -> None:
     harness.read(mac.LINKS)
     harness.read(mac.LINKS)
     assert looks() == 2
+    assert changes() == before + 1
     harness.device.link.partner.set(up=True)
     harness.clock.advance(SETTLED)
     assert looks() == 0
+    assert changes() == before + 2
 
 
 def test_nothing_passes_without_a_link(harness: Harness) -> None:

@@ -166,6 +166,7 @@ class Gve(Nic):
             "link.get": self.link.partner.describe,
             "link.set": self.link.partner.control,
             "link.looks": self.link.looks.read,
+            "link.changes": self.link.looks.read_changes,
             "model.blocks": self.blocks.describe,
             "model.clock": self._read_clock,
             "model.accounting": self.accounting.describe,

@@ -23,7 +23,7 @@ class Stillness:
 
         Args:
             looked: returns whether the driver has read the state of the link since that last changed, for whatever reason: as
-                `plugfest.link.partner.LinkPartner.looked`; None where the device does not tell.
+                the model's ``link.looks``; None where the device does not tell.
             lost: returns the seconds that the host has lost so far: what a guest waits for a core is no time to act in.
         """
         self._looked = looked
