@@ -25,6 +25,8 @@ LOST_INTERRUPT = ("an.interrupt.lost", "link.interrupt.lost")
 """Fault points of the models that lose an interrupt of the negotiation."""
 LATE_INTERRUPT = ("an.interrupt.late", "link.interrupt.late")
 """Fault points of the models that delay an interrupt of the negotiation and raise it again."""
+REPEATED_INTERRUPT = ("an.interrupt.again", "link.interrupt.again")
+"""Fault points of the models that send an interrupt of the negotiation again once the driver has cleared its cause."""
 
 
 @requirement(
@@ -411,31 +413,35 @@ def test_restart_on_request(
 
 
 class InterruptFault:
-    """One of the device's fault points of interrupts."""
+    """One of the device's fault points of interrupts.
+
+    Attributes:
+        name: of the fault point.
+    """
 
     def __init__(self, name, model, until, timeout):
-        self._name = name
+        self.name = name
         self._model = model
         self._until = until
         self._timeout = timeout
         self._before = 0
 
     def _count(self):
-        return self._model.call("faults.fired", name=self._name)[self._name]
+        return self._model.call("faults.fired", name=self.name)[self.name]
 
     def arm(self, *, times):
         """Have the fault fire so many times; each time if None."""
         self._before = self._count()
-        self._model.call("faults.arm", name=self._name, times=times)
+        self._model.call("faults.arm", name=self.name, times=times)
 
     def disarm(self):
         """Have it fire no more. Idempotent."""
-        self._model.call("faults.disarm", name=self._name)
+        self._model.call("faults.disarm", name=self.name)
 
     def fired(self):
         """Wait until it has fired since it was armed; returns how often it has."""
         return self._until(
-            lambda: self._count() - self._before, what=f"the fault {self._name} has fired", timeout=self._timeout
+            lambda: self._count() - self._before, what=f"the fault {self.name} has fired", timeout=self._timeout
         )
 
 
@@ -474,6 +480,37 @@ def test_interrupt_lost(link_partner, hcd, interrupt_fault, wait_for_link, check
         check_traffic()
 
 
+@pytest.fixture
+def negotiations_under(link_partner, settings, wait_for_no_carrier, wait_for_outcome, undisturbed):
+    """``negotiations_under(fault, times=1)`` has the ends negotiate while interrupts have a fault.
+
+    The link partner is silent until the carrier is off. Returns a function that returns how many negotiations have exchanged pages since
+    then, and how many of them brought the link up; by the first call of it, at least one is decided.
+    """
+
+    def begin(fault, times):
+        before = None
+
+        def negotiate(timed):
+            nonlocal before
+            # An attempt that did not count has left the fault armed.
+            fault.disarm()
+            settings.ready()
+            link_partner.set(up=False)
+            wait_for_no_carrier()
+            before = link_partner.record()[-1]["sequence"]
+            fault.arm(times=times)
+            with timed():
+                link_partner.set(up=True)
+                wait_for_outcome(before)
+            fault.fired()
+
+        undisturbed(negotiate)
+        return lambda: tuple(map(len, outcomes(link_partner.record(before))))
+
+    return begin
+
+
 @requirement(
     "CL73-IRQ-02",
     level="MUST",
@@ -482,53 +519,44 @@ def test_interrupt_lost(link_partner, hcd, interrupt_fault, wait_for_link, check
 )
 @pytest.mark.parametrize("times", [1, None], ids=["one", "each"])
 @pytest.mark.budget(90)
-def test_interrupt_late(
-    link_partner,
-    hcd,
-    interrupt_fault,
-    wait_for_link,
-    check_traffic,
-    step,
-    evidence,
-    times,
-    settings,
-    wait_for_no_carrier,
-    wait_for_outcome,
-    undisturbed,
-):
+def test_interrupt_late(hcd, interrupt_fault, negotiations_under, wait_for_link, check_traffic, step, evidence, times):
     """If an interrupt of the negotiation is late, the first negotiation still brings the link up.
 
-    The device raises one interrupt, or each, 50 ms late, while its cause still stands. The negotiation that counts is the first one in
-    which each end receives the other's pages.
+    The device raises one interrupt, or each, 50 ms late, while its cause still stands.
     """
     fault = interrupt_fault(LATE_INTERRUPT)
-    delayed = "one interrupt" if times else "each interrupt"
-    before = None
-
-    def negotiate(timed):
-        nonlocal before
-        with step("There is a link, also after an attempt that did not count, which has left the fault armed"):
-            fault.disarm()
-            settings.ready()
-        with step("The link partner is silent until the carrier is off"):
-            link_partner.set(up=False)
-            wait_for_no_carrier()
-            before = link_partner.record()[-1]["sequence"]
-        with step(f"The link partner transmits, and the device delays {delayed} of the negotiation"):
-            fault.arm(times=times)
-            with timed():
-                link_partner.set(up=True)
-                entries = wait_for_outcome(before)
-            fault.fired()
-        with step("The first negotiation in which each end received the other's pages brought the link up"):
-            checks, links = outcomes(entries)
-            assert (len(checks), len(links)) == (1, 1)
-
-    undisturbed(negotiate)
+    with step("The link partner transmits, and the device delays one interrupt of the negotiation, or each"):
+        negotiations = negotiations_under(fault, times)
+    with step("The first negotiation in which each end received the other's pages brought the link up"):
+        assert negotiations() == (1, 1)
     with step("The link comes up, and frames pass in both directions"):
         wait_for_link(hcd, steady=True)
         check_traffic()
     with step("It needed no further negotiation"):
         evidence("interrupts delayed", fault.fired())
-        checks, links = outcomes(link_partner.record(before))
-        assert (len(checks), len(links)) == (1, 1)
+        assert negotiations() == (1, 1)
+
+
+@requirement(
+    "CL73-IRQ-03",
+    level="MUST",
+    source="IEEE 802.3-2022, 45.2.7.2 (status bits stay latched until they are read), 73.10.2 (link_fail_inhibit_timer)",
+    falsified_by=("link.speed.wrong", "tx.frame.dropped", "program:backplane.not-set"),
+)
+@pytest.mark.budget(90)
+def test_interrupt_again(hcd, interrupt_fault, negotiations_under, wait_for_link, check_traffic, step, evidence):
+    """If an interrupt of the negotiation comes again, without a cause, the first negotiation still brings the link up.
+
+    It comes as soon as the driver has cleared the cause: what the driver has read by then, and not yet acted on, must not be lost.
+    """
+    fault = interrupt_fault(REPEATED_INTERRUPT)
+    with step("The link partner transmits, and the device sends one interrupt of the negotiation again"):
+        negotiations = negotiations_under(fault, times=1)
+    with step("The first negotiation in which each end received the other's pages brought the link up"):
+        assert negotiations() == (1, 1)
+    with step("The link comes up, and frames pass in both directions"):
+        wait_for_link(hcd, steady=True)
+        check_traffic()
+    with step("It needed no further negotiation"):
+        evidence("interrupts repeated", fault.fired())
+        assert negotiations() == (1, 1)

@@ -197,6 +197,7 @@ class FakeMachine:
         self.link_watch = FakeLinkWatch()
         self.remote = FakeRemote(interposer)
         self.pending_lines: list[str] = []
+        self.noted: list[str] = []
         self.number = len(self.booted)
         self._recording: Path | None = None
         self.booted.append(self)
@@ -224,6 +225,9 @@ class FakeMachine:
     def clear_warn_once(self) -> None:
         if not self.alive():
             raise GuestGone("the guest is gone")
+
+    def violations(self, since: float) -> list[str]:
+        return self.noted
 
     def record_wire(self, path: Path) -> None:
         self._recording = path

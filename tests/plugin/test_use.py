@@ -174,6 +174,18 @@ def test_a_malformed_list_of_known_issues(suite, listed) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_what_the_device_noted_is_part_of_the_reason_and_may_be_known(suite, listed) -> None:
+    known = listed(ISSUE.replace('requirement = "AREA-TEST-01"\nshows = "it is off by"', 'complaint = "^tx.unowned "'))
+    two = GOOD + "    guest.noted = ['tx.unowned (queue 0)']\n    assert False, 'it sends nothing'\n"
+    two += GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1) + "    assert False, 'as ever'\n"
+    suite.run(two, known, confirm=False)
+    assert suite.verdicts() == {"test_it": "xfail", "test_other": "fail"}
+    reasons = [row["reason"] for row in suite.document()["results"]]
+    assert "it sends nothing (the device noted: tx.unowned (queue 0))" in reasons[0]
+    assert "noted" not in reasons[1]
+    assert len(suite.machines) == 2, "the queue of the first guest stands still"
+
+
 @pytest.mark.parametrize("body", ["guest.run('warn')", "guest.run('warn-late')"])
 def test_a_complaint_of_the_kernel_is_known_in_any_test(suite, listed, body: str) -> None:
     two = f"{GOOD}    {body}\n" + GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1)

@@ -234,6 +234,18 @@ def test_a_failed_assertion_that_quotes_the_kernel_is_no_complaint(listed) -> No
     assert KnownIssues(listed(COMPLAINT), IGB).expect(found, "C-D-02").judgement == found
 
 
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.TIMEOUT])
+def test_what_the_device_notes_of_the_driver_is_known_in_any_test_that_fails(verdict: Verdict, listed) -> None:
+    issues = KnownIssues(listed(COMPLAINT.replace("NETDEV WATCHDOG: .*timed out", "^tx.unowned ")), IGB)
+    found = Judgement(verdict, "expected that 5 frames are on the wire within 7.7 s; it did not")
+    expected = issues.expect(found, "C-D-02", violations=["rx.tail (queue 1)", "tx.unowned (queue 0)"])
+    assert expected.judgement.verdict is Verdict.XFAIL
+    assert issues.expect(found, "C-D-02", violations=["rx.tail (queue 1)"]).judgement == found
+    assert issues.expect(Judgement(Verdict.PASS), "C-D-02", violations=["tx.unowned (queue 0)"]).showed is None
+    error = Judgement(Verdict.ERROR, found.reason)
+    assert issues.expect(error, "C-D-02", violations=["tx.unowned (queue 0)"]).judgement == error
+
+
 @pytest.mark.parametrize("problems", [[HUNG, WARNING], [WARNING, HUNG]])
 def test_a_known_complaint_hides_no_other(problems: list[str], listed) -> None:
     issues = KnownIssues(listed(COMPLAINT), IGB)

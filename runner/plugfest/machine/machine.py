@@ -410,6 +410,19 @@ class Machine:
         """How often the link has gone up or down by the model; None without one."""
         return None if self.model is None else int(self.model.call("link.changes"))
 
+    def violations(self, since: float) -> list[str]:
+        """Return what the model has noted of a driver that breaks the device's rules, each once, as ``tx.unowned (queue 0)``.
+
+        Args:
+            since: a moment of `time.monotonic`, whose clock the model shares.
+        """
+        found: dict[str, None] = {}
+        for event in [] if self.model is None else self.model.call("events.read"):
+            if event["event"] == "violation" and event["time"] >= since:
+                queue = f" (queue {event['queue']})" if "queue" in event else ""
+                found[f"{event['rule']}{queue}"] = None
+        return list(found)
+
     def link_looked(self) -> bool:
         """Whether the driver has read the state of the model's link since it last changed."""
         return self.model is not None and bool(self.model.call("link.looks"))

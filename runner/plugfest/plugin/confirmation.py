@@ -30,6 +30,7 @@ class Attempt:
         record: what the test recorded.
         recorder: what was recorded of model and wire.
         start: of `time.time`.
+        begin: the same moment, of `time.monotonic`.
         seconds: of the three phases.
         fired: how often its fault fired.
         rehearsal: whether a test that asks for a fresh guest sets its fixtures up in a used one, to see whether it is skipped there.
@@ -44,6 +45,7 @@ class Attempt:
     record: TestRecord
     recorder: Recorder
     start: float = field(default_factory=time.time)
+    begin: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     fired: int = 0
     rehearsal: bool = False

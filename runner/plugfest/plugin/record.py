@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -84,6 +84,7 @@ class TestRecord:
         steps: in the order they began.
         evidence: in the order it came.
         phase_failures: the exceptions of the phases.
+        violations: what the device's model had noted of the driver when the first phase failed.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
         advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
@@ -95,6 +96,7 @@ class TestRecord:
     steps: list[Step] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     phase_failures: list[PhaseFailure] = field(default_factory=list)
+    violations: Sequence[str] = ()
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     advertised: set[str] | None = None

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -264,6 +264,7 @@ class VerdictPlugin:
             return report
         if not record.phase_failures:
             self._now.recorder.look()
+            record.violations = self._violations()
         record.phase_failures.append(
             PhaseFailure(
                 report.when,
@@ -274,6 +275,14 @@ class VerdictPlugin:
         )
         record.tracebacks[report.when] = str(report.longrepr)
         return report
+
+    def _violations(self) -> list[str]:
+        machine = self._guest_manager.current
+        if machine is None:
+            return []
+        with suppress(InfrastructureError):
+            return machine.violations(self._now.begin)
+        return []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
@@ -389,6 +398,10 @@ class VerdictPlugin:
             failure.phase != "call" or failure.kind != "assertion" for failure in attempt.record.phase_failures
         ):
             self._guest_manager.replace(f"{item.name} ended with {verdict}, its guest may not be as it was")
+        elif attempt.record.violations:
+            self._guest_manager.replace(
+                f"{item.name} ended with {verdict}, and the device noted {attempt.record.violations[0]}"
+            )
         elif self._plan.falsify and attempt.fired:
             self._guest_manager.replace(f"{item.name} ran under a fault")
         elif item.get_closest_marker("fresh_guest") and attempt.began:
@@ -476,7 +489,9 @@ class VerdictPlugin:
         # Whatever fails or the kernel complains of once it is beyond use follows from that.
         fatal = next((number for number, problem in enumerate(attempt.problems, 1) if problem.fatal), None)
         aside = judged(()) if fatal is None else None
-        return self._issues.expect(found, required(item).id, parameters_of(item), summaries[:fatal], aside)
+        return self._issues.expect(
+            found, required(item).id, parameters_of(item), summaries[:fatal], aside, attempt.record.violations
+        )
 
     def _quarantine(self, item: pytest.Item) -> Quarantined | None:
         return quarantine.matching(
@@ -557,7 +572,11 @@ def one_line(error: BaseException, record: TestRecord, phase: str) -> str:
     else:
         message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     step = record.failing_step if phase == "call" else None
-    return f"{message} (step: {step})" if step else message
+    if step:
+        message += f" (step: {step})"
+    if record.violations:
+        message += f" (the device noted: {', '.join(record.violations)})"
+    return message
 
 
 def _failed(judgement: Judgement, fault: Mapping[str, Any] | None) -> bool:

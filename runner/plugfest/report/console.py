@@ -145,7 +145,11 @@ def _known_issues(document: Document, console: Console) -> None:
     if showed:
         tests = sum(row["showed"] for row in listed)
         elsewhere = sum(row["showed"] for row in listed if row["requirement"] is None)
-        more = f", {elsewhere} of them by a complaint of the kernel in a test that is not listed" if elsewhere else ""
+        more = (
+            f", {elsewhere} of them by a complaint of the kernel or the device in a test that is not listed"
+            if elsewhere
+            else ""
+        )
         console.print(
             f"[{STYLES[Verdict.XFAIL]}]known issues[/] {len(showed)} showed, in {tests} "
             f"{'test' if tests == 1 else 'tests'}{more}",

@@ -131,7 +131,8 @@ class KnownIssue:
         profiles: only with these profiles of the driver's model; empty for all.
         parameters: only in tests with one of these parameters; empty for all.
         shows: by requirement, a pattern on the reason of the verdict: on the failed assertion, or on what the kernel complained of.
-        complaint: a pattern on what the kernel complains of, whatever the test; None if it is known of its requirements only.
+        complaint: a pattern on what the kernel complains of, or the device notes of the driver, whatever the test; None if it is known of
+            its requirements only.
         modules: the versions of vendors' modules that have it, by the module's name. For an issue of the kernel's core, of QEMU or of the
             device it does not matter whose module drives the device.
         intermittent: the requirements in which it does not show in each run, as a race or what depends on the moment.
@@ -333,6 +334,7 @@ class KnownIssues:
         parameters: Collection[str] = (),
         problems: Sequence[str] = (),
         aside: Judgement | None = None,
+        violations: Sequence[str] = (),
     ) -> Expected:
         """Return the verdict of a test in the light of what is known.
 
@@ -347,6 +349,7 @@ class KnownIssues:
             problems: what the kernel complained of, one line each.
             aside: the verdict had the kernel not complained; None if whatever else failed may follow from the complaints, as it does
                 once the kernel is beyond use.
+            violations: what the device noted of the driver, one line each; a complaint known of any test accounts for a `fail`, too.
         """
         applied = tuple(each for each in self._issues if each.applies(requirement, self._subject, parameters))
         if found.verdict not in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
@@ -357,8 +360,10 @@ class KnownIssues:
             )
         symptoms = problems if found.verdict is Verdict.CRASH else [found.reason]
         causes = [self._cause(symptom, requirement, applied, crashed=bool(problems)) for symptom in symptoms]
+        if causes == [None] and not problems:
+            causes = [self._complaint(violations)]
         if causes and causes[0] is not None and None not in causes:
-            if aside is not None and aside.verdict in (Verdict.FAIL, Verdict.TIMEOUT):
+            if problems and aside is not None and aside.verdict in (Verdict.FAIL, Verdict.TIMEOUT):
                 beside = self._cause(aside.reason, requirement, applied, crashed=False)
                 if beside is None:
                     reason = f"{aside.reason} (the kernel also complained, as known: {causes[0]})"
@@ -377,5 +382,8 @@ class KnownIssues:
         for issue in applied:
             if issue.shows[requirement].search(symptom):
                 return issue
-        complaints = self._issues if crashed else ()
-        return next((each for each in complaints if each.complaint and each.complaint.search(symptom)), None)
+        return self._complaint([symptom]) if crashed else None
+
+    def _complaint(self, lines: Sequence[str]) -> KnownIssue | None:
+        """The issue, whatever the test, of which the kernel or the device complains in one of these lines."""
+        return next((each for each in self._issues if each.complaint and any(map(each.complaint.search, lines))), None)

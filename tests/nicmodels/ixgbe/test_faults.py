@@ -436,6 +436,23 @@ def test_link_interrupt_late(harness: Harness) -> None:
     assert harness.read(interrupt.EICR) & 1 << 20
 
 
+@probe("link.interrupt.again")
+def test_link_interrupt_again(harness: Harness) -> None:
+    harness.write(interrupt.EIMS, 1 << 20)
+    harness.read(interrupt.EICR)
+    harness.slot.faults["link.interrupt.again"].arm(times=1)
+    raised = harness.device.interrupts.raised
+    before = sum(raised)
+    harness.device.link.partner.set(up=False)
+    harness.clock.advance(0.1)
+    assert sum(raised) == before + 1
+    harness.write(interrupt.EICR, 1 << 20)
+    assert harness.fired("link.interrupt.again")
+    assert sum(raised) == before + 2
+    harness.write(interrupt.EICR, 1 << 20)
+    assert sum(raised) == before + 2
+
+
 @probe("device.reset.incomplete")
 def test_reset_incomplete(harness: Harness) -> None:
     harness.arm("device.reset.incomplete")

@@ -250,6 +250,20 @@ def test_withheld_interrupt_is_reissued(harness: XgbeRig, handled: bool) -> None
     assert raised[0] == before + (not handled)
 
 
+def test_interrupt_comes_again_once_its_cause_is_cleared(harness: XgbeRig) -> None:
+    raised = harness.device.interrupts.raised
+    harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
+    harness.slot.faults["an.interrupt.again"].arm(times=1)
+    before = raised[0]
+    harness.mmd_write(7, 0, 0x1200)
+    harness.clock.advance(0.2)
+    assert raised[0] == before + 1
+    harness.mmd_write(7, x.INT, ~harness.mmd(7, x.INT) & 0xFFFF)
+    assert harness.fired("an.interrupt.again")
+    assert raised[0] == before + 2
+    assert harness.mmd(7, x.INT) == 0
+
+
 def test_late_page(harness: XgbeRig) -> None:
     harness.arm("an.page.late")
     harness.mmd_write(7, 0, 0x1200)

@@ -138,6 +138,28 @@ def test_descriptor_taken_back_from_a_full_queue_stops_it(harness: XgbeRig) -> N
     assert len(relink(harness)) == 2
     assert harness.transmit(bytes(60)) == [bytes(200)] * 2
     assert harness.owned() == [3]
+    assert violations(harness) == [2]
+
+
+def violations(harness: XgbeRig) -> list[int]:
+    """The descriptors at which the device was seen to wait."""
+    events = harness.slot.events.after()
+    return [event["descriptor"] for event in events if event.get("rule") == "tx.unowned"]
+
+
+def test_a_descriptor_at_which_the_device_waits_is_noted_once_a_second(harness: XgbeRig) -> None:
+    for _ in range(3):
+        harness.send((x.TX_BUFFERS, 0, 60, x.FIRST | x.LAST))
+    assert violations(harness) == [0]
+    harness.clock.advance(1.5)
+    harness.send((x.TX_BUFFERS, 0, 60, x.FIRST | x.LAST))
+    assert violations(harness) == [0, 0]
+
+
+def test_a_driver_that_hands_over_what_it_sends_breaks_no_rule(harness: XgbeRig) -> None:
+    for length in (60, 200, 1500):
+        harness.transmit(bytes(length))
+    assert violations(harness) == []
 
 
 def test_frames_leave_when_fec_agrees(harness: XgbeRig) -> None:

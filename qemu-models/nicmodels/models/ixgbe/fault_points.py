@@ -12,6 +12,9 @@ LINK = (  # no context
     FaultPoint("link.speed.wrong", "reports 1 Gb/s for a 10 Gb/s link, and 10 Gb/s for a 1 Gb/s link"),
     FaultPoint("link.interrupt.lost", "does not set the link status change cause"),
     FaultPoint("link.interrupt.late", "sets the link status change cause 50 ms late"),
+    FaultPoint(
+        "link.interrupt.again", "sends the interrupt of a link status change again once the driver has cleared it"
+    ),
 )
 TRANSMIT = (  # queue
     *groups.TX_FRAMES,

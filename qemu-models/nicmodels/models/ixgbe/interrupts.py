@@ -50,6 +50,7 @@ class InterruptBlock:
         self._clock = host.clock
         self._lost = host.faults["interrupt.vector.lost"]
         self._repeated = host.faults["interrupt.vector.repeated"]
+        self._again = host.faults["link.interrupt.again"]
         self._timers: list[Timer | None] = [None] * VECTORS
         self._not_before = [0.0] * VECTORS
         self._interval = [0.0] * 129
@@ -229,6 +230,7 @@ class InterruptBlock:
         return self._queue_causes & QUEUE_CAUSES | self._other_causes
 
     def _clear(self, causes: int) -> None:
+        again = causes & self._other_causes & LSC and self._again.armed and self._again.fires()
         self._queue_causes &= ~(causes & QUEUE_CAUSES)
         self._other_causes &= ~causes
         if not self._file[r.GPIE] & EIAME:
@@ -237,6 +239,10 @@ class InterruptBlock:
             self._other_mask &= ~(automatic & causes)
         if not self._multiple:
             self._update_single(False)
+        if again and self._host.interrupts.mode is not InterruptMode.INTX:
+            vector = self._other_vector(LSC) if self._multiple else 0
+            if vector is not None:
+                self._signal(vector)
 
     def _read_eicr(self, _index: int) -> int:
         value = self._causes()

@@ -62,6 +62,7 @@ class AutoNegotiation:
         faults = host.faults
         self._lost = faults["an.interrupt.lost"]
         self._withheld = faults["an.interrupt.late"]
+        self._again = faults["an.interrupt.again"]
         self._not_again = faults["an.reissue.lost"]
         self._late = faults["an.page.late"]
         self._stale = faults["an.page.stale"]
@@ -128,8 +129,11 @@ class AutoNegotiation:
         return not (fault.armed and fault.fires())
 
     def _write_causes(self, _index: int, value: int) -> None:
+        cleared = self._file[r.AN_INT] & ~value
         self._file[r.AN_INT] &= value
         self._update()
+        if cleared and self._again.armed and self._again.fires():
+            self._interrupts.repeat(AN)
 
     def _write_mask(self, _index: int, value: int) -> None:
         self._file[r.AN_INTMASK] = value & 7

@@ -22,6 +22,7 @@ AUTONEGOTIATION = (  # cause, where there is one: page, incompatible, complete
         "an.interrupt.late",
         "withholds an auto-negotiation interrupt, and reissues it 50 ms later if its cause is still set",
     ),
+    FaultPoint("an.interrupt.again", "sends an auto-negotiation interrupt again once the driver has cleared its cause"),
     FaultPoint("an.reissue.lost", "does not reissue the auto-negotiation interrupt when the driver requests it"),
     FaultPoint("an.page.late", "reports a received page 600 ms late"),
     FaultPoint("an.page.stale", "keeps reporting the base page of the previous negotiation"),

@@ -219,6 +219,11 @@ class InterruptBlock:
             else:
                 interrupts.msi()
 
+    def repeat(self, line: int) -> None:
+        """Send a line's message, if it sends any, though the line is not active: a fault."""
+        if self._host.interrupts.mode is not InterruptMode.INTX:
+            self._send(line, again=True)
+
     def reissue(self, line: int) -> None:
         """Send a line's message again if it is still active."""
         self._reissue(0, 1 << line)

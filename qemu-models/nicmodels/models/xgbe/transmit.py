@@ -45,12 +45,14 @@ PLAIN = (d.FIRST | d.LAST | d.CRC_AND_PAD << d.CPC_SHIFT) << 32
 START, SEGMENTS = 1, 1 << 12
 QUEUE_MODE, QUEUE_ENABLED = 3 << 2, 2 << 2
 STOPPED, SUSPENDED = 0, 6
+UNOWNED_AGAIN = 1.0
+"""Seconds after which a descriptor at which the DMA still waits is recorded again."""
 
 
 class TxChannel:
-    """A transmit channel: its ring, and the values of the last context descriptors."""
+    """A transmit channel: its ring, the values of the last context descriptors, and the unowned descriptor recorded last, and when."""
 
-    __slots__ = ("index", "mss", "ring", "running", "vlan")
+    __slots__ = ("index", "mss", "ring", "running", "unowned", "vlan")
 
     def __init__(self, index: int, ring: OwnedRing) -> None:
         self.index = index
@@ -58,6 +60,7 @@ class TxChannel:
         self.running = False
         self.mss = 0
         self.vlan = 0
+        self.unowned: tuple[int, float] = -1, 0.0
 
 
 class Transmitter:
@@ -210,6 +213,8 @@ class Transmitter:
             return
         ring = channel.ring
         found = ring.owned(BATCH)
+        if len(found) < min(BATCH, ring.available):
+            self._note_unowned(channel, len(found))
         packet: list[Descriptor] = []
         taken = self._send_plain(channel, found)
         interrupt = any([high & d.TX_INTERRUPT for _, high in found[:taken]])  # noqa: C419 - faster than a generator
@@ -241,6 +246,17 @@ class Transmitter:
             causes |= TBU
         if causes:
             self._interrupts.event(channel.index, causes)
+
+    def _note_unowned(self, channel: TxChannel, after: int) -> None:
+        """Record that the driver has moved the tail beyond a descriptor that it did not hand over, or has taken back: the DMA waits there.
+
+        Once for each such descriptor, and again after a while: for each test that sends something behind it.
+        """
+        descriptor, now = (channel.ring.head + after) % channel.ring.count, self._host.clock.now()
+        before, when = channel.unowned
+        if descriptor != before or now - when >= UNOWNED_AGAIN:
+            channel.unowned = descriptor, now
+            self._host.events.add("violation", rule="tx.unowned", queue=channel.index, descriptor=descriptor)
 
     def _context(self, channel: TxChannel, descriptor: Descriptor) -> None:
         if descriptor[3] & d.MSS_VALID:
