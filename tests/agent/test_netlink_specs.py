@@ -13,8 +13,6 @@ import pytest
 from netlink_specs import SIZES, Spec, ensure_specs
 from plugfest.provision.settings import ProvisionSettings
 
-pytestmark = pytest.mark.boot
-
 RECIPES = Path(__file__).parents[2] / "guest-images"
 MODULES = ("netlink.generic", "netlink.link", "netlink.netdev", "ethtool.ethtool")
 TABLES = {
@@ -65,9 +63,9 @@ UNDECODED = {("ctrl-attrs", "ops"), ("ctrl-attrs", "mcast-groups"), ("linkinfo-v
 
 
 @pytest.fixture(scope="module")
-def specs() -> dict[str, Spec]:
+def specs(provisioning: ProvisionSettings) -> dict[str, Spec]:
     """The specification of each family."""
-    folder = ensure_specs(ProvisionSettings())
+    folder = ensure_specs(provisioning)
     return {family: Spec(folder / f"{family}.yaml") for family, _ in TABLES}
 
 

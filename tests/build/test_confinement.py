@@ -24,11 +24,11 @@ Confine = Callable[..., Confinement]
 
 
 @pytest.fixture
-def confine(build_root: BuildRoot, tmp_path: Path) -> Confine:
+def confine(build_root: BuildRoot, provisioning: ProvisionSettings, tmp_path: Path) -> Confine:
     def make(**limits: float) -> Confinement:
         return Confinement(
             build_root.root,
-            ensure_bwrap(ProvisionSettings()),
+            ensure_bwrap(provisioning),
             tmp_path / "work",
             Limits(**limits),  # type: ignore[arg-type]
         )
@@ -49,7 +49,6 @@ def listener() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.boot
 def test_the_network_is_unreachable(confine: Confine, tmp_path: Path, listener: int) -> None:
     connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
     subprocess.run([sys.executable, "-c", connect, "127.0.0.1", str(listener)], check=True)
@@ -64,7 +63,6 @@ def test_the_network_is_unreachable(confine: Confine, tmp_path: Path, listener: 
     assert lines == ["1", "lo:"]
 
 
-@pytest.mark.boot
 def test_writes_stay_in_the_build_folder(confine: Confine, tmp_path: Path) -> None:
     outside = tmp_path / "host"
     outside.write_text("the host's")
@@ -84,7 +82,6 @@ def test_writes_stay_in_the_build_folder(confine: Confine, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "work/build").iterdir()) == ["inside", "link"]
 
 
-@pytest.mark.boot
 def test_it_is_not_root_on_the_host(confine: Confine, tmp_path: Path) -> None:
     confined = confine()
     script = "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; touch mine; sleep 1"
@@ -98,7 +95,6 @@ def test_it_is_not_root_on_the_host(confine: Confine, tmp_path: Path) -> None:
     assert owner != 0
 
 
-@pytest.mark.boot
 def test_it_sees_no_process_and_no_variable_of_the_host(
     confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +129,6 @@ def test_it_sees_no_process_and_no_variable_of_the_host(
     ],
     ids=["loop", "forks", "memory", "memory of several", "space", "files"],
 )
-@pytest.mark.boot
 def test_a_hog_is_ended_with_one_line(
     confine: Confine, tmp_path: Path, limits: dict[str, float], script: str, expected: str
 ) -> None:
@@ -161,7 +156,6 @@ def left_of(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.boot
 def test_a_host_whose_own_limits_are_lower(confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = resource.getrlimit
 
@@ -172,7 +166,6 @@ def test_a_host_whose_own_limits_are_lower(confine: Confine, tmp_path: Path, mon
     assert shell(confine(), "ulimit -Hn", tmp_path / "log") == (0, ["200"])
 
 
-@pytest.mark.boot
 def test_all_output_is_kept_in_its_order(confine: Confine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "echo one; echo two >/dev/stderr; echo three >/dev/stdout; echo four >&2"
     assert shell(confine(), script, tmp_path / "log") == (0, ["one", "two", "three", "four"])
@@ -181,7 +174,6 @@ def test_all_output_is_kept_in_its_order(confine: Confine, tmp_path: Path, monke
     assert (tmp_path / "log").stat().st_size == 1000
 
 
-@pytest.mark.boot
 def test_what_a_program_leaves_behind_ends_with_it(confine: Confine, tmp_path: Path) -> None:
     status, _ = shell(
         confine(), "setsid sh -c 'while :; do echo . >>after; sleep 0.01; done' & sleep 0.3", tmp_path / "log"
@@ -194,12 +186,13 @@ def test_what_a_program_leaves_behind_ends_with_it(confine: Confine, tmp_path: P
     assert after.stat().st_size == size
 
 
-@pytest.mark.boot
-def test_a_killed_runner_leaves_no_process(build_root: BuildRoot, tmp_path: Path) -> None:
+def test_a_killed_runner_leaves_no_process(
+    build_root: BuildRoot, provisioning: ProvisionSettings, tmp_path: Path
+) -> None:
     code = f"""
 from pathlib import Path
 from plugfest.build.confinement import Confinement
-bwrap = {ensure_bwrap(ProvisionSettings())!r}
+bwrap = {ensure_bwrap(provisioning)!r}
 confined = Confinement(Path({str(build_root.root)!r}), bwrap, Path({str(tmp_path / "work")!r}))
 confined.run(["sh", "-c", "touch ready; sleep 1000"], log=Path({str(tmp_path / "log")!r}))
 """
@@ -213,7 +206,6 @@ confined.run(["sh", "-c", "touch ready; sleep 1000"], log=Path({str(tmp_path / "
     assert poll(lambda: not left_of(tmp_path / "work/build"), Deadline.after(10)), "a process is left"
 
 
-@pytest.mark.boot
 def test_pipes_and_sockets_are_not_copied(confine: Confine, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)

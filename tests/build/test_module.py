@@ -60,7 +60,6 @@ def build(root: BuildRoot, folder: Path, output: Path, **limits: float) -> modul
         return module.build_folder(confined, root, "", output)
 
 
-@pytest.mark.boot
 @pytest.mark.parametrize("style", ["Kbuild", *MAKEFILES])
 def test_each_style_of_makefile_builds(build_root: BuildRoot, driver: Path, tmp_path: Path, style: str) -> None:
     if style in MAKEFILES:
@@ -76,7 +75,6 @@ def test_each_style_of_makefile_builds(build_root: BuildRoot, driver: Path, tmp_
     assert sorted(driver.iterdir()) == before, "the user's folder is as it was"
 
 
-@pytest.mark.boot
 def test_a_source_that_does_not_compile(build_root: BuildRoot, driver: Path, tmp_path: Path) -> None:
     source = driver / "heartbeat.c"
     source.write_text(source.read_text().replace("netif_carrier_on(dev);", "netif_carrier_on(div);"))
@@ -85,7 +83,6 @@ def test_a_source_that_does_not_compile(build_root: BuildRoot, driver: Path, tmp
     assert "CC [M]" in (tmp_path / "out/build.log").read_text()
 
 
-@pytest.mark.boot
 def test_a_makefile_without_an_end(build_root: BuildRoot, driver: Path, tmp_path: Path) -> None:
     (driver / "Makefile").write_text("all:\n\twhile :; do :; done\n")
     with pytest.raises(LimitError, match=r"the build: expected at most 2 s \(--build-seconds\)"):

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from plugfest.deadline import Deadline, poll
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import journal
 
 TEST = '''
@@ -28,8 +28,7 @@ def verdicts(folder: Path) -> list[str]:
     return [event["verdict"] for event in journal.read(path) if event["event"] == "result"] if path.exists() else []
 
 
-@pytest.mark.boot
-def test_an_edited_test_runs_in_the_same_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_test_runs_in_the_same_guest(provisioning: ProvisionSettings, tmp_path: Path) -> None:
     suite = tmp_path / "conformance"
     (suite / "smoke").mkdir(parents=True)
     (suite / "pytest.ini").write_text("[pytest]\naddopts = -p plugfest.plugin --strict-markers\n")

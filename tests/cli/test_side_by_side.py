@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 from plugfest.deadline import Deadline, poll
+from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import journal
-
-pytestmark = pytest.mark.boot
 
 TIMEOUT = 240
 TESTS = "SMOKE or LINK-CARRIER or LINK-DOWN"
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(provisioning: ProvisionSettings, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a run into the folder ``out``."""
     started: list[subprocess.Popen[bytes]] = []
 

@@ -59,9 +59,14 @@ def test_each_driver_has_its_place() -> None:
             check_driver(driver)
 
 
-@pytest.mark.boot
 def test_a_patched_driver_of_a_tree(
-    git: Git, commit: Commit, tmp_path: Path, acme: Driver, build_root: BuildRoot, monkeypatch: pytest.MonkeyPatch
+    git: Git,
+    commit: Commit,
+    tmp_path: Path,
+    acme: Driver,
+    build_root: BuildRoot,
+    provisioning: ProvisionSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From a commit of a git tree to a module; a series changes its version, another does not compile."""
     files = {f"{FOLDER}/{name}": (HEARTBEAT / name).read_text() for name in ("heartbeat.c", "heartbeat.h", "Kbuild")}
@@ -76,7 +81,7 @@ def test_a_patched_driver_of_a_tree(
     source = Source.of_tree(acme, tmp_path / "tree", "good")
     # A cache of its own, but for what is fetched.
     workshop = Workshop(ProvisionSettings(tmp_path / "cache"), build_root, Limits(seconds=300))
-    monkeypatch.setattr(module, "ensure_bwrap", lambda _: ensure_bwrap(ProvisionSettings()))
+    monkeypatch.setattr(module, "ensure_bwrap", lambda _: ensure_bwrap(provisioning))
     before, start = workshop.base(acme, source, tmp_path / "before")
     after, patches = workshop.build(acme, source, tmp_path / "after", (fix,), start)
     fresh, _ = workshop.build(acme, source, tmp_path / "fresh", (fix,))

@@ -18,8 +18,6 @@ from plugfest.provision.artifact import BuildRoot
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_bwrap
 
-pytestmark = pytest.mark.boot
-
 FOLDER = "drivers/net/ethernet/acme"
 
 Git = Callable[..., str]
@@ -27,9 +25,9 @@ Commit = Callable[[str, dict[str, str]], str]
 
 
 @pytest.fixture
-def confined(build_root: BuildRoot, git: Git, tmp_path: Path) -> Confinement:
+def confined(build_root: BuildRoot, provisioning: ProvisionSettings, git: Git, tmp_path: Path) -> Confinement:
     """A confinement with the driver of the tag ``base``."""
-    made = Confinement(build_root.root, ensure_bwrap(ProvisionSettings()), tmp_path / "work")
+    made = Confinement(build_root.root, ensure_bwrap(provisioning), tmp_path / "work")
     made.take(tmp_path / "tree" / FOLDER, f"{TREE}/{FOLDER}")
     return made
 

@@ -85,17 +85,16 @@ def fake_toolchain(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Toolchain
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
+def plan(provisioning: ProvisionSettings, tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
     """QEMU's igb on the default kernel; snapshots of this module's own."""
-    settings = ProvisionSettings()
-    toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
-    acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
+    toolchain, kernel = ensure_toolchain(provisioning), ensure_kernel(provisioning)
+    acceleration = choose("auto", toolchain, kernel, cache=provisioning.cache)
     folder = tmp_path_factory.mktemp("boot")
     return RunPlan(
         driver="igb",
         profile=None,
         toolchain=toolchain,
-        root=ensure_root(settings),
+        root=ensure_root(provisioning),
         kernel=kernel,
         acceleration=acceleration.name,
         acceleration_reason=acceleration.reason,

@@ -29,8 +29,6 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 
-pytestmark = pytest.mark.boot
-
 Inside = Callable[[Callable[[], object]], None]
 
 
@@ -71,7 +69,9 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_the_guests_clock_is_the_hosts(boot: Callable[..., None], channel: str) -> None:
+def test_the_guests_clock_is_the_hosts(
+    boot: Callable[..., None], provisioning: ProvisionSettings, channel: str
+) -> None:
     """A kernel that calibrates its clock on a loaded host must not take another rate for it, which its snapshot would keep."""
 
     def work(machine: Machine) -> None:
@@ -85,7 +85,7 @@ def test_the_guests_clock_is_the_hosts(boot: Callable[..., None], channel: str) 
         seconds = after[1] - before[1]
         assert 0.99 * (after[0] - before[2]) <= seconds <= 1.01 * (after[2] - before[0])
 
-    boot(work, kernel=ensure_kernel(ProvisionSettings(), channel))
+    boot(work, kernel=ensure_kernel(provisioning, channel))
 
 
 def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from plugfest.machine.machine import Machine
 from plugfest.provision.kernel import CHANNELS, ensure_kernel
 from plugfest.provision.settings import ProvisionSettings
 
-pytestmark = pytest.mark.boot
-
 PROGRAMS = sorted(path.stem for path in (Path(__file__).parents[2] / "guest-images/bpf").glob("*.c"))
 BOUND = "xdp_rx_metadata"
 """The program that is bound to a device, whose driver has its kfuncs: virtio_net has one of them."""
@@ -22,7 +20,7 @@ LACKS = {"bookworm": {BOUND: "the kfunc bpf_xdp_metadata_rx_hash"}}
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_programs_load(boot: Callable[..., None], channel: str) -> None:
+def test_programs_load(boot: Callable[..., None], provisioning: ProvisionSettings, channel: str) -> None:
     def work(machine: Machine) -> None:
         rejected, lacks = [], {}
         for name in PROGRAMS:
@@ -36,4 +34,4 @@ def test_programs_load(boot: Callable[..., None], channel: str) -> None:
         assert not rejected, "\n".join(rejected)
         assert lacks == LACKS.get(channel, {})
 
-    boot(work, kernel=ensure_kernel(ProvisionSettings(), channel), driver="virtio_net")
+    boot(work, kernel=ensure_kernel(provisioning, channel), driver="virtio_net")

@@ -37,7 +37,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-pytestmark = [pytest.mark.boot, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("PLUGFEST_SOAK_ROUNDS", "200"))
 SEED = 20261125
@@ -55,9 +55,8 @@ CONSUME_TIMEOUT = 5.0
 """Seconds for the frames on the wire to be consumed, on a guest of speed 1."""
 
 
-def plan(profile: str, folder: Path) -> RunPlan:
+def plan(settings: ProvisionSettings, profile: str, folder: Path) -> RunPlan:
     """gve on the default kernel."""
-    settings = ProvisionSettings()
     toolchain, kernel = ensure_toolchain(settings), ensure_kernel(settings)
     acceleration = choose("auto", toolchain, kernel, cache=settings.cache)
     return RunPlan(
@@ -306,9 +305,9 @@ class Soak:
         return found
 
 
-def soaked(profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
+def soaked(settings: ProvisionSettings, profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
     """Run a soak in a machine of its own; returns the exit status, with errors in stderr."""
-    made = plan(profile, folder)
+    made = plan(settings, profile, folder)
 
     def payload() -> int:
         machine = machines.boot(made)
@@ -327,7 +326,9 @@ def soaked(profile: str, folder: Path, work: Callable[[Soak], None]) -> int:
 
 
 @pytest.mark.parametrize("profile", ["std", "hds", "gqi"])
-def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_resets_and_changes_under_traffic(
+    provisioning: ProvisionSettings, profile: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Over many resets, ring resizes and channel changes no buffer, no tag, no frame and no interrupt is lost."""
 
     def work(soak: Soak) -> None:
@@ -340,7 +341,7 @@ def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: p
             f"{profile}: {ROUNDS} rounds in {seconds:.0f} s; left by the driver {len(soak.left)} times{left}\n"
         )
 
-    status = soaked(profile, tmp_path, work)
+    status = soaked(provisioning, profile, tmp_path, work)
     errors = capfd.readouterr().err
     with capfd.disabled():
         sys.stderr.write(errors)
@@ -348,7 +349,9 @@ def test_resets_and_changes_under_traffic(profile: str, tmp_path: Path, capfd: p
 
 
 @pytest.mark.parametrize("fault", ["interrupt.lost", "interrupt.vector.lost", "rx.buffer.leaked", "tx.completion.lost"])
-def test_losses_are_detected(fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_losses_are_detected(
+    provisioning: ProvisionSettings, fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A device that keeps losing interrupts, events, buffers or tags fails the checks."""
 
     def work(soak: Soak) -> None:
@@ -357,5 +360,5 @@ def test_losses_are_detected(fault: str, tmp_path: Path, capfd: pytest.CaptureFi
         for number in range(FALSIFYING_ROUNDS):
             soak.check(f"round {number}, {soak.act(number)}")
 
-    assert soaked("std", tmp_path, work) != 0
+    assert soaked(provisioning, "std", tmp_path, work) != 0
     assert "AssertionError" in capfd.readouterr().err
