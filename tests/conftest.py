@@ -7,6 +7,7 @@ Whatever boots a guest, builds a driver or reads a package takes it from the use
 
 from __future__ import annotations
 
+import gc
 import os
 import struct
 import sys
@@ -55,6 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.boot)
         elif item.get_closest_marker("boot"):
             raise pytest.UsageError(f"{item.nodeid}: expected the fixture provisioning, found the mark boot without it")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep thousands of collected tests out of what pytest collects as garbage at the end of each run of pytest in a test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
