@@ -10,8 +10,11 @@ import pytest
 from plugfest import cli
 from plugfest.cli import prepare
 from plugfest.machine.acceleration import Acceleration
+from plugfest.plugin import suite
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.run import journal, sandbox
+
+Collected = tuple[tuple[int, str], list[Any]]
 
 
 @dataclass
@@ -31,8 +34,14 @@ class Finished:
         return line.removeprefix("plugfest: ")
 
 
+@pytest.fixture(scope="session")
+def collected() -> dict[tuple[Any, ...], Collected]:
+    """What pytest found and printed, by its arguments."""
+    return {}
+
+
 @pytest.fixture
-def plugfest(capfd, monkeypatch, tmp_path):
+def plugfest(collected, capfd, monkeypatch, tmp_path):
     """Runs a command in an empty folder, with none of the user's variables."""
     for name in list(os.environ):
         if name.startswith("PLUGFEST_"):
@@ -41,6 +50,17 @@ def plugfest(capfd, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    really_collect = suite._collect
+
+    def collect(arguments, collector) -> tuple[int, str]:
+        """Collect the same suite with the same arguments once, which takes half a second."""
+        key = (*arguments, os.environ.get("PYTEST_ADDOPTS"), os.environ.get("PYTEST_PLUGINS"))
+        if key not in collected:
+            collected[key] = (really_collect(arguments, collector), collector.found)
+        ended, collector.found = collected[key]
+        return ended
+
+    monkeypatch.setattr(suite, "_collect", collect)
 
     def command(*arguments: str) -> Finished:
         capfd.readouterr()
