@@ -3,7 +3,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import shutil
+import signal
+import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +79,7 @@ class Suite:
         area.mkdir(exist_ok=True)
         (area / "test_it.py").write_text(HEADER + body)
 
-    def run(self, body: str, *args: str, subprocess: bool = False, release: str | None = None, **plan: Any) -> Any:
+    def run(self, body: str, *args: str, forked: bool = False, release: str | None = None, **plan: Any) -> Any:
         self.write(body)
         if release is not None:
             plan["kernel"] = dataclasses.replace(self.plan.kernel, release=release)
@@ -93,11 +97,36 @@ class Suite:
             )
         # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
         arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
-        return (
-            self.pytester.runpytest_subprocess(*arguments)
-            if subprocess
-            else self.pytester.runpytest_inprocess(*arguments)
-        )
+        return self._run_forked(arguments) if forked else self.pytester.runpytest_inprocess(*arguments)
+
+    def _run_forked(self, arguments: tuple[str, ...]) -> pytest.RunResult:
+        """Run pytest in a process of its own: a fork of this one, which has imported already what takes a second to import."""
+        streams = [self.pytester.path / name for name in ("stdout", "stderr")]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = os.fork()
+        if process == 0:
+            status = int(pytest.ExitCode.INTERNAL_ERROR)
+            try:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                for number, path in enumerate(streams, 1):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+                sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                status = int(pytest.main(list(arguments)))
+            except BaseException:  # nothing may unwind into the code of the process that was forked
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        out, err = (path.read_text() for path in streams)
+        sys.stdout.write(out)
+        sys.stderr.write(err)
+        known = pytest.ExitCode(status) if status in list(pytest.ExitCode) else status
+        return pytest.RunResult(known, out.splitlines(), err.splitlines(), 0.0)
 
     def document(self) -> Mapping[str, Any]:
         found = document.build(journal.read(self.output))

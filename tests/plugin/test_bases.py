@@ -158,7 +158,7 @@ def test_a_base_that_is_not_selected(suite) -> None:
 
 
 def test_the_console_says_once_what_is_blocked(suite) -> None:
-    result = suite.run(suite_of(link="assert False, 'no carrier'"), subprocess=True)
+    result = suite.run(suite_of(link="assert False, 'no carrier'"), forked=True)
     said = [line for line in result.outlines if line.startswith("blocked")]
     assert said == ["blocked is all that stands on AREA-LINK-01, which is fail: no carrier"]
     assert [line.split()[2] for line in result.outlines if line.startswith("[")] == [

@@ -236,7 +236,7 @@ def test_an_expected_failure_does_not_count(suite, tmp_path) -> None:
 def test_a_run_that_ends_during_the_second_attempt(suite, number: int) -> None:
     """What the first attempt found is kept, but is no verdict."""
     body = f"if guest.number == 0:\n        assert False, 'no'\n    import os; os.kill(os.getpid(), {number})"
-    suite.run(ONE.format(body=body) + OTHER.format(body="pass"), subprocess=True)
+    suite.run(ONE.format(body=body) + OTHER.format(body="pass"), forked=True)
     first, other = suite.document()["results"]
     assert (first["verdict"], other["verdict"]) == ("miss", "miss")
     assert first["reason"].startswith(

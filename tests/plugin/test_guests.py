@@ -191,7 +191,7 @@ def test_a_run_that_dies_has_a_report(suite) -> None:
 def test_third(guest):
     '''Third.'''
 """,
-        subprocess=True,
+        forked=True,
     )
     document = suite.document()
     assert suite.verdicts() == {"test_first": "pass", "test_second": "miss", "test_third": "miss"}
@@ -253,7 +253,7 @@ def test_first(guest, other, defer):
 def test_second(guest):
     '''Second.'''
 """,
-        subprocess=True,
+        forked=True,
     )
     document = suite.document()
     assert suite.verdicts() == {"test_first": "miss", "test_second": "miss"}

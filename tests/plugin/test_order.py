@@ -70,7 +70,7 @@ def test_it(guest):
             busy.append(path.name)
     pathlib.Path("busy.json").write_text(json.dumps(busy))
 """,
-        subprocess=True,
+        forked=True,
         loaded=True,
     )
     busy = json.loads((suite.pytester.path / "busy.json").read_text())

@@ -59,7 +59,7 @@ def several(suite):
     """Runs a suite on two guests, however short it is."""
 
     def run(body: str, *args: str, guests: int = 2, **plan: Any) -> Any:
-        return suite.run(body, *args, subprocess=True, guests=guests, **plan)
+        return suite.run(body, *args, forked=True, guests=guests, **plan)
 
     conftest = suite.pytester.path / "conftest.py"
     conftest.write_text(conftest.read_text() + "\nfrom plugfest.plugin import coordinator\ncoordinator.WORTH = 0.001\n")
@@ -345,7 +345,7 @@ def test_falsify(suite, several) -> None:
 
 
 def test_a_short_run_has_one_guest(suite) -> None:
-    suite.run(some("pass", "pass"), subprocess=True, guests=4, durations=None)
+    suite.run(some("pass", "pass"), forked=True, guests=4, durations=None)
     assert {event["guest"] for event in events(suite, "result") if "guest" in event} == set()
     assert not (suite.output / "guest-1").exists()
 

@@ -268,7 +268,7 @@ def test_bad(guest):
     '''Bad.'''
     assert False, "expected [bold]7[/bold], found 8"
 """,
-        subprocess=True,
+        forked=True,
     )
     lines = [line for line in result.outlines if line]
     assert lines.pop(0) == "guest: snapshot"
