@@ -89,6 +89,8 @@ def _finding(issue: KnownIssue, known: Mapping[str, Requirement]) -> Iterator[st
         yield f"- {identity} ({known[identity].level}): {known[identity].sentence}{seldom}\n"
     if issue.complaint is not None:
         yield f"- In any test the kernel may complain: `{issue.complaint.pattern}`\n"
+    if issue.violation is not None:
+        yield f"- In any test the device may note that the driver breaks a rule: `{issue.violation}`\n"
 
 
 def current() -> str:

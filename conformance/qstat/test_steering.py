@@ -129,7 +129,7 @@ def test_by_source_port(multi_queue_counters, dut, traffic, remote, step, until,
     source=f"{QSTATS}; {SCALING}, XPS; Documentation/ABI/testing/sysfs-class-net-queues",
     falsified_by=("program:qstat.wrong-queue", "tx.frame.dropped"),
 )
-@pytest.mark.fresh_guest  # gve ignores XPS for good once it has had an XDP program
+@pytest.mark.fresh_guest  # an earlier test may have cost the queues their XPS, which is another requirement's matter
 def test_by_sender(
     per_queue_counters, dut, guest, packet_sender, traffic, trace_skbs, until, step, defer, evidence, skip_unsupported
 ):

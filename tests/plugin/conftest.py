@@ -97,7 +97,9 @@ class Suite:
             )
         # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
         arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
-        return self._run_forked(arguments) if forked else self.pytester.runpytest_inprocess(*arguments)
+        # A fork has the plugin imported, which pytest would rather have rewritten.
+        quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+        return self._run_forked((*quiet, *arguments)) if forked else self.pytester.runpytest_inprocess(*arguments)
 
     def _run_forked(self, arguments: tuple[str, ...]) -> pytest.RunResult:
         """Run pytest in a process of its own: a fork of this one, which has imported already what takes a second to import."""

@@ -175,7 +175,7 @@ def test_a_malformed_list_of_known_issues(suite, listed) -> None:
 
 
 def test_what_the_device_noted_is_part_of_the_reason_and_may_be_known(suite, listed) -> None:
-    known = listed(ISSUE.replace('requirement = "AREA-TEST-01"\nshows = "it is off by"', 'complaint = "^tx.unowned "'))
+    known = listed(ISSUE.replace('requirement = "AREA-TEST-01"\nshows = "it is off by"', 'violation = "tx.unowned"'))
     two = GOOD + "    guest.noted = ['tx.unowned (queue 0)']\n    assert False, 'it sends nothing'\n"
     two += GOOD.replace("test_it", "test_other").replace("()", "('AREA-TEST-02')", 1) + "    assert False, 'as ever'\n"
     suite.run(two, known, confirm=False)

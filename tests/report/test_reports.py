@@ -348,7 +348,7 @@ class TestConsole:
         history.end()
         text = render(history.document(), width=200)
         assert (
-            "known issues 2 showed, in 3 tests, 1 of them by a complaint of the kernel or the device in a test that is not listed\n"
+            "known issues 2 showed, in 3 tests, 1 of them by a complaint or a broken rule in a test that is not listed\n"
             in text
         )
         assert [line for line in text.splitlines() if "did not show" in line] == [

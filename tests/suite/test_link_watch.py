@@ -31,7 +31,7 @@ class Bench:
         self.period = period
         self.tells = tells
         self.up = True
-        self.waits = 0
+        self.waits = self.resets = 0
         self.failure: Exception | None = None
 
     # what a watch asks
@@ -48,7 +48,8 @@ class Bench:
             "carrier": int(carrier),
             "operstate": "up" if carrier else "down",
             "local-routes": carrier,
-            "carrier-changes": sum(self.now >= when for change in self.changes for when in self._reports(change)),
+            "carrier-changes": 2 * self.resets
+            + sum(self.now >= when for change in self.changes for when in self._reports(change)),
         }
 
     def link_changes(self) -> int | None:
@@ -155,6 +156,21 @@ def test_a_link_that_did_not_come_is_not_waited_for_again(make_bench) -> None:
     begin = bench.now
     watch.wait_until_steady()
     assert bench.now == begin
+    bench.up = True
+    watch.wait_until_steady()
+    bench.changes.append(bench.now)
+    watch.wait_until_steady()
+    assert bench.now > begin + bench.period, "once it is there it is watched again"
+
+
+def test_a_driver_that_reports_more_than_happened_is_not_waited_for(make_bench) -> None:
+    """It takes the carrier off for a reset, over which the device's link stays."""
+    bench = make_bench()
+    watch = LinkWatch(bench)
+    watch.wait()
+    bench.resets = 1
+    watch.wait_until_steady()
+    assert bench.now == 100.0
 
 
 def test_a_guest_that_does_not_answer_is_left_to_the_test(make_bench) -> None:

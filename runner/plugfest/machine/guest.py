@@ -56,15 +56,13 @@ echo 0 > /proc/sys/net/ipv4/icmp_msgs_per_sec
 for family in ipv4 ipv6; do
   echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
   echo 86400 > /proc/sys/net/$family/neigh/default/delay_first_probe_time
-  echo 1 > /proc/sys/net/$family/neigh/default/mcast_solicit
 done
 echo 8 4 1 7 > /proc/sys/kernel/printk
 echo -1 > /proc/sys/kernel/hung_task_warnings
 """
 """Run in the guest before its snapshot: the DUT sends nothing unasked, does not repeat a report of its multicast groups a while later,
 does not complain of a frame that reaches no socket (by ICMP, of either version, after asking for the sender's address), does not probe
-known neighbours again, asks for others but once (to whom it must refuse a TCP connection, for example: not in the middle of the next
-test), and the kernel logs everything to the console."""
+known neighbours again, and the kernel logs everything to the console."""
 
 
 class Guest:

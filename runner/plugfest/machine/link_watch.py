@@ -11,7 +11,6 @@ from plugfest.deadline import poll
 from plugfest.errors import InfrastructureError
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.machine.interface import carries_frames
-from plugfest.machine.ssh import GuestGone
 from plugfest.machine.stillness import Stillness
 
 if TYPE_CHECKING:
@@ -58,27 +57,29 @@ class LinkWatch:
         """Wait before a test until the interface carries frames, and will go on to.
 
         The test before may have left a reset device, or a link that was lost while the driver, which polls, still reports the carrier:
-        it is given the time to find out. A link that did not come once is not waited for again.
+        it is given the time to find out. A link that did not come is waited for again only once it is there.
         """
         self._wait(steady=True)
 
     def _wait(self, *, steady: bool) -> None:
-        if self._missing:
-            return
-        with suppress(AgentError, AgentTimeout, GuestGone, InfrastructureError):
+        with suppress(AgentError, AgentTimeout, InfrastructureError):
             deadline = self._source.deadline(LINK_TIMEOUT)
-            link = self._source.wait_for_link(deadline.remaining)
-            self._missing = not carries_frames(link)
-            if steady and self._has_unreported_changes(link):
+            link = self._source.wait_for_link(0 if self._missing else deadline.remaining)
+            changes = self._source.link_changes()
+            if steady and carries_frames(link) and self._has_unreported_changes(link, changes):
                 stillness = Stillness(self._source.link_looked, lost=self._source.lost)
                 poll(
                     lambda: stillness.stays(self._source.wait_for_link(deadline.remaining)["carrier-changes"]), deadline
                 )
-                link = self._source.wait_for_link(0)
-            self._reported, self._by_device = link["carrier-changes"], self._source.link_changes()
+                link, changes = self._source.wait_for_link(0), self._source.link_changes()
+            self._missing = not carries_frames(link)
+            self._reported, self._by_device = link["carrier-changes"], changes
 
-    def _has_unreported_changes(self, link: Mapping[str, Any]) -> bool:
-        now = self._source.link_changes()
-        if now is None:
+    def _has_unreported_changes(self, link: Mapping[str, Any], changes: int | None) -> bool:
+        """Whether the driver has reported fewer changes of the link than there were since the last wait.
+
+        It may report more: many take the carrier off while they reset a device whose link stays.
+        """
+        if changes is None or self._by_device is None:
             return False
-        return bool(now - (self._by_device or 0) != link["carrier-changes"] - self._reported)
+        return bool(changes - self._by_device > link["carrier-changes"] - self._reported)

@@ -9,6 +9,7 @@ import itertools
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -407,8 +408,14 @@ class Machine:
         return found
 
     def link_changes(self) -> int | None:
-        """How often the link has gone up or down by the model; None without one."""
-        return None if self.model is None else int(self.model.call("link.changes"))
+        """How often the link has gone up or down by the model; None without one, or if it does not count them."""
+        if self.model is None or not self._model_counts_changes:
+            return None
+        return int(self.model.call("link.changes"))
+
+    @cached_property
+    def _model_counts_changes(self) -> bool:
+        return self.model is not None and "link.changes" in self.model.call("control.methods")
 
     def violations(self, since: float) -> list[str]:
         """Return what the model has noted of a driver that breaks the device's rules, each once, as ``tx.unowned (queue 0)``.

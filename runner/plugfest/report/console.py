@@ -146,9 +146,7 @@ def _known_issues(document: Document, console: Console) -> None:
         tests = sum(row["showed"] for row in listed)
         elsewhere = sum(row["showed"] for row in listed if row["requirement"] is None)
         more = (
-            f", {elsewhere} of them by a complaint of the kernel or the device in a test that is not listed"
-            if elsewhere
-            else ""
+            f", {elsewhere} of them by a complaint or a broken rule in a test that is not listed" if elsewhere else ""
         )
         console.print(
             f"[{STYLES[Verdict.XFAIL]}]known issues[/] {len(showed)} showed, in {tests} "

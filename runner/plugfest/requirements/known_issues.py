@@ -24,7 +24,7 @@ _FORM = Form(
     shape=(
         'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device", '
         'requirement = "AREA-TOPIC-01" or a list of them and shows = "pattern" or {AREA-TOPIC-01 = "pattern", …}, '
-        'or complaint = "pattern", or all three, '
+        'or complaint = "pattern" or violation = "rule", or several of these, '
         'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
         'where = ["drivers/net/…/file.c:function"], reason = "…" and link = "https://…"; '
         'and, if it is limited to them, profiles = ["name"] and parameters = ["zero-copy"]; '
@@ -40,9 +40,10 @@ _FORM = Form(
         "reason": str,
         "link": str,
     },
-    optional=("requirement", "shows", "complaint", "profiles", "parameters", "modules", "intermittent"),
+    optional=("requirement", "shows", "complaint", "violation", "profiles", "parameters", "modules", "intermittent"),
 )
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
+_RULE = re.compile(r"[a-z]+(\.[a-z-]+)+")
 _WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
 _PROBES = (
     "",
@@ -131,8 +132,8 @@ class KnownIssue:
         profiles: only with these profiles of the driver's model; empty for all.
         parameters: only in tests with one of these parameters; empty for all.
         shows: by requirement, a pattern on the reason of the verdict: on the failed assertion, or on what the kernel complained of.
-        complaint: a pattern on what the kernel complains of, or the device notes of the driver, whatever the test; None if it is known of
-            its requirements only.
+        complaint: a pattern on what the kernel complains of, whatever the test; None if it is known of its requirements only.
+        violation: a rule of the device that the driver breaks, as its model notes it: a failure of any test is a consequence then.
         modules: the versions of vendors' modules that have it, by the module's name. For an issue of the kernel's core, of QEMU or of the
             device it does not matter whose module drives the device.
         intermittent: the requirements in which it does not show in each run, as a race or what depends on the moment.
@@ -150,6 +151,7 @@ class KnownIssue:
     parameters: tuple[str, ...] = ()
     shows: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     complaint: re.Pattern[str] | None = None
+    violation: str | None = None
     modules: Mapping[str, SpecifierSet] = field(default_factory=dict)
     intermittent: tuple[str, ...] = ()
 
@@ -218,8 +220,11 @@ def load(path: Path = DEFAULT) -> tuple[KnownIssue, ...]:
 def _issue(entry: ListEntry) -> KnownIssue:
     fields, wrong = entry.fields, entry.wrong
     requirements = entry.strings("requirement", alone=True)
-    if not requirements and "complaint" not in fields:
-        raise wrong("neither 'requirement' nor 'complaint'")
+    if not (requirements or "complaint" in fields or "violation" in fields):
+        raise wrong("neither 'requirement' nor 'complaint' nor 'violation'")
+    violation = fields.get("violation")
+    if violation is not None and not (isinstance(violation, str) and _RULE.fullmatch(violation)):
+        raise wrong(f"violation = {violation!r}")
     if not _TITLE.fullmatch(fields["title"]):
         raise wrong(f"the title {fields['title']!r}")
     if fields["whose"] not in set(Whose):
@@ -253,6 +258,7 @@ def _issue(entry: ListEntry) -> KnownIssue:
         parameters=entry.strings("parameters"),
         shows=_shows(fields.get("shows"), requirements, wrong),
         complaint=_pattern("complaint", fields["complaint"], wrong) if "complaint" in fields else None,
+        violation=violation,
         modules={name.replace("-", "_"): entry.versions(f"modules.{name}", text) for name, text in modules.items()},
         intermittent=tuple(intermittent),
     )
@@ -349,7 +355,8 @@ class KnownIssues:
             problems: what the kernel complained of, one line each.
             aside: the verdict had the kernel not complained; None if whatever else failed may follow from the complaints, as it does
                 once the kernel is beyond use.
-            violations: what the device noted of the driver, one line each; a complaint known of any test accounts for a `fail`, too.
+            violations: what the device noted of the driver, one line each, the rule first. If all are known they account for a `fail` or
+                `timeout`, which is taken as their consequence.
         """
         applied = tuple(each for each in self._issues if each.applies(requirement, self._subject, parameters))
         if found.verdict not in (Verdict.FAIL, Verdict.TIMEOUT, Verdict.CRASH):
@@ -361,7 +368,7 @@ class KnownIssues:
         symptoms = problems if found.verdict is Verdict.CRASH else [found.reason]
         causes = [self._cause(symptom, requirement, applied, crashed=bool(problems)) for symptom in symptoms]
         if causes == [None] and not problems:
-            causes = [self._complaint(violations)]
+            causes = [self._violation(each.partition(" ")[0]) for each in violations] or [None]
         if causes and causes[0] is not None and None not in causes:
             if problems and aside is not None and aside.verdict in (Verdict.FAIL, Verdict.TIMEOUT):
                 beside = self._cause(aside.reason, requirement, applied, crashed=False)
@@ -382,8 +389,8 @@ class KnownIssues:
         for issue in applied:
             if issue.shows[requirement].search(symptom):
                 return issue
-        return self._complaint([symptom]) if crashed else None
+        complaints = self._issues if crashed else ()
+        return next((each for each in complaints if each.complaint and each.complaint.search(symptom)), None)
 
-    def _complaint(self, lines: Sequence[str]) -> KnownIssue | None:
-        """The issue, whatever the test, of which the kernel or the device complains in one of these lines."""
-        return next((each for each in self._issues if each.complaint and any(map(each.complaint.search, lines))), None)
+    def _violation(self, rule: str) -> KnownIssue | None:
+        return next((each for each in self._issues if each.violation == rule), None)

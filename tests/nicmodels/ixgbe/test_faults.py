@@ -438,6 +438,8 @@ def test_link_interrupt_late(harness: Harness) -> None:
 
 @probe("link.interrupt.again")
 def test_link_interrupt_again(harness: Harness) -> None:
+    harness.write(interrupt.GPIE, 1 << 4)
+    harness.write(interrupt.IVAR_MISC, 0x8300)
     harness.write(interrupt.EIMS, 1 << 20)
     harness.read(interrupt.EICR)
     harness.slot.faults["link.interrupt.again"].arm(times=1)

@@ -11,6 +11,7 @@ from nicmodels.clock import ManualClock
 from nicmodels.models.xgbe.device import Xgbe
 from nicmodels.nic.device import Slot
 from nicmodels.phy import RemoteSegment
+from nicmodels.vfio_user.interrupts import InterruptMode, Interrupts
 from nicmodels.wire import PairWire
 from xgbe_harness import XgbeRig
 
@@ -250,7 +251,8 @@ def test_withheld_interrupt_is_reissued(harness: XgbeRig, handled: bool) -> None
     assert raised[0] == before + (not handled)
 
 
-def test_interrupt_comes_again_once_its_cause_is_cleared(harness: XgbeRig) -> None:
+def test_interrupt_comes_again_once_its_cause_is_cleared(harness: XgbeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Interrupts, "mode", InterruptMode.MSI)
     raised = harness.device.interrupts.raised
     harness.write(harness.channel(x.CH_SR, 0), 0xFFFF)
     harness.slot.faults["an.interrupt.again"].arm(times=1)

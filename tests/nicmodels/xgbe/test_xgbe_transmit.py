@@ -147,11 +147,11 @@ def violations(harness: XgbeRig) -> list[int]:
     return [event["descriptor"] for event in events if event.get("rule") == "tx.unowned"]
 
 
-def test_a_descriptor_at_which_the_device_waits_is_noted_once_a_second(harness: XgbeRig) -> None:
+def test_a_descriptor_at_which_the_device_waits_is_noted_again_after_a_while(harness: XgbeRig) -> None:
     for _ in range(3):
         harness.send((x.TX_BUFFERS, 0, 60, x.FIRST | x.LAST))
     assert violations(harness) == [0]
-    harness.clock.advance(1.5)
+    harness.clock.advance(0.2)
     harness.send((x.TX_BUFFERS, 0, 60, x.FIRST | x.LAST))
     assert violations(harness) == [0, 0]
 

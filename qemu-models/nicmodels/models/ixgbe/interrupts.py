@@ -230,7 +230,7 @@ class InterruptBlock:
         return self._queue_causes & QUEUE_CAUSES | self._other_causes
 
     def _clear(self, causes: int) -> None:
-        again = causes & self._other_causes & LSC and self._again.armed and self._again.fires()
+        again = causes & self._other_causes & LSC and self._again.armed
         self._queue_causes &= ~(causes & QUEUE_CAUSES)
         self._other_causes &= ~causes
         if not self._file[r.GPIE] & EIAME:
@@ -239,9 +239,9 @@ class InterruptBlock:
             self._other_mask &= ~(automatic & causes)
         if not self._multiple:
             self._update_single(False)
-        if again and self._host.interrupts.mode is not InterruptMode.INTX:
+        if again and (self._multiple or self._host.interrupts.mode is not InterruptMode.INTX):
             vector = self._other_vector(LSC) if self._multiple else 0
-            if vector is not None:
+            if vector is not None and self._again.fires():
                 self._signal(vector)
 
     def _read_eicr(self, _index: int) -> int:

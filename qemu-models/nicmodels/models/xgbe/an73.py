@@ -132,8 +132,8 @@ class AutoNegotiation:
         cleared = self._file[r.AN_INT] & ~value
         self._file[r.AN_INT] &= value
         self._update()
-        if cleared and self._again.armed and self._again.fires():
-            self._interrupts.repeat(AN)
+        if cleared and self._again.armed:
+            self._interrupts.repeat(AN, self._again)
 
     def _write_mask(self, _index: int, value: int) -> None:
         self._file[r.AN_INTMASK] = value & 7

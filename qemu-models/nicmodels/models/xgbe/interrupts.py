@@ -18,6 +18,7 @@ from nicmodels.vfio_user.interrupts import InterruptMode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nicmodels.faults.points import Fault
     from nicmodels.nic.device import Host
     from nicmodels.registers import RegisterFile
 
@@ -200,8 +201,10 @@ class InterruptBlock:
         if not self._file[xp.INT_EN] >> line & 1:
             return
         may_send = self._gates.get(line)
-        if may_send is not None and not may_send(again):
-            return
+        if may_send is None or may_send(again):
+            self._message(line)
+
+    def _message(self, line: int) -> None:
         interrupts = self._host.interrupts
         mode = interrupts.mode
         vector = line if mode is InterruptMode.MSIX else 0
@@ -219,10 +222,11 @@ class InterruptBlock:
             else:
                 interrupts.msi()
 
-    def repeat(self, line: int) -> None:
-        """Send a line's message, if it sends any, though the line is not active: a fault."""
-        if self._host.interrupts.mode is not InterruptMode.INTX:
-            self._send(line, again=True)
+    def repeat(self, line: int, fault: Fault) -> None:
+        """Send a line's message though the line is not active, if it sends messages and the fault fires."""
+        sends = self._host.interrupts.mode is not InterruptMode.INTX and self._file[xp.INT_EN] >> line & 1
+        if sends and fault.fires():
+            self._message(line)
 
     def reissue(self, line: int) -> None:
         """Send a line's message again if it is still active."""

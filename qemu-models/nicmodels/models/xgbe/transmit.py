@@ -45,8 +45,8 @@ PLAIN = (d.FIRST | d.LAST | d.CRC_AND_PAD << d.CPC_SHIFT) << 32
 START, SEGMENTS = 1, 1 << 12
 QUEUE_MODE, QUEUE_ENABLED = 3 << 2, 2 << 2
 STOPPED, SUSPENDED = 0, 6
-UNOWNED_AGAIN = 1.0
-"""Seconds after which a descriptor at which the DMA still waits is recorded again."""
+UNOWNED_AGAIN = 0.1
+"""Seconds after which a descriptor at which the DMA still waits is recorded again, so that each test has the record in its own time."""
 
 
 class TxChannel:
@@ -115,6 +115,7 @@ class Transmitter:
             channel.running = False
             channel.ring.setup(0, 0)
             channel.mss = channel.vlan = 0
+            channel.unowned = -1, 0.0
         self._work.clear()
         self._tx_queues.reset()
 
@@ -152,6 +153,7 @@ class Transmitter:
             ring = self.channels[index].ring
             ring.base = self._file[dma.TDLR_HI, index] << 32 | self._file[dma.TDLR_LO, index]
             ring.head = ring.tail = 0
+            self.channels[index].unowned = -1, 0.0
 
     def _write_length(self, index: int, value: int) -> None:
         self._file[dma.TDRLR, index] = value & dma.TDRLR.writable
@@ -213,7 +215,7 @@ class Transmitter:
             return
         ring = channel.ring
         found = ring.owned(BATCH)
-        if len(found) < min(BATCH, ring.available):
+        if len(found) < BATCH and len(found) < ring.available and ring.tail < ring.count:
             self._note_unowned(channel, len(found))
         packet: list[Descriptor] = []
         taken = self._send_plain(channel, found)
@@ -250,7 +252,7 @@ class Transmitter:
     def _note_unowned(self, channel: TxChannel, after: int) -> None:
         """Record that the driver has moved the tail beyond a descriptor that it did not hand over, or has taken back: the DMA waits there.
 
-        Once for each such descriptor, and again after a while: for each test that sends something behind it.
+        A tail at the ring's end hands over nothing by itself: then the owner bits tell.
         """
         descriptor, now = (channel.ring.head + after) % channel.ring.count, self._host.clock.now()
         before, when = channel.unowned
