@@ -6,8 +6,8 @@
 bubblewrap (bwrap(1)) makes mount, PID, network, IPC and UTS namespaces. Their root is a folder of the cache, read-only; nothing of the
 host's files is in it. Two folders can be written: the build folder, as /build, and a scratch folder, as /tmp. The network has no more
 than a loopback. Started by root, the program runs as nobody, of the host too (setpriv(1)), without capabilities; started by an
-ordinary user, in a user namespace, as nobody there. No program gains privileges (``no_new_privs``). What is left when the program ends,
-or when plugfest does, the kernel kills with the PID namespace.
+ordinary user, in a user namespace, as nobody there. No program gains privileges (``no_new_privs``), nor makes namespaces of its own
+(`plugfest.build.system_calls`). What is left when the program ends, or when plugfest does, the kernel kills with the PID namespace.
 
 A watcher ends what takes more than its `Limits`. Resource limits (setrlimit(2)) hold what could outrun it.
 """
@@ -25,10 +25,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
 
+from plugfest.build import folder as folders
+from plugfest.build import system_calls
 from plugfest.build.errors import LimitError
 from plugfest.errors import InfrastructureError
 from plugfest.provision.build_root import BUILD
@@ -65,7 +67,7 @@ class Limits:
         seconds: time from start to end, on a host that has time for it.
         memory: resident memory of all processes together, MiB.
         processes: how many processes at a time.
-        space: of the two folders together, MiB.
+        space: of the two folders together, MiB; a file with holes counts as it would without.
         files: how many in the two folders together.
     """
 
@@ -108,14 +110,18 @@ class Confinement:
             The copy.
 
         Raises:
+            LimitError: it has more than a build may take.
             InfrastructureError: it cannot be copied.
         """
+        excess = self._excess_of([source])
+        if excess is not None:
+            raise LimitError(f"{source}: expected at most {excess}; name the driver's folder alone")
         target = self.build / name
         _copy(source, target)
         return target
 
     def give(self, name: str, target: Path) -> None:
-        """Copy a folder of the build folder to the host, likewise.
+        """Copy a folder of the build folder to the host: folders and regular files, for a link leads where a stranger wants.
 
         Args:
             name: path of the folder in the build folder.
@@ -124,7 +130,33 @@ class Confinement:
         Raises:
             InfrastructureError: it cannot be copied.
         """
-        _copy(self.build / name, target)
+        for path in self.files(name):
+            data = self.read(path, self.limits.space * _MIB)
+            if data is None:
+                continue
+            copy = target / path.relative_to(name)
+            try:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(data)
+                shutil.copystat(self.build / path, copy, follow_symlinks=False)  # by its times make knows what is older
+            except OSError as error:
+                raise InfrastructureError(f"{copy}: expected to write it, found: {error.strerror}") from error
+
+    def files(self, name: str | PurePosixPath = "") -> Iterator[PurePosixPath]:
+        """Give the regular files of a folder in the build folder, by their paths there; see `plugfest.build.folder.files`."""
+        return folders.files(self.build, name)
+
+    def read(self, name: str | PurePosixPath, largest: int) -> bytes | None:
+        """Return the contents of a file of the build folder; None if it is no regular file, or a larger one."""
+        return folders.read(self.build, name, largest)
+
+    def write(self, name: str | PurePosixPath, data: bytes) -> None:
+        """Write a file of the build folder, in place of whatever is there; see `plugfest.build.folder.write`."""
+        folders.write(self.build, name, data)
+
+    def unlink(self, name: str | PurePosixPath) -> None:
+        """Remove a file of the build folder, or what is in its place."""
+        folders.unlink(self.build, name)
 
     def run(
         self,
@@ -182,6 +214,8 @@ class Confinement:
         self, command: Sequence[str], output: int, folder: str, environment: Mapping[str, str], report: int
     ) -> subprocess.Popen[bytes]:
         argv = [*self._bwrap, *_NAMESPACES, "--die-with-parent", "--new-session", "--json-status-fd", str(report)]
+        seccomp = system_calls.open_program()
+        argv += ["--seccomp", str(seccomp)]
         as_root = os.geteuid() == 0
         if as_root:
             argv += [word for name in _CAPABILITIES for word in ("--cap-add", name)]
@@ -195,10 +229,12 @@ class Confinement:
         argv += ["--", *self._resource_limits(), *(_DROP if as_root else ()), *command]
         try:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=(report,)
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=(report, seccomp)
             )
         except OSError as error:
             raise InfrastructureError(f"expected to run {argv[0]}, found: {error.strerror}") from error
+        finally:
+            os.close(seccomp)
         with suppress(OSError):  # if the host is short of memory, this goes first
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
         return process
@@ -252,16 +288,17 @@ class Confinement:
         return None
 
     def _excess_of_space(self) -> str | None:
-        blocks = files = 0
-        for top in (self.build, self._scratch):
-            for parent, folders, names in os.walk(top):
-                for name in (*folders, *names):
-                    files += 1
-                    with suppress(OSError):
-                        blocks += Path(parent, name).lstat().st_blocks
-                if files > self.limits.files:
-                    return f"{self.limits.files} files, found more"
-        space = blocks * 512 // _MIB
+        return self._excess_of([self.build, self._scratch])
+
+    def _excess_of(self, tops: Sequence[Path]) -> str | None:
+        used = [folders.measure(top, self.limits.files) for top in tops]
+        if sum(each.files for each in used) > self.limits.files:
+            return f"{self.limits.files} files, found more"
+        if max(each.depth for each in used) > folders.DEEPEST:
+            return f"{folders.DEEPEST} folders within each other, found more"
+        if any(each.closed for each in used):
+            return "folders that their owner can read, found one that is closed"
+        space = sum(each.size for each in used) // _MIB
         return f"{self.limits.space} MiB of files, found {space} MiB" if space > self.limits.space else None
 
     def _give_away(self) -> None:
@@ -270,8 +307,8 @@ class Confinement:
             return
         for top in (self.build, self._scratch):
             os.chown(top, NOBODY, NOBODY)
-            for parent, folders, names in os.walk(top):
-                for name in (*folders, *names):
+            for parent, below, names in os.walk(top):
+                for name in (*below, *names):
                     os.chown(Path(parent, name), NOBODY, NOBODY, follow_symlinks=False)
 
 

@@ -29,3 +29,7 @@ class SeriesError(BuildError):
         """Name the series before the message."""
         super().__init__(f"{series}: {message}")
         self.series = series
+
+
+class NothingTogetherError(BuildError):
+    """Of several series that are to be judged together, fewer than two apply and build."""

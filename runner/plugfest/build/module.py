@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from plugfest.build.confinement import Confinement, Limits
 from plugfest.build.errors import BuildError
+from plugfest.build.folder import remove
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import BuildRoot
 from plugfest.provision.build_root import BUILD
@@ -26,6 +26,10 @@ from plugfest.run.capacity import cores
 LOG = "build.log"
 _LARGEST = 256 << 20
 """Most bytes of a module that is brought out."""
+_NAME = re.compile(r"[\w.+-]+\.ko", re.ASCII)
+"""What modules are called; of other names a terminal or a shell may make something else."""
+_LONGEST = 300
+"""Most characters of a line of a build's output that a message quotes."""
 _ENVIRONMENT = {"DEB_BUILD_ARCH": "amd64", "DEB_HOST_ARCH": "amd64"}
 """What Debian's headers ask dpkg for otherwise."""
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile", "Kbuild")
@@ -64,23 +68,48 @@ def confinement(settings: ProvisionSettings, root: BuildRoot, limits: Limits) ->
     bwrap = ensure_bwrap(settings)
     builds = settings.cache / "builds"
     try:
-        builds.mkdir(parents=True, exist_ok=True)
-        _sweep(builds)
-        made = tempfile.TemporaryDirectory(dir=builds, prefix=f"{os.getpid()}-", ignore_cleanup_errors=True)
+        folder, lock = _begin_build(builds)
     except OSError as error:
         raise InfrastructureError(
             f"expected to write to {builds}, found: {error.strerror}; choose another folder with --cache-dir"
         ) from error
-    with made as folder:
-        yield Confinement(root.root, bwrap, Path(folder), limits)
+    try:
+        yield Confinement(root.root, bwrap, folder, limits)
+    finally:
+        remove(folder)
+        os.close(lock)
 
 
-def _sweep(builds: Path) -> None:
-    """Remove what killed builds left."""
-    for left in builds.iterdir():
-        number = left.name.partition("-")[0]
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+def _begin_build(builds: Path) -> tuple[Path, int]:
+    """Make the folder of a build, and remove those that killed builds left: whose lock nobody holds any more.
+
+    Returns:
+        The folder, and the descriptor of its lock, which the kernel releases however this process ends.
+    """
+    builds.mkdir(parents=True, exist_ok=True)
+    with (builds / ".lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        for left in builds.glob("[!.]*"):
+            with _locked(left) as free:
+                if free:
+                    remove(left)
+        folder = Path(tempfile.mkdtemp(dir=builds))
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a build's folder, if it is free."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
 
 
 def check_folder(folder: Path) -> None:
@@ -193,41 +222,37 @@ def first_error(text: str) -> str:
 
 
 def _plain(line: str) -> str:
-    return line.replace(f"/{BUILD}/", "").strip()
+    line = line.replace(f"/{BUILD}/", "").strip()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def bring_out(confined: Confinement, folder: str, output: Path) -> Iterator[Path]:
-    """Copy modules out of the build folder; what it has under their names, strangers chose: follow no link, read no pipe."""
-    taken: dict[str, Path] = {}
-    for parent, folders, names in os.walk(confined.build / folder):
-        folders.sort()
-        for name in sorted(names):
-            if not name.endswith(".ko"):
-                continue
-            path = Path(parent, name)
-            place = path.relative_to(confined.build)
-            data = read_regular(path)
-            if data is None:
-                continue
-            if name in taken:
-                raise BuildError(f"expected one {name}, found {taken[name]} and {place}; build one of the two folders")
-            try:
-                module_info(data)
-            except ValueError as error:
-                raise BuildError(f"{place}: expected a kernel module, found {error}") from error
-            taken[name] = place
+    """Copy modules out of the build folder; what it has under their names, strangers chose.
+
+    Raises:
+        BuildError: a file with such a name is no module, two have one name, or together they are larger than a build may be.
+        InfrastructureError: they cannot be written.
+    """
+    taken: dict[str, PurePosixPath] = {}
+    left = confined.limits.space << 20
+    for place in confined.files(folder):
+        name = place.name
+        if not name.endswith(".ko") or (data := confined.read(place, _LARGEST)) is None:
+            continue
+        if not _NAME.fullmatch(name):
+            raise BuildError(f"expected modules' names of letters, digits and -_+., found {name!a}")
+        if name in taken:
+            raise BuildError(f"expected one {name}, found {taken[name]} and {place}; build one of the two folders")
+        left -= len(data)
+        if left < 0:
+            raise BuildError(f"expected at most {confined.limits.space} MiB of modules, found more")
+        try:
+            module_info(data)
+        except ValueError as error:
+            raise BuildError(f"{place}: expected a kernel module, found {error}") from error
+        taken[name] = place
+        try:
             (output / name).write_bytes(data)
-            yield output / name
-
-
-def read_regular(path: Path) -> bytes | None:
-    """Return the contents of a regular file that a confined program may have put there; None for anything else, or if it is huge."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            return None
-        return file.read()
+        except OSError as error:
+            raise InfrastructureError(f"{output / name}: expected to write it, found: {error.strerror}") from error
+        yield output / name

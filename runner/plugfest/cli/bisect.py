@@ -21,6 +21,7 @@ from plugfest.patch.driver import Source
 from plugfest.patch.tree import GitTree
 from plugfest.report.comparison import FAILING, UNDECIDED
 from plugfest.report.document import Document
+from plugfest.report.text import printable
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.verdict import Verdict
 
@@ -90,16 +91,16 @@ def bisect(
                 )
         while search.current is not None:
             found, why = _test(bench, repository, search.current, start)
-            click.echo(f"{repository.describe(search.current)}: {found} ({why})")
+            click.echo(printable(f"{repository.describe(search.current)}: {found} ({why})"))
             search.mark(found)
     if len(search.candidates) == 1:
-        click.echo(f"the first bad commit: {repository.describe(search.candidates[0])}")
+        click.echo(printable(f"the first bad commit: {repository.describe(search.candidates[0])}"))
         return 0
     click.echo(
         f"the first bad commit is one of these {len(search.candidates)}, of which all but the last were skipped:"
     )
     for commit in search.candidates:
-        click.echo(repository.describe(commit))
+        click.echo(printable(repository.describe(commit)))
     return 1
 
 

@@ -14,6 +14,7 @@ from plugfest.cli.options import build_limits, channel_option, fetch_options, op
 from plugfest.cli.prepare import settings
 from plugfest.provision.build_root import check_channel, ensure_build_root
 from plugfest.provision.kernel import ensure_kernel
+from plugfest.report.text import printable
 
 
 @click.command()
@@ -53,7 +54,7 @@ def build(
         confined.take(folder)
         made = module.build_folder(confined, root, "", out or Path("modules") / root.release, arguments=make_arguments)
     for line in made.warnings:
-        click.echo(line)
+        click.echo(printable(line))
     for path in made.modules:
         click.echo(f"{path}")
     count = f"{len(made.modules)} module{'s' if len(made.modules) > 1 else ''}"

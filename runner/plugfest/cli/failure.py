@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError, UsageError
+from plugfest.report.text import printable
 
 
 def catch_errors(work: Callable[[], object]) -> int:
@@ -40,8 +41,8 @@ def catch_errors(work: Callable[[], object]) -> int:
 
 
 def print_error(message: str, status: int) -> int:
-    """Print an error on one line and return the status."""
-    click.echo("plugfest: " + " ".join(message.split()), err=True)
+    """Print an error on one line and return the status. It may quote strangers: a mail's subject, a makefile's message."""
+    click.echo(f"plugfest: {printable(message)}", err=True)
     return status
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,13 +29,16 @@ from plugfest.cli.matrix import (
 )
 from plugfest.cli.options import option
 from plugfest.cli.site import TITLE
+from plugfest.cli.terminal import terminal
 from plugfest.errors import InfrastructureError, PlugfestError, UsageError
 from plugfest.history import recording
 from plugfest.history.database import HistoryError, reading, writing
 from plugfest.history.timeline import Timeline, read
-from plugfest.matrix import ledger
+from plugfest.matrix import judgement, ledger
 from plugfest.matrix.definition import Matrix
+from plugfest.matrix.judgement import Judgement
 from plugfest.matrix.ledger import Ledger
+from plugfest.report import comparison
 from plugfest.report.comparison import Change
 from plugfest.report.text import printable
 from plugfest.run import journal
@@ -111,11 +115,20 @@ class Night:
         runs: the numbers of its runs, and of those of earlier nights that were not news yet.
         missing: whether a job has no result, or one that cannot be read.
         folders: whose runs these are; with each, whether the history has all that counts of it.
+        judgements: of the pending series.
+        known: the marks of the judgements of the night before, by the names of the jobs.
     """
 
     runs: set[int] = field(default_factory=set)
     missing: bool = False
     folders: dict[Path, bool] = field(default_factory=dict)
+    judgements: list[Judgement] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def broken_by_patches(self) -> bool:
+        """Whether a series is refused or breaks a test, and did not so the night before."""
+        return any(each.worse and each.mark != self.known.get(each.job.name) for each in self.judgements)
 
 
 @contextmanager
@@ -163,10 +176,15 @@ def _record(found: Matrix, chosen: Path, output: Path) -> Night:
                 raise
             except PlugfestError as error:
                 print_error(f"{shown(folder)} is not in the history: {error}", error.exit_status)
+    before = [folder for folder in ledger.folders((output / RESULTS).absolute(), found.name) if folder.name < chosen.name]
+    night.known = judgement.marks(before[-1]) if before else {}
     (chosen / _SHOWN).unlink(missing_ok=True)  # what is added to it now is not shown yet
     with closing(Ledger(chosen, found.jobs)) as opened:
         added = _add(opened, output, night)
-        night.missing = not (added and opened.complete) or any(each.reason for each in opened.finished.values())
+        lost = any(each.status == InfrastructureError.exit_status for each in opened.finished.values())
+        night.missing = not (added and opened.complete) or lost
+        night.judgements = judgement.judge(opened)
+        judgement.write(night.judgements, chosen)
         night.folders[chosen] = added and opened.complete
     return night
 
@@ -221,7 +239,8 @@ def _publish(found: Matrix, night: Night, output: Path) -> int:
     """Write the site, print what is news, and return the exit status."""
     failed = InfrastructureError.exit_status if night.missing else 0
     if not (output / HISTORY).exists():
-        return failed
+        _show_judgements(night)
+        return failed or int(night.broken_by_patches)
     with reading(output / HISTORY) as connection:
         timeline = read(connection)
     pages = write(timeline, output / SITE, title=found.nightly.title or TITLE)
@@ -229,11 +248,24 @@ def _publish(found: Matrix, night: Night, output: Path) -> int:
     runs = [run for configuration in timeline.configurations for run in configuration.runs if run.id in night.runs]
     for text in _new_complaints(timeline, night):
         click.echo(printable(f"new complaint of the kernel: {text}"))
+    _show_judgements(night)
     counts = [(change, sum(len(run.changed(change)) for run in runs)) for change in Change]
     words = ", ".join(f"{count} {change}" for change, count in counts if count) or "no verdict changed"
     click.echo(f"{found.name}: {len(runs)} run{'s' * (len(runs) != 1)} in the history; {words}")
     click.echo(f"{pages} pages; open {shown(output.absolute() / SITE / 'index.html')}")
-    return failed or int(any(each.worse for run in runs for each in run.transitions))
+    worse = any(each.worse for run in runs for each in run.transitions)
+    return failed or int(worse or night.broken_by_patches)
+
+
+def _show_judgements(night: Night) -> None:
+    """Print what each pending series changes, after a table of what the worse ones break."""
+    console = terminal()
+    for each in night.judgements:
+        if each.worse and each.comparison is not None:
+            console.print()
+            comparison.render(each.comparison, console)
+    for each in night.judgements:
+        click.echo(printable(each.line))
 
 
 def _new_complaints(timeline: Timeline, night: Night) -> list[str]:

@@ -14,18 +14,20 @@ import click
 from rich.console import Console
 
 from plugfest.build.confinement import Limits
-from plugfest.build.errors import BuildError, SeriesError
+from plugfest.build.errors import BuildError, NothingTogetherError
 from plugfest.cli.execute import Ended, check_unused, default_output, execute, make_latest, shown
+from plugfest.cli.failure import print_error
 from plugfest.cli.options import build_limits, guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
 from plugfest.patch.driver import Source, Workshop, check_driver
-from plugfest.patch.queue import Submission, submission, submissions
+from plugfest.patch.queue import TOGETHER, Series, Submission, submission, submissions
 from plugfest.patch.series import Patch
 from plugfest.plugin import suite
 from plugfest.provision.build_root import check_channel, ensure_build_root, ensure_driver_source
 from plugfest.report import comparison, text_file
+from plugfest.report.text import printable
 from plugfest.requirements import drivers as registry
 from plugfest.run.capacity import choose_guests
 from plugfest.run.plan import RunPlan
@@ -58,10 +60,16 @@ class Bench:
         """The driver."""
         return registry.find(self.ready.driver)
 
-    def run(self, folder: Path, module: Path) -> Ended:
-        """Run the suite on a build of the driver, and write the reports into a folder."""
+    def run(self, folder: Path, module: Path, series: Sequence[Series] = ()) -> Ended:
+        """Run the suite on a build of the driver, with the series that were applied, and write the reports into a folder."""
         self.console.print(f"\n{folder.name}", style="bold", markup=False)
-        each = dataclasses.replace(self.ready, output=folder, extra_modules=(module,), in_tree=self.source.of_kernel)
+        each = dataclasses.replace(
+            self.ready,
+            output=folder,
+            extra_modules=(module,),
+            in_tree=self.source.of_kernel,
+            series=tuple(one.name for one in series),
+        )
         return execute(each, self.arguments, (), self.console)
 
 
@@ -230,24 +238,22 @@ def judge(bench: Bench, wanted: Sequence[Submission]) -> int:
     base, start = bench.workshop.base(bench.driver, bench.source, output / BEFORE / "module")
     # All builds before the first run: what does not apply is said in seconds.
     for each in wanted:
-        chosen = each
-        if len(each.series) > 1:
-            chosen = dataclasses.replace(each, series=tuple(one for one in each.series if one.name not in refused))
-            if len(chosen.series) < 2:
-                console.print(f"{each.name}: nothing is left to judge together", markup=False, soft_wrap=True)
-                continue
-            if len(chosen.series) < len(each.series):
-                without = ", ".join(one.name for one in each.series if one not in chosen.series)
-                console.print(f"{each.name} is without {without}", markup=False, soft_wrap=True)
+        chosen = dataclasses.replace(each, series=tuple(one for one in each.series if one.name not in refused))
         try:
             module, patches, chosen = _build(bench, chosen, output / each.name / "module", start)
+        except NothingTogetherError as error:
+            console.print(printable(f"{each.name}: {error}"), markup=False, soft_wrap=True)
+            continue
         except BuildError as error:
-            refused.add(chosen.series[0].name)
-            _print_refusal(error)
+            refused |= {one.name for one in each.series}
+            print_error(str(error), error.exit_status)
             report["submissions"].append(_outcome(chosen, "refused", reason=str(error)))
             _write(report, output)
-        else:
-            built.append((chosen, module, [patch.subject for patch in patches]))
+            continue
+        if len(chosen.series) < len(each.series):
+            without = ", ".join(one.name for one in each.series if one not in chosen.series)
+            console.print(f"{each.name} is without {without}", markup=False, soft_wrap=True)
+        built.append((chosen, module, [patch.subject for patch in patches]))
     if not built:
         return BuildError.exit_status
     before = bench.run(output / BEFORE, base)
@@ -256,7 +262,7 @@ def judge(bench: Bench, wanted: Sequence[Submission]) -> int:
     worst = BuildError.exit_status if refused else 0
     lines = []
     for each, module, subjects in built:
-        after = bench.run(output / each.name, module)
+        after = bench.run(output / each.name, module, each.series)
         if after.interrupted or after.status not in (0, 1):
             report["submissions"].append(
                 _outcome(each, "not run", patches=subjects, reason=after.interrupted or "see its report")
@@ -286,21 +292,15 @@ def _build(bench: Bench, each: Submission, folder: Path, start: Path) -> tuple[P
     """Build a submission; of several series without those that do not apply on top of the others, each of which is named in a line.
 
     Raises:
+        NothingTogetherError: there is one series left of several, or none.
         BuildError: it does not build, or the only series does not apply.
     """
-    while True:
-        try:
-            return *bench.workshop.build(bench.driver, bench.source, folder, each.series, start), each
-        except SeriesError as error:
-            left = tuple(one for one in each.series if one.name != error.series)
-            if not left:
-                raise
-            _print_refusal(error)
-            each = dataclasses.replace(each, series=left)
-
-
-def _print_refusal(error: BuildError) -> None:
-    click.echo(f"plugfest: {' '.join(str(error).split())}", err=True)
+    if each.name != TOGETHER:
+        return *bench.workshop.build(bench.driver, bench.source, folder, each.series, start), each
+    module, patches, found = bench.workshop.build_together(bench.driver, bench.source, folder, each.series, start)
+    for refusal in found.refusals:
+        print_error(str(refusal), refusal.exit_status)
+    return module, patches, dataclasses.replace(each, series=found.series)
 
 
 def _outcome(each: Submission, outcome: str, **fields: object) -> dict[str, object]:

@@ -174,6 +174,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
             "strict_waits": plan.strict_waits,
             "faults": list(plan.faults),
             "modules": [str(path) for path in plan.extra_modules],
+            "series": list(plan.series),
             "pytest": [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *pytest_arguments],
             "guests": plan.guests,
             "seed": plan.seed,

@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from plugfest import faults
+from plugfest.build.confinement import Limits
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.execute import check_unused, default_output, execute, make_latest
-from plugfest.cli.options import guest_options, option
+from plugfest.cli.options import build_limits, guest_options, option
+from plugfest.cli.patched import check_patches, patched
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
 from plugfest.cli.terminal import terminal
@@ -87,6 +89,19 @@ _ALL_RUNS = "all"
     metavar="[RUNS]",
     help="Keep all cores of the host busy during the run; with --repeat during so many of the runs, the last ones.",
 )
+@option(
+    "--patch",
+    "patches",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A series of patches to build the driver with, of Debian's source; may be repeated. To judge them, see plugfest patch.",
+)
+@option(
+    "--together",
+    is_flag=True,
+    help="With --patch: leave out each series that does not build alone, or not apply on top of the others.",
+)
+@build_limits
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
 def run(
@@ -104,6 +119,10 @@ def run(
     count: int,
     shuffle: str | None,
     load: str | None,
+    patches: tuple[Path, ...],
+    together: bool,
+    build_seconds: float,
+    build_memory: int,
     pytest_arguments: tuple[str, ...],
     **rest: Any,
 ) -> int:
@@ -117,6 +136,8 @@ def run(
         raise UsageError("--keep with --repeat: expected one of them; --keep repeats when you press Enter")
     if strict_known and falsify:
         raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
+    if together and not patches:
+        raise UsageError("--together: expected --patch with it, found none; add the series")
     seed, loaded = _seed(shuffle), _loaded_runs(load, count)
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
@@ -124,11 +145,11 @@ def run(
     options = GuestOptions(**rest)
     guests = choose_guests(1 if alone else guests, options.memory, max_guests)
     chosen = registry.find(driver)
+    series = check_patches(patches, chosen, options)
     wanted = suite.check_areas(areas) if areas else [area for area in suite.areas() if area in chosen.areas]
     arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=slow)
-    suite.check_selection(
-        arguments, pytest_arguments, cache=settings(options.cache_dir, options.mirror, options.qemu).cache
-    )
+    provision = settings(options.cache_dir, options.mirror, options.qemu)
+    suite.check_selection(arguments, pytest_arguments, cache=provision.cache)
     faults.check_local(options.faults, TABLE)
     ready = dataclasses.replace(
         plan(driver, options, _absolute(output) or Path()),
@@ -154,6 +175,10 @@ def run(
         f"{ready.acceleration} ({ready.acceleration_reason})",
         soft_wrap=True,
     )
+    if series:
+        check_unused(ready.output)
+        limits = Limits(build_seconds, build_memory)
+        ready = patched(ready, series, provision, limits=limits, together=together)
     if count > 1:
         return repeat(ready, arguments, pytest_arguments, console, count=count, load=loaded)
     if seed is not None:

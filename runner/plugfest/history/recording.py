@@ -12,6 +12,7 @@ from typing import Any
 
 from plugfest.errors import InfrastructureError
 from plugfest.history.database import writing
+from plugfest.patch.queue import TOGETHER
 from plugfest.report import document
 from plugfest.report.comparison import intermittent_tests
 from plugfest.report.document import Document, observed, split_test
@@ -113,7 +114,10 @@ def _insert(connection: sqlite3.Connection, found: Document, folder: Path) -> in
 
 
 def _configuration(connection: sqlite3.Connection, run: Mapping[str, Any]) -> int:
+    series = run["options"].get("series", [])
     modules = ", ".join(Path(module).name for module in run["options"]["modules"])
+    if series:  # what lies together in a queue changes from night to night, and is one column of the site nevertheless
+        modules = f"with {series[0] if len(series) == 1 else TOGETHER}"
     key = (run["driver"], run["subject"]["profile"] or "", run["kernel"]["spec"], modules)
     connection.execute(
         "INSERT OR IGNORE INTO configuration (driver, profile, kernel, modules) VALUES (?, ?, ?, ?)", key

@@ -150,7 +150,7 @@ class Configuration:
         driver: name in the registry.
         profile: of the model; empty if it has none.
         kernel: as the user gave it: a channel, a tree.
-        modules: the file names of out-of-tree modules; empty if the kernel's own are tested.
+        modules: the file names of out-of-tree modules, or ``with`` and a series of patches; empty if the kernel's own are tested.
         runs: the oldest first.
     """
 

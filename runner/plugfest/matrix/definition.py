@@ -10,6 +10,7 @@
     profiles.gve = ["std", "hds"]
     exclude = [{driver = "gve", kernel = "bookworm"}]
     include = [{driver = "xgbe", areas = ["link"]}]
+    queues = [{driver = "ixgbe", kernel = "trixie-backports", folder = "pending/ixgbe"}]
 
     [run]
     slow = true
@@ -18,7 +19,8 @@
     keep = 30
 
 ``exclude`` and ``include`` are those of GitHub Actions: a job that has all values of an exclusion is left out. Then the settings of
-an inclusion are added to each job that agrees with its axes; where none does, it is a job of its own.
+an inclusion are added to each job that agrees with its axes; where none does, it is a job of its own. Last, a queue is a folder of
+pending series: each job that agrees with its axes gets one like itself for each series, and one for all of them together.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from typing import Any
 
 from plugfest.choice import advice
 from plugfest.errors import UsageError
-from plugfest.matrix.job import KINDS, SUITE, Job, JobSettings
+from plugfest.matrix.job import KINDS, SUITE, Job, JobSettings, Queued
+from plugfest.patch import queue
+from plugfest.patch.driver import check_driver
 from plugfest.plugin import suite
 from plugfest.provision.kernel import CHANNELS, DEFAULT_CHANNEL
 from plugfest.requirements import drivers as registry
@@ -140,7 +144,9 @@ _MATRIX = {
     "profiles": _Key("a table of drivers, each with its profiles", lambda value: isinstance(value, dict)),
     "include": _Key("a list of tables", _are_tables),
     "exclude": _Key("a list of tables", _are_tables),
+    "queues": _Key("a list of tables", _are_tables),
 }
+_QUEUE = {"folder": _Key("a folder of pending series", _is_text)}
 _NIGHTLY = {
     "keep": _Key("a number of nights from 1", lambda value: _is_whole(value, 1, 100_000)),
     "title": _Key("a title", _is_text),
@@ -187,6 +193,12 @@ class _Reader:
         crossed = len(jobs)
         for number, each in enumerate(axes.get("include", []), 1):
             self._include(jobs, crossed, each, f"include {number}", common)
+        queued: list[Job] = []
+        for number, each in enumerate(axes.get("queues", []), 1):
+            queued += self._queue(jobs, each, f"queue {number}")
+        self._check_unique([job.title for job in queued], "queues")
+        # Each job before those that are judged against it.
+        jobs = [one for job in jobs for one in (job, *(each for each in queued if each.before == job))]
         if not jobs:
             raise self._wrong("[matrix]", "at least one job", "none", "name drivers, or exclude less")
         self._check_used(found.get("run", {}), jobs, "[run]")
@@ -360,6 +372,31 @@ class _Reader:
             raise self._wrong(where, "a job that there is not yet", f"a second one of {job.title}", "remove one")
         self._check_used(table, [job], where)
         jobs.append(job)
+
+    # --- queues ---------------------------------------------------------------------------------------------------
+
+    def _queue(self, jobs: list[Job], table: Mapping[str, Any], where: str) -> list[Job]:
+        """Return the jobs of a queue: those that agree, with each series alone, then with all together."""
+        self._check(table, {**_AXES, **_QUEUE}, where)
+        axes = self._axes(table, where)
+        for name in ("driver", "folder"):
+            if name not in table:
+                raise self._wrong(where, f"a {name}", "none", f"add {name} = …")
+        self._checked(where, lambda: check_driver(registry.find(axes["driver"])))
+        agreeing = [job for job in jobs if _agrees(job, axes)]
+        if not agreeing:
+            raise self._wrong(where, "to agree with a job", "that it agrees with none", "correct or remove it")
+        for job in agreeing:
+            if job.kernel not in CHANNELS:
+                hint = "name one of them with kernel = …"
+                raise self._wrong(where, f"jobs on {', '.join(CHANNELS)}, whose source Debian has", job.title, hint)
+            if job.kind != SUITE or job.settings.modules:
+                raise self._wrong(where, "jobs of the suite with the kernel's own driver", job.title, "leave it out")
+        series = self._checked(where, lambda: queue.pending(Path(self._placed(table["folder"], where))))
+        alone = [Queued(each.name, (str(each.path),), (each.digest,)) for each in series]
+        paths, digests = tuple(str(each.path) for each in series), tuple(each.digest for each in series)
+        found = [*alone, *([Queued(queue.TOGETHER, paths, digests)] if len(series) > 1 else [])]
+        return [dataclasses.replace(job, queued=each) for job in agreeing for each in found]
 
 
 def _agrees(job: Job, axes: Mapping[str, Any]) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from plugfest.patch.queue import Pending
 
 SUITE = "suite"
 """The kind of job that ``plugfest run`` carries out."""
@@ -56,6 +59,27 @@ class JobSettings:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """What is pending of a driver, and judged against the job without it.
+
+    Attributes:
+        name: of the series, or of all together.
+        paths: of the series, each a file or a folder of files.
+        digests: of their contents when the matrix began; a job is of what was pending then.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def changed(self) -> str | None:
+        """The path of a series that has other contents by now, or is gone; None if there is none."""
+        series = (Pending("", Path(path), digest) for path, digest in zip(self.paths, self.digests, strict=True))
+        return next((str(each.path) for each in series if each.changed), None)
+
+
+@dataclass(frozen=True)
 class Job:
     """A job.
 
@@ -65,6 +89,7 @@ class Job:
         kernel: a channel, a build tree, or a boot image.
         kind: one of `KINDS`.
         settings: how it is run.
+        queued: the patches that the driver is built with; None for the driver as it is.
     """
 
     driver: str
@@ -72,18 +97,26 @@ class Job:
     kernel: str
     kind: str = SUITE
     settings: JobSettings = JobSettings()
+    queued: Queued | None = None
+
+    @property
+    def before(self) -> Job:
+        """The job that it is judged against: itself without patches."""
+        return dataclasses.replace(self, queued=None)
 
     @property
     def title(self) -> str:
         """What it is, in words."""
         profile = f" ({self.profile})" if self.profile else ""
         kind = "" if self.kind == SUITE else f", {self.kind}"
-        return f"{self.driver}{profile} on {self.kernel}{kind}"
+        patches = f" with {self.queued.name}" if self.queued else ""
+        return f"{self.driver}{profile} on {self.kernel}{kind}{patches}"
 
     @property
     def name(self) -> str:
         """The name of its folder, which no other job of the matrix has."""
         axes = [self.driver, self.profile, self.kernel, None if self.kind == SUITE else self.kind]
+        axes += ["with", self.queued.name] if self.queued else []
         text = "-".join(word for word in axes if word)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
         if name == text and len(name) <= _LONGEST:
@@ -104,6 +137,10 @@ class Job:
         made += ["--accel", chosen.accel, "--cpus", str(chosen.cpus), "--memory", str(chosen.memory)]
         for module in chosen.modules:
             made += ["--module", module]
+        if self.queued:
+            for path in self.queued.paths:
+                made += ["--patch", path]
+            made += ["--together"] if len(self.queued.paths) > 1 else []
         if self.kind == SUITE:
             made += ["--max-guests", str(most_guests)] if chosen.guests is None else ["--guests", str(chosen.guests)]
             for area in chosen.areas:
@@ -119,10 +156,7 @@ class Job:
 
     def describe(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        found = dataclasses.asdict(self)
-        found["settings"] = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in found["settings"].items()
-        }
+        found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return found
 
     @classmethod
@@ -132,7 +166,15 @@ class Job:
         Raises:
             KeyError, TypeError: it did not.
         """
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in described["settings"].items()
-        }
-        return cls(**{**described, "settings": JobSettings(**settings)})
+        queued = described.get("queued")
+        return cls(
+            **{
+                **described,
+                "settings": JobSettings(**_frozen(described["settings"])),
+                "queued": None if queued is None else Queued(**_frozen(queued)),
+            }
+        )
+
+
+def _frozen(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}

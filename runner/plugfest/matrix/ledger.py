@@ -8,6 +8,7 @@ The output folder of a matrix has one folder for each job, and in it ``attempt-N
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import re
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plugfest.build.errors import BuildError
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.matrix.attempt import LOG, AttemptEnd
 from plugfest.matrix.job import Job
@@ -30,6 +32,9 @@ NAME = "matrix.jsonl"
 SUMMARY = "matrix.json"
 SCHEMA_VERSION = 1
 """Of ``matrix.json``."""
+
+REFUSED = "refused"
+"""The outcome of a job whose patches do not apply or build: a result, though without a report."""
 
 MOST_LOST = 3
 """How many attempts at a job may be lost with the matrix, by SIGKILL or with the machine; one more may well take the machine with it."""
@@ -46,7 +51,7 @@ class Finished:
         status: 0 or 1 as ``plugfest run`` has it, 3 if there is no result.
         seconds: that the attempt took.
         summary: number of tests by verdict, those that occur; empty if there is no report.
-        reason: why there is no result, or None.
+        reason: why there is no result, or why the job's patches were refused; or None.
         where: the machine, or None if it was this one.
     """
 
@@ -61,7 +66,9 @@ class Finished:
 
     @property
     def outcome(self) -> str:
-        """One word, or two: ``passed``, ``failed``, ``no result``."""
+        """One word, or two: ``passed``, ``failed``, ``refused`` (patches that do not apply or build), ``no result``."""
+        if self.status == BuildError.exit_status and self.reason is not None:
+            return REFUSED
         return {0: "passed", 1: "failed"}.get(self.status, "no result")
 
     @property
@@ -157,10 +164,21 @@ class Ledger:
         folder = self.attempt_folder(job, number)
         if folder.is_dir():
             link_latest(folder)
+        if job.queued is not None and (path := job.queued.changed) is not None:
+            # What ran, nobody knows; the next matrix has it as it is by then.
+            ended = dataclasses.replace(ended, reason=f"{path} was changed since the matrix began", final=True)
         _report_what_there_is(folder, ended.status)
         summary, problem = _report(folder)
         if problem is None and ended.status in (0, 1) and ended.reason is None:
             return self._count(Finished(job, number, folder, ended.status, ended.seconds, summary, None, where))
+        if (
+            job.queued is not None
+            and ended.status == BuildError.exit_status
+            and ended.reason is None
+            and not (folder / journal.NAME).exists()
+        ):
+            refusal = _last_line(folder / LOG) or "its patches do not apply or build"
+            return self._count(Finished(job, number, folder, ended.status, ended.seconds, {}, refusal, where))
         why = ended.reason or _last_line(folder / LOG) or _how(ended.status, problem)
         self.why[job.name] = why
         self._failed[job.name] = self._failed.get(job.name, 0) + 1

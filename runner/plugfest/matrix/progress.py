@@ -16,7 +16,7 @@ from plugfest.matrix.job import Job
 from plugfest.matrix.ledger import Finished
 from plugfest.report.text import printable
 
-STYLES = {"passed": "green", "failed": "bold red", "no result": "bold cyan"}
+STYLES = {"passed": "green", "failed": "bold red", "refused": "bold yellow", "no result": "bold cyan"}
 """rich styles of the outcomes of jobs."""
 
 _QUIET = 60.0

@@ -58,7 +58,8 @@ def render(ledger: Ledger, console: Console, folder: Path) -> None:
 
 def _axes(job: Job, *, kinds: bool) -> list[str]:
     driver = f"{job.driver} ({job.profile})" if job.profile else job.driver
-    return [escape(word) for word in (driver, job.kernel, *([job.kind] if kinds else []))]
+    driver += f" with {job.queued.name}" if job.queued else ""
+    return [escape(printable(word)) for word in (driver, job.kernel, *([job.kind] if kinds else []))]
 
 
 def _found(finished: Finished | None, verdicts: Sequence[Verdict]) -> list[str]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,10 +42,14 @@ class Bisection:
             bad: hash of one with it.
 
         Raises:
-            UsageError: no commit between the two touches the folder.
+            UsageError: no commit between the two touches the folder, or the one does not come before the other.
             InfrastructureError: git failed.
         """
-        subprocess.run(["git", "init", "--quiet", "--bare", str(scratch)], check=True, capture_output=True)
+        made = tree.run("init", "--quiet", "--bare", "--template=", str(scratch.absolute()))
+        if made.returncode:
+            raise InfrastructureError(
+                f"{scratch}: expected git to make a repository, found: {made.stderr.decode(errors='replace').strip()}"
+            )
         objects = tree.run("rev-parse", "--path-format=absolute", "--git-path", "objects").stdout.decode().strip()
         (scratch / "objects/info").mkdir(parents=True, exist_ok=True)
         (scratch / "objects/info/alternates").write_text(f"{objects}\n")
@@ -67,6 +70,7 @@ class Bisection:
         """Say what the current commit is.
 
         Raises:
+            UsageError: what the two ends stem from is bad, so that the bug was fixed on the way to the good one.
             InfrastructureError: git failed.
         """
         self._follow(self._run("bisect", mark.value))
@@ -76,6 +80,8 @@ class Bisection:
         output = (done.stdout + done.stderr).decode(errors="replace")
         # git bisect exits with 2 where only skipped commits are left.
         if done.returncode and "first bad commit could be any of" not in output:
+            if "merge base" in output or "good revs" in output:  # --good is no ancestor of --bad
+                raise UsageError(f"expected --good to be an ancestor of --bad, found: {' '.join(output.split())}")
             raise InfrastructureError(
                 f"git {arguments[0]}: expected exit status 0, found {done.returncode}: {output.strip()}"
             )

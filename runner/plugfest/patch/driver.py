@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plugfest.build import module
 from plugfest.build.confinement import Confinement, Limits
-from plugfest.build.errors import BuildError
+from plugfest.build.errors import BuildError, NothingTogetherError, SeriesError
 from plugfest.errors import UsageError
 from plugfest.patch.queue import Series
 from plugfest.patch.series import TREE, Patch, apply
@@ -22,7 +22,7 @@ from plugfest.provision.modules import base_name
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.requirements.drivers import Driver
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: incremented when a driver is built in another way."""
 GIT_LOG = "git.log"
 _MODULE = "module"
@@ -93,19 +93,37 @@ class Source:
         return scratch / self.folder
 
 
-def update(built: Path, source: Path) -> None:
-    """Make a built folder's source that of another folder; what is the same keeps its time, by which make knows it."""
+def update(confined: Confinement, place: str, source: Path) -> None:
+    """Make a built folder's source that of another folder; what is the same keeps its time, by which make knows it.
+
+    Args:
+        confined: with the built folder, in which a build may have put anything.
+        place: the built folder's, within the build folder.
+        source: the other folder.
+    """
     wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and not path.is_symlink()}
     for path in wanted:
-        there = built / path
-        if not there.is_file() or there.read_bytes() != (source / path).read_bytes():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / path, there)
-    for path in list(built.rglob("*")):
-        source_file = path.suffix in _SOURCES or path.name in _MAKEFILES
-        of_modpost = path.name.endswith(".mod.c")
-        if source_file and not of_modpost and path.is_file() and path.relative_to(built) not in wanted:
-            path.unlink()
+        data = (source / path).read_bytes()
+        if confined.read(f"{place}/{path}", len(data)) != data:
+            confined.write(f"{place}/{path}", data)
+    for there in list(confined.files(place)):
+        source_file = there.suffix in _SOURCES or there.name in _MAKEFILES
+        of_modpost = there.name.endswith(".mod.c")
+        if source_file and not of_modpost and Path(there.relative_to(place)) not in wanted:
+            confined.unlink(there)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What was built at once.
+
+    Attributes:
+        series: that were applied, in this order.
+        refusals: why the others were left out.
+    """
+
+    series: tuple[Series, ...]
+    refusals: tuple[BuildError, ...]
 
 
 @dataclass(frozen=True)
@@ -145,14 +163,13 @@ class Workshop:
                 with module.confinement(self.settings, self.root, self.limits) as confined:
                     place = f"{TREE}/{source.folder}"
                     confined.take(folder, place)
-                    self._make(confined, driver, source, place, target / _MODULE, source.title)
+                    self._make(confined, driver, source, place, output, source.title)  # of a failure the log stays
                     confined.give(TREE, target / TREE)
+                shutil.copytree(output, target / _MODULE)
 
             title = f"{driver.name} of {source.title}"
             entry = Cache(self.settings.cache).get("driver", key, build, title=title, size=64 << 20, space=512 << 20)
-        output.mkdir(parents=True, exist_ok=True)
-        for path in (entry / _MODULE).iterdir():
-            shutil.copy(path, output / path.name)
+        shutil.copytree(entry / _MODULE, output, dirs_exist_ok=True)
         return self._module(driver, source, list(output.glob("*.ko")), source.title), entry / TREE
 
     def build(
@@ -185,12 +202,42 @@ class Workshop:
                 confined.take(folder, place)
             else:
                 confined.take(start, TREE)
-                update(confined.build / place, folder)
+                update(confined, place, folder)
             patches: list[Patch] = []
-            for each in series:
-                patches += apply(confined, each, source.folder, title=source.title, log=output / GIT_LOG)
+            for order, each in enumerate(series, 1):
+                log = output / GIT_LOG
+                patches += apply(confined, each, source.folder, title=source.title, log=log, order=order)
             name = " and ".join(each.name for each in series) or source.title
             return self._make(confined, driver, source, place, output, name), patches
+
+    def build_together(
+        self, driver: Driver, source: Source, output: Path, series: Sequence[Series], start: Path | None
+    ) -> tuple[Path, list[Patch], Together]:
+        """Build several series at once, without those that do not apply on top of the others.
+
+        Args:
+            driver: the driver.
+            source: its source.
+            output: folder for the module, build.log and git.log.
+            series: each of which builds alone.
+            start: as of `build`.
+
+        Returns:
+            The module, the patches that were applied, and which series those are.
+
+        Raises:
+            BuildError: what is left does not build, or is one series.
+            InfrastructureError: nothing can be built here.
+        """
+        left, refusals = tuple(series), list[BuildError]()
+        while len(left) > 1:
+            try:
+                return *self.build(driver, source, output, left, start), Together(left, tuple(refusals))
+            except SeriesError as error:
+                refusals.append(error)
+                left = tuple(each for each in left if each.name != error.series)
+        why = f": {'; '.join(map(str, refusals))}" if refusals else ""
+        raise NothingTogetherError(f"expected two series or more to judge together, found {len(left)}{why}")
 
     def _make(self, confined: Confinement, driver: Driver, source: Source, place: str, output: Path, name: str) -> Path:
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,29 +46,77 @@ class Submission:
     series: tuple[Series, ...]
 
 
-def submissions(folder: Path) -> list[Submission]:
-    """Return the submissions of a queue: each series alone, then, if there are several, all together.
+@dataclass(frozen=True)
+class Pending:
+    """A series that waits in a queue, not read yet: it may be anything.
 
-    A file is a series, and so is a folder, of its files in the order of their names. Hidden files, and files with other endings than
-    `ENDINGS`, are left out.
+    Attributes:
+        name: that no other in the queue has.
+        path: of a file, or of a folder of files.
+        digest: of its contents.
+    """
+
+    name: str
+    path: Path
+    digest: str
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has other contents by now, or is gone."""
+        return _digest(self.path) != self.digest
+
+
+def pending(folder: Path) -> list[Pending]:
+    """Return the series that wait in a queue: each file, and each folder, of its files in the order of their names.
+
+    Hidden files, and files with other endings than `ENDINGS`, are left out. A name is that of the file or folder without its ending,
+    or with it, if another has the same.
 
     Args:
         folder: of the queue.
 
     Raises:
-        UsageError: there is no series in it, two have one name, or one cannot be read.
+        UsageError: it is no folder that can be read.
     """
-    found = [
-        Series(_name(path), tuple(map(_text, _files(path))))
-        for path in _entries(folder)
-        if path.is_dir() or _is_patch(path)
+    try:
+        paths = [path for path in _entries(folder) if path.is_dir() or _is_patch(path)]
+    except OSError as error:
+        raise UsageError(f"{folder}: expected a folder of pending series, found: {error.strerror}; make it") from error
+    short = [_name(path) for path in paths]
+    return [
+        Pending(path.name if short.count(name) > 1 or name in _RESERVED else name, path, _digest(path))
+        for path, name in zip(paths, short, strict=True)
     ]
-    names = [series.name for series in found]
-    for name in names:
-        if names.count(name) > 1 or name in _RESERVED:
-            raise UsageError(
-                f"{folder}: expected each series to have a name of its own, found {name} twice; rename one"
-            )
+
+
+def read(path: Path, name: str | None = None) -> Series:
+    """Read a series.
+
+    Args:
+        path: of a file, or of a folder of files.
+        name: the series'; None for that of the file or folder.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: expected a mail, a mailbox, a diff or a folder of them, found none")
+    return Series(name or _name(path), tuple(map(_text, _files(path))))
+
+
+def submissions(folder: Path) -> list[Submission]:
+    """Return the submissions of a queue: each series alone, then, if there are several, all together.
+
+    Args:
+        folder: of the queue; see `pending`.
+
+    Raises:
+        UsageError: there is no series in it, one has the name of something else, or cannot be read.
+    """
+    found = [read(each.path, each.name) for each in pending(folder)]
+    for series in found:
+        if series.name in _RESERVED:
+            raise UsageError(f"{folder}: expected no series of the name {series.name}, found one; rename it")
     if not found:
         raise UsageError(f"{folder}: expected files or folders of patches ({', '.join(ENDINGS)}), found none")
     alone = [Submission(series.name, (series,)) for series in found]
@@ -106,6 +155,18 @@ def _entries(folder: Path) -> list[Path]:
 
 def _files(path: Path) -> list[Path]:
     return [each for each in _entries(path) if _is_patch(each)] if path.is_dir() else [path]
+
+
+def _digest(path: Path) -> str:
+    """Return a hash of a series' files; of what cannot be read, that it cannot."""
+    state = hashlib.sha256()
+    try:
+        for each in _files(path):
+            data = each.read_bytes()
+            state.update(f"{each.name}\0{len(data)}\0".encode(errors="surrogateescape") + data)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+    return state.hexdigest()
 
 
 def _is_patch(path: Path) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from plugfest.build.confinement import Confinement
 from plugfest.build.errors import SeriesError
-from plugfest.build.module import read_regular
 from plugfest.patch.queue import Series
 from plugfest.provision.build_root import BUILD
 
@@ -22,8 +21,11 @@ _ASIDE = re.compile(r"Documentation/|tools/testing/|MAINTAINERS$|CREDITS$|\.mail
 _BARE = re.compile(rb"\s*(?:diff --git |Index: |--- \S)")
 """How a diff without a mail begins."""
 _NUMBER = re.compile(r"\[[^\]]*?\b(\d+)/(\d+)\]")
-_TAGS = re.compile(r"^(?:\s*(?:[Rr][Ee]:|\[[^\]]*\]))+\s*")
+_TAGS = re.compile(r"^(?:\s*\[[^\]]*\])+\s*")
 _OLD_NAME = re.compile(r"^(?:rename|copy) from (.+)$", re.MULTILINE)
+_REPLY = re.compile(r"^Subject: (?:\[[^\]]*\]\s*)*(?:re|aw|sv)\s*:", re.IGNORECASE | re.MULTILINE)
+_LARGEST = 64 << 20
+"""Most bytes of a diff."""
 _SHOWN = 3
 
 _SPLIT = """
@@ -67,7 +69,7 @@ class Patch:
     files: frozenset[str]
 
 
-def apply(confined: Confinement, series: Series, folder: str, *, title: str, log: Path) -> list[Patch]:
+def apply(confined: Confinement, series: Series, folder: str, *, title: str, log: Path, order: int = 1) -> list[Patch]:
     """Apply a series to a driver's source in the build folder.
 
     Args:
@@ -76,6 +78,7 @@ def apply(confined: Confinement, series: Series, folder: str, *, title: str, log
         folder: of the driver, as ``drivers/net/ethernet/intel/ixgbe``.
         title: what the source is, for messages.
         log: file for git's output.
+        order: the series' number among those that are applied in this build folder.
 
     Returns:
         The patches; those that touch nothing of the folder too.
@@ -83,7 +86,7 @@ def apply(confined: Confinement, series: Series, folder: str, *, title: str, log
     Raises:
         SeriesError: there is no patch in it; it touches more than the folder, or nothing of it; it does not apply.
     """
-    patches = _read(confined, series, log)
+    patches = _read(confined, series, log, order)
     _check(series, patches, folder)
     log.write_bytes(b"")
     command = ["sh", "-c", _APPLY, "sh", *(f"/{BUILD}/{patch.path}" for patch in patches)]
@@ -98,43 +101,53 @@ def apply(confined: Confinement, series: Series, folder: str, *, title: str, log
     return patches
 
 
-def _read(confined: Confinement, series: Series, log: Path) -> list[Patch]:
+def _read(confined: Confinement, series: Series, log: Path, order: int) -> list[Patch]:
     """Find the patches of a series, in the order in which they apply."""
     # A folder of its own for each series: several may be applied one after the other.
-    top = f"{_MAIL}/{sum(1 for _ in confined.build.glob(f'{_MAIL}/*')) + 1}"
-    for order, (name, data) in enumerate(series.texts, 1):
-        bare = _BARE.match(data)
-        place = confined.build / top / (f"out/{order:04}" if bare else "in")
-        place.mkdir(parents=True, exist_ok=True)
-        (place / ("1.patch" if bare else f"{order:04}")).write_bytes(data)
-        if bare:
-            (place / "1.info").write_text(f"Subject: {name}\n")
-    if (confined.build / top / "in").exists():
-        status = confined.run(["sh", "-c", _SPLIT], log=log, folder=top, what=series.name)
-        if status:
-            raise SeriesError(series.name, f"expected mails with patches, found something else; see {log}")
+    top = f"{_MAIL}/{order}"
+    mails = False
+    for number, (name, data) in enumerate(series.texts, 1):
+        if _BARE.match(data):
+            confined.write(f"{top}/out/{number:04}/1.patch", data)
+            confined.write(f"{top}/out/{number:04}/1.info", f"Subject: {' '.join(name.split())}\n".encode())
+        else:
+            confined.write(f"{top}/in/{number:04}", data)
+            mails = True
+    if mails and confined.run(["sh", "-c", _SPLIT], log=log, folder=top, what=series.name):
+        raise SeriesError(series.name, f"expected mails with patches, found something else; see {log}")
     confined.run(["sh", "-c", _LIST], log=log, folder=top, what=series.name)
-    found = []
-    for path in sorted((confined.build / top / "out").glob("*/*.patch")):
-        listed = (read_regular(path.with_name(f"{path.name}.files")) or b"").decode(errors="replace")
-        diff = (read_regular(path) or b"").decode(errors="replace")
+    found: list[Patch] = []
+    replies = 0
+    for path in confined.files(f"{top}/out"):
+        if path.suffix != ".patch":
+            continue
+        diff = _text(confined, path)
         if not diff.strip():
-            continue  # a cover letter, a review
-        subject, number = _subject((read_regular(path.with_suffix(".info")) or b"").decode(errors="replace"))
+            continue  # a cover letter
+        info = _text(confined, path.with_suffix(".info"))
+        if _REPLY.search(info):
+            replies += 1  # a review, which may propose something
+            continue
+        listed = _text(confined, path.with_name(f"{path.name}.files"))
+        subject, numbered = _subject(info)
         # NUL ends each entry: added, deleted, name.
         names = {entry.split("\t", 2)[2] for entry in listed.split("\0") if entry.count("\t") >= 2}
         if not names:
-            error = (read_regular(path.with_name(f"{path.name}.error")) or b"").decode(errors="replace").strip()
+            error = _text(confined, path.with_name(f"{path.name}.error")).strip()
             if "No valid patches" in error:
                 continue  # text that ends a mail
             raise SeriesError(
                 series.name, f"expected “{subject}” to have a diff, found: {error.removeprefix('error: ') or 'none'}"
             )
         names |= {PurePosixPath(name).as_posix() for name in _OLD_NAME.findall(diff)}
-        found.append(Patch(subject, number, str(path.relative_to(confined.build)), frozenset(names)))
+        found.append(Patch(subject, numbered, str(path), frozenset(names)))
     if not found:
-        raise SeriesError(series.name, "expected a patch, found none")
+        raise SeriesError(series.name, f"expected a patch, found {'replies alone' if replies else 'none'}")
     return _ordered(found)
+
+
+def _text(confined: Confinement, path: PurePosixPath) -> str:
+    return (confined.read(path, _LARGEST) or b"").decode(errors="replace")
 
 
 def _subject(info: str) -> tuple[str, tuple[int, int] | None]:

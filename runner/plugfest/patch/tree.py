@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 from plugfest.errors import InfrastructureError, UsageError
+
+_OTHERS = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_PREFIX", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_TRACE"),
+    }
+)
+"""Variables by which git would use another repository than the one that is named, as in a hook, or write something else."""
+_SETTINGS = ("core.hooksPath=/dev/null", "log.showSignature=false", "diff.noprefix=false", "diff.mnemonicPrefix=false")
 
 
 class GitTree:
@@ -31,9 +41,11 @@ class GitTree:
             raise UsageError(f"{path}: expected a git tree, found none ({_last(done.stderr)}); name one with --tree")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Run git in the tree, without the user's hooks and pagers."""
-        command = [self._program, "-C", str(self.path), "-c", "core.hooksPath=/dev/null", "--no-pager", *arguments]
-        return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        """Run git in the tree, without the user's hooks, pagers and language, which would change what it prints."""
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        command = [self._program, "-C", str(self.path), *settings, "--no-pager", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name not in _OTHERS} | {"LC_ALL": "C"}
+        return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, env=environment)
 
     def commit(self, revision: str) -> str:
         """Return the hash of a commit.
@@ -56,18 +68,20 @@ class GitTree:
         """Return a range's commits as mails.
 
         Raises:
-            UsageError: there is no such range, or no commit in it.
+            UsageError: there is no such range, no commit in it, or a merge.
         """
         first, _, last = wanted.partition("..")
         first, last = self.commit(first or "HEAD"), self.commit(last.removeprefix(".") or "HEAD")
-        done = self.run("format-patch", "--stdout", "--no-signature", "--no-base", f"{first}..{last}")
+        merges = self.run("rev-list", "--merges", f"{first}..{last}").stdout.decode().split()
+        if merges:  # which no mail can say
+            raise UsageError(
+                f"{wanted}: expected commits one after the other, found the merge {self.describe(merges[-1])}; rebase them"
+            )
+        options = ("--stdout", "--no-signature", "--no-base", "--no-cover-letter", "--no-attach", "--no-ext-diff")
+        done = self.run("format-patch", *options, "--no-textconv", "--binary", "--full-index", f"{first}..{last}")
         if done.returncode or not done.stdout:
             raise UsageError(f"{wanted}: expected commits in {self.path}, found {_last(done.stderr) or 'none'}")
         return done.stdout
-
-    def start_of(self, wanted: str) -> str:
-        """Return the commit that a range starts from."""
-        return self.commit(wanted.partition("..")[0] or "HEAD")
 
     def unpack(self, commit: str, folder: str, target: Path) -> None:
         """Copy a folder of a commit.
@@ -78,13 +92,16 @@ class GitTree:
             target: folder to make it in, by the same path.
 
         Raises:
-            UsageError: the commit has no such folder.
+            UsageError: the commit has no such folder, or links in it that lead elsewhere.
         """
         done = self.run("archive", "--format=tar", commit, folder)
         if done.returncode:
             raise UsageError(f"{self.path}: expected {folder} in {commit[:12]}, found: {_last(done.stderr)}")
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as members:
-            members.extractall(target, filter="data")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(done.stdout)) as members:
+                members.extractall(target, filter="data")
+        except tarfile.FilterError as error:
+            raise UsageError(f"{self.path}: expected {folder} to have files of its own, found: {error}") from error
 
 
 def _last(output: bytes) -> str:

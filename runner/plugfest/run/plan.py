@@ -33,6 +33,7 @@ class RunPlan:
         snapshots: folder of the guest snapshots in the cache, or None to boot cold and store no snapshot.
         extra_modules: out-of-tree ``.ko`` files to load in place of the kernel's own.
         in_tree: the extra modules are builds of the kernel's own driver, whose known issues apply.
+        series: names of the series of patches with which the extra module was built.
         falsify: arm each requirement's fault, and expect the test to fail.
         confirm: attempt a test again, in a fresh guest, before a verdict blames the driver.
         strict_waits: a wait that uses more than half of its deadline is a failure of the run.
@@ -62,6 +63,7 @@ class RunPlan:
     snapshots: Path | None = None
     extra_modules: tuple[Path, ...] = ()
     in_tree: bool = False
+    series: tuple[str, ...] = ()
     falsify: bool = False
     confirm: bool = True
     strict_waits: bool = False
@@ -109,6 +111,6 @@ class RunPlan:
         for name in ("snapshots", "durations"):
             raw[name] = Path(raw[name]) if raw[name] else None
         raw["extra_modules"] = tuple(Path(path) for path in raw["extra_modules"])
-        for name in ("faults", "areas"):
+        for name in ("faults", "areas", "series"):
             raw[name] = tuple(raw[name])
         return cls(**raw)
