@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from made_run import run_event
 from plugfest.certify.key import SigningKey
 from plugfest.requirements import known_issues, quarantine
 from plugfest.run import testbed
@@ -33,30 +34,21 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
         }
         for identity in verdicts
     }
-    run = {
-        "event": "run",
-        "driver": "ixgbe",
-        "module": "ixgbe",
-        "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
-        "kernel": {"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
-        "accel": {"name": "tcg", "reason": "there is no /dev/kvm"},
-        "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.2", "host": "6.1.0-41-amd64"},
-        "guest": {"cpus": 2, "memory": 1024},
-        "options": {
-            "falsify": False, "strict_known": False, "confirm": True, "strict_waits": False, "faults": [], "modules": [],
-            "pytest": [], "guests": 1, "seed": 40 + number, "load": False, "areas": [], "slow": False,
-        },
-        "testbed": {
-            "qemu": {"version": "11.1.3", "digest": "q"},
-            "kernel": {"sha256": HASH, "digest": "k", "config": None},
-            "root": {"digest": "r", "packages": {"bash": "5.2.37-2+b10"}},
-            "modules": {},
-            "suite": {
-                "version": "0.1.0", "conformance": HASH, "nicmodels": HASH, "guest-images": HASH,
-                "plugfest": testbed.tree_sha256(Path(testbed.__file__).parents[1]),
-            },
+    options = {
+        "strict_known": False, "confirm": True, "strict_waits": False,
+        "guests": 1, "seed": 40 + number, "load": False, "areas": [], "slow": False,
+    }  # fmt: skip
+    bed = {
+        "qemu": {"version": "11.1.3", "digest": "q"},
+        "kernel": {"sha256": HASH, "digest": "k", "config": None},
+        "root": {"digest": "r", "packages": {"bash": "5.2.37-2+b10"}},
+        "modules": {},
+        "suite": {
+            "version": "0.1.0", "conformance": HASH, "nicmodels": HASH, "guest-images": HASH,
+            "plugfest": testbed.tree_sha256(Path(testbed.__file__).parents[1]),
         },
     }  # fmt: skip
+    run = run_event(options, testbed=bed)
     planned = {
         "event": "planned",
         "requirements": [

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugfest import cli
+from command import run
 from plugfest.cli import prepare
 from plugfest.machine.acceleration import Acceleration
 from plugfest.plugin import suite
@@ -15,23 +16,6 @@ from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.run import journal, sandbox
 
 Collected = tuple[tuple[int, str], list[Any]]
-
-
-@dataclass
-class Finished:
-    """What a command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The one line of an error; there must be no other."""
-        (line,) = [line for line in self.err.splitlines() if line]
-        assert line.startswith("plugfest: ")
-        assert "Traceback" not in self.out + self.err
-        return line.removeprefix("plugfest: ")
 
 
 @pytest.fixture(scope="session")
@@ -62,13 +46,7 @@ def plugfest(collected, capfd, monkeypatch, tmp_path):
 
     monkeypatch.setattr(suite, "_collect", collect)
 
-    def command(*arguments: str) -> Finished:
-        capfd.readouterr()
-        status = cli.status_of(arguments)
-        captured = capfd.readouterr()
-        return Finished(status, captured.out, captured.err)
-
-    return command
+    return functools.partial(run, capfd)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_run import run_event
 from plugfest.errors import InfrastructureError
 from plugfest.findings import finding
 from plugfest.machine.qemu import GUEST_ADDRESS, GUEST_AGENT_PORT
@@ -51,13 +52,7 @@ def run(tmp_path: Path) -> Any:
             }
             for each in results
         ]  # fmt: skip
-        first = {
-            "event": "run", "driver": "ixgbe", "module": "ixgbe",
-            "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
-            "kernel": {"spec": "trixie", "release": "7.3.4"}, "accel": {"name": "tcg", "reason": "no /dev/kvm"},
-            "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11", "host": "6.1"},
-            "guest": {"cpus": 2, "memory": 1024}, "options": {"falsify": False, "faults": [], "modules": [], "pytest": []},
-        }  # fmt: skip
+        first = run_event(kernel={"spec": "trixie", "release": "7.3.4"})
         planned = {"event": "planned", "requirements": requirements, "tests": list(results)}
         events = [first, planned, *results, {"event": "end"}]
         folder = tmp_path / "results"

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugfest import cli
+from command import run
 from plugfest.matrix import attempt
 from plugfest.run import sandbox
-from stand_in import PROGRAM, Finished, StandIn, template
+from stand_in import PROGRAM, StandIn, template
 
 
 @pytest.fixture
@@ -39,14 +40,7 @@ def stand_in(tmp_path: Path, monkeypatch) -> Iterator[StandIn]:
 @pytest.fixture
 def plugfest(stand_in, capfd):
     """Runs a command in this process; the jobs are carried out by the stand-in."""
-
-    def command(*arguments: str) -> Finished:
-        capfd.readouterr()
-        status = cli.status_of(arguments)
-        captured = capfd.readouterr()
-        return Finished(status, captured.out, captured.err)
-
-    return command
+    return functools.partial(run, capfd)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from multiprocessing.context import ForkProcess as Process
 from pathlib import Path
 from typing import Any
 
+from made_run import run_event
 from plugfest import cli
 from plugfest.deadline import Deadline, poll
 from plugfest.matrix import ledger
@@ -45,17 +46,7 @@ def template() -> dict[str, Any]:
     ]
     nothing = {"steps": [], "evidence": [], "problems": [], "known_issue": None, "falsification": None, "artifacts": {}}
     journal = [
-        {
-            "event": "run",
-            "driver": "ixgbe",
-            "module": "ixgbe",
-            "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
-            "kernel": {"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
-            "accel": {"name": "tcg", "reason": "TCG was asked for"},
-            "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.2", "host": "6.1.0-41-amd64"},
-            "guest": {"cpus": 2, "memory": 1024},
-            "options": {"falsify": False, "faults": [], "modules": [], "pytest": []},
-        },
+        run_event(),
         {"event": "planned", "requirements": requirements, "tests": [{**test, "fault": None} for test in TESTS]},
         *(
             {"event": "result", **test, "fault": None, "verdict": "pass", "reason": "", "seconds": 1.0, **nothing}
@@ -95,6 +86,12 @@ class StandIn:
         """How many interrupted runs have ended before they were killed."""
         return len([*self.home.glob(f"ended-by-itself-{driver}-*")])
 
+    def interrupted_by(self, driver: str) -> list[int]:
+        """The processes that interrupted the only run, each as often as it did."""
+        (path,) = self.home.glob(f"ended-by-itself-{driver}-*")
+        found: list[int] = json.loads(path.read_text())
+        return found
+
     def go(self, *drivers: str) -> None:
         """Let the runs of drivers that wait go on."""
         for driver in drivers:
@@ -113,6 +110,7 @@ class StandIn:
 
 
 def _run(log: Path, arguments: Sequence[str]) -> None:
+    os.setpgid(0, 0)  # as a shell starts a job: what a terminal sends goes to this process and its children alone
     with log.open("ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
@@ -142,20 +140,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-@dataclass
-class Finished:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The one line of an error; there must be no other."""
-        (line,) = [line for line in self.err.splitlines() if line]
-        assert line.startswith("plugfest: ")
-        return line.removeprefix("plugfest: ")
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

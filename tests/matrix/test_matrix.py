@@ -268,13 +268,13 @@ class TestContinued:
         assert stand_in.ended_by_itself("ixgbe") == 1
 
     def test_a_terminals_interrupt_reaches_each_run_once(self, write, stand_in) -> None:
-        """^C goes to the process group; the run is in a session of its own, and is interrupted by the matrix."""
-        stand_in.does(ixgbe=[{"wait": True}])
-        process = stand_in.start("matrix", str(write("ixgbe")))
-        wait_for(lambda: stand_in.runs("ixgbe"), "the run")
-        pid = stand_in.runs("ixgbe")[0]["pid"]
-        assert os.getsid(pid) == pid
-        assert end(process, signal.SIGINT) == 130
+        """^C goes to the process group of the matrix. The runs get it from the matrix, and from it alone."""
+        stand_in.does(ixgbe=[{"wait": True, "ending": 1.0}], gve=[{"wait": True, "ending": 1.0}])
+        process = stand_in.start("matrix", str(write("ixgbe", "gve", run="guests = 1")))
+        wait_for(lambda: stand_in.runs("ixgbe") and stand_in.runs("gve"), "the runs")
+        os.killpg(process.pid, signal.SIGINT)
+        assert end(process) == 130
+        assert [stand_in.interrupted_by(name) for name in ("ixgbe", "gve")] == [[process.pid]] * 2
 
     def test_a_second_signal_kills(self, write, stand_in) -> None:
         stand_in.does(ixgbe=[{"wait": True, "stubborn": True}])

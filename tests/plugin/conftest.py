@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 # Not for their names: what pytester finds imported it leaves imported, and importing this anew costs seconds a test.
+from made_run import run_event
 from plugfest.machine import machine  # noqa: F401
 from plugfest.plugin import fixtures, hooks, verdict_plugin  # noqa: F401
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
@@ -25,21 +26,13 @@ from plugfest.run.plan import RunPlan
 HEADER = """
 import time
 import pytest
+from made_run import run_event
 from plugfest.requirements.requirement import requirement as declare
 def requirement(identifier="AREA-TEST-01", *, level="MUST", source="a document", falsified_by="value.wrong", **more):
     return declare(identifier, level=level, source=source, falsified_by=falsified_by, **more)
 """
 
-RUN = {
-    "driver": "ixgbe",
-    "module": "ixgbe",
-    "subject": {"kind": "model", "name": "ixgbe", "profile": "kr", "text": "plugfest's model of ixgbe (kr)"},
-    "kernel": {"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
-    "accel": {"name": "tcg", "reason": "there is no /dev/kvm"},
-    "versions": {"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.7", "host": "6.1.0"},
-    "guest": {"cpus": 2, "memory": 1024},
-    "options": {"falsify": False, "faults": [], "modules": [], "pytest": []},
-}
+RUN = {name: value for name, value in run_event().items() if name != "event"}
 
 
 class Suite:

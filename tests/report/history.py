@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from made_run import run_event
 from plugfest.report import document
 from plugfest.run import journal
 
@@ -25,17 +26,9 @@ class History:
         self._time = START
         self._tests: list[dict[str, Any]] = []
         self._requirements: dict[str, dict[str, Any]] = {}
-        self.add(
-            "run",
-            driver="ixgbe",
-            module="ixgbe",
-            subject={"kind": subject, "name": "ixgbe", "profile": "kr" if subject == "model" else None, "text": text},
-            kernel={"spec": "trixie-backports", "release": "7.3.4+deb13-amd64"},
-            accel={"name": "tcg", "reason": "/dev/kvm opens, but a guest on it did not boot within 5 s"},
-            versions={"plugfest": "0.1.0", "qemu": "11.1.3", "python": "3.11.2", "host": "6.1.0-41-amd64"},
-            guest={"cpus": 2, "memory": 1024},
-            options={"falsify": falsify, "faults": [], "modules": [], "pytest": []},
-        )
+        about = {"kind": subject, "name": "ixgbe", "profile": "kr" if subject == "model" else None, "text": text}
+        accel = {"name": "tcg", "reason": "/dev/kvm opens, but a guest on it did not boot within 5 s"}
+        self.add(**run_event({"falsify": falsify}, subject=about, accel=accel))
         self.planned = self.add("planned", requirements=[], tests=[])
 
     def add(self, event: str, **fields: object) -> dict[str, Any]:
