@@ -126,8 +126,18 @@ def test_it_sees_no_process_and_no_variable_of_the_host(
             r"at most 8 MiB of files",
         ),
         ({"files": 100}, "for each in $(seq 200); do : >f$each; done", r"at most 100 files, found more"),
+        (
+            {},
+            "python3 -c 'import os\nfor each in range(2000): os.mkdir(chr(97)); os.chdir(chr(97))'",
+            r"at most 64 folders within each other, found more",
+        ),
+        (
+            {"space": 8},
+            "for each in 1 2 3; do truncate -s 4M /build/$each; done",
+            r"at most 8 MiB of files, found 12 MiB",
+        ),
     ],
-    ids=["loop", "forks", "memory", "memory of several", "space", "files"],
+    ids=["loop", "forks", "memory", "memory of several", "space", "files", "depth", "files with holes"],
 )
 def test_a_hog_is_ended_with_one_line(
     confine: Confine, tmp_path: Path, limits: dict[str, float], script: str, expected: str
@@ -140,6 +150,35 @@ def test_a_hog_is_ended_with_one_line(
     assert caught.value.exit_status == 1
     assert time.monotonic() - begin < 30
     assert not left_of(tmp_path / "work/build"), "a process is left"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "unshare --user --map-root-user true",
+        "unshare --net true",
+        "python3 -c 'import os; os.memfd_create(\"x\")'",
+        "fallocate -l 1M large",
+        "perl -e 'shmget(0, 1 << 20, 0700) or die'",
+    ],
+    ids=["user namespace", "network namespace", "memfd", "fallocate", "System V"],
+)
+@pytest.mark.boot
+def test_nothing_gets_around_the_limits(confine: Confine, tmp_path: Path, script: str) -> None:
+    """Each succeeds without the filter of system calls, in namespaces and as nobody too."""
+    confined = confine()
+    status, lines = shell(confined, script, tmp_path / "log")
+    assert status not in (0, 127), lines
+    assert any("not permitted" in line or "not supported" in line or "Died" in line for line in lines), lines
+
+
+@pytest.mark.boot
+def test_a_source_that_is_larger_than_a_build_may_be(confine: Confine, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/large").write_bytes(bytes(2 << 20))
+    with pytest.raises(LimitError, match=r"source: expected at most 1 MiB of files, found 2 MiB; name the driver's"):
+        confine(space=1).take(tmp_path / "source")
+    assert not list((tmp_path / "work/build").iterdir())
 
 
 def left_of(folder: Path) -> list[int]:

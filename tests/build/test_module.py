@@ -85,9 +85,11 @@ def test_a_source_that_does_not_compile(build_root: BuildRoot, driver: Path, tmp
 
 def test_a_makefile_without_an_end(build_root: BuildRoot, driver: Path, tmp_path: Path) -> None:
     (driver / "Makefile").write_text("all:\n\twhile :; do :; done\n")
+    builds = ProvisionSettings().cache / "builds"
+    before = set(builds.glob("*"))
     with pytest.raises(LimitError, match=r"the build: expected at most 2 s \(--build-seconds\)"):
         build(build_root, driver, tmp_path / "out", seconds=2)
-    assert not list((ProvisionSettings().cache / "builds").glob(f"{os.getpid()}-*"))
+    assert set(builds.iterdir()) <= before | {builds / ".lock"}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_a_makefile_without_an_end(build_root: BuildRoot, driver: Path, tmp_path
         ("Makefile:3: *** no headers.  Stop.\n", "Makefile:3: *** no headers.  Stop."),
         ("odd\nlast words\n\n", "last words"),
         ("", "no output"),
+        (f"a.c:1:1: error: {'x' * 999}", f"a.c:1:1: error: {'x' * 284}…"),
     ],
 )
 def test_the_line_that_says_why(log: str, expected: str) -> None:
@@ -122,6 +125,55 @@ def test_only_modules_are_brought_out(tmp_path: Path, kernel_module: Callable[[b
     found = list(module.bring_out(confined, "", tmp_path / "out"))
     assert found == [tmp_path / "out/true.ko"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["true.ko"]
+
+
+def test_a_folder_that_became_a_link_is_not_followed(tmp_path: Path, kernel_module: Callable[[bytes], bytes]) -> None:
+    confined = Confinement(tmp_path, [], tmp_path / "work")
+    (tmp_path / "host/deep").mkdir(parents=True)
+    (tmp_path / "host/deep/secret.ko").write_bytes(kernel_module(b"license=GPL\0"))
+    (confined.build / "tree").symlink_to(tmp_path / "host")
+    for folder in ("tree", "tree/deep"):
+        assert list(module.bring_out(confined, folder, tmp_path)) == []
+    confined.give("tree", tmp_path / "given")
+    assert not (tmp_path / "given").exists()
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J.ko", "a\nb.ko", "-.ko", "\udcff.ko", "a b.ko"])
+def test_a_name_that_a_terminal_would_obey(tmp_path: Path, kernel_module: Callable[[bytes], bytes], name: str) -> None:
+    confined = Confinement(tmp_path, [], tmp_path / "work")
+    (confined.build / name).write_bytes(kernel_module(b"license=GPL\0"))
+    if name == "-.ko":
+        assert list(module.bring_out(confined, "", tmp_path)) == [tmp_path / name]
+        return
+    with pytest.raises(BuildError, match="expected modules' names of letters, digits") as caught:
+        list(module.bring_out(confined, "", tmp_path))
+    assert str(caught.value).isprintable()
+
+
+def test_modules_that_are_large_together(tmp_path: Path, kernel_module: Callable[[bytes], bytes]) -> None:
+    """With holes they took little of the build folder's space; outside they would take all of it."""
+    confined = Confinement(tmp_path, [], tmp_path / "work", Limits(space=1))
+    for name in ("a.ko", "b.ko"):
+        (confined.build / name).write_bytes(kernel_module(b"license=GPL\0"))
+        os.truncate(confined.build / name, 600 << 10)
+    with pytest.raises(BuildError, match="expected at most 1 MiB of modules, found more"):
+        list(module.bring_out(confined, "", tmp_path))
+
+
+def test_builds_side_by_side_and_what_killed_ones_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is removed by whether a process holds its lock: process ids mean nothing in another container with the same cache."""
+    monkeypatch.setattr(module, "ensure_bwrap", lambda settings: ("bwrap",))
+    settings, root = ProvisionSettings(tmp_path), BuildRoot(tmp_path, "7.3.4", "7.3.4-1", "gcc")
+    left = tmp_path / "builds/1-killed"
+    (left / "build").mkdir(parents=True)
+    with module.confinement(settings, root, Limits()) as first:
+        assert not left.exists()
+        with module.confinement(settings, root, Limits()) as second:
+            assert first.build.is_dir()
+            assert second.build.is_dir()
+        assert first.build.is_dir()
+        assert not second.build.exists()
+    assert [path.name for path in (tmp_path / "builds").iterdir()] == [".lock"]
 
 
 def test_what_is_no_module_is_named(tmp_path: Path) -> None:

@@ -84,6 +84,61 @@ def test_a_folder_of_a_commit(git: Git, commit: Commit, tmp_path: Path) -> None:
         tree.unpack(first, "drivers/net/none", tmp_path / "out")
 
 
+def test_another_repository_of_the_environment(
+    git: Git, history: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a hook, or under git bisect run: git would work in that one, and bisect in the user's own tree."""
+    before = state(tmp_path / "tree")
+    for name, value in (("GIT_DIR", tmp_path / "tree/.git"), ("GIT_WORK_TREE", tmp_path / "tree")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    found = search(tmp_path / "tree", tmp_path / "scratch", "base", "HEAD")
+    while found.current is not None:
+        found.mark(Mark.BAD if history.index(found.current) >= 7 else Mark.GOOD)
+    assert found.candidates == (history[7],)
+    assert state(tmp_path / "tree") == before
+    said = GitTree(tmp_path / "tree").run("-c", "alias.said=!env", "said").stdout.decode().splitlines()
+    assert "LC_ALL=C" in said, "what git says is read"
+
+
+def test_a_good_commit_that_does_not_come_first(git: Git, history: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"expected commits that touch {FOLDER}, found none"):
+        search(tmp_path / "tree", tmp_path / "scratch", "HEAD", "base")
+    git("checkout", "--quiet", "-b", "fixed", "base")
+    git("commit", "--quiet", "--allow-empty", "-m", "A fix elsewhere")
+    found = search(tmp_path / "tree", tmp_path / "other", "fixed", history[3])
+    assert found.current == git("rev-parse", "base"), "where the two parted is tested first"
+    with pytest.raises(UsageError, match=r"expected --good to be an ancestor of --bad, found: .*merge base"):
+        found.mark(Mark.BAD)
+
+
+def test_a_range_with_a_merge(git: Git, commit: Commit, tmp_path: Path) -> None:
+    commit("acme: one", {f"{FOLDER}/main.c": "1"})
+    git("checkout", "--quiet", "-b", "side", "base")
+    commit("acme: side", {f"{FOLDER}/side.c": "1"})
+    git("merge", "--quiet", "--no-edit", "-m", "Merge it", "@{-1}")
+    with pytest.raises(
+        UsageError, match=r'base\.\.HEAD: expected commits one after the other, found the merge .*"Merge it"'
+    ):
+        GitTree(tmp_path / "tree").mails("base..HEAD")
+
+
+def test_a_users_settings_do_not_change_the_mails(git: Git, commit: Commit, tmp_path: Path) -> None:
+    commit("acme: one", {f"{FOLDER}/main.c": "1"})
+    plain = GitTree(tmp_path / "tree").mails("base..HEAD")
+    for name in ("diff.noprefix", "format.attach", "format.coverLetter", "diff.mnemonicPrefix", "log.showSignature"):
+        git("config", name, "true")
+    git("config", "diff.external", "false")
+    assert GitTree(tmp_path / "tree").mails("base..HEAD") == plain
+
+
+def test_a_folder_of_a_commit_with_a_link_out_of_it(git: Git, commit: Commit, tmp_path: Path) -> None:
+    (tmp_path / "tree" / FOLDER / "secret.h").symlink_to("/etc/passwd")
+    at = commit("acme: a link", {})
+    with pytest.raises(UsageError, match=f"expected {FOLDER} to have files of its own, found: "):
+        GitTree(tmp_path / "tree").unpack(at, FOLDER, tmp_path / "out")
+
+
 def test_a_range_as_mails(git: Git, commit: Commit, tmp_path: Path) -> None:
     commit("acme: one", {f"{FOLDER}/main.c": "1"})
     commit("acme: two", {f"{FOLDER}/main.c": "2"})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.build import module
-from plugfest.build.confinement import Limits
+from plugfest.build.confinement import Confinement, Limits
 from plugfest.build.errors import BuildError, SeriesError
 from plugfest.errors import UsageError
 from plugfest.patch.driver import Source, Workshop, check_driver, update
@@ -102,6 +102,12 @@ def test_a_patched_driver_of_a_tree(
     git("commit", "--quiet", "-m", "acme: a Makefile")
     later, _ = workshop.build(acme, Source.of_tree(acme, tmp_path / "tree"), tmp_path / "later", start=start)
     assert module_info(later.read_bytes())["version"] == "3.0.0"
+    commit("acme: nothing that builds", {header: "nonsense\n"})
+    with pytest.raises(BuildError) as caught:
+        workshop.base(acme, Source.of_tree(acme, tmp_path / "tree"), tmp_path / "broken")
+    log = Path(str(caught.value).rpartition("all of its output: ")[2])
+    assert "error: " in log.read_text(), "it outlives the cache's half-built entry"
+    assert not list((tmp_path / "cache").glob(".half-*"))
     with pytest.raises(BuildError, match=r"fix and bad: expected make to succeed, .*heartbeat\.h:1:\d+: error: "):
         workshop.build(acme, source, tmp_path / "bad", (fix, nonsense))
     with pytest.raises(SeriesError, match=rf"bad: expected “acme: nonsense” to apply to .* patch failed: {header}:"):
@@ -109,7 +115,8 @@ def test_a_patched_driver_of_a_tree(
 
 
 def test_a_built_folder_gets_another_source(tmp_path: Path) -> None:
-    built, source = tmp_path / "built", tmp_path / "source"
+    confined, source = Confinement(tmp_path, [], tmp_path / "work"), tmp_path / "source"
+    built = confined.build / "tree"
     for folder, files in (
         (built, {"same.c": "1", "changed.c": "1", "gone.h": "1", "same.o": "o", "acme.mod.c": "m", "deep/gone.c": "1"}),
         (source, {"same.c": "1", "changed.c": "2", "new/more.c": "3", "Makefile": "m"}),
@@ -118,7 +125,14 @@ def test_a_built_folder_gets_another_source(tmp_path: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
             os.utime(folder / name, (1000, 1000))
-    update(built, source)
+    # What the build of another commit may have left: the host's files are not its to lead to.
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/secret").write_text("of the host")
+    (built / "new").symlink_to(tmp_path / "host")
+    (built / "Makefile").symlink_to(tmp_path / "host/secret")
+    update(confined, "tree", source)
+    assert {path.name: path.read_text() for path in (tmp_path / "host").iterdir()} == {"secret": "of the host"}
+    assert not (built / "new").is_symlink()
     found = {str(path.relative_to(built)): path.read_text() for path in built.rglob("*") if path.is_file()}
     assert found == {
         "same.c": "1",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import UsageError
-from plugfest.patch.queue import Submission, submission, submissions
+from plugfest.patch.queue import Series, Submission, pending, read, submission, submissions
 
 
 def names(found: list[Submission]) -> dict[str, list[str]]:
@@ -46,12 +46,43 @@ def test_an_empty_queue(tmp_path: Path) -> None:
         submissions(tmp_path)
 
 
-@pytest.mark.parametrize("others", [["a.patch", "a.mbox"], ["before.patch"], ["together.patch"]])
-def test_names_that_would_share_a_folder(tmp_path: Path, others: list[str]) -> None:
-    for name in others:
+def test_names_that_would_share_a_folder(tmp_path: Path) -> None:
+    for name in ("a.patch", "a.mbox", "before.patch", "c.patch"):
         (tmp_path / name).touch()
-    with pytest.raises(UsageError, match="expected each series to have a name of its own"):
+    assert list(names(submissions(tmp_path))) == ["a.mbox", "a.patch", "before.patch", "c", "together"]
+    (tmp_path / "together").mkdir()
+    with pytest.raises(UsageError, match="expected no series of the name together, found one; rename it"):
         submissions(tmp_path)
+
+
+def test_what_is_pending_may_be_anything(tmp_path: Path) -> None:
+    """It is read when it is judged: what is wrong with one costs none of the others."""
+    (tmp_path / "torn.mbox.gz").write_bytes(gzip.compress(b"x" * 9999)[:-9])
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series/1.patch").write_text("a patch")
+    series, torn = pending(tmp_path)
+    assert (series.name, series.path, torn.name) == ("series", tmp_path / "series", "torn")
+    assert read(series.path) == Series("series", (("1.patch", b"a patch"),))
+    with pytest.raises(UsageError, match=r"torn\.mbox\.gz: expected mails or a diff"):
+        read(torn.path)
+    with pytest.raises(UsageError, match="none: expected a folder of pending series, found: No such file"):
+        pending(tmp_path / "none")
+
+
+def test_a_pending_series_that_changes(tmp_path: Path) -> None:
+    path = tmp_path / "series"
+    path.mkdir()
+    for name, text in (("1.patch", "ab"), ("2.patch", "c"), ("notes", "")):
+        (path / name).write_text(text)
+    (series,) = pending(tmp_path)
+    assert not series.changed
+    (path / "notes").write_text("more")
+    assert not series.changed, "it is no part of it"
+    (path / "1.patch").write_text("a")
+    (path / "2.patch").write_text("bc")
+    assert series.changed
+    path.rename(tmp_path / "gone")
+    assert series.changed
 
 
 def test_files_of_the_command_line_are_one_series_in_their_order(tmp_path: Path) -> None:

@@ -109,11 +109,14 @@ def read(top: Path, name: str | PurePosixPath, largest: int) -> bytes | None:
             descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
             return None
-        return file.read(largest)
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+            return file.read(largest)
+    finally:
+        os.close(descriptor)
 
 
 def write(top: Path, name: str | PurePosixPath, data: bytes) -> None:
