@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from plugfest.build.errors import BuildError, SeriesError
 from plugfest.cli import patch as command
+from plugfest.cli import patched
 from plugfest.errors import InfrastructureError
 from plugfest.patch.driver import Workshop
 from plugfest.patch.series import Patch
+from plugfest.plugin import suite
 from plugfest.provision.artifact import BuildRoot, DriverSource
 from plugfest.run import sandbox
 from test_commands import END, result
@@ -30,12 +32,13 @@ def builds(
     """Provisioning and the compiler replaced: a series whose text has a word of an error fails. Returns what was built."""
     made: list[tuple[str, str]] = []
     root = BuildRoot(tmp_path / "headers", "7.3.4+deb13-amd64", "7.3.4-1", "gcc-14 14.2.0-19")
-    monkeypatch.setattr(command, "ensure_build_root", lambda settings, kernel: root)
 
     def source(settings: Any, kernel: Any, root: Any) -> DriverSource:
         return DriverSource(settings.cache / "source", "Debian's linux-source-7.3 7.3.4-1")
 
-    monkeypatch.setattr(command, "ensure_driver_source", source)
+    for each in (command, patched):
+        monkeypatch.setattr(each, "ensure_build_root", lambda settings, kernel: root)
+        monkeypatch.setattr(each, "ensure_driver_source", source)
 
     def build(
         self: Workshop, driver: Any, source: Any, output: Path, series: Any = (), start: Any = None
@@ -54,7 +57,7 @@ def builds(
     monkeypatch.setattr(Workshop, "build", build)
     monkeypatch.setattr(Workshop, "base", lambda *arguments: (build(*arguments)[0], tmp_path))
     # It reads the whole suite; the tests of plugfest run have it.
-    monkeypatch.setattr(command.suite, "check_selection", lambda *_, **__: None)
+    monkeypatch.setattr(suite, "check_selection", lambda *_, **__: None)
     return made
 
 
@@ -176,6 +179,87 @@ def test_a_file_that_is_not_there(plugfest, builds) -> None:
     done = plugfest("patch", "none.mbox", "--driver", "ixgbe")
     assert done.status == 2
     assert done.line.startswith("none.mbox: expected a mail, a mailbox, a diff")
+
+
+class TestRun:
+    """``plugfest run --patch``: one run, of the driver with patches."""
+
+    def test_its_report_names_the_series(self, plugfest, builds, runs) -> None:
+        Path("fix.mbox").write_text("good")
+        plans = runs(both("pass", "pass"))
+        done = plugfest("run", "ixgbe", "--patch", "fix.mbox")
+        assert done.status == 0
+        (plan,) = plans
+        assert (plan.series, plan.in_tree) == (("fix",), True)
+        assert plan.extra_modules == (Path("results/latest").resolve() / "module/ixgbe.ko",)
+        found = json.loads(Path("results/latest/report.json").read_text())
+        assert found["run"]["options"]["series"] == ["fix"]
+
+    def test_what_does_not_build_is_one_line_and_no_run(self, plugfest, builds, runs) -> None:
+        Path("bad.patch").write_text("broken")
+        runs()
+        done = plugfest("run", "ixgbe", "--patch", "bad.patch", "--output", "out")
+        assert done.status == 1
+        assert done.line == "bad: expected make to succeed, found exit status 2: a.c:1: error: no"
+        assert not Path("out/journal.jsonl").exists(), "by which plugfest matrix knows it"
+
+    @pytest.mark.parametrize(("texts", "left"), [(("good", "broken", "good"), ["a", "c"]), (("broken", "x"), None)])
+    def test_together_without_what_does_not_build(
+        self, plugfest, builds, runs, texts: tuple[str, ...], left: list[str] | None
+    ) -> None:
+        names = [f"{name}.patch" for name, _ in zip("abc", texts, strict=False)]
+        for name, text in zip(names, texts, strict=True):
+            Path(name).write_text(text)
+        plans = runs(both("pass", "pass")) if left else runs()
+        done = plugfest("run", "ixgbe", "--together", *(word for name in names for word in ("--patch", name)))
+        lines = done.err.splitlines()
+        if left:
+            assert done.status == 0
+            assert list(plans[0].series) == left
+            assert lines == ["plugfest: b: expected make to succeed, found exit status 2: a.c:1: error: no"]
+        else:
+            assert done.status == 1
+            assert lines[-1] == "plugfest: expected two series or more to judge together, found 1"
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--patch", "none.mbox"], "none.mbox: expected a mail, a mailbox, a diff or a folder of them, found none"),
+            (["--patch", "fix.mbox", "--kernel", "/linux"], "--kernel /linux: expected one of trixie-backports"),
+            (["--patch", "fix.mbox", "--module", "x.ko"], "--module with --patch: expected one of them"),
+            (["--patch", "fix.mbox", "--patch", "fix.patch"], "--patch: expected series with different names"),
+            (["--together"], "--together: expected --patch with it, found none"),
+        ],
+    )
+    def test_a_wrong_command_line(self, plugfest, builds, arguments: list[str], expected: str) -> None:
+        for name in ("fix.mbox", "fix.patch"):
+            Path(name).touch()
+        done = plugfest("run", "ixgbe", *arguments)
+        assert done.status == 2
+        assert done.line.startswith(expected)
+
+
+def test_a_strangers_words_do_not_control_the_terminal(plugfest, builds, runs, monkeypatch) -> None:
+    def build(*_: Any, **__: Any) -> Any:
+        raise SeriesError("fix", "expected “\x1b]0;owned\x07\x1b[2Jx\u202e” to apply to it, found: none")
+
+    monkeypatch.setattr(Workshop, "build", build)
+    Path("fix.mbox").touch()
+    done = plugfest("patch", "fix.mbox", "--driver", "ixgbe")
+    assert done.status == 1
+    assert all(char.isprintable() for char in done.line)
+    assert done.line.startswith("fix: expected “\\x1b]0;owned\\x07")
+
+
+def test_a_queue_of_which_one_is_left(plugfest, builds, runs) -> None:
+    """It was judged alone: together it is no other thing."""
+    Path("queue").mkdir()
+    for name, text in (("a.patch", "good"), ("b.patch", "broken")):
+        (Path("queue") / name).write_text(text)
+    plans = runs(both("pass", "pass"), both("pass", "pass"))
+    done = plugfest("patch", "queue", "--driver", "ixgbe")
+    assert [plan.output.name for plan in plans] == ["before", "a"]
+    assert "together: expected two series or more to judge together, found 1" in done.out
 
 
 @pytest.fixture

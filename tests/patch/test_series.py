@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import quopri
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +35,12 @@ def confined(build_root: BuildRoot, provisioning: ProvisionSettings, git: Git, t
 
 @pytest.fixture
 def patched(confined: Confinement, tmp_path: Path) -> Callable[..., list[Patch]]:
+    order = itertools.count(1)
+
     def run(*texts: str | bytes, name: str = "the series") -> list[Patch]:
         data = [text.encode() if isinstance(text, str) else text for text in texts]
         series = Series(name, tuple((f"{number}.patch", each) for number, each in enumerate(data)))
-        return apply(confined, series, FOLDER, title="the source", log=tmp_path / "git.log")
+        return apply(confined, series, FOLDER, title="the source", log=tmp_path / "git.log", order=next(order))
 
     return run
 
@@ -104,6 +107,78 @@ def test_a_mail_as_a_client_encodes_it(
     assert result(confined) == lines(line7="int first;")
 
 
+def test_mails_of_several_clients(patched: Callable[..., list[Patch]], confined: Confinement, two: list[str]) -> None:
+    """One with the lines of Windows, one as Latin-1 and quoted-printable."""
+    first = two[0].replace("\n", "\r\n")
+    head, _, body = two[1].partition("\n\n")
+    quoted = quopri.encodestring(f"Fassade, façade.\n{body}".encode("latin-1")).decode()
+    second = (
+        f"{head}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\n"
+        f"Content-Transfer-Encoding: quoted-printable\n\n{quoted}"
+    )
+    found = patched(first, second)
+    assert [patch.subject for patch in found] == ["acme: first", "acme: second"]
+    assert result(confined) == lines(line7="int second;")
+
+
+def test_a_thread_with_a_proposal_in_a_reply(
+    patched: Callable[..., list[Patch]], confined: Confinement, two: list[str]
+) -> None:
+    """A reviewer's diff is none of the series'."""
+    reply = two[0].replace("Subject: [PATCH", "Subject: Re: [PATCH").replace("int first;", "int better;")
+    found = patched(two[0] + reply + two[1])
+    assert [patch.subject for patch in found] == ["acme: first", "acme: second"]
+    assert result(confined) == lines(line7="int second;")
+    with pytest.raises(BuildError, match="expected a patch, found replies alone"):
+        patched(reply)
+
+
+def test_files_that_move_come_and_go(
+    git: Git, commit: Commit, confined: Confinement, patched: Callable[..., list[Patch]], tmp_path: Path
+) -> None:
+    """A rename, a deleted file, a new folder, a binary file, and a name that git quotes."""
+    data = bytes(range(256))
+    git("mv", f"{FOLDER}/main.c", f"{FOLDER}/core.c")
+    git("rm", "--quiet", f"{FOLDER}/Makefile")
+    (tmp_path / "tree" / FOLDER / "firmware.bin").write_bytes(data)
+    commit("acme: move", {f"{FOLDER}/deep/größe.h": "int new;\n"})
+    (found,) = patched(git("format-patch", "--stdout", "-M", "--binary", "base..HEAD") + "\n")
+    assert {name.removeprefix(f"{FOLDER}/") for name in found.files} == {
+        "main.c",
+        "core.c",
+        "Makefile",
+        "firmware.bin",
+        "deep/größe.h",
+    }
+    top = confined.build / TREE / FOLDER
+    assert {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()} == {
+        "core.c",
+        "firmware.bin",
+        "deep/größe.h",
+    }
+    assert (top / "firmware.bin").read_bytes() == data
+
+
+def test_a_binary_file_without_its_contents(
+    git: Git, commit: Commit, confined: Confinement, patched: Callable[..., list[Patch]], tmp_path: Path
+) -> None:
+    (tmp_path / "tree" / FOLDER / "firmware.bin").write_bytes(bytes(range(256)))
+    commit("acme: firmware", {})
+    with pytest.raises(BuildError, match="binary"):
+        patched(git("diff", "base", "HEAD") + "\n")
+
+
+def test_what_lies_in_the_place_of_the_mails(
+    patched: Callable[..., list[Patch]], confined: Confinement, two: list[str], tmp_path: Path
+) -> None:
+    """Put there by a makefile or a mail that git reads wrongly: the host writes mails, and reads what git makes of them."""
+    (tmp_path / "host").mkdir()
+    (confined.build / "mail").symlink_to(tmp_path / "host")
+    patched(two[0])
+    assert not list((tmp_path / "host").iterdir())
+    assert result(confined) == lines(line7="int first;")
+
+
 def test_diffs_without_mails(
     git: Git, patched: Callable[..., list[Patch]], confined: Confinement, two: list[str]
 ) -> None:
@@ -166,9 +241,20 @@ def test_what_is_no_patch(patched: Callable[..., list[Patch]], text: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["../../../../../../escaped", "/tmp/escaped", f"{FOLDER}/../escaped"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../../../escaped",
+        "/tmp/escaped",
+        f"{FOLDER}/../escaped",
+        ".git/hooks/escaped",
+        f"{FOLDER}/.git/hooks/escaped",
+        f"{FOLDER}/link/escaped",
+    ],
+)
 def test_a_patch_that_climbs_out(patched: Callable[..., list[Patch]], tmp_path: Path, name: str) -> None:
     diff = f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+escaped\n"
+    link = f"diff --git a/{FOLDER}/link b/{FOLDER}/link\nnew file mode 120000\n--- /dev/null\n+++ b/{FOLDER}/link\n@@ -0,0 +1 @@\n+/tmp\n"
     with pytest.raises(BuildError):
-        patched(diff)
+        patched(link + "\\ No newline at end of file\n" + diff)
     assert not list(itertools.chain(tmp_path.rglob("escaped"), Path("/tmp").glob("escaped")))
