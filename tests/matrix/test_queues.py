@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -227,3 +228,12 @@ def test_jobs_that_cannot_have_a_queue(plugfest, queued: Write, more: str, run: 
     assert done.status == 2
     assert expected in done.line
     shutil.rmtree("linux")
+
+
+def test_a_name_that_is_no_text(plugfest, queued: Write, stand_in) -> None:
+    name = os.fsdecode(b"gr\xf6\xdfe.patch")
+    done = plugfest("nightly", str(queued(name, "b.patch")))
+    assert done.status == 0
+    assert f"{ON} with b: 0 fixed, 0 broken, 0 new, 3 unchanged" in done.out.splitlines()
+    (odd,) = [each["title"] for key, each in patches(latest("nightly/results")).items() if "gr" in each["title"]]
+    assert odd == rf"{ON} with gr\xf6\xdfe"

@@ -113,7 +113,7 @@ def read(top: Path, name: str | PurePosixPath, largest: int) -> bytes | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
             return None
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(largest)
     finally:
         os.close(descriptor)

@@ -176,7 +176,9 @@ def _record(found: Matrix, chosen: Path, output: Path) -> Night:
                 raise
             except PlugfestError as error:
                 print_error(f"{shown(folder)} is not in the history: {error}", error.exit_status)
-    before = [folder for folder in ledger.folders((output / RESULTS).absolute(), found.name) if folder.name < chosen.name]
+    before = [
+        folder for folder in ledger.folders((output / RESULTS).absolute(), found.name) if folder.name < chosen.name
+    ]
     night.known = judgement.marks(before[-1]) if before else {}
     (chosen / _SHOWN).unlink(missing_ok=True)  # what is added to it now is not shown yet
     with closing(Ledger(chosen, found.jobs)) as opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def pending(folder: Path) -> list[Pending]:
         raise UsageError(f"{folder}: expected a folder of pending series, found: {error.strerror}; make it") from error
     short = [_name(path) for path in paths]
     return [
-        Pending(path.name if short.count(name) > 1 or name in _RESERVED else name, path, _digest(path))
+        Pending(_shown(path) if short.count(name) > 1 or name in _RESERVED else name, path, _digest(path))
         for path, name in zip(paths, short, strict=True)
     ]
 
@@ -163,7 +164,7 @@ def _digest(path: Path) -> str:
     try:
         for each in _files(path):
             data = each.read_bytes()
-            state.update(f"{each.name}\0{len(data)}\0".encode(errors="surrogateescape") + data)
+            state.update(f"{_shown(each)}\0{len(data)}\0".encode() + data)
     except OSError as error:
         return f"unreadable: {error.strerror}"
     return state.hexdigest()
@@ -174,10 +175,15 @@ def _is_patch(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    name = path.name
+    name = _shown(path)
     for ending in (".gz", *ENDINGS):
         name = name.removesuffix(ending)
     return name
+
+
+def _shown(path: Path) -> str:
+    """Return a file's name as text, which it need not be."""
+    return os.fsencode(path.name).decode(errors="backslashreplace")
 
 
 def _text(path: Path) -> tuple[str, bytes]:
@@ -190,4 +196,4 @@ def _text(path: Path) -> tuple[str, bytes]:
         raise UsageError(f"{path}: expected mails or a diff, found: {error}") from error
     if len(data) > _LARGEST:
         raise UsageError(f"{path}: expected at most {_LARGEST >> 20} MiB of patches, found more; name the series alone")
-    return path.name, data
+    return _shown(path), data

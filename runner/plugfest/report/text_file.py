@@ -14,7 +14,8 @@ def write(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        # A name of a file may be no UTF-8; in JSON, what such a character becomes is an escape of it.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(path)
     except BaseException:
         # Not after a success: then the name may already be that of another process's.
