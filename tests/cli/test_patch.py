@@ -50,7 +50,7 @@ def builds(
             name = next(each.name for each in series if b"conflict" in each.texts[0][1])
             raise SeriesError(name, "expected “it” to apply to the source, found: patch failed: a.c:1")
         made.append((output.parent.name, source.commit or "Debian's"))
-        output.mkdir(parents=True)
+        output.mkdir(parents=True, exist_ok=True)
         (output / "ixgbe.ko").write_bytes(kernel_module(b"license=GPL\0"))
         return output / "ixgbe.ko", [Patch("ixgbe: change it", None, "1.patch", frozenset())] if series else []
 

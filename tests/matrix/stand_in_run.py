@@ -38,11 +38,8 @@ def main() -> int:
     # Whoever sees that a run has begun may interrupt it; it is asked for below, with who sent it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     output = Path(value("--output") or "")
-    series = [
-        os.fsencode(Path(path).stem).decode(errors="backslashreplace")
-        for option, path in itertools.pairwise(ARGUMENTS)
-        if option == "--patch"
-    ]
+    paths = [Path(path) for option, path in itertools.pairwise(ARGUMENTS) if option == "--patch"]
+    series = [os.fsencode(path.stem).decode(errors="backslashreplace") for path in paths]
     driver = "+".join([ARGUMENTS[1], *series])
     (HOME / f"environment-{driver}").write_text(json.dumps(dict(os.environ)))
     number = number_of(driver)
