@@ -110,14 +110,14 @@ def test_a_mail_as_a_client_encodes_it(
 def test_mails_of_several_clients(patched: Callable[..., list[Patch]], confined: Confinement, two: list[str]) -> None:
     """One with the lines of Windows, one as Latin-1 and quoted-printable."""
     first = two[0].replace("\n", "\r\n")
-    head, _, body = two[1].partition("\n\n")
+    head, _, body = two[1].replace("acme: second", "=?iso-8859-1?q?acme=3A_fa=E7ade?=").partition("\n\n")
     quoted = quopri.encodestring(f"Fassade, façade.\n{body}".encode("latin-1")).decode()
     second = (
         f"{head}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\n"
         f"Content-Transfer-Encoding: quoted-printable\n\n{quoted}"
     )
     found = patched(first, second)
-    assert [patch.subject for patch in found] == ["acme: first", "acme: second"]
+    assert [patch.subject for patch in found] == ["acme: first", "acme: façade"]
     assert result(confined) == lines(line7="int second;")
 
 

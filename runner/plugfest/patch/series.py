@@ -28,6 +28,7 @@ _LARGEST = 64 << 20
 """Most bytes of a diff."""
 _SHOWN = 3
 
+# -n: git would convert what is not UTF-8, for which the build root lacks the tables, and refuse the mail over a name in its message.
 _SPLIT = """
 set -e
 for each in in/*; do
@@ -35,7 +36,7 @@ for each in in/*; do
     git mailsplit -b -o"out/${each#in/}" "$each" >/dev/null
 done
 for each in out/*/[0-9][0-9][0-9][0-9]; do
-    git mailinfo -k "$each.msg" "$each.patch" <"$each" >"$each.info" || exit
+    git mailinfo -k -n "$each.msg" "$each.patch" <"$each" >"$each.info" || exit
 done
 """
 _LIST = """
@@ -114,7 +115,8 @@ def _read(confined: Confinement, series: Series, log: Path, order: int) -> list[
             confined.write(f"{top}/in/{number:04}", data)
             mails = True
     if mails and confined.run(["sh", "-c", _SPLIT], log=log, folder=top, what=series.name):
-        raise SeriesError(series.name, f"expected mails with patches, found something else; see {log}")
+        why = log.read_text(errors="replace").strip().splitlines() or ["something else"]
+        raise SeriesError(series.name, f"expected mails with patches, found: {why[-1].removeprefix('error: ')}")
     confined.run(["sh", "-c", _LIST], log=log, folder=top, what=series.name)
     found: list[Patch] = []
     replies = 0
@@ -147,7 +149,11 @@ def _read(confined: Confinement, series: Series, log: Path, order: int) -> list[
 
 
 def _text(confined: Confinement, path: PurePosixPath) -> str:
-    return (confined.read(path, _LARGEST) or b"").decode(errors="replace")
+    data = confined.read(path, _LARGEST) or b""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # as most mails that are not UTF-8
 
 
 def _subject(info: str) -> tuple[str, tuple[int, int] | None]:
