@@ -14,7 +14,7 @@ from plugfest.build import module
 from plugfest.build.confinement import Confinement, Limits
 from plugfest.build.errors import BuildError, SeriesError
 from plugfest.errors import UsageError
-from plugfest.patch.driver import Source, Workshop, check_driver, update
+from plugfest.patch.driver import Source, Workshop, check_driver, clean, update
 from plugfest.patch.queue import Series
 from plugfest.provision.artifact import BuildRoot, DriverSource
 from plugfest.provision.modules import module_info
@@ -112,6 +112,16 @@ def test_a_patched_driver_of_a_tree(
         workshop.build(acme, source, tmp_path / "bad", (fix, nonsense))
     with pytest.raises(SeriesError, match=rf"bad: expected “acme: nonsense” to apply to .* patch failed: {header}:"):
         workshop.build(acme, source, tmp_path / "worse", (nonsense,))
+
+
+def test_what_another_build_left_in_a_users_folder(tmp_path: Path) -> None:
+    confined = Confinement(tmp_path, [], tmp_path / "work")
+    built = ("a.o", ".a.o.cmd", "a.mod", "a.mod.c", "a.mod.o", "a.ko", "modules.order", "Module.symvers", "deep/b.o")
+    source = ("a.c", "a.h", "Makefile", "Kbuild", ".clang-format", "deep/b.c", "mod.c")
+    for name in (*built, *source):
+        confined.write(f"tree/{name}", b"")
+    clean(confined, "tree")
+    assert {str(path.relative_to("tree")) for path in confined.files("tree")} == set(source)
 
 
 def test_a_built_folder_gets_another_source(tmp_path: Path) -> None:

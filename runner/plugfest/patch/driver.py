@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ GIT_LOG = "git.log"
 _MODULE = "module"
 _SOURCES = (".c", ".h", ".S")
 _MAKEFILES = ("Makefile", "Kbuild", "Kconfig")
+_BUILT = re.compile(r".+\.(?:o|ko|a|mod|mod\.c)|\..+\.cmd|modules\.order|Module\.symvers")
+"""What a build leaves beside the source."""
 
 
 def check_driver(driver: Driver) -> None:
@@ -113,6 +116,13 @@ def update(confined: Confinement, place: str, source: Path) -> None:
             confined.unlink(there)
 
 
+def clean(confined: Confinement, place: str) -> None:
+    """Remove what a build for some other kernel has left in a user's folder: make could take it for up to date."""
+    for path in list(confined.files(place)):
+        if _BUILT.fullmatch(path.name):
+            confined.unlink(path)
+
+
 @dataclass(frozen=True)
 class Together:
     """What was built at once.
@@ -163,6 +173,7 @@ class Workshop:
                 with module.confinement(self.settings, self.root, self.limits) as confined:
                     place = f"{TREE}/{source.folder}"
                     confined.take(folder, place)
+                    clean(confined, place)
                     self._make(confined, driver, source, place, output, source.title)  # of a failure the log stays
                     confined.give(TREE, target / TREE)
                 shutil.copytree(output, target / _MODULE)
@@ -200,6 +211,7 @@ class Workshop:
             folder = source.lay_out(Path(scratch))
             if start is None:
                 confined.take(folder, place)
+                clean(confined, place)
             else:
                 confined.take(start, TREE)
                 update(confined, place, folder)
