@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -90,7 +90,7 @@ def _begin_build(builds: Path) -> tuple[Path, int]:
     with (builds / ".lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         for left in builds.glob("[!.]*"):
-            with _locked(left) as free:
+            with suppress(FileNotFoundError), _locked(left) as free:  # its build may end just now
                 if free:
                     remove(left)
         folder = Path(tempfile.mkdtemp(dir=builds))
