@@ -29,7 +29,7 @@ def queued(write: Write) -> Write:
         folder = Path("pending")
         folder.mkdir(exist_ok=True)
         for name in names:
-            (folder / name).write_text(f"a patch of {name}")
+            (folder / name).write_bytes(b"a patch of " + os.fsencode(name))
         queue = f'queues = [{{driver = "ixgbe", folder = "pending"}}]\n{more}'
         return write("ixgbe", more=queue, **settings)
 
