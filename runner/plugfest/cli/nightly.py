@@ -36,7 +36,7 @@ from plugfest.history.database import HistoryError, reading, writing
 from plugfest.history.timeline import Timeline, read
 from plugfest.matrix import judgement, ledger
 from plugfest.matrix.definition import Matrix
-from plugfest.matrix.judgement import Judgement
+from plugfest.matrix.judgement import SeriesJudgement
 from plugfest.matrix.ledger import Ledger
 from plugfest.report import comparison
 from plugfest.report.comparison import Change
@@ -122,7 +122,7 @@ class Night:
     runs: set[int] = field(default_factory=set)
     missing: bool = False
     folders: dict[Path, bool] = field(default_factory=dict)
-    judgements: list[Judgement] = field(default_factory=list)
+    judgements: list[SeriesJudgement] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -25,7 +25,7 @@ _TESTBED = ("qemu", "kernel", "root", "suite")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SeriesJudgement:
     """What is known of one job with patches.
 
     Attributes:
@@ -67,7 +67,7 @@ class Judgement:
         return [list(self.job.queued.digests) if self.job.queued else [], self.outcome, worse]
 
 
-def judge(opened: Ledger) -> list[Judgement]:
+def judge(opened: Ledger) -> list[SeriesJudgement]:
     """Judge the jobs with patches of which something counts."""
     found = []
     for job in opened.jobs:
@@ -75,28 +75,28 @@ def judge(opened: Ledger) -> list[Judgement]:
         if job.queued is None or finished is None:
             continue
         if finished.outcome == REFUSED:
-            found.append(Judgement(job, REFUSED, finished.reason))
+            found.append(SeriesJudgement(job, REFUSED, finished.reason))
             continue
         before = opened.finished.get(job.before.name)
         if finished.reason is not None or before is None or before.reason is not None:
             why = finished.reason or (before.reason if before is not None else None) or "the run without them is to do"
-            found.append(Judgement(job, "not judged", why))
+            found.append(SeriesJudgement(job, "not judged", why))
         else:
             found.append(_compared(job, before.folder, finished.folder))
     return found
 
 
-def _compared(job: Job, before: Path, after: Path) -> Judgement:
+def _compared(job: Job, before: Path, after: Path) -> SeriesJudgement:
     try:
         first, second = document.load(before), document.load(after)
     except InfrastructureError as error:
-        return Judgement(job, "not judged", str(error))
+        return SeriesJudgement(job, "not judged", str(error))
     difference = _difference(first, second)
     if difference is not None:
-        return Judgement(job, "not judged", f"the runs differ in more than the patches: {difference}")
+        return SeriesJudgement(job, "not judged", f"the runs differ in more than the patches: {difference}")
     names = (str(before.parent.name), str(after.parent.name))
     found = comparison.build(first, second, names=names)
-    return Judgement(job, "judged", None, found, second["run"]["options"].get("series", []))
+    return SeriesJudgement(job, "judged", None, found, second["run"]["options"].get("series", []))
 
 
 def _difference(first: Document, second: Document) -> str | None:
@@ -108,7 +108,7 @@ def _difference(first: Document, second: Document) -> str | None:
     return next((name for name in _TESTBED if testbeds[0].get(name) != testbeds[1].get(name)), None)
 
 
-def write(judgements: Iterable[Judgement], folder: Path) -> None:
+def write(judgements: Iterable[SeriesJudgement], folder: Path) -> None:
     """Write ``patches.json`` into the output folder of a matrix.
 
     Raises:
