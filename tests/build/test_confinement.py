@@ -163,7 +163,6 @@ def test_a_hog_is_ended_with_one_line(
     ],
     ids=["user namespace", "network namespace", "memfd", "fallocate", "System V"],
 )
-@pytest.mark.boot
 def test_nothing_gets_around_the_limits(confine: Confine, tmp_path: Path, script: str) -> None:
     """Each succeeds without the filter of system calls, in namespaces and as nobody too."""
     confined = confine()
@@ -172,7 +171,6 @@ def test_nothing_gets_around_the_limits(confine: Confine, tmp_path: Path, script
     assert any("not permitted" in line or "not supported" in line or "Died" in line for line in lines), lines
 
 
-@pytest.mark.boot
 def test_a_source_that_is_larger_than_a_build_may_be(confine: Confine, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/large").write_bytes(bytes(2 << 20))

@@ -55,7 +55,8 @@ def test_its_commands(plugfest, examples) -> None:
 
 
 def test_its_matrix(tmp_path) -> None:
-    (text,) = blocks("[matrix]")
+    text, pending = blocks("[matrix]")
+    assert "queues" in pending
     (night,) = blocks("[nightly]")
     path = tmp_path / "m.toml"
     path.write_text(f"{text}\n{night}")
