@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 class ServedDevice:
-    """A reactor in a thread with one device and its server."""
+    """A reactor in a thread with one device and its server.
+
+    Attributes:
+        may_fail: whether exceptions of the model are expected; others are an error when the device is closed.
+    """
 
     def __init__(self, create: Callable[[Host], Device], path: Path, wire: Wire | None = None) -> None:
         self.path = path
@@ -36,6 +40,8 @@ class ServedDevice:
         self.slot = Slot(clock=self.reactor, wire=wire or NullWire(), events=events, faults=FaultPoints(events=events))
         self.device = create(self.slot)
         self.device.restart(ResetCause.POWER_ON)
+        self.may_fail = False
+        self.reactor.failed = self.slot.failures.add
         self.server = Server(self.device, path, self.reactor)
         fd = self.slot.wire.fileno()
         if fd is not None:
@@ -83,6 +89,8 @@ class ServedDevice:
         self.server.close()
         self.device.close()
         self.slot.wire.close()
+        failures = [each for each in self.slot.events.after() if each["event"] == "model.error"]
+        assert self.may_fail or not self.slot.failures.count, f"the model failed: {failures}"
         self.reactor.close()
         os.close(self._wake)
 

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(nicmodels.__file__).parent
 LAYERS = (
     {"clock", "events", "ethernet"},
+    {"failures", "violations"},
     {"pci"},
     {"vfio_user"},
     {"registers", "wire"},

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nicmodels.clock import ManualClock
 from nicmodels.events import EventLog
+from nicmodels.failures import Failures
 from nicmodels.faults.points import FaultPoint, FaultPoints
 from nicmodels.pci import ResetCause
 from nicmodels.vfio_user.interrupts import Interrupts
 from nicmodels.vfio_user.memory import GuestMemory
+from nicmodels.violations import Violations
 from nicmodels.wire import NullWire
 
 if TYPE_CHECKING:
@@ -61,6 +63,14 @@ class Host(Protocol):
     def events(self) -> EventLog:
         """The event log."""
 
+    @property
+    def failures(self) -> Failures:
+        """Takes the exceptions of the model."""
+
+    @property
+    def violations(self) -> Violations:
+        """Takes what the driver does wrong."""
+
 
 @dataclass
 class Slot:
@@ -73,6 +83,12 @@ class Slot:
     link_segment: LinkSegment | None = None
     faults: FaultPoints = field(default_factory=FaultPoints)
     events: EventLog = field(default_factory=EventLog)
+    failures: Failures = field(init=False)
+    violations: Violations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.events)
+        self.violations = Violations(self.events)
 
 
 @dataclass

@@ -91,4 +91,5 @@ class Nic(Device):
             "resets": dict(self.resets),
             "unknown": {} if file is None else {f"{offset:#x}": count for offset, count in file.unknown.items()},
             "dma_errors": self.account.dma_errors,
+            "violations": dict(self.host.violations.counts),
         }

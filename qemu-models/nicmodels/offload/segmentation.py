@@ -11,6 +11,7 @@ from struct import Struct, pack_into
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicmodels.offload.chain import length as chain_length
+from nicmodels.offload.chain import part
 from nicmodels.offload.checksum import chain_sum, fold, pseudo_header_sum, word_sum
 from nicmodels.offload.headers import TCP, UDP
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nicmodels.offload.checksum import Buffer
+
+
+def number_of_segments(size: int, mss: int) -> int:
+    """How many frames a payload of `size` bytes becomes, at `mss` bytes a frame.
+
+    Raises:
+        ValueError: `mss` is not positive.
+    """
+    if mss < 1:
+        raise ValueError(f"expected a segment size of at least 1 byte; found {mss}")
+    return max(size - 1, 0) // mss + 1
 
 
 class FlagMasks(NamedTuple):
@@ -52,8 +64,13 @@ def segment(
     masks: FlagMasks = _DEFAULT_MASKS,
     identification_mask: int = 0xFFFF,
     seeded: bool = False,
+    first: int = 0,
+    most: int | None = None,
 ) -> Iterator[list[Buffer]]:
     """Segment a payload into frames, each a chain of a new header and views of the payload, which is not copied.
+
+    A packet of few bytes can ask for very many frames: a device makes them as it sends them, and some a turn of the event
+    loop (`first`, `most`).
 
     Args:
         header: Ethernet to TCP or UDP header, options included, as in the first frame.
@@ -67,6 +84,8 @@ def segment(
         seeded: the checksum fields of `header` hold initial sums, as drivers write them for hardware that adds to them:
             for TCP and UDP that of the pseudo-header without the length, for IPv4 normally 0. If false, the fields are
             ignored and the pseudo-header is computed.
+        first: the first frame to make, below `number_of_segments`.
+        most: how many to make; None for all that are left.
 
     Raises:
         ValueError: the header is too short or has no IP header, the protocol cannot be segmented, or `mss` is not positive.
@@ -74,8 +93,8 @@ def segment(
     tcp = protocol == TCP
     if not tcp and protocol != UDP:
         raise ValueError(f"expected protocol {TCP} (TCP) or {UDP} (UDP); found {protocol}")
-    if mss < 1:
-        raise ValueError(f"expected a segment size of at least 1 byte; found {mss}")
+    total = chain_length(payload)
+    number = number_of_segments(total, mss)
     if l4_offset + (20 if tcp else 8) > len(header) or l3_offset + 20 > l4_offset:
         raise ValueError(f"expected IP at {l3_offset} and a whole header at {l4_offset}; found {len(header)} bytes")
     version = header[l3_offset] >> 4
@@ -94,8 +113,8 @@ def segment(
     flags = (template[l4_offset + 12] << 8 | template[l4_offset + 13]) if tcp else 0
     l4_header = len(template) - l4_offset
     ip_header = l4_offset - l3_offset
-    total = chain_length(payload)
-    last = max(total - 1, 0) // mss
+    last = number - 1
+    end = number if most is None else min(first + most, number)
     # The headers are summed once, without the fields that change; those are added for each frame.
     if version == 4:
         template[l3_offset + 2 : l3_offset + 6] = bytes(4)
@@ -114,7 +133,9 @@ def segment(
     window = int.from_bytes(template[l4_offset + 14 : l4_offset + 16], "big")
     pack_ipv4, pack_tcp, pack_udp = _IPV4.pack_into, _TCP.pack_into, _UDP.pack_into
 
-    for index, pieces in enumerate(_cut(payload, mss, last + 1)):
+    if first:
+        payload = part(payload, first * mss, total)
+    for index, pieces in enumerate(_cut(payload, mss, end - first), first):
         size = total - index * mss if index == last else mss
         frame = template[:]
         if version == 4:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from nicmodels.clock import Clock
 
-BURST = 2000
-"""Events that run before the rest of the process gets its turn."""
+BURST = 256
+"""Events that run before the rest of the process gets its turn: some 0.1 ms each, after the process has waited for a core."""
 
 
 class Timeline:

@@ -140,7 +140,7 @@ class CommonMethods:
         return {
             "connected": self._server.connected,
             "rejected": {str(command): count for command, count in self._server.rejected.items()},
-            "model_errors": self._server.model_errors,
+            "model_errors": self._host.failures.count,
             "dma_errors": self._host.memory.errors,
             "mappings": len(self._host.memory),
         }

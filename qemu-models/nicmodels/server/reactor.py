@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import logging
 import select
 import time
 from collections import deque
@@ -18,12 +19,22 @@ from nicmodels.clock import Timer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
 LONGEST_WAIT = 3600.0
 """Seconds that one system call waits: a guest may set a timer that does not fit a time_t."""
 
 
+def _log(error: Exception) -> None:
+    logger.error("a callback failed: %s", error, exc_info=error)
+
+
 class Reactor:
-    """An epoll loop. Callbacks run on the thread that called `run`; none of the methods is thread-safe."""
+    """An epoll loop. Callbacks run on the thread that called `run`; none of the methods is thread-safe.
+
+    Attributes:
+        failed: takes the exception of a callback, which ends that callback and not the loop; it must not raise.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -34,6 +45,7 @@ class Reactor:
         self._timers: list[Timer] = []
         self._soon: deque[Callable[[], object]] = deque()
         self._stopping = False
+        self.failed: Callable[[Exception], object] = _log
         self.now = time.monotonic
 
     def add_reader(self, fd: int, callback: Callable[[], object], *, edge: bool = False) -> None:
@@ -93,24 +105,30 @@ class Reactor:
             if mask & ~select.EPOLLOUT:
                 callback = self._readers.get(fd)
                 if callback is not None:
-                    callback()
+                    self._call(callback)
             if mask & ~select.EPOLLIN:
                 callback = self._writers.get(fd)
                 if callback is not None:
-                    callback()
+                    self._call(callback)
         for _ in range(len(self._soon)):
-            self._soon.popleft()()
+            self._call(self._soon.popleft())
         timers = self._timers
         if timers:
             now = self.now()
             while timers and timers[0].when <= now:
                 timer = heapq.heappop(timers)
                 if not timer.cancelled:
-                    timer.callback()
+                    self._call(timer.callback)
 
     def close(self) -> None:
         """Release the epoll descriptor; the registered descriptors stay with their owners."""
         self._epoll.close()
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception as error:
+            self.failed(error)
 
     def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
         timers = self._timers

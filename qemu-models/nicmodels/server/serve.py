@@ -21,6 +21,7 @@ from nicmodels.nic.device import Options, Slot
 from nicmodels.pci import ResetCause
 from nicmodels.phy import RemoteSegment
 from nicmodels.server.control import ControlServer
+from nicmodels.server.log_limit import LogLimit
 from nicmodels.server.methods import CommonMethods
 from nicmodels.server.reactor import Reactor
 from nicmodels.vfio_user.server import Server
@@ -110,6 +111,7 @@ def serve(model: Model, options: ServeOptions) -> None:
         recorder = PcapRecorder(open_wire(options.wire))
         stack.callback(recorder.close)
         slot = Slot(clock=reactor, wire=recorder, events=events, faults=FaultPoints(events=events))
+        reactor.failed = slot.failures.add
         slot.link_segment = _open_link_segment(options.wire, reactor, stack)
         try:
             device = model.create(slot, options.model)
@@ -178,5 +180,7 @@ def _run_profiled(reactor: Reactor, path: Path) -> None:
 
 
 def configure_logging(level: str) -> None:
-    """Log to standard error, one line a record."""
-    logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
+    """Log to standard error, one line a record, and not more than `log_limit` allows."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(LogLimit())
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[handler])

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IN_SIZE = 2 * MAX_MESSAGE
+RECEIVE_SIZE = 2 * MAX_MESSAGE
+IN_SIZE = 2 * RECEIVE_SIZE
+"""Bytes of the input buffer. Ordinary receives use half of it: the rest is for what arrives while the server waits for a reply."""
 OUT_SIZE = 1 << 16
 OUT_FULL = OUT_SIZE - 64
 MAX_TURN = 0.002
@@ -103,7 +105,7 @@ class Connection:
         self._sizes = [0] * protocol.REGION_COUNT
         self._in = bytearray(IN_SIZE + protocol.MESSAGE.size)
         self._view = memoryview(self._in)[:IN_SIZE]
-        self._whole = [self._view]
+        self._whole = [self._view[:RECEIVE_SIZE]]
         self._start = 0  # of the first unparsed message
         self._end = 0  # of the received bytes
         self._skip = 0  # bytes of an oversized message still to come
@@ -117,6 +119,7 @@ class Connection:
         self._lost = False
         self._trust = 0
         self._dma_id = 0
+        self._scanned = 0  # before it, the buffer has no reply that is waited for
         self._client_transfer = protocol.MAX_TRANSFER
         self.messages = 0
 
@@ -188,12 +191,12 @@ class Connection:
         """Receive once into the buffer; returns the number of bytes, 0 if none are there, -1 if the connection is closed."""
         if self._start == self._end:
             self._base += self._end
-            self._start = self._end = 0
+            self._start = self._end = self._scanned = 0
             buffers = self._whole
         else:
-            if IN_SIZE - self._end < MAX_MESSAGE // 2:
+            if RECEIVE_SIZE - self._end < MAX_MESSAGE // 2:
                 self._compact()
-            buffers = [self._view[self._end :]]
+            buffers = [self._view[self._end : RECEIVE_SIZE]]
         try:
             count, ancillary, flags, _ = self._sock.recvmsg_into(buffers, _ANCILLARY)
         except BlockingIOError:
@@ -214,6 +217,7 @@ class Connection:
         rest = bytes(self._view[self._start : self._end])
         self._view[: len(rest)] = rest
         self._base += self._start
+        self._scanned = max(self._scanned - self._start, 0)
         self._start, self._end = 0, len(rest)
 
     def _take_fds(self, ancillary: list[tuple[int, int, bytes]], *, truncated: bool) -> None:
@@ -524,15 +528,15 @@ class Connection:
         self._dma_id = (self._dma_id + 1) & 0xFFFF
         request = HEADER.pack(self._dma_id, command, HEADER_SIZE + len(payload), protocol.TYPE_COMMAND, 0) + payload
         deadline = monotonic() + DMA_TIMEOUT
-        scan = self._start
+        self._scanned = max(self._scanned, self._start + self._skip)
         waiting = memoryview(bytes(self._backlog) + request)
         self._backlog.clear()
         while True:
             if self._lost or not self._open:
                 raise DmaError(iova, length, "the client is gone")
-            found, scan = self._find_reply(scan, command)
-            if found is not None and not waiting:
-                flags, number, answer = found
+            reply = None if waiting else self._take_reply(command)
+            if reply is not None:
+                flags, number, answer = reply
                 if flags & protocol.ERROR:
                     raise DmaError(iova, length, f"the client answers {command.name} with {os.strerror(number)}")
                 return answer
@@ -551,17 +555,38 @@ class Connection:
                 if event & ~select.POLLOUT:
                     self._receive_more()
 
-    def _find_reply(self, scan: int, command: Command) -> tuple[tuple[int, int, bytes] | None, int]:
-        """Look for the reply among the received messages from `scan` on; returns it, and where to look next time."""
-        while self._end - scan >= HEADER_SIZE:
-            message, number, size, flags, error = HEADER.unpack_from(self._in, scan)
-            if size < HEADER_SIZE or size > self._end - scan:
+    def _take_reply(self, command: Command) -> tuple[int, int, bytes] | None:
+        """Take the reply out of the buffer, if it has arrived: its flags, error number and payload.
+
+        The messages before it stay where they are, since the parser keeps positions in them; those after it move up. So
+        replies need no room, however many there are in a turn, and no message is looked at twice.
+        """
+        while self._end - self._scanned >= HEADER_SIZE:
+            start = self._scanned
+            message, number, size, flags, error = HEADER.unpack_from(self._in, start)
+            if size < HEADER_SIZE or size > self._end - start:
                 break
-            is_reply = flags & protocol.TYPE_MASK == protocol.TYPE_REPLY
-            if is_reply and message == self._dma_id and number == command:
-                return (flags, error, bytes(self._view[scan + HEADER_SIZE : scan + size])), scan + size
-            scan += size
-        return None, scan
+            if flags & protocol.TYPE_MASK == protocol.TYPE_REPLY and message == self._dma_id and number == command:
+                payload = bytes(self._view[start + HEADER_SIZE : start + size])
+                self._cut_out(start, size)
+                return flags, error, payload
+            self._scanned = start + size
+        return None
+
+    def _cut_out(self, start: int, size: int) -> None:
+        """Remove a message from the buffer, with its descriptors, which no reply needs."""
+        rest = bytes(self._view[start + size : self._end])
+        self._view[start : start + len(rest)] = rest
+        self._end -= size
+        kept: list[tuple[int, list[int] | None]] = []
+        for position, fds in self._fds:
+            if position <= self._base + start:
+                kept.append((position, fds))
+            elif position > self._base + start + size:
+                kept.append((position - size, fds))
+            else:
+                _close_all(fds or [])
+        self._fds = kept
 
     def _send_some(self, data: memoryview) -> memoryview:
         try:

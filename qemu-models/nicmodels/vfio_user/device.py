@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nicmodels.events import EventLog
+    from nicmodels.failures import Failures
     from nicmodels.pci import Bar, ConfigSpace, ResetCause
     from nicmodels.vfio_user.interrupts import Interrupts
     from nicmodels.vfio_user.memory import GuestMemory
@@ -28,6 +29,10 @@ class DeviceHost(Protocol):
     @property
     def events(self) -> EventLog:
         """Records connections and refused requests."""
+
+    @property
+    def failures(self) -> Failures:
+        """Takes the exceptions of the device in a client's request."""
 
 
 class PciDevice(Protocol):

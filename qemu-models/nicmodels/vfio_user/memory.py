@@ -7,6 +7,7 @@ Source: QEMU, docs/interop/vfio-user.rst, VFIO_USER_DMA_MAP, _UNMAP, _READ, _WRI
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from bisect import bisect_right
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 ADDRESS_LIMIT = 1 << 64
+MOST_MAPPINGS = 65535
+"""As many as Linux's VFIO allows by default (dma_entry_limit)."""
 
 
 class DmaError(Exception):
@@ -135,10 +138,12 @@ class GuestMemory:
         Raises:
             ValueError: the size is zero, the range wraps, is not page-aligned or is longer than the file.
             MappingExistsError: the range overlaps a mapping.
-            OSError: mmap failed.
+            OSError: mmap failed, or there are `MOST_MAPPINGS` mappings (ENOSPC).
         """
         if size <= 0 or iova < 0 or offset < 0 or iova + size > ADDRESS_LIMIT:
             raise ValueError(f"cannot map {size:#x} bytes at {iova:#x}: not a range of 64-bit addresses")
+        if len(self._mappings) >= MOST_MAPPINGS:
+            raise OSError(errno.ENOSPC, f"there are {MOST_MAPPINGS} mappings")
         at = bisect_right(self._starts, iova)
         if at and iova < self._starts[at - 1] + self._mappings[at - 1].size:
             raise MappingExistsError(f"{iova:#x} is mapped already")
@@ -191,26 +196,23 @@ class GuestMemory:
             return self._last_view[start : start + length]
         mapping = self._find(iova, length, write=writable)
         if iova + length > mapping.iova + mapping.size:
-            raise self._refuse(iova, length, "crosses the end of a mapping; use views, read or write")
+            raise self._refuse(iova, length, "crosses the end of a mapping; use read or write")
         if mapping.view is None:
             raise self._refuse(iova, length, "the client shares this range by messages only; use read or write")
         self._remember(mapping)
         start = iova - mapping.iova
         return mapping.view[start : start + length]
 
-    def views(self, iova: int, length: int, writable: bool = False) -> list[memoryview]:
-        """Like `view`, with one piece per mapping in the range."""
-        pieces = []
-        while length > 0:
-            mapping = self._find(iova, length, write=writable)
-            if mapping.view is None:
-                raise self._refuse(iova, length, "the client shares this range by messages only; use read or write")
-            start = iova - mapping.iova
-            piece = mapping.view[start : start + length]
-            pieces.append(piece)
-            iova += len(piece)
-            length -= len(piece)
-        return pieces
+    def check(self, iova: int, length: int, writable: bool = False) -> None:
+        """Check that a range is guest memory, whatever mappings it is in, and whether or not they have a descriptor.
+
+        Raises:
+            DmaError: some of it is not mapped, or read-only, or bus mastering is off.
+        """
+        end = iova + length
+        while iova < end:
+            mapping = self._find(iova, end - iova, write=writable)
+            iova = mapping.iova + mapping.size
 
     def window(self) -> tuple[int, int, memoryview]:
         """The writable mapping that was accessed last, for loops that access it often: DMA address, size in bytes, view.

@@ -7,7 +7,6 @@ Source: QEMU, docs/interop/vfio-user.rst.
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[memoryview, list[int]], tuple[bytes, list[int]]]
 
-logger = logging.getLogger(__name__)
-
 NOTHING: tuple[bytes, list[int]] = (b"", [])
 
 
@@ -45,7 +42,6 @@ class Server:
 
     Attributes:
         rejected: how many requests of each command number were answered with an error.
-        model_errors: how often the model raised an exception in a client's request.
 
     Raises:
         OSError: cannot listen at the path.
@@ -55,7 +51,6 @@ class Server:
         self.device = device
         self.loop = loop
         self.rejected: Counter[int] = Counter()
-        self.model_errors = 0
         self._path = path
         self._session: Session | None = None
         device.config.listener = device
@@ -154,9 +149,7 @@ class Session:
 
     def model_failed(self, error: Exception) -> None:
         """Count and record an exception of the model."""
-        self._server.model_errors += 1
-        self._host.events.add("model.error", reason=f"{type(error).__name__}: {error}")
-        logger.error("the model failed: %s", error, exc_info=error)
+        self._host.failures.add(error)
 
     def disconnected(self, reason: str) -> None:
         """The connection was closed."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ def test_view_stays_within_one_mapping(fd: int) -> None:
     memory.map(fd, 8 * PAGE, 0x10000 + PAGE, PAGE)
     with pytest.raises(DmaError, match="crosses the end"):
         memory.view(0x10000 + PAGE - 2, 4)
-    one, other = memory.views(0x10000 + PAGE - 2, 4, writable=True)
-    one[:], other[:] = b"ab", b"cd"
+    memory.check(0x10000 + PAGE - 2, 4, writable=True)
+    memory.write(0x10000 + PAGE - 2, b"abcd")
     assert memory.read(0x10000 + PAGE - 2, 4) == b"abcd"
     assert os.pread(fd, 2, 8 * PAGE) == b"cd"
 
@@ -64,7 +65,7 @@ def test_what_is_not_mapped_is_refused(fd: int, iova: int, length: int) -> None:
             with pytest.raises(DmaError):
                 memory.read(iova, length)
             with pytest.raises(DmaError):
-                memory.views(iova, length)
+                memory.check(iova, length)
             with pytest.raises(DmaError):
                 memory.write(iova, bytes(length))
     assert memory.errors > 0
@@ -76,6 +77,28 @@ def test_a_write_that_fails_writes_nothing(fd: int) -> None:
     with pytest.raises(DmaError):
         memory.write(0x10000 + PAGE - 4, b"12345678")
     assert memory.read(0x10000 + PAGE - 4, 4) == bytes(4)
+
+
+def test_mappings_have_a_limit(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nicmodels.vfio_user.memory.MOST_MAPPINGS", 2)
+    memory = GuestMemory()
+    memory.map(None, 0, 0x10000, PAGE)
+    memory.map(None, 0, 0x20000, PAGE)
+    with pytest.raises(OSError, match="there are 2 mappings") as refused:
+        memory.map(None, 0, 0x30000, PAGE)
+    assert refused.value.errno == errno.ENOSPC
+    memory.unmap(0x10000, PAGE)
+    memory.map(None, 0, 0x30000, PAGE)
+
+
+def test_memory_by_messages_is_checked_without_a_message() -> None:
+    memory = GuestMemory()
+    memory.map(None, 0, 0x10000, PAGE)
+    memory.map(None, 0, 0x10000 + PAGE, PAGE, writable=False)
+    memory.check(0x10000, PAGE, writable=True)
+    memory.check(0x10000, 2 * PAGE)
+    with pytest.raises(DmaError, match="read-only"):
+        memory.check(0x10000, 2 * PAGE, writable=True)
 
 
 def test_read_only(fd: int) -> None:

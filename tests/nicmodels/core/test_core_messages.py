@@ -17,7 +17,7 @@ import pytest
 import vfio_client as v
 from example_device import CRASH, LENGTH, LINE, RAISE, SCRATCH, SOURCE, STATUS, TARGET, ExampleDevice
 from nicmodels.pci import ResetCause
-from vfio_client import VfioClient, VfioError
+from vfio_client import GuestRam, VfioClient, VfioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,12 +254,13 @@ class TestRegions:
     def test_a_failing_model_is_an_io_error_and_recorded(
         self, client: VfioClient, served: ServedDevice, count: int
     ) -> None:
+        served.may_fail = True
         refused(client, errno.EIO, v.REGION_READ, struct.pack("<QII", CRASH.offset, 0, count))
         refused(client, errno.EIO, v.REGION_WRITE, struct.pack("<QII", CRASH.offset, 0, count) + bytes(count))
         client.post(0, CRASH.offset, 0)
         client.post_many([(0, CRASH.offset, 0)])
         assert client.read(0, 0) == ID
-        assert served.server.model_errors == 4
+        assert served.slot.failures.count == 4
         assert [event["event"] for event in served.slot.events.after()].count("model.error") == 4
 
 
@@ -388,6 +389,36 @@ class TestMemory:
         assert self.copy(client, 0x2000_0100, self.IOVA + 0x100, 15) == 1
         assert ram.read(self.IOVA + 0x100, 15) == b"over the socket"
         assert [command for command, _, _ in client.dma_requests] == [v.DMA_WRITE, v.DMA_READ]
+
+    def test_memory_by_messages_without_end_in_one_turn(self, client: VfioClient) -> None:
+        """Replies take no room of the server's buffer: 600 messages of 9,000 bytes, more than it holds, for one message."""
+        client.enable()
+        remote = client.add_remote_memory(0x2000_0000, 0x8000)
+        remote[:9000] = bytes(range(250)) * 36
+        where = [(0, SOURCE.offset, 0x2000_0000), (0, TARGET.offset, 0x2000_4000)]
+        client.post_many([*where, *[(0, LENGTH.offset, 9000)] * 300])
+        assert client.read(0, STATUS.offset) == 1
+        assert len(client.dma_requests) == 600
+        assert remote[0x4000 : 0x4000 + 9000] == remote[:9000]
+
+    def test_requests_between_replies_are_kept_with_their_descriptors(self, client: VfioClient) -> None:
+        """What arrives with a reply, in one piece, is served after the access that waited for the reply."""
+        client.enable()
+        client.add_remote_memory(0x2000_0000, 0x1000)[:8] = b"original"
+        ram = GuestRam(0x9000_0000, 0x1000)
+        for register, value in ((SOURCE, 0x2000_0000), (TARGET, 0x9000_0000), (LENGTH, 8)):
+            client.post(0, register.offset, value)
+        asked = client.receive()
+        assert asked.command == v.DMA_READ
+        reply = struct.pack("<HHIII", asked.id, v.DMA_READ, 16 + 16 + 8, 1, 0) + asked.payload[:16] + b"original"
+        mapping = struct.pack("<IIQQQ", 32, 3, 0, 0x9000_0000, 0x1000)
+        request = struct.pack("<HHIII", 77, v.DMA_MAP, 16 + len(mapping), 0, 0) + mapping
+        client.send_raw(reply)
+        client.send_raw(request, [ram.fd])
+        assert client.reply_to(77).payload == b""
+        assert client.read(0, STATUS.offset) == 2, "the target was not mapped yet"
+        client.write(0, LENGTH.offset, 8)
+        assert ram.read(0x9000_0000, 8) == b"original"
 
     def test_memory_by_messages_in_pieces_of_the_clients_limit(self, served: ServedDevice) -> None:
         client = served.client(capabilities={"max_data_xfer_size": 64})

@@ -69,6 +69,27 @@ class TestReactor:
         reactor.turn(0)
         assert seen == [b"a", b"b"]
 
+    def test_an_exception_ends_its_callback_and_no_other(
+        self, reactor: Reactor, ends: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """Of a reader, a deferred callback and a timer; the loop goes on, and each is reported."""
+        failed: list[Exception] = []
+        seen: list[str] = []
+        reactor.failed = failed.append
+
+        def fail(where: str) -> None:
+            raise ZeroDivisionError(where)
+
+        reactor.add_reader(ends[0].fileno(), lambda: (ends[0].recv(1), fail("reader")))
+        ends[1].send(b"a")
+        reactor.call_soon(lambda: fail("soon"))
+        reactor.call_soon(lambda: seen.append("soon"))
+        reactor.call_later(0, lambda: fail("timer"))
+        reactor.call_later(0, lambda: seen.append("timer"))
+        reactor.turn(0)
+        assert [str(error) for error in failed] == ["reader", "soon", "timer"]
+        assert seen == ["soon", "timer"]
+
     def test_edge(self, reactor: Reactor, ends: tuple[socket.socket, socket.socket]) -> None:
         seen: list[int] = []
         reactor.add_reader(ends[0].fileno(), lambda: seen.append(1), edge=True)

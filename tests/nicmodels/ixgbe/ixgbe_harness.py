@@ -65,10 +65,11 @@ class Harness:
     Args:
         profile: the variant.
         queues: number of queues of each direction.
+        clock: the device's; a manual clock by default.
     """
 
-    def __init__(self, profile: str | None = None, queues: int = 2) -> None:
-        self.clock = ManualClock()
+    def __init__(self, profile: str | None = None, queues: int = 2, clock: ManualClock | None = None) -> None:
+        self.clock = clock or ManualClock()
         self.wire = ListWire()
         self.slot = Slot(clock=self.clock, wire=self.wire)
         self.device = Ixgbe(self.slot, Options(profile=profile))
@@ -170,7 +171,11 @@ class Harness:
         """Send one frame from one buffer."""
         self.memory.write(TX_BUFFERS, frame)
         command |= EOP | IFCS | RS | DEXT | 3 << 20
-        data = (TX_BUFFERS, len(frame) | command | options << 40 | len(frame) << 46)
+        payload = len(frame)
+        if command & TSE:
+            low, high = context[-1]
+            payload -= (low & 0x1FF) + (low >> 9 & 0x7F) + (high >> 40 & 0xFF)
+        data = (TX_BUFFERS, len(frame) | command | options << 40 | payload << 46)
         return self.send(*context, data, queue=queue)
 
     def done(self, queue: int = 0) -> bool:

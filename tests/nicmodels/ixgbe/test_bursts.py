@@ -33,6 +33,17 @@ def fill(harness: Harness) -> None:
         harness.memory.write(TX_BUFFERS + at, destination + PEER + b"\x88\xb5" + bytes(600))
 
 
+def lengths(descriptors: list[tuple[int, int, int, int, int]]) -> list[int]:
+    """For each descriptor the length of the packet that it belongs to."""
+    found: list[int] = []
+    first = 0
+    for number, (_, end, *_) in enumerate(descriptors, 1):
+        if end:
+            found += [sum(size for size, *_ in descriptors[first:number])] * (number - first)
+            first = number
+    return found
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(descriptors, max_size=RING - 1), max_size=3))
 def test_transmitting(bursts: list[list[tuple[int, int, int, int, int]]]) -> None:
@@ -41,11 +52,11 @@ def test_transmitting(bursts: list[list[tuple[int, int, int, int, int]]]) -> Non
         fill(harness)
         sent = []
         for burst in bursts:
-            packets = [*burst, (60, EOP, RS, DEXT | 3 << 20, 0)]  # ends a packet that is still open
+            packets = [*burst[: RING - 2], (60, EOP, RS, DEXT | 3 << 20, 0)]  # ends a packet that is still open
             sent += harness.send(
                 *(
-                    (TX_BUFFERS + at, size | end | report | kind | IFCS | size << 46)
-                    for size, end, report, kind, at in packets[: RING - 1]
+                    (TX_BUFFERS + at, size | end | report | kind | IFCS | whole << 46)
+                    for (size, end, report, kind, at), whole in zip(packets, lengths(packets), strict=True)
                 )
             )
         statistics = harness.device.statistics.describe()
@@ -56,7 +67,7 @@ def test_transmitting(bursts: list[list[tuple[int, int, int, int, int]]]) -> Non
 def test_a_buffer_outside_guest_memory_ends_the_queue_after_the_packets_before_it() -> None:
     harness = Harness().start()
     fill(harness)
-    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20
+    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20 | 60 << 46
     sent = harness.send((TX_BUFFERS, command), (TX_BUFFERS + 0x800, command), (1 << 30, command))
     assert len(sent) == 2
     assert harness.device.statistics.dma_errors == 1
@@ -66,7 +77,7 @@ def test_a_context_descriptor_is_no_packet_whatever_its_reserved_bits_are() -> N
     """One with the bit set that is EOP in a data descriptor, and lengths that would make a frame."""
     harness = Harness().start()
     fill(harness)
-    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20
+    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20 | 60 << 46
     context = 60 | EOP | DEXT | 2 << 20
     assert len(harness.send((TX_BUFFERS, command), (TX_BUFFERS + 0x400, context), (TX_BUFFERS + 0x800, command))) == 2
     assert registers_of(harness, STATISTICS)["GPTC"] == 2
@@ -78,7 +89,7 @@ def test_a_fault_of_a_counter_fires_once_a_frame(name: str) -> None:
     harness = Harness().start()
     fill(harness)
     harness.slot.faults[name].arm(times=2)
-    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20
+    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20 | 60 << 46
     harness.send(*[(TX_BUFFERS, command)] * 5)
     values = registers_of(harness, STATISTICS)
     expected = {"tx.counter.doubled": (7, 7 * 64), "tx.counter.bytes": (5, 5 * 64 + 2)}[name]
@@ -102,6 +113,6 @@ def test_the_head_is_written_back_for_a_burst() -> None:
     harness = Harness().start()
     fill(harness)
     harness.write(transmit.TDWBAL, 0x2000 | 1)
-    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20
+    command = 60 | EOP | RS | IFCS | DEXT | 3 << 20 | 60 << 46
     harness.send(*[(TX_BUFFERS, command)] * 5)
     assert struct.unpack("<I", harness.memory.read(0x2000, 4)) == (5,)

@@ -6,7 +6,7 @@ from frame_strategies import ip_headers, ports, tagged_ethernet, tcp_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nicmodels.offload import checksum, headers
-from nicmodels.offload.segmentation import segment
+from nicmodels.offload.segmentation import number_of_segments, segment
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
@@ -112,3 +112,17 @@ def test_refused(header: bytes, options: dict[str, int], message: str) -> None:
     mss = arguments.pop("mss")
     with pytest.raises(ValueError, match=message):
         list(segment(header, [bytes(10)], mss, **arguments))
+
+
+@settings(deadline=None)
+@given(st.sampled_from((TCP(flags="FPAC"), UDP())), st.binary(max_size=900), st.integers(1, 200), st.integers(1, 9))
+def test_some_at_a_time_are_all(upper: Packet, payload: bytes, mss: int, most: int) -> None:
+    """Frames made in several turns are those made at once."""
+    header = bytes(Ether() / IP(id=65_530) / upper)
+    where = {"l3_offset": 14, "l4_offset": 34, "protocol": 6 if isinstance(upper, TCP) else 17}
+    whole = [b"".join(frame) for frame in segment(header, chunks(payload, [3, 100]), mss, **where)]
+    assert len(whole) == number_of_segments(len(payload), mss)
+    parts = []
+    for first in range(0, len(whole), most):
+        parts += segment(header, chunks(payload, [3, 100]), mss, **where, first=first, most=most)
+    assert [b"".join(frame) for frame in parts] == whole

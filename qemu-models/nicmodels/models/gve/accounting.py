@@ -2,18 +2,16 @@
 """Accounting of what the device owns: receive buffers by id, transmit packets by completion tag.
 
 At any time, for each receive queue, posted = completed + held + returned; and for each transmit queue, packets =
-completions + tags + abandoned. A driver that breaks the protocol commits a violation, which is counted and recorded as
-an event.
+completions + tags + abandoned. A driver that breaks the protocol commits a violation.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nicmodels.events import EventLog
+    from nicmodels.violations import Violations
 
 IDS = 1 << 16
 
@@ -63,24 +61,21 @@ class Accounting:
     """The accounting of a device.
 
     Args:
-        events: records violations.
+        violations: of the device.
         rx, tx: number of queues.
 
     Attributes:
         rx, tx: the accounts, by queue.
-        violations: number of violations of each rule.
     """
 
-    def __init__(self, events: EventLog, rx: int, tx: int) -> None:
+    def __init__(self, violations: Violations, rx: int, tx: int) -> None:
         self.rx = [RxAccounting() for _ in range(rx)]
         self.tx = [TxAccounting() for _ in range(tx)]
-        self.violations: Counter[str] = Counter()
-        self._events = events
+        self._violations = violations
 
     def violation(self, rule: str, **details: Any) -> None:
         """Count and record a violation by the driver; details must be JSON values."""
-        self.violations[rule] += 1
-        self._events.add("violation", rule=rule, **details)
+        self._violations.add(rule, **details)
 
     def describe(self) -> dict[str, Any]:
         """The result of the control method `model.accounting`."""
@@ -98,5 +93,5 @@ class Accounting:
                 }
                 for each in self.tx
             ],
-            "violations": dict(self.violations),
+            "violations": dict(self._violations.counts),
         }

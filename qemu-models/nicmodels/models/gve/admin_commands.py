@@ -361,7 +361,7 @@ class AdminCommands:
 
     def _check_memory(self, address: int, length: int) -> None:
         """Check that a range is writable guest memory; raises DmaError."""
-        self._memory.views(address, length, writable=True)
+        self._memory.check(address, length, writable=True)
 
     def _write_resources(self, fields: Fields, doorbell: int, counter: int) -> None:
         answer = struct.pack(">II", doorbell, counter)

@@ -2,7 +2,8 @@
 """The admin queue: a ring of commands in guest memory, a doorbell and an event counter, which both count all commands.
 
 Source: Linux, Documentation/networking/device_drivers/ethernet/google/gve.rst (admin queue); gve_adminq.c (placement).
-Commands are executed during the doorbell write, in order; the status is written before the counter is incremented.
+Commands are executed during the doorbell write, in order, and beyond `BATCH` of them in the next turns of the event loop; the status
+is written before the counter is incremented.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from nicmodels.vfio_user.memory import DmaError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nicmodels.clock import Timer
     from nicmodels.models.gve.accounting import Accounting
     from nicmodels.models.gve.commands import Layout
     from nicmodels.nic.device import Host
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     Execute = Callable[[str, dict[str, Any]], None]
 
 PAGE = 4096
+BATCH = 16
 _MASK = 0xFFFF_FFFF
 
 
@@ -55,6 +58,8 @@ class AdminQueue:
         self._base = 0
         self._entries = 0
         self._executed = 0
+        self._wanted = 0
+        self._next: Timer | None = None
         self._hangs = False
         file.on_write(r.ADMINQ_DOORBELL, self._doorbell)
 
@@ -70,13 +75,21 @@ class AdminQueue:
             self._accounting.violation("adminq.length", length=length)
             entries = 0
         self._base, self._entries, self._hangs = base, entries, False
-        self._count(0)
+        self._skip_to(0)
 
     def release(self) -> None:
         """Remove the queue."""
         self._base = self._entries = 0
         self._hangs = False
-        self._count(0)
+        self._skip_to(0)
+
+    def _skip_to(self, executed: int) -> None:
+        """Set the counter, and execute nothing that was posted."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        self._wanted = executed
+        self._count(executed)
 
     def _count(self, executed: int) -> None:
         self._executed = executed
@@ -94,13 +107,24 @@ class AdminQueue:
             # The ring does not hold so many commands, so none is executed. The counter moves, so that the driver does
             # not wait; the statuses show that nothing was executed.
             self._accounting.violation("adminq.doorbell", value=value, executed=self._executed, entries=self._entries)
-            self._count(value)
+            self._skip_to(value)
             return
-        for _ in range(number):
+        self._wanted = value
+        if self._next is None:
+            self._run()
+
+    def _run(self) -> None:
+        """Execute what the driver has posted, at most a batch."""
+        self._next = None
+        for _ in range(BATCH):
+            if self._executed == self._wanted or self._hangs or not self._entries:
+                return
             self._command(self._base + self._executed % self._entries * COMMAND_SIZE)
             if self._hangs:
                 return
             self._count((self._executed + 1) & _MASK)
+        if self._executed != self._wanted:
+            self._next = self._host.clock.call_later(0.0, self._run)
 
     def _command(self, address: int) -> None:
         """Execute the command at an address, and write its status, unless it hangs."""

@@ -46,8 +46,19 @@ class CompletionRing:
         """Number of entries until the generation bit flips."""
         return self.count - self._noted
 
+    @property
+    def free(self) -> int:
+        """Number of entries that can still be added to the next write, which has at most as many as the ring."""
+        return self.count - len(self._entries) // self._size
+
     def note(self, entries: bytes | bytearray) -> None:
-        """Add entries to the next write, at most `room`, all with the generation bit that `generation` is before the call."""
+        """Add entries to the next write, at most `room`, all with the generation bit that `generation` is before the call.
+
+        Raises:
+            ValueError: more than `free`, which would be written beyond the ring's end.
+        """
+        if len(entries) > (self.count * self._size) - len(self._entries):
+            raise ValueError(f"expected at most {self.free} completions; found {len(entries) // self._size}")
         self._entries += entries
         self._noted += len(entries) // self._size
         if self._noted == self.count:

@@ -59,7 +59,7 @@ class Gve(Nic):
             raise ValueError(f"{options.queues} queues requested, but the device has {self.profile.max_rx}")
         self.config = _config_space(self.profile)
         self.record = DmaRecord(host.clock.now)
-        self.accounting = Accounting(host.events, self.profile.max_rx, self.profile.max_tx)
+        self.accounting = Accounting(host.violations, self.profile.max_rx, self.profile.max_tx)
         self.doorbells = Doorbells(self.profile, self.accounting)
         self.blocks = NotificationBlocks(host, self.profile.vectors)
         self.link = Link(host, self.blocks.manage)

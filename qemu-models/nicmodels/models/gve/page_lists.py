@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RAW = 0xFFFF_FFFF
 """The id of raw addressing."""
 PAGE = 4096
+MOST_PAGES = 1 << 15
+"""Of a list: four times as many as Linux registers for its largest receive ring."""
 
 
 class PageList:
@@ -96,6 +98,8 @@ class PageLists:
             raise CommandError(
                 Status.INVALID_ARGUMENT, f"page list {identity:#x} of {number} pages of {fields['page_size']} bytes"
             )
+        if number > MOST_PAGES:
+            raise CommandError(Status.RESOURCE_EXHAUSTED, f"{number} pages in a list, of at most {MOST_PAGES}")
         if number + sum(len(each.pages) for each in self._lists.values()) > self._limit:
             raise CommandError(Status.RESOURCE_EXHAUSTED, f"more than {self._limit} pages")
         data = self._memory.read(fields["address"], 8 * number)

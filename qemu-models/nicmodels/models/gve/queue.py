@@ -45,6 +45,7 @@ class Queue:
         packets: packets to or from the driver since the queue was created; a coalesced packet, or one to be segmented,
             counts once, as in a driver that counts from its ring's creation.
         written: time when completions were last written, by the device's clock.
+        halted: whether the device has stopped it; it does nothing until the driver destroys and creates it again.
     """
 
     def __init__(self, context: QueueContext, fields: Mapping[str, int]) -> None:
@@ -52,16 +53,23 @@ class Queue:
         self.block = fields["ntfy_id"]
         self.packets = 0
         self.written = 0.0
+        self.halted = False
         self._memory = context.host.memory
+        self._events = context.host.events
         self._accounting = context.accounting
         self._statistics = context.statistics
         self._record = context.record
         self._faults = context.faults
 
+    def halt(self, direction: str) -> None:
+        """Stop the queue, because the driver broke a rule that it cannot go on after, or because the model failed."""
+        self.halted = True
+        self._events.add("queue.halt", direction=direction, queue=self.index)
+
     def _state(self, size: int, head: int, tail: int) -> dict[str, float | bool]:
         """The entry in `model.queues`."""
         return {
-            "enabled": True,
+            "enabled": not self.halted,
             "size": size,
             "head": head,
             "tail": tail,

@@ -85,7 +85,7 @@ class Receiver:
         self.flow_cache = FlowCache(statistics, scaling, self._limit)
         # No long bursts: gve polls 64 completions and, on another CPU than the interrupt's, arms it and waits for one for the rest
         # (gve_napi_poll_dqo). The device, which has an event for each completion, would raise it; one for a whole burst is spent.
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst)
+        self._loop = ReceiveLoop(host, self._run, self._end_burst, failed=self._forget)
 
     def reset(self) -> None:
         """Remove all queues."""
@@ -133,6 +133,9 @@ class Receiver:
 
     def arrived(self) -> None:
         """Receive frames until the wire has none."""
+        self._loop.turn()
+
+    def _run(self) -> None:
         self._faulty = self.faults.poll() or self._frame_faults.holding
         self._drain()
         self.flow_cache.refresh()
@@ -219,7 +222,7 @@ class Receiver:
             stamp = (stamp + SECOND) & 0xFFFF_FFFF
         packet = RxPacket([frame], size, headers, split, ip_good, good, value, stamp, 0, 1, size)
         queue = self.queues[index]
-        if queue is None:
+        if queue is None or queue.halted:
             self._after_stop(index, packet)
             return
         if queue.coalesces and isinstance(queue, RxQueueDqo):
@@ -268,7 +271,7 @@ class Receiver:
         if not waiting and self._deliver(queue, packet):
             good = packet.l4_good and packet.ip_good is not False
             plain = not self._faulty and not self._rules  # a rule steers the flow elsewhere for as long as it stands
-            if (good or not packet.headers.version) and plain and isinstance(queue, RxQueueDqo):
+            if (good or not packet.headers.version) and plain and isinstance(queue, RxQueueDqo) and not queue.halted:
                 self.flow_cache.learn(queue, packet)
             return
         if self._waiting_bytes[index] + packet.length > WAITING_BYTES:
@@ -279,14 +282,28 @@ class Receiver:
         self._waiting_bytes[index] += packet.length
 
     def _deliver(self, queue: RxQueue, packet: RxPacket) -> bool:
-        if not queue.deliver(packet):
-            return False
+        """Deliver a packet; False if too few buffers are posted. One on which the model fails is lost, and its queue halts."""
+        try:
+            if not queue.halted and not queue.deliver(packet):
+                return False
+        except Exception as error:
+            self._host.failures.add(error, direction="rx", queue=queue.index)
+            queue.halt("rx")
+            self.flow_cache.flush()
+        if queue.halted:
+            self._statistics.rx[queue.index].dropped += packet.frames
+            return True
         queue.packets += 1
         account = self._statistics.rx[queue.index]
         account.frames += packet.frames
         account.bytes += packet.frame_bytes
         self._touched.add(queue.index)
         return True
+
+    def _forget(self) -> None:
+        """A turn failed."""
+        self.flow_cache.flush()
+        self._gro.reset()
 
     def _drain(self) -> None:
         """Deliver waiting packets, in order, while there are buffers."""

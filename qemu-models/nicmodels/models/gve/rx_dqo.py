@@ -94,11 +94,17 @@ class RxQueueDqo(Queue):
     def doorbell(self, value: int) -> None:
         """The driver posted buffers; `value` is the new tail."""
         ring = self._buffers
+        if self.halted:
+            return
         if value >= ring.count:
             self._accounting.violation("rx.tail", queue=self.index, value=value, size=ring.count)
             return
         ring.tail = value
-        number = ring.available
+        account = self._account
+        # Each buffer has a completion, and beyond the completion ring there is memory of others: further buffers wait in their ring.
+        number = min(ring.available, self._completions.count - account.held)
+        if number < ring.available:
+            self._accounting.violation("rx.completions.overrun", queue=self.index, held=account.held + ring.available)
         if self._record.on:
             self._note_descriptors(number)
         try:
@@ -107,20 +113,20 @@ class RxQueueDqo(Queue):
             ring.head = value
             self._statistics.dma_error("rx", self.index)
             return
-        ring.head = value
+        ring.advance(number)
         held, identities = self._held, [word & 0xFFFF for word in words[::BUFFER_WORDS]]
         words[::BUFFER_WORDS] = identities
         fresh = {*identities}
         if len(fresh) < number or not held.isdisjoint(fresh):
-            for at, identity in enumerate(identities):
-                if identity in held or identity in identities[:at]:
+            seen = held.copy()
+            for identity in identities:
+                if identity not in seen:
+                    seen.add(identity)
+                else:
                     self._accounting.violation("rx.buffer-id.reused", queue=self.index, buffer=identity)
         held |= fresh
         self.posted.extend(words)
-        account = self._account
         account.posted += number
-        if account.held > self._completions.count:
-            self._accounting.violation("rx.completions.overrun", queue=self.index, held=account.held)
 
     def describe(self) -> dict[str, float | bool]:
         """The entry in `model.queues`."""

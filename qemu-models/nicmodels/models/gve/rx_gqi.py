@@ -66,6 +66,8 @@ class RxQueueGqi(Queue):
 
     def doorbell(self, value: int) -> None:
         """The driver filled slots; `value` counts all filled so far."""
+        if self.halted:
+            return
         number = (value - self._filled) & _MASK
         if (value - self._done) & _MASK > self._count:
             self._accounting.violation("rx.fill", queue=self.index, value=value, size=self._count)

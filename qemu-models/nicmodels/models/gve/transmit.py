@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nicmodels.models.gve.fault_points import TRANSMIT
 from nicmodels.models.gve.tx_offload import TxOffload
-from nicmodels.nic.engine import WorkList
+from nicmodels.nic.engine import SEGMENTS_A_TURN, WorkList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ class Transmitter:
         self.tx_offload = TxOffload(host, link, statistics, self.faults)
         self._clock = host.clock
         self._blocks = blocks
-        self._work = WorkList(host.clock, self._run)
+        self._work = WorkList(host, self._serve, self._halt, self._begin)
 
     def reset(self) -> None:
         """Remove all queues."""
@@ -74,16 +74,29 @@ class Transmitter:
         if queue is not None and queue.doorbell(value):
             self._work.add(index)
 
-    def _run(self) -> None:
+    def _begin(self) -> bool:
         self.faults.poll()
+        self.tx_offload.room = SEGMENTS_A_TURN
+        return True
+
+    def _serve(self, index: int) -> None:
+        queue = self.queues[index]
         stuck = self.faults["tx.queue.stuck"]
-        for index in self._work.take():
-            queue = self.queues[index]
-            if queue is None or (stuck.armed and stuck.fires(queue=index)):
-                continue
-            completed, more = queue.work()
-            if completed:
-                queue.written = self._clock.now()
-                self._blocks.event(queue.block)
-            if more:
-                self._work.add(index)
+        if queue is None or queue.halted:
+            return
+        if self.tx_offload.room <= 0:
+            self._work.defer(index)
+            return
+        if stuck.armed and stuck.fires(queue=index):
+            return
+        completed, more = queue.work()
+        if completed:
+            queue.written = self._clock.now()
+            self._blocks.event(queue.block)
+        if more:
+            self._work.add(index)
+
+    def _halt(self, index: int, _error: Exception) -> None:
+        queue = self.queues[index]
+        if queue is not None:
+            queue.halt("tx")

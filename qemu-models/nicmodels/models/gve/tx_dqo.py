@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from nicmodels.models.gve.queue import QueueContext
     from nicmodels.models.gve.tx_offload import TxOffload
 
-    Buffer = bytes | bytearray | memoryview
-
 DESCRIPTOR_SIZE = 16
 COMPLETION = struct.Struct("<HH4x")
 GENERAL_CONTEXT, TSO_CONTEXT, PACKET = 0x4, 0x5, 0xC
@@ -84,11 +82,20 @@ class TxQueueDqo(Queue):
         self._outstanding = bytearray(IDS)
         self._tso: tuple[int, int, int] | None = None
         self._pieces: list[tuple[int, int]] = []
+        self._open: tuple[int, int, int] | None = (
+            None  # a packet whose descriptors are taken, and which is not sent yet
+        )
+        self._begun = False
+        self._sent = 0
         self._since_report = REPORT_INTERVAL
+        # A descriptor has at most two completions, and so has the open packet.
+        self._batch = min(BATCH, self._completions.count // 2 - 1)
 
     def doorbell(self, value: int) -> bool:
         """The driver wrote descriptors; `value` is the new tail. Returns whether there is work."""
         ring = self._ring
+        if self.halted:
+            return False
         if value >= ring.count:
             self._accounting.violation("tx.tail", queue=self.index, value=value, size=ring.count)
             return False
@@ -111,8 +118,10 @@ class TxQueueDqo(Queue):
             Whether completions were written, and whether there is more work.
         """
         ring = self._ring
+        if self._open is not None and self._packet(*self._open):
+            self._open = None
         try:
-            descriptors = ring.fetch(BATCH)
+            descriptors = [] if self._open is not None else ring.fetch(self._batch)
         except DmaError:
             self._statistics.dma_error("tx", self.index)
             ring.head = ring.tail
@@ -122,7 +131,7 @@ class TxQueueDqo(Queue):
                 at = ring.address((ring.head + step) % ring.count)
                 self._record.add(self.index, "tx", "descriptor", at, DESCRIPTOR_SIZE)
         self._execute(descriptors)
-        more = bool(ring.available)
+        more = not self.halted and (self._open is not None or bool(ring.available))
         try:
             return self._completions.write(self.index, "tx"), more
         except DmaError:
@@ -138,6 +147,7 @@ class TxQueueDqo(Queue):
         frames: list[tuple[memoryview]] = []
         tags: list[int] = []
         reported = -self._since_report
+        taken = len(descriptors)
         for position, (low, high) in enumerate(descriptors, 1):
             kind = high & TYPE
             if not self._pieces:
@@ -157,9 +167,18 @@ class TxQueueDqo(Queue):
             if kind == PACKET:
                 self._pieces.append((low, high >> SIZE_SHIFT & SIZE_MASK))
                 if high & EOP:
-                    self._packet(high, (ring.head + position) % ring.count, position - reported)
+                    packet = (high, (ring.head + position) % ring.count, position - reported)
                     if high & REPORT:
                         reported = position
+                    if not self._packet(*packet):
+                        self._open = packet
+                        taken = position
+                        break
+                elif len(self._pieces) >= ring.count - 1:
+                    self._accounting.violation("tx.descriptors", queue=self.index, most=ring.count - 1)
+                    self._pieces = []
+                    self.halt("tx")
+                    break
                 elif high & REPORT:
                     self._accounting.violation("tx.report.early", queue=self.index)
             else:
@@ -167,8 +186,8 @@ class TxQueueDqo(Queue):
                 self._context(kind, low, high)
         if frames:
             self._send_plain(frames, tags)
-        self._since_report = len(descriptors) - reported
-        ring.advance(len(descriptors))
+        self._since_report = taken - reported
+        ring.advance(taken)
 
     def _send_plain(self, frames: list[tuple[memoryview]], tags: list[int]) -> None:
         """Send packets of one buffer each without offloads, and add their completions."""
@@ -201,44 +220,49 @@ class TxQueueDqo(Queue):
         elif kind != GENERAL_CONTEXT:
             self._accounting.violation("tx.descriptor.type", queue=self.index, type=kind)
 
-    def _packet(self, high: int, head: int, interval: int) -> None:
-        """Send a complete packet, and add its completion.
+    def _packet(self, high: int, head: int, interval: int) -> bool:
+        """Send a complete packet, and add its completion; False if some or all is left for the next turn.
 
         Args:
             high: the second quadword of its last descriptor.
             head: the descriptor after it.
             interval: descriptors since the last one that asked for a report.
         """
+        if self._tx_offload.room <= 0:
+            return False
         tag = high >> TAG_SHIFT & 0xFFFF
-        pieces, self._pieces = self._pieces, []
-        tso, self._tso = self._tso, None
+        pieces = self._pieces
         account = self._account
-        account.packets += 1
-        self.packets += 1
-        if self._outstanding[tag]:
-            self._accounting.violation("tx.tag.reused", queue=self.index, tag=tag)
-        self._outstanding[tag] = 1
-        if self._record.on:
-            for address, length in pieces:
-                self._record.add(self.index, "tx", "payload", address, length)
+        if not self._begun:
+            self._begun = True
+            account.packets += 1
+            self.packets += 1
+            if self._outstanding[tag]:
+                self._accounting.violation("tx.tag.reused", queue=self.index, tag=tag)
+            self._outstanding[tag] = 1
+            if self._record.on:
+                for address, length in pieces:
+                    self._record.add(self.index, "tx", "payload", address, length)
         try:
-            buffers = self._memory.gather(pieces)
+            done = self._send(pieces, self._tso, checksum=bool(high & CHECKSUM))
         except DmaError:
             self._statistics.dma_error("tx", self.index)
+        except ValueError as error:
+            self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
         else:
-            try:
-                self._send(buffers, pieces, tso, checksum=bool(high & CHECKSUM))
-            except ValueError as error:
-                self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
+            if not done:
+                return False
+        self._pieces, self._tso, self._begun, self._sent = [], None, False, 0
         if high & REPORT:
             if interval < REPORT_INTERVAL:
                 self._accounting.violation("tx.report.interval", queue=self.index, interval=interval)
             self._complete(COMPLETED_DESCRIPTORS, head)
         if self._faults.active and self._fault_completion(tag):
-            return
+            return True
         self._complete(COMPLETED_PACKET, tag)
         self._outstanding[tag] = 0
         account.completions += 1
+        return True
 
     def _complete(self, kind: int, value: int) -> None:
         self._completions.note(COMPLETION.pack(self._first(kind), value))
@@ -256,18 +280,12 @@ class TxQueueDqo(Queue):
             return True
         return False
 
-    def _send(
-        self,
-        buffers: list[Buffer],
-        pieces: list[tuple[int, int]],
-        tso: tuple[int, int, int] | None,
-        *,
-        checksum: bool,
-    ) -> None:
-        """Check the hardware's requirements, and send.
+    def _send(self, pieces: list[tuple[int, int]], tso: tuple[int, int, int] | None, *, checksum: bool) -> bool:
+        """Check the hardware's requirements, and send; False if segments are left for the next turn.
 
         Raises:
             ValueError: a requirement is not met; nothing is sent.
+            DmaError: a buffer is not in guest memory.
         """
         if self.pages is not None:
             for address, length in pieces:
@@ -275,13 +293,13 @@ class TxQueueDqo(Queue):
                     raise ValueError(f"expected addresses in the queue's page list; found {address:#x}+{length:#x}")
         total = sum(length for _, length in pieces)
         if tso is not None:
-            self._send_segments(buffers, pieces, total, tso)
-            return
+            return self._send_segments(pieces, total, tso)
         if total not in SIZES or len(pieces) > MOST_BUFFERS:
             raise ValueError(
                 f"expected {SIZES.start} to {SIZES.stop - 1} bytes in at most {MOST_BUFFERS} buffers; "
                 f"found {total} in {len(pieces)}"
             )
+        buffers = self._memory.gather(pieces)
         where = None
         if checksum:
             head, _ = behead(buffers, min(total, _HEAD))
@@ -290,10 +308,9 @@ class TxQueueDqo(Queue):
                 l4 = headers.l4_offset
                 where = Checksum(l4, l4 + FIELDS[headers.l4], headers.l3_end, headers.l4 == UDP)
         self._tx_offload.send(self.index, buffers, where)
+        return True
 
-    def _send_segments(
-        self, buffers: list[Buffer], pieces: list[tuple[int, int]], total: int, tso: tuple[int, int, int]
-    ) -> None:
+    def _send_segments(self, pieces: list[tuple[int, int]], total: int, tso: tuple[int, int, int]) -> bool:
         payload, mss, header = tso
         if mss not in SEGMENT_SIZES or header > MOST_HEADER or total > MOST_TSO or payload != total - header:
             raise ValueError(
@@ -302,13 +319,24 @@ class TxQueueDqo(Queue):
             )
         if len(pieces) >= MOST_BUFFERS and not _segments_fit([length for _, length in pieces], header, mss):
             raise ValueError(f"expected at most {MOST_BUFFERS} buffers a segment; found more")
+        buffers = self._memory.gather(pieces)
         head, _ = behead(buffers, min(header, total))
         headers = parse(head, total)
         if headers.l4 not in FIELDS or headers.payload_offset != header:
             raise ValueError(f"expected a TCP or UDP header that ends at {header}; found {headers!r}")
-        self._tx_offload.send_segments(
-            self.index, buffers, header, headers.l3_offset, headers.l4_offset, headers.l4, mss, seeded=True
+        sent = self._tx_offload.send_segments(
+            self.index,
+            buffers,
+            header,
+            headers.l3_offset,
+            headers.l4_offset,
+            headers.l4,
+            mss,
+            seeded=True,
+            first=self._sent,
         )
+        self._sent = sent or 0
+        return sent is None
 
 
 def _segments_fit(lengths: list[int], header: int, mss: int) -> bool:

@@ -64,9 +64,14 @@ class TxQueueGqi(Queue):
         self._counter = counter
         self._posted = 0
         self._done = 0
+        self._begun = False
+        self._sent = 0
+        self._incomplete = False
 
     def doorbell(self, value: int) -> bool:
         """The driver wrote descriptors; `value` counts all posted so far. Returns whether there is work."""
+        if self.halted:
+            return False
         if (value - self._done) & _MASK > self._count:
             self._accounting.violation("tx.request", queue=self.index, value=value, size=self._count)
             return False
@@ -85,6 +90,7 @@ class TxQueueGqi(Queue):
     def work(self) -> tuple[bool, bool]:
         """Send posted packets, at most one batch; returns as `TxQueueDqo.work` does."""
         before = self._done
+        self._incomplete = False
         try:
             while (self._done - before) & _MASK < BATCH and self._packet():
                 pass
@@ -93,13 +99,14 @@ class TxQueueGqi(Queue):
         except DmaError:
             self._statistics.dma_error("tx", self.index)
             self._done = self._posted
+            self._begun, self._sent = False, 0
             return False, False
-        return self._done != before, self._done != self._posted
+        return self._done != before, self._done != self._posted and not self._incomplete
 
     def _packet(self) -> bool:
-        """Send the next packet; False if there is none, or it is incomplete."""
+        """Send the next packet; False if there is none, it is incomplete, or some of it is left for the next turn."""
         waiting = (self._posted - self._done) & _MASK
-        if not waiting:
+        if not waiting or self._tx_offload.room <= 0:
             return False
         first = self._descriptor(0)
         flags, check, l4, count, total, size, offset = _PACKET.unpack(first)
@@ -110,6 +117,7 @@ class TxQueueGqi(Queue):
             self._done = (self._done + 1) & _MASK
             return True
         if count > waiting:
+            self._incomplete = True
             return False
         extents = [(offset, size)]
         l3 = mss = 0
@@ -120,23 +128,30 @@ class TxQueueGqi(Queue):
                 l3, mss = 2 * l3_next, mss_next
             elif flags_next >> 4 != METADATA:
                 self._accounting.violation("tx.descriptor.order", queue=self.index, type=flags_next >> 4)
-        account.packets += 1
-        self.packets += 1
+        if not self._begun:
+            self._begun = True
+            account.packets += 1
+            self.packets += 1
         try:
+            found = sum([size for _, size in extents])
+            if found != total:
+                raise ValueError(f"expected {total} bytes in the segments; found {found}")
             buffers = self._copy_payload(extents)
-            if sum(map(len, buffers)) != total:
-                raise ValueError(f"expected {total} bytes in the segments; found {sum(map(len, buffers))}")
             field = 2 * l4 + 2 * check
             protocol = _FIELDS.get(2 * check, TCP)
             if kind == SEGMENTED:
-                self._tx_offload.send_segments(
-                    self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss, seeded=False
+                sent = self._tx_offload.send_segments(
+                    self.index, buffers, extents[0][1], l3, 2 * l4, protocol, mss, seeded=False, first=self._sent
                 )
+                if sent is not None:
+                    self._sent = sent
+                    return False
             else:
                 where = Checksum(2 * l4, field, total, protocol == UDP) if flags & CHECKSUM else None
                 self._tx_offload.send(self.index, buffers, where)
         except ValueError as error:
             self._accounting.violation("tx.packet", queue=self.index, reason=str(error))
+        self._begun, self._sent = False, 0
         if self._faults.active and self._faults.fires("tx.completion.lost", queue=self.index):
             return False
         self._done = (self._done + count) & _MASK

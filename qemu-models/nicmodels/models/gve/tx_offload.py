@@ -17,7 +17,7 @@ from nicmodels.offload.chain import behead, part
 from nicmodels.offload.chain import length as chain_length
 from nicmodels.offload.checksum import insert_checksum
 from nicmodels.offload.headers import TCP, UDP
-from nicmodels.offload.segmentation import FlagMasks, segment
+from nicmodels.offload.segmentation import FlagMasks, number_of_segments, segment
 
 if TYPE_CHECKING:
     from nicmodels.faults.points import FaultSet
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 FIELDS = {TCP: 16, UDP: 6}
+PLAIN_COST = 8
+"""Plain frames that cost as much time as a segment."""
 _VLAN_TAG = ETH_P_8021Q.to_bytes(2, "big")
 _EVERY_FLAG = FlagMasks(0xFFF, 0xFFF, 0xFFF)
 
@@ -55,9 +57,13 @@ class TxOffload:
         link: while it is down, frames are dropped.
         statistics: of the device.
         faults: of transmission.
+
+    Attributes:
+        room: how many more frames, as segmentation makes them, this turn of the event loop may send; what else takes time counts too.
     """
 
     def __init__(self, host: Host, link: Link, statistics: Statistics, faults: FaultSet) -> None:
+        self.room = 0
         self._host = host
         self._link = link
         self._statistics = statistics
@@ -75,6 +81,7 @@ class TxOffload:
             ValueError: the checksum is not in the packet.
         """
         total = chain_length(buffers)
+        self.room -= 1
         frame = buffers
         if checksum is not None:
             start, field, end, never_zero = checksum
@@ -90,6 +97,7 @@ class TxOffload:
 
     def send_plain(self, queue: int, frames: list[tuple[memoryview]]) -> None:
         """Send frames of one buffer each, of at least 60 bytes, that the driver has completed."""
+        self.room -= len(frames) // PLAIN_COST + 1
         if self._link.up:
             self._host.wire.transmit_many(frames)
         self._count(queue, sum([len(frame) for (frame,) in frames]), len(frames), packets=len(frames))
@@ -105,8 +113,9 @@ class TxOffload:
         mss: int,
         *,
         seeded: bool,
-    ) -> None:
-        """Segment a packet, and send the frames.
+        first: int,
+    ) -> int | None:
+        """Segment a packet, and send the frames, as many as the turn has room for.
 
         Args:
             queue: its queue.
@@ -117,6 +126,10 @@ class TxOffload:
             mss: payload bytes per frame.
             seeded: the checksum field holds the pseudo-header's sum without the length, as in DQO; otherwise it holds the
                 sum of the whole packet, as in GQI, and the sum is computed here.
+            first: how many frames earlier turns have sent.
+
+        Returns:
+            How many frames have been sent by now; None for all.
 
         Raises:
             ValueError: the headers do not match the arguments.
@@ -130,6 +143,8 @@ class TxOffload:
             # The stack computed the checksum for the whole packet; each frame gets its own.
             head[l3 + 10 : l3 + 12] = b"\0\0"
         fires = partial(self._faults.fires, queue=queue)
+        most = max(self.room, 1)
+        done = first + most >= number_of_segments(chain_length(payload), mss)
         frames = list(
             segment(
                 head,
@@ -141,13 +156,17 @@ class TxOffload:
                 masks=_EVERY_FLAG if self._faults.active and fires("tx.segment.flags") else FlagMasks(),
                 identification_mask=0 if self._faults.active and fires("tx.segment.identification") else 0xFFFF,
                 seeded=seeded,
+                first=first,
+                most=most,
             )
         )
-        if self._faults.active:
+        self.room -= len(frames) + 1
+        if self._faults.active and frames:
             change_segments(frames, l3, l4, ipv4=ipv4, protocol=protocol, fires=fires)
-        self._transmit(queue, total, frames)
+        self._transmit(queue, total if done else 0, frames, packets=int(done))
+        return None if done else first + most
 
-    def _transmit(self, queue: int, total: int, frames: list[list[Buffer]]) -> None:
+    def _transmit(self, queue: int, total: int, frames: list[list[Buffer]], packets: int = 1) -> None:
         length = 0
         sent: list[list[Buffer]] = []
         for frame in frames:
@@ -162,7 +181,7 @@ class TxOffload:
                 sent.append(frame)
         if self._link.up:
             self._host.wire.transmit_many(sent)
-        self._count(queue, total, len(frames), length)
+        self._count(queue, total, len(frames), length, packets=packets)
 
     def _count(
         self, queue: int, total: int, segments: int, segment_bytes: int | None = None, *, packets: int = 1

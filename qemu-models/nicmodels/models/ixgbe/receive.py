@@ -104,11 +104,12 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._paused = False
+        self._current: RxQueue | None = None
         self._buffered: deque[tuple[bytes, int]] = deque()
         self._buffered_bytes = 0
         self._frame_faults = RxFrameFaults(self._faults)
         self._rx = RxQueues(host, interrupts, statistics)
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst, LONG_BURST)
+        self._loop = ReceiveLoop(host, self._run, self._end_burst, LONG_BURST, self._forget)
         self.queues = self._rx.queues
         self.rsc = RscEngine(file, host, self._rx)
         self.flow_cache = FlowCache(file, statistics, self._rx)
@@ -214,6 +215,9 @@ class Receiver:
 
     def arrived(self) -> None:
         """Receive frames until the wire has none, or the partner is paused."""
+        self._loop.turn()
+
+    def _run(self) -> None:
         self._faulty = self._faults.poll() or self._frame_faults.holding
         self._drain()
         listening = self._file[r.RXCTRL] & RXEN and self._link.up and not self._values[_HLREG0] & LOOPBACK
@@ -321,14 +325,42 @@ class Receiver:
     # To the host
 
     def _deliver(self, frame: memoryview, mark: int) -> bool:
-        """Steer a frame and deliver it to its queue; False if it has to wait for descriptors."""
+        """Steer a frame and deliver it to its queue; False if it has to wait for descriptors.
+
+        A frame on which the model fails is lost, and its queue is disabled until the driver enables it again.
+        """
+        self._current = None
+        try:
+            return self._steer(frame, mark)
+        except DmaError:
+            if self._current is not None:
+                self._rx.dma_error(self._current)
+        except Exception as error:
+            self._host.failures.add(error, direction="rx", queue=None if self._current is None else self._current.index)
+            if self._current is not None:
+                self._disable(self._current)
+        return True
+
+    def _disable(self, queue: RxQueue) -> None:
+        queue.enabled = False
+        queue.posted.clear()
+        self._file[r.RXDCTL, queue.index] &= ~ENABLE
+        self.flow_cache.flush()
+        self._host.events.add("queue.halt", direction="rx", queue=queue.index)
+
+    def _forget(self) -> None:
+        """A turn failed."""
+        self.flow_cache.flush()
+        self.rsc.reset()
+
+    def _steer(self, frame: memoryview, mark: int) -> bool:
         headers = parse(frame)
         vet = self._values[_VLNCTRL] & 0xFFFF
         tci = frame[14] << 8 | frame[15] if frame[12] << 8 | frame[13] == vet else None
         target = self._steering.target(frame, headers, tci)
         if target.queue is None:
             return True
-        queue = self.queues[target.queue]
+        queue = self._current = self.queues[target.queue]
         if not queue.enabled:
             return True
         checks = self._checks(queue, frame, headers)

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The transmit path: descriptors to frames.
 
-Source: 82599 datasheet, section 7.2 (transmit): 7.2.3 (descriptors), 7.2.4 (segmentation), 7.2.5 (checksums).
+Source: 82599 datasheet, section 7.2 (transmit): 7.2.1.1 (descriptors of a packet), 7.2.3 (descriptors), 7.2.4 (segmentation),
+7.2.5 (checksums).
 
 A tail write schedules its queue; the work is done from the event loop, so that tail writes that arrive together are one
 batch, with one fetch and one interrupt. Packets of one buffer without offloads are sent together, straight from guest memory
 (`_send_plain`); `_send` does everything else, faults included.
+
+A packet that contradicts its descriptors is a violation and is dropped; one without end also disables its queue, as malicious driver
+detection does in later chips of the family. Segments are made as they are sent, and a turn of the event loop has a budget
+of them, which all queues share.
 """
 
 from __future__ import annotations
@@ -19,13 +24,13 @@ from nicmodels.faults.frames import change_segments, change_tag, change_transmit
 from nicmodels.models.ixgbe.fault_points import TRANSMIT
 from nicmodels.models.ixgbe.registers import mac
 from nicmodels.models.ixgbe.registers import transmit as r
-from nicmodels.nic.engine import WorkList
+from nicmodels.nic.engine import SEGMENTS_A_TURN, WorkList
 from nicmodels.offload import vlan
 from nicmodels.offload.chain import behead
 from nicmodels.offload.chain import length as chain_length
 from nicmodels.offload.checksum import fold, insert_checksum, insert_crc32c, word_sum
 from nicmodels.offload.headers import SCTP, TCP, UDP
-from nicmodels.offload.segmentation import FlagMasks, segment
+from nicmodels.offload.segmentation import FlagMasks, number_of_segments, segment
 from nicmodels.rings import DescriptorRing
 from nicmodels.vfio_user.memory import DmaError
 
@@ -43,6 +48,16 @@ if TYPE_CHECKING:
 
 QUEUES = 128
 BATCH = 256
+MOST_DESCRIPTORS = 40
+"""Data descriptors of a packet, as DPDK uses them. By the datasheet (7.2.1.1) WTHRESH and 2 less, which is a driver's to observe."""
+LONGEST = 15872
+"""Bytes of the longest frame, 15.5 KB (1.3, jumbo frames)."""
+MOST_HEADER = 512
+"""Bytes of MACLEN + IPLEN + L4LEN (7.2.3.2.3)."""
+PAYLEN_SHIFT = 46
+"""Bytes of the packet, or of the payload to be segmented, in the first descriptor's 18 upper bits (7.2.3.2.4)."""
+PLAIN_COST, CRC_COST, READ_COST = 8, 16, 1 << 14
+"""Plain frames, bytes under a CRC32c, and bytes read that cost as much time as a segment."""
 ENABLE = 1 << 25
 TRANSMIT_ENABLE = 1
 HEAD_WRITE_BACK = 1
@@ -101,15 +116,20 @@ class Packet(NamedTuple):
 
 
 class TxQueue:
-    """A transmit queue."""
+    """A transmit queue.
 
-    __slots__ = ("contexts", "enabled", "index", "ring")
+    Attributes:
+        sent: frames that have left of the packet at the ring's head, whose segments take several turns.
+    """
+
+    __slots__ = ("contexts", "enabled", "index", "ring", "sent")
 
     def __init__(self, index: int, ring: DescriptorRing) -> None:
         self.index = index
         self.ring = ring
         self.enabled = False
         self.contexts = [Context(), Context()]
+        self.sent = 0
 
 
 class Transmitter:
@@ -137,7 +157,8 @@ class Transmitter:
         self._time = time
         self._loop_back = loop_back
         self._faults = host.faults.subset(TRANSMIT)
-        self._work = WorkList(host.clock, self._run)
+        self._work = WorkList(host, self._send_batch, self._halt, self._begin)
+        self._room = 0
         self.queues = [TxQueue(index, DescriptorRing(host.memory)) for index in range(QUEUES)]
         file.on_write(r.TDBAL, self._write_base)
         file.on_write(r.TDBAH, self._write_base_high)
@@ -154,6 +175,7 @@ class Transmitter:
             queue.enabled = False
             queue.ring.setup(0, 0)
             queue.contexts = [Context(), Context()]
+            queue.sent = 0
         self._work.clear()
 
     def kick(self) -> None:
@@ -205,6 +227,7 @@ class Transmitter:
         if enabled:
             queue.ring.tail = self._file[r.TDT, index]
             queue.contexts = [Context(), Context()]
+            queue.sent = 0
             self._work.add(queue.index)
 
     def _write_dma(self, _index: int, value: int) -> None:
@@ -212,29 +235,41 @@ class Transmitter:
         if value & TRANSMIT_ENABLE:
             self.kick()
 
-    def _run(self) -> None:
+    def _begin(self) -> bool:
+        """Begin a turn. Without a link the hardware stops its DMA; queued packets wait."""
         loopback = self._file[mac.HLREG0] & LOOPBACK
-        # Without a link the hardware stops its DMA; queued packets wait.
         if not self._file[r.DMATXCTL] & TRANSMIT_ENABLE or not (self._link.up or loopback):
-            return
+            return False
         self._faults.poll()
-        for index in self._work.take():
-            queue = self.queues[index]
-            if queue.enabled:
-                try:
-                    self._send_batch(queue)
-                except DmaError:
-                    self._halt(queue)
+        self._room = SEGMENTS_A_TURN
+        return True
 
-    def _halt(self, queue: TxQueue) -> None:
-        """The ring or a buffer is not mapped: the queue stops, as after a PCIe master abort."""
+    def _halt(self, index: int, error: Exception) -> None:
+        """The ring or a buffer is not mapped: what was posted is lost, as after a PCIe master abort. Or the model failed."""
+        queue = self.queues[index]
+        if not isinstance(error, DmaError):
+            self._disable(queue)
+            return
         queue.ring.head = queue.ring.tail
+        queue.sent = 0
         self._statistics.dma_errors += 1
-        self._host.events.add("dma.error", direction="tx", queue=queue.index)
+        self._host.events.add("dma.error", direction="tx", queue=index)
 
-    def _send_batch(self, queue: TxQueue) -> None:
+    def _disable(self, queue: TxQueue) -> None:
+        """Stop a queue until the driver enables it again."""
+        queue.enabled = False
+        self._file[r.TXDCTL, queue.index] &= ~ENABLE
+        self._host.events.add("queue.halt", direction="tx", queue=queue.index)
+
+    def _send_batch(self, index: int) -> None:
         """Send the complete packets between head and tail, at most one batch; then write back and interrupt."""
-        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=queue.index):
+        queue = self.queues[index]
+        if not queue.enabled:
+            return
+        if self._room <= 0:
+            self._work.defer(index)
+            return
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=index):
             return
         ring, memory = queue.ring, self._host.memory
         descriptors = ring.fetch(BATCH)
@@ -246,11 +281,12 @@ class Transmitter:
         pieces: list[tuple[int, int]] = []
         first = 0
         taken = 0
+        halts = waits = False
         for position, (low, high) in enumerate(descriptors):
             if high & mask == PLAIN and not pieces:
                 length = high & 0xFFFF
                 start = low - base
-                if length >= ETH_ZLEN and 0 <= start <= size - length:
+                if ETH_ZLEN <= length <= LONGEST and high >> PAYLEN_SHIFT == length and 0 <= start <= size - length:
                     plain.append((view[start : start + length],))
                     if high & RS:
                         done.append(position)
@@ -269,13 +305,22 @@ class Transmitter:
                 pieces.append((low, high & 0xFFFF))
                 if high & RS:
                     done.append(position)
+                if len(pieces) > MOST_DESCRIPTORS:
+                    halts = True
+                    break
                 if high & EOP:
-                    self._send(queue, memory.gather(pieces), self._packet(queue, first))
+                    if not self._send(queue, pieces, self._packet(queue, first)):
+                        self._work.add(index)
+                        waits = True
+                        break
                     pieces = []
                     taken = position + 1
         if plain:
             self._send_plain(queue, plain)
             taken = len(descriptors)
+        if halts or (not taken and not waits and len(descriptors) >= min(BATCH, ring.count - 1) > 0):
+            self._host.violations.add("tx.descriptors", queue=index, most=MOST_DESCRIPTORS)
+            self._disable(queue)
         if not taken:
             return
         head = ring.head
@@ -309,6 +354,7 @@ class Transmitter:
         self._host.wire.transmit_many(frames)
         sizes = [len(frame) for (frame,) in frames]
         total = sum(sizes)
+        self._room -= len(sizes) // PLAIN_COST + 1
         self._count(queue, total, len(sizes), total, packets=len(sizes))
         self._statistics.left_many(sizes, [bytes(frame[:6]) for (frame,) in frames if frame[0] & 1])
 
@@ -320,29 +366,64 @@ class Transmitter:
         account.segment_bytes += segment_bytes
         self._statistics.sent(queue.index, segments, segment_bytes)
 
-    def _send(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> None:
-        total = chain_length(buffers)
+    def _send(self, queue: TxQueue, pieces: list[tuple[int, int]], packet: Packet) -> bool:
+        """Send a packet, or as many of its segments as the turn has room for; returns whether it is done.
+
+        Raises:
+            DmaError: a buffer is not in guest memory.
+        """
+        if self._room <= 0:
+            return False
+        total = sum([length for _, length in pieces])
+        self._room -= 1 + total // READ_COST
         if total < ETH_HLEN:
-            return
+            return True
+        done = True
         try:
-            frames = (
-                self._segments(queue, buffers, packet)
-                if packet.command & TSE
-                else [self._single(queue, buffers, packet)]
-            )
+            header = self._check(packet, total)
+            buffers = self._host.memory.gather(pieces)
+            if header:
+                frames, done = self._segments(queue, buffers, packet, header)
+            else:
+                frames = [self._single(queue, buffers, packet, total)]
             if packet.command & VLE:
                 frames = [self._tag(queue, frame, packet.context.vlan) for frame in frames]
         except ValueError as error:
-            # The lengths contradict the frame. Hardware hangs or sends garbage; the model drops the packet and records it.
-            self._host.events.add("tx.malformed", queue=queue.index, reason=str(error))
-            return
+            # Hardware hangs or sends garbage.
+            queue.sent = 0
+            self._host.violations.add("tx.packet", queue=queue.index, reason=str(error))
+            return True
         segment_bytes = self._emit(queue, frames)
+        if not done:
+            self._count(queue, 0, len(frames), segment_bytes, packets=0)
+            return False
         if packet.command & STAMP and not packet.legacy:
             self._time.transmitted()
         self._count(queue, total, len(frames), segment_bytes)
+        return True
 
-    def _single(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[Buffer]:
-        """A packet sent as one frame, with its checksums completed."""
+    def _check(self, packet: Packet, total: int) -> int:
+        """Hold a packet of `total` bytes against its descriptors; returns the bytes of its headers if it is to be segmented, or 0.
+
+        Raises:
+            ValueError: they contradict it, or it is beyond a limit of the hardware.
+        """
+        command, context = packet.command, packet.context
+        header = 0
+        payload, longest = total, total
+        if command & TSE and not packet.legacy:
+            header = context.mac_length + context.ip_length + context.l4_length
+            if not 0 < header <= MOST_HEADER:
+                raise ValueError(f"expected 1 to {MOST_HEADER} bytes of headers to segment; found {header}")
+            payload, longest = total - header, header + context.mss
+        if not packet.legacy and command >> PAYLEN_SHIFT != payload:
+            raise ValueError(f"expected PAYLEN to be {payload}, as the buffers have; found {command >> PAYLEN_SHIFT}")
+        if longest > LONGEST:
+            raise ValueError(f"expected frames of at most {LONGEST} bytes; found {longest}")
+        return header
+
+    def _single(self, queue: TxQueue, buffers: list[Buffer], packet: Packet, total: int) -> list[Buffer]:
+        """A packet of `total` bytes sent as one frame, with its checksums completed."""
         command, context = packet.command, packet.context
         if packet.legacy:
             if not command & IC:
@@ -365,6 +446,7 @@ class Transmitter:
                 head[start + 11] ^= 1
         if field:
             if context.protocol == SCTP:
+                self._room -= total // CRC_COST
                 insert_crc32c(head, rest, l4, field)
             else:
                 insert_checksum(head, rest, l4, field, never_zero=context.protocol == UDP)
@@ -372,11 +454,17 @@ class Transmitter:
                 head[field + 1] ^= 1
         return [head, *rest]
 
-    def _segments(self, queue: TxQueue, buffers: list[Buffer], packet: Packet) -> list[list[Buffer]]:
-        """The segments of a packet."""
+    def _segments(
+        self, queue: TxQueue, buffers: list[Buffer], packet: Packet, header: int
+    ) -> tuple[list[list[Buffer]], bool]:
+        """The next segments of a packet, as many as the turn has room for, and whether they are the last."""
         context = packet.context
         l4 = context.mac_length + context.ip_length
-        head, payload = behead(buffers, l4 + context.l4_length)
+        head, payload = behead(buffers, header)
+        first, room = queue.sent, max(self._room, 1)
+        number = number_of_segments(chain_length(payload), context.mss)
+        done = first + room >= number
+        queue.sent = 0 if done else first + room
         low, high = self._file[r.DTXTCPFLGL], self._file[r.DTXTCPFLGH]
         masks = FlagMasks(low & 0xFFF, low >> 16 & 0xFFF, high & 0xFFF)
         faulty = self._faults.active
@@ -395,9 +483,12 @@ class Transmitter:
                 if faulty and self._faults.fires("tx.segment.identification", queue=queue.index)
                 else 0xFFFF,
                 seeded=True,
+                first=first,
+                most=room,
             )
         )
-        if faulty:
+        self._room -= len(frames)
+        if faulty and frames:
             change_segments(
                 frames,
                 context.mac_length,
@@ -406,7 +497,7 @@ class Transmitter:
                 protocol=context.protocol,
                 fires=partial(self._faults.fires, queue=queue.index),
             )
-        return frames
+        return frames, done
 
     def _tag(self, queue: TxQueue, frame: Sequence[Buffer], tci: int) -> list[Buffer]:
         changed = change_tag(tci, partial(self._faults.fires, queue=queue.index)) if self._faults.active else tci

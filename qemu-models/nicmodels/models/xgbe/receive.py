@@ -82,7 +82,6 @@ class Receiver:
         self._broken_loopback = host.faults["device.loopback.broken"]
         self._faulty = False
         self._frame_faults = RxFrameFaults(self._faults)
-        self._loop = ReceiveLoop(host.clock, host.wire, self.arrived, self._end_burst, LONG_BURST)
         self._holding = False
         self.queues: list[deque[QueuedFrame]] = [deque() for _ in range(channels)]
         self._buffered = [0] * channels
@@ -97,6 +96,7 @@ class Receiver:
             resumed=self._resume,
         )
         self.flow_cache = FlowCache(self.dma, counters)
+        self._loop = ReceiveLoop(host, self._run, self._end_burst, LONG_BURST, self.flow_cache.flush)
         file.on_write(mac.RCR, self._write_mac)
         file.on_write(mac.RQC0R, self._write_queues)
         file.on_read(mtl.RQDR, self._queue_state, peek=self._queue_state)
@@ -140,6 +140,9 @@ class Receiver:
 
     def arrived(self) -> None:
         """Receive frames until the wire has none, or the partner is paused."""
+        self._loop.turn()
+
+    def _run(self) -> None:
         self._faulty = self._faults.poll()
         self._drain()
         control = self._values[_RCR]

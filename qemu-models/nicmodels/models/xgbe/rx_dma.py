@@ -245,6 +245,10 @@ class RxDma:
         except DmaError:
             self._dma_error(channel)
             return True
+        except Exception as error:
+            self._host.failures.add(error, direction="rx", queue=number)
+            self._stop(channel, RPS)
+            return True
         self._counters.delivered(number, length)
         return True
 
@@ -390,12 +394,17 @@ class RxDma:
 
     def _dma_error(self, channel: RxChannel) -> None:
         """An address of the channel is not mapped: a fatal bus error stops it."""
+        self._counters.dma_errors += 1
+        self._host.events.add("dma.error", direction="rx", queue=channel.index)
+        self._stop(channel, FBE)
+
+    def _stop(self, channel: RxChannel, cause: int) -> None:
+        """Stop a channel until the driver starts it again."""
         channel.running = False
         channel.posted.clear()
         self._file[dma.RCR, channel.index] &= ~START
-        self._counters.dma_errors += 1
-        self._host.events.add("dma.error", direction="rx", queue=channel.index)
-        self._causes[channel.index] = self._causes.get(channel.index, 0) | FBE
+        self._host.events.add("queue.halt", direction="rx", queue=channel.index)
+        self._causes[channel.index] = self._causes.get(channel.index, 0) | cause
 
     def flush(self) -> None:
         """Write the descriptors of the burst back, in order, and interrupt."""

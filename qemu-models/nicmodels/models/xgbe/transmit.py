@@ -6,6 +6,9 @@ Source: Agilex 5 HPS TRM (Intel 814346), 5.1.6.2 (transmit DMA), 5.1.6.3 (descri
 A tail write schedules its channel; the work is done from the event loop, so that tail writes that arrive together are one
 batch, with one fetch and one interrupt. A channel's packets go to the queue of its number; when that is full, the DMA
 waits.
+
+A packet that contradicts its descriptors is a violation and is dropped; one without end also stops its channel. Segments are
+made as they are sent, and a turn of the event loop has a budget of them, which all channels share.
 """
 
 from __future__ import annotations
@@ -20,8 +23,7 @@ from nicmodels.models.xgbe.registers import dma, mtl
 from nicmodels.models.xgbe.ring import OwnedRing, doublewords
 from nicmodels.models.xgbe.tx_offload import TxOffload
 from nicmodels.models.xgbe.tx_queues import TxPacket, TxQueues
-from nicmodels.nic.engine import WorkList
-from nicmodels.offload.chain import length as chain_length
+from nicmodels.nic.engine import SEGMENTS_A_TURN, WorkList
 from nicmodels.vfio_user.memory import DmaError
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
     Descriptor = tuple[int, ...]
 
 BATCH = 256
+"""Also the most descriptors of a packet. The TRM has no limit; amd-xgbe uses some 30."""
+LONGEST = 0x7FFF
+"""Bytes of a packet that is not segmented: TDES3 has 15 bits for its length."""
+PLAIN_COST, READ_COST = 8, 1 << 14
+"""Plain frames, and bytes read, that cost as much time as a segment."""
 PLAIN_MASK = (d.CONTEXT | d.FIRST | d.LAST | 3 << d.CPC_SHIFT | d.TSE | 3 << d.CIC_SHIFT) << 32 | 0xFFFF_FFFF & ~(
     d.LENGTH_MASK | d.TX_INTERRUPT
 )
@@ -50,9 +57,14 @@ UNOWNED_AGAIN = 0.1
 
 
 class TxChannel:
-    """A transmit channel: its ring, the values of the last context descriptors, and the unowned descriptor recorded last, and when."""
+    """A transmit channel: its ring, and the values of the last context descriptors.
 
-    __slots__ = ("index", "mss", "ring", "running", "unowned", "vlan")
+    Attributes:
+        sent: segments that were made of the packet at the ring's head, which takes several turns.
+        unowned: the unowned descriptor before the tail that was recorded last, and when.
+    """
+
+    __slots__ = ("index", "mss", "ring", "running", "sent", "unowned", "vlan")
 
     def __init__(self, index: int, ring: OwnedRing) -> None:
         self.index = index
@@ -60,6 +72,7 @@ class TxChannel:
         self.running = False
         self.mss = 0
         self.vlan = 0
+        self.sent = 0
         self.unowned: tuple[int, float] = -1, 0.0
 
 
@@ -88,7 +101,8 @@ class Transmitter:
         self._interrupts = interrupts
         self._counters = counters
         self._faults = host.faults.subset(TRANSMIT)
-        self._work = WorkList(host.clock, self._run)
+        self._work = WorkList(host, self._send_batch, self._halt, self._begin)
+        self._room = 0
         self._tx_offload = TxOffload(file, self._faults)
         self._tx_queues = TxQueues(
             file,
@@ -114,7 +128,7 @@ class Transmitter:
         for channel in self.channels:
             channel.running = False
             channel.ring.setup(0, 0)
-            channel.mss = channel.vlan = 0
+            channel.mss = channel.vlan = channel.sent = 0
             channel.unowned = -1, 0.0
         self._work.clear()
         self._tx_queues.reset()
@@ -151,6 +165,7 @@ class Transmitter:
         """A new list address: the current descriptor is the first."""
         if index < len(self.channels):
             ring = self.channels[index].ring
+            self.channels[index].sent = 0
             ring.base = self._file[dma.TDLR_HI, index] << 32 | self._file[dma.TDLR_LO, index]
             ring.head = ring.tail = 0
             self.channels[index].unowned = -1, 0.0
@@ -191,27 +206,36 @@ class Transmitter:
 
     # Work
 
-    def _run(self) -> None:
+    def _begin(self) -> bool:
         self._faults.poll()
-        for index in self._work.take():
-            channel = self.channels[index]
-            if channel.running and self._file[mtl.TQOMR, index] & QUEUE_MODE == QUEUE_ENABLED:
-                try:
-                    self._send_batch(channel)
-                except DmaError:
-                    self._halt(channel)
+        self._room = SEGMENTS_A_TURN
+        return True
 
-    def _halt(self, channel: TxChannel) -> None:
-        """The ring or a buffer is not mapped: a fatal bus error stops the channel."""
+    def _halt(self, index: int, error: Exception) -> None:
+        """The ring or a buffer is not mapped: a fatal bus error stops the channel. Or the model failed."""
+        cause = TPS
+        if isinstance(error, DmaError):
+            self._counters.dma_errors += 1
+            self._host.events.add("dma.error", direction="tx", queue=index)
+            cause = FBE
+        self._stop(self.channels[index], cause)
+
+    def _stop(self, channel: TxChannel, cause: int) -> None:
         channel.running = False
+        channel.sent = 0
         self._file[dma.TCR, channel.index] &= ~START
-        self._counters.dma_errors += 1
-        self._host.events.add("dma.error", direction="tx", queue=channel.index)
-        self._interrupts.event(channel.index, FBE)
+        self._host.events.add("queue.halt", direction="tx", queue=channel.index)
+        self._interrupts.event(channel.index, cause)
 
-    def _send_batch(self, channel: TxChannel) -> None:
+    def _send_batch(self, index: int) -> None:
         """Move complete packets between head and tail, at most one batch, into the queue; then return the descriptors."""
-        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=channel.index):
+        channel = self.channels[index]
+        if not channel.running or self._file[mtl.TQOMR, index] & QUEUE_MODE != QUEUE_ENABLED:
+            return
+        if self._room <= 0:
+            self._work.defer(index)
+            return
+        if self._faults.active and self._faults.fires("tx.queue.stuck", queue=index):
             return
         ring = channel.ring
         found = ring.owned(BATCH)
@@ -220,7 +244,7 @@ class Transmitter:
         packet: list[Descriptor] = []
         taken = self._send_plain(channel, found)
         interrupt = any([high & d.TX_INTERRUPT for _, high in found[:taken]])  # noqa: C419 - faster than a generator
-        full = False
+        waits = False  # for room in the queue, or for the next turn
         for position, quadwords in enumerate(found[taken:], taken + 1):
             each = doublewords(*quadwords)
             if each[3] & d.CONTEXT:
@@ -229,11 +253,14 @@ class Transmitter:
                     taken = position
                 continue
             if not packet and not self._tx_queues.has_room(channel.index):
-                full = True
+                waits = True
                 break
             packet.append(each)
             if each[3] & d.LAST:
-                self._send(channel, packet)
+                if not self._send(channel, packet):
+                    waits = True
+                    self._work.add(index)
+                    break
                 interrupt = interrupt or bool(each[2] & d.TX_INTERRUPT)
                 packet = []
                 taken = position
@@ -242,9 +269,12 @@ class Transmitter:
                 ring.release(taken)
             ring.advance(taken)
         causes = TI if interrupt else 0
-        if not full and len(found) == BATCH and taken:
+        if not waits and len(found) == BATCH and taken:
             self._work.add(channel.index)
-        elif not full:
+        elif not waits and not taken and len(found) >= min(BATCH, ring.count - 1) > 0:
+            self._host.violations.add("tx.descriptors", queue=index, most=BATCH)
+            self._stop(channel, TPS)
+        elif not waits:
             causes |= TBU
         if causes:
             self._interrupts.event(channel.index, causes)
@@ -281,43 +311,71 @@ class Transmitter:
             frames.append((view[start : start + length],))
         if not frames or not self._tx_queues.put_plain(channel.index, frames):
             return 0
+        self._room -= len(frames) // PLAIN_COST + 1
         self._counters.posted(channel.index, sum([len(frame) for (frame,) in frames]), len(frames))
         return len(frames)
 
-    def _gather(self, packet: list[Descriptor]) -> list[Buffer]:
+    def _pieces(self, packet: list[Descriptor]) -> list[tuple[int, int]]:
+        """The addresses and lengths of a packet's buffers."""
         pieces: list[tuple[int, int]] = []
         wide = self._file[dma.SBMR] & dma.EAME
         for low, high, lengths, _ in packet:
             pieces.append((low | (high & d.ADDRESS_HIGH) << 32 if wide else low, lengths & d.LENGTH_MASK))
             if not wide:
                 pieces.append((high, lengths >> d.BUFFER_2_SHIFT & d.LENGTH_MASK))
-        return self._host.memory.gather(pieces)
+        return pieces
 
-    def _send(self, channel: TxChannel, packet: list[Descriptor]) -> None:
+    def _send(self, channel: TxChannel, packet: list[Descriptor]) -> bool:
+        """Send a packet, or as many of its segments as the turn has room for; returns whether it is done.
+
+        Raises:
+            DmaError: a buffer is not in guest memory.
+        """
+        if self._room <= 0:
+            return False
         first = packet[0]
-        buffers = self._gather(packet)
-        total = chain_length(buffers)
-        if not first[3] & d.FIRST or total < ETH_HLEN:
-            self._host.events.add(
-                "tx.malformed", queue=channel.index, reason="no first descriptor, or no Ethernet header"
-            )
-            return
+        pieces = self._pieces(packet)
+        total = sum([length for _, length in pieces])
+        self._room -= 1 + total // READ_COST
         number, tx_offload = channel.index, self._tx_offload
+        done = True
         segments = bool(first[3] & d.TSE and self._file[dma.TCR, number] & SEGMENTS)
         crc = d.CRC_AND_PAD if segments else first[3] >> d.CPC_SHIFT & 3
         try:
+            self._check(first, total, segments=segments)
+            buffers = self._host.memory.gather(pieces)
             if segments:
-                frames = tx_offload.segments(
-                    number, buffers, first, channel.mss or self._file[dma.CR, number] & d.MSS_MASK
-                )
+                most = max(self._room, 1)
+                mss = channel.mss or self._file[dma.CR, number] & d.MSS_MASK
+                frames, done = tx_offload.segments(number, buffers, first, mss, sent=channel.sent, most=most)
+                channel.sent = 0 if done else channel.sent + most
+                self._room -= len(frames)
             else:
                 if crc in (d.NEITHER, d.CRC_REPLACED):
                     buffers = [b"".join(buffers)[:-ETH_FCS_LEN]]
                 frames = [tx_offload.single(number, buffers, first)]
             frames = [tx_offload.tag(number, frame, first[2] >> d.VTIR_SHIFT & 3, channel.vlan) for frame in frames]
         except ValueError as error:
-            # The lengths contradict the frame. Hardware sends garbage; the model drops the packet and records it.
-            self._host.events.add("tx.malformed", queue=number, reason=str(error))
-            return
-        self._counters.posted(number, total)
-        self._tx_queues.put(number, TxPacket(frames, crc == d.CRC_AND_PAD, bool(first[2] & d.TX_TIMESTAMP)))
+            # Hardware sends garbage.
+            channel.sent = 0
+            self._host.violations.add("tx.packet", queue=number, reason=str(error))
+            return True
+        if done:
+            self._counters.posted(number, total)
+        self._tx_queues.put(number, TxPacket(frames, crc == d.CRC_AND_PAD, done and bool(first[2] & d.TX_TIMESTAMP)))
+        return done
+
+    def _check(self, first: Descriptor, total: int, *, segments: bool) -> None:
+        """Hold a packet of `total` bytes against its first descriptor.
+
+        Raises:
+            ValueError: it contradicts it, or it is beyond a limit of the hardware.
+        """
+        if not first[3] & d.FIRST or total < ETH_HLEN:
+            raise ValueError("expected a first descriptor, and an Ethernet header")
+        if segments:
+            payload, named = total - (first[2] & d.LENGTH_MASK), first[3] & d.TCP_PAYLOAD_MASK
+            if named != payload:
+                raise ValueError(f"expected a TCP payload of {payload} bytes, as the buffers have; found {named}")
+        elif total > LONGEST:
+            raise ValueError(f"expected a packet of at most {LONGEST} bytes; found {total}")

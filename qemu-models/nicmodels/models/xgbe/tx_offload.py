@@ -16,9 +16,10 @@ from nicmodels.models.xgbe import descriptors as d
 from nicmodels.models.xgbe.registers import mac
 from nicmodels.offload import vlan
 from nicmodels.offload.chain import behead
+from nicmodels.offload.chain import length as chain_length
 from nicmodels.offload.checksum import fold, insert_checksum, pseudo_header_sum, word_sum
 from nicmodels.offload.headers import TCP, UDP, parse
-from nicmodels.offload.segmentation import FlagMasks, segment
+from nicmodels.offload.segmentation import FlagMasks, number_of_segments, segment
 
 if TYPE_CHECKING:
     from nicmodels.faults.points import FaultSet
@@ -80,10 +81,28 @@ class TxOffload:
             head[field + 1] ^= 1
         return [head, rest] if rest else [head]
 
-    def segments(self, queue: int, buffers: list[Buffer], first: Descriptor, mss: int) -> list[list[Buffer]]:
-        """The segments of a packet, whose headers are in the first descriptor's buffer."""
+    def segments(
+        self, queue: int, buffers: list[Buffer], first: Descriptor, mss: int, *, sent: int, most: int
+    ) -> tuple[list[list[Buffer]], bool]:
+        """Some segments of a packet, whose headers are in the first descriptor's buffer.
+
+        Args:
+            queue: its queue.
+            buffers: its bytes.
+            first: its first descriptor.
+            mss: payload bytes of a segment.
+            sent: number of segments made before.
+            most: how many to make.
+
+        Returns:
+            The segments, and whether they are the last.
+
+        Raises:
+            ValueError: the descriptor does not match the packet.
+        """
         size = first[2] & d.LENGTH_MASK
         head, payload = behead(buffers, size)
+        done = sent + most >= number_of_segments(chain_length(payload), mss)
         l4 = size - (first[3] >> d.TCP_HEADER_SHIFT & 15) * 4
         l3 = ETH_HLEN
         while l3 + 4 <= len(head) and head[l3 - 2] << 8 | head[l3 - 1] in (ETH_P_8021Q, ETH_P_8021AD):
@@ -101,12 +120,14 @@ class TxOffload:
                 l4_offset=l4,
                 masks=masks,
                 identification_mask=0 if same else 0xFFFF,
+                first=sent,
+                most=most,
             )
         )
-        if self._faults.active:
+        if self._faults.active and frames:
             ipv4 = head[l3] >> 4 == 4
             change_segments(frames, l3, l4, ipv4=ipv4, protocol=TCP, fires=partial(self._faults.fires, queue=queue))
-        return frames
+        return frames, done
 
     def tag(self, queue: int, frame: list[Buffer], action: int, tci: int) -> list[Buffer]:
         """Insert, remove or replace the VLAN tag; the tag is the context's, `tci`, or the register's."""
