@@ -183,3 +183,12 @@ def test_a_bug_before_the_queue_is_known_costs_the_frame(harness: Harness, monke
     harness.clock.advance(0.01)
     assert harness.slot.failures.count == 1
     assert [each.data[:60] for each in harness.receive(PLAIN)] == [PLAIN]
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "value"), [(0, 4, 0x12340), (0, 2, 0x2340), (1, 1, 0x23), (2, 1, 1), (0, 8, 0x12340)]
+)
+def test_a_narrow_read_of_the_io_address(harness: Harness, offset: int, size: int, value: int) -> None:
+    """IOADDR in BAR 2: any size gets the bytes that it asks for, and no more."""
+    harness.device.bar_write(2, 0, 0x12340, 4)
+    assert harness.device.bar_read(2, offset, size) == value

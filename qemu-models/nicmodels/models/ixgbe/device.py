@@ -114,7 +114,9 @@ class Ixgbe(Nic):
         if bar == REGISTER_BAR:
             return self._file.read(offset, size)
         if bar == IO_BAR:
-            return self._io_address if offset < 4 else self._file.read(self._io_address, size)
+            if offset >= 4:
+                return self._file.read(self._io_address, size)
+            return self._io_address >> 8 * offset & (1 << 8 * size) - 1
         return 0
 
     def bar_write(self, bar: int, offset: int, value: int, size: int) -> None:
