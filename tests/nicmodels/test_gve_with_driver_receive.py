@@ -519,8 +519,8 @@ def test_buffers_of_a_destroyed_queue_go_back(bench: Bench) -> None:
 
 def test_a_buffer_that_is_lent_twice(bench: Bench) -> None:
     queue = bench.rx[0]
-    queue.place(queue.free[0])
-    queue.place(queue.free[0])
+    held = next(buffer for buffer in range(len(queue.free) + 1) if buffer not in queue.free)
+    queue.place(held)
     queue.ring_doorbell()
     assert bench.violations()["rx.buffer-id.reused"] == 1
 

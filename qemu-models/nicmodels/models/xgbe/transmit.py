@@ -288,7 +288,7 @@ class Transmitter:
         before, when = channel.unowned
         if descriptor != before or now - when >= UNOWNED_AGAIN:
             channel.unowned = descriptor, now
-            self._host.events.add("violation", rule="tx.unowned", queue=channel.index, descriptor=descriptor)
+            self._host.violations.add("tx.unowned", queue=channel.index, descriptor=descriptor)
 
     def _context(self, channel: TxChannel, descriptor: Descriptor) -> None:
         if descriptor[3] & d.MSS_VALID:
