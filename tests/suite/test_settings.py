@@ -162,3 +162,32 @@ def test_a_table_of_the_tests_own_is_left_to_the_driver_when_the_channels_change
     assert dut.table == [0, 1, 0, 1]
     changed.set_without_undo("channels", combined_count=3)
     assert dut.table == [0, 1, 2, 0]
+
+
+class Rings:
+    """An interface whose kernel remembers what the user wants of TCP data split, 0 for nothing, beside what the driver does."""
+
+    ifname = "eth0"
+
+    def __init__(self) -> None:
+        self.active, self.wanted = 1, 0
+
+    def get(self, what: str) -> dict[str, int]:
+        assert what == "rings"
+        return {"rx": 512, "tcp-data-split": self.active}
+
+    def try_set(self, what: str, **settings: int) -> None:
+        self.wanted = settings.get("tcp_data_split", self.wanted)
+        self.active = self.wanted or self.active
+
+    def link(self) -> dict[str, list[str]]:
+        return {"flags": []}
+
+
+def test_tcp_data_split_is_left_to_the_driver_again() -> None:
+    dut, undos = Rings(), Undos()
+    settings = Settings(dut, lambda *_, **__: None, undos.defer, lambda: True)  # type: ignore[arg-type]
+    settings.set("rings", tcp_data_split=2)
+    assert (dut.active, dut.wanted) == (2, 2)
+    undos.undo()
+    assert (dut.active, dut.wanted) == (1, 0)

@@ -24,8 +24,8 @@ _NONE = (errno.EOPNOTSUPP, errno.ENOTSUP)
 _SPEED = re.compile(r"(\d+)base")
 _UNKNOWN_SPEED = (0, 0xFFFFFFFF)
 DUPLEX = {0: "half", 1: "full"}
-TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED = 1, 2
-"""include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_*."""
+TCP_DATA_SPLIT_AUTO, TCP_DATA_SPLIT_DISABLED, TCP_DATA_SPLIT_ENABLED = 0, 1, 2
+"""include/uapi/linux/ethtool.h, ETHTOOL_TCP_DATA_SPLIT_*; auto (UNKNOWN there) leaves it to the driver."""
 
 
 @dataclass(frozen=True)

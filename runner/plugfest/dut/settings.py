@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from plugfest.dut.dut import TCP_DATA_SPLIT_AUTO
+
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut, Features
@@ -119,10 +121,17 @@ class Settings:
         before = {name: now[name.replace("_", "-")] for name in settings}
         error = self.try_set_without_undo(what, **settings)
         if error is None:
-            self._defer(self._restore, lambda: self.set_without_undo(what, **before))
+            self._defer(self._restore, lambda: self._put_back(what, before))
             if "up" in self._dut.link()["flags"]:
                 self.ready()
         return error
+
+    def _put_back(self, what: str, before: Mapping[str, Any]) -> None:
+        """Put settings back; of TCP data split the choice, too, which the kernel passes to the driver with each change of the rings."""
+        self.set_without_undo(what, **before)
+        chosen = {name: TCP_DATA_SPLIT_AUTO for name in before if name.replace("_", "-") == "tcp-data-split"}
+        if chosen:
+            self.set_without_undo(what, **chosen)
 
     def try_set_without_undo(self, what: str, **settings: Any) -> AgentError | None:
         """Try a change of settings that is not undone; returns the error, None if it was made.
