@@ -102,6 +102,22 @@ def test_capture_has_the_frames_of_its_block_only(inside: Inside) -> None:
     inside(check)
 
 
+def test_frames_that_were_sent_are_seen_at_once_though_the_thread_has_no_core(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Capture, "_read", lambda _self: None)
+
+    def check() -> None:
+        with on_the_wire() as (remote, _):
+            seen = Capture(remote.ifname)
+            for number in range(1, 4):
+                remote.send([frame(number)])
+                assert len(seen.sent(background=False)) == number
+                assert len(seen.after(number - 1)) == 1
+
+    inside(check)
+
+
 def test_vlan_tags_and_lengths_are_as_on_the_wire(inside: Inside) -> None:
     def check() -> None:
         with on_the_wire() as (remote, dut):
@@ -269,7 +285,7 @@ def test_lost_frames_are_an_error(inside: Inside, monkeypatch: pytest.MonkeyPatc
     def check() -> None:
         with on_the_wire() as (remote, dut):
             monkeypatch.setattr("plugfest.machine.remote._BUFFER", 4096)
-            monkeypatch.setattr(Capture, "_take", lambda _self, _buffer: False)
+            monkeypatch.setattr(Capture, "_take", lambda _self: False)
             seen = Capture(remote.ifname)
             dut.send(*[frame(number, 1400) for number in range(500)])
             with pytest.raises(

@@ -36,6 +36,8 @@ _PACKET_OUTGOING = 4
 _SO_TIMESTAMPNS = 35
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _BUFFER = 256 << 20
+_WAITING = _BUFFER // 512
+"""More frames than fit into the socket: the kernel counts at least so many bytes of it for each."""
 _LONGEST = 1 << 16
 _AUXDATA = struct.Struct("=IIIHHHH")
 _TP_STATUS_VLAN_VALID, _TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
@@ -80,6 +82,8 @@ class Capture:
         self._lost = lost
         self._frames: list[CapturedFrame] = []
         self._changed = threading.Condition()
+        self._emptying = threading.Lock()
+        self._buffer = bytearray(_LONGEST + 64)
         self._socket = _bound(interface, _ETH_P_ALL)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -93,27 +97,35 @@ class Capture:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(self._stopped, select.POLLIN)
-        buffer = bytearray(_LONGEST + 64)
         last = False
         while True:
             events = dict(poll.poll(0 if last else None))
             if self._socket.fileno() in events:
-                while self._take(buffer):
-                    pass
+                self._empty()
             if last:
                 return
             # What was on the wire when `stop` was called is in the socket: empty it once more.
             last = self._stopped.fileno() in events
 
-    def _take(self, buffer: bytearray) -> bool:
+    def _empty(self) -> None:
+        """Take what waits in the socket: the thread does, when it has a core, and so does whoever asks for the frames so far.
+
+        Not more than it can hold, for more may come all the time.
+        """
+        with self._emptying:
+            for _ in range(_WAITING):
+                if not self._take():
+                    return
+
+    def _take(self) -> bool:
         try:
-            length, ancillary, _, address = self._socket.recvmsg_into([buffer], _ANCILLARY, socket.MSG_DONTWAIT)
+            length, ancillary, _, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError as error:
             # A tap that went down reports an error once; frames go on when it is up again.
             return error.errno == errno.ENETDOWN
-        data = bytes(memoryview(buffer)[:length])
+        data = bytes(memoryview(self._buffer)[:length])
         seconds = 0.0
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
@@ -138,18 +150,21 @@ class Capture:
         Args:
             background: with background traffic.
         """
+        self._empty()
         with self._changed:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
     def after(self, known: int, seconds: float = 0) -> list[CapturedFrame]:
         """Return the frames behind the first `known` ones; where there are none, wait up to so many seconds for one."""
+        self._empty()
         with self._changed:
             self._changed.wait_for(lambda: len(self._frames) > known, seconds)
             return self._frames[known:]
 
     def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
+        self._empty()
         with self._changed:
             found, self._frames = self._frames, []
         return found
