@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from plugfest.build import folder
 from plugfest.build.confinement import NOBODY, Confinement, Limits, LostTime
 from plugfest.build.errors import LimitError
 from plugfest.deadline import Deadline, poll
@@ -24,7 +25,7 @@ Confine = Callable[..., Confinement]
 
 
 @pytest.fixture
-def confine(build_root: BuildRoot, provisioning: ProvisionSettings, tmp_path: Path) -> Confine:
+def confine(build_root: BuildRoot, provisioning: ProvisionSettings, tmp_path: Path) -> Iterator[Confine]:
     def make(**limits: float) -> Confinement:
         return Confinement(
             build_root.root,
@@ -33,7 +34,8 @@ def confine(build_root: BuildRoot, provisioning: ProvisionSettings, tmp_path: Pa
             Limits(**limits),  # type: ignore[arg-type]
         )
 
-    return make
+    yield make
+    folder.remove(tmp_path / "work")  # pytest, which removes it some sessions later, may not get down to its end
 
 
 def shell(confined: Confinement, script: str, log: Path) -> tuple[int, list[str]]:

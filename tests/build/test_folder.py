@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -23,7 +24,7 @@ def top(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def deep(top: Path) -> Path:
+def deep(top: Path) -> Iterator[Path]:
     """Deeper than Python's recursion goes, and than a path may be long."""
     here = os.open(top, os.O_RDONLY)
     for _ in range(3000):
@@ -32,7 +33,8 @@ def deep(top: Path) -> Path:
         os.close(here)
         here = below
     os.close(here)
-    return top
+    yield top
+    folder.remove(top)  # pytest, which removes it some sessions later, cannot
 
 
 def test_what_it_takes(top: Path) -> None:
