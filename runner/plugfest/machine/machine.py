@@ -417,6 +417,10 @@ class Machine:
     def _model_counts_changes(self) -> bool:
         return self.model is not None and "link.changes" in self.model.call("control.methods")
 
+    def link_looked(self) -> bool:
+        """Whether the driver has read the state of the model's link since it last changed."""
+        return self.model is not None and bool(self.model.call("link.looks"))
+
     def violations(self, since: float) -> list[str]:
         """Return what the model has noted of a driver that breaks the device's rules, each once, as ``tx.unowned (queue 0)``.
 
@@ -429,10 +433,6 @@ class Machine:
                 queue = f" (queue {event['queue']})" if "queue" in event else ""
                 found[f"{event['rule']}{queue}"] = None
         return list(found)
-
-    def link_looked(self) -> bool:
-        """Whether the driver has read the state of the model's link since it last changed."""
-        return self.model is not None and bool(self.model.call("link.looks"))
 
     def _interface(self, port: int) -> str:
         """Wait for the interface of the NIC in a port; return its name."""

@@ -209,7 +209,7 @@ class VerdictPlugin:
                 pytest.exit(str(error), returncode=error.status)
             if booting:
                 self._live.note(f"guest: {machine.startup}")
-            if not booting and machine.load_error is None:
+            elif machine.load_error is None:
                 machine.link_watch.wait_until_steady()
             machine.clear_warn_once()
             record.follow(machine.agent.count, machine.calls)
