@@ -8,7 +8,7 @@ from plugfest.run import journal
 
 TWO = """
 @requirement("AREA-TEST-01")
-def test_first(guest, defer):
+def test_first(guest, defer, remains):
     '''First.'''
     {first}
 
@@ -30,6 +30,7 @@ def test_second(guest, defer):
         ("guest.run('die')", 2),
         ("raise RuntimeError", 2),
         ("defer(guest.run, 'false')", 2),
+        ("defer(remains, 'a feature on')", 2),
     ],
 )
 def test_a_broken_guest_is_replaced(suite, first: str, guests: int) -> None:

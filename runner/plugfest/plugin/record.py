@@ -85,6 +85,7 @@ class TestRecord:
         evidence: in the order it came.
         phase_failures: the exceptions of the phases.
         violations: what the device's model had noted of the driver when the first phase failed.
+        remainder: what the driver keeps of the test though it was undone, so that no other test may have the guest.
         skipped: the reason, when the test skipped itself.
         tracebacks: of each phase that an exception left.
         advertised: the flags of netdev.yaml that the driver was seen to advertise; None where nobody asked.
@@ -97,6 +98,7 @@ class TestRecord:
     evidence: list[Evidence] = field(default_factory=list)
     phase_failures: list[PhaseFailure] = field(default_factory=list)
     violations: Sequence[str] = ()
+    remainder: str | None = None
     skipped: str | None = None
     tracebacks: dict[str, str] = field(default_factory=dict)
     advertised: set[str] | None = None

@@ -402,6 +402,8 @@ class VerdictPlugin:
             self._guest_manager.replace(
                 f"{item.name} ended with {verdict}, and the device noted {attempt.record.violations[0]}"
             )
+        elif attempt.record.remainder:
+            self._guest_manager.replace(f"{item.name} left {attempt.record.remainder}")
         elif self._plan.falsify and attempt.fired:
             self._guest_manager.replace(f"{item.name} ran under a fault")
         elif item.get_closest_marker("fresh_guest") and attempt.began:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugfest.machine.agent import AgentError
+from plugfest.machine.agent import AgentError, KernelLacksError
 from plugfest.requirements import netdev_flags as xdp_flags
 from plugfest.statistics.queue_counters import Account, total
 
@@ -56,6 +57,7 @@ class Xdp:
         until: Until,
         advertises: Callable[[Iterable[str]], None],
         attaching: Callable[[], None] = lambda: None,
+        remains: Callable[[str], None] | None = None,
     ) -> None:
         """Attach nothing yet.
 
@@ -65,7 +67,9 @@ class Xdp:
             defer: registers an undo.
             until: waits for a condition.
             advertises: takes what the driver advertises.
-            attaching: called once, before the first program is attached in native mode.
+            attaching: called once, before the first program is attached: in whatever mode, for the kernel turns LRO off for a generic
+                program (net/core/dev.c, generic_xdp_install).
+            remains: takes what the driver keeps of a program after the test; None where the interface goes, too.
         """
         self.agent = agent
         self.ifname = ifname
@@ -73,14 +77,18 @@ class Xdp:
         self._until = until
         self._advertises = advertises
         self._attaching = attaching
+        self._remains = remains
         self._prepared = False
         self._passing: Program | None = None
 
     def advertised(self) -> frozenset[str]:
         """Which flags the driver advertises now (netdev dev-get), by their names in `plugfest.requirements.netdev_flags`."""
-        found = xdp_flags.advertised(self.agent.call("netdev.dev_get", ifname=self.ifname))
+        found = self._flags()
         self._advertises(found)
         return found
+
+    def _flags(self) -> frozenset[str]:
+        return xdp_flags.advertised(self.agent.call("netdev.dev_get", ifname=self.ifname))
 
     def features(self) -> set[str]:
         """Which of them are actions (xdp-features), as ``basic``."""
@@ -144,7 +152,7 @@ class Xdp:
         Raises:
             AgentError: the kernel or the driver rejects it.
         """
-        self._prepare(mode)
+        self._prepare()
         self.agent.call(
             "link.xdp_attach",
             ifname=self.ifname,
@@ -155,10 +163,19 @@ class Xdp:
         )
         self._defer(self.agent.call, "link.xdp_attach", ifname=self.ifname, program=None, mode=mode)
 
-    def _prepare(self, mode: str) -> None:
-        if mode == "native" and not self._prepared:
+    def _prepare(self) -> None:
+        if not self._prepared:
             self._prepared = True
             self._attaching()
+            if self._remains is not None:
+                with suppress(KernelLacksError):
+                    self._defer(self._check_flags, self._flags(), self._remains)
+
+    def _check_flags(self, before: frozenset[str], remains: Callable[[str], None]) -> None:
+        """A driver that forgets its program may keep a redirect target's features: vmxnet3 does, once its rings were emptied."""
+        changed = before ^ self._flags()
+        if changed:
+            remains(f"other netdev flags than it found: {', '.join(sorted(changed))}")
 
     def try_attach(self, name: str, mode: str = "native") -> AgentError | None:
         """Try to attach a program that the driver should reject; returns the error, None if it was attached."""
@@ -176,7 +193,7 @@ class Xdp:
         """Attach a program that passes all, and detach it at once; returns the error, None if it was accepted."""
         program = self._passing = self._passing or self.load("xdp_pass")
         call = {"ifname": self.ifname, "mode": mode}
-        self._prepare(mode)
+        self._prepare()
         try:
             self.agent.call("link.xdp_attach", program=program.handle, **call)
         except AgentError as error:
@@ -195,7 +212,7 @@ class Xdp:
             AgentError: the kernel or the driver rejects it.
         """
         flags = {"flags": XDP_FLAGS_DRV_MODE}
-        self._prepare("native")
+        self._prepare()
         handle = int(self.agent.call("bpf.link_create", program=program.handle, ifname=self.ifname, **flags))
         self._defer(self.agent.call, "handle.close", handle=handle)
         return handle
