@@ -78,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fault", action="append", default=[], metavar="NAME", help="arm a fault point; may be repeated")
     one.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     one.add_argument("--profiler", type=Path, metavar="FILE", help="write cProfile statistics at the end")
+    one.add_argument(
+        "--unprivileged",
+        action="store_true",
+        help="once all is open, run as nobody where there is such a user, without capabilities, with limits on memory and files",
+    )
     new = commands.add_parser("new", help="write the package of a new model, which runs at once")
     new.add_argument("name", help="the model's name")
     new.add_argument(
@@ -150,7 +155,15 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = Options(options.profile, options.mac, options.queues)
         serve(
             model,
-            ServeOptions(options.socket, options.control, options.wire, wanted, tuple(options.fault), options.profiler),
+            ServeOptions(
+                options.socket,
+                options.control,
+                options.wire,
+                wanted,
+                tuple(options.fault),
+                options.profiler,
+                options.unprivileged,
+            ),
         )
     except (UnknownModelError, ServeError) as error:
         sys.stderr.write(f"nicmodels: {error}\n")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from plugfest.cli import execute
 from plugfest.errors import InfrastructureError
 from plugfest.run import sandbox
 
@@ -36,3 +37,10 @@ def test_no_address_of_the_host_is_a_default_inside(tmp_path: Path) -> None:
         pytest.skip(str(error))
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["000000000000", "0.0.0.0"]
+
+
+def test_folders_of_files_that_pytest_writes_stay_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ci").mkdir()
+    asked = ("--junitxml=found.xml", "--basetemp=ci/base", "--maxfail=1", "-k", "xdp", "--report-log=none/such.jsonl")
+    assert execute._named_folders(asked) == [tmp_path, tmp_path / "ci"]

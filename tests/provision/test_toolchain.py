@@ -15,10 +15,11 @@ def qemu(tmp_path, monkeypatch):
     """``qemu("vfio-user-pci")``: a QEMU in PATH, and nothing else, that has only this device."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    def make(device):
+    def make(device, *, seccomp=True):
         program = tmp_path / QEMU
         program.write_text(
             "#!/bin/sh\n"
+            f"[ $1 = -sandbox ] && {{ {'shift 2' if seccomp else 'exit 1'}; }}\n"
             'case "$1" in\n'
             "--version) echo 'QEMU emulator version 10.9.8 (made up)';;\n"
             f"-device) echo 'name \"{device}\", bus PCI';;\n"
@@ -45,7 +46,12 @@ def no_network(monkeypatch):
 def test_the_one_in_path_is_taken_if_it_has_the_device(qemu, no_network):
     program = qemu("vfio-user-pci")
     found = ensure_toolchain(ProvisionSettings())
-    assert (found.qemu, found.version) == ((program,), "10.9.8")
+    assert (found.qemu, found.version) == ((program, *toolchain.SANDBOX), "10.9.8")
+
+
+def test_one_built_without_seccomp_runs_without_a_sandbox(qemu, no_network):
+    program = qemu("vfio-user-pci", seccomp=False)
+    assert ensure_toolchain(ProvisionSettings()).qemu == (program,)
 
 
 def test_the_one_in_path_is_passed_over_if_it_has_not(qemu, no_network):

@@ -179,6 +179,7 @@ def test_command_line(tmp_path: Path) -> None:
         "tap:wire0",
         "--mac",
         MAC,
+        "--unprivileged",
         "--profile",
         "kx4",
         "--queues",

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -257,6 +259,59 @@ def test_exception_of_a_function_is_its_own(
 
     assert sandbox.enter(broken, folder=tmp_path / "run").status == 1
     assert "ValueError: as it should" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["elsewhere", "in-the-writable-folder"])
+def test_the_hosts_file_systems_are_read_only(
+    namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: bool
+) -> None:
+    """Only what is named can be written, by whatever path; the host's own view stays as it was."""
+    writable, other = tmp_path / "results", tmp_path / "other"
+    for folder in (writable, other):
+        folder.mkdir()
+        (folder / "there").touch()
+    monkeypatch.chdir(writable if within else other)
+
+    def refused(change: Callable[[], object]) -> bool:
+        try:
+            change()
+        except OSError as error:
+            return error.errno == errno.EROFS
+        return False
+
+    def payload() -> int:
+        assert refused((other / "new").touch)
+        assert refused((other / "there").unlink)
+        assert refused((tmp_path / "new").mkdir)
+        (writable / "new").touch()
+        here = Path("here")
+        if within:
+            here.touch()
+        else:
+            assert refused(here.touch)
+        with tempfile.NamedTemporaryFile() as file:
+            assert Path(file.name).parent == tmp_path / "run"
+        Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("1")
+        return 0
+
+    assert sandbox.enter(payload, folder=tmp_path / "run", writable=[writable]) == sandbox.Outcome(0)
+    assert (writable / "new").exists()
+    (other / "new").touch()
+
+
+def test_a_programs_temporary_files_are_the_runs(namespaces: None, tmp_path: Path) -> None:
+    script = 'mktemp && ! touch "$HERE" && test "$TMPDIR" = "$FOLDER"'
+    environment = {**os.environ, "HERE": str(tmp_path / "new"), "FOLDER": str(tmp_path / "run")}
+    outcome = sandbox.enter(["sh", "-c", script], folder=tmp_path / "run", environment=environment, writable=[])
+    assert outcome == sandbox.Outcome(0)
+
+
+def test_scratch_is_limited(namespaces: None, tmp_path: Path) -> None:
+    def payload() -> int:
+        found = os.statvfs(tmp_path / "run")
+        return int(found.f_frsize * found.f_blocks != 1 << 30)
+
+    assert sandbox.enter(payload, folder=tmp_path / "run").status == 0
 
 
 def test_folder_that_cannot_be_made(namespaces: None, tmp_path: Path) -> None:

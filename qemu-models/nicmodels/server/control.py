@@ -13,7 +13,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from nicmodels.vfio_user.listener import listen
+from nicmodels.vfio_user.listener import listen, remove
 
 if TYPE_CHECKING:
     import socket
@@ -73,7 +73,7 @@ class ControlServer:
         self._listener.close()
         for client in list(self._clients):
             client.close()
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
 
     def answer(self, line: bytes) -> bytes | None:
         """The response to a line, without the newline; None if there is none."""

@@ -7,19 +7,21 @@ import contextlib
 import ctypes
 import gc
 import logging
+import marshal
 import os
 import signal
 import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from nicmodels.events import EventLog
 from nicmodels.faults.points import FaultPoints, UnknownFaultError
 from nicmodels.nic.device import Options, Slot
 from nicmodels.pci import ResetCause
 from nicmodels.phy import RemoteSegment
+from nicmodels.server import privileges
 from nicmodels.server.control import ControlServer
 from nicmodels.server.log_limit import LogLimit
 from nicmodels.server.methods import CommonMethods
@@ -51,6 +53,7 @@ class ServeOptions:
         model: options for the model.
         faults: names of the fault points to arm from the start.
         profiler: file to write cProfile statistics to; None for none.
+        unprivileged: give up all privileges once all is open.
     """
 
     socket: Path
@@ -59,6 +62,7 @@ class ServeOptions:
     model: Options = field(default_factory=Options)
     faults: tuple[str, ...] = ()
     profiler: Path | None = None
+    unprivileged: bool = False
 
 
 def open_wire(text: str) -> Wire:
@@ -103,7 +107,8 @@ def serve(model: Model, options: ServeOptions) -> None:
     Raises:
         ServeError: an invalid option, or a socket or wire cannot be opened.
     """
-    die_with_parent()
+    parent = os.getppid()
+    die_with_parent(parent)
     reactor = Reactor()
     events = EventLog(reactor.now)
     with contextlib.ExitStack() as stack:
@@ -136,21 +141,34 @@ def serve(model: Model, options: ServeOptions) -> None:
         if fd is not None:
             reactor.add_reader(fd, device.frame_arrived, edge=True)
         _stop_on_signals(reactor, stack)
+        statistics = None if options.profiler is None else stack.enter_context(_open_profile(options.profiler))
+        if options.unprivileged:
+            _give_up_privileges(parent)
         # All current objects live until the end: the collector does not need to examine them again.
         gc.collect()
         gc.freeze()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        if options.profiler is None:
+        if statistics is None:
             reactor.run()
         else:
-            _run_profiled(reactor, options.profiler)
+            _run_profiled(reactor, statistics)
 
 
-def die_with_parent() -> None:
+def _give_up_privileges(parent: int) -> None:
+    """Raises ServeError where the kernel does not allow it."""
+    privileges.limit()
+    try:
+        privileges.give_up()
+    except OSError as error:
+        raise ServeError(f"expected to give up privileges, found: {error.strerror}") from error
+    # The kernel clears the parent-death signal when a process changes its user.
+    die_with_parent(parent)
+
+
+def die_with_parent(parent: int) -> None:
     """Let the kernel end this process with its parent, and set the timer slack to a nanosecond."""
     libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getppid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl
@@ -171,12 +189,20 @@ def _stop_on_signals(reactor: Reactor, stack: contextlib.ExitStack) -> None:
     reactor.add_reader(waked.fileno(), lambda: waked.recv(64))
 
 
-def _run_profiled(reactor: Reactor, path: Path) -> None:
+def _open_profile(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise ServeError(f"{path}: {error.strerror}") from error
+
+
+def _run_profiled(reactor: Reactor, statistics: BinaryIO) -> None:
     import cProfile  # noqa: PLC0415 - only with --profiler
 
     profile = cProfile.Profile()
     profile.runcall(reactor.run)
-    profile.dump_stats(path)
+    profile.create_stats()
+    marshal.dump(profile.stats, statistics)  # as Profile.dump_stats does
 
 
 def configure_logging(level: str) -> None:

@@ -42,3 +42,9 @@ def listen(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.s
         raise OSError(error.errno, f"cannot listen at {path}: {error.strerror or error}") from error
     listener.setblocking(False)
     return listener
+
+
+def remove(path: Path) -> None:
+    """Remove a socket's name, if this process, which may have given up its privileges, still may."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        path.unlink()

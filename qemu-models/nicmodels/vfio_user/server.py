@@ -15,7 +15,7 @@ from nicmodels.pci import Msi, MsiX, ResetCause
 from nicmodels.vfio_user import protocol
 from nicmodels.vfio_user.connection import Connection
 from nicmodels.vfio_user.interrupts import IrqIndex
-from nicmodels.vfio_user.listener import listen
+from nicmodels.vfio_user.listener import listen, remove
 from nicmodels.vfio_user.memory import MappingExistsError, MappingMissingError
 from nicmodels.vfio_user.protocol import Command, IrqAction, IrqData, IrqRequest, RequestError, invalid
 from nicmodels.vfio_user.regions import Regions
@@ -75,7 +75,7 @@ class Server:
         self._listener.close()
         if self._session is not None:
             self._session.connection.close("the server ends")
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
 
     def _accept(self) -> None:
         try:

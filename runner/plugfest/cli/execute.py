@@ -62,7 +62,9 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
     outcome = sandbox.enter(
-        functools.partial(run_pytest, plan_path, tuple(arguments), keep=ready.keep), folder=ready.scratch
+        functools.partial(run_pytest, plan_path, tuple(arguments), keep=ready.keep),
+        folder=ready.scratch,
+        writable=[*ready.writable(), *_named_folders(user_arguments)],
     )
     _check_started(ready, outcome.status)
     status = None if outcome.signal is None else 128 + outcome.signal
@@ -71,6 +73,13 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
         summary.render(document, console, folder=shown(ready.output))
     found: int = outcome.status if ready.keep else document["run"]["exit_status"]
     return Ended(document, found if status is None else status, None if outcome.signal is None else outcome.signal.name)
+
+
+def _named_folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders of files that pytest is to write, as ``--junitxml=found.xml``."""
+    values = [Path(argument.partition("=")[2]) for argument in arguments if argument.startswith("--")]
+    named = [path.absolute().parent for path in values if path.suffix or len(path.parts) > 1]
+    return [folder for folder in named if folder.is_dir()]
 
 
 def run_pytest(plan: Path, arguments: Sequence[str], *, keep: bool) -> int:

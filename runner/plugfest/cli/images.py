@@ -47,7 +47,8 @@ def images(
             check_channel(spec)
     made = table("what", "version", "where")
     toolchain = ensure_toolchain(wanted)
-    made.add_row("QEMU", toolchain.version, toolchain.qemu[-1] if len(toolchain.qemu) == 1 else str(wanted.cache))
+    program = Path(toolchain.qemu[0])
+    made.add_row("QEMU", toolchain.version, str(wanted.cache) if wanted.cache in program.parents else str(program))
     root = ensure_root(wanted)
     made.add_row("guest root", root.digest, str(root.image))
     for spec in specs:

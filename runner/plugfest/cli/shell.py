@@ -50,7 +50,9 @@ def shell(driver: str, port: int, **rest: Any) -> int:
         if options.dry_run:
             print_commands(ready)
             return 0
-        outcome = sandbox.enter(lambda: catch_errors(lambda: _serve(ready, listener)), folder=ready.scratch)
+        outcome = sandbox.enter(
+            lambda: catch_errors(lambda: _serve(ready, listener)), folder=ready.scratch, writable=ready.writable()
+        )
     if outcome.signal is signal.SIGINT:
         return 0
     return outcome.status

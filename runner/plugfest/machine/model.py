@@ -61,7 +61,7 @@ def command(
 ) -> list[str]:
     """Return the command line that serves a model."""
     argv = [sys.executable, "-m", "nicmodels", "serve", model, "--socket", str(vfio_user), "--control", str(control)]
-    argv += ["--wire", f"tap:{tap}", "--mac", mac]
+    argv += ["--wire", f"tap:{tap}", "--mac", mac, "--unprivileged"]
     if profile is not None:
         argv += ["--profile", profile]
     return [*argv, *options]

@@ -17,6 +17,8 @@ from plugfest.provision.unpacked import Unpacked
 
 QEMU = "qemu-system-x86_64"
 DEVICE = "vfio-user-pci"
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+"""QEMU's seccomp filter: none of the system calls by which it would start programs, or gain privileges."""
 QEMU_PACKAGES = Packages(("qemu-system-x86", "seabios"), backports=True)
 IMAGE_PACKAGES = Packages(("erofs-utils", "kmod", "zstd", "busybox-static"))
 BWRAP = "bwrap"
@@ -57,7 +59,13 @@ def ensure_toolchain(settings: ProvisionSettings) -> Toolchain:
         raise InfrastructureError(
             f"expected the packaged QEMU to have the device {DEVICE}, found none; specify a mirror with backports with --mirror"
         )
-    return Toolchain(qemu=argv, version=version(argv), digest=fingerprint(root.root))
+    return Toolchain(qemu=_sandboxed(argv), version=version(argv), digest=fingerprint(root.root))
+
+
+def _sandboxed(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command with its sandbox on, where this QEMU was built with seccomp."""
+    confined = (*argv, *SANDBOX)
+    return confined if has_device(confined) else argv
 
 
 def ensure_image_tools(settings: ProvisionSettings) -> Unpacked:
@@ -112,7 +120,9 @@ def _host_qemu(program: Path) -> Toolchain:
     real = program.resolve()
     status = real.stat()
     return Toolchain(
-        qemu=argv, version=version(argv), digest=digest(str(real), str(status.st_size), str(status.st_mtime_ns))
+        qemu=_sandboxed(argv),
+        version=version(argv),
+        digest=digest(str(real), str(status.st_size), str(status.st_mtime_ns)),
     )
 
 

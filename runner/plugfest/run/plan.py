@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ class RunPlan:
     def guest_output(self) -> Path:
         """Folder of what belongs to one guest: its journal, ``console.log``, ``model.log``; the run's own if it has one guest."""
         return self.output / f"{GUEST}{self.guest}" if self.guest else self.output
+
+    def writable(self) -> list[Path]:
+        """Return the host's folders that a run writes to: its output, and of the cache what it can make and add to."""
+        cached = [each for each in (self.snapshots, self.durations and self.durations.parent) if each is not None]
+        for folder in cached:
+            with suppress(OSError):  # a run needs none of them
+                folder.mkdir(parents=True, exist_ok=True)
+        return [self.output, *(folder for folder in cached if folder.is_dir())]
 
     def of_guest(self, number: int) -> RunPlan:
         """Return the plan of one guest of several, whose scratch folder is its own."""

@@ -24,6 +24,7 @@ import socket
 import stat
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,12 +39,16 @@ Payload = Sequence[str] | Callable[[], int]
 GRACE = 30.0
 """Seconds that the payload has to exit after a signal."""
 
+SCRATCH_SIZE = "1g"
+"""Of the tmpfs of a run: sockets, QEMU's output, and what the suite writes for a moment."""
+
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWNET
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 19
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 12, 1 << 14, 1 << 19
+_MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _AT_FDCWD, _AT_RECURSIVE = 442, 1, -100, 0x8000
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SI_KERNEL = 0x80
@@ -75,6 +80,7 @@ class _Setup:
     files: Mapping[str, str]
     environment: Mapping[str, str]
     keep: Sequence[int]
+    writable: Sequence[Path] | None = None
     mask: set[int | signal.Signals] = field(default_factory=set)
 
 
@@ -86,6 +92,7 @@ def enter(
     environment: Mapping[str, str] | None = None,
     keep: Sequence[socket.socket] = (),
     grace: float = GRACE,
+    writable: Sequence[Path] | None = None,
 ) -> Outcome:
     """Run a program or function in new namespaces and wait until it ends.
 
@@ -99,6 +106,8 @@ def enter(
         environment: of a program; None for this process's environment.
         keep: sockets that a program inherits with the same descriptor numbers.
         grace: seconds that the payload has to exit after a signal.
+        writable: folders of the host; all the rest of its file systems is read-only inside, and temporary files go to `folder`.
+            None leaves everything as it is outside.
 
     Raises:
         InfrastructureError: the host does not allow it; the message has what failed and why.
@@ -116,6 +125,7 @@ def enter(
         files or {},
         dict(os.environ if environment is None else environment),
         [s.fileno() for s in keep],
+        None if writable is None else [each.resolve() for each in writable],
     )
     sys.stdout.flush()
     sys.stderr.flush()
@@ -344,6 +354,8 @@ def _become_payload(setup: _Setup, control: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, setup.mask)
+    if setup.writable is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(setup.folder)
     if callable(setup.payload):
         function = setup.payload
 
@@ -367,7 +379,8 @@ def _become_payload(setup: _Setup, control: socket.socket) -> NoReturn:
         os.set_inheritable(descriptor, True)
     argv = list(setup.payload)
     try:
-        os.execvpe(argv[0], argv, dict(setup.environment))  # noqa: S606 - no shell is wanted
+        temporary = {} if setup.writable is None else {"TMPDIR": str(setup.folder)}
+        os.execvpe(argv[0], argv, {**setup.environment, **temporary})  # noqa: S606 - no shell is wanted
     except OSError as error:
         _send(control, error=f"expected to run {argv[0]}, found: {error.strerror}")
         os._exit(127)
@@ -376,10 +389,42 @@ def _become_payload(setup: _Setup, control: socket.socket) -> NoReturn:
 def _mount_all(setup: _Setup) -> None:
     # Slave, not private: file systems that the host unmounts later are unmounted here too, and not kept busy.
     _mount("none", Path("/"), "", _MS_REC | _MS_SLAVE)
+    if setup.writable is not None:
+        _protect(setup.writable)
     _mount("proc", Path("/proc"), "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    _mount("plugfest", setup.folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+    _mount("plugfest", setup.folder, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=0700,size={SCRATCH_SIZE}")
     for name, content in setup.files.items():
         (setup.folder / name).write_text(content)
+
+
+def _protect(writable: Sequence[Path]) -> None:
+    """Make the host's file systems read-only here, but for these folders."""
+    if not _set_read_only(Path("/"), on=True, below=True):
+        return
+    for folder in writable:
+        _mount(str(folder), folder, "", _MS_BIND | _MS_REC)
+        _set_read_only(folder, on=False, below=False)
+    # The working directory is still the one below the new mounts.
+    os.chdir(Path.cwd())
+
+
+def _set_read_only(mount: Path, *, on: bool, below: bool) -> bool:
+    """Make a mount read-only, or no longer so; returns whether the kernel can (mount_setattr, Linux 5.12).
+
+    Args:
+        mount: where it is mounted.
+        on: read-only.
+        below: the mounts below it, too.
+    """
+    wanted = struct.pack("=4Q", _MOUNT_ATTR_RDONLY if on else 0, 0 if on else _MOUNT_ATTR_RDONLY, 0, 0)
+    flags = _AT_RECURSIVE if below else 0
+    if _LIBC.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(mount), flags, wanted, len(wanted)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.ENOSYS:
+        return False
+    what = "read-only" if on else "writable"
+    raise InfrastructureError(f"expected to make {mount} {what}, found: {os.strerror(number)}; {_HINT}")
 
 
 def _mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> None:

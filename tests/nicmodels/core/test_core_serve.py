@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nicmodels.models
 import pytest
 from nicmodels.__main__ import mac_address, main, queue_count
 from nicmodels.models.registry import models
+from nicmodels.server import privileges
 from vfio_client import VfioClient
 
 if TYPE_CHECKING:
@@ -105,6 +107,47 @@ def test_serves_until_a_signal(start: Callable[..., subprocess.Popen[str]], tmp_
     client.close()
 
 
+def ask(control: Path, method: str, **params: object) -> Any:
+    with socket.socket(socket.AF_UNIX) as rpc:
+        rpc.connect(str(control))
+        rpc.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+        return json.loads(rpc.recv(1 << 16))
+
+
+def test_unprivileged_it_serves_and_may_do_nothing_else(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    device, control = tmp_path / "device", tmp_path / "control"
+    tmp_path.chmod(0o700)
+    process = start("serve", "example", "--socket", str(device), "--control", str(control), "--unprivileged")
+    wait_ready(process)
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    assert status["NoNewPrivs"] == "1"
+    assert [int(status[which], 16) for which in ("CapPrm", "CapEff", "CapInh", "CapAmb")] == [0] * 4
+    if os.geteuid() == 0:
+        assert int(status["CapBnd"], 16) == 0
+        nobody = [str(privileges.NOBODY)] * 4
+        assert (status["Uid"].split(), status["Gid"].split(), status["Groups"].split()) == (nobody, nobody, [])
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    for name, most in (("data size", privileges.MEMORY), ("open files", privileges.FILES), ("core file size", 0)):
+        found = re.search(rf"Max {name} +(\d+) +(\d+)", limits)
+        assert found is not None, limits
+        assert all(int(value) <= most for value in found.groups())
+    client = VfioClient(device)
+    client.negotiate()
+    assert client.read(0, 0) == 0x70667431
+    if os.geteuid() == 0:
+        assert "Permission denied" in str(ask(control, "wire.record", path=str(tmp_path / "wire.pcapng"))["error"])
+    process.terminate()
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+    client.close()
+
+
+def test_it_ends_with_its_parent_unprivileged_too(folder: Path, tmp_path: Path) -> None:
+    check_ends_with_parent(folder, tmp_path, "--unprivileged")
+
+
 def test_restart_over_a_stale_socket(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     device = tmp_path / "device"
     process = start("serve", "example", "--socket", str(device))
@@ -120,6 +163,10 @@ def test_restart_over_a_stale_socket(start: Callable[..., subprocess.Popen[str]]
 
 
 def test_ends_with_its_parent(folder: Path, tmp_path: Path) -> None:
+    check_ends_with_parent(folder, tmp_path)
+
+
+def check_ends_with_parent(folder: Path, tmp_path: Path, *options: str) -> None:
     code = LAUNCH.format(here=str(Path(__file__).parent), folder=str(folder))
     parent = subprocess.Popen(
         [
@@ -131,6 +178,7 @@ def test_ends_with_its_parent(folder: Path, tmp_path: Path) -> None:
             "example",
             "--socket",
             str(tmp_path / "device"),
+            *options,
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -192,7 +240,7 @@ def test_bad_arguments(
 ) -> None:
     """One line on standard error, status 2, nothing left behind."""
     monkeypatch.setattr(nicmodels.models, "__path__", [*nicmodels.models.__path__, str(folder)])
-    monkeypatch.setattr("nicmodels.server.serve.die_with_parent", lambda: None)
+    monkeypatch.setattr("nicmodels.server.serve.die_with_parent", lambda parent: None)
     try:
         status = main([each.format(s=tmp_path / "device") for each in arguments])
     except SystemExit as end:
