@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 import pytest
 from plugfest.dut.dut import Dut
-from plugfest.machine.machine import DUT_MAC
 from plugfest.requirements.requirement import requirement
 
 BINDING = "Documentation/driver-api/driver-model/binding.rst"
@@ -30,8 +29,8 @@ def test_probe(binding, guest, dut, step, evidence):
         assert binding.interfaces() == [guest.ifname]
     with step("Address and permanent address of the netdev are the device's"):
         link = dut.link()
-        assert link["address"] == DUT_MAC
-        assert link.get("perm-address", DUT_MAC) == DUT_MAC
+        assert link["address"] == guest.mac
+        assert link.get("perm-address", guest.mac) == guest.mac
     with step("`ethtool -i` shows the driver's name as in sysfs, and the device's bus address"):
         info = dut.driver_info()
         evidence("ethtool -i", info)

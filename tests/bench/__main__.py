@@ -27,8 +27,8 @@ import throughput  # noqa: E402
 from plugfest.errors import InfrastructureError  # noqa: E402
 from plugfest.machine import acceleration  # noqa: E402
 from plugfest.machine.guest import Guest  # noqa: E402
-from plugfest.machine.machine import qemu_command  # noqa: E402
 from plugfest.machine.snapshot import Snapshots  # noqa: E402
+from plugfest.machine.virtual import qemu_command  # noqa: E402
 from plugfest.provision.kernel import ensure_kernel  # noqa: E402
 from plugfest.provision.root import ensure_root  # noqa: E402
 from plugfest.provision.settings import ProvisionSettings  # noqa: E402

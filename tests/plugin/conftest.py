@@ -16,7 +16,7 @@ import pytest
 
 # Not for their names: what pytester finds imported it leaves imported, and importing this anew costs seconds a test.
 from made_run import run_event
-from plugfest.machine import machine  # noqa: F401
+from plugfest.machine import virtual  # noqa: F401
 from plugfest.plugin import fixtures, hooks, verdict_plugin  # noqa: F401
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from plugfest.errors import UsageError
 from plugfest.location import conformance_root, recipes_root
-from plugfest.machine.machine import kernel_arguments
+from plugfest.machine.virtual import kernel_arguments
 from plugfest.provision.cpio import Archive
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import listed

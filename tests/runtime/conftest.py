@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from plugfest.errors import InfrastructureError
-from plugfest.machine import machine as machines
+from plugfest.machine import virtual
 from plugfest.machine.acceleration import choose
-from plugfest.machine.machine import Machine
+from plugfest.machine.virtual import VirtualMachine
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
@@ -105,13 +105,13 @@ def plan(provisioning: ProvisionSettings, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[Machine], object]], None]:
+def boot(plan: RunPlan, inside: Inside, tmp_path: Path) -> Callable[[Callable[[VirtualMachine], object]], None]:
     """Boot the plan's machine (or what changes make of it) inside a run's namespaces and do something with it."""
 
-    def run(work: Callable[[Machine], object], **changes: object) -> None:
+    def run(work: Callable[[VirtualMachine], object], **changes: object) -> None:
         def payload() -> None:
             changed = dataclasses.replace(plan, scratch=tmp_path / "run", output=tmp_path / "output", **changes)  # type: ignore[arg-type]
-            machine = machines.boot(changed)
+            machine = virtual.boot(changed)
             try:
                 work(machine)
             finally:

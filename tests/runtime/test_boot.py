@@ -17,13 +17,14 @@ import pytest
 from plugfest.deadline import Deadline, poll, until
 from plugfest.dut.dut import Dut
 from plugfest.errors import InfrastructureError
-from plugfest.machine import machine as machines
+from plugfest.machine import virtual
 from plugfest.machine.console import Problem
 from plugfest.machine.guest import Guest
-from plugfest.machine.machine import DriverLoadError, Machine
+from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.qemu import PORTS
 from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.ssh import GuestGone
+from plugfest.machine.virtual import VirtualMachine
 from plugfest.provision.kernel import CHANNELS, ensure_kernel
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import sandbox
@@ -32,19 +33,19 @@ from plugfest.run.plan import RunPlan
 Inside = Callable[[Callable[[], object]], None]
 
 
-def pings(machine: Machine) -> None:
+def pings(machine: VirtualMachine) -> None:
     until(lambda: Dut(machine).carrier, what="the carrier comes up", timeout=10, speed=machine.speed)
     for address in ("198.18.0.1", "2001:db8::1"):
         machine.ssh.run(f"ping -c 2 -i 0.2 -W 10 {address}")
 
 
-def no_problems(machine: Machine) -> None:
+def no_problems(machine: VirtualMachine) -> None:
     machine.synchronize()
     assert machine.console.problems_since(0) == []
 
 
 def test_boot_store_restore(boot: Callable[..., None]) -> None:
-    def first(machine: Machine) -> None:
+    def first(machine: VirtualMachine) -> None:
         assert machine.startup.startswith(("booted in", "restored from a snapshot in"))
         assert machine.agent.call("link.get", ifname=machine.ifname)["driver"] == "igb"
         assert abs(machine.agent.call("system.clock")["realtime"] - time.time()) < 2
@@ -52,7 +53,7 @@ def test_boot_store_restore(boot: Callable[..., None]) -> None:
         pings(machine)
         no_problems(machine)
 
-    def second(machine: Machine) -> None:
+    def second(machine: VirtualMachine) -> None:
         assert machine.startup.startswith("restored from a snapshot in")
         # Every hung task is reported within a test's time, which is longer on a slow guest.
         hung = machine.ssh.run("cat /proc/sys/kernel/hung_task_timeout_secs /proc/sys/kernel/hung_task_warnings").stdout
@@ -74,7 +75,7 @@ def test_the_guests_clock_is_the_hosts(
 ) -> None:
     """A kernel that calibrates its clock on a loaded host must not take another rate for it, which its snapshot would keep."""
 
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         def read() -> tuple[float, float, float]:
             begin = time.monotonic()
             return begin, machine.agent.call("system.clock")["boottime"], time.monotonic()
@@ -90,7 +91,7 @@ def test_the_guests_clock_is_the_hosts(
 
 def test_twins_of_a_snapshot_differ_in_their_random_numbers(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
     def check() -> None:
-        command = machines.qemu_command(plan)
+        command = virtual.qemu_command(plan)
         assert plan.snapshots is not None
         seen = []
         for _ in range(3):
@@ -111,7 +112,7 @@ def test_of_two_guests_without_a_snapshot_one_boots_and_the_other_waits_for_it(
         if other == 0:
             sandbox.enter_own_network()
         snapshots = Snapshots(tmp_path / "snapshots")
-        guest = Guest(machines.qemu_command(plan), log=tmp_path / f"console-{other}.log", snapshots=snapshots)
+        guest = Guest(virtual.qemu_command(plan), log=tmp_path / f"console-{other}.log", snapshots=snapshots)
         guest.close()
         if other == 0:
             os.write(writing, guest.startup.encode())
@@ -129,7 +130,7 @@ def test_of_two_guests_without_a_snapshot_one_boots_and_the_other_waits_for_it(
 
 def test_damaged_snapshot_is_deleted_and_reported(plan: RunPlan, inside: Inside, tmp_path: Path) -> None:
     def check() -> None:
-        command = machines.qemu_command(plan)
+        command = virtual.qemu_command(plan)
         assert plan.snapshots is not None
         snapshots = Snapshots(plan.snapshots)
         Guest(command, log=tmp_path / "console.log", snapshots=snapshots).close()
@@ -150,7 +151,7 @@ def test_damaged_snapshot_is_deleted_and_reported(plan: RunPlan, inside: Inside,
 
 
 def test_panic_is_noticed_at_once(boot: Callable[..., None]) -> None:
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         begin = time.monotonic()
         with pytest.raises(
             GuestGone, match="the guest's kernel panicked: Kernel panic - not syncing: sysrq triggered crash"
@@ -168,7 +169,7 @@ def test_panic_is_noticed_at_once(boot: Callable[..., None]) -> None:
 def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> None:
     """A line at KERN_WARNING, as WARN() prints: "quiet" and a console's log level could have hidden it."""
 
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         mark = machine.console.mark()
         machine.agent.call(
             "files.write", path="/dev/kmsg", text="<4>WARNING: made/up.c:1 at plugfest+0x0/0x0, CPU#0: agent/1\n"
@@ -183,7 +184,7 @@ def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> 
 def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine still comes up, so that the suite can report what failed."""
 
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         with pytest.raises(
             DriverLoadError,
             match=r"expected igb to create a netdev within .* s, found PCI device 0000:01:00\.0 without one",
@@ -191,14 +192,14 @@ def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pyt
             Dut(machine)
         assert machine.ssh.run("echo alive").stdout == "alive\n"
 
-    monkeypatch.setattr(machines, "PROBE_TIMEOUT", 0.3)
-    monkeypatch.setattr(Machine, "_load_module", lambda _machine: None)
+    monkeypatch.setattr("plugfest.machine.machine.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr(VirtualMachine, "_load_module", lambda _machine: None)
     boot(work)
 
 
 @pytest.mark.parametrize("driver", ["igb", "ixgbe"])
 def test_reboot_with_the_nic_plugged(boot: Callable[..., None], driver: str) -> None:
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         before = machine.agent.call("system.clock")["boottime"]
         machine.reboot()
         assert machine.agent.call("system.clock")["boottime"] < before + 60
@@ -209,7 +210,7 @@ def test_reboot_with_the_nic_plugged(boot: Callable[..., None], driver: str) -> 
 
 
 def test_the_device_of_a_model_that_waits_for_a_core_stays(boot: Callable[..., None]) -> None:
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         stopped = [process.pid for process in machine._processes]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
@@ -226,7 +227,7 @@ def test_the_device_of_a_model_that_waits_for_a_core_stays(boot: Callable[..., N
 
 @pytest.mark.parametrize("driver", ["igb", "ixgbe"])
 def test_another_device_in_another_port(boot: Callable[..., None], driver: str) -> None:
-    def work(machine: Machine) -> None:
+    def work(machine: VirtualMachine) -> None:
         machine.replace_nic()
         pings(machine)
         no_problems(machine)
@@ -241,13 +242,12 @@ def test_another_device_in_another_port(boot: Callable[..., None], driver: str) 
 RUNNER = """
 import sys, time
 from pathlib import Path
-from plugfest.machine import machine
-from plugfest.run import sandbox
+from plugfest.machine import virtual
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
 plan = RunPlan.load(Path(sys.argv[1]))
 def payload():
-    booted = machine.boot(plan)
+    booted = virtual.boot(plan)
     sys.stdout.write("ready\\n"); sys.stdout.flush()
     time.sleep(1000)
 sandbox.enter(payload, folder=plan.scratch)

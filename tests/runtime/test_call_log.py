@@ -9,8 +9,8 @@ from typing import Any
 
 from plugfest.machine import call_log
 from plugfest.machine.call_log import CallLog, shortened
-from plugfest.machine.machine import Machine
 from plugfest.machine.ssh import CommandResult
+from plugfest.machine.virtual import VirtualMachine
 
 
 def lines(log: CallLog) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def test_what_is_too_much_is_counted() -> None:
 
 
 def test_what_a_command_in_the_guest_printed_on_either_output() -> None:
-    machine = Machine.__new__(Machine)
+    machine = VirtualMachine.__new__(VirtualMachine)
     machine.calls = CallLog()
     done = CommandResult("ip link", 1, stdout="1: lo\n", stderr="Cannot find device\n", seconds=0.1)
     guest: Any = SimpleNamespace(ssh=SimpleNamespace(run=lambda *_, **__: done))

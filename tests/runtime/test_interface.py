@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from plugfest.deadline import Deadline
 from plugfest.machine import machine as machines
-from plugfest.machine.machine import DriverLoadError, Machine
+from plugfest.machine.machine import DriverLoadError
+from plugfest.machine.virtual import VirtualMachine
 
 DEVICE = "/sys/bus/pci/devices/0000:01:00.0/"
 
@@ -39,20 +40,20 @@ class Sysfs:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(monkeypatch: pytest.MonkeyPatch) -> VirtualMachine:
     monkeypatch.setattr(machines, "PROBE_TIMEOUT", 2.0)
     monkeypatch.setattr(machines, "PROBE_FAILED", 0.05)
-    monkeypatch.setattr(Machine, "agent", property(lambda self: self.sysfs))
-    monkeypatch.setattr(Machine, "deadline", lambda _self, seconds: Deadline.after(seconds))
-    made = object.__new__(Machine)
+    monkeypatch.setattr(VirtualMachine, "agent", property(lambda self: self.sysfs))
+    monkeypatch.setattr(VirtualMachine, "deadline", lambda _self, seconds: Deadline.after(seconds))
+    made = object.__new__(VirtualMachine)
     made.driver = SimpleNamespace(module="ixgbe")  # type: ignore[assignment]
     made.guest = SimpleNamespace(gone=lambda: None)  # type: ignore[assignment]
     return made
 
 
-def wait(machine: Machine, *states: str) -> str:
+def wait(machine: VirtualMachine, *states: str) -> str:
     machine.sysfs = Sysfs(*states)  # type: ignore[attr-defined]
-    return machine._interface(1)
+    return machine._interface("/sys/bus/pci/devices/0000:00:11.0/0000:??:??.?/")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from plugfest.machine import time_stamp_counter
-from plugfest.machine.machine import kernel_arguments
 from plugfest.machine.time_stamp_counter import frequency
+from plugfest.machine.virtual import kernel_arguments
 
 
 @pytest.fixture(autouse=True)

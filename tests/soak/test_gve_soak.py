@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from plugfest.deadline import scaled, until
 from plugfest.dut.dut import Dut
-from plugfest.machine import machine as machines
+from plugfest.machine import virtual
 from plugfest.machine.acceleration import choose
-from plugfest.machine.machine import Machine
+from plugfest.machine.virtual import VirtualMachine
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings
@@ -123,7 +123,7 @@ class Soak:
         left: packets that the driver left until the next interrupt, by round.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: VirtualMachine) -> None:
         self.machine = machine
         self.dut = Dut(machine)
         self.model: Any = machine.model
@@ -310,7 +310,7 @@ def soaked(settings: ProvisionSettings, profile: str, folder: Path, work: Callab
     made = plan(settings, profile, folder)
 
     def payload() -> int:
-        machine = machines.boot(made)
+        machine = virtual.boot(made)
         try:
             soak = Soak(machine)
             soak.wait(lambda: Dut(machine).carrier, "the carrier is there")

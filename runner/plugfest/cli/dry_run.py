@@ -8,7 +8,7 @@ import shlex
 
 import click
 
-from plugfest.machine import machine, model, qemu
+from plugfest.machine import model, qemu, virtual
 from plugfest.machine.tap import NAME as TAP
 from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import ModelSubject
@@ -18,7 +18,7 @@ from plugfest.run.plan import RunPlan
 def print_commands(ready: RunPlan) -> None:
     """Print the commands that a run would start, quoted for a shell, and the QMP commands that plug the NIC after the boot."""
     subject = registry.find(ready.driver).subject
-    command = machine.qemu_command(ready)
+    command = virtual.qemu_command(ready)
     click.echo("# QEMU")
     click.echo(shlex.join(command.argv(channels=ready.scratch)))
     if isinstance(subject, ModelSubject):
@@ -31,9 +31,9 @@ def print_commands(ready: RunPlan) -> None:
                     vfio_user=socket,
                     control=control,
                     tap=TAP,
-                    mac=machine.DUT_MAC,
+                    mac=virtual.DUT_MAC,
                     profile=ready.profile,
-                    options=machine.model_options(ready),
+                    options=virtual.model_options(ready),
                 )
             )
         )
@@ -44,6 +44,6 @@ def print_commands(ready: RunPlan) -> None:
         netdev = qemu.tap_netdev("networkdut1", TAP, subject.queues)
         click.echo(json.dumps({"execute": "netdev_add", "arguments": netdev}))
         device = qemu.emulated_device(
-            subject.device, "dut1", 0, netdev="networkdut1", mac=machine.DUT_MAC, properties=subject.properties
+            subject.device, "dut1", 0, netdev="networkdut1", mac=virtual.DUT_MAC, properties=subject.properties
         )
     click.echo(json.dumps({"execute": "device_add", "arguments": dict(device)}))

@@ -19,7 +19,7 @@ from plugfest.cli.options import guest_options, option
 from plugfest.cli.prepare import GuestOptions, plan
 from plugfest.errors import UsageError
 from plugfest.faults import is_models
-from plugfest.machine import machine
+from plugfest.machine import virtual
 from plugfest.run import relay, sandbox
 from plugfest.run.plan import RunPlan
 
@@ -62,7 +62,7 @@ _INSIDE = "nsenter --target $(pgrep -nf 'plugfest shell')"
 """Enters the run's namespaces: the newest process of this command is in all of them."""
 
 
-def _ends(booted: machine.Machine) -> Iterator[str]:
+def _ends(booted: virtual.VirtualMachine) -> Iterator[str]:
     """Yield how to reach what is not in the guest; both need root, and the second socat."""
     yield f"the other end of the wire, {booted.remote.ifname}: {_INSIDE} --net scapy"
     if booted.model is not None:
@@ -71,12 +71,12 @@ def _ends(booted: machine.Machine) -> Iterator[str]:
 
 def _serve(ready: RunPlan, listener: socket.socket) -> int:
     """Boot the guest inside the run's namespaces, print how to log in, wait for its end."""
-    booted = machine.boot(ready)
+    booted = virtual.boot(ready)
     try:
         booted.guest.authorize()
         key = ready.output / "key"
         booted.guest.key.write(key)
-        relayed = relay.Relay(listener, ("127.0.0.1", machine.qemu_command(ready).ssh_port))
+        relayed = relay.Relay(listener, ("127.0.0.1", virtual.qemu_command(ready).ssh_port))
         if booted.load_error is not None:
             click.echo(f"note: {booted.load_error}")
         click.echo(f"Linux {ready.kernel.release}, {booted.startup}; interface {booted.ifname or 'missing'}")

@@ -61,7 +61,7 @@ class LinkPartner:
             self._machine.model.call("link.set", **change)
         else:
             (up,) = change.values()
-            self._machine.guest.qemu.qmp.execute("set_link", {"name": self._machine.device, "up": up})
+            self._machine.set_link(up=up)
 
     def _restore(self, abilities: Mapping[str, Any]) -> None:
         if not self.modelled:

@@ -1,45 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine under test: guest, NIC and wire."""
+"""The machine under test: what runs the driver, with its NIC and the wire."""
 
 from __future__ import annotations
 
-import base64
 import errno
-import itertools
 import time
-from contextlib import suppress
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.errors import InfrastructureError
-from plugfest.faults import Interposer, is_models
-from plugfest.location import recipes_root
 from plugfest.machine import tap as taps
-from plugfest.machine import time_stamp_counter
-from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.agent import AgentClient, AgentError
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console
-from plugfest.machine.guest import BOOT_TIMEOUT, Guest
 from plugfest.machine.interface import CARRIES_FRAMES
 from plugfest.machine.link_watch import LinkWatch
-from plugfest.machine.model import ModelClient, ModelProcess
-from plugfest.machine.qemu import PORTS, QemuCommand, emulated_device, port_address, tap_netdev, vfio_user_device
+from plugfest.machine.model import ModelClient
 from plugfest.machine.remote import Recording, Remote
-from plugfest.machine.snapshot import Snapshots
-from plugfest.machine.ssh import CommandFailed, CommandResult, GuestGone, SshSession
-from plugfest.machine.tap import Tap
-from plugfest.requirements import drivers as registry
-from plugfest.requirements.drivers import Driver, ModelSubject, QemuSubject
-from plugfest.run.run_delay import RunDelay
-
-if TYPE_CHECKING:
-    from plugfest.run.plan import RunPlan
-
-DUT_MAC = "02:70:66:00:00:01"
-SECOND_MAC, SECOND_WIRE = "02:70:66:00:00:02", "wire1"
+from plugfest.machine.ssh import CommandFailed, CommandResult
+from plugfest.requirements.drivers import Driver
 
 PROBE_TIMEOUT = 10.0
 """Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
@@ -47,8 +30,6 @@ PROBE_TIMEOUT = 10.0
 PROBE_FAILED = 1.0
 """Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
 
-_NETDEV = "network"
-_EXTRA_MODULES = "/run/plugfest/modules"
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
@@ -69,150 +50,127 @@ class SecondNic:
     remote: Remote
 
 
-def kernel_arguments(acceleration: str) -> str:
-    """Return the guest's kernel command line, from guest-images/kernel-arguments: one or more words per line, # comments.
-
-    An emulated guest also gets the frequency of its time stamp counter, where that can be measured; KVM passes it by itself.
-    """
-    text = (recipes_root() / "kernel-arguments").read_text()
-    words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]
-    megahertz = time_stamp_counter.frequency() if acceleration == "tcg" else None
-    return " ".join([*words, f"tsc_early_khz={megahertz * 1000}"] if megahertz else words)
-
-
-def model_options(plan: RunPlan) -> list[str]:
-    """Return a model's further options: the faults that are armed from the start."""
-    return [word for name in plan.faults if is_models(name) for word in ("--fault", name)]
-
-
-def qemu_command(plan: RunPlan) -> QemuCommand:
-    """Return the QEMU command of a plan's guest."""
-    return QemuCommand(
-        toolchain=plan.toolchain,
-        kernel=plan.kernel,
-        root=plan.root,
-        acceleration=plan.acceleration,
-        arguments=kernel_arguments(plan.acceleration),
-        cpus=plan.cpus,
-        memory=plan.memory,
-    )
-
-
-class Machine:
-    """A guest with its NIC, connected to a remote host by a wire.
+class Machine(ABC):
+    """A machine with its NIC, connected to a remote host by a wire.
 
     Attributes:
-        plan: the plan of the run.
         driver: the driver under test.
-        guest: the guest.
         remote: the host at the other end of the wire.
-        model: the model's control client; None if QEMU emulates the device.
+        model: the model's control client; None if the device is not one of our models.
         ifname: the interface under test.
         link_watch: waits for its link.
-        load_error: why there is no interface; None if there is one. The guest keeps running, so that tests can gather more.
+        load_error: why there is no interface; None if there is one. The machine keeps running, so that tests can gather more.
         seconds: duration of each part of the start, by name.
-        calls: what the test does to the guest, the model and the wire.
+        calls: what the test does to the machine, the model and the wire.
     """
 
-    def __init__(self, plan: RunPlan, *, interposer: Interposer | None = None) -> None:
-        """Start everything; use `boot`.
+    remote: Remote
 
-        Raises:
-            InfrastructureError: guest, model or wire did not start.
-        """
-        self.plan = plan
-        self._interposer = interposer
-        self.driver: Driver = registry.find(plan.driver)
+    def __init__(self, driver: Driver) -> None:
+        """Start nothing yet."""
+        self.driver = driver
         self.ifname = ""
         self.load_error: DriverLoadError | None = None
         self.link_watch = LinkWatch(self)
         self.seconds: dict[str, float] = {}
         self.model: ModelClient | None = None
-        self._process: ModelProcess | None = None
-        self._processes: list[ModelProcess] = []
-        self._recording: Recording | None = None
-        self._ports = iter(range(PORTS))
-        self._port = 0
-        self._numbers = itertools.count(1)
-        self._device = ""
-        self._delay = RunDelay()
         self.calls = CallLog()
-        subject = self.driver.subject
-        self.tap = Tap(multi_queue=isinstance(subject, QemuSubject) and subject.queues > 1)
-        self._taps = [self.tap]
-        self._wires: list[Remote] = []
-        try:
-            self.remote = Remote(self.tap, interposer, self._delay.seconds, self.calls)
-            self._wires.append(self.remote)
-            self._start_model()
-            snapshots = None if plan.snapshots is None else Snapshots(plan.snapshots)
-            self.guest = Guest(
-                qemu_command(plan),
-                log=plan.guest_output / "console.log",
-                snapshots=snapshots,
-                cwd=plan.scratch,
-                interposer=interposer,
-                delay=self._delay,
-                log_of_calls=self.calls,
-            )
-            self.seconds["guest"] = self.guest.seconds
-            try:
-                self.plug()
-            except DriverLoadError as error:
-                self.load_error = error
-            except (AgentError, AgentTimeout) as error:
-                # modprobe hangs, for example, or the interface does not come up.
-                self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {error}")
-            except GuestGone as error:
-                # A kernel that its driver crashes is a finding; a QEMU that dies is not.
-                if self.guest.console.panic is None:
-                    self.guest.close()
-                    raise
-                self.load_error = DriverLoadError(str(error))
-            except BaseException:
-                self.guest.close()
-                raise
-        except BaseException:
-            self._close_subject()
-            raise
+        self._recording: Recording | None = None
+
+    # --- what each kind of machine has ----------------------------------------------------------------------------
 
     @property
-    def ssh(self) -> SshSession:
-        """The guest's shell."""
-        return self.guest.ssh
-
-    @property
+    @abstractmethod
     def agent(self) -> AgentClient:
-        """The guest's agent."""
-        return self.guest.agent
+        """The machine's agent."""
 
     @property
+    @abstractmethod
     def console(self) -> Console:
-        """The guest's console."""
-        return self.guest.console
+        """What the machine's kernel logs."""
 
     @property
+    @abstractmethod
     def speed(self) -> float:
-        """The guest's speed: 1 is a KVM guest on an idle laptop."""
-        return self.guest.speed
+        """The machine's speed: 1 is a KVM guest on an idle laptop."""
 
+    @property
+    @abstractmethod
+    def startup(self) -> str:
+        """How the machine was started, for the journal."""
+
+    @property
+    @abstractmethod
+    def mac(self) -> str:
+        """The device's own hardware address."""
+
+    @abstractmethod
     def lost(self) -> float:
         """Return the seconds that the run has lost because the host is busy: see `RunDelay`."""
-        return self.guest.lost()
+
+    @abstractmethod
+    def gone(self) -> str | None:
+        """Return what happened to the machine; None while it is running."""
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether the machine, and all that it needs, is running."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until `console` has received everything that the kernel has logged so far.
+
+        Raises:
+            InfrastructureError: it did not in time.
+        """
+
+    @abstractmethod
+    def load_driver(self) -> None:
+        """Load the driver under test, wait for its interface and configure it.
+
+        Raises:
+            DriverLoadError: the driver created no netdev.
+        """
+
+    @abstractmethod
+    def reboot(self) -> None:
+        """Reboot the machine, and load the driver again.
+
+        Raises:
+            InfrastructureError: it did not come back, or cannot be rebooted.
+            DriverLoadError: the driver created no netdev.
+        """
+
+    @abstractmethod
+    def plug_second(self) -> SecondNic:
+        """Plug a second NIC of the same kind, with its own wire and no addresses. The machine cannot be used for another test.
+
+        Raises:
+            InfrastructureError: it cannot be plugged.
+            DriverLoadError: the driver created no netdev.
+        """
+
+    @abstractmethod
+    def set_link(self, *, up: bool) -> None:
+        """Take the link at the other end of the wire down, or up, where no model does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop everything. Idempotent."""
+
+    @abstractmethod
+    def _device_path(self) -> str:
+        """Return the shell pattern of the folder in sysfs of the PCI device under test, with a slash at its end."""
+
+    @abstractmethod
+    def _shell(self, command: str, timeout: float | None) -> CommandResult:
+        """Run a shell command in the machine, whatever its exit status."""
+
+    # --- all machines ---------------------------------------------------------------------------------------------
 
     def deadline(self, seconds: float) -> Deadline:
-        """Start a deadline of so many seconds on a guest of speed 1; it is longer on a slow guest and a busy host."""
-        return self.guest.deadline(seconds)
-
-    @property
-    def startup(self) -> str:
-        """How the guest was started, for the journal."""
-        return self.guest.startup
-
-    @property
-    def device(self) -> str:
-        """QEMU's id for the NIC under test."""
-        return self._device
+        """Start a deadline of so many seconds on a machine of speed 1; it is longer on a slow machine and a busy host."""
+        return Deadline.after(seconds, speed=self.speed, lost=self.lost)
 
     def driver_version(self) -> str | None:
         """The version that the driver reports, and the module's srcversion; None if it created no netdev."""
@@ -226,9 +184,9 @@ class Machine:
         return f"{version}, srcversion {source}"
 
     def run(self, command: str, *, check: bool = True, timeout: float | None = None) -> CommandResult:
-        """Run a shell command in the guest; see `plugfest.machine.ssh.SshSession.run`."""
+        """Run a shell command in the machine; see `plugfest.machine.ssh.SshSession.run`."""
         try:
-            result = self.ssh.run(command, check=False, timeout=timeout)
+            result = self._shell(command, timeout)
         except Exception as error:
             self.calls.call("shell", command, {}, error=str(error))
             raise
@@ -237,107 +195,6 @@ class Machine:
         if check and result.exit_status:
             raise CommandFailed(result)
         return result
-
-    def alive(self) -> bool:
-        """Whether both guest and model are running."""
-        return self.guest.gone() is None and (self._process is None or self._process.alive())
-
-    # --- the device -----------------------------------------------------------------------------------------------
-
-    def _start_model(self) -> None:
-        """Start the model; it starts up in parallel with the guest."""
-        self._process = self._model_on(self.tap, DUT_MAC)
-        if self._process is not None:
-            self.model = ModelClient(
-                self._process.control, process=self._process, interposer=self._interposer, log=self.calls
-            )
-
-    def _model_on(self, tap: Tap, mac: str) -> ModelProcess | None:
-        """Start a model of the device on a tap; None if QEMU emulates the device."""
-        subject = self.driver.subject
-        if not isinstance(subject, ModelSubject):
-            return None
-        process = ModelProcess(
-            subject.model,
-            folder=self.plan.scratch,
-            tap=tap.name,
-            mac=mac,
-            profile=self.plan.profile or subject.profile,
-            options=model_options(self.plan),
-            log=self.plan.guest_output / "model.log",
-            name=f"model{len(self._processes)}",
-        )
-        self._delay.watch(process.pid)
-        self._processes.append(process)
-        return process
-
-    def plug(self) -> None:
-        """Plug the NIC into the next free port, load its driver, set its addresses.
-
-        Raises:
-            InfrastructureError: QEMU or the model reported an error, or all ports have been used.
-            DriverLoadError: the driver created no netdev.
-        """
-        begin = time.monotonic()
-        self._port, self._device = self._plug_into_port(self.tap, self._process, DUT_MAC)
-        self.load_driver()
-        self.seconds["netdev"] = time.monotonic() - begin
-
-    def _plug_into_port(self, tap: Tap, process: ModelProcess | None, mac: str) -> tuple[int, str]:
-        """Plug a NIC into the next free port; return the port, and QEMU's id for the NIC."""
-        try:
-            port = next(self._ports)
-        except StopIteration:
-            raise InfrastructureError(
-                f"expected a free PCIe port, found all {PORTS} used; boot a fresh guest"
-            ) from None
-        identifier = f"dut{next(self._numbers)}"
-        subject = self.driver.subject
-        if isinstance(subject, QemuSubject):
-            netdev = f"{_NETDEV}{identifier}"
-            self.guest.qemu.qmp.execute("netdev_add", tap_netdev(netdev, tap.name, subject.queues))
-            device = emulated_device(
-                subject.device, identifier, port, netdev=netdev, mac=mac, properties=subject.properties
-            )
-        else:
-            assert process is not None
-            process.wait_ready()
-            device = vfio_user_device(identifier, port, process.socket)
-        self.guest.qemu.qmp.execute("device_add", device)
-        return port, identifier
-
-    def plug_second(self) -> SecondNic:
-        """Plug a second NIC of the same kind, with its own wire and no addresses. The guest cannot be used for another test.
-
-        Raises:
-            InfrastructureError: QEMU or the model reported an error, or all ports have been used.
-            DriverLoadError: the driver created no netdev.
-        """
-        subject = self.driver.subject
-        several = isinstance(subject, QemuSubject) and subject.queues > 1
-        tap = Tap(SECOND_WIRE, multi_queue=several, addresses=False)
-        self._taps.append(tap)
-        port, _ = self._plug_into_port(tap, self._model_on(tap, SECOND_MAC), SECOND_MAC)
-        ifname = self._interface(port)
-        self.agent.call("link.set", ifname=ifname, up=True)
-        remote = Remote(tap, self._interposer, self._delay.seconds)
-        self._wires.append(remote)
-        return SecondNic(ifname, remote)
-
-    def load_driver(self) -> None:
-        """Load the driver under test, wait for its interface and configure it.
-
-        Raises:
-            DriverLoadError: the driver created no netdev.
-        """
-        self._load_module()
-        self.configure()
-
-    def _load_module(self) -> None:
-        if self.plan.extra_modules:
-            self._insert_modules()
-        else:
-            self._run_checked(["modprobe", self.driver.module])
 
     def module_file(self) -> dict[str, str | None] | None:
         """What identifies the module of the driver under test, as far as the guest has it; None for a built-in driver.
@@ -355,10 +212,7 @@ class Machine:
         return {"file": Path(path).name, "sha256": checksum, "srcversion": source, "version": version}
 
     def _module_path(self) -> str:
-        """Return the path in the guest of the module of the driver under test; for a built-in driver it is none of a file."""
-        name = f"{self.driver.module}.ko"
-        if name in (path.name for path in self.plan.extra_modules):
-            return f"{_EXTRA_MODULES}/{name}"
+        """Return the path in the machine of the module of the driver under test; for a built-in driver it is none of a file."""
         command = ["modinfo", "-F", "filename", self.driver.module]
         path: str = self.agent.call("process.run", command=command)["stdout"].strip()
         return path
@@ -391,7 +245,7 @@ class Machine:
         Raises:
             DriverLoadError: there is no interface.
         """
-        self.ifname = self._interface(self._port)
+        self.ifname = self._interface(self._device_path())
         # Without it the kernel removes static IPv6 addresses when the interface goes down.
         self.agent.call("files.write", path=_KEEP_ADDRESSES.format(self.ifname), text="1")
         self.agent.call("link.set", ifname=self.ifname, up=True)
@@ -434,11 +288,10 @@ class Machine:
                 found[f"{event['rule']}{queue}"] = None
         return list(found)
 
-    def _interface(self, port: int) -> str:
-        """Wait for the interface of the NIC in a port; return its name."""
+    def _interface(self, pattern: str) -> str:
+        """Wait for the interface of a device, whose folder in sysfs matches a shell pattern; return its name."""
         deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
         refused: Deadline | None = None
-        pattern = f"/sys/bus/pci/devices/{port_address(port)}/0000:??:??.?/"
 
         def ended() -> list[str | None]:
             nonlocal refused
@@ -472,10 +325,10 @@ class Machine:
 
     def _no_interface(self, pattern: str, seconds: float) -> NoReturn:
         functions = self.agent.call("files.glob", path=pattern)
-        where = f"PCI device {Path(functions[0]).name}" if functions else "no PCI device behind the port"
+        where = f"PCI device {Path(functions[0]).name}" if functions else "no PCI device there"
         log = [entry["text"] for entry in self.agent.call("system.log") if self.driver.module in entry["text"]]
         logged = f"; the driver logged: {log[-1]}" if log else "; the driver logged nothing"
-        gone = self.guest.gone()
+        gone = self.gone()
         raise DriverLoadError(
             f"expected {self.driver.module} to create a netdev within {seconds:.0f} s, found {gone or where + ' without one'}{logged}"
         )
@@ -487,52 +340,6 @@ class Machine:
             raise DriverLoadError(
                 f"`{' '.join(command)}`: expected exit status 0, found {result['exit_status']}: {result['stderr'].strip()}"
             )
-
-    def _insert_modules(self) -> None:
-        for path in self.plan.extra_modules:
-            there = f"{_EXTRA_MODULES}/{path.name}"
-            self.agent.call("files.put", path=there, data=base64.b64encode(path.read_bytes()).decode())
-            needs = self.agent.call("process.run", command=["modinfo", "-F", "depends", there])["stdout"].strip()
-            if needs:
-                self._run_checked(["modprobe", "-a", *needs.split(",")])
-            self._run_checked(["insmod", there])
-
-    def replace_nic(self) -> None:
-        """Remove the NIC through the guest's sysfs, and plug another into the next port.
-
-        QEMU 11.1.3 aborts on device_del of a vfio-user device with MSI-X, so the guest removes it, and the old model is ended.
-        """
-        for path in self.agent.call(
-            "files.glob", path=f"/sys/bus/pci/devices/{port_address(self._port)}/0000:??:??.?/remove"
-        ):
-            self.agent.call("files.write", path=path, text="1")
-        if isinstance(self.driver.subject, QemuSubject):
-            # Only one device at a time can open a tap: the old one must be gone before the next opens it.
-            mark = self.guest.qemu.qmp.mark
-            self.guest.qemu.qmp.execute("device_del", {"id": self._device})
-            self.guest.qemu.qmp.wait_event("DEVICE_DELETED", deadline=self.deadline(5), mark=mark)
-            self.guest.qemu.qmp.execute("netdev_del", {"id": f"{_NETDEV}{self._device}"})
-        elif self._process is not None:
-            if self.model is not None:
-                self.model.close()
-            self._process.close()
-            self._start_model()
-        self.plug()
-
-    def reboot(self) -> None:
-        """Reboot the guest with the NIC plugged, and load the driver again.
-
-        Raises:
-            InfrastructureError: the guest did not come back, or cannot be rebooted after a replaced NIC.
-            DriverLoadError: the driver created no netdev.
-        """
-        if len(self._processes) > 1:
-            # QEMU 11.1.3 aborts when it resets a vfio-user device whose server is gone.
-            raise InfrastructureError(
-                "expected a guest whose NIC was never replaced, found one that QEMU cannot reset; boot a fresh guest"
-            )
-        self.guest.reboot(Deadline.after(BOOT_TIMEOUT, lost=self.lost))
-        self.load_driver()
 
     # --- the wire -------------------------------------------------------------------------------------------------
 
@@ -550,48 +357,11 @@ class Machine:
         recording, self._recording = self._recording, None
         return 0 if recording is None else recording.stop()
 
-    def synchronize(self) -> None:
-        """Wait until the console has printed everything that the kernel has logged: see `Guest.synchronize`."""
-        self.guest.synchronize()
-
     def clear_warn_once(self) -> None:
         """Reset the kernel's one-time warnings (WARN_ONCE), so that each test sees its own."""
         self.agent.call("files.write", path="/sys/kernel/debug/clear_warn_once", text="1")
 
-    def close(self) -> None:
-        """Stop everything. Idempotent."""
+    def _close_recording(self) -> None:
         if self._recording is not None:
             self._recording.stop()
             self._recording = None
-        with suppress(InfrastructureError):
-            self.guest.close()
-        self._close_subject()
-
-    def _close_subject(self) -> None:
-        """Stop the models and remove the wires."""
-        if self.model is not None:
-            self.model.close()
-        for process in self._processes:
-            process.close()
-        for remote in self._wires:
-            remote.close()
-        for tap in self._taps:
-            tap.close()
-        self._delay.close()
-
-
-def boot(plan: RunPlan, *, interposer: Interposer | None = None) -> Machine:
-    """Boot a guest, or restore one, with the plan's NIC on the wire, and let its link come up. Needs the run's network namespace.
-
-    Args:
-        plan: what to boot.
-        interposer: what the clients of agent, model and wire consult; None where the run falsifies nothing on this side.
-
-    Raises:
-        InfrastructureError: the guest, the model or the wire did not start. A driver that creates no netdev is not such an error:
-            see `Machine.load_error`.
-    """
-    machine = Machine(plan, interposer=interposer)
-    if machine.load_error is None:
-        machine.link_watch.wait()
-    return machine

@@ -173,9 +173,9 @@ def _subject(plan: RunPlan) -> known_issues.Subject:
 
 def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
     """Boot a guest in QEMU."""
-    from plugfest.machine import machine  # noqa: PLC0415 - imports the machine, which collection does not need
+    from plugfest.machine import virtual  # noqa: PLC0415 - imports the machine, which collection does not need
 
-    return machine.boot(plan, interposer=interposer)
+    return virtual.boot(plan, interposer=interposer)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
