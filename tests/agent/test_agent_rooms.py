@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 AGENT = Path(__file__).parents[2] / "guest-images" / "agent"
-ROOMS = ("system", "bpf", "netlink", "ethtool", "sockets", "memory", "process")
+ROOMS = ("system", "bpf", "netlink", "ethtool", "sockets", "memory", "process", "hardware")
 """Lowest first: a room imports from itself and from lower ones."""
 PROTOCOL = ("methods", "handle")
 """Modules of the root that every room may import."""

@@ -15,6 +15,7 @@ from agent.methods import exposed
 INSERT = 0x32
 DELETE = 0x31
 COUNT = 0x2E
+READ, READ_ALL = 0x2F, 0x30
 ANYWHERE = 0xFFFFFFFF
 """RX_CLS_LOC_ANY: the driver chooses the location."""
 SPECIAL = 0x80000000
@@ -27,6 +28,8 @@ UNION = 52
 EXTENSION = 20
 RULE_LOCATION = 16 + 4 + 2 * (UNION + EXTENSION) + 4 + 8
 """Offset of the rule's location in struct ethtool_rxnfc, with the compiler's padding."""
+SIZE_OF_RULE_AND_HEAD = RULE_LOCATION + 8
+"""Offset of the number of rules in struct ethtool_rxnfc, behind the rule."""
 SIZE = 192
 
 
@@ -69,3 +72,34 @@ def delete(ifname: str, location: int) -> None:
     """Delete the rule at a location."""
     rule = bytes(RULE_LOCATION - 16) + struct.pack("=I", location)
     ethtool_ioctl(ifname, request(DELETE, rule))
+
+
+def list_raw(ifname: str) -> list[str]:
+    """Return the rules, each as the driver's struct ethtool_rx_flow_spec in hexadecimal digits, by location.
+
+    Raises:
+        OSError: the driver has no rules.
+    """
+    counted = request(COUNT)
+    ethtool_ioctl(ifname, counted)
+    count = struct.unpack_from("=I", counted.tobytes(), SIZE_OF_RULE_AND_HEAD)[0]
+    listing = array.array("B", bytes(SIZE + 4 * count))
+    struct.pack_into("=I", listing, 0, READ_ALL)
+    struct.pack_into("=I", listing, SIZE_OF_RULE_AND_HEAD, count)
+    ethtool_ioctl(ifname, listing)
+    locations = struct.unpack_from(f"={count}I", listing.tobytes(), SIZE_OF_RULE_AND_HEAD + 4)
+    found = []
+    for location in sorted(locations):
+        one = request(READ, bytes(RULE_LOCATION - 16) + struct.pack("=I", location))
+        ethtool_ioctl(ifname, one)
+        found.append(one.tobytes()[16:SIZE_OF_RULE_AND_HEAD].hex())
+    return found
+
+
+def add_raw(ifname: str, rule: str) -> None:
+    """Add a rule that `list_raw` has returned, at its location.
+
+    Raises:
+        OSError: the driver refused.
+    """
+    ethtool_ioctl(ifname, request(INSERT, bytes.fromhex(rule)))

@@ -187,3 +187,11 @@ def shared(family: int) -> Netlink:
         if family not in _shared:
             _shared[family] = Netlink(family)
         return _shared[family]
+
+
+def forget() -> None:
+    """Close the sockets that requests share: they belong to the network namespace in which they were opened."""
+    with _shared_lock:
+        for each in _shared.values():
+            each.close()
+        _shared.clear()

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The device behind an interface, and why a run must not have it.
+
+Source: Documentation/ABI/testing/sysfs-class-net; sshd(8), SSH_CONNECTION; Documentation/PCI/pci-iov-howto.rst.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+from agent.netlink import link
+from agent.netlink.connection import NETLINK_ROUTE, NetlinkError, shared
+from agent.netlink.routes import outgoing_interfaces
+
+CLASS = Path("/sys/class/net")
+PCI = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
+class RefusedError(Exception):
+    """A run must not have this interface; the message says what was expected, what was found and what to do."""
+
+
+def bus_device(ifname: str) -> Path | None:
+    """Return the folder in sysfs of the device behind an interface; of one on PCI its function; None where there is none.
+
+    A virtio device on PCI is another whenever its driver is bound; its function stays.
+    """
+    path = CLASS / ifname / "device"
+    if not path.exists():
+        return None
+    device = path.resolve()
+    return next((each for each in (device, *device.parents) if PCI.fullmatch(each.name)), device)
+
+
+def interfaces_of(device: Path) -> list[str]:
+    """Return the interfaces of a device, sorted."""
+    return sorted(path.name for path in CLASS.iterdir() if bus_device(path.name) == device)
+
+
+def management(connection: str) -> str | None:
+    """Return the interface by which an SSH session comes in.
+
+    Args:
+        connection: the session's SSH_CONNECTION: the client's address and port, and the server's.
+    """
+    words = connection.split()
+    if len(words) != 4:
+        return None
+    try:
+        client, server = (str(ipaddress.ip_address(word.partition("%")[0])) for word in (words[0], words[2]))
+    except ValueError:
+        return None
+    for name in link.list_all():
+        if any(each["address"].partition("/")[0] == server for each in link.addresses(name)):
+            return name
+    return _toward(client)
+
+
+def _toward(address: str) -> str | None:
+    """Return the interface by which the kernel sends to an address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address)
+    rtm_getroute, destination = 26, 1
+    body = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    body += struct.pack("=HH", 4 + len(packed), destination) + packed
+    try:
+        found = shared(NETLINK_ROUTE).request(rtm_getroute, body)
+    except NetlinkError:
+        return None
+    return next((name for message in found for name in outgoing_interfaces(message.body)), None)
+
+
+def lower_interfaces(ifname: str) -> set[str]:
+    """Return an interface and all that it stands on: the ports of a bridge or bond, what a VLAN is on."""
+    found, waiting = {ifname}, [ifname]
+    while waiting:
+        for path in (CLASS / waiting.pop()).glob("lower_*"):
+            name = path.name.removeprefix("lower_")
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def check(ifname: str, connection: str, default_routes: set[str]) -> None:
+    """See that a run may have an interface.
+
+    Args:
+        ifname: the interface.
+        connection: SSH_CONNECTION of the session; empty where there is none.
+        default_routes: the interfaces that default routes of the main table use.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    managed = management(connection)
+    comes_in = (
+        f"{managed}, by which the SSH session comes in" if managed else "the one by which the SSH session comes in"
+    )
+    names = [name for name in link.list_all() if name != "lo"]
+    if ifname not in names:
+        others = [name for name in names if name != managed]
+        if not others:
+            raise RefusedError(
+                f"expected a second interface beside {comes_in}, found none; add one, and connect it to the remote end"
+            )
+        raise RefusedError(f"expected the interface {ifname}, found {', '.join(others)}; correct the interface's name")
+    management_set = lower_interfaces(managed) if managed else set()
+    if ifname in management_set:
+        raise RefusedError(
+            f"expected another interface than {comes_in}, found that {ifname} carries it; name the one to be tested"
+        )
+    carrying = sorted(default_routes)
+    if any(ifname in lower_interfaces(each) for each in carrying if (CLASS / each).exists()):
+        raise RefusedError(
+            f"expected an interface without a default route, found that {ifname} carries one; name another, or move the route"
+        )
+    device = bus_device(ifname)
+    if device is None:
+        raise RefusedError(
+            f"expected an interface with a device, found that {ifname} is a virtual one; name the interface of a NIC"
+        )
+    if link.get(ifname)["driver"] is None:
+        raise RefusedError(f"expected a driver of {ifname}, found none in sysfs; bind one")
+    _check_use(ifname, device, management_set)
+
+
+def _check_use(ifname: str, device: Path, management_set: set[str]) -> None:
+    """See that nobody else uses an interface's device, for it will be unbound."""
+    stacked = [path.name.removeprefix("upper_") for path in (CLASS / ifname).glob("upper_*")]
+    if stacked:
+        raise RefusedError(f"expected that nothing stands on {ifname}, found {stacked[0]}; take it out of that")
+    others = [name for name in interfaces_of(device) if name != ifname]
+    if others:
+        also = "by which the SSH session comes in" if management_set & {*others} else "which would go with it"
+        raise RefusedError(
+            f"expected a device with {ifname} alone, found that {device.name} has {others[0]}, too, {also}; "
+            "test another device"
+        )
+    virtual = device / "sriov_numvfs"
+    if virtual.exists() and int(virtual.read_text()):
+        raise RefusedError(
+            f"expected no virtual functions of {ifname}, found {virtual.read_text().strip()}; "
+            f"echo 0 > /sys/class/net/{ifname}/device/sriov_numvfs"
+        )
+    program = link.xdp(ifname)
+    if program["attached"] != "none":
+        raise RefusedError(
+            f"expected no XDP program on {ifname}, found one ({program['attached']}, id {program.get('prog-id')}); detach it"
+        )
+
+
+def describe(ifname: str, info: dict[str, str]) -> dict[str, Any]:
+    """Return what identifies an interface's device for a report.
+
+    Args:
+        ifname: the interface.
+        info: what ``ethtool -i`` shows.
+
+    Returns:
+        driver; module, its name where the driver is one, and out-of-tree, whether it is none of the kernel's own; driver-version, firmware,
+        bus-address, pci-id (``8086:10f8``) and subsystem-id, null for another bus; address, the permanent one where the driver
+        reports it; max-mtu.
+    """
+    device = bus_device(ifname)
+    assert device is not None
+
+    def identity(*names: str) -> str | None:
+        words = [(device / name).read_text().strip().removeprefix("0x") for name in names if (device / name).exists()]
+        return ":".join(words) if len(words) == len(names) else None
+
+    found = link.get(ifname)
+    module = CLASS / ifname / "device" / "driver" / "module"
+    taints = module / "taint"
+    return {
+        "ifname": ifname,
+        "device": str(device),
+        "driver": found["driver"],
+        "module": module.resolve().name if module.exists() else found["driver"],
+        "out-of-tree": taints.exists() and "O" in taints.read_text(),
+        "driver-version": info["version"],
+        "firmware": info["fw-version"],
+        "bus-address": device.name,
+        "pci-id": identity("vendor", "device"),
+        "subsystem-id": identity("subsystem_vendor", "subsystem_device"),
+        "address": found.get("perm-address") or found["address"],
+        "max-mtu": found.get("max-mtu", 0),
+    }

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An interface on loan to a run: taken into a namespace of its own, brought back into it whenever its driver makes it anew, given back."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from agent.ethtool import ethtool
+from agent.hardware import device, record
+from agent.hardware.namespace import InsideError, Namespace, in_a_process
+from agent.netlink import link, routes
+from agent.netlink.connection import NETLINK_ROUTE, Monitor
+
+PROBE_TIMEOUT = 60.0
+"""Seconds for a driver to make its interface, on any machine: some load firmware first."""
+BIND_TIMEOUT = 120.0
+"""Seconds for the kernel to return from binding or unbinding."""
+NAME = 15
+"""Longest name of an interface."""
+
+
+class LoanError(Exception):
+    """The interface could not be taken, or be brought back; the message says what was expected and found."""
+
+
+class Loan:
+    """The interface.
+
+    Attributes:
+        ifname: its name.
+        described: its device, as `device.describe` returns it.
+        monitor: the kernel's notifications of interfaces of the machine's own namespace, after which `adopt` is due.
+    """
+
+    def __init__(self, ifname: str, connection: str) -> None:
+        """See that the run may have it, and read its settings; nothing is changed yet.
+
+        Args:
+            ifname: its name, or ``to ADDRESS`` for that with this address.
+            connection: SSH_CONNECTION.
+
+        Raises:
+            RefusedError: the run may not have it.
+        """
+        self.ifname = named(ifname)
+        device.check(self.ifname, connection, routes.default_interfaces())
+        self.described: dict[str, Any] = device.describe(self.ifname, ethtool.driver_info(self.ifname))
+        self._device = Path(self.described["device"])
+        # Of a virtio device on PCI, the driver is the virtio bus's.
+        self._bound = (device.CLASS / self.ifname / "device").resolve()
+        self._driver = (self._bound / "driver").resolve()
+        self._settings = record.read(self.ifname)
+        self._namespace: Namespace | None = None
+        self.monitor = Monitor(NETLINK_ROUTE, link.RTNLGRP_LINK)
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where the interface is."""
+        assert self._namespace is not None
+        return self._namespace
+
+    def take(self, work: Callable[[], Any]) -> None:
+        """Move the interface into a namespace of its own, held by a process that does `work`.
+
+        Raises:
+            LoanError: the kernel refuses it.
+        """
+        self._namespace = Namespace(work)
+        if not self.adopt():
+            raise LoanError(f"expected to move {self.ifname} to a namespace of its own, found it still outside")
+
+    def adopt(self) -> bool:
+        """Move the interface inside if it is outside: its driver has made it anew, or a namespace that it was in has ended.
+
+        Returns:
+            Whether it is inside now.
+
+        Raises:
+            LoanError: the kernel refuses it.
+        """
+        with suppress(OSError):  # notifications were lost: what counts is what is there
+            self.monitor.read(0)
+        for name in device.interfaces_of(self._device):
+            try:
+                link.set(name, up=False)
+                # In one request: inside nobody sees it by another name, as a driver or the kernel gives it.
+                link.set(name, netns_pid=self.namespace.pid, name=self.ifname if name != self.ifname else None)
+            except OSError as error:
+                if name not in link.list_all():
+                    continue  # it went away meanwhile, or was renamed: a notification follows
+                raise LoanError(
+                    f"expected to move {name} to a namespace of its own, found: {error.strerror}"
+                ) from error
+        return self.is_inside()
+
+    def is_inside(self) -> bool:
+        """Whether the interface is in its namespace."""
+        return bool(self.namespace.do(lambda: self.ifname in link.list_all()))
+
+    def rebind(self) -> None:
+        """Unbind the driver from the device, bind it, and take the interface in: the driver begins anew.
+
+        Raises:
+            LoanError: the kernel does not return, or the driver makes no interface.
+        """
+        if (self._bound / "driver").exists():
+            self._write("unbind", self._driver, self._bound.name)
+        self.bind()
+
+    def bind(self) -> None:
+        """Bind the driver if the device has none, and take the interface in.
+
+        Raises:
+            LoanError: the kernel does not return, or the driver makes no interface.
+        """
+        if not (self._bound / "driver").exists():
+            self._write("bind", self._driver, self._bound.name)
+        end = time.monotonic() + PROBE_TIMEOUT
+        while not self.adopt():
+            if time.monotonic() > end:
+                raise LoanError(
+                    f"expected the driver {self._driver.name} to make an interface of {self._bound.name} within "
+                    f"{PROBE_TIMEOUT:.0f} s, found none"
+                )
+            self.monitor.read(0.2)
+
+    def _write(self, verb: str, folder: Path, name: str) -> None:
+        try:
+            in_a_process(lambda: (folder / verb).write_text(name), BIND_TIMEOUT)
+        except InsideError as error:
+            raise LoanError(f"`echo {name} > {folder}/{verb}`: {error}") from error
+
+    def give_back(self) -> list[str]:
+        """Have the driver bound, move the interface out, put its settings back; returns a line for each that could not be.
+
+        Never raises: what fails is among the lines.
+        """
+        failures: list[str] = []
+        if self._namespace is not None:
+            try:
+                if not self.is_inside():
+                    self._load()
+                    self.bind()
+                self.namespace.do(self._leave)
+            except (LoanError, InsideError, OSError) as error:
+                failures.append(str(error))
+            self.namespace.close()
+            self._namespace = None
+        end = time.monotonic() + PROBE_TIMEOUT
+        while self.ifname not in link.list_all():
+            # The kernel renames one whose name is taken, or nobody has renamed it yet.
+            for name in device.interfaces_of(self._device):
+                with suppress(OSError):
+                    link.set(name, up=False)
+                    link.set(name, name=self.ifname)
+            if time.monotonic() > end:
+                return [*failures, f"{self.ifname} is gone: {self._bound.name} has no interface"]
+            self.monitor.read(0.2)
+        return failures + record.restore(self.ifname, self._settings)
+
+    def _load(self) -> None:
+        """Load the driver's module if it is not there."""
+        if not self._driver.exists():
+            in_a_process(lambda: _modprobe(self.described["module"]), BIND_TIMEOUT)
+
+    def _leave(self) -> None:
+        """Inside: detach programs, and move the interface to the namespace of this process's parent."""
+        import os  # noqa: PLC0415 - for this alone
+
+        for mode in ("native", "generic"):
+            with suppress(OSError):
+                link.xdp_attach(self.ifname, None, mode=mode)
+        link.set(self.ifname, up=False)
+        link.set(self.ifname, netns_pid=os.getppid())
+
+
+def _modprobe(module: str) -> None:
+    import subprocess  # noqa: PLC0415 - for this alone
+
+    subprocess.run(["modprobe", module], check=True)
+
+
+def named(ifname: str) -> str:
+    """Return an interface's name; ``to ADDRESS`` is that with this address.
+
+    Raises:
+        RefusedError: no interface has it.
+    """
+    address = ifname.removeprefix("to ")
+    if address == ifname:
+        return ifname
+    for name in link.list_all():
+        if any(each["address"].partition("/")[0] == address for each in link.addresses(name)):
+            return name
+    raise device.RefusedError(f"expected an interface with the address {address}, found none; name the interface")
+
+
+def unix_listener(path: str) -> socket.socket:
+    """Return a socket that listens at a path; its folder is root's alone."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(32)
+    return listener

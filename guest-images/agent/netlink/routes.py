@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Routes by rtnetlink: those of one interface, kept as the kernel reports them, to be added again.
+
+Source: include/uapi/linux/rtnetlink.h (struct rtmsg).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+
+from agent.netlink.attributes import walk
+from agent.netlink.connection import NETLINK_ROUTE, Message, NetlinkError, shared
+from agent.system.interface import interface_index
+
+RTM_NEWROUTE = 24
+RTM_GETROUTE = 26
+RTMSG = 12
+"""Bytes of struct rtmsg."""
+RTA_OIF, RTA_TABLE, RTA_MULTIPATH = 4, 15, 9
+RTA_CACHEINFO = 12
+RT_TABLE_MAIN = 254
+RTPROT_KERNEL, RTPROT_RA = 2, 9
+"""Made by the kernel with an address, and by router advertisements: they come again by themselves."""
+RTM_F_CLONED = 0x200
+NEXTHOP = 8
+"""Bytes of struct rtnexthop without its attributes."""
+
+
+def outgoing_interfaces(body: bytes) -> Iterator[str]:
+    """Yield the names of the interfaces that a route, the body of an RTM_NEWROUTE, sends by."""
+    for number, payload in walk(body[RTMSG:]):
+        indexes: list[int] = []
+        if number == RTA_OIF:
+            indexes = [int.from_bytes(payload[:4], "little")]
+        elif number == RTA_MULTIPATH:
+            at = 0
+            while at + NEXTHOP <= len(payload):
+                length, _, _, index = struct.unpack_from("=HBBi", payload, at)
+                indexes.append(index)
+                at += max(length, NEXTHOP)
+        for index in indexes:
+            try:
+                yield socket.if_indextoname(index)
+            except OSError:
+                continue
+
+
+def _dump() -> Iterator[Message]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            yield from shared(NETLINK_ROUTE).request(
+                RTM_GETROUTE, struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0), dump=True
+            )
+        except NetlinkError as error:
+            if error.errno != errno.EOPNOTSUPP:  # a kernel without IPv6
+                raise
+
+
+def _in_main_table(message: Message) -> bool:
+    table = message.body[4]
+    for number, payload in walk(message.body[RTMSG:]):
+        if number == RTA_TABLE:
+            table = int.from_bytes(payload[:4], "little")
+    flags = struct.unpack_from("=I", message.body, 8)[0]
+    return table == RT_TABLE_MAIN and not flags & RTM_F_CLONED
+
+
+def default_interfaces() -> set[str]:
+    """Return the interfaces that the default routes of the main table send by."""
+    return {
+        name
+        for message in _dump()
+        if message.body[1] == 0 and _in_main_table(message)
+        for name in outgoing_interfaces(message.body)
+    }
+
+
+def of_interface(ifname: str) -> list[str]:
+    """Return the routes of the main table that send by an interface and that someone has added, each as hexadecimal digits."""
+    return sorted(
+        message.body.hex()
+        for message in _dump()
+        if _in_main_table(message)
+        and message.body[5] not in {RTPROT_KERNEL, RTPROT_RA}
+        and [*outgoing_interfaces(message.body)] == [ifname]
+    )
+
+
+def without_age(route: str, ifname: str) -> str:
+    """Return a route as `of_interface` does, with this interface's index, and without what the kernel counts of it."""
+    body = bytes.fromhex(route)
+    kept = body[:RTMSG]
+    for number, payload in walk(body[RTMSG:]):
+        if number == RTA_CACHEINFO:
+            continue
+        data = struct.pack("=i", interface_index(ifname)) if number == RTA_OIF else payload
+        kept += struct.pack("=HH", 4 + len(data), number) + data + bytes(-len(data) % 4)
+    return kept.hex()
+
+
+def add(ifname: str, route: str) -> None:
+    """Add a route that `of_interface` has returned; one that is there is no error.
+
+    Raises:
+        NetlinkError: the kernel refused it.
+    """
+    try:
+        shared(NETLINK_ROUTE).request(RTM_NEWROUTE, bytes.fromhex(without_age(route, ifname)), create=True)
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a real machine lends: which interface it refuses to, and how it puts settings back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+RECIPES = Path(__file__).parents[2] / "guest-images"
+SSH = "192.0.2.9 50000 192.0.2.1 22"
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RECIPES))
+
+
+class Machine:
+    """A machine with sysfs and interfaces, of which eth0 has the address that SSH comes in by."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sysfs = folder / "class"
+        self.sysfs.mkdir()
+        self.devices = folder / "devices"
+        self.addresses = {"eth0": "192.0.2.1/24"}
+        self.programs: dict[str, dict[str, Any]] = {}
+        self.add("eth0", "0000:01:00.0")
+
+    def add(self, ifname: str, device: str | None = None, driver: str | None = "ixgbe") -> Path:
+        link = self.sysfs / ifname
+        link.mkdir()
+        if device is not None:
+            place = self.devices / "pci0000:00" / device
+            place.mkdir(parents=True, exist_ok=True)
+            (link / "device").symlink_to(place)
+        (link / "driver-of-test").write_text(driver or "")
+        return link
+
+    def names(self) -> list[str]:
+        return ["lo", *sorted(path.name for path in self.sysfs.iterdir())]
+
+    def get(self, ifname: str) -> dict[str, Any]:
+        return {"driver": (self.sysfs / ifname / "driver-of-test").read_text() or None}
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    from agent.hardware import device as module
+
+    return module
+
+
+@pytest.fixture
+def machine(tmp_path: Path, device: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    monkeypatch.setattr(device, "CLASS", made.sysfs)
+    monkeypatch.setattr(device.link, "list_all", made.names)
+    monkeypatch.setattr(device.link, "get", made.get)
+    monkeypatch.setattr(device.link, "xdp", lambda ifname: made.programs.get(ifname, {"attached": "none"}))
+
+    def addresses(ifname: str) -> list[dict[str, Any]]:
+        return [{"address": made.addresses[ifname]}] if ifname in made.addresses else []
+
+    monkeypatch.setattr(device.link, "addresses", addresses)
+    return made
+
+
+def refusal(device: ModuleType, ifname: str, *, routes: tuple[str, ...] = ("eth0",), connection: str = SSH) -> str:
+    with pytest.raises(device.RefusedError) as found:
+        device.check(ifname, connection, set(routes))
+    text = str(found.value)
+    assert "\n" not in text
+    return text
+
+
+def test_an_interface_of_its_own_is_lent(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    device.check("eth1", SSH, {"eth0"})
+    device.check("eth1", "", set())
+    device.check("eth1", "::ffff:192.0.2.9 50000 fe80::1%eth0 22", {"eth0"})
+
+
+def test_no_second_interface(machine: Machine, device: ModuleType) -> None:
+    assert refusal(device, "eth1") == (
+        "expected a second interface beside eth0, by which the SSH session comes in, found none; "
+        "add one, and connect it to the remote end"
+    )
+
+
+def test_a_name_that_none_has(machine: Machine, device: ModuleType) -> None:
+    machine.add("ens1", "0000:02:00.0")
+    assert "expected the interface eth1, found ens1" in refusal(device, "eth1")
+
+
+def test_the_management_interface(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    assert "found that eth0 carries it" in refusal(device, "eth0", routes=())
+
+
+def test_what_the_management_interface_stands_on(machine: Machine, device: ModuleType) -> None:
+    bond = machine.add("bond0")
+    machine.addresses = {"bond0": "192.0.2.1/24"}
+    port = machine.add("eth1", "0000:02:00.0")
+    (bond / "lower_eth1").symlink_to(port)
+    assert "found that eth1 carries it" in refusal(device, "eth1", routes=())
+
+
+def test_the_default_route(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    assert "expected an interface without a default route" in refusal(device, "eth1", routes=("eth1",))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda machine: machine.add("eth1"), "found that eth1 is a virtual one"),
+        (lambda machine: machine.add("eth1", "0000:02:00.0", None), "expected a driver of eth1, found none"),
+        (lambda machine: machine.add("eth1", "0000:01:00.0"), "by which the SSH session comes in; test another device"),
+        (
+            lambda machine: (machine.add("eth1", "0000:02:00.0"), machine.add("eth2", "0000:02:00.0")),
+            "found that 0000:02:00.0 has eth2, too, which would go with it",
+        ),
+        (
+            lambda machine: (machine.add("eth1", "0000:02:00.0") / "upper_br0").symlink_to("br0"),
+            "expected that nothing stands on eth1, found br0",
+        ),
+    ],
+)
+def test_what_else_is_refused(
+    machine: Machine, device: ModuleType, prepare: Callable[[Machine], object], message: str
+) -> None:
+    prepare(machine)
+    assert message in refusal(device, "eth1")
+
+
+def test_virtual_functions_and_programs(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    functions = machine.devices / "pci0000:00/0000:02:00.0/sriov_numvfs"
+    functions.write_text("4\n")
+    assert "expected no virtual functions of eth1, found 4" in refusal(device, "eth1")
+    functions.write_text("0\n")
+    machine.programs["eth1"] = {"attached": "native", "prog-id": 7}
+    assert "expected no XDP program on eth1, found one (native, id 7)" in refusal(device, "eth1")
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+class Settings:
+    """Settings of an interface: some that can be set, one that the driver refuses, and one that it does not have."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, Any] = {"MTU": 1500, "rings": 512, "stuck": 1}
+        self.calls: list[str] = []
+
+    def table(self) -> dict[str, Any]:
+        def setter(name: str) -> Callable[[str, Any], None]:
+            def set_(_ifname: str, value: Any) -> None:
+                self.calls.append(name)
+                if name == "stuck":
+                    raise OSError(errno.EBUSY, "Device or resource busy")
+                if name == "rings" and self.now["MTU"] != 1500:
+                    raise OSError(errno.EINVAL, "not with this MTU")
+                self.now[name] = value
+
+            return set_
+
+        def getter(name: str) -> Callable[[str], Any]:
+            def get(_ifname: str) -> Any:
+                if name not in self.now:
+                    raise OSError(errno.EOPNOTSUPP, "no")
+                return self.now[name]
+
+            return get
+
+        return {name: (getter(name), setter(name)) for name in ("rings", "MTU", "stuck", "missing")}
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    from agent.hardware import record as module
+
+    monkeypatch.setattr(module, "CARRIER_WAIT", 0.0)
+    return module
+
+
+def test_only_what_differs_is_put_back_in_whatever_order_it_takes(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    monkeypatch.setattr(record, "SETTINGS", settings.table())
+    before = record.read("eth1")
+    assert before == {"rings": 512, "MTU": 1500, "stuck": 1}, "what the driver does not have is not in the record"
+    settings.now |= {"MTU": 9000, "rings": 64}
+    assert record.restore("eth1", before) == []
+    assert settings.now == {"MTU": 1500, "rings": 512, "stuck": 1}
+    assert settings.calls == ["rings", "MTU", "rings"]
+
+
+def test_what_cannot_be_put_back_is_said_and_keeps_nothing_else_from_it(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    monkeypatch.setattr(record, "SETTINGS", settings.table())
+    before = record.read("eth1")
+    settings.now |= {"MTU": 1400, "stuck": 0}
+    assert record.restore("eth1", before) == ["stuck: [Errno 16] Device or resource busy"]
+    assert settings.now["MTU"] == 1500
+
+
+PAIR = """
+import json, subprocess, sys
+def run(*command): subprocess.run(command, check=True)
+run("ip", "link", "add", "left", "type", "veth", "peer", "name", "right")
+for each in ("left", "right"):
+    run("ip", "link", "set", each, "up")
+run("ip", "address", "add", "192.0.2.1/24", "dev", "left")
+run("ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.7", "dev", "left")
+run("ip", "link", "set", "left", "mtu", "1400", "txqueuelen", "77")
+from agent.hardware import record
+from agent.hardware.loan import named
+assert named("to 192.0.2.1") == "left"
+before = json.loads(json.dumps(record.read("left")))
+run("ip", "address", "flush", "dev", "left")
+run("ip", "link", "set", "left", "mtu", "9000", "txqueuelen", "5", "address", "02:00:00:00:00:77")
+run("ip", "link", "set", "left", "down")
+from agent.ethtool import features
+features.set("left", {"tx-checksum-ip-generic": False})
+open("/proc/sys/net/ipv4/conf/left/rp_filter", "w").write("2")
+changed = [name for name, value in before.items() if record.read("left").get(name) != value]
+left = record.restore("left", before)
+now = record.read("left")
+print(json.dumps({"changed": changed, "left": left, "same": json.loads(json.dumps(now)) == before}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace: needs root")
+def test_the_settings_of_a_real_interface_are_put_back() -> None:
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", sys.executable, "-c", PAIR],
+        env=os.environ | {"PYTHONPATH": str(RECIPES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {"address", "MTU", "queue length", "up", "addresses", "routes", "features", "kernel parameters"} <= {
+        *found["changed"]
+    }
+    assert found["left"] == []
+    assert found["same"]

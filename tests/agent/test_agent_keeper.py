@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The keeper takes an interface, serves the runner, and gives the interface back when the runner is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECIPES = Path(__file__).parents[2] / "guest-images"
+SCRIPT = Path(__file__).with_name("keeper_of_veth.py")
+
+
+class Kept:
+    """A keeper that has its interface."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bpf").mkdir(parents=True)
+        environment = os.environ | {"PYTHONPATH": str(RECIPES)}
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "--mount", sys.executable, str(SCRIPT), str(folder)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.first = json.loads(self.process.stdout.readline())
+
+    def call(self, name: str, method: str, **params: Any) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.folder / f"{name}.sock"))
+            connection.sendall(json.dumps({"id": 1, "method": method, "params": params}).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                found: dict[str, Any] = json.loads(lines.readline())
+                return found
+
+    def end(self, text: str = "") -> list[str]:
+        """End its input, and return what it then prints, with what is left of the interface."""
+        printed, _ = self.process.communicate(text, timeout=60)
+        return str(printed).splitlines()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    if os.geteuid():
+        pytest.skip("a network namespace for an interface needs root")
+    made = Kept(tmp_path / "kept")
+    yield made
+    if made.process.poll() is None:
+        made.end()
+
+
+def test_from_before_a_run_to_after_it(kept: Kept) -> None:
+    assert kept.first["event"] == "ready"
+    with socket.socket(socket.AF_UNIX) as log:
+        log.connect(str(kept.folder / "log.sock"))
+        assert log.recv(1) == b"\n", "the log is read from now on"
+        # The agent has the interface, and no other; sysfs shows the same.
+        assert kept.call("agent", "link.list_all")["result"] == ["lo", "eth9"]
+        assert kept.call("agent", "files.glob", path="/sys/class/net/*")["result"] == [
+            "/sys/class/net/eth9",
+            "/sys/class/net/lo",
+        ]
+        first = kept.call("agent", "agent.ping")["result"]["pid"]
+        for name, value in (("up", True), ("mtu", 9000), ("address", "02:00:00:00:00:99")):
+            assert "error" not in kept.call("agent", "link.set", ifname="eth9", **{name: value})
+        kept.call("agent", "process.start", command=["sleep", "1000"])
+        assert kept.call("keeper", "keeper.refresh", rebind=True, timeout=1)["result"] == {"error": None}
+        assert kept.call("agent", "agent.ping")["result"]["pid"] != first, "another agent"
+        assert not Path(f"/proc/{first}").exists()
+        assert kept.call("keeper", "keeper.alive")["result"] is None
+        assert "no method" in kept.call("keeper", "files.read", path="/etc/shadow")["error"]["message"]
+        mark = f"plugfest: a test's mark {time.monotonic_ns():x}"
+        kept.call("agent", "system.log_write", text=mark)
+        log.settimeout(10)
+        seen = b""
+        while mark.encode() not in seen:
+            seen += log.recv(4096)
+    returned, address, *routes = kept.end()
+    assert json.loads(returned) == {"event": "returned", "failures": []}
+    assert "203.0.113.7/24" in address
+    assert any(route.startswith("198.51.100.0/24 via 203.0.113.1 dev eth9") for route in routes)
+
+
+def test_a_killed_agent_is_no_hindrance(kept: Kept) -> None:
+    os.kill(kept.call("agent", "agent.ping")["result"]["pid"], 9)
+    returned, address, *_ = kept.end("end\n")
+    assert json.loads(returned) == {"event": "returned", "failures": []}
+    assert "203.0.113.7/24" in address
