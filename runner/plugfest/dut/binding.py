@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from plugfest.machine.machine import Machine
 
 
-MANAGEMENT = "mgmt0"
-"""The interface by which the guest is reached."""
-
-
 class Binding:
     """What binds the device under test to its driver.
 
@@ -82,11 +78,11 @@ class Binding:
         except AgentError as error:
             raise AssertionError(f"`echo {self.name} > {path}`: {error.message}") from error
 
-    @property
-    def shared_with_management(self) -> bool:
-        """Whether the guest is reached by the same driver, so that it cannot be unloaded."""
-        other = f"/sys/class/net/{MANAGEMENT}/device/driver"
-        return bool(self._agent.call("files.resolve", path=other) == self.driver)
+    def others(self) -> list[str]:
+        """Return the names of the other devices that the driver has, as that by which a guest is reached: it cannot be unloaded."""
+        paths = self._agent.call("files.glob", path=f"{self.driver}/*/driver")
+        found = {PurePosixPath(path).parent.name for path in paths}
+        return sorted(found - {self.name})
 
     def unload(self) -> None:
         """Unload the driver's module."""
