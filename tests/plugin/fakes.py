@@ -8,7 +8,7 @@ Its shell has a few commands: ``oops`` and ``warn`` log a problem of the kernel,
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -221,6 +221,9 @@ class FakeMachine:
     def synchronize(self) -> None:
         self.console.lines += self.pending_lines
         self.pending_lines.clear()
+
+    def worn(self, problems: Sequence[Problem]) -> str | None:
+        return None
 
     def clear_warn_once(self) -> None:
         if not self.alive():

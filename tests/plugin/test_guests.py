@@ -260,3 +260,44 @@ def test_second(guest):
     assert suite.verdicts() == {"test_first": "miss", "test_second": "miss"}
     assert document["run"]["interrupted"] == "interrupted"
     assert document["run"]["exit_status"] == 130
+
+
+WORN = """
+fakes.FakeMachine.worn = lambda self, problems: next((f"beyond use: {each.title}; reboot it" for each in problems if each.fatal), None)
+"""
+
+
+@pytest.mark.parametrize("confirm", [True, False])
+def test_a_machine_that_none_can_follow_ends_the_run_and_what_was_found_stands(suite, confirm: bool) -> None:
+    """A real machine whose kernel is beyond use: no second attempt, no other test, and no result that was made is lost."""
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + WORN)
+    suite.run(TWO.format(first="guest.run('oops')", second="pass"), confirm=confirm)
+    assert suite.verdicts() == {"test_first": "crash", "test_second": "miss"}
+    found = suite.document()["run"]
+    assert (found["exit_status"], found["complete"]) == (3, False)
+    assert "beyond use: BUG: kernel NULL pointer dereference" in found["interrupted"]
+    assert len(suite.machines) == 1
+
+
+def test_a_machine_that_another_can_follow_is_confirmed_in(suite) -> None:
+    conftest = suite.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + WORN)
+    suite.run(TWO.format(first="guest.run('warn')", second="pass"))
+    assert suite.verdicts() == {"test_first": "crash", "test_second": "pass"}
+    assert len(suite.machines) == 3
+
+
+def test_what_a_real_machine_does_not_have_is_skipped(suite) -> None:
+    suite.run("""
+from plugfest.machine.agent import NeedsModelError
+
+@requirement("AREA-TEST-01")
+def test_first(guest):
+    '''First.'''
+    raise NeedsModelError("a second NIC of the same kind", "eth1 of the real machine root@dut")
+""")
+    assert suite.verdicts() == {"test_first": "skip"}
+    (result,) = suite.document()["results"]
+    assert result["reason"] == "needs the model: a second NIC of the same kind"
+    assert [each["text"] for each in result["evidence"]] == ["eth1 of the real machine root@dut"]

@@ -11,7 +11,7 @@ import click
 from plugfest.machine import model, qemu, virtual
 from plugfest.machine.tap import NAME as TAP
 from plugfest.requirements import drivers as registry
-from plugfest.requirements.drivers import ModelSubject
+from plugfest.requirements.drivers import ModelSubject, QemuSubject
 from plugfest.run.plan import RunPlan
 
 
@@ -40,6 +40,7 @@ def print_commands(ready: RunPlan) -> None:
         click.echo("# QMP, after the boot")
         device = qemu.vfio_user_device("dut1", 0, socket)
     else:
+        assert isinstance(subject, QemuSubject)
         click.echo("# QMP, after the boot")
         netdev = qemu.tap_netdev("networkdut1", TAP, subject.queues)
         click.echo(json.dumps({"execute": "netdev_add", "arguments": netdev}))

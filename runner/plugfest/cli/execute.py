@@ -9,9 +9,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from rich.console import Console
@@ -25,7 +26,9 @@ from plugfest.report.document import Document
 from plugfest.report.write import write_reports
 from plugfest.run import journal, sandbox, testbed
 from plugfest.run.latest import link_latest
-from plugfest.run.plan import VARIABLE, RunPlan
+from plugfest.run.plan import VARIABLE, Plan, RunPlan
+
+Planned = TypeVar("Planned", bound=Plan)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,13 @@ class Ended:
     interrupted: str | None
 
 
-def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[str], console: Console) -> Ended:
+def execute(
+    ready: Plan,
+    arguments: Sequence[str],
+    user_arguments: Sequence[str],
+    console: Console,
+    described: Callable[[], Mapping[str, object]] | None = None,
+) -> Ended:
     """Run pytest in the run's namespaces, write the reports and print the summary.
 
     Args:
@@ -51,13 +60,17 @@ def execute(ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[s
         arguments: all of pytest's arguments.
         user_arguments: those that the user gave.
         console: for the summary.
+        described: returns the fields of the journal's ``run`` event; None for those of a run in guests.
 
     Raises:
         InfrastructureError: the run did not start.
     """
+    if described is None:
+        assert isinstance(ready, RunPlan)
+        described = functools.partial(provenance, ready, user_arguments)
     with journal.Journal(ready.output) as written:
-        written.write("run", durable=True, **provenance(ready, user_arguments))
-    if ready.kernel.config is not None:
+        written.write("run", durable=True, **described())
+    if isinstance(ready, RunPlan) and ready.kernel.config is not None:
         shutil.copyfile(ready.kernel.config, ready.output / testbed.CONFIG)
     plan_path = ready.output / "plan.json"
     ready.dump(plan_path)
@@ -102,12 +115,10 @@ def run_pytest(plan: Path, arguments: Sequence[str], *, keep: bool) -> int:
     return run_kept(arguments) if keep else int(pytest.main(list(arguments)))
 
 
-def default_output(ready: RunPlan) -> RunPlan:
+def default_output(ready: Planned) -> Planned:
     """Return a plan whose output folder is ``results/DRIVER-KERNEL-TIME``."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return dataclasses.replace(
-        ready, output=Path("results").absolute() / f"{ready.driver}-{ready.kernel.release}-{stamp}"
-    )
+    return dataclasses.replace(ready, output=Path("results").absolute() / f"{ready.driver}-{ready.release}-{stamp}")
 
 
 def check_unused(folder: Path) -> None:
@@ -138,7 +149,7 @@ def shown(folder: Path) -> Path:
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
-def _check_started(ready: RunPlan, status: int) -> None:
+def _check_started(ready: Plan, status: int) -> None:
     """Raise if the run did not start; pytest has printed why."""
     if status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
         raise InfrastructureError(

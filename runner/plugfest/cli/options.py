@@ -21,11 +21,12 @@ def option(name: str, *names: str, **settings: Any) -> Callable[[Command], Comma
     return click.option(name, *names, envvar=variable, show_envvar=True, **settings)
 
 
-def _stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several, which declares their options in this order."""
     return lambda command: functools.reduce(lambda inner, decorate: decorate(inner), reversed(options), command)
 
 
-fetch_options = _stacked(
+fetch_options = stacked(
     option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -35,7 +36,7 @@ fetch_options = _stacked(
 )
 """Options of every command that may fetch something."""
 
-cache_options = _stacked(
+cache_options = stacked(
     fetch_options,
     option(
         "--qemu",
@@ -53,7 +54,7 @@ channel_option = option(
     help="The Debian channel of the kernel to build for: trixie-backports, trixie or bookworm.",
 )
 
-build_limits = _stacked(
+build_limits = stacked(
     option(
         "--build-seconds",
         type=click.FloatRange(min=1),
@@ -71,7 +72,7 @@ build_limits = _stacked(
 )
 """Options of every command that builds strangers' code."""
 
-guest_options = _stacked(
+guest_options = stacked(
     option(
         "--kernel",
         default=DEFAULT_CHANNEL,

@@ -24,7 +24,7 @@ from plugfest.provision.settings import ProvisionSettings, default_cache
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.requirements import drivers as registry
 from plugfest.run import sandbox, testbed
-from plugfest.run.plan import RunPlan
+from plugfest.run.plan import Plan, RunPlan
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _note_other_kernels(modules: Sequence[Path], release: str) -> None:
 
 def _check_faults(driver: registry.Driver, faults: Sequence[str]) -> None:
     for name in filter(is_models, faults):
-        if isinstance(driver.subject, registry.QemuSubject):
+        if not isinstance(driver.subject, registry.ModelSubject):
             raise UsageError(
                 f"--fault {name}: expected a driver that runs on a model, found that {driver.name} runs on "
                 f"{driver.subject}; omit it"
@@ -147,6 +147,7 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
     driver = registry.find(plan.driver)
     subject = driver.subject
     is_model = isinstance(subject, registry.ModelSubject)
+    assert not isinstance(subject, registry.HardwareSubject), "a plan of guests has a device of theirs"
     return {
         "driver": driver.name,
         "module": driver.module,
@@ -167,20 +168,25 @@ def provenance(plan: RunPlan, pytest_arguments: Sequence[str]) -> dict[str, obje
             "host": os.uname().release,
         },
         "guest": {"cpus": plan.cpus, "memory": plan.memory},
-        "options": {
-            "falsify": plan.falsify,
-            "strict_known": plan.strict_known,
-            "confirm": plan.confirm,
-            "strict_waits": plan.strict_waits,
-            "faults": list(plan.faults),
-            "modules": [str(path) for path in plan.extra_modules],
-            "series": list(plan.series),
-            "pytest": [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *pytest_arguments],
-            "guests": plan.guests,
-            "seed": plan.seed,
-            "load": plan.loaded,
-            "areas": list(plan.areas),
-            "slow": plan.slow,
-        },
+        "options": options_of(plan, pytest_arguments),
         "testbed": testbed.describe(plan),
+    }
+
+
+def options_of(plan: Plan, pytest_arguments: Sequence[str]) -> dict[str, object]:
+    """Return the field ``options`` of the journal's ``run`` event."""
+    return {
+        "falsify": plan.falsify,
+        "strict_known": plan.strict_known,
+        "confirm": plan.confirm,
+        "strict_waits": plan.strict_waits,
+        "faults": list(plan.faults),
+        "modules": [str(path) for path in plan.extra_modules],
+        "series": list(plan.series),
+        "pytest": [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *pytest_arguments],
+        "guests": plan.guests,
+        "seed": plan.seed,
+        "load": plan.loaded,
+        "areas": list(plan.areas),
+        "slow": plan.slow,
     }

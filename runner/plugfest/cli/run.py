@@ -13,6 +13,7 @@ import click
 from plugfest import faults
 from plugfest.build.confinement import Limits
 from plugfest.cli.dry_run import print_commands
+from plugfest.cli.dut import DutOptions, check_options, dut_options, run_on_dut
 from plugfest.cli.execute import check_unused, default_output, execute, make_latest
 from plugfest.cli.options import build_limits, guest_options, option
 from plugfest.cli.patched import check_patches, patched
@@ -32,8 +33,19 @@ _ALL_RUNS = "all"
 """What --load without a number is taken for."""
 
 
-@click.command()
-@click.argument("driver")
+class _SuiteCommand(click.Command):
+    """A command whose arguments after ``--`` are pytest's, also where DRIVER is left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep them from being taken for DRIVER."""
+        own, more = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
+        rest = super().parse_args(ctx, own)
+        ctx.params["pytest_arguments"] = (*ctx.params.get("pytest_arguments", ()), *more)
+        return rest
+
+
+@click.command(cls=_SuiteCommand)
+@click.argument("driver", required=False)
 @option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -101,11 +113,15 @@ _ALL_RUNS = "all"
     is_flag=True,
     help="With --patch: leave out each series that does not build alone, or not apply on top of the others.",
 )
+@dut_options
 @build_limits
 @guest_options
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS]...")
+@click.pass_context
 def run(
-    driver: str,
+    context: click.Context,
+    /,
+    driver: str | None,
     output: Path | None,
     areas: tuple[str, ...],
     slow: bool,
@@ -128,8 +144,14 @@ def run(
 ) -> int:
     """Run the suite on DRIVER and write the reports.
 
+    With --dut, on a real machine, whose interface has its driver already; DRIVER may be left out.
+
     Arguments after -- go to pytest: plugfest run ixgbe -- -k xdp -x
     """
+    real = DutOptions(**{field.name: rest.pop(field.name) for field in dataclasses.fields(DutOptions)})
+    check_options(context, real)
+    if real.dut is None and driver is None:
+        raise click.UsageError("Missing argument 'DRIVER', or --dut", context)
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
     if keep and count > 1:
@@ -139,6 +161,24 @@ def run(
     if together and not patches:
         raise UsageError("--together: expected --patch with it, found none; add the series")
     seed, loaded = _seed(shuffle), _loaded_runs(load, count)
+    if real.dut is not None:
+        return _on_real_machine(
+            real,
+            driver,
+            pytest_arguments,
+            output=_absolute(output),
+            cache_dir=rest["cache_dir"],
+            mirror=rest["mirror"],
+            fields={
+                "confirm": not no_confirm,
+                "strict_waits": strict_waits,
+                "strict_known": strict_known,
+                "seed": seed,
+                "areas": areas,
+                "slow": slow,
+            },
+        )
+    assert driver is not None
     alone = _what_needs_one_guest(pytest_arguments, keep=keep)
     if alone is not None and guests is not None and guests > 1:
         raise UsageError(f"--guests {guests} with {alone}: expected one guest; leave out one of the two")
@@ -186,6 +226,33 @@ def run(
     check_unused(ready.output)
     make_latest(ready.output)
     return execute(ready, arguments, pytest_arguments, console).status
+
+
+def _on_real_machine(
+    real: DutOptions,
+    driver: str | None,
+    pytest_arguments: tuple[str, ...],
+    *,
+    output: Path | None,
+    cache_dir: Path | None,
+    mirror: str | None,
+    fields: dict[str, Any],
+) -> int:
+    wanted = suite.check_areas(fields["areas"])
+    arguments = suite.pytest_arguments(wanted, pytest_arguments, slow=fields["slow"])
+    suite.check_selection(arguments, pytest_arguments, cache=settings(cache_dir, mirror, None).cache)
+    console = terminal()
+    return run_on_dut(
+        real,
+        driver,
+        arguments,
+        pytest_arguments,
+        console,
+        output=output,
+        cache_dir=cache_dir,
+        mirror=mirror,
+        fields=fields,
+    )
 
 
 def _what_needs_one_guest(pytest_arguments: tuple[str, ...], *, keep: bool) -> str | None:

@@ -99,7 +99,11 @@ class FindingText:
         more = "" if module is None else f", {module['file']} sha256 {module['sha256'][:16]}…"
         yield f"Driver:   {run['module']}, version {versions.get('driver', 'not known')}{more}"
         model = f", model version {versions['model']}" if "model" in versions else ""
-        yield f"Device:   {run['subject']['text']}{model}, QEMU {versions['qemu']}, {run['accel']['name']}"
+        machine = self._machine
+        if machine is None:
+            yield f"Device:   {run['subject']['text']}{model}, QEMU {versions['qemu']}, {run['accel']['name']}"
+        else:
+            yield f"Device:   {run['subject']['text']}, firmware {machine['firmware'] or 'not reported'}"
         found = f"requirement {self.result['requirement']} ({self.result['level']})"
         yield f"Found by: plugfest {versions['plugfest']}, {found}, {self.result['start']}"
 
@@ -110,8 +114,28 @@ class FindingText:
             yield from _wrapped(issue["reason"])
             yield f"  {issue['link']}"
 
+    @property
+    def _machine(self) -> Mapping[str, Any] | None:
+        """The real machine that the run was on; None if it was in guests."""
+        found: Mapping[str, Any] | None = self.document["run"].get("testbed", {}).get("machine")
+        return found
+
     def _command(self, name: str) -> str:
         run = self.document["run"]
+        machine = self._machine
+        if machine is not None:
+            remote, _, interface = machine["remote"].rpartition(" ")
+            words = [
+                "--dut",
+                machine["dut"],
+                "--ifname",
+                machine["ifname"],
+                "--remote",
+                remote,
+                "--remote-ifname",
+                interface,
+            ]
+            return f"plugfest {name} {shlex.join(words)}"
         profile = f" --profile {run['subject']['profile']}" if run["subject"]["profile"] else ""
         # Where they are on this machine is nobody else's matter.
         modules = "".join(f" --module {shlex.quote(Path(path).name)}" for path in run["options"]["modules"])
@@ -127,8 +151,10 @@ class FindingText:
         translated = list(translate(_parsed(path)))
         places = {each.place for each in translated if isinstance(each, CommandLine)}
         yield "Steps:"
-        yield f"  {self._command('shell')}"
-        yield from (f"  {line}" for place, line in _PLACES.items() if place in places)
+        if self._machine is None:
+            yield f"  {self._command('shell')}"
+        lines = _PLACES if self._machine is None else _PLACES_OF_A_MACHINE
+        yield from (f"  {line}" for place, line in lines.items() if place in places)
         for each in translated:
             if isinstance(each, Sentence):
                 yield ""
@@ -183,6 +209,11 @@ _PLACES = {
     "agent": "agent>   in the guest's bash, in one session of: exec 3<>/dev/tcp/10.0.2.15/2223; cat <&3 & cat >&3",
     "host": "host>>>  in scapy, at the other end of the wire: the line that plugfest shell prints for it",
     "model": "model>   in one session with the model's control socket: the line that plugfest shell prints for it",
+}
+_PLACES_OF_A_MACHINE = {
+    "guest": "guest#   on the machine, as root",
+    "agent": "agent>   what the suite's agent was asked for, on the machine (guest-images/agent)",
+    "host": "host>>>  in scapy, on the interface at the other end of the wire",
 }
 
 

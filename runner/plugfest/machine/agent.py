@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugfest.deadline import Deadline, never
@@ -71,6 +72,23 @@ class KernelLacksError(Exception):
         self.evidence = evidence
 
 
+class NeedsModelError(Exception):
+    """A real machine has no such thing, which a guest with one of our models has, or a guest at all.
+
+    A test that one leaves is skipped.
+
+    Attributes:
+        what: a test needs.
+        evidence: why there is none.
+    """
+
+    def __init__(self, what: str, evidence: str) -> None:
+        """Take both."""
+        super().__init__(f"needs the model: {what}: {evidence}")
+        self.what = what
+        self.evidence = evidence
+
+
 def kernel_error(call: Callable[[], object]) -> AgentError | None:
     """Make a call; return the kernel's error, None if there is none.
 
@@ -107,7 +125,7 @@ class AgentClient:
 
     def __init__(
         self,
-        address: tuple[str, int],
+        address: tuple[str, int] | Path,
         *,
         alive: Callable[[], str | None] = lambda: None,
         reply_timeout: float = REPLY_TIMEOUT,
@@ -120,7 +138,7 @@ class AgentClient:
         """Connect to nothing yet.
 
         Args:
-            address: host and port of the agent.
+            address: host and port of the agent; or the path of a Unix socket that reaches it.
             alive: returns None while the guest lives, else what happened to it.
             reply_timeout: seconds that a call may take beyond its own ``timeout`` parameter.
             interposer: consulted for each call of a run that falsifies.
@@ -274,6 +292,11 @@ class AgentClient:
     def _connect(self, method: str, limit: float) -> socket.socket:
         self._buffer.clear()
         try:
+            if isinstance(self._address, Path):
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.settimeout(max(0.1, limit))
+                connection.connect(str(self._address))
+                return connection
             connection = socket.create_connection(self._address, timeout=max(0.1, limit))
         except OSError as error:
             raise GuestGone(

@@ -35,7 +35,7 @@ LOCKUP_SECONDS, LOCKUP_MAX = 10, 60
 """``watchdog_thresh``, in a guest of speed 1 (the kernel's default) and at most (its limit). A CPU that runs one thing for twice as long is
 a soft lockup (Documentation/admin-guide/lockup-watchdogs.rst): on an emulated CPU some thousands of register accesses take that long."""
 
-_REFERENCE_SECONDS = 0.0018
+REFERENCE_SECONDS = 0.0018
 """Seconds that the agent's benchmark takes on a guest of speed 1: KVM on a laptop a few years old."""
 
 _BENCHMARKS = 3
@@ -329,7 +329,7 @@ class Guest:
         return reason
 
     def _measure(self) -> float:
-        speed = _REFERENCE_SECONDS / self._benchmark()
+        speed = REFERENCE_SECONDS / self._benchmark()
         for setting, seconds, most in (
             ("hung_task_timeout_secs", HUNG_TASK_SECONDS, HUNG_TASK_MAX),
             ("watchdog_thresh", LOCKUP_SECONDS, LOCKUP_MAX),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.machine import tap as taps
 from plugfest.machine.agent import AgentClient, AgentError
 from plugfest.machine.call_log import CallLog
-from plugfest.machine.console import Console
+from plugfest.machine.console import Console, Problem
 from plugfest.machine.interface import CARRIES_FRAMES
 from plugfest.machine.link_watch import LinkWatch
 from plugfest.machine.model import ModelClient
@@ -115,6 +116,14 @@ class Machine(ABC):
     @abstractmethod
     def alive(self) -> bool:
         """Whether the machine, and all that it needs, is running."""
+
+    def worn(self, problems: Sequence[Problem]) -> str | None:  # noqa: ARG002 - what a real machine goes by
+        """Return why no other machine can follow this one; None where one can.
+
+        Args:
+            problems: that the kernel has reported during the last test.
+        """
+        return None
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -75,9 +75,22 @@ class Capture:
     """Frames in both directions, from the moment it is made until `stop`; if one is missing `stop` raises."""
 
     def __init__(
-        self, interface: str, interposer: Interposer | None = None, lost: Callable[[], float] = deadlines.never
+        self,
+        interface: str,
+        interposer: Interposer | None = None,
+        lost: Callable[[], float] = deadlines.never,
+        settle: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Start. The socket is bound before this returns, so what happens afterwards is seen."""
+        """Start. The socket is bound before this returns, so what happens afterwards is seen.
+
+        Args:
+            interface: whose frames.
+            interposer: consulted for each received frame of a run that falsifies.
+            lost: returns the seconds that the host has lost so far.
+            settle: waits until what is on the wire has come to the interface; returns how many frames were lost on the way so far.
+        """
+        self._settle = settle
+        self._lost_before = settle()
         self._interposer = interposer
         self._lost = lost
         self._frames: list[CapturedFrame] = []
@@ -117,6 +130,12 @@ class Capture:
                 if not self._take():
                     return
 
+    def _take_all(self) -> None:
+        """Take what is on the wire by now, until the capture is stopped."""
+        if self._socket.fileno() >= 0:
+            self._settle()
+            self._empty()
+
     def _take(self) -> bool:
         try:
             length, ancillary, _, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY, socket.MSG_DONTWAIT)
@@ -150,21 +169,21 @@ class Capture:
         Args:
             background: with background traffic.
         """
-        self._empty()
+        self._take_all()
         with self._changed:
             found = list(self._frames)
         return found if background else [frame for frame in found if not frame.background]
 
     def after(self, known: int, seconds: float = 0) -> list[CapturedFrame]:
         """Return the frames behind the first `known` ones; where there are none, wait up to so many seconds for one."""
-        self._empty()
+        self._take_all()
         with self._changed:
             self._changed.wait_for(lambda: len(self._frames) > known, seconds)
             return self._frames[known:]
 
     def forget(self) -> list[CapturedFrame]:
         """Return what was seen since the last call, in order, and keep it no longer: for captures that go on for minutes."""
-        self._empty()
+        self._take_all()
         with self._changed:
             found, self._frames = self._frames, []
         return found
@@ -199,9 +218,13 @@ class Capture:
             InfrastructureError: the host lost frames, so that the capture proves nothing.
         """
         if self._thread.is_alive():
-            self._stopping.send(b"x")
-            self._thread.join()
-            _, self._dropped = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            try:
+                lost = self._settle() - self._lost_before
+            finally:
+                self._stopping.send(b"x")
+                self._thread.join()
+            _, dropped = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            self._dropped = dropped + lost
             for each in (self._socket, self._stopping, self._stopped):
                 each.close()
         if self._dropped:

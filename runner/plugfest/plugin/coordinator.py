@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from plugfest.plugin.live import LiveConsole
     from plugfest.plugin.pace import Pace
     from plugfest.run.journal import Journal
-    from plugfest.run.plan import RunPlan
+    from plugfest.run.plan import Plan
 
 WORTH = 10.0
 """Seconds of tests that make another guest worth its start."""
@@ -73,7 +73,7 @@ class Coordinator:
     """A pytest plugin: the run's loop, in place of pytest's own."""
 
     def __init__(
-        self, plan: RunPlan, journal: Journal, live: LiveConsole, pace: Pace, register_verdicts: RegisterVerdicts
+        self, plan: Plan, journal: Journal, live: LiveConsole, pace: Pace, register_verdicts: RegisterVerdicts
     ) -> None:
         """Take what the run is made of.
 

@@ -11,7 +11,6 @@ from plugfest.errors import InfrastructureError, PlugfestError
 from plugfest.falsify.falsifier import Falsifier
 from plugfest.faults import is_models
 from plugfest.machine.agent import AgentError, AgentTimeout
-from plugfest.requirements import drivers as registry
 from plugfest.requirements.drivers import Driver
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from plugfest.machine.console import Problem
     from plugfest.machine.machine import Machine
     from plugfest.run.journal import Journal
-    from plugfest.run.plan import RunPlan
+    from plugfest.run.plan import Plan
 
 
 class BootError(PlugfestError):
@@ -50,10 +49,10 @@ class GuestManager:
 
     kept: ClassVar[GuestManager | None] = None
 
-    def __init__(self, config: pytest.Config, plan: RunPlan, journal: Journal) -> None:
+    def __init__(self, config: pytest.Config, plan: Plan, journal: Journal) -> None:
         """Boot nothing yet."""
         self.plan = plan
-        self.driver: Driver = registry.find(plan.driver)
+        self.driver: Driver = plan.tested
         self._lasting = [name for name in plan.faults if not is_models(name)]
         self.interposer = Falsifier() if plan.falsify or self._lasting else None
         self.used = False
@@ -64,6 +63,7 @@ class GuestManager:
         self._mark = 0
         self._reason = "the first one"
         self._described = False
+        self._worn: str | None = None
         if self.kept is not None:
             self._keep(self.kept)
 
@@ -81,6 +81,8 @@ class GuestManager:
             BootError: it did not boot.
         """
         if self._machine is None:
+            if self._worn is not None:
+                raise BootError(InfrastructureError(self._worn))
             begin = time.monotonic()
             try:
                 booted: Machine = self._config.hook.pytest_plugfest_boot(
@@ -121,6 +123,13 @@ class GuestManager:
         """The guest, if one runs."""
         return self._machine
 
+    @property
+    def worn(self) -> str | None:
+        """Why no other machine can follow this one; None where one can, as a guest can follow any other."""
+        if self._worn is None and self._machine is not None:
+            return self._machine.worn(self.problems())
+        return self._worn
+
     def drain_console(self) -> None:
         """Wait until the console has received all that the kernel logged, so that a test is blamed only for its own problems.
 
@@ -149,6 +158,7 @@ class GuestManager:
 
     def replace(self, reason: str) -> None:
         """Close the guest; the next test gets a fresh one."""
+        self._worn = self.worn
         machine, self._machine = self._machine, None
         self._reason, self.used = reason, False
         if self.interposer is not None:

@@ -25,7 +25,8 @@ from plugfest.requirements import drivers, known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.load import HostLoad
-from plugfest.run.plan import VARIABLE, RunPlan
+from plugfest.run.plan import VARIABLE, HardwarePlan, Plan, RunPlan
+from plugfest.run.plan import load as load_plan
 
 if TYPE_CHECKING:
     from plugfest.faults import Interposer
@@ -86,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "device under test; run them with: plugfest run DRIVER -- PYTEST-ARGUMENTS"
         )
     try:
-        plan = RunPlan.load(Path(path))
+        plan = load_plan(Path(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"{path}: expected the plan that plugfest run wrote, found {error!r}") from error
     pace = config.stash[PACE] = Pace(plan.durations)
@@ -103,7 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(coordinator, "plugfest-coordinator")
 
 
-def _register_verdicts(config: pytest.Config, plan: RunPlan, live: Live) -> Journal:
+def _register_verdicts(config: pytest.Config, plan: Plan, live: Live) -> Journal:
     """Register what runs and judges the tests of a plan, in place of what did so for another one.
 
     Returns:
@@ -158,7 +159,7 @@ def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = bases.first(items)
 
 
-def _subject(plan: RunPlan) -> known_issues.Subject:
+def _subject(plan: Plan) -> known_issues.Subject:
     """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
     module = version = None
     if plan.extra_modules and not plan.in_tree:
@@ -168,13 +169,19 @@ def _subject(plan: RunPlan) -> known_issues.Subject:
             plan.extra_modules[-1],
         )
         module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
-    return known_issues.Subject(plan.driver, plan.kernel.release, plan.profile, module, version)
+    hardware = isinstance(plan, HardwarePlan)
+    if isinstance(plan, HardwarePlan) and plan.device["out-of-tree"]:
+        module, version = base_name(str(plan.device["module"])), plan.device["driver-version"]
+    return known_issues.Subject(plan.driver, plan.release, plan.profile, module, version, hardware)
 
 
-def pytest_plugfest_boot(plan: RunPlan, interposer: Interposer | None) -> Machine:
-    """Boot a guest in QEMU."""
-    from plugfest.machine import virtual  # noqa: PLC0415 - imports the machine, which collection does not need
+def pytest_plugfest_boot(plan: Plan, interposer: Interposer | None) -> Machine:
+    """Boot a guest in QEMU, or have a real machine in a fresh state."""
+    from plugfest.machine import real, virtual  # noqa: PLC0415 - import the machine, which collection does not need
 
+    if isinstance(plan, HardwarePlan):
+        return real.boot(plan, interposer=interposer)
+    assert isinstance(plan, RunPlan)
     return virtual.boot(plan, interposer=interposer)
 
 

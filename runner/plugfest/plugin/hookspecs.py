@@ -10,11 +10,11 @@ import pytest
 if TYPE_CHECKING:
     from plugfest.faults import Interposer
     from plugfest.machine.machine import Machine
-    from plugfest.run.plan import RunPlan
+    from plugfest.run.plan import Plan
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_plugfest_boot(config: pytest.Config, plan: RunPlan, interposer: Interposer | None) -> Machine | None:
+def pytest_plugfest_boot(config: pytest.Config, plan: Plan, interposer: Interposer | None) -> Machine | None:
     """Boot the machine that has the device under test.
 
     Raises:

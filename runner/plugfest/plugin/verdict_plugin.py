@@ -20,7 +20,7 @@ from plugfest import deadline
 from plugfest.dut.settings import NoLinkError
 from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.faults import is_models, of_models
-from plugfest.machine.agent import KernelLacksError
+from plugfest.machine.agent import KernelLacksError, NeedsModelError
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.ssh import CommandFailed
 from plugfest.plugin import bases, budget
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from plugfest.requirements.known_issues import KnownIssues
     from plugfest.requirements.quarantine import Quarantined
     from plugfest.run.journal import Journal
-    from plugfest.run.plan import RunPlan
+    from plugfest.run.plan import Plan
 
 _LISTS = ("known_issues", "quarantine")
 """The lists that a verdict may hang on, as pytest's options name them."""
@@ -75,7 +75,7 @@ class VerdictPlugin:
     def __init__(
         self,
         config: pytest.Config,
-        plan: RunPlan,
+        plan: Plan,
         guest_manager: GuestManager,
         journal: Journal,
         issues: KnownIssues,
@@ -133,6 +133,8 @@ class VerdictPlugin:
         """Attempt a test once; twice if the first verdict is against the driver."""
         first = self._attempt(item, nextitem, 1)
         if self._interrupted or not (self._confirms and first.is_against_the_driver):
+            return [first]
+        if self._guest_manager.worn is not None:  # a real machine beyond use: what the one attempt found stands
             return [first]
         self._journal.write("unconfirmed", durable=True, **self._identity(item), **first.describe())
         found = first.judgement
@@ -219,7 +221,7 @@ class VerdictPlugin:
                 subject = self._guest_manager.driver.subject
                 record.record("not falsifiable here", f"{self._guest_manager.driver.name} runs on {subject}")
                 pytest.skip(f"{fault} is a fault of another model; the subject is {subject}")
-        with self._limit(item, "setup"), _skipped_where_kernel_lacks(record):
+        with self._limit(item, "setup"), _skipped_for_what_is_lacking(record):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -231,7 +233,7 @@ class VerdictPlugin:
             self._replace_for(item)
             raise FreshGuestNeeded
         self._guest_manager.used = self._now.began = True
-        with self._limit(item, "call"), _skipped_where_kernel_lacks(item.stash[TEST_RECORD]):
+        with self._limit(item, "call"), _skipped_for_what_is_lacking(item.stash[TEST_RECORD]):
             fault = fault_of(item)
             if fault is None:
                 return (yield)
@@ -500,7 +502,7 @@ class VerdictPlugin:
             self._quarantined,
             required(item).id,
             self._guest_manager.driver.name,
-            self._plan.kernel.release,
+            self._plan.release,
             parameters_of(item),
         )
 
@@ -516,12 +518,14 @@ class VerdictPlugin:
 
 
 @contextmanager
-def _skipped_where_kernel_lacks(record: TestRecord) -> Generator[None]:
-    """Skip a test that needs what the guest's kernel does not have: that shows nothing about the driver."""
+def _skipped_for_what_is_lacking(record: TestRecord) -> Generator[None]:
+    """Skip a test that needs what the kernel, or a real machine, does not have: that shows nothing about the driver."""
     try:
         yield
     except KernelLacksError as lack:
         record.skip(f"the kernel lacks {lack.what}", lack.evidence)
+    except NeedsModelError as lack:
+        record.skip(f"needs the model: {lack.what}", lack.evidence)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

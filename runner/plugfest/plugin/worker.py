@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from plugfest.plugin.channel import Channel
     from plugfest.plugin.live import Live
     from plugfest.requirements.verdict import Verdict
-    from plugfest.run.plan import RunPlan
+    from plugfest.run.plan import Plan
 
-RegisterVerdicts = Callable[["RunPlan", "Live"], object]
+RegisterVerdicts = Callable[["Plan", "Live"], object]
 """Registers what runs and judges a plan's tests, in place of what did so for another plan."""
 
 INTERRUPTIONS = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -41,7 +41,7 @@ class Closeable(Protocol):
 
 def work(
     session: pytest.Session,
-    plan: RunPlan,
+    plan: Plan,
     channel: Channel,
     register_verdicts: RegisterVerdicts,
     inherited: Sequence[Closeable],

@@ -109,6 +109,13 @@ def _checkout(run: Mapping[str, Any], origin: str, name: str) -> dict[str, Any]:
     }
 
 
+def _emulation(run: Mapping[str, Any]) -> str:
+    """Return what runs the guest; nothing on a real machine."""
+    if run["subject"]["kind"] == "hardware":
+        return ""
+    return f", QEMU {run['versions']['qemu']}, {run['accel']['name']}"
+
+
 def _test(
     document: Document, result: Mapping[str, Any], origin: str, identifier: str, build: str, link: str | None
 ) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def _test(
         "status": _STATUS[Verdict(result["verdict"])],
         "duration": result["seconds"],
         "environment": {
-            "comment": _text(f"{run['subject']['text']}, QEMU {run['versions']['qemu']}, {run['accel']['name']}"),
+            "comment": _text(f"{run['subject']['text']}{_emulation(run)}"),
             "misc": {"guest": run["guest"], "versions": run["versions"]},
         },
         "misc": {key: result[key] for key in ("verdict", "level", "requirement")} | {"test": test},

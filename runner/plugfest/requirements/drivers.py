@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -76,6 +77,28 @@ class QemuSubject:
 
 
 @dataclass(frozen=True)
+class HardwareSubject:
+    """A device of a real machine.
+
+    Attributes:
+        machine: as the user named it: ``root@host``.
+        ifname: its interface.
+        bus_address: as ``0000:03:00.0``.
+        pci_id: vendor and device, as ``8086:10f8``; None on another bus.
+    """
+
+    machine: str
+    ifname: str
+    bus_address: str
+    pci_id: str | None
+
+    def __str__(self) -> str:
+        """Return its description, for reports and messages."""
+        identity = f", {self.pci_id}" if self.pci_id else ""
+        return f"{self.ifname} of the real machine {self.machine} ({self.bus_address}{identity})"
+
+
+@dataclass(frozen=True)
 class Driver:
     """One driver under test.
 
@@ -94,7 +117,7 @@ class Driver:
     name: str
     module: str
     source: str
-    subject: ModelSubject | QemuSubject
+    subject: ModelSubject | QemuSubject | HardwareSubject
     pci_ids: tuple[tuple[int, int], ...]
     areas: tuple[str, ...]
     claims: tuple[str, ...]
@@ -202,13 +225,28 @@ def find(name: str) -> Driver:
     raise UsageError(f"no driver {name!r}: expected one of {', '.join(known)}; {hint}")
 
 
+def of_hardware(name: str, module: str, subject: HardwareSubject) -> Driver:
+    """Return the driver of a device of a real machine: the registry's on that device; one without claims if the registry has none.
+
+    Args:
+        name: of the driver, as sysfs has it.
+        module: the kernel module.
+        subject: the device.
+    """
+    names = {each.replace("-", "_") for each in (name, module)}
+    known = next((each for each in _DRIVERS if each.module.replace("-", "_") in names), None)
+    if known is not None:
+        return dataclasses.replace(known, subject=subject, module=module)
+    return Driver(name, module, "", subject, (), _EVERYWHERE, (), f"driver of {subject}")
+
+
 def check_profile(driver: Driver, profile: str | None) -> str | None:
     """Return the profile to use: the requested one, else the driver's default (None for a device that QEMU emulates).
 
     Raises:
         UsageError: the device has no such profile.
     """
-    if isinstance(driver.subject, QemuSubject):
+    if not isinstance(driver.subject, ModelSubject):
         if profile is not None:
             raise UsageError(
                 f"--profile {profile}: {driver.name} runs on {driver.subject}, which has no profiles; omit it"

@@ -107,6 +107,7 @@ class Subject:
         profile: the model's; None if the device is not one of our models.
         module: the name of a vendor's module; None for the kernel's own driver.
         module_version: as modinfo prints it; None if the vendor's module names none.
+        hardware: whether the device is a real one: what is known of QEMU does not apply to it.
     """
 
     driver: str
@@ -114,6 +115,7 @@ class Subject:
     profile: str | None = None
     module: str | None = None
     module_version: str | None = None
+    hardware: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ class KnownIssue:
     def has(self, subject: Subject) -> bool:
         """Return whether what is tested has this bug, as far as its driver, device and versions say."""
         if subject.driver not in self.drivers or (self.profiles and subject.profile not in self.profiles):
+            return False
+        if subject.hardware and self.whose is Whose.QEMU:
             return False
         if subject.module is not None and self.whose is Whose.DRIVER:
             versions = self.modules.get(subject.module.replace("-", "_"))

@@ -11,7 +11,19 @@ from pathlib import Path
 from plugfest import __version__
 from plugfest.errors import InfrastructureError
 from plugfest.location import conformance_root, recipes_root
-from plugfest.run.plan import RunPlan
+from plugfest.run.plan import HardwarePlan, RunPlan
+
+_OF_DEVICE = (
+    "ifname",
+    "driver",
+    "driver-version",
+    "firmware",
+    "bus-address",
+    "pci-id",
+    "subsystem-id",
+    "out-of-tree",
+)
+"""What is written down of the device of a real machine; its hardware address is not."""
 
 CONFIG = "kernel.config"
 """The file in a run's output folder with the configuration of its kernel."""
@@ -37,18 +49,32 @@ def describe(plan: RunPlan) -> dict[str, object]:
             },
             "root": {"digest": plan.root.digest, "packages": json.loads(plan.root.packages.read_text())},
             "modules": {path.name: file_sha256(path) for path in plan.extra_modules},
-            "suite": {
-                "version": __version__,
-                "conformance": tree_sha256(conformance_root()),
-                "plugfest": tree_sha256(_package("plugfest")),
-                "nicmodels": tree_sha256(_package("nicmodels")),
-                "guest-images": tree_sha256(recipes_root()),
-            },
+            "suite": _suite(),
         }
     except OSError as error:
         raise InfrastructureError(
             f"{error.filename}: expected a file of the testbed, found: {error.strerror}; reinstall plugfest, or run plugfest cache verify"
         ) from error
+
+
+def of_hardware(plan: HardwarePlan) -> dict[str, object]:
+    """Return the same of a run on a real machine; what its kernel's files are nobody here knows.
+
+    Raises:
+        InfrastructureError: a file of the installation is missing.
+    """
+    machine = {name: plan.device[name] for name in _OF_DEVICE}
+    return {"machine": {**machine, "dut": plan.dut, "remote": plan.remote}, "modules": {}, "suite": _suite()}
+
+
+def _suite() -> dict[str, str]:
+    return {
+        "version": __version__,
+        "conformance": tree_sha256(conformance_root()),
+        "plugfest": tree_sha256(_package("plugfest")),
+        "nicmodels": tree_sha256(_package("nicmodels")),
+        "guest-images": tree_sha256(recipes_root()),
+    }
 
 
 def file_sha256(path: Path) -> str:

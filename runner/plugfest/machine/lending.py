@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gets the interface of a real machine, and the far end of its wire, for a run, and gives them back as they were.
+
+On the machine a keeper takes the interface (guest-images/agent/hardware/keeper.py), on the far end's host a relay takes the other
+(guest-images/agent/hardware/far_end.py). Both put everything back by themselves when the connection ends, however that comes about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import select
+import shlex
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.location import recipes_root
+from plugfest.machine.openssh import OpenSsh
+from plugfest.machine.real import AGENT, KEEPER, LOG
+
+NETNS = "netns:"
+"""What the name of a far end begins with that is a network namespace of this host."""
+TOOLS = ("bpftool", "ethtool", "grep", "ip", "modinfo", "modprobe")
+"""Programs that the suite runs on the machine under test."""
+PYTHON = (3, 10)
+READY_TIMEOUT = 240.0
+"""Seconds for a keeper or a far end to have its interface."""
+RETURN_TIMEOUT = 240.0
+"""Seconds for it to be given back: drivers take tens of seconds for a reset, and the carrier is waited for."""
+_NAME = re.compile(r"[^\s/:]{1,15}")
+_HEADER = struct.Struct(">BI")
+_EVENT = 2
+_FOLDERS = ("/run", "/root", "/opt")
+"""Where the run's folder may be on a machine: programs are started from it."""
+_CHECK = f"""
+import json, os, platform, shutil, sys
+def fit(path):
+    return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_NOEXEC
+print(json.dumps({{
+    "folder": next((path for path in {_FOLDERS!r} if os.path.isdir(path) and fit(path)), None),
+    "ipv6": os.path.exists("/proc/sys/net/ipv6"),
+    "python": list(sys.version_info[:3]), "root": os.geteuid() == 0, "machine": platform.machine(), "system": platform.system(),
+    "missing": [name for name in {TOOLS!r} if shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None],
+}}))
+"""
+_UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|gz').extractall(sys.argv[1])"
+
+
+class LendingError(InfrastructureError):
+    """A real machine, or the host of the far end, does not lend its interface: it is away, lacks something, or has a reason."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """What the user named.
+
+    Attributes:
+        dut: the machine under test, as ``root@host``.
+        ifname: its interface.
+        remote: the far end's host, as ``root@host2``, or ``netns:NAME``.
+        remote_ifname: the interface there, or ``to ADDRESS``.
+        ssh_config: file in place of the user's ssh_config; None for that.
+    """
+
+    dut: str
+    ifname: str
+    remote: str
+    remote_ifname: str
+    ssh_config: Path | None = None
+
+    def check(self) -> None:
+        """Check the names' form.
+
+        Raises:
+            UsageError: one cannot be a name of such a thing.
+        """
+        for option, name in (("--ifname", self.ifname), ("--remote-ifname", self.remote_ifname)):
+            if not name.startswith("to ") and not _NAME.fullmatch(name):
+                raise UsageError(f"{option} {name}: expected the name of an interface, found something else")
+        namespace = self.remote.removeprefix(NETNS)
+        if namespace != self.remote and not _NAME.fullmatch(namespace) and not re.fullmatch(r"[\w.-]+", namespace):
+            raise UsageError(f"--remote {self.remote}: expected netns:NAME, found something else")
+
+
+class _Host:
+    """A machine over SSH, with a folder of its own for the run."""
+
+    def __init__(self, name: str, option: str, folder: Path, config: Path | None) -> None:
+        self.folder = ""
+        self.ssh = OpenSsh(name, option, folder=folder, config=config)
+        self._sockets = folder
+
+    def check(self, tools: bool) -> None:
+        """See that it has what is needed.
+
+        Raises:
+            LendingError: it lacks something; one line has all of it.
+        """
+        name = self.ssh.name
+        done = self.ssh.run(f"python3 -c {shlex.quote(_CHECK)}")
+        wanted = ".".join(map(str, PYTHON))
+        if done.returncode:
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            raise LendingError(f"{name}: expected python3 ({wanted} or later), found: {last}; install it there")
+        found = json.loads(done.stdout)
+        if found["system"] != "Linux" or found["machine"] != "x86_64":
+            raise LendingError(
+                f"{name}: expected Linux on x86_64, found {found['system']} on {found['machine']}; use another machine"
+            )
+        if tuple(found["python"]) < PYTHON:
+            version = ".".join(map(str, found["python"]))
+            raise LendingError(f"{name}: expected python3 {wanted} or later, found {version}; install it there")
+        if not found["root"]:
+            raise LendingError(f"{name}: expected a login as root, found another account; name root@HOST")
+        if not found["ipv6"]:
+            raise LendingError(f"{name}: expected a kernel with IPv6, found none; start it without ipv6.disable=1")
+        if found["folder"] is None:
+            raise LendingError(
+                f"{name}: expected to start programs from one of {', '.join(_FOLDERS)}, found all of them mounted noexec"
+            )
+        self._place = found["folder"]
+        if tools and found["missing"]:
+            missing = ", ".join(found["missing"])
+            raise LendingError(
+                f"{name}: expected the programs {', '.join(TOOLS)}, found no {missing}; install what is missing there"
+            )
+
+    def put(self, archive: Path) -> None:
+        """Unpack the archive there.
+
+        Raises:
+            LendingError: it cannot be.
+        """
+        self.folder = f"{self._place}/plugfest-{secrets.token_hex(4)}"
+        with archive.open("rb") as file:
+            done = self.ssh.run(
+                f"umask 077 && mkdir {self.folder} && python3 -c {shlex.quote(_UNPACK)} {self.folder}", stdin=file
+            )
+        if done.returncode:
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            raise LendingError(f"{self.ssh.name}: expected room for the agent in {self.folder}, found: {last}")
+
+    def forward(self) -> None:
+        """Have the sockets of the keeper's folder here.
+
+        Raises:
+            InfrastructureError: SSH does not allow it.
+        """
+        for name in (AGENT, KEEPER, LOG):
+            self.ssh.forward(self._sockets / name, f"{self.folder}/{name}")
+
+    def command(self, module: str, *words: str) -> str:
+        """Return the command that starts one of the agent's programs there."""
+        environment = f"PYTHONPATH={self.folder} PYTHONDONTWRITEBYTECODE=1 PATH=$PATH:/usr/sbin:/sbin"
+        return f"cd / && exec env {environment} python3 -S -m agent.hardware.{module} {shlex.join(words)}"
+
+    def close(self) -> None:
+        """Remove the folder, and disconnect."""
+        if self.folder and self.ssh.gone() is None:
+            with suppress(InfrastructureError):
+                self.ssh.run(f"rm -rf {self.folder}", timeout=20)
+        self.ssh.close()
+
+
+class Lending:
+    """The two interfaces, on loan from `__enter__` on, until `give_back`.
+
+    Attributes:
+        device: of the machine under test, as guest-images/agent/hardware/device.py describes it.
+        release: ``uname -r`` there.
+        cpus: how many it has.
+        remote: the far end as the user named it, with the interface's name.
+        remote_mtu: the MTU of its interface.
+        sockets: the folder of the sockets that reach the machine.
+    """
+
+    def __init__(self, ends: Endpoints, archive: Callable[[], Path]) -> None:
+        """Connect, and get both interfaces.
+
+        Args:
+            ends: which.
+            archive: returns what the machines get (`plugfest.provision.agent_archive`), once they are found to be fit.
+
+        Raises:
+            UsageError: a name is none.
+            InfrastructureError: one of the two does not lend its interface. Nothing stays changed then.
+        """
+        self._ends = ends
+        self._folder = Path(tempfile.mkdtemp(prefix="plugfest-"))
+        self.sockets = self._folder / "dut"
+        self._hosts: list[_Host] = []
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._far: subprocess.Popen[bytes] | None = None
+        self._stream: socket.socket | None = None
+        self._log = (self._folder / "errors.log").open("ab")
+        try:
+            self._take(archive)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def _take(self, archive: Callable[[], Path]) -> None:
+        ends = self._ends
+        dut = self._host(ends.dut, "--dut", "dut")
+        dut.check(tools=True)
+        far = None if ends.remote.startswith(NETNS) else self._host(ends.remote, "--remote", "far")
+        if far is not None:
+            far.check(tools=False)
+            far.put(archive())
+        dut.put(archive())
+        dut.forward()
+        self._start_far_end(far)
+        self._start_keeper(dut)
+
+    def _host(self, name: str, option: str, folder: str) -> _Host:
+        place = self._folder / folder
+        place.mkdir()
+        host = _Host(name, option, place, self._ends.ssh_config)
+        self._hosts.append(host)
+        return host
+
+    def _start_far_end(self, host: _Host | None) -> None:
+        self._stream, theirs = socket.socketpair()
+        ends = self._ends
+        with theirs:
+            if host is not None:
+                command = host.command("far_end", ends.remote_ifname, "lent")
+                self._far = host.ssh.start(command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._log)
+            else:
+                self._far = self._start_here(theirs.fileno())
+        ready = self._event(READY_TIMEOUT)
+        where = f"--remote {ends.remote} --remote-ifname {ends.remote_ifname}"
+        if ready is None or ready["event"] != "ready":
+            raise LendingError(f"{where}: {self._why(ready)}")
+        self.remote = f"{ends.remote} {ready['ifname']}"
+        self.remote_mtu = int(ready["mtu"])
+
+    def _start_here(self, stream: int) -> subprocess.Popen[bytes]:
+        name = self._ends.remote.removeprefix(NETNS)
+        path = Path("/run/netns") / name
+        if not path.exists():
+            raise LendingError(
+                f"--remote {self._ends.remote}: expected the network namespace {name} (ip netns list), found none; create it"
+            )
+        nsenter = shutil.which("nsenter")
+        if nsenter is None or os.geteuid() != 0:
+            lacking = "another account" if nsenter else "no nsenter"
+            raise LendingError(f"--remote {self._ends.remote}: expected root and the program nsenter, found {lacking}")
+        argv = [
+            nsenter,
+            f"--net={path}",
+            sys.executable,
+            "-S",
+            "-m",
+            "agent.hardware.far_end",
+            self._ends.remote_ifname,
+            "here",
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(recipes_root()), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(
+            argv, env=environment, stdin=stream, stdout=stream, stderr=self._log, start_new_session=True
+        )
+
+    def _start_keeper(self, host: _Host) -> None:
+        reading, theirs_out = os.pipe()
+        theirs_in, writing = os.pipe()
+        self._keeper_out, self._keeper_in = os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0)
+        try:
+            command = host.command("keeper", self._ends.ifname, host.folder)
+            self._keeper = host.ssh.start(command, stdin=theirs_in, stdout=theirs_out, stderr=self._log)
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        ready = _line(self._keeper_out, READY_TIMEOUT)
+        if ready is None or ready["event"] != "ready":
+            raise LendingError(f"--dut {self._ends.dut} --ifname {self._ends.ifname}: {self._why(ready)}")
+        self.device: dict[str, Any] = ready["device"]
+        self.release: str = ready["release"]
+        self.cpus: int = ready["cpus"]
+
+    @property
+    def stream(self) -> int:
+        """Descriptor of the stream of frames."""
+        assert self._stream is not None
+        return self._stream.fileno()
+
+    def _why(self, event: dict[str, Any] | None) -> str:
+        if event is not None:
+            left = "".join(f"; not restored: {each}" for each in event.get("failures", ()))
+            return f"{event['reason']}{left}"
+        gone = next((f"{host.ssh.name}: {found}" for host in self._hosts if (found := host.ssh.gone())), None)
+        self._log.flush()
+        lines = (self._folder / "errors.log").read_text(errors="replace").strip().splitlines()
+        return f"expected it to lend the interface, found: {gone or (lines[-1] if lines else 'no answer')}"
+
+    def _event(self, timeout: float) -> dict[str, Any] | None:
+        """Return the next event of the far end; frames on the way to it are dropped; None if none comes in time."""
+        assert self._stream is not None
+        end, waiting = time.monotonic() + timeout, b""
+        self._stream.setblocking(True)
+        while (left := end - time.monotonic()) > 0:
+            self._stream.settimeout(left)
+            try:
+                data = self._stream.recv(1 << 18)
+            except OSError:
+                return None
+            if not data:
+                return None
+            waiting += data
+            while len(waiting) >= _HEADER.size:
+                kind, length = _HEADER.unpack_from(waiting)
+                if len(waiting) < _HEADER.size + length:
+                    break
+                contents, waiting = waiting[_HEADER.size : _HEADER.size + length], waiting[_HEADER.size + length :]
+                if kind == _EVENT:
+                    self._stream.settimeout(None)
+                    found: dict[str, Any] = json.loads(contents)
+                    return found
+        return None
+
+    def give_back(self) -> list[str]:
+        """Give both interfaces back and disconnect; returns a line for each thing that is not as it was. Idempotent."""
+        failures: list[str] = []
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            with suppress(OSError):
+                self._keeper_in.write(b"end\n")
+                self._keeper_in.close()
+            failures += self._returned(_line(self._keeper_out, RETURN_TIMEOUT), f"{self._ends.dut} {self._ends.ifname}")
+            _end(keeper)
+        far, self._far = self._far, None
+        if far is not None and self._stream is not None:
+            with suppress(OSError):
+                self._stream.shutdown(socket.SHUT_WR)
+            name = f"{self._ends.remote} {self._ends.remote_ifname}"
+            failures += self._returned(self._event(RETURN_TIMEOUT), name)
+            _end(far)
+        if self._stream is not None:
+            self._stream.close()
+        for host in self._hosts:
+            host.close()
+        self._hosts.clear()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return failures
+
+    def _returned(self, event: dict[str, Any] | None, name: str) -> list[str]:
+        if event is not None and event["event"] == "refused":
+            return []
+        if event is None:
+            gone = next((found for host in self._hosts if (found := host.ssh.gone())), "no answer")
+            return [
+                f"{name}: expected it to be given back as it was, found: {gone}; look there for the kernel's log of plugfest"
+            ]
+        return [f"{name}: {each}" for each in event["failures"]]
+
+
+def _line(stream: IO[bytes], timeout: float) -> dict[str, Any] | None:
+    """Return the JSON in the next line; None if none comes in time."""
+    end, waiting = time.monotonic() + timeout, b""
+    while b"\n" not in waiting and (left := end - time.monotonic()) > 0:
+        if not select.select([stream], [], [], left)[0]:
+            continue
+        data = os.read(stream.fileno(), 1 << 16)
+        if not data:
+            return None
+        waiting += data
+    try:
+        found: dict[str, Any] = json.loads(waiting)
+    except ValueError:
+        return None
+    return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10.0)
+    if process.poll() is None:
+        process.kill()
+        process.wait()

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The wire to a real machine: the run's tap, joined by two processes with an interface somewhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugfest.errors import InfrastructureError
+from plugfest.machine.agent import NeedsModelError
+from plugfest.machine.far_end import FarEnd
+from plugfest.machine.remote import Capture
+from plugfest.machine.tap import Tap
+from plugfest.machine.wire import Wire
+
+RECIPES = Path(__file__).parents[2] / "guest-images"
+HEADER = struct.Struct(">BI")
+HEAD = bytes.fromhex("027066000001 0270660000fe 88b5")
+FRAMES = [HEAD + bytes([number & 0xFF]) * (46 + number % 1400) for number in range(3000)]
+
+Inside = Callable[[Callable[[], object]], None]
+
+
+def event(stream: socket.socket) -> dict[str, Any]:
+    """The next message of the far end, which must be an event; what frames come before it are dropped."""
+    while True:
+        kind, length = HEADER.unpack(stream.recv(HEADER.size, socket.MSG_WAITALL))
+        contents = stream.recv(length, socket.MSG_WAITALL)
+        if kind == 2:
+            found: dict[str, Any] = json.loads(contents)
+            return found
+
+
+@dataclass
+class Joined:
+    remote: FarEnd
+    stream: socket.socket
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def joined(ifname: str = "left") -> Iterator[Joined]:
+    """The tap of a run, joined with one end of a veth pair."""
+    for command in (
+        "link add left type veth peer name right",
+        "link set left up mtu 1400",
+        "link set right up mtu 9000",
+    ):
+        subprocess.run(["ip", *command.split()], check=True)
+    Path("/proc/sys/net/ipv6/conf/right/disable_ipv6").write_text("1")
+    ours, theirs = socket.socketpair()
+    environment = os.environ | {"PYTHONPATH": str(RECIPES)}
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent.hardware.far_end", ifname, "here"],
+            stdin=theirs,
+            stdout=theirs,
+            env=environment,
+        )
+    tap = Tap()
+    wire: Wire | None = None
+    try:
+        ready = event(ours)
+        assert ready["event"] == "ready", ready
+        wire = Wire(tap.name, ours.fileno())
+        yield Joined(FarEnd(tap, wire, ready["mtu"], "the far end"), ours, process)
+    finally:
+        if wire is not None:
+            wire.close()
+        tap.close()
+        ours.setblocking(True)
+        ours.close()
+        process.wait(10)
+
+
+@contextmanager
+def _capture(interface: str) -> Iterator[Capture]:
+    seen = Capture(interface)
+    try:
+        yield seen
+    finally:
+        seen.stop()
+
+
+def test_frames_go_both_ways_whole_and_in_order(inside: Inside) -> None:
+    def check() -> None:
+        with joined() as ends, _capture("right") as other:
+            right = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            right.bind(("right", 0))
+            with ends.remote.capture() as seen:
+                ends.remote.send(FRAMES)
+                for frame in FRAMES:
+                    right.send(frame[6:12] + frame[:6] + frame[12:])
+                # Nothing is waited for: what was on the wire is there.
+                back = [frame for frame in seen.received() if frame[12:14] == HEAD[12:14]]
+                assert back == [frame[6:12] + frame[:6] + frame[12:] for frame in FRAMES]
+                # A tag, which the kernel takes off.
+                tagged = HEAD[:12] + bytes.fromhex("81002064") + HEAD[12:] + bytes(60)
+                right.send(tagged)
+                assert tagged in seen.received()
+            ends.remote.mtu = 9000
+            ends.remote.send(HEAD + bytes(9000))
+            ends.remote.settle()
+            arrived = [each.data for each in other.frames() if each.received and each.data[12:14] == HEAD[12:14]]
+            assert arrived == [*FRAMES, HEAD + bytes(9000)]
+            with pytest.raises(NeedsModelError, match="a remote end with an MTU of 60000: the far end has 16000"):
+                ends.remote.mtu = 60_000
+
+    inside(check)
+
+
+def test_the_interface_is_given_back_as_it_was(inside: Inside) -> None:
+    def check() -> None:
+        def state() -> str:
+            shown = subprocess.run(["ip", "-j", "address", "show", "left"], capture_output=True, text=True, check=True)
+            (found,) = json.loads(shown.stdout)
+            ipv6 = Path("/proc/sys/net/ipv6/conf/left/disable_ipv6").read_text().strip()
+            return f"{found['mtu']} {found['txqlen']} {ipv6}"
+
+        with joined() as ends:
+            assert state() == "16000 10000 1"
+            ends.remote._wire.close()
+            ends.stream.setblocking(True)
+            ends.stream.shutdown(socket.SHUT_WR)
+            assert event(ends.stream) == {"event": "returned", "failures": []}
+            assert state() == "1400 1000 0"
+
+    inside(check)
+
+
+def test_a_far_end_that_dies_is_an_error_of_the_run(inside: Inside) -> None:
+    def check() -> None:
+        with joined() as ends:
+            ends.process.kill()
+            ends.process.wait()
+            with pytest.raises(InfrastructureError, match="the far end: expected the far end of the wire to answer"):
+                ends.remote.settle()
+
+    inside(check)
+
+
+def test_an_interface_that_is_not_there() -> None:
+    if os.geteuid():
+        pytest.skip("a network namespace needs root")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "agent.hardware.far_end", "wrong", "here"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(RECIPES)},
+        check=False,
+    )
+    assert json.loads(done.stdout[HEADER.size :]) == {
+        "event": "refused",
+        "reason": "expected the interface wrong, found none; correct its name",
+    }
