@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.hardware import device, keeper, loan
 
-DEVICE = Path("/sys/devices/of-eth9")
+DEVICE = Path("/sys/devices/virtual")
 
 
 def main(folder: str) -> int:

@@ -86,7 +86,7 @@ def restore(ifname: str, wanted: Settings) -> list[str]:
             break
     differing = _differing(ifname, wanted)
     end = time.monotonic() + CARRIER_WAIT
-    while differing and time.monotonic() < end:
+    while differing and time.monotonic() < end and ifname in link.list_all():
         time.sleep(0.5)
         differing = _differing(ifname, wanted)
     return [f"{name}: {failures.get(name, differing[name])}" for name in differing]
