@@ -36,12 +36,12 @@ KILL_TIMEOUT = 20.0
 START_TIMEOUT = 60.0
 """Seconds for the agent to listen."""
 PARAMETERS = {
-    "/proc/sys/kernel/hung_task_timeout_secs": "12",
+    "/proc/sys/kernel/hung_task_timeout_secs": "30",
     "/proc/sys/kernel/hung_task_warnings": "-1",
     "/proc/sys/net/core/default_qdisc": "pfifo_fast",
 }
-"""Kernel parameters of the whole machine during a run, put back after it: a hung task is reported within a test's time, and no queueing
-discipline drops what a test sends (fq_codel drops frames that wait for milliseconds), as in a guest."""
+"""Kernel parameters of the whole machine during a run, put back after it: a hung task is reported within a minute, but not one that waits
+while firmware is loaded; and no queueing discipline drops what a test sends (fq_codel drops frames that wait for milliseconds)."""
 QUIET = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
   echo 0 > /proc/sys/net/ipv6/conf/default/$setting
