@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine_stand_in import StandIn, stand_in
 from plugfest.deadline import Deadline, poll
 from plugfest.machine.acceleration import choose
 from plugfest.provision.kernel import ensure_kernel
@@ -20,7 +21,6 @@ from plugfest.provision.root import ensure_root
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_toolchain
 from plugfest.run.plan import RunPlan
-from stand_in import StandIn, stand_in
 
 NEEDS_MODEL = "needs the model: "
 TESTS = (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that stands for a real machine: reached over SSH on a port of this host, its NIC's wire a tap in a network namespace.
 
-By hand, as root: ``python tests/hardware/stand_in.py ixgbe /tmp/stand-in`` boots it, and prints the command that tests it; Ctrl-C ends
-it and removes the namespace. A third and fourth argument name the namespace and the port, for a second one beside it.
+By hand, as root: ``python tests/hardware/machine_stand_in.py ixgbe /tmp/stand-in`` boots it, and prints the options that test it. Ctrl-C
+ends it and removes the namespace. A third and fourth argument name the namespace and the port, for a second one beside it.
 """
 
 from __future__ import annotations
