@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The keeper of a real machine's interface, with a veth in place of a NIC: ``python keeper_of_veth.py FOLDER`` in new namespaces.
 
-A veth has no device whose driver could be unbound; all else is the keeper's own work.
+Without FOLDER it is the far end of the wire that has the interface. A veth has no device whose driver could be unbound; all else is the
+keeper's own work.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.hardware import device, keeper, loan
+from agent.hardware import device, far_end, keeper, loan
 
 DEVICE = Path("/sys/devices/virtual")
 
 
-def main(folder: str) -> int:
+def main(folder: str = "") -> int:
     for command in (
         "mount -t sysfs none /sys",
         "ip link add eth9 type veth peer name far",
@@ -39,6 +40,8 @@ def main(folder: str) -> int:
     for owner, names in stand_ins.items():
         for name, value in names.items():
             setattr(owner, name, value)
+    if not folder:
+        return far_end.main("eth9", "lent")
     status = keeper.main("eth9", folder)
     shown = subprocess.run(["ip", "-br", "address", "show", "dev", "eth9"], capture_output=True, text=True, check=True)
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)

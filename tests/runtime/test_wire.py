@@ -149,6 +149,32 @@ def test_a_far_end_that_dies_is_an_error_of_the_run(inside: Inside) -> None:
     inside(check)
 
 
+def test_an_interface_that_another_host_lends() -> None:
+    """What `joined` does with one that stays where it is; this one is in a namespace of its own meanwhile."""
+    if os.geteuid():
+        pytest.skip("a network namespace needs root")
+    ours, theirs = socket.socketpair()
+    script = RECIPES.parent / "tests" / "agent" / "keeper_of_veth.py"
+    with theirs:
+        process = subprocess.Popen(
+            ["unshare", "--net", "--mount", sys.executable, str(script)],
+            stdin=theirs,
+            stdout=theirs,
+            env=os.environ | {"PYTHONPATH": str(RECIPES)},
+        )
+    with ours:
+        assert event(ours) == {"event": "ready", "ifname": "eth9", "mtu": 16000}
+        ours.sendall(HEADER.pack(0, len(FRAMES[0])) + FRAMES[0] + HEADER.pack(1, 4) + b"mark")
+        kind, length = HEADER.unpack(ours.recv(HEADER.size, socket.MSG_WAITALL))
+        while kind == 0:  # of the other end's own stack
+            ours.recv(length, socket.MSG_WAITALL)
+            kind, length = HEADER.unpack(ours.recv(HEADER.size, socket.MSG_WAITALL))
+        assert (kind, ours.recv(length, socket.MSG_WAITALL)) == (1, b"mark" + bytes(4))
+        ours.shutdown(socket.SHUT_WR)
+        assert event(ours) == {"event": "returned", "failures": []}
+    assert process.wait(10) == 0
+
+
 def test_an_interface_that_is_not_there() -> None:
     if os.geteuid():
         pytest.skip("a network namespace needs root")
