@@ -291,7 +291,7 @@ def _set_addresses(ifname: str, wanted: Any) -> None:
 
 
 def _routes(ifname: str) -> Any:
-    return sorted(routes.without_age(each, ifname) for each in routes.of_interface(ifname))
+    return routes.of_interface(ifname)
 
 
 def _set_routes(ifname: str, wanted: Any) -> None:

@@ -79,9 +79,13 @@ def default_interfaces() -> set[str]:
 
 
 def of_interface(ifname: str) -> list[str]:
-    """Return the routes of the main table that send by an interface and that someone has added, each as hexadecimal digits."""
+    """Return the routes of the main table that send by an interface and that someone has added, sorted.
+
+    Each is the kernel's message in hexadecimal digits, without the interface's index, which is another when its driver makes it anew, and
+    without what the kernel counts.
+    """
     return sorted(
-        message.body.hex()
+        _with_index(message.body, 0).hex()
         for message in _dump()
         if _in_main_table(message)
         and message.body[5] not in {RTPROT_KERNEL, RTPROT_RA}
@@ -89,16 +93,14 @@ def of_interface(ifname: str) -> list[str]:
     )
 
 
-def without_age(route: str, ifname: str) -> str:
-    """Return a route as `of_interface` does, with this interface's index, and without what the kernel counts of it."""
-    body = bytes.fromhex(route)
+def _with_index(body: bytes, index: int) -> bytes:
     kept = body[:RTMSG]
     for number, payload in walk(body[RTMSG:]):
         if number == RTA_CACHEINFO:
             continue
-        data = struct.pack("=i", interface_index(ifname)) if number == RTA_OIF else payload
+        data = struct.pack("=i", index) if number == RTA_OIF else payload
         kept += struct.pack("=HH", 4 + len(data), number) + data + bytes(-len(data) % 4)
-    return kept.hex()
+    return kept
 
 
 def add(ifname: str, route: str) -> None:
@@ -107,8 +109,9 @@ def add(ifname: str, route: str) -> None:
     Raises:
         NetlinkError: the kernel refused it.
     """
+    body = _with_index(bytes.fromhex(route), interface_index(ifname))
     try:
-        shared(NETLINK_ROUTE).request(RTM_NEWROUTE, bytes.fromhex(without_age(route, ifname)), create=True)
+        shared(NETLINK_ROUTE).request(RTM_NEWROUTE, body, create=True)
     except NetlinkError as error:
         if error.errno != errno.EEXIST:
             raise
