@@ -2,7 +2,7 @@
 """A guest that stands for a real machine: reached over SSH on a port of this host, its NIC's wire a tap in a network namespace.
 
 By hand, as root: ``python tests/hardware/machine_stand_in.py ixgbe /tmp/stand-in`` boots it, and prints the options that test it. Ctrl-C
-ends it and removes the namespace. A third and fourth argument name the namespace and the port, for a second one beside it.
+ends it and removes the namespace. More arguments name the namespace and the port, for a second one beside it, and the model's profile.
 """
 
 from __future__ import annotations
@@ -127,10 +127,10 @@ def _ready(guest: Guest, driver: str, socket: Path, folder: Path, name: str, por
     return StandIn(guest, f"root@127.0.0.1:{port}", f"netns:{name}", config)
 
 
-def main(driver: str, folder: str, name: str = "peer", port: str = "2222") -> int:
+def main(driver: str, folder: str, name: str = "peer", port: str = "2222", profile: str | None = None) -> int:
     from plugfest.cli.prepare import GuestOptions, plan
 
-    options = GuestOptions("trixie-backports", "auto", None, (), 2, 1024, False, (), False, None, None, None)
+    options = GuestOptions("trixie-backports", "auto", profile, (), 2, 1024, False, (), False, None, None, None)
     made = plan(driver, options, Path(folder))
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background process ignores the first otherwise
         signal.signal(number, signal.default_int_handler)
