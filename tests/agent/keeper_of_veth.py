@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The keeper of a real machine's interface, with a veth in place of a NIC: ``python keeper_of_veth.py FOLDER`` in new namespaces.
+"""The keeper of a real machine's interface, with a veth in place of a NIC: ``python keeper_of_veth.py FOLDER [SILENCE]`` in new namespaces.
 
 Without FOLDER it is the far end of the wire that has the interface. A veth has no device whose driver could be unbound; all else is the
 keeper's own work.
@@ -17,7 +17,7 @@ from agent.hardware import device, far_end, keeper, loan
 DEVICE = Path("/sys/devices/virtual")
 
 
-def main(folder: str = "") -> int:
+def main(folder: str = "", silence: str = "300") -> int:
     for command in (
         "mount -t sysfs none /sys",
         "ip link add eth9 type veth peer name far",
@@ -35,7 +35,7 @@ def main(folder: str = "") -> int:
             "describe": lambda *_: dict(described),
         },
         loan.Loan: {"rebind": lambda self: self.adopt()},
-        keeper: {"PARAMETERS": {}},
+        keeper: {"PARAMETERS": {}, "SILENCE": float(silence)},
     }
     for owner, names in stand_ins.items():
         for name, value in names.items():

@@ -32,6 +32,7 @@ class Machine:
         self.sysfs.mkdir()
         self.devices = folder / "devices"
         self.addresses = {"eth0": "192.0.2.1/24"}
+        self.toward = "eth0"
         self.programs: dict[str, dict[str, Any]] = {}
         self.add("eth0", "0000:01:00.0")
 
@@ -71,6 +72,7 @@ def machine(tmp_path: Path, device: ModuleType, monkeypatch: pytest.MonkeyPatch)
         return [{"address": made.addresses[ifname]}] if ifname in made.addresses else []
 
     monkeypatch.setattr(device.link, "addresses", addresses)
+    monkeypatch.setattr(device, "_toward", lambda _address: {made.toward})
     return made
 
 
@@ -85,7 +87,7 @@ def refusal(device: ModuleType, ifname: str, *, routes: tuple[str, ...] = ("eth0
 def test_an_interface_of_its_own_is_lent(machine: Machine, device: ModuleType) -> None:
     machine.add("eth1", "0000:02:00.0")
     device.check("eth1", SSH, {"eth0"})
-    device.check("eth1", "", set())
+    device.check("eth1", "::ffff:192.0.2.9 50000 ::ffff:192.0.2.1 22", {"eth0"})
     device.check("eth1", "::ffff:192.0.2.9 50000 fe80::1%eth0 22", {"eth0"})
 
 
@@ -106,9 +108,34 @@ def test_the_management_interface(machine: Machine, device: ModuleType) -> None:
     assert "found that eth0 carries it" in refusal(device, "eth0", routes=())
 
 
+def test_the_interface_of_the_route_to_the_client(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    machine.toward = "eth1"
+    for name in ("eth0", "eth1"):
+        assert f"expected another interface than eth0, eth1, by which the SSH session comes in, found that {name}" in (
+            refusal(device, name, routes=())
+        )
+
+
+@pytest.mark.parametrize("connection", ["", "UNKNOWN 65535 UNKNOWN 65535", "192.0.2.9 50000"])
+def test_an_unknown_management_interface(machine: Machine, device: ModuleType, connection: str) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    assert "expected SSH_CONNECTION to have the addresses" in refusal(device, "eth1", connection=connection)
+
+
+@pytest.mark.parametrize("tunnel", ["wg0", "lo"])
+def test_a_tunnel_does_not_show_its_nic(machine: Machine, device: ModuleType, tunnel: str) -> None:
+    machine.add("wg0")
+    machine.add("eth1", "0000:02:00.0")
+    machine.addresses = {tunnel: "192.0.2.1/24"}
+    machine.toward = tunnel
+    assert f"expected an SSH session over a NIC, found it over {tunnel}" in refusal(device, "eth1")
+
+
 def test_what_the_management_interface_stands_on(machine: Machine, device: ModuleType) -> None:
     bond = machine.add("bond0")
     machine.addresses = {"bond0": "192.0.2.1/24"}
+    machine.toward = "bond0"
     port = machine.add("eth1", "0000:02:00.0")
     (bond / "lower_eth1").symlink_to(port)
     assert "found that eth1 carries it" in refusal(device, "eth1", routes=())

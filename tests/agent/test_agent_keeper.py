@@ -22,12 +22,12 @@ SCRIPT = Path(__file__).with_name("keeper_of_veth.py")
 class Kept:
     """A keeper that has its interface."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         (folder / "bpf").mkdir(parents=True)
         environment = os.environ | {"PYTHONPATH": str(RECIPES)}
         self.process = subprocess.Popen(
-            ["unshare", "--net", "--mount", sys.executable, str(SCRIPT), str(folder)],
+            ["unshare", "--net", "--mount", sys.executable, str(SCRIPT), str(folder), *arguments],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -97,3 +97,12 @@ def test_a_killed_agent_is_no_hindrance(kept: Kept) -> None:
     returned, address, *_ = kept.end("end\n")
     assert json.loads(returned) == {"event": "returned", "failures": []}
     assert "203.0.113.7/24" in address
+
+
+def test_it_waits_for_no_first_request_for_ever(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("a network namespace for an interface needs root")
+    silent = Kept(tmp_path / "kept", "0.2")
+    assert silent.process.stdout is not None
+    assert json.loads(silent.process.stdout.readline()) == {"event": "returned", "failures": []}
+    assert "203.0.113.7/24" in silent.end()[0]

@@ -42,27 +42,44 @@ def interfaces_of(device: Path) -> list[str]:
     return sorted(path.name for path in CLASS.iterdir() if bus_device(path.name) == device)
 
 
-def management(connection: str) -> str | None:
-    """Return the interface by which an SSH session comes in.
+def management(connection: str) -> set[str]:
+    """Return the interfaces that carry an SSH session: the one with the server's address, and those of the route to the client.
 
     Args:
         connection: the session's SSH_CONNECTION: the client's address and port, and the server's.
+
+    Raises:
+        RefusedError: it does not show them. A tunnel does not say which NIC is under it.
     """
     words = connection.split()
-    if len(words) != 4:
-        return None
     try:
-        client, server = (str(ipaddress.ip_address(word.partition("%")[0])) for word in (words[0], words[2]))
-    except ValueError:
-        return None
-    for name in link.list_all():
-        if any(each["address"].partition("/")[0] == server for each in link.addresses(name)):
-            return name
-    return _toward(client)
+        ends = [(_unmapped(word), word.partition("%")[2]) for word in (words[0], words[2])]
+    except (IndexError, ValueError):
+        raise RefusedError(
+            f"expected SSH_CONNECTION to have the addresses of the SSH session, found {connection or 'nothing'}; "
+            "log in to the machine's sshd over TCP"
+        ) from None
+    names = link.list_all()
+    (client, _), (server, _) = ends
+    found = {zone for _, zone in ends} & {*names}
+    found |= {name for name in names if any(_unmapped(each["address"]) == server for each in link.addresses(name))}
+    found |= _toward(client)
+    if not any(bus_device(each) for name in found for each in lower_interfaces(name)):
+        raise RefusedError(
+            f"expected an SSH session over a NIC, found it over {', '.join(sorted(found)) or 'none'}, and not which NIC "
+            "carries that; log in by an address of a NIC"
+        )
+    return found
 
 
-def _toward(address: str) -> str | None:
-    """Return the interface by which the kernel sends to an address."""
+def _unmapped(address: str) -> str:
+    """Return an address without prefix length and zone; of an IPv4 one in IPv6's form the former."""
+    found = ipaddress.ip_address(address.partition("/")[0].partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def _toward(address: str) -> set[str]:
+    """Return the interfaces by which the kernel sends to an address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     packed = socket.inet_pton(family, address)
     rtm_getroute, destination = 26, 1
@@ -71,8 +88,8 @@ def _toward(address: str) -> str | None:
     try:
         found = shared(NETLINK_ROUTE).request(rtm_getroute, body)
     except NetlinkError:
-        return None
-    return next((name for message in found for name in outgoing_interfaces(message.body)), None)
+        return set()
+    return {name for message in found for name in outgoing_interfaces(message.body)}
 
 
 def lower_interfaces(ifname: str) -> set[str]:
@@ -92,25 +109,23 @@ def check(ifname: str, connection: str, default_routes: set[str]) -> None:
 
     Args:
         ifname: the interface.
-        connection: SSH_CONNECTION of the session; empty where there is none.
+        connection: SSH_CONNECTION of the session.
         default_routes: the interfaces that default routes of the main table use.
 
     Raises:
         RefusedError: it may not.
     """
     managed = management(connection)
-    comes_in = (
-        f"{managed}, by which the SSH session comes in" if managed else "the one by which the SSH session comes in"
-    )
+    comes_in = f"{', '.join(sorted(managed))}, by which the SSH session comes in"
     names = [name for name in link.list_all() if name != "lo"]
     if ifname not in names:
-        others = [name for name in names if name != managed]
+        others = [name for name in names if name not in managed]
         if not others:
             raise RefusedError(
                 f"expected a second interface beside {comes_in}, found none; add one, and connect it to the remote end"
             )
         raise RefusedError(f"expected the interface {ifname}, found {', '.join(others)}; correct the interface's name")
-    management_set = lower_interfaces(managed) if managed else set()
+    management_set = {lower for name in managed for lower in lower_interfaces(name)}
     if ifname in management_set:
         raise RefusedError(
             f"expected another interface than {comes_in}, found that {ifname} carries it; name the one to be tested"

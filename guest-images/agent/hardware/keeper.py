@@ -71,7 +71,7 @@ class Keeper:
         self._parameters: dict[str, str] = {}
         self._listener = unix_listener(str(folder / "keeper.sock"))
         self._connections: dict[socket.socket, bytearray] = {}
-        self._heard: float | None = None
+        self._heard = 0.0
 
     def begin(self) -> None:
         """Take the interface, start the agent.
@@ -92,12 +92,13 @@ class Keeper:
         self._loan.take(hold)
         log.close()
         self._start_agent()
+        self._heard = time.monotonic()
 
     def serve(self) -> str:
         """Answer requests until there is to be an end; returns why."""
         while True:
             sources = [sys.stdin, self._listener, self._loan.monitor.netlink.socket, *self._connections]
-            readable, _, _ = select.select(sources, [], [], 5.0)
+            readable, _, _ = select.select(sources, [], [], min(5.0, SILENCE))
             if sys.stdin in readable:
                 data = os.read(sys.stdin.fileno(), 4096)
                 if not data:
@@ -112,7 +113,7 @@ class Keeper:
                 self._connections[connection] = bytearray()
             for connection in [each for each in self._connections if each in readable]:
                 self._receive(connection)
-            if self._heard is not None and time.monotonic() - self._heard > SILENCE:
+            if time.monotonic() - self._heard > SILENCE:
                 return f"nobody asked for anything for {SILENCE:.0f} s"
 
     def _receive(self, connection: socket.socket) -> None:
