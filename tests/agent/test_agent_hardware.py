@@ -244,6 +244,23 @@ def test_what_cannot_be_put_back_is_said_and_keeps_nothing_else_from_it(
     assert settings.now["MTU"] == 1500
 
 
+def test_what_the_driver_cannot_be_asked_for_any_more_keeps_nothing_from_being_put_back(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    table = settings.table()
+    monkeypatch.setattr(record, "SETTINGS", table)
+    before = record.read("eth1")
+    settings.now["MTU"] = 1400
+
+    def fail(_ifname: str) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    table["rings"] = (fail, table["rings"][1])
+    assert record.restore("eth1", before) == ["rings: [Errno 5] Input/output error"]
+    assert settings.now["MTU"] == 1500
+
+
 PAIR = """
 import json, subprocess, sys
 def run(*command): subprocess.run(command, check=True)

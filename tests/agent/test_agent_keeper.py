@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -106,3 +107,58 @@ def test_it_waits_for_no_first_request_for_ever(tmp_path: Path) -> None:
     assert silent.process.stdout is not None
     assert json.loads(silent.process.stdout.readline()) == {"event": "returned", "failures": []}
     assert "203.0.113.7/24" in silent.end()[0]
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    monkeypatch.syspath_prepend(str(RECIPES))
+    from agent.hardware import keeper as module
+
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    return module
+
+
+class FakeLoan:
+    """A loan of an interface that is given back without failure."""
+
+    def __init__(self, *_: str) -> None:
+        self.ifname = "eth1"
+        self.described = {"driver": "ixgbe"}
+        self.given_back = 0
+
+    def take(self, _work: Any) -> None:
+        pass
+
+    def give_back(self) -> list[str]:
+        self.given_back += 1
+        return []
+
+
+@pytest.mark.parametrize(("step", "event"), [("_start_agent", "refused"), ("serve", "returned")])
+def test_whatever_fails_the_interface_is_given_back(
+    keeper: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    step: str,
+    event: str,
+) -> None:
+    loan = FakeLoan()
+
+    def fail(_self: Any) -> None:
+        raise RuntimeError("nobody expects this")
+
+    logged: list[str] = []
+    for owner, name, value in (
+        (keeper, "Loan", lambda *_: loan),
+        (keeper, "PARAMETERS", {}),
+        (keeper, "log", logged.append),
+        (keeper.Keeper, "_start_agent", lambda _self: None),
+        (keeper.Keeper, step, fail),
+    ):
+        monkeypatch.setattr(owner, name, value)
+    keeper.main("eth1", str(tmp_path))
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == event
+    assert loan.given_back == 1
+    if event == "returned":
+        assert logged == ["eth1 was given back, since the keeper failed: RuntimeError: nobody expects this"]

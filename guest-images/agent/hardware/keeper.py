@@ -106,7 +106,7 @@ class Keeper:
                 if b"end" in data:
                     return "the run ended"
             if self._loan.monitor.netlink.socket in readable:
-                with suppress(LoanError, InsideError):
+                with suppress(LoanError, InsideError, OSError):
                     self._loan.adopt()
             if self._listener in readable:
                 connection, _ = self._listener.accept()
@@ -212,7 +212,7 @@ class Keeper:
         failures = []
         try:
             self._stop_agent()
-        except LoanError as error:
+        except (LoanError, OSError) as error:
             failures.append(str(error))
         # Before the interface is up again, which then gets the queueing discipline that it had.
         for path, value in self._parameters.items():
@@ -267,12 +267,15 @@ def main(ifname: str, folder: str) -> int:
     keeper = Keeper(loan, Path(folder))
     try:
         keeper.begin()
-    except (LoanError, InsideError, OSError) as error:
+    except Exception as error:  # whatever it is, the interface is given back
         failures = keeper.end()
-        write_event("refused", reason=str(error), failures=failures)
+        write_event("refused", reason=str(error) or type(error).__name__, failures=failures)
         return 1
     write_event("ready", device=loan.described, release=os.uname().release, cpus=os.cpu_count())
-    why = keeper.serve()
+    try:
+        why = keeper.serve()
+    except Exception as error:
+        why = f"the keeper failed: {type(error).__name__}: {error}"
     failures = keeper.end()
     write_event("returned", failures=failures)
     log(f"{loan.ifname} was given back, since {why}" + "".join(f"; not restored: {each}" for each in failures))

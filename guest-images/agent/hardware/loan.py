@@ -20,8 +20,6 @@ PROBE_TIMEOUT = 60.0
 """Seconds for a driver to make its interface, on any machine: some load firmware first."""
 BIND_TIMEOUT = 120.0
 """Seconds for the kernel to return from binding or unbinding."""
-NAME = 15
-"""Longest name of an interface."""
 
 
 class LoanError(Exception):
@@ -83,8 +81,7 @@ class Loan:
         Raises:
             LoanError: the kernel refuses it.
         """
-        with suppress(OSError):  # notifications were lost: what counts is what is there
-            self.monitor.read(0)
+        self._wait(0)
         for name in device.interfaces_of(self._device):
             try:
                 link.set(name, up=False)
@@ -127,7 +124,7 @@ class Loan:
                     f"expected the driver {self._driver.name} to make an interface of {self._bound.name} within "
                     f"{PROBE_TIMEOUT:.0f} s, found none"
                 )
-            self.monitor.read(0.2)
+            self._wait(0.2)
 
     def _write(self, verb: str, folder: Path, name: str) -> None:
         try:
@@ -141,16 +138,29 @@ class Loan:
         Never raises: what fails is among the lines.
         """
         failures: list[str] = []
-        if self._namespace is not None:
+        for step in (self._move_out, self._wait_outside, self._restore):
             try:
-                if not self.is_inside():
-                    self._load()
-                    self.bind()
-                self.namespace.do(self._leave)
-            except (LoanError, InsideError, OSError) as error:
-                failures.append(str(error))
+                failures += step()
+            except Exception as error:  # whatever it is, the other steps are due
+                failures.append(str(error) or type(error).__name__)
+        return failures
+
+    def _move_out(self) -> list[str]:
+        """End the namespace: what is still inside then comes out by itself."""
+        if self._namespace is None:
+            return []
+        try:
+            if not self.is_inside():
+                self._load()
+                self.bind()
+            self.namespace.do(self._leave)
+        finally:
             self.namespace.close()
             self._namespace = None
+        return []
+
+    def _wait_outside(self) -> list[str]:
+        """Wait for the interface in the machine's own namespace, and give it its name."""
         end = time.monotonic() + PROBE_TIMEOUT
         while self.ifname not in link.list_all():
             # The kernel renames one whose name is taken, or nobody has renamed it yet.
@@ -159,9 +169,16 @@ class Loan:
                     link.set(name, up=False)
                     link.set(name, name=self.ifname)
             if time.monotonic() > end:
-                return [*failures, f"{self.ifname} is gone: {self._bound.name} has no interface"]
-            self.monitor.read(0.2)
-        return failures + record.restore(self.ifname, self._settings)
+                return [f"{self.ifname} is gone: {self._bound.name} has no interface"]
+            self._wait(0.2)
+        return []
+
+    def _restore(self) -> list[str]:
+        return record.restore(self.ifname, self._settings) if self.ifname in link.list_all() else []
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(OSError):  # notifications were lost: what counts is what is there
+            self.monitor.read(seconds)
 
     def _load(self) -> None:
         """Load the driver's module if it is not there."""

@@ -80,8 +80,8 @@ def restore(ifname: str, wanted: Settings) -> list[str]:
             try:
                 if getter(ifname) != wanted[name]:
                     setter(ifname, wanted[name])
-            except (OSError, ValueError) as error:
-                failures[name] = str(error)
+            except Exception as error:  # whatever a driver answers, the others are put back
+                failures[name] = _reason(error)
         if not failures:
             break
     differing = _differing(ifname, wanted)
@@ -93,12 +93,20 @@ def restore(ifname: str, wanted: Settings) -> list[str]:
 
 
 def _differing(ifname: str, wanted: Settings) -> dict[str, str]:
-    now = read(ifname)
-    return {
-        name: f"was {_short(value)}, is {_short(now.get(name))}"
-        for name, value in wanted.items()
-        if now.get(name) != value
-    }
+    found = {}
+    for name, value in wanted.items():
+        try:
+            now = SETTINGS[name][0](ifname)
+        except Exception as error:
+            found[name] = f"was {_short(value)}, cannot be read: {_reason(error)}"
+        else:
+            if now != value:
+                found[name] = f"was {_short(value)}, is {_short(now)}"
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _short(value: Any) -> str:
