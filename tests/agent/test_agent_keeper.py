@@ -162,3 +162,27 @@ def test_whatever_fails_the_interface_is_given_back(
     assert loan.given_back == 1
     if event == "returned":
         assert logged == ["eth1 was given back, since the keeper failed: RuntimeError: nobody expects this"]
+
+
+def test_no_hung_task_panics_the_machine_meanwhile(
+    keeper: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    panic, limit = tmp_path / "hung_task_panic", tmp_path / "hung_task_timeout_secs"
+    assert [Path(path).name for path in keeper.PARAMETERS][:2] == [panic.name, limit.name]
+    panic.write_text("1\n")
+    limit.write_text("120\n")
+    written: list[tuple[str, str]] = []
+
+    def write(path: Path, text: str) -> int:
+        written.append((path.name, text))
+        return len(text)
+
+    monkeypatch.setattr(keeper, "PARAMETERS", {str(panic): "0", str(limit): "30", str(tmp_path / "lacking"): "1"})
+    monkeypatch.setattr(keeper.Keeper, "_start_agent", lambda _self: None)
+    kept = keeper.Keeper(FakeLoan(), tmp_path)
+    monkeypatch.setattr(Path, "write_text", write)
+    kept.begin()
+    assert written == [(panic.name, "0"), (limit.name, "30")]
+    written.clear()
+    assert kept.end() == []
+    assert written == [(limit.name, "120"), (panic.name, "1")]

@@ -36,12 +36,14 @@ KILL_TIMEOUT = 20.0
 START_TIMEOUT = 60.0
 """Seconds for the agent to listen."""
 PARAMETERS = {
+    "/proc/sys/kernel/hung_task_panic": "0",
     "/proc/sys/kernel/hung_task_timeout_secs": "30",
     "/proc/sys/kernel/hung_task_warnings": "-1",
     "/proc/sys/net/core/default_qdisc": "pfifo_fast",
 }
 """Kernel parameters of the whole machine during a run, put back after it: a hung task is reported within a minute, but not one that waits
-while firmware is loaded; and no queueing discipline drops what a test sends (fq_codel drops frames that wait for milliseconds)."""
+while firmware is loaded, and it is no reason to panic; and no queueing discipline drops what a test sends (fq_codel drops frames that
+wait for milliseconds)."""
 QUIET = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
   echo 0 > /proc/sys/net/ipv6/conf/default/$setting
@@ -86,7 +88,7 @@ class Keeper:
             kernel_log.serve(log)
 
         for path, value in PARAMETERS.items():
-            with suppress(OSError):  # a kernel without this detection
+            if Path(path).exists():  # else a kernel without this detection
                 self._parameters[path] = Path(path).read_text().strip()
                 Path(path).write_text(value)
         self._loan.take(hold)
@@ -214,8 +216,9 @@ class Keeper:
             self._stop_agent()
         except (LoanError, OSError) as error:
             failures.append(str(error))
-        # Before the interface is up again, which then gets the queueing discipline that it had.
-        for path, value in self._parameters.items():
+        # Before the interface is up again, which then gets the queueing discipline that it had. The last first: a machine that is to
+        # panic has its own limit by then.
+        for path, value in reversed(self._parameters.items()):
             try:
                 Path(path).write_text(value)
             except OSError as error:
