@@ -115,6 +115,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     from agent.hardware import keeper as module
 
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(module, "LOCK", tmp_path / "lock")
     return module
 
 
@@ -186,3 +187,13 @@ def test_no_hung_task_panics_the_machine_meanwhile(
     written.clear()
     assert kept.end() == []
     assert written == [(limit.name, "120"), (panic.name, "1")]
+
+
+def test_one_run_at_a_time(keeper: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with keeper.lock():
+        assert keeper.main("eth1", str(tmp_path)) == 1
+    refused = json.loads(capsys.readouterr().out)
+    assert refused["event"] == "refused"
+    assert f"no other run has, found that one has it (pid {os.getpid()})" in refused["reason"]
+    with keeper.lock():
+        assert keeper.LOCK.read_text() == str(os.getpid()), "it is free again"

@@ -12,6 +12,7 @@ The folder gets three Unix sockets: ``agent.sock`` (the agent's protocol), ``log
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -22,7 +23,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen, run
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from agent.hardware import kernel_log
 from agent.hardware.device import RefusedError
@@ -35,6 +36,8 @@ KILL_TIMEOUT = 20.0
 """Seconds for the agent's processes to end when they are killed: what holds them longer is the kernel."""
 START_TIMEOUT = 60.0
 """Seconds for the agent to listen."""
+LOCK = Path("/run/plugfest.lock")
+"""Of the machine: its parameters are its own alone before the first run and after the last."""
 PARAMETERS = {
     "/proc/sys/kernel/hung_task_panic": "0",
     "/proc/sys/kernel/hung_task_timeout_secs": "30",
@@ -258,11 +261,32 @@ def log(text: str) -> None:
         Path("/dev/kmsg").write_text(f"plugfest: {text}\n")
 
 
+def lock() -> TextIO:
+    """Have this machine for this run alone, until the file that is returned is closed.
+
+    Raises:
+        RefusedError: another run has it.
+    """
+    file = LOCK.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise RefusedError(
+            f"expected a machine that no other run has, found that one has it (pid {file.read() or 'unknown'}); wait until it ends"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
 def main(ifname: str, folder: str) -> int:
     """Keep the interface until the end."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:
+        locked = lock()  # before anything is read that another run has changed
         loan = Loan(ifname, os.environ.get("SSH_CONNECTION", ""))
     except (RefusedError, OSError) as error:
         write_event("refused", reason=str(error))
@@ -282,6 +306,7 @@ def main(ifname: str, folder: str) -> int:
     failures = keeper.end()
     write_event("returned", failures=failures)
     log(f"{loan.ifname} was given back, since {why}" + "".join(f"; not restored: {each}" for each in failures))
+    locked.close()
     return 0
 
 
