@@ -261,6 +261,47 @@ def test_what_the_driver_cannot_be_asked_for_any_more_keeps_nothing_from_being_p
     assert settings.now["MTU"] == 1500
 
 
+@pytest.mark.parametrize(
+    ("present", "line"),
+    [
+        ({"eth1": "stranger"}, "eth1 is gone: 0000:02:00.0 has no interface, and another device has the name eth1"),
+        ({"eth1": "stranger", "eth9": "0000:02:00.0"}, "0000:02:00.0 has eth9, and another device has the name eth1"),
+        ({}, "eth1 is gone: 0000:02:00.0 has no interface"),
+        ({"eth1": "0000:02:00.0"}, None),
+    ],
+)
+def test_another_device_that_got_the_name_is_left_alone(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch, present: dict[str, str], line: str | None
+) -> None:
+    from agent.hardware import loan as module
+
+    restored: list[str] = []
+    lent = object.__new__(module.Loan)
+    lent.ifname, lent._namespace, lent._settings = "eth1", None, {}
+    lent._device = lent._bound = Path("0000:02:00.0")
+    lent._wait = lambda _seconds: None  # type: ignore[method-assign]
+
+    def restore(ifname: str, _settings: Any) -> list[str]:
+        restored.append(ifname)
+        return []
+
+    def refuse(*_arguments: Any, **_settings: Any) -> None:
+        raise OSError(errno.EEXIST, "File exists")
+
+    for owner, attribute, value in (
+        (module, "PROBE_TIMEOUT", 0.0),
+        (module.link, "list_all", lambda: ["lo", *present]),
+        (module.link, "set", refuse),
+        (module.device, "bus_device", lambda name: Path(present[name]) if name in present else None),
+        (module.device, "interfaces_of", lambda where: [name for name in present if present[name] == str(where)]),
+        (record, "restore", restore),
+    ):
+        monkeypatch.setattr(owner, attribute, value)
+    lines = lent.give_back()
+    assert (restored, lines) == ((["eth1"], []) if line is None else ([], lines))
+    assert line is None or line in lines[0]
+
+
 PAIR = """
 import json, subprocess, sys
 def run(*command): subprocess.run(command, check=True)

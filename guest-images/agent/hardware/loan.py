@@ -162,19 +162,25 @@ class Loan:
     def _wait_outside(self) -> list[str]:
         """Wait for the interface in the machine's own namespace, and give it its name."""
         end = time.monotonic() + PROBE_TIMEOUT
-        while self.ifname not in link.list_all():
+        while not self._is_outside():
             # The kernel renames one whose name is taken, or nobody has renamed it yet.
-            for name in device.interfaces_of(self._device):
+            names = device.interfaces_of(self._device)
+            for name in names:
                 with suppress(OSError):
                     link.set(name, up=False)
                     link.set(name, name=self.ifname)
             if time.monotonic() > end:
-                return [f"{self.ifname} is gone: {self._bound.name} has no interface"]
+                taken = f", and another device has the name {self.ifname}" if self.ifname in link.list_all() else ""
+                return [f"{self.ifname} is gone: {self._bound.name} has {', '.join(names) or 'no interface'}{taken}"]
             self._wait(0.2)
         return []
 
     def _restore(self) -> list[str]:
-        return record.restore(self.ifname, self._settings) if self.ifname in link.list_all() else []
+        return record.restore(self.ifname, self._settings) if self._is_outside() else []
+
+    def _is_outside(self) -> bool:
+        """Whether the interface is in the machine's own namespace under its name, which another may have got meanwhile."""
+        return self.ifname in link.list_all() and device.bus_device(self.ifname) == self._device
 
     def _wait(self, seconds: float) -> None:
         with suppress(OSError):  # notifications were lost: what counts is what is there
